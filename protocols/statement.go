@@ -1,0 +1,121 @@
+package protocols
+
+import (
+	"fmt"
+	"slices"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+)
+
+// Statement is what a replica signs: a kind with its version ("bdt/vote/1"), the network and shard, and fields
+// that the kind defines, each of fixed width. Nothing is ever signed without it, so a signature of one network,
+// shard, kind or instance means nothing in another.
+func (c *Committee) Statement(kind string, fields ...[]byte) []byte {
+	b := make([]byte, 0, 128)
+	b = append(b, byte(len(kind)))
+	b = append(b, kind...)
+	b = append(b, c.network[:]...)
+	b = wire.AppendU16(b, c.shard)
+	for _, f := range fields {
+		b = append(b, f...)
+	}
+	return b
+}
+
+// Item is the check of i's signature on a statement.
+func (c *Committee) Item(i Index, statement []byte, s sig.Signature) sig.Item {
+	return sig.Item{Key: c.keys[i], Message: statement, Signature: s}
+}
+
+// Certificate is signatures of distinct replicas on one statement.
+type Certificate struct {
+	Signers    Set
+	Signatures []sig.Signature // in ascending order of signers
+}
+
+// IsZero reports whether the certificate is empty.
+func (c *Certificate) IsZero() bool { return len(c.Signatures) == 0 }
+
+// Append encodes the certificate: count, then index and signature of each signer in ascending order.
+func (c *Certificate) Append(b []byte) []byte {
+	b = wire.AppendU16(b, uint16(len(c.Signatures)))
+	for k, i := range c.Signers.Members() {
+		b = wire.AppendU16(b, uint16(i))
+		b = append(b, c.Signatures[k][:]...)
+	}
+	return b
+}
+
+// ReadCertificate decodes what Append wrote. It refuses signers out of order, so also one named twice.
+func ReadCertificate(r *wire.Reader) Certificate {
+	n := r.Count(MaxReplicas, 2+sig.SignatureSize)
+	var c Certificate
+	last := -1
+	for range n {
+		i := int(r.U16())
+		if i <= last || i >= MaxReplicas {
+			r.Fail("certificate names signer %d after %d", i, last)
+			return Certificate{}
+		}
+		last = i
+		c.Signers.Add(Index(i))
+		var s sig.Signature
+		r.Fixed(s[:])
+		c.Signatures = append(c.Signatures, s)
+	}
+	return c
+}
+
+// Items are the checks that prove the certificate on statement, or an error if it has fewer signers than
+// threshold or one that is no replica.
+func (c *Committee) Items(cert *Certificate, threshold int, statement []byte) ([]sig.Item, error) {
+	if len(cert.Signatures) < threshold {
+		return nil, fmt.Errorf("certificate has %d signers, want %d", len(cert.Signatures), threshold)
+	}
+	items := make([]sig.Item, 0, len(cert.Signatures))
+	for k, i := range cert.Signers.Members() {
+		if !c.Has(i) {
+			return nil, fmt.Errorf("certificate names signer %d of %d replicas", i, c.N())
+		}
+		items = append(items, c.Item(i, statement, cert.Signatures[k]))
+	}
+	return items, nil
+}
+
+// Tally counts checked signatures on one digest, one a replica, until they make a certificate.
+type Tally struct {
+	Digest digest.Digest
+	signed Set
+	sigs   map[Index]sig.Signature
+}
+
+// NewTally starts a count for d.
+func NewTally(d digest.Digest) *Tally {
+	return &Tally{Digest: d, sigs: make(map[Index]sig.Signature)}
+}
+
+// Add counts i's signature, and reports whether it is i's first.
+func (t *Tally) Add(i Index, s sig.Signature) bool {
+	if !t.signed.Add(i) {
+		return false
+	}
+	t.sigs[i] = s
+	return true
+}
+
+// Len is the number of distinct signers.
+func (t *Tally) Len() int { return len(t.sigs) }
+
+// Signers are those counted.
+func (t *Tally) Signers() Set { return t.signed }
+
+// Certificate is all that was counted.
+func (t *Tally) Certificate() Certificate {
+	c := Certificate{Signers: t.signed, Signatures: make([]sig.Signature, 0, len(t.sigs))}
+	for _, i := range t.signed.Members() {
+		c.Signatures = append(c.Signatures, t.sigs[i])
+	}
+	return Certificate{Signers: c.Signers, Signatures: slices.Clip(c.Signatures)}
+}

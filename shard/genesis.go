@@ -1,0 +1,199 @@
+// Package shard says which shard owns what and who runs it: the genesis that all nodes of a network share, its
+// committees, and the home shard of an address.
+package shard
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/bits"
+	"os"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/ledger"
+	"bdtnode/protocols"
+)
+
+// GenesisVersion is the version of the genesis file and of its digest.
+const GenesisVersion = 1
+
+// MaxShards bounds a network.
+const MaxShards = 64
+
+// ConsensusBDT is the name of Bolt-Dumbo Transformer in a genesis.
+const ConsensusBDT = "bdt"
+
+// Limits on what a genesis may hold.
+const (
+	maxGenesisBytes = 64 << 20
+	maxAllocations  = 100_000
+	maxGenesisOuts  = 5_000_000
+)
+
+// Genesis is what every node of a network has to agree on before the first message. Its [Genesis.ID] is the
+// network's name under every signature.
+type Genesis struct {
+	Version     int          `json:"version"`
+	Name        string       `json:"name"`       // for people; 1 to 64 bytes
+	TimeMS      uint64       `json:"time_ms"`    // time of block 0, Unix milliseconds
+	Consensus   string       `json:"consensus"`  // "bdt"
+	HorizonMS   uint64       `json:"horizon_ms"` // how far ahead of block time a transaction may expire
+	Shards      []Spec       `json:"shards"`
+	Allocations []Allocation `json:"allocations"`
+}
+
+// Spec is the replicas of one shard in the order of their index.
+type Spec struct {
+	Members []Member `json:"members"`
+}
+
+// Member is one replica: the key it signs consensus messages with, and its libp2p peer id.
+type Member struct {
+	Key  sig.PublicKey `json:"key"`
+	Peer string        `json:"peer"`
+}
+
+// Allocation gives an address its first outputs, in its home shard.
+type Allocation struct {
+	Address ledger.Address `json:"address"`
+	Amount  uint64         `json:"amount"`  // of each output
+	Outputs uint32         `json:"outputs"` // how many
+}
+
+// ReadGenesis loads and validates a genesis file.
+func ReadGenesis(path string) (*Genesis, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open genesis: %w", err)
+	}
+	defer f.Close()
+	dec := json.NewDecoder(io.LimitReader(f, maxGenesisBytes))
+	dec.DisallowUnknownFields()
+	var g Genesis
+	if err := dec.Decode(&g); err != nil {
+		return nil, fmt.Errorf("genesis %s is not valid JSON of version %d: %w", path, GenesisVersion, err)
+	}
+	if dec.More() {
+		return nil, fmt.Errorf("genesis %s has more than one JSON value", path)
+	}
+	if err := g.Validate(); err != nil {
+		return nil, fmt.Errorf("genesis %s: %w", path, err)
+	}
+	return &g, nil
+}
+
+// Validate names the first thing that is wrong with the genesis.
+func (g *Genesis) Validate() error {
+	switch {
+	case g.Version != GenesisVersion:
+		return fmt.Errorf("version %d, this program reads %d", g.Version, GenesisVersion)
+	case g.Name == "" || len(g.Name) > 64:
+		return errors.New("name must have 1 to 64 bytes")
+	case g.Consensus != ConsensusBDT:
+		return fmt.Errorf("consensus %q is unknown, use %q", g.Consensus, ConsensusBDT)
+	case g.HorizonMS == 0:
+		return errors.New("horizon_ms must be above 0")
+	case len(g.Shards) == 0 || len(g.Shards) > MaxShards:
+		return fmt.Errorf("%d shards, want 1 to %d", len(g.Shards), MaxShards)
+	case len(g.Allocations) > maxAllocations:
+		return fmt.Errorf("%d allocations, at most %d", len(g.Allocations), maxAllocations)
+	}
+	peers := make(map[string]bool)
+	keys := make(map[sig.PublicKey]bool)
+	for s, spec := range g.Shards {
+		if _, err := g.Committee(uint16(s)); err != nil {
+			return err
+		}
+		for i, m := range spec.Members {
+			if m.Peer == "" || len(m.Peer) > 256 {
+				return fmt.Errorf("shard %d replica %d: peer id missing or too long", s, i)
+			}
+			if peers[m.Peer] || keys[m.Key] {
+				return fmt.Errorf("shard %d replica %d: peer id or key is used twice", s, i)
+			}
+			peers[m.Peer], keys[m.Key] = true, true
+		}
+	}
+	_, err := g.supply(nil)
+	return err
+}
+
+// ID is the network's identity: the tagged hash of everything in the genesis.
+func (g *Genesis) ID() digest.Digest {
+	b := wire.AppendU32(nil, uint32(g.Version))
+	b = wire.AppendBytes(b, []byte(g.Name))
+	b = wire.AppendU64(b, g.TimeMS)
+	b = wire.AppendBytes(b, []byte(g.Consensus))
+	b = wire.AppendU64(b, g.HorizonMS)
+	b = wire.AppendU32(b, uint32(len(g.Shards)))
+	for _, s := range g.Shards {
+		b = wire.AppendU32(b, uint32(len(s.Members)))
+		for _, m := range s.Members {
+			b = append(b, m.Key[:]...)
+			b = wire.AppendBytes(b, []byte(m.Peer))
+		}
+	}
+	b = wire.AppendU32(b, uint32(len(g.Allocations)))
+	for _, a := range g.Allocations {
+		b = append(b, a.Address[:]...)
+		b = wire.AppendU64(b, a.Amount)
+		b = wire.AppendU32(b, a.Outputs)
+	}
+	return digest.Of("bdt/genesis/1", b)
+}
+
+// Committee is the replicas of shard s.
+func (g *Genesis) Committee(s uint16) (*protocols.Committee, error) {
+	if int(s) >= len(g.Shards) {
+		return nil, fmt.Errorf("shard %d of %d does not exist", s, len(g.Shards))
+	}
+	keys := make([]sig.PublicKey, len(g.Shards[s].Members))
+	for i, m := range g.Shards[s].Members {
+		keys[i] = m.Key
+	}
+	return protocols.NewCommittee(g.ID(), s, keys)
+}
+
+// Home is the shard that holds a's outputs: the address space is split evenly.
+func (g *Genesis) Home(a ledger.Address) uint16 { return Home(a, len(g.Shards)) }
+
+// Home is the shard, of so many, that holds a's outputs.
+func Home(a ledger.Address, shards int) uint16 {
+	var lead uint64
+	for _, b := range a[:8] {
+		lead = lead<<8 | uint64(b)
+	}
+	hi, _ := bits.Mul64(lead, uint64(shards))
+	return uint16(hi)
+}
+
+// Supply is the value that shard s holds at genesis.
+func (g *Genesis) Supply(s uint16) uint64 {
+	v, _ := g.supply(&s) // Validate has seen that it does not overflow
+	return v
+}
+
+func (g *Genesis) supply(only *uint16) (uint64, error) {
+	var total, outs uint64
+	for i, a := range g.Allocations {
+		if only != nil && g.Home(a.Address) != *only {
+			continue
+		}
+		if a.Amount == 0 || a.Outputs == 0 {
+			return 0, fmt.Errorf("allocation %d: amount and outputs must be above 0", i)
+		}
+		hi, v := bits.Mul64(a.Amount, uint64(a.Outputs))
+		if hi != 0 || v > math.MaxUint64-total {
+			return 0, fmt.Errorf("allocation %d: the supply overflows 64 bits", i)
+		}
+		total += v
+		if outs += uint64(a.Outputs); outs > maxGenesisOuts {
+			return 0, fmt.Errorf("allocation %d: more than %d outputs in all", i, maxGenesisOuts)
+		}
+	}
+	return total, nil
+}
