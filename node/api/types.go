@@ -1,0 +1,169 @@
+// Package api is the HTTP interface of a replica: its types, its server and, in package client, its client.
+package api
+
+import (
+	"context"
+	"time"
+
+	"bdtnode/ledger"
+)
+
+// Wait is how far a transaction has to come before the replica answers.
+type Wait string
+
+// The stages a client can wait for. Ordered and settled mean: committed, executed, and on this replica's disk.
+// Certified means that f+1 replicas signed the header of its block.
+const (
+	WaitAccepted  Wait = "accepted"
+	WaitOrdered   Wait = "ordered"
+	WaitCertified Wait = "certified"
+	WaitSettled   Wait = "settled"
+)
+
+// State is what became of a transaction so far.
+type State string
+
+// The states of a transaction. Settled and rejected are final.
+const (
+	StateUnknown   State = "unknown"   // this replica has never seen it, or has forgotten it
+	StateAccepted  State = "accepted"  // in the TX book, checked, not yet ordered
+	StateOrdered   State = "ordered"   // in a committed block, not everywhere settled
+	StateCertified State = "certified" // its block's header carries f+1 VOTEs
+	StateSettled   State = "settled"   // outputs exist
+	StateRejected  State = "rejected"  // can never settle; Reason says why
+)
+
+// MaxTxsPerRequest is how many transactions one POST may carry.
+const MaxTxsPerRequest = 1000
+
+// TxAnswer is what a replica says of one transaction.
+type TxAnswer struct {
+	ID        ledger.TxID `json:"id" doc:"transaction id, hexadecimal"`
+	State     State       `json:"state" enum:"unknown,accepted,ordered,certified,settled,rejected"`
+	Certified bool        `json:"certified" doc:"whether f+1 replicas signed the header of its block"`
+	Reason    string      `json:"reason,omitempty" doc:"machine-readable reason of a rejection"`
+	Detail    string      `json:"detail,omitempty" doc:"the reason in words"`
+	TimedOut  bool        `json:"timed_out,omitempty" doc:"the wait ended before the stage was reached; the outcome is still open"`
+	Shard     uint16      `json:"shard"`
+	Height    uint64      `json:"height,omitempty" doc:"block that ordered it, 0 while it has none"`
+	RetryMS   int64       `json:"retry_ms,omitempty" doc:"with reason book_full: when to try again"`
+}
+
+// Account is what an address owns.
+type Account struct {
+	Address ledger.Address `json:"address"`
+	Shard   uint16         `json:"shard" doc:"home shard of the address"`
+	Height  uint64         `json:"height" doc:"block height the answer was read at"`
+	Balance uint64         `json:"balance" doc:"sum of unspent outputs"`
+	Count   uint64         `json:"count" doc:"number of unspent outputs"`
+	Outputs []Output       `json:"outputs" doc:"unspent outputs, a page of them"`
+	Next    string         `json:"next,omitempty" doc:"cursor of the next page of outputs"`
+	History []HistoryEntry `json:"history,omitempty" doc:"newest first, a page of it"`
+	Older   string         `json:"older,omitempty" doc:"cursor of the next page of history"`
+}
+
+// Output is one unspent output.
+type Output struct {
+	Tx     ledger.TxID `json:"tx"`
+	Index  uint16      `json:"index"`
+	Amount uint64      `json:"amount"`
+}
+
+// HistoryEntry is one transaction's effect on an address.
+type HistoryEntry struct {
+	Tx       ledger.TxID `json:"tx"`
+	Height   uint64      `json:"height"`
+	TimeMS   uint64      `json:"time_ms" doc:"block time, Unix milliseconds"`
+	Received uint64      `json:"received"`
+	Spent    uint64      `json:"spent"`
+}
+
+// Block is a committed block as executed.
+type Block struct {
+	Shard      uint16        `json:"shard"`
+	Height     uint64        `json:"height"`
+	HeaderHash string        `json:"header_digest"`
+	Header     string        `json:"header" doc:"canonical encoding, base64"`
+	Parent     string        `json:"parent" doc:"digest of the header before"`
+	Block      string        `json:"block" doc:"digest of the consensus block"`
+	Epoch      uint64        `json:"epoch"`
+	Slot       uint64        `json:"slot"`
+	TimeMS     uint64        `json:"time_ms"`
+	TxRoot     string        `json:"tx_root"`
+	Receipts   string        `json:"receipt_root"`
+	WriteSet   string        `json:"write_set"`
+	Certified  bool          `json:"certified"`
+	Signers    []uint16      `json:"signers" doc:"replicas whose VOTE this replica holds in the certificate"`
+	Txs        []ledger.TxID `json:"txs"`
+}
+
+// Status is how a replica is doing.
+type Status struct {
+	Version       string  `json:"version"`
+	Network       string  `json:"network" doc:"genesis id"`
+	NetworkName   string  `json:"network_name"`
+	Consensus     string  `json:"consensus"`
+	Shard         uint16  `json:"shard"`
+	Shards        int     `json:"shards"`
+	Replica       uint16  `json:"replica"`
+	Replicas      int     `json:"replicas"`
+	Faulty        int     `json:"max_faulty" doc:"f"`
+	PeerID        string  `json:"peer_id"`
+	Epoch         uint64  `json:"epoch"`
+	Leader        uint16  `json:"leader"`
+	Height        uint64  `json:"height" doc:"last executed block"`
+	Certified     uint64  `json:"certified_height"`
+	HeaderDigest  string  `json:"header_digest" doc:"of the last executed block"`
+	BlockTimeMS   uint64  `json:"block_time_ms"`
+	TxsOrdered    uint64  `json:"txs_ordered" doc:"transactions in blocks since genesis"`
+	BookSize      int     `json:"book_size"`
+	ConnectedPeer int     `json:"connected_peers" doc:"replicas of this shard with open streams, without itself"`
+	UptimeSeconds float64 `json:"uptime_seconds"`
+	CPUSeconds    float64 `json:"cpu_seconds" doc:"user and system time of the process"`
+	Syncs         uint64  `json:"syncs" doc:"disk syncs since start"`
+	Ready         bool    `json:"ready"`
+	NotReady      string  `json:"not_ready,omitempty" doc:"why it is not ready"`
+}
+
+// Peer is one replica as this one sees it.
+type Peer struct {
+	Shard     uint16   `json:"shard"`
+	Replica   uint16   `json:"replica"`
+	PeerID    string   `json:"peer_id"`
+	Self      bool     `json:"self"`
+	Connected bool     `json:"connected"`
+	Addresses []string `json:"addresses"`
+	RTTMicros int64    `json:"rtt_us" doc:"0 if unknown"`
+	Height    uint64   `json:"height" doc:"highest it reported, 0 if none"`
+}
+
+// Audit is the whole value a replica holds, counted output by output at one height.
+type Audit struct {
+	Shard        uint16 `json:"shard"`
+	Height       uint64 `json:"height"`
+	HeaderDigest string `json:"header_digest"`
+	Outputs      uint64 `json:"outputs"`
+	Unspent      uint64 `json:"unspent"`
+	Burned       uint64 `json:"burned"`
+	Genesis      uint64 `json:"genesis" doc:"value the shard was born with"`
+	Conserved    bool   `json:"conserved" doc:"unspent + burned = genesis"`
+}
+
+// Backend is what the server needs of the node. Every method may be called concurrently, and answers an error that
+// is one of ledger's or this package's sentinel errors where the client is to tell it apart.
+type Backend interface {
+	// Submit takes encoded transactions and answers for each, in their order, when each has reached the stage,
+	// was rejected, or the context ended (then with TimedOut).
+	Submit(ctx context.Context, txs [][]byte, wait Wait) []TxAnswer
+	Tx(id ledger.TxID) (TxAnswer, error)
+	// Account answers a page of outputs (limit, from cursor) and of history (historyLimit, from older); limits of 0
+	// leave that list out. Cursors are what the page before answered, or empty.
+	Account(a ledger.Address, cursor string, limit int, older string, historyLimit int) (Account, error)
+	Block(shard uint16, height uint64) (Block, error)
+	Status() Status
+	Peers() []Peer
+	Audit(ctx context.Context) (Audit, error)
+}
+
+// MaxWait bounds how long a request may wait for a stage.
+const MaxWait = 60 * time.Second
