@@ -49,6 +49,11 @@ type TxAnswer struct {
 	RetryMS   int64       `json:"retry_ms,omitempty" doc:"with reason book_full: when to try again"`
 }
 
+// SubmitAnswer is the body of an answered POST /v1/txs.
+type SubmitAnswer struct {
+	Answers []TxAnswer `json:"answers" doc:"one for each transaction, in their order"`
+}
+
 // Account is what an address owns.
 type Account struct {
 	Address ledger.Address `json:"address"`
@@ -136,6 +141,19 @@ type Peer struct {
 	RTTMicros int64    `json:"rtt_us" doc:"0 if unknown"`
 	Height    uint64   `json:"height" doc:"highest it reported, 0 if none"`
 }
+
+// PeerList is the body of an answered GET /v1/peers.
+type PeerList struct {
+	Peers []Peer `json:"peers"`
+}
+
+// Readiness is the body of an answered GET /readyz of a replica that is ready.
+type Readiness struct {
+	Ready bool `json:"ready"`
+}
+
+// MaxPage is how many outputs or history entries one answer may list.
+const MaxPage = 1000
 
 // Audit is the whole value a replica holds, counted output by output at one height.
 type Audit struct {
