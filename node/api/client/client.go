@@ -25,8 +25,10 @@ const (
 	DefaultMaxConns = 512
 )
 
-// maxAnswer bounds how much of an answer is read, in bytes.
-const maxAnswer = 64 << 20
+const (
+	maxAnswer    = 64 << 20 // bytes read of an answer
+	auditTimeout = 5 * time.Minute
+)
 
 // Options adjust a client; the zero Options suit an interactive program.
 type Options struct {
@@ -149,10 +151,14 @@ func (c *Client) Peers(ctx context.Context) ([]api.Peer, error) {
 	return l.Peers, err
 }
 
-// Audit makes the replica count all its outputs; that takes long on a large ledger, so the context alone bounds it.
+// Audit makes the replica count all its outputs. That takes long on a large ledger, so it may take auditTimeout
+// whatever the client's timeout.
 func (c *Client) Audit(ctx context.Context) (api.Audit, error) {
+	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
+	defer cancel()
 	var a api.Audit
-	return a, c.do(ctx, http.MethodGet, "/v1/audit", nil, &a)
+	err := c.do(ctx, http.MethodGet, "/v1/audit", nil, &a)
+	return a, err
 }
 
 // Ready reports whether the replica takes part, and if not, why.
@@ -186,6 +192,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, out a
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
 		req.Header.Set("Content-Type", api.TxsType)
+		// Sending transactions twice is the same as once. The transport may therefore try again when a kept
+		// connection turns out to be closed; an empty list says so without a header on the wire.
+		req.Header["Idempotency-Key"] = []string{}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -227,16 +236,15 @@ func (c *Client) problemError(resp *http.Response, raw []byte) error {
 		p.RetryAfter = time.Duration(s) * time.Second
 	}
 	var body api.Problem
-	if strings.HasPrefix(resp.Header.Get("Content-Type"), api.ProblemType) && json.Unmarshal(raw, &body) == nil {
-		p.Detail = body.Detail
-		for _, f := range body.Errors {
-			p.Fields = append(p.Fields, f.Error())
-		}
-		if body.RetryMS > 0 {
-			p.RetryAfter = time.Duration(body.RetryMS) * time.Millisecond
-		}
-	} else {
-		p.Detail = strings.TrimSpace(string(raw[:min(len(raw), 200)]))
+	if !strings.HasPrefix(resp.Header.Get("Content-Type"), api.ProblemType) || json.Unmarshal(raw, &body) != nil {
+		return fmt.Errorf("%s answered %s, but not as a replica does: is this the address of one?", c.base, resp.Status)
+	}
+	p.Detail = body.Detail
+	for _, f := range body.Errors {
+		p.Fields = append(p.Fields, f.Error())
+	}
+	if body.RetryMS > 0 {
+		p.RetryAfter = time.Duration(body.RetryMS) * time.Millisecond
 	}
 	switch p.Status {
 	case http.StatusNotFound:

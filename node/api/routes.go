@@ -1,0 +1,192 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"bdtnode/ledger"
+)
+
+// retryAudit is when an audit refused because another one runs may come again.
+const retryAudit = 2 * time.Second
+
+type (
+	none struct{}
+
+	txIn struct {
+		ID string `path:"id" doc:"transaction id, 64 hexadecimal characters"`
+	}
+	accountIn struct {
+		Address string `path:"address" doc:"64 hexadecimal characters"`
+		Cursor  string `query:"cursor" maxLength:"256" doc:"'next' of the page of outputs before"`
+		Limit   int    `query:"limit" minimum:"0" maximum:"1000" default:"100" doc:"most outputs to list"`
+		Older   string `query:"older" maxLength:"256" doc:"'older' of the page of history before"`
+		History int    `query:"history" minimum:"0" maximum:"1000" default:"0" doc:"most history entries to list"`
+	}
+	blockIn struct {
+		Shard  uint16 `path:"shard"`
+		Height uint64 `path:"height"`
+	}
+
+	// body is an answer of 200 with v in JSON.
+	body[T any] struct{ Body T }
+
+	liveness struct {
+		Live bool `json:"live"`
+	}
+)
+
+// register adds every route of the API.
+func (s *Server) register(a huma.API) {
+	route(s, a, huma.Operation{
+		Method: http.MethodPost, Path: "/v1/txs", OperationID: "submit-transactions",
+		Summary:     "Submit transactions and wait for what becomes of them",
+		Description: "Submitting a transaction again is harmless and gets the same answer. 429 means that the TX book had room for none.",
+		RequestBody: submitBody(),
+		Errors:      []int{400, 413, 415, 422, 429, 503},
+	}, s.submit)
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/v1/txs/{id}", OperationID: "get-transaction",
+		Summary: "What became of a transaction", Errors: []int{404, 422, 503},
+	}, s.tx)
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/v1/accounts/{address}", OperationID: "get-account",
+		Summary: "What an address owns, and its history", Errors: []int{404, 422, 503},
+	}, s.account)
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/v1/shards/{shard}/blocks/{height}", OperationID: "get-block",
+		Summary: "A committed block", Errors: []int{404, 422, 503},
+	}, s.block)
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/v1/status", OperationID: "get-status", Summary: "How this replica is doing",
+	}, func(context.Context, *none) (*body[Status], error) { return &body[Status]{s.backend.Status()}, nil })
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/v1/peers", OperationID: "get-peers",
+		Summary: "Every replica as this one sees it",
+	}, func(context.Context, *none) (*body[PeerList], error) {
+		return &body[PeerList]{PeerList{Peers: nonNil(s.backend.Peers())}}, nil
+	})
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/v1/audit", OperationID: "audit",
+		Summary: "Count the whole value this replica holds, output by output", Errors: []int{503},
+	}, s.audit)
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/livez", OperationID: "livez", Summary: "Whether the process answers",
+	}, func(context.Context, *none) (*body[liveness], error) {
+		return &body[liveness]{liveness{Live: true}}, nil
+	})
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/readyz", OperationID: "readyz",
+		Summary: "Whether this replica takes part", Errors: []int{503},
+	}, s.ready)
+}
+
+// route registers a handler behind what all have in common: a panic stops the node, errors become problems.
+func route[I, O any](s *Server, a huma.API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
+	huma.Register(a, op, func(ctx context.Context, in *I) (out *O, err error) {
+		defer s.stopOnPanic(&err)
+		if out, err = h(ctx, in); err != nil {
+			return nil, asProblem(ctx, op.OperationID, err)
+		}
+		return out, nil
+	})
+}
+
+// asProblem gives an error of the backend its status. What the client has no part in is logged, not told.
+func asProblem(ctx context.Context, op string, err error) error {
+	var se huma.StatusError
+	switch {
+	case errors.As(err, &se):
+		return err
+	case errors.Is(err, ErrNotFound):
+		return problem(http.StatusNotFound, err.Error())
+	case errors.Is(err, ErrBadCursor):
+		return problem(http.StatusUnprocessableEntity, err.Error())
+	case errors.Is(err, ErrUnavailable), ctx.Err() != nil:
+		return retryLater(problem(http.StatusServiceUnavailable, err.Error()), retryBusy)
+	}
+	logger.Errorf("%s: %v", op, err)
+	return problem(http.StatusInternalServerError, "the replica failed to answer, see its log")
+}
+
+func (s *Server) tx(_ context.Context, in *txIn) (*body[TxAnswer], error) {
+	id, err := ledger.ParseTxID(in.ID)
+	if err != nil {
+		return nil, problem(http.StatusUnprocessableEntity, err.Error())
+	}
+	a, err := s.backend.Tx(id)
+	if err == nil && a.State == StateUnknown {
+		err = ErrNotFound
+	}
+	if errors.Is(err, ErrNotFound) {
+		return nil, problem(http.StatusNotFound, "this replica knows no transaction "+in.ID)
+	}
+	return &body[TxAnswer]{a}, err
+}
+
+func (s *Server) account(_ context.Context, in *accountIn) (*body[Account], error) {
+	addr, err := ledger.ParseAddress(in.Address)
+	if err != nil {
+		return nil, problem(http.StatusUnprocessableEntity, err.Error())
+	}
+	a, err := s.backend.Account(addr, in.Cursor, in.Limit, in.Older, in.History)
+	a.Outputs = nonNil(a.Outputs)
+	return &body[Account]{a}, err
+}
+
+func (s *Server) block(_ context.Context, in *blockIn) (*body[Block], error) {
+	b, err := s.backend.Block(in.Shard, in.Height)
+	b.Signers, b.Txs = nonNil(b.Signers), nonNil(b.Txs)
+	return &body[Block]{b}, err
+}
+
+func (s *Server) audit(ctx context.Context, _ *none) (*body[Audit], error) {
+	if !s.audits.TryLock() {
+		return nil, retryLater(problem(http.StatusServiceUnavailable, "another audit is running"), retryAudit)
+	}
+	defer s.audits.Unlock()
+	a, err := s.backend.Audit(ctx)
+	return &body[Audit]{a}, err
+}
+
+func (s *Server) ready(context.Context, *none) (*body[Readiness], error) {
+	if st := s.backend.Status(); !st.Ready {
+		reason := st.NotReady
+		if reason == "" {
+			reason = "not ready, and it does not say why"
+		}
+		return nil, retryLater(problem(http.StatusServiceUnavailable, reason), retryBusy)
+	}
+	return &body[Readiness]{Readiness{Ready: true}}, nil
+}
+
+// nonNil makes an empty list of none, so that clients see [] and never null.
+func nonNil[T any](l []T) []T {
+	if l == nil {
+		return []T{}
+	}
+	return l
+}
+
+// submitBody describes both encodings of a submission.
+func submitBody() *huma.RequestBody {
+	least, most := 1, MaxTxsPerRequest
+	return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+		"application/json": {Schema: &huma.Schema{
+			Type: huma.TypeObject, Required: []string{"txs"}, AdditionalProperties: false,
+			Properties: map[string]*huma.Schema{"txs": {
+				Type: huma.TypeArray, MinItems: &least, MaxItems: &most,
+				Items:       &huma.Schema{Type: huma.TypeString},
+				Description: "encoded transactions, each in base64 or in lower-case hexadecimal",
+			}},
+		}},
+		TxsType: {Schema: &huma.Schema{
+			Type: huma.TypeString, Format: "binary",
+			Description: "version byte 1, a 2-byte count, then each encoded transaction behind its length in 4 bytes, all big-endian",
+		}},
+	}}
+}

@@ -1,0 +1,173 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// retryBusy is when a submission refused for want of a slot may come again.
+const retryBusy = time.Second
+
+// txsBody is the JSON body of POST /v1/txs.
+type txsBody struct {
+	Txs []string `json:"txs"`
+}
+
+// submitIn is a submission. Its body is read by hand: the library would hand out a buffer that it uses again for
+// the next request, while the TX book keeps the transactions; and it would leave the deadline of the read on the
+// connection, which then cancels the wait that follows.
+type submitIn struct {
+	Wait    Wait  `query:"wait" enum:"accepted,ordered,certified,settled" default:"accepted" doc:"how far each transaction has to come before the answer"`
+	Timeout int64 `query:"timeout_ms" minimum:"1" maximum:"60000" default:"10000" doc:"longest wait in milliseconds; what has not come so far then is answered with timed_out"`
+
+	request *http.Request
+	writer  http.ResponseWriter
+}
+
+// Resolve keeps the request so that the handler can read the body once there is room for it.
+func (in *submitIn) Resolve(ctx huma.Context) []error {
+	in.request, in.writer = humago.Unwrap(ctx)
+	return nil
+}
+
+type submitOut struct{ Body SubmitAnswer }
+
+func (s *Server) submit(ctx context.Context, in *submitIn) (*submitOut, error) {
+	size := in.request.ContentLength
+	if size > s.cfg.MaxBody {
+		return nil, s.tooLarge()
+	}
+	if size < 0 { // not known before it is read
+		size = s.cfg.MaxBody
+	}
+	if !s.intake.enter(size) {
+		p := problem(http.StatusServiceUnavailable, "too many submissions are waiting at this replica, try again later or elsewhere")
+		return nil, retryLater(p, retryBusy)
+	}
+	defer s.intake.leave(size)
+	txs, err := s.readTxs(in)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.Timeout)*time.Millisecond)
+	defer cancel()
+	answers := s.backend.Submit(ctx, txs, in.Wait)
+	if len(answers) != len(txs) {
+		panic(fmt.Sprintf("%d answers for %d transactions", len(answers), len(txs)))
+	}
+	if after, full := allFull(answers); full {
+		p := problem(http.StatusTooManyRequests, "the TX book is full, none of the transactions was taken")
+		return nil, retryLater(p, after)
+	}
+	return &submitOut{Body: SubmitAnswer{Answers: answers}}, nil
+}
+
+// allFull reports whether every transaction was refused for want of room only, and when there may be some.
+func allFull(answers []TxAnswer) (time.Duration, bool) {
+	var after int64
+	for i := range answers {
+		if answers[i].Reason != ReasonBookFull {
+			return 0, false
+		}
+		after = max(after, answers[i].RetryMS)
+	}
+	return time.Duration(after) * time.Millisecond, true
+}
+
+// readTxs reads the body, within bodyTimeout, in either encoding.
+func (s *Server) readTxs(in *submitIn) ([][]byte, error) {
+	rc := http.NewResponseController(in.writer)
+	if err := rc.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, fmt.Errorf("set a deadline for the body: %w", err)
+	}
+	var buf bytes.Buffer
+	if n := in.request.ContentLength; n > 0 {
+		buf.Grow(int(n) + bytes.MinRead) // one allocation, of the size that was announced and admitted
+	}
+	_, err := buf.ReadFrom(http.MaxBytesReader(in.writer, in.request.Body, s.cfg.MaxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, s.tooLarge()
+	case err != nil:
+		return nil, problem(http.StatusBadRequest, "the request body did not arrive in full: "+err.Error())
+	}
+	if err := rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, fmt.Errorf("lift the deadline of the body: %w", err)
+	}
+	media, _, err := mime.ParseMediaType(in.request.Header.Get("Content-Type"))
+	switch {
+	case err == nil && media == TxsType:
+		txs, err := DecodeTxs(buf.Bytes())
+		if err != nil {
+			return nil, problem(http.StatusUnprocessableEntity, err.Error())
+		}
+		return txs, nil
+	case err == nil && media == "application/json":
+		return decodeJSON(buf.Bytes())
+	}
+	return nil, problem(http.StatusUnsupportedMediaType, fmt.Sprintf("content type %q, use application/json or %s",
+		in.request.Header.Get("Content-Type"), TxsType))
+}
+
+func (s *Server) tooLarge() error {
+	return problem(http.StatusRequestEntityTooLarge,
+		fmt.Sprintf("the request body is larger than %d bytes, send fewer transactions at a time", s.cfg.MaxBody))
+}
+
+func decodeJSON(body []byte) ([][]byte, error) {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	var b txsBody
+	if err := dec.Decode(&b); err != nil {
+		return nil, problem(http.StatusBadRequest, `the body is not JSON of the form {"txs":["..."]}: `+err.Error())
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, problem(http.StatusBadRequest, "the body has more than one JSON value")
+	}
+	if len(b.Txs) == 0 || len(b.Txs) > MaxTxsPerRequest {
+		return nil, problem(http.StatusUnprocessableEntity,
+			fmt.Sprintf("%d transactions in the request, want 1 to %d", len(b.Txs), MaxTxsPerRequest))
+	}
+	txs := make([][]byte, len(b.Txs))
+	for i, text := range b.Txs {
+		tx, err := decodeTx(text)
+		if err != nil {
+			p := problem(http.StatusUnprocessableEntity, "a transaction is neither hexadecimal nor base64")
+			p.Errors = []*huma.ErrorDetail{{Location: fmt.Sprintf("body.txs[%d]", i), Message: err.Error()}}
+			return nil, p
+		}
+		txs[i] = tx
+	}
+	return txs, nil
+}
+
+// decodeTx reads hexadecimal in lower case or, if it is not that, base64. No text stands for two transactions:
+// an encoding begins with its version, and base64 of a version below 104 begins with a capital.
+func decodeTx(text string) ([]byte, error) {
+	if tx, err := hex.DecodeString(text); err == nil && lower(text) {
+		return tx, nil
+	}
+	return base64.StdEncoding.Strict().DecodeString(text)
+}
+
+func lower(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 'A' && s[i] <= 'F' {
+			return false
+		}
+	}
+	return true
+}
