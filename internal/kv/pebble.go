@@ -1,0 +1,408 @@
+package kv
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/ipfs/go-log/v2"
+)
+
+var logger = log.Logger("bdt/kv")
+
+// Memory of a store in bytes unless the options say otherwise. Four nodes of two stores each fit in 512 MiB.
+const (
+	DefaultCacheBytes    = 16 << 20
+	DefaultMemTableBytes = 16 << 20
+)
+
+// bloomBits per key keep nine of ten lookups of a missing key from reading a table's blocks, and far more.
+const bloomBits = 10
+
+// Options of a store on disk. The zero Options are those of a store with a log.
+type Options struct {
+	// NoLog leaves out the write-ahead log: cheaper, and a crash loses what was not flushed, see [Store.Apply].
+	// Apply with sync then flushes, which is slow.
+	NoLog         bool
+	CacheBytes    int64  // of blocks read, 0 for the default
+	MemTableBytes uint64 // of one memtable of up to four, 0 for the default
+	FS            vfs.FS // nil for the disk
+}
+
+// Pebble is a store in a directory.
+//
+// Tables are checksummed block by block, and a flipped bit in one is found when it is read. The log is weaker: a
+// flipped bit in it may look like a write that a crash cut short. The format used here, in a log begun after the
+// store was upgraded to it (which is why Open makes a new store, closes it and opens it again), writes with each
+// record up to where the log is known to be synced. Damage followed by a record in a later 32 KiB block of the log
+// that says so is refused at open. Damage in the last blocks is not: the log is taken to end there, and synced
+// batches behind it are lost without a word. What must not be lost so has to be noticed by other means.
+type Pebble struct {
+	db     *pebble.DB
+	fs     *failStop
+	cache  *pebble.Cache
+	noLog  bool
+	mu     sync.Mutex
+	idle   *sync.Cond // signalled when calls falls to 0
+	calls  int        // under way
+	closed bool
+}
+
+// OpenPebble opens the store in dir, and makes one if dir has none. It is an error if another process has it open,
+// if it is damaged, or if its format is unknown to this program.
+func OpenPebble(dir string, opts Options) (*Pebble, error) {
+	if opts.FS == nil {
+		opts.FS = vfs.Default
+	}
+	if opts.CacheBytes == 0 {
+		opts.CacheBytes = DefaultCacheBytes
+	}
+	if opts.MemTableBytes == 0 {
+		opts.MemTableBytes = DefaultMemTableBytes
+	}
+	p, fresh, err := openPebble(dir, opts)
+	if err != nil || !fresh {
+		return p, err
+	}
+	// The log of a new store was begun before the store was upgraded to the newest format. Only a log begun after
+	// that can tell damage from an end that a crash cut off.
+	if err := p.Close(); err != nil {
+		return nil, fmt.Errorf("close the new store %s: %w", dir, err)
+	}
+	p, _, err = openPebble(dir, opts)
+	return p, err
+}
+
+// openPebble also says whether it made the store.
+func openPebble(dir string, opts Options) (_ *Pebble, fresh bool, err error) {
+	p := &Pebble{fs: newFailStop(opts.FS), cache: pebble.NewCache(opts.CacheBytes), noLog: opts.NoLog}
+	p.idle = sync.NewCond(&p.mu)
+	defer p.cache.Unref() // the database has its own reference
+	p.db, err = pebble.Open(dir, p.options(opts))
+	if err != nil {
+		return nil, false, openError(dir, err)
+	}
+	fresh, err = p.checkFormat(dir)
+	if err != nil {
+		return nil, false, errors.Join(err, p.db.Close())
+	}
+	p.fs.armed.Store(true)
+	return p, fresh, nil
+}
+
+func openError(dir string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EAGAIN), strings.Contains(err.Error(), "lock held by current process"):
+		return fmt.Errorf("store %s is in use by another process", dir)
+	case pebble.IsCorruptionError(err):
+		return fmt.Errorf("store %s is damaged and cannot be opened: %w", dir, err)
+	}
+	return fmt.Errorf("open store %s: %w", dir, err)
+}
+
+// checkFormat reads the format key, or writes it into a store that is empty.
+func (p *Pebble) checkFormat(dir string) (fresh bool, err error) {
+	v, ok, err := get(p.db, formatKey)
+	if err != nil {
+		return false, fmt.Errorf("read the format of store %s: %w", dir, err)
+	}
+	if ok {
+		if len(v) != 4 || binary.BigEndian.Uint32(v) != FormatVersion {
+			return false, fmt.Errorf("store %s has format %x, this program knows only %d: use the program that wrote it", dir, v, FormatVersion)
+		}
+		return false, nil
+	}
+	empty := true
+	if err := scan(p.db, nil, nil, false, func(_, _ []byte) bool { empty = false; return false }); err != nil {
+		return false, fmt.Errorf("read store %s: %w", dir, err)
+	}
+	if !empty {
+		return false, fmt.Errorf("store %s has no format version: it is not a store of this program", dir)
+	}
+	if err := p.db.Set(formatKey, binary.BigEndian.AppendUint32(nil, FormatVersion), pebble.NoSync); err != nil {
+		return false, fmt.Errorf("write the format of store %s: %w", dir, err)
+	}
+	if err := p.db.Flush(); err != nil {
+		return false, fmt.Errorf("write the format of store %s: %w", dir, err)
+	}
+	return true, nil
+}
+
+func (p *Pebble) options(opts Options) *pebble.Options {
+	o := &pebble.Options{
+		FS:                          p.fs,
+		Cache:                       p.cache,
+		DisableWAL:                  opts.NoLog,
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                opts.MemTableBytes,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		LBaseMaxBytes:               64 << 20,
+		MaxOpenFiles:                512,
+		BytesPerSync:                1 << 20,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		Logger:                      engineLogger{p.fs},
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) {
+				p.fs.fail(fmt.Errorf("work in the background failed, the store is stopped and the node must be too: %w", err))
+			},
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				p.fs.fail(fmt.Errorf("the store is damaged: %s", info))
+			},
+		},
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
+	}
+	return o
+}
+
+// enter begins a call; leave ends it unless there is an error.
+func (p *Pebble) enter() error {
+	if err := p.fs.failure(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	p.calls++
+	return nil
+}
+
+func (p *Pebble) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.calls--; p.calls == 0 {
+		p.idle.Broadcast()
+	}
+}
+
+// guard runs work that may wait for the disk, and does not wait for it any longer once the store has failed.
+func (p *Pebble) guard(work func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		done <- work()
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			p.fs.fail(err)
+			return p.fs.err
+		}
+		return p.fs.failure()
+	case <-p.fs.failed:
+		return p.fs.err
+	}
+}
+
+// read makes an error of reading final: damage found once does not heal.
+func (p *Pebble) read(err error) error {
+	if err != nil {
+		p.fs.fail(fmt.Errorf("reading the store failed: %w", err))
+		return p.fs.err
+	}
+	return nil
+}
+
+// Get implements [Reader].
+func (p *Pebble) Get(key []byte) ([]byte, bool, error) {
+	if err := p.enter(); err != nil {
+		return nil, false, err
+	}
+	defer p.leave()
+	v, ok, err := get(p.db, key)
+	return v, ok, p.read(err)
+}
+
+// Scan implements [Reader].
+func (p *Pebble) Scan(lower, upper []byte, reverse bool, yield func(key, value []byte) bool) error {
+	if err := p.enter(); err != nil {
+		return err
+	}
+	defer p.leave()
+	if len(lower) == 0 {
+		lower = []byte{1} // what is below is the store's own
+	}
+	return p.read(scan(p.db, lower, upper, reverse, yield))
+}
+
+// Snapshot implements [Store].
+func (p *Pebble) Snapshot() (Snapshot, error) {
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	defer p.leave()
+	return &pebbleSnapshot{p, p.db.NewSnapshot()}, nil
+}
+
+// Apply implements [Store].
+func (p *Pebble) Apply(b *Batch, sync bool) error {
+	if err := p.enter(); err != nil {
+		return err
+	}
+	defer p.leave()
+	batch := p.db.NewBatchWithSize(b.Size() + 12*len(b.Ops) + 32)
+	for i := range b.Ops {
+		op := &b.Ops[i]
+		var err error
+		if op.Delete {
+			err = batch.Delete(op.Key, nil)
+		} else {
+			err = batch.Set(op.Key, op.Value, nil)
+		}
+		if err != nil {
+			return errors.Join(err, batch.Close())
+		}
+	}
+	write := pebble.NoSync
+	if sync && !p.noLog {
+		write = pebble.Sync
+	}
+	err := p.guard(func() error {
+		if err := p.db.Apply(batch, write); err != nil {
+			return fmt.Errorf("write a batch: %w", err)
+		}
+		return batch.Close()
+	})
+	if err == nil && sync && p.noLog {
+		err = p.guard(p.db.Flush)
+	}
+	return err
+}
+
+// Flush implements [Store].
+func (p *Pebble) Flush() error {
+	if err := p.enter(); err != nil {
+		return err
+	}
+	defer p.leave()
+	return p.guard(p.db.Flush)
+}
+
+// Durable implements [Store].
+func (p *Pebble) Durable(key []byte) (value []byte, ok bool, err error) {
+	if err := p.enter(); err != nil {
+		return nil, false, err
+	}
+	defer p.leave()
+	it, err := p.db.NewIter(&pebble.IterOptions{LowerBound: key, OnlyReadGuaranteedDurable: true})
+	if err != nil {
+		return nil, false, p.read(err)
+	}
+	if it.SeekGE(key) && string(it.Key()) == string(key) {
+		value, ok = append([]byte(nil), it.Value()...), true
+	}
+	return value, ok, p.read(errors.Join(it.Error(), it.Close()))
+}
+
+// Syncs implements [Store].
+func (p *Pebble) Syncs() uint64 { return p.fs.syncs.Load() }
+
+// Failed implements [Store].
+func (p *Pebble) Failed() <-chan struct{} { return p.fs.failed }
+
+// Close implements [Store]. A store that failed stays as it is, locked, until the process ends: its engine may be
+// stopped in the middle of anything. Close answers the failure then.
+func (p *Pebble) Close() error {
+	if err := p.fs.failure(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return ErrClosed
+	}
+	p.closed = true
+	for p.calls > 0 {
+		p.idle.Wait()
+	}
+	p.mu.Unlock()
+	if p.noLog {
+		if err := p.guard(p.db.Flush); err != nil {
+			return err
+		}
+	}
+	return p.guard(p.db.Close)
+}
+
+func get(r pebble.Reader, key []byte) ([]byte, bool, error) {
+	v, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	v = append([]byte(nil), v...)
+	return v, true, closer.Close()
+}
+
+func scan(r pebble.Reader, lower, upper []byte, reverse bool, yield func(key, value []byte) bool) error {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return err
+	}
+	first, next := it.First, it.Next
+	if reverse {
+		first, next = it.Last, it.Prev
+	}
+	for ok := first(); ok && yield(it.Key(), it.Value()); {
+		ok = next()
+	}
+	return errors.Join(it.Error(), it.Close())
+}
+
+type pebbleSnapshot struct {
+	store *Pebble
+	snap  *pebble.Snapshot
+}
+
+func (s *pebbleSnapshot) Get(key []byte) ([]byte, bool, error) {
+	if err := s.store.enter(); err != nil {
+		return nil, false, err
+	}
+	defer s.store.leave()
+	v, ok, err := get(s.snap, key)
+	return v, ok, s.store.read(err)
+}
+
+func (s *pebbleSnapshot) Scan(lower, upper []byte, reverse bool, yield func(key, value []byte) bool) error {
+	if err := s.store.enter(); err != nil {
+		return err
+	}
+	defer s.store.leave()
+	if len(lower) == 0 {
+		lower = []byte{1}
+	}
+	return s.store.read(scan(s.snap, lower, upper, reverse, yield))
+}
+
+func (s *pebbleSnapshot) Close() error {
+	if err := s.store.enter(); err != nil {
+		return err
+	}
+	defer s.store.leave()
+	return s.snap.Close()
+}
+
+// engineLogger takes what the engine says. Its fatal messages stop the store.
+type engineLogger struct{ fs *failStop }
+
+func (engineLogger) Infof(format string, args ...any)  { logger.Debugf(format, args...) }
+func (engineLogger) Errorf(format string, args ...any) { logger.Errorf(format, args...) }
+
+// Fatalf must not return into an engine that expects the process to have ended.
+func (l engineLogger) Fatalf(format string, args ...any) {
+	l.fs.fail(fmt.Errorf("the storage engine gave up: "+format, args...))
+	l.fs.armed.Store(true)
+	_ = l.fs.stop(nil)
+}
