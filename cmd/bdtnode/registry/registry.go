@@ -1,0 +1,118 @@
+// Package registry lets commands find the networks that run on this machine: whoever runs one keeps a file about it
+// in a directory of the user, and holds a lock on that file for as long as it lives.
+package registry
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// entryVersion is the version of an entry's file.
+const entryVersion = 1
+
+const fileSuffix = ".json"
+
+// Entry is one running network, or the part of it that one process runs.
+type Entry struct {
+	Version  int       `json:"version"`
+	Name     string    `json:"name"`
+	Network  string    `json:"network"` // genesis id
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	Replicas []Replica `json:"replicas"`
+	Accounts string    `json:"accounts,omitempty"` // keystore of its funded accounts
+}
+
+// Replica is one replica's HTTP interface.
+type Replica struct {
+	Shard   uint16 `json:"shard"`
+	Replica uint16 `json:"replica"`
+	API     string `json:"api"` // base URL
+}
+
+// Dir is the user's directory of running networks: below $XDG_RUNTIME_DIR, else $XDG_STATE_HOME, else
+// ~/.local/state, else the system's directory of temporary files.
+func Dir() string {
+	for _, env := range []string{"XDG_RUNTIME_DIR", "XDG_STATE_HOME"} {
+		if d := os.Getenv(env); filepath.IsAbs(d) {
+			return filepath.Join(d, "bdtnode", "networks")
+		}
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "state", "bdtnode", "networks")
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("bdtnode-%d", os.Getuid()), "networks")
+}
+
+// Add makes the network known until remove is called or the process ends. Version, PID and Started are filled in.
+func Add(dir string, e Entry) (remove func(), err error) {
+	e.Version, e.PID, e.Started = entryVersion, os.Getpid(), time.Now()
+	raw, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encode entry: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the network known to other commands: %w", err)
+	}
+	f, err := os.CreateTemp(dir, "new-*")
+	if err != nil {
+		return nil, fmt.Errorf("make the network known to other commands: %w", err)
+	}
+	path := strings.Replace(f.Name(), "new-", fmt.Sprintf("%d-", e.PID), 1) + fileSuffix
+	_, err = f.Write(raw)
+	// Locked before it has the name that others look for, so that nobody takes it for a dead one's.
+	err = errors.Join(err, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		f.Close()
+		return nil, fmt.Errorf("make the network known to other commands: %w", err)
+	}
+	return func() {
+		os.Remove(path)
+		f.Close()
+	}, nil
+}
+
+// List is the running networks, newest first. What dead processes left is removed; files it cannot read are passed
+// over.
+func List(dir string) ([]Entry, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("look for running networks: %w", err)
+	}
+	var out []Entry
+	for _, file := range files {
+		if !strings.HasSuffix(file.Name(), fileSuffix) {
+			continue
+		}
+		if e, ok := readLive(filepath.Join(dir, file.Name())); ok {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b Entry) int { return b.Started.Compare(a.Started) })
+	return out, nil
+}
+
+func readLive(path string) (e Entry, ok bool) {
+	f, err := os.Open(path)
+	if err != nil {
+		return e, false
+	}
+	defer f.Close()
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
+		os.Remove(path) // nobody holds it: its process is gone
+		return e, false
+	}
+	err = json.NewDecoder(f).Decode(&e)
+	return e, err == nil && e.Version == entryVersion
+}

@@ -1,0 +1,47 @@
+package registry
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestLifeOfAnEntry(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "networks")
+	if l, err := List(dir); err != nil || len(l) != 0 {
+		t.Fatalf("no directory: %v %v", l, err)
+	}
+	removeOld, err := Add(dir, Entry{Name: "old", Replicas: []Replica{{API: "http://127.0.0.1:1"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	removeNew, err := Add(dir, Entry{Name: "new"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := List(dir)
+	if err != nil || len(l) != 2 || l[0].Name != "new" || l[1].Replicas[0].API != "http://127.0.0.1:1" || l[0].PID != os.Getpid() {
+		t.Fatalf("%+v %v", l, err)
+	}
+	removeNew()
+	if l, _ := List(dir); len(l) != 1 || l[0].Name != "old" {
+		t.Errorf("after removal: %+v", l)
+	}
+	removeOld()
+	if l, _ := os.ReadDir(dir); len(l) != 0 {
+		t.Errorf("left behind: %v", l)
+	}
+}
+
+// TestDeadProcess: an entry that nobody holds a lock on is of a process that is gone, whatever it says.
+func TestDeadProcess(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "1-2.json")
+	os.WriteFile(path, []byte(`{"version":1,"name":"dead","pid":1}`), 0o600)
+	if l, err := List(dir); err != nil || len(l) != 0 {
+		t.Errorf("%+v %v", l, err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Error("the dead entry was not cleaned up")
+	}
+}
