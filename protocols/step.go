@@ -9,6 +9,7 @@ package protocols
 
 import (
 	"fmt"
+	"iter"
 	"time"
 )
 
@@ -46,6 +47,8 @@ const (
 	KindsBolt    Kind = 0x20
 	KindsVotes   Kind = 0x30
 	KindsCatchup Kind = 0x40
+	KindsCoin    Kind = 0x50
+	KindsMVBA    Kind = 0x60
 )
 
 // To says who gets a message: one replica, or with Everyone all others of the shard.
@@ -68,9 +71,13 @@ type Fault struct {
 
 func (f Fault) String() string { return fmt.Sprintf("replica %d: %s", f.Peer, f.Reason) }
 
+// Stored gives what was persisted, in key order: the records with from <= key < to. Keys and values are only valid
+// until the next one.
+type Stored func(from, to []byte) iter.Seq2[[]byte, []byte]
+
 // Step is everything one input made an instance want; the zero Step is nothing.
-// Sends leave, and Out is acted on, only after Persist is synced. Time enters as an input: with Wake not zero the
-// machine wants a Tick at that time or later; the last step's Wake replaces the one before.
+// Sends leave, and Out is acted on, only after Persist is synced. Machines with deadlines have a method Wake, the
+// earliest time at which they want a Tick, zero for none.
 type Step[O any] struct {
 	Persist []Record
 	Sends   []Send
@@ -78,7 +85,7 @@ type Step[O any] struct {
 	Faults  []Fault
 }
 
-// Persisted adds a record.
+// Record adds a record; a nil value deletes the key.
 func (s *Step[O]) Record(key, value []byte) { s.Persist = append(s.Persist, Record{key, value}) }
 
 // Broadcast adds a message to all others.

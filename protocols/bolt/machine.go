@@ -1,0 +1,479 @@
+// Package bolt is the fast lane of one epoch (DESIGN §4.2; Bolt-Dumbo Transformer, arXiv 2103.09425, §4: Bolt).
+//
+// One leader proposes a block for each slot; all vote; n-f votes make a QC; whoever holds the QC sends Commit; n-f
+// Commits commit the block and all before it. That is three message delays: propose, vote, commit.
+//
+// Guarantee: no two honest replicas commit different blocks at one height, whatever the network and up to f
+// replicas do. Liveness in the epoch needs an honest leader and a network that delivers; leaving an epoch is not
+// this package's job.
+//
+// Why the thresholds suffice. An honest replica votes once a slot, so two QCs of one slot would share an honest
+// voter: there is one QC digest a slot. It votes only for a block whose parent it voted for, or which has a QC, or
+// is committed: so below a QC there is one chain of QCs, by induction. A Commit is sent only with the QC, and n-f
+// Commits mean that f+1 honest replicas hold it, on disk, whatever crashes: who asks n-f replicas hears of it.
+//
+// Differences from the paper: blocks carry positions in the lanes instead of transactions; slots are pipelined; a
+// replica may vote for a block whose data is certified without holding it.
+package bolt
+
+import (
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+// Bounds of the pipeline.
+const (
+	// Pipeline is how many slots a leader proposes ahead of its last commit (K in DESIGN §4.2).
+	Pipeline = 16
+	// ExecutionLag is how many blocks beyond its own execution a replica votes (X in DESIGN §4.2).
+	ExecutionLag = 128
+	// window is how many slots above the last commit messages are kept for. What is further ahead is refused: a
+	// replica that far behind catches up by certified headers.
+	window = 4 * Pipeline
+	// ProposalGap spaces proposals while slots are open: a lone batch goes at once, a stream of them shares blocks.
+	ProposalGap = 4 * time.Millisecond
+	// MaxClockAhead is how far ahead of its own clock a replica lets a block's time be.
+	MaxClockAhead = 500 * time.Millisecond
+
+	fetchGrace    = 60 * time.Millisecond
+	fetchRetryMin = 150 * time.Millisecond
+	fetchRetryMax = 3 * time.Second
+)
+
+// Data is what bolt asks of the lanes.
+type Data interface {
+	View(now protocols.Time, parent lanes.Cut) (lanes.Cut, []*lanes.TipCertificate)
+	CheckCut(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) (lanes.Step, lanes.Verdict)
+	Lock(now protocols.Time, parent, cut lanes.Cut) lanes.Step
+	HandleCertificate(now protocols.Time, c *lanes.TipCertificate) lanes.Step
+}
+
+// Committed is a block that is final, in order of height. Signers sent Commit or voted for it: they hold its data.
+type Committed struct {
+	Block   *Block
+	Signers protocols.Set
+}
+
+// Step is one step of the machine.
+type Step = protocols.Step[Committed]
+
+// Config is what a machine is made of.
+type Config struct {
+	Committee *protocols.Committee
+	Self      protocols.Index
+	Signer    sig.Signer
+	Epoch     uint64
+	Leader    protocols.Index
+	Data      Data
+}
+
+// Machine is one replica in one epoch's fast lane.
+type Machine struct {
+	cfg      Config
+	base     *Block // last committed
+	executed uint64 // height
+	slots    map[uint64]*slot
+	floor    uint64 // slots at or below it are forgotten: their heights are certified
+	wants    map[digest.Digest]*want
+
+	// of the leader
+	last       *Block // last proposed, or base
+	lastAt     protocols.Time
+	proposeDue protocols.Time
+	clockDue   protocols.Time // a block's time is ahead of the clock until then
+}
+
+type slot struct {
+	proposal *Propose                   // the first of the leader, the only one that may be voted for
+	blocks   map[digest.Digest]*Propose // with those that a QC or Commits name
+	vote     *Vote                      // own
+	voters   protocols.Set              // whose first vote was counted
+	votes    map[digest.Digest]*protocols.Tally
+	qc       *QC
+	commit   *Commit // own
+	senders  protocols.Set
+	commits  map[digest.Digest]*protocols.Set
+	final    digest.Digest // n-f Commits name it
+	equivoc  bool          // the leader was blamed for two blocks
+	refused  bool          // the proposal does not extend its parent
+}
+
+// New makes the machine of an epoch whose first slot extends base.
+func New(cfg Config, base *Block, executed uint64) *Machine {
+	return &Machine{
+		cfg: cfg, base: base, last: base, executed: executed,
+		slots: make(map[uint64]*slot), wants: make(map[digest.Digest]*want),
+		floor: baseSlot(cfg.Epoch, base),
+	}
+}
+
+func baseSlot(epoch uint64, b *Block) uint64 {
+	if b.Epoch == epoch {
+		return b.Slot
+	}
+	return 0
+}
+
+// Leader is the epoch's leader.
+func (m *Machine) Leader() protocols.Index { return m.cfg.Leader }
+
+// Base is the last committed block.
+func (m *Machine) Base() *Block { return m.base }
+
+// OpenSlots is how many slots this leader proposed above the last commit.
+func (m *Machine) OpenSlots() uint64 {
+	return baseSlot(m.cfg.Epoch, m.last) - min(baseSlot(m.cfg.Epoch, m.last), baseSlot(m.cfg.Epoch, m.base))
+}
+
+func (m *Machine) slot(s uint64) *slot {
+	x := m.slots[s]
+	if x == nil {
+		x = &slot{
+			blocks:  make(map[digest.Digest]*Propose),
+			votes:   make(map[digest.Digest]*protocols.Tally),
+			commits: make(map[digest.Digest]*protocols.Set),
+		}
+		m.slots[s] = x
+	}
+	return x
+}
+
+// inWindow reports whether messages of slot s are kept.
+func (m *Machine) inWindow(epoch, s uint64) bool {
+	return epoch == m.cfg.Epoch && s > m.floor && s <= baseSlot(m.cfg.Epoch, m.base)+window
+}
+
+// Progress is called when the lanes grew or time passed: the leader may propose, and blocks that lacked something
+// may be voted for.
+func (m *Machine) Progress(now protocols.Time) Step {
+	var st Step
+	m.propose(now, &st)
+	m.voteAll(now, &st)
+	return st
+}
+
+// upon the leader's view of the lanes moving: propose the next slot, at most Pipeline ahead of the last commit.
+func (m *Machine) propose(now protocols.Time, st *Step) {
+	m.proposeDue = 0
+	if m.cfg.Self != m.cfg.Leader || m.OpenSlots() >= Pipeline || m.last.Height+1 > m.executed+ExecutionLag {
+		return
+	}
+	cut, certs := m.cfg.Data.View(now, m.last.Cut)
+	if !cut.GrowsFrom(m.last.Cut) {
+		return
+	}
+	if due := m.lastAt.Add(ProposalGap); m.OpenSlots() > 0 && now < due {
+		m.proposeDue = due
+		return
+	}
+	b := &Block{
+		Epoch: m.cfg.Epoch, Slot: baseSlot(m.cfg.Epoch, m.last) + 1, Height: m.last.Height + 1,
+		Parent: m.last.digest, TimeMS: max(now.Millis(), m.last.TimeMS), Cut: cut,
+	}
+	b.seal(m.cfg.Committee)
+	p := &Propose{Leader: m.cfg.Self, Block: b, Certificates: certs}
+	p.Signature = m.cfg.Signer.Sign(proposeStatement(m.cfg.Committee, m.cfg.Self, b))
+	m.last, m.lastAt = b, now
+	st.Record(proposalKey(b.Epoch, b.Slot), p.Append(nil))
+	st.Broadcast(p)
+	x := m.slot(b.Slot)
+	x.proposal, x.blocks[b.digest] = p, p
+}
+
+// HandlePropose is called upon a checked proposal, from the leader or in answer to a FetchBlock.
+func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Propose) Step {
+	var st Step
+	b := p.Block
+	if b.Epoch == m.cfg.Epoch && p.Leader != m.cfg.Leader {
+		st.Blame(from, "sent a proposal of replica %d, who does not lead epoch %d", p.Leader, b.Epoch)
+		return st
+	}
+	if !m.inWindow(b.Epoch, b.Slot) {
+		return st
+	}
+	x := m.slot(b.Slot)
+	if x.blocks[b.digest] != nil {
+		return st
+	}
+	if x.proposal != nil && !x.equivoc {
+		x.equivoc = true
+		st.Blame(p.Leader, "proposed two blocks for epoch %d slot %d", b.Epoch, b.Slot)
+	}
+	_, wanted := m.wants[b.digest]
+	if x.proposal != nil && !wanted && !m.named(x, b.digest) {
+		return st
+	}
+	delete(m.wants, b.digest)
+	x.blocks[b.digest] = p
+	if x.proposal == nil {
+		x.proposal = p
+	}
+	for _, c := range p.Certificates {
+		protocols.Absorb(&st, m.cfg.Data.HandleCertificate(now, c))
+	}
+	m.voteAll(now, &st)
+	m.finish(now, &st)
+	return st
+}
+
+func (m *Machine) named(x *slot, d digest.Digest) bool {
+	return x.votes[d] != nil || x.commits[d] != nil || x.final == d || x.qc != nil && x.qc.Digest == d
+}
+
+// voteAll votes for every proposal above the last commit that can be voted for now, in order of slot, so that a
+// vote makes the next slot's parent votable.
+func (m *Machine) voteAll(now protocols.Time, st *Step) {
+	m.clockDue = 0
+	first := baseSlot(m.cfg.Epoch, m.base) + 1
+	for s := first; s < first+window; s++ {
+		x := m.slots[s]
+		if x == nil || x.proposal == nil || x.vote != nil || x.refused {
+			continue
+		}
+		m.vote(now, st, x)
+	}
+}
+
+// upon a proposal whose parent is known good and whose data is held or certified: vote, once a slot.
+func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
+	b := x.proposal.Block
+	parent := m.votableParent(now, b)
+	if parent == nil {
+		return
+	}
+	if b.Height != parent.Height+1 || b.TimeMS < parent.TimeMS || !b.Cut.GrowsFrom(parent.Cut) {
+		x.refused = true
+		st.Blame(m.cfg.Leader, "proposed a block for slot %d that does not extend its parent", b.Slot)
+		return
+	}
+	if b.Height > m.executed+ExecutionLag {
+		return
+	}
+	if ahead := protocols.Time(b.TimeMS * 1e6).Sub(now); ahead > MaxClockAhead {
+		due := now.Add(ahead - MaxClockAhead)
+		if m.clockDue == 0 || due < m.clockDue {
+			m.clockDue = due
+		}
+		return
+	}
+	check, verdict := m.cfg.Data.CheckCut(now, parent.Cut, b.Cut, m.cfg.Leader)
+	protocols.Absorb(st, check)
+	if verdict != lanes.Votable {
+		return
+	}
+	protocols.Absorb(st, m.cfg.Data.Lock(now, parent.Cut, b.Cut))
+	v := &Vote{Epoch: b.Epoch, Slot: b.Slot, Digest: b.digest}
+	v.Signature = m.cfg.Signer.Sign(voteStatement(m.cfg.Committee, b.Epoch, b.Slot, b.digest))
+	x.vote = v
+	if m.cfg.Self != m.cfg.Leader {
+		st.Record(proposalKey(b.Epoch, b.Slot), x.proposal.Append(nil))
+	}
+	st.Record(voteKey(b.Epoch, b.Slot), b.digest[:])
+	st.Broadcast(v)
+	m.countVote(now, st, m.cfg.Self, v)
+}
+
+// votableParent is b's parent if b may be voted for on top of it: it is the last committed block, was voted for in
+// the slot before, or has a QC; and its content is here.
+func (m *Machine) votableParent(now protocols.Time, b *Block) *Block {
+	if b.Parent == m.base.digest {
+		if b.Slot == baseSlot(m.cfg.Epoch, m.base)+1 {
+			return m.base
+		}
+		return nil
+	}
+	x := m.slots[b.Slot-1]
+	if x == nil || !(x.vote != nil && x.vote.Digest == b.Parent || x.qc != nil && x.qc.Digest == b.Parent) {
+		return nil
+	}
+	p := x.blocks[b.Parent]
+	if p == nil {
+		m.want(now, b.Slot-1, b.Parent)
+		return nil
+	}
+	return p.Block
+}
+
+// HandleVote is called upon a checked vote.
+func (m *Machine) HandleVote(now protocols.Time, from protocols.Index, v *Vote) Step {
+	var st Step
+	if m.inWindow(v.Epoch, v.Slot) {
+		m.countVote(now, &st, from, v)
+	}
+	return st
+}
+
+// upon n-f votes for one digest: that is the slot's QC; send Commit with the QC on disk.
+func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, v *Vote) {
+	x := m.slot(v.Slot)
+	if !x.voters.Add(from) {
+		return
+	}
+	t := x.votes[v.Digest]
+	if t == nil {
+		t = protocols.NewTally(v.Digest)
+		x.votes[v.Digest] = t
+	}
+	t.Add(from, v.Signature)
+	if t.Len() < m.cfg.Committee.Quorum() || x.qc != nil {
+		return
+	}
+	x.qc = &QC{Epoch: v.Epoch, Slot: v.Slot, Digest: v.Digest, Certificate: t.Certificate()}
+	x.commit = &Commit{Epoch: v.Epoch, Slot: v.Slot, Digest: v.Digest}
+	st.Record(commitKey(v.Epoch, v.Slot), x.qc.append(nil))
+	st.Broadcast(x.commit)
+	if x.blocks[v.Digest] == nil && v.Slot > baseSlot(m.cfg.Epoch, m.base) {
+		m.want(now, v.Slot, v.Digest)
+	}
+	m.countCommit(now, st, m.cfg.Self, x.commit)
+	m.voteAll(now, st) // a QC makes the next slot's parent votable
+}
+
+// HandleCommit is called upon a Commit.
+func (m *Machine) HandleCommit(now protocols.Time, from protocols.Index, c *Commit) Step {
+	var st Step
+	if m.inWindow(c.Epoch, c.Slot) {
+		m.countCommit(now, &st, from, c)
+	}
+	return st
+}
+
+// upon n-f Commits for one digest: the block is final, and all before it.
+func (m *Machine) countCommit(now protocols.Time, st *Step, from protocols.Index, c *Commit) {
+	x := m.slot(c.Slot)
+	if !x.senders.Add(from) {
+		return
+	}
+	set := x.commits[c.Digest]
+	if set == nil {
+		set = &protocols.Set{}
+		x.commits[c.Digest] = set
+	}
+	set.Add(from)
+	if set.Len() == m.cfg.Committee.Quorum() {
+		x.final = c.Digest
+		m.finish(now, st)
+	}
+}
+
+// finish commits what is final, from the last commit up, as far as the chain of blocks is here.
+func (m *Machine) finish(now protocols.Time, st *Step) {
+	top := baseSlot(m.cfg.Epoch, m.base)
+	for s := top + window; s > top; s-- {
+		if x := m.slots[s]; x != nil && !x.final.IsZero() {
+			m.finishUpTo(now, st, s)
+			return
+		}
+	}
+}
+
+func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
+	first := baseSlot(m.cfg.Epoch, m.base) + 1
+	chain := make([]*Block, s-first+1)
+	d := m.slots[s].final
+	for k := s; k >= first; k-- {
+		p := m.slot(k).blocks[d]
+		if p == nil {
+			m.want(now, k, d)
+			return
+		}
+		chain[k-first] = p.Block
+		d = p.Block.Parent
+	}
+	if d != m.base.digest {
+		panic("bolt: a final block does not extend the last committed one: more than f replicas are Byzantine")
+	}
+	for k, b := range chain {
+		st.Emit(Committed{Block: b, Signers: m.signers(first+uint64(k), b.digest)})
+	}
+	m.rebase(chain[len(chain)-1])
+	m.propose(now, st)
+	m.voteAll(now, st)
+}
+
+func (m *Machine) signers(s uint64, d digest.Digest) protocols.Set {
+	var set protocols.Set
+	x := m.slots[s]
+	if t := x.votes[d]; t != nil {
+		set = t.Signers()
+	} else if c := x.commits[d]; c != nil {
+		set = *c
+	}
+	set.Remove(m.cfg.Self)
+	return set
+}
+
+func (m *Machine) rebase(b *Block) {
+	m.base = b
+	if m.last.Height <= b.Height {
+		m.last = b
+	}
+	for d, w := range m.wants {
+		if w.slot <= baseSlot(m.cfg.Epoch, b) {
+			delete(m.wants, d)
+		}
+	}
+}
+
+// Adopt makes b, whose header f+1 replicas certified, the last committed block of a replica that was away.
+func (m *Machine) Adopt(now protocols.Time, b *Block) Step {
+	var st Step
+	if b.Height > m.base.Height {
+		m.rebase(b)
+		m.propose(now, &st)
+		m.voteAll(now, &st)
+		m.finish(now, &st)
+	}
+	return st
+}
+
+// Executed reports the height up to which this replica has executed.
+func (m *Machine) Executed(now protocols.Time, height uint64) Step {
+	var st Step
+	m.executed = height
+	m.propose(now, &st)
+	m.voteAll(now, &st)
+	return st
+}
+
+// Certified reports that the block has a certified header: own messages for it and all before it need not be kept.
+func (m *Machine) Certified(b *Block) Step {
+	var st Step
+	top := min(baseSlot(m.cfg.Epoch, b), baseSlot(m.cfg.Epoch, m.base))
+	for s := m.floor + 1; s <= top; s++ {
+		if m.slots[s] == nil {
+			continue
+		}
+		delete(m.slots, s)
+		for _, key := range [][]byte{proposalKey(m.cfg.Epoch, s), voteKey(m.cfg.Epoch, s), commitKey(m.cfg.Epoch, s)} {
+			st.Record(key, nil)
+		}
+	}
+	m.floor = max(m.floor, top)
+	return st
+}
+
+// Resend gives a peer again all own messages whose heights are not certified.
+func (m *Machine) Resend(to protocols.Index) Step {
+	var st Step
+	for s := m.floor + 1; s <= baseSlot(m.cfg.Epoch, m.base)+window; s++ {
+		x := m.slots[s]
+		if x == nil {
+			continue
+		}
+		if x.proposal != nil && m.cfg.Self == m.cfg.Leader {
+			st.Send(to, x.proposal)
+		}
+		if x.vote != nil {
+			st.Send(to, x.vote)
+		}
+		if x.commit != nil {
+			st.Send(to, x.commit)
+		}
+	}
+	return st
+}

@@ -1,0 +1,184 @@
+package bolt
+
+import (
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+// Kinds of messages on the wire.
+const (
+	KindPropose    = protocols.KindsBolt + 0
+	KindVote       = protocols.KindsBolt + 1
+	KindCommit     = protocols.KindsBolt + 2
+	KindFetchBlock = protocols.KindsBolt + 3
+)
+
+// Propose is the leader's block for a slot, with certificates of tips that not everyone may have acknowledged.
+type Propose struct {
+	Leader       protocols.Index
+	Block        *Block
+	Certificates []*lanes.TipCertificate
+	Signature    sig.Signature
+}
+
+// Kind is KindPropose.
+func (*Propose) Kind() protocols.Kind { return KindPropose }
+
+// Append encodes leader, block, certificates and signature.
+func (m *Propose) Append(b []byte) []byte {
+	b = m.Block.Append(wire.AppendU16(b, uint16(m.Leader)))
+	b = lanes.AppendTipCertificates(b, m.Certificates)
+	return append(b, m.Signature[:]...)
+}
+
+// Items names the signatures that prove the leader's name and the certificates.
+func (m *Propose) Items(c *protocols.Committee) ([]sig.Item, error) {
+	if !c.Has(m.Leader) {
+		return nil, fmt.Errorf("proposal of replica %d, of %d", m.Leader, c.N())
+	}
+	items := []sig.Item{c.Item(m.Leader, proposeStatement(c, m.Leader, m.Block), m.Signature)}
+	for _, tc := range m.Certificates {
+		more, err := tc.Items(c)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, more...)
+	}
+	return items, nil
+}
+
+// DecodePropose reads a Propose's body.
+func DecodePropose(c *protocols.Committee, b []byte) (*Propose, error) {
+	r := wire.NewReader(b)
+	m := &Propose{Leader: protocols.Index(r.U16())}
+	m.Block = ReadBlock(c, r)
+	m.Certificates = lanes.ReadTipCertificates(r)
+	r.Fixed(m.Signature[:])
+	if err := r.Done(); err != nil {
+		return nil, err
+	}
+	if m.Block.Slot == 0 || m.Block.Height == 0 || m.Block.Epoch == 0 {
+		return nil, fmt.Errorf("%w: epochs, slots and heights count from 1", wire.ErrMalformed)
+	}
+	return m, nil
+}
+
+// Vote is a replica's signature on the block of a slot.
+type Vote struct {
+	Epoch, Slot uint64
+	Digest      digest.Digest
+	Signature   sig.Signature
+}
+
+// Kind is KindVote.
+func (*Vote) Kind() protocols.Kind { return KindVote }
+
+// Append encodes epoch, slot, digest and signature.
+func (m *Vote) Append(b []byte) []byte {
+	return append(appendSlot(b, m.Epoch, m.Slot, m.Digest), m.Signature[:]...)
+}
+
+// Items names the signature that proves the vote to be from.
+func (m *Vote) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
+	return []sig.Item{c.Item(from, voteStatement(c, m.Epoch, m.Slot, m.Digest), m.Signature)}, nil
+}
+
+// DecodeVote reads a Vote's body.
+func DecodeVote(b []byte) (*Vote, error) {
+	r := wire.NewReader(b)
+	m := &Vote{}
+	m.Epoch, m.Slot, m.Digest = readSlot(r)
+	r.Fixed(m.Signature[:])
+	return m, r.Done()
+}
+
+// Commit says that its sender holds a QC for the block of a slot. It carries no signature: only the receiver acts
+// on it, and the stream it comes over is authenticated.
+type Commit struct {
+	Epoch, Slot uint64
+	Digest      digest.Digest
+}
+
+// Kind is KindCommit.
+func (*Commit) Kind() protocols.Kind { return KindCommit }
+
+// Append encodes epoch, slot and digest.
+func (m *Commit) Append(b []byte) []byte { return appendSlot(b, m.Epoch, m.Slot, m.Digest) }
+
+// DecodeCommit reads a Commit's body.
+func DecodeCommit(b []byte) (*Commit, error) {
+	r := wire.NewReader(b)
+	m := &Commit{}
+	m.Epoch, m.Slot, m.Digest = readSlot(r)
+	return m, r.Done()
+}
+
+// FetchBlock asks for the proposal that has this digest.
+type FetchBlock struct {
+	Epoch, Slot uint64
+	Digest      digest.Digest
+}
+
+// Kind is KindFetchBlock.
+func (*FetchBlock) Kind() protocols.Kind { return KindFetchBlock }
+
+// Append encodes epoch, slot and digest.
+func (m *FetchBlock) Append(b []byte) []byte { return appendSlot(b, m.Epoch, m.Slot, m.Digest) }
+
+// DecodeFetchBlock reads a FetchBlock's body.
+func DecodeFetchBlock(b []byte) (*FetchBlock, error) {
+	r := wire.NewReader(b)
+	m := &FetchBlock{}
+	m.Epoch, m.Slot, m.Digest = readSlot(r)
+	return m, r.Done()
+}
+
+// QC is n-f votes on one (epoch, slot, block).
+type QC struct {
+	Epoch, Slot uint64
+	Digest      digest.Digest
+	Certificate protocols.Certificate
+}
+
+func (q *QC) append(b []byte) []byte {
+	return q.Certificate.Append(appendSlot(b, q.Epoch, q.Slot, q.Digest))
+}
+
+func readQC(r *wire.Reader) *QC {
+	q := &QC{}
+	q.Epoch, q.Slot, q.Digest = readSlot(r)
+	q.Certificate = protocols.ReadCertificate(r)
+	return q
+}
+
+// Items names the signatures that prove the QC.
+func (q *QC) Items(c *protocols.Committee) ([]sig.Item, error) {
+	return c.Items(&q.Certificate, c.Quorum(), voteStatement(c, q.Epoch, q.Slot, q.Digest))
+}
+
+func appendSlot(b []byte, epoch, slot uint64, d digest.Digest) []byte {
+	b = wire.AppendU64(wire.AppendU64(b, epoch), slot)
+	return append(b, d[:]...)
+}
+
+func readSlot(r *wire.Reader) (epoch, slot uint64, d digest.Digest) {
+	epoch, slot = r.U64(), r.U64()
+	r.Fixed(d[:])
+	if epoch == 0 || slot == 0 || d.IsZero() {
+		r.Fail("epoch %d slot %d digest %s", epoch, slot, d.Short())
+	}
+	return epoch, slot, d
+}
+
+func voteStatement(c *protocols.Committee, epoch, slot uint64, d digest.Digest) []byte {
+	return c.Statement("bdt/vote/1", appendSlot(nil, epoch, slot, d))
+}
+
+func proposeStatement(c *protocols.Committee, leader protocols.Index, b *Block) []byte {
+	return c.Statement("bdt/propose/1", wire.AppendU16(nil, uint16(leader)), appendSlot(nil, b.Epoch, b.Slot, b.digest))
+}

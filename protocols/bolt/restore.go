@@ -1,0 +1,84 @@
+package bolt
+
+import (
+	"fmt"
+
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+)
+
+// Records of an epoch, by kind and then slot.
+func slotKey(kind string, epoch, s uint64) []byte {
+	return wire.AppendU64(wire.AppendU64(append(make([]byte, 0, 3+16), kind...), epoch), s)
+}
+
+func proposalKey(epoch, s uint64) []byte { return slotKey("b/p", epoch, s) }
+func voteKey(epoch, s uint64) []byte     { return slotKey("b/v", epoch, s) }
+func commitKey(epoch, s uint64) []byte   { return slotKey("b/c", epoch, s) }
+
+// Restore makes a machine from what an earlier one of the same epoch persisted. base is the last committed block.
+func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) (*Machine, error) {
+	m := New(cfg, base, executed)
+	m.floor = 0
+	c := cfg.Committee
+	e := cfg.Epoch
+	lowest := uint64(0)
+	note := func(s uint64) *slot {
+		if lowest == 0 || s < lowest {
+			lowest = s
+		}
+		return m.slot(s)
+	}
+	for key, value := range stored(proposalKey(e, 0), proposalKey(e+1, 0)) {
+		p, err := DecodePropose(c, append([]byte(nil), value...))
+		if err != nil {
+			return nil, fmt.Errorf("proposal record %x: %w: the store is damaged", key, err)
+		}
+		x := note(p.Block.Slot)
+		x.proposal, x.blocks[p.Block.digest] = p, p
+		if cfg.Self == cfg.Leader && p.Block.Height > m.last.Height {
+			m.last = p.Block
+		}
+	}
+	for key, value := range stored(voteKey(e, 0), voteKey(e+1, 0)) {
+		s, err := slotOf(key)
+		if err != nil || len(value) != len(Vote{}.Digest) {
+			return nil, fmt.Errorf("vote record %x is malformed: the store is damaged", key)
+		}
+		v := &Vote{Epoch: e, Slot: s}
+		copy(v.Digest[:], value)
+		v.Signature = cfg.Signer.Sign(voteStatement(c, e, s, v.Digest))
+		x := note(s)
+		x.vote = v
+		x.voters.Add(cfg.Self)
+		t := protocols.NewTally(v.Digest)
+		t.Add(cfg.Self, v.Signature)
+		x.votes[v.Digest] = t
+	}
+	for key, value := range stored(commitKey(e, 0), commitKey(e+1, 0)) {
+		r := wire.NewReader(append([]byte(nil), value...))
+		qc := readQC(r)
+		if err := r.Done(); err != nil {
+			return nil, fmt.Errorf("commit record %x: %w: the store is damaged", key, err)
+		}
+		x := note(qc.Slot)
+		x.qc = qc
+		x.commit = &Commit{Epoch: e, Slot: qc.Slot, Digest: qc.Digest}
+		x.senders.Add(cfg.Self)
+		set := &protocols.Set{}
+		set.Add(cfg.Self)
+		x.commits[qc.Digest] = set
+	}
+	m.floor = baseSlot(e, base)
+	if lowest > 0 {
+		m.floor = min(m.floor, lowest-1)
+	}
+	return m, nil
+}
+
+func slotOf(key []byte) (uint64, error) {
+	r := wire.NewReader(key[len("b/v"):])
+	r.U64()
+	s := r.U64()
+	return s, r.Done()
+}

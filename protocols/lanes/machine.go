@@ -1,0 +1,453 @@
+// Package lanes spreads data before consensus orders it (DESIGN §4.1; Autobahn, arXiv 2401.10369, §5).
+//
+// Each replica owns a lane: a hash-chained stream of batches. A receiver stores a batch durably, its payload
+// checked, and acknowledges it with a signature.
+//
+// Guarantee: two positions of one lane that are certified, or are in committed cuts, lie on one chain; and what
+// either names can be fetched from at least f+1 honest replicas.
+//
+// Why the thresholds suffice. A certificate is n-f acknowledgements. An honest replica acknowledges one digest
+// per (lane, number) ever, so two certificates at one number would share an honest signer, which signed both: no.
+// It acknowledges number s only if the parent is what it acknowledged at s-1, or is certified or committed, so by
+// induction a certified position has one chain below it. n-f acknowledgements include f+1 honest holders (f+1
+// would do for that alone). A vote for a cut with an uncertified tip acknowledges every header up to the tip, not
+// the tip alone: with only the tip, two committed cuts could lie on different chains.
+//
+// The package orders nothing: bolt asks it what can be proposed and voted for, and reports what was committed.
+package lanes
+
+import (
+	"slices"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+)
+
+// Delays of the machine, none of which safety or liveness depends on.
+const (
+	certificateDelay = 20 * time.Millisecond // an idle lane's certificate goes alone after this
+	fetchGrace       = 60 * time.Millisecond // what is named but not here is probably on its way
+	fetchRetryMin    = 150 * time.Millisecond
+	fetchRetryMax    = 3 * time.Second
+	suspicion        = 10 * time.Second // how long a lane that held up a slot is proposed certified-only
+)
+
+// Output is what the machine has to tell its parent.
+type Output struct {
+	// Grew: something new can be proposed, or content that a block waited for has come.
+	Grew bool
+}
+
+// Step is one step of the machine.
+type Step = protocols.Step[Output]
+
+// Config is what a machine is made of.
+type Config struct {
+	Committee *protocols.Committee
+	Self      protocols.Index
+	Signer    sig.Signer
+}
+
+// Machine is one replica's view of all lanes of its shard.
+type Machine struct {
+	cfg   Config
+	lanes []*lane
+	acks  map[uint64]*protocols.Tally // of the own lane, above its certified tip
+	wants map[digest.Digest]*want
+	own   ownLane
+}
+
+type ownLane struct {
+	tip     Tip
+	sizes   map[uint64]int
+	bytes   int            // payload bytes above the last commit
+	certDue protocols.Time // when the newest certificate goes alone; zero if it went or needs not to
+}
+
+type lane struct {
+	base      Tip // executed: nothing at or below it is kept in memory
+	ordered   Tip // position in the last committed cut
+	entries   map[digest.Digest]*SignedHeader
+	bySeq     map[uint64][]digest.Digest
+	acked     map[uint64]digest.Digest // above base
+	tip       Tip                      // highest acknowledged
+	certified Tip                      // highest certified
+	cert      *TipCertificate
+	certAt    map[uint64]digest.Digest // certified digests above base
+	// certifiedOnly: the owner signed two headers for one number. frozen: a committed chain missed the last cut.
+	certifiedOnly, frozen bool
+	suspectUntil          protocols.Time
+	refused               bool // a batch beyond the window was refused since the window last moved
+}
+
+// New makes a machine at the lanes' origin.
+func New(cfg Config) *Machine {
+	m := &Machine{
+		cfg:   cfg,
+		lanes: make([]*lane, cfg.Committee.N()),
+		acks:  make(map[uint64]*protocols.Tally),
+		wants: make(map[digest.Digest]*want),
+		own:   ownLane{sizes: make(map[uint64]int)},
+	}
+	for i := range m.lanes {
+		m.lanes[i] = &lane{
+			entries: make(map[digest.Digest]*SignedHeader),
+			bySeq:   make(map[uint64][]digest.Digest),
+			acked:   make(map[uint64]digest.Digest),
+			certAt:  make(map[uint64]digest.Digest),
+		}
+	}
+	return m
+}
+
+// Room reports whether the own lane may grow: its window of uncommitted headers and bytes is not full.
+func (m *Machine) Room() bool {
+	l := m.lanes[m.cfg.Self]
+	return !l.frozen && m.own.tip.Seq-l.ordered.Seq < WindowHeaders && m.own.bytes < WindowBytes
+}
+
+// Uncertified is how many batches of the own lane have neither a certificate nor a commit.
+func (m *Machine) Uncertified() int {
+	l := m.lanes[m.cfg.Self]
+	return int(m.own.tip.Seq - min(m.own.tip.Seq, max(l.certified.Seq, l.ordered.Seq)))
+}
+
+// Append makes payload, of count entries, the next batch of the own lane. The caller has seen that there is Room.
+func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *Batch) {
+	if !m.Room() {
+		panic("lanes: append to a full lane")
+	}
+	l := m.lanes[m.cfg.Self]
+	b := NewBatch(m.cfg.Committee, m.cfg.Signer, Header{
+		Lane: m.cfg.Self, Seq: m.own.tip.Seq + 1, Parent: m.own.tip.Digest,
+		Count: uint32(count), TimeMS: now.Millis(),
+	}, payload)
+	if l.cert != nil && l.certified.Seq > l.ordered.Seq {
+		b.Certificate, m.own.certDue = l.cert, 0
+	}
+	var st Step
+	m.grown(b)
+	m.store(&st, l, b)
+	m.ack(now, &st, l, &b.SignedHeader)
+	st.Broadcast(b)
+	st.Emit(Output{Grew: true})
+	return st, b
+}
+
+func (m *Machine) grown(b *Batch) {
+	m.own.tip = b.Tip()
+	m.own.sizes[b.Seq] = int(b.Size)
+	m.own.bytes += int(b.Size)
+}
+
+// HandleBatch is called upon a checked batch, from its owner or in answer to a Fetch.
+func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch) Step {
+	var st Step
+	l := m.lanes[b.Lane]
+	if b.Certificate != nil {
+		m.certify(now, &st, b.Certificate)
+	}
+	d := b.Digest()
+	_, wanted := m.wants[d]
+	switch {
+	case b.Seq <= l.base.Seq:
+		return st
+	case l.entries[d] != nil:
+		// The owner sent it again after a reconnect: the ack may have been lost.
+		if from == b.Lane && l.acked[b.Seq] == d && b.Seq > max(l.ordered.Seq, l.certified.Seq) {
+			m.sendAck(&st, &b.SignedHeader)
+		}
+		return st
+	case !wanted && b.Seq > l.ordered.Seq+2*WindowHeaders:
+		l.refused = true
+		return st
+	case !wanted && len(l.bySeq[b.Seq]) >= 2:
+		return st // evidence is kept once
+	}
+	delete(m.wants, d)
+	m.store(&st, l, b)
+	if others := l.bySeq[b.Seq]; len(others) > 1 {
+		m.equivocated(&st, l, b.Lane, b.Seq)
+	}
+	if b.Lane == m.cfg.Self && b.Seq > m.own.tip.Seq {
+		m.grown(b) // an own batch that this replica had lost, fetched because a cut names it
+	}
+	m.ackFrom(now, &st, l, &b.SignedHeader)
+	if p := (Tip{b.Seq - 1, b.Parent}); p.Seq > l.base.Seq && l.entries[p.Digest] == nil {
+		m.want(now, b.Lane, p, fetchGrace, from, b.Lane)
+	}
+	st.Emit(Output{Grew: true})
+	return st
+}
+
+func (m *Machine) store(st *Step, l *lane, b *Batch) {
+	h := b.SignedHeader
+	l.entries[h.digest] = &h
+	l.bySeq[h.Seq] = append(l.bySeq[h.Seq], h.digest)
+	st.Record(StoredKey(h.Lane, h.Tip()), b.Stored())
+}
+
+// ackFrom acknowledges h and, after it, what of the lane was waiting for h.
+func (m *Machine) ackFrom(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
+	for h != nil && m.mayAck(l, h) {
+		m.ack(now, st, l, h)
+		h = l.child(h)
+	}
+}
+
+func (l *lane) child(h *SignedHeader) *SignedHeader {
+	for _, d := range l.bySeq[h.Seq+1] {
+		if e := l.entries[d]; e.Parent == h.digest {
+			return e
+		}
+	}
+	return nil
+}
+
+// mayAck is the rule of §4.1: in sequence, one digest per number ever, the parent acknowledged, certified or committed.
+func (m *Machine) mayAck(l *lane, h *SignedHeader) bool {
+	if h.Seq <= l.base.Seq || l.frozen {
+		return false
+	}
+	if _, done := l.acked[h.Seq]; done {
+		return false
+	}
+	p := h.Seq - 1
+	return l.acked[p] == h.Parent && p > l.base.Seq || l.certAt[p] == h.Parent && p > l.base.Seq ||
+		(Tip{p, h.Parent}) == l.ordered || (Tip{p, h.Parent}) == l.base
+}
+
+// ack records and sends the acknowledgement of h, which the caller has found allowed.
+func (m *Machine) ack(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
+	l.acked[h.Seq] = h.digest
+	if h.Seq > l.tip.Seq {
+		l.tip = h.Tip()
+	}
+	st.Record(ackedKey(h.Lane, h.Seq), h.digest[:])
+	if h.Seq > max(l.ordered.Seq, l.certified.Seq) {
+		if h.Lane == m.cfg.Self {
+			a := m.signAck(h)
+			m.countAck(now, st, m.cfg.Self, a)
+		} else {
+			m.sendAck(st, h)
+		}
+	}
+}
+
+func (m *Machine) signAck(h *SignedHeader) *Ack {
+	t := h.Tip()
+	return &Ack{Lane: h.Lane, Tip: t, Signature: m.cfg.Signer.Sign(ackStatement(m.cfg.Committee, h.Lane, t))}
+}
+
+func (m *Machine) sendAck(st *Step, h *SignedHeader) { st.Send(h.Lane, m.signAck(h)) }
+
+func (m *Machine) equivocated(st *Step, l *lane, owner protocols.Index, seq uint64) {
+	if !l.certifiedOnly {
+		l.certifiedOnly = true
+		st.Record(markKey(owner), []byte{l.marks()})
+		st.Blame(owner, "signed two headers for number %d of its lane", seq)
+	}
+}
+
+// HandleAck is called upon a checked acknowledgement.
+func (m *Machine) HandleAck(now protocols.Time, from protocols.Index, a *Ack) Step {
+	var st Step
+	m.countAck(now, &st, from, a)
+	return st
+}
+
+func (m *Machine) countAck(now protocols.Time, st *Step, from protocols.Index, a *Ack) {
+	l := m.lanes[m.cfg.Self]
+	if a.Lane != m.cfg.Self || a.Tip.Seq <= max(l.certified.Seq, l.ordered.Seq) || l.acked[a.Tip.Seq] != a.Tip.Digest {
+		return
+	}
+	t := m.acks[a.Tip.Seq]
+	if t == nil {
+		t = protocols.NewTally(a.Tip.Digest)
+		m.acks[a.Tip.Seq] = t
+	}
+	if t.Add(from, a.Signature) && t.Len() == m.cfg.Committee.Quorum() {
+		m.certify(now, st, &TipCertificate{Lane: m.cfg.Self, Tip: a.Tip, Certificate: t.Certificate()})
+		m.own.certDue = now.Add(certificateDelay)
+	}
+}
+
+// HandleCertificate is called upon a checked certificate, alone or out of a proposal.
+func (m *Machine) HandleCertificate(now protocols.Time, c *TipCertificate) Step {
+	var st Step
+	m.certify(now, &st, c)
+	return st
+}
+
+func (m *Machine) certify(now protocols.Time, st *Step, c *TipCertificate) {
+	l := m.lanes[c.Lane]
+	if c.Tip.Seq <= l.base.Seq || l.certAt[c.Tip.Seq] == c.Tip.Digest {
+		return
+	}
+	if d, other := l.certAt[c.Tip.Seq]; other && d != c.Tip.Digest {
+		panic("lanes: two certificates for one number of a lane: more than f replicas are Byzantine")
+	}
+	if len(l.certAt) > 4*WindowHeaders {
+		return // more than any honest window: the highest cut that is ordered will bring it back
+	}
+	l.certAt[c.Tip.Seq] = c.Tip.Digest
+	if c.Tip.Seq > l.certified.Seq {
+		l.certified, l.cert = c.Tip, c
+		if c.Lane == m.cfg.Self {
+			for s := range m.acks {
+				if s <= c.Tip.Seq {
+					delete(m.acks, s)
+				}
+			}
+		}
+	}
+	for _, d := range l.bySeq[c.Tip.Seq+1] {
+		if e := l.entries[d]; e.Parent == c.Tip.Digest {
+			m.ackFrom(now, st, l, e)
+		}
+	}
+	st.Emit(Output{Grew: true})
+}
+
+// HandleConflict is called upon a header that a peer acknowledged where this replica proposed or acknowledged another.
+func (m *Machine) HandleConflict(h *Conflict) Step {
+	var st Step
+	l := m.lanes[h.Lane]
+	mine, known := l.acked[h.Seq]
+	if known && mine != h.digest {
+		m.equivocated(&st, l, h.Lane, h.Seq)
+	}
+	return st
+}
+
+// Wake is when the machine next wants a Tick, or zero.
+func (m *Machine) Wake() protocols.Time {
+	w := m.own.certDue
+	for _, x := range m.wants {
+		if w == 0 || x.next < w {
+			w = x.next
+		}
+	}
+	return w
+}
+
+// Tick carries out what has become due: certificates that go alone, and fetches.
+func (m *Machine) Tick(now protocols.Time) Step {
+	var st Step
+	if m.own.certDue != 0 && now >= m.own.certDue {
+		m.own.certDue = 0
+		if l := m.lanes[m.cfg.Self]; l.certified.Seq > l.ordered.Seq {
+			st.Broadcast(l.cert)
+		}
+	}
+	m.fetchDue(now, &st)
+	return st
+}
+
+// Resend gives a peer again what it may have missed while it was away: own batches without a commit, acks of its lane.
+func (m *Machine) Resend(to protocols.Index) Step {
+	var st Step
+	l := m.lanes[m.cfg.Self]
+	if m.own.tip.Seq > l.ordered.Seq {
+		st.Send(to, &Chain{Lane: m.cfg.Self, Tip: m.own.tip, After: l.ordered.Seq})
+	}
+	if l.cert != nil && l.certified.Seq > l.ordered.Seq {
+		st.Send(to, l.cert)
+	}
+	p := m.lanes[to]
+	for s := max(p.ordered.Seq, p.certified.Seq) + 1; s <= p.tip.Seq; s++ {
+		if d, ok := p.acked[s]; ok {
+			if e := p.entries[d]; e != nil {
+				m.sendAck(&st, e)
+			}
+		}
+	}
+	return st
+}
+
+// Ordered reports that cut was committed: the windows move.
+func (m *Machine) Ordered(now protocols.Time, cut Cut) Step {
+	var st Step
+	for i, t := range cut {
+		l := m.lanes[i]
+		if t.Seq <= l.ordered.Seq || l.frozen {
+			continue
+		}
+		old := l.ordered
+		l.ordered = t
+		if l.tip.Seq < t.Seq {
+			l.tip = t
+		}
+		if protocols.Index(i) == m.cfg.Self {
+			for s := old.Seq + 1; s <= t.Seq; s++ {
+				m.own.bytes -= m.own.sizes[s]
+				delete(m.own.sizes, s)
+				delete(m.acks, s)
+			}
+		}
+		for _, d := range l.bySeq[t.Seq+1] {
+			if e := l.entries[d]; e.Parent == t.Digest {
+				m.ackFrom(now, &st, l, e)
+			}
+		}
+		if l.refused {
+			l.refused = false
+			st.Send(protocols.Index(i), &Fetch{Lane: protocols.Index(i), After: l.highest()})
+		}
+	}
+	return st
+}
+
+// highest is the greatest number of the lane that is held, at least what is ordered.
+func (l *lane) highest() uint64 {
+	top := l.ordered.Seq
+	for s := range l.bySeq {
+		top = max(top, s)
+	}
+	return top
+}
+
+// Executed reports that everything up to cut has been executed and its effects are kept elsewhere: memory of it ends.
+func (m *Machine) Executed(cut Cut) Step {
+	var st Step
+	for i, t := range cut {
+		l := m.lanes[i]
+		if t.Seq <= l.base.Seq || l.frozen {
+			continue
+		}
+		for s := l.base.Seq + 1; s <= t.Seq; s++ {
+			for _, d := range l.bySeq[s] {
+				delete(l.entries, d)
+			}
+			delete(l.bySeq, s)
+			delete(l.certAt, s)
+			if _, ok := l.acked[s]; ok {
+				delete(l.acked, s)
+				st.Record(ackedKey(protocols.Index(i), s), nil)
+			}
+		}
+		l.base = t
+	}
+	for d, w := range m.wants {
+		if w.tip.Seq <= m.lanes[w.lane].base.Seq {
+			delete(m.wants, d)
+		}
+	}
+	return st
+}
+
+// OwnTip is the newest batch of the own lane.
+func (m *Machine) OwnTip() Tip { return m.own.tip }
+
+// CertifiedOnly lists the lanes that are proposed certified-only for good: their owners signed two headers for a number.
+func (m *Machine) CertifiedOnly() []protocols.Index {
+	var out []protocols.Index
+	for i, l := range m.lanes {
+		if l.certifiedOnly {
+			out = append(out, protocols.Index(i))
+		}
+	}
+	return slices.Clip(out)
+}

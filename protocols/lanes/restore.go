@@ -1,0 +1,109 @@
+package lanes
+
+import (
+	"fmt"
+	"slices"
+
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+)
+
+const (
+	markCertifiedOnly = 1
+	markFrozen        = 2
+)
+
+// marks are what is remembered of a lane for good.
+func (l *lane) marks() byte {
+	var b byte
+	if l.certifiedOnly {
+		b |= markCertifiedOnly
+	}
+	if l.frozen {
+		b |= markFrozen
+	}
+	return b
+}
+
+// Restore makes a machine from what an earlier one persisted, with everything up to executed done. It reads only
+// what lies above, so it takes no longer on an old ledger.
+func Restore(cfg Config, executed Cut, stored protocols.Stored) (*Machine, error) {
+	m := New(cfg)
+	for i, t := range executed {
+		lane := protocols.Index(i)
+		l := m.lanes[i]
+		l.base, l.ordered, l.tip = t, t, t
+		for key, value := range stored(markKey(lane), markKey(lane+1)) {
+			if len(value) != 1 {
+				return nil, fmt.Errorf("lane record %x has %d bytes, want 1: the store is damaged", key, len(value))
+			}
+			l.certifiedOnly = value[0]&markCertifiedOnly != 0
+			l.frozen = value[0]&markFrozen != 0
+		}
+		for _, value := range stored(StoredKey(lane, Tip{Seq: t.Seq + 1}), StoredKey(lane+1, Tip{})) {
+			b, err := DecodeStored(cfg.Committee, value)
+			if err != nil {
+				return nil, fmt.Errorf("batch of lane %d above %d: %w: the store is damaged", lane, t.Seq, err)
+			}
+			h := b.SignedHeader
+			l.entries[h.digest] = &h
+			l.bySeq[h.Seq] = append(l.bySeq[h.Seq], h.digest)
+		}
+		for key, value := range stored(ackedKey(lane, t.Seq+1), ackedKey(lane+1, 0)) {
+			r := wire.NewReader(key[len("l/a"):])
+			r.U16()
+			seq := r.U64()
+			if len(value) != len(Tip{}.Digest) || r.Done() != nil {
+				return nil, fmt.Errorf("ack record %x is malformed: the store is damaged", key)
+			}
+			tip := Tip{Seq: seq}
+			copy(tip.Digest[:], value)
+			l.acked[seq] = tip.Digest
+			l.tip = tip // records come in order of number
+		}
+		if lane == cfg.Self {
+			if err := m.restoreOwn(l, t); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return m, nil
+}
+
+func (m *Machine) restoreOwn(l *lane, executed Tip) error {
+	m.own.tip = executed
+	for seq := executed.Seq + 1; ; seq++ {
+		ds := l.bySeq[seq]
+		if len(ds) == 0 {
+			return nil
+		}
+		if len(ds) > 1 {
+			return fmt.Errorf("own lane has %d headers numbered %d: two replicas run with one key, or the store is damaged", len(ds), seq)
+		}
+		h := l.entries[ds[0]]
+		m.own.tip = h.Tip()
+		m.own.sizes[seq] = int(h.Size)
+		m.own.bytes += int(h.Size)
+		if _, ok := l.acked[seq]; ok {
+			// Count the own acknowledgement again; peers give theirs when the batch reaches them once more.
+			t := protocols.NewTally(h.digest)
+			t.Add(m.cfg.Self, m.signAck(h).Signature)
+			m.acks[seq] = t
+		}
+	}
+}
+
+func sortWants(ws []*want) {
+	slices.SortFunc(ws, func(a, b *want) int {
+		if a.lane != b.lane {
+			return int(a.lane) - int(b.lane)
+		}
+		if a.tip.Seq != b.tip.Seq {
+			if a.tip.Seq < b.tip.Seq {
+				return -1
+			}
+			return 1
+		}
+		return slices.Compare(a.tip.Digest[:], b.tip.Digest[:])
+	})
+}

@@ -1,0 +1,231 @@
+// Package votes certifies executed headers (DESIGN §5: VOTE).
+//
+// A replica that executed a block signs the header; f+1 signatures certify it. Why f+1 suffices: one of them is
+// honest, it executed a committed block, and execution is deterministic; so the header is the one that every honest
+// replica computes. A replica whose own header differs from a certified one must stop.
+package votes
+
+import (
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+)
+
+// KindVOTE is the VOTE's kind on the wire.
+const KindVOTE = protocols.KindsVotes + 0
+
+// window is how many heights VOTEs are kept for above the last certified one.
+const window = 1024
+
+// VOTE is a replica's signature on an executed header.
+type VOTE struct {
+	Height    uint64
+	Header    digest.Digest
+	Signature sig.Signature
+}
+
+// Kind is KindVOTE.
+func (*VOTE) Kind() protocols.Kind { return KindVOTE }
+
+// Append encodes height, header digest and signature.
+func (m *VOTE) Append(b []byte) []byte {
+	b = wire.AppendU64(b, m.Height)
+	b = append(b, m.Header[:]...)
+	return append(b, m.Signature[:]...)
+}
+
+// Items names the signature that proves the VOTE to be from.
+func (m *VOTE) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
+	return []sig.Item{c.Item(from, Statement(c, m.Height, m.Header), m.Signature)}, nil
+}
+
+// DecodeVOTE reads a VOTE's body.
+func DecodeVOTE(b []byte) (*VOTE, error) {
+	r := wire.NewReader(b)
+	m := &VOTE{Height: r.U64()}
+	r.Fixed(m.Header[:])
+	r.Fixed(m.Signature[:])
+	if m.Height == 0 {
+		r.Fail("a VOTE for height 0")
+	}
+	return m, r.Done()
+}
+
+// Statement is what a VOTE signs.
+func Statement(c *protocols.Committee, height uint64, header digest.Digest) []byte {
+	return c.Statement("bdt/header/1", wire.AppendU64(nil, height), header[:])
+}
+
+// Certified is a header with f+1 VOTEs.
+type Certified struct {
+	Height      uint64
+	Header      digest.Digest
+	Certificate protocols.Certificate
+}
+
+// Items names the signatures that prove the certificate.
+func (x *Certified) Items(c *protocols.Committee) ([]sig.Item, error) {
+	if x.Height == 0 {
+		return nil, fmt.Errorf("a certificate for height 0")
+	}
+	return c.Items(&x.Certificate, c.WeakQuorum(), Statement(c, x.Height, x.Header))
+}
+
+// Append encodes height, header digest and certificate.
+func (x *Certified) Append(b []byte) []byte {
+	b = wire.AppendU64(b, x.Height)
+	b = append(b, x.Header[:]...)
+	return x.Certificate.Append(b)
+}
+
+// ReadCertified decodes what Append wrote.
+func ReadCertified(r *wire.Reader) *Certified {
+	x := &Certified{Height: r.U64()}
+	r.Fixed(x.Header[:])
+	x.Certificate = protocols.ReadCertificate(r)
+	return x
+}
+
+// Step is one step of the machine.
+type Step = protocols.Step[*Certified]
+
+// Machine collects VOTEs.
+type Machine struct {
+	committee *protocols.Committee
+	self      protocols.Index
+	signer    sig.Signer
+	heights   map[uint64]*height
+	executed  uint64
+	certified uint64 // all heights at or below it are
+	seen      []uint64
+}
+
+type height struct {
+	own     *VOTE
+	voters  protocols.Set
+	tallies map[digest.Digest]*protocols.Tally
+	done    digest.Digest
+}
+
+// New makes a machine of a replica that has executed up to a height, and holds certificates up to another.
+func New(c *protocols.Committee, self protocols.Index, s sig.Signer, executed, certified uint64) *Machine {
+	return &Machine{
+		committee: c, self: self, signer: s, executed: executed, certified: certified,
+		heights: make(map[uint64]*height), seen: make([]uint64, c.N()),
+	}
+}
+
+// CertifiedHeight is the height up to which every header is certified here.
+func (m *Machine) CertifiedHeight() uint64 { return m.certified }
+
+// Highest is the greatest height a peer sent a VOTE for.
+func (m *Machine) Highest(i protocols.Index) uint64 { return m.seen[i] }
+
+// Executed is called with the header this replica computed for the next height: sign it and tell all.
+func (m *Machine) Executed(h uint64, header digest.Digest) Step {
+	var st Step
+	v := &VOTE{Height: h, Header: header}
+	v.Signature = m.signer.Sign(Statement(m.committee, h, header))
+	m.executed = h
+	if h > m.certified {
+		x := m.at(h)
+		x.own = v
+		if !x.done.IsZero() && x.done != header {
+			panic(divergence(h, header, x.done))
+		}
+		m.count(&st, m.self, v)
+		m.advance()
+	}
+	st.Broadcast(v)
+	return st
+}
+
+// HandleVOTE is called upon a checked VOTE.
+func (m *Machine) HandleVOTE(from protocols.Index, v *VOTE) Step {
+	var st Step
+	m.seen[from] = max(m.seen[from], v.Height)
+	if v.Height > m.certified && v.Height <= m.certified+window {
+		m.count(&st, from, v)
+	}
+	return st
+}
+
+// Adopt takes a checked certificate from a peer's answer to catching up.
+func (m *Machine) Adopt(x *Certified) Step {
+	var st Step
+	if x.Height > m.certified && x.Height <= m.certified+window {
+		m.complete(&st, m.at(x.Height), x)
+	}
+	return st
+}
+
+func (m *Machine) at(h uint64) *height {
+	x := m.heights[h]
+	if x == nil {
+		x = &height{tallies: make(map[digest.Digest]*protocols.Tally)}
+		m.heights[h] = x
+	}
+	return x
+}
+
+// upon f+1 VOTEs for one header: it is certified.
+func (m *Machine) count(st *Step, from protocols.Index, v *VOTE) {
+	x := m.at(v.Height)
+	if !x.voters.Add(from) {
+		return
+	}
+	t := x.tallies[v.Header]
+	if t == nil {
+		t = protocols.NewTally(v.Header)
+		x.tallies[v.Header] = t
+	}
+	t.Add(from, v.Signature)
+	if t.Len() == m.committee.WeakQuorum() {
+		m.complete(st, x, &Certified{Height: v.Height, Header: v.Header, Certificate: t.Certificate()})
+	}
+}
+
+func (m *Machine) complete(st *Step, x *height, c *Certified) {
+	if !x.done.IsZero() {
+		if x.done != c.Header {
+			panic(fmt.Sprintf("votes: two certified headers at height %d: more than f replicas are Byzantine", c.Height))
+		}
+		return
+	}
+	if x.own != nil && x.own.Header != c.Header {
+		panic(divergence(c.Height, x.own.Header, c.Header))
+	}
+	x.done = c.Header
+	st.Emit(c)
+	m.advance()
+}
+
+// advance moves the certified height over what is both executed here and certified.
+func (m *Machine) advance() {
+	for m.certified < m.executed {
+		next := m.heights[m.certified+1]
+		if next == nil || next.done.IsZero() {
+			return
+		}
+		m.certified++
+		delete(m.heights, m.certified)
+	}
+}
+
+func divergence(h uint64, own, certified digest.Digest) string {
+	return fmt.Sprintf("votes: own header %s at height %d differs from the certified %s: this replica's state is corrupt", own.Short(), h, certified.Short())
+}
+
+// Resend gives a peer again the VOTEs for heights that are not certified here.
+func (m *Machine) Resend(to protocols.Index) Step {
+	var st Step
+	for h := m.certified + 1; h <= m.executed; h++ {
+		if x := m.heights[h]; x != nil && x.own != nil {
+			st.Send(to, x.own)
+		}
+	}
+	return st
+}
