@@ -1,0 +1,61 @@
+package coin
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+)
+
+// Ideal is a coin as cheap as a hash, for simulations: only it can make shares, since they are hashes over a secret
+// that it alone holds, and it tells a value only to who shows enough of them. All parties of a simulation share the
+// one Ideal; an adversary that is handed no honest [Holder] can neither forge a share nor know a value early.
+type Ideal struct {
+	threshold int
+	secret    digest.Digest
+}
+
+// NewIdeal makes a coin of its own; shares of one seed mean nothing under another.
+func NewIdeal(seed uint64, threshold int) *Ideal {
+	return &Ideal{threshold: threshold, secret: digest.Of("bdt/ideal-coin/1", binary.BigEndian.AppendUint64(nil, seed))}
+}
+
+// Holder makes the shares of replica i.
+func (c *Ideal) Holder(i protocols.Index) Holder { return idealHolder{c, i} }
+
+// Threshold is how many shares determine a value.
+func (c *Ideal) Threshold() int { return c.threshold }
+
+// Verify checks one share.
+func (c *Ideal) Verify(i protocols.Index, statement []byte, s Share) bool {
+	return c.share(i, statement) == s
+}
+
+// Combine tells the value to who has enough shares.
+func (c *Ideal) Combine(statement []byte, shares *Shares) (Value, error) {
+	if len(shares.Shares) < c.threshold {
+		return Value{}, fmt.Errorf("%d coin shares, want %d", len(shares.Shares), c.threshold)
+	}
+	for k, i := range shares.Holders.Members() {
+		if !c.Verify(i, statement, shares.Shares[k]) {
+			return Value{}, fmt.Errorf("the coin share of replica %d was not verified", i)
+		}
+	}
+	return Value(digest.Of("bdt/ideal-coin-value/1", c.secret[:], statement)), nil
+}
+
+func (c *Ideal) share(i protocols.Index, statement []byte) Share {
+	d := digest.Of("bdt/ideal-coin-share/1", c.secret[:], wire.AppendU16(nil, uint16(i)), statement)
+	var s Share
+	copy(s[:], d[:])
+	return s
+}
+
+type idealHolder struct {
+	coin  *Ideal
+	index protocols.Index
+}
+
+func (h idealHolder) Share(statement []byte) Share { return h.coin.share(h.index, statement) }
