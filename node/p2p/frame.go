@@ -1,0 +1,109 @@
+package p2p
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+)
+
+// wireVersion is the version of framing, handshake and streams.
+const wireVersion = 1
+
+// headerSize is the length in front of a frame, big-endian.
+const headerSize = 4
+
+// errFrame is wrapped by what is wrong with a frame itself, so that the peer is at fault.
+var errFrame = errors.New("malformed frame")
+
+// readFrame reads one frame of 1 to limit bytes into a buffer of its own. A clean end between frames is io.EOF.
+func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
+	n, err := readLength(r, limit)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return nil, fmt.Errorf("%w: empty", errFrame)
+	}
+	return readBody(r, n)
+}
+
+func readLength(r *bufio.Reader, limit int) (int, error) {
+	var head [headerSize]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if int64(n) > int64(limit) {
+		return 0, fmt.Errorf("%w: %d bytes, at most %d allowed", errFrame, n, limit)
+	}
+	return int(n), nil
+}
+
+func readBody(r *bufio.Reader, n int) ([]byte, error) {
+	frame := make([]byte, n)
+	if _, err := io.ReadFull(r, frame); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return frame, nil
+}
+
+// appendLength appends the header of a frame of n bytes.
+func appendLength(b []byte, n int) []byte { return wire.AppendU32(b, uint32(n)) }
+
+// appendFrame appends a frame with its length.
+func appendFrame(b, frame []byte) []byte { return wire.AppendBytes(b, frame) }
+
+// hello is the first frame of every stream, in both directions.
+type hello struct {
+	network digest.Digest
+	shard   uint16
+	index   protocols.Index
+	// session pairs the streams of one session: the opener's random choice, echoed.
+	session uint64
+}
+
+// helloSize is exact: another size is another version.
+const helloSize = 2 + digest.Size + 2 + 2 + 8
+
+func (h hello) append(b []byte) []byte {
+	b = wire.AppendU16(b, wireVersion)
+	b = append(b, h.network[:]...)
+	b = wire.AppendU16(b, h.shard)
+	b = wire.AppendU16(b, uint16(h.index))
+	return wire.AppendU64(b, h.session)
+}
+
+// readHello decodes a handshake. The version is judged first, since it decides about the rest.
+func readHello(frame []byte) (hello, error) {
+	r := wire.NewReader(frame)
+	var h hello
+	if v := r.U16(); r.Err() == nil && v != wireVersion {
+		return h, fmt.Errorf("it speaks wire version %d, this node %d", v, wireVersion)
+	}
+	r.Fixed(h.network[:])
+	h.shard = r.U16()
+	h.index = protocols.Index(r.U16())
+	h.session = r.U64()
+	return h, r.Done()
+}
+
+// check compares a peer's handshake with what the genesis says of it.
+func (h hello) check(network digest.Digest, want place) error {
+	switch {
+	case h.network != network:
+		return fmt.Errorf("it runs network %s, this node %s", h.network.Short(), network.Short())
+	case h.shard != want.shard || h.index != want.index:
+		return fmt.Errorf("it takes itself for shard %d replica %d, the genesis says shard %d replica %d",
+			h.shard, h.index, want.shard, want.index)
+	}
+	return nil
+}

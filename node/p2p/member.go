@@ -1,0 +1,311 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"bdtnode/protocols"
+)
+
+const (
+	firstBackoff = 100 * time.Millisecond
+	// settledAfter is how long a session must have lasted to be taken for a working one: then the next attempt
+	// comes at once, and a new connection from the peer means that it lost this one.
+	settledAfter = 3 * time.Second
+	// offerTime is how long the side that does not open streams waits for them on a connection.
+	offerTime = 10 * time.Second
+	// forgiveAfter is how long a peer must send no garbage for its record to be clean.
+	forgiveAfter = 10 * time.Minute
+)
+
+var (
+	errReplaced = errors.New("replaced by a newer session")
+	errStopped  = errors.New("this node stops")
+)
+
+// member is another replica of the own shard. One goroutine, run, keeps it connected for ever.
+//
+// Both sides dial, since one may not know where the other is; of the connections that this leaves, the replica with
+// the lower peer id takes the youngest, and opens both streams on it. A newer pair of streams replaces an older one.
+type member struct {
+	net    *Net
+	index  protocols.Index
+	id     peer.ID
+	opens  bool // we have the lower peer id
+	wake   chan struct{}
+	active atomic.Pointer[session] // what Send uses
+	serve  chan struct{}           // one token for each answer being written
+
+	mu       sync.Mutex
+	half     *session           // offered streams of which one class is missing
+	offered  *session           // complete, to be taken up by run
+	dialling context.CancelFunc // ends a dial once a connection is there
+	strikes  int
+	until    time.Time // kept out until then
+	refused  string    // last refusal that was logged
+}
+
+func newMember(n *Net, index protocols.Index, id peer.ID) *member {
+	return &member{
+		net: n, index: index, id: id, opens: n.roster.self < id,
+		wake: make(chan struct{}, 1), serve: make(chan struct{}, n.cfg.Limits.Serving),
+	}
+}
+
+// run keeps a session with the peer until ctx ends.
+func (m *member) run(ctx context.Context) {
+	defer m.clear()
+	backoff := time.Duration(0)
+	for ctx.Err() == nil {
+		s, err := m.establish(ctx)
+		if err != nil {
+			logger.Debugw("not connected", "replica", m.index, "peer", m.id, "error", err)
+			backoff = min(max(backoff*3/2, firstBackoff), m.net.cfg.Limits.MaxBackoff)
+			m.pause(ctx, backoff)
+			continue
+		}
+		began := time.Now()
+		err = m.keep(ctx, s)
+		logger.Infow("disconnected", "replica", m.index, "peer", m.id, "reason", err)
+		var fault garbage
+		if errors.As(err, &fault) {
+			m.drop(fault)
+		}
+		if errors.Is(err, errReplaced) || time.Since(began) >= settledAfter {
+			backoff = 0
+		} else {
+			backoff = min(max(backoff*3/2, firstBackoff), m.net.cfg.Limits.MaxBackoff)
+			m.pause(ctx, backoff)
+		}
+	}
+}
+
+// pause waits for about d, longer while the peer is kept out, shorter if something happens.
+func (m *member) pause(ctx context.Context, d time.Duration) {
+	d = d/2 + rand.N(d)
+	m.mu.Lock()
+	d = max(d, time.Until(m.until))
+	m.mu.Unlock()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-m.wake:
+	case <-ctx.Done():
+	}
+}
+
+func (m *member) signal() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// establish connects, and opens a session or waits for the peer to do so.
+func (m *member) establish(ctx context.Context) (*session, error) {
+	if s := m.takeOffered(); s != nil {
+		return s, nil
+	}
+	if m.barred() {
+		return nil, errors.New("kept out")
+	}
+	conn := m.net.youngest(m.id)
+	if conn == nil {
+		if err := m.connect(ctx); err != nil {
+			return nil, err
+		}
+		if conn = m.net.youngest(m.id); conn == nil {
+			return nil, errors.New("connection closed at once")
+		}
+	}
+	if m.opens {
+		s, err := m.open(ctx, conn)
+		var no refusal
+		if err != nil && !errors.As(err, &no) {
+			conn.Close() // dead or useless: the next attempt needs another
+		}
+		return s, err
+	}
+	t := time.NewTimer(offerTime)
+	defer t.Stop()
+	for !conn.IsClosed() {
+		if s := m.takeOffered(); s != nil {
+			return s, nil
+		}
+		select {
+		case <-m.wake:
+			continue
+		case <-ctx.Done():
+			return nil, errStopped
+		case <-t.C:
+		}
+		conn.Close()
+		return nil, errors.New("connected, but the peer opens no streams")
+	}
+	return nil, errors.New("connection closed before the peer opened its streams")
+}
+
+// connect dials, and returns early if the peer connects meanwhile.
+func (m *member) connect(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	m.mu.Lock()
+	m.dialling = cancel
+	m.mu.Unlock()
+	var err error
+	if m.net.youngest(m.id) == nil { // asked again: it may have come before dialling was set
+		err = m.net.reach(ctx, m)
+	}
+	m.mu.Lock()
+	m.dialling = nil
+	m.mu.Unlock()
+	if m.net.youngest(m.id) != nil {
+		return nil
+	}
+	return err
+}
+
+// connected is told of each new connection of the peer, and of each that ended.
+func (m *member) connected() {
+	m.mu.Lock()
+	if m.dialling != nil {
+		m.dialling()
+	}
+	m.mu.Unlock()
+	m.signal()
+}
+
+// keep runs a session to its end and says why it ended.
+func (m *member) keep(ctx context.Context, s *session) error {
+	m.active.Store(s)
+	m.net.count.sessions.Add(1)
+	logger.Infow("connected", "replica", m.index, "peer", m.id, "at", s.conn.RemoteMultiaddr())
+	m.noteAddresses(s.conn)
+	m.net.handler.Connected(m.index)
+	s.start()
+	for s.ctx.Err() == nil {
+		select {
+		case <-s.ctx.Done():
+		case <-ctx.Done():
+			s.fail(errStopped)
+		case <-s.drained:
+			m.net.handler.Connected(m.index)
+		case <-m.wake:
+			if m.superseded(s) {
+				s.fail(errReplaced)
+			}
+		}
+	}
+	m.active.Store(nil)
+	s.wait()
+	m.noteAddresses(s.conn)
+	m.net.handler.Disconnected(m.index)
+	return context.Cause(s.ctx)
+}
+
+// superseded reports whether the peer has begun anew: it offered other streams, or, where we open them, it has
+// connected again. Shortly after a session's start that is only the other half of a simultaneous dial.
+func (m *member) superseded(s *session) bool {
+	m.mu.Lock()
+	offered := m.offered != nil
+	m.mu.Unlock()
+	if offered || !m.opens {
+		return offered
+	}
+	c := m.net.youngest(m.id)
+	return c != nil && c != s.conn && c.Stat().Direction == network.DirInbound &&
+		c.Stat().Opened.Sub(s.began) > settledAfter
+}
+
+// noteAddresses remembers where the peer is.
+func (m *member) noteAddresses(c network.Conn) {
+	addrs := m.net.host.Peerstore().Addrs(m.id)
+	if c.Stat().Direction == network.DirOutbound {
+		addrs = append(addrs[:0:0], append(addrs, c.RemoteMultiaddr())...)
+	}
+	m.net.book.reached(m.id, addrs)
+}
+
+// drop closes all connections of a peer that sent garbage, and keeps it out for a while, longer each time.
+func (m *member) drop(why garbage) {
+	m.net.count.dropped.Add(1)
+	m.mu.Lock()
+	if time.Since(m.until) > forgiveAfter {
+		m.strikes = 0
+	}
+	pause := min(time.Second<<min(m.strikes, 16), m.net.cfg.Limits.MaxPenalty)
+	m.strikes++
+	m.until = time.Now().Add(pause)
+	m.mu.Unlock()
+	logger.Warnw("peer dropped for garbage", "replica", m.index, "peer", m.id, "reason", why, "kept out", pause)
+	if err := m.net.host.Network().ClosePeer(m.id); err != nil {
+		logger.Debugw("close connections", "peer", m.id, "error", err)
+	}
+}
+
+// barred reports whether the peer is kept out.
+func (m *member) barred() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Now().Before(m.until)
+}
+
+// offer takes over one stream of a session that the peer opens.
+func (m *member) offer(s network.Stream, class Class, end *end, id uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.half == nil || m.half.id != id || m.half.ends[class] != nil {
+		if m.half != nil {
+			m.half.fail(errReplaced)
+		}
+		m.half = newSession(m, s.Conn(), id)
+	}
+	m.half.ends[class] = end
+	if m.half.complete() {
+		if m.offered != nil {
+			m.offered.fail(errReplaced)
+		}
+		m.offered, m.half = m.half, nil
+		m.signal()
+	}
+}
+
+func (m *member) takeOffered() *session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.offered
+	m.offered = nil
+	return s
+}
+
+// clear resets what was offered and never taken up.
+func (m *member) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range []*session{m.half, m.offered} {
+		if s != nil {
+			s.fail(errStopped)
+		}
+	}
+	m.half, m.offered = nil, nil
+}
+
+// noteRefusal logs why a handshake failed, once for each reason.
+func (m *member) noteRefusal(why refusal) {
+	m.net.count.refused.Add(1)
+	m.mu.Lock()
+	news := m.refused != why.Error()
+	m.refused = why.Error()
+	m.mu.Unlock()
+	if news {
+		logger.Warnw("peer refused", "replica", m.index, "peer", m.id, "reason", why)
+	}
+}

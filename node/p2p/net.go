@@ -1,0 +1,274 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipfs/go-log/v2"
+	dht "github.com/libp2p/go-libp2p-kad-dht"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"bdtnode/protocols"
+)
+
+var logger = log.Logger("bdt/p2p")
+
+// Protocol ids of the streams.
+const (
+	controlProtocol protocol.ID = "/bdt/control/1.0.0"
+	bulkProtocol    protocol.ID = "/bdt/bulk/1.0.0"
+	fetchProtocol   protocol.ID = "/bdt/fetch/1.0.0"
+)
+
+var classProtocols = [classes]protocol.ID{Control: controlProtocol, Bulk: bulkProtocol}
+
+// addressSaveInterval is how often new addresses are written down, if there are any.
+const addressSaveInterval = 5 * time.Second
+
+// Net is this node's place in the network. Its methods may be called concurrently, and from the Handler.
+type Net struct {
+	cfg       Config
+	handler   Handler
+	roster    *roster
+	book      *addressBook
+	members   []*member // of the own shard, nil at Self
+	strangers occasional
+	count     counters
+
+	started chan struct{} // closed when host and dht are set
+	running atomic.Bool
+	host    host.Host
+	dht     *dht.IpfsDHT
+	ctx     context.Context // of Run
+	serving handlers
+}
+
+// New checks the configuration, reads the address file and starts nothing.
+func New(cfg Config, h Handler) (*Net, error) {
+	roster, err := cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Limits, err = cfg.Limits.withDefaults(); err != nil {
+		return nil, err
+	}
+	n := &Net{cfg: cfg, handler: h, roster: roster, started: make(chan struct{})}
+	if n.book, err = openAddressBook(cfg.AddressFile, func(id peer.ID) bool { _, ok := roster.places[id]; return ok }); err != nil {
+		logger.Warnw("last known addresses are lost, peers have to be searched for", "error", err)
+	}
+	n.members = make([]*member, len(roster.ids[cfg.Shard]))
+	for i, id := range roster.ids[cfg.Shard] {
+		if id != roster.self {
+			n.members[i] = newMember(n, protocols.Index(i), id)
+		}
+	}
+	return n, nil
+}
+
+// Run listens, connects and serves until ctx ends, which is no error, or until it cannot listen. It must be called
+// once. When it returns, nothing of the network runs any more and the Handler is not called again.
+func (n *Net) Run(ctx context.Context) (err error) {
+	if n.running.Swap(true) {
+		return errors.New("the network was already run")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	n.ctx = ctx
+	if n.host, err = n.newHost(); err != nil {
+		cancel()
+		return err
+	}
+	if n.dht, err = n.newDHT(); err != nil {
+		cancel()
+		return errors.Join(err, n.host.Close())
+	}
+	n.host.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { n.connected(c) }})
+	for class, id := range classProtocols {
+		n.host.SetStreamHandler(id, func(s network.Stream) { n.serving.run(func() { n.accept(s, Class(class)) }) })
+	}
+	n.host.SetStreamHandler(fetchProtocol, func(s network.Stream) { n.serving.run(func() { n.answer(s) }) })
+	close(n.started)
+	logger.Infow("listening", "peer", n.roster.self, "addresses", n.Addrs())
+
+	var wg sync.WaitGroup
+	for _, m := range n.members {
+		if m != nil {
+			wg.Go(func() { m.run(ctx) })
+		}
+	}
+	saves := time.NewTicker(addressSaveInterval)
+	defer saves.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-saves.C:
+		case <-ctx.Done():
+		}
+		if err := n.book.save(); err != nil {
+			logger.Warnw("last known addresses are not kept", "error", err)
+		}
+	}
+	cancel()
+	wg.Wait()
+	err = errors.Join(n.dht.Close(), n.host.Close())
+	n.serving.wait()
+	if err != nil {
+		return fmt.Errorf("close network: %w", err)
+	}
+	return nil
+}
+
+// handlers counts the running stream handlers, until no more are let in.
+type handlers struct {
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// run calls f, unless wait was called.
+func (h *handlers) run(f func()) {
+	h.mu.Lock()
+	closed := h.closed
+	if !closed {
+		h.wg.Add(1)
+	}
+	h.mu.Unlock()
+	if !closed {
+		defer h.wg.Done()
+		f()
+	}
+}
+
+func (h *handlers) wait() {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.wg.Wait()
+}
+
+// Started is closed once Run listens.
+func (n *Net) Started() <-chan struct{} { return n.started }
+
+// up reports whether host and dht may be used.
+func (n *Net) up() bool {
+	select {
+	case <-n.started:
+		return true
+	default:
+		return false
+	}
+}
+
+// Send queues a frame, 1 to [Class.MaxFrame] bytes, for replica to. It never blocks. The frame must not be changed
+// any more; one frame may be sent to many. Without a session, or when the queue is full, the frame is lost, and
+// Handler.Connected tells when to send again. A frame that breaks these rules is our own fault and a panic.
+func (n *Net) Send(to protocols.Index, class Class, frame []byte) {
+	if len(frame) == 0 || len(frame) > class.MaxFrame() {
+		panic(fmt.Sprintf("p2p: a %s frame of %d bytes, want 1 to %d", class, len(frame), class.MaxFrame()))
+	}
+	m := n.members[to]
+	if m == nil {
+		panic(fmt.Sprintf("p2p: replica %d sends to itself", to))
+	}
+	if s := m.active.Load(); s != nil {
+		if lost := s.queues[class].push(frame); lost > 0 {
+			if lost > 1 {
+				logger.Warnw("queue overflowed and was dropped", "replica", to, "class", class.String(), "frames", lost)
+			}
+			n.count.class[class].lost.Add(uint64(lost))
+		}
+	}
+}
+
+// PeerID is this node's name.
+func (n *Net) PeerID() string { return n.roster.self.String() }
+
+// Addrs are the multiaddrs that reach this node, with /p2p/ and its peer id. None before Started.
+func (n *Net) Addrs() []string {
+	if !n.up() {
+		return nil
+	}
+	var out []string
+	for _, a := range n.host.Addrs() {
+		out = append(out, a.String()+"/p2p/"+n.roster.self.String())
+	}
+	return out
+}
+
+// ReadyPeers is the number of other replicas of the own shard that have a session.
+func (n *Net) ReadyPeers() int {
+	ready := 0
+	for _, m := range n.members {
+		if m != nil && m.active.Load() != nil {
+			ready++
+		}
+	}
+	return ready
+}
+
+// PeerInfo is what is known of a member.
+type PeerInfo struct {
+	Shard     uint16
+	Index     protocols.Index
+	ID        string
+	Self      bool
+	Connected bool     // has a session; for another shard's member: a connection
+	Addrs     []string // multiaddrs, without the peer id
+	RTT       time.Duration
+}
+
+// Peers lists all members of all shards in genesis order. RTT is 0 while unknown.
+func (n *Net) Peers() []PeerInfo {
+	var out []PeerInfo
+	up := n.up()
+	for s, ids := range n.roster.ids {
+		for i, id := range ids {
+			p := PeerInfo{Shard: uint16(s), Index: protocols.Index(i), ID: id.String(), Self: id == n.roster.self}
+			addrs := n.book.get(id)
+			if up && p.Self {
+				addrs = n.host.Addrs()
+				p.Connected = true
+			}
+			for _, a := range addrs {
+				p.Addrs = append(p.Addrs, a.String())
+			}
+			if up && !p.Self {
+				p.Connected = n.host.Network().Connectedness(id) == network.Connected
+				if uint16(s) == n.cfg.Shard {
+					p.Connected = n.members[i].active.Load() != nil
+				}
+				p.RTT = n.rtt(id)
+			}
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Stats counts what happened since the start.
+func (n *Net) Stats() Stats { return n.count.read() }
+
+// refusal says why a peer is not let in, or nothing if it is.
+func (n *Net) refusal(id peer.ID) string {
+	p, ok := n.roster.places[id]
+	switch {
+	case !ok:
+		return "not a member in the genesis of network " + n.cfg.Network.Short()
+	case p.shard == n.cfg.Shard && n.members[p.index] != nil && n.members[p.index].barred():
+		return "kept out for a while after sending garbage"
+	}
+	return ""
+}
+
+// fellow is the member of the own shard that a connection belongs to, or nil.
+func (n *Net) fellow(id peer.ID) *member {
+	if p, ok := n.roster.places[id]; ok && p.shard == n.cfg.Shard {
+		return n.members[p.index]
+	}
+	return nil
+}

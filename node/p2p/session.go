@@ -1,0 +1,348 @@
+package p2p
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/multiformats/go-multistream"
+)
+
+// handshakeTime bounds the opening of a stream, with both handshakes.
+const handshakeTime = 10 * time.Second
+
+// yieldTime is how long bulk lets control pass at most before its next chunk, so that a lot of control slows bulk
+// down but never stops it.
+const yieldTime = 50 * time.Millisecond
+
+// maxHello leaves room for handshakes of later versions, so that they can be told apart.
+const maxHello = 1024
+
+// refusal is why two nodes do not belong together. Trying again is of use only after one was configured anew.
+type refusal struct{ error }
+
+// garbage is what a peer did wrong.
+type garbage struct{ error }
+
+// end is this side of a stream, after the handshake.
+type end struct {
+	stream network.Stream
+	reader *bufio.Reader
+}
+
+func newEnd(s network.Stream) *end { return &end{s, bufio.NewReaderSize(s, 32<<10)} }
+
+// session is a pair of streams to a peer. It ends as a whole, once, with a cause.
+type session struct {
+	member  *member
+	conn    network.Conn
+	id      uint64
+	began   time.Time
+	ends    [classes]*end
+	queues  [classes]*queue
+	drained chan struct{} // holds a token after an overflow has drained
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+}
+
+func newSession(m *member, c network.Conn, id uint64) *session {
+	s := &session{member: m, conn: c, id: id, began: time.Now(), drained: make(chan struct{}, 1)}
+	s.queues[Control] = newQueue(m.net.cfg.Limits.ControlQueue)
+	s.queues[Bulk] = newQueue(m.net.cfg.Limits.BulkQueue)
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	return s
+}
+
+func (s *session) complete() bool { return s.ends[Control] != nil && s.ends[Bulk] != nil }
+
+// fail ends the session, the first time it is called.
+func (s *session) fail(cause error) {
+	s.cancel(cause)
+	for _, e := range s.ends {
+		if e != nil {
+			e.stream.Reset()
+		}
+	}
+}
+
+// start begins to read and write; the session must be complete.
+func (s *session) start() {
+	for class := range Class(classes) {
+		s.wg.Go(func() { s.fail(s.read(class)) })
+		s.wg.Go(func() { s.fail(s.write(class)) })
+	}
+}
+
+// wait returns when nothing of a failed session runs any more.
+func (s *session) wait() { s.wg.Wait() }
+
+// read hands the peer's frames to the handler until something is wrong.
+func (s *session) read(class Class) error {
+	count := &s.member.net.count.class[class]
+	for {
+		frame, err := readFrame(s.ends[class].reader, class.MaxFrame())
+		if err != nil {
+			return fault(class, err)
+		}
+		count.framesIn.Add(1)
+		count.bytesIn.Add(uint64(len(frame)))
+		if s.ctx.Err() != nil {
+			return nil
+		}
+		if err := s.member.net.handler.Receive(s.member.index, class, frame); err != nil {
+			return garbage{fmt.Errorf("%s: %w", class, err)}
+		}
+	}
+}
+
+// fault tells what the peer did wrong from what happens to a stream.
+func fault(class Class, err error) error {
+	if errors.Is(err, errFrame) {
+		return garbage{fmt.Errorf("%s: %w", class, err)}
+	}
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s stream closed by the peer", class)
+	}
+	return fmt.Errorf("%s stream: %w", class, err)
+}
+
+// write sends what is queued: all there is in as few writes as possible, at once when the queue runs empty.
+func (s *session) write(class Class) error {
+	q := s.queues[class]
+	out := &pacedWriter{stream: s.ends[class].stream, ctx: s.ctx, limit: s.member.net.cfg.Limits.WriteTime}
+	if class == Bulk {
+		out.pacer = pacerOf(out.stream)
+		out.urgent = s.queues[Control]
+	}
+	buffered := bufio.NewWriterSize(out, chunk)
+	count := &s.member.net.count.class[class]
+	var batch [][]byte
+	var head [headerSize]byte
+	for {
+		var drained bool
+		if batch, drained = q.take(batch); drained {
+			select {
+			case s.drained <- struct{}{}:
+			default:
+			}
+		}
+		if len(batch) == 0 {
+			select {
+			case <-q.ready:
+				continue
+			case <-s.ctx.Done():
+				return nil
+			}
+		}
+		for i, frame := range batch {
+			buffered.Write(appendLength(head[:0], len(frame)))
+			buffered.Write(frame) // an error stays, and Flush returns it
+			count.framesOut.Add(1)
+			count.bytesOut.Add(uint64(len(frame)))
+			batch[i] = nil
+		}
+		if err := buffered.Flush(); err != nil {
+			return fmt.Errorf("%s stream: peer does not read: %w", class, err)
+		}
+	}
+}
+
+// pacedWriter writes to a stream in chunks, each with a deadline. With a pacer it waits for room before each chunk,
+// with an urgent queue it first lets that pass, and with turns it takes one for each chunk.
+type pacedWriter struct {
+	stream network.Stream
+	ctx    context.Context
+	limit  time.Duration
+	pacer  *pacer
+	urgent *queue
+	turn   chan struct{}
+}
+
+func (w *pacedWriter) Write(b []byte) (int, error) {
+	written := 0
+	for written < len(b) {
+		part := b[written:min(written+chunk, len(b))]
+		if w.urgent != nil {
+			w.urgent.waitIdle(w.ctx.Done(), yieldTime)
+		}
+		n, err := w.writeChunk(part)
+		written += n
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+func (w *pacedWriter) writeChunk(part []byte) (int, error) {
+	if w.turn != nil {
+		select {
+		case w.turn <- struct{}{}:
+			defer func() { <-w.turn }()
+		case <-w.ctx.Done():
+			return 0, context.Cause(w.ctx)
+		}
+	}
+	if err := w.pacer.reserve(w.ctx, len(part)); err != nil {
+		return 0, err
+	}
+	if w.pacer != nil {
+		defer w.pacer.release(len(part))
+	}
+	if err := w.stream.SetWriteDeadline(time.Now().Add(w.limit)); err != nil {
+		return 0, err
+	}
+	return w.stream.Write(part)
+}
+
+// open opens both streams of a session on a connection.
+func (m *member) open(ctx context.Context, c network.Conn) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	defer cancel()
+	s := newSession(m, c, rand.Uint64())
+	for class := range Class(classes) {
+		e, err := m.openClass(ctx, c, class, s.id)
+		if err != nil {
+			s.fail(err)
+			var no refusal
+			if errors.As(err, &no) {
+				m.noteRefusal(no)
+			}
+			return nil, fmt.Errorf("open %s stream: %w", class, err)
+		}
+		s.ends[class] = e
+	}
+	return s, nil
+}
+
+func (m *member) openClass(ctx context.Context, c network.Conn, class Class, session uint64) (_ *end, err error) {
+	s, err := c.NewStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { s.Reset() })
+	defer func() {
+		if !stop() && err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			s.Reset()
+		}
+	}()
+	if err := s.SetProtocol(classProtocols[class]); err != nil {
+		return nil, err
+	}
+	if err := multistream.SelectProtoOrFail(classProtocols[class], s); err != nil {
+		return nil, fmt.Errorf("negotiate %s: %w", classProtocols[class], err)
+	}
+	e := newEnd(s)
+	if err := m.net.greet(s, session); err != nil {
+		return nil, err
+	}
+	theirs, err := e.greeted()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.net.judge(theirs, m); err != nil {
+		return nil, err
+	}
+	if theirs.session != session {
+		return nil, refusal{errors.New("it answers for another session")}
+	}
+	return e, nil
+}
+
+// greet writes this node's handshake.
+func (n *Net) greet(s network.Stream, session uint64) error {
+	h := hello{n.cfg.Network, n.cfg.Shard, n.cfg.Self, session}
+	if _, err := s.Write(appendFrame(nil, h.append(nil))); err != nil {
+		return fmt.Errorf("write handshake: %w", err)
+	}
+	return nil
+}
+
+// greeted reads the peer's handshake. An unreadable one is a refusal, like one of another network.
+func (e *end) greeted() (hello, error) {
+	frame, err := readFrame(e.reader, maxHello)
+	if err != nil {
+		if errors.Is(err, errFrame) {
+			return hello{}, refusal{fmt.Errorf("handshake: %w", err)}
+		}
+		return hello{}, fmt.Errorf("read handshake: %w", err)
+	}
+	h, err := readHello(frame)
+	if err != nil {
+		return hello{}, refusal{err}
+	}
+	return h, nil
+}
+
+func (n *Net) judge(theirs hello, m *member) error {
+	if err := theirs.check(n.cfg.Network, place{n.cfg.Shard, m.index}); err != nil {
+		return refusal{err}
+	}
+	return nil
+}
+
+// accept takes a stream that a peer opened for a class. Only replicas of the own shard may, and of two only the one
+// with the lower peer id.
+func (n *Net) accept(s network.Stream, class Class) {
+	m := n.fellow(s.Conn().RemotePeer())
+	if m == nil || m.opens {
+		n.count.refused.Add(1)
+		s.Reset()
+		return
+	}
+	e, theirs, err := n.receive(s, m)
+	if err != nil {
+		return
+	}
+	if n.ctx.Err() != nil {
+		s.Reset()
+		return
+	}
+	m.offer(s, class, e, theirs.session)
+}
+
+// receive does the accepting side's handshake. On an error the stream is closed.
+func (n *Net) receive(s network.Stream, m *member) (*end, hello, error) {
+	s.SetDeadline(time.Now().Add(handshakeTime))
+	e := newEnd(s)
+	theirs, err := e.greeted()
+	if err == nil {
+		err = n.judge(theirs, m)
+	}
+	var no refusal
+	if errors.As(err, &no) {
+		m.noteRefusal(no)
+		// It is told who we are, so that its log says the same; then a close, since a reset would discard that.
+		if n.greet(s, theirs.session) == nil {
+			s.Close()
+			return nil, theirs, err
+		}
+	}
+	if err == nil {
+		err = n.greet(s, theirs.session)
+	}
+	if err != nil {
+		s.Reset()
+		return nil, theirs, err
+	}
+	s.SetDeadline(time.Time{})
+	return e, theirs, nil
+}
+
+// connected is called for each new connection.
+func (n *Net) connected(c network.Conn) {
+	if m := n.fellow(c.RemotePeer()); m != nil {
+		m.connected()
+	}
+}

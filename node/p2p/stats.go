@@ -1,0 +1,46 @@
+package p2p
+
+import "sync/atomic"
+
+// ClassStats counts one class of traffic since the start. Bytes are those of frames, without headers.
+type ClassStats struct {
+	FramesIn, FramesOut uint64
+	BytesIn, BytesOut   uint64
+	// Lost counts frames that a queue overflow dropped. What is sent to a peer without a session is not counted.
+	Lost uint64
+}
+
+// Stats is what the network did since the start.
+type Stats struct {
+	Control, Bulk ClassStats
+	// Sessions counts sessions begun, Dropped peers dropped for garbage, Refused connections and streams of
+	// strangers, of wrong networks, or of those kept out.
+	Sessions, Dropped, Refused uint64
+	// Served and Asked count requests answered to the end and requests that got their whole answer.
+	Served, Asked uint64
+}
+
+type classCounters struct {
+	framesIn, framesOut, bytesIn, bytesOut, lost atomic.Uint64
+}
+
+func (c *classCounters) read() ClassStats {
+	return ClassStats{
+		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(),
+		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Lost: c.lost.Load(),
+	}
+}
+
+type counters struct {
+	class                      [classes]classCounters
+	sessions, dropped, refused atomic.Uint64
+	served, asked              atomic.Uint64
+}
+
+func (c *counters) read() Stats {
+	return Stats{
+		Control: c.class[Control].read(), Bulk: c.class[Bulk].read(),
+		Sessions: c.sessions.Load(), Dropped: c.dropped.Load(), Refused: c.refused.Load(),
+		Served: c.served.Load(), Asked: c.asked.Load(),
+	}
+}
