@@ -1,0 +1,87 @@
+package ledger
+
+import (
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
+)
+
+// HeaderVersion is the version of a header's encoding, its first byte.
+const HeaderVersion = 1
+
+// HeaderSize is the length of an encoded header in bytes.
+const HeaderSize = 1 + digest.Size + 2 + 3*8 + 1 + 6*digest.Size + 2*8
+
+const tagHeader = "bdt/header/1"
+
+// Header says what one block did to the ledger. Replicas that executed the same blocks have equal headers; f+1
+// signatures on one prove it.
+type Header struct {
+	Network  digest.Digest
+	Shard    uint16
+	Height   uint64 // 0 is the genesis
+	Epoch    uint64
+	Slot     uint64
+	Last     bool          // the block that ended its epoch
+	Parent   digest.Digest // of the header before, zero at height 0
+	Block    digest.Digest // of the consensus block, zero at height 0
+	TxRoot   digest.Digest // Merkle root over the ids of the transactions that got a receipt, in order
+	Receipts digest.Digest // Merkle root over the receipts, in the same order
+	Outbox   digest.Digest // Merkle root over what is told to other shards, zero if that is nothing
+	WriteSet digest.Digest // of every change that decides later blocks, chained on the header before's
+	TimeMS   uint64        // block time, Unix milliseconds, never before the parent's
+	Txs      uint64        // receipts in this block and all before
+}
+
+// Append encodes the header, [HeaderSize] bytes.
+func (h *Header) Append(b []byte) []byte {
+	b = append(b, HeaderVersion)
+	b = append(b, h.Network[:]...)
+	b = wire.AppendU16(b, h.Shard)
+	b = wire.AppendU64(b, h.Height)
+	b = wire.AppendU64(b, h.Epoch)
+	b = wire.AppendU64(b, h.Slot)
+	b = wire.AppendBool(b, h.Last)
+	for _, d := range []*digest.Digest{&h.Parent, &h.Block, &h.TxRoot, &h.Receipts, &h.Outbox, &h.WriteSet} {
+		b = append(b, d[:]...)
+	}
+	b = wire.AppendU64(b, h.TimeMS)
+	return wire.AppendU64(b, h.Txs)
+}
+
+// Encode is the canonical encoding.
+func (h *Header) Encode() []byte { return h.Append(make([]byte, 0, HeaderSize)) }
+
+// Digest is the header's tagged hash: what a VOTE signs.
+func (h *Header) Digest() digest.Digest { return digest.Of(tagHeader, h.Encode()) }
+
+// ReadHeader decodes what Append wrote.
+func ReadHeader(r *wire.Reader) Header {
+	var h Header
+	if v := r.U8(); v != HeaderVersion {
+		r.Fail("header version %d is unknown", v)
+	}
+	r.Fixed(h.Network[:])
+	h.Shard = r.U16()
+	h.Height = r.U64()
+	h.Epoch = r.U64()
+	h.Slot = r.U64()
+	h.Last = r.Bool()
+	for _, d := range []*digest.Digest{&h.Parent, &h.Block, &h.TxRoot, &h.Receipts, &h.Outbox, &h.WriteSet} {
+		r.Fixed(d[:])
+	}
+	h.TimeMS = r.U64()
+	h.Txs = r.U64()
+	return h
+}
+
+// DecodeHeader decodes exactly one header.
+func DecodeHeader(b []byte) (Header, error) {
+	r := wire.NewReader(b)
+	h := ReadHeader(r)
+	if err := r.Done(); err != nil {
+		return Header{}, fmt.Errorf("header: %w", err)
+	}
+	return h, nil
+}

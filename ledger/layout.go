@@ -1,0 +1,195 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
+)
+
+// StateVersion is the version of the layout of the state in its store.
+const StateVersion = 1
+
+// Key prefixes of the state. A key is its prefix and fields of fixed width, integers big-endian, so keys sort by
+// their fields.
+const (
+	keyIdentity byte = 1 + iota // -> version 4, network 32, shard 2
+	keyTip                      // -> the tip record
+	keyHeader                   // height 8 -> header
+	keyBlockTxs                 // height 8 -> ids of the transactions that got a receipt
+	keyReceipt                  // id 32 -> receipt
+	keyOutput                   // outpoint 34 -> owner 32, amount 8, of an unspent output
+	keySpent                    // outpoint 34 -> id of the consumer 32
+	keySpentDue                 // minute of the consumer's expiry 8, height 8, number 4 -> outpoints
+	keyAccount                  // address 32 -> balance 8, unspent outputs 8, history entries 8
+	keyOwned                    // address 32, outpoint 34 -> amount 8
+	keyHistory                  // address 32, number of the entry counted down from the largest 8 -> history entry
+)
+
+// coin is an unspent output.
+type coin struct {
+	owner  Address
+	amount uint64
+}
+
+// account is what is kept per address so that reading it does not depend on how much there is.
+type account struct{ balance, coins, entries uint64 }
+
+// arena hands out byte slices from large pieces, which is cheaper than one allocation each.
+type arena struct{ free []byte }
+
+const arenaPiece = 256 << 10
+
+func (a *arena) take(n int) []byte {
+	if n > len(a.free) {
+		a.free = make([]byte, max(n, arenaPiece))
+	}
+	p := a.free[:n:n]
+	a.free = a.free[n:]
+	return p[:0]
+}
+
+func heightKey(prefix byte, height uint64) []byte {
+	return wire.AppendU64([]byte{prefix}, height)
+}
+
+func (a *arena) outpointKey(prefix byte, o Outpoint) []byte {
+	return o.append(append(a.take(1+outpointSize), prefix))
+}
+
+func (a *arena) idKey(prefix byte, id digest.Digest) []byte {
+	return append(append(a.take(1+digest.Size), prefix), id[:]...)
+}
+
+func (a *arena) ownedKey(owner Address, o Outpoint) []byte {
+	return o.append(append(append(a.take(1+digest.Size+outpointSize), keyOwned), owner[:]...))
+}
+
+func (a *arena) historyKey(owner Address, number uint64) []byte {
+	k := append(append(a.take(1+digest.Size+8), keyHistory), owner[:]...)
+	return wire.AppendU64(k, ^number)
+}
+
+func (a *arena) coinValue(c coin) []byte {
+	return wire.AppendU64(append(a.take(outputSize), c.owner[:]...), c.amount)
+}
+
+func (a *arena) accountValue(c account) []byte {
+	return wire.AppendU64(wire.AppendU64(wire.AppendU64(a.take(24), c.balance), c.coins), c.entries)
+}
+
+func spentDueKey(minute, height uint64, number uint32) []byte {
+	return wire.AppendU32(wire.AppendU64(wire.AppendU64([]byte{keySpentDue}, minute), height), number)
+}
+
+func decodeCoin(v []byte) (coin, error) {
+	var c coin
+	r := wire.NewReader(v)
+	r.Fixed(c.owner[:])
+	c.amount = r.U64()
+	return c, r.Done()
+}
+
+func decodeAccount(v []byte) (account, error) {
+	r := wire.NewReader(v)
+	return account{r.U64(), r.U64(), r.U64()}, r.Done()
+}
+
+func decodeOutpoint(p []byte) (Outpoint, error) {
+	var o Outpoint
+	r := wire.NewReader(p)
+	r.Fixed(o.Tx[:])
+	o.Index = r.U16()
+	return o, r.Done()
+}
+
+// tip is where the state stands: the last executed block, and the sums kept along the way.
+type tip struct {
+	header  Header
+	digest  digest.Digest // of the header
+	genesis uint64        // value the shard was born with
+	unspent uint64
+	burned  uint64
+	coins   uint64 // unspent outputs
+	cut     []byte
+}
+
+func (t *tip) encode() []byte {
+	b := t.header.Append(make([]byte, 0, HeaderSize+4*8+4+len(t.cut)))
+	for _, v := range []uint64{t.genesis, t.unspent, t.burned, t.coins} {
+		b = wire.AppendU64(b, v)
+	}
+	return wire.AppendBytes(b, t.cut)
+}
+
+func decodeTip(v []byte) (tip, error) {
+	r := wire.NewReader(v)
+	t := tip{header: ReadHeader(r), genesis: r.U64(), unspent: r.U64(), burned: r.U64(), coins: r.U64()}
+	t.cut = append([]byte(nil), r.Bytes(r.Len())...)
+	if err := r.Done(); err != nil {
+		return tip{}, fmt.Errorf("the record of the last block is damaged: %w", err)
+	}
+	t.digest = t.header.Digest()
+	return t, nil
+}
+
+// HistoryEntry is one settled transaction's effect on an address.
+type HistoryEntry struct {
+	Tx       TxID // of a genesis output, the id it goes by
+	Height   uint64
+	TimeMS   uint64 // block time
+	Received uint64
+	Spent    uint64
+}
+
+const historySize = digest.Size + 4*8
+
+func (h *HistoryEntry) append(b []byte) []byte {
+	b = append(b, h.Tx[:]...)
+	for _, v := range []uint64{h.Height, h.TimeMS, h.Received, h.Spent} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	return b
+}
+
+func decodeHistory(v []byte) (HistoryEntry, error) {
+	var h HistoryEntry
+	r := wire.NewReader(v)
+	r.Fixed(h.Tx[:])
+	h.Height, h.TimeMS, h.Received, h.Spent = r.U64(), r.U64(), r.U64(), r.U64()
+	return h, r.Done()
+}
+
+// generations remembers the most recently used entries, between limit and twice as many, in two maps of which the
+// older is dropped when the younger is full.
+type generations[K comparable, V any] struct {
+	young, old map[K]V
+	limit      int
+}
+
+func newGenerations[K comparable, V any](limit int) *generations[K, V] {
+	return &generations[K, V]{young: make(map[K]V), limit: limit}
+}
+
+func (g *generations[K, V]) get(k K) (V, bool) {
+	v, ok := g.young[k]
+	if !ok {
+		if v, ok = g.old[k]; ok {
+			g.put(k, v)
+		}
+	}
+	return v, ok
+}
+
+func (g *generations[K, V]) put(k K, v V) {
+	if len(g.young) >= g.limit {
+		g.young, g.old = make(map[K]V, g.limit), g.young
+	}
+	g.young[k] = v
+}
+
+func (g *generations[K, V]) drop(k K) {
+	delete(g.young, k)
+	delete(g.old, k)
+}

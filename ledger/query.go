@@ -1,0 +1,290 @@
+package ledger
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+	"bdtnode/internal/wire"
+)
+
+// MaxPage bounds a page of outputs or history.
+const MaxPage = 1000
+
+// ErrBadCursor is wrapped by the error for a cursor that no page answered.
+var ErrBadCursor = errors.New("not a cursor of this list")
+
+// Height is the height of the last executed block.
+func (s *State) Height() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.tip.header.Height
+}
+
+// Tip is the header of the last executed block, its digest, and the cut it was executed with.
+func (s *State) Tip() (h Header, d digest.Digest, cut []byte) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.tip.header, s.tip.digest, s.tip.cut
+}
+
+// FlushedHeight is the height that the state has at least after a crash of the machine now.
+func (s *State) FlushedHeight() (uint64, error) {
+	v, ok, err := s.store.Durable([]byte{keyTip})
+	if err != nil || !ok {
+		return 0, err
+	}
+	t, err := decodeTip(v)
+	return t.header.Height, err
+}
+
+// Flush returns when all executed blocks survive a crash.
+func (s *State) Flush() error { return s.store.Flush() }
+
+// Header is the header of a block, if it was executed.
+func (s *State) Header(height uint64) (Header, bool, error) {
+	v, ok, err := s.store.Get(heightKey(keyHeader, height))
+	if err != nil || !ok {
+		return Header{}, false, err
+	}
+	h, err := DecodeHeader(v)
+	return h, err == nil, err
+}
+
+// BlockTxs lists the transactions that got their receipt in a block, by position.
+func (s *State) BlockTxs(height uint64) ([]TxID, bool, error) {
+	v, ok, err := s.store.Get(heightKey(keyBlockTxs, height))
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	ids := make([]TxID, len(v)/digest.Size)
+	for i := range ids {
+		copy(ids[i][:], v[i*digest.Size:])
+	}
+	return ids, true, nil
+}
+
+// Receipt is the final word on a transaction, if it had one.
+func (s *State) Receipt(id TxID) (Receipt, bool, error) {
+	v, ok, err := s.store.Get(append([]byte{keyReceipt}, id[:]...))
+	if err != nil || !ok {
+		return Receipt{}, false, err
+	}
+	r, err := DecodeReceipt(v)
+	return r, err == nil, err
+}
+
+// Output is an output, if it is unspent.
+func (s *State) Output(o Outpoint) (Output, bool, error) {
+	c, _, err := lookUp(s.store, o)
+	if err != nil || c == nil {
+		return Output{}, false, err
+	}
+	return Output{c.owner, c.amount}, true, nil
+}
+
+// Precheck is what stands against a transaction if it were ordered at this time (Unix milliseconds), or nil. A
+// transaction that has a receipt is judged as if it had none: callers ask [State.Receipt] first. The error is the
+// store's.
+func (s *State) Precheck(tx *Tx, timeMS uint64) (*Refusal, error) {
+	if r := s.foreign(tx); r != nil {
+		return r, nil
+	}
+	if r := expired(tx, timeMS); r != nil {
+		return r, nil
+	}
+	later := s.beyondHorizon(tx, timeMS)
+	for i := range tx.Inputs {
+		c, by, err := lookUp(s.store, tx.Inputs[i].Outpoint)
+		if err != nil {
+			return nil, err
+		}
+		if r := tx.against(i, c, by); r != nil {
+			if r.Final() {
+				return r, nil
+			}
+			later = r
+		}
+	}
+	return later, nil
+}
+
+// Page asks for parts of an account. A limit of 0 leaves that list out, one above [MaxPage] is cut to it. Cursors
+// are those of the page before, or empty for the first.
+type Page struct {
+	Cursor       string
+	Limit        int
+	Older        string
+	HistoryLimit int
+}
+
+// Account is what an address owns at one height.
+type Account struct {
+	Height  uint64
+	Balance uint64
+	Count   uint64 // unspent outputs
+	Outputs []Unspent
+	Next    string         // cursor of the next page of outputs, empty on the last
+	History []HistoryEntry // newest first
+	Older   string         // cursor of the next page of history, empty on the last
+}
+
+// Unspent is one unspent output of a known owner.
+type Unspent struct {
+	Outpoint Outpoint
+	Amount   uint64
+}
+
+// Account reads an account, all of it at one height. An address never heard of owns nothing.
+func (s *State) Account(a Address, page Page) (Account, error) {
+	after, err := parseOutputsCursor(page.Cursor)
+	if err != nil {
+		return Account{}, err
+	}
+	before, err := parseHistoryCursor(page.Older)
+	if err != nil {
+		return Account{}, err
+	}
+	snap, t, err := s.snapshot()
+	if err != nil {
+		return Account{}, err
+	}
+	out, err := s.readPage(snap, a, after, before, page)
+	out.Height = t.header.Height
+	return out, errors.Join(err, snap.Close())
+}
+
+func (s *State) readPage(snap kv.Snapshot, a Address, after []byte, before uint64, page Page) (Account, error) {
+	acc, err := readAccount(snap, a)
+	out := Account{Balance: acc.balance, Count: acc.coins}
+	if err != nil {
+		return out, err
+	}
+	var bad error
+	owned := append([]byte{keyOwned}, a[:]...)
+	if limit := min(page.Limit, MaxPage); limit > 0 {
+		err := snap.Scan(append(owned[:len(owned):len(owned)], after...), kv.PrefixEnd(owned), false, func(key, v []byte) bool {
+			if len(out.Outputs) == limit {
+				out.Next = hex.EncodeToString(key[len(owned):])
+				return false
+			}
+			o, err := decodeOutpoint(key[len(owned):])
+			r := wire.NewReader(v)
+			out.Outputs = append(out.Outputs, Unspent{o, r.U64()})
+			bad = errors.Join(err, r.Done())
+			return bad == nil
+		})
+		if err = errors.Join(err, bad); err != nil {
+			return out, err
+		}
+	}
+	if limit := min(page.HistoryLimit, MaxPage); limit > 0 && acc.entries > 0 {
+		before = min(before, acc.entries)
+		var mem arena
+		err = snap.Scan(mem.historyKey(a, before-1), kv.PrefixEnd(mem.idKey(keyHistory, digest.Digest(a))), false, func(_, v []byte) bool {
+			if len(out.History) == limit {
+				out.Older = strconv.FormatUint(before-uint64(limit), 10)
+				return false
+			}
+			var h HistoryEntry
+			h, bad = decodeHistory(v)
+			out.History = append(out.History, h)
+			return bad == nil
+		})
+		err = errors.Join(err, bad)
+	}
+	return out, err
+}
+
+// parseOutputsCursor reads the outpoint that the next page begins with.
+func parseOutputsCursor(s string) ([]byte, error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || (s != "" && len(b) != outpointSize) {
+		return nil, fmt.Errorf("%q: %w", s, ErrBadCursor)
+	}
+	return b, nil
+}
+
+// parseHistoryCursor reads the number of the entry before which the next page begins.
+func parseHistoryCursor(s string) (uint64, error) {
+	if s == "" {
+		return ^uint64(0), nil
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("%q: %w", s, ErrBadCursor)
+	}
+	return n, nil
+}
+
+// snapshot is the state as it is now with its tip.
+func (s *State) snapshot() (kv.Snapshot, tip, error) {
+	snap, err := s.store.Snapshot()
+	if err != nil {
+		return nil, tip{}, err
+	}
+	v, ok, err := snap.Get([]byte{keyTip})
+	if err == nil && !ok {
+		err = errors.New("the ledger has lost its last block")
+	}
+	var t tip
+	if err == nil {
+		t, err = decodeTip(v)
+	}
+	if err != nil {
+		return nil, tip{}, errors.Join(err, snap.Close())
+	}
+	return snap, t, nil
+}
+
+// Audit is the whole value of a shard, counted output by output at one height.
+type Audit struct {
+	Height       uint64
+	HeaderDigest digest.Digest
+	Outputs      uint64 // unspent
+	Unspent      uint64 // their value
+	Burned       uint64
+	Genesis      uint64 // value the shard was born with
+}
+
+// Conserved reports whether unspent outputs and burned fees make up the genesis value.
+func (a *Audit) Conserved() bool {
+	return a.Unspent <= a.Genesis && a.Genesis-a.Unspent == a.Burned
+}
+
+// auditStride is how many outputs are counted between two looks at the context.
+const auditStride = 4096
+
+// Audit counts every unspent output, on a snapshot, while blocks go on. It ends early with the context's error.
+func (s *State) Audit(ctx context.Context) (Audit, error) {
+	snap, t, err := s.snapshot()
+	if err != nil {
+		return Audit{}, err
+	}
+	a := Audit{Height: t.header.Height, HeaderDigest: t.digest, Burned: t.burned, Genesis: t.genesis}
+	var bad error
+	err = snap.Scan([]byte{keyOutput}, []byte{keyOutput + 1}, false, func(_, v []byte) bool {
+		var c coin
+		if c, bad = decodeCoin(v); bad != nil {
+			return false
+		}
+		if a.Unspent+c.amount < a.Unspent {
+			bad = errors.New("the unspent outputs add up to more than 64 bits hold")
+			return false
+		}
+		a.Outputs++
+		a.Unspent += c.amount
+		if a.Outputs%auditStride == 0 {
+			bad = ctx.Err()
+		}
+		return bad == nil
+	})
+	if err := errors.Join(err, bad, snap.Close()); err != nil {
+		return Audit{}, fmt.Errorf("audit: %w", err)
+	}
+	return a, nil
+}
