@@ -251,18 +251,24 @@ func (m *Machine) fromLanes(now protocols.Time, st *Step, child lanes.Step) {
 }
 
 func (m *Machine) fromBolt(now protocols.Time, st *Step, child bolt.Step) {
+	grew := false
 	for _, c := range protocols.Absorb(st, child) {
-		m.commit(now, st, c)
+		grew = m.commit(now, st, c) || grew
+	}
+	if grew {
+		m.fromBolt(now, st, m.bolt.Progress(now))
+		return
 	}
 	m.deliver(now, st)
 }
 
-// commit makes a block final here: on disk, its lanes' windows moved, in line for delivery.
-func (m *Machine) commit(now protocols.Time, st *Step, c bolt.Committed) {
+// commit makes a block final here: on disk, its lanes' windows moved, in line for delivery. It reports whether the
+// lanes grew by it.
+func (m *Machine) commit(now protocols.Time, st *Step, c bolt.Committed) bool {
 	st.Record(CommitKey(c.Block.Height), c.Block.Append(nil))
 	m.pending = append(m.pending, c)
 	m.open = append(m.open, c.Block)
-	protocols.Absorb(st, m.lanes.Ordered(now, c.Block.Cut))
+	return len(protocols.Absorb(st, m.lanes.Ordered(now, c.Block.Cut))) > 0
 }
 
 // deliver hands over the next committed blocks whose data is here; missing data is asked for.
@@ -272,12 +278,22 @@ func (m *Machine) deliver(now protocols.Time, st *Step) {
 		child, refs, complete := m.lanes.Content(now, m.delivered.Cut, next.Block.Cut, next.Signers)
 		protocols.Absorb(st, child)
 		if !complete {
+			m.prefetch(now)
 			return
 		}
 		m.pending = m.pending[1:]
 		m.delivered = next.Block
 		m.running = append(m.running, next.Block)
 		st.Emit(&Delivery{Block: next.Block, Refs: refs})
+	}
+}
+
+// prefetch asks for the data of the blocks after the next, so that a replica that was away does not wait for one
+// round trip a block.
+func (m *Machine) prefetch(now protocols.Time) {
+	for k := 1; k < len(m.pending) && k < deliverAhead; k++ {
+		prev, next := m.pending[k-1], m.pending[k]
+		m.lanes.Prefetch(now, prev.Block.Cut, next.Block.Cut, next.Signers)
 	}
 }
 
@@ -290,4 +306,3 @@ func DecodeCommit(c *protocols.Committee, value []byte) (*bolt.Block, error) {
 	b := bolt.ReadBlock(c, r)
 	return b, r.Done()
 }
-

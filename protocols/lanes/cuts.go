@@ -137,7 +137,7 @@ func (m *Machine) Content(now protocols.Time, prev, cut Cut, signers protocols.S
 		for t.Seq > prev[i].Seq {
 			e := l.entries[t.Digest]
 			if e == nil {
-				m.wantFrom(now, protocols.Index(i), t, 0, signers)
+				m.wantFrom(now, protocols.Index(i), t, prev[i].Seq, signers)
 				complete = false
 				break
 			}
@@ -169,9 +169,19 @@ func (m *Machine) Content(now protocols.Time, prev, cut Cut, signers protocols.S
 	return st, refs, true
 }
 
+// Prefetch asks for the data between two committed cuts that are not yet the next to be executed.
+func (m *Machine) Prefetch(now protocols.Time, prev, cut Cut, signers protocols.Set) {
+	for i, t := range cut {
+		if l := m.lanes[i]; !l.frozen && t.Seq > max(prev[i].Seq, l.base.Seq) && l.entries[t.Digest] == nil {
+			m.wantFrom(now, protocols.Index(i), t, prev[i].Seq, signers)
+		}
+	}
+}
+
 type want struct {
 	lane  protocols.Index
 	tip   Tip
+	after uint64            // what lies at or below it is asked for by itself
 	ask   []protocols.Index // in turn
 	turn  int
 	next  protocols.Time
@@ -200,18 +210,24 @@ func (m *Machine) want(now protocols.Time, lane protocols.Index, t Tip, grace ti
 	m.wants[t.Digest] = w
 }
 
-func (m *Machine) wantFrom(now protocols.Time, lane protocols.Index, t Tip, grace time.Duration, signers protocols.Set) {
+// wantFrom asks for one batch of a committed block, and those between it and after, at once.
+func (m *Machine) wantFrom(now protocols.Time, lane protocols.Index, t Tip, after uint64, signers protocols.Set) {
+	if w := m.wants[t.Digest]; w != nil {
+		if w.turn == 0 {
+			w.next = now // it is committed: no longer wait for it to come by itself
+		}
+		return
+	}
 	first := []protocols.Index{lane}
 	for _, i := range signers.Members() {
 		if i != m.cfg.Self {
 			first = append(first, i)
 		}
 	}
+	m.want(now, lane, t, 0, first...)
 	if w := m.wants[t.Digest]; w != nil {
-		w.next = min(w.next, now.Add(grace)) // committed: no longer wait for it to come by itself
-		return
+		w.after = after
 	}
-	m.want(now, lane, t, grace, first...)
 }
 
 func (m *Machine) fetchDue(now protocols.Time, st *Step) {
@@ -227,7 +243,7 @@ func (m *Machine) fetchDue(now protocols.Time, st *Step) {
 		w.turn++
 		w.next = now.Add(w.pause)
 		w.pause = min(2*w.pause, fetchRetryMax)
-		st.Send(to, &Fetch{Lane: w.lane, Tip: w.tip, After: m.lanes[w.lane].below(w.tip)})
+		st.Send(to, &Fetch{Lane: w.lane, Tip: w.tip, After: max(w.after, m.lanes[w.lane].below(w.tip))})
 	}
 }
 

@@ -56,7 +56,7 @@ func DecodeVOTE(b []byte) (*VOTE, error) {
 
 // Statement is what a VOTE signs.
 func Statement(c *protocols.Committee, height uint64, header digest.Digest) []byte {
-	return c.Statement("bdt/header/1", wire.AppendU64(nil, height), header[:])
+	return c.Statement("bdt/VOTE/1", wire.AppendU64(nil, height), header[:])
 }
 
 // Certified is a header with f+1 VOTEs.
@@ -138,8 +138,8 @@ func (m *Machine) Executed(h uint64, header digest.Digest) Step {
 		}
 		m.count(&st, m.self, v)
 		m.advance()
+		st.Broadcast(v) // a height that is certified here is in the answer to whoever lacks it
 	}
-	st.Broadcast(v)
 	return st
 }
 

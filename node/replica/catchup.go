@@ -1,0 +1,138 @@
+package replica
+
+import (
+	"slices"
+	"time"
+
+	"bdtnode/protocols"
+)
+
+// Delays of catching up, none of which safety or liveness depends on.
+const (
+	stall      = 300 * time.Millisecond // without progress for so long, what others certified is fetched
+	answerWait = 2 * time.Second        // then another peer is asked
+	againGap   = 100 * time.Millisecond // a peer gets what was sent before at most this often
+	checkGap   = 25 * time.Millisecond  // how often it is looked whether others are ahead
+	// aheadOfExecution is how many committed blocks may wait for execution before more are fetched.
+	aheadOfExecution = 2 * MaxHistory
+)
+
+// catchup notices that others have certified what this replica lacks, and fetches it from one of them at a time.
+type catchup struct {
+	committee *protocols.Committee
+	self      protocols.Index
+	reported  []uint64         // by peers, in a Position
+	again     []protocols.Time // when each was last sent everything again
+	certified uint64           // own, as last seen
+	committed uint64           // own, as last seen
+	moved     bool             // certified moved since the last look
+	progress  protocols.Time   // when one of the two was last seen to have moved
+	checkAt   protocols.Time   // no look before
+	wake      protocols.Time   // the next look, zero if only an input can change anything
+	asked     bool
+	askedAt   protocols.Time
+	turn      int
+	adopted   bool // something was adopted since peers were last asked to send again
+}
+
+func newCatchup(cfg Config, certified uint64) catchup {
+	n := cfg.Committee.N()
+	return catchup{
+		committee: cfg.Committee, self: cfg.Self, certified: certified,
+		reported: make([]uint64, n), again: make([]protocols.Time, n),
+	}
+}
+
+func (x *catchup) heard(from protocols.Index, certified uint64) { x.reported[from] = certified }
+
+func (x *catchup) mayAsk(now protocols.Time, from protocols.Index) bool {
+	if x.again[from] != 0 && now < x.again[from].Add(againGap) {
+		return false
+	}
+	x.again[from] = now
+	return true
+}
+
+// target is a height that others have certified: what a peer reported, or what f+1 replicas sent VOTEs beyond.
+func (c *Core) target() uint64 {
+	x := &c.catchup
+	top := slices.Max(x.reported)
+	seen := make([]uint64, 0, len(x.reported))
+	for i := range x.reported {
+		seen = append(seen, c.votes.Highest(protocols.Index(i)))
+	}
+	slices.Sort(seen)
+	return max(top, seen[len(seen)-x.committee.WeakQuorum()])
+}
+
+func (c *Core) behind() bool { return c.target() > c.votes.CertifiedHeight() }
+
+// pursue asks a peer for certified blocks if others have some that this replica lacks and it stands still.
+func (c *Core) pursue(now protocols.Time, st *Step) {
+	x := &c.catchup
+	if now < x.checkAt {
+		x.wake = x.checkAt
+		return
+	}
+	x.checkAt, x.wake = now.Add(checkGap), 0
+	if h := c.bdt.Base().Height; h > x.committed || x.moved {
+		x.committed, x.moved, x.progress = h, false, now
+	}
+	if x.asked && now < x.askedAt.Add(answerWait) {
+		x.wake = x.askedAt.Add(answerWait)
+		return
+	}
+	if !c.behind() {
+		x.asked = false
+		if x.adopted {
+			x.adopted = false
+			st.Broadcast(&Position{Certified: c.votes.CertifiedHeight(), Again: true})
+		}
+		return
+	}
+	if due := x.progress.Add(stall); now < due {
+		x.wake = due
+		return
+	}
+	c.ask(now, st)
+	x.wake = now.Add(answerWait)
+}
+
+func (c *Core) ask(now protocols.Time, st *Step) {
+	x := &c.catchup
+	from := min(c.votes.CertifiedHeight(), c.bdt.Base().Height) + 1
+	n := x.committee.N()
+	for range n {
+		x.turn++
+		i := protocols.Index(x.turn % n)
+		if i != x.self && (x.reported[i] >= from || c.votes.Highest(i) >= from) {
+			x.asked, x.askedAt = true, now
+			st.Send(i, &Request{From: from})
+			return
+		}
+	}
+}
+
+// history takes certified blocks from a peer, and asks for more while there are some.
+func (c *Core) history(now protocols.Time, st *Step, from protocols.Index, h *History) {
+	x := &c.catchup
+	x.asked = false
+	if len(h.Items) == 0 {
+		x.reported[from] = min(x.reported[from], c.votes.CertifiedHeight())
+		return
+	}
+	before := c.bdt.Base().Height
+	c.fromBDT(st, c.bdt.Adopt(now, from, blocksOf(h)))
+	for i := range h.Items {
+		c.fromVotes(st, c.votes.Adopt(h.Items[i].Certificate))
+	}
+	after := c.bdt.Base().Height
+	if after > before {
+		x.adopted = true
+		x.committed, x.progress = after, now
+		x.wake = now.Add(stall)
+		if c.target() > after && after < c.votes.CertifiedHeight()+aheadOfExecution {
+			c.ask(now, st)
+		}
+	}
+}

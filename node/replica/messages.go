@@ -1,0 +1,219 @@
+package replica
+
+import (
+	"fmt"
+
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/ledger"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/votes"
+)
+
+// Kinds of catch-up messages on the wire.
+const (
+	KindPosition = protocols.KindsCatchup + 0
+	KindRequest  = protocols.KindsCatchup + 1
+	KindHistory  = protocols.KindsCatchup + 2
+	KindServe    = protocols.KindsCatchup + 3
+)
+
+// MaxHistory is how many certified blocks one answer to a Request carries, at most.
+const MaxHistory = 256
+
+// maxHeaderBytes bounds an encoded header in a History.
+const maxHeaderBytes = 1024
+
+// Position tells a peer how far the sender is. With Again it also asks for what the peer has sent before and would
+// not send again by itself, because the sender has only now moved to where it can use it.
+type Position struct {
+	Certified uint64
+	Again     bool
+}
+
+// Kind is KindPosition.
+func (*Position) Kind() protocols.Kind { return KindPosition }
+
+// Append encodes height and flag.
+func (m *Position) Append(b []byte) []byte {
+	return wire.AppendBool(wire.AppendU64(b, m.Certified), m.Again)
+}
+
+func decodePosition(b []byte) (*Position, error) {
+	r := wire.NewReader(b)
+	m := &Position{Certified: r.U64(), Again: r.Bool()}
+	return m, r.Done()
+}
+
+// Request asks for certified blocks from a height on.
+type Request struct{ From uint64 }
+
+// Kind is KindRequest.
+func (*Request) Kind() protocols.Kind { return KindRequest }
+
+// Append encodes the height.
+func (m *Request) Append(b []byte) []byte { return wire.AppendU64(b, m.From) }
+
+func decodeRequest(b []byte) (*Request, error) {
+	r := wire.NewReader(b)
+	m := &Request{From: r.U64()}
+	if m.From == 0 {
+		r.Fail("a request from height 0")
+	}
+	return m, r.Done()
+}
+
+// Past is one certified block of a History.
+type Past struct {
+	Header      []byte // canonical encoding
+	Certificate *votes.Certified
+	Block       *bolt.Block
+}
+
+// History answers a Request: certified blocks from the height asked for, without gaps. An empty one says that the
+// sender has none.
+type History struct{ Items []Past }
+
+// Kind is KindHistory.
+func (*History) Kind() protocols.Kind { return KindHistory }
+
+// Append encodes the items.
+func (m *History) Append(b []byte) []byte {
+	b = wire.AppendU16(b, uint16(len(m.Items)))
+	for i := range m.Items {
+		x := &m.Items[i]
+		b = wire.AppendBytes(b, x.Header)
+		b = x.Certificate.Append(b)
+		b = x.Block.Append(b)
+	}
+	return b
+}
+
+func decodeHistory(c *protocols.Committee, b []byte) (*History, error) {
+	r := wire.NewReader(b)
+	n := r.Count(MaxHistory, 64)
+	m := &History{Items: make([]Past, 0, n)}
+	for range n {
+		m.Items = append(m.Items, Past{
+			Header:      r.Bytes(maxHeaderBytes),
+			Certificate: votes.ReadCertified(r),
+			Block:       bolt.ReadBlock(c, r),
+		})
+		if r.Err() != nil {
+			break
+		}
+	}
+	return m, r.Done()
+}
+
+func (m *History) items(c *protocols.Committee) ([]sig.Item, error) {
+	var items []sig.Item
+	for i := range m.Items {
+		x := &m.Items[i]
+		h, err := ledger.DecodeHeader(x.Header)
+		if err != nil {
+			return nil, err
+		}
+		if h.Digest() != x.Certificate.Header || h.Height != x.Certificate.Height || h.Block != x.Block.Digest() ||
+			h.Height != x.Block.Height || h.Network != c.Network() || h.Shard != c.Shard() ||
+			i > 0 && h.Height != m.Items[i-1].Certificate.Height+1 {
+			return nil, fmt.Errorf("history: header, certificate and block %d do not belong together", h.Height)
+		}
+		more, err := x.Certificate.Items(c)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, more...)
+	}
+	return items, nil
+}
+
+// Serve stands for the History from a height on, that whoever carries out the step reads from the store and sends.
+// It never goes over the wire itself.
+type Serve struct{ From uint64 }
+
+// Kind is KindServe.
+func (*Serve) Kind() protocols.Kind { return KindServe }
+
+// Append panics: a Serve is expanded, never encoded.
+func (*Serve) Append([]byte) []byte { panic("replica: a Serve is not a wire message") }
+
+// Encode is the frame of a message: its kind, then its body.
+func Encode(m protocols.Message) []byte {
+	return m.Append(append(make([]byte, 0, 128), byte(m.Kind())))
+}
+
+// Bulk reports whether messages of a kind travel on the bulk stream.
+func Bulk(k protocols.Kind) bool { return k == lanes.KindBatch || k == KindHistory }
+
+// Decode takes a frame apart. The message may alias the frame.
+func Decode(c *protocols.Committee, frame []byte) (protocols.Message, error) {
+	if len(frame) == 0 {
+		return nil, fmt.Errorf("%w: an empty frame", wire.ErrMalformed)
+	}
+	body := frame[1:]
+	switch protocols.Kind(frame[0]) {
+	case lanes.KindBatch:
+		return decoded(lanes.DecodeBatch(c, body))
+	case lanes.KindAck:
+		return decoded(lanes.DecodeAck(body))
+	case lanes.KindCertified:
+		return decoded(lanes.DecodeTipCertificate(body))
+	case lanes.KindFetch:
+		return decoded(lanes.DecodeFetch(body))
+	case lanes.KindConflict:
+		return decoded(lanes.DecodeConflict(c, body))
+	case bolt.KindPropose:
+		return decoded(bolt.DecodePropose(c, body))
+	case bolt.KindVote:
+		return decoded(bolt.DecodeVote(body))
+	case bolt.KindCommit:
+		return decoded(bolt.DecodeCommit(body))
+	case bolt.KindFetchBlock:
+		return decoded(bolt.DecodeFetchBlock(body))
+	case votes.KindVOTE:
+		return decoded(votes.DecodeVOTE(body))
+	case KindPosition:
+		return decoded(decodePosition(body))
+	case KindRequest:
+		return decoded(decodeRequest(body))
+	case KindHistory:
+		return decoded(decodeHistory(c, body))
+	}
+	return nil, fmt.Errorf("%w: message kind %#x is unknown", wire.ErrMalformed, frame[0])
+}
+
+func decoded[M protocols.Message](m M, err error) (protocols.Message, error) {
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Items checks what of a message needs no state, and names the signatures that prove it. A message is handed to the
+// [Core] only when all of them verify; a batch, besides, only when its payload does.
+func Items(c *protocols.Committee, from protocols.Index, m protocols.Message) ([]sig.Item, error) {
+	switch x := m.(type) {
+	case *lanes.Batch:
+		return x.Items(c)
+	case *lanes.Ack:
+		return x.Items(c, from)
+	case *lanes.TipCertificate:
+		return x.Items(c)
+	case *lanes.Fetch:
+		return x.Items(c)
+	case *lanes.Conflict:
+		return x.Items(c)
+	case *bolt.Propose:
+		return x.Items(c)
+	case *bolt.Vote:
+		return x.Items(c, from)
+	case *votes.VOTE:
+		return x.Items(c, from)
+	case *History:
+		return x.items(c)
+	}
+	return nil, nil
+}

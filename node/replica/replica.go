@@ -1,0 +1,228 @@
+// Package replica is one replica's deterministic core: consensus, certification of executed headers, and catching
+// up, composed into one machine. The node drives it with real time, disk and streams, the simulator with virtual
+// ones; both carry out the same steps.
+package replica
+
+import (
+	"fmt"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/votes"
+)
+
+// Pacing of the own lane: a lone batch goes at once, a stream of transactions shares batches.
+const (
+	batchGap      = 8 * time.Millisecond
+	maxUnanswered = 32        // own batches without certificate or commit
+	FullBatch     = 256 << 10 // bytes of payload that need not wait for batchGap
+)
+
+// Output is what a core has to tell the node. One of the fields is set.
+type Output struct {
+	Deliver   *bdt.Delivery    // execute this block next
+	Certified *votes.Certified // a header has f+1 VOTEs; its record is part of the step
+}
+
+// Step is one step of the core.
+type Step = protocols.Step[Output]
+
+// Config is what a core is made of.
+type Config struct {
+	Committee     *protocols.Committee
+	Self          protocols.Index
+	Signer        sig.Signer
+	GenesisTimeMS uint64
+}
+
+// Core is one replica.
+type Core struct {
+	cfg        Config
+	bdt        *bdt.Machine
+	votes      *votes.Machine
+	catchup    catchup
+	lastAppend protocols.Time
+}
+
+// New makes a core at genesis, or where an earlier one stopped: executed is the height whose effects the ledger
+// still has, and stored what was persisted. Blocks committed above it are delivered again by Start.
+func New(cfg Config, executed uint64, stored protocols.Stored) (*Core, error) {
+	m, err := bdt.New(bdt.Config(cfg), executed, stored)
+	if err != nil {
+		return nil, err
+	}
+	certified, err := certifiedHeight(stored)
+	if err != nil {
+		return nil, err
+	}
+	return &Core{
+		cfg:     cfg,
+		bdt:     m,
+		votes:   votes.New(cfg.Committee, cfg.Self, cfg.Signer, executed, certified),
+		catchup: newCatchup(cfg, certified),
+	}, nil
+}
+
+// Start is the first input.
+func (c *Core) Start(now protocols.Time) Step {
+	var st Step
+	c.catchup.progress = now
+	c.fromBDT(&st, c.bdt.Start(now))
+	c.fromBDT(&st, c.bdt.Certified(c.votes.CertifiedHeight()))
+	return st
+}
+
+// Status is what operators are told.
+type Status struct {
+	Epoch     uint64
+	Leader    protocols.Index
+	Committed uint64
+	Certified uint64
+}
+
+// Status reads the core's position.
+func (c *Core) Status() Status {
+	return Status{
+		Epoch: c.bdt.Epoch(), Leader: c.bdt.Leader(),
+		Committed: c.bdt.Base().Height, Certified: c.votes.CertifiedHeight(),
+	}
+}
+
+// WantsBatch reports whether a payload of so many waiting bytes should become a batch now, and if not, when to ask
+// again; zero means after the next input.
+func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time) {
+	open := c.bdt.Uncertified()
+	switch {
+	case !c.bdt.Room() || open >= maxUnanswered:
+		return false, 0
+	case open == 0 || waiting >= FullBatch:
+		return true, 0
+	case now >= c.lastAppend.Add(batchGap):
+		return true, 0
+	}
+	return false, c.lastAppend.Add(batchGap)
+}
+
+// Append makes payload the next batch of the own lane; WantsBatch has allowed it.
+func (c *Core) Append(now protocols.Time, payload []byte, count int) (Step, *lanes.Batch) {
+	var st Step
+	c.lastAppend = now
+	child, batch := c.bdt.Append(now, payload, count)
+	c.fromBDT(&st, child)
+	return st, batch
+}
+
+// Connected is called when a peer's streams are up: what was sent before is lost, so it is sent again.
+func (c *Core) Connected(to protocols.Index) Step {
+	var st Step
+	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})
+	c.resend(&st, to)
+	return st
+}
+
+func (c *Core) resend(st *Step, to protocols.Index) {
+	c.fromBDT(st, c.bdt.Resend(to))
+	protocols.Absorb(st, c.votes.Resend(to))
+}
+
+// Handle is called upon a checked message of a peer.
+func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Message) Step {
+	var st Step
+	switch x := m.(type) {
+	case *votes.VOTE:
+		c.fromVotes(&st, c.votes.HandleVOTE(from, x))
+	case *Position:
+		c.catchup.heard(from, x.Certified)
+		if x.Again && c.catchup.mayAsk(now, from) {
+			c.resend(&st, from)
+		}
+	case *Request:
+		st.Send(from, &Serve{From: x.From})
+	case *History:
+		c.history(now, &st, from, x)
+	default:
+		child, ok := c.bdt.Handle(now, from, m)
+		if !ok {
+			panic(fmt.Sprintf("replica: a message of type %T reached the core", m))
+		}
+		c.fromBDT(&st, child)
+	}
+	c.pursue(now, &st)
+	return st
+}
+
+// Executed reports the header that the executor computed for the next delivered block.
+func (c *Core) Executed(now protocols.Time, height uint64, header digest.Digest) Step {
+	var st Step
+	c.fromBDT(&st, c.bdt.Executed(now, height))
+	c.fromVotes(&st, c.votes.Executed(height, header))
+	c.pursue(now, &st)
+	return st
+}
+
+// Wake is when the core next wants a Tick, or zero.
+func (c *Core) Wake() protocols.Time {
+	a, b := c.bdt.Wake(), c.catchup.wake
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// Tick carries out what has become due.
+func (c *Core) Tick(now protocols.Time) Step {
+	var st Step
+	c.fromBDT(&st, c.bdt.Tick(now))
+	c.pursue(now, &st)
+	return st
+}
+
+func (c *Core) fromBDT(st *Step, child bdt.Step) {
+	for _, d := range protocols.Absorb(st, child) {
+		st.Emit(Output{Deliver: d})
+	}
+}
+
+func (c *Core) fromVotes(st *Step, child votes.Step) {
+	for _, x := range protocols.Absorb(st, child) {
+		st.Record(CertificateKey(x.Height), x.Append(nil))
+		st.Emit(Output{Certified: x})
+	}
+	if h := c.votes.CertifiedHeight(); h > c.catchup.certified {
+		c.catchup.certified, c.catchup.moved = h, true
+		st.Record(certifiedKey, wire.AppendU64(nil, h))
+		c.fromBDT(st, c.bdt.Certified(h))
+	}
+}
+
+var certifiedKey = []byte("h/t")
+
+// CertificateKey is where the certificate of a height's header is kept.
+func CertificateKey(height uint64) []byte { return wire.AppendU64([]byte("h/c"), height) }
+
+func certifiedHeight(stored protocols.Stored) (uint64, error) {
+	for _, value := range stored(certifiedKey, append(certifiedKey[:len(certifiedKey):len(certifiedKey)], 0)) {
+		r := wire.NewReader(value)
+		h := r.U64()
+		if err := r.Done(); err != nil {
+			return 0, fmt.Errorf("certified height record: %w: the store is damaged", err)
+		}
+		return h, nil
+	}
+	return 0, nil
+}
+
+// block sequences of a History, for the consensus machine.
+func blocksOf(h *History) []*bolt.Block {
+	out := make([]*bolt.Block, len(h.Items))
+	for i := range h.Items {
+		out[i] = h.Items[i].Block
+	}
+	return out
+}

@@ -1,0 +1,167 @@
+package replica
+
+import (
+	"fmt"
+	"iter"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+	"bdtnode/internal/wire"
+	"bdtnode/ledger"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/votes"
+)
+
+// Limits of one answer that is read from the store.
+const (
+	maxChainBytes   = 4 << 20
+	maxHistoryBytes = 1 << 20
+)
+
+// Stored reads a store the way the machines do. A read error ends the sequence and is left in *failed.
+func Stored(r kv.Reader, failed *error) protocols.Stored {
+	return func(from, to []byte) iter.Seq2[[]byte, []byte] {
+		return func(yield func(key, value []byte) bool) {
+			if *failed == nil {
+				*failed = r.Scan(from, to, false, yield)
+			}
+		}
+	}
+}
+
+// Restore makes the core from a consensus store, above the height that the ledger has executed.
+func Restore(cfg Config, executed uint64, r kv.Reader) (*Core, error) {
+	var failed error
+	core, err := New(cfg, executed, Stored(r, &failed))
+	if failed != nil {
+		return nil, fmt.Errorf("read the consensus store: %w", failed)
+	}
+	return core, err
+}
+
+// Apply adds a step's records to a batch and reports whether they must be on disk before its messages leave:
+// deletions need not.
+func Apply(b *kv.Batch, records []protocols.Record) (sync bool) {
+	for _, r := range records {
+		if r.Value == nil {
+			b.Delete(r.Key)
+			continue
+		}
+		b.Set(r.Key, r.Value)
+		sync = true
+	}
+	return sync
+}
+
+// Chain reads the batches that a [lanes.Chain] stands for, newest first, up to 4 MiB.
+func Chain(c *protocols.Committee, r kv.Reader, x *lanes.Chain) ([]*lanes.Batch, error) {
+	var out []*lanes.Batch
+	size := 0
+	for t := x.Tip; t.Seq > x.After; {
+		b, err := Batch(c, r, x.Lane, t)
+		if err != nil {
+			return nil, err
+		}
+		if b == nil {
+			break // not here: whoever asked will ask another
+		}
+		if size += len(b.Payload); len(out) > 0 && size > maxChainBytes {
+			break
+		}
+		out = append(out, b)
+		t = lanes.Tip{Seq: b.Seq - 1, Digest: b.Parent}
+	}
+	return out, nil
+}
+
+// Batch reads one batch from the consensus store, or nil if it is not there.
+func Batch(c *protocols.Committee, r kv.Reader, lane protocols.Index, t lanes.Tip) (*lanes.Batch, error) {
+	value, ok, err := r.Get(lanes.StoredKey(lane, t))
+	if err != nil || !ok {
+		return nil, err
+	}
+	b, err := lanes.DecodeStored(c, value)
+	if err != nil {
+		return nil, fmt.Errorf("batch %d of lane %d: %w: the store is damaged", t.Seq, lane, err)
+	}
+	return b, nil
+}
+
+// Headers reads executed headers.
+type Headers interface {
+	Header(height uint64) (ledger.Header, bool, error)
+}
+
+// ReadHistory reads past blocks from a height on, as far as they are certified without gaps, at most [MaxHistory] and 1 MiB.
+func ReadHistory(c *protocols.Committee, r kv.Reader, headers Headers, x *Serve) (*History, error) {
+	out := &History{}
+	size := 0
+	for h := x.From; len(out.Items) < MaxHistory && size < maxHistoryBytes; h++ {
+		cert, err := Certificate(r, h)
+		if err != nil {
+			return nil, err
+		}
+		header, ok, err := headers.Header(h)
+		if err != nil {
+			return nil, err
+		}
+		value, found, err := r.Get(bdt.CommitKey(h))
+		if err != nil {
+			return nil, err
+		}
+		if cert == nil || !ok || !found {
+			break
+		}
+		block, err := bdt.DecodeCommit(c, value)
+		if err != nil {
+			return nil, fmt.Errorf("committed block %d: %w: the store is damaged", h, err)
+		}
+		p := Past{Header: header.Encode(), Certificate: cert, Block: block}
+		size += len(value) + len(p.Header) + 66*len(cert.Certificate.Signatures)
+		out.Items = append(out.Items, p)
+	}
+	return out, nil
+}
+
+// Certificate reads the certificate of a height's header, or nil if there is none yet.
+func Certificate(r kv.Reader, height uint64) (*votes.Certified, error) {
+	value, ok, err := r.Get(CertificateKey(height))
+	if err != nil || !ok {
+		return nil, err
+	}
+	rd := wire.NewReader(value)
+	cert := votes.ReadCertified(rd)
+	if err := rd.Done(); err != nil {
+		return nil, fmt.Errorf("certificate of height %d: %w: the store is damaged", height, err)
+	}
+	return cert, nil
+}
+
+// Ordered is what the ledger executes for a delivered block: payload gives the checked payload of each batch.
+func Ordered(b *bolt.Block, refs []lanes.Ref, payload func(lanes.Ref) (*ledger.Payload, error)) (ledger.Ordered, error) {
+	in := ledger.Ordered{
+		Height: b.Height, Epoch: b.Epoch, Slot: b.Slot, Digest: b.Digest(), TimeMS: b.TimeMS,
+		Cut: b.Cut.Append(nil), Payloads: make([]*ledger.Payload, 0, len(refs)),
+	}
+	for _, ref := range refs {
+		p, err := payload(ref)
+		if err != nil {
+			return ledger.Ordered{}, err
+		}
+		in.Payloads = append(in.Payloads, p)
+	}
+	return in, nil
+}
+
+// CheckExecuted compares a header computed again after a crash with what was certified before it.
+func CheckExecuted(r kv.Reader, height uint64, header digest.Digest) error {
+	cert, err := Certificate(r, height)
+	if err == nil && cert != nil && cert.Header != header {
+		return fmt.Errorf("header %s of height %d differs from the certified %s: the ledger's store is corrupt; remove it to execute the blocks again",
+			header.Short(), height, cert.Header.Short())
+	}
+	return err
+}
