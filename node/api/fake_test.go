@@ -1,0 +1,113 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"bdtnode/internal/digest"
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a backend of functions; calling one that a test did not set is a panic.
+type fake struct {
+	submit  func(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer
+	tx      func(id ledger.TxID) (api.TxAnswer, error)
+	account func(a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error)
+	block   func(shard uint16, height uint64) (api.Block, error)
+	audit   func(ctx context.Context) (api.Audit, error)
+	status  api.Status
+	peers   []api.Peer
+}
+
+func (f *fake) Submit(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
+	return f.submit(ctx, txs, wait)
+}
+func (f *fake) Tx(id ledger.TxID) (api.TxAnswer, error) { return f.tx(id) }
+func (f *fake) Account(a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {
+	return f.account(a, cursor, limit, older, history)
+}
+func (f *fake) Block(shard uint16, height uint64) (api.Block, error) { return f.block(shard, height) }
+func (f *fake) Audit(ctx context.Context) (api.Audit, error)         { return f.audit(ctx) }
+func (f *fake) Status() api.Status                                   { return f.status }
+func (f *fake) Peers() []api.Peer                                    { return f.peers }
+
+// settle answers every transaction as settled, with a made-up id.
+func settle(_ context.Context, txs [][]byte, _ api.Wait) []api.TxAnswer {
+	out := make([]api.TxAnswer, len(txs))
+	for i, tx := range txs {
+		out[i] = api.TxAnswer{ID: idOf(tx), State: api.StateSettled, Certified: true, Height: 7}
+	}
+	return out
+}
+
+func idOf(tx []byte) ledger.TxID { return ledger.TxID(digest.Of("test/id", tx)) }
+
+func serve(t *testing.T, cfg api.Config, f *fake) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(api.New(cfg, f))
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		s.Close()
+	})
+	return s
+}
+
+// answer is a response read to its end.
+type answer struct {
+	status  int
+	header  http.Header
+	body    []byte
+	problem api.Problem // if it is one
+}
+
+func do(t *testing.T, method, url, contentType, body string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	a := answer{status: resp.StatusCode, header: resp.Header}
+	if a.body, err = io.ReadAll(resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	if a.header.Get("Content-Type") == api.ProblemType {
+		if err := json.Unmarshal(a.body, &a.problem); err != nil {
+			t.Fatalf("problem %s: %v", a.body, err)
+		}
+		if a.problem.Status != a.status || a.problem.Title == "" || a.problem.Detail == "" {
+			t.Errorf("problem %s of status %d does not say its status, title and detail", a.body, a.status)
+		}
+	}
+	return a
+}
+
+// wantProblem checks that an answer is a problem of a status whose text has every word.
+func wantProblem(t *testing.T, a answer, status int, words ...string) {
+	t.Helper()
+	if a.status != status || a.problem.Status != status {
+		t.Fatalf("answered %d %s %s, want a problem of status %d", a.status, a.header.Get("Content-Type"), a.body, status)
+	}
+	for _, w := range words {
+		if !strings.Contains(string(a.body), w) {
+			t.Errorf("problem %s does not mention %q", a.body, w)
+		}
+	}
+}
