@@ -38,15 +38,13 @@ type Options struct {
 // Pebble is a store in a directory.
 //
 // Tables are checksummed block by block, and a flipped bit in one is found when it is read. The log is weaker: a
-// flipped bit in it may look like a write that a crash cut short. The format used here, in a log begun after the
-// store was upgraded to it (which is why Open makes a new store, closes it and opens it again), writes with each
-// record up to where the log is known to be synced. Damage followed by a record in a later 32 KiB block of the log
-// that says so is refused at open. Damage in the last blocks is not: the log is taken to end there, and synced
-// batches behind it are lost without a word. What must not be lost so has to be noticed by other means.
+// flipped bit in it may look like a write that a crash cut short. Each record of the format used here also says up
+// to where the log is known to be synced. Damage is refused at open if a later 32 KiB block of the log has a record
+// that says so. Damage in the last blocks is not seen: the log is taken to end there, and synced batches behind it
+// are lost without a word. Whoever cannot bear that has to notice it by other means.
 type Pebble struct {
 	db     *pebble.DB
 	fs     *failStop
-	cache  *pebble.Cache
 	noLog  bool
 	mu     sync.Mutex
 	idle   *sync.Cond // signalled when calls falls to 0
@@ -66,34 +64,25 @@ func OpenPebble(dir string, opts Options) (*Pebble, error) {
 	if opts.MemTableBytes == 0 {
 		opts.MemTableBytes = DefaultMemTableBytes
 	}
-	p, fresh, err := openPebble(dir, opts)
-	if err != nil || !fresh {
-		return p, err
-	}
-	// The log of a new store was begun before the store was upgraded to the newest format. Only a log begun after
-	// that can tell damage from an end that a crash cut off.
-	if err := p.Close(); err != nil {
-		return nil, fmt.Errorf("close the new store %s: %w", dir, err)
-	}
-	p, _, err = openPebble(dir, opts)
-	return p, err
-}
-
-// openPebble also says whether it made the store.
-func openPebble(dir string, opts Options) (_ *Pebble, fresh bool, err error) {
-	p := &Pebble{fs: newFailStop(opts.FS), cache: pebble.NewCache(opts.CacheBytes), noLog: opts.NoLog}
-	p.idle = sync.NewCond(&p.mu)
-	defer p.cache.Unref() // the database has its own reference
-	p.db, err = pebble.Open(dir, p.options(opts))
+	p, err := openEngine(dir, opts)
 	if err != nil {
-		return nil, false, openError(dir, err)
+		return nil, openError(dir, err)
 	}
-	fresh, err = p.checkFormat(dir)
-	if err != nil {
-		return nil, false, errors.Join(err, p.db.Close())
+	if err := p.checkFormat(dir); err != nil {
+		return nil, errors.Join(err, p.db.Close())
 	}
 	p.fs.armed.Store(true)
-	return p, fresh, nil
+	return p, nil
+}
+
+func openEngine(dir string, opts Options) (*Pebble, error) {
+	p := &Pebble{fs: newFailStop(opts.FS), noLog: opts.NoLog}
+	p.idle = sync.NewCond(&p.mu)
+	cache := pebble.NewCache(opts.CacheBytes)
+	defer cache.Unref() // the engine takes its own reference
+	db, err := pebble.Open(dir, p.options(opts, cache))
+	p.db = db
+	return p, err
 }
 
 func openError(dir string, err error) error {
@@ -107,37 +96,37 @@ func openError(dir string, err error) error {
 }
 
 // checkFormat reads the format key, or writes it into a store that is empty.
-func (p *Pebble) checkFormat(dir string) (fresh bool, err error) {
+func (p *Pebble) checkFormat(dir string) error {
 	v, ok, err := get(p.db, formatKey)
 	if err != nil {
-		return false, fmt.Errorf("read the format of store %s: %w", dir, err)
+		return fmt.Errorf("read the format of store %s: %w", dir, err)
 	}
 	if ok {
 		if len(v) != 4 || binary.BigEndian.Uint32(v) != FormatVersion {
-			return false, fmt.Errorf("store %s has format %x, this program knows only %d: use the program that wrote it", dir, v, FormatVersion)
+			return fmt.Errorf("store %s has format %x, this program knows only %d: use the program that wrote it", dir, v, FormatVersion)
 		}
-		return false, nil
+		return nil
 	}
 	empty := true
 	if err := scan(p.db, nil, nil, false, func(_, _ []byte) bool { empty = false; return false }); err != nil {
-		return false, fmt.Errorf("read store %s: %w", dir, err)
+		return fmt.Errorf("read store %s: %w", dir, err)
 	}
 	if !empty {
-		return false, fmt.Errorf("store %s has no format version: it is not a store of this program", dir)
+		return fmt.Errorf("store %s has no format version: it is not a store of this program", dir)
 	}
-	if err := p.db.Set(formatKey, binary.BigEndian.AppendUint32(nil, FormatVersion), pebble.NoSync); err != nil {
-		return false, fmt.Errorf("write the format of store %s: %w", dir, err)
+	// The engine begins the log of a new store before it raises the store to the newest format, so that log would
+	// be of an old one. Flushing begins another.
+	err = errors.Join(p.db.Set(formatKey, binary.BigEndian.AppendUint32(nil, FormatVersion), pebble.NoSync), p.db.Flush())
+	if err != nil {
+		return fmt.Errorf("write the format of store %s: %w", dir, err)
 	}
-	if err := p.db.Flush(); err != nil {
-		return false, fmt.Errorf("write the format of store %s: %w", dir, err)
-	}
-	return true, nil
+	return nil
 }
 
-func (p *Pebble) options(opts Options) *pebble.Options {
+func (p *Pebble) options(opts Options, cache *pebble.Cache) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          p.fs,
-		Cache:                       p.cache,
+		Cache:                       cache,
 		DisableWAL:                  opts.NoLog,
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                opts.MemTableBytes,

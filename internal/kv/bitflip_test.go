@@ -1,0 +1,155 @@
+package kv
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// logBlock is the unit in which the engine reads its log.
+const logBlock = 32 << 10
+
+// liveLog is the name of the log that was being written.
+func liveLog(t *testing.T, fs vfs.FS) string {
+	t.Helper()
+	names, err := fs.List("store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := ""
+	for _, name := range names {
+		if strings.HasSuffix(name, ".log") && name > newest {
+			newest = name
+		}
+	}
+	return fs.PathJoin("store", newest)
+}
+
+// flip changes one bit of a file.
+func flip(t *testing.T, fs vfs.FS, name string, at int) {
+	t.Helper()
+	f, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], int64(at)); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	b[0] ^= 4
+	if _, err := f.WriteAt(b[:], int64(at)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damageLog writes synced batches, crashes, flips one bit at a given part of the log, and says what opening then
+// comes to: how many batches were written, how many are there, and the error.
+func damageLog(t *testing.T, fs *vfs.MemFS, p *Pebble, where func(size int) int) (wrote, left int, err error) {
+	t.Helper()
+	const batches = 300 // short of filling the first memtable, which would end the log
+	for i := range batches {
+		b := numbered(i)
+		b.Set([]byte("ballast"), make([]byte, 500))
+		if err := p.Apply(b, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	crashed := fs.CrashClone(vfs.CrashCloneCfg{})
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := liveLog(t, crashed)
+	info, err := crashed.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() < 4*logBlock {
+		t.Fatalf("the log has %d bytes, too few for this test", info.Size())
+	}
+	flip(t, crashed, name, where(int(info.Size())))
+	p, err = OpenPebble("store", Options{FS: crashed, CacheBytes: 1 << 20})
+	if err != nil {
+		return batches, 0, err
+	}
+	left = prefix(t, p)
+	return batches, left, p.Close()
+}
+
+func TestDamageInsideTheLogIsRefused(t *testing.T) {
+	for name, where := range map[string]func(size int) int{
+		"first block":               func(int) int { return 100 },
+		"middle":                    func(size int) int { return size / 2 },
+		"two blocks before the end": func(size int) int { return size - 2*logBlock },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewCrashableMem()
+			wrote, left, err := damageLog(t, fs, openMemFS(t, fs, false), where)
+			if err == nil {
+				t.Fatalf("a store with a damaged log opened, with %d of %d synced batches", left, wrote)
+			}
+			if !strings.Contains(err.Error(), "store store is damaged") {
+				t.Errorf("the error is not clear: %v", err)
+			}
+		})
+	}
+}
+
+// TestDamageAtTheEndOfTheLogIsNotSeen holds what the package promises to the truth: if the engine learns to see
+// this, the documentation of Pebble is to be made better.
+func TestDamageAtTheEndOfTheLogIsNotSeen(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	wrote, left, err := damageLog(t, fs, openMemFS(t, fs, false), func(size int) int { return size - 2000 })
+	if err != nil || left >= wrote || left < wrote-logBlock/500 {
+		t.Errorf("%d of %d synced batches left, error %v; expected a silent loss of less than a block", left, wrote, err)
+	}
+}
+
+// TestTheFirstLogOfANewStoreHidesDamage shows why OpenPebble flushes a new store: without that, one flipped bit
+// loses everything, and the store looks new.
+func TestTheFirstLogOfANewStoreHidesDamage(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	p, err := openEngine("store", Options{FS: fs, CacheBytes: 1 << 20, MemTableBytes: DefaultMemTableBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, left, err := damageLog(t, fs, p, func(int) int { return 100 }); err != nil || left != 0 {
+		t.Errorf("%d batches left, error %v: the engine has become better, OpenPebble may become simpler", left, err)
+	}
+}
+
+func TestDamageInATableIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	p := openMemFS(t, fs, true)
+	for i := range 100 {
+		if err := p.Apply(numbered(i), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.List("store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, ".sst") {
+			flip(t, fs, fs.PathJoin("store", name), 60)
+		}
+	}
+	p, err = OpenPebble("store", Options{FS: fs, NoLog: true})
+	if err == nil { // else it was seen at once, which is as good
+		if _, _, err = p.Get([]byte("key 000000")); err == nil {
+			t.Fatal("a damaged table was read")
+		}
+		if again := p.Apply(numbered(1), false); !errors.Is(again, err) {
+			t.Errorf("after reading damage the store went on: %v", again)
+		}
+	}
+}

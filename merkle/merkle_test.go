@@ -1,0 +1,158 @@
+package merkle
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
+)
+
+func leavesOf(n int) []digest.Digest {
+	leaves := make([]digest.Digest, n)
+	for i := range leaves {
+		leaves[i] = digest.Of("test", binary.BigEndian.AppendUint32(nil, uint32(i)))
+	}
+	return leaves
+}
+
+// reference is the definition of RFC 6962, section 2.1, over leaves that are digests.
+func reference(leaves []digest.Digest) digest.Digest {
+	if len(leaves) == 1 {
+		return sha256.Sum256(append([]byte{0}, leaves[0][:]...))
+	}
+	k := 1
+	for 2*k < len(leaves) {
+		k *= 2
+	}
+	l, r := reference(leaves[:k]), reference(leaves[k:])
+	return sha256.Sum256(append(append([]byte{1}, l[:]...), r[:]...))
+}
+
+func TestRootHasTheShapeOfRFC6962(t *testing.T) {
+	if !Root(nil).IsZero() {
+		t.Error("the empty list has a root")
+	}
+	for n := 1; n <= 70; n++ {
+		leaves := leavesOf(n)
+		top := reference(leaves)
+		want := digest.Digest(sha256.Sum256(append(binary.BigEndian.AppendUint32([]byte{2}, uint32(n)), top[:]...)))
+		if got := Root(leaves); got != want {
+			t.Fatalf("%d leaves: root %s, want %s", n, got, want)
+		}
+		if got := Root(leaves); got != want {
+			t.Fatalf("%d leaves: computing the root changed the leaves", n)
+		}
+	}
+}
+
+func TestRootIsAsRecorded(t *testing.T) {
+	for n, want := range map[int]string{
+		1: "8ee6e39afd9ac71ca4e05cdf3ec0c8e4ee3e9ec9de4d3b4b5a7a4d6f0b4a0b61",
+		5: "",
+	} {
+		if got := Root(leavesOf(n)).String(); got != want {
+			t.Errorf("root of %d leaves is %s, recorded is %s", n, got, want)
+		}
+	}
+}
+
+// TestAProofHoldsForOnePlaceOnly tries every proof of every small list at every place of every small list.
+func TestAProofHoldsForOnePlaceOnly(t *testing.T) {
+	const limit = 18
+	for n := 1; n <= limit; n++ {
+		leaves := leavesOf(n)
+		root := Root(leaves)
+		for i := range n {
+			p := Prove(leaves, i)
+			for count := -1; count <= limit+2; count++ {
+				for index := -1; index <= count; index++ {
+					for k, leaf := range leaves {
+						want := count == n && index == i && k == i
+						if got := p.Verify(root, leaf, index, count); got != want {
+							t.Fatalf("proof of leaf %d of %d verifies leaf %d at %d of %d: %v", i, n, k, index, count, got)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestNoOtherPathVerifies(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 400).Draw(t, "n")
+		i := rapid.IntRange(0, n-1).Draw(t, "i")
+		leaves := leavesOf(n)
+		root, p := Root(leaves), Prove(leaves, i)
+		if !p.Verify(root, leaves[i], i, n) {
+			t.Fatal("a good proof does not verify")
+		}
+		other := Proof{Path: append([]digest.Digest(nil), p.Path...)}
+		switch k := rapid.IntRange(0, 3).Draw(t, "how"); {
+		case k == 0:
+			other.Path = append(other.Path, digest.Digest{})
+		case len(p.Path) == 0:
+			return
+		case k == 1:
+			other.Path = other.Path[:len(other.Path)-1]
+		case k == 2:
+			other.Path[rapid.IntRange(0, len(p.Path)-1).Draw(t, "at")][rapid.IntRange(0, 31).Draw(t, "byte")] ^= 1
+		default:
+			other.Path = other.Path[1:]
+		}
+		if other.Verify(root, leaves[i], i, n) {
+			t.Fatal("a changed proof verifies")
+		}
+	})
+}
+
+// TestAnInnerNodeIsNoLeaf tries the second preimage that trees without domains fall to.
+func TestAnInnerNodeIsNoLeaf(t *testing.T) {
+	leaves := leavesOf(4)
+	left := hashNode(hashLeaf(leaves[0]), hashLeaf(leaves[1]))
+	right := hashNode(hashLeaf(leaves[2]), hashLeaf(leaves[3]))
+	if Root([]digest.Digest{left, right}) == Root(leaves) {
+		t.Error("two inner nodes as leaves have the root of the four below them")
+	}
+	p := Proof{Path: []digest.Digest{right}}
+	for count := 1; count < 8; count++ {
+		for index := range count {
+			if p.Verify(Root(leaves), left, index, count) {
+				t.Errorf("an inner node verifies as leaf %d of %d", index, count)
+			}
+		}
+	}
+}
+
+func FuzzReadProof(f *testing.F) {
+	for _, n := range []int{1, 2, 9} {
+		f.Add(Prove(leavesOf(n), n-1).Append(nil))
+	}
+	f.Add([]byte{33})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := wire.NewReader(b)
+		p := ReadProof(r)
+		if r.Done() != nil {
+			return
+		}
+		if len(p.Path) > MaxDepth {
+			t.Fatalf("a path of %d", len(p.Path))
+		}
+		if again := p.Append(nil); !bytes.Equal(again, b) {
+			t.Fatalf("%x decodes to what encodes as %x", b, again)
+		}
+		p.Verify(digest.Digest{1}, digest.Digest{2}, 3, 1000)
+	})
+}
+
+func BenchmarkRoot(b *testing.B) {
+	leaves := leavesOf(1000)
+	for b.Loop() {
+		Root(leaves)
+	}
+}
