@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -27,7 +28,6 @@ func (n *Net) newHost() (host.Host, error) {
 	}
 	opts := []libp2p.Option{
 		libp2p.Identity(n.cfg.Identity),
-		libp2p.ListenAddrs(n.roster.listen...),
 		// Ports are not reused for dialling: without NAT it gains nothing, and two nodes that dial each other at
 		// once would claim one pair of addresses.
 		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
@@ -51,8 +51,13 @@ func (n *Net) newHost() (host.Host, error) {
 	}
 	h, err := libp2p.New(opts...)
 	if err != nil {
-		resources.Close()
-		return nil, fmt.Errorf("listen on %v: %w", n.cfg.Listen, err)
+		return nil, errors.Join(fmt.Errorf("start libp2p: %w", err), resources.Close())
+	}
+	// Each address must work, and failing here leaves nothing behind, which libp2p's own way to listen does.
+	for _, a := range n.roster.listen {
+		if err := h.Network().Listen(a); err != nil {
+			return nil, errors.Join(fmt.Errorf("listen on %s: %w", a, err), h.Close())
+		}
 	}
 	return h, nil
 }

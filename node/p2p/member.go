@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"bdtnode/protocols"
 )
@@ -41,6 +42,7 @@ type member struct {
 	opens  bool // we have the lower peer id
 	wake   chan struct{}
 	active atomic.Pointer[session] // what Send uses
+	failed atomic.Uint64           // attempts to get a session
 	serve  chan struct{}           // one token for each answer being written
 
 	mu       sync.Mutex
@@ -66,6 +68,7 @@ func (m *member) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		s, err := m.establish(ctx)
 		if err != nil {
+			m.failed.Add(1)
 			logger.Debugw("not connected", "replica", m.index, "peer", m.id, "error", err)
 			backoff = min(max(backoff*3/2, firstBackoff), m.net.cfg.Limits.MaxBackoff)
 			m.pause(ctx, backoff)
@@ -188,7 +191,9 @@ func (m *member) keep(ctx context.Context, s *session) error {
 	m.active.Store(s)
 	m.net.count.sessions.Add(1)
 	logger.Infow("connected", "replica", m.index, "peer", m.id, "at", s.conn.RemoteMultiaddr())
-	m.noteAddresses(s.conn)
+	if s.conn.Stat().Direction == network.DirOutbound {
+		m.net.book.reached(m.id, []ma.Multiaddr{s.conn.RemoteMultiaddr()})
+	}
 	m.net.handler.Connected(m.index)
 	s.start()
 	for s.ctx.Err() == nil {
@@ -206,7 +211,6 @@ func (m *member) keep(ctx context.Context, s *session) error {
 	}
 	m.active.Store(nil)
 	s.wait()
-	m.noteAddresses(s.conn)
 	m.net.handler.Disconnected(m.index)
 	return context.Cause(s.ctx)
 }
@@ -223,15 +227,6 @@ func (m *member) superseded(s *session) bool {
 	c := m.net.youngest(m.id)
 	return c != nil && c != s.conn && c.Stat().Direction == network.DirInbound &&
 		c.Stat().Opened.Sub(s.began) > settledAfter
-}
-
-// noteAddresses remembers where the peer is.
-func (m *member) noteAddresses(c network.Conn) {
-	addrs := m.net.host.Peerstore().Addrs(m.id)
-	if c.Stat().Direction == network.DirOutbound {
-		addrs = append(addrs[:0:0], append(addrs, c.RemoteMultiaddr())...)
-	}
-	m.net.book.reached(m.id, addrs)
 }
 
 // drop closes all connections of a peer that sent garbage, and keeps it out for a while, longer each time.

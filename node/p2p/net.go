@@ -10,6 +10,7 @@ import (
 
 	"github.com/ipfs/go-log/v2"
 	dht "github.com/libp2p/go-libp2p-kad-dht"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -88,6 +89,12 @@ func (n *Net) Run(ctx context.Context) (err error) {
 		cancel()
 		return errors.Join(err, n.host.Close())
 	}
+	identified, err := n.host.EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted))
+	if err != nil {
+		cancel()
+		return errors.Join(err, n.dht.Close(), n.host.Close())
+	}
+	defer identified.Close()
 	n.host.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { n.connected(c) }})
 	for class, id := range classProtocols {
 		n.host.SetStreamHandler(id, func(s network.Stream) { n.serving.run(func() { n.accept(s, Class(class)) }) })
@@ -106,6 +113,11 @@ func (n *Net) Run(ctx context.Context) (err error) {
 	defer saves.Stop()
 	for ctx.Err() == nil {
 		select {
+		case e := <-identified.Out():
+			if e, ok := e.(event.EvtPeerIdentificationCompleted); ok {
+				n.book.reached(e.Peer, e.ListenAddrs)
+			}
+			continue
 		case <-saves.C:
 		case <-ctx.Done():
 		}

@@ -143,10 +143,10 @@ func (s *session) write(class Class) error {
 			}
 		}
 		for i, frame := range batch {
-			buffered.Write(appendLength(head[:0], len(frame)))
-			buffered.Write(frame) // an error stays, and Flush returns it
 			count.framesOut.Add(1)
 			count.bytesOut.Add(uint64(len(frame)))
+			buffered.Write(appendLength(head[:0], len(frame)))
+			buffered.Write(frame) // an error stays, and Flush returns it
 			batch[i] = nil
 		}
 		if err := buffered.Flush(); err != nil {

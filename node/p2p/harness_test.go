@@ -1,0 +1,237 @@
+package p2p
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"go.uber.org/goleak"
+
+	"bdtnode/internal/digest"
+	"bdtnode/protocols"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+// patience is how long a test waits for something that must come; it is no measure of speed.
+const patience = 30 * time.Second
+
+// town is the identities and places of a test network.
+type town struct {
+	network digest.Digest
+	keys    [][]crypto.PrivKey
+	members [][]string
+}
+
+func newTown(t *testing.T, sizes ...int) *town {
+	t.Helper()
+	w := &town{network: digest.Of("test/network", []byte(t.Name()))}
+	for _, size := range sizes {
+		var keys []crypto.PrivKey
+		var ids []string
+		for range size {
+			key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+			must(t, err)
+			id, err := PeerID(key)
+			must(t, err)
+			keys, ids = append(keys, key), append(ids, id)
+		}
+		w.keys, w.members = append(w.keys, keys), append(w.members, ids)
+	}
+	return w
+}
+
+// config is a node's that listens on a free port of the loopback.
+func (w *town) config(shard, i int, bootstrap ...string) Config {
+	return Config{
+		Identity: w.keys[shard][i], Network: w.network, Shard: uint16(shard), Self: protocols.Index(i),
+		Members: w.members, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Bootstrap: bootstrap,
+		Limits: Limits{MaxBackoff: 500 * time.Millisecond},
+	}
+}
+
+// node is a running Net with a handler that records.
+type node struct {
+	*Net
+	t    *testing.T
+	stop func()
+
+	mu        sync.Mutex
+	changed   chan struct{}
+	got       map[string][][]byte // frames by peer and class
+	connects  map[protocols.Index]int
+	connected map[protocols.Index]bool
+	wrong     []string // calls out of turn
+
+	receive func(from protocols.Index, class Class, frame []byte) error
+	serve   func(ctx context.Context, from protocols.Index, request []byte, w func([]byte) error) error
+}
+
+// start runs a node until the test ends or its stop is called.
+func start(t *testing.T, cfg Config, set ...func(*node)) *node {
+	t.Helper()
+	d := &node{t: t, changed: make(chan struct{}), got: make(map[string][][]byte),
+		connects: make(map[protocols.Index]int), connected: make(map[protocols.Index]bool)}
+	for _, f := range set {
+		f(d)
+	}
+	var err error
+	d.Net, err = New(cfg, d)
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	d.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run of replica %d: %v", cfg.Self, err)
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for i, up := range d.connected {
+			if up {
+				t.Errorf("replica %d was not told that %d disconnected", cfg.Self, i)
+			}
+		}
+		for _, w := range d.wrong {
+			t.Errorf("replica %d: %s", cfg.Self, w)
+		}
+	})
+	t.Cleanup(d.stop)
+	select {
+	case <-d.Started():
+	case err := <-done:
+		done <- nil
+		t.Fatalf("replica %d did not start: %v", cfg.Self, err)
+	case <-time.After(patience):
+		t.Fatalf("replica %d did not start", cfg.Self)
+	}
+	return d
+}
+
+func flow(from protocols.Index, class Class) string { return fmt.Sprintf("%d %s", from, class) }
+
+func (d *node) change(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f()
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// await waits until f, which is called under the lock, is true.
+func (d *node) await(what string, f func() bool) {
+	d.t.Helper()
+	limit := time.After(patience)
+	for {
+		d.mu.Lock()
+		ok, changed := f(), d.changed
+		d.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			d.t.Fatalf("replica %d waits for %s in vain; connected %v, peers %+v", d.cfg.Self, what, d.connects, d.Peers())
+		}
+	}
+}
+
+// awaitPeers waits for sessions with all of the given replicas.
+func (d *node) awaitPeers(peers ...*node) {
+	d.t.Helper()
+	for _, p := range peers {
+		if p != d {
+			d.await(fmt.Sprintf("replica %d", p.cfg.Self), func() bool { return d.connected[p.cfg.Self] })
+		}
+	}
+}
+
+func mesh(nodes ...*node) {
+	for _, d := range nodes {
+		d.t.Helper()
+		d.awaitPeers(nodes...)
+	}
+}
+
+func (d *node) frames(from protocols.Index, class Class) [][]byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.got[flow(from, class)]
+}
+
+func (d *node) Receive(from protocols.Index, class Class, frame []byte) error {
+	if d.receive != nil {
+		if err := d.receive(from, class, frame); err != nil {
+			return err
+		}
+	}
+	d.change(func() {
+		if !d.connected[from] {
+			d.wrong = append(d.wrong, fmt.Sprintf("frame of %d outside a session", from))
+		}
+		d.got[flow(from, class)] = append(d.got[flow(from, class)], frame)
+	})
+	return nil
+}
+
+func (d *node) Connected(i protocols.Index) {
+	d.change(func() { d.connects[i]++; d.connected[i] = true })
+}
+
+func (d *node) Disconnected(i protocols.Index) {
+	d.change(func() {
+		if !d.connected[i] {
+			d.wrong = append(d.wrong, fmt.Sprintf("%d disconnected twice", i))
+		}
+		d.connected[i] = false
+	})
+}
+
+func (d *node) Serve(ctx context.Context, from protocols.Index, request []byte, w func([]byte) error) error {
+	if d.serve == nil {
+		return errors.New("nothing to serve")
+	}
+	return d.serve(ctx, from, request, w)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tempFile(t *testing.T) string { return filepath.Join(t.TempDir(), "addresses.json") }
+
+func testContext(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(context.Background(), patience)
+}
+
+// eventually polls for what no callback tells of.
+func (d *node) eventually(what string, f func() bool) {
+	d.t.Helper()
+	for began := time.Now(); !f(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(began) > patience {
+			d.t.Fatalf("replica %d waits for %s in vain", d.cfg.Self, what)
+		}
+	}
+}
+
+func decode(t *testing.T, s string) peer.ID {
+	t.Helper()
+	id, err := peer.Decode(s)
+	must(t, err)
+	return id
+}

@@ -1,0 +1,280 @@
+package p2p
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/protocols"
+)
+
+// Each is told one bootstrap address, and finds all others through it, on the loopback.
+func TestFourReplicasFindOneAnother(t *testing.T) {
+	w := newTown(t, 4)
+	nodes := []*node{start(t, w.config(0, 0))}
+	for i := 1; i < 4; i++ {
+		nodes = append(nodes, start(t, w.config(0, i, nodes[0].Addrs()[0])))
+	}
+	mesh(nodes...)
+	const frames = 2000
+	for _, d := range nodes {
+		for seq := range frames {
+			for class := range Class(classes) {
+				frame := binary.BigEndian.AppendUint32(make([]byte, 0, 1000), uint32(seq))
+				frame = frame[:4+(seq*7)%900] // of many sizes
+				for _, p := range nodes {
+					if p != d {
+						d.Send(p.cfg.Self, class, frame)
+					}
+				}
+			}
+		}
+	}
+	for _, d := range nodes {
+		if got := d.ReadyPeers(); got != 3 {
+			t.Errorf("replica %d: %d peers ready, want 3", d.cfg.Self, got)
+		}
+		for _, p := range nodes {
+			if p == d {
+				continue
+			}
+			for class := range Class(classes) {
+				d.await("frames", func() bool { return len(d.got[flow(p.cfg.Self, class)]) >= frames })
+				for seq, f := range d.frames(p.cfg.Self, class) {
+					if int(binary.BigEndian.Uint32(f)) != seq || len(f) != 4+(seq*7)%900 {
+						t.Fatalf("replica %d got frame %x of %d bytes from %d as number %d", d.cfg.Self, f[:4], len(f), p.cfg.Self, seq)
+					}
+				}
+			}
+		}
+		s := d.Stats()
+		if s.Control.FramesIn != 3*frames || s.Bulk.FramesOut != 3*frames || s.Control.Lost+s.Bulk.Lost+s.Dropped+s.Refused != 0 {
+			t.Errorf("replica %d counts %+v", d.cfg.Self, s)
+		}
+		d.eventually("a full list of peers", func() bool {
+			return !slices.ContainsFunc(d.Peers(), func(p PeerInfo) bool {
+				return !p.Connected || len(p.Addrs) == 0 || (!p.Self && p.RTT <= 0)
+			})
+		})
+	}
+}
+
+// The largest frames pass, and one that is too large is our own mistake.
+func TestFrameLimits(t *testing.T) {
+	w := newTown(t, 4)
+	a := start(t, w.config(0, 0))
+	b := start(t, w.config(0, 1, a.Addrs()[0]))
+	mesh(a, b)
+	for class := range Class(classes) {
+		frame := make([]byte, class.MaxFrame())
+		frame[len(frame)-1] = 7
+		a.Send(1, class, frame)
+		b.await("the frame", func() bool { return len(b.got[flow(0, class)]) == 1 })
+		got := b.frames(0, class)[0]
+		if len(got) != len(frame) || got[len(got)-1] != 7 || cap(got) != len(got) {
+			t.Errorf("%s: got %d bytes, capacity %d", class, len(got), cap(got))
+		}
+		for _, bad := range [][]byte{nil, make([]byte, class.MaxFrame()+1)} {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Errorf("%s: a frame of %d bytes was accepted", class, len(bad))
+					}
+				}()
+				a.Send(1, class, bad)
+			}()
+		}
+	}
+}
+
+// A replica comes back at another port, knowing nobody's address but the bootstrap's.
+func TestRestartAtAnotherPort(t *testing.T) {
+	w := newTown(t, 4)
+	boot := start(t, w.config(0, 0))
+	a := start(t, w.config(0, 1, boot.Addrs()[0]))
+	b := start(t, w.config(0, 2, boot.Addrs()[0]))
+	mesh(boot, a, b)
+	before := b.Addrs()[0]
+	b.stop()
+	a.await("the disconnect", func() bool { return !a.connected[2] })
+	blockPort(t, before)
+	b = start(t, w.config(0, 2, boot.Addrs()[0]))
+	mesh(boot, a, b)
+	if b.Addrs()[0] == before {
+		t.Fatal("the port is the same, so nothing was shown")
+	}
+	a.Send(2, Control, []byte("after"))
+	b.await("a frame", func() bool { return len(b.got[flow(1, Control)]) == 1 })
+}
+
+// blockPort occupies a port, as another program might after a crash.
+func blockPort(t *testing.T, addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:"+strings.Split(addr, "/")[4])
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+}
+
+// The bootstrap node comes up after the others have looked for it in vain.
+func TestBootstrapComesLast(t *testing.T) {
+	w := newTown(t, 4)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	port := l.Addr().(*net.TCPAddr).Port
+	must(t, l.Close())
+	at := fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)
+	var nodes []*node
+	for i := 1; i < 4; i++ {
+		nodes = append(nodes, start(t, w.config(0, i, at+"/p2p/"+w.members[0][0])))
+	}
+	for _, d := range nodes { // libp2p's own backoff is at work now
+		d.awaitFailures()
+	}
+	cfg := w.config(0, 0)
+	cfg.Listen = []string{at}
+	nodes = append(nodes, start(t, cfg))
+	mesh(nodes...)
+
+	// And it comes back after a restart, at its address.
+	boot := nodes[3]
+	boot.stop()
+	for _, d := range nodes[:3] {
+		d.await("the disconnect", func() bool { return !d.connected[0] })
+	}
+	nodes[3] = start(t, cfg)
+	mesh(nodes...)
+}
+
+// awaitFailures waits until the node has tried to reach replica 0 and failed.
+func (d *node) awaitFailures() {
+	d.t.Helper()
+	d.eventually("failed attempts", func() bool { return d.members[0].failed.Load() >= 2 })
+}
+
+// With its address file a replica finds the others without a bootstrap address; a broken file is no obstacle.
+func TestAddressesAreKept(t *testing.T) {
+	w := newTown(t, 4)
+	a := start(t, w.config(0, 0))
+	cfg := w.config(0, 1, a.Addrs()[0])
+	cfg.AddressFile = tempFile(t)
+	b := start(t, cfg)
+	mesh(a, b)
+	before := b.Addrs()[0]
+	b.stop()
+	a.await("the disconnect", func() bool { return !a.connected[1] })
+	cfg.Bootstrap = nil // and a cannot find b, which comes back at another port
+	blockPort(t, before)
+	b = start(t, cfg)
+	mesh(a, b)
+}
+
+// Only members of the genesis get a connection.
+func TestStrangerIsRefused(t *testing.T) {
+	w := newTown(t, 4)
+	a := start(t, w.config(0, 0))
+	// The stranger has the same genesis but for its own name, so only its peer id tells.
+	evil := newTown(t, 4)
+	forged := *evil
+	forged.network = w.network
+	forged.members = [][]string{slices.Concat(w.members[0][:1], evil.members[0][1:])}
+	b := start(t, forged.config(0, 1, a.Addrs()[0]))
+	a.eventually("refusals", func() bool { return a.Stats().Refused >= 2 })
+	if n := len(a.host.Network().Peers()); n != 0 {
+		t.Errorf("%d strangers are connected", n)
+	}
+	if a.ReadyPeers()+b.ReadyPeers() != 0 {
+		t.Error("the stranger has a session")
+	}
+}
+
+// A member of another shard may connect, to find its own, but opens no consensus stream.
+func TestOtherShardHasNoSession(t *testing.T) {
+	w := newTown(t, 4, 4)
+	boot := start(t, w.config(0, 0))
+	a := start(t, w.config(1, 0, boot.Addrs()[0]))
+	b := start(t, w.config(1, 1, boot.Addrs()[0]))
+	mesh(a, b)
+	for _, proto := range classProtocols {
+		ctx, cancel := testContext(t)
+		s, err := a.host.NewStream(ctx, boot.roster.self, proto)
+		cancel()
+		if err == nil {
+			_, err = s.Read(make([]byte, 1))
+		}
+		if err == nil {
+			t.Errorf("%s: opened from another shard", proto)
+		}
+	}
+	if boot.ReadyPeers() != 0 || len(boot.connects) != 0 {
+		t.Errorf("a replica of another shard has a session: %v", boot.connects)
+	}
+}
+
+// The same replicas in another network are refused by the handshake, on both sides with a reason.
+func TestOtherNetworkIsRefused(t *testing.T) {
+	w := newTown(t, 4)
+	a := start(t, w.config(0, 0))
+	cfg := w.config(0, 1, a.Addrs()[0])
+	cfg.Network = digest.Of("test/another")
+	b := start(t, cfg)
+	for _, x := range []struct {
+		at   *node
+		peer protocols.Index
+		want string
+	}{{a, 1, "it runs network " + cfg.Network.Short()}, {b, 0, "it runs network " + w.network.Short()}} {
+		x.at.eventually("a refusal", func() bool {
+			m := x.at.members[x.peer]
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return strings.Contains(m.refused, x.want)
+		})
+	}
+	if a.ReadyPeers()+b.ReadyPeers() != 0 {
+		t.Error("there is a session across networks")
+	}
+}
+
+func TestBadConfigs(t *testing.T) {
+	w := newTown(t, 4)
+	for name, x := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"no identity":        {func(c *Config) { c.Identity = nil }, "no network identity"},
+		"another's place":    {func(c *Config) { c.Self = 2 }, "not shard 0 replica 2"},
+		"no such shard":      {func(c *Config) { c.Shard = 1 }, "not shard 1 replica 1"},
+		"no listen address":  {func(c *Config) { c.Listen = nil }, "no address to listen on"},
+		"bad listen address": {func(c *Config) { c.Listen = []string{"127.0.0.1:1"} }, "listen address"},
+		"bad announcement":   {func(c *Config) { c.Announce = []string{"x"} }, "announce address"},
+		"bootstrap nameless": {func(c *Config) { c.Bootstrap = []string{"/ip4/1.2.3.4/tcp/1"} }, "want /ip4"},
+		"bootstrap stranger": {func(c *Config) { c.Bootstrap = []string{"/ip4/1.2.3.4/tcp/1/p2p/" + newTown(t, 1).members[0][0]} }, "not a member"},
+		"bad peer id":        {func(c *Config) { c.Members = [][]string{{"x"}} }, "shard 0 replica 0"},
+		"one id twice":       {func(c *Config) { c.Members = [][]string{{w.members[0][0], w.members[0][0]}} }, "already"},
+		"negative limit":     {func(c *Config) { c.Limits.Serving = -1 }, "negative"},
+	} {
+		cfg := w.config(0, 1)
+		x.change(&cfg)
+		if _, err := New(cfg, nil); err == nil || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%s: %v, want %q", name, err, x.want)
+		}
+	}
+}
+
+// A port in use is an error of Run that says so.
+func TestPortInUse(t *testing.T) {
+	w := newTown(t, 4)
+	a := start(t, w.config(0, 0))
+	cfg := w.config(0, 1)
+	cfg.Listen = []string{strings.SplitN(a.Addrs()[0], "/p2p/", 2)[0]}
+	n, err := New(cfg, a)
+	must(t, err)
+	ctx, cancel := testContext(t)
+	defer cancel()
+	if err := n.Run(ctx); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("Run: %v", err)
+	}
+}
