@@ -1,0 +1,185 @@
+package mvba
+
+import (
+	"errors"
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+)
+
+// MaxValue bounds a value, in bytes.
+const MaxValue = 4 << 20
+
+// Kinds of messages. Numbers follow the course of a round.
+const (
+	KindProposal = protocols.KindsMVBA + iota
+	KindEcho
+	KindLock
+	KindAccept
+	KindFinish
+	KindPreVote
+	KindVote
+	KindDecision
+	KindWant
+	KindValue
+	KindAgain
+)
+
+// Proposal starts the sender's broadcast of a round. In round 1 it carries the value; later almost all replicas
+// hold it already, so it carries its digest, and who lacks the value asks the sender.
+type Proposal struct {
+	At
+	Value  []byte         // round 1
+	Digest digest.Digest  // of the value
+	Why    *Justification // from round 2 on
+}
+
+// Kind is KindProposal.
+func (*Proposal) Kind() protocols.Kind { return KindProposal }
+
+// Append encodes round, then the value or digest and justification.
+func (m *Proposal) Append(b []byte) []byte {
+	b = m.At.append(b)
+	if m.Round == 1 {
+		return wire.AppendBytes(b, m.Value)
+	}
+	return m.Why.append(append(b, m.Digest[:]...))
+}
+
+func readProposal(r *wire.Reader) *Proposal {
+	m := &Proposal{At: readAt(r)}
+	if m.Round == 1 {
+		m.Value = r.Bytes(MaxValue)
+		m.Digest = DigestOf(m.Value)
+		return m
+	}
+	r.Fixed(m.Digest[:])
+	m.Why = readJustification(r)
+	return m
+}
+
+func (m *Proposal) check(c *protocols.Committee, _ protocols.Index, p *Proof) error {
+	if m.Round == 1 {
+		return nil
+	}
+	if m.Why == nil {
+		return fmt.Errorf("a proposal of round %d without justification", m.Round)
+	}
+	if m.Why.Key != nil && m.Why.Key.Digest != m.Digest {
+		return errors.New("a proposal of another value than its justification's key")
+	}
+	return m.Why.check(c, m.Instance, m.Round, p)
+}
+
+// Echo is a first-phase signature, for the broadcaster.
+type Echo struct {
+	At
+	Broadcaster protocols.Index
+	Digest      digest.Digest
+	Signature   sig.Signature
+}
+
+// Kind is KindEcho.
+func (*Echo) Kind() protocols.Kind { return KindEcho }
+
+// Append encodes round, broadcaster, digest and signature.
+func (m *Echo) Append(b []byte) []byte {
+	b = wire.AppendU16(m.At.append(b), uint16(m.Broadcaster))
+	return append(append(b, m.Digest[:]...), m.Signature[:]...)
+}
+
+func readEcho(r *wire.Reader) *Echo {
+	m := &Echo{At: readAt(r), Broadcaster: protocols.Index(r.U16())}
+	r.Fixed(m.Digest[:])
+	r.Fixed(m.Signature[:])
+	return m
+}
+
+func (m *Echo) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
+	p.Items = append(p.Items, c.Item(from, m.echoStatement(c, m.Broadcaster, m.Digest), m.Signature))
+	return nil
+}
+
+// Lock is the first-phase proof of the sender's broadcast: no other digest can have one.
+type Lock struct {
+	At
+	Digest digest.Digest
+	Echoes protocols.Certificate // n-f
+}
+
+// Kind is KindLock.
+func (*Lock) Kind() protocols.Kind { return KindLock }
+
+// Append encodes round, digest and certificate.
+func (m *Lock) Append(b []byte) []byte {
+	return m.Echoes.Append(append(m.At.append(b), m.Digest[:]...))
+}
+
+func readLock(r *wire.Reader) *Lock {
+	m := &Lock{At: readAt(r)}
+	r.Fixed(m.Digest[:])
+	m.Echoes = protocols.ReadCertificate(r)
+	return m
+}
+
+func (m *Lock) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
+	return p.quorum(c, &m.Echoes, m.echoStatement(c, from, m.Digest))
+}
+
+// Accept is a second-phase signature, for the broadcaster.
+type Accept struct {
+	At
+	Broadcaster protocols.Index
+	Digest      digest.Digest
+	Signature   sig.Signature
+}
+
+// Kind is KindAccept.
+func (*Accept) Kind() protocols.Kind { return KindAccept }
+
+// Append encodes round, broadcaster, digest and signature.
+func (m *Accept) Append(b []byte) []byte {
+	b = wire.AppendU16(m.At.append(b), uint16(m.Broadcaster))
+	return append(append(b, m.Digest[:]...), m.Signature[:]...)
+}
+
+func readAccept(r *wire.Reader) *Accept {
+	m := &Accept{At: readAt(r), Broadcaster: protocols.Index(r.U16())}
+	r.Fixed(m.Digest[:])
+	r.Fixed(m.Signature[:])
+	return m
+}
+
+func (m *Accept) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
+	p.Items = append(p.Items, c.Item(from, m.acceptStatement(c, m.Broadcaster, m.Digest), m.Signature))
+	return nil
+}
+
+// Finish is the second-phase proof of the sender's broadcast, which is now complete.
+type Finish struct {
+	At
+	Digest  digest.Digest
+	Accepts protocols.Certificate // n-f
+}
+
+// Kind is KindFinish.
+func (*Finish) Kind() protocols.Kind { return KindFinish }
+
+// Append encodes round, digest and certificate.
+func (m *Finish) Append(b []byte) []byte {
+	return m.Accepts.Append(append(m.At.append(b), m.Digest[:]...))
+}
+
+func readFinish(r *wire.Reader) *Finish {
+	m := &Finish{At: readAt(r)}
+	r.Fixed(m.Digest[:])
+	m.Accepts = protocols.ReadCertificate(r)
+	return m
+}
+
+func (m *Finish) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
+	return p.quorum(c, &m.Accepts, m.acceptStatement(c, from, m.Digest))
+}

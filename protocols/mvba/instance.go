@@ -1,0 +1,80 @@
+package mvba
+
+import (
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
+)
+
+// Instance names one agreement of a shard. With the network and shard of the committee, and a round, it is under
+// every signature and coin share of the instance.
+type Instance struct {
+	Epoch uint64
+	Kind  uint8  // what is agreed on
+	Index uint16 // among the agreements of one kind in an epoch
+}
+
+// instanceSize is the length of an encoded Instance.
+const instanceSize = 8 + 1 + 2
+
+func (i Instance) append(b []byte) []byte {
+	b = append(wire.AppendU64(b, i.Epoch), i.Kind)
+	return wire.AppendU16(b, i.Index)
+}
+
+func readInstance(r *wire.Reader) Instance {
+	return Instance{Epoch: r.U64(), Kind: r.U8(), Index: r.U16()}
+}
+
+// String is epoch, kind and index.
+func (i Instance) String() string { return fmt.Sprintf("%d/%d/%d", i.Epoch, i.Kind, i.Index) }
+
+// At is a round of an instance. Rounds count from 1.
+type At struct {
+	Instance Instance
+	Round    uint32
+}
+
+func (a At) append(b []byte) []byte { return wire.AppendU32(a.Instance.append(b), a.Round) }
+
+func readAt(r *wire.Reader) At {
+	a := At{Instance: readInstance(r), Round: r.U32()}
+	if a.Round == 0 {
+		r.Fail("rounds count from 1")
+	}
+	return a
+}
+
+// toss is the name of the round's coin.
+func (a At) toss() coin.Name {
+	return coin.Name{Epoch: a.Instance.Epoch, Kind: a.Instance.Kind, Index: a.Instance.Index, Round: a.Round}
+}
+
+// bytes is the name as a field of statements.
+func (a At) bytes() []byte { return a.append(make([]byte, 0, instanceSize+4)) }
+
+// echoStatement is what a replica signs once per broadcast: the first phase.
+func (a At) echoStatement(c *protocols.Committee, broadcaster protocols.Index, d digest.Digest) []byte {
+	return c.Statement("bdt/mvba-echo/1", a.bytes(), wire.AppendU16(nil, uint16(broadcaster)), d[:])
+}
+
+// acceptStatement is what a replica signs in a broadcast's second phase, and with a yes-vote on an elected one.
+func (a At) acceptStatement(c *protocols.Committee, broadcaster protocols.Index, d digest.Digest) []byte {
+	return c.Statement("bdt/mvba-accept/1", a.bytes(), wire.AppendU16(nil, uint16(broadcaster)), d[:])
+}
+
+// noPreVoteStatement says that the signer had no first-phase proof of the elected broadcast.
+func (a At) noPreVoteStatement(c *protocols.Committee) []byte {
+	return c.Statement("bdt/mvba-pre-no/1", a.bytes())
+}
+
+// noVoteStatement says that the signer never accepts the elected broadcast, and the round of its highest key.
+func (a At) noVoteStatement(c *protocols.Committee, claim uint32) []byte {
+	return c.Statement("bdt/mvba-no/1", a.bytes(), wire.AppendU32(nil, claim))
+}
+
+// DigestOf is the digest by which a value is signed and asked for.
+func DigestOf(value []byte) digest.Digest { return digest.Of("bdt/mvba-value/1", value) }

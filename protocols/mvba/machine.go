@@ -1,0 +1,329 @@
+package mvba
+
+import (
+	"fmt"
+	"slices"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
+)
+
+// Window is how many rounds ahead of its own a replica keeps messages. Proposals need none: a justified one moves
+// the replica to its round.
+const Window = 4
+
+// Config is what an instance needs to know.
+type Config struct {
+	Instance  Instance
+	Committee *protocols.Committee
+	Self      protocols.Index
+	Signer    sig.Signer  // of Self's key
+	Coin      coin.Scheme // with the committee's weak quorum as threshold
+	Shares    coin.Holder // of Self
+	// Valid is the external validity of values: nil, or what is wrong. It must depend on the value alone, so that
+	// all honest replicas say the same.
+	Valid func(value []byte) error
+}
+
+// Decided is the output of an instance, given once (and once more after a restore).
+type Decided struct {
+	Value    []byte
+	Decision *Decision
+}
+
+// Step is what one input made the instance want.
+type Step = protocols.Step[Decided]
+
+// Machine is one replica's part in one instance. It is a pure state machine, not safe for concurrent use.
+type Machine struct {
+	cfg     Config
+	input   digest.Digest // zero before Propose
+	values  map[digest.Digest]*value
+	round   uint32
+	why     *Justification // of the round; nil in round 1
+	high    *Key           // the highest of those known
+	rounds  map[uint32]*round
+	kept    []protocols.Send // own messages of the round, or the decision
+	wanted  map[digest.Digest]protocols.Set
+	peers   []peer
+	refused protocols.Set // peers whose messages were too far ahead
+
+	decision *Decision
+	emitted  bool
+	changed  bool // a rule fired: look at all again
+}
+
+// value is a held value.
+type value struct {
+	bytes   []byte
+	stored  bool // on disk
+	checked bool // against external validity, with this result:
+	invalid error
+}
+
+// peer is what bounds the answers a peer gets.
+type peer struct {
+	served map[digest.Digest]bool // values sent since the last reconnect
+	told   bool                   // the decision was sent since the last reconnect
+	again  uint32                 // highest round of an Again that was followed
+}
+
+// New starts an instance that has persisted nothing. It is an error if the configuration is incomplete.
+func New(cfg Config) (*Machine, error) {
+	switch {
+	case cfg.Committee == nil || cfg.Signer == nil || cfg.Coin == nil || cfg.Shares == nil || cfg.Valid == nil:
+		return nil, fmt.Errorf("agreement %s: committee, signer, coin, shares and validity are all needed", cfg.Instance)
+	case !cfg.Committee.Has(cfg.Self) || cfg.Committee.Key(cfg.Self) != cfg.Signer.Public():
+		return nil, fmt.Errorf("agreement %s: the signer is not replica %d of the committee", cfg.Instance, cfg.Self)
+	case cfg.Coin.Threshold() != cfg.Committee.WeakQuorum():
+		return nil, fmt.Errorf("agreement %s: the coin takes %d shares, want %d, deal it again for %d replicas",
+			cfg.Instance, cfg.Coin.Threshold(), cfg.Committee.WeakQuorum(), cfg.Committee.N())
+	}
+	m := &Machine{
+		cfg:    cfg,
+		values: make(map[digest.Digest]*value),
+		round:  1,
+		rounds: make(map[uint32]*round),
+		wanted: make(map[digest.Digest]protocols.Set),
+		peers:  make([]peer, cfg.Committee.N()),
+	}
+	return m, nil
+}
+
+// Start goes on with what a restored machine had begun. On a new one it does nothing.
+func (m *Machine) Start(protocols.Time) Step {
+	var s Step
+	m.advance(&s)
+	return s
+}
+
+// Propose gives the replica's input; every honest replica must, for the instance to end. The first input counts,
+// also one restored: later ones do nothing. It is an error if value is invalid or longer than [MaxValue].
+func (m *Machine) Propose(_ protocols.Time, value []byte) (Step, error) {
+	var s Step
+	if m.decision != nil || !m.input.IsZero() {
+		return s, nil
+	}
+	if len(value) > MaxValue {
+		return s, fmt.Errorf("agreement %s: the input has %d bytes, at most %d allowed", m.cfg.Instance, len(value), MaxValue)
+	}
+	if err := m.cfg.Valid(value); err != nil {
+		return s, fmt.Errorf("agreement %s: the input is invalid: %w", m.cfg.Instance, err)
+	}
+	m.input = DigestOf(value)
+	m.hold(m.input, value)
+	m.advance(&s)
+	return s, nil
+}
+
+// Handle takes a message of this instance whose [Check] was verified. The time is not looked at: the agreement
+// knows none.
+func (m *Machine) Handle(_ protocols.Time, from protocols.Index, msg protocols.Message) Step {
+	if in, ok := InstanceOf(msg); !ok || in != m.cfg.Instance {
+		panic(fmt.Sprintf("mvba: a message of instance %s was given to %s", in, m.cfg.Instance))
+	}
+	var s Step
+	switch x := msg.(type) {
+	case *Want:
+		m.handleWant(&s, from, x)
+		return s
+	case *Value:
+		m.handleValue(x)
+	case *Decision:
+		m.handleDecision(&s, x)
+	default:
+		if m.decision != nil {
+			m.tell(&s, from)
+			return s
+		}
+		m.take(&s, from, msg)
+	}
+	m.advance(&s)
+	return s
+}
+
+// take notes a message of an undecided instance, from a peer or from this replica itself.
+func (m *Machine) take(s *Step, from protocols.Index, msg protocols.Message) {
+	switch x := msg.(type) {
+	case *Proposal:
+		m.handleProposal(s, from, x)
+	case *Echo:
+		m.handleEcho(s, from, x)
+	case *Lock:
+		m.handleLock(from, x)
+	case *Accept:
+		m.handleAccept(s, from, x)
+	case *Finish:
+		m.handleFinish(from, x)
+	case *coin.Release:
+		m.handleRelease(from, x)
+	case *coin.Relay:
+		m.handleRelay(from, x)
+	case *PreVote:
+		m.handlePreVote(s, from, x)
+	case *Vote:
+		m.handleVote(s, from, x)
+	case *Again:
+		m.handleAgain(s, from, x)
+	}
+}
+
+// Resend gives everything a peer may have missed, after a reconnect or its restart.
+func (m *Machine) Resend(peer protocols.Index) Step {
+	var s Step
+	m.peers[peer].served = nil
+	m.peers[peer].told = m.decision != nil
+	m.resend(&s, peer)
+	return s
+}
+
+func (m *Machine) resend(s *Step, peer protocols.Index) {
+	for _, k := range m.kept {
+		if k.To == protocols.Everyone || k.To == protocols.To(peer) {
+			s.Send(peer, k.Message)
+		}
+	}
+}
+
+// Decision is the certificate of a decided instance, or nil. It can be there before the value is.
+func (m *Machine) Decision() *Decision { return m.decision }
+
+// Round is the current round, or the one the replica was in when it was decided.
+func (m *Machine) Round() uint32 { return m.round }
+
+// advance lets every rule of the current round fire until none does, in the order of the paper.
+func (m *Machine) advance(s *Step) {
+	for m.changed = true; m.changed && m.decision == nil; {
+		m.changed = false
+		r := m.slot(m.round)
+		m.propose(s, r)
+		m.echo(s, r)
+		m.lock(s, r)
+		m.accept(s, r)
+		m.finish(s, r)
+		m.release(s, r)
+		m.elect(s, r)
+		m.preVote(s, r)
+		m.vote(s, r)
+		m.conclude(s, r)
+	}
+	m.deliver(s)
+}
+
+// post persists and sends an own message, and takes it as everyone else will. Messages to Self only stay here.
+func (m *Machine) post(s *Step, to protocols.To, msg protocols.Message) {
+	m.changed = true
+	s.Record(m.messageKey(to, msg), m.messageRecord(msg))
+	m.send(s, to, msg)
+	if to == protocols.Everyone || to == protocols.To(m.cfg.Self) {
+		m.take(s, m.cfg.Self, msg)
+	}
+}
+
+// send sends a message, again at each Resend until the round is over.
+func (m *Machine) send(s *Step, to protocols.To, msg protocols.Message) {
+	if to == protocols.To(m.cfg.Self) {
+		return
+	}
+	out := protocols.Send{To: to, Message: msg}
+	m.kept = append(m.kept, out)
+	s.Sends = append(s.Sends, out)
+}
+
+// hold keeps a value in memory.
+func (m *Machine) hold(d digest.Digest, bytes []byte) {
+	if m.values[d] == nil {
+		m.values[d] = &value{bytes: bytes}
+	}
+}
+
+// store puts a held value on disk, as everything that is signed for a value requires.
+func (m *Machine) store(s *Step, d digest.Digest) {
+	if v := m.values[d]; !v.stored {
+		v.stored = true
+		s.Record(m.valueKey(d), v.bytes)
+	}
+}
+
+// want asks for a value that each of at least f+1 honest replicas among signers holds: f+1 of them are asked, so
+// one answers. Each replica starts at another place, to spread the load.
+func (m *Machine) want(s *Step, d digest.Digest, signers protocols.Set) {
+	members := signers.Members()
+	start, _ := slices.BinarySearch(members, m.cfg.Self)
+	asked := 0
+	for k := range members {
+		if asked == m.cfg.Committee.WeakQuorum() {
+			return
+		}
+		if i := members[(start+k)%len(members)]; i != m.cfg.Self {
+			m.ask(s, d, i)
+			asked++
+		}
+	}
+}
+
+// valid is the external validity of a held value, asked for once.
+func (m *Machine) valid(v *value) error {
+	if !v.checked {
+		v.checked, v.invalid = true, m.cfg.Valid(v.bytes)
+	}
+	return v.invalid
+}
+
+// keepWants forgets the messages that would be sent again, but for those that ask for values still wanted.
+func (m *Machine) keepWants() {
+	m.kept = slices.DeleteFunc(m.kept, func(k protocols.Send) bool {
+		w, ok := k.Message.(*Want)
+		if ok {
+			_, ok = m.wanted[w.Digest]
+		}
+		return !ok
+	})
+}
+
+// ask asks one replica for a value, once.
+func (m *Machine) ask(s *Step, d digest.Digest, i protocols.Index) {
+	asked := m.wanted[d]
+	if asked.Add(i) {
+		m.wanted[d] = asked
+		m.send(s, protocols.To(i), &Want{m.cfg.Instance, d})
+	}
+}
+
+// upon Want: answer, once a connection, if the value is held.
+func (m *Machine) handleWant(s *Step, from protocols.Index, x *Want) {
+	v := m.values[x.Digest]
+	if v == nil {
+		if m.decision != nil {
+			m.tell(s, from)
+		}
+		return
+	}
+	p := &m.peers[from]
+	if p.served[x.Digest] {
+		return
+	}
+	if p.served == nil {
+		p.served = make(map[digest.Digest]bool)
+	}
+	p.served[x.Digest] = true
+	s.Send(from, newValue(m.cfg.Instance, v.bytes))
+}
+
+// upon Value: keep it, if it was wanted.
+func (m *Machine) handleValue(x *Value) {
+	if _, ok := m.wanted[x.digest]; ok {
+		delete(m.wanted, x.digest)
+		m.hold(x.digest, x.Value)
+	}
+}
+
+// upon Again: send everything again, at most once for each round there was.
+func (m *Machine) handleAgain(s *Step, from protocols.Index, x *Again) {
+	if p := &m.peers[from]; x.Round > p.again && x.Round <= m.round {
+		p.again = x.Round
+		m.resend(s, from)
+	}
+}

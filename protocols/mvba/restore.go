@@ -1,0 +1,226 @@
+package mvba
+
+import (
+	"bytes"
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
+)
+
+// recordVersion is the first byte of every record but values, which are kept as they are.
+const recordVersion = 1
+
+// Parts of an instance's records, in the order of their keys.
+const (
+	partDecision = 'd'
+	partEvidence = 'e' // the first-phase proof an Accept rests on, by broadcaster
+	partMessage  = 'm' // own messages of the round, by kind and receiver
+	partState    = 's' // round, its justification, highest key
+	partValue    = 'v' // by digest
+)
+
+// Records gives the range of keys, from <= key < to, that an instance uses. The parent deletes them together when
+// the decision is kept elsewhere.
+func Records(in Instance) (from, to []byte) {
+	from = in.append([]byte("a/"))
+	return from, append(bytes.Clone(from), 0xff)
+}
+
+func (m *Machine) recordKey(part byte, rest ...byte) []byte {
+	from, _ := Records(m.cfg.Instance)
+	return append(append(from, part), rest...)
+}
+
+func (m *Machine) decisionKey() []byte             { return m.recordKey(partDecision) }
+func (m *Machine) stateKey() []byte                { return m.recordKey(partState) }
+func (m *Machine) valueKey(d digest.Digest) []byte { return m.recordKey(partValue, d[:]...) }
+
+func (m *Machine) evidenceKey(j protocols.Index) []byte {
+	return m.recordKey(partEvidence, wire.AppendU16(nil, uint16(j))...)
+}
+
+// messageKey has no round: messages of a new round replace those of one that was left.
+func (m *Machine) messageKey(to protocols.To, msg protocols.Message) []byte {
+	return m.recordKey(partMessage, wire.AppendU32([]byte{byte(msg.Kind())}, uint32(to))...)
+}
+
+func (m *Machine) stateRecord() []byte {
+	b := wire.AppendU32([]byte{recordVersion}, m.round)
+	b = m.why.append(b)
+	b = wire.AppendBool(b, m.high != nil)
+	if m.high != nil {
+		b = m.high.append(b)
+	}
+	return b
+}
+
+// Restore makes the machine of an instance from what an earlier one persisted; of an instance without records it
+// makes a new one. [Machine.Start] must follow. What peers had sent is not restored: they send it again when they
+// reconnect. It is an error if the store is damaged.
+func Restore(cfg Config, stored protocols.Stored) (*Machine, error) {
+	m, err := New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var found records
+	from, to := Records(cfg.Instance)
+	for key, record := range stored(from, to) {
+		if err := m.read(&found, bytes.Clone(key[len(from):]), bytes.Clone(record)); err != nil {
+			return nil, fmt.Errorf("agreement %s: record %x: %w: the store is damaged", cfg.Instance, key, err)
+		}
+	}
+	if err := m.replay(&found); err != nil {
+		return nil, fmt.Errorf("agreement %s: %w: the store is damaged", cfg.Instance, err)
+	}
+	return m, nil
+}
+
+// records is what was found in the store, beside the state and values.
+type records struct {
+	decision *Decision
+	evidence map[protocols.Index]*Lock
+	own      []protocols.Send
+}
+
+// read takes one record; key is what follows the instance in its key.
+func (m *Machine) read(found *records, key, record []byte) error {
+	k := wire.NewReader(key)
+	part := k.U8()
+	switch part {
+	case partValue:
+		var d digest.Digest
+		k.Fixed(d[:])
+		if DigestOf(record) != d {
+			return fmt.Errorf("%w: a value that has another digest", wire.ErrMalformed)
+		}
+		m.values[d] = &value{bytes: record, stored: true}
+		return k.Done()
+	case partState:
+		if err := m.readState(record); err != nil {
+			return err
+		}
+		return k.Done()
+	}
+	msg, err := readMessageRecord(record)
+	if err != nil {
+		return err
+	}
+	switch x := msg.(type) {
+	case *Decision:
+		found.decision = x
+		return k.Done()
+	case *Lock:
+		if part == partEvidence {
+			if found.evidence == nil {
+				found.evidence = make(map[protocols.Index]*Lock)
+			}
+			j := protocols.Index(k.U16())
+			if !m.cfg.Committee.Has(j) {
+				k.Fail("replica %d of %d", j, m.cfg.Committee.N())
+			}
+			found.evidence[j] = x
+			return k.Done()
+		}
+	}
+	if k.U8(); part != partMessage {
+		k.Fail("part %q", part)
+	}
+	found.own = append(found.own, protocols.Send{To: protocols.To(k.U32()), Message: msg})
+	return k.Done()
+}
+
+// readState takes round, justification and highest key.
+func (m *Machine) readState(record []byte) error {
+	r := wire.NewReader(record)
+	if v := r.U8(); v != recordVersion {
+		r.Fail("version %d, this program reads %d", v, recordVersion)
+	}
+	m.round, m.why = r.U32(), readJustification(r)
+	if r.Bool() {
+		m.high = readKey(r)
+	}
+	return r.Done()
+}
+
+// replay brings the machine to where the records say it was.
+func (m *Machine) replay(found *records) error {
+	if found.decision != nil {
+		var none Step
+		m.settle(&none, found.decision)
+		return nil
+	}
+	r := m.slot(m.round)
+	for j, l := range found.evidence {
+		if l.Round == m.round {
+			r.locks[j] = l
+		}
+	}
+	for _, own := range found.own {
+		if p, ok := own.Message.(*Proposal); ok {
+			v := m.values[p.Digest]
+			if v == nil {
+				return fmt.Errorf("the value %s that was proposed is missing", p.Digest)
+			}
+			if p.Round == 1 {
+				p.Value = v.bytes
+			}
+			if p.Why == nil || p.Why.Key == nil {
+				m.input = p.Digest
+			}
+		}
+		if roundOf(own.Message) != m.round {
+			continue // of a round that was left
+		}
+		if own.To != protocols.To(m.cfg.Self) {
+			m.kept = append(m.kept, own)
+		}
+		var none Step
+		m.take(&none, m.cfg.Self, own.Message)
+	}
+	return nil
+}
+
+// roundOf is the round of an own message.
+func roundOf(msg protocols.Message) uint32 {
+	switch x := msg.(type) {
+	case *coin.Release:
+		return x.Name.Round
+	case *coin.Relay:
+		return x.Name.Round
+	case interface{ at() At }:
+		return x.at().Round
+	}
+	return 0
+}
+
+// messageRecord encodes an own message. A first proposal's value is a record of its own already.
+func (m *Machine) messageRecord(msg protocols.Message) []byte {
+	b := []byte{recordVersion, byte(msg.Kind())}
+	if p, ok := msg.(*Proposal); ok && p.Round == 1 {
+		return append(p.At.append(b), p.Digest[:]...)
+	}
+	return msg.Append(b)
+}
+
+func readMessageRecord(record []byte) (protocols.Message, error) {
+	r := wire.NewReader(record)
+	if v := r.U8(); v != recordVersion {
+		r.Fail("version %d, this program reads %d", v, recordVersion)
+	}
+	kind := protocols.Kind(r.U8())
+	body := r.Raw(r.Len())
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	if kind == KindProposal {
+		r := wire.NewReader(body)
+		if p := (&Proposal{At: readAt(r)}); p.Round == 1 {
+			r.Fixed(p.Digest[:])
+			return p, r.Done()
+		}
+	}
+	return Decode(kind, body)
+}

@@ -1,0 +1,120 @@
+package mvba
+
+import (
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
+)
+
+// round is what a replica has of one round: from each peer the first message of each kind, and its own progress.
+type round struct {
+	at        At
+	proposals []*Proposal
+	locks     []*Lock
+	finishes  []*Finish
+	finished  protocols.Set
+	preVotes  []*PreVote
+	votes     []*Vote
+	toss      *coin.Toss
+
+	mine     *Proposal
+	echoes   *protocols.Tally // on mine
+	accepts  *protocols.Tally // on mine
+	echoed   protocols.Set    // broadcasters
+	accepted protocols.Set    // broadcasters
+	refused  protocols.Set    // broadcasters of invalid values
+	key      *Key             // of the elected broadcast
+
+	locked, completed, released, relayed, preVoted, voted bool
+}
+
+// slot is the state of round n, which is the current one or within the window.
+func (m *Machine) slot(n uint32) *round {
+	r := m.rounds[n]
+	if r == nil {
+		c := m.cfg.Committee
+		at := At{m.cfg.Instance, n}
+		r = &round{
+			at:        at,
+			proposals: make([]*Proposal, c.N()),
+			locks:     make([]*Lock, c.N()),
+			finishes:  make([]*Finish, c.N()),
+			preVotes:  make([]*PreVote, c.N()),
+			votes:     make([]*Vote, c.N()),
+			toss:      coin.NewToss(c, m.cfg.Coin, at.toss()),
+		}
+		m.rounds[n] = r
+	}
+	return r
+}
+
+// admit is the state of the round a message belongs to, or nil if it is past or too far ahead. The latter is
+// remembered, and asked for again in the next round.
+func (m *Machine) admit(from protocols.Index, n uint32) *round {
+	switch {
+	case n < m.round:
+		return nil
+	case n-m.round > Window:
+		m.refused.Add(from)
+		return nil
+	}
+	return m.slot(n)
+}
+
+// enter moves to round n, which why justifies. Nothing is signed in the rounds before it from here on.
+func (m *Machine) enter(s *Step, n uint32, why *Justification) {
+	m.changed = true
+	m.round, m.why = n, why
+	if why.Key != nil {
+		m.raise(why.Key)
+	}
+	s.Record(m.stateKey(), m.stateRecord())
+	for old := range m.rounds {
+		if old < n {
+			delete(m.rounds, old)
+		}
+	}
+	m.keepWants()
+	for _, i := range m.refused.Members() {
+		m.send(s, protocols.To(i), &Again{At{m.cfg.Instance, n}})
+	}
+	m.refused = protocols.Set{}
+}
+
+// raise keeps the highest key.
+func (m *Machine) raise(k *Key) {
+	if m.high == nil || k.Round > m.high.Round {
+		m.high = k
+	}
+}
+
+// learnKey takes the first-phase proof of the broadcast that the round's coin elected.
+func (m *Machine) learnKey(r *round, d digest.Digest, echoes protocols.Certificate) {
+	if r.key != nil {
+		if r.key.Digest != d {
+			panic(fmt.Sprintf("mvba: round %d of %s has two first-phase proofs for one broadcast: more than f replicas are Byzantine",
+				r.at.Round, r.at.Instance))
+		}
+		return
+	}
+	r.key = &Key{Round: r.at.Round, Leader: r.toss.Leader(), Digest: d, Echoes: echoes, Coin: r.toss.Proof()}
+	m.raise(r.key)
+}
+
+// signatures makes a certificate of the first n-f replicas for which get has a signature, if there are so many.
+func (m *Machine) signatures(get func(i protocols.Index) (sig.Signature, bool)) (protocols.Certificate, bool) {
+	var cert protocols.Certificate
+	for i := range protocols.Index(m.cfg.Committee.N()) {
+		if s, ok := get(i); ok {
+			cert.Signers.Add(i)
+			cert.Signatures = append(cert.Signatures, s)
+			if len(cert.Signatures) == m.cfg.Committee.Quorum() {
+				return cert, true
+			}
+		}
+	}
+	return protocols.Certificate{}, false
+}

@@ -1,0 +1,156 @@
+package mvba
+
+import (
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
+)
+
+// PreVote tells whether its sender holds the elected broadcast's first-phase proof: a yes shows it, a no is signed.
+type PreVote struct {
+	At
+	Leader    protocols.Index
+	Yes       bool
+	Digest    digest.Digest         // of a yes
+	Echoes    protocols.Certificate // of a yes
+	Signature sig.Signature         // of a no
+}
+
+// Kind is KindPreVote.
+func (*PreVote) Kind() protocols.Kind { return KindPreVote }
+
+// Append encodes round, leader, and what a yes or a no has.
+func (m *PreVote) Append(b []byte) []byte {
+	b = wire.AppendBool(wire.AppendU16(m.At.append(b), uint16(m.Leader)), m.Yes)
+	if m.Yes {
+		return m.Echoes.Append(append(b, m.Digest[:]...))
+	}
+	return append(b, m.Signature[:]...)
+}
+
+func readPreVote(r *wire.Reader) *PreVote {
+	m := &PreVote{At: readAt(r), Leader: protocols.Index(r.U16()), Yes: r.Bool()}
+	if m.Yes {
+		r.Fixed(m.Digest[:])
+		m.Echoes = protocols.ReadCertificate(r)
+	} else {
+		r.Fixed(m.Signature[:])
+	}
+	return m
+}
+
+func (m *PreVote) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
+	if m.Yes {
+		return p.quorum(c, &m.Echoes, m.echoStatement(c, m.Leader, m.Digest))
+	}
+	p.Items = append(p.Items, c.Item(from, m.noPreVoteStatement(c), m.Signature))
+	return nil
+}
+
+// Vote decides a round. A yes shows the elected broadcast's first-phase proof and accepts it; a no shows n-f
+// no-pre-votes, so it cannot be cast against a broadcast that completed, and the sender's highest key.
+type Vote struct {
+	At
+	Leader     protocols.Index
+	Yes        bool
+	Digest     digest.Digest         // of a yes
+	Echoes     protocols.Certificate // of a yes
+	NoPreVotes protocols.Certificate // of a no
+	Key        *Key                  // of a no, if the sender has one
+	Signature  sig.Signature         // accept, or no with the key's round
+}
+
+// claim is the round of the key that a no-vote names.
+func (m *Vote) claim() uint32 {
+	if m.Key == nil {
+		return 0
+	}
+	return m.Key.Round
+}
+
+// Kind is KindVote.
+func (*Vote) Kind() protocols.Kind { return KindVote }
+
+// Append encodes round, leader, what a yes or a no has, and the signature.
+func (m *Vote) Append(b []byte) []byte {
+	b = wire.AppendBool(wire.AppendU16(m.At.append(b), uint16(m.Leader)), m.Yes)
+	if m.Yes {
+		b = m.Echoes.Append(append(b, m.Digest[:]...))
+	} else {
+		b = wire.AppendBool(m.NoPreVotes.Append(b), m.Key != nil)
+		if m.Key != nil {
+			b = m.Key.append(b)
+		}
+	}
+	return append(b, m.Signature[:]...)
+}
+
+func readVote(r *wire.Reader) *Vote {
+	m := &Vote{At: readAt(r), Leader: protocols.Index(r.U16()), Yes: r.Bool()}
+	if m.Yes {
+		r.Fixed(m.Digest[:])
+		m.Echoes = protocols.ReadCertificate(r)
+	} else {
+		m.NoPreVotes = protocols.ReadCertificate(r)
+		if r.Bool() {
+			m.Key = readKey(r)
+		}
+	}
+	r.Fixed(m.Signature[:])
+	return m
+}
+
+func (m *Vote) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
+	if m.Yes {
+		p.Items = append(p.Items, c.Item(from, m.acceptStatement(c, m.Leader, m.Digest), m.Signature))
+		return p.quorum(c, &m.Echoes, m.echoStatement(c, m.Leader, m.Digest))
+	}
+	if m.Key != nil {
+		if m.Key.Round >= m.Round {
+			return fmt.Errorf("a no-vote of round %d with a key of round %d", m.Round, m.Key.Round)
+		}
+		if err := m.Key.check(c, m.Instance, p); err != nil {
+			return err
+		}
+	}
+	p.Items = append(p.Items, c.Item(from, m.noVoteStatement(c, m.claim()), m.Signature))
+	return p.quorum(c, &m.NoPreVotes, m.noPreVoteStatement(c))
+}
+
+// Decision is a decision certificate: the coin of its round elected Leader, and n-f replicas accepted the
+// broadcast, in its second phase or with a yes-vote. It is checked on its own and ends the instance.
+type Decision struct {
+	At
+	Leader  protocols.Index
+	Digest  digest.Digest
+	Accepts protocols.Certificate // n-f
+	Coin    coin.Shares           // f+1; without them a completed broadcast that was not elected would do
+}
+
+// Kind is KindDecision.
+func (*Decision) Kind() protocols.Kind { return KindDecision }
+
+// Append encodes round, leader, digest, certificate and coin.
+func (m *Decision) Append(b []byte) []byte {
+	b = wire.AppendU16(m.At.append(b), uint16(m.Leader))
+	return m.Coin.Append(m.Accepts.Append(append(b, m.Digest[:]...)))
+}
+
+func readDecision(r *wire.Reader) *Decision {
+	m := &Decision{At: readAt(r), Leader: protocols.Index(r.U16())}
+	r.Fixed(m.Digest[:])
+	m.Accepts = protocols.ReadCertificate(r)
+	m.Coin = coin.ReadShares(r)
+	return m
+}
+
+func (m *Decision) check(c *protocols.Committee, _ protocols.Index, p *Proof) error {
+	if err := p.quorum(c, &m.Accepts, m.acceptStatement(c, m.Leader, m.Digest)); err != nil {
+		return err
+	}
+	return p.coin(c, m.At, m.Leader, &m.Coin)
+}
