@@ -21,7 +21,7 @@ const (
 	// comes at once, and a new connection from the peer means that it lost this one.
 	settledAfter = 3 * time.Second
 	// offerTime is how long the side that does not open streams waits for them on a connection.
-	offerTime = 10 * time.Second
+	offerTime = 5 * time.Second
 	// forgiveAfter is how long a peer must send no garbage for its record to be clean.
 	forgiveAfter = 10 * time.Minute
 )

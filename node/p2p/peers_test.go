@@ -195,6 +195,7 @@ func TestSimultaneousDials(t *testing.T) {
 // A replica that comes back while its old connections still look alive takes over from itself, whoever of the two
 // opens the streams.
 func TestReturnBeforeTheOldConnectionDies(t *testing.T) {
+	t.Parallel() // it waits
 	for _, opens := range []bool{true, false} {
 		t.Run(fmt.Sprintf("peer opens %v", opens), func(t *testing.T) {
 			t.Parallel()
@@ -304,6 +305,7 @@ func TestRequests(t *testing.T) {
 		t.Errorf("each refused: %v", err)
 	}
 	// Two are being answered, so a third is refused; one that is given up makes room.
+	b.eventually("an end to the others", func() bool { return len(b.members[0].serve) == 0 })
 	short, giveUp := context.WithCancel(ctx)
 	ends := make(chan error, 2)
 	for range 2 {
