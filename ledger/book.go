@@ -25,6 +25,7 @@ type Book struct {
 	entries map[TxID]*bookEntry
 	bytes   int
 	height  uint64
+	waits   int                   // bytes of what is ready
 	ready   []*bookEntry          // to be taken, first come first; may hold some that left the book
 	parked  []*bookEntry          // left out, to be ready again at some height; may hold some that left the book
 	waiting map[TxID][]*bookEntry // left out for want of an output of that transaction
@@ -68,7 +69,7 @@ func (b *Book) Add(tx *Tx) (added bool, full *Refusal) {
 	e := &bookEntry{tx: tx, backoff: 2}
 	b.entries[tx.id] = e
 	b.bytes += len(tx.raw)
-	b.ready = append(b.ready, e)
+	b.again(e)
 	heap.Push(&b.expiry, e)
 	return true, nil
 }
@@ -88,12 +89,11 @@ func (b *Book) Len() int {
 	return len(b.entries)
 }
 
-// Ready reports whether Take would hand out anything.
-func (b *Book) Ready() bool {
+// Waiting is the bytes of the transactions that Take would hand out.
+func (b *Book) Waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.trim()
-	return len(b.ready) > 0
+	return b.waits
 }
 
 // Take hands out the encodings of transactions for one batch of this replica's lane: at most maxCount, whose
@@ -110,6 +110,7 @@ func (b *Book) Take(maxBytes, maxCount int) [][]byte {
 			break
 		}
 		e.state = bookInFlight
+		b.waits -= len(e.tx.raw)
 		out = append(out, e.tx.raw)
 	}
 	return out
@@ -185,21 +186,30 @@ func (b *Book) unpark() {
 
 func (b *Book) again(e *bookEntry) {
 	e.state = bookReady
+	b.waits += len(e.tx.raw)
 	b.ready = append(b.ready, e)
 }
 
-// Wake makes everything that was left out ready again: after a jump over blocks that were not executed here.
-func (b *Book) Wake() {
+// Overdue makes ready again what was left out and has expired by now (Unix milliseconds), so that a block gives it
+// its final answer although nothing else may be going on. It reports whether there was any.
+func (b *Book) Overdue(nowMS uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, e := range b.expiry {
-		if e.state == bookParked || e.state == bookWaiting {
-			b.again(e)
-		}
+	if len(b.expiry) == 0 || b.expiry[0].tx.ExpiryMS >= nowMS {
+		return false
 	}
-	clear(b.parked)
-	b.parked = b.parked[:0]
-	clear(b.waiting)
+	any := false
+	for _, e := range b.expiry {
+		if e.tx.ExpiryMS >= nowMS || e.state != bookParked && e.state != bookWaiting {
+			continue
+		}
+		if e.state == bookWaiting {
+			b.unlist(e)
+		}
+		b.again(e)
+		any = true
+	}
+	return any
 }
 
 // Expired removes and returns what no block of this time (Unix milliseconds) or later can settle, in flight or not.
@@ -222,8 +232,11 @@ func (b *Book) remove(id TxID) {
 	if !ok {
 		return
 	}
-	if e.state == bookWaiting {
+	switch e.state {
+	case bookWaiting:
 		b.unlist(e)
+	case bookReady:
+		b.waits -= len(e.tx.raw)
 	}
 	e.state = bookGone
 	delete(b.entries, id)

@@ -32,6 +32,7 @@ type catchup struct {
 	asked     bool
 	askedAt   protocols.Time
 	turn      int
+	lagging   bool // others were ahead at the last look
 	adopted   bool // something was adopted since peers were last asked to send again
 }
 
@@ -65,6 +66,9 @@ func (c *Core) target() uint64 {
 	return max(top, seen[len(seen)-x.committee.WeakQuorum()])
 }
 
+// Behind reports whether others had certified more than this replica when that was last looked at.
+func (c *Core) Behind() bool { return c.catchup.lagging }
+
 func (c *Core) behind() bool { return c.target() > c.votes.CertifiedHeight() }
 
 // pursue asks a peer for certified blocks if others have some that this replica lacks and it stands still.
@@ -82,7 +86,7 @@ func (c *Core) pursue(now protocols.Time, st *Step) {
 		x.wake = x.askedAt.Add(answerWait)
 		return
 	}
-	if !c.behind() {
+	if x.lagging = c.behind(); !x.lagging {
 		x.asked = false
 		if x.adopted {
 			x.adopted = false

@@ -1,0 +1,346 @@
+// Package engine runs one replica for real: it feeds the deterministic core of package replica from the network,
+// clients, timers and the executor through one inbound channel, and carries out its steps against disk and streams.
+//
+// The work is laid out so that nothing slow happens on the loop. Each peer's reader goroutine decodes what came and
+// verifies it, so the readers are the pool of verifiers, and one that has used up its peer's quota of the channel
+// waits, which is that peer's back-pressure and nobody else's. A writer makes each step's records durable, many
+// steps in one sync, and only then lets its messages leave and its deliveries through. An executor applies
+// deliveries to the ledger. Steps are carried out in the order in which they were made.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	golog "github.com/ipfs/go-log/v2"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/node/p2p"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+var logger = golog.Logger("bdt/engine")
+
+// Quotas of the inbound channel. Readers share it by peer and class; timers, executor and connections have the
+// reserve, more than they can ever use at once.
+const (
+	controlQuota = 256
+	bulkQuota    = 64
+	reserve      = 128
+	maxBurst     = 128 // events handled before timers and the book get their turn
+)
+
+// Sender hands frames to peers. It never blocks; what it loses ends in a later call of [Engine.Connected].
+type Sender interface {
+	Send(to protocols.Index, class p2p.Class, frame []byte)
+}
+
+// Config is what an engine is made of.
+type Config struct {
+	Committee     *protocols.Committee
+	Self          protocols.Index
+	Signer        sig.Signer
+	Scheme        sig.Scheme
+	GenesisTimeMS uint64
+	Store         kv.Store      // consensus store, with a log
+	State         *ledger.State // over a store without one
+	Book          *ledger.Book
+}
+
+// Engine is one running replica. It is the [p2p.Handler] of its network but for requests.
+type Engine struct {
+	cfg   Config
+	core  *replica.Core
+	net   Sender
+	clock *clock
+
+	in        chan event
+	kick      chan struct{} // the book or a connection has something
+	connected []atomic.Bool // peers to be sent everything again
+	quota     [][2]chan struct{}
+	stopped   chan struct{}
+
+	payloads *payloads
+	writer   *writer
+	server   *server
+	executor *executor
+	clients  *clients
+
+	status atomic.Pointer[Status]
+}
+
+// Status is a reading of the engine.
+type Status struct {
+	replica.Status
+	Behind bool // others have certified blocks that this replica lacks
+}
+
+type event struct {
+	from    protocols.Index
+	message protocols.Message
+	token   chan struct{} // to be given back, nil if none was taken
+
+	executed *ledger.Block // instead of a message
+}
+
+// New restores the core from the store and starts nothing.
+func New(cfg Config) (*Engine, error) {
+	executed := cfg.State.Height()
+	core, err := replica.Restore(replica.Config{
+		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, GenesisTimeMS: cfg.GenesisTimeMS,
+	}, executed, cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	n := cfg.Committee.N()
+	e := &Engine{
+		cfg: cfg, core: core, clock: newClock(time.Now()),
+		in:        make(chan event, (n-1)*(controlQuota+bulkQuota)+reserve),
+		kick:      make(chan struct{}, 1),
+		connected: make([]atomic.Bool, n),
+		quota:     make([][2]chan struct{}, n),
+		stopped:   make(chan struct{}),
+		payloads:  newPayloads(maxPayloadCache),
+	}
+	for i := range e.quota {
+		e.quota[i] = [2]chan struct{}{make(chan struct{}, controlQuota), make(chan struct{}, bulkQuota)}
+	}
+	e.clients = newClients(e)
+	e.executor = newExecutor(e, core.Status().Certified)
+	e.server = newServer(e)
+	e.writer = newWriter(e)
+	e.publish()
+	return e, nil
+}
+
+// Run drives the replica until ctx ends, which is no error, or until something fails that must stop the node: the
+// disk, a broken invariant, a header that differs from a certified one. All goroutines have ended when it returns.
+func (e *Engine) Run(ctx context.Context, net Sender) error {
+	e.net = net
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	part := func(name string, run func(context.Context) error) {
+		wg.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					cancel(fmt.Errorf("%s: broken invariant: %v\n%s", name, r, debug.Stack()))
+				}
+			}()
+			if err := run(ctx); err != nil {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	part("writer", e.writer.run)
+	part("server", e.server.run)
+	part("executor", e.executor.run)
+	part("flusher", e.executor.flushes)
+	part("clients", e.clients.overdue)
+	part("engine", e.loop)
+	wg.Wait()
+	close(e.stopped)
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// loop is the one goroutine that touches the core.
+func (e *Engine) loop(ctx context.Context) error {
+	e.carryOut(ctx, e.core.Start(e.clock.now()), nil)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case ev := <-e.in:
+			e.handle(ctx, ev)
+		case <-timer.C:
+		case <-e.kick:
+		case <-ctx.Done():
+			return nil
+		}
+		for range maxBurst {
+			select {
+			case ev := <-e.in:
+				e.handle(ctx, ev)
+				continue
+			default:
+			}
+			break
+		}
+		for i := range e.connected {
+			if e.connected[i].CompareAndSwap(true, false) {
+				e.carryOut(ctx, e.core.Connected(protocols.Index(i)), nil)
+			}
+		}
+		now := e.clock.now()
+		if w := e.core.Wake(); w != 0 && now >= w {
+			e.carryOut(ctx, e.core.Tick(now), nil)
+		}
+		batchAt := e.fillLane(ctx, now)
+		e.publish()
+		next := e.core.Wake()
+		if next == 0 || batchAt != 0 && batchAt < next {
+			next = batchAt
+		}
+		if next == 0 {
+			timer.Stop()
+		} else {
+			timer.Reset(max(0, next.Sub(e.clock.now())))
+		}
+	}
+}
+
+func (e *Engine) handle(ctx context.Context, ev event) {
+	now := e.clock.now()
+	if ev.executed != nil {
+		b := ev.executed
+		e.carryOut(ctx, e.core.Executed(now, b.Header.Height, b.HeaderDigest), nil)
+		return
+	}
+	e.carryOut(ctx, e.core.Handle(now, ev.from, ev.message), nil)
+	if ev.token != nil {
+		<-ev.token
+	}
+}
+
+// fillLane makes batches of what the book has ready, as far as the lane takes them, and answers when to look again.
+func (e *Engine) fillLane(ctx context.Context, now protocols.Time) protocols.Time {
+	for {
+		waiting := e.cfg.Book.Waiting()
+		if waiting == 0 {
+			return 0
+		}
+		ok, at := e.core.WantsBatch(now, waiting)
+		if !ok {
+			return at
+		}
+		txs := e.cfg.Book.Take(lanes.MaxPayload, lanes.MaxCount)
+		if len(txs) == 0 {
+			return 0
+		}
+		raw := ledger.EncodePayload(txs)
+		payload, err := ledger.DecodePayload(raw)
+		if err != nil {
+			panic(fmt.Sprintf("engine: own payload does not decode: %v", err))
+		}
+		step, batch := e.core.Append(now, raw, len(txs))
+		e.payloads.put(batch.Digest(), payload, len(raw))
+		e.carryOut(ctx, step, func() { e.clients.logged(payload) })
+	}
+}
+
+// carryOut hands a step to the writer. done, if not nil, is called once its records are on disk.
+func (e *Engine) carryOut(ctx context.Context, st replica.Step, done func()) {
+	for _, f := range st.Faults {
+		logger.Warnw("a peer misbehaved", "replica", f.Peer, "fault", f.Reason)
+	}
+	if len(st.Persist)+len(st.Sends)+len(st.Out) > 0 || done != nil {
+		e.writer.put(ctx, action{st, done})
+	}
+}
+
+func (e *Engine) publish() {
+	s := Status{Status: e.core.Status(), Behind: e.core.Behind()}
+	if old := e.status.Load(); old == nil || *old != s {
+		e.status.Store(&s)
+	}
+}
+
+// Status is the engine's last reading of itself.
+func (e *Engine) Status() Status { return *e.status.Load() }
+
+func (e *Engine) wake() {
+	select {
+	case e.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Connected is called when both streams to a peer are up.
+func (e *Engine) Connected(i protocols.Index) {
+	e.connected[i].Store(true)
+	e.wake()
+}
+
+// Disconnected is called when a peer's streams are down. Nothing waits for a peer, so there is nothing to do.
+func (e *Engine) Disconnected(protocols.Index) {}
+
+// Receive decodes and verifies a frame on its reader's goroutine, and hands what is good to the loop. An error means
+// that the frame is garbage.
+func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) error {
+	m, err := replica.Decode(e.cfg.Committee, frame)
+	if err != nil {
+		return err
+	}
+	if replica.Bulk(m.Kind()) != (class == p2p.Bulk) {
+		return fmt.Errorf("message kind %#x came on the %s stream", m.Kind(), class)
+	}
+	items, err := replica.Items(e.cfg.Committee, from, m)
+	if err != nil {
+		return err
+	}
+	if !e.cfg.Scheme.VerifyAll(items) {
+		return fmt.Errorf("message kind %#x: a signature does not verify", m.Kind())
+	}
+	if b, ok := m.(*lanes.Batch); ok {
+		if err := e.checkPayload(b); err != nil {
+			if from == b.Lane {
+				return err
+			}
+			logger.Warnw("a peer passed on a batch with a bad payload", "replica", from, "lane", b.Lane, "error", err)
+			return nil
+		}
+	}
+	token := e.quota[from][class]
+	select {
+	case token <- struct{}{}:
+	case <-e.stopped:
+		return nil
+	}
+	e.in <- event{from: from, message: m, token: token} // the quota is a place in the channel
+	return nil
+}
+
+func (e *Engine) checkPayload(b *lanes.Batch) error {
+	if e.payloads.has(b.Digest()) {
+		return nil
+	}
+	p, err := ledger.CheckPayload(e.cfg.Scheme, e.cfg.Committee.Network(), b.Payload)
+	if err != nil {
+		return err
+	}
+	if len(p.Txs) != int(b.Count) {
+		return fmt.Errorf("batch of %d transactions says it has %d", len(p.Txs), b.Count)
+	}
+	e.payloads.put(b.Digest(), p, len(b.Payload))
+	return nil
+}
+
+// payload is the checked payload of a delivered batch, from memory or from the store.
+func (e *Engine) payload(ref lanes.Ref) (*ledger.Payload, error) {
+	if p := e.payloads.get(ref.Tip.Digest); p != nil {
+		return p, nil
+	}
+	b, err := replica.Batch(e.cfg.Committee, e.cfg.Store, ref.Lane, ref.Tip)
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, fmt.Errorf("batch %d of lane %d, digest %s, is not in the store although it was delivered", ref.Tip.Seq, ref.Lane, ref.Tip.Digest.Short())
+	}
+	return ledger.DecodePayload(b.Payload)
+}
+
+func (e *Engine) forgetPayload(d digest.Digest) { e.payloads.drop(d) }
