@@ -75,8 +75,8 @@ func Open(dir string) *Store { return &Store{dir: dir, workFactor: 18} }
 // Dir is the directory.
 func (s *Store) Dir() string { return s.dir }
 
-// New makes an account with a fresh key. An empty passphrase leaves its file unencrypted, readable by its owner only.
-func (s *Store) New(name, passphrase string) (Account, error) {
+// Make makes an account with a fresh key, which no store holds yet.
+func Make(name string) (Account, error) {
 	if !validName.MatchString(name) {
 		return Account{}, fmt.Errorf("account name %q: use 1 to 32 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit", name)
 	}
@@ -84,32 +84,54 @@ func (s *Store) New(name, passphrase string) (Account, error) {
 	if err != nil {
 		return Account{}, err
 	}
-	seed := hex.EncodeToString(key.Seed())
-	f := accountFile{Version: fileVersion, Kind: fileKind, Address: ledger.AddressOf(key.Public()), PublicKey: key.Public()}
+	return Account{
+		Name: name, Address: ledger.AddressOf(key.Public()), PublicKey: key.Public(),
+		sealed: hex.EncodeToString(key.Seed()),
+	}, nil
+}
+
+// Save stores an account of [Make]. An empty passphrase leaves its file unencrypted, readable by its owner only. It
+// answers the account as stored, and [ErrExists] rather than overwrite one of the same name.
+func (s *Store) Save(a Account, passphrase string) (Account, error) {
+	f := accountFile{Version: fileVersion, Kind: fileKind, Address: a.Address, PublicKey: a.PublicKey}
 	if passphrase == "" {
-		f.Seed = seed
-	} else if f.Sealed, err = s.seal(seed, passphrase); err != nil {
-		return Account{}, err
+		f.Seed = a.sealed
+	} else {
+		sealed, err := s.seal(a.sealed, passphrase)
+		if err != nil {
+			return Account{}, err
+		}
+		f.Sealed = sealed
 	}
 	raw, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
-		return Account{}, fmt.Errorf("encode account %s: %w", name, err)
+		return Account{}, fmt.Errorf("encode account %s: %w", a.Name, err)
 	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return Account{}, fmt.Errorf("make keystore: %w", err)
 	}
-	out, err := os.OpenFile(s.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := os.OpenFile(s.path(a.Name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return Account{}, fmt.Errorf("%w: %s in %s", ErrExists, name, s.dir)
+		return Account{}, fmt.Errorf("%w: %s in %s", ErrExists, a.Name, s.dir)
 	}
 	if err != nil {
-		return Account{}, fmt.Errorf("write account %s: %w", name, err)
+		return Account{}, fmt.Errorf("write account %s: %w", a.Name, err)
 	}
 	_, err = out.Write(append(raw, '\n'))
 	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
-		return Account{}, fmt.Errorf("write account %s: %w", name, err)
+		return Account{}, fmt.Errorf("write account %s: %w", a.Name, err)
 	}
-	return Account{Name: name, Address: f.Address, PublicKey: f.PublicKey, Encrypted: passphrase != "", sealed: f.Seed + f.Sealed}, nil
+	a.Encrypted, a.sealed = passphrase != "", f.Seed+f.Sealed
+	return a, nil
+}
+
+// New makes an account and saves it.
+func (s *Store) New(name, passphrase string) (Account, error) {
+	a, err := Make(name)
+	if err != nil {
+		return Account{}, err
+	}
+	return s.Save(a, passphrase)
 }
 
 // Get reads the public side of an account, which takes no passphrase. Without such an account it is [ErrNotFound].

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+)
+
+// parentCheck is how often a program started by go run looks whether that is still there.
+const parentCheck = 500 * time.Millisecond
+
+// stopWithGoRun ends the context when the go command that built and runs this program is gone: it passes no signal on,
+// so killing it would leave a whole network running behind.
+func stopWithGoRun(ctx context.Context, cancel context.CancelFunc) {
+	program, err := os.Executable()
+	if err != nil || !strings.Contains(program, "go-build") {
+		return // an installed program may well outlive the shell that started it
+	}
+	parent := os.Getppid()
+	tick := time.NewTicker(parentCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if os.Getppid() != parent {
+				cancel()
+				return
+			}
+		}
+	}
+}

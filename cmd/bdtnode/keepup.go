@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"time"
+
+	"bdtnode/cmd/bdtnode/netup"
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+	"bdtnode/node/api/client"
+)
+
+// reports reports whether net up ends by itself, with a report of the run as its result.
+func (f *netFlags) reports() bool { return f.duration > 0 || f.load > 0 }
+
+// report is the result of a net up that ran for a time or had a load.
+type report struct {
+	Shards         int         `json:"shards"`
+	Nodes          int         `json:"nodes"` // of each shard
+	Submitted      int         `json:"submitted"`
+	Settled        int         `json:"settled"`
+	Rejected       int         `json:"rejected"`
+	Pending        int         `json:"pending"` // without an answer 30 s after the load
+	CrossSettled   int         `json:"cross_settled"`
+	TPS            float64     `json:"tps"`
+	Latency        percentiles `json:"latency_ms"`
+	CrossLatency   percentiles `json:"cross_latency_ms"`
+	HeadersAgree   bool        `json:"headers_agree"`
+	ValueConserved bool        `json:"value_conserved"`
+	NodeCPUSeconds float64     `json:"node_cpu_seconds"`
+	SyncsPerTx     float64     `json:"syncs_per_tx"`
+}
+
+// percentiles of latencies, in milliseconds.
+type percentiles struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+}
+
+// keepUp keeps a network up, with the load if there is one, until it is to end; then it stops it, and reports.
+func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFlags) error {
+	watched, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go a.watch(watched, c, stop)
+	if f.duration > 0 && f.load == 0 {
+		var cancel context.CancelFunc
+		watched, cancel = context.WithTimeout(watched, f.duration)
+		defer cancel()
+	}
+	before := c.Measure(ctx, nil)
+	line := a.newLiveLine(c)
+	var result loadResult
+	var err error
+	if f.load > 0 {
+		result, err = a.runLoad(watched, c, dir, f, line)
+	} else {
+		line.until(watched)
+	}
+	line.end()
+	if cause := context.Cause(watched); errors.As(cause, new(*replicaLost)) {
+		return cause
+	}
+	if err != nil {
+		return err
+	}
+	if f.reports() {
+		return a.report(c, result, before)
+	}
+	a.print.Note("Stopping %d replicas", len(c.Alive()))
+	return nil
+}
+
+// verifyTimeout bounds the comparison of what the replicas hold. It goes on after Ctrl-C, which only ends the load.
+const verifyTimeout = 2 * time.Minute
+
+// report prints the result of a run.
+func (a *app) report(c *netup.Cluster, result loadResult, before map[*netup.Replica]netup.Usage) error {
+	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
+	defer cancel()
+	used := netup.Difference(before, c.Measure(ctx, before))
+	verdict, err := c.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	r := report{
+		Shards: len(c.Genesis.Shards), Nodes: len(c.Genesis.Shards[0].Members),
+		Submitted: result.Submitted, Settled: result.Settled, Rejected: result.Rejected, Pending: result.Pending,
+		TPS: result.TPS, Latency: result.Latency,
+		HeadersAgree: verdict.HeadersAgree, ValueConserved: verdict.ValueConserved, NodeCPUSeconds: used.CPUSeconds,
+	}
+	if r.Settled > 0 {
+		r.SyncsPerTx = float64(used.Syncs) / float64(r.Settled)
+	}
+	if err := a.print.Data(r, func(w io.Writer) { printReport(w, r) }); err != nil {
+		return err
+	}
+	for _, p := range verdict.Problems {
+		a.print.Note("%s", p)
+	}
+	switch {
+	case !r.HeadersAgree:
+		return errors.New("the replicas hold different ledgers, or did not come to the same height")
+	case !r.ValueConserved:
+		return errors.New("value was not conserved")
+	}
+	for _, lost := range c.Replicas {
+		if !lost.Alive() && !lost.Killed() {
+			return fmt.Errorf("%s failed: %s", lost.Name(), lost.Ended())
+		}
+	}
+	return nil
+}
+
+func printReport(w io.Writer, r report) {
+	fmt.Fprintf(w, "replicas\t%d in each of %d shards\n", r.Nodes, r.Shards)
+	fmt.Fprintf(w, "submitted\t%d\nsettled\t%d\nrejected\t%d\npending\t%d\n", r.Submitted, r.Settled, r.Rejected, r.Pending)
+	fmt.Fprintf(w, "throughput\t%.1f tx/s\n", r.TPS)
+	fmt.Fprintf(w, "latency\tp50 %.1f ms, p95 %.1f ms, p99 %.1f ms\n", r.Latency.P50, r.Latency.P95, r.Latency.P99)
+	fmt.Fprintf(w, "headers agree\t%t\nvalue conserved\t%t\n", r.HeadersAgree, r.ValueConserved)
+	fmt.Fprintf(w, "replicas' CPU\t%.2f s\ndisk syncs\t%.3f per settled transaction\n", r.NodeCPUSeconds, r.SyncsPerTx)
+}
+
+// replicaLost is the end of a network that lost more replicas than it can tolerate.
+type replicaLost struct{ message string }
+
+// Error is the message.
+func (e *replicaLost) Error() string { return e.message }
+
+// watch tells of replicas that end, and ends the run when the others cannot go on.
+func (a *app) watch(ctx context.Context, c *netup.Cluster, stop context.CancelCauseFunc) {
+	committee, err := c.Genesis.Committee(0)
+	if err != nil {
+		stop(err)
+		return
+	}
+	left := append([]*netup.Replica(nil), c.Replicas...)
+	for {
+		r := nextGone(ctx, left)
+		if r == nil {
+			return
+		}
+		left = without(left, r)
+		if len(left) < committee.Quorum() {
+			stop(&replicaLost{fmt.Sprintf("%d of %d replicas are left, and %d are needed; the last to end was %s: %s",
+				len(left), committee.N(), committee.Quorum(), r.Name(), r.Ended())})
+			return
+		}
+		if r.Killed() {
+			a.print.Note("%s was killed; the network goes on with %d of %d. Bring it back with: bdtnode start --home %s",
+				r.Name(), len(left), committee.N(), r.Home)
+			continue
+		}
+		a.print.Note("%s failed; the network goes on with %d of %d: %s", r.Name(), len(left), committee.N(), r.Ended())
+	}
+}
+
+// nextGone waits for one of the replicas to end; it is nil if the context does first.
+func nextGone(ctx context.Context, left []*netup.Replica) *netup.Replica {
+	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())}}
+	for _, r := range left {
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(r.Gone())})
+	}
+	chosen, _, _ := reflect.Select(cases)
+	if chosen == 0 || ctx.Err() != nil {
+		return nil
+	}
+	return left[chosen-1]
+}
+
+func without(list []*netup.Replica, gone *netup.Replica) []*netup.Replica {
+	var out []*netup.Replica
+	for _, r := range list {
+		if r != gone {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// balanceOf asks the replicas in turn what an address owns.
+func balanceOf(ctx context.Context, c *netup.Cluster, addr ledger.Address) (uint64, error) {
+	var acc api.Account
+	err := errors.New("no replica runs")
+	for _, r := range c.Alive() {
+		if acc, err = r.Client.Account(ctx, addr, client.AccountQuery{}); err == nil {
+			return acc.Balance, nil
+		}
+	}
+	return 0, err
+}

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bdtnode/cmd/bdtnode/keystore"
+	"bdtnode/cmd/bdtnode/netup"
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/cmd/bdtnode/registry"
+	"bdtnode/node/config"
+	"bdtnode/shard"
+)
+
+// netFlags are those of net up.
+type netFlags struct {
+	shards, nodes int
+	home          string
+	duration      time.Duration
+	load          float64
+	invalid       float64
+	cross         float64
+	seed          uint64
+	logLevel      string
+}
+
+func newNet(a *app) *cobra.Command {
+	c := group(&cobra.Command{Use: "net", Short: "Run a whole network on this machine"})
+	var f netFlags
+	up := &cobra.Command{
+		Use:   "up",
+		Short: "Start a network of replicas on this machine, and optionally a load on it",
+		Long: `Starts a network on this machine, every replica a process of its own, and waits until all are ready. It runs
+until Ctrl-C, or for the time given, and leaves no process behind. Without --home its files are removed at the end;
+with it they are kept, and the same directory given again resumes the same ledger.
+
+With --load it submits signed transfers at a fixed rate, whatever the answers, then waits up to 30 seconds until each
+has one, and reports. Latency is from the moment a transfer was due to the answer that it settled. headers_agree and
+value_conserved are computed from what the replicas hold at the end; node_cpu_seconds and syncs_per_tx are over all
+replicas.`,
+		Example: `  bdtnode net up
+  bdtnode net up --nodes 7 --home ~/ledger
+  bdtnode net up --for 20s --load 500 --invalid 0.05 -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(cmd); err != nil {
+				return err
+			}
+			return a.netUp(cmd.Context(), &f, cmd.Flags().Changed("nodes"))
+		},
+	}
+	fs := up.Flags()
+	fs.IntVar(&f.shards, "shards", 1, "number of shards; only 1 in this version")
+	fs.IntVar(&f.nodes, "nodes", 4, "replicas, at least 4; less than a third of them may be faulty")
+	fs.StringVar(&f.home, "home", "", "directory to keep the network in, and to resume it from")
+	fs.DurationVar(&f.duration, "for", 0, "how long to run, once ready; 0 is until Ctrl-C")
+	fs.Float64Var(&f.load, "load", 0, "transfers to submit each second")
+	fs.Float64Var(&f.invalid, "invalid", 0, "share of the load that spends an output already spent, 0 to 1")
+	fs.Float64Var(&f.cross, "cross", 0, "share of the load that crosses shards, 0 to 1")
+	fs.Uint64Var(&f.seed, "seed", 1, "seed of the load's choices")
+	fs.StringVar(&f.logLevel, "log-level", "info", "of the replicas of a new network: debug, info, warn or error")
+	c.AddCommand(up)
+	return c
+}
+
+// maxLoad bounds --load: more than one machine can take, and a slip of the finger.
+const maxLoad = 1e6
+
+func (f *netFlags) check(cmd *cobra.Command) error {
+	if err := checkSize(f.shards, f.nodes); err != nil {
+		return err
+	}
+	for name, share := range map[string]float64{"invalid": f.invalid, "cross": f.cross} {
+		if !(share >= 0 && share <= 1) {
+			return output.Usage("--%s %v: use a share from 0 to 1", name, share)
+		}
+	}
+	switch {
+	case f.shards != 1:
+		return output.Usage("--shards %d: shards settle with each other in a later version; use --shards 1", f.shards)
+	case f.cross > 0:
+		return output.Usage("--cross %v: with one shard nothing crosses shards", f.cross)
+	case !(f.load >= 0 && f.load <= maxLoad):
+		return output.Usage("--load %v: use 0 to %.0f transfers a second", f.load, maxLoad)
+	case f.load == 0 && f.invalid > 0:
+		return output.Usage("--invalid is a share of --load, which is not given")
+	case f.duration < 0:
+		return output.Usage("--for %v: use a time of 0 or more", f.duration)
+	case cmd.Flags().Changed("home") && f.home == "":
+		return output.Usage("--home is empty: name a directory")
+	}
+	return oneOf("log-level", f.logLevel, "debug", "info", "warn", "error")
+}
+
+func (a *app) netUp(ctx context.Context, f *netFlags, nodesGiven bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go stopWithGoRun(ctx, cancel)
+	dir := f.home
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "bdtnode-net-"); err != nil {
+			return fmt.Errorf("temporary home: %w", err)
+		}
+		defer os.RemoveAll(dir)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("home: %w", err)
+	}
+	if err := prepareNet(dir, f, nodesGiven); err != nil {
+		return err
+	}
+	a.print.Note("Starting %s", dir)
+	lastReady := -1
+	cluster, err := netup.Start(ctx, netup.Options{
+		Dir: dir,
+		Waiting: func(ready, total int, _ string) {
+			if ready != lastReady {
+				lastReady = ready
+				a.print.Note("%d of %d replicas are ready", ready, total)
+			}
+		},
+	})
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return nil // stopped before it was up, as asked
+		}
+		return err
+	}
+	defer cluster.Stop()
+	remove, err := registry.Add(registry.Dir(), clusterEntry(cluster, dir))
+	if err != nil {
+		a.print.Note("note: commands will need --node: %v", err)
+	} else {
+		defer remove()
+	}
+	if err := a.introduce(ctx, cluster, dir, f); err != nil {
+		return err
+	}
+	return a.keepUp(ctx, cluster, dir, f)
+}
+
+// prepareNet makes the network in dir, or checks that what is there can be resumed.
+func prepareNet(dir string, f *netFlags, nodesGiven bool) error {
+	if _, err := os.Stat(config.GenesisPath(dir)); err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("home: %w", err)
+		}
+		return createNet(dir, f)
+	}
+	g, err := shard.ReadGenesis(config.GenesisPath(dir))
+	if err != nil {
+		return err
+	}
+	if len(g.Shards) != f.shards {
+		return output.Usage("%s holds a network of %d shards, and shards settle with each other in a later version", dir, len(g.Shards))
+	}
+	if n := len(g.Shards[0].Members); nodesGiven && n != f.nodes {
+		return output.Usage("%s holds a network of %d replicas, not %d: leave --nodes away, or name another directory", dir, n, f.nodes)
+	}
+	return nil
+}
+
+// createNet generates a network whose replicas choose their ports at each start, but for the one that the others
+// join by: that one's is chosen now, and kept.
+func createNet(dir string, f *netFlags) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	places := make([]config.Place, f.nodes)
+	for i := range places {
+		places[i] = config.Place{Listen: "/ip4/127.0.0.1/tcp/0", API: "127.0.0.1:0"}
+	}
+	places[0].Listen = fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)
+	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: [][]config.Place{places}, LogLevel: f.logLevel}
+	_, err = netup.Create(dir, n, netup.People(), loadFunding(f))
+	return err
+}
+
+// Ports for the replica that others join by are below those that systems hand out for port 0, so that no other
+// replica is given it.
+const (
+	firstPort = 20_000
+	lastPort  = 29_999
+)
+
+func freePort() (int, error) {
+	for range 100 {
+		port := firstPort + rand.IntN(lastPort-firstPort+1)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		return port, l.Close()
+	}
+	return 0, fmt.Errorf("no free port found from %d to %d on 127.0.0.1", firstPort, lastPort)
+}
+
+func clusterEntry(c *netup.Cluster, dir string) registry.Entry {
+	e := registry.Entry{Name: c.Genesis.Name, Network: c.Genesis.ID().String()}
+	for _, r := range c.Replicas {
+		e.Replicas = append(e.Replicas, registry.Replica{Shard: r.Shard, Replica: uint16(r.Index), API: r.Running.API})
+	}
+	if accounts := filepath.Join(dir, netup.AccountsDir); isDir(accounts) {
+		e.Accounts = accounts
+	}
+	return e
+}
+
+// introduction is what net up says once all replicas are ready.
+type introduction struct {
+	Network  string              `json:"network"`
+	Home     string              `json:"home"`
+	Replicas []introducedReplica `json:"replicas"`
+	Accounts []introducedAccount `json:"accounts"`
+	Try      []string            `json:"try"`
+}
+
+type introducedReplica struct {
+	Shard   uint16 `json:"shard"`
+	Replica int    `json:"replica"`
+	API     string `json:"api"`
+	PID     int    `json:"pid"`
+}
+
+type introducedAccount struct {
+	keystore.Account
+	Balance uint64 `json:"balance"`
+}
+
+// introduce prints replicas, accounts and what to do next: as the result of a net up without an end, otherwise for
+// people only, since the report is the result then.
+func (a *app) introduce(ctx context.Context, c *netup.Cluster, dir string, f *netFlags) error {
+	in := introduction{Network: c.Genesis.ID().String(), Home: dir, Accounts: []introducedAccount{}, Try: []string{
+		"bdtnode tx send --from alice --to bob --amount 5",
+		"bdtnode query balance bob",
+		"bdtnode status --all",
+	}}
+	for _, r := range c.Replicas {
+		in.Replicas = append(in.Replicas, introducedReplica{r.Shard, r.Index, r.Running.API, r.PID()})
+	}
+	accounts, err := keystore.Open(filepath.Join(dir, netup.AccountsDir)).List()
+	if err != nil {
+		return err
+	}
+	for _, acc := range accounts {
+		balance, err := balanceOf(ctx, c, acc.Address)
+		if err != nil {
+			return err
+		}
+		in.Accounts = append(in.Accounts, introducedAccount{acc, balance})
+	}
+	p := a.print
+	if f.reports() {
+		p.Out, p.JSON = p.Err, false
+	}
+	return p.Data(in, func(w io.Writer) { printIntroduction(w, in) })
+}
+
+func printIntroduction(w io.Writer, in introduction) {
+	fmt.Fprintf(w, "\nREPLICA\tAPI\tPROCESS\n")
+	for _, r := range in.Replicas {
+		fmt.Fprintf(w, "%d/%d\t%s\t%d\n", r.Shard, r.Replica, r.API, r.PID)
+	}
+	fmt.Fprintf(w, "\nACCOUNT\tBALANCE\tADDRESS\n")
+	for _, acc := range in.Accounts {
+		fmt.Fprintf(w, "%s\t%d\t%s\n", acc.Name, acc.Balance, acc.Address)
+	}
+	fmt.Fprintf(w, "\nTry in another terminal:\n")
+	for _, t := range in.Try {
+		fmt.Fprintf(w, "  %s\n", t)
+	}
+	fmt.Fprintln(w)
+}

@@ -1,0 +1,92 @@
+// Package netup makes networks and runs all replicas of one on this machine, each as a process of its own.
+package netup
+
+import (
+	"path/filepath"
+
+	"bdtnode/cmd/bdtnode/keystore"
+	"bdtnode/ledger"
+	"bdtnode/node/config"
+	"bdtnode/shard"
+)
+
+// Keystores beside the homes of a network.
+const (
+	AccountsDir = "accounts" // funded accounts for people
+	LoadDir     = "load"     // funded accounts that a load pays between
+)
+
+// Funding is accounts to make and what each is born with.
+type Funding struct {
+	Dir     string // keystore, below the network's directory
+	Names   []string
+	Outputs uint32
+	Amount  uint64 // of each output
+}
+
+// People is the funding of the accounts that every new network has for people.
+func People() Funding {
+	return Funding{Dir: AccountsDir, Names: []string{"alice", "bob", "carol", "dave"}, Outputs: 10, Amount: 100_000}
+}
+
+// Network is what [Create] made.
+type Network struct {
+	ID       string    `json:"network"` // genesis id
+	Genesis  string    `json:"genesis"` // its file
+	Homes    []Home    `json:"homes"`
+	Accounts []Account `json:"accounts"` // of the first funding
+}
+
+// Home is one replica's.
+type Home struct {
+	Shard   uint16 `json:"shard"`
+	Replica int    `json:"replica"`
+	Dir     string `json:"home"`
+	Listen  string `json:"listen"` // multiaddr
+	API     string `json:"api"`    // host:port
+}
+
+// Account is one that genesis funds.
+type Account struct {
+	Name    string         `json:"name"`
+	Address ledger.Address `json:"address"`
+	Shard   uint16         `json:"shard"`
+	Balance uint64         `json:"balance"`
+}
+
+// Create generates a network below dir, which must be empty or new, with funded accounts.
+func Create(dir string, n config.Network, fundings ...Funding) (*Network, error) {
+	accounts := make([][]keystore.Account, len(fundings))
+	for i, f := range fundings {
+		for _, name := range f.Names {
+			acc, err := keystore.Make(name)
+			if err != nil {
+				return nil, err
+			}
+			accounts[i] = append(accounts[i], acc)
+			n.Allocations = append(n.Allocations, shard.Allocation{Address: acc.Address, Amount: f.Amount, Outputs: f.Outputs})
+		}
+	}
+	g, err := config.Generate(dir, n)
+	if err != nil {
+		return nil, err
+	}
+	made := &Network{ID: g.ID().String(), Genesis: config.GenesisPath(dir)}
+	for i, f := range fundings {
+		store := keystore.Open(filepath.Join(dir, f.Dir))
+		for _, acc := range accounts[i] {
+			if _, err := store.Save(acc, ""); err != nil {
+				return nil, err
+			}
+			if i == 0 {
+				made.Accounts = append(made.Accounts, Account{acc.Name, acc.Address, g.Home(acc.Address), f.Amount * uint64(f.Outputs)})
+			}
+		}
+	}
+	for s, replicas := range n.Places {
+		for i, p := range replicas {
+			made.Homes = append(made.Homes, Home{Shard: uint16(s), Replica: i, Dir: config.HomeDir(dir, uint16(s), i), Listen: p.Listen, API: p.API})
+		}
+	}
+	return made, nil
+}

@@ -1,0 +1,142 @@
+package netup
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"bdtnode/node/config"
+)
+
+// LogFile is the log of a replica in its home.
+const LogFile = "replica.log"
+
+// killAfter is how long a replica may take to stop before it is killed.
+const killAfter = 10 * time.Second
+
+// Bounds of what is shown of a log.
+const (
+	logTailLines = 15
+	logTailBytes = 8 << 10
+)
+
+// process is one replica running as a child of this process.
+type process struct {
+	home string
+	cmd  *exec.Cmd
+	life io.Closer     // write end of the child's standard input; it stops when this closes, so also when we die
+	done chan struct{} // closed once the child is gone
+	err  error         // how it ended; read after done
+}
+
+// spawn starts a program as the replica of a home. Its output goes to the log in the home.
+//
+// The child gets a process group of its own, or Ctrl-C on the terminal would reach it before this process could stop
+// all of them in order. That it never outlives this process, however this one ends, is by its standard input: a pipe
+// whose other end only this process holds. (Linux could send a signal instead, but on the death of the thread that
+// started the child, not of the process.)
+func spawn(home, program string, args ...string) (*process, error) {
+	log, err := os.OpenFile(filepath.Join(home, LogFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("log of a replica: %w", err)
+	}
+	defer log.Close() // the child has its own
+	p := &process{home: home, cmd: exec.Command(program, args...), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if p.life, err = p.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start a replica: %w", err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start a replica: %w", err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// pid is the child's process id.
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// gone reports whether the child has ended.
+func (p *process) gone() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// terminate asks the child to stop.
+func (p *process) terminate() {
+	// The only error is that it is gone already.
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+}
+
+// await waits for the child to end, and kills it if it does not by the deadline.
+func (p *process) await(deadline time.Time) {
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+		_ = p.cmd.Process.Kill() // fails only if it is gone
+		<-p.done
+	}
+	p.life.Close()
+}
+
+// killed reports whether a signal from elsewhere ended the child, rather than a fault of its own.
+func (p *process) killed() bool {
+	var exit *exec.ExitError
+	if !errors.As(p.err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && (status.Signal() == syscall.SIGKILL || status.Signal() == syscall.SIGTERM)
+}
+
+// ended says how the child ended, with the last lines of its log.
+func (p *process) ended() string {
+	how := "it ended without an error"
+	if p.err != nil {
+		how = p.err.Error()
+	}
+	return how + "\n" + logTail(p.home)
+}
+
+// running is where the child can be reached, once it has said so.
+func (p *process) running() (config.Running, bool, error) {
+	r, ok, err := config.ReadRunning(p.home)
+	return r, ok && r.PID == p.pid(), err // another pid is left from an earlier run
+}
+
+// logTail is the last lines of a replica's log.
+func logTail(home string) string {
+	path := filepath.Join(home, LogFile)
+	f, err := os.Open(path)
+	if err != nil {
+		return "(no log: " + err.Error() + ")"
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.Size() > logTailBytes {
+		// A failure to seek shows too much, which hurts nobody.
+		_, _ = f.Seek(-logTailBytes, io.SeekEnd)
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, logTailBytes))
+	if err != nil {
+		return "(no log: " + err.Error() + ")"
+	}
+	lines := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
+	lines = lines[max(0, len(lines)-logTailLines):]
+	return "last lines of " + path + ":\n  " + strings.Join(lines, "\n  ")
+}

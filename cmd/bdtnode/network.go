@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/cmd/bdtnode/registry"
+	"bdtnode/node/api"
+	"bdtnode/node/api/client"
+)
+
+// nodeEnv names a replica for all commands, in place of --node.
+const nodeEnv = "BDTNODE_NODE"
+
+// probeTimeout is how long a replica of a network found on this machine may take to answer.
+const probeTimeout = 3 * time.Second
+
+// replicas is a network to talk to: the replica that answered first, and others to turn to.
+type replicas struct {
+	clients  []*client.Client // clients[0] answered with status
+	status   api.Status
+	accounts string // keystore of the network's funded accounts, if it is known
+}
+
+func (r *replicas) first() *client.Client { return r.clients[0] }
+
+// nodeFlag lets a command be told which replica to ask.
+func (a *app) nodeFlag(c *cobra.Command) {
+	c.PersistentFlags().StringVar(&a.node, "node", "",
+		"URL of a replica's API (or $"+nodeEnv+"); without it, a network running on this machine")
+}
+
+// connect finds the replica to talk to: the one named, else one of the newest network on this machine.
+func (a *app) connect(ctx context.Context) (*replicas, error) {
+	named := a.node
+	if named == "" {
+		named = os.Getenv(nodeEnv)
+	}
+	if named != "" {
+		c, err := client.New(named, client.Options{})
+		if err != nil {
+			return nil, output.Usage("--node: %v", err)
+		}
+		st, err := c.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &replicas{clients: []*client.Client{c}, status: st}, nil
+	}
+	running, err := registry.List(registry.Dir())
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range running {
+		if r := probe(ctx, e); r != nil {
+			return r, nil
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f := output.Unreachable("no network is running on this machine")
+	if len(running) > 0 {
+		f = output.Unreachable("network %s (process %d) is running on this machine, but none of its replicas answers", running[0].Name, running[0].PID)
+	}
+	return nil, f.WithHint("start one with: bdtnode net up, or name a replica with --node URL")
+}
+
+// probe asks the replicas of a network in turn until one answers; that one goes first.
+func probe(ctx context.Context, e registry.Entry) *replicas {
+	r := &replicas{accounts: e.Accounts}
+	answered := false
+	for _, replica := range e.Replicas {
+		c, err := client.New(replica.API, client.Options{})
+		if err != nil {
+			continue
+		}
+		r.clients = append(r.clients, c)
+		if answered {
+			continue
+		}
+		asked, cancel := context.WithTimeout(ctx, probeTimeout)
+		r.status, err = c.Status(asked)
+		cancel()
+		if err == nil {
+			answered = true
+			last := len(r.clients) - 1
+			r.clients[0], r.clients[last] = r.clients[last], r.clients[0]
+		}
+	}
+	if !answered {
+		return nil
+	}
+	return r
+}

@@ -1,0 +1,83 @@
+package pay
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// MaxTransfers bounds a list of transfers.
+const MaxTransfers = 1_000_000
+
+// Transfer is one line of a list: who pays what to whom. From is the name of an account, To a name or an address.
+type Transfer struct {
+	Line   int
+	From   string
+	To     string
+	Amount uint64
+}
+
+// ReadList reads lines of from,to,amount. A first line of just these words is a header. Blank lines and such that
+// begin with # are left out. An error names the line.
+func ReadList(in io.Reader) ([]Transfer, error) {
+	r := csv.NewReader(in)
+	r.Comment = '#'
+	r.FieldsPerRecord = -1 // counted below, for a clearer error
+	r.TrimLeadingSpace = true
+	r.ReuseRecord = true
+	var list []Transfer
+	for first := true; ; first = false {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		var syntax *csv.ParseError
+		if errors.As(err, &syntax) {
+			return nil, fmt.Errorf("line %d: %w", syntax.Line, syntax.Err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read transfers: %w", err)
+		}
+		line, _ := r.FieldPos(0)
+		for i := range record {
+			record[i] = strings.TrimSpace(record[i])
+		}
+		if first && len(record) == 3 && strings.EqualFold(strings.Join(record, ","), "from,to,amount") {
+			continue
+		}
+		t, err := parseTransfer(record)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", line, err)
+		}
+		if len(list) == MaxTransfers {
+			return nil, fmt.Errorf("line %d: more than %d transfers, split the file", line, MaxTransfers)
+		}
+		t.Line = line
+		list = append(list, t)
+	}
+	if len(list) == 0 {
+		return nil, errors.New("no transfers: want lines of from,to,amount")
+	}
+	return list, nil
+}
+
+func parseTransfer(record []string) (t Transfer, err error) {
+	if len(record) != 3 {
+		return t, fmt.Errorf("%d fields, want 3: from,to,amount", len(record))
+	}
+	t.From, t.To = strings.Clone(record[0]), strings.Clone(record[1])
+	switch {
+	case t.From == "":
+		return t, errors.New("from is empty: name an account")
+	case t.To == "":
+		return t, errors.New("to is empty: name an account or give an address")
+	}
+	t.Amount, err = strconv.ParseUint(record[2], 10, 64)
+	if err != nil || t.Amount == 0 {
+		return t, fmt.Errorf("amount %q is not a whole number above 0 that fits in 64 bits", record[2])
+	}
+	return t, nil
+}

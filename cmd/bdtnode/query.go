@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+	"bdtnode/node/api/client"
+)
+
+func newQuery(a *app) *cobra.Command {
+	c := group(&cobra.Command{Use: "query", Short: "Ask what an account owns and what moved it"})
+	a.nodeFlag(c)
+	a.keysFlag(c)
+	c.AddCommand(newQueryBalance(a), newQueryHistory(a))
+	return c
+}
+
+// balance is the answer of query balance.
+type balance struct {
+	Address ledger.Address `json:"address"`
+	Shard   uint16         `json:"shard"`
+	Height  uint64         `json:"height"` // block height it was read at
+	Balance uint64         `json:"balance"`
+	Outputs uint64         `json:"outputs"` // unspent ones
+}
+
+func newQueryBalance(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "balance ADDRESS",
+		Short: "Show what an address, or a named account, owns",
+		Example: `  bdtnode query balance alice
+  bdtnode query balance 5f0c… -o json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			net, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			addr, err := a.address(args[0], net.accounts)
+			if err != nil {
+				return err
+			}
+			acc, err := net.first().Account(cmd.Context(), addr, client.AccountQuery{})
+			if err != nil {
+				return err
+			}
+			b := balance{Address: addr, Shard: acc.Shard, Height: acc.Height, Balance: acc.Balance, Outputs: acc.Count}
+			return a.print.Data(b, func(w io.Writer) {
+				fmt.Fprintf(w, "address\t%s\nbalance\t%d\noutputs\t%d unspent\nshard\t%d, at height %d\n", b.Address, b.Balance, b.Outputs, b.Shard, b.Height)
+			})
+		},
+	}
+}
+
+// history is one page of query history.
+type history struct {
+	Address ledger.Address     `json:"address"`
+	History []api.HistoryEntry `json:"history"` // newest first
+	Older   string             `json:"older,omitempty"`
+}
+
+func newQueryHistory(a *app) *cobra.Command {
+	var limit int
+	var older string
+	c := &cobra.Command{
+		Use:   "history ADDRESS",
+		Short: "List the transactions of an address, or a named account, newest first",
+		Example: `  bdtnode query history alice --limit 5
+  bdtnode query history alice --limit 5 --older CURSOR`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if limit < 1 || limit > api.MaxPage {
+				return output.Usage("--limit %d: use 1 to %d", limit, api.MaxPage)
+			}
+			net, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			addr, err := a.address(args[0], net.accounts)
+			if err != nil {
+				return err
+			}
+			acc, err := net.first().Account(cmd.Context(), addr, client.AccountQuery{History: limit, Older: older})
+			if err != nil {
+				return err
+			}
+			h := history{Address: addr, History: acc.History, Older: acc.Older}
+			if h.History == nil {
+				h.History = []api.HistoryEntry{}
+			}
+			if err := a.print.Data(h, func(w io.Writer) { printHistory(w, h.History) }); err != nil {
+				return err
+			}
+			if h.Older != "" {
+				a.print.Note("older ones: bdtnode query history %s --limit %d --older %s", args[0], limit, h.Older)
+			}
+			return nil
+		},
+	}
+	c.Flags().IntVar(&limit, "limit", 20, "entries to list")
+	c.Flags().StringVar(&older, "older", "", "cursor of the next older page, from the page before")
+	return c
+}
+
+func printHistory(w io.Writer, entries []api.HistoryEntry) {
+	fmt.Fprintln(w, "HEIGHT\tTIME\tRECEIVED\tSPENT\tTRANSACTION")
+	for _, e := range entries {
+		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%s\n", e.Height, time.UnixMilli(int64(e.TimeMS)).UTC().Format(time.RFC3339), e.Received, e.Spent, e.Tx)
+	}
+}

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/cmd/bdtnode/pay"
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+)
+
+// maxListed bounds how many transfers that did not go well are listed.
+const maxListed = 100
+
+// sendSummary is what became of a file of transfers.
+type sendSummary struct {
+	Transfers int `json:"transfers"`
+	Settled   int `json:"settled"`  // or at the stage waited for
+	Rejected  int `json:"rejected"` // can never settle
+	Unfunded  int `json:"unfunded"` // not sent: the account had not enough
+	Unknown   int `json:"unknown"`  // no answer in time, may still settle
+	NotSent   int `json:"not_sent"` // left when the run was cut short
+
+	Problems []sendProblem `json:"problems"` // the first 100 that are not settled
+}
+
+// sendProblem is one transfer that did not settle.
+type sendProblem struct {
+	Line   int    `json:"line"`
+	ID     string `json:"id,omitempty"`
+	State  string `json:"state"` // rejected, unfunded, unknown
+	Reason string `json:"reason,omitempty"`
+}
+
+// payer is an account of the file with the transfers it still has to make, in the file's order.
+type payer struct {
+	name   string
+	wallet *pay.Wallet
+	queue  []payment
+}
+
+type payment struct {
+	pay.Transfer
+	to ledger.Address
+}
+
+// sent is a transfer on its way.
+type sent struct {
+	payment
+	from *payer
+	tx   *ledger.Tx
+}
+
+// fileRun is the work on one file.
+type fileRun struct {
+	flags   *sendFlags
+	net     *replicas
+	payers  []*payer
+	byAddr  map[ledger.Address]*payer
+	summary sendSummary
+	stale   bool // whether a rejection has shown that the wallets are wrong about what is unspent
+	bar     func(n int)
+}
+
+func (a *app) sendFile(ctx context.Context, f *sendFlags) error {
+	in, err := os.Open(f.file)
+	if err != nil {
+		return output.Usage("transfers: %v", err)
+	}
+	defer in.Close()
+	list, err := pay.ReadList(in)
+	if err != nil {
+		return output.Usage("%s: %v", f.file, err)
+	}
+	net, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	run := &fileRun{flags: f, net: net, byAddr: make(map[ledger.Address]*payer), summary: sendSummary{Transfers: len(list), Problems: []sendProblem{}}}
+	if err := a.preparePayers(ctx, run, list); err != nil {
+		return err
+	}
+	finish := a.drawBar(run, len(list))
+	err = run.work(ctx)
+	finish()
+	s := run.summary
+	s.NotSent = s.Transfers - s.Settled - s.Rejected - s.Unfunded - s.Unknown
+	if perr := a.print.Data(s, func(w io.Writer) { printSummary(w, s) }); perr != nil {
+		return perr
+	}
+	switch {
+	case s.Unknown > 0:
+		return output.OutcomeUnknown("%d of %d transfers have no answer yet, and may still settle", s.Unknown, s.Transfers).
+			WithHint("ask for each with: bdtnode tx get ID")
+	case err != nil:
+		return err
+	case s.Rejected > 0:
+		return output.Rejected("%d of %d transfers were rejected", s.Rejected, s.Transfers)
+	case s.Unfunded > 0:
+		return fmt.Errorf("%d of %d transfers were not sent: their accounts have not enough", s.Unfunded, s.Transfers)
+	}
+	return nil
+}
+
+// preparePayers resolves every name of the list before anything is sent, and fetches what the payers own.
+func (a *app) preparePayers(ctx context.Context, run *fileRun, list []pay.Transfer) error {
+	byName := make(map[string]*payer)
+	addrs := make(map[string]ledger.Address)
+	for _, t := range list {
+		to, ok := addrs[t.To]
+		if !ok {
+			var err error
+			if to, err = a.address(t.To, run.net.accounts); err != nil {
+				return fmt.Errorf("%s line %d: %w", run.flags.file, t.Line, err)
+			}
+			addrs[t.To] = to
+		}
+		p := byName[t.From]
+		if p == nil {
+			w, err := a.wallet(t.From, run.net)
+			if err != nil {
+				return fmt.Errorf("%s line %d: %w", run.flags.file, t.Line, err)
+			}
+			p = &payer{name: t.From, wallet: w}
+			byName[t.From], run.byAddr[w.Address()] = p, p
+			run.payers = append(run.payers, p)
+		}
+		p.queue = append(p.queue, payment{t, to})
+	}
+	for _, p := range run.payers {
+		if err := run.fetch(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetch asks what a payer owns. One output for each of its transfers lets them all go at once, instead of one after
+// another's change.
+func (r *fileRun) fetch(ctx context.Context, p *payer) error {
+	var need uint64
+	for _, t := range p.queue {
+		cost := t.Amount + r.flags.fee
+		if cost < t.Amount || need > math.MaxUint64-cost {
+			need = math.MaxUint64 // nobody has that much: all outputs are fetched
+			break
+		}
+		need += cost
+	}
+	return p.wallet.Fetch(ctx, r.net.first(), need, len(p.queue))
+}
+
+// work pays in rounds: each sends what the outputs at hand allow, and brings change and incoming money for the next.
+func (r *fileRun) work(ctx context.Context) error {
+	d := r.flags.delivery(r.net)
+	if d.wait == api.WaitAccepted {
+		d.wait = api.WaitOrdered // what the next round spends has to exist
+	}
+	for ctx.Err() == nil {
+		round, more, err := r.nextRound()
+		if err != nil {
+			return err
+		}
+		if len(round) == 0 {
+			if !more {
+				return nil
+			}
+			if !r.stale {
+				r.dropUnfunded()
+				continue
+			}
+			if err := r.refetch(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		txs := make([]*ledger.Tx, len(round))
+		for i := range round {
+			txs[i] = round[i].tx
+		}
+		outcomes, err := d.send(ctx, txs)
+		if err != nil {
+			return err
+		}
+		for i, o := range outcomes {
+			r.record(round[i], o)
+		}
+	}
+	return ctx.Err()
+}
+
+// nextRound signs transfers, in each payer's order, until outputs or the room in one request run out. More says that
+// some are left.
+func (r *fileRun) nextRound() (round []sent, more bool, err error) {
+	terms, err := r.flags.terms(r.net)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, p := range r.payers {
+		for len(p.queue) > 0 && len(round) < api.MaxTxsPerRequest {
+			tx, err := p.wallet.Transfer(terms, p.queue[0].to, p.queue[0].Amount)
+			if errors.Is(err, pay.ErrFunds) || errors.Is(err, pay.ErrScattered) {
+				break
+			}
+			if err != nil {
+				return nil, false, err
+			}
+			round = append(round, sent{p.queue[0], p, tx})
+			p.queue = p.queue[1:]
+		}
+		more = more || len(p.queue) > 0
+	}
+	return round, more, nil
+}
+
+// dropUnfunded gives up the earliest transfer left: nothing is on its way that could still fund it. Others may be
+// funded by what comes after.
+func (r *fileRun) dropUnfunded() {
+	var first *payer
+	for _, p := range r.payers {
+		if len(p.queue) > 0 && (first == nil || p.queue[0].Line < first.queue[0].Line) {
+			first = p
+		}
+	}
+	r.summary.Unfunded++
+	r.problem(sendProblem{Line: first.queue[0].Line, State: "unfunded", Reason: fmt.Sprintf("%s has %d", first.name, first.wallet.Total())})
+	first.queue = first.queue[1:]
+}
+
+// refetch asks again what the payers own, after rejections have shown that the wallets were wrong about it.
+func (r *fileRun) refetch(ctx context.Context) error {
+	r.stale = false
+	for _, p := range r.payers {
+		p.wallet.Forget()
+		if err := r.fetch(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// record counts an outcome, and gives the outputs of what settled to those payers that own them.
+func (r *fileRun) record(s sent, o outcome) {
+	id := s.tx.ID()
+	switch {
+	case !o.known:
+		r.summary.Unknown++
+		r.problem(sendProblem{Line: s.Line, ID: id.String(), State: "unknown"})
+		return
+	case o.answer.State == api.StateRejected:
+		r.summary.Rejected++
+		r.stale = r.summary.Unknown == 0 // outputs of unknown ones would be spent again
+		r.problem(sendProblem{Line: s.Line, ID: id.String(), State: "rejected", Reason: reasonOf(o.answer)})
+		return
+	}
+	r.summary.Settled++
+	r.bar(1)
+	for i, out := range s.tx.Outputs {
+		if owner := r.byAddr[out.Address]; owner != nil {
+			owner.wallet.Add(pay.Coin{Outpoint: ledger.Outpoint{Tx: id, Index: uint16(i)}, Amount: out.Amount})
+		}
+	}
+}
+
+func (r *fileRun) problem(p sendProblem) {
+	r.bar(1)
+	if len(r.summary.Problems) < maxListed {
+		r.summary.Problems = append(r.summary.Problems, p)
+	}
+}
+
+// drawBar shows progress on a terminal. Finish takes it away from further drawing.
+func (a *app) drawBar(run *fileRun, total int) (finish func()) {
+	if !a.print.Live() {
+		run.bar = func(int) {}
+		return func() {}
+	}
+	progress := mpb.New(mpb.WithOutput(a.print.Err), mpb.WithWidth(40))
+	bar := progress.AddBar(int64(total),
+		mpb.PrependDecorators(decor.Name("transfers "), decor.CountersNoUnit("%d/%d")),
+		mpb.AppendDecorators(decor.AverageSpeed(0, "%.0f/s"), decor.Name(" "), decor.AverageETA(decor.ET_STYLE_GO)))
+	run.bar = bar.IncrBy
+	return func() {
+		bar.Abort(false) // does nothing to a complete one
+		progress.Wait()
+	}
+}
+
+func printSummary(w io.Writer, s sendSummary) {
+	fmt.Fprintf(w, "transfers\t%d\nsettled\t%d\nrejected\t%d\nunfunded\t%d\nunknown\t%d\n", s.Transfers, s.Settled, s.Rejected, s.Unfunded, s.Unknown)
+	if s.NotSent > 0 {
+		fmt.Fprintf(w, "not sent\t%d\n", s.NotSent)
+	}
+	for _, p := range s.Problems {
+		fmt.Fprintf(w, "line %d\t%s\t%s\t%s\n", p.Line, p.State, p.Reason, p.ID)
+	}
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ipfs/go-log/v2"
+	"github.com/spf13/cobra"
+
+	"bdtnode/cmd/bdtnode/netup"
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/cmd/bdtnode/registry"
+	"bdtnode/node/config"
+)
+
+// stopTimeout is how long a replica may take to stop; then the process ends anyway, as it may at any time.
+const stopTimeout = 8 * time.Second
+
+// startFlags are those of start.
+type startFlags struct {
+	home       string
+	supervised bool
+	listen     []string
+	announce   []string
+	bootstrap  []string
+	api        string
+	logLevel   string
+}
+
+func newStart(a *app) *cobra.Command {
+	var f startFlags
+	c := &cobra.Command{
+		Use:   "start",
+		Short: "Run one replica",
+		Long: `Runs the replica whose home is given, until it is interrupted. Homes are made by testnet generate.
+
+Flags stand before the environment (BDTNODE_API_ADDRESS and so on), and that before the home's config.toml.`,
+		Example: `  bdtnode start --home net/shard0-replica0
+  bdtnode start --home net/shard0-replica0 --api 0.0.0.0:26700 --log-level debug`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.home == "" {
+				return output.Usage("--home DIR is needed").WithHint("make homes with: bdtnode testnet generate")
+			}
+			return a.start(cmd.Context(), &f, f.overrides(cmd))
+		},
+	}
+	fs := c.Flags()
+	fs.StringVar(&f.home, "home", "", "home directory of the replica")
+	fs.StringSliceVar(&f.listen, "listen", nil, "multiaddrs to listen on")
+	fs.StringSliceVar(&f.announce, "announce", nil, "multiaddrs to tell others instead")
+	fs.StringSliceVar(&f.bootstrap, "bootstrap", nil, "multiaddrs of replicas to join by")
+	fs.StringVar(&f.api, "api", "", "host:port of the HTTP interface")
+	fs.StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error")
+	fs.BoolVar(&f.supervised, "supervised", false, "run as a part of net up: stop when standard input ends")
+	cobra.CheckErr(fs.MarkHidden("supervised")) // fails only for a flag that does not exist
+	return c
+}
+
+// overrides are the settings that were given as flags.
+func (f *startFlags) overrides(cmd *cobra.Command) map[string]any {
+	set := make(map[string]any)
+	for name, setting := range map[string]struct {
+		key   string
+		value any
+	}{
+		"listen":    {config.KeyListen, f.listen},
+		"announce":  {config.KeyAnnounce, f.announce},
+		"bootstrap": {config.KeyBootstrap, f.bootstrap},
+		"api":       {config.KeyAPIAddress, f.api},
+		"log-level": {config.KeyLogLevel, f.logLevel},
+	} {
+		if cmd.Flags().Changed(name) {
+			set[setting.key] = setting.value
+		}
+	}
+	return set
+}
+
+func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any) error {
+	home, err := config.Load(f.home, overrides)
+	if err != nil {
+		return err
+	}
+	level, err := log.LevelFromString(home.Config.Log.Level)
+	if err != nil {
+		return err
+	}
+	log.SetAllLoggers(level)
+	release, err := home.Lock()
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if f.supervised {
+		go func() { // ends with the process: a read cannot be interrupted
+			buf := make([]byte, 64)
+			for {
+				if _, err := a.in.Read(buf); err != nil {
+					cancel() // whoever started this replica is gone
+					return
+				}
+			}
+		}()
+	}
+	n, err := a.open(home)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	select {
+	case r := <-home.Published():
+		if !f.supervised {
+			a.print.Note("Replica %d of shard %d: API at %s, p2p at %v. Ctrl-C stops it.", r.Replica, r.Shard, r.API, r.P2P)
+			remove, err := registry.Add(registry.Dir(), entryOf(home, r))
+			if err != nil {
+				a.print.Note("note: commands will need --node %s: %v", r.API, err)
+			} else {
+				defer remove()
+			}
+		}
+		err = await(ctx, done)
+	case err = <-done:
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // asked to stop, and did
+	}
+	return err
+}
+
+// await is the result of a run, or an error if it does not end in time after the context has.
+func await(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(stopTimeout):
+		return errors.New("the replica did not stop in time; nothing acknowledged is lost")
+	}
+}
+
+// entryOf is what other commands are told of a replica that runs by itself.
+func entryOf(home *config.Home, r config.Running) registry.Entry {
+	e := registry.Entry{
+		Name: home.Genesis.Name, Network: home.Genesis.ID().String(),
+		Replicas: []registry.Replica{{Shard: r.Shard, Replica: r.Replica, API: r.API}},
+	}
+	if accounts := filepath.Join(filepath.Dir(home.Dir), netup.AccountsDir); isDir(accounts) {
+		e.Accounts = accounts
+	}
+	return e
+}
+
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bdtnode/cmd/bdtnode/netup"
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/node/config"
+	"bdtnode/protocols"
+	"bdtnode/shard"
+)
+
+// testnetFlags are those of testnet generate.
+type testnetFlags struct {
+	shards, nodes    int
+	hosts            []string
+	out, name        string
+	p2pPort, apiPort int
+	apiHost          string
+}
+
+func newTestnet(a *app) *cobra.Command {
+	c := group(&cobra.Command{Use: "testnet", Short: "Make networks of several hosts"})
+	var f testnetFlags
+	g := &cobra.Command{
+		Use:   "generate",
+		Short: "Write one home per replica, a genesis and funded accounts",
+		Long: `Writes one home per replica, the genesis they share, and the keys of funded accounts. Hosts are IP addresses or
+DNS names; with fewer hosts than replicas they repeat in turn, and replicas of one host get ports one after another.
+Replicas listen on all addresses of their host, and tell others the one given here. Each is told the address of
+the first replica, and finds the others through it.`,
+		Example: `  bdtnode testnet generate --nodes 4 --hosts 10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4 --out net
+  bdtnode testnet generate --nodes 7 --hosts eu.example.com,us.example.com --p2p-port 4000 --out net`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.generateTestnet(&f) },
+	}
+	fs := g.Flags()
+	fs.IntVar(&f.shards, "shards", 1, "number of shards")
+	fs.IntVar(&f.nodes, "nodes", 4, "replicas of each shard, at least 4")
+	fs.StringSliceVar(&f.hosts, "hosts", nil, "IP addresses or DNS names, separated by commas")
+	fs.StringVar(&f.out, "out", "", "directory to write to: new, or empty")
+	fs.StringVar(&f.name, "name", "testnet", "name of the network, for people")
+	fs.IntVar(&f.p2pPort, "p2p-port", 26600, "port between replicas of the first replica of a host; the next have the ones after it")
+	fs.IntVar(&f.apiPort, "api-port", 26700, "port of the HTTP interface, likewise; 0 lets each replica choose a free one")
+	fs.StringVar(&f.apiHost, "api-host", "127.0.0.1", "address that the HTTP interfaces listen on; they have no password")
+	c.AddCommand(g)
+	return c
+}
+
+// checkSize refuses networks that cannot be.
+func checkSize(shards, nodes int) error {
+	if shards < 1 || shards > shard.MaxShards {
+		return output.Usage("--shards %d: use 1 to %d", shards, shard.MaxShards)
+	}
+	if nodes < protocols.MinReplicas || nodes > protocols.MaxReplicas {
+		return output.Usage("--nodes %d: use %d to %d; fewer than %d cannot tolerate a faulty one", nodes, protocols.MinReplicas, protocols.MaxReplicas, protocols.MinReplicas)
+	}
+	return nil
+}
+
+func (a *app) generateTestnet(f *testnetFlags) error {
+	if err := checkSize(f.shards, f.nodes); err != nil {
+		return err
+	}
+	if f.out == "" || len(f.hosts) == 0 {
+		return output.Usage("--hosts A,B,… and --out DIR are needed")
+	}
+	places, err := f.places()
+	if err != nil {
+		return err
+	}
+	made, err := netup.Create(f.out, config.Network{Name: f.name, Time: time.Now(), Horizon: config.DefaultHorizon, Places: places}, netup.People())
+	if err != nil {
+		return err
+	}
+	if f.shards > 1 {
+		a.print.Note("Shards do not settle with each other in this version: a payment stays within one shard.")
+	}
+	return a.print.Data(made, func(w io.Writer) { printTestnet(w, f, made) })
+}
+
+// places lays replicas out over the hosts in turn.
+func (f *testnetFlags) places() ([][]config.Place, error) {
+	used := make(map[string]int) // replicas per host
+	places := make([][]config.Place, f.shards)
+	for i := range f.shards * f.nodes {
+		host := f.hosts[i%len(f.hosts)]
+		listen, announce, err := hostAddr(host)
+		if err != nil {
+			return nil, output.Usage("--hosts: %v", err)
+		}
+		p2p, api := f.p2pPort+used[host], f.apiPort
+		if api != 0 {
+			api += used[host]
+		}
+		used[host]++
+		if p2p < 1 || p2p > 65535 {
+			return nil, output.Usage("--p2p-port: host %s would need port %d; use 1 to 65535, as others must know it", host, p2p)
+		}
+		if api < 0 || api > 65535 {
+			return nil, output.Usage("--api-port: host %s would need port %d; use 0 to 65535", host, api)
+		}
+		at := config.Place{
+			Listen: fmt.Sprintf("%s/tcp/%d", listen, p2p),
+			API:    net.JoinHostPort(f.apiHost, strconv.Itoa(api)),
+		}
+		if announce != listen {
+			at.Announce = fmt.Sprintf("%s/tcp/%d", announce, p2p)
+		}
+		places[i/f.nodes] = append(places[i/f.nodes], at)
+	}
+	return places, nil
+}
+
+var dnsName = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)*[a-zA-Z][a-zA-Z0-9-]{0,61}\.?$`)
+
+// hostAddr is what a host listens on and what others dial, as beginnings of multiaddrs. A loopback address is listened
+// on by itself, so that replicas on several of them may share a port.
+func hostAddr(host string) (listen, announce string, err error) {
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	switch {
+	case ip == nil && dnsName.MatchString(host):
+		return "/ip4/0.0.0.0", "/dns4/" + host, nil
+	case ip == nil:
+		return "", "", fmt.Errorf("%q is neither an IP address nor a DNS name", host)
+	case ip.IsUnspecified() || ip.IsMulticast():
+		return "", "", fmt.Errorf("%s is no address that others can reach", host)
+	case ip.To4() != nil && ip.IsLoopback():
+		return "/ip4/" + ip.String(), "/ip4/" + ip.String(), nil
+	case ip.IsLoopback():
+		return "/ip6/" + ip.String(), "/ip6/" + ip.String(), nil
+	case ip.To4() != nil:
+		return "/ip4/0.0.0.0", "/ip4/" + ip.String(), nil
+	}
+	return "/ip6/::", "/ip6/" + ip.String(), nil
+}
+
+func printTestnet(w io.Writer, f *testnetFlags, made *netup.Network) {
+	fmt.Fprintf(w, "Network %s in %s\n\nREPLICA\tHOST\tLISTENS\tAPI\tHOME\n", made.ID, f.out)
+	for i, h := range made.Homes {
+		fmt.Fprintf(w, "%d/%d\t%s\t%s\t%s\t%s\n", h.Shard, h.Replica, f.hosts[i%len(f.hosts)], h.Listen, h.API, h.Dir)
+	}
+	fmt.Fprintf(w, "\nACCOUNT\tSHARD\tBALANCE\tADDRESS\n")
+	for _, acc := range made.Accounts {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", acc.Name, acc.Shard, acc.Balance, acc.Address)
+	}
+	first := made.Homes[0]
+	fmt.Fprintf(w, `
+Next:
+1. Copy each home to its host, and keep its keys secret. Only the first replica's address is known to the others,
+   so its host must be the one given.
+2. On each host: bdtnode start --home HOME
+3. On %s: bdtnode tx send --node http://%s --keys %s --from alice --to bob --amount 5
+`, f.hosts[0], first.API, filepath.Join(f.out, netup.AccountsDir))
+}

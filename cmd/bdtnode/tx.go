@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/internal/digest"
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+)
+
+func newTx(a *app) *cobra.Command {
+	c := group(&cobra.Command{Use: "tx", Short: "Pay, and see what became of payments"})
+	a.nodeFlag(c)
+	a.keysFlag(c)
+	c.AddCommand(newTxSend(a), newTxSubmit(a), newTxGet(a))
+	return c
+}
+
+func newTxGet(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "get ID",
+		Short: "Show what became of a transaction; exit code 4 if the replica knows none of that id",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := ledger.ParseTxID(args[0])
+			if err != nil {
+				return output.Usage("%v", err)
+			}
+			net, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			answer, err := net.first().Tx(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			if answer.State == api.StateUnknown {
+				return output.NotFound("transaction %s is unknown to %s", id, net.first().URL())
+			}
+			return a.print.Data(answer, func(w io.Writer) { printAnswer(w, answer) })
+		},
+	}
+}
+
+// waitFlags say how long to wait for what.
+type waitFlags struct {
+	wait    string
+	timeout time.Duration
+}
+
+func (f *waitFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.wait, "wait", string(api.WaitSettled), "stage to wait for: accepted, ordered, certified or settled")
+	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "how long to wait; after it the outcome is unknown, exit code 5")
+}
+
+func (f *waitFlags) check() error {
+	if f.timeout <= 0 {
+		return output.Usage("--timeout %v: use a time above 0", f.timeout)
+	}
+	return oneOf("wait", f.wait, string(api.WaitAccepted), string(api.WaitOrdered), string(api.WaitCertified), string(api.WaitSettled))
+}
+
+func (f *waitFlags) delivery(net *replicas) *delivery {
+	return &delivery{clients: net.clients, wait: api.Wait(f.wait), timeout: f.timeout}
+}
+
+func newTxSubmit(a *app) *cobra.Command {
+	var waiting waitFlags
+	var raw string
+	c := &cobra.Command{
+		Use:   "submit FILE|-",
+		Short: "Submit a transaction signed before; submitting it again gives the same answer",
+		Example: `  bdtnode tx send --from alice --to bob --amount 5 --dry-run --out pay.tx
+  bdtnode tx submit pay.tx
+  bdtnode tx submit --raw 01ab…`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := waiting.check(); err != nil {
+				return err
+			}
+			if (len(args) == 1) == (raw != "") {
+				return output.Usage("name a file with a signed transaction, or give it with --raw")
+			}
+			text := []byte(raw)
+			if len(args) == 1 {
+				var err error
+				if text, err = readSigned(args[0], a.in); err != nil {
+					return err
+				}
+			}
+			encoding := make([]byte, hex.DecodedLen(len(bytes.TrimSpace(text))))
+			if _, err := hex.Decode(encoding, bytes.TrimSpace(text)); err != nil {
+				return output.Usage("not a signed transaction in hexadecimal: %v", err)
+			}
+			tx, err := ledger.DecodeTx(encoding)
+			if err != nil {
+				return output.Usage("not a signed transaction: %v", err)
+			}
+			net, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.submitOne(cmd.Context(), waiting.delivery(net), tx)
+		},
+	}
+	c.Flags().StringVar(&raw, "raw", "", "the signed transaction, in hexadecimal")
+	waiting.add(c)
+	return c
+}
+
+// readSigned reads a file that tx send --out wrote.
+func readSigned(path string, stdin io.Reader) ([]byte, error) {
+	in := stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, output.Usage("signed transaction: %v", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, 2*ledger.MaxTxBytes+2))
+	if err != nil {
+		return nil, fmt.Errorf("read signed transaction: %w", err)
+	}
+	return text, nil
+}
+
+// submitOne hands one transaction in, prints what became of it, and has the exit code that says so.
+func (a *app) submitOne(ctx context.Context, d *delivery, tx *ledger.Tx) error {
+	outcomes, err := d.send(ctx, []*ledger.Tx{tx})
+	if err != nil {
+		return err
+	}
+	o := outcomes[0]
+	if err := a.print.Data(o.answer, func(w io.Writer) { printAnswer(w, o.answer) }); err != nil {
+		return err
+	}
+	switch {
+	case !o.known:
+		return output.OutcomeUnknown("transaction %s is not %s after %v, and may still be", tx.ID(), d.wait, d.timeout).
+			WithHint("ask with: bdtnode tx get %s", tx.ID())
+	case o.answer.State == api.StateRejected:
+		return output.Rejected("transaction %s is rejected: %s", tx.ID(), reasonOf(o.answer))
+	}
+	return nil
+}
+
+func reasonOf(t api.TxAnswer) string {
+	switch {
+	case t.Detail == "":
+		return t.Reason
+	case t.Reason == "":
+		return t.Detail
+	}
+	return t.Reason + ", " + t.Detail
+}
+
+func printAnswer(w io.Writer, t api.TxAnswer) {
+	fmt.Fprintf(w, "id\t%s\nstate\t%s\n", t.ID, t.State)
+	if t.Reason != "" || t.Detail != "" {
+		fmt.Fprintf(w, "reason\t%s\n", reasonOf(t))
+	}
+	if t.Height > 0 {
+		fmt.Fprintf(w, "block\tshard %d, height %d\ncertified\t%t\n", t.Shard, t.Height, t.Certified)
+	}
+}
+
+// networkOf is the id that transactions for the network of st are signed for.
+func networkOf(st api.Status) (digest.Digest, error) {
+	d, err := digest.Parse(st.Network)
+	if err != nil {
+		return d, fmt.Errorf("the replica's network id: %w", err)
+	}
+	return d, nil
+}
