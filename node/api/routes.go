@@ -28,7 +28,8 @@ type (
 		History int    `query:"history" minimum:"0" maximum:"1000" default:"0" doc:"most history entries to list"`
 	}
 	blockIn struct {
-		Shard  uint16 `path:"shard"`
+		// The library would cut a larger number to 16 bits: the maximum must be said.
+		Shard  uint16 `path:"shard" maximum:"65535"`
 		Height uint64 `path:"height"`
 	}
 
@@ -46,9 +47,10 @@ func (s *Server) register(a huma.API) {
 		Method: http.MethodPost, Path: "/v1/txs", OperationID: "submit-transactions",
 		Summary:     "Submit transactions and wait for what becomes of them",
 		Description: "Submitting a transaction again is harmless and gets the same answer. 429 means that the TX book had room for none.",
-		RequestBody: submitBody(),
 		Errors:      []int{400, 413, 415, 422, 429, 503},
 	}, s.submit)
+	// Described only now, for a description that comes with the operation makes the library read and check the body.
+	a.OpenAPI().Paths["/v1/txs"].Post.RequestBody = submitBody()
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/txs/{id}", OperationID: "get-transaction",
 		Summary: "What became of a transaction", Errors: []int{404, 422, 503},

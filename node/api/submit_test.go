@@ -11,9 +11,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bdtnode/internal/wire"
 	"bdtnode/node/api"
@@ -209,18 +211,11 @@ func TestSubmissionsAreBounded(t *testing.T) {
 			if a := <-first; a.status != http.StatusOK {
 				t.Errorf("the first was answered %d %s", a.status, a.body)
 			}
-			<-started2(t, s.URL, started) // the place is free again
+			if a := do(t, "POST", s.URL+"/v1/txs", jsonType, `{"txs":["03"]}`); a.status != http.StatusOK {
+				t.Errorf("after the place became free: answered %d %s", a.status, a.body)
+			}
 		})
 	}
-}
-
-// started2 submits once more and hands on that it reached the backend.
-func started2(t *testing.T, url string, started chan struct{}) chan struct{} {
-	t.Helper()
-	if a := do(t, "POST", url+"/v1/txs", jsonType, `{"txs":["03"]}`); a.status != http.StatusOK {
-		t.Fatalf("after a place became free: answered %d %s", a.status, a.body)
-	}
-	return started
 }
 
 func TestClientThatLeavesEndsItsWait(t *testing.T) {
@@ -282,4 +277,33 @@ func FuzzDecodeTxs(f *testing.F) {
 			t.Fatalf("%x is not the one encoding of %x", body, txs)
 		}
 	})
+}
+
+// deadlines records the read deadlines a handler sets on its connection.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// The deadline of the body must be lifted before the wait: the server reads on to notice a client that leaves, and
+// would take a deadline that passes for one.
+func TestTheWaitHasNoReadDeadline(t *testing.T) {
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	h := api.New(api.Config{}, &fake{submit: func(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
+		if len(w.set) != 2 || w.set[0].IsZero() || !w.set[1].IsZero() {
+			t.Errorf("read deadlines %v, want one for the body and none for the wait", w.set)
+		}
+		return settle(ctx, txs, wait)
+	}})
+	r := httptest.NewRequest("POST", "/v1/txs", strings.NewReader(`{"txs":["01"]}`))
+	r.Header.Set("Content-Type", jsonType)
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Errorf("answered %d %s", w.Code, w.Body)
+	}
 }

@@ -51,7 +51,7 @@ type TxAnswer struct {
 
 // SubmitAnswer is the body of an answered POST /v1/txs.
 type SubmitAnswer struct {
-	Answers []TxAnswer `json:"answers" doc:"one for each transaction, in their order"`
+	Answers []TxAnswer `json:"answers" nullable:"false" doc:"one for each transaction, in their order"`
 }
 
 // Account is what an address owns.
@@ -61,9 +61,9 @@ type Account struct {
 	Height  uint64         `json:"height" doc:"block height the answer was read at"`
 	Balance uint64         `json:"balance" doc:"sum of unspent outputs"`
 	Count   uint64         `json:"count" doc:"number of unspent outputs"`
-	Outputs []Output       `json:"outputs" doc:"unspent outputs, a page of them"`
+	Outputs []Output       `json:"outputs" nullable:"false" doc:"unspent outputs, a page of them"`
 	Next    string         `json:"next,omitempty" doc:"cursor of the next page of outputs"`
-	History []HistoryEntry `json:"history,omitempty" doc:"newest first, a page of it"`
+	History []HistoryEntry `json:"history,omitempty" nullable:"false" doc:"newest first, a page of it"`
 	Older   string         `json:"older,omitempty" doc:"cursor of the next page of history"`
 }
 
@@ -98,8 +98,8 @@ type Block struct {
 	Receipts   string        `json:"receipt_root"`
 	WriteSet   string        `json:"write_set"`
 	Certified  bool          `json:"certified"`
-	Signers    []uint16      `json:"signers" doc:"replicas whose VOTE this replica holds in the certificate"`
-	Txs        []ledger.TxID `json:"txs"`
+	Signers    []uint16      `json:"signers" nullable:"false" doc:"replicas whose VOTE this replica holds in the certificate"`
+	Txs        []ledger.TxID `json:"txs" nullable:"false"`
 }
 
 // Status is how a replica is doing.
@@ -126,6 +126,7 @@ type Status struct {
 	UptimeSeconds float64 `json:"uptime_seconds"`
 	CPUSeconds    float64 `json:"cpu_seconds" doc:"user and system time of the process"`
 	Syncs         uint64  `json:"syncs" doc:"disk syncs since start"`
+	LatencyMS     float64 `json:"latency_ms" doc:"median time from acceptance to execution of the transactions submitted to this replica in the last seconds, 0 if there were none"`
 	Ready         bool    `json:"ready"`
 	NotReady      string  `json:"not_ready,omitempty" doc:"why it is not ready"`
 }
@@ -137,14 +138,14 @@ type Peer struct {
 	PeerID    string   `json:"peer_id"`
 	Self      bool     `json:"self"`
 	Connected bool     `json:"connected"`
-	Addresses []string `json:"addresses"`
+	Addresses []string `json:"addresses" nullable:"false"`
 	RTTMicros int64    `json:"rtt_us" doc:"0 if unknown"`
 	Height    uint64   `json:"height" doc:"highest it reported, 0 if none"`
 }
 
 // PeerList is the body of an answered GET /v1/peers.
 type PeerList struct {
-	Peers []Peer `json:"peers"`
+	Peers []Peer `json:"peers" nullable:"false"`
 }
 
 // Readiness is the body of an answered GET /readyz of a replica that is ready.

@@ -241,7 +241,9 @@ func (c *Client) problemError(resp *http.Response, raw []byte) error {
 	}
 	p.Detail = body.Detail
 	for _, f := range body.Errors {
-		p.Fields = append(p.Fields, f.Error())
+		if f != nil { // null in the list: not from a replica, but not worth a panic
+			p.Fields = append(p.Fields, f.Error())
+		}
 	}
 	if body.RetryMS > 0 {
 		p.RetryAfter = time.Duration(body.RetryMS) * time.Millisecond
