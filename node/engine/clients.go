@@ -62,6 +62,7 @@ type wait struct {
 type request struct {
 	progress []Progress
 	open     int
+	since    time.Time
 	done     chan struct{}
 }
 
@@ -85,7 +86,7 @@ func newClients(e *Engine) *clients {
 func (e *Engine) Submit(ctx context.Context, raws [][]byte, stage Stage) []Progress {
 	c := e.clients
 	txs, refusals := e.verify(raws)
-	req := &request{progress: make([]Progress, len(raws)), done: make(chan struct{})}
+	req := &request{progress: make([]Progress, len(raws)), done: make(chan struct{}), since: time.Now()}
 	c.mu.Lock()
 	for i, tx := range txs {
 		if tx == nil {
@@ -232,6 +233,9 @@ func (e *Engine) CertifiedHeight() uint64 {
 	return e.clients.certTop
 }
 
+// Latency is the median time from acceptance to execution of what clients submitted here in the last seconds.
+func (e *Engine) Latency() time.Duration { return e.clients.latencies.median(time.Now()) }
+
 func (c *clients) isOnDisk(id ledger.TxID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -245,6 +249,10 @@ func (c *clients) tell(id ledger.TxID, p Progress) {
 	keep := waits[:0]
 	for _, w := range waits {
 		q := &w.req.progress[w.at]
+		if p.Stage >= Decided && q.Stage < Decided {
+			now := time.Now()
+			c.latencies.add(now, now.Sub(w.req.since))
+		}
 		if p.Stage >= q.Stage {
 			*q = p
 		}

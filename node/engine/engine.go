@@ -27,6 +27,7 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/votes"
 )
 
 var logger = golog.Logger("bdt/engine")
@@ -76,7 +77,8 @@ type Engine struct {
 	executor *executor
 	clients  *clients
 
-	status atomic.Pointer[Status]
+	status  atomic.Pointer[Status]
+	heights []atomic.Uint64 // that peers have shown to be at
 }
 
 // Status is a reading of the engine.
@@ -110,6 +112,7 @@ func New(cfg Config) (*Engine, error) {
 		connected: make([]atomic.Bool, n),
 		quota:     make([][2]chan struct{}, n),
 		stopped:   make(chan struct{}),
+		heights:   make([]atomic.Uint64, n),
 		payloads:  newPayloads(maxPayloadCache),
 	}
 	for i := range e.quota {
@@ -209,6 +212,12 @@ func (e *Engine) handle(ctx context.Context, ev event) {
 		e.carryOut(ctx, e.core.Executed(now, b.Header.Height, b.HeaderDigest), nil)
 		return
 	}
+	switch m := ev.message.(type) {
+	case *votes.VOTE:
+		e.heights[ev.from].Store(max(e.heights[ev.from].Load(), m.Height))
+	case *replica.Position:
+		e.heights[ev.from].Store(m.Certified)
+	}
 	e.carryOut(ctx, e.core.Handle(now, ev.from, ev.message), nil)
 	if ev.token != nil {
 		<-ev.token
@@ -261,6 +270,9 @@ func (e *Engine) publish() {
 // Status is the engine's last reading of itself.
 func (e *Engine) Status() Status { return *e.status.Load() }
 
+// PeerHeight is the height that a peer was last heard to be at, 0 if it was not.
+func (e *Engine) PeerHeight(i protocols.Index) uint64 { return e.heights[i].Load() }
+
 func (e *Engine) wake() {
 	select {
 	case e.kick <- struct{}{}:
@@ -276,6 +288,11 @@ func (e *Engine) Connected(i protocols.Index) {
 
 // Disconnected is called when a peer's streams are down. Nothing waits for a peer, so there is nothing to do.
 func (e *Engine) Disconnected(protocols.Index) {}
+
+// Serve refuses every request: peers ask each other through messages.
+func (e *Engine) Serve(context.Context, protocols.Index, []byte, func([]byte) error) error {
+	return errors.New("this version answers no requests")
+}
 
 // Receive decodes and verifies a frame on its reader's goroutine, and hands what is good to the loop. An error means
 // that the frame is garbage.

@@ -1,0 +1,9 @@
+package main
+
+import (
+	"bdtnode/node"
+	"bdtnode/node/config"
+)
+
+// openReplica makes the replica of a home.
+func openReplica(home *config.Home) (replica, error) { return node.Open(home) }

@@ -1,0 +1,197 @@
+package node
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+	"bdtnode/node/engine"
+	"bdtnode/node/replica"
+)
+
+// bookRetry is when a client refused for want of room in the TX book may come again.
+const bookRetry = 500 * time.Millisecond
+
+// backend answers the client API from the node's parts.
+type backend struct{ *Node }
+
+var stages = map[api.Wait]engine.Stage{
+	api.WaitAccepted:  engine.Logged,
+	api.WaitOrdered:   engine.Decided,
+	api.WaitCertified: engine.Certified,
+	api.WaitSettled:   engine.Decided, // inside one shard a transaction settles in the block that orders it
+}
+
+// Submit implements [api.Backend].
+func (b backend) Submit(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
+	stage := stages[wait]
+	answers := make([]api.TxAnswer, len(txs))
+	for i, p := range b.engine.Submit(ctx, txs, stage) {
+		answers[i] = b.answer(p)
+		answers[i].TimedOut = p.Refusal == nil && p.Stage < stage
+	}
+	return answers
+}
+
+// Tx implements [api.Backend].
+func (b backend) Tx(id ledger.TxID) (api.TxAnswer, error) {
+	p, ok := b.engine.Find(id)
+	if !ok {
+		return api.TxAnswer{}, fmt.Errorf("transaction %s: %w", id, api.ErrNotFound)
+	}
+	return b.answer(p), nil
+}
+
+func (b backend) answer(p engine.Progress) api.TxAnswer {
+	a := api.TxAnswer{ID: p.ID, Shard: b.home.Shard, State: api.StateAccepted}
+	switch {
+	case p.Refusal != nil:
+		a.State = api.StateRejected
+		a.Reason, a.Detail = p.Refusal.Reason.String(), p.Refusal.Detail
+		if p.Refusal.Reason == ledger.ReasonBookFull {
+			a.RetryMS = bookRetry.Milliseconds()
+		}
+		if !p.Refusal.Final() {
+			a.State = api.StateUnknown // not taken, and free to come again
+		}
+	case p.Stage >= engine.Decided:
+		a.Height = p.Receipt.Height
+		a.Certified = p.Stage == engine.Certified
+		a.State = api.StateSettled
+		if p.Receipt.Verdict == ledger.VerdictRejected {
+			a.State = api.StateRejected
+			a.Reason, a.Detail = p.Receipt.Reason.String(), p.Receipt.Reason.Words()
+		}
+	}
+	return a
+}
+
+// Account implements [api.Backend].
+func (b backend) Account(addr ledger.Address, cursor string, limit int, older string, historyLimit int) (api.Account, error) {
+	a, err := b.state.Account(addr, ledger.Page{Cursor: cursor, Limit: limit, Older: older, HistoryLimit: historyLimit})
+	if errors.Is(err, ledger.ErrBadCursor) {
+		err = fmt.Errorf("%w: %w", api.ErrBadCursor, err)
+	}
+	if err != nil {
+		return api.Account{}, err
+	}
+	out := api.Account{
+		Address: addr, Shard: b.home.Genesis.Home(addr), Height: a.Height, Balance: a.Balance, Count: a.Count,
+		Outputs: make([]api.Output, 0, len(a.Outputs)), Next: a.Next, Older: a.Older,
+	}
+	for _, u := range a.Outputs {
+		out.Outputs = append(out.Outputs, api.Output{Tx: u.Outpoint.Tx, Index: u.Outpoint.Index, Amount: u.Amount})
+	}
+	for _, h := range a.History {
+		out.History = append(out.History, api.HistoryEntry{
+			Tx: h.Tx, Height: h.Height, TimeMS: h.TimeMS, Received: h.Received, Spent: h.Spent,
+		})
+	}
+	return out, nil
+}
+
+// Block implements [api.Backend].
+func (b backend) Block(shard uint16, height uint64) (api.Block, error) {
+	if shard != b.home.Shard {
+		return api.Block{}, fmt.Errorf("shard %d: this replica is of shard %d: %w", shard, b.home.Shard, api.ErrNotFound)
+	}
+	h, ok, err := b.state.Header(height)
+	if err != nil {
+		return api.Block{}, err
+	}
+	if !ok {
+		return api.Block{}, fmt.Errorf("block %d: the last is %d: %w", height, b.state.Height(), api.ErrNotFound)
+	}
+	txs, _, err := b.state.BlockTxs(height)
+	if err != nil {
+		return api.Block{}, err
+	}
+	cert, err := replica.Certificate(b.consensus, height)
+	if err != nil {
+		return api.Block{}, err
+	}
+	out := api.Block{
+		Shard: shard, Height: height, HeaderHash: h.Digest().String(), Header: base64.StdEncoding.EncodeToString(h.Encode()),
+		Parent: h.Parent.String(), Block: h.Block.String(), Epoch: h.Epoch, Slot: h.Slot, TimeMS: h.TimeMS,
+		TxRoot: h.TxRoot.String(), Receipts: h.Receipts.String(), WriteSet: h.WriteSet.String(),
+		Signers: []uint16{}, Txs: txs,
+	}
+	if cert != nil {
+		out.Certified = true
+		for _, i := range cert.Certificate.Signers.Members() {
+			out.Signers = append(out.Signers, uint16(i))
+		}
+	}
+	return out, nil
+}
+
+// Status implements [api.Backend].
+func (b backend) Status() api.Status {
+	s := b.engine.Status()
+	h, d, _ := b.state.Tip()
+	out := api.Status{
+		Version: b.version, Network: b.committee.Network().String(), NetworkName: b.home.Genesis.Name,
+		Consensus: b.home.Genesis.Consensus, Shard: b.home.Shard, Shards: len(b.home.Genesis.Shards),
+		Replica: uint16(b.home.Replica), Replicas: b.committee.N(), Faulty: b.committee.F(), PeerID: b.net.PeerID(),
+		Epoch: s.Epoch, Leader: uint16(s.Leader), Height: h.Height, Certified: s.Certified, HeaderDigest: d.String(),
+		BlockTimeMS: h.TimeMS, TxsOrdered: h.Txs, BookSize: b.book.Len(), ConnectedPeer: b.net.ReadyPeers(),
+		UptimeSeconds: time.Since(b.started).Seconds(), CPUSeconds: cpuSeconds(), Syncs: b.syncs(),
+		LatencyMS: b.engine.Latency().Seconds() * 1000, Ready: true,
+	}
+	if err := b.ready(); err != nil {
+		out.Ready, out.NotReady = false, err.Error()
+	}
+	return out
+}
+
+// Peers implements [api.Backend].
+func (b backend) Peers() []api.Peer {
+	var out []api.Peer
+	for _, p := range b.net.Peers() {
+		q := api.Peer{
+			Shard: p.Shard, Replica: uint16(p.Index), PeerID: p.ID, Self: p.Self, Connected: p.Connected,
+			Addresses: p.Addrs, RTTMicros: p.RTT.Microseconds(),
+		}
+		switch {
+		case p.Self:
+			q.Height = b.state.Height()
+		case p.Shard == b.home.Shard:
+			q.Height = b.engine.PeerHeight(p.Index)
+		}
+		if q.Addresses == nil {
+			q.Addresses = []string{}
+		}
+		out = append(out, q)
+	}
+	return out
+}
+
+// Audit implements [api.Backend].
+func (b backend) Audit(ctx context.Context) (api.Audit, error) {
+	a, err := b.state.Audit(ctx)
+	if err != nil {
+		return api.Audit{}, err
+	}
+	return api.Audit{
+		Shard: b.home.Shard, Height: a.Height, HeaderDigest: a.HeaderDigest.String(), Outputs: a.Outputs,
+		Unspent: a.Unspent, Burned: a.Burned, Genesis: a.Genesis, Conserved: a.Conserved(),
+	}, nil
+}
+
+func (n *Node) syncs() uint64 { return n.consensus.Syncs() + n.ledgerKV.Syncs() }
+
+// cpuSeconds is the processor time this process has used, user and system.
+func cpuSeconds() float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+}
+
+var _ api.Backend = backend{}

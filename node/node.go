@@ -1,0 +1,183 @@
+// Package node is one replica as a process: its stores, network, engine and client API, wired together.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	golog "github.com/ipfs/go-log/v2"
+
+	"bdtnode/internal/kv"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+	"bdtnode/node/config"
+	"bdtnode/node/engine"
+	"bdtnode/node/p2p"
+	"bdtnode/protocols"
+)
+
+var logger = golog.Logger("bdt/node")
+
+// Directories of the two stores in a home's data directory, and the file of the peers' last known addresses.
+const (
+	consensusDir = "consensus"
+	ledgerDir    = "ledger"
+	addressFile  = "peers.json"
+)
+
+// Node is one replica. Make it with [Open] and drive it with [Node.Run].
+type Node struct {
+	home      *config.Home
+	committee *protocols.Committee
+	consensus *kv.Pebble
+	ledgerKV  *kv.Pebble
+	state     *ledger.State
+	book      *ledger.Book
+	engine    *engine.Engine
+	net       *p2p.Net
+	api       *api.Server
+	version   string
+	started   time.Time
+}
+
+// Open opens the home's stores, restores the replica from them, and starts nothing. Run closes what it opened.
+func Open(home *config.Home) (_ *Node, err error) {
+	n := &Node{home: home, version: Version(), started: time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.closeStores())
+		}
+	}()
+	g := home.Genesis
+	if n.committee, err = g.Committee(home.Shard); err != nil {
+		return nil, err
+	}
+	if n.consensus, err = kv.OpenPebble(filepath.Join(home.DataDir(), consensusDir), kv.Options{}); err != nil {
+		return nil, fmt.Errorf("consensus store: %w", err)
+	}
+	if n.ledgerKV, err = kv.OpenPebble(filepath.Join(home.DataDir(), ledgerDir), kv.Options{NoLog: true}); err != nil {
+		return nil, fmt.Errorf("ledger store: %w", err)
+	}
+	allocations := make([]ledger.Allocation, len(g.Allocations))
+	for i, a := range g.Allocations {
+		allocations[i] = ledger.Allocation(a)
+	}
+	n.state, err = ledger.Open(n.ledgerKV, ledger.Config{
+		Network: g.ID(), Shard: home.Shard, Home: g.Home,
+		GenesisTimeMS: g.TimeMS, HorizonMS: g.HorizonMS, Allocations: allocations,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.book = ledger.NewBook(ledger.DefaultBookTxs, ledger.DefaultBookBytes)
+	n.engine, err = engine.New(engine.Config{
+		Committee: n.committee, Self: home.Replica, Signer: home.ConsensusKey, Scheme: sig.NewEd25519(),
+		GenesisTimeMS: g.TimeMS, Store: n.consensus, State: n.state, Book: n.book,
+	})
+	if err != nil {
+		return nil, err
+	}
+	members := make([][]string, len(g.Shards))
+	for s, spec := range g.Shards {
+		for _, m := range spec.Members {
+			members[s] = append(members[s], m.Peer)
+		}
+	}
+	n.net, err = p2p.New(p2p.Config{
+		Identity: home.PeerKey, Network: g.ID(), Shard: home.Shard, Self: home.Replica, Members: members,
+		Listen: home.Config.P2P.Listen, Announce: home.Config.P2P.Announce, Bootstrap: home.Config.P2P.Bootstrap,
+		AddressFile: filepath.Join(home.DataDir(), addressFile), QUIC: home.Config.P2P.QUIC,
+	}, n.engine)
+	if err != nil {
+		return nil, err
+	}
+	n.api = api.New(api.Config{Version: n.version, Metrics: n.metrics()}, backend{n})
+	return n, nil
+}
+
+// Run runs the replica until ctx ends, which is no error, or until something fails that must stop it. It publishes
+// where the replica listens through its home, and closes the stores.
+func (n *Node) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, n.closeStores()) }()
+	listener, err := net.Listen("tcp", n.home.Config.API.Address)
+	if err != nil {
+		return fmt.Errorf("client API cannot listen on %s (setting %s): %w", n.home.Config.API.Address, config.KeyAPIAddress, err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	part := func(name string, run func(context.Context) error) {
+		wg.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					cancel(fmt.Errorf("%s: broken invariant: %v\n%s", name, r, debug.Stack()))
+				}
+			}()
+			if err := run(ctx); err != nil {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	part("network", n.net.Run)
+	part("consensus", func(ctx context.Context) error { return n.engine.Run(ctx, n.net) })
+	part("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })
+	part("stores", func(ctx context.Context) error { return n.watchStores(ctx) })
+	part("start", func(ctx context.Context) error {
+		select {
+		case <-n.net.Started():
+		case <-ctx.Done():
+			return nil
+		}
+		return n.home.Publish(n.net.Addrs(), "http://"+listener.Addr().String())
+	})
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// watchStores stops the node at the first failure of a disk, even if nothing is being written.
+func (n *Node) watchStores(ctx context.Context) error {
+	select {
+	case <-n.consensus.Failed():
+		return errors.New("the consensus store failed: nothing more is signed")
+	case <-n.ledgerKV.Failed():
+		return errors.New("the ledger store failed: nothing more is executed")
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (n *Node) closeStores() error {
+	var errs []error
+	if n.ledgerKV != nil {
+		errs = append(errs, n.ledgerKV.Close())
+	}
+	if n.consensus != nil {
+		errs = append(errs, n.consensus.Close())
+	}
+	n.ledgerKV, n.consensus = nil, nil
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close stores: %w", err)
+	}
+	return nil
+}
+
+// ready is nil if the replica takes part: it reaches enough peers for a quorum and lacks nothing that others have.
+func (n *Node) ready() error {
+	if have, want := n.net.ReadyPeers()+1, n.committee.Quorum(); have < want {
+		return fmt.Errorf("%d of %d replicas reached, %d needed", have, n.committee.N(), want)
+	}
+	if s := n.engine.Status(); s.Behind {
+		return fmt.Errorf("catching up: at height %d", s.Committed)
+	}
+	return nil
+}
