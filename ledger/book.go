@@ -3,6 +3,7 @@ package ledger
 import (
 	"container/heap"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -11,6 +12,9 @@ const (
 	DefaultBookTxs   = 100_000
 	DefaultBookBytes = 64 << 20
 )
+
+// readySlack is how many dead places the queue may have beside as many as twice the book.
+const readySlack = 256
 
 // maxBackoff bounds the blocks a transaction left out waits before it is tried again.
 const maxBackoff = 64
@@ -44,7 +48,8 @@ type bookEntry struct {
 type bookState uint8
 
 const (
-	bookReady bookState = iota
+	bookNew bookState = iota
+	bookReady
 	bookInFlight
 	bookParked
 	bookWaiting
@@ -97,8 +102,8 @@ func (b *Book) Waiting() int {
 }
 
 // Take hands out the encodings of transactions for one batch of this replica's lane: at most maxCount, whose
-// payload ([EncodePayload]) takes at most maxBytes. They stay in the book, in flight, until a block decides them.
-// The encodings must not be changed.
+// payload ([EncodePayload]) takes at most maxBytes, which must leave room for one of any size. They stay in the
+// book, in flight, until a block decides them. The encodings must not be changed.
 func (b *Book) Take(maxBytes, maxCount int) [][]byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -109,8 +114,7 @@ func (b *Book) Take(maxBytes, maxCount int) [][]byte {
 		if size += payloadEntry + len(e.tx.raw); size > maxBytes {
 			break
 		}
-		e.state = bookInFlight
-		b.waits -= len(e.tx.raw)
+		b.move(e, bookInFlight)
 		out = append(out, e.tx.raw)
 	}
 	return out
@@ -152,11 +156,13 @@ func (b *Book) leftOut(l *LeftOut) {
 		return
 	}
 	if l.Refusal.Reason == ReasonUnknownInput {
-		e.state, e.missing = bookWaiting, l.Missing.Tx
+		b.move(e, bookWaiting)
+		e.missing = l.Missing.Tx
 		b.waiting[e.missing] = append(b.waiting[e.missing], e)
 		return
 	}
-	e.state, e.retryAt = bookParked, b.height+e.backoff
+	b.move(e, bookParked)
+	e.retryAt = b.height + e.backoff
 	e.backoff = min(2*e.backoff, maxBackoff)
 	b.parked = append(b.parked, e)
 }
@@ -184,10 +190,24 @@ func (b *Book) unpark() {
 	b.parked = still
 }
 
+// again queues e. If most of the queue has left the book since, the queue is cleaned first.
 func (b *Book) again(e *bookEntry) {
-	e.state = bookReady
-	b.waits += len(e.tx.raw)
+	if len(b.ready) > 2*len(b.entries)+readySlack {
+		b.ready = slices.DeleteFunc(b.ready, func(e *bookEntry) bool { return e.state != bookReady })
+	}
+	b.move(e, bookReady)
 	b.ready = append(b.ready, e)
+}
+
+// move changes the state of e and keeps count of what is ready.
+func (b *Book) move(e *bookEntry, to bookState) {
+	if e.state == bookReady {
+		b.waits -= len(e.tx.raw)
+	}
+	if to == bookReady {
+		b.waits += len(e.tx.raw)
+	}
+	e.state = to
 }
 
 // Overdue makes ready again what was left out and has expired by now (Unix milliseconds), so that a block gives it
@@ -195,21 +215,24 @@ func (b *Book) again(e *bookEntry) {
 func (b *Book) Overdue(nowMS uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.expiry) == 0 || b.expiry[0].tx.ExpiryMS >= nowMS {
+	return b.overdue(0, nowMS)
+}
+
+// overdue goes down the heap from place at as far as it has expired.
+func (b *Book) overdue(at int, nowMS uint64) bool {
+	if at >= len(b.expiry) || b.expiry[at].tx.ExpiryMS >= nowMS {
 		return false
 	}
-	any := false
-	for _, e := range b.expiry {
-		if e.tx.ExpiryMS >= nowMS || e.state != bookParked && e.state != bookWaiting {
-			continue
-		}
-		if e.state == bookWaiting {
-			b.unlist(e)
-		}
-		b.again(e)
-		any = true
+	e := b.expiry[at]
+	left := e.state == bookParked || e.state == bookWaiting
+	if e.state == bookWaiting {
+		b.unlist(e)
 	}
-	return any
+	if left {
+		b.again(e)
+	}
+	below, beside := b.overdue(2*at+1, nowMS), b.overdue(2*at+2, nowMS)
+	return left || below || beside
 }
 
 // Expired removes and returns what no block of this time (Unix milliseconds) or later can settle, in flight or not.
@@ -232,13 +255,10 @@ func (b *Book) remove(id TxID) {
 	if !ok {
 		return
 	}
-	switch e.state {
-	case bookWaiting:
+	if e.state == bookWaiting {
 		b.unlist(e)
-	case bookReady:
-		b.waits -= len(e.tx.raw)
 	}
-	e.state = bookGone
+	b.move(e, bookGone)
 	delete(b.entries, id)
 	b.bytes -= len(e.tx.raw)
 	heap.Remove(&b.expiry, e.heapAt)

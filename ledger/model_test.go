@@ -1,0 +1,309 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+)
+
+// model is the ledger as one would write it down, with no thought of speed, storage or forgetting.
+type model struct {
+	unspent map[Outpoint]Output
+	spent   map[Outpoint]*Tx // by whom
+	done    map[TxID]Receipt
+	history map[Address][]TxID
+	burned  uint64
+}
+
+// expect is what the model says to a transaction: its verdict and reason, or neither if it is ignored. Where the
+// consumer of an input has expired, both answers are right: it may be forgotten or not.
+type expect struct {
+	verdict Verdict
+	reason  Reason
+	either  bool
+}
+
+func (m *model) judge(tx *Tx, now uint64) expect {
+	if _, ok := m.done[tx.ID()]; ok {
+		return expect{}
+	}
+	if now > tx.ExpiryMS {
+		return expect{VerdictRejected, ReasonExpired, false}
+	}
+	unknown, forgotten := false, false
+	for _, in := range tx.Inputs {
+		out, ok := m.unspent[in.Outpoint]
+		by := m.spent[in.Outpoint]
+		switch {
+		case ok && out.Address != AddressOf(in.Key):
+			return expect{VerdictRejected, ReasonWrongOwner, forgotten}
+		case ok && out.Amount != in.Amount:
+			return expect{VerdictRejected, ReasonWrongAmount, forgotten}
+		case ok:
+		case by != nil && by.ExpiryMS/minuteMS >= now/minuteMS:
+			return expect{VerdictRejected, ReasonConsumed, forgotten}
+		case by != nil:
+			forgotten = true
+		default:
+			unknown = true
+		}
+	}
+	switch {
+	case unknown || forgotten:
+		return expect{0, ReasonUnknownInput, forgotten}
+	case tx.ExpiryMS-now > horizon:
+		return expect{0, ReasonExpiryTooFar, false}
+	}
+	return expect{verdict: VerdictSettled}
+}
+
+func (m *model) settle(tx *Tx) {
+	m.burned += tx.Fee
+	touched := make(map[Address]bool)
+	for _, in := range tx.Inputs {
+		delete(m.unspent, in.Outpoint)
+		m.spent[in.Outpoint] = tx
+		touched[AddressOf(in.Key)] = true
+	}
+	for i, out := range tx.Outputs {
+		m.unspent[Outpoint{tx.ID(), uint16(i)}] = out
+		touched[out.Address] = true
+	}
+	for a := range touched {
+		m.history[a] = append(m.history[a], tx.ID())
+	}
+}
+
+// block checks a block the state made against the model, and moves the model on.
+func (m *model) block(t *rapid.T, b *Block, txs []*Tx) {
+	receipts, left, dups := b.Receipts, b.LeftOut, b.Duplicates
+	for _, tx := range txs {
+		want := m.judge(tx, b.Header.TimeMS)
+		var got expect
+		switch {
+		case len(receipts) > 0 && receipts[0].Tx == tx.ID():
+			got = expect{receipts[0].Verdict, receipts[0].Reason, want.either}
+			m.done[tx.ID()] = receipts[0]
+			receipts = receipts[1:]
+		case len(left) > 0 && left[0].ID == tx.ID():
+			got = expect{0, left[0].Refusal.Reason, want.either}
+			left = left[1:]
+		case len(dups) > 0 && dups[0] == tx.ID():
+			dups = dups[1:]
+		default:
+			t.Fatalf("block %d says nothing of %s", b.Header.Height, tx.ID())
+		}
+		if want.either && got.verdict == VerdictRejected && got.reason == ReasonConsumed {
+			continue
+		}
+		if got != want {
+			t.Fatalf("block %d: transaction %+v came to %+v, want %+v", b.Header.Height, tx.Body, got, want)
+		}
+		if got.verdict == VerdictSettled {
+			m.settle(tx)
+		}
+	}
+	if len(receipts)+len(left)+len(dups) > 0 {
+		t.Fatalf("block %d speaks of transactions it does not have: %+v", b.Header.Height, b)
+	}
+}
+
+// check compares all there is to ask.
+func (m *model) check(t *rapid.T, s *State, people int) {
+	var total, count uint64
+	for o, out := range m.unspent {
+		total += out.Amount
+		count++
+		if got, ok, err := s.Output(o); err != nil || !ok || got != out {
+			t.Fatalf("output %v is %v %v %v, want %v", o, got, ok, err, out)
+		}
+	}
+	for o := range m.spent {
+		if _, ok, err := s.Output(o); ok || err != nil {
+			t.Fatalf("output %v was spent and is there, %v", o, err)
+		}
+	}
+	for id, want := range m.done {
+		if got, ok, err := s.Receipt(id); err != nil || !ok || got != want {
+			t.Fatalf("receipt %+v %v %v, want %+v", got, ok, err, want)
+		}
+	}
+	a, err := s.Audit(context.Background())
+	if err != nil || a.Unspent != total || a.Outputs != count || a.Burned != m.burned || !a.Conserved() {
+		t.Fatalf("audit %+v, %v; want %d in %d outputs, %d burned", a, err, total, count, m.burned)
+	}
+	for p := range people {
+		acc, err := s.Account(addressOf(p), Page{Limit: MaxPage, HistoryLimit: MaxPage})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var balance uint64
+		for _, u := range acc.Outputs {
+			if out := m.unspent[u.Outpoint]; out.Address != addressOf(p) || out.Amount != u.Amount {
+				t.Fatalf("person %d has %+v, which is %+v", p, u, out)
+			}
+			balance += u.Amount
+		}
+		owned := 0
+		for _, out := range m.unspent {
+			if out.Address == addressOf(p) {
+				owned++
+			}
+		}
+		if acc.Balance != balance || acc.Count != uint64(len(acc.Outputs)) || len(acc.Outputs) != owned {
+			t.Fatalf("person %d: balance %d, count %d, of %d in %d outputs; owns %d", p, acc.Balance, acc.Count, balance, len(acc.Outputs), owned)
+		}
+		var ids []TxID
+		for _, h := range acc.History[:len(acc.History)-1] { // the oldest is the genesis
+			ids = append(ids, h.Tx)
+		}
+		slices.Reverse(ids)
+		if !slices.Equal(ids, m.history[addressOf(p)]) {
+			t.Fatalf("history of person %d differs", p)
+		}
+	}
+}
+
+// drawTx makes a transaction, good or not, from what the model has or once had.
+func (m *model) drawTx(t *rapid.T, known []Outpoint, outs map[Outpoint]Output, people int, now uint64) *Tx {
+	b := Body{Network: testNet, ExpiryMS: now + uint64(rapid.SampledFrom([]int{-1, 0, 1, 50_000, 130_000, horizon, horizon + 70_000}).Draw(t, "expiry"))}
+	var total uint64
+	who := make(map[int]bool)
+	for range rapid.IntRange(1, 3).Draw(t, "inputs") {
+		o := rapid.SampledFrom(known).Draw(t, "outpoint")
+		if slices.ContainsFunc(b.Inputs, func(in Input) bool { return in.Outpoint == o }) {
+			continue
+		}
+		out, owner := outs[o], 0
+		for p := range people {
+			if addressOf(p) == out.Address {
+				owner = p
+			}
+		}
+		switch rapid.IntRange(0, 19).Draw(t, "wrong") {
+		case 0:
+			owner = (owner + 1) % people
+		case 1:
+			out.Amount++
+		case 2:
+			o.Index += 7
+		}
+		who[owner] = true
+		b.Inputs = append(b.Inputs, Input{o, signer(owner).Public(), out.Amount})
+		total += out.Amount
+	}
+	for n := rapid.IntRange(1, 3).Draw(t, "outputs"); n > 0 && total > 0; n-- {
+		amount := rapid.Uint64Range(1, total).Draw(t, "amount")
+		b.Outputs = append(b.Outputs, Output{addressOf(rapid.IntRange(0, people-1).Draw(t, "to")), amount})
+		total -= amount
+	}
+	b.Fee = total
+	var signers []int
+	for p := range who {
+		signers = append(signers, p)
+	}
+	return signed(t, b, signers...)
+}
+
+// TestExecutionIsThatOfTheModel executes random blocks on two replicas, of which one crashes now and then, loses
+// what was not flushed, and executes again; both have equal headers, and do what the model does.
+func TestExecutionIsThatOfTheModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const people, outputs, amount = 4, 5, 1000
+		config := testConfig(people, outputs, amount)
+		storeA, storeB := kv.NewMem(), kv.NewMem()
+		a, b := open(t, storeA, config), open(t, storeB, config)
+		m := &model{make(map[Outpoint]Output), make(map[Outpoint]*Tx), make(map[TxID]Receipt), make(map[Address][]TxID), 0}
+		outs := make(map[Outpoint]Output) // all that ever were or could have been
+		var known []Outpoint
+		learn := func(o Outpoint, out Output) {
+			outs[o] = out
+			known = append(known, o)
+		}
+		for p := range people {
+			for k := range outputs {
+				m.unspent[genesisOut(p, k)] = Output{addressOf(p), amount}
+				learn(genesisOut(p, k), Output{addressOf(p), amount})
+			}
+		}
+		var chain []Ordered
+		var pool []*Tx
+		now := uint64(genesisTime)
+		for height := uint64(1); height <= uint64(rapid.IntRange(1, 12).Draw(t, "blocks")); height++ {
+			now += uint64(rapid.SampledFrom([]int{0, 1, 30_000, 200_000}).Draw(t, "pass"))
+			in := Ordered{Height: height, Epoch: 1, Slot: height, TimeMS: now, Cut: fmt.Appendf(nil, "cut %d", height), Digest: digest.Of("b")}
+			var txs []*Tx
+			for range rapid.IntRange(0, 3).Draw(t, "payloads") {
+				p := &Payload{}
+				for range rapid.IntRange(1, 4).Draw(t, "txs") {
+					if len(pool) > 0 && rapid.IntRange(0, 3).Draw(t, "again") == 0 {
+						p.Txs = append(p.Txs, rapid.SampledFrom(pool).Draw(t, "which"))
+						continue
+					}
+					tx := m.drawTx(t, known, outs, people, now)
+					for i, out := range tx.Outputs {
+						learn(Outpoint{tx.ID(), uint16(i)}, out)
+					}
+					pool = append(pool, tx)
+					p.Txs = append(p.Txs, tx)
+				}
+				in.Payloads = append(in.Payloads, p)
+				txs = append(txs, p.Txs...)
+			}
+			chain = append(chain, in)
+			got, err := a.Execute(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.block(t, got, txs)
+
+			if rapid.IntRange(0, 3).Draw(t, "crash") == 0 {
+				storeB = storeB.Crash(rapid.IntRange(0, storeB.Unsynced()).Draw(t, "keep"))
+				b = open(t, storeB, config)
+			}
+			for b.Height() < height {
+				again, err := b.Execute(chain[b.Height()])
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, _, err := a.Header(again.Header.Height)
+				if err != nil || again.Header != want {
+					t.Fatalf("replicas differ: %+v and %+v, %v", again.Header, want, err)
+				}
+			}
+			if rapid.IntRange(0, 3).Draw(t, "flush") == 0 {
+				if err := b.Flush(); err != nil {
+					t.Fatal(err)
+				}
+				if h, err := b.FlushedHeight(); err != nil || h != height {
+					t.Fatalf("flushed height %d, %v", h, err)
+				}
+			}
+		}
+		m.check(t, a, people)
+		m.check(t, b, people)
+		same(t, storeA, storeB)
+	})
+}
+
+// same compares two stores byte by byte.
+func same(t *rapid.T, a, b kv.Store) {
+	dump := func(s kv.Store) (out []string) {
+		if err := s.Scan(nil, nil, false, func(k, v []byte) bool {
+			out = append(out, fmt.Sprintf("%x=%x", k, v))
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if x, y := dump(a), dump(b); !slices.Equal(x, y) {
+		t.Fatalf("the stores differ: %d and %d entries", len(x), len(y))
+	}
+}
