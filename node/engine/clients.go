@@ -45,11 +45,12 @@ type clients struct {
 	e       *Engine
 	refused *lru.Cache[ledger.TxID, *ledger.Refusal]
 
-	mu       sync.Mutex
-	waits    map[ledger.TxID][]*wait
-	atHeight map[uint64][]*wait       // for a header to be certified
-	onDisk   map[ledger.TxID]struct{} // logged and undecided
-	certTop  uint64
+	mu        sync.Mutex
+	waits     map[ledger.TxID][]*wait
+	atHeight  map[uint64][]*wait       // for a header to be certified
+	onDisk    map[ledger.TxID]struct{} // logged and undecided
+	certTop   uint64
+	latencies latencies
 }
 
 // wait is one client's interest in one transaction of its request.
