@@ -51,6 +51,8 @@ func TestFourReplicasFindOneAnother(t *testing.T) {
 				}
 			}
 		}
+	}
+	for _, d := range nodes {
 		s := d.Stats()
 		if s.Control.FramesIn != 3*frames || s.Bulk.FramesOut != 3*frames || s.Control.Lost+s.Bulk.Lost+s.Dropped+s.Refused != 0 {
 			t.Errorf("replica %d counts %+v", d.cfg.Self, s)
@@ -137,7 +139,16 @@ func TestBootstrapComesLast(t *testing.T) {
 	cfg := w.config(0, 0)
 	cfg.Listen = []string{at}
 	nodes = append(nodes, start(t, cfg))
+	var before []uint64
+	for _, d := range nodes[:3] {
+		before = append(before, d.members[0].failed.Load())
+	}
 	mesh(nodes...)
+	for i, d := range nodes[:3] {
+		if more := d.members[0].failed.Load() - before[i]; more > 3 {
+			t.Errorf("replica %d failed %d times although the bootstrap node was there", d.cfg.Self, more)
+		}
+	}
 
 	// And it comes back after a restart, at its address.
 	boot := nodes[3]

@@ -183,12 +183,16 @@ func TestUnreadAnswerDoesNotStopBulk(t *testing.T) {
 			n, _ := io.ReadFull(s, make([]byte, 2<<20))
 			read <- n
 		}()
+		began := time.Now()
 		out := &pacedWriter{stream: bulk, ctx: ctx, limit: time.Hour, pacer: pacerOf(bulk)}
 		if n, err := out.Write(make([]byte, 2<<20)); n != 2<<20 || err != nil {
 			t.Errorf("bulk: %d bytes, %v", n, err)
 		}
-		if n := <-read; n != 2<<20 {
-			t.Errorf("%d bytes read", n)
+		if got := <-read; got != 2<<20 {
+			t.Errorf("%d bytes read", got)
+		}
+		if waited := time.Since(began); waited >= n.cfg.Limits.WriteTime { // virtual time
+			t.Errorf("bulk waited %v, until the answers were given up", waited)
 		}
 		cancel()
 		unread.Reset()
