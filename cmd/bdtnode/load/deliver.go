@@ -1,0 +1,139 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"bdtnode/node/api"
+	"bdtnode/node/api/client"
+)
+
+const (
+	retryUnstated = 200 * time.Millisecond // pause before another try where no replica said when
+	askEvery      = time.Second            // pause between two questions about one transaction
+	maxAsking     = 32                     // such questions at a time
+	lastWords     = 500 * time.Millisecond // what remains of the drain for the answer to arrive
+)
+
+// deliver sends transfers to a replica and counts the answers. What was refused for want of room, or met a broken
+// connection, goes to the next replica, the same transactions with the same ids, until the context ends.
+func (r *run) deliver(ctx context.Context, batch []*transfer, replica int) {
+	for try := 1; len(batch) > 0 && ctx.Err() == nil; try++ {
+		raws := make([][]byte, len(batch))
+		for i, t := range batch {
+			raws[i] = t.raw
+		}
+		wait := max(time.Millisecond, min(maxPostWait, time.Until(r.deadline)-lastWords))
+		answers, err := r.cfg.Clients[replica].Submit(ctx, raws, api.WaitSettled, wait)
+		var after time.Duration
+		if err == nil {
+			batch, after = r.count(ctx, batch, answers, replica)
+		} else if after = r.retryAfter(err); after < 0 {
+			if ctx.Err() == nil {
+				r.fail(err)
+			}
+			return
+		}
+		if len(batch) == 0 {
+			return
+		}
+		if after == 0 && try%len(r.cfg.Clients) == 0 { // every replica failed without saying when to come again
+			after = retryUnstated
+		}
+		replica = (replica + 1) % len(r.cfg.Clients)
+		pause(ctx, after)
+	}
+}
+
+// count takes the answers of one request. It returns what is to be sent again, and when; what is still under way is
+// asked for.
+func (r *run) count(ctx context.Context, batch []*transfer, answers []api.TxAnswer, replica int) (again []*transfer, after time.Duration) {
+	now := time.Now()
+	var open []*transfer
+	for i, t := range batch {
+		switch a := &answers[i]; {
+		case r.final(t, a, now):
+		case a.State == api.StateUnknown: // not taken, and free to come again
+			again = append(again, t)
+			after = max(after, time.Duration(a.RetryMS)*time.Millisecond)
+			if a.RetryMS == 0 {
+				after = max(after, retryUnstated)
+			}
+		default:
+			open = append(open, t)
+		}
+	}
+	if len(open) > 0 {
+		r.work.Go(func() { r.ask(ctx, open, replica) })
+	}
+	return again, after
+}
+
+// final counts the answer if it is the last word on the transfer.
+func (r *run) final(t *transfer, a *api.TxAnswer, now time.Time) bool {
+	if a.State != api.StateSettled && a.State != api.StateRejected {
+		return false
+	}
+	r.inFlight.Add(-1)
+	if a.State == api.StateSettled {
+		r.mint.settled(t)
+		r.tally.settled(t, now.Sub(r.start))
+	} else {
+		r.tally.rejected(t, a.Reason, now.Sub(r.start))
+	}
+	return true
+}
+
+// retryAfter is how long to wait before the same request may succeed, 0 if nothing was said of that, and below 0 if
+// it never will.
+func (r *run) retryAfter(err error) time.Duration {
+	var full *client.ErrBookFull
+	var problem *client.ProblemError
+	switch {
+	case errors.As(err, &full):
+		return full.RetryAfter
+	case errors.Is(err, client.ErrUnreachable):
+		return 0
+	case errors.As(err, &problem) && problem.Status >= http.StatusInternalServerError:
+		return problem.RetryAfter
+	}
+	return -1
+}
+
+// ask asks for transfers whose wait ended without a final answer, one by one, until each has one. A replica that
+// cannot be reached is left for the next; what a replica does not know, since it lost it, is sent again.
+func (r *run) ask(ctx context.Context, open []*transfer, replica int) {
+	for len(open) > 0 {
+		still := open[:0]
+		var lost []*transfer
+		for _, t := range open {
+			select {
+			case r.asking <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			a, err := r.cfg.Clients[replica].Tx(ctx, t.id)
+			<-r.asking
+			switch {
+			case err == nil && r.final(t, &a, time.Now()):
+			case errors.Is(err, client.ErrNotFound):
+				lost = append(lost, t)
+			default:
+				still = append(still, t)
+				if err != nil {
+					replica = (replica + 1) % len(r.cfg.Clients)
+				}
+			}
+		}
+		if len(lost) > 0 {
+			to := replica
+			r.work.Go(func() { r.deliver(ctx, lost, to) })
+		}
+		open = still
+		if len(open) > 0 {
+			pause(ctx, askEvery)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// run is one load under way.
+type run struct {
+	cfg   *Config
+	tally *tally
+	mint  *mint
+
+	start    time.Time     // when arrival times count from
+	deadline time.Time     // when the drain is over
+	replica  int           // that gets the next request
+	inFlight atomic.Int64  // transfers sent and not answered
+	asking   chan struct{} // bounds requests for single transactions
+	work     sync.WaitGroup
+	fail     context.CancelCauseFunc
+}
+
+func (r *run) run(parent context.Context, s *schedule) (Result, error) {
+	base, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	r.fail = cancel
+	r.asking = make(chan struct{}, maxAsking)
+	for range signWorkers {
+		r.work.Go(func() {
+			if err := r.mint.work(base); err != nil {
+				r.fail(fmt.Errorf("make a transfer: %w", err))
+			}
+		})
+	}
+	r.awaitMint(base)
+	r.start = time.Now()
+	r.deadline = r.start.Add(r.cfg.For + r.cfg.Drain)
+	ctx, end := context.WithDeadline(base, r.deadline)
+	defer end()
+	stopSamples := r.sample()
+	r.arrive(ctx, s)
+	r.drain(ctx)
+	err := context.Cause(base) // before it is cancelled from here
+	cancel(nil)
+	r.work.Wait()
+	stopSamples()
+	return r.tally.result(), err
+}
+
+// awaitMint waits until as many transfers are signed as can be ahead of time, so that the first arrivals find some.
+func (r *run) awaitMint(ctx context.Context) {
+	enough := min(cap(r.mint.ready), r.mint.total, len(r.mint.purse.coins))
+	for ctx.Err() == nil && len(r.mint.ready) < enough {
+		pause(ctx, time.Millisecond)
+	}
+}
+
+// arrive sends transfers as arrivals become due, at most every tick, until all are sent or the context ends.
+// Arrivals that find no transfer ready, since what is to be spent has not settled, wait for one.
+func (r *run) arrive(ctx context.Context, s *schedule) {
+	var waiting []time.Duration
+	var last time.Duration
+	for s.more() || len(waiting) > 0 {
+		now := time.Since(r.start)
+		next := now
+		if s.more() {
+			next = s.due
+		}
+		if len(waiting) > 0 {
+			next = now
+		}
+		pause(ctx, max(next, last+tick)-now)
+		if ctx.Err() != nil {
+			break
+		}
+		last = time.Since(r.start)
+		before := len(waiting)
+		waiting = s.take(last, waiting)
+		r.tally.arrived(len(waiting) - before)
+		waiting = r.send(ctx, waiting)
+		if room := max(0, r.cfg.MaxInFlight-int(r.inFlight.Load())); len(waiting) > room {
+			r.tally.unsent(len(waiting) - room)
+			waiting = waiting[:room]
+		}
+	}
+	r.tally.unsent(len(waiting))
+}
+
+// send pairs arrivals with transfers that are ready, hands them to the next replicas, and returns the arrivals left.
+func (r *run) send(ctx context.Context, waiting []time.Duration) []time.Duration {
+	rest := waiting
+	for len(rest) > 0 {
+		batch := make([]*transfer, 0, min(len(rest), maxBatch))
+		for len(batch) < cap(batch) && int(r.inFlight.Load())+len(batch) < r.cfg.MaxInFlight && len(r.mint.ready) > 0 {
+			t := <-r.mint.ready // nobody else takes from it
+			t.due = rest[len(batch)]
+			batch = append(batch, t)
+		}
+		if len(batch) == 0 {
+			break
+		}
+		rest = rest[len(batch):]
+		r.inFlight.Add(int64(len(batch)))
+		to := r.replica
+		r.replica = (r.replica + 1) % len(r.cfg.Clients)
+		r.work.Go(func() { r.deliver(ctx, batch, to) })
+	}
+	return waiting[:copy(waiting, rest)]
+}
+
+// drain waits until nothing is in flight, at most until the context ends.
+func (r *run) drain(ctx context.Context) {
+	for ctx.Err() == nil && r.inFlight.Load() > 0 {
+		pause(ctx, tick)
+	}
+}
+
+// sample reports how the load stands, every second, until the function it returns is called.
+func (r *run) sample() (stop func()) {
+	if r.cfg.Each == nil {
+		return func() {}
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(sampleEvery)
+		defer t.Stop()
+		last := time.Now()
+		for {
+			select {
+			case <-quit:
+				return
+			case now := <-t.C:
+				s := r.tally.sample(now.Sub(last))
+				s.Elapsed = now.Sub(r.start)
+				last = now
+				r.cfg.Each(s)
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-done
+	}
+}
