@@ -20,6 +20,9 @@ import (
 // maxListed bounds how many transfers that did not go well are listed.
 const maxListed = 100
 
+// maxRoundBytes is when a request has enough: half of the 4 MiB that a replica takes, so that one more of any size fits.
+const maxRoundBytes = 2 << 20
+
 // sendSummary is what became of a file of transfers.
 type sendSummary struct {
 	Transfers int `json:"transfers"`
@@ -204,8 +207,9 @@ func (r *fileRun) nextRound() (round []sent, more bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
+	size := 0
 	for _, p := range r.payers {
-		for len(p.queue) > 0 && len(round) < api.MaxTxsPerRequest {
+		for len(p.queue) > 0 && len(round) < api.MaxTxsPerRequest && size < maxRoundBytes {
 			tx, err := p.wallet.Transfer(terms, p.queue[0].to, p.queue[0].Amount)
 			if errors.Is(err, pay.ErrFunds) || errors.Is(err, pay.ErrScattered) {
 				break
@@ -213,7 +217,7 @@ func (r *fileRun) nextRound() (round []sent, more bool, err error) {
 			if err != nil {
 				return nil, false, err
 			}
-			round = append(round, sent{p.queue[0], p, tx})
+			round, size = append(round, sent{p.queue[0], p, tx}), size+len(tx.Encode())
 			p.queue = p.queue[1:]
 		}
 		more = more || len(p.queue) > 0

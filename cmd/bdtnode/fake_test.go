@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bdtnode/cmd/bdtnode/keystore"
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+	"bdtnode/node/config"
+)
+
+// TestMain makes this program bdtnode with fake replicas when it is run with a command of it: net up starts this very
+// program once more for each replica.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && (os.Args[1] == "start" || os.Args[1] == "net") {
+		a := &app{in: os.Stdin, open: openFake}
+		a.print.Out, a.print.Err = os.Stdout, os.Stderr
+		ctx, stop := signalled()
+		code := a.run(ctx, os.Args[1:])
+		stop()
+		os.Exit(code)
+	}
+	// Nothing of the person who runs the tests is touched.
+	dir, err := os.MkdirTemp("", "bdtnode-test-")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_RUNTIME_DIR", filepath.Join(dir, "run"))
+	os.Setenv("XDG_DATA_HOME", filepath.Join(dir, "data"))
+	os.Unsetenv(nodeEnv)
+	os.Unsetenv(passphraseEnv)
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// fakeReplica is a ledger that one replica keeps alone, settling what it is given at once.
+type fakeReplica struct {
+	home    *config.Home // nil in tests of single commands
+	mu      sync.Mutex
+	status  api.Status
+	network digest.Digest
+	outputs map[ledger.Outpoint]ledger.Output
+	owners  map[ledger.TxID]api.TxAnswer
+	history map[ledger.Address][]api.HistoryEntry
+
+	// What it does to submissions, if not to settle them: answered in its stead.
+	override func(n int, txs [][]byte, wait api.Wait) []api.TxAnswer
+	submits  int
+}
+
+func newFake() *fakeReplica {
+	network := digest.Of("test/network")
+	return &fakeReplica{
+		network: network,
+		status: api.Status{Network: network.String(), NetworkName: "fake", Shards: 1, Replicas: 4, Faulty: 1, Ready: true,
+			HeaderDigest: digest.Of("test/header").String()},
+		outputs: make(map[ledger.Outpoint]ledger.Output),
+		owners:  make(map[ledger.TxID]api.TxAnswer),
+		history: make(map[ledger.Address][]api.HistoryEntry),
+	}
+}
+
+func (f *fakeReplica) fund(a ledger.Address, amounts ...uint64) {
+	for i, amount := range amounts {
+		f.outputs[ledger.Outpoint{Tx: ledger.TxID(a), Index: uint16(i)}] = ledger.Output{Address: a, Amount: amount}
+	}
+}
+
+func (f *fakeReplica) Submit(_ context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.submits++
+	if f.override != nil {
+		if answers := f.override(f.submits, txs, wait); answers != nil {
+			return answers
+		}
+	}
+	out := make([]api.TxAnswer, len(txs))
+	for i, raw := range txs {
+		out[i] = f.settle(raw)
+	}
+	return out
+}
+
+func (f *fakeReplica) settle(raw []byte) api.TxAnswer {
+	tx, err := ledger.VerifyTx(sig.NewEd25519(), f.network, raw)
+	var refused *ledger.Refusal
+	if errors.As(err, &refused) {
+		return api.TxAnswer{State: api.StateRejected, Reason: refused.Reason.String(), Detail: refused.Detail}
+	}
+	if known, ok := f.owners[tx.ID()]; ok {
+		return known
+	}
+	f.status.Height++
+	answer := api.TxAnswer{ID: tx.ID(), State: api.StateSettled, Height: f.status.Height, Certified: true}
+	for _, in := range tx.Inputs {
+		if _, ok := f.outputs[in.Outpoint]; !ok {
+			answer.State, answer.Reason = api.StateRejected, ledger.ReasonConsumed.String()
+		}
+	}
+	f.owners[tx.ID()] = answer
+	if answer.State == api.StateRejected {
+		return answer
+	}
+	f.status.TxsOrdered++
+	for _, in := range tx.Inputs {
+		delete(f.outputs, in.Outpoint)
+		a := ledger.AddressOf(in.Key)
+		f.history[a] = append([]api.HistoryEntry{{Tx: tx.ID(), Height: f.status.Height, Spent: in.Amount}}, f.history[a]...)
+	}
+	for i, o := range tx.Outputs {
+		f.outputs[ledger.Outpoint{Tx: tx.ID(), Index: uint16(i)}] = o
+	}
+	return answer
+}
+
+func (f *fakeReplica) Tx(id ledger.TxID) (api.TxAnswer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if a, ok := f.owners[id]; ok {
+		return a, nil
+	}
+	return api.TxAnswer{}, api.ErrNotFound
+}
+
+func (f *fakeReplica) Account(a ledger.Address, _ string, limit int, older string, historyLimit int) (api.Account, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	acc := api.Account{Address: a, Height: f.status.Height}
+	for at, o := range f.outputs {
+		if o.Address != a {
+			continue
+		}
+		acc.Balance += o.Amount
+		acc.Count++
+		if limit > 0 {
+			acc.Outputs = append(acc.Outputs, api.Output{Tx: at.Tx, Index: at.Index, Amount: o.Amount})
+		}
+	}
+	from := len(older) // a cursor is as long as the entries before it
+	entries := f.history[a][min(from, len(f.history[a])):]
+	if len(entries) > historyLimit {
+		entries = entries[:historyLimit]
+		acc.Older = strings.Repeat("x", from+historyLimit)
+	}
+	acc.History = entries
+	return acc, nil
+}
+
+func (f *fakeReplica) Block(uint16, uint64) (api.Block, error) {
+	return api.Block{HeaderHash: f.status.HeaderDigest}, nil
+}
+
+func (f *fakeReplica) Status() api.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status
+}
+
+func (f *fakeReplica) Peers() []api.Peer {
+	return []api.Peer{{Replica: 0, Self: true}, {Replica: 1, Connected: true, RTTMicros: 150}}
+}
+
+func (f *fakeReplica) Audit(context.Context) (api.Audit, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := api.Audit{Conserved: true}
+	for _, o := range f.outputs {
+		a.Unspent += o.Amount
+	}
+	if f.home != nil {
+		a.Genesis = f.home.Genesis.Supply(f.home.Shard)
+	}
+	return a, nil
+}
+
+// openFake makes a fake replica of a home. Files in the home make it misbehave.
+func openFake(home *config.Home) (replica, error) {
+	if _, err := os.Stat(filepath.Join(home.Dir, "fail")); err == nil {
+		return nil, errors.New("this replica was told to fail")
+	}
+	f := newFake()
+	f.home, f.network = home, home.Genesis.ID()
+	f.status.Network, f.status.Replica = f.network.String(), uint16(home.Replica)
+	for _, a := range home.Genesis.Allocations {
+		for i := range a.Outputs {
+			f.outputs[ledger.Outpoint{Tx: ledger.TxID(a.Address), Index: uint16(i)}] = ledger.Output{Address: a.Address, Amount: a.Amount}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(home.Dir, "fork")); err == nil {
+		f.status.HeaderDigest = digest.Of("test/fork").String()
+	}
+	if _, err := os.Stat(filepath.Join(home.Dir, "forge")); err == nil {
+		f.fund(ledger.Address{7}, 1)
+	}
+	return f, nil
+}
+
+// Run implements replica.
+func (f *fakeReplica) Run(ctx context.Context) error {
+	l, err := net.Listen("tcp", f.home.Config.API.Address)
+	if err != nil {
+		return err
+	}
+	if err := f.home.Publish(nil, "http://"+l.Addr().String()); err != nil {
+		return err
+	}
+	err = api.New(api.Config{}, f).Run(ctx, l)
+	if _, serr := os.Stat(filepath.Join(f.home.Dir, "stubborn")); serr == nil {
+		time.Sleep(time.Hour)
+	}
+	return err
+}
+
+// result is what a command line did.
+type result struct {
+	code     int
+	out, err string
+}
+
+func (r result) json(t *testing.T, v any) {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(r.out))
+	if err := dec.Decode(v); err != nil || dec.More() {
+		t.Fatalf("standard output is not one JSON value: %v\n%s", err, r.out)
+	}
+}
+
+// failure is the error object on the last line of standard error.
+func (r result) failure(t *testing.T) (code, message, hint string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(r.err), "\n")
+	var v struct {
+		Error struct{ Code, Message, Hint string }
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &v); err != nil || v.Error.Code == "" {
+		t.Fatalf("no JSON error: %v\n%s", err, r.err)
+	}
+	return v.Error.Code, v.Error.Message, v.Error.Hint
+}
+
+func bdtnode(t *testing.T, args ...string) result {
+	t.Helper()
+	return bdtnodeUntil(t.Context(), args...)
+}
+
+func bdtnodeUntil(ctx context.Context, args ...string) result {
+	var out, errs bytes.Buffer
+	code := run(ctx, args, strings.NewReader(""), &out, &errs)
+	return result{code, out.String(), errs.String()}
+}
+
+// fakeNetwork is a replica to send commands to, and accounts on it.
+type fakeNetwork struct {
+	*fakeReplica
+	url, keys string
+	accounts  map[string]keystore.Account
+}
+
+// newNetwork serves a fake replica, with the account alice of the outputs given, and bob of none.
+func newNetwork(t *testing.T, amounts ...uint64) *fakeNetwork {
+	t.Helper()
+	n := &fakeNetwork{fakeReplica: newFake(), keys: filepath.Join(t.TempDir(), "keys"), accounts: make(map[string]keystore.Account)}
+	for _, name := range []string{"alice", "bob"} {
+		acc, err := keystore.Open(n.keys).New(name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.accounts[name] = acc
+	}
+	n.fund(n.accounts["alice"].Address, amounts...)
+	s := httptest.NewServer(api.New(api.Config{}, n))
+	t.Cleanup(s.Close)
+	n.url = s.URL
+	return n
+}
+
+// run runs a command against the network.
+func (n *fakeNetwork) run(t *testing.T, args ...string) result {
+	t.Helper()
+	return bdtnode(t, append(args, "--node", n.url, "--keys", n.keys)...)
+}

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/cmd/bdtnode/registry"
+	"bdtnode/node/config"
+)
+
+// syncBuffer is what a command writes while it runs.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// runningNet is a net up on its way, of fake replicas (see TestMain).
+type runningNet struct {
+	out, err  syncBuffer
+	interrupt context.CancelFunc
+	done      chan struct{}
+	code      int
+	intro     introduction
+}
+
+func startNet(t *testing.T, args ...string) *runningNet {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	n := &runningNet{interrupt: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(n.done)
+		n.code = run(ctx, append([]string{"net", "up", "-o", "json"}, args...), strings.NewReader(""), &n.out, &n.err)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-n.done
+	})
+	return n
+}
+
+// ready waits until the network has introduced itself.
+func (n *runningNet) ready(t *testing.T) {
+	t.Helper()
+	for !strings.HasSuffix(n.out.String(), "\n") {
+		select {
+		case <-n.done:
+			t.Fatalf("net up ended early: exit %d\n%s", n.code, n.err.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if err := json.Unmarshal([]byte(n.out.String()), &n.intro); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stop is Ctrl-C, and what came of it.
+func (n *runningNet) stop(t *testing.T) {
+	t.Helper()
+	n.interrupt()
+	<-n.done
+	if n.code != 0 {
+		t.Errorf("exit %d after Ctrl-C: %s", n.code, n.err.String())
+	}
+	n.noneLeft(t)
+}
+
+// noneLeft checks that no process of the network is left.
+func (n *runningNet) noneLeft(t *testing.T) {
+	t.Helper()
+	for _, r := range n.intro.Replicas {
+		if alive(r.PID) {
+			t.Errorf("replica %d still runs as process %d", r.Replica, r.PID)
+		}
+	}
+}
+
+func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+func TestNetUpAndResume(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "net")
+	n := startNet(t, "--home", home)
+	n.ready(t)
+	if len(n.intro.Replicas) != 4 || len(n.intro.Accounts) != 4 || len(n.intro.Try) != 3 || n.intro.Accounts[0].Balance != 1_000_000 {
+		t.Errorf("introduction %+v", n.intro)
+	}
+	apis := map[string]bool{}
+	for i, r := range n.intro.Replicas {
+		apis[r.API] = true
+		cfg, err := config.Load(config.HomeDir(home, 0, i), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := len(cfg.Config.P2P.Bootstrap), min(i, 1); got != want {
+			t.Errorf("replica %d is told %d addresses, want %d", i, got, want)
+		}
+	}
+	if len(apis) != 4 {
+		t.Errorf("API addresses %v", apis)
+	}
+	// Another command finds it, and its accounts.
+	var b balance
+	bdtnode(t, "query", "balance", "alice", "-o", "json").json(t, &b)
+	if b.Balance != 1_000_000 {
+		t.Errorf("balance %+v", b)
+	}
+	n.stop(t)
+	if l, _ := registry.List(registry.Dir()); len(l) != 0 {
+		t.Errorf("still known: %+v", l)
+	}
+
+	again := startNet(t, "--home", home)
+	again.ready(t)
+	if again.intro.Network != n.intro.Network {
+		t.Error("another network after resuming")
+	}
+	again.stop(t)
+	if r := bdtnode(t, "net", "up", "--home", home, "--nodes", "7"); r.code != output.ExitUsage || !strings.Contains(r.err, "4 replicas, not 7") {
+		t.Errorf("resumed with another size: %d %s", r.code, r.err)
+	}
+}
+
+func TestTemporaryHome(t *testing.T) {
+	n := startNet(t)
+	n.ready(t)
+	if _, err := os.Stat(n.intro.Home); err != nil {
+		t.Error(err)
+	}
+	n.stop(t)
+	if _, err := os.Stat(n.intro.Home); !os.IsNotExist(err) {
+		t.Errorf("the temporary home is still there: %v", err)
+	}
+}
+
+// newHome generates a network for net up to resume, with a file in one replica's home that makes the fake misbehave.
+func newHome(t *testing.T, replica int, mark string) string {
+	t.Helper()
+	home := filepath.Join(t.TempDir(), "net")
+	if err := createNet(home, &netFlags{nodes: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if mark != "" {
+		if err := os.WriteFile(filepath.Join(config.HomeDir(home, 0, replica), mark), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return home
+}
+
+func TestReplicaFailsToStart(t *testing.T) {
+	r := bdtnode(t, "net", "up", "--home", newHome(t, 2, "fail"), "-o", "json")
+	_, message, _ := r.failure(t)
+	if r.code != output.ExitFailure || !strings.Contains(message, "replica 2 of shard 0 failed") || !strings.Contains(message, "told to fail") {
+		t.Errorf("%d %s", r.code, r.err)
+	}
+}
+
+func TestBrokenHome(t *testing.T) {
+	home := newHome(t, 0, "")
+	os.Chmod(filepath.Join(config.HomeDir(home, 0, 3), "keys", "peer.key"), 0o644)
+	if r := bdtnode(t, "net", "up", "--home", home); r.code != output.ExitFailure || !strings.Contains(r.err, "chmod 0600") || !strings.Contains(r.err, "replica 3") {
+		t.Errorf("key that all may read: %d %s", r.code, r.err)
+	}
+	other := t.TempDir()
+	os.WriteFile(filepath.Join(other, "thesis.tex"), nil, 0o600)
+	if r := bdtnode(t, "net", "up", "--home", other); r.code != output.ExitFailure || !strings.Contains(r.err, "not empty") {
+		t.Errorf("directory of something else: %d %s", r.code, r.err)
+	}
+}
+
+func TestHomeInUse(t *testing.T) {
+	home := newHome(t, 0, "")
+	n := startNet(t, "--home", home)
+	n.ready(t)
+	if r := bdtnode(t, "net", "up", "--home", home); r.code != output.ExitFailure || !strings.Contains(r.err, "in use by process "+strconv.Itoa(n.intro.Replicas[0].PID)) {
+		t.Errorf("%d %s", r.code, r.err)
+	}
+	n.stop(t)
+}
+
+// TestReplicaIsKilled: one may go, and the network with it when a second does.
+func TestReplicaIsKilled(t *testing.T) {
+	n := startNet(t)
+	n.ready(t)
+	syscall.Kill(n.intro.Replicas[1].PID, syscall.SIGKILL)
+	for !strings.Contains(n.err.String(), "replica 1 of shard 0 was killed") {
+		select {
+		case <-n.done:
+			t.Fatalf("net up ended: %s", n.err.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	syscall.Kill(n.intro.Replicas[3].PID, syscall.SIGKILL)
+	<-n.done
+	if n.code != output.ExitFailure || !strings.Contains(n.err.String(), "2 of 4 replicas are left, and 3 are needed") {
+		t.Errorf("exit %d: %s", n.code, n.err.String())
+	}
+	n.noneLeft(t)
+}
+
+// TestReport: after a run without a load, what the replicas hold is compared.
+func TestReport(t *testing.T) {
+	for mark, want := range map[string]struct {
+		code             int
+		agree, conserved bool
+		problem          string
+	}{
+		"":      {output.ExitOK, true, true, ""},
+		"fork":  {output.ExitFailure, false, true, "different ledgers"},
+		"forge": {output.ExitFailure, true, false, "not conserved"},
+	} {
+		t.Run("replica with "+mark, func(t *testing.T) {
+			r := bdtnode(t, "net", "up", "--home", newHome(t, 2, mark), "--for", "100ms", "-o", "json")
+			var got report
+			r.json(t, &got)
+			if r.code != want.code || got.HeadersAgree != want.agree || got.ValueConserved != want.conserved || !strings.Contains(r.err, want.problem) {
+				t.Errorf("exit %d %+v\n%s", r.code, got, r.err)
+			}
+			for _, key := range []string{"shards", "nodes", "submitted", "settled", "rejected", "pending", "cross_settled", "tps", "latency_ms",
+				"cross_latency_ms", "headers_agree", "value_conserved", "node_cpu_seconds", "syncs_per_tx", "p50", "p95", "p99"} {
+				if !strings.Contains(r.out, `"`+key+`":`) {
+					t.Errorf("no key %s in %s", key, r.out)
+				}
+			}
+		})
+	}
+}
+
+// TestStartAlone: a replica started by itself says where it is, is found, and stops when asked.
+func TestStartAlone(t *testing.T) {
+	home := config.HomeDir(newHome(t, 0, ""), 0, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	var out, errs syncBuffer
+	a := &app{in: strings.NewReader(""), open: openFake}
+	a.print.Out, a.print.Err = &out, &errs
+	done := make(chan int)
+	go func() {
+		done <- a.run(ctx, []string{"start", "--home", home, "--log-level", "error", "--api", "127.0.0.1:0"})
+	}()
+	for !strings.Contains(errs.String(), "API at http://127.0.0.1:") {
+		time.Sleep(10 * time.Millisecond)
+	}
+	var b balance
+	bdtnode(t, "query", "balance", "alice", "-o", "json").json(t, &b) // registered, with the accounts beside the home
+	if b.Balance != 1_000_000 {
+		t.Errorf("%+v", b)
+	}
+	stop()
+	if code := <-done; code != 0 {
+		t.Errorf("exit %d: %s", code, errs.String())
+	}
+	if _, running, _ := config.ReadRunning(home); running {
+		t.Error("still said to run")
+	}
+	if r := bdtnode(t, "start", "--home", t.TempDir()); r.code != output.ExitFailure || !strings.Contains(r.err, "config.toml is missing") {
+		t.Errorf("no home: %d %s", r.code, r.err)
+	}
+}
+
+// TestNobodyOutlivesNetUp: replicas stop when the process that started them is gone, however it went.
+func TestNobodyOutlivesNetUp(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := exec.Command(program, "net", "up", "-o", "json", "--home", newHome(t, 0, ""))
+	out, err := up.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var n runningNet
+	if err := json.NewDecoder(out).Decode(&n.intro); err != nil {
+		t.Fatal(err)
+	}
+	up.Process.Kill()
+	up.Wait()
+	for _, r := range n.intro.Replicas {
+		for alive(r.PID) { // a test that hangs here has found one
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}

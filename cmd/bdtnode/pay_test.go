@@ -1,0 +1,256 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+)
+
+func TestSend(t *testing.T) {
+	n := newNetwork(t, 30, 30)
+	var answer api.TxAnswer
+	r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "45", "--fee", "5", "-o", "json")
+	r.json(t, &answer)
+	if r.code != 0 || answer.State != api.StateSettled {
+		t.Fatalf("%d %s%s", r.code, r.out, r.err)
+	}
+	for name, want := range map[string]uint64{"alice": 10, "bob": 45} { // two inputs, change back, fee burned
+		var b balance
+		n.run(t, "query", "balance", name, "-o", "json").json(t, &b)
+		if b.Balance != want {
+			t.Errorf("%s has %d, want %d", name, b.Balance, want)
+		}
+	}
+	var got api.TxAnswer
+	r = n.run(t, "tx", "get", answer.ID.String(), "-o", "json")
+	r.json(t, &got)
+	if r.code != 0 || got != answer {
+		t.Errorf("tx get: %d %+v", r.code, got)
+	}
+	if r := n.run(t, "tx", "get", strings.Repeat("0", 64), "-o", "json"); r.code != output.ExitNotFound {
+		t.Errorf("unknown id: %d %s", r.code, r.err)
+	}
+	if r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "11", "-o", "json"); r.code != output.ExitFailure || !strings.Contains(r.err, "not enough") {
+		t.Errorf("too much: %d %s", r.code, r.err)
+	}
+	if r := n.run(t, "tx", "send", "--from", "ghost", "--to", "bob", "--amount", "1"); r.code != output.ExitNotFound {
+		t.Errorf("unknown payer: %d %s", r.code, r.err)
+	}
+	if r := n.run(t, "tx", "send", "--from", "alice", "--to", strings.Repeat("z", 64), "--amount", "1"); r.code != output.ExitUsage {
+		t.Errorf("bad address: %d %s", r.code, r.err)
+	}
+}
+
+// TestSubmitAgain: a transaction signed once may be submitted any number of times, with one effect and one answer.
+func TestSubmitAgain(t *testing.T) {
+	n := newNetwork(t, 30)
+	file := filepath.Join(t.TempDir(), "pay.tx")
+	var signed struct{ ID, Signed string }
+	r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "10", "--dry-run", "--out", file, "-o", "json")
+	r.json(t, &signed)
+	if r.code != 0 || n.submits != 0 {
+		t.Fatalf("dry run: %d, submitted %d times", r.code, n.submits)
+	}
+	var answers [3]api.TxAnswer
+	n.run(t, "tx", "submit", file, "-o", "json").json(t, &answers[0])
+	n.run(t, "tx", "submit", file, "-o", "json").json(t, &answers[1])
+	n.run(t, "tx", "submit", "--raw", signed.Signed, "-o", "json").json(t, &answers[2])
+	for _, a := range answers {
+		if a != answers[0] || a.State != api.StateSettled || a.ID.String() != signed.ID {
+			t.Errorf("answers %+v", answers)
+		}
+	}
+	var b balance
+	n.run(t, "query", "balance", "bob", "-o", "json").json(t, &b)
+	if b.Balance != 10 {
+		t.Errorf("bob has %d, want 10", b.Balance)
+	}
+}
+
+func TestRejected(t *testing.T) {
+	n := newNetwork(t, 30)
+	file := filepath.Join(t.TempDir(), "pay.tx")
+	n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "10", "--dry-run", "--out", file)
+	n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "20") // spends the same output
+	var answer api.TxAnswer
+	r := n.run(t, "tx", "submit", file, "-o", "json")
+	r.json(t, &answer)
+	if code, message, _ := r.failure(t); r.code != output.ExitRejected || code != "rejected" || !strings.Contains(message, "consumed") || answer.State != api.StateRejected {
+		t.Errorf("%d %s %s %+v", r.code, code, message, answer)
+	}
+}
+
+// TestOutcomeUnknown: when time is up the id is printed, and the exit code says that it may still settle.
+func TestOutcomeUnknown(t *testing.T) {
+	n := newNetwork(t, 30)
+	n.override = func(_ int, txs [][]byte, _ api.Wait) []api.TxAnswer {
+		tx, err := ledger.DecodeTx(txs[0])
+		if err != nil {
+			t.Error(err)
+		}
+		return []api.TxAnswer{{ID: tx.ID(), State: api.StateAccepted, TimedOut: true}}
+	}
+	var answer api.TxAnswer
+	r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "10", "--timeout", "200ms", "-o", "json")
+	r.json(t, &answer)
+	code, message, hint := r.failure(t)
+	if r.code != output.ExitUnknown || code != "outcome_unknown" || !strings.Contains(message, answer.ID.String()) || !strings.Contains(hint, "tx get "+answer.ID.String()) {
+		t.Errorf("%d %s %s %s", r.code, code, message, hint)
+	}
+	if answer.ID == (ledger.TxID{}) {
+		t.Error("no id")
+	}
+	if r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "10", "--wait", "accepted"); r.code != 0 {
+		t.Errorf("accepted is all that was waited for: %d %s", r.code, r.err)
+	}
+}
+
+// TestFullBook: a transaction that found no room is sent again until it settles.
+func TestFullBook(t *testing.T) {
+	n := newNetwork(t, 30)
+	n.override = func(nth int, txs [][]byte, _ api.Wait) []api.TxAnswer {
+		if nth > 2 {
+			return nil
+		}
+		tx, _ := ledger.DecodeTx(txs[0])
+		return []api.TxAnswer{{ID: tx.ID(), State: api.StateRejected, Reason: api.ReasonBookFull, RetryMS: 1}}
+	}
+	if r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "10"); r.code != 0 || n.submits != 3 {
+		t.Errorf("exit %d after %d submissions: %s", r.code, n.submits, r.err)
+	}
+}
+
+func sendFile(t *testing.T, n *fakeNetwork, csv string) (result, sendSummary) {
+	t.Helper()
+	r := n.run(t, "tx", "send", "--file", writeFile(t, csv), "-o", "json", "--timeout", "2s")
+	var s sendSummary
+	r.json(t, &s)
+	return r, s
+}
+
+func TestSendFile(t *testing.T) {
+	n := newNetwork(t, 100) // one output: all but the first need the change of the one before
+	csv := "from,to,amount\n"
+	for range 20 {
+		csv += "alice,bob,4\n"
+	}
+	r, s := sendFile(t, n, csv+"bob,alice,50\n") // and bob has only what came in before
+	if r.code != 0 || s.Settled != 21 || s.Transfers != 21 {
+		t.Fatalf("%d %+v %s", r.code, s, r.err)
+	}
+	for name, want := range map[string]uint64{"alice": 70, "bob": 30} {
+		var b balance
+		n.run(t, "query", "balance", name, "-o", "json").json(t, &b)
+		if b.Balance != want {
+			t.Errorf("%s has %d, want %d", name, b.Balance, want)
+		}
+	}
+}
+
+// TestSendFileAtOnce: transfers with outputs of their own do not wait for one another.
+func TestSendFileAtOnce(t *testing.T) {
+	amounts := make([]uint64, 500)
+	csv := ""
+	for i := range amounts {
+		amounts[i] = 10
+		csv += "alice,bob,10\n"
+	}
+	n := newNetwork(t, amounts...)
+	if r, s := sendFile(t, n, csv); r.code != 0 || s.Settled != 500 || n.submits != 1 {
+		t.Errorf("%d %+v in %d requests", r.code, s, n.submits)
+	}
+}
+
+func TestSendFileOutcomes(t *testing.T) {
+	t.Run("unfunded", func(t *testing.T) {
+		n := newNetwork(t, 10)
+		r, s := sendFile(t, n, "alice,bob,11\nbob,alice,3\nalice,bob,5\n")
+		// What bob pays is not there yet when its turn comes, and it waits for the line that brings it.
+		if r.code != output.ExitFailure || s.Settled != 2 || s.Unfunded != 1 || len(s.Problems) != 1 || s.Problems[0].Line != 1 {
+			t.Errorf("%d %+v", r.code, s)
+		}
+	})
+	t.Run("rejected", func(t *testing.T) {
+		n := newNetwork(t, 10, 20)
+		n.override = func(nth int, txs [][]byte, _ api.Wait) []api.TxAnswer {
+			if nth > 1 {
+				return nil
+			}
+			var out []api.TxAnswer
+			for range txs {
+				out = append(out, api.TxAnswer{State: api.StateRejected, Reason: "consumed"})
+			}
+			return out
+		}
+		r, s := sendFile(t, n, "alice,bob,15\nalice,bob,10\nalice,bob,10\n")
+		// The first two are rejected; the third settles with an output that was fetched anew.
+		if r.code != output.ExitRejected || s.Rejected != 2 || s.Settled != 1 {
+			t.Errorf("%d %+v", r.code, s)
+		}
+	})
+	t.Run("unknown", func(t *testing.T) {
+		n := newNetwork(t, 10, 20)
+		n.override = func(_ int, txs [][]byte, _ api.Wait) []api.TxAnswer {
+			out := []api.TxAnswer{}
+			for i, raw := range txs {
+				tx, _ := ledger.DecodeTx(raw)
+				state := api.StateAccepted
+				if i == 0 && len(txs) > 1 {
+					state = api.StateSettled
+				}
+				out = append(out, api.TxAnswer{ID: tx.ID(), State: state, TimedOut: true})
+			}
+			return out
+		}
+		r := n.run(t, "tx", "send", "--file", writeFile(t, "alice,bob,10\nalice,bob,20\n"), "-o", "json", "--timeout", "200ms")
+		var s sendSummary
+		r.json(t, &s)
+		if r.code != output.ExitUnknown || s.Settled != 1 || s.Unknown != 1 || s.Problems[0].ID == "" {
+			t.Errorf("%d %+v", r.code, s)
+		}
+	})
+	t.Run("names are checked first", func(t *testing.T) {
+		n := newNetwork(t, 10)
+		r := n.run(t, "tx", "send", "--file", writeFile(t, "alice,bob,1\nalice,nobody,1\n"))
+		if r.code != output.ExitNotFound || !strings.Contains(r.err, "line 2") || n.submits != 0 {
+			t.Errorf("%d %s, %d submissions", r.code, r.err, n.submits)
+		}
+	})
+}
+
+func TestSendManyRounds(t *testing.T) {
+	amounts := make([]uint64, 1500)
+	var csv strings.Builder
+	for i := range amounts {
+		amounts[i] = 1
+		fmt.Fprintln(&csv, "alice,bob,1")
+	}
+	n := newNetwork(t, amounts...)
+	if r, s := sendFile(t, n, csv.String()); r.code != 0 || s.Settled != 1500 || n.submits != 2 {
+		t.Errorf("%d, settled %d in %d requests: %s", r.code, s.Settled, n.submits, r.err)
+	}
+}
+
+func TestEncryptedPayer(t *testing.T) {
+	n := newNetwork(t)
+	t.Setenv(passphraseEnv, "words")
+	if r := n.run(t, "keys", "new", "erin"); r.code != 0 {
+		t.Fatal(r.err)
+	}
+	var shown shownAccount
+	n.run(t, "keys", "show", "erin", "-o", "json").json(t, &shown)
+	n.fund(shown.Address, 9)
+	if r := n.run(t, "tx", "send", "--from", "erin", "--to", "bob", "--amount", "9"); r.code != 0 {
+		t.Errorf("%d %s", r.code, r.err)
+	}
+	os.Unsetenv(passphraseEnv)
+	if r := n.run(t, "tx", "send", "--from", "erin", "--to", "bob", "--amount", "9"); r.code != output.ExitUsage {
+		t.Errorf("without the passphrase: %d %s", r.code, r.err)
+	}
+}

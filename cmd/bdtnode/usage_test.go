@@ -1,0 +1,122 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"bdtnode/cmd/bdtnode/output"
+)
+
+// TestUsageErrors: a command line that cannot be meant ends with exit code 2 before anything happens, and says why, as
+// JSON if that was asked for.
+func TestUsageErrors(t *testing.T) {
+	csv := writeFile(t, "a,b\n")
+	good := writeFile(t, "a,b,1\n")
+	for line, want := range map[string]string{
+		"":                               "needs one of its commands",
+		"nte up":                         "unknown command",
+		"net":                            "needs one of its commands: up",
+		"net pu":                         "unknown command",
+		"net up extra":                   "unknown command",
+		"net up --shards 2":              "later version",
+		"net up --shards 0":              "--shards 0",
+		"net up --nodes 3":               "--nodes 3",
+		"net up --nodes 257":             "--nodes 257",
+		"net up --nodes many":            "invalid argument",
+		"net up --load -1":               "--load",
+		"net up --load NaN":              "--load",
+		"net up --load 1 --invalid 1.5":  "--invalid",
+		"net up --load 1 --invalid NaN":  "--invalid",
+		"net up --invalid 0.5":           "--load",
+		"net up --load 1 --cross 0.5":    "--cross",
+		"net up --cross 0.5":             "--cross",
+		"net up --for -1s":               "--for",
+		"net up --home=":                 "--home",
+		"net up --log-level loud":        "--log-level",
+		"testnet generate":               "--hosts",
+		"testnet generate --hosts a":     "--out",
+		"testnet generate --out x":       "--hosts",
+		"start":                          "--home",
+		"start --hmoe x":                 "unknown flag",
+		"status -o yaml":                 "-o",
+		"status extra":                   "unknown command",
+		"status --node ftp://x":          "--node",
+		"tx get":                         "accepts 1 arg",
+		"tx get 12":                      "transaction id",
+		"tx send":                        "--from",
+		"tx send --from a --to b":        "--amount",
+		"tx send --amount -5":            "invalid argument",
+		"tx send --from a --amount 5":    "--to",
+		"tx send --file x --amount 5":    "--amount does not go with --file",
+		"tx send --file x --dry-run":     "--dry-run",
+		"tx send --file /nonexistent":    "transfers",
+		"tx send --file " + csv:          "line 1: 2 fields",
+		"tx send --wait done --file x":   "--wait",
+		"tx send --timeout 0s --file x":  "--timeout",
+		"tx send --expires-in 0s":        "--expires-in",
+		"tx submit":                      "--raw",
+		"tx submit --raw zz":             "hexadecimal",
+		"tx submit --raw 01":             "not a signed transaction",
+		"tx submit --raw 01 " + good:     "--raw",
+		"tx submit /nonexistent":         "signed transaction",
+		"query":                          "needs one of its commands",
+		"query balance":                  "accepts 1 arg",
+		"query history alice --limit 0":  "--limit",
+		"query history a --limit 100000": "--limit",
+		"keys new":                       "accepts 1 arg",
+		"keys new a b":                   "accepts 1 arg",
+		"keys new x --encrypt":           "passphrase",
+		"peers":                          "needs one of its commands: list",
+		"version extra":                  "unknown command",
+	} {
+		t.Run(line, func(t *testing.T) {
+			args := strings.Fields(line)
+			if r := bdtnode(t, args...); r.code != output.ExitUsage || !strings.Contains(r.err, want) || r.out != "" {
+				t.Errorf("exit %d, out %q, error %q; want exit 2 and %q", r.code, r.out, r.err, want)
+			}
+			if strings.Contains(line, "-o") {
+				return
+			}
+			r := bdtnode(t, append([]string{"-o", "json"}, args...)...)
+			if code, message, _ := r.failure(t); r.code != output.ExitUsage || code != "usage" || !strings.Contains(message, want) {
+				t.Errorf("JSON: exit %d, %s %q", r.code, code, message)
+			}
+		})
+	}
+}
+
+func TestSuggestions(t *testing.T) {
+	for line, want := range map[string]string{
+		"statsu -o json":             "status",
+		"nte -o json":                "net",
+		"tx sned -o json":            "send",
+		"net up --shrads 1 -o json":  "--shards",
+		"tx send --amout 5 -o json":  "--amount",
+		"tx send --expires=1 -ojson": "--expires-in",
+	} {
+		if _, _, hint := bdtnode(t, strings.Fields(line)...).failure(t); !strings.Contains(hint, "did you mean") || !strings.Contains(hint, want) {
+			t.Errorf("%s: hint %q, want %s", line, hint, want)
+		}
+	}
+}
+
+// TestHelp: every command explains itself on standard output and that is no error.
+func TestHelp(t *testing.T) {
+	for _, line := range []string{"", "net up", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "keys new", "keys show", "status", "peers list", "version"} {
+		if r := bdtnode(t, append(strings.Fields(line), "--help")...); r.code != 0 || !strings.Contains(r.out, "Usage:") || r.err != "" {
+			t.Errorf("%s --help: exit %d\n%s%s", line, r.code, r.out, r.err)
+		}
+	}
+	if r := bdtnode(t, "completion", "bash"); r.code != 0 || !strings.Contains(r.out, "bdtnode") {
+		t.Errorf("completion: exit %d %s", r.code, r.err)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	var v struct{ Version, Go, Platform string }
+	r := bdtnode(t, "version", "-o", "json")
+	r.json(t, &v)
+	if r.code != 0 || v.Version == "" || !strings.HasPrefix(v.Go, "go1") {
+		t.Errorf("%d %+v", r.code, v)
+	}
+}
