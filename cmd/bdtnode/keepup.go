@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"time"
 
+	"bdtnode/cmd/bdtnode/load"
 	"bdtnode/cmd/bdtnode/netup"
 	"bdtnode/ledger"
 	"bdtnode/node/api"
@@ -19,27 +20,20 @@ func (f *netFlags) reports() bool { return f.duration > 0 || f.load > 0 }
 
 // report is the result of a net up that ran for a time or had a load.
 type report struct {
-	Shards         int         `json:"shards"`
-	Nodes          int         `json:"nodes"` // of each shard
-	Submitted      int         `json:"submitted"`
-	Settled        int         `json:"settled"`
-	Rejected       int         `json:"rejected"`
-	Pending        int         `json:"pending"` // without an answer 30 s after the load
-	CrossSettled   int         `json:"cross_settled"`
-	TPS            float64     `json:"tps"`
-	Latency        percentiles `json:"latency_ms"`
-	CrossLatency   percentiles `json:"cross_latency_ms"`
-	HeadersAgree   bool        `json:"headers_agree"`
-	ValueConserved bool        `json:"value_conserved"`
-	NodeCPUSeconds float64     `json:"node_cpu_seconds"`
-	SyncsPerTx     float64     `json:"syncs_per_tx"`
-}
-
-// percentiles of latencies, in milliseconds.
-type percentiles struct {
-	P50 float64 `json:"p50"`
-	P95 float64 `json:"p95"`
-	P99 float64 `json:"p99"`
+	Shards         int              `json:"shards"`
+	Nodes          int              `json:"nodes"` // of each shard
+	Submitted      uint64           `json:"submitted"`
+	Settled        uint64           `json:"settled"`
+	Rejected       uint64           `json:"rejected"`
+	Pending        uint64           `json:"pending"` // without an answer 30 s after the load
+	CrossSettled   uint64           `json:"cross_settled"`
+	TPS            float64          `json:"tps"`
+	Latency        load.Percentiles `json:"latency_ms"`
+	CrossLatency   load.Percentiles `json:"cross_latency_ms"`
+	HeadersAgree   bool             `json:"headers_agree"`
+	ValueConserved bool             `json:"value_conserved"`
+	NodeCPUSeconds float64          `json:"node_cpu_seconds"`
+	SyncsPerTx     float64          `json:"syncs_per_tx"`
 }
 
 // keepUp keeps a network up, with the load if there is one, until it is to end; then it stops it, and reports.
@@ -54,12 +48,12 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 	}
 	before := c.Measure(ctx, nil)
 	line := a.newLiveLine(c)
-	var result loadResult
+	var result load.Result
 	var err error
 	if f.load > 0 {
 		result, err = a.runLoad(watched, c, dir, f, line)
 	} else {
-		line.until(watched)
+		line.keep(watched)
 	}
 	line.end()
 	if cause := context.Cause(watched); errors.As(cause, new(*replicaLost)) {
@@ -79,7 +73,7 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 const verifyTimeout = 2 * time.Minute
 
 // report prints the result of a run.
-func (a *app) report(c *netup.Cluster, result loadResult, before map[*netup.Replica]netup.Usage) error {
+func (a *app) report(c *netup.Cluster, result load.Result, before map[*netup.Replica]netup.Usage) error {
 	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
 	defer cancel()
 	used := netup.Difference(before, c.Measure(ctx, before))
@@ -99,6 +93,7 @@ func (a *app) report(c *netup.Cluster, result loadResult, before map[*netup.Repl
 	if err := a.print.Data(r, func(w io.Writer) { printReport(w, r) }); err != nil {
 		return err
 	}
+	a.remark(result)
 	for _, p := range verdict.Problems {
 		a.print.Note("%s", p)
 	}
@@ -107,6 +102,8 @@ func (a *app) report(c *netup.Cluster, result loadResult, before map[*netup.Repl
 		return errors.New("the replicas hold different ledgers, or did not come to the same height")
 	case !r.ValueConserved:
 		return errors.New("value was not conserved")
+	case result.WronglySettled > 0:
+		return fmt.Errorf("%d transfers settled that spend outputs spent before", result.WronglySettled)
 	}
 	for _, lost := range c.Replicas {
 		if !lost.Alive() && !lost.Killed() {
@@ -119,10 +116,13 @@ func (a *app) report(c *netup.Cluster, result loadResult, before map[*netup.Repl
 func printReport(w io.Writer, r report) {
 	fmt.Fprintf(w, "replicas\t%d in each of %d shards\n", r.Nodes, r.Shards)
 	fmt.Fprintf(w, "submitted\t%d\nsettled\t%d\nrejected\t%d\npending\t%d\n", r.Submitted, r.Settled, r.Rejected, r.Pending)
-	fmt.Fprintf(w, "throughput\t%.1f tx/s\n", r.TPS)
-	fmt.Fprintf(w, "latency\tp50 %.1f ms, p95 %.1f ms, p99 %.1f ms\n", r.Latency.P50, r.Latency.P95, r.Latency.P99)
+	if r.Submitted > 0 {
+		fmt.Fprintf(w, "throughput\t%.1f tx/s\n", r.TPS)
+		fmt.Fprintf(w, "latency\tp50 %.1f ms, p95 %.1f ms, p99 %.1f ms\n", r.Latency.P50, r.Latency.P95, r.Latency.P99)
+		fmt.Fprintf(w, "disk syncs\t%.3f per settled transaction\n", r.SyncsPerTx)
+	}
 	fmt.Fprintf(w, "headers agree\t%t\nvalue conserved\t%t\n", r.HeadersAgree, r.ValueConserved)
-	fmt.Fprintf(w, "replicas' CPU\t%.2f s\ndisk syncs\t%.3f per settled transaction\n", r.NodeCPUSeconds, r.SyncsPerTx)
+	fmt.Fprintf(w, "replicas' CPU\t%.2f s\n", r.NodeCPUSeconds)
 }
 
 // replicaLost is the end of a network that lost more replicas than it can tolerate.

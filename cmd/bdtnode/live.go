@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"bdtnode/cmd/bdtnode/load"
 	"bdtnode/cmd/bdtnode/netup"
 	"bdtnode/node/api"
 )
@@ -38,8 +39,8 @@ func (l *liveLine) every() time.Duration {
 	return plainEvery
 }
 
-// until renews the line until the context ends.
-func (l *liveLine) until(ctx context.Context) {
+// keep renews the line until the context ends.
+func (l *liveLine) keep(ctx context.Context) {
 	tick := time.NewTicker(l.every())
 	defer tick.Stop()
 	for {
@@ -47,37 +48,53 @@ func (l *liveLine) until(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			l.renew(ctx, "")
+		}
+		if st, ok := l.status(ctx); ok {
+			l.draw(st, l.rate(st), time.Duration(st.LatencyMS*float64(time.Millisecond)), "")
 		}
 	}
 }
 
-// renew asks a replica for its height, and draws. Extra comes behind.
-func (l *liveLine) renew(ctx context.Context, extra string) {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	for _, r := range l.cluster.Alive() {
-		st, err := r.Client.Status(ctx)
-		if err != nil {
-			continue
-		}
-		now := time.Now()
-		rate := 0.0
-		if since := now.Sub(l.at).Seconds(); !l.at.IsZero() && st.TxsOrdered >= l.last.TxsOrdered {
-			rate = float64(st.TxsOrdered-l.last.TxsOrdered) / since
-		}
-		latency := "-"
-		if st.LatencyMS > 0 {
-			latency = fmt.Sprintf("%.1f ms", st.LatencyMS)
-		}
-		l.last, l.at = st, now
-		l.draw(fmt.Sprintf("height %d, %.0f tx/s, latency %s, %d of %d replicas%s",
-			st.Height, rate, latency, len(l.cluster.Alive()), len(l.cluster.Replicas), extra))
+// sample renews the line with how a load stands, which is told every second.
+func (l *liveLine) sample(ctx context.Context, s load.Sample) {
+	if !l.live && int(s.Elapsed.Round(time.Second)/time.Second)%int(plainEvery/time.Second) != 0 {
 		return
 	}
+	if st, ok := l.status(ctx); ok {
+		l.draw(st, s.Rate, s.P50, fmt.Sprintf(", %d settled, %d rejected, %d open", s.Settled, s.Rejected, s.Open))
+	}
 }
 
-func (l *liveLine) draw(text string) {
+// status is that of the first replica that answers.
+func (l *liveLine) status(ctx context.Context) (api.Status, bool) {
+	for _, r := range l.cluster.Alive() {
+		asked, cancel := context.WithTimeout(ctx, probeTimeout)
+		st, err := r.Client.Status(asked)
+		cancel()
+		if err == nil {
+			return st, true
+		}
+	}
+	return api.Status{}, false
+}
+
+// rate is how many transactions a second were ordered since the last time.
+func (l *liveLine) rate(st api.Status) float64 {
+	last, at := l.last, l.at
+	l.last, l.at = st, time.Now()
+	if at.IsZero() || st.TxsOrdered < last.TxsOrdered {
+		return 0
+	}
+	return float64(st.TxsOrdered-last.TxsOrdered) / l.at.Sub(at).Seconds()
+}
+
+func (l *liveLine) draw(st api.Status, rate float64, latency time.Duration, more string) {
+	waited := "-"
+	if latency > 0 {
+		waited = fmt.Sprintf("%.1f ms", float64(latency)/float64(time.Millisecond))
+	}
+	text := fmt.Sprintf("height %d, %.0f tx/s, latency %s, %d of %d replicas%s",
+		st.Height, rate, waited, len(l.cluster.Alive()), len(l.cluster.Replicas), more)
 	if !l.live {
 		l.app.print.Note("%s", text)
 		return

@@ -243,9 +243,9 @@ type introducedAccount struct {
 // people only, since the report is the result then.
 func (a *app) introduce(ctx context.Context, c *netup.Cluster, dir string, f *netFlags) error {
 	in := introduction{Network: c.Genesis.ID().String(), Home: dir, Accounts: []introducedAccount{}, Try: []string{
-		"bdtnode tx send --from alice --to bob --amount 5",
-		"bdtnode query balance bob",
-		"bdtnode status --all",
+		self() + " tx send --from alice --to bob --amount 5",
+		self() + " query balance bob",
+		self() + " status --all",
 	}}
 	for _, r := range c.Replicas {
 		in.Replicas = append(in.Replicas, introducedReplica{r.Shard, r.Index, r.Running.API, r.PID()})

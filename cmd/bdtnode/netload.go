@@ -4,9 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
+	"bdtnode/cmd/bdtnode/keystore"
+	"bdtnode/cmd/bdtnode/load"
 	"bdtnode/cmd/bdtnode/netup"
+	"bdtnode/internal/sig"
+	"bdtnode/node/api/client"
 )
 
 // Accounts that a load pays between, and what genesis gives them.
@@ -17,24 +26,82 @@ const (
 	maxLoadOutputs = 200_000 // in all: outputs of what settled are spent again, so a long load needs no more
 )
 
+// endless is how long a load without --for is planned for.
+const endless = 24 * time.Hour
+
 // loadFunding splits outputs for the load of f. As many as it submits in ten seconds leave each of them time to settle
 // before it is spent again.
 func loadFunding(f *netFlags) netup.Funding {
 	total := min(max(math.Ceil(10*f.load), minLoadOutputs), maxLoadOutputs)
-	load := netup.Funding{Dir: netup.LoadDir, Outputs: uint32(math.Ceil(total / loadAccounts)), Amount: loadAmount}
+	funds := netup.Funding{Dir: netup.LoadDir, Outputs: uint32(math.Ceil(total / loadAccounts)), Amount: loadAmount}
 	for i := range loadAccounts {
-		load.Names = append(load.Names, fmt.Sprintf("load-%d", i))
+		funds.Names = append(funds.Names, fmt.Sprintf("load-%d", i))
 	}
-	return load
+	return funds
 }
 
-// loadResult is what became of a load; the zero loadResult is that of none.
-type loadResult struct {
-	Submitted, Settled, Rejected, Pending int
-	TPS                                   float64
-	Latency                               percentiles
+// runLoad puts the load of f on a network. What it has done until the context ended is its result, and no error.
+func (a *app) runLoad(ctx context.Context, c *netup.Cluster, dir string, f *netFlags, line *liveLine) (load.Result, error) {
+	funds, err := loadSigners(filepath.Join(dir, netup.LoadDir))
+	if err != nil {
+		return load.Result{}, err
+	}
+	cfg := load.Config{
+		Network: c.Genesis.ID(), Horizon: time.Duration(c.Genesis.HorizonMS) * time.Millisecond, Funds: funds,
+		Rate: f.load, For: f.duration, Invalid: f.invalid, Seed: f.seed,
+		Each: func(s load.Sample) { line.sample(ctx, s) },
+	}
+	if cfg.For == 0 {
+		cfg.For = endless
+	}
+	for _, r := range c.Replicas {
+		cl, err := client.New(r.Running.API, client.Options{})
+		if err != nil {
+			return load.Result{}, err
+		}
+		defer cl.Close()
+		cfg.Clients = append(cfg.Clients, cl)
+	}
+	a.print.Note("Submitting %g transfers a second", f.load)
+	result, err := load.Run(ctx, cfg)
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		err = nil // asked to end
+	}
+	return result, err
 }
 
-func (a *app) runLoad(ctx context.Context, c *netup.Cluster, dir string, f *netFlags, line *liveLine) (loadResult, error) {
-	return loadResult{}, errors.New("temp")
+func loadSigners(dir string) ([]sig.Signer, error) {
+	accounts, err := keystore.Open(dir).List()
+	if err != nil {
+		return nil, err
+	}
+	if len(accounts) == 0 {
+		return nil, fmt.Errorf("%s has no accounts for a load: this network was not made by net up", dir)
+	}
+	signers := make([]sig.Signer, len(accounts))
+	for i, acc := range accounts {
+		key, err := acc.Unlock(func() (string, error) { return "", errors.New("accounts of a load are not encrypted") })
+		if err != nil {
+			return nil, err
+		}
+		signers[i] = key
+	}
+	return signers, nil
+}
+
+// remark tells of what a report has no place for.
+func (a *app) remark(r load.Result) {
+	if r.Unsent > 0 {
+		a.print.Note("%d of those pending were never sent: too many were without an answer", r.Unsent)
+	}
+	if r.WronglyRejected > 0 {
+		a.print.Note("%d valid transfers were rejected", r.WronglyRejected)
+	}
+	var reasons []string
+	for _, why := range slices.Sorted(maps.Keys(r.Reasons)) {
+		reasons = append(reasons, fmt.Sprintf("%s %d", why, r.Reasons[why]))
+	}
+	if len(reasons) > 0 {
+		a.print.Note("rejected for: %s", strings.Join(reasons, ", "))
+	}
 }

@@ -47,10 +47,12 @@ unknown, 6 rejected, 7 unhealthy, 8 bad proof.`
 
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
-	return (&app{print: output.Printer{JSON: wantsJSON(args), Out: out, Err: errs}, in: in, open: openReplica}).run(ctx, args)
+	a := &app{print: output.Printer{Out: out, Err: errs}, in: in, open: openReplica}
+	return a.run(ctx, args)
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
+	a.print.JSON = wantsJSON(args)
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetIn(a.in)
