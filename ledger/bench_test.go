@@ -1,0 +1,116 @@
+package ledger
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+)
+
+// benchBlock is how many transactions the benchmarks put into a block.
+const benchBlock = 1000
+
+// benchChain makes blocks of simple transfers of one input and two outputs, each spending what an earlier one made,
+// as payloads are after verification.
+func benchChain(b *testing.B, people, blocks int) (Config, []*Payload) {
+	config := testConfig(people, 10, 1<<40)
+	config.HorizonMS = 1 << 40
+	type owned struct {
+		o      Outpoint
+		amount uint64
+		owner  int
+	}
+	var purse []owned
+	for p := range people {
+		for k := range 10 {
+			purse = append(purse, owned{genesisOut(p, k), 1 << 40, p})
+		}
+	}
+	var out []*Payload
+	for n := range blocks {
+		raw := make([][]byte, benchBlock)
+		for i := range raw {
+			from := purse[0]
+			purse = purse[1:]
+			to := (from.owner*7 + n + i) % people
+			body := Body{Network: testNet, ExpiryMS: genesisTime + 600_000, Fee: 1,
+				Inputs:  []Input{{from.o, signer(from.owner).Public(), from.amount}},
+				Outputs: []Output{{addressOf(to), from.amount / 2}, {addressOf(from.owner), from.amount - from.amount/2 - 1}}}
+			tx := signed(b, body, from.owner)
+			raw[i] = tx.Encode()
+			purse = append(purse, owned{Outpoint{tx.ID(), 0}, from.amount / 2, to}, owned{Outpoint{tx.ID(), 1}, from.amount - from.amount/2 - 1, from.owner})
+		}
+		p, err := DecodePayload(EncodePayload(raw))
+		if err != nil {
+			b.Fatal(err)
+		}
+		out = append(out, p)
+	}
+	return config, out
+}
+
+func benchExecute(b *testing.B, store func() kv.Store) {
+	const blocks = 100
+	config, chain := benchChain(b, 2000, blocks)
+	var cpu time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		st := store()
+		s := open(b, st, config)
+		cpu -= cpuTime(b)
+		b.StartTimer()
+		for n, p := range chain {
+			in := Ordered{Height: uint64(n + 1), TimeMS: genesisTime + uint64(n), Digest: digest.Of("b"), Payloads: []*Payload{p}}
+			if _, err := s.Execute(in); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := s.Flush(); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		cpu += cpuTime(b)
+		if err := st.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	txs := float64(b.N) * blocks * benchBlock
+	b.ReportMetric(txs/b.Elapsed().Seconds(), "tx/s")
+	b.ReportMetric(float64(cpu.Microseconds())/txs, "cpu-µs/tx") // of all threads: compaction and collection too
+}
+
+// cpuTime is what the process has used, which a busy machine changes less than the time on the wall.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func BenchmarkExecutePebble(b *testing.B) {
+	benchExecute(b, func() kv.Store {
+		st, err := kv.OpenPebble(b.TempDir(), kv.Options{NoLog: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return st
+	})
+}
+
+func BenchmarkExecuteMem(b *testing.B) {
+	benchExecute(b, func() kv.Store { return kv.NewMem() })
+}
+
+func BenchmarkDecodeTx(b *testing.B) {
+	raw := pay(b, 0, 10, []Outpoint{{}}, 1, Output{addressOf(1), 4}, Output{addressOf(0), 5}).Encode()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := DecodeTx(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
