@@ -1,0 +1,84 @@
+package load
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestScheduleHasOneArrivalInEachInterval(t *testing.T) {
+	const n, span = 1000, 10 * time.Second
+	draw := func(seed uint64) (due []time.Duration) {
+		s := newSchedule(n, span, seed)
+		for now := time.Duration(0); s.more(); now += 3 * time.Millisecond {
+			before := len(due)
+			due = s.take(now, due)
+			for _, d := range due[before:] {
+				if d > now || d <= now-3*time.Millisecond && before > 0 {
+					t.Fatalf("an arrival due at %v came at %v", d, now)
+				}
+			}
+		}
+		return due
+	}
+	due := draw(1)
+	if len(due) != n || !slices.IsSorted(due) {
+		t.Fatalf("%d arrivals, sorted %v", len(due), slices.IsSorted(due))
+	}
+	for i, d := range due {
+		if lo := span / n * time.Duration(i); d < lo || d > lo+span/n {
+			t.Errorf("arrival %d is due at %v", i, d)
+		}
+	}
+	if !slices.Equal(due, draw(1)) || slices.Equal(due, draw(2)) {
+		t.Error("the seed does not decide the arrivals")
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	hundred := make([]uint32, 100)
+	for i := range hundred {
+		hundred[i] = uint32(i + 1)
+	}
+	for _, c := range []struct {
+		sorted []uint32
+		q      float64
+		want   uint32
+	}{
+		{nil, 0.5, 0}, {[]uint32{7}, 0.5, 7}, {[]uint32{7}, 0.99, 7}, {[]uint32{1, 2}, 0.5, 1}, {[]uint32{1, 2, 3}, 0.5, 2},
+		{hundred, 0.5, 50}, {hundred, 0.95, 95}, {hundred, 0.99, 99}, {hundred, 1, 100},
+	} {
+		if got := quantile(c.sorted, c.q); got != c.want {
+			t.Errorf("quantile %g of %d values is %d, want %d", c.q, len(c.sorted), got, c.want)
+		}
+	}
+}
+
+// Latency counts from when the arrival was due, and the rate from the first arrival due to the last answer.
+func TestTally(t *testing.T) {
+	ta := newTally(1, 2*time.Second)
+	ta.arrived(6)
+	ta.settled(&transfer{due: 2 * time.Second}, 2100*time.Millisecond)
+	ta.settled(&transfer{due: 3 * time.Second}, 5*time.Second)
+	ta.settled(&transfer{due: 3 * time.Second, invalid: true}, 3300*time.Millisecond)
+	ta.rejected(&transfer{due: 3 * time.Second, invalid: true}, "consumed", 6*time.Second)
+	ta.rejected(&transfer{due: 3 * time.Second}, "expired", 4*time.Second)
+	ta.unsent(1)
+	s := ta.sample(2 * time.Second)
+	if s.Submitted != 6 || s.Settled != 3 || s.Rejected != 2 || s.Open != 1 || s.Rate != 1.5 || s.P50 != 300*time.Millisecond {
+		t.Errorf("sample %+v", s)
+	}
+	if s := ta.sample(time.Second); s.Rate != 0 || s.P50 != 0 || s.Settled != 3 {
+		t.Errorf("a quiet second: %+v", s)
+	}
+	r := ta.result()
+	if r.Submitted != 6 || r.Settled != 3 || r.Rejected != 2 || r.Pending != 1 || r.Unsent != 1 {
+		t.Errorf("counts %+v", r)
+	}
+	if r.WronglySettled != 1 || r.WronglyRejected != 1 || r.Reasons["consumed"] != 1 || r.Reasons["expired"] != 1 {
+		t.Errorf("wrongs %+v", r)
+	}
+	if (r.Latency != Percentiles{300, 2000, 2000}) || r.TPS != 0.75 {
+		t.Errorf("latency %+v, tps %g", r.Latency, r.TPS)
+	}
+}
