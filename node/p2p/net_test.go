@@ -205,19 +205,33 @@ func TestStrangerIsRefused(t *testing.T) {
 // A member of another shard may connect, to find its own, but opens no consensus stream.
 func TestOtherShardHasNoSession(t *testing.T) {
 	w := newTown(t, 4, 4)
-	boot := start(t, w.config(0, 0))
-	a := start(t, w.config(1, 0, boot.Addrs()[0]))
-	b := start(t, w.config(1, 1, boot.Addrs()[0]))
-	mesh(a, b)
-	for _, proto := range classProtocols {
-		ctx, cancel := testContext(t)
-		s, err := a.host.NewStream(ctx, boot.roster.self, proto)
-		cancel()
-		if err == nil {
-			_, err = s.Read(make([]byte, 1))
+	// The listener has the highest peer id, so it would accept streams of any of its shard.
+	highest := 0
+	for i := range 4 {
+		if decode(t, w.members[0][i]) > decode(t, w.members[0][highest]) {
+			highest = i
 		}
-		if err == nil {
-			t.Errorf("%s: opened from another shard", proto)
+	}
+	boot := start(t, w.config(0, highest))
+	a := start(t, w.config(1, (highest+1)%4, boot.Addrs()[0]))
+	b := start(t, w.config(1, (highest+2)%4, boot.Addrs()[0]))
+	mesh(a, b)
+	// They lie about their shard, too.
+	claim := hello{w.network, 0, 1, 1}
+	for _, liar := range []*node{a, b} {
+		for _, proto := range append(classProtocols[:], fetchProtocol) {
+			claim.index = liar.cfg.Self
+			ctx, cancel := testContext(t)
+			s, err := liar.host.NewStream(ctx, boot.roster.self, proto)
+			if err == nil {
+				s.Write(appendFrame(nil, claim.append(nil)))
+				_, err = s.Read(make([]byte, 1))
+				s.Reset()
+			}
+			cancel()
+			if err == nil {
+				t.Errorf("%s: opened from another shard", proto)
+			}
 		}
 	}
 	if boot.ReadyPeers() != 0 || len(boot.connects) != 0 {
