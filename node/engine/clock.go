@@ -16,7 +16,7 @@ type clock struct {
 	mu     sync.Mutex
 	anchor time.Time // with its monotonic reading
 	at     protocols.Time
-	slow   bool
+	excess time.Duration // how far at was ahead of the wall clock
 }
 
 func newClock(now time.Time) *clock {
@@ -29,14 +29,10 @@ func (c *clock) read(t time.Time) protocols.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	passed := t.Sub(c.anchor)
-	if c.slow {
-		passed /= 2
-	}
-	now := c.at.Add(passed)
-	if t.Sub(c.anchor) >= reanchor {
+	now := c.at.Add(max(passed/2, passed-c.excess))
+	if passed >= reanchor {
 		wall := protocols.Time(t.UnixNano())
-		c.slow = wall < now
-		c.anchor, c.at = t, max(now, wall)
+		c.anchor, c.at, c.excess = t, max(now, wall), max(0, now.Sub(wall))
 		now = c.at
 	}
 	return now
