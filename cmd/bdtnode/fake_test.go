@@ -26,7 +26,8 @@ import (
 // program once more for each replica.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "start" || os.Args[1] == "net") {
-		a := &app{in: os.Stdin, open: openFake}
+		a := &app{in: os.Stdin}
+		replicaOfTests(a)
 		a.print.Out, a.print.Err = os.Stdout, os.Stderr
 		ctx, stop := signalled()
 		code := a.run(ctx, os.Args[1:])

@@ -151,11 +151,11 @@ func (a *app) watch(ctx context.Context, c *netup.Cluster, stop context.CancelCa
 			return
 		}
 		if r.Killed() {
-			a.print.Note("%s was killed; the network goes on with %d of %d. Bring it back with: bdtnode start --home %s",
-				r.Name(), len(left), committee.N(), r.Home)
+			a.print.Note("%s was killed; %d of %d are left. Bring it back with: %s start --home %s",
+				r.Name(), len(left), committee.N(), self(), r.Home)
 			continue
 		}
-		a.print.Note("%s failed; the network goes on with %d of %d: %s", r.Name(), len(left), committee.N(), r.Ended())
+		a.print.Note("%s failed; %d of %d are left: %s", r.Name(), len(left), committee.N(), r.Ended())
 	}
 }
 

@@ -1,0 +1,93 @@
+package netup
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bdtnode/cmd/bdtnode/keystore"
+	"bdtnode/node/config"
+)
+
+func TestSampleHeights(t *testing.T) {
+	for _, last := range []uint64{0, 1, 2, 19, 20, 21, 1000, 1<<63 + 7} {
+		got := sampleHeights(last)
+		if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) || len(got) > comparedHeights {
+			t.Errorf("%d: %v", last, got)
+		}
+		if last == 0 && len(got) != 0 || last > 0 && (got[len(got)-1] != last || got[0] == 0) {
+			t.Errorf("%d: %v does not end with the last, or begins with genesis", last, got)
+		}
+		if last > 0 && last <= comparedHeights && len(got) != int(last) {
+			t.Errorf("%d: %v leaves heights out", last, got)
+		}
+	}
+}
+
+func TestCreate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "net")
+	n := config.Network{Name: "x", Time: time.UnixMilli(1), Horizon: time.Minute, Places: [][]config.Place{nil, nil}}
+	for i := range 8 {
+		n.Places[i/4] = append(n.Places[i/4], config.Place{Listen: "/ip4/127.0.0.1/tcp/4001", API: "127.0.0.1:0"})
+	}
+	made, err := Create(dir, n, People(), Funding{Dir: LoadDir, Names: []string{"load-0"}, Outputs: 3, Amount: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(made.Homes) != 8 || len(made.Accounts) != 4 {
+		t.Errorf("%+v", made)
+	}
+	for _, h := range made.Homes {
+		got, err := config.Load(h.Dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Shard != h.Shard || int(got.Replica) != h.Replica || got.Genesis.ID().String() != made.ID {
+			t.Errorf("%+v holds shard %d replica %d", h, got.Shard, got.Replica)
+		}
+		if supply := got.Genesis.Supply(0) + got.Genesis.Supply(1); supply != 4*1_000_000+6 {
+			t.Errorf("supply %d", supply)
+		}
+	}
+	for _, acc := range made.Accounts {
+		stored, err := keystore.Open(filepath.Join(dir, AccountsDir)).Get(acc.Name)
+		if err != nil || stored.Address != acc.Address {
+			t.Errorf("%+v %v", stored, err)
+		}
+	}
+	if _, err := Create(dir, n, People()); err == nil || !strings.Contains(err.Error(), "not empty") {
+		t.Errorf("made over another network: %v", err)
+	}
+}
+
+// TestStubbornReplica: one that does not stop when asked is killed.
+func TestStubbornReplica(t *testing.T) {
+	p, err := spawn(t.TempDir(), "/bin/sh", "-c", `trap "" TERM; echo up; while :; do sleep 0.01; done`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(logTail(p.home), "\n  up") { // the trap is set
+		time.Sleep(time.Millisecond)
+	}
+	p.terminate()
+	p.await(time.Now().Add(20 * time.Millisecond))
+	if !p.gone() || !p.killed() {
+		t.Errorf("gone %t, killed %t, %v", p.gone(), p.killed(), p.err)
+	}
+}
+
+func TestLogTail(t *testing.T) {
+	home := t.TempDir()
+	if got := logTail(home); !strings.Contains(got, "no log") {
+		t.Error(got)
+	}
+	lines := strings.Repeat("some line of a log\n", 10_000)
+	os.WriteFile(filepath.Join(home, LogFile), []byte(lines+"the end\n"), 0o600)
+	got := strings.Split(logTail(home), "\n")
+	if len(got) != logTailLines+1 || got[len(got)-1] != "  the end" {
+		t.Errorf("%d lines, the last %q", len(got), got[len(got)-1])
+	}
+}

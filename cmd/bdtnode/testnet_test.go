@@ -1,0 +1,76 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bdtnode/cmd/bdtnode/netup"
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/node/config"
+)
+
+func TestTestnetGenerate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "net")
+	var made netup.Network
+	r := bdtnode(t, "testnet", "generate", "--nodes", "5", "--hosts", "10.0.0.1,eu.example.com,2001:db8::1,127.0.0.2", "--out", dir, "-o", "json")
+	r.json(t, &made)
+	if r.code != 0 || len(made.Homes) != 5 || len(made.Accounts) != 4 {
+		t.Fatalf("%d %+v %s", r.code, made, r.err)
+	}
+	for i, want := range []struct{ listen, announce, api string }{
+		{"/ip4/0.0.0.0/tcp/26600", "/ip4/10.0.0.1/tcp/26600", "127.0.0.1:26700"},
+		{"/ip4/0.0.0.0/tcp/26600", "/dns4/eu.example.com/tcp/26600", "127.0.0.1:26700"},
+		{"/ip6/::/tcp/26600", "/ip6/2001:db8::1/tcp/26600", "127.0.0.1:26700"},
+		{"/ip4/127.0.0.2/tcp/26600", "", "127.0.0.1:26700"},
+		{"/ip4/0.0.0.0/tcp/26601", "/ip4/10.0.0.1/tcp/26601", "127.0.0.1:26701"}, // the first host again
+	} {
+		h, err := config.Load(made.Homes[i].Dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := h.Config
+		if got := strings.Join(c.P2P.Announce, " "); c.P2P.Listen[0] != want.listen || got != want.announce || c.API.Address != want.api {
+			t.Errorf("replica %d: %+v, want %+v", i, c, want)
+		}
+		if i > 0 && (len(c.P2P.Bootstrap) != 1 || !strings.HasPrefix(c.P2P.Bootstrap[0], "/ip4/10.0.0.1/tcp/26600/p2p/")) {
+			t.Errorf("replica %d joins by %v", i, c.P2P.Bootstrap)
+		}
+	}
+	again := bdtnode(t, "testnet", "generate", "--hosts", "10.0.0.1", "--out", dir)
+	if again.code != output.ExitFailure || !strings.Contains(again.err, "not empty") {
+		t.Errorf("over another network: %d %s", again.code, again.err)
+	}
+	if r := bdtnode(t, "testnet", "generate", "--hosts", "10.0.0.1", "--out", dir+"2"); r.code != 0 || !strings.Contains(r.out, "bdtnode start --home") {
+		t.Errorf("no word on what to do next: %d %s", r.code, r.out)
+	}
+	if r := bdtnode(t, "testnet", "generate", "--shards", "2", "--hosts", "10.0.0.1", "--out", dir+"3"); r.code != 0 || !strings.Contains(r.err, "within one shard") {
+		t.Errorf("two shards: %d %s", r.code, r.err)
+	}
+}
+
+func TestTestnetRefuses(t *testing.T) {
+	for args, want := range map[string]string{
+		"--hosts 0.0.0.0":                                     "no address that others can reach",
+		"--hosts 224.0.0.1":                                   "no address that others can reach",
+		"--hosts 10.0.0.256":                                  "neither an IP address nor a DNS name",
+		"--hosts exa_mple.com":                                "neither an IP address nor a DNS name",
+		"--hosts a.example,,b.example":                        "neither an IP address nor a DNS name",
+		"--hosts a.example --p2p-port 0":                      "--p2p-port",
+		"--hosts a.example --p2p-port 65534":                  "port 65536",
+		"--hosts a.example --api-port 65534":                  "port 65536",
+		"--hosts a.example --nodes 3":                         "--nodes 3",
+		"--hosts a.example --shards 65":                       "--shards 65",
+		"--hosts a.example --name " + strings.Repeat("x", 65): "name must have 1 to 64 bytes",
+	} {
+		dir := filepath.Join(t.TempDir(), "net")
+		r := bdtnode(t, append([]string{"testnet", "generate", "--out", dir}, strings.Fields(args)...)...)
+		if r.code == 0 || !strings.Contains(r.err, want) {
+			t.Errorf("%s: %d %s, want %q", args, r.code, r.err, want)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s: something was written", args)
+		}
+	}
+}
