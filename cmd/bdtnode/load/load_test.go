@@ -49,6 +49,9 @@ func TestOutputsAreSpentAgain(t *testing.T) {
 	s, c := newShard(t, 2, 2, 1, 1<<20)
 	c.Rate, c.For = 600, 500*time.Millisecond
 	s.complete(c, 0)
+	if audit, err := s.state.Audit(t.Context()); err != nil || audit.Outputs < 10 {
+		t.Errorf("%d outputs in the end, %v: the load did not widen what it lives on", audit.Outputs, err)
+	}
 }
 
 // With one output of 1 nothing can be split: transfers form one chain, each waiting for the one before. That they were
