@@ -35,7 +35,7 @@ const (
 	// replica that far behind catches up by certified headers.
 	window = 4 * Pipeline
 	// ProposalGap spaces proposals while slots are open: a lone batch goes at once, a stream of them shares blocks.
-	ProposalGap = 4 * time.Millisecond
+	ProposalGap = 8 * time.Millisecond
 	// MaxClockAhead is how far ahead of its own clock a replica lets a block's time be.
 	MaxClockAhead = 500 * time.Millisecond
 

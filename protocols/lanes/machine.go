@@ -27,6 +27,7 @@ import (
 
 // Delays of the machine, none of which safety or liveness depends on.
 const (
+	ackDelay         = 15 * time.Millisecond // a batch that is committed by then needs no acks
 	certificateDelay = 20 * time.Millisecond // an idle lane's certificate goes alone after this
 	fetchGrace       = 60 * time.Millisecond // what is named but not here is probably on its way
 	fetchRetryMin    = 150 * time.Millisecond
@@ -52,11 +53,12 @@ type Config struct {
 
 // Machine is one replica's view of all lanes of its shard.
 type Machine struct {
-	cfg   Config
-	lanes []*lane
-	acks  map[uint64]*protocols.Tally // of the own lane, above its certified tip
-	wants map[digest.Digest]*want
-	own   ownLane
+	cfg     Config
+	lanes   []*lane
+	acks    map[uint64]*protocols.Tally // of the own lane, above its certified tip
+	wants   map[digest.Digest]*want
+	own     ownLane
+	acksDue protocols.Time // when acks that were held back go; zero if there are none
 }
 
 type ownLane struct {
@@ -76,6 +78,7 @@ type lane struct {
 	certified Tip                      // highest certified
 	cert      *TipCertificate
 	certAt    map[uint64]digest.Digest // certified digests above base
+	sent      uint64                   // acks up to here were sent to the owner
 	// certifiedOnly: the owner signed two headers for one number. frozen: a committed chain missed the last cut.
 	certifiedOnly, frozen bool
 	suspectUntil          protocols.Time
@@ -226,13 +229,29 @@ func (m *Machine) ack(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
 		l.tip = h.Tip()
 	}
 	st.Record(ackedKey(h.Lane, h.Seq), h.digest[:])
-	if h.Seq > max(l.ordered.Seq, l.certified.Seq) {
-		if h.Lane == m.cfg.Self {
-			a := m.signAck(h)
-			m.countAck(now, st, m.cfg.Self, a)
-		} else {
-			m.sendAck(st, h)
+	switch {
+	case h.Seq <= max(l.ordered.Seq, l.certified.Seq):
+	case h.Lane == m.cfg.Self:
+		m.countAck(now, st, m.cfg.Self, m.signAck(h))
+	case m.acksDue == 0:
+		m.acksDue = now.Add(ackDelay)
+	}
+}
+
+// sendAcks sends what was held back: a certificate is for data that is not ordered at once, and while the fast lane
+// is fast none is needed.
+func (m *Machine) sendAcks(st *Step) {
+	m.acksDue = 0
+	for i, l := range m.lanes {
+		if protocols.Index(i) == m.cfg.Self {
+			continue
 		}
+		for s := max(l.ordered.Seq, l.certified.Seq, l.sent) + 1; s <= l.tip.Seq; s++ {
+			if e := l.entries[l.acked[s]]; e != nil {
+				m.sendAck(st, e)
+			}
+		}
+		l.sent = max(l.sent, l.tip.Seq)
 	}
 }
 
@@ -325,6 +344,9 @@ func (m *Machine) HandleConflict(h *Conflict) Step {
 // Wake is when the machine next wants a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
 	w := m.own.certDue
+	if w == 0 || m.acksDue != 0 && m.acksDue < w {
+		w = m.acksDue
+	}
 	for _, x := range m.wants {
 		if w == 0 || x.next < w {
 			w = x.next
@@ -336,6 +358,9 @@ func (m *Machine) Wake() protocols.Time {
 // Tick carries out what has become due: certificates that go alone, and fetches.
 func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
+	if m.acksDue != 0 && now >= m.acksDue {
+		m.sendAcks(&st)
+	}
 	if m.own.certDue != 0 && now >= m.own.certDue {
 		m.own.certDue = 0
 		if l := m.lanes[m.cfg.Self]; l.certified.Seq > l.ordered.Seq {
