@@ -97,10 +97,9 @@ type event struct {
 
 // New restores the core from the store and starts nothing.
 func New(cfg Config) (*Engine, error) {
-	executed := cfg.State.Height()
 	core, err := replica.Restore(replica.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, GenesisTimeMS: cfg.GenesisTimeMS,
-	}, executed, cfg.Store)
+	}, cfg.State, cfg.Store)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ import (
 
 // Pacing of the own lane: a lone batch goes at once, a stream of transactions shares batches.
 const (
-	batchGap      = 8 * time.Millisecond
+	batchGap      = 10 * time.Millisecond
 	maxUnanswered = 32        // own batches without certificate or commit
 	FullBatch     = 256 << 10 // bytes of payload that need not wait for batchGap
 )
@@ -48,11 +48,13 @@ type Core struct {
 	votes      *votes.Machine
 	catchup    catchup
 	lastAppend protocols.Time
+	recalled   []digest.Digest // executed headers above the certified height, until Start
 }
 
 // New makes a core at genesis, or where an earlier one stopped: executed is the height whose effects the ledger
-// still has, and stored what was persisted. Blocks committed above it are delivered again by Start.
-func New(cfg Config, executed uint64, stored protocols.Stored) (*Core, error) {
+// still has, header gives the digests of its headers, and stored what was persisted. Blocks committed above executed
+// are delivered again by Start.
+func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest, error), stored protocols.Stored) (*Core, error) {
 	m, err := bdt.New(bdt.Config(cfg), executed, stored)
 	if err != nil {
 		return nil, err
@@ -61,12 +63,22 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Core, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Core{
+	c := &Core{
 		cfg:     cfg,
 		bdt:     m,
-		votes:   votes.New(cfg.Committee, cfg.Self, cfg.Signer, executed, certified),
+		votes:   votes.New(cfg.Committee, cfg.Self, cfg.Signer, min(executed, certified), certified),
 		catchup: newCatchup(cfg, certified),
-	}, nil
+	}
+	// Nobody else may have this replica's VOTEs for what it executed and saw no certificate of, and after a crash of
+	// all nobody would ever certify it. They are not persisted, since the ledger has what they sign.
+	for h := certified + 1; h <= executed; h++ {
+		d, err := header(h)
+		if err != nil {
+			return nil, err
+		}
+		c.recalled = append(c.recalled, d)
+	}
+	return c, nil
 }
 
 // Start is the first input.
@@ -74,7 +86,12 @@ func (c *Core) Start(now protocols.Time) Step {
 	var st Step
 	c.catchup.progress = now
 	c.fromBDT(&st, c.bdt.Start(now))
-	c.fromBDT(&st, c.bdt.Certified(c.votes.CertifiedHeight()))
+	certified := c.votes.CertifiedHeight()
+	c.fromBDT(&st, c.bdt.Certified(certified))
+	for k, d := range c.recalled {
+		c.fromVotes(&st, c.votes.Executed(certified+1+uint64(k), d))
+	}
+	c.recalled = nil
 	return st
 }
 

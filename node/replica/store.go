@@ -32,10 +32,23 @@ func Stored(r kv.Reader, failed *error) protocols.Stored {
 	}
 }
 
-// Restore makes the core from a consensus store, above the height that the ledger has executed.
-func Restore(cfg Config, executed uint64, r kv.Reader) (*Core, error) {
+// Executed is the ledger as far as it has been executed.
+type Executed interface {
+	Headers
+	Height() uint64
+}
+
+// Restore makes the core from a consensus store, above what the ledger has executed.
+func Restore(cfg Config, state Executed, r kv.Reader) (*Core, error) {
 	var failed error
-	core, err := New(cfg, executed, Stored(r, &failed))
+	header := func(height uint64) (digest.Digest, error) {
+		h, ok, err := state.Header(height)
+		if err == nil && !ok {
+			err = fmt.Errorf("the ledger is at height %d and has no header of height %d: its store is damaged", state.Height(), height)
+		}
+		return h.Digest(), err
+	}
+	core, err := New(cfg, state.Height(), header, Stored(r, &failed))
 	if failed != nil {
 		return nil, fmt.Errorf("read the consensus store: %w", failed)
 	}

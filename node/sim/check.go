@@ -1,0 +1,116 @@
+package sim
+
+import (
+	"bdtnode/ledger"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/votes"
+)
+
+// checks are the guarantees, each in its own file. The run tells them what happens, and each looks at what concerns
+// it. They see what honest replicas do; a Byzantine one may do anything.
+type checks struct {
+	s            *Sim
+	agreement    agreement
+	signing      signing
+	durability   durability
+	certificates certificates
+	blame        blame
+	bounds       bounds
+}
+
+func newChecks(s *Sim) *checks {
+	return &checks{
+		s:            s,
+		agreement:    newAgreement(s),
+		signing:      newSigning(s),
+		durability:   newDurability(s),
+		certificates: newCertificates(s),
+		blame:        blame{s: s},
+		bounds:       newBounds(s),
+	}
+}
+
+// stepped: a core made a step.
+func (c *checks) stepped(n *node, st *replica.Step) {
+	if n.adversary == nil {
+		c.agreement.stepped(n, st)
+		c.blame.stepped(n, st)
+		c.bounds.stepped(n, st)
+	}
+}
+
+// synced: steps' records are on disk for good.
+func (c *checks) synced(n *node, group []replica.Step) {
+	if n.adversary == nil {
+		c.durability.synced(n, group)
+	}
+}
+
+// sent: a message of an honest replica leaves.
+func (c *checks) sent(n *node, m protocols.Message) { c.signing.sent(n, m) }
+
+// resent: what a core gives to a peer that connects.
+func (c *checks) resent(n *node, st *replica.Step) {
+	if n.adversary == nil {
+		c.signing.resent(n, st)
+	}
+}
+
+// passed: a message was found in order by who received it.
+func (c *checks) passed(n *node, from protocols.Index, p packet, m protocols.Message) {
+	if n.adversary == nil {
+		c.blame.passed(n, from, p, m)
+		c.certificates.passed(n, m)
+	}
+}
+
+// refused: a message was not.
+func (c *checks) refused(n *node, from protocols.Index, err error) {
+	if n.adversary == nil {
+		c.blame.refuse(n, from, err)
+	}
+}
+
+// carried: so many messages are on one link.
+func (c *checks) carried(i, j, count int) { c.bounds.carried(i, j, count) }
+
+// certified: a header has its certificate.
+func (c *checks) certified(n *node, x *votes.Certified) {
+	if n.adversary == nil {
+		c.certificates.certified(n, x)
+	}
+}
+
+// executed: a block's effects are in the ledger.
+func (c *checks) executed(n *node, b *ledger.Block) {
+	if n.adversary == nil {
+		c.agreement.executed(n, b)
+		c.durability.executed(n, b)
+		c.bounds.executed(n, b)
+	}
+}
+
+// crashed: a life ended.
+func (c *checks) crashed(*node) { c.durability.crashes++ }
+
+// started: a life began.
+func (c *checks) started(n *node) {
+	if n.adversary == nil {
+		c.durability.started(n)
+	}
+}
+
+// end: the run is over.
+func (c *checks) end() {
+	if c.s.cfg.live() {
+		if lack := c.unsettled(); lack != "" {
+			c.s.fail("liveness", "%v after the faults stopped: %s", c.s.cfg.Settle, lack)
+			return
+		}
+	}
+	for _, n := range c.s.honest() {
+		c.durability.ended(n)
+		c.value(n)
+	}
+}

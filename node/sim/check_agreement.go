@@ -1,0 +1,72 @@
+package sim
+
+import (
+	"bytes"
+
+	"bdtnode/internal/digest"
+	"bdtnode/ledger"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+)
+
+// agreement: committed logs of honest replicas are prefixes of each other, and their headers are equal (DESIGN §2.1).
+type agreement struct {
+	s       *Sim
+	blocks  map[uint64]digest.Digest
+	parents map[uint64]digest.Digest
+	headers map[uint64]digest.Digest
+	top     uint64 // greatest committed height
+}
+
+func newAgreement(s *Sim) agreement {
+	return agreement{
+		s: s, blocks: make(map[uint64]digest.Digest), parents: make(map[uint64]digest.Digest),
+		headers: make(map[uint64]digest.Digest),
+	}
+}
+
+func (c *agreement) stepped(n *node, st *replica.Step) {
+	for _, r := range st.Persist {
+		b := committed(c.s, r)
+		if b == nil {
+			continue
+		}
+		h, d := b.Height, b.Digest()
+		if have, ok := c.blocks[h]; ok && have != d {
+			c.s.fail("agreement", "replica %d commits block %s at height %d, another has committed %s", n.id, d.Short(), h, have.Short())
+		}
+		if p, ok := c.blocks[h-1]; ok && p != b.Parent {
+			c.s.fail("agreement", "block %s at height %d does not extend %s", d.Short(), h, p.Short())
+		}
+		c.blocks[h], c.parents[h] = d, b.Parent
+		c.top = max(c.top, h)
+	}
+}
+
+var commitPrefix = bdt.CommitKey(0)[:3]
+
+// committed is the block in a record, if it is that of a commit.
+func committed(s *Sim, r protocols.Record) *bolt.Block {
+	if r.Value == nil || len(r.Key) != len(commitPrefix)+8 || !bytes.HasPrefix(r.Key, commitPrefix) {
+		return nil
+	}
+	b, err := bdt.DecodeCommit(s.committee, r.Value)
+	if err != nil {
+		s.fail("agreement", "a record of a committed block is malformed: %v", err)
+		return nil
+	}
+	return b
+}
+
+func (c *agreement) executed(n *node, b *ledger.Block) {
+	h := b.Header.Height
+	if have, ok := c.headers[h]; ok && have != b.HeaderDigest {
+		c.s.fail("agreement", "replica %d has header %s at height %d, another %s", n.id, b.HeaderDigest.Short(), h, have.Short())
+	}
+	c.headers[h] = b.HeaderDigest
+	if b.Header.Block != c.blocks[h] {
+		c.s.fail("agreement", "replica %d executed block %s at height %d, committed is %s", n.id, b.Header.Block.Short(), h, c.blocks[h].Short())
+	}
+}

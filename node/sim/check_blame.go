@@ -1,0 +1,34 @@
+package sim
+
+import (
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+)
+
+// blame: no honest replica is ever found at fault by another, and no forged message passes.
+type blame struct {
+	s       *Sim
+	refused int
+}
+
+func (c *blame) stepped(n *node, st *replica.Step) {
+	for _, f := range st.Faults {
+		c.s.trace.add(c.s.now, "blame", int(n.id), int(f.Peer), nil, f.Reason)
+		if c.s.nodes[f.Peer].adversary == nil {
+			c.s.fail("blame", "replica %d blames an honest one: %v", n.id, f)
+		}
+	}
+}
+
+func (c *blame) refuse(n *node, from protocols.Index, err error) {
+	c.refused++
+	if c.s.nodes[from].adversary == nil {
+		c.s.fail("blame", "replica %d refuses a message of honest replica %d: %v", n.id, from, err)
+	}
+}
+
+func (c *blame) passed(n *node, from protocols.Index, p packet, m protocols.Message) {
+	if p.forged != "" {
+		c.s.fail("blame", "replica %d takes a forged message of replica %d (%s): %s", n.id, from, p.forged, describe(m))
+	}
+}

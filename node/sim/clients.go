@@ -1,0 +1,284 @@
+package sim
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/ledger"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+// Size of the economy. Coins are plenty, so that load never stops for want of one.
+const (
+	accounts        = 6
+	coinsPerAccount = 200
+	coinValue       = 1000
+)
+
+// clients submit transactions, good and bad, to one replica or to several, and submit again what a replica that
+// crashed may have forgotten.
+type clients struct {
+	s        *Sim
+	fresh    []coin // made by genesis or by transactions submitted, not spent by one
+	used     []coin
+	sent     []*ledger.Tx
+	accepted map[ledger.TxID]*ledger.Tx // by an honest replica
+	order    []ledger.TxID              // of accepted, without those that have their answer
+	holders  map[ledger.TxID]*protocols.Set
+	told     map[ledger.TxID]ledger.Reason // clients were told that it never settles, and not by a receipt
+	doomed   map[ledger.TxID]ledger.Reason // of these, refused by the state of the ledger: it must never settle
+	logged   map[logging]bool
+	leftOut  map[ledger.TxID]bool
+	quiet    bool
+}
+
+// logging is a replica's promise that a transaction is on its disk: no crash loses it.
+type logging struct {
+	who protocols.Index
+	id  ledger.TxID
+}
+
+type coin struct {
+	outpoint ledger.Outpoint
+	owner    int
+	amount   uint64
+}
+
+func newClients(s *Sim) *clients {
+	return &clients{
+		s: s, accepted: make(map[ledger.TxID]*ledger.Tx), holders: make(map[ledger.TxID]*protocols.Set),
+		told: make(map[ledger.TxID]ledger.Reason), doomed: make(map[ledger.TxID]ledger.Reason),
+		leftOut: make(map[ledger.TxID]bool), logged: make(map[logging]bool),
+	}
+}
+
+func (c *clients) address(account int) ledger.Address {
+	return ledger.AddressOf(c.s.signers[c.s.cfg.Nodes+account].Public())
+}
+
+func (c *clients) allocations() []ledger.Allocation {
+	var out []ledger.Allocation
+	for i := range accounts {
+		out = append(out, ledger.Allocation{Address: c.address(i), Amount: coinValue, Outputs: coinsPerAccount})
+	}
+	return out
+}
+
+// start reads what genesis gave, and begins to submit.
+func (c *clients) start() {
+	for i := range accounts {
+		a, err := c.s.nodes[0].state.Account(c.address(i), ledger.Page{Limit: coinsPerAccount})
+		if err != nil {
+			panic(err)
+		}
+		for _, o := range a.Outputs {
+			c.fresh = append(c.fresh, coin{o.Outpoint, i, o.Amount})
+		}
+	}
+	c.poll()
+	if c.s.cfg.Load <= 0 {
+		return
+	}
+	mean := time.Duration(float64(time.Second) / c.s.cfg.Load)
+	if c.s.cfg.Bursts {
+		mean /= 2
+		c.s.repeat(3*time.Second, func() { c.quiet = !c.quiet })
+	}
+	c.s.repeat(mean, func() {
+		if !c.quiet {
+			c.submitOne()
+		}
+	})
+}
+
+// submitOne makes one transaction and takes it to one or more replicas.
+func (c *clients) submitOne() {
+	rng := c.s.rng
+	expiry := c.s.now.Add(30 * time.Minute).Millis()
+	var tx *ledger.Tx
+	switch r := rng.Float64(); {
+	case r < 0.70:
+		tx = c.spend(c.take(), expiry, true)
+	case r < 0.80 && len(c.used) > 0: // a double spend, usually of something recent
+		back := min(1+int(rng.ExpFloat64()*5), len(c.used))
+		tx = c.spend(c.used[len(c.used)-back], expiry, false)
+	case r < 0.84: // an output that never was
+		var id ledger.TxID
+		id[0], id[1] = byte(rng.Uint32()), byte(rng.Uint32())
+		tx = c.spend(coin{ledger.Outpoint{Tx: id}, rng.IntN(accounts), coinValue}, expiry, false)
+	case r < 0.88: // about to expire
+		tx = c.spend(c.take(), c.s.now.Add(c.s.between(0, 400*time.Millisecond)).Millis(), false)
+	case r < 0.91: // another's output, or another amount
+		stolen := c.fresh[rng.IntN(len(c.fresh))]
+		if rng.IntN(2) == 0 {
+			stolen.owner = (stolen.owner + 1) % accounts
+		} else {
+			stolen.amount++
+		}
+		tx = c.spend(stolen, expiry, false)
+	case r < 0.93: // beyond the horizon
+		tx = c.spend(c.take(), c.s.now.Add(3*time.Hour).Millis(), false)
+	case len(c.sent) > 0: // once more
+		tx = c.sent[rng.IntN(len(c.sent))]
+	default:
+		return
+	}
+	c.sent = append(c.sent, tx)
+	first, copies := rng.IntN(len(c.s.nodes)), 1
+	switch rng.IntN(5) {
+	case 0:
+		copies = len(c.s.nodes)
+	case 1:
+		copies = 2
+	}
+	for k := range copies {
+		c.submit(c.s.nodes[(first+k)%len(c.s.nodes)], tx)
+	}
+}
+
+// take is a coin that no transaction spends yet. The newest are often not settled.
+func (c *clients) take() coin {
+	k := c.s.rng.IntN(len(c.fresh))
+	if c.s.rng.IntN(3) == 0 {
+		k = len(c.fresh) - 1
+	}
+	x := c.fresh[k]
+	c.fresh = slices.Delete(c.fresh, k, k+1)
+	c.used = append(c.used, x)
+	return x
+}
+
+// spend makes the transaction that gives a coin away in one or two parts. With keep, later ones may spend the parts.
+func (c *clients) spend(x coin, expiry uint64, keep bool) *ledger.Tx {
+	rng := c.s.rng
+	fee := min(uint64(rng.IntN(3)), x.amount-1)
+	b := ledger.Body{Network: c.s.ledger.Network, ExpiryMS: expiry, Fee: fee}
+	b.Inputs = []ledger.Input{{Outpoint: x.outpoint, Key: c.s.signers[c.s.cfg.Nodes+x.owner].Public(), Amount: x.amount}}
+	var to []int
+	left := x.amount - fee
+	for left > 0 {
+		part := left
+		if len(to) == 0 && left > 1 {
+			part = 1 + rng.Uint64N(left)
+		}
+		k := rng.IntN(accounts)
+		to = append(to, k)
+		b.Outputs = append(b.Outputs, ledger.Output{Address: c.address(k), Amount: part})
+		left -= part
+	}
+	tx, err := b.Sign(c.s.signers[c.s.cfg.Nodes+x.owner])
+	if err != nil {
+		panic(err)
+	}
+	if keep {
+		for i, k := range to {
+			c.fresh = append(c.fresh, coin{ledger.Outpoint{Tx: tx.ID(), Index: uint16(i)}, k, b.Outputs[i].Amount})
+		}
+	}
+	return tx
+}
+
+// submit is what the door of a replica does: look whether the answer is known, then whether there is a reason never
+// to settle it, then put it into the book.
+func (c *clients) submit(n *node, tx *ledger.Tx) {
+	if !n.alive {
+		return
+	}
+	id := tx.ID()
+	if _, known, err := n.state.Receipt(id); err != nil || known {
+		return
+	}
+	refusal, err := n.state.Precheck(tx, n.clock().Millis())
+	if err != nil {
+		panic(err)
+	}
+	if refusal != nil && refusal.Final() {
+		c.s.trace.add(c.s.now, "refuse tx", int(n.id), -1, id[:], refusal)
+		if n.adversary == nil {
+			c.told[id] = refusal.Reason
+			if refusal.Reason != ledger.ReasonExpired { // that goes by this replica's clock
+				c.doomed[id] = refusal.Reason
+			}
+		}
+		return
+	}
+	if added, full := n.book.Add(tx); !added || full != nil {
+		return
+	}
+	c.s.trace.add(c.s.now, "accept tx", int(n.id), -1, id[:], digest.Digest(id).Short())
+	if n.adversary == nil {
+		if c.accepted[id] == nil { // polling never drops what has no answer, so it is not in order twice
+			c.accepted[id] = tx
+			c.order = append(c.order, id)
+			c.holders[id] = &protocols.Set{}
+		}
+		c.holders[id].Add(n.id)
+	}
+	c.s.guard(n, func() {
+		n.propose()
+		if n.alive {
+			n.arm()
+		}
+	})
+}
+
+// poll asks now and then what became of what was accepted. A replica that crashed has forgotten what it had not said
+// to be on its disk, and what a block left out: such a one is submitted again.
+func (c *clients) poll() {
+	c.s.after(2*time.Second, func() {
+		open := c.order[:0]
+		for _, id := range c.order {
+			if c.answered(id) {
+				continue
+			}
+			open = append(open, id)
+			for _, n := range c.s.nodes {
+				if n.alive && c.holders[id].Has(n.id) && !n.book.Has(id) && (c.leftOut[id] || !c.logged[logging{n.id, id}]) {
+					c.submit(n, c.accepted[id])
+				}
+			}
+		}
+		c.order = open
+		c.poll()
+	})
+}
+
+// answered reports whether a client has a final answer.
+func (c *clients) answered(id ledger.TxID) bool {
+	_, settled := c.s.check.durability.answers[id]
+	_, told := c.told[id]
+	return settled || told
+}
+
+// synced is called when batches of a replica's own are on its disk.
+func (c *clients) synced(n *node, batches []*lanes.Batch) {
+	for _, b := range batches {
+		p, err := ledger.DecodePayload(b.Payload)
+		if err != nil {
+			panic(err)
+		}
+		for _, tx := range p.Txs {
+			c.logged[logging{n.id, tx.ID()}] = true
+		}
+	}
+}
+
+// executed is called when an honest replica has executed a block, with what left its book because it has expired.
+func (c *clients) executed(b *ledger.Block, expired []*ledger.Tx) {
+	for i := range b.LeftOut {
+		c.leftOut[b.LeftOut[i].ID] = true
+	}
+	for _, tx := range expired {
+		c.told[tx.ID()], c.doomed[tx.ID()] = ledger.ReasonExpired, ledger.ReasonExpired
+	}
+}
+
+// junk is a transaction in good form that can never settle, for liars to fill batches with.
+func (c *clients) junk() *ledger.Tx {
+	var id ledger.TxID
+	id[0], id[1], id[2] = 0xff, byte(c.s.rng.Uint32()), byte(c.s.rng.Uint32())
+	return c.spend(coin{ledger.Outpoint{Tx: id, Index: math.MaxUint16}, 0, coinValue}, c.s.now.Add(time.Minute).Millis(), false)
+}

@@ -1,0 +1,27 @@
+// Package sim runs a whole shard on a virtual clock, from a seed.
+//
+// A run is n replicas, each the [replica.Core] that the node runs, with its stores, ledger and TX book, on a network
+// that delays, reorders, duplicates and loses, with replicas that crash at any point and some that lie. There is no
+// goroutine, no real clock and no random number but those of one generator made from the seed: events are carried
+// out in the order of (time, sequence), so one seed gives one run, and one trace hash.
+//
+// Every message is encoded, decoded and checked as on the wire. A step is carried out as the node does it: its
+// records are written, what needs it is synced, then its messages leave, then its outputs are acted on. A crash
+// keeps everything synced and a random prefix of what was not, of the consensus store and of the ledger's each.
+//
+// After every event the checks of DESIGN §2 that apply look at what happened, one file each: agreement, signing,
+// durability, certificates, blame, bounds, value; and at the end, when faults have stopped, liveness and that an
+// idle shard falls silent. A violation names the seed, the step, and the last events.
+//
+// What is not modelled: bits that rot in a store, replicas that lose their disk, and messages that are slow to
+// verify.
+//
+// [Scenario] makes the configuration of a seed. The tests run some dozens of seeds; to sweep more, or to run one:
+//
+//	go test ./node/sim -run TestSweep -sim.seeds 5000 -timeout 0
+//	go test ./node/sim -run TestSweep -sim.first 4711 -sim.seeds 1 -v
+//
+// and to see that bugs put back into the protocols are found (it compiles the tests once for each):
+//
+//	go test ./node/sim -run TestMutants -sim.mutants -v
+package sim

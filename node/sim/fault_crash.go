@@ -1,0 +1,45 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+)
+
+// Crashes stops one replica at a time at random moments, also between its writing and its sending, and starts it
+// again from what it had on disk.
+type Crashes struct {
+	Every time.Duration // mean
+	Down  time.Duration // mean
+}
+
+func (f Crashes) String() string { return fmt.Sprintf("crashes every %v for %v", f.Every, f.Down) }
+
+func (f Crashes) start(s *Sim) {
+	s.crashPoints = &f
+	s.repeat(f.Every, func() { s.fell(s.nodes[s.rng.IntN(len(s.nodes))], f.Down) })
+}
+
+// fell crashes a replica and starts it again after a random time of a mean.
+func (s *Sim) fell(n *node, down time.Duration) {
+	if !n.alive {
+		return
+	}
+	n.crash()
+	life := n.life
+	s.after(s.around(down), func() {
+		if !n.alive && n.life == life {
+			s.guard(n, n.start)
+		}
+	})
+}
+
+// crashPoint crashes a replica now and then at a place that a random moment would seldom hit, and reports whether
+// it did.
+func (s *Sim) crashPoint(n *node) bool {
+	f := s.crashPoints
+	if f == nil || !s.active || s.rng.Float64() >= float64(10*time.Millisecond)/float64(f.Every)/16 {
+		return false
+	}
+	s.fell(n, f.Down)
+	return true
+}

@@ -1,0 +1,31 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+)
+
+// ClockSkew sets each replica's clock ahead or behind by at most Max.
+type ClockSkew struct{ Max time.Duration }
+
+func (f ClockSkew) String() string { return fmt.Sprintf("clocks off by %v", f.Max) }
+
+func (f ClockSkew) start(s *Sim) {
+	for _, n := range s.nodes {
+		n.skew = s.between(-f.Max, f.Max)
+	}
+}
+
+// SlowDisks makes a sync take long.
+type SlowDisks struct{ Mean time.Duration }
+
+func (f SlowDisks) String() string { return fmt.Sprintf("syncs of %v", f.Mean) }
+
+func (f SlowDisks) start(s *Sim) { s.syncMean = f.Mean }
+
+// SlowExecution makes the execution of a block take long.
+type SlowExecution struct{ Mean time.Duration }
+
+func (f SlowExecution) String() string { return fmt.Sprintf("execution of %v", f.Mean) }
+
+func (f SlowExecution) start(s *Sim) { s.execMean = f.Mean }

@@ -1,0 +1,133 @@
+package sim
+
+import (
+	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
+	"bdtnode/ledger"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+)
+
+func encodePayload(txs [][]byte) []byte { return ledger.EncodePayload(txs) }
+
+// EquivocatingLane signs two batches for many numbers of its lane, and shows one half of the others this one and
+// the other half that. The leader may then propose a tip that too few can vote for, so without a fallback the
+// shard may stand still.
+type EquivocatingLane struct {
+	twins map[digest.Digest]*lanes.Batch // by the digest of the batch that has a twin; nil if it has none
+}
+
+func (*EquivocatingLane) String() string { return "signs two batches for a number" }
+
+func (*EquivocatingLane) live() bool { return false }
+
+func (a *EquivocatingLane) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
+	b, ok := m.(*lanes.Batch)
+	if !ok || b.Lane != n.id {
+		return honestly(m)
+	}
+	if a.twins == nil {
+		a.twins = make(map[digest.Digest]*lanes.Batch)
+	}
+	rng := n.s.rng
+	twin, known := a.twins[b.Digest()]
+	if !known {
+		if rng.IntN(3) > 0 {
+			h := b.Header
+			if p := a.twins[h.Parent]; p != nil && rng.IntN(2) == 0 {
+				h.Parent = p.Digest() // a second chain
+			}
+			h.Count = 1
+			twin = lanes.NewBatch(n.s.committee, n.s.signers[n.id], h, encodePayload([][]byte{n.s.clients.junk().Encode()}))
+		}
+		a.twins[b.Digest()] = twin
+	}
+	if twin == nil {
+		return honestly(m)
+	}
+	switch (int(to) + int(b.Seq/8)) % 2 {
+	case 0:
+		if rng.IntN(8) == 0 {
+			return append(honestly(m), honestly(twin)...)
+		}
+		return honestly(m)
+	default:
+		if rng.IntN(8) == 0 {
+			return append(honestly(twin), honestly(m)...)
+		}
+		return honestly(twin)
+	}
+}
+
+// EquivocatingLeader proposes two blocks for many slots, in two chains, shows each half of the others one of them,
+// and votes for both.
+type EquivocatingLeader struct {
+	twins map[digest.Digest]*bolt.Propose
+}
+
+func (*EquivocatingLeader) String() string { return "proposes two blocks for a slot" }
+
+func (*EquivocatingLeader) live() bool { return false }
+
+func (a *EquivocatingLeader) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
+	if a.twins == nil {
+		a.twins = make(map[digest.Digest]*bolt.Propose)
+	}
+	rng := n.s.rng
+	switch x := m.(type) {
+	case *bolt.Propose:
+		d := x.Block.Digest()
+		twin, known := a.twins[d]
+		if !known {
+			if parent := a.twins[x.Block.Parent]; rng.IntN(3) == 0 || parent != nil {
+				b := *x.Block
+				if parent != nil && rng.IntN(4) > 0 {
+					b.Parent = parent.Block.Digest()
+				}
+				b.TimeMS += 1 + rng.Uint64N(3)
+				sealed := n.sealed(&b)
+				twin = &bolt.Propose{Leader: n.id, Block: sealed, Certificates: x.Certificates}
+				twin.Signature = n.s.signers[n.id].Sign(n.proposeStatement(n.id, sealed))
+			}
+			a.twins[d] = twin
+		}
+		if twin == nil {
+			return honestly(m)
+		}
+		switch {
+		case rng.IntN(10) == 0:
+			return append(honestly(twin), honestly(m)...)
+		case to%2 == 0:
+			return honestly(m)
+		}
+		return honestly(twin)
+	case *bolt.Vote:
+		if twin := a.twins[x.Digest]; twin != nil {
+			v := n.signVote(x.Epoch, x.Slot, twin.Block.Digest())
+			if to%2 == 0 {
+				return append(honestly(m), honestly(v)...)
+			}
+			return append(honestly(v), honestly(m)...)
+		}
+	case *bolt.Commit:
+		if twin := a.twins[x.Digest]; twin != nil && to%2 == 1 {
+			return honestly(&bolt.Commit{Epoch: x.Epoch, Slot: x.Slot, Digest: twin.Block.Digest()})
+		}
+	}
+	return honestly(m)
+}
+
+// sealed is the block with the digest of what it says.
+func (n *node) sealed(b *bolt.Block) *bolt.Block {
+	r := wire.NewReader(b.Append(nil))
+	out := bolt.ReadBlock(n.s.committee, r)
+	if err := r.Done(); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+func (n *node) proposeStatement(leader protocols.Index, b *bolt.Block) []byte {
+	return n.s.committee.Statement("bdt/propose/1", wire.AppendU16(nil, uint16(leader)), slotFields(b.Epoch, b.Slot, b.Digest()))
+}

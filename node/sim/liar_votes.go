@@ -1,0 +1,73 @@
+package sim
+
+import (
+	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/votes"
+)
+
+// honestly is m as it is.
+func honestly(m protocols.Message) []packet { return []packet{{frame: replica.Encode(m)}} }
+
+func slotFields(epoch, slot uint64, d digest.Digest) []byte {
+	return append(wire.AppendU64(wire.AppendU64(nil, epoch), slot), d[:]...)
+}
+
+// signVote makes a vote for anything.
+func (n *node) signVote(epoch, slot uint64, d digest.Digest) *bolt.Vote {
+	v := &bolt.Vote{Epoch: epoch, Slot: slot, Digest: d}
+	v.Signature = n.s.signers[n.id].Sign(n.s.committee.Statement("bdt/vote/1", slotFields(epoch, slot, d)))
+	return v
+}
+
+// DoubleVoting votes, commits and acknowledges other things too, before or after the right ones, says old things
+// again, and signs wrong headers.
+type DoubleVoting struct{ old []protocols.Message }
+
+func (*DoubleVoting) String() string { return "votes twice" }
+
+func (*DoubleVoting) live() bool { return true }
+
+func (a *DoubleVoting) tamper(n *node, _ protocols.Index, m protocols.Message) []packet {
+	rng := n.s.rng
+	out := honestly(m)
+	var lie protocols.Message
+	wrong := digest.Of("bdt/simulated-lie/1", []byte{byte(rng.IntN(3))})
+	switch x := m.(type) {
+	case *bolt.Vote:
+		lie = n.signVote(x.Epoch, x.Slot, wrong)
+	case *bolt.Commit:
+		lie = &bolt.Commit{Epoch: x.Epoch, Slot: x.Slot, Digest: wrong}
+	case *lanes.Ack:
+		b := wire.AppendU64(wire.AppendU16(nil, uint16(x.Lane)), x.Tip.Seq)
+		lie = &lanes.Ack{Lane: x.Lane, Tip: lanes.Tip{Seq: x.Tip.Seq, Digest: wrong},
+			Signature: n.s.signers[n.id].Sign(n.s.committee.Statement("bdt/ack/1", b, wrong[:]))}
+	case *votes.VOTE:
+		lie = &votes.VOTE{Height: x.Height, Header: wrong,
+			Signature: n.s.signers[n.id].Sign(votes.Statement(n.s.committee, x.Height, wrong))}
+	default:
+		return out
+	}
+	if len(a.old) < 64 {
+		a.old = append(a.old, m)
+	} else {
+		k := rng.IntN(len(a.old))
+		if rng.IntN(4) == 0 {
+			out = append(out, honestly(a.old[k])...)
+		}
+		a.old[k] = m
+	}
+	switch rng.IntN(4) {
+	case 0:
+		return append(honestly(lie), out...)
+	case 1:
+		return append(out, honestly(lie)...)
+	case 2:
+		return append(out, out...)
+	}
+	return out
+}

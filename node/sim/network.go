@@ -1,0 +1,149 @@
+package sim
+
+import (
+	"time"
+
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+)
+
+// network is the links between replicas. A pair of replicas has one connection at a time; in each direction of it
+// control and bulk are streams of their own, in order within a stream. When a connection breaks, everything under
+// way on it is lost, and it comes up again some time later, each side learning of it in its own time.
+type network struct {
+	s          *Sim
+	pairs      [][]*pair // by lower and higher index
+	links      [][]*link // by sender and receiver
+	duplicates float64   // share of messages that arrive twice
+	reorders   float64   // share of messages that ignore the order of their stream
+}
+
+type pair struct {
+	linked bool
+	again  bool // a connection is about to be made
+	life   int  // of the connection: what was sent in an earlier one is lost
+	cuts   int  // partitions that part the two
+}
+
+type link struct {
+	up    bool // the sender knows of the connection
+	mean  time.Duration
+	free  [2]protocols.Time // when a stream delivered last
+	stats int
+}
+
+// packet is one frame on its way. A forged one must be refused.
+type packet struct {
+	frame  []byte
+	forged string // why it must be refused; empty if it need not
+}
+
+func newNetwork(s *Sim) *network {
+	w := &network{s: s}
+	for i := range s.cfg.Nodes {
+		w.pairs = append(w.pairs, make([]*pair, s.cfg.Nodes))
+		w.links = append(w.links, make([]*link, s.cfg.Nodes))
+		for j := range s.cfg.Nodes {
+			w.pairs[i][j] = &pair{}
+			w.links[i][j] = &link{mean: time.Duration(float64(s.cfg.Delay) * (0.5 + 1.5*s.rng.Float64()))}
+			if j < i {
+				w.pairs[i][j] = w.pairs[j][i]
+			}
+		}
+	}
+	return w
+}
+
+// connect lets two replicas find each other after a while, if nothing parts them then.
+func (w *network) connect(i, j int) {
+	p := w.pairs[i][j]
+	if p.linked || p.again || i == j {
+		return
+	}
+	p.again = true
+	w.s.after(w.s.between(5*time.Millisecond, 300*time.Millisecond), func() {
+		p.again = false
+		if p.linked || p.cuts > 0 || !w.s.nodes[i].alive || !w.s.nodes[j].alive {
+			return
+		}
+		p.linked = true
+		p.life++
+		w.s.trace.add(w.s.now, "link", i, j, nil, nil)
+		w.open(i, j)
+		w.open(j, i)
+	})
+}
+
+// open tells one side of the connection.
+func (w *network) open(i, j int) {
+	p, life := w.pairs[i][j], w.pairs[i][j].life
+	w.s.after(w.s.between(0, 30*time.Millisecond), func() {
+		if !p.linked || p.life != life {
+			return
+		}
+		l := w.links[i][j]
+		l.up, l.free = true, [2]protocols.Time{}
+		w.s.nodes[i].connected(protocols.Index(j))
+	})
+}
+
+// sever breaks the connection of two replicas; they try again.
+func (w *network) sever(i, j int) {
+	p := w.pairs[i][j]
+	if p.linked {
+		p.linked = false
+		p.life++
+		w.links[i][j].up, w.links[j][i].up = false, false
+		w.s.trace.add(w.s.now, "break", i, j, nil, nil)
+	}
+	w.connect(i, j)
+}
+
+// down breaks all connections of a replica that crashed, up makes them again.
+func (w *network) down(i int) {
+	for j := range w.pairs {
+		if j != i {
+			w.sever(i, j)
+		}
+	}
+}
+
+func (w *network) up(i int) {
+	for j := range w.pairs {
+		w.connect(i, j)
+	}
+}
+
+// send puts a frame on its way.
+func (w *network) send(i, j int, p packet) {
+	l := w.links[i][j]
+	if !l.up {
+		return // lost: it is sent again when the connection is there
+	}
+	w.carry(i, j, p)
+	if w.duplicates > 0 && w.s.rng.Float64() < w.duplicates {
+		w.carry(i, j, p)
+	}
+}
+
+func (w *network) carry(i, j int, p packet) {
+	l := w.links[i][j]
+	class := 0
+	if replica.Bulk(protocols.Kind(p.frame[0])) {
+		class = 1
+	}
+	at := w.s.now.Add(l.mean/4 + time.Duration(w.s.rng.ExpFloat64()*0.75*float64(l.mean)))
+	if w.reorders == 0 || w.s.rng.Float64() >= w.reorders {
+		at = max(at, l.free[class])
+		l.free[class] = at
+	}
+	conn, life := w.pairs[i][j], w.pairs[i][j].life
+	l.stats++
+	w.s.check.carried(i, j, l.stats)
+	w.s.at(at, func() {
+		l.stats--
+		if conn.life == life {
+			w.s.nodes[j].receive(protocols.Index(i), p)
+		}
+	})
+}

@@ -1,0 +1,381 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"bdtnode/internal/kv"
+	"bdtnode/ledger"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/lanes"
+)
+
+// node is one replica: its core, what it stores, and what it has begun and not finished. Everything but the two
+// stores is gone after a crash.
+type node struct {
+	s         *Sim
+	id        protocols.Index
+	adversary Adversary // nil in an honest one
+	store     *kv.Mem   // of consensus
+	effects   *kv.Mem   // of the ledger
+	skew      time.Duration
+
+	alive      bool
+	life       int // counts starts and crashes: what an earlier life began does not end in this one
+	core       *replica.Core
+	state      *ledger.State
+	book       *ledger.Book
+	unwritten  []replica.Step
+	writing    bool
+	deliveries []*bdt.Delivery
+	executing  bool
+	wake       protocols.Time // of the timer that is set, zero if none is
+	unlogged   []*lanes.Batch // own ones that are not on disk
+	askAt      protocols.Time // when the book is looked into again, zero if no time is set
+}
+
+func newNode(s *Sim, id protocols.Index) *node {
+	return &node{s: s, id: id, store: kv.NewMem(), effects: kv.NewMem()}
+}
+
+// clock is what the replica believes the time to be.
+func (n *node) clock() protocols.Time { return n.s.now.Add(n.skew) }
+
+// after does something later unless the replica has crashed by then.
+func (n *node) after(d time.Duration, what func()) {
+	life := n.life
+	n.s.after(d, func() {
+		if n.life == life && n.alive {
+			n.s.guard(n, what)
+		}
+	})
+}
+
+// start begins a life with what the stores hold.
+func (n *node) start() {
+	s := n.s
+	var err error
+	if n.state, err = ledger.Open(n.effects, s.ledger); err != nil {
+		panic(err)
+	}
+	cfg := replica.Config{Committee: s.committee, Self: n.id, Signer: s.signers[n.id], GenesisTimeMS: s.ledger.GenesisTimeMS}
+	if n.core, err = replica.Restore(cfg, n.state, n.store); err != nil {
+		panic(err)
+	}
+	n.book = ledger.NewBook(ledger.DefaultBookTxs, ledger.DefaultBookBytes)
+	n.life++
+	n.alive, n.writing, n.executing, n.wake, n.askAt = true, false, false, 0, 0
+	n.unwritten, n.deliveries, n.unlogged = nil, nil, nil
+	s.trace.add(s.now, "start", int(n.id), -1, nil, fmt.Sprintf("executed %d committed %d", n.state.Height(), n.core.Status().Committed))
+	s.check.started(n)
+	n.input(n.core.Start)
+	n.overdue()
+	s.network.up(int(n.id))
+}
+
+// crash ends a life. Of what was not synced a random part survives.
+func (n *node) crash() {
+	s := n.s
+	n.alive = false
+	n.life++
+	n.store = n.store.Crash(s.rng.IntN(n.store.Unsynced() + 1))
+	n.effects = n.effects.Crash(s.rng.IntN(n.effects.Unsynced() + 1))
+	s.trace.add(s.now, "crash", int(n.id), -1, nil, nil)
+	s.check.crashed(n)
+	s.network.down(int(n.id))
+}
+
+// input gives the core something and carries out what it wants.
+func (n *node) input(f func(now protocols.Time) replica.Step) {
+	n.took(f(n.clock()))
+	if n.alive { // and has not crashed over it
+		n.propose()
+		n.arm()
+	}
+}
+
+// took queues a step of the core.
+func (n *node) took(st replica.Step) {
+	n.s.check.stepped(n, &st)
+	if f := n.s.cfg.mutation.persist; f != nil {
+		st.Persist = f(st.Persist)
+	}
+	if n.s.cfg.mutation.sendEarly {
+		n.send(st.Sends)
+		st.Sends = nil
+	}
+	n.unwritten = append(n.unwritten, st)
+	n.write()
+}
+
+// write puts all steps that wait into the store, with one sync if any needs it, and then lets them out.
+func (n *node) write() {
+	if n.writing || !n.alive || len(n.unwritten) == 0 {
+		return
+	}
+	group, own := n.unwritten, n.unlogged
+	n.unwritten, n.unlogged = nil, nil
+	sync := false
+	for i := range group {
+		var b kv.Batch
+		sync = replica.Apply(&b, group[i].Persist) || sync
+		if b.Len() > 0 {
+			if err := n.store.Apply(&b, false); err != nil {
+				panic(err)
+			}
+		}
+	}
+	if !sync {
+		n.release(group)
+		return
+	}
+	n.writing = true
+	n.after(n.s.around(n.s.syncMean), func() {
+		if err := n.store.Flush(); err != nil {
+			panic(err)
+		}
+		n.s.check.synced(n, group)
+		n.s.clients.synced(n, own)
+		n.writing = false
+		if n.s.crashPoint(n) {
+			return // written, and nobody told
+		}
+		n.release(group)
+		n.write()
+	})
+}
+
+// release sends what steps want sent, and acts on their outputs.
+func (n *node) release(group []replica.Step) {
+	for i := range group {
+		n.send(group[i].Sends)
+		if len(group[i].Sends) > 0 && n.s.crashPoint(n) {
+			return
+		}
+		for _, o := range group[i].Out {
+			if o.Deliver != nil {
+				n.deliveries = append(n.deliveries, o.Deliver)
+				n.execute()
+			}
+			if o.Certified != nil {
+				n.s.check.certified(n, o.Certified)
+			}
+		}
+	}
+}
+
+// serveMean is how long it takes to read stored data for a peer, which happens beside everything else.
+const serveMean = 500 * time.Microsecond
+
+// send sends, and has read what stands for stored data.
+func (n *node) send(sends []protocols.Send) {
+	for _, x := range sends {
+		switch m := x.Message.(type) {
+		case *lanes.Chain:
+			n.after(n.s.around(serveMean), func() {
+				batches, err := replica.Chain(n.s.committee, n.store, m)
+				if err != nil {
+					panic(err)
+				}
+				for _, b := range batches {
+					n.tell(x.To, b)
+				}
+			})
+		case *replica.Serve:
+			n.after(n.s.around(serveMean), func() {
+				h, err := replica.ReadHistory(n.s.committee, n.store, n.state, m)
+				if err != nil {
+					panic(err)
+				}
+				n.tell(x.To, h)
+			})
+		default:
+			n.tell(x.To, m)
+		}
+	}
+}
+
+func (n *node) tell(to protocols.To, m protocols.Message) {
+	var frame []byte
+	for j := range n.s.nodes {
+		if j == int(n.id) || to != protocols.Everyone && j != int(to) {
+			continue
+		}
+		if n.adversary != nil {
+			for _, p := range n.adversary.tamper(n, protocols.Index(j), m) {
+				n.s.network.send(int(n.id), j, p)
+			}
+			continue
+		}
+		if frame == nil {
+			frame = replica.Encode(m)
+			n.s.check.sent(n, m)
+		}
+		n.s.network.send(int(n.id), j, packet{frame: frame})
+	}
+}
+
+// connected is called when the replica learns of a connection.
+func (n *node) connected(to protocols.Index) {
+	n.s.guard(n, func() {
+		n.s.trace.add(n.s.now, "connected", int(n.id), int(to), nil, nil)
+		n.input(func(protocols.Time) replica.Step {
+			st := n.core.Connected(to)
+			n.s.check.resent(n, &st)
+			return st
+		})
+	})
+}
+
+// receive checks a frame as the workers of a node do, and hands it to the core.
+func (n *node) receive(from protocols.Index, p packet) {
+	n.s.guard(n, func() {
+		m, err := n.s.verify(from, p.frame)
+		if err != nil {
+			n.s.trace.add(n.s.now, "refused", int(from), int(n.id), p.frame, err)
+			n.s.check.refused(n, from, err)
+			n.s.network.sever(int(from), int(n.id)) // as the node drops a peer that sends what it never may
+			return
+		}
+		n.s.trace.add(n.s.now, "message", int(from), int(n.id), p.frame, m)
+		n.s.check.passed(n, from, p, m)
+		n.input(func(now protocols.Time) replica.Step { return n.core.Handle(now, from, m) })
+	})
+}
+
+// verify takes a frame apart and checks all of it that needs no state.
+func (s *Sim) verify(from protocols.Index, frame []byte) (protocols.Message, error) {
+	m, err := replica.Decode(s.committee, frame)
+	if err != nil {
+		return nil, err
+	}
+	items, err := replica.Items(s.committee, from, m)
+	if err != nil {
+		return nil, err
+	}
+	if !s.scheme.VerifyAll(items) {
+		return nil, fmt.Errorf("%s: a signature does not verify", describe(m))
+	}
+	if b, ok := m.(*lanes.Batch); ok {
+		p, err := ledger.CheckPayload(s.scheme, s.committee.Network(), b.Payload)
+		if err != nil {
+			return nil, err
+		}
+		if len(p.Txs) != int(b.Count) {
+			return nil, fmt.Errorf("%s: %d entries in its payload", describe(m), len(p.Txs))
+		}
+	}
+	return m, nil
+}
+
+// execute works off deliveries, one at a time.
+func (n *node) execute() {
+	if n.executing || len(n.deliveries) == 0 {
+		return
+	}
+	n.executing = true
+	n.after(n.s.around(n.s.execMean), func() {
+		d := n.deliveries[0]
+		n.deliveries = n.deliveries[1:]
+		n.executing = false
+		in, err := replica.Ordered(d.Block, d.Refs, n.payload)
+		if err != nil {
+			panic(err)
+		}
+		block, err := n.state.Execute(in)
+		if err != nil {
+			panic(err)
+		}
+		h := block.Header.Height
+		if err := replica.CheckExecuted(n.store, h, block.HeaderDigest); err != nil {
+			panic(err)
+		}
+		n.s.trace.add(n.s.now, "executed", int(n.id), -1, block.HeaderDigest[:], h)
+		n.s.check.executed(n, block)
+		n.book.Executed(block)
+		expired := n.book.Expired(block.Header.TimeMS)
+		if n.adversary == nil {
+			n.s.clients.executed(block, expired)
+		}
+		if n.s.rng.IntN(16) == 0 {
+			if err := n.state.Flush(); err != nil {
+				panic(err)
+			}
+		}
+		n.input(func(now protocols.Time) replica.Step { return n.core.Executed(now, h, block.HeaderDigest) })
+		if n.alive {
+			n.execute()
+		}
+	})
+}
+
+func (n *node) payload(ref lanes.Ref) (*ledger.Payload, error) {
+	b, err := replica.Batch(n.s.committee, n.store, ref.Lane, ref.Tip)
+	if err != nil || b == nil {
+		return nil, fmt.Errorf("batch %d of lane %d is delivered and not in the store: %w", ref.Tip.Seq, ref.Lane, err)
+	}
+	return ledger.DecodePayload(b.Payload)
+}
+
+// propose makes batches of the own lane out of the book.
+func (n *node) propose() {
+	for n.alive && n.book.Waiting() > 0 {
+		ok, again := n.core.WantsBatch(n.clock(), n.book.Waiting())
+		if !ok {
+			if again != 0 && (n.askAt == 0 || again < n.askAt) {
+				n.askAt = again
+				n.after(again.Sub(n.clock()), func() {
+					n.askAt = 0
+					n.propose()
+					if n.alive {
+						n.arm()
+					}
+				})
+			}
+			return
+		}
+		txs := n.book.Take(lanes.MaxPayload, lanes.MaxCount)
+		if len(txs) == 0 {
+			return
+		}
+		st, batch := n.core.Append(n.clock(), ledger.EncodePayload(txs), len(txs))
+		n.unlogged = append(n.unlogged, batch)
+		n.took(st)
+	}
+}
+
+// overdue has what expired in the book ordered, so that it gets its final answer.
+func (n *node) overdue() {
+	n.after(time.Second, func() {
+		if n.book.Overdue(n.clock().Millis()) {
+			n.propose()
+			if n.alive {
+				n.arm()
+			}
+		}
+		n.overdue()
+	})
+}
+
+// arm sets the timer to when the core wants it.
+func (n *node) arm() {
+	w := n.core.Wake()
+	if w == 0 || n.wake != 0 && n.wake <= w {
+		return
+	}
+	n.wake = w
+	n.after(max(w.Sub(n.clock()), time.Microsecond), func() {
+		if n.wake != w {
+			return // set to something sooner since
+		}
+		n.wake = 0
+		if due := n.core.Wake(); due != 0 && due <= n.clock() {
+			n.s.trace.add(n.s.now, "tick", int(n.id), -1, nil, nil)
+			n.input(n.core.Tick)
+			return
+		}
+		n.arm()
+	})
+}

@@ -1,0 +1,128 @@
+package sim
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/votes"
+
+	"bdtnode/node/replica"
+)
+
+// kept is how many events a violation shows.
+const kept = 400
+
+// trace hashes everything that happens and keeps the last of it for people to read.
+type trace struct {
+	hash   hash.Hash
+	steps  uint64
+	recent [kept]happening
+}
+
+type happening struct {
+	step   uint64
+	at     protocols.Time
+	what   string
+	a, b   int
+	detail any
+}
+
+func newTrace() trace { return trace{hash: sha256.New()} }
+
+// add notes one event: what happened, to whom, and the bytes that make it up.
+func (t *trace) add(at protocols.Time, what string, a, b int, data []byte, detail any) {
+	t.steps++
+	var head [32]byte
+	binary.BigEndian.PutUint64(head[0:], uint64(at))
+	binary.BigEndian.PutUint64(head[8:], uint64(a))
+	binary.BigEndian.PutUint64(head[16:], uint64(b))
+	binary.BigEndian.PutUint32(head[24:], uint32(len(what)))
+	binary.BigEndian.PutUint32(head[28:], uint32(len(data)))
+	t.hash.Write(head[:])
+	t.hash.Write([]byte(what))
+	t.hash.Write(data)
+	t.recent[t.steps%kept] = happening{t.steps, at, what, a, b, detail}
+}
+
+func (t *trace) sum() digest.Digest { return digest.Digest(t.hash.Sum(nil)) }
+
+func (t *trace) last() []string {
+	var out []string
+	for k := range uint64(kept) {
+		if h := t.recent[(t.steps+1+k)%kept]; h.step > 0 {
+			out = append(out, h.String())
+		}
+	}
+	return out
+}
+
+func (h happening) String() string {
+	s := fmt.Sprintf("%7d %12v %-9s %d", h.step, time.Duration(h.at-epoch).Round(time.Microsecond), h.what, h.a)
+	if h.b >= 0 {
+		s += fmt.Sprintf(" > %d", h.b)
+	}
+	switch d := h.detail.(type) {
+	case nil:
+	case protocols.Message:
+		s += " " + describe(d)
+	default:
+		s += fmt.Sprintf(" %v", d)
+	}
+	return s
+}
+
+// describe says in a few words what a message is about.
+func describe(m protocols.Message) string {
+	switch x := m.(type) {
+	case *lanes.Batch:
+		return fmt.Sprintf("batch lane %d seq %d %s parent %s count %d", x.Lane, x.Seq, x.Digest().Short(), x.Parent.Short(), x.Count)
+	case *lanes.Ack:
+		return fmt.Sprintf("ack lane %d seq %d %s", x.Lane, x.Tip.Seq, x.Tip.Digest.Short())
+	case *lanes.TipCertificate:
+		return fmt.Sprintf("certificate lane %d seq %d %s", x.Lane, x.Tip.Seq, x.Tip.Digest.Short())
+	case *lanes.Fetch:
+		return fmt.Sprintf("fetch lane %d seq %d %s after %d", x.Lane, x.Tip.Seq, x.Tip.Digest.Short(), x.After)
+	case *lanes.Conflict:
+		return fmt.Sprintf("conflict lane %d seq %d %s", x.Lane, x.Seq, x.Digest().Short())
+	case *lanes.Chain:
+		return fmt.Sprintf("chain lane %d seq %d after %d", x.Lane, x.Tip.Seq, x.After)
+	case *bolt.Propose:
+		return fmt.Sprintf("propose slot %d %s parent %s cut %s", x.Block.Slot, x.Block.Digest().Short(), x.Block.Parent.Short(), cutString(x.Block.Cut))
+	case *bolt.Vote:
+		return fmt.Sprintf("vote slot %d %s", x.Slot, x.Digest.Short())
+	case *bolt.Commit:
+		return fmt.Sprintf("commit slot %d %s", x.Slot, x.Digest.Short())
+	case *bolt.FetchBlock:
+		return fmt.Sprintf("fetch block slot %d %s", x.Slot, x.Digest.Short())
+	case *votes.VOTE:
+		return fmt.Sprintf("VOTE height %d %s", x.Height, x.Header.Short())
+	case *replica.Position:
+		return fmt.Sprintf("position certified %d again %v", x.Certified, x.Again)
+	case *replica.Request:
+		return fmt.Sprintf("request from %d", x.From)
+	case *replica.History:
+		if len(x.Items) == 0 {
+			return "history of nothing"
+		}
+		return fmt.Sprintf("history %d..%d", x.Items[0].Block.Height, x.Items[len(x.Items)-1].Block.Height)
+	}
+	return fmt.Sprintf("%T", m)
+}
+
+func cutString(c lanes.Cut) string {
+	s := ""
+	for i, t := range c {
+		if i > 0 {
+			s += ","
+		}
+		s += fmt.Sprint(t.Seq)
+	}
+	return s
+}
