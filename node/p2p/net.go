@@ -94,7 +94,6 @@ func (n *Net) Run(ctx context.Context) (err error) {
 		cancel()
 		return errors.Join(err, n.dht.Close(), n.host.Close())
 	}
-	defer identified.Close()
 	n.host.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { n.connected(c) }})
 	for class, id := range classProtocols {
 		n.host.SetStreamHandler(id, func(s network.Stream) { n.serving.run(func() { n.accept(s, Class(class)) }) })
@@ -127,7 +126,7 @@ func (n *Net) Run(ctx context.Context) (err error) {
 	}
 	cancel()
 	wg.Wait()
-	err = errors.Join(n.dht.Close(), n.host.Close())
+	err = errors.Join(identified.Close(), n.dht.Close(), n.host.Close())
 	n.serving.wait()
 	if err != nil {
 		return fmt.Errorf("close network: %w", err)
