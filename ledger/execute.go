@@ -24,23 +24,28 @@ const (
 
 // Ordered is one committed block as consensus hands it to execution.
 type Ordered struct {
-	Height   uint64 // one above the last executed
-	Epoch    uint64
-	Slot     uint64
-	Last     bool          // the block that ends its epoch
-	Digest   digest.Digest // of the consensus block
-	TimeMS   uint64        // block time, Unix milliseconds, not before the last block's
-	Cut      []byte        // the block's cut, encoded: kept with the state, so that a replica knows its position
-	Payloads []*Payload    // in the order of execution, each passed by CheckPayload
+	Height uint64 // one above the last executed
+	Epoch  uint64
+	Slot   uint64
+	Last   bool          // the block that ends its epoch
+	Digest digest.Digest // of the consensus block
+	TimeMS uint64        // block time, Unix milliseconds, not before the last block's
+	Cut    []byte        // the block's cut, encoded: kept with the state, so that a replica knows its position
+	// Deliveries of other shards, by source and then number. They come before the batches. Each had its proof checked
+	// when it was received; one that is not the next of its channel is not applied.
+	Deliveries []*Delivery
+	Payloads   []*Payload // in the order of execution, each passed by CheckPayload
 }
 
 // Block is what executing one block came to.
 type Block struct {
 	Header       Header
 	HeaderDigest digest.Digest
-	Receipts     []Receipt // in order of position
-	LeftOut      []LeftOut // no receipt, no record: they may come again
-	Duplicates   []TxID    // had a receipt before
+	Receipts     []Receipt  // in order of position
+	LeftOut      []LeftOut  // no receipt, no record: they may come again
+	Duplicates   []TxID     // had a receipt before
+	Outbox       []Outgoing // what the block tells other shards, by destination and then number
+	Frozen       []Freeze   // channels that this block has frozen
 }
 
 // LeftOut is a transaction that a block named and that can neither settle nor be rejected now.

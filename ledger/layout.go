@@ -9,7 +9,7 @@ import (
 )
 
 // StateVersion is the version of the layout of the state in its store.
-const StateVersion = 1
+const StateVersion = 2
 
 // Key prefixes of the state. A key is its prefix and fields of fixed width, integers big-endian, so keys sort by
 // their fields.
@@ -25,6 +25,12 @@ const (
 	keyAccount                  // address 32 -> balance 8, unspent outputs 8, history entries 8
 	keyOwned                    // address 32, outpoint 34 -> amount 8
 	keyHistory                  // address 32, number of the entry counted down from the largest 8 -> history entry
+	keyPart                     // id 32 -> the shard's part of a transaction between shards
+	keyOpen                     // id 32 -> encoding of the transaction, while its record is open
+	keyOpenDue                  // minute of the expiry 8, height 8, number 4 -> ids of records to close
+	keyChannel                  // shard 2 -> how the shard stands with that one
+	keyOutbox                   // destination 2, number 8 -> delivery that is not shown applied
+	keyFreeze                   // source 2 -> why its channel is frozen
 )
 
 // coin is an unspent output.
@@ -77,6 +83,12 @@ func (a *arena) coinValue(c coin) []byte {
 
 func (a *arena) accountValue(c account) []byte {
 	return wire.AppendU64(wire.AppendU64(wire.AppendU64(a.take(24), c.balance), c.coins), c.entries)
+}
+
+func channelKey(prefix byte, peer uint16) []byte { return wire.AppendU16([]byte{prefix}, peer) }
+
+func outboxKey(destination uint16, number uint64) []byte {
+	return wire.AppendU64(channelKey(keyOutbox, destination), number)
 }
 
 func spentDueKey(minute, height uint64, number uint32) []byte {

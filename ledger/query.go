@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -76,6 +77,60 @@ func (s *State) Receipt(id TxID) (Receipt, bool, error) {
 	}
 	r, err := DecodeReceipt(v)
 	return r, err == nil, err
+}
+
+// Part is the shard's part of a transaction between shards, if it has heard of it.
+func (s *State) Part(id TxID) (Part, bool, error) { return readPart(s.store, id, s.cfg.Shard) }
+
+func readPart(r kv.Reader, id TxID, shard uint16) (Part, bool, error) {
+	v, ok, err := r.Get(append([]byte{keyPart}, id[:]...))
+	if err != nil || !ok {
+		return Part{}, false, err
+	}
+	p, err := decodePart(v, id, shard)
+	return p, err == nil, err
+}
+
+// Channels are the shard's channels with the shards it has told something or heard from, by peer.
+func (s *State) Channels() ([]Channel, error) {
+	var out []Channel
+	var bad error
+	err := s.store.Scan([]byte{keyChannel}, []byte{keyChannel + 1}, false, func(key, v []byte) bool {
+		var c Channel
+		c, bad = decodeChannel(v, binary.BigEndian.Uint16(key[1:]))
+		out = append(out, c)
+		return bad == nil
+	})
+	if err := errors.Join(err, bad); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Outgoing is a delivery made for another shard, until that shard has shown that it applied it.
+func (s *State) Outgoing(destination uint16, number uint64) (Outgoing, bool, error) {
+	v, ok, err := s.store.Get(outboxKey(destination, number))
+	if err != nil || !ok {
+		return Outgoing{}, false, err
+	}
+	o, err := decodeOutgoing(v)
+	return o, err == nil, err
+}
+
+// Frozen are the channels that are frozen, by source, and why.
+func (s *State) Frozen() ([]Freeze, error) {
+	var out []Freeze
+	var bad error
+	err := s.store.Scan([]byte{keyFreeze}, []byte{keyFreeze + 1}, false, func(key, v []byte) bool {
+		var f Freeze
+		f, bad = decodeFreeze(v, binary.BigEndian.Uint16(key[1:]))
+		out = append(out, f)
+		return bad == nil
+	})
+	if err := errors.Join(err, bad); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // Output is an output, if it is unspent.

@@ -16,34 +16,57 @@ const ReceiptSize = 1 + digest.Size + 2 + 8 + 4 + 1 + 1 + 8
 
 const tagReceipt = "bdt/receipt/1"
 
-// Verdict is the final word on a transaction.
+// Verdict is a shard's word on a transaction.
 type Verdict uint8
 
-// The verdicts.
+// The verdicts. Inside one shard a transaction is settled or rejected by the block that orders it. Between shards each
+// input shard first has its say, spent or rejected, and tells it to the others.
 const (
-	VerdictSettled  Verdict = 1 // its inputs are gone and its outputs exist
-	VerdictRejected Verdict = 2 // it changed nothing and never will
+	VerdictSettled  Verdict = 1 // its inputs here are gone and its outputs here exist
+	VerdictRejected Verdict = 2 // it changed nothing here and never will
+	VerdictSpent    Verdict = 3 // its inputs here are in escrow until all its input shards have had their say
+	VerdictReturned Verdict = 4 // its inputs here were in escrow and are given back as new outputs
 )
 
-// String is "settled" or "rejected".
+// String is "settled", "rejected", "spent" or "returned".
 func (v Verdict) String() string {
 	switch v {
 	case VerdictSettled:
 		return "settled"
 	case VerdictRejected:
 		return "rejected"
+	case VerdictSpent:
+		return "spent"
+	case VerdictReturned:
+		return "returned"
 	}
 	return fmt.Sprintf("verdict_%d", uint8(v))
 }
 
-// Receipt is what became of a transaction in the block that decided it. It is final.
+// Final reports whether nothing more becomes of the transaction in the shard: all but VerdictSpent.
+func (v Verdict) Final() bool { return v != VerdictSpent }
+
+// allows reports whether the verdict may have the reason: one of a rejection or return, and none otherwise. Between
+// shards an unknown input is reason enough, since others wait for the word.
+func (v Verdict) allows(r Reason) bool {
+	switch v {
+	case VerdictSettled, VerdictSpent:
+		return r == ReasonNone
+	case VerdictRejected, VerdictReturned:
+		return r < reasonsEnd && (r.Final() || r == ReasonUnknownInput)
+	}
+	return false
+}
+
+// Receipt is what became of a transaction in one block. A transaction between shards may have two in each: of its
+// inputs being spent, and of its end.
 type Receipt struct {
 	Tx       TxID
 	Shard    uint16
 	Height   uint64
 	Position uint32 // among the receipts of its block
 	Verdict  Verdict
-	Reason   Reason // of a rejection
+	Reason   Reason // of a rejection or return
 	TimeMS   uint64 // block time
 }
 
@@ -64,7 +87,7 @@ func (r *Receipt) Encode() []byte { return r.Append(make([]byte, 0, ReceiptSize)
 // Leaf is the receipt's leaf under its header's receipt root.
 func (r *Receipt) Leaf() digest.Digest { return digest.Of(tagReceipt, r.Encode()) }
 
-// DecodeReceipt decodes exactly one receipt. A settled one has no reason, a rejected one a final one.
+// DecodeReceipt decodes exactly one receipt.
 func DecodeReceipt(b []byte) (Receipt, error) {
 	d := wire.NewReader(b)
 	if v := d.U8(); v != ReceiptVersion {
@@ -77,10 +100,7 @@ func DecodeReceipt(b []byte) (Receipt, error) {
 	r.Position = d.U32()
 	r.Verdict, r.Reason = Verdict(d.U8()), Reason(d.U8())
 	r.TimeMS = d.U64()
-	switch {
-	case r.Verdict == VerdictSettled && r.Reason == ReasonNone:
-	case r.Verdict == VerdictRejected && r.Reason < reasonsEnd && r.Reason.Final():
-	default:
+	if !r.Verdict.allows(r.Reason) {
 		d.Fail("verdict %d with reason %d", r.Verdict, r.Reason)
 	}
 	if err := d.Done(); err != nil {

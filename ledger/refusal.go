@@ -26,8 +26,10 @@ const (
 	ReasonUnknownInput          // an input is not there, or not there any more
 	ReasonWrongOwner            // an input belongs to another address than its key's
 	ReasonWrongAmount           // an input has another amount than declared
-	ReasonWrongShard            // it involves an address of another shard
+	ReasonWrongShard            // it spends nothing of this shard
 	ReasonBookFull              // the TX book has no room now
+	ReasonElsewhere             // another input shard rejected it
+	ReasonShardBusy             // a shard it involves is too far behind, or cut off
 	reasonsEnd
 )
 
@@ -50,8 +52,10 @@ var reasonTexts = [...]struct{ name, words string }{
 	ReasonUnknownInput:   {"unknown_input", "an input does not exist"},
 	ReasonWrongOwner:     {"wrong_owner", "an input belongs to another owner"},
 	ReasonWrongAmount:    {"wrong_amount", "an input has another amount than declared"},
-	ReasonWrongShard:     {"wrong_shard", "an address belongs to another shard"},
+	ReasonWrongShard:     {"wrong_shard", "the transaction belongs to another shard"},
 	ReasonBookFull:       {"book_full", "the replica has too many transactions waiting"},
+	ReasonElsewhere:      {"rejected_elsewhere", "another shard rejected the transaction"},
+	ReasonShardBusy:      {"shard_busy", "a shard it involves cannot be waited for now"},
 }
 
 // String is the reason as the API tells it, such as "unknown_input"; empty for ReasonNone.
@@ -87,7 +91,7 @@ func (r *Reason) UnmarshalText(text []byte) error {
 // Final reports whether a transaction refused for r can never settle, whatever happens later.
 func (r Reason) Final() bool {
 	switch r {
-	case ReasonNone, ReasonExpiryTooFar, ReasonUnknownInput, ReasonWrongShard, ReasonBookFull:
+	case ReasonNone, ReasonExpiryTooFar, ReasonUnknownInput, ReasonWrongShard, ReasonBookFull, ReasonShardBusy:
 		return false
 	}
 	return true

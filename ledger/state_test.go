@@ -87,11 +87,11 @@ func TestOpenRefusesAnotherLedger(t *testing.T) {
 		t.Errorf("another shard: %v", err)
 	}
 	var b kv.Batch
-	b.Set([]byte{keyIdentity}, append([]byte{0, 0, 0, 2}, make([]byte, 34)...))
+	b.Set([]byte{keyIdentity}, append([]byte{0, 0, 0, 9}, make([]byte, 34)...))
 	if err := store.Apply(&b, true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(store, c); err == nil || !strings.Contains(err.Error(), "version 2") {
+	if _, err := Open(store, c); err == nil || !strings.Contains(err.Error(), "version 9") {
 		t.Errorf("another version: %v", err)
 	}
 }

@@ -1,0 +1,132 @@
+package settlement
+
+import (
+	"errors"
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/ledger"
+	"bdtnode/merkle"
+	"bdtnode/protocols"
+	"bdtnode/protocols/votes"
+)
+
+// LDVersion is the version of an LD's encoding, its first byte.
+const LDVersion = 1
+
+// MaxLDBytes bounds an encoded LD: a delivery of the greatest length with the greatest header, certificate and path.
+const MaxLDBytes = 256 << 10
+
+// LD is a ledger delivery: what one block of a shard tells another, with the proof that the shard says so. It is
+// immutable.
+type LD struct {
+	Header      ledger.Header         // of the block
+	Certificate protocols.Certificate // f+1 VOTEs of the source shard for the header
+	Index       uint32                // of the delivery among the leaves of the header's outbox root
+	Count       uint32                // of the leaves
+	Path        merkle.Proof
+	Delivery    *ledger.Delivery
+}
+
+// NewLD joins a delivery from the outbox with its block's header and that one's certificate.
+func NewLD(out ledger.Outgoing, header ledger.Header, certificate protocols.Certificate) *LD {
+	return &LD{header, certificate, out.Index, out.Count, out.Path, out.Delivery}
+}
+
+// Digest is the digest of the delivery: whoever certified the header, it is the same.
+func (l *LD) Digest() digest.Digest { return l.Delivery.Digest() }
+
+// Append encodes the LD: version 1 byte, header, certificate, index 4, count 4, path, delivery.
+func (l *LD) Append(b []byte) []byte {
+	b = l.Header.Append(append(b, LDVersion))
+	b = l.Certificate.Append(b)
+	b = wire.AppendU32(wire.AppendU32(b, l.Index), l.Count)
+	return l.Delivery.Append(l.Path.Append(b))
+}
+
+// Encode is the canonical encoding.
+func (l *LD) Encode() []byte { return l.Append(make([]byte, 0, 4096+l.Delivery.Size())) }
+
+// DecodeLD decodes exactly one LD. Its transactions alias b, which must not change any more. It proves nothing yet:
+// see [LD.Verify].
+func DecodeLD(b []byte) (*LD, error) {
+	if len(b) > MaxLDBytes {
+		return nil, fmt.Errorf("LD: %w: %d bytes, at most %d allowed", wire.ErrMalformed, len(b), MaxLDBytes)
+	}
+	r := wire.NewReader(b)
+	if v := r.U8(); v != LDVersion {
+		r.Fail("LD version %d is unknown", v)
+	}
+	l := &LD{Header: ledger.ReadHeader(r), Certificate: protocols.ReadCertificate(r), Index: r.U32(), Count: r.U32()}
+	l.Path = merkle.ReadProof(r)
+	l.Delivery = ledger.ReadDelivery(r)
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("LD: %w", err)
+	}
+	return l, nil
+}
+
+// Evidence is a certified LD that no honest shard makes: more than f replicas of its source are Byzantine. Its channel
+// is to be frozen, and the LD kept.
+type Evidence struct {
+	LD  *LD
+	Why error
+}
+
+// Error names the source and what it did.
+func (e *Evidence) Error() string {
+	return fmt.Sprintf("shard %d broke the rules: its certified LD %d to shard %d has %v",
+		e.LD.Delivery.Source, e.LD.Delivery.Number, e.LD.Delivery.Destination, e.Why)
+}
+
+// Unwrap is why.
+func (e *Evidence) Unwrap() error { return e.Why }
+
+// Check is all there is to check of an LD without state, but for the signatures. They come in two parts: proof has
+// those of the certificate, and contents those of the transactions. An error that is an [*Evidence] stands once proof
+// verifies; any other is the fault of whoever sent the LD.
+func (l *LD) Check(n *Network) (proof, contents []sig.Item, err error) {
+	d := l.Delivery
+	committee := n.Committee(d.Source)
+	switch {
+	case committee == nil || n.Committee(d.Destination) == nil:
+		return nil, nil, fmt.Errorf("LD from shard %d to %d: the network has %d shards", d.Source, d.Destination, n.Shards())
+	case l.Header.Network != n.ID() || l.Header.Shard != d.Source:
+		return nil, nil, fmt.Errorf("LD %d of shard %d: its header is of shard %d, network %s", d.Number, d.Source, l.Header.Shard, l.Header.Network.Short())
+	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):
+		return nil, nil, fmt.Errorf("LD %d of shard %d: it is not under the outbox root of its header", d.Number, d.Source)
+	}
+	certified := votes.Certified{Height: l.Header.Height, Header: l.Header.Digest(), Certificate: l.Certificate}
+	if proof, err = certified.Items(committee); err != nil {
+		return nil, nil, fmt.Errorf("LD %d of shard %d: %w", d.Number, d.Source, err)
+	}
+	if err := d.Check(n.ID(), n.Home); err != nil {
+		return proof, nil, &Evidence{l, err}
+	}
+	for i := range d.Entries {
+		contents = append(contents, d.Entries[i].Tx.SigItems()...)
+	}
+	return proof, contents, nil
+}
+
+// Verify checks an LD with all signatures: its error is nil, an [*Evidence] against the source, or the fault of
+// whoever sent it. It is safe for concurrent use if scheme is.
+func (l *LD) Verify(scheme sig.Scheme, n *Network) error {
+	proof, contents, err := l.Check(n)
+	var bad *Evidence
+	if err != nil && !errors.As(err, &bad) {
+		return err
+	}
+	if scheme.VerifyAll(append(proof[:len(proof):len(proof)], contents...)) {
+		return err
+	}
+	if !scheme.VerifyAll(proof) {
+		return fmt.Errorf("LD %d of shard %d: a signature of its certificate does not verify", l.Delivery.Number, l.Delivery.Source)
+	}
+	if bad != nil {
+		return bad
+	}
+	return &Evidence{l, errors.New("a transaction with a bad signature")}
+}
