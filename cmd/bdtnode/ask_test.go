@@ -79,10 +79,10 @@ func TestFindsNetwork(t *testing.T) {
 	old, n := newNetwork(t), newNetwork(t, 100)
 	dead := httptest.NewServer(nil)
 	dead.Close()
-	add := func(accounts string, urls ...string) {
-		e := registry.Entry{Name: "fake", Accounts: accounts}
-		for _, url := range urls {
-			e.Replicas = append(e.Replicas, registry.Replica{API: url})
+	add := func(name, accounts string, urls ...string) {
+		e := registry.Entry{Name: name, Network: name, Accounts: accounts}
+		for i, url := range urls {
+			e.Replicas = append(e.Replicas, registry.Replica{Replica: uint16(i), API: url})
 		}
 		remove, err := registry.Add(registry.Dir(), e)
 		if err != nil {
@@ -90,8 +90,8 @@ func TestFindsNetwork(t *testing.T) {
 		}
 		t.Cleanup(remove)
 	}
-	add(old.keys, old.url)
-	add(n.keys, dead.URL, n.url)
+	add("old", old.keys, old.url)
+	add("new", n.keys, dead.URL, n.url)
 
 	var b balance
 	r := bdtnode(t, "query", "balance", "alice", "-o", "json")

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ipfs/go-log/v2"
@@ -85,11 +88,9 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 	if err != nil {
 		return err
 	}
-	level, err := log.LevelFromString(home.Config.Log.Level)
-	if err != nil {
+	if err := setLogLevel(home.Config.Log.Level); err != nil {
 		return err
 	}
-	log.SetAllLoggers(level)
 	release, err := home.Lock()
 	if err != nil {
 		return err
@@ -98,15 +99,7 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if f.supervised {
-		go func() { // ends with the process: a read cannot be interrupted
-			buf := make([]byte, 64)
-			for {
-				if _, err := a.in.Read(buf); err != nil {
-					cancel() // whoever started this replica is gone
-					return
-				}
-			}
-		}()
+		go a.stopWithInput(cancel) // ends with the process: a read cannot be interrupted
 	}
 	n, err := a.open(home)
 	if err != nil {
@@ -117,7 +110,7 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 	select {
 	case r := <-home.Published():
 		if !f.supervised {
-			a.print.Note("Replica %d of shard %d: API at %s, p2p at %v. Ctrl-C stops it.", r.Replica, r.Shard, r.API, r.P2P)
+			a.print.Note("Replica %d of shard %d: API at %s, p2p at %s. Ctrl-C stops it.", r.Replica, r.Shard, r.API, strings.Join(r.P2P, ", "))
 			remove, err := registry.Add(registry.Dir(), entryOf(home, r))
 			if err != nil {
 				a.print.Note("note: commands will need --node %s: %v", r.API, err)
@@ -132,6 +125,26 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 		return nil // asked to stop, and did
 	}
 	return err
+}
+
+// setLogLevel is for the loggers of this program. Libraries tell of errors only: what they say at lower levels is
+// about peers that come and go, which is normal, and told by this program's own.
+func setLogLevel(level string) error {
+	log.SetAllLoggers(log.LevelError)
+	if err := log.SetLogLevelRegex("^bdt/", level); err != nil {
+		return fmt.Errorf("%s: %w", config.KeyLogLevel, err)
+	}
+	return nil
+}
+
+// stopWithInput stops the replica when standard input ends: whoever started it is gone. The process ends soon after
+// even if the replica is not at a place where it can stop.
+func (a *app) stopWithInput(cancel context.CancelFunc) {
+	// However reading ended, nobody is there any more.
+	_, _ = io.Copy(io.Discard, a.in)
+	cancel()
+	time.Sleep(stopTimeout)
+	os.Exit(output.ExitFailure)
 }
 
 // await is the result of a run, or an error if it does not end in time after the context has.

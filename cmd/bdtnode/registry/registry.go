@@ -83,8 +83,8 @@ func Add(dir string, e Entry) (remove func(), err error) {
 	}, nil
 }
 
-// List is the running networks, newest first. What dead processes left is removed; files it cannot read are passed
-// over.
+// List is the running networks, newest first; processes that each run a part of one are one entry. What dead processes
+// left is removed; files it cannot read are passed over.
 func List(dir string) ([]Entry, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -100,7 +100,31 @@ func List(dir string) ([]Entry, error) {
 		}
 	}
 	slices.SortFunc(out, func(a, b Entry) int { return b.Started.Compare(a.Started) })
-	return out, nil
+	return merge(out), nil
+}
+
+// merge joins entries of one network: the first of them, which is the newest, with the replicas of the others.
+func merge(entries []Entry) []Entry {
+	var out []Entry
+	at := make(map[string]int) // by network, in out
+	for _, e := range entries {
+		i, known := at[e.Network]
+		if !known {
+			at[e.Network] = len(out)
+			out = append(out, e)
+			continue
+		}
+		if out[i].Accounts == "" {
+			out[i].Accounts = e.Accounts
+		}
+		for _, r := range e.Replicas {
+			same := func(have Replica) bool { return have.Shard == r.Shard && have.Replica == r.Replica }
+			if !slices.ContainsFunc(out[i].Replicas, same) { // an older word on the same replica is out of date
+				out[i].Replicas = append(out[i].Replicas, r)
+			}
+		}
+	}
+	return out
 }
 
 func readLive(path string) (e Entry, ok bool) {

@@ -11,11 +11,11 @@ func TestLifeOfAnEntry(t *testing.T) {
 	if l, err := List(dir); err != nil || len(l) != 0 {
 		t.Fatalf("no directory: %v %v", l, err)
 	}
-	removeOld, err := Add(dir, Entry{Name: "old", Replicas: []Replica{{API: "http://127.0.0.1:1"}}})
+	removeOld, err := Add(dir, Entry{Name: "old", Network: "a", Replicas: []Replica{{API: "http://127.0.0.1:1"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	removeNew, err := Add(dir, Entry{Name: "new"})
+	removeNew, err := Add(dir, Entry{Name: "new", Network: "b"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,5 +43,28 @@ func TestDeadProcess(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Error("the dead entry was not cleaned up")
+	}
+}
+
+// TestPartsOfOneNetwork: replicas that were started one by one are one network to whoever looks.
+func TestPartsOfOneNetwork(t *testing.T) {
+	dir := t.TempDir()
+	for _, e := range []Entry{
+		{Network: "a", Accounts: "/k", Replicas: []Replica{{Replica: 0, API: "old"}, {Replica: 1, API: "one"}}},
+		{Network: "b", Replicas: []Replica{{Replica: 0, API: "other"}}},
+		{Network: "a", Replicas: []Replica{{Replica: 0, API: "new"}}},
+	} {
+		remove, err := Add(dir, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer remove()
+	}
+	l, err := List(dir)
+	if err != nil || len(l) != 2 || l[0].Network != "a" || l[0].Accounts != "/k" {
+		t.Fatalf("%+v %v", l, err)
+	}
+	if got := l[0].Replicas; len(got) != 2 || got[0].API != "new" || got[1].API != "one" {
+		t.Errorf("replicas %+v", got)
 	}
 }
