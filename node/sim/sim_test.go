@@ -47,3 +47,66 @@ func TestSweep(t *testing.T) {
 		})
 	}
 }
+
+// TestReplay: one seed gives one run, event by event.
+func TestReplay(t *testing.T) {
+	for _, seed := range []uint64{3, 17, 41} {
+		cfg := Scenario(seed)
+		cfg.Active = 6 * time.Second
+		hashes := make(map[string]bool)
+		for range 2 {
+			again := Scenario(seed) // adversaries have memory
+			again.Active = cfg.Active
+			r, err := Run(again)
+			if err != nil {
+				report(t, err)
+				return
+			}
+			hashes[r.Hash.String()] = true
+		}
+		if len(hashes) != 1 {
+			t.Errorf("seed %d gave two traces", seed)
+		}
+		other := Scenario(seed)
+		other.Active, other.Seed = cfg.Active, seed+1
+		if r, err := Run(other); err != nil {
+			report(t, err)
+		} else if hashes[r.Hash.String()] {
+			t.Errorf("seeds %d and %d gave one trace", seed, seed+1)
+		}
+	}
+}
+
+// TestEd25519 runs the production signatures.
+func TestEd25519(t *testing.T) {
+	cfg := Scenario(7)
+	cfg.Nodes, cfg.Active, cfg.Settle, cfg.Load, cfg.Ed25519, cfg.Bursts = 4, 3*time.Second, 10*time.Second, 10, true, false
+	cfg.Faults = []Fault{Crashes{Every: time.Second, Down: 300 * time.Millisecond}, Duplication{Rate: 0.1}}
+	cfg.Liars = []Liar{{2, &Forging{Rate: 0.05}}}
+	r, err := Run(cfg)
+	if err != nil {
+		report(t, err)
+	} else if r.Settled == 0 || r.Refused == 0 {
+		t.Errorf("%d settled, %d refused, want some of both", r.Settled, r.Refused)
+	}
+}
+
+// TestConfigRefused: a configuration that promises nothing is refused before it runs.
+func TestConfigRefused(t *testing.T) {
+	for name, spoil := range map[string]func(*Config){
+		"too few replicas":  func(c *Config) { c.Nodes = 3 },
+		"too many liars":    func(c *Config) { c.Liars = []Liar{{1, &Garbage{}}, {2, &Garbage{}}} },
+		"a liar twice":      func(c *Config) { c.Nodes, c.Liars = 7, []Liar{{1, &Garbage{}}, {1, &Garbage{}}} },
+		"an unknown liar":   func(c *Config) { c.Liars = []Liar{{4, &Garbage{}}} },
+		"no delay":          func(c *Config) { c.Delay = 0 },
+		"no time":           func(c *Config) { c.Active = 0 },
+		"no time to settle": func(c *Config) { c.Settle = 0 },
+		"negative load":     func(c *Config) { c.Load = -1 },
+	} {
+		cfg := Config{Seed: 1, Nodes: 4, Active: time.Second, Settle: time.Second, Delay: time.Millisecond}
+		spoil(&cfg)
+		if _, err := Run(cfg); err == nil {
+			t.Errorf("%s: ran", name)
+		}
+	}
+}

@@ -1,0 +1,237 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bdtnode/protocols"
+)
+
+var (
+	mutants = flag.Bool("sim.mutants", false, "let TestMutants put bugs into the protocols, build them and look for them")
+	story   = flag.String("sim.story", "", "the story that TestStory runs over all seeds, instead of one of each")
+)
+
+// stories are scenarios in which a certain kind of bug shows.
+var stories = map[string]func(seed uint64) Config{
+	"crashes": func(seed uint64) Config {
+		cfg := Scenario(seed)
+		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Liars = 4, 20*time.Second, 12, 8*time.Millisecond, nil
+		cfg.Faults = []Fault{
+			Crashes{Every: 600 * time.Millisecond, Down: 300 * time.Millisecond},
+			PowerCuts{Every: 4 * time.Second, Down: 100 * time.Millisecond}, LinkBreaks{Every: time.Second},
+		}
+		return cfg
+	},
+	"two blocks": func(seed uint64) Config {
+		cfg := Scenario(seed)
+		cfg.Nodes = []int{4, 5, 6}[seed%3]
+		cfg.Active, cfg.Load, cfg.Delay = 15*time.Second, 12, 10*time.Millisecond
+		cfg.Faults = []Fault{Crashes{Every: 800 * time.Millisecond, Down: 200 * time.Millisecond}, Duplication{Rate: 0.3}, Reordering{Rate: 0.3}}
+		cfg.Liars = []Liar{{0, &EquivocatingLeader{}}}
+		return cfg
+	},
+	"two batches": func(seed uint64) Config {
+		cfg := Scenario(seed)
+		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay = 4, 15*time.Second, 15, 10*time.Millisecond
+		cfg.Faults = []Fault{Crashes{Every: 2 * time.Second, Down: 200 * time.Millisecond}, Reordering{Rate: 0.3}}
+		cfg.Liars = []Liar{{3, &EquivocatingLane{}}}
+		return cfg
+	},
+	"lies": func(seed uint64) Config {
+		cfg := Scenario(seed)
+		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Faults = 4, 10*time.Second, 10, 10*time.Millisecond, nil
+		cfg.Liars = []Liar{{1, []Adversary{&Forging{Rate: 0.1}, &DoubleVoting{}, &Garbage{Rate: 0.05}, &Withholding{}}[seed%4]}}
+		return cfg
+	},
+}
+
+func storyNames() []string {
+	var names []string
+	for name := range stories {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestStory runs the stories in which bugs show with the protocols as they are.
+func TestStory(t *testing.T) {
+	for _, name := range storyNames() {
+		count := min(*seeds, 2)
+		if *story == name {
+			count = *seeds
+		} else if *story != "" {
+			continue
+		}
+		for k := range count {
+			t.Run(fmt.Sprintf("%s/%d", name, *first+uint64(k)), func(t *testing.T) {
+				t.Parallel()
+				if _, err := Run(stories[name](*first + uint64(k))); err != nil {
+					report(t, err)
+				}
+			})
+		}
+	}
+}
+
+// TestChecksFail carries steps out wrongly, as a node with a bug would, and wants each way found.
+func TestChecksFail(t *testing.T) {
+	dropping := func(prefix string) mutation {
+		return mutation{persist: func(records []protocols.Record) []protocols.Record {
+			return slices.DeleteFunc(records, func(r protocols.Record) bool { return bytes.HasPrefix(r.Key, []byte(prefix)) })
+		}}
+	}
+	const enough = 12 // seeds within which each must be found
+	for _, m := range []struct {
+		name, story string
+		mutation
+	}{
+		{"own votes are not persisted", "crashes", dropping("b/v")},
+		{"a Commit's QC is not persisted", "crashes", dropping("b/c")},
+		{"the leader's proposals are not persisted", "crashes", dropping("b/p")},
+		{"acknowledgements are not persisted", "two batches", dropping("l/a")},
+		{"batches are not persisted", "crashes", dropping("l/b")},
+		{"committed blocks are not persisted", "crashes", dropping("h/b")},
+		{"messages leave before their records are synced", "crashes", mutation{sendEarly: true}},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(enough) {
+				cfg := stories[m.story](seed + 1)
+				cfg.mutation = m.mutation
+				var v *Violation
+				if _, err := Run(cfg); errors.As(err, &v) {
+					t.Logf("found by seed %d: %s at %v: %.120s", seed+1, v.Check, v.At, v.Detail)
+					return
+				} else if err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Errorf("not found in %d seeds", enough)
+		})
+	}
+}
+
+// edit replaces a piece of source, which must be there exactly once.
+type edit struct{ file, from, to string }
+
+// TestMutants puts one bug at a time into the protocols' source, builds these tests with it, and wants the stories
+// to fail. It does so only when -sim.mutants asks for it, since each takes a compilation.
+func TestMutants(t *testing.T) {
+	if !*mutants {
+		return
+	}
+	const (
+		lanesMachine = "protocols/lanes/machine.go"
+		lanesCuts    = "protocols/lanes/cuts.go"
+		boltMachine  = "protocols/bolt/machine.go"
+	)
+	for _, m := range []struct {
+		name, story string
+		edits       []edit
+	}{
+		{"votes are counted by message", "two blocks", []edit{
+			{boltMachine, "	if !x.voters.Add(from) {\n		return\n	}\n	t := x.votes[v.Digest]", "	t := x.votes[v.Digest]"},
+			{"protocols/statement.go", "	if !t.signed.Add(i) {\n		return false\n	}\n	t.sigs[i] = s", "	t.signed.Add(i)\n	t.sigs[Index(len(t.sigs))] = s"},
+			{"protocols/statement.go", "c.Signatures = append(c.Signatures, t.sigs[i])", "_ = i"},
+		}},
+		{"a voter may vote for two digests", "two blocks", []edit{
+			{boltMachine, "	if !x.voters.Add(from) {\n		return\n	}\n	t := x.votes[v.Digest]", "	x.voters.Add(from)\n	t := x.votes[v.Digest]"},
+			{"protocols/committee.go", "return c.N() - c.F() }", "return c.N() - c.F() - 1 }"},
+		}},
+		{"quorums of 2f+1 whatever n is", "two blocks", []edit{
+			{"protocols/committee.go", "return c.N() - c.F() }", "return 2*c.F() + 1 }"},
+		}},
+		{"the parent is not checked at voting", "two blocks", []edit{
+			{boltMachine, "!(x.vote != nil && x.vote.Digest == b.Parent || x.qc != nil && x.qc.Digest == b.Parent)", "x.blocks[b.Parent] == nil"},
+		}},
+		{"restored votes are forgotten", "crashes", []edit{
+			{"protocols/bolt/restore.go", "		x.vote = v\n", ""},
+		}},
+		{"VOTEs are not made again after a crash", "crashes", []edit{
+			{"node/replica/replica.go", "		c.recalled = append(c.recalled, d)\n", "		_ = d\n"},
+		}},
+		{"acks by number only", "two batches", []edit{
+			{lanesMachine, "return l.acked[p] == h.Parent && p > l.base.Seq ||", "return !l.acked[p].IsZero() && p > l.base.Seq ||"},
+		}},
+		{"two acks for one number", "two batches", []edit{
+			{lanesMachine, "	if _, done := l.acked[h.Seq]; done {\n		return false\n	}\n	p := h.Seq - 1", "	p := h.Seq - 1"},
+		}},
+		{"a vote acks only the tip", "two batches", []edit{
+			{lanesCuts, "		for k := len(path) - 1; k >= 0; k-- {", "		for k := 0; k >= 0 && k < len(path); k = -1 {"},
+			{lanesCuts, "if d, ok := l.acked[t.Seq]; ok && d != t.Digest {", "if d, ok := l.acked[t.Seq]; ok && d != t.Digest && t == cut[i] {"},
+		}},
+		{"a vote does not look at what was acked", "two batches", []edit{
+			{lanesCuts, "if d, ok := l.acked[t.Seq]; ok && d != t.Digest {", "if d, ok := l.acked[t.Seq]; false && ok {"},
+		}},
+		{"certificates need no quorum", "lies", []edit{
+			{"protocols/statement.go", "	if len(cert.Signatures) < threshold {", "	if len(cert.Signatures) < 1 {"},
+		}},
+		{"nothing is sent again to who reconnects", "crashes", []edit{
+			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n"},
+		}},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			out, err := runMutant(t, m.story, m.edits)
+			if err == nil {
+				t.Fatalf("not found:\n%s", out)
+			}
+			if !strings.Contains(out, " violated at step ") {
+				t.Fatalf("did not run: %v\n%s", err, out)
+			}
+			_, found, _ := strings.Cut(out, "mutants_test.go:")
+			t.Logf("found: %.160s", strings.TrimSpace(found))
+		})
+	}
+}
+
+// runMutant runs a story's seeds with edited sources in place of the real ones, which stay as they are.
+func runMutant(t *testing.T, story string, edits []edit) (string, error) {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	replace := make(map[string]string)
+	for i, e := range edits {
+		real := filepath.Join(root, e.file)
+		from := real
+		if done, ok := replace[real]; ok {
+			from = done
+		}
+		source, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(source), e.from); n != 1 {
+			t.Fatalf("%s has %d times: %s", e.file, n, e.from)
+		}
+		to := filepath.Join(dir, fmt.Sprintf("%d.go", i))
+		if err := os.WriteFile(to, []byte(strings.Replace(string(source), e.from, e.to, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[real] = to
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "test", "-vet=off", "-failfast", "-overlay", file, ".", "-run", "TestStory", "-sim.story", story, "-sim.seeds", "24").CombinedOutput()
+	return string(out), err
+}
