@@ -43,12 +43,13 @@ type Kind uint8
 
 // Blocks of message kinds, one for each package. Numbers are never reused within a wire version.
 const (
-	KindsLanes   Kind = 0x10
-	KindsBolt    Kind = 0x20
-	KindsVotes   Kind = 0x30
-	KindsCatchup Kind = 0x40
-	KindsCoin    Kind = 0x50
-	KindsMVBA    Kind = 0x60
+	KindsLanes    Kind = 0x10
+	KindsBolt     Kind = 0x20
+	KindsVotes    Kind = 0x30
+	KindsCatchup  Kind = 0x40
+	KindsCoin     Kind = 0x50
+	KindsMVBA     Kind = 0x60
+	KindsChannels Kind = 0x70
 )
 
 // To says who gets a message: one replica, or with Everyone all others of the shard.

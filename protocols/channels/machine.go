@@ -1,0 +1,392 @@
+// Package channels brings ledger deliveries (LD) of other shards into the order of this one (DESIGN §6.3; Kronos,
+// arXiv 2403.03655). It knows their positions, not what they say.
+//
+// Each other shard has one channel to this one: LDs numbered without gaps, each naming the digest of the one before.
+// A replica that holds an LD, and with it all before, sends SIGN to its shard, in channel order. An LD that f+1
+// replicas signed, or that the voter holds itself, may be in a cut.
+//
+// Guarantee: every replica applies the same LDs of a channel, each once, in order of number; and what a cut names can
+// be fetched from an honest replica of the shard. Why f+1 suffices: one of the signers is honest, so it holds the LD
+// and checked its certificate. Whether two replicas could be shown different LDs under one number is the source
+// shard's fault, if more than its f are Byzantine; the one that is ordered counts, and execution freezes a channel
+// whose LD does not name the one before.
+package channels
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+// Bounds and delays.
+const (
+	// Window is how many LDs of a channel above the last ordered one are kept.
+	Window = 512
+	// PerBlock is how many LDs of one channel a block may order.
+	PerBlock = 64
+
+	fetchGrace    = 60 * time.Millisecond
+	fetchRetryMin = 150 * time.Millisecond
+	fetchRetryMax = 3 * time.Second
+)
+
+// Output is what the machine has to tell its parent.
+type Output struct {
+	Grew bool // something new can be proposed, or content that a block waited for has come
+}
+
+// Step is one step of the machine.
+type Step = protocols.Step[Output]
+
+// Config is what a machine is made of.
+type Config struct {
+	Committee *protocols.Committee
+	Self      protocols.Index
+	Signer    sig.Signer
+	Shards    int // in the network; the own one has a channel that stays empty
+}
+
+// Machine is one replica's view of all inbound channels.
+type Machine struct {
+	cfg   Config
+	chans []*channel
+	wants map[digest.Digest]*want
+}
+
+type channel struct {
+	base    lanes.Tip // executed
+	ordered lanes.Tip // in the last committed cut
+	signed  lanes.Tip // highest SIGNed
+	held    map[digest.Digest]*LD
+	byNum   map[uint64][]digest.Digest
+	own     map[uint64]digest.Digest // SIGNed, above base
+	signs   map[uint64]*count
+}
+
+type count struct {
+	signers protocols.Set
+	tallies map[digest.Digest]*protocols.Tally
+}
+
+// New makes a machine at the channels' origins.
+func New(cfg Config) *Machine {
+	m := &Machine{cfg: cfg, chans: make([]*channel, cfg.Shards), wants: make(map[digest.Digest]*want)}
+	for i := range m.chans {
+		m.chans[i] = &channel{
+			held: make(map[digest.Digest]*LD), byNum: make(map[uint64][]digest.Digest),
+			own: make(map[uint64]digest.Digest), signs: make(map[uint64]*count),
+		}
+	}
+	return m
+}
+
+// known is the channel of a source, or nil if there is none.
+func (m *Machine) known(source uint16) *channel {
+	if int(source) >= len(m.chans) || source == m.cfg.Committee.Shard() {
+		return nil
+	}
+	return m.chans[source]
+}
+
+// HandleLD is called upon a checked LD, from gossip, from its source or from a replica of this shard.
+func (m *Machine) HandleLD(now protocols.Time, d *LD) Step {
+	var st Step
+	c := m.known(d.Source)
+	if c == nil || d.Number <= c.base.Seq || c.held[d.Digest] != nil {
+		return st
+	}
+	_, wanted := m.wants[d.Digest]
+	if !wanted && (d.Number > c.ordered.Seq+Window || len(c.byNum[d.Number]) >= 2) {
+		return st
+	}
+	delete(m.wants, d.Digest)
+	c.held[d.Digest] = d
+	c.byNum[d.Number] = append(c.byNum[d.Number], d.Digest)
+	st.Record(StoredKey(d.Source, d.Tip()), d.EncodeStored())
+	m.signOn(&st, c)
+	st.Emit(Output{Grew: true})
+	return st
+}
+
+// upon holding the next LD of a channel: sign it, and those after it that were waiting.
+func (m *Machine) signOn(st *Step, c *channel) {
+	for {
+		d := c.child(c.signed)
+		if d == nil {
+			return
+		}
+		c.signed = d.Tip()
+		c.own[d.Number] = d.Digest
+		st.Record(signedKey(d.Source, d.Number), d.Digest[:])
+		if d.Number > c.ordered.Seq {
+			s := m.sign(d.Source, d.Tip())
+			m.count(st, c, m.cfg.Self, s)
+			st.Broadcast(s)
+		}
+	}
+}
+
+// child is the held LD that follows a position.
+func (c *channel) child(t lanes.Tip) *LD {
+	for _, h := range c.byNum[t.Seq+1] {
+		if d := c.held[h]; d.Previous == t.Digest {
+			return d
+		}
+	}
+	return nil
+}
+
+func (m *Machine) sign(source uint16, t lanes.Tip) *SIGN {
+	return &SIGN{Source: source, Tip: t, Signature: m.cfg.Signer.Sign(statement(m.cfg.Committee, source, t))}
+}
+
+// HandleSIGN is called upon a checked SIGN.
+func (m *Machine) HandleSIGN(from protocols.Index, s *SIGN) Step {
+	var st Step
+	if c := m.known(s.Source); c != nil && s.Tip.Seq > c.ordered.Seq && s.Tip.Seq <= c.ordered.Seq+Window {
+		m.count(&st, c, from, s)
+	}
+	return st
+}
+
+// upon f+1 SIGN for one LD: it may be proposed.
+func (m *Machine) count(st *Step, c *channel, from protocols.Index, s *SIGN) {
+	x := c.signs[s.Tip.Seq]
+	if x == nil {
+		x = &count{tallies: make(map[digest.Digest]*protocols.Tally)}
+		c.signs[s.Tip.Seq] = x
+	}
+	if !x.signers.Add(from) {
+		return
+	}
+	t := x.tallies[s.Tip.Digest]
+	if t == nil {
+		t = protocols.NewTally(s.Tip.Digest)
+		x.tallies[s.Tip.Digest] = t
+	}
+	t.Add(from, s.Signature)
+	if t.Len() == m.cfg.Committee.WeakQuorum() {
+		st.Emit(Output{Grew: true})
+	}
+}
+
+// certified reports whether f+1 replicas signed a position.
+func (m *Machine) certified(c *channel, t lanes.Tip) bool {
+	x := c.signs[t.Seq]
+	return x != nil && x.tallies[t.Digest] != nil && x.tallies[t.Digest].Len() >= m.cfg.Committee.WeakQuorum()
+}
+
+// View is the highest inbound cut that this replica can propose on top of parent.
+func (m *Machine) View(parent lanes.Cut) lanes.Cut {
+	cut := slices.Clone(parent)
+	for i, c := range m.chans {
+		for s := min(c.signed.Seq, parent[i].Seq+PerBlock); s > parent[i].Seq; s-- {
+			t := lanes.Tip{Seq: s, Digest: c.own[s]}
+			if m.certified(c, t) {
+				cut[i] = t
+				break
+			}
+		}
+	}
+	return cut
+}
+
+// Check says whether every new position of an inbound cut on top of parent was signed by f+1 replicas or is held
+// with all before it. What is missing is asked for, first from hint.
+func (m *Machine) Check(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict {
+	verdict := lanes.Votable
+	for i, t := range cut {
+		if t == parent[i] {
+			continue
+		}
+		c := m.known(uint16(i))
+		if c == nil || t.Seq > parent[i].Seq+PerBlock {
+			return lanes.Refused
+		}
+		if m.certified(c, t) || t.Seq <= c.signed.Seq && c.own[t.Seq] == t.Digest {
+			continue
+		}
+		m.want(now, uint16(i), t, parent[i].Seq, fetchGrace, hint)
+		verdict = lanes.Missing
+	}
+	return verdict
+}
+
+// Ref names one LD of a committed block.
+type Ref struct {
+	Source uint16
+	Tip    lanes.Tip
+}
+
+// Content lists the LDs between two committed inbound cuts in the order in which they are applied: by source, by
+// number. If some are not here it asks for them and answers false.
+func (m *Machine) Content(now protocols.Time, prev, cut lanes.Cut, signers protocols.Set) ([]Ref, bool) {
+	var refs []Ref
+	complete := true
+	for i, t := range cut {
+		c := m.chans[i]
+		var rev []Ref
+		for t.Seq > prev[i].Seq {
+			d := c.held[t.Digest]
+			if d == nil {
+				m.want(now, uint16(i), t, prev[i].Seq, 0, signers.Members()...)
+				complete = false
+				break
+			}
+			rev = append(rev, Ref{uint16(i), t})
+			t = lanes.Tip{Seq: t.Seq - 1, Digest: d.Previous}
+		}
+		slices.Reverse(rev)
+		refs = append(refs, rev...)
+	}
+	return refs, complete
+}
+
+// Ordered reports that an inbound cut was committed.
+func (m *Machine) Ordered(cut lanes.Cut) Step {
+	var st Step
+	for i, t := range cut {
+		c := m.chans[i]
+		if t.Seq <= c.ordered.Seq {
+			continue
+		}
+		c.ordered = t
+		for s := range c.signs {
+			if s <= t.Seq {
+				delete(c.signs, s)
+			}
+		}
+		if c.signed.Seq < t.Seq || c.own[t.Seq] != t.Digest {
+			c.signed = t // what is ordered is the channel
+		}
+		m.signOn(&st, c)
+	}
+	return st
+}
+
+// Executed reports that everything up to an inbound cut has been applied.
+func (m *Machine) Executed(cut lanes.Cut) Step {
+	var st Step
+	for i, t := range cut {
+		c := m.chans[i]
+		for s := c.base.Seq + 1; s <= t.Seq; s++ {
+			for _, h := range c.byNum[s] {
+				delete(c.held, h)
+			}
+			delete(c.byNum, s)
+			if _, ok := c.own[s]; ok {
+				delete(c.own, s)
+				st.Record(signedKey(uint16(i), s), nil)
+			}
+		}
+		if t.Seq > c.base.Seq {
+			c.base = t
+		}
+	}
+	for h, w := range m.wants {
+		if w.tip.Seq <= m.chans[w.source].base.Seq {
+			delete(m.wants, h)
+		}
+	}
+	return st
+}
+
+// Next is the number of the first LD of a channel that this replica lacks, for whoever asks its source for it.
+func (m *Machine) Next(source uint16) uint64 {
+	if c := m.known(source); c != nil {
+		return c.signed.Seq + 1
+	}
+	return 0
+}
+
+// Resend gives a peer again the SIGNs whose LDs are not ordered.
+func (m *Machine) Resend(to protocols.Index) Step {
+	var st Step
+	for i, c := range m.chans {
+		for s := c.ordered.Seq + 1; s <= c.signed.Seq; s++ {
+			if d, ok := c.own[s]; ok {
+				st.Send(to, m.sign(uint16(i), lanes.Tip{Seq: s, Digest: d}))
+			}
+		}
+	}
+	return st
+}
+
+type want struct {
+	source uint16
+	tip    lanes.Tip
+	after  uint64
+	ask    []protocols.Index
+	turn   int
+	next   protocols.Time
+	pause  time.Duration
+}
+
+func (m *Machine) want(now protocols.Time, source uint16, t lanes.Tip, after uint64, grace time.Duration, first ...protocols.Index) {
+	if w := m.wants[t.Digest]; w != nil {
+		if w.turn == 0 {
+			w.next = min(w.next, now.Add(grace))
+		}
+		return
+	}
+	if len(m.wants) >= Window*len(m.chans) {
+		return
+	}
+	w := &want{source: source, tip: t, after: after, next: now.Add(grace), pause: fetchRetryMin}
+	var in protocols.Set
+	in.Add(m.cfg.Self)
+	for k := range len(first) + m.cfg.Committee.N() {
+		i := protocols.Index((int(m.cfg.Self) + k - len(first)) % m.cfg.Committee.N())
+		if k < len(first) {
+			i = first[k]
+		}
+		if in.Add(i) {
+			w.ask = append(w.ask, i)
+		}
+	}
+	m.wants[t.Digest] = w
+}
+
+// Wake is when the machine next wants a Tick, or zero.
+func (m *Machine) Wake() protocols.Time {
+	var at protocols.Time
+	for _, w := range m.wants {
+		if at == 0 || w.next < at {
+			at = w.next
+		}
+	}
+	return at
+}
+
+// Tick asks for what is missing.
+func (m *Machine) Tick(now protocols.Time) Step {
+	var st Step
+	var due []*want
+	for _, w := range m.wants {
+		if now >= w.next {
+			due = append(due, w)
+		}
+	}
+	slices.SortFunc(due, func(a, b *want) int { return bytes.Compare(a.tip.Digest[:], b.tip.Digest[:]) })
+	for _, w := range due {
+		st.Send(w.ask[w.turn%len(w.ask)], &FetchLD{Source: w.source, Tip: w.tip, After: w.after})
+		w.turn++
+		w.next = now.Add(w.pause)
+		w.pause = min(2*w.pause, fetchRetryMax)
+	}
+	return st
+}
+
+// HandleFetchLD answers a peer that lacks LDs.
+func (m *Machine) HandleFetchLD(from protocols.Index, f *FetchLD) Step {
+	var st Step
+	if m.known(f.Source) != nil {
+		st.Send(from, &Stretch{Source: f.Source, Tip: f.Tip, After: f.After})
+	}
+	return st
+}

@@ -1,0 +1,160 @@
+package channels
+
+import (
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+// Kinds of messages on the wire.
+const (
+	KindLD      = protocols.KindsChannels + 0
+	KindSIGN    = protocols.KindsChannels + 1
+	KindFetchLD = protocols.KindsChannels + 2
+	KindStretch = protocols.KindsChannels + 3
+)
+
+// MaxLD is the largest encoding of an LD, in bytes.
+const MaxLD = 1 << 20
+
+// LD is a checked ledger delivery, as far as consensus needs to know it: where it stands in its channel, and its
+// bytes. What they say, and whether they are certified, is checked before it comes here.
+type LD struct {
+	Source   uint16
+	Number   uint64 // from 1, without gaps
+	Previous digest.Digest
+	Digest   digest.Digest
+	Raw      []byte
+}
+
+// Tip is the LD's position in its channel.
+func (m *LD) Tip() lanes.Tip { return lanes.Tip{Seq: m.Number, Digest: m.Digest} }
+
+// Kind is KindLD.
+func (*LD) Kind() protocols.Kind { return KindLD }
+
+// Append writes the bytes.
+func (m *LD) Append(b []byte) []byte { return append(b, m.Raw...) }
+
+// SIGN says that its sender holds an LD and all of the channel before it.
+type SIGN struct {
+	Source    uint16
+	Tip       lanes.Tip
+	Signature sig.Signature
+}
+
+// Kind is KindSIGN.
+func (*SIGN) Kind() protocols.Kind { return KindSIGN }
+
+// Append encodes channel, position and signature.
+func (m *SIGN) Append(b []byte) []byte {
+	return append(appendPosition(b, m.Source, m.Tip), m.Signature[:]...)
+}
+
+// Items names the signature that proves the SIGN to be from.
+func (m *SIGN) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
+	return []sig.Item{c.Item(from, statement(c, m.Source, m.Tip), m.Signature)}, nil
+}
+
+// DecodeSIGN reads a SIGN's body.
+func DecodeSIGN(b []byte) (*SIGN, error) {
+	r := wire.NewReader(b)
+	m := &SIGN{}
+	m.Source, m.Tip = readPosition(r)
+	r.Fixed(m.Signature[:])
+	return m, r.Done()
+}
+
+// FetchLD asks for the LDs of a channel above number After up to Tip.
+type FetchLD struct {
+	Source uint16
+	Tip    lanes.Tip
+	After  uint64
+}
+
+// Kind is KindFetchLD.
+func (*FetchLD) Kind() protocols.Kind { return KindFetchLD }
+
+// Append encodes channel, position and start.
+func (m *FetchLD) Append(b []byte) []byte {
+	return wire.AppendU64(appendPosition(b, m.Source, m.Tip), m.After)
+}
+
+// DecodeFetchLD reads a FetchLD's body.
+func DecodeFetchLD(b []byte) (*FetchLD, error) {
+	r := wire.NewReader(b)
+	m := &FetchLD{}
+	m.Source, m.Tip = readPosition(r)
+	if m.After = r.U64(); m.After >= m.Tip.Seq {
+		r.Fail("a fetch of LDs above %d up to %d", m.After, m.Tip.Seq)
+	}
+	return m, r.Done()
+}
+
+// Stretch stands for stored LDs above After up to Tip, that whoever carries out the step reads from the store and
+// sends, oldest first. It never goes over the wire itself.
+type Stretch struct {
+	Source uint16
+	Tip    lanes.Tip
+	After  uint64
+}
+
+// Kind is KindStretch.
+func (*Stretch) Kind() protocols.Kind { return KindStretch }
+
+// Append panics: a Stretch is expanded, never encoded.
+func (*Stretch) Append([]byte) []byte { panic("channels: a Stretch is not a wire message") }
+
+func appendPosition(b []byte, source uint16, t lanes.Tip) []byte {
+	b = wire.AppendU16(b, source)
+	b = wire.AppendU64(b, t.Seq)
+	return append(b, t.Digest[:]...)
+}
+
+func readPosition(r *wire.Reader) (uint16, lanes.Tip) {
+	source := r.U16()
+	t := lanes.Tip{Seq: r.U64()}
+	r.Fixed(t.Digest[:])
+	if t.Seq == 0 || t.Digest.IsZero() {
+		r.Fail("LD number %d with digest %s", t.Seq, t.Digest.Short())
+	}
+	return source, t
+}
+
+func statement(c *protocols.Committee, source uint16, t lanes.Tip) []byte {
+	return c.Statement("bdt/SIGN/1", appendPosition(nil, source, t))
+}
+
+// StoredKey is where an LD is kept: by source and number, then digest.
+func StoredKey(source uint16, t lanes.Tip) []byte {
+	return appendPosition(append(make([]byte, 0, 3+2+8+digest.Size), "i/l"...), source, t)
+}
+
+func signedKey(source uint16, number uint64) []byte {
+	return wire.AppendU64(wire.AppendU16([]byte("i/s"), source), number)
+}
+
+// EncodeStored and DecodeStored keep an LD with its position, which its bytes alone do not show here.
+func (m *LD) EncodeStored() []byte {
+	b := appendPosition(make([]byte, 0, 2+8+2*digest.Size+len(m.Raw)), m.Source, m.Tip())
+	return append(append(b, m.Previous[:]...), m.Raw...)
+}
+
+// DecodeStored reads what EncodeStored wrote. The result aliases b.
+func DecodeStored(b []byte) (*LD, error) {
+	r := wire.NewReader(b)
+	m := &LD{}
+	var t lanes.Tip
+	m.Source, t = readPosition(r)
+	m.Number, m.Digest = t.Seq, t.Digest
+	r.Fixed(m.Previous[:])
+	m.Raw = r.Raw(r.Len())
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("stored LD: %w", err)
+	}
+	return m, nil
+}
