@@ -26,7 +26,7 @@ func TestManyReplicasOnOneAddress(t *testing.T) {
 		return
 	}
 	addAddress(t)
-	const replicas = 14
+	const replicas = 12
 	w := newTown(t, replicas)
 	config := func(i int, bootstrap ...string) Config {
 		cfg := w.config(0, i, bootstrap...)
