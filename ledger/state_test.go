@@ -39,7 +39,7 @@ func TestGenesisIsWrittenOnceAndWhole(t *testing.T) {
 		}
 	}
 	// A crash at any point of writing it: opened again, the same comes out.
-	for keep := range 22 {
+	for keep := 0; ; keep += 3 {
 		half := kv.NewMem()
 		stop := &applyLimit{Mem: half, left: keep}
 		if _, err := Open(stop, c); err == nil {
@@ -339,6 +339,29 @@ func TestWhoConsumedIsRememberedUntilTheConsumerExpires(t *testing.T) {
 	if err := s.store.Scan([]byte{keySpent}, []byte{keySpentDue + 1}, false, func(_, _ []byte) bool { left++; return true }); err != nil || left != 0 {
 		t.Errorf("%d records left, %v", left, err)
 	}
+}
+
+func TestARestartDoesNotChangeWhatIsForgotten(t *testing.T) {
+	config := testConfig(1, 3, 100)
+	stayed := open(t, kv.NewMem(), config)
+	store := kv.NewMem()
+	restarted := open(t, store, config)
+	spend := func(k int, minutes uint64) *Tx {
+		b := Body{Network: testNet, ExpiryMS: genesisTime + minutes*60_000, Outputs: []Output{{addressOf(0), 100}},
+			Inputs: []Input{{genesisOut(0, k), signer(0).Public(), 100}}}
+		return signed(t, b, 0)
+	}
+	both := func(timeMS uint64, txs ...*Tx) {
+		t.Helper()
+		if a, b := run(t, stayed, timeMS, txs...), run(t, restarted, timeMS, txs...); a.Header != b.Header {
+			t.Fatalf("headers of height %d differ after a restart", a.Header.Height)
+		}
+	}
+	both(genesisTime, spend(0, 6)) // all that a start finds is due late
+	restarted = open(t, store, config)
+	both(genesisTime, spend(1, 1)) // and then comes what is due before that
+	both(genesisTime+3*60_000, spend(2, 4))
+	both(genesisTime + 9*60_000)
 }
 
 func TestForgettingIsBoundedPerBlock(t *testing.T) {
