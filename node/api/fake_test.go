@@ -72,7 +72,12 @@ type answer struct {
 
 func do(t *testing.T, method, url, contentType, body string) answer {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	return send(t, method, url, contentType, strings.NewReader(body))
+}
+
+func send(t *testing.T, method, url, contentType string, body io.Reader) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {
 		t.Fatal(err)
 	}

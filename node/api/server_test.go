@@ -236,9 +236,17 @@ func TestRunEndsThoughABackendDoesNot(t *testing.T) {
 }
 
 func TestPanicOfTheBackendEndsRun(t *testing.T) {
-	url, stop, done := run(t, api.Config{}, &fake{block: func(uint16, uint64) (api.Block, error) { panic("value not conserved") }})
+	f, started, _ := waiting()
+	f.block = func(uint16, uint64) (api.Block, error) { panic("value not conserved") }
+	url, stop, done := run(t, api.Config{}, f)
 	defer stop()
+	first := make(chan answer)
+	go func() { first <- do(t, "POST", url+"/v1/txs?timeout_ms=60000", jsonType, `{"txs":["01"]}`) }()
+	<-started
 	wantProblem(t, do(t, "GET", url+"/v1/shards/0/blocks/1", "", ""), http.StatusInternalServerError, "inconsistent")
+	if a := <-first; a.status != http.StatusOK || !strings.Contains(string(a.body), `"timed_out":true`) {
+		t.Errorf("who waited was answered %d %s", a.status, a.body)
+	}
 	if err := <-done; err == nil || !strings.Contains(err.Error(), "value not conserved") {
 		t.Errorf("Run: %v", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"bdtnode/internal/wire"
+	"bdtnode/ledger"
 	"bdtnode/node/api"
 )
 
@@ -42,6 +43,17 @@ func TestSubmitTakesEachEncodingAndAnswersInOrder(t *testing.T) {
 		checkSubmit(t, name, do(t, "POST", s.URL+"/v1/txs?wait=certified&timeout_ms=60000", jsonType, string(body)), txs, seen)
 	}
 	checkSubmit(t, "binary", do(t, "POST", s.URL+"/v1/txs?wait=certified", api.TxsType, string(api.EncodeTxs(txs))), txs, seen)
+}
+
+// Hexadecimal is lower case, so that base64 which happens to have no other letters is still base64.
+func TestBase64OfHexadecimalLetters(t *testing.T) {
+	var seen [][]byte
+	s := serve(t, api.Config{}, &fake{submit: func(ctx context.Context, got [][]byte, wait api.Wait) []api.TxAnswer {
+		seen = got
+		return settle(ctx, got, wait)
+	}})
+	a := do(t, "POST", s.URL+"/v1/txs", jsonType, `{"txs":["AaBb","aabb"]}`)
+	checkSubmit(t, "letters", a, [][]byte{{0x01, 0xa0, 0x5b}, {0xaa, 0xbb}}, seen)
 }
 
 func checkSubmit(t *testing.T, name string, a answer, txs, seen [][]byte) {
@@ -146,6 +158,9 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestFullBook(t *testing.T) {
+	if api.ReasonBookFull != ledger.ReasonBookFull.String() {
+		t.Errorf("the API says %q and the ledger %q", api.ReasonBookFull, ledger.ReasonBookFull)
+	}
 	full := api.TxAnswer{State: api.StateUnknown, Reason: api.ReasonBookFull, RetryMS: 1500}
 	answers := []api.TxAnswer{full, full}
 	s := serve(t, api.Config{}, &fake{submit: func(context.Context, [][]byte, api.Wait) []api.TxAnswer { return answers }})
@@ -192,15 +207,21 @@ func TestWaitEndsAtTheTimeout(t *testing.T) {
 }
 
 func TestSubmissionsAreBounded(t *testing.T) {
-	for name, cfg := range map[string]api.Config{
-		"in number": {MaxWaiting: 1},
-		"in bytes":  {MaxBody: 20, MaxBodies: 20},
+	known := func(s string) io.Reader { return strings.NewReader(s) }
+	unknown := func(s string) io.Reader { return io.MultiReader(strings.NewReader(s)) } // sent without its length
+	for name, c := range map[string]struct {
+		cfg  api.Config
+		body func(string) io.Reader
+	}{
+		"in number":                {api.Config{MaxWaiting: 1}, known},
+		"in bytes":                 {api.Config{MaxBody: 20, MaxBodies: 20}, known},
+		"in bytes not known ahead": {api.Config{MaxBody: 100, MaxBodies: 100}, unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, started, release := waiting()
-			s := serve(t, cfg, f)
+			s := serve(t, c.cfg, f)
 			first := make(chan answer)
-			go func() { first <- do(t, "POST", s.URL+"/v1/txs", jsonType, `{"txs":["01"]}`) }()
+			go func() { first <- send(t, "POST", s.URL+"/v1/txs", jsonType, c.body(`{"txs":["01"]}`)) }()
 			<-started
 			a := do(t, "POST", s.URL+"/v1/txs", jsonType, `{"txs":["02"]}`)
 			wantProblem(t, a, http.StatusServiceUnavailable, "too many submissions")

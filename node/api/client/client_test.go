@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -210,12 +211,42 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("the connection broke before the answer: %v", err)
 	}
 
+	reset := connect(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, _ := http.NewResponseController(w).Hijack()
+		_ = conn.(*net.TCPConn).SetLinger(0) // close with a reset, as when the process is killed
+		_ = conn.Close()
+	}))
+	if _, err := reset.Submit(t.Context(), [][]byte{{1}}, api.WaitSettled, time.Second); !errors.Is(err, client.ErrInterrupted) {
+		t.Errorf("the connection was reset: %v", err)
+	}
+
 	cut := connect(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		fmt.Fprint(w, `{`)
 	}))
 	if _, err := cut.Status(t.Context()); !errors.Is(err, client.ErrInterrupted) {
 		t.Errorf("the connection broke in the answer: %v", err)
+	}
+}
+
+// A kept connection that breaks just as it is used again is no outcome: the submission goes out once more.
+func TestSubmitSurvivesAStaleConnection(t *testing.T) {
+	n := &node{answer: func(int, api.Wait) api.TxAnswer { return api.TxAnswer{State: api.StateSettled} }}
+	served := api.New(api.Config{}, n)
+	var requests atomic.Int64
+	c := connect(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1) == 2 {
+			panic(http.ErrAbortHandler)
+		}
+		served.ServeHTTP(w, r)
+	}))
+	for i := range 2 {
+		if _, err := c.Submit(t.Context(), [][]byte{{1}}, api.WaitSettled, time.Second); err != nil {
+			t.Errorf("submission %d: %v", i, err)
+		}
+	}
+	if requests.Load() != 3 {
+		t.Errorf("%d requests arrived, want 3", requests.Load())
 	}
 }
 
