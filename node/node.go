@@ -21,6 +21,7 @@ import (
 	"bdtnode/node/engine"
 	"bdtnode/node/p2p"
 	"bdtnode/protocols"
+	"bdtnode/shard/settlement"
 )
 
 var logger = golog.Logger("bdt/node")
@@ -76,10 +77,15 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	network, err := settlement.NewNetwork(g)
+	if err != nil {
+		return nil, err
+	}
 	n.book = ledger.NewBook(ledger.DefaultBookTxs, ledger.DefaultBookBytes)
 	n.engine, err = engine.New(engine.Config{
 		Committee: n.committee, Self: home.Replica, Signer: home.ConsensusKey, Scheme: sig.NewEd25519(),
 		GenesisTimeMS: g.TimeMS, Store: n.consensus, State: n.state, Book: n.book,
+		Network: network,
 	})
 	if err != nil {
 		return nil, err

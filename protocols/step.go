@@ -25,6 +25,17 @@ func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 // Millis is t in milliseconds since the Unix epoch, the unit of block times.
 func (t Time) Millis() uint64 { return uint64(t / 1e6) }
 
+// Earliest is the first of several deadlines, of which a zero is none.
+func Earliest(deadlines ...Time) Time {
+	var first Time
+	for _, t := range deadlines {
+		if t != 0 && (first == 0 || t < first) {
+			first = t
+		}
+	}
+	return first
+}
+
 // Record is a key and value for the consensus store. A nil Value deletes the key.
 type Record struct {
 	Key   []byte

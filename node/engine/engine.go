@@ -19,7 +19,6 @@ import (
 
 	golog "github.com/ipfs/go-log/v2"
 
-	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
@@ -28,6 +27,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
+	"bdtnode/shard/settlement"
 )
 
 var logger = golog.Logger("bdt/engine")
@@ -56,6 +56,7 @@ type Config struct {
 	Store         kv.Store      // consensus store, with a log
 	State         *ledger.State // over a store without one
 	Book          *ledger.Book
+	Network       *settlement.Network
 }
 
 // Engine is one running replica. It is the [p2p.Handler] of its network but for requests.
@@ -69,9 +70,10 @@ type Engine struct {
 	kick      chan struct{} // the book or a connection has something
 	connected []atomic.Bool // peers to be sent everything again
 	quota     [][2]chan struct{}
+	offers    chan struct{} // quota of LDs from outside the shard
 	stopped   chan struct{}
 
-	payloads *payloads
+	contents *contents
 	writer   *writer
 	server   *server
 	executor *executor
@@ -99,6 +101,7 @@ type event struct {
 func New(cfg Config) (*Engine, error) {
 	core, err := replica.Restore(replica.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, GenesisTimeMS: cfg.GenesisTimeMS,
+		Shards: cfg.Network.Shards(),
 	}, cfg.State, cfg.Store)
 	if err != nil {
 		return nil, err
@@ -106,13 +109,14 @@ func New(cfg Config) (*Engine, error) {
 	n := cfg.Committee.N()
 	e := &Engine{
 		cfg: cfg, core: core, clock: newClock(time.Now()),
-		in:        make(chan event, (n-1)*(controlQuota+bulkQuota)+reserve),
+		in:        make(chan event, (n-1)*(controlQuota+bulkQuota)+bulkQuota+reserve),
+		offers:    make(chan struct{}, bulkQuota),
 		kick:      make(chan struct{}, 1),
 		connected: make([]atomic.Bool, n),
 		quota:     make([][2]chan struct{}, n),
 		stopped:   make(chan struct{}),
 		heights:   make([]atomic.Uint64, n),
-		payloads:  newPayloads(maxPayloadCache),
+		contents:  newContents(maxContents),
 	}
 	for i := range e.quota {
 		e.quota[i] = [2]chan struct{}{make(chan struct{}, controlQuota), make(chan struct{}, bulkQuota)}
@@ -244,7 +248,7 @@ func (e *Engine) fillLane(ctx context.Context, now protocols.Time) protocols.Tim
 			panic(fmt.Sprintf("engine: own payload does not decode: %v", err))
 		}
 		step, batch := e.core.Append(now, raw, len(txs))
-		e.payloads.put(batch.Digest(), payload, len(raw))
+		e.contents.put(batch.Digest(), sized{payload: payload, size: len(raw)})
 		e.carryOut(ctx, step, func() { e.clients.logged(payload) })
 	}
 }
@@ -319,18 +323,61 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 			return nil
 		}
 	}
-	token := e.quota[from][class]
-	select {
-	case token <- struct{}{}:
-	case <-e.stopped:
-		return nil
+	if x, ok := m.(*replica.Inbound); ok {
+		if err := e.checkLD(x); err != nil {
+			return err
+		}
 	}
-	e.in <- event{from: from, message: m, token: token} // the quota is a place in the channel
+	e.admit(event{from: from, message: m, token: e.quota[from][class]})
 	return nil
 }
 
+// admit waits for the quota, which is a place in the channel.
+func (e *Engine) admit(ev event) {
+	select {
+	case ev.token <- struct{}{}:
+		e.in <- ev
+	case <-e.stopped:
+	}
+}
+
+// Offer takes an LD from outside the shard: from gossip, or from a replica of its source. An error means that it is
+// garbage. It waits while the loop has enough of them to do.
+func (e *Engine) Offer(ld *settlement.LD) error {
+	x := replica.NewInbound(ld)
+	if e.contents.has(x.Digest) {
+		return nil // it is on its way, or was
+	}
+	if err := e.checkLD(x); err != nil {
+		return err
+	}
+	e.admit(event{from: e.cfg.Self, message: x, token: e.offers})
+	return nil
+}
+
+// checkLD verifies an LD unless it was verified before.
+func (e *Engine) checkLD(x *replica.Inbound) error {
+	if x.Content.Delivery.Destination != e.cfg.Committee.Shard() {
+		return fmt.Errorf("an LD for shard %d came to shard %d", x.Content.Delivery.Destination, e.cfg.Committee.Shard())
+	}
+	if e.contents.has(x.Digest) {
+		return nil
+	}
+	err := x.Content.Verify(e.cfg.Scheme, e.cfg.Network)
+	if evidence := (*settlement.Evidence)(nil); errors.As(err, &evidence) {
+		// Certified by f+1 of its source and yet against the rules: whoever passed it on is not to blame, and it
+		// never enters the order.
+		logger.Errorw("a shard broke the rules of settlement", "shard", x.Source, "number", x.Number, "evidence", evidence)
+		return nil
+	}
+	if err == nil {
+		e.contents.put(x.Digest, sized{delivery: x.Content.Delivery, size: len(x.Raw)})
+	}
+	return err
+}
+
 func (e *Engine) checkPayload(b *lanes.Batch) error {
-	if e.payloads.has(b.Digest()) {
+	if e.contents.has(b.Digest()) {
 		return nil
 	}
 	p, err := ledger.CheckPayload(e.cfg.Scheme, e.cfg.Committee.Network(), b.Payload)
@@ -340,23 +387,6 @@ func (e *Engine) checkPayload(b *lanes.Batch) error {
 	if len(p.Txs) != int(b.Count) {
 		return fmt.Errorf("batch of %d transactions says it has %d", len(p.Txs), b.Count)
 	}
-	e.payloads.put(b.Digest(), p, len(b.Payload))
+	e.contents.put(b.Digest(), sized{payload: p, size: len(b.Payload)})
 	return nil
 }
-
-// payload is the checked payload of a delivered batch, from memory or from the store.
-func (e *Engine) payload(ref lanes.Ref) (*ledger.Payload, error) {
-	if p := e.payloads.get(ref.Tip.Digest); p != nil {
-		return p, nil
-	}
-	b, err := replica.Batch(e.cfg.Committee, e.cfg.Store, ref.Lane, ref.Tip)
-	if err != nil {
-		return nil, err
-	}
-	if b == nil {
-		return nil, fmt.Errorf("batch %d of lane %d, digest %s, is not in the store although it was delivered", ref.Tip.Seq, ref.Lane, ref.Tip.Digest.Short())
-	}
-	return ledger.DecodePayload(b.Payload)
-}
-
-func (e *Engine) forgetPayload(d digest.Digest) { e.payloads.drop(d) }

@@ -16,6 +16,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/p2p"
 	"bdtnode/protocols"
+	"bdtnode/shard/settlement"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -97,6 +98,7 @@ func (m *member) start() {
 	engine, err := New(Config{
 		Committee: m.c.committee, Self: m.index, Signer: m.c.signers[m.index], Scheme: sig.NewEd25519(),
 		GenesisTimeMS: m.c.genesis, Store: m.store, State: m.state, Book: ledger.NewBook(1000, 1<<20),
+		Network: settlement.NetworkOf([]*protocols.Committee{m.c.committee}),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -6,10 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"bdtnode/ledger"
 	"bdtnode/node/replica"
 	"bdtnode/protocols/bdt"
-	"bdtnode/protocols/lanes"
 )
 
 // The ledger's store has no log: how much is executed again after a crash is bounded by flushing it this often.
@@ -56,7 +54,7 @@ func (x *executor) run(ctx context.Context) error {
 }
 
 func (x *executor) execute(ctx context.Context, d *bdt.Delivery) error {
-	in, err := replica.Ordered(d.Block, d.Refs, x.payload)
+	in, err := replica.Ordered(d, x)
 	if err != nil {
 		return err
 	}
@@ -70,7 +68,10 @@ func (x *executor) execute(ctx context.Context, d *bdt.Delivery) error {
 		}
 	}
 	for _, ref := range d.Refs {
-		x.e.forgetPayload(ref.Tip.Digest)
+		x.e.contents.drop(ref.Tip.Digest)
+	}
+	for _, ref := range d.LDs {
+		x.e.contents.drop(ref.Tip.Digest)
 	}
 	x.executed.Store(in.Height)
 	if in.Height >= x.flushed.Load()+flushBlocks {
@@ -87,8 +88,6 @@ func (x *executor) execute(ctx context.Context, d *bdt.Delivery) error {
 	x.e.clients.executed(block)
 	return nil
 }
-
-func (x *executor) payload(ref lanes.Ref) (*ledger.Payload, error) { return x.e.payload(ref) }
 
 // flushes makes the ledger durable from time to time, and at the end.
 func (x *executor) flushes(ctx context.Context) error {

@@ -9,6 +9,7 @@ import (
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
 )
 
@@ -91,7 +92,7 @@ func (w *writer) run(ctx context.Context) error {
 func (w *writer) release(ctx context.Context, a *action) {
 	for _, s := range a.step.Sends {
 		switch m := s.Message.(type) {
-		case *lanes.Chain, *replica.Serve:
+		case *lanes.Chain, *channels.Stretch, *replica.Serve:
 			w.e.server.put(protocols.Index(s.To), m)
 		default:
 			w.e.send(s.To, m)
@@ -174,6 +175,14 @@ func (s *server) answer(a answer) error {
 		}
 		for _, b := range batches {
 			s.e.send(protocols.To(a.to), b)
+		}
+	case *channels.Stretch:
+		lds, err := replica.Stretch(store, m)
+		if err != nil {
+			return err
+		}
+		for _, d := range lds {
+			s.e.send(protocols.To(a.to), d)
 		}
 	case *replica.Serve:
 		h, err := replica.ReadHistory(c, store, s.e.cfg.State, m)

@@ -8,8 +8,10 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
+	"bdtnode/shard/settlement"
 )
 
 // Kinds of catch-up messages on the wire.
@@ -130,6 +132,31 @@ func (m *History) items(c *protocols.Committee) ([]sig.Item, error) {
 	return items, nil
 }
 
+// Inbound is an LD of another shard with its content, as it travels inside this shard.
+type Inbound struct {
+	channels.LD
+	Content *settlement.LD
+}
+
+// NewInbound wraps an LD for the replicas of its destination.
+func NewInbound(ld *settlement.LD) *Inbound { return inbound(ld, ld.Encode()) }
+
+func decodeInbound(b []byte) (*Inbound, error) {
+	ld, err := settlement.DecodeLD(b)
+	if err != nil {
+		return nil, err
+	}
+	return inbound(ld, b), nil
+}
+
+func inbound(ld *settlement.LD, raw []byte) *Inbound {
+	d := ld.Delivery
+	return &Inbound{
+		LD:      channels.LD{Source: d.Source, Number: d.Number, Previous: d.Previous, Digest: d.Digest(), Raw: raw},
+		Content: ld,
+	}
+}
+
 // Serve stands for the History from a height on, that whoever carries out the step reads from the store and sends.
 // It never goes over the wire itself.
 type Serve struct{ From uint64 }
@@ -146,7 +173,9 @@ func Encode(m protocols.Message) []byte {
 }
 
 // Bulk reports whether messages of a kind travel on the bulk stream.
-func Bulk(k protocols.Kind) bool { return k == lanes.KindBatch || k == KindHistory }
+func Bulk(k protocols.Kind) bool {
+	return k == lanes.KindBatch || k == channels.KindLD || k == KindHistory
+}
 
 // Decode takes a frame apart. The message may alias the frame.
 func Decode(c *protocols.Committee, frame []byte) (protocols.Message, error) {
@@ -173,6 +202,12 @@ func Decode(c *protocols.Committee, frame []byte) (protocols.Message, error) {
 		return decoded(bolt.DecodeCommit(body))
 	case bolt.KindFetchBlock:
 		return decoded(bolt.DecodeFetchBlock(body))
+	case channels.KindLD:
+		return decoded(decodeInbound(body))
+	case channels.KindSIGN:
+		return decoded(channels.DecodeSIGN(body))
+	case channels.KindFetchLD:
+		return decoded(channels.DecodeFetchLD(body))
 	case votes.KindVOTE:
 		return decoded(votes.DecodeVOTE(body))
 	case KindPosition:
@@ -193,7 +228,8 @@ func decoded[M protocols.Message](m M, err error) (protocols.Message, error) {
 }
 
 // Items checks what of a message needs no state, and names the signatures that prove it. A message is handed to the
-// [Core] only when all of them verify; a batch, besides, only when its payload does.
+// [Core] only when all of them verify; a batch, besides, only when its payload does, and an [Inbound] only when its
+// LD does ([settlement.LD.Verify]).
 func Items(c *protocols.Committee, from protocols.Index, m protocols.Message) ([]sig.Item, error) {
 	switch x := m.(type) {
 	case *lanes.Batch:
@@ -209,6 +245,8 @@ func Items(c *protocols.Committee, from protocols.Index, m protocols.Message) ([
 	case *bolt.Propose:
 		return x.Items(c)
 	case *bolt.Vote:
+		return x.Items(c, from)
+	case *channels.SIGN:
 		return x.Items(c, from)
 	case *votes.VOTE:
 		return x.Items(c, from)

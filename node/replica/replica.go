@@ -39,6 +39,7 @@ type Config struct {
 	Self          protocols.Index
 	Signer        sig.Signer
 	GenesisTimeMS uint64
+	Shards        int // in the network
 }
 
 // Core is one replica.
@@ -161,6 +162,9 @@ func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Mess
 		}
 	case *Request:
 		st.Send(from, &Serve{From: x.From})
+	case *Inbound:
+		child, _ := c.bdt.Handle(now, from, &x.LD)
+		c.fromBDT(&st, child)
 	case *History:
 		c.history(now, &st, from, x)
 	default:
@@ -174,6 +178,9 @@ func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Mess
 	return st
 }
 
+// NextLD is the number of the first LD of a source shard that this replica lacks.
+func (c *Core) NextLD(source uint16) uint64 { return c.bdt.NextLD(source) }
+
 // Executed reports the header that the executor computed for the next delivered block.
 func (c *Core) Executed(now protocols.Time, height uint64, header digest.Digest) Step {
 	var st Step
@@ -185,11 +192,7 @@ func (c *Core) Executed(now protocols.Time, height uint64, header digest.Digest)
 
 // Wake is when the core next wants a Tick, or zero.
 func (c *Core) Wake() protocols.Time {
-	a, b := c.bdt.Wake(), c.catchup.wake
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
+	return protocols.Earliest(c.bdt.Wake(), c.catchup.wake)
 }
 
 // Tick carries out what has become due.

@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
@@ -10,7 +11,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
-	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 )
@@ -103,6 +104,40 @@ func Batch(c *protocols.Committee, r kv.Reader, lane protocols.Index, t lanes.Ti
 	return b, nil
 }
 
+// Stretch reads the LDs that a [channels.Stretch] stands for, oldest first, up to 4 MiB: those on the chain that ends
+// at its tip.
+func Stretch(r kv.Reader, x *channels.Stretch) ([]*channels.LD, error) {
+	var out []*channels.LD
+	for t := x.Tip; t.Seq > x.After; {
+		d, err := StoredLD(r, x.Source, t)
+		if err != nil {
+			return nil, err
+		}
+		if d == nil {
+			return nil, nil // not all here: whoever asked will ask another
+		}
+		out = append(out, d)
+		t = lanes.Tip{Seq: t.Seq - 1, Digest: d.Previous}
+	}
+	slices.Reverse(out)
+	size := 0
+	for i, d := range out {
+		if size += len(d.Raw); i > 0 && size > maxChainBytes {
+			return out[:i], nil
+		}
+	}
+	return out, nil
+}
+
+// StoredLD reads one LD from the consensus store, or nil if it is not there.
+func StoredLD(r kv.Reader, source uint16, t lanes.Tip) (*channels.LD, error) {
+	value, ok, err := r.Get(channels.StoredKey(source, t))
+	if err != nil || !ok {
+		return nil, err
+	}
+	return channels.DecodeStored(value)
+}
+
 // Headers reads executed headers.
 type Headers interface {
 	Header(height uint64) (ledger.Header, bool, error)
@@ -153,14 +188,28 @@ func Certificate(r kv.Reader, height uint64) (*votes.Certified, error) {
 	return cert, nil
 }
 
-// Ordered is what the ledger executes for a delivered block: payload gives the checked payload of each batch.
-func Ordered(b *bolt.Block, refs []lanes.Ref, payload func(lanes.Ref) (*ledger.Payload, error)) (ledger.Ordered, error) {
+// Contents gives what a delivered block names: checked payloads of batches and checked deliveries of LDs.
+type Contents interface {
+	Payload(lanes.Ref) (*ledger.Payload, error)
+	Delivery(channels.Ref) (*ledger.Delivery, error)
+}
+
+// Ordered is what the ledger executes for a delivered block.
+func Ordered(d *bdt.Delivery, from Contents) (ledger.Ordered, error) {
+	b := d.Block
 	in := ledger.Ordered{
 		Height: b.Height, Epoch: b.Epoch, Slot: b.Slot, Digest: b.Digest(), TimeMS: b.TimeMS,
-		Cut: b.Cut.Append(nil), Payloads: make([]*ledger.Payload, 0, len(refs)),
+		Cut: b.Cut.Append(nil), Payloads: make([]*ledger.Payload, 0, len(d.Refs)),
 	}
-	for _, ref := range refs {
-		p, err := payload(ref)
+	for _, ref := range d.LDs {
+		x, err := from.Delivery(ref)
+		if err != nil {
+			return ledger.Ordered{}, err
+		}
+		in.Deliveries = append(in.Deliveries, x)
+	}
+	for _, ref := range d.Refs {
+		p, err := from.Payload(ref)
 		if err != nil {
 			return ledger.Ordered{}, err
 		}

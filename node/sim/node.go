@@ -9,7 +9,9 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
+	"bdtnode/shard/settlement"
 )
 
 // node is one replica: its core, what it stores, and what it has begun and not finished. Everything but the two
@@ -60,7 +62,7 @@ func (n *node) start() {
 	if n.state, err = ledger.Open(n.effects, s.ledger); err != nil {
 		panic(err)
 	}
-	cfg := replica.Config{Committee: s.committee, Self: n.id, Signer: s.signers[n.id], GenesisTimeMS: s.ledger.GenesisTimeMS}
+	cfg := replica.Config{Committee: s.committee, Self: n.id, Signer: s.signers[n.id], GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: 1}
 	if n.core, err = replica.Restore(cfg, n.state, n.store); err != nil {
 		panic(err)
 	}
@@ -280,7 +282,7 @@ func (n *node) execute() {
 		d := n.deliveries[0]
 		n.deliveries = n.deliveries[1:]
 		n.executing = false
-		in, err := replica.Ordered(d.Block, d.Refs, n.payload)
+		in, err := replica.Ordered(d, n)
 		if err != nil {
 			panic(err)
 		}
@@ -311,12 +313,26 @@ func (n *node) execute() {
 	})
 }
 
-func (n *node) payload(ref lanes.Ref) (*ledger.Payload, error) {
+// Payload implements [replica.Contents].
+func (n *node) Payload(ref lanes.Ref) (*ledger.Payload, error) {
 	b, err := replica.Batch(n.s.committee, n.store, ref.Lane, ref.Tip)
 	if err != nil || b == nil {
 		return nil, fmt.Errorf("batch %d of lane %d is delivered and not in the store: %w", ref.Tip.Seq, ref.Lane, err)
 	}
 	return ledger.DecodePayload(b.Payload)
+}
+
+// Delivery implements [replica.Contents].
+func (n *node) Delivery(ref channels.Ref) (*ledger.Delivery, error) {
+	stored, err := replica.StoredLD(n.store, ref.Source, ref.Tip)
+	if err != nil || stored == nil {
+		return nil, fmt.Errorf("LD %d of shard %d is ordered and not in the store: %w", ref.Tip.Seq, ref.Source, err)
+	}
+	ld, err := settlement.DecodeLD(stored.Raw)
+	if err != nil {
+		return nil, err
+	}
+	return ld.Delivery, nil
 }
 
 // propose makes batches of the own lane out of the book.

@@ -12,6 +12,7 @@ import (
 	"bdtnode/internal/wire"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
 )
 
@@ -21,6 +22,7 @@ const deliverAhead = 32
 // Delivery is a committed block whose data is all here: what the executor is to execute next.
 type Delivery struct {
 	Block *bolt.Block
+	LDs   []channels.Ref // to be applied first
 	Refs  []lanes.Ref
 }
 
@@ -33,13 +35,15 @@ type Config struct {
 	Self          protocols.Index
 	Signer        sig.Signer
 	GenesisTimeMS uint64
+	Shards        int // in the network
 }
 
 // Machine is one replica's consensus.
 type Machine struct {
-	cfg   Config
-	lanes *lanes.Machine
-	bolt  *bolt.Machine
+	cfg      Config
+	lanes    *lanes.Machine
+	channels *channels.Machine
+	bolt     *bolt.Machine
 
 	delivered *bolt.Block      // last handed to the executor
 	pending   []bolt.Committed // committed after it
@@ -51,7 +55,7 @@ type Machine struct {
 // New makes a machine at genesis, or where an earlier one stopped: executed is the height whose effects the
 // executor still has, and stored what was persisted. Blocks committed above it are delivered again.
 func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error) {
-	genesis := bolt.Genesis(cfg.Committee, cfg.GenesisTimeMS)
+	genesis := bolt.Genesis(cfg.Committee, cfg.GenesisTimeMS, cfg.Shards)
 	m := &Machine{cfg: cfg, executed: executed}
 	base := genesis
 	if executed == 0 {
@@ -80,8 +84,14 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error)
 	if err != nil {
 		return nil, err
 	}
+	m.channels, err = channels.Restore(channels.Config{
+		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Shards: cfg.Shards,
+	}, m.delivered.Inbound, stored)
+	if err != nil {
+		return nil, err
+	}
 	m.bolt, err = bolt.Restore(bolt.Config{
-		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Epoch: 1, Leader: leader(cfg.Committee, 1), Data: m.lanes,
+		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Epoch: 1, Leader: leader(cfg.Committee, 1), Data: m.lanes, Inbound: m.channels,
 	}, base, executed, stored)
 	if err != nil {
 		return nil, err
@@ -101,7 +111,9 @@ func leader(c *protocols.Committee, epoch uint64) protocols.Index {
 func (m *Machine) Start(now protocols.Time) Step {
 	var st Step
 	if n := len(m.pending); n > 0 {
-		protocols.Absorb(&st, m.lanes.Ordered(now, m.pending[n-1].Block.Cut))
+		last := m.pending[n-1].Block
+		protocols.Absorb(&st, m.lanes.Ordered(now, last.Cut))
+		protocols.Absorb(&st, m.channels.Ordered(last.Inbound))
 	}
 	m.deliver(now, &st)
 	m.fromBolt(now, &st, m.bolt.Progress(now))
@@ -123,6 +135,9 @@ func (m *Machine) Epoch() uint64 { return 1 }
 // Leader is the current epoch's leader.
 func (m *Machine) Leader() protocols.Index { return m.bolt.Leader() }
 
+// NextLD is the number of the first LD of a channel that this replica lacks.
+func (m *Machine) NextLD(source uint16) uint64 { return m.channels.Next(source) }
+
 // Append makes payload the next batch of the own lane; there must be Room.
 func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *lanes.Batch) {
 	var st Step
@@ -131,7 +146,7 @@ func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *
 	return st, batch
 }
 
-// Handle is called upon a checked message of the packages lanes and bolt. It reports false for any other.
+// Handle is called upon a checked message of the packages lanes, channels and bolt. It reports false for any other.
 func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols.Message) (Step, bool) {
 	var st Step
 	switch x := msg.(type) {
@@ -145,6 +160,12 @@ func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols
 		m.fromLanes(now, &st, m.lanes.HandleFetch(now, from, x))
 	case *lanes.Conflict:
 		m.fromLanes(now, &st, m.lanes.HandleConflict(x))
+	case *channels.LD:
+		m.fromChannels(now, &st, m.channels.HandleLD(now, x))
+	case *channels.SIGN:
+		m.fromChannels(now, &st, m.channels.HandleSIGN(from, x))
+	case *channels.FetchLD:
+		m.fromChannels(now, &st, m.channels.HandleFetchLD(from, x))
 	case *bolt.Propose:
 		m.fromBolt(now, &st, m.bolt.HandlePropose(now, from, x))
 	case *bolt.Vote:
@@ -169,6 +190,7 @@ func (m *Machine) Executed(now protocols.Time, height uint64) Step {
 	m.running = m.running[1:]
 	m.executed = height
 	protocols.Absorb(&st, m.lanes.Executed(b.Cut))
+	protocols.Absorb(&st, m.channels.Executed(b.Inbound))
 	m.fromBolt(now, &st, m.bolt.Executed(now, height))
 	m.deliver(now, &st)
 	return st
@@ -217,17 +239,14 @@ func (m *Machine) Adopt(now protocols.Time, from protocols.Index, blocks []*bolt
 
 // Wake is when the machine next wants a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
-	a, b := m.lanes.Wake(), m.bolt.Wake()
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
+	return protocols.Earliest(m.lanes.Wake(), m.channels.Wake(), m.bolt.Wake())
 }
 
 // Tick carries out what has become due.
 func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
 	m.fromLanes(now, &st, m.lanes.Tick(now))
+	m.fromChannels(now, &st, m.channels.Tick(now))
 	m.fromBolt(now, &st, m.bolt.Tick(now))
 	return st
 }
@@ -236,6 +255,7 @@ func (m *Machine) Tick(now protocols.Time) Step {
 func (m *Machine) Resend(to protocols.Index) Step {
 	var st Step
 	protocols.Absorb(&st, m.lanes.Resend(to))
+	protocols.Absorb(&st, m.channels.Resend(to))
 	protocols.Absorb(&st, m.bolt.Resend(to))
 	return st
 }
@@ -246,6 +266,15 @@ func (m *Machine) fromLanes(now protocols.Time, st *Step, child lanes.Step) {
 			m.fromBolt(now, st, m.bolt.Progress(now))
 			m.deliver(now, st)
 			return // one Progress serves all that grew in the step
+		}
+	}
+}
+
+func (m *Machine) fromChannels(now protocols.Time, st *Step, child channels.Step) {
+	for _, o := range protocols.Absorb(st, child) {
+		if o.Grew {
+			m.fromBolt(now, st, m.bolt.Progress(now))
+			return
 		}
 	}
 }
@@ -268,7 +297,8 @@ func (m *Machine) commit(now protocols.Time, st *Step, c bolt.Committed) bool {
 	st.Record(CommitKey(c.Block.Height), c.Block.Append(nil))
 	m.pending = append(m.pending, c)
 	m.open = append(m.open, c.Block)
-	return len(protocols.Absorb(st, m.lanes.Ordered(now, c.Block.Cut))) > 0
+	grew := len(protocols.Absorb(st, m.lanes.Ordered(now, c.Block.Cut))) > 0
+	return len(protocols.Absorb(st, m.channels.Ordered(c.Block.Inbound))) > 0 || grew
 }
 
 // deliver hands over the next committed blocks whose data is here; missing data is asked for.
@@ -277,14 +307,15 @@ func (m *Machine) deliver(now protocols.Time, st *Step) {
 		next := m.pending[0]
 		child, refs, complete := m.lanes.Content(now, m.delivered.Cut, next.Block.Cut, next.Signers)
 		protocols.Absorb(st, child)
-		if !complete {
+		lds, received := m.channels.Content(now, m.delivered.Inbound, next.Block.Inbound, next.Signers)
+		if !complete || !received {
 			m.prefetch(now)
 			return
 		}
 		m.pending = m.pending[1:]
 		m.delivered = next.Block
 		m.running = append(m.running, next.Block)
-		st.Emit(&Delivery{Block: next.Block, Refs: refs})
+		st.Emit(&Delivery{Block: next.Block, LDs: lds, Refs: refs})
 	}
 }
 
@@ -294,6 +325,7 @@ func (m *Machine) prefetch(now protocols.Time) {
 	for k := 1; k < len(m.pending) && k < deliverAhead; k++ {
 		prev, next := m.pending[k-1], m.pending[k]
 		m.lanes.Prefetch(now, prev.Block.Cut, next.Block.Cut, next.Signers)
+		m.channels.Content(now, prev.Block.Inbound, next.Block.Inbound, next.Signers)
 	}
 }
 

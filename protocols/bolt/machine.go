@@ -52,6 +52,12 @@ type Data interface {
 	HandleCertificate(now protocols.Time, c *lanes.TipCertificate) lanes.Step
 }
 
+// Inbound is what bolt asks of the channels from other shards.
+type Inbound interface {
+	View(parent lanes.Cut) lanes.Cut
+	Check(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict
+}
+
 // Committed is a block that is final, in order of height. Signers sent Commit or voted for it: they hold its data.
 type Committed struct {
 	Block   *Block
@@ -69,6 +75,7 @@ type Config struct {
 	Epoch     uint64
 	Leader    protocols.Index
 	Data      Data
+	Inbound   Inbound
 }
 
 // Machine is one replica in one epoch's fast lane.
@@ -163,16 +170,16 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 		return
 	}
 	cut, certs := m.cfg.Data.View(now, m.last.Cut)
-	if !cut.GrowsFrom(m.last.Cut) {
+	b := &Block{
+		Epoch: m.cfg.Epoch, Slot: baseSlot(m.cfg.Epoch, m.last) + 1, Height: m.last.Height + 1,
+		Parent: m.last.digest, TimeMS: max(now.Millis(), m.last.TimeMS), Cut: cut, Inbound: m.cfg.Inbound.View(m.last.Inbound),
+	}
+	if !b.Grows(m.last) {
 		return
 	}
 	if due := m.lastAt.Add(ProposalGap); m.OpenSlots() > 0 && now < due {
 		m.proposeDue = due
 		return
-	}
-	b := &Block{
-		Epoch: m.cfg.Epoch, Slot: baseSlot(m.cfg.Epoch, m.last) + 1, Height: m.last.Height + 1,
-		Parent: m.last.digest, TimeMS: max(now.Millis(), m.last.TimeMS), Cut: cut,
 	}
 	b.seal(m.cfg.Committee)
 	p := &Propose{Leader: m.cfg.Self, Block: b, Certificates: certs}
@@ -245,7 +252,7 @@ func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
 	if parent == nil {
 		return
 	}
-	if b.Height != parent.Height+1 || b.TimeMS < parent.TimeMS || !b.Cut.GrowsFrom(parent.Cut) {
+	if b.Height != parent.Height+1 || b.TimeMS < parent.TimeMS || !b.Grows(parent) {
 		x.refused = true
 		st.Blame(m.cfg.Leader, "proposed a block for slot %d that does not extend its parent", b.Slot)
 		return
@@ -262,6 +269,7 @@ func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
 	}
 	check, verdict := m.cfg.Data.CheckCut(now, parent.Cut, b.Cut, m.cfg.Leader)
 	protocols.Absorb(st, check)
+	verdict = max(verdict, m.cfg.Inbound.Check(now, parent.Inbound, b.Inbound, m.cfg.Leader))
 	if verdict != lanes.Votable {
 		return
 	}

@@ -26,7 +26,7 @@ type Tip struct {
 	Digest digest.Digest
 }
 
-// Cut is a position in every lane, in lane order.
+// Cut is a position in every lane, in lane order; or, for inbound channels, in every channel by source shard.
 type Cut []Tip
 
 // Append encodes the cut: count, then each position.
@@ -52,23 +52,17 @@ func ReadCut(r *wire.Reader) Cut {
 	return c
 }
 
-// GrowsFrom reports whether no lane of c is behind p, none changed its digest at one number, and at least one grew.
-func (c Cut) GrowsFrom(p Cut) bool {
+// Extends reports whether no position of c is behind p's, and none has another digest at one number.
+func (c Cut) Extends(p Cut) bool {
 	if len(c) != len(p) {
 		return false
 	}
-	grew := false
 	for i := range c {
-		switch {
-		case c[i].Seq < p[i].Seq:
-			return false
-		case c[i].Seq > p[i].Seq:
-			grew = true
-		case c[i].Digest != p[i].Digest:
+		if c[i].Seq < p[i].Seq || c[i].Seq == p[i].Seq && c[i].Digest != p[i].Digest {
 			return false
 		}
 	}
-	return grew
+	return true
 }
 
 // Header is the signed head of one batch. Its digest names the batch and, through Parent, all before it.
