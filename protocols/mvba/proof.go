@@ -21,6 +21,11 @@ func (p *Proof) Verify(signatures sig.Scheme, tosses coin.Scheme) error {
 	if !signatures.VerifyAll(p.Items) {
 		return fmt.Errorf("an invalid signature among %d", len(p.Items))
 	}
+	return p.verifyTosses(tosses)
+}
+
+// verifyTosses checks the coin's part.
+func (p *Proof) verifyTosses(tosses coin.Scheme) error {
 	for k := range p.Tosses {
 		if err := p.Tosses[k].Verify(tosses); err != nil {
 			return err

@@ -65,7 +65,7 @@ func Restore(cfg Config, stored protocols.Stored) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found records
+	found := records{evidence: make(map[protocols.Index]*Lock)}
 	from, to := Records(cfg.Instance)
 	for key, record := range stored(from, to) {
 		if err := m.read(&found, bytes.Clone(key[len(from):]), bytes.Clone(record)); err != nil {
@@ -108,28 +108,53 @@ func (m *Machine) read(found *records, key, record []byte) error {
 	if err != nil {
 		return err
 	}
+	from := m.cfg.Self
 	switch x := msg.(type) {
 	case *Decision:
+		if part != partDecision {
+			k.Fail("a decision in part %q", part)
+		}
 		found.decision = x
-		return k.Done()
 	case *Lock:
 		if part == partEvidence {
-			if found.evidence == nil {
-				found.evidence = make(map[protocols.Index]*Lock)
+			if from = protocols.Index(k.U16()); !m.cfg.Committee.Has(from) {
+				k.Fail("replica %d of %d", from, m.cfg.Committee.N())
+				break
 			}
-			j := protocols.Index(k.U16())
-			if !m.cfg.Committee.Has(j) {
-				k.Fail("replica %d of %d", j, m.cfg.Committee.N())
-			}
-			found.evidence[j] = x
-			return k.Done()
+			found.evidence[from] = x
+			break
 		}
+		found.take(k, part, msg)
+	default:
+		found.take(k, part, msg)
 	}
-	if k.U8(); part != partMessage {
-		k.Fail("part %q", part)
+	if err := k.Done(); err != nil {
+		return err
 	}
-	found.own = append(found.own, protocols.Send{To: protocols.To(k.U32()), Message: msg})
-	return k.Done()
+	return m.recheck(from, msg)
+}
+
+// take notes an own message.
+func (f *records) take(key *wire.Reader, part byte, msg protocols.Message) {
+	if kind := protocols.Kind(key.U8()); part != partMessage || kind != msg.Kind() {
+		key.Fail("a message of kind %#x in part %q for kind %#x", uint8(msg.Kind()), part, uint8(kind))
+	}
+	f.own = append(f.own, protocols.Send{To: protocols.To(key.U32()), Message: msg})
+}
+
+// recheck refuses a stored message that cannot have been taken or sent. Signatures are not verified again.
+func (m *Machine) recheck(from protocols.Index, msg protocols.Message) error {
+	if in, ok := InstanceOf(msg); !ok || in != m.cfg.Instance {
+		return fmt.Errorf("%w: a message of instance %s", wire.ErrMalformed, in)
+	}
+	if p, ok := msg.(*Proposal); ok && p.Round == 1 {
+		return nil
+	}
+	proof, err := Check(m.cfg.Committee, from, msg)
+	if err != nil {
+		return err
+	}
+	return proof.verifyTosses(m.cfg.Coin)
 }
 
 // readState takes round, justification and highest key.
@@ -139,10 +164,17 @@ func (m *Machine) readState(record []byte) error {
 		r.Fail("version %d, this program reads %d", v, recordVersion)
 	}
 	m.round, m.why = r.U32(), readJustification(r)
+	if m.round < 2 {
+		r.Fail("round %d was never entered", m.round)
+	}
 	if r.Bool() {
 		m.high = readKey(r)
 	}
-	return r.Done()
+	if err := r.Done(); err != nil {
+		return err
+	}
+	var proof Proof
+	return m.why.check(m.cfg.Committee, m.cfg.Instance, m.round, &proof)
 }
 
 // replay brings the machine to where the records say it was.

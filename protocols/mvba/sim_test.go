@@ -133,6 +133,7 @@ type world struct {
 	blames    int
 	rounds    uint32
 	know      *knowledge
+	tap       func(from protocols.Index, msg protocols.Message) // sees what honest replicas send
 }
 
 type checkKey struct {
@@ -421,6 +422,9 @@ func (w *world) decide(i protocols.Index, d Decided) {
 
 // notice checks what an honest replica sends: never two different things signed in one place.
 func (w *world) notice(i protocols.Index, msg protocols.Message) {
+	if w.tap != nil {
+		w.tap(i, msg)
+	}
 	w.know.learn(i, msg)
 	var place, what string
 	switch m := msg.(type) {
@@ -443,12 +447,14 @@ func (w *world) notice(i protocols.Index, msg protocols.Message) {
 		return
 	}
 	w.inOrder(i, msg)
-	place = fmt.Sprintf("%d: %s", i, place)
+	place = placeOf(i, place)
 	if before, ok := w.signed[place]; ok && before != what {
 		w.fail("replica %s: signs %s after %s", place, what, before)
 	}
 	w.signed[place] = what
 }
+
+func placeOf(i protocols.Index, what string) string { return fmt.Sprintf("%d: %s", i, what) }
 
 // inOrder checks the order in which an honest replica signs: nothing in a round it left, nothing in a round's
 // broadcasts after its pre-vote, and no against no broadcast that it accepted.
@@ -463,7 +469,7 @@ func (w *world) inOrder(i protocols.Index, msg protocols.Message) {
 	}
 	switch m := msg.(type) {
 	case *Echo:
-		if r.preVoted && w.signed[fmt.Sprintf("%d: echo %d of %d", i, n, m.Broadcaster)] == "" {
+		if r.preVoted && w.signed[placeOf(i, fmt.Sprintf("echo %d of %d", n, m.Broadcaster))] == "" {
 			w.fail("replica %d signs a broadcast in round %d after its pre-vote", i, n)
 		}
 	case *Accept:
