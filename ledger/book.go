@@ -128,7 +128,8 @@ func (b *Book) trim() {
 	}
 }
 
-// Executed removes what a block decided. What it left out is tried again: if an output was missing, once the
+// Executed removes what a block decided, and what it left out for good: a transaction between shards that never gets
+// any further here, or has no business here. What else it left out is tried again: if an output was missing, once the
 // transaction that makes it has settled, else after 2 blocks, then 4, up to 64. Blocks come in order.
 func (b *Book) Executed(block *Block) {
 	b.mu.Lock()
@@ -153,6 +154,10 @@ func (b *Book) Executed(block *Block) {
 func (b *Book) leftOut(l *LeftOut) {
 	e, ok := b.entries[l.ID]
 	if !ok || e.state == bookParked || e.state == bookWaiting {
+		return
+	}
+	if l.Refusal.Final() || l.Refusal.Reason == ReasonWrongShard {
+		b.remove(l.ID)
 		return
 	}
 	if l.Refusal.Reason == ReasonUnknownInput {

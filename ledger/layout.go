@@ -91,8 +91,8 @@ func outboxKey(destination uint16, number uint64) []byte {
 	return wire.AppendU64(channelKey(keyOutbox, destination), number)
 }
 
-func spentDueKey(minute, height uint64, number uint32) []byte {
-	return wire.AppendU32(wire.AppendU64(wire.AppendU64([]byte{keySpentDue}, minute), height), number)
+func dueKey(prefix byte, minute, height uint64, number uint32) []byte {
+	return wire.AppendU32(wire.AppendU64(wire.AppendU64([]byte{prefix}, minute), height), number)
 }
 
 func decodeCoin(v []byte) (coin, error) {
@@ -122,14 +122,17 @@ type tip struct {
 	digest  digest.Digest // of the header
 	genesis uint64        // value the shard was born with
 	unspent uint64
+	escrow  uint64
 	burned  uint64
+	gained  uint64 // created or burned here beyond what was spent here, or
+	ceded   uint64 // spent here beyond that: one of both is 0
 	coins   uint64 // unspent outputs
 	cut     []byte
 }
 
 func (t *tip) encode() []byte {
-	b := t.header.Append(make([]byte, 0, HeaderSize+4*8+4+len(t.cut)))
-	for _, v := range []uint64{t.genesis, t.unspent, t.burned, t.coins} {
+	b := t.header.Append(make([]byte, 0, HeaderSize+7*8+4+len(t.cut)))
+	for _, v := range []uint64{t.genesis, t.unspent, t.escrow, t.burned, t.gained, t.ceded, t.coins} {
 		b = wire.AppendU64(b, v)
 	}
 	return wire.AppendBytes(b, t.cut)
@@ -137,7 +140,7 @@ func (t *tip) encode() []byte {
 
 func decodeTip(v []byte) (tip, error) {
 	r := wire.NewReader(v)
-	t := tip{header: ReadHeader(r), genesis: r.U64(), unspent: r.U64(), burned: r.U64(), coins: r.U64()}
+	t := tip{header: ReadHeader(r), genesis: r.U64(), unspent: r.U64(), escrow: r.U64(), burned: r.U64(), gained: r.U64(), ceded: r.U64(), coins: r.U64()}
 	t.cut = append([]byte(nil), r.Bytes(r.Len())...)
 	if err := r.Done(); err != nil {
 		return tip{}, fmt.Errorf("the record of the last block is damaged: %w", err)

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -69,7 +68,7 @@ func (s *State) BlockTxs(height uint64) ([]TxID, bool, error) {
 	return ids, true, nil
 }
 
-// Receipt is the final word on a transaction, if it had one.
+// Receipt is the last word on a transaction, if there was one. Between shards it may not be the final one yet.
 func (s *State) Receipt(id TxID) (Receipt, bool, error) {
 	v, ok, err := s.store.Get(append([]byte{keyReceipt}, id[:]...))
 	if err != nil || !ok {
@@ -143,10 +142,10 @@ func (s *State) Output(o Outpoint) (Output, bool, error) {
 }
 
 // Precheck is what stands against a transaction if it were ordered at this time (Unix milliseconds), or nil. A
-// transaction that has a receipt is judged as if it had none: callers ask [State.Receipt] first. The error is the
-// store's.
+// transaction that has a receipt is judged as if it had none: callers ask [State.Receipt] first. Of one that involves
+// other shards too, only the inputs in this shard are looked at. The error is the store's.
 func (s *State) Precheck(tx *Tx, timeMS uint64) (*Refusal, error) {
-	if r := s.foreign(tx); r != nil {
+	if r := s.foreign(tx.Parties(s.cfg.Home)); r != nil {
 		return r, nil
 	}
 	if r := expired(tx, timeMS); r != nil {
@@ -154,6 +153,9 @@ func (s *State) Precheck(tx *Tx, timeMS uint64) (*Refusal, error) {
 	}
 	later := s.beyondHorizon(tx, timeMS)
 	for i := range tx.Inputs {
+		if !s.home(tx.owners[i]) {
+			continue
+		}
 		c, by, err := lookUp(s.store, tx.Inputs[i].Outpoint)
 		if err != nil {
 			return nil, err
@@ -294,52 +296,4 @@ func (s *State) snapshot() (kv.Snapshot, tip, error) {
 		return nil, tip{}, errors.Join(err, snap.Close())
 	}
 	return snap, t, nil
-}
-
-// Audit is the whole value of a shard, counted output by output at one height.
-type Audit struct {
-	Height       uint64
-	HeaderDigest digest.Digest
-	Outputs      uint64 // unspent
-	Unspent      uint64 // their value
-	Burned       uint64
-	Genesis      uint64 // value the shard was born with
-}
-
-// Conserved reports whether unspent outputs and burned fees make up the genesis value.
-func (a *Audit) Conserved() bool {
-	return a.Unspent <= a.Genesis && a.Genesis-a.Unspent == a.Burned
-}
-
-// auditStride is how many outputs are counted between two looks at the context.
-const auditStride = 4096
-
-// Audit counts every unspent output, on a snapshot, while blocks go on. It ends early with the context's error.
-func (s *State) Audit(ctx context.Context) (Audit, error) {
-	snap, t, err := s.snapshot()
-	if err != nil {
-		return Audit{}, err
-	}
-	a := Audit{Height: t.header.Height, HeaderDigest: t.digest, Burned: t.burned, Genesis: t.genesis}
-	var bad error
-	err = snap.Scan([]byte{keyOutput}, []byte{keyOutput + 1}, false, func(_, v []byte) bool {
-		var c coin
-		if c, bad = decodeCoin(v); bad != nil {
-			return false
-		}
-		if a.Unspent+c.amount < a.Unspent {
-			bad = errors.New("the unspent outputs add up to more than 64 bits hold")
-			return false
-		}
-		a.Outputs++
-		a.Unspent += c.amount
-		if a.Outputs%auditStride == 0 {
-			bad = ctx.Err()
-		}
-		return bad == nil
-	})
-	if err := errors.Join(err, bad, snap.Close()); err != nil {
-		return Audit{}, fmt.Errorf("audit: %w", err)
-	}
-	return a, nil
 }

@@ -47,8 +47,8 @@ type Part struct {
 	Known  []Known // every input shard, ascending
 }
 
-// of is what is known of an input shard.
-func (p *Part) of(shard uint16) *Known {
+// Of is what is known of a shard's verdict, nil if it is no input shard.
+func (p *Part) Of(shard uint16) *Known {
 	for i := range p.Known {
 		if p.Known[i].Shard == shard {
 			return &p.Known[i]
@@ -67,11 +67,10 @@ func (p *Part) Complete() bool {
 	return true
 }
 
-// AllSpent reports whether all input shards are known to have spent their inputs, but for one that does not count:
-// pass [MaxShards] to count all.
-func (p *Part) AllSpent(but uint16) bool {
+// AllSpent reports whether all input shards are known to have spent their inputs.
+func (p *Part) AllSpent() bool {
 	for i := range p.Known {
-		if p.Known[i].Verdict != VerdictSpent && p.Known[i].Shard != but {
+		if p.Known[i].Verdict != VerdictSpent {
 			return false
 		}
 	}

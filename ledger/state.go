@@ -31,7 +31,8 @@ type Config struct {
 	Home          func(a Address) uint16 // the shard that holds a's outputs
 	GenesisTimeMS uint64                 // time of block 0, Unix milliseconds
 	HorizonMS     uint64                 // how far past block time an expiry may be
-	Allocations   []Allocation           // of the whole network; only those at home here count
+	Allocations   []Allocation           // of the whole network; those at home here are created
+	Rules         Rules                  // of settlement between shards; nil in a network of one
 }
 
 // Allocation gives an address its first outputs.
@@ -54,7 +55,10 @@ type State struct {
 	// Execute's own.
 	coins    *generations[Outpoint, coin]
 	accounts *generations[Address, account]
+	channels map[uint16]Channel
 	due      uint64 // no consumed output is due to be forgotten before this minute
+	openDue  uint64 // nor an open record to be closed before this one
+	supply   uint64 // of the whole network
 	work     work
 }
 
@@ -66,8 +70,13 @@ func Open(store kv.Store, cfg Config) (*State, error) {
 		store:    store,
 		coins:    newGenerations[Outpoint, coin](cachedCoins),
 		accounts: newGenerations[Address, account](cachedAccounts),
+		channels: make(map[uint16]Channel),
 	}
 	s.work.init()
+	var err error
+	if s.supply, err = networkSupply(cfg.Allocations); err != nil {
+		return nil, err
+	}
 	if err := s.identify(); err != nil {
 		return nil, err
 	}
@@ -82,14 +91,41 @@ func Open(store kv.Store, cfg Config) (*State, error) {
 	} else if s.tip, err = decodeTip(v); err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
-	err = store.Scan([]byte{keySpentDue}, []byte{keySpentDue + 1}, false, func(key, _ []byte) bool {
-		s.due = minuteOf(key)
-		return false
-	})
+	if s.due, err = s.firstDue(keySpentDue); err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	if s.openDue, err = s.firstDue(keyOpenDue); err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	channels, err := s.Channels()
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
+	for _, c := range channels {
+		s.channels[c.Peer] = c
+	}
 	return s, nil
+}
+
+// firstDue is the earliest minute of a kind of due lists, 0 if there are none.
+func (s *State) firstDue(prefix byte) (minute uint64, err error) {
+	err = s.store.Scan([]byte{prefix}, []byte{prefix + 1}, false, func(key, _ []byte) bool {
+		minute = minuteOf(key)
+		return false
+	})
+	return minute, err
+}
+
+// networkSupply is the value of all shards at genesis.
+func networkSupply(allocations []Allocation) (supply uint64, err error) {
+	for i, a := range allocations {
+		hi, value := bits.Mul64(a.Amount, uint64(a.Outputs))
+		if hi != 0 || supply+value < supply || value == 0 {
+			return 0, fmt.Errorf("allocation %d is empty or makes the supply overflow", i)
+		}
+		supply += value
+	}
+	return supply, nil
 }
 
 // identify checks whose state the store holds, and says so in an empty one.
@@ -137,10 +173,7 @@ func (s *State) writeGenesis() error {
 		if s.cfg.Home(alloc.Address) != s.cfg.Shard {
 			continue
 		}
-		hi, value := bits.Mul64(alloc.Amount, uint64(alloc.Outputs))
-		if hi != 0 || supply+value < supply || value == 0 {
-			return fmt.Errorf("allocation %d is empty or makes the supply overflow", i)
-		}
+		value := alloc.Amount * uint64(alloc.Outputs) // networkSupply has seen that it does not overflow
 		supply += value
 		coins += uint64(alloc.Outputs)
 		acc := accounts[alloc.Address]

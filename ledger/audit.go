@@ -1,0 +1,117 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+)
+
+// Audit is the whole value of a shard at one height, counted output by output and record by record.
+//
+// Between shards value moves in two steps: a settlement deletes escrow in the input shards and creates outputs in the
+// output shards, each in a block of its own. A shard that has let go of more than it has created is Ceded so much, one
+// that has created more than it let go of has Gained it. When nothing is on its way, what all shards have ceded is what
+// all have gained, and the unspent outputs, escrow and burned fees of all shards make up the genesis value of all.
+type Audit struct {
+	Height       uint64
+	HeaderDigest digest.Digest
+	Outputs      uint64 // unspent
+	Unspent      uint64 // their value
+	Escrow       uint64 // value held for transactions that are not decided
+	Open         uint64 // records of transactions between shards that are not closed
+	Burned       uint64
+	Gained       uint64
+	Ceded        uint64
+	Genesis      uint64 // value the shard was born with
+}
+
+// Conserved reports whether unspent outputs, escrow, burned fees and what was ceded to other shards make up the genesis
+// value and what was gained from them.
+func (a *Audit) Conserved() bool {
+	have, want := a.Genesis+a.Gained, a.Unspent
+	for _, v := range []uint64{a.Escrow, a.Burned, a.Ceded} {
+		if want += v; want < v {
+			return false
+		}
+	}
+	return have >= a.Genesis && have == want
+}
+
+// auditStride is how many outputs are counted between two looks at the context.
+const auditStride = 4096
+
+// Audit counts every unspent output and every escrow, on a snapshot, while blocks go on. It ends early with the
+// context's error.
+func (s *State) Audit(ctx context.Context) (Audit, error) {
+	snap, t, err := s.snapshot()
+	if err != nil {
+		return Audit{}, err
+	}
+	a := Audit{Height: t.header.Height, HeaderDigest: t.digest, Burned: t.burned, Gained: t.gained, Ceded: t.ceded, Genesis: t.genesis}
+	err = errors.Join(a.countOutputs(ctx, snap), a.countEscrow(ctx, snap, s), snap.Close())
+	if err != nil {
+		return Audit{}, fmt.Errorf("audit: %w", err)
+	}
+	return a, nil
+}
+
+func (a *Audit) countOutputs(ctx context.Context, r kv.Reader) error {
+	var bad error
+	err := r.Scan([]byte{keyOutput}, []byte{keyOutput + 1}, false, func(_, v []byte) bool {
+		var c coin
+		if c, bad = decodeCoin(v); bad != nil {
+			return false
+		}
+		if a.Unspent+c.amount < a.Unspent {
+			bad = errors.New("the unspent outputs add up to more than 64 bits hold")
+			return false
+		}
+		a.Outputs++
+		a.Unspent += c.amount
+		if a.Outputs%auditStride == 0 {
+			bad = ctx.Err()
+		}
+		return bad == nil
+	})
+	return errors.Join(err, bad)
+}
+
+func (a *Audit) countEscrow(ctx context.Context, r kv.Reader, s *State) error {
+	var held []TxID
+	err := r.Scan([]byte{keyOpen}, []byte{keyOpen + 1}, false, func(key, _ []byte) bool {
+		held = append(held, TxID(key[1:]))
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	a.Open = uint64(len(held))
+	for i, id := range held {
+		if i%auditStride == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		part, ok, err := readPart(r, id, s.cfg.Shard)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("the record of transaction %s is missing", id)
+		}
+		if part.Stage != StageEscrow {
+			continue
+		}
+		raw, _, err := r.Get(append([]byte{keyOpen}, id[:]...))
+		if err != nil {
+			return err
+		}
+		tx, err := DecodeTx(raw)
+		if err != nil {
+			return fmt.Errorf("the record of transaction %s is damaged: %w", id, err)
+		}
+		a.Escrow += declared(tx, s.cfg.Home, s.cfg.Shard)
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package ledger
+
+import (
+	"fmt"
+
+	"bdtnode/internal/kv"
+	"bdtnode/internal/wire"
+)
+
+// settle consumes the inputs of a transaction inside the shard, which was judged, and creates its outputs.
+func (d *Desk) settle(tx *Tx) error {
+	w := &d.s.work
+	w.parties, w.names = w.parties[:0], w.names[:0]
+	spent, err := d.consume(tx)
+	if err != nil {
+		return err
+	}
+	minute := tx.ExpiryMS / minuteMS
+	for i := range tx.Inputs {
+		w.spentDue.add(minute, tx.Inputs[i].Outpoint)
+	}
+	made, err := d.create(tx)
+	if err != nil {
+		return err
+	}
+	if spent < made || spent-made != tx.Fee {
+		panic(fmt.Sprintf("ledger: transaction %s consumes %d, creates %d and burns %d", tx.id, spent, made, tx.Fee))
+	}
+	d.t.burned += tx.Fee
+	d.remark(tx)
+	return nil
+}
+
+// consume takes away the transaction's inputs in this shard, whose coins judge left in work, and answers their value.
+func (d *Desk) consume(tx *Tx) (value uint64, err error) {
+	w := &d.s.work
+	if w.judged != tx.id {
+		panic(fmt.Sprintf("ledger: transaction %s is spent without being judged", tx.id))
+	}
+	w.judged = TxID{}
+	coins := w.coins
+	for i := range tx.Inputs {
+		if !d.s.home(tx.owners[i]) {
+			continue
+		}
+		o := tx.Inputs[i].Outpoint
+		u, ok := w.uses[o]
+		if !ok {
+			u = w.use(o, use{coin: coins[0]})
+		}
+		coins = coins[1:]
+		if u.spent {
+			panic(fmt.Sprintf("ledger: transaction %s spends one output twice", tx.id))
+		}
+		u.spent, u.by = true, tx.id
+		w.writes = o.append(w.writes)
+		value += u.coin.amount
+		acc, err := d.s.account(u.coin.owner)
+		if err != nil {
+			return 0, err
+		}
+		if acc.coins == 0 || acc.balance < u.coin.amount {
+			panic(fmt.Sprintf("ledger: address %s owns an output it has no balance for", u.coin.owner))
+		}
+		acc.balance -= u.coin.amount
+		acc.coins--
+		w.party(u.coin.owner).Spent += u.coin.amount
+		d.t.coins--
+	}
+	if value > d.t.unspent {
+		panic(fmt.Sprintf("ledger: transaction %s consumes %d of %d", tx.id, value, d.t.unspent))
+	}
+	d.t.unspent -= value
+	return value, nil
+}
+
+// create makes the transaction's outputs in this shard, and answers their value.
+func (d *Desk) create(tx *Tx) (value uint64, err error) {
+	for i := range tx.Outputs {
+		to := &tx.Outputs[i]
+		if !d.s.home(to.Address) {
+			continue
+		}
+		if err := d.mint(Outpoint{Tx: tx.id, Index: uint16(i)}, to.Address, to.Amount); err != nil {
+			return 0, err
+		}
+		value += to.Amount
+	}
+	return value, nil
+}
+
+// mint makes one output.
+func (d *Desk) mint(o Outpoint, owner Address, amount uint64) error {
+	w := &d.s.work
+	w.use(o, use{coin: coin{owner, amount}, created: true})
+	w.writes = wire.AppendU64(append(w.writes, owner[:]...), amount)
+	acc, err := d.s.account(owner)
+	if err != nil {
+		return err
+	}
+	acc.balance += amount
+	acc.coins++
+	w.party(owner).Received += amount
+	d.t.coins++
+	d.t.unspent += amount
+	return nil
+}
+
+// remark puts what the transaction just did to each address into its history.
+func (d *Desk) remark(tx *Tx) {
+	w := &d.s.work
+	for i, owner := range w.names {
+		e := w.parties[i]
+		e.Tx, e.Height, e.TimeMS = tx.id, d.in.Height, d.in.TimeMS
+		acc := w.accounts[owner]
+		w.history = append(w.history, historyAt{owner, acc.entries, e})
+		acc.entries++
+	}
+}
+
+// party is the line of owner in the history of the transaction at hand.
+func (w *work) party(owner Address) *HistoryEntry {
+	for i := range w.names {
+		if w.names[i] == owner {
+			return &w.parties[i]
+		}
+	}
+	w.names = append(w.names, owner)
+	w.parties = append(w.parties, HistoryEntry{})
+	return &w.parties[len(w.parties)-1]
+}
+
+// account is the account of owner as the block at hand has left it, to be changed in place.
+func (s *State) account(owner Address) (*account, error) {
+	w := &s.work
+	if a, ok := w.accounts[owner]; ok {
+		return a, nil
+	}
+	a, ok := s.accounts.get(owner)
+	if !ok {
+		var err error
+		if a, err = readAccount(s.store, owner); err != nil {
+			return nil, err
+		}
+	}
+	w.accounts[owner] = &a
+	w.touched = append(w.touched, owner)
+	return &a, nil
+}
+
+func readAccount(r kv.Reader, owner Address) (account, error) {
+	v, ok, err := r.Get(append([]byte{keyAccount}, owner[:]...))
+	if err != nil || !ok {
+		return account{}, err
+	}
+	return decodeAccount(v)
+}
