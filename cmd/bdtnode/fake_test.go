@@ -61,6 +61,8 @@ type fakeReplica struct {
 	// What it does to submissions, if not to settle them: answered in its stead.
 	override func(n int, txs [][]byte, wait api.Wait) []api.TxAnswer
 	submits  int
+
+	rewritten bool // whether its block 2 is another than others'
 }
 
 func newFake() *fakeReplica {
@@ -162,7 +164,10 @@ func (f *fakeReplica) Account(a ledger.Address, _ string, limit int, older strin
 	return acc, nil
 }
 
-func (f *fakeReplica) Block(uint16, uint64) (api.Block, error) {
+func (f *fakeReplica) Block(_ uint16, height uint64) (api.Block, error) {
+	if height == 2 && f.rewritten {
+		return api.Block{HeaderHash: digest.Of("test/rewritten").String()}, nil
+	}
 	return api.Block{HeaderHash: f.status.HeaderDigest}, nil
 }
 
@@ -196,7 +201,7 @@ func openFake(home *config.Home) (replica, error) {
 	}
 	f := newFake()
 	f.home, f.network = home, home.Genesis.ID()
-	f.status.Network, f.status.Replica = f.network.String(), uint16(home.Replica)
+	f.status.Network, f.status.Replica, f.status.Height = f.network.String(), uint16(home.Replica), 3
 	for _, a := range home.Genesis.Allocations {
 		for i := range a.Outputs {
 			f.outputs[ledger.Outpoint{Tx: ledger.TxID(a.Address), Index: uint16(i)}] = ledger.Output{Address: a.Address, Amount: a.Amount}
@@ -204,6 +209,9 @@ func openFake(home *config.Home) (replica, error) {
 	}
 	if _, err := os.Stat(filepath.Join(home.Dir, "fork")); err == nil {
 		f.status.HeaderDigest = digest.Of("test/fork").String()
+	}
+	if _, err := os.Stat(filepath.Join(home.Dir, "rewrite")); err == nil {
+		f.rewritten = true
 	}
 	if _, err := os.Stat(filepath.Join(home.Dir, "forge")); err == nil {
 		f.fund(ledger.Address{7}, 1)

@@ -226,9 +226,10 @@ func TestReport(t *testing.T) {
 		agree, conserved bool
 		problem          string
 	}{
-		"":      {output.ExitOK, true, true, ""},
-		"fork":  {output.ExitFailure, false, true, "different ledgers"},
-		"forge": {output.ExitFailure, true, false, "not conserved"},
+		"":        {output.ExitOK, true, true, ""},
+		"fork":    {output.ExitFailure, false, true, "different ledgers"},
+		"rewrite": {output.ExitFailure, false, true, "at height 2"},
+		"forge":   {output.ExitFailure, true, false, "not conserved"},
 	} {
 		t.Run("replica with "+mark, func(t *testing.T) {
 			r := bdtnode(t, "net", "up", "--home", newHome(t, 2, mark), "--for", "100ms", "-o", "json")

@@ -126,6 +126,24 @@ func TestFullBook(t *testing.T) {
 	}
 }
 
+// TestFullBookForSome: what found no room goes again, what settled does not.
+func TestFullBookForSome(t *testing.T) {
+	n := newNetwork(t, 10, 10)
+	n.override = func(nth int, txs [][]byte, _ api.Wait) []api.TxAnswer {
+		if nth > 1 {
+			if len(txs) != 1 {
+				t.Errorf("%d transactions sent again, want 1", len(txs))
+			}
+			return nil
+		}
+		full, _ := ledger.DecodeTx(txs[1])
+		return []api.TxAnswer{n.settle(txs[0]), {ID: full.ID(), State: api.StateRejected, Reason: api.ReasonBookFull, RetryMS: 1}}
+	}
+	if r, s := sendFile(t, n, "alice,bob,10\nalice,bob,10\n"); r.code != 0 || s.Settled != 2 || n.submits != 2 {
+		t.Errorf("%d %+v after %d submissions", r.code, s, n.submits)
+	}
+}
+
 func sendFile(t *testing.T, n *fakeNetwork, csv string) (result, sendSummary) {
 	t.Helper()
 	r := n.run(t, "tx", "send", "--file", writeFile(t, csv), "-o", "json", "--timeout", "2s")
