@@ -33,7 +33,7 @@ const (
 const (
 	tick         = 4 * time.Millisecond // arrivals at most so far apart share a request
 	maxPostWait  = 15 * time.Second     // what the API is asked to wait; then it is asked by GET
-	maxArrivals  = math.MaxInt32
+	maxArrivals  = 1 << 40
 	maxAccounts  = 10_000
 	signAhead    = 250 * time.Millisecond // how much of the load is signed ahead of when it is due
 	signWorkers  = 2
