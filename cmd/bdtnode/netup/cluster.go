@@ -134,7 +134,7 @@ func (c *Cluster) countReady(ctx context.Context, o client.Options) (ready int, 
 				return 0, "", fmt.Errorf("%s: %w", r.Name(), err)
 			}
 			if !ok {
-				why = r.Name() + " has not come up\n" + logTail(r.Home)
+				why = r.Name() + " has not come up\n" + r.proc.logTail()
 				continue
 			}
 			if r.Client, err = client.New(run.API, o); err != nil {

@@ -69,7 +69,7 @@ func TestStubbornReplica(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for !strings.Contains(logTail(p.home), "\n  up") { // the trap is set
+	for !strings.Contains(p.logTail(), "\n  up") { // the trap is set
 		time.Sleep(time.Millisecond)
 	}
 	p.terminate()
@@ -80,14 +80,18 @@ func TestStubbornReplica(t *testing.T) {
 }
 
 func TestLogTail(t *testing.T) {
-	home := t.TempDir()
-	if got := logTail(home); !strings.Contains(got, "no log") {
+	p := &process{home: t.TempDir()}
+	if got := p.logTail(); !strings.Contains(got, "no log") {
 		t.Error(got)
 	}
-	lines := strings.Repeat("some line of a log\n", 10_000)
-	os.WriteFile(filepath.Join(home, LogFile), []byte(lines+"the end\n"), 0o600)
-	got := strings.Split(logTail(home), "\n")
-	if len(got) != logTailLines+1 || got[len(got)-1] != "  the end" {
+	earlier := strings.Repeat("some line of a log\n", 10_000)
+	os.WriteFile(filepath.Join(p.home, LogFile), []byte(earlier+"the\nend\n"), 0o600)
+	got := strings.Split(p.logTail(), "\n")
+	if len(got) != logTailLines+1 || got[len(got)-1] != "  end" {
 		t.Errorf("%d lines, the last %q", len(got), got[len(got)-1])
+	}
+	p.from = int64(len(earlier)) // what an earlier run wrote would only mislead
+	if got := p.logTail(); !strings.HasSuffix(got, ":\n  the\n  end") {
+		t.Errorf("%q", got)
 	}
 }

@@ -29,6 +29,7 @@ const (
 // process is one replica running as a child of this process.
 type process struct {
 	home string
+	from int64 // where this run begins in the log
 	cmd  *exec.Cmd
 	life io.Closer     // write end of the child's standard input; it stops when this closes, so also when we die
 	done chan struct{} // closed once the child is gone
@@ -47,7 +48,11 @@ func spawn(home, program string, args ...string) (*process, error) {
 		return nil, fmt.Errorf("log of a replica: %w", err)
 	}
 	defer log.Close() // the child has its own
-	p := &process{home: home, cmd: exec.Command(program, args...), done: make(chan struct{})}
+	st, err := log.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("log of a replica: %w", err)
+	}
+	p := &process{home: home, from: st.Size(), cmd: exec.Command(program, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.life, err = p.cmd.StdinPipe(); err != nil {
@@ -111,7 +116,7 @@ func (p *process) ended() string {
 	if p.err != nil {
 		how = p.err.Error()
 	}
-	return how + "\n" + logTail(p.home)
+	return how + "\n" + p.logTail()
 }
 
 // running is where the child can be reached, once it has said so.
@@ -120,19 +125,19 @@ func (p *process) running() (config.Running, bool, error) {
 	return r, ok && r.PID == p.pid(), err // another pid is left from an earlier run
 }
 
-// logTail is the last lines of a replica's log.
-func logTail(home string) string {
-	path := filepath.Join(home, LogFile)
+// logTail is the last lines that this run wrote to the log.
+func (p *process) logTail() string {
+	path := filepath.Join(p.home, LogFile)
 	f, err := os.Open(path)
 	if err != nil {
 		return "(no log: " + err.Error() + ")"
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.Size() > logTailBytes {
-		// A failure to seek shows too much, which hurts nobody.
-		_, _ = f.Seek(-logTailBytes, io.SeekEnd)
+	from := p.from
+	if st, err := f.Stat(); err == nil {
+		from = max(from, st.Size()-logTailBytes)
 	}
-	raw, err := io.ReadAll(io.LimitReader(f, logTailBytes))
+	raw, err := io.ReadAll(io.NewSectionReader(f, from, logTailBytes))
 	if err != nil {
 		return "(no log: " + err.Error() + ")"
 	}
