@@ -274,7 +274,7 @@ func (p *puppeteer) propose(w *world, b protocols.Index, n uint32) {
 		return
 	}
 	for _, why := range w.know.justify(n) {
-		d := digest.Digest{}
+		var d digest.Digest
 		if why.Key != nil {
 			d = why.Key.Digest
 		} else {

@@ -12,10 +12,11 @@ import (
 
 var runMutants = flag.Bool("mvba.mutants", false, "build each mutant of the protocol and see that the tests catch it (some minutes)")
 
-// mutant is one deliberate fault. The tests of this package must fail with it.
+// mutant is one deliberate fault. The tests of this package must fail with it, or the one it names.
 type mutant struct {
 	name  string
 	edits []edit
+	test  string
 }
 
 type edit struct{ file, old, new string }
@@ -25,73 +26,73 @@ var mutants = []mutant{
 		{"round.go", "preVoted, voted bool\n", "preVoted, voted bool\n\tcount int\n"},
 		{"broadcast.go", "\tr.echoes.Add(from, x.Signature)\n", "\tr.echoes.Add(from, x.Signature)\n\tr.count++\n"},
 		{"broadcast.go", "r.echoes.Len() < m.cfg", "r.count < m.cfg"},
-	}},
+	}, ""},
 	{"coin shares are released with f+1 broadcasts complete", []edit{
 		{"broadcast.go", "r.finished.Len() < m.cfg.Committee.Quorum()", "r.finished.Len() < m.cfg.Committee.WeakQuorum()"},
-	}},
+	}, ""},
 	{"coin shares are not relayed", []edit{
 		{"vote.go", "\tif !r.relayed {", "\tif false {"},
-	}},
+	}, ""},
 	{"echoes after the coin is known", []edit{
 		{"broadcast.go", "func (m *Machine) echo(s *Step, r *round) {\n\tif r.toss.Known() {", "func (m *Machine) echo(s *Step, r *round) {\n\tif false {"},
-	}},
+	}, ""},
 	{"accepts after the coin is known", []edit{
 		{"broadcast.go", "func (m *Machine) accept(s *Step, r *round) {\n\tif r.toss.Known() {", "func (m *Machine) accept(s *Step, r *round) {\n\tif false {"},
-	}},
+	}, ""},
 	{"the second phase does without the first's proof", []edit{
 		{"broadcast_messages.go", "return p.quorum(c, &m.Echoes, m.echoStatement(c, from, m.Digest))", "return nil"},
-	}},
+	}, ""},
 	{"signatures without the instance's name", []edit{
 		{"instance.go", "return a.append(make([]byte, 0, instanceSize+4))", "return nil"},
-	}},
+	}, ""},
 	{"signatures without the round", []edit{
 		{"instance.go", "return a.append(make([]byte, 0, instanceSize+4))", "return a.Instance.append(nil)"},
-	}},
+	}, ""},
 	{"own messages are not persisted", []edit{
 		{"machine.go", "\ts.Record(m.messageKey(to, msg), m.messageRecord(msg))\n", ""},
-	}},
+	}, ""},
 	{"votes are not persisted", []edit{
 		{"machine.go", "\ts.Record(m.messageKey(to, msg), m.messageRecord(msg))\n", "\tif msg.Kind() != KindVote {\n\t\ts.Record(m.messageKey(to, msg), m.messageRecord(msg))\n\t}\n"},
-	}},
+	}, ""},
 	{"an accept is persisted without its first-phase proof", []edit{
 		{"broadcast.go", "\t\ts.Record(m.evidenceKey(j), m.messageRecord(l))\n", ""},
-	}},
+	}, ""},
 	{"an echo is persisted without its value", []edit{
 		{"broadcast.go", "\t\tm.store(s, p.Digest)\n", ""},
-	}},
+	}, ""},
 	{"a change of round is not persisted", []edit{
 		{"round.go", "\ts.Record(m.stateKey(), m.stateRecord())\n", ""},
-	}},
+	}, ""},
 	{"the highest key is not persisted", []edit{
 		{"restore.go", "\t\tm.high = readKey(r)\n", "\t\treadKey(r)\n"},
-	}},
+	}, ""},
 	{"no-votes do not claim the highest key", []edit{
 		{"vote.go", "NoPreVotes: no, Key: m.high}", "NoPreVotes: no}"},
-	}},
+	}, "TestDecisionOutlivesARoundOfNoVotes"},
 	{"a key alone moves a replica to the next round", []edit{
 		{"proof.go", "return p.quorum(c, &j.NoPreVotes, before.noPreVoteStatement(c))", "return nil"},
-	}},
+	}, "TestDragging"},
 	{"a no-vote needs no proof", []edit{
 		{"vote_messages.go", "return p.quorum(c, &m.NoPreVotes, m.noPreVoteStatement(c))", "return nil"},
-	}},
+	}, "TestSweep"},
 	{"a decision need not be of the elected broadcast", []edit{
 		{"vote_messages.go", "return p.coin(c, m.At, m.Leader, &m.Coin)", "return nil"},
-	}},
+	}, "TestSweep"},
 	{"values are not validated", []edit{
 		{"broadcast.go", "err := m.valid(v); err != nil", "err := m.valid(v); false && err != nil"},
-	}},
+	}, ""},
 	{"refused messages are never asked for again", []edit{
 		{"round.go", "\t\tm.refused.Add(from)\n", ""},
-	}},
+	}, ""},
 	{"a decided value is not fetched", []edit{
 		{"vote.go", "\t\tm.want(s, m.decision.Digest, m.decision.Accepts.Signers)\n", ""},
-	}},
+	}, ""},
 	{"an elected value is not fetched", []edit{
 		{"vote.go", "\t\t\tm.want(s, r.key.Digest, r.key.Echoes.Signers)\n", ""},
-	}},
+	}, ""},
 	{"a justification does not move a laggard", []edit{
 		{"broadcast.go", "\tif x.Round > m.round {", "\tif false {"},
-	}},
+	}, ""},
 }
 
 // The text that each mutant changes is there once, so the list is of this code. With -mvba.mutants each is built
@@ -115,14 +116,14 @@ func TestMutants(t *testing.T) {
 				changed[e.file] = strings.Replace(text, e.old, e.new, 1)
 			}
 			if *runMutants {
-				hunt(t, changed)
+				hunt(t, changed, mu.test)
 			}
 		})
 	}
 }
 
-// hunt builds the package with changed files and expects its tests to fail.
-func hunt(t *testing.T, changed map[string]string) {
+// hunt builds the package with changed files and expects the test, or with none named any, to fail.
+func hunt(t *testing.T, changed map[string]string, test string) {
 	dir := t.TempDir()
 	replace := make(map[string]string)
 	for file, text := range changed {
@@ -144,7 +145,7 @@ func hunt(t *testing.T, changed map[string]string) {
 	if err := os.WriteFile(list, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("go", "test", "-vet=off", "-failfast", "-timeout", "3m", "-overlay", list, "-skip", "TestMutants", "-mvba.hunt", ".").CombinedOutput()
+	out, err := exec.Command("go", "test", "-vet=off", "-failfast", "-timeout", "3m", "-overlay", list, "-run", test, "-skip", "TestMutants", "-mvba.hunt", ".").CombinedOutput()
 	switch {
 	case err == nil:
 		t.Error("survives the tests")

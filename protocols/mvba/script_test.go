@@ -12,7 +12,7 @@ import (
 // Instances driven message by message: each message waits until the test gives it.
 
 // scripted is a world of 4 with replica d Byzantine, whose coins elect what the test wants: d in round 1, the
-// honest a in round 2.
+// honest a in round 2, another than a in round 3.
 func scripted(t testing.TB) (w *world, a, b, c, d protocols.Index) {
 	t.Helper()
 	for seed := uint64(1); ; seed++ {
@@ -22,7 +22,7 @@ func scripted(t testing.TB) (w *world, a, b, c, d protocols.Index) {
 		}
 		d := w.byz()[0]
 		a := w.leader(t, 2)
-		if w.leader(t, 1) != d || a == d {
+		if w.leader(t, 1) != d || a == d || w.leader(t, 3) == a {
 			continue
 		}
 		var rest []protocols.Index
@@ -172,7 +172,7 @@ func (w *world) drive(t testing.TB, d protocols.Index, round uint32, alive func(
 	at := At{theInstance, round}
 	reasons := w.know.justify(round)
 	if len(reasons) == 0 {
-		t.Fatalf("round %d cannot be entered", round)
+		t.Fatalf("round %d cannot be entered (%v)", round, w.err)
 	}
 	why := reasons[len(reasons)-1]
 	value := []byte("ok:another")
@@ -186,6 +186,12 @@ func (w *world) drive(t testing.TB, d protocols.Index, round uint32, alive func(
 	}
 	w.assist(d, round)
 	w.give(t, func(e *envelope) bool { return alive(e) && broadcasts(e) })
+	if why.Key == nil { // they ask for it
+		for _, i := range to {
+			w.send(d, i, newValue(theInstance, value))
+		}
+	}
+	w.give(t, func(e *envelope) bool { return alive(e) && (broadcasts(e) || e.msg.Kind() == KindValue) })
 	w.finishOf(t, d, round, to...)
 	w.give(t, alive)
 	l := w.leader(t, round)

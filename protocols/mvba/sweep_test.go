@@ -7,21 +7,23 @@ import (
 )
 
 var (
-	sweepSeeds = flag.Int("mvba.seeds", 0, "instances to simulate at each of n = 4, 7 and 16 (0: 600, 250 and 40)")
+	sweepSeeds = flag.Int("mvba.seeds", 0, "instances to simulate at each n (0: 600, 250 and 40, and some at 5 and 6)")
 	hunting    = flag.Bool("mvba.hunt", false, "simulate enough for the rarest mutant")
 	sweepFrom  = flag.Uint64("mvba.from", 1, "first seed")
 )
 
 // Every instance agrees on a valid value, ends, blames nobody honest, signs nothing twice, and few rounds suffice.
 func TestSweep(t *testing.T) {
-	for _, c := range []struct{ n, seeds int }{{4, 600}, {7, 250}, {16, 40}} {
+	for _, c := range []struct{ n, seeds int }{{4, 600}, {5, 150}, {6, 150}, {7, 250}, {16, 40}} {
 		if *sweepSeeds > 0 {
-			c.seeds = *sweepSeeds
+			if c.seeds = *sweepSeeds; c.n == 5 || c.n == 6 {
+				continue
+			}
 		}
 		if *hunting {
 			c.seeds *= 10
 		}
-		total, most, blames := 0, uint32(0), 0
+		total, most, blames, restarts := 0, uint32(0), 0, 0
 		for seed := *sweepFrom; seed < *sweepFrom+uint64(c.seeds); seed++ {
 			w, err := newWorld(planOf(c.n, seed))
 			if err != nil {
@@ -33,9 +35,14 @@ func TestSweep(t *testing.T) {
 			total += int(w.rounds)
 			most = max(most, w.rounds)
 			blames += w.blames
+			restarts += w.crashed
 		}
 		mean := float64(total) / float64(c.seeds)
-		t.Logf("n=%d: %d instances, %.3f rounds on average, at most %d; %d faults of Byzantine replicas seen", c.n, c.seeds, mean, most, blames)
+		t.Logf("n=%d: %d instances, %.3f rounds on average, at most %d; %d restarts; %d faults of Byzantine replicas seen",
+			c.n, c.seeds, mean, most, restarts, blames)
+		if restarts == 0 || blames == 0 {
+			t.Errorf("n=%d: %d restarts and %d faults seen, want some", c.n, restarts, blames)
+		}
 		if mean >= 3 || most > 30 {
 			t.Errorf("n=%d: %.3f rounds on average, at most %d", c.n, mean, most)
 		}
