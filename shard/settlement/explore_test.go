@@ -1,0 +1,298 @@
+package settlement
+
+import (
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+)
+
+var exploreAll = flag.Bool("explore.all", false, "explore every configuration of two transactions to its end (an hour)")
+
+// Block times of the exploration: the thief's expiry passes with step 1, the transactions' with step 2.
+const (
+	minute   = 60_000
+	maxTime  = 2
+	txExpiry = genesisTime + 3*minute
+	xExpiry  = genesisTime + 0*minute
+)
+
+func timeOf(step int) uint64 { return genesisTime + uint64(step)*2*minute }
+
+// scenario is transactions that clients may give to any shard at any time, any number of times, and thieves: for some
+// coins, a transaction inside their shard that takes them.
+type scenario struct {
+	name    string
+	start   world
+	txs     []*ledger.Tx
+	thieves [shards][]*ledger.Tx
+	probes  []ledger.Outpoint // outputs that may come and go
+}
+
+// masks says in which shards a transaction has inputs and outputs: bit s for shard s.
+type masks struct{ in, out uint8 }
+
+func (m masks) String() string { return fmt.Sprintf("%03b>%03b", m.in, m.out) }
+
+func (m masks) crosses() bool { return m.in != m.out || m.in&(m.in-1) != 0 }
+
+// spec is a transaction to be made: which coin it spends in each of its input shards.
+func transfer(m masks, expiry uint64, coin func(s uint16) (ledger.Outpoint, uint64)) *ledger.Tx {
+	b := ledger.Body{Network: network, ExpiryMS: expiry, Fee: 5}
+	var total uint64
+	var signers []sig.Signer
+	for s := range uint16(shards) {
+		if m.in>>s&1 == 1 {
+			o, amount := coin(s)
+			b.Inputs = append(b.Inputs, ledger.Input{Outpoint: o, Key: person(s, 0).Public(), Amount: amount})
+			signers = append(signers, person(s, 0))
+			total += amount
+		}
+	}
+	left := total - b.Fee
+	for s := range uint16(shards) {
+		if m.out>>s&1 == 1 {
+			b.Outputs = append(b.Outputs, ledger.Output{Address: address(s, 0), Amount: 20})
+			left -= 20
+		}
+	}
+	b.Outputs[0].Amount += left
+	tx, err := b.Sign(signers...)
+	if err != nil {
+		panic(err)
+	}
+	return tx
+}
+
+// makeScenario has one transaction, or two that conflict, are distinct, or of which the second spends what the first
+// creates where it can.
+func makeScenario(rules ledger.Rules, mode string, thieves bool, ms ...masks) *scenario {
+	sc := &scenario{name: fmt.Sprint(mode, ms), start: newWorld(rules, 2)}
+	coin := func(slot int) func(s uint16) (ledger.Outpoint, uint64) {
+		return func(s uint16) (ledger.Outpoint, uint64) {
+			u := coins(sc.start.states[s], s)[slot]
+			return u.Outpoint, u.Amount
+		}
+	}
+	sc.txs = append(sc.txs, transfer(ms[0], txExpiry, coin(0)))
+	if len(ms) > 1 {
+		second := coin(map[string]int{"conflict": 0, "distinct": 1, "dep": 1}[mode])
+		if mode == "dep" {
+			made := make(map[uint16]int)
+			for i, out := range sc.txs[0].Outputs {
+				made[home(out.Address)] = i
+			}
+			free := second
+			second = func(s uint16) (ledger.Outpoint, uint64) {
+				if i, ok := made[s]; ok {
+					return ledger.Outpoint{Tx: sc.txs[0].ID(), Index: uint16(i)}, sc.txs[0].Outputs[i].Amount
+				}
+				return free(s)
+			}
+		}
+		sc.txs = append(sc.txs, transfer(ms[1], txExpiry, second))
+	}
+	for _, tx := range sc.txs {
+		sc.start.watch(tx)
+		for _, in := range tx.Inputs {
+			sc.probes = append(sc.probes, in.Outpoint)
+		}
+	}
+	if thieves {
+		for s := range uint16(shards) {
+			if ms[0].in>>s&1 == 1 {
+				for _, expiry := range []uint64{xExpiry, txExpiry} {
+					sc.thieves[s] = append(sc.thieves[s], transfer(masks{1 << s, 1 << s}, expiry, coin(0)))
+				}
+			}
+		}
+	}
+	return sc
+}
+
+// key is what decides the future of a world: heights and digests do not.
+func (sc *scenario) key(w *world, buf []byte) []byte {
+	buf = buf[:0]
+	for s := range uint16(shards) {
+		buf = append(buf, byte((w.time[s]-genesisTime)/minute))
+		for _, tx := range sc.txs {
+			p, ok, err := w.states[s].Part(tx.ID())
+			if err != nil {
+				panic(err)
+			}
+			f := &w.fates[tx.ID()][s]
+			buf = append(buf, byte(b2i(ok && p.Open)), byte(f.verdict), f.settled, f.returned)
+			if ok && p.Open {
+				buf = append(buf, byte(p.Stage))
+				for _, k := range p.Known {
+					buf = append(buf, byte(k.Verdict))
+				}
+			}
+		}
+		for _, o := range sc.probes {
+			_, ok, err := w.states[s].Output(o)
+			if err != nil {
+				panic(err)
+			}
+			buf = append(buf, byte(b2i(ok)))
+		}
+		for _, x := range sc.thieves[s] {
+			_, ok, _ := w.states[s].Receipt(x.ID())
+			buf = append(buf, byte(b2i(ok)))
+		}
+		for to := range shards {
+			for _, d := range w.queues[s][to] {
+				for _, e := range d.Entries {
+					id := e.Tx.ID()
+					buf = append(binary.BigEndian.AppendUint16(buf, binary.BigEndian.Uint16(id[:])), byte(e.Verdict))
+				}
+				buf = append(buf, '/')
+			}
+			buf = append(buf, '|')
+		}
+	}
+	return buf
+}
+
+// events are all that may happen next.
+func (sc *scenario) events(w *world) (out []event) {
+	for s := range uint16(shards) {
+		for _, tx := range sc.txs {
+			if tx.Parties(home).Inputs.Has(s) {
+				out = append(out, event{shard: s, txs: []*ledger.Tx{tx}})
+			}
+		}
+		for from := range uint16(shards) {
+			if len(w.queues[from][s]) > 0 {
+				out = append(out, event{shard: s, deliver: []uint16{from}})
+			}
+		}
+		step := int(w.time[s]-genesisTime) / (2 * minute)
+		if step < maxTime {
+			out = append(out, event{shard: s, timeMS: timeOf(step + 1)})
+		}
+		for _, x := range sc.thieves[s] {
+			if _, done, _ := w.states[s].Receipt(x.ID()); !done && w.time[s] <= x.ExpiryMS {
+				if _, there, _ := w.states[s].Output(x.Inputs[0].Outpoint); there {
+					out = append(out, event{shard: s, txs: []*ledger.Tx{x}})
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (sc *scenario) describe(e event) string {
+	switch {
+	case len(e.deliver) > 0:
+		return fmt.Sprintf("shard %d orders the next LD of shard %d", e.shard, e.deliver[0])
+	case len(e.extra) > 0:
+		return fmt.Sprintf("shard %d orders an old LD of shard %d", e.shard, e.extra[0].Source)
+	case e.timeMS > 0:
+		return fmt.Sprintf("block time of shard %d is now %d min", e.shard, (e.timeMS-genesisTime)/minute)
+	}
+	for i, tx := range sc.txs {
+		if tx == e.txs[0] {
+			return fmt.Sprintf("shard %d orders T%d from a batch", e.shard, i+1)
+		}
+	}
+	return fmt.Sprintf("shard %d orders a thief of T1's input", e.shard)
+}
+
+// explore visits every state reachable from the start, or limit of them, and checks each. It answers how many it saw,
+// and the way to a state that breaks a guarantee.
+func (sc *scenario) explore(limit int) (states int, violation error) {
+	type visit struct {
+		w    *world
+		from int
+		what string
+	}
+	seen := make(map[string]struct{})
+	visits := []visit{{w: &sc.start, from: -1}}
+	trace := func(i int, last string) string {
+		lines := []string{last}
+		for ; visits[i].from >= 0; i = visits[i].from {
+			lines = append([]string{visits[i].what}, lines...)
+		}
+		return strings.Join(lines, "\n  ")
+	}
+	var buf []byte
+	for i := 0; i < len(visits); i++ {
+		w := visits[i].w
+		visits[i].w = nil
+		for _, e := range sc.events(w) {
+			n, err := w.step(e)
+			if err == nil {
+				buf = sc.key(&n, buf)
+				if _, again := seen[string(buf)]; again {
+					continue
+				}
+				seen[string(buf)] = struct{}{}
+				err = n.check()
+			}
+			if err != nil {
+				return len(seen), fmt.Errorf("%s: %w\n  %s", sc.name, err, trace(i, sc.describe(e)))
+			}
+			visits = append(visits, visit{&n, i, sc.describe(e)})
+			if len(seen) >= limit {
+				return len(seen), nil
+			}
+		}
+	}
+	return len(seen), nil
+}
+
+// permuted is one of all that are the same but for the names of the shards.
+func permuted(ms []masks) bool {
+	perms := [][3]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
+	number := func(ms []masks, p [3]int) (n int) {
+		for _, m := range ms {
+			for _, x := range []uint8{m.in, m.out} {
+				y := 0
+				for i := range 3 {
+					y |= int(x>>i&1) << p[i]
+				}
+				n = n<<3 | y
+			}
+		}
+		return n
+	}
+	own := number(ms, perms[0])
+	for _, p := range perms[1:] {
+		if number(ms, p) < own {
+			return true
+		}
+	}
+	return false
+}
+
+func allMasks() (out []masks) {
+	for in := uint8(1); in < 1<<shards; in++ {
+		for o := uint8(1); o < 1<<shards; o++ {
+			if m := (masks{in, o}); m.crosses() {
+				out = append(out, m)
+			}
+		}
+	}
+	return out
+}
+
+// TestOneTransactionInEveryOrder explores, to the end, every transaction of three shards whose inputs may be stolen.
+func TestOneTransactionInEveryOrder(t *testing.T) {
+	total := 0
+	for _, m := range allMasks() {
+		if permuted([]masks{m}) {
+			continue
+		}
+		n, err := makeScenario(Standard(), "one", true, m).explore(1 << 30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += n
+	}
+	t.Logf("%d states", total)
+}

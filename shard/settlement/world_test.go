@@ -1,0 +1,335 @@
+package settlement
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/shard"
+)
+
+// The tests drive three whole shards, of one replica each, over the ledger's own execution: a world is their states and
+// the deliveries on their way. Each event makes a block of one shard.
+const (
+	shards      = 3
+	coinValue   = 100
+	genesisTime = 60_000_000 // Unix ms, a whole minute
+	horizon     = 60 * 60_000
+)
+
+var (
+	network = digest.Of("test-network")
+	ideal   = sig.NewIdeal(1)
+	home    = func(a ledger.Address) uint16 { return shard.Home(a, shards) }
+)
+
+// people are signers of accounts, a few in each shard.
+var people = sync.OnceValue(func() (out [shards][]sig.Signer) {
+	for i := uint64(0); slices.ContainsFunc(out[:], func(p []sig.Signer) bool { return len(p) < 3 }); i++ {
+		s := ideal.Signer(i)
+		h := home(ledger.AddressOf(s.Public()))
+		out[h] = append(out[h], s)
+	}
+	return out
+})
+
+func person(s uint16, i int) sig.Signer       { return people()[s][i] }
+func address(s uint16, i int) ledger.Address { return ledger.AddressOf(person(s, i).Public()) }
+
+// coins are the first outputs of person 0 of each shard.
+func coins(st *ledger.State, s uint16) []ledger.Unspent {
+	a, err := st.Account(address(s, 0), ledger.Page{Limit: 100})
+	if err != nil {
+		panic(err)
+	}
+	return a.Outputs
+}
+
+func config(s uint16, rules ledger.Rules, each uint32) ledger.Config {
+	c := ledger.Config{Network: network, Shard: s, Home: home, GenesisTimeMS: genesisTime, HorizonMS: horizon, Rules: rules}
+	for i := range uint16(shards) {
+		c.Allocations = append(c.Allocations, ledger.Allocation{Address: address(i, 0), Amount: coinValue, Outputs: each})
+	}
+	return c
+}
+
+// fate is what became of one transaction in one shard, counted outside the ledger.
+type fate struct {
+	verdict           ledger.Verdict // told to others
+	settled, returned uint8
+	told              ledger.ShardSet // whom
+}
+
+// world is one state of everything. It does not change: an event makes another.
+type world struct {
+	rules  ledger.Rules
+	each   uint32
+	stores [shards]*kv.Mem
+	states [shards]*ledger.State
+	time   [shards]uint64 // block time
+	queues [shards][shards][]*ledger.Delivery
+	fates  map[ledger.TxID]*[shards]fate
+	txs    []*ledger.Tx // with a fate, in the order of being heard of
+	minds  func(world) error
+}
+
+func newWorld(rules ledger.Rules, each uint32) world {
+	w := world{rules: rules, each: each, fates: make(map[ledger.TxID]*[shards]fate)}
+	for s := range uint16(shards) {
+		w.stores[s] = kv.NewMem()
+		w.states[s] = w.open(s)
+		w.time[s] = genesisTime
+	}
+	return w
+}
+
+func (w *world) open(s uint16) *ledger.State {
+	st, err := ledger.Open(w.stores[s], config(s, w.rules, w.each))
+	if err != nil {
+		panic(err)
+	}
+	return st
+}
+
+// watch has the world count what becomes of a transaction between shards.
+func (w *world) watch(tx *ledger.Tx) {
+	if w.fates[tx.ID()] == nil {
+		w.fates[tx.ID()] = &[shards]fate{}
+		w.txs = append(w.txs, tx)
+	}
+}
+
+// event is one block of one shard.
+type event struct {
+	shard   uint16
+	timeMS  uint64 // 0 leaves it as it is
+	deliver []uint16 // the next delivery of each of these shards
+	txs     []*ledger.Tx
+	extra   []*ledger.Delivery // not from the queues
+}
+
+// fork is a copy of the world in which one shard may go on.
+func (w *world) fork(s uint16) world {
+	n := *w
+	n.stores[s] = w.stores[s].Fork()
+	n.states[s] = n.open(s)
+	n.fates = make(map[ledger.TxID]*[shards]fate, len(w.fates))
+	for id, f := range w.fates {
+		c := *f
+		n.fates[id] = &c
+	}
+	return n
+}
+
+// step is the world after an event.
+func (w *world) step(e event) (next world, err error) {
+	n := w.fork(e.shard)
+	_, err = n.do(e)
+	return n, err
+}
+
+// do makes a block in place, and counts what it says. Its error is a broken guarantee.
+func (w *world) do(e event) (b *ledger.Block, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("shard %d: %v", e.shard, p)
+		}
+	}()
+	s := e.shard
+	if e.timeMS > 0 {
+		w.time[s] = e.timeMS
+	}
+	in := ledger.Ordered{Height: w.states[s].Height() + 1, Epoch: 1, Digest: digest.Of("block"), TimeMS: w.time[s]}
+	for _, from := range e.deliver {
+		q := w.queues[from][s]
+		in.Deliveries = append(in.Deliveries, q[0])
+		w.queues[from][s] = q[1:]
+	}
+	in.Deliveries = append(in.Deliveries, e.extra...)
+	if len(e.txs) > 0 {
+		in.Payloads = []*ledger.Payload{{Txs: e.txs}}
+	}
+	if b, err = w.states[s].Execute(in); err != nil {
+		return nil, err
+	}
+	return b, w.count(s, b)
+}
+
+// count takes a block into account.
+func (w *world) count(s uint16, b *ledger.Block) error {
+	for _, o := range b.Outbox {
+		d := o.Delivery
+		if !o.Path.Verify(b.Header.Outbox, d.Digest(), int(o.Index), int(o.Count)) {
+			return fmt.Errorf("shard %d: delivery %d to %d has no proof", s, d.Number, d.Destination)
+		}
+		if err := d.Check(network, home); err != nil {
+			return err
+		}
+		q := w.queues[s][d.Destination]
+		w.queues[s][d.Destination] = append(q[:len(q):len(q)], d)
+		for _, e := range d.Entries {
+			f := &w.fates[e.Tx.ID()][s]
+			if f.told.Has(d.Destination) || f.verdict != 0 && f.verdict != e.Verdict {
+				return fmt.Errorf("shard %d: two verdicts on one transaction", s)
+			}
+			f.verdict, f.told = e.Verdict, f.told.With(d.Destination)
+		}
+	}
+	for _, r := range b.Receipts {
+		f := w.fates[r.Tx]
+		if f == nil {
+			continue // inside the shard
+		}
+		switch r.Verdict {
+		case ledger.VerdictSettled:
+			f[s].settled++
+		case ledger.VerdictReturned:
+			f[s].returned++
+		}
+	}
+	return nil
+}
+
+// quiet reports whether nothing is on its way.
+func (w *world) quiet() bool {
+	for a := range w.queues {
+		for b := range w.queues[a] {
+			if len(w.queues[a][b]) > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (w *world) part(s uint16, tx *ledger.Tx) ledger.Part {
+	p, _, err := w.states[s].Part(tx.ID())
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func (w *world) audit(s uint16) ledger.Audit {
+	a, err := w.states[s].Audit(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+// check has every guarantee that a state of the world must keep: one verdict, all or nothing, value conserved, and when
+// nothing is on its way, nothing held.
+func (w *world) check() error {
+	var owed, ceded, gained, escrow, total uint64
+	quiet := w.quiet()
+	for _, tx := range w.txs {
+		p := tx.Parties(home)
+		f := w.fates[tx.ID()]
+		decided, spent, returned, settled, heard := true, 0, 0, 0, false
+		for s := range uint16(shards) {
+			x := &f[s]
+			if x.settled > 1 || x.returned > 1 {
+				return fmt.Errorf("shard %d: settled %d times, returned %d times", s, x.settled, x.returned)
+			}
+			if (x.settled > 0 || x.returned > 0 || x.verdict != 0) && !p.All().Has(s) {
+				return fmt.Errorf("shard %d has a part it should not have", s)
+			}
+			settled += int(x.settled)
+			returned += int(x.returned)
+			heard = heard || x.verdict != 0
+			if p.Inputs.Has(s) && x.verdict != ledger.VerdictSpent {
+				decided = false
+			}
+			if x.verdict == ledger.VerdictSpent {
+				spent++
+			}
+		}
+		switch {
+		case settled > 0 && returned > 0:
+			return fmt.Errorf("settled in %d shards and returned in %d", settled, returned)
+		case settled > 0 && !decided:
+			return fmt.Errorf("settled without every SPENT")
+		case decided && returned > 0:
+			return fmt.Errorf("all SPENT and returned")
+		case heard && spent == 0:
+			return fmt.Errorf("shards speak of a transaction with nothing in escrow anywhere")
+		}
+		for s := range uint16(shards) {
+			here, open := w.part(s, tx), false
+			open = here.Open
+			in, out := stake(tx, s)
+			held := here.Open && here.Stage == ledger.StageEscrow
+			if held {
+				escrow += in
+			}
+			if f[s].verdict == ledger.VerdictSpent && b2i(held)+int(f[s].returned)+int(f[s].settled) != 1 {
+				return fmt.Errorf("shard %d: SPENT, and its escrow is not held, returned or settled, once", s)
+			}
+			if decided && settled > 0 && p.All().Has(s) && f[s].settled == 0 {
+				owed += out - in
+			}
+			if !quiet {
+				continue
+			}
+			switch {
+			case held:
+				return fmt.Errorf("shard %d: all is quiet and escrow is stuck", s)
+			case open && !here.Complete():
+				return fmt.Errorf("shard %d: all is quiet and a record waits", s)
+			case open && !p.Inputs.Has(s):
+				return fmt.Errorf("shard %d: all is quiet and the record of an output shard is open", s)
+			case open && w.time[s]/60_000 > tx.ExpiryMS/60_000:
+				return fmt.Errorf("shard %d: all is quiet and a record is not forgotten", s)
+			}
+		}
+		if quiet && spent > 0 && decided && settled != p.All().Len() {
+			return fmt.Errorf("all is quiet and settled in %d shards of %d", settled, p.All().Len())
+		}
+	}
+	var audited uint64
+	for s := range uint16(shards) {
+		a := w.audit(s)
+		if !a.Conserved() {
+			return fmt.Errorf("shard %d does not conserve value: %+v", s, a)
+		}
+		audited += a.Escrow
+		ceded += a.Ceded
+		gained += a.Gained
+		total += a.Unspent + a.Escrow + a.Burned
+	}
+	if genesis := uint64(w.each) * coinValue * shards; audited != escrow || ceded-gained != owed || total+owed != genesis {
+		return fmt.Errorf("value: %d in escrow, counted %d; %d ceded, %d gained, %d owed; %d of %d", escrow, audited, ceded, gained, owed, total, genesis)
+	}
+	return nil
+}
+
+// stake is what a transaction takes from a shard, and what it makes or burns there.
+func stake(tx *ledger.Tx, s uint16) (in, out uint64) {
+	for i, x := range tx.Inputs {
+		if home(ledger.AddressOf(x.Key)) == s {
+			in += x.Amount
+			if i == 0 {
+				out += tx.Fee
+			}
+		}
+	}
+	for _, x := range tx.Outputs {
+		if home(x.Address) == s {
+			out += x.Amount
+		}
+	}
+	return in, out
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
