@@ -73,6 +73,7 @@ func (m *Machine) echo(s *Step, r *round) {
 		}
 		if err := m.valid(v); err != nil {
 			r.refused.Add(j)
+			delete(m.values, p.Digest)
 			s.Blame(j, "proposes an invalid value in round %d of agreement %s: %v", r.at.Round, r.at.Instance, err)
 			continue
 		}

@@ -25,8 +25,8 @@
 //	Vote      upon a yes pre-vote: the proof and an accept; upon n-f no: their certificate and a signed no
 //	Decision  upon n-f yes-votes
 //
-// Else, upon n-f votes, the next round begins. An undisturbed instance takes six delays to the Relay. Want and
-// Value fetch a value by digest; Again asks for what was refused as too far ahead.
+// Else, upon n-f votes, the next round begins. An undisturbed instance decides after six delays. Want and Value
+// fetch a value by digest; Again asks for what was refused as too far ahead.
 //
 // # Why the thresholds suffice
 //

@@ -263,7 +263,11 @@ func (w *world) run() (err error) {
 			continue
 		}
 		w.boot(protocols.Index(i))
-		w.after(w.rng.Float64()*5, func() { w.input(protocols.Index(i)) })
+		late := w.rng.Float64() * 5
+		if w.schedule == "unit" {
+			late = 0
+		}
+		w.after(late, func() { w.input(protocols.Index(i)) })
 	}
 	w.enemy.start(w)
 	for len(w.queue) > 0 && w.err == nil && !w.over() {
@@ -621,6 +625,8 @@ func (w *world) crash(i protocols.Index) {
 // delay is how long a message takes.
 func (w *world) delay(from, to protocols.Index, msg protocols.Message) float64 {
 	switch w.schedule {
+	case "unit":
+		return 1
 	case "even":
 		return 1 + 0.1*w.rng.Float64()
 	case "wild":
