@@ -23,6 +23,8 @@ type catchup struct {
 	self      protocols.Index
 	reported  []uint64         // by peers, in a Position
 	again     []protocols.Time // when each was last sent everything again
+	owed      protocols.Set    // who asked for that too soon after the last time
+	oweAt     protocols.Time   // when the first of them gets it, zero if there is none
 	certified uint64           // own, as last seen
 	committed uint64           // own, as last seen
 	moved     bool             // certified moved since the last look
@@ -46,12 +48,20 @@ func newCatchup(cfg Config, certified uint64) catchup {
 
 func (x *catchup) heard(from protocols.Index, certified uint64) { x.reported[from] = certified }
 
-func (x *catchup) mayAsk(now protocols.Time, from protocols.Index) bool {
-	if x.again[from] != 0 && now < x.again[from].Add(againGap) {
-		return false
+// repay sends peers that asked for it everything again, each at most once in againGap. A question that comes too
+// soon is kept, since who asks may wait for nothing else.
+func (c *Core) repay(now protocols.Time, st *Step) {
+	x := &c.catchup
+	x.oweAt = 0
+	for _, i := range x.owed.Members() {
+		if due := x.again[i].Add(againGap); x.again[i] != 0 && now < due {
+			x.oweAt = protocols.Earliest(x.oweAt, due)
+			continue
+		}
+		x.owed.Remove(i)
+		x.again[i] = now
+		c.resend(st, i)
 	}
-	x.again[from] = now
-	return true
 }
 
 // target is a height that others have certified: what a peer reported, or what f+1 replicas sent VOTEs beyond.
@@ -74,6 +84,11 @@ func (c *Core) behind() bool { return c.target() > c.votes.CertifiedHeight() }
 // pursue asks a peer for certified blocks if others have some that this replica lacks and it stands still.
 func (c *Core) pursue(now protocols.Time, st *Step) {
 	x := &c.catchup
+	c.repay(now, st)
+	again := c.bdt.Refused()
+	for _, i := range again.Members() {
+		st.Send(i, &Position{Certified: c.votes.CertifiedHeight(), Again: true})
+	}
 	if now < x.checkAt {
 		x.wake = x.checkAt
 		return

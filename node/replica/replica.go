@@ -157,8 +157,8 @@ func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Mess
 		c.fromVotes(&st, c.votes.HandleVOTE(from, x))
 	case *Position:
 		c.catchup.heard(from, x.Certified)
-		if x.Again && c.catchup.mayAsk(now, from) {
-			c.resend(&st, from)
+		if x.Again {
+			c.catchup.owed.Add(from)
 		}
 	case *Request:
 		st.Send(from, &Serve{From: x.From})
@@ -192,7 +192,7 @@ func (c *Core) Executed(now protocols.Time, height uint64, header digest.Digest)
 
 // Wake is when the core next wants a Tick, or zero.
 func (c *Core) Wake() protocols.Time {
-	return protocols.Earliest(c.bdt.Wake(), c.catchup.wake)
+	return protocols.Earliest(c.bdt.Wake(), c.catchup.wake, c.catchup.oweAt)
 }
 
 // Tick carries out what has become due.

@@ -42,6 +42,7 @@ func (c *agreement) stepped(n *node, st *replica.Step) {
 		}
 		c.blocks[h], c.parents[h] = d, b.Parent
 		c.top = max(c.top, h)
+		c.s.check.certificates.committed(b.Cut)
 	}
 }
 

@@ -9,21 +9,27 @@ import (
 )
 
 // certificates: every one that is made verifies, and there are never two for one place: one QC digest for a slot,
-// one certified digest for a number of a lane, one certified header for a height.
+// one certified header for a height; and what is certified or committed of a lane lies on one chain.
 type certificates struct {
-	s    *Sim
-	tips map[saying]digest.Digest
-	qcs  map[saying]digest.Digest
+	s       *Sim
+	fixed   []map[uint64]digest.Digest // by lane: what is certified or committed, and all below it
+	parents map[digest.Digest]lanes.Tip
+	qcs     map[saying]digest.Digest
 }
 
 func newCertificates(s *Sim) certificates {
-	return certificates{s: s, tips: make(map[saying]digest.Digest), qcs: make(map[saying]digest.Digest)}
+	c := certificates{s: s, parents: make(map[digest.Digest]lanes.Tip), qcs: make(map[saying]digest.Digest)}
+	for range s.cfg.Nodes {
+		c.fixed = append(c.fixed, make(map[uint64]digest.Digest))
+	}
+	return c
 }
 
 // passed is called with each message that was found in order: what it certifies is proved.
 func (c *certificates) passed(n *node, m protocols.Message) {
 	switch x := m.(type) {
 	case *lanes.Batch:
+		c.parents[x.Digest()] = lanes.Tip{Seq: x.Seq - 1, Digest: x.Parent}
 		if x.Certificate != nil {
 			c.tip(x.Certificate)
 		}
@@ -36,12 +42,30 @@ func (c *certificates) passed(n *node, m protocols.Message) {
 	}
 }
 
-func (c *certificates) tip(x *lanes.TipCertificate) {
-	at := saying{lane: x.Lane, a: x.Tip.Seq}
-	if have, ok := c.tips[at]; ok && have != x.Tip.Digest {
-		c.s.fail("certificates", "number %d of lane %d is certified as %s and as %s", x.Tip.Seq, x.Lane, have.Short(), x.Tip.Digest.Short())
+func (c *certificates) tip(x *lanes.TipCertificate) { c.fix(x.Lane, x.Tip) }
+
+// committed is called with each block that an honest replica commits.
+func (c *certificates) committed(cut lanes.Cut) {
+	for i, t := range cut {
+		c.fix(protocols.Index(i), t)
 	}
-	c.tips[at] = x.Tip.Digest
+}
+
+// fix notes a position that is certified or committed, and all below it as far as they were ever seen.
+func (c *certificates) fix(lane protocols.Index, t lanes.Tip) {
+	for t.Seq > 0 {
+		have, ok := c.fixed[lane][t.Seq]
+		if ok && have != t.Digest {
+			c.s.fail("certificates", "number %d of lane %d is certified or committed, by itself or through a later one, as %s and as %s",
+				t.Seq, lane, have.Short(), t.Digest.Short())
+		}
+		c.fixed[lane][t.Seq] = t.Digest
+		parent, known := c.parents[t.Digest]
+		if ok || !known {
+			return
+		}
+		t = parent
+	}
 }
 
 // committing is called with each Commit that an honest replica makes: it holds the QC.

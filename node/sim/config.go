@@ -46,6 +46,11 @@ type Adversary interface {
 	live() bool
 }
 
+// listener is an adversary that makes use of what its replica is told.
+type listener interface {
+	hear(n *node, from protocols.Index, m protocols.Message)
+}
+
 // mutation breaks the simulator's carrying out of steps, for tests that see the checks fail.
 type mutation struct {
 	persist   func([]protocols.Record) []protocols.Record

@@ -11,11 +11,40 @@ import (
 
 func encodePayload(txs [][]byte) []byte { return ledger.EncodePayload(txs) }
 
-// EquivocatingLane signs two batches for many numbers of its lane, and shows one half of the others this one and
-// the other half that. The leader may then propose a tip that too few can vote for, so without a fallback the
+// EquivocatingLane signs two batches for many numbers of its lane, and shows some of the others this one and the
+// rest that. The leader may then propose a tip that too few can vote for, so without a fallback the
 // shard may stand still.
 type EquivocatingLane struct {
+	Every bool                           // whether who sees which changes with each number, or with every eighth
 	twins map[digest.Digest]*lanes.Batch // by the digest of the batch that has a twin; nil if it has none
+	acks  map[digest.Digest]*protocols.Tally
+}
+
+// hear collects acks of both batches, and shows the certificate of either as soon as there is one.
+func (a *EquivocatingLane) hear(n *node, from protocols.Index, m protocols.Message) {
+	x, ok := m.(*lanes.Ack)
+	if !ok || x.Lane != n.id {
+		return
+	}
+	if a.acks == nil {
+		a.acks = make(map[digest.Digest]*protocols.Tally)
+	}
+	t := a.acks[x.Tip.Digest]
+	if t == nil {
+		t = protocols.NewTally(x.Tip.Digest)
+		t.Add(n.id, n.signAck(x.Lane, x.Tip).Signature)
+		a.acks[x.Tip.Digest] = t
+	}
+	if t.Add(from, x.Signature) && t.Len() == n.s.committee.Quorum() {
+		n.tell(protocols.Everyone, &lanes.TipCertificate{Lane: x.Lane, Tip: x.Tip, Certificate: t.Certificate()})
+	}
+}
+
+func (a *EquivocatingLane) stride() uint64 {
+	if a.Every {
+		return 1
+	}
+	return 8
 }
 
 func (*EquivocatingLane) String() string { return "signs two batches for a number" }
@@ -46,7 +75,7 @@ func (a *EquivocatingLane) tamper(n *node, to protocols.Index, m protocols.Messa
 	if twin == nil {
 		return honestly(m)
 	}
-	switch (int(to) + int(b.Seq/8)) % 2 {
+	switch (int(to) + int(b.Seq/a.stride())) % 3 {
 	case 0:
 		if rng.IntN(8) == 0 {
 			return append(honestly(m), honestly(twin)...)

@@ -39,7 +39,7 @@ func (a *Forging) tamper(n *node, to protocols.Index, m protocols.Message) []pac
 	case 0: // its own signature in everyone's name
 		return forged(&lanes.TipCertificate{Lane: lane, Tip: tip, Certificate: n.certificate(c.Quorum(), mine)}, "a signature used for all signers")
 	case 1: // too few
-		return forged(&lanes.TipCertificate{Lane: lane, Tip: tip, Certificate: n.certificate(1, mine)}, "a certificate of one signer")
+		return forged(&lanes.TipCertificate{Lane: lane, Tip: tip, Certificate: n.alone(mine)}, "a certificate of one signer")
 	case 2:
 		v := n.signVote(1, 1+rng.Uint64N(50), tip.Digest)
 		v.Signature[rng.IntN(8)] ^= 1
@@ -74,6 +74,14 @@ func (a *Forging) tamper(n *node, to protocols.Index, m protocols.Message) []pac
 		}
 	}
 	return out
+}
+
+// alone is a certificate with only its own signature.
+func (n *node) alone(s sig.Signature) protocols.Certificate {
+	var x protocols.Certificate
+	x.Signers.Add(n.id)
+	x.Signatures = []sig.Signature{s}
+	return x
 }
 
 // certificate has one signature in the name of so many replicas.

@@ -24,6 +24,12 @@ func (n *node) signVote(epoch, slot uint64, d digest.Digest) *bolt.Vote {
 	return v
 }
 
+// signAck acknowledges anything.
+func (n *node) signAck(lane protocols.Index, t lanes.Tip) *lanes.Ack {
+	b := wire.AppendU64(wire.AppendU16(nil, uint16(lane)), t.Seq)
+	return &lanes.Ack{Lane: lane, Tip: t, Signature: n.s.signers[n.id].Sign(n.s.committee.Statement("bdt/ack/1", b, t.Digest[:]))}
+}
+
 // DoubleVoting votes, commits and acknowledges other things too, before or after the right ones, says old things
 // again, and signs wrong headers.
 type DoubleVoting struct{ old []protocols.Message }
@@ -43,9 +49,7 @@ func (a *DoubleVoting) tamper(n *node, _ protocols.Index, m protocols.Message) [
 	case *bolt.Commit:
 		lie = &bolt.Commit{Epoch: x.Epoch, Slot: x.Slot, Digest: wrong}
 	case *lanes.Ack:
-		b := wire.AppendU64(wire.AppendU16(nil, uint16(x.Lane)), x.Tip.Seq)
-		lie = &lanes.Ack{Lane: x.Lane, Tip: lanes.Tip{Seq: x.Tip.Seq, Digest: wrong},
-			Signature: n.s.signers[n.id].Sign(n.s.committee.Statement("bdt/ack/1", b, wrong[:]))}
+		lie = n.signAck(x.Lane, lanes.Tip{Seq: x.Tip.Seq, Digest: wrong})
 	case *votes.VOTE:
 		lie = &votes.VOTE{Height: x.Height, Header: wrong,
 			Signature: n.s.signers[n.id].Sign(votes.Statement(n.s.committee, x.Height, wrong))}

@@ -243,6 +243,9 @@ func (n *node) receive(from protocols.Index, p packet) {
 		}
 		n.s.trace.add(n.s.now, "message", int(from), int(n.id), p.frame, m)
 		n.s.check.passed(n, from, p, m)
+		if a, ok := n.adversary.(listener); ok {
+			a.hear(n, from, m)
+		}
 		n.input(func(now protocols.Time) replica.Step { return n.core.Handle(now, from, m) })
 	})
 }

@@ -237,6 +237,10 @@ func (m *Machine) Adopt(now protocols.Time, from protocols.Index, blocks []*bolt
 	return st
 }
 
+// Refused is the peers that must be asked to send again: something of theirs came too early, and would be taken now.
+// They are forgotten by the call.
+func (m *Machine) Refused() protocols.Set { return m.bolt.Refused() }
+
 // Wake is when the machine next wants a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
 	return protocols.Earliest(m.lanes.Wake(), m.channels.Wake(), m.bolt.Wake())

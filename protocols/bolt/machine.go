@@ -39,6 +39,8 @@ const (
 	// MaxClockAhead is how far ahead of its own clock a replica lets a block's time be.
 	MaxClockAhead = 500 * time.Millisecond
 
+	maxClockWait = 60_000 // milliseconds after which a block from the future is looked at again
+
 	fetchGrace    = 60 * time.Millisecond
 	fetchRetryMin = 150 * time.Millisecond
 	fetchRetryMax = 3 * time.Second
@@ -86,6 +88,8 @@ type Machine struct {
 	slots    map[uint64]*slot
 	floor    uint64 // slots at or below it are forgotten: their heights are certified
 	wants    map[digest.Digest]*want
+	ahead    protocols.Set // peers who sent something beyond the window, which was refused
+	aheadOf  uint64        // the lowest slot of it; zero if there is none
 
 	// of the leader
 	last       *Block // last proposed, or base
@@ -106,6 +110,7 @@ type slot struct {
 	commits  map[digest.Digest]*protocols.Set
 	final    digest.Digest // n-f Commits name it
 	equivoc  bool          // the leader was blamed for two blocks
+	objected bool          // the leader was told what stands against the cut
 	refused  bool          // the proposal does not extend its parent
 }
 
@@ -149,9 +154,30 @@ func (m *Machine) slot(s uint64) *slot {
 	return x
 }
 
-// inWindow reports whether messages of slot s are kept.
-func (m *Machine) inWindow(epoch, s uint64) bool {
-	return epoch == m.cfg.Epoch && s > m.floor && s <= baseSlot(m.cfg.Epoch, m.base)+window
+// inWindow reports whether messages of slot s are kept. Who sent one that is further ahead is remembered.
+func (m *Machine) inWindow(from protocols.Index, epoch, s uint64) bool {
+	if epoch != m.cfg.Epoch || s <= m.floor {
+		return false
+	}
+	if s <= baseSlot(m.cfg.Epoch, m.base)+window {
+		return true
+	}
+	m.ahead.Add(from)
+	if m.aheadOf == 0 || s < m.aheadOf {
+		m.aheadOf = s
+	}
+	return false
+}
+
+// Refused is the peers of whom something was refused for being beyond the window and is not any more, so that they
+// must be asked to send again: nobody repeats itself, and the slots refused may be those that are open now. They are
+// forgotten by the call.
+func (m *Machine) Refused() protocols.Set {
+	var set protocols.Set
+	if m.aheadOf != 0 && m.aheadOf <= baseSlot(m.cfg.Epoch, m.base)+Pipeline {
+		set, m.ahead, m.aheadOf = m.ahead, protocols.Set{}, 0
+	}
+	return set
 }
 
 // Progress is called when the lanes grew or time passed: the leader may propose, and blocks that lacked something
@@ -199,7 +225,7 @@ func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Pro
 		st.Blame(from, "sent a proposal of replica %d, who does not lead epoch %d", p.Leader, b.Epoch)
 		return st
 	}
-	if !m.inWindow(b.Epoch, b.Slot) {
+	if !m.inWindow(from, b.Epoch, b.Slot) {
 		return st
 	}
 	x := m.slot(b.Slot)
@@ -260,14 +286,18 @@ func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
 	if b.Height > m.executed+ExecutionLag {
 		return
 	}
-	if ahead := protocols.Time(b.TimeMS * 1e6).Sub(now); ahead > MaxClockAhead {
-		due := now.Add(ahead - MaxClockAhead)
+	if limit := now.Add(MaxClockAhead).Millis(); b.TimeMS > limit { // in milliseconds: in nanoseconds it may wrap around
+		due := now.Add(time.Duration(min(b.TimeMS-limit, maxClockWait)) * time.Millisecond)
 		if m.clockDue == 0 || due < m.clockDue {
 			m.clockDue = due
 		}
 		return
 	}
 	check, verdict := m.cfg.Data.CheckCut(now, parent.Cut, b.Cut, m.cfg.Leader)
+	if verdict == lanes.Refused && x.objected {
+		check.Sends = nil // the leader has heard it
+	}
+	x.objected = x.objected || verdict == lanes.Refused
 	protocols.Absorb(st, check)
 	verdict = max(verdict, m.cfg.Inbound.Check(now, parent.Inbound, b.Inbound, m.cfg.Leader))
 	if verdict != lanes.Votable {
@@ -309,7 +339,7 @@ func (m *Machine) votableParent(now protocols.Time, b *Block) *Block {
 // HandleVote is called upon a checked vote.
 func (m *Machine) HandleVote(now protocols.Time, from protocols.Index, v *Vote) Step {
 	var st Step
-	if m.inWindow(v.Epoch, v.Slot) {
+	if m.inWindow(from, v.Epoch, v.Slot) {
 		m.countVote(now, &st, from, v)
 	}
 	return st
@@ -344,7 +374,7 @@ func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, 
 // HandleCommit is called upon a Commit.
 func (m *Machine) HandleCommit(now protocols.Time, from protocols.Index, c *Commit) Step {
 	var st Step
-	if m.inWindow(c.Epoch, c.Slot) {
+	if m.inWindow(from, c.Epoch, c.Slot) {
 		m.countCommit(now, &st, from, c)
 	}
 	return st
@@ -472,6 +502,9 @@ func (m *Machine) Resend(to protocols.Index) Step {
 		x := m.slots[s]
 		if x == nil {
 			continue
+		}
+		if to == m.cfg.Leader {
+			x.objected = false
 		}
 		if x.proposal != nil && m.cfg.Self == m.cfg.Leader {
 			st.Send(to, x.proposal)

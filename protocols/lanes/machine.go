@@ -162,6 +162,9 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 		if from == b.Lane && l.acked[b.Seq] == d && b.Seq > max(l.ordered.Seq, l.certified.Seq) {
 			m.sendAck(&st, &b.SignedHeader)
 		}
+		if l.acked[b.Seq] != d {
+			m.wantParent(now, l, b, from) // nobody asks for it any more if this replica crashed since
+		}
 		return st
 	case !wanted && b.Seq > l.ordered.Seq+2*WindowHeaders:
 		l.refused = true
@@ -178,11 +181,15 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 		m.grown(b) // an own batch that this replica had lost, fetched because a cut names it
 	}
 	m.ackFrom(now, &st, l, &b.SignedHeader)
+	m.wantParent(now, l, b, from)
+	st.Emit(Output{Grew: true})
+	return st
+}
+
+func (m *Machine) wantParent(now protocols.Time, l *lane, b *Batch, from protocols.Index) {
 	if p := (Tip{b.Seq - 1, b.Parent}); p.Seq > l.base.Seq && l.entries[p.Digest] == nil {
 		m.want(now, b.Lane, p, fetchGrace, from, b.Lane)
 	}
-	st.Emit(Output{Grew: true})
-	return st
 }
 
 func (m *Machine) store(st *Step, l *lane, b *Batch) {
