@@ -42,14 +42,21 @@ type coin struct {
 // account is what is kept per address so that reading it does not depend on how much there is.
 type account struct{ balance, coins, entries uint64 }
 
-// arena hands out byte slices from large pieces, which is cheaper than one allocation each.
-type arena struct{ free []byte }
+// arena hands out byte slices from larger and larger pieces, which is cheaper than one allocation each.
+type arena struct {
+	free  []byte
+	piece int
+}
 
-const arenaPiece = 256 << 10
+const (
+	arenaFirst = 1 << 10
+	arenaPiece = 256 << 10
+)
 
 func (a *arena) take(n int) []byte {
 	if n > len(a.free) {
-		a.free = make([]byte, max(n, arenaPiece))
+		a.piece = min(max(4*a.piece, arenaFirst), arenaPiece)
+		a.free = make([]byte, max(n, a.piece))
 	}
 	p := a.free[:n:n]
 	a.free = a.free[n:]

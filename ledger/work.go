@@ -81,7 +81,7 @@ func (w *work) reset() {
 
 func (w *work) use(o Outpoint, u use) *use {
 	if len(w.slab) == 0 {
-		w.slab = make([]use, 256)
+		w.slab = make([]use, min(256, 4+len(w.order)))
 	}
 	p := &w.slab[0]
 	w.slab = w.slab[1:]

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,23 +12,28 @@ import (
 	"bdtnode/ledger"
 )
 
-var exploreAll = flag.Bool("explore.all", false, "explore every configuration of two transactions to its end (an hour)")
+var exploreAll = flag.Bool("explore.all", false, "explore all configurations of two transactions to the end (minutes)")
 
-// Block times of the exploration: the thief's expiry passes with step 1, the transactions' with step 2.
+// Expiries in the exploration, of transactions and of thieves that are forgotten before them.
 const (
-	minute   = 60_000
-	maxTime  = 2
-	txExpiry = genesisTime + 3*minute
-	xExpiry  = genesisTime + 0*minute
+	minute      = 60_000
+	txExpiry    = genesisTime + 3*minute
+	earlyExpiry = genesisTime
 )
 
-func timeOf(step int) uint64 { return genesisTime + uint64(step)*2*minute }
+// The block times that each shard goes through, in its own time: with two, all expire at once; with three, early
+// thieves first.
+var (
+	twoTimes   = []uint64{genesisTime, genesisTime + 4*minute}
+	threeTimes = []uint64{genesisTime, genesisTime + 2*minute, genesisTime + 4*minute}
+)
 
 // scenario is transactions that clients may give to any shard at any time, any number of times, and thieves: for some
 // coins, a transaction inside their shard that takes them.
 type scenario struct {
 	name    string
 	start   world
+	times   []uint64
 	txs     []*ledger.Tx
 	thieves [shards][]*ledger.Tx
 	probes  []ledger.Outpoint // outputs that may come and go
@@ -70,8 +76,8 @@ func transfer(m masks, expiry uint64, coin func(s uint16) (ledger.Outpoint, uint
 
 // makeScenario has one transaction, or two that conflict, are distinct, or of which the second spends what the first
 // creates where it can.
-func makeScenario(rules ledger.Rules, mode string, thieves bool, ms ...masks) *scenario {
-	sc := &scenario{name: fmt.Sprint(mode, ms), start: newWorld(rules, 2)}
+func makeScenario(rules ledger.Rules, mode string, times []uint64, thieves bool, ms ...masks) *scenario {
+	sc := &scenario{name: fmt.Sprint(mode, ms), start: newWorld(rules, 2), times: times}
 	coin := func(slot int) func(s uint16) (ledger.Outpoint, uint64) {
 		return func(s uint16) (ledger.Outpoint, uint64) {
 			u := coins(sc.start.states[s], s)[slot]
@@ -105,8 +111,9 @@ func makeScenario(rules ledger.Rules, mode string, thieves bool, ms ...masks) *s
 	if thieves {
 		for s := range uint16(shards) {
 			if ms[0].in>>s&1 == 1 {
-				for _, expiry := range []uint64{xExpiry, txExpiry} {
-					sc.thieves[s] = append(sc.thieves[s], transfer(masks{1 << s, 1 << s}, expiry, coin(0)))
+				sc.thieves[s] = append(sc.thieves[s], transfer(masks{1 << s, 1 << s}, txExpiry, coin(0)))
+				if len(times) > 2 {
+					sc.thieves[s] = append(sc.thieves[s], transfer(masks{1 << s, 1 << s}, earlyExpiry, coin(0)))
 				}
 			}
 		}
@@ -171,9 +178,8 @@ func (sc *scenario) events(w *world) (out []event) {
 				out = append(out, event{shard: s, deliver: []uint16{from}})
 			}
 		}
-		step := int(w.time[s]-genesisTime) / (2 * minute)
-		if step < maxTime {
-			out = append(out, event{shard: s, timeMS: timeOf(step + 1)})
+		if i := slices.Index(sc.times, w.time[s]) + 1; i < len(sc.times) {
+			out = append(out, event{shard: s, timeMS: sc.times[i]})
 		}
 		for _, x := range sc.thieves[s] {
 			if _, done, _ := w.states[s].Receipt(x.ID()); !done && w.time[s] <= x.ExpiryMS {
@@ -283,16 +289,46 @@ func allMasks() (out []masks) {
 
 // TestOneTransactionInEveryOrder explores, to the end, every transaction of three shards whose inputs may be stolen.
 func TestOneTransactionInEveryOrder(t *testing.T) {
+	times := twoTimes
+	if *exploreAll {
+		times = threeTimes
+	}
 	total := 0
 	for _, m := range allMasks() {
 		if permuted([]masks{m}) {
 			continue
 		}
-		n, err := makeScenario(Standard(), "one", true, m).explore(1 << 30)
+		n, err := makeScenario(Standard(), "one", times, true, m).explore(1 << 30)
 		if err != nil {
 			t.Fatal(err)
 		}
 		total += n
 	}
 	t.Logf("%d states", total)
+}
+
+// TestTwoTransactions explores pairs that spend the same coins, or other coins, or of which one spends what the other
+// creates: some of them and not to the end, unless told to.
+func TestTwoTransactions(t *testing.T) {
+	for _, mode := range []string{"dep", "conflict", "distinct"} {
+		total, count := 0, 0
+		for i, a := range allMasks() {
+			for j, b := range allMasks() {
+				apart := mode == "conflict" && a.in&b.in == 0 || mode == "dep" && a.out&b.in == 0
+				if apart || permuted([]masks{a, b}) || !*exploreAll && (i*7+j*3)%29 != 0 {
+					continue
+				}
+				limit := 500
+				if *exploreAll {
+					limit = 1 << 30
+				}
+				n, err := makeScenario(Standard(), mode, twoTimes, false, a, b).explore(limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				total, count = total+n, count+1
+			}
+		}
+		t.Logf("%s: %d configurations, %d states", mode, count, total)
+	}
 }

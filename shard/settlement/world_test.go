@@ -38,7 +38,7 @@ var people = sync.OnceValue(func() (out [shards][]sig.Signer) {
 	return out
 })
 
-func person(s uint16, i int) sig.Signer       { return people()[s][i] }
+func person(s uint16, i int) sig.Signer      { return people()[s][i] }
 func address(s uint16, i int) ledger.Address { return ledger.AddressOf(person(s, i).Public()) }
 
 // coins are the first outputs of person 0 of each shard.
@@ -75,7 +75,6 @@ type world struct {
 	queues [shards][shards][]*ledger.Delivery
 	fates  map[ledger.TxID]*[shards]fate
 	txs    []*ledger.Tx // with a fate, in the order of being heard of
-	minds  func(world) error
 }
 
 func newWorld(rules ledger.Rules, each uint32) world {
@@ -107,7 +106,7 @@ func (w *world) watch(tx *ledger.Tx) {
 // event is one block of one shard.
 type event struct {
 	shard   uint16
-	timeMS  uint64 // 0 leaves it as it is
+	timeMS  uint64   // 0 leaves it as it is
 	deliver []uint16 // the next delivery of each of these shards
 	txs     []*ledger.Tx
 	extra   []*ledger.Delivery // not from the queues
