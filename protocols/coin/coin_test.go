@@ -158,6 +158,32 @@ func TestOnlyTrueSharesVerify(t *testing.T) {
 	}
 }
 
+// Who holds a key cannot prove a wrong share: the challenge covers the share itself, so it cannot be chosen to fit
+// a proof that was made before.
+func TestProofCannotComeBeforeTheShare(t *testing.T) {
+	d, secrets := deal(t, 4, 2)
+	statement := []byte("s")
+	honest := secrets[0].Share(statement)
+	h := base(statement)
+	k := hashScalar("test", []byte("nonce"))
+	a := ristretto255.NewIdentityElement().ScalarBaseMult(k)
+	b := ristretto255.NewIdentityElement().ScalarBaseMult(hashScalar("test", []byte("b"))) // anything
+	for _, claimed := range [][]byte{nil, honest[:32], make([]byte, 32)} {
+		c := challenge(0, statement, d.public[0], claimed, a, b)
+		z := ristretto255.NewScalar().Multiply(c, secrets[0].scalar)
+		z.Add(z, k)
+		point := ristretto255.NewIdentityElement().ScalarMult(z, h)
+		point.Subtract(point, b).ScalarMult(ristretto255.NewScalar().Invert(c), point)
+		var forged Share
+		copy(forged[:32], point.Bytes())
+		copy(forged[32:64], c.Bytes())
+		copy(forged[64:], z.Bytes())
+		if d.Verify(0, statement, forged) {
+			t.Error("a share that was computed from its proof verifies")
+		}
+	}
+}
+
 // Keys that do not come from one dealing with this threshold are refused, and so are degenerate ones.
 func TestInconsistentKeysAreRefused(t *testing.T) {
 	public, _, err := Deal(rand.Reader, 7, 3)
@@ -214,6 +240,11 @@ func TestSecretsAreRedacted(t *testing.T) {
 			if strings.Contains(out, hex.EncodeToString(s.Bytes())) || strings.Contains(out, fmt.Sprint(s.Bytes()[:6])[1:8]) {
 				t.Errorf("%s of %T prints the secret: %s", verb, v, out)
 			}
+		}
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		if out := fmt.Sprintf(verb, s); out != s.String() {
+			t.Errorf("%s prints %s", verb, out)
 		}
 	}
 	again, err := NewSecret(1, s.Bytes())
@@ -389,6 +420,10 @@ func FuzzShares(f *testing.F) {
 	ideal := NewIdeal(1, 2)
 	f.Add(sharesOf(ideal.Holder, []byte("s"), 0, 3, 255).Append(nil))
 	f.Add([]byte{0, 0})
+	one := make([]byte, ShareSize)
+	for _, order := range [][2]byte{{3, 1}, {2, 2}} {
+		f.Add(append(append(append([]byte{0, 2, 0, order[0]}, one...), 0, order[1]), one...))
+	}
 	f.Add(append([]byte{0, 1, 1, 0}, make([]byte, ShareSize)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := wire.NewReader(b)
