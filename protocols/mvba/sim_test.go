@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -65,36 +64,6 @@ func planOf(n int, seed uint64) plan {
 // maxDeliveries bounds a run: an instance of 30 rounds takes far fewer.
 const maxDeliveries = 500_000
 
-// envelope is a message on its way.
-type envelope struct {
-	at       float64
-	order    uint64
-	from, to protocols.Index
-	msg      protocols.Message // nil: an event
-	event    func()
-	copy     bool // a duplicate is not duplicated
-	held     bool // the adversary held it back already
-}
-
-type queue []*envelope
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	if q[i].at != q[j].at {
-		return q[i].at < q[j].at
-	}
-	return q[i].order < q[j].order
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(*envelope)) }
-func (q *queue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	return e
-}
-
 // replica is an honest one.
 type replica struct {
 	cfg     Config
@@ -134,11 +103,6 @@ type world struct {
 	rounds    uint32
 	know      *knowledge
 	tap       func(from protocols.Index, msg protocols.Message) // sees what honest replicas send
-}
-
-type checkKey struct {
-	msg  protocols.Message
-	from protocols.Index
 }
 
 // enemy is the Byzantine replicas together. It hears everything that anyone sends.
@@ -244,13 +208,6 @@ func (w *world) byz() []protocols.Index {
 	return out
 }
 
-// fail keeps the first violation.
-func (w *world) fail(format string, args ...any) {
-	if w.err == nil {
-		w.err = fmt.Errorf(format, args...)
-	}
-}
-
 // run plays the instance to its end and returns the first violation.
 func (w *world) run() (err error) {
 	defer func() {
@@ -293,15 +250,6 @@ func (w *world) run() (err error) {
 		}
 	}
 	return w.err
-}
-
-func (w *world) over() bool {
-	for _, r := range w.replicas {
-		if r != nil && r.decided == nil {
-			return false
-		}
-	}
-	return true
 }
 
 func (w *world) after(d float64, event func()) { w.push(&envelope{at: w.now + d, event: event}) }
@@ -403,250 +351,5 @@ func (w *world) apply(i protocols.Index, s Step) {
 	}
 	for _, out := range s.Out {
 		w.decide(i, out)
-	}
-}
-
-func (w *world) decide(i protocols.Index, d Decided) {
-	r := w.replicas[i]
-	w.rounds = max(w.rounds, d.Decision.Round)
-	if err := validity(d.Value); err != nil {
-		w.fail("replica %d decides the invalid value %q", i, d.Value)
-	}
-	if DigestOf(d.Value) != d.Decision.Digest {
-		w.fail("replica %d decides a value that is not its certificate's", i)
-	}
-	if w.value == nil {
-		w.value = d.Value
-	}
-	if !bytes.Equal(w.value, d.Value) {
-		w.fail("replica %d decides %q where another decided %q", i, d.Value, w.value)
-	}
-	r.decided = &d
-}
-
-// notice checks what an honest replica sends: never two different things signed in one place.
-func (w *world) notice(i protocols.Index, msg protocols.Message) {
-	if w.tap != nil {
-		w.tap(i, msg)
-	}
-	w.know.learn(i, msg)
-	var place, what string
-	switch m := msg.(type) {
-	case *Proposal:
-		place, what = fmt.Sprintf("proposal %d", m.Round), m.Digest.String()
-	case *Echo:
-		place, what = fmt.Sprintf("echo %d of %d", m.Round, m.Broadcaster), m.Digest.String()
-	case *Accept:
-		place, what = fmt.Sprintf("accept %d of %d", m.Round, m.Broadcaster), m.Digest.String()
-	case *PreVote:
-		place, what = fmt.Sprintf("pre-vote %d", m.Round), fmt.Sprint(m.Yes, m.Digest)
-	case *Vote:
-		place, what = fmt.Sprintf("vote %d", m.Round), fmt.Sprint(m.Yes, m.Digest, m.claim())
-	case *coin.Release:
-		if done := w.know.complete(m.Name.Round); done < w.committee.Quorum() {
-			w.fail("replica %d releases its share of round %d when %d broadcasts are complete", i, m.Name.Round, done)
-		}
-		return
-	default:
-		return
-	}
-	w.inOrder(i, msg)
-	place = placeOf(i, place)
-	if before, ok := w.signed[place]; ok && before != what {
-		w.fail("replica %s: signs %s after %s", place, what, before)
-	}
-	w.signed[place] = what
-}
-
-func placeOf(i protocols.Index, what string) string { return fmt.Sprintf("%d: %s", i, what) }
-
-// inOrder checks the order in which an honest replica signs: nothing in a round it left, nothing in a round's
-// broadcasts after its pre-vote, and no against no broadcast that it accepted.
-func (w *world) inOrder(i protocols.Index, msg protocols.Message) {
-	r := w.replicas[i]
-	n := roundOf(msg)
-	if n < r.reached {
-		w.fail("replica %d signs a %T in round %d after it reached %d", i, msg, n, r.reached)
-	}
-	if n > r.reached {
-		r.reached, r.preVoted, r.accepts = n, false, protocols.Set{}
-	}
-	switch m := msg.(type) {
-	case *Echo:
-		if r.preVoted && w.signed[placeOf(i, fmt.Sprintf("echo %d of %d", n, m.Broadcaster))] == "" {
-			w.fail("replica %d signs a broadcast in round %d after its pre-vote", i, n)
-		}
-	case *Accept:
-		if r.preVoted && !r.accepts.Has(m.Broadcaster) {
-			w.fail("replica %d accepts a broadcast in round %d after its pre-vote", i, n)
-		}
-		r.accepts.Add(m.Broadcaster)
-	case *PreVote:
-		r.preVoted = true
-		if !m.Yes && r.accepts.Has(m.Leader) {
-			w.fail("replica %d pre-votes no on the broadcast of %d in round %d, which it accepted", i, m.Leader, n)
-		}
-	case *Vote:
-		if !m.Yes && r.accepts.Has(m.Leader) {
-			w.fail("replica %d votes no on the broadcast of %d in round %d, which it accepted", i, m.Leader, n)
-		}
-	}
-}
-
-// send puts a message on its way, unless the connection is broken: then the reconnect gives it again.
-func (w *world) send(from, to protocols.Index, msg protocols.Message) {
-	if w.links[link(from, to)] {
-		return
-	}
-	w.push(&envelope{at: w.now + w.delay(from, to, msg), from: from, to: to, msg: msg})
-}
-
-func link(a, b protocols.Index) [2]protocols.Index { return [2]protocols.Index{min(a, b), max(a, b)} }
-
-// deliver hands a message over, as a node would: checked first.
-func (w *world) deliver(e *envelope) {
-	if w.schedule == "adversarial" && !e.held && w.know.holdBack(e) {
-		e.held = true
-		e.at = w.now + 200*w.rng.Float64()
-		w.push(e)
-		return
-	}
-	r := w.replicas[e.to]
-	if r == nil {
-		w.enemy.hear(w, e.from, e.to, e.msg)
-		return
-	}
-	if !r.up {
-		return
-	}
-	msg := e.msg
-	if w.encode {
-		again, err := Decode(msg.Kind(), msg.Append(nil))
-		if err != nil {
-			w.fail("message %T of %d does not decode: %v", msg, e.from, err)
-			return
-		}
-		msg = again
-	} else if v, ok := msg.(*Value); ok && v.digest.IsZero() {
-		msg = newValue(v.Instance, v.Value)
-	}
-	if err := w.check(e.from, msg); err != nil {
-		if w.replicas[e.from] != nil {
-			w.fail("message %T of honest %d is refused: %v", msg, e.from, err)
-		}
-		return
-	}
-	w.apply(e.to, r.machine.Handle(0, e.from, msg))
-}
-
-// check verifies a message, each only once.
-func (w *world) check(from protocols.Index, msg protocols.Message) error {
-	key := checkKey{msg, from}
-	err, ok := w.checked[key]
-	if !ok {
-		proof, bad := Check(w.committee, from, msg)
-		if err = bad; err == nil {
-			err = proof.Verify(w.scheme, w.coin)
-		}
-		w.checked[key] = err
-	}
-	return err
-}
-
-// fate lets the network do its worst after a delivery.
-func (w *world) fate(e *envelope) {
-	if w.duplicate > 0 && !e.copy && !e.held && w.rng.Float64() < w.duplicate {
-		again := *e
-		again.copy, again.at = true, w.now+w.rng.ExpFloat64()*20
-		w.push(&again)
-	}
-	if w.breaks > 0 && w.rng.Float64() < w.breaks {
-		a, b := protocols.Index(w.rng.IntN(w.n)), protocols.Index(w.rng.IntN(w.n))
-		if a != b {
-			w.sever(a, b)
-			w.after(w.rng.Float64()*30, func() { w.reconnect(a, b) })
-		}
-	}
-}
-
-// sever breaks a connection: all that is on its way is lost.
-func (w *world) sever(a, b protocols.Index) {
-	w.links[link(a, b)] = true
-	kept := w.queue[:0]
-	for _, e := range w.queue {
-		if e.event == nil && link(e.from, e.to) == link(a, b) {
-			continue
-		}
-		kept = append(kept, e)
-	}
-	clear(w.queue[len(kept):])
-	w.queue = kept
-	heap.Init(&w.queue)
-}
-
-// reconnect restores a connection; both ends send again.
-func (w *world) reconnect(a, b protocols.Index) {
-	for _, i := range []protocols.Index{a, b} {
-		if r := w.replicas[i]; r != nil && !r.up {
-			return // the restart reconnects
-		}
-	}
-	delete(w.links, link(a, b))
-	for _, x := range [][2]protocols.Index{{a, b}, {b, a}} {
-		if r := w.replicas[x[0]]; r != nil {
-			w.apply(x[0], r.machine.Resend(x[1]))
-		}
-	}
-}
-
-// crash takes a replica down until it restarts from its store.
-func (w *world) crash(i protocols.Index) {
-	w.crashed++
-	r := w.replicas[i]
-	r.up = false
-	for j := range protocols.Index(w.n) {
-		if j != i {
-			w.sever(i, j)
-		}
-	}
-	w.after(w.rng.Float64()*60, func() {
-		w.boot(i)
-		for j := range protocols.Index(w.n) {
-			if j != i && r.up {
-				w.reconnect(i, j)
-			}
-		}
-		if r.up {
-			w.input(i)
-		}
-	})
-}
-
-// delay is how long a message takes.
-func (w *world) delay(from, to protocols.Index, msg protocols.Message) float64 {
-	switch w.schedule {
-	case "unit":
-		return 1
-	case "even":
-		return 1 + 0.1*w.rng.Float64()
-	case "wild":
-		return math.Exp(3 * w.rng.NormFloat64())
-	case "starved": // whatever concerns some replicas is slow
-		d := w.rng.ExpFloat64()
-		if w.victims.Has(from) || w.victims.Has(to) {
-			d *= 50
-		}
-		return d
-	default: // Byzantine messages are fast, decisions and the victims' votes are slow
-		d := w.rng.ExpFloat64()
-		switch {
-		case w.replicas[from] == nil:
-			d /= 10
-		case msg.Kind() == KindDecision:
-			d *= 1000
-		case w.victims.Has(from) && (msg.Kind() == KindLock || msg.Kind() == KindPreVote || msg.Kind() == KindVote):
-			d *= 30
-		}
-		return d
 	}
 }
