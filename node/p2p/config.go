@@ -1,10 +1,12 @@
 // Package p2p connects the replicas of a network over libp2p: it finds them, keeps two long-lived streams to each
-// other replica of the own shard, one for control and one for bulk, and asks one of them on a stream of its own.
+// other replica of the own shard, one for control and one for bulk, asks any replica of any shard on a stream of its
+// own, and gossips to shards over GossipSub.
 //
 // What it promises: frames of one class between two replicas arrive in order and unchanged while a session lasts;
 // [Handler.Connected] begins a session and is raised again whenever frames may have been lost, so that whoever
 // keeps his own messages until they are settled has reliable links without unbounded queues. Nothing a peer does,
-// or fails to do, blocks [Net.Send], another peer, or the other class.
+// or fails to do, blocks [Net.Send], another peer, or the other class. Gossip is only a hint: what is published may
+// never arrive, and nobody is told.
 //
 // What it relies on: the genesis names every member by its libp2p peer id, and connections are authenticated by
 // TLS. Nobody else is let in.
@@ -40,11 +42,12 @@ func (c Class) String() string {
 	return "bulk"
 }
 
-// Largest frames, in bytes.
+// Largest frames, requests and gossip, in bytes.
 const (
 	MaxControlFrame = 1 << 20
 	MaxBulkFrame    = 16 << 20
 	MaxRequest      = 1 << 20
+	MaxGossip       = 1 << 20
 )
 
 // MaxFrame is the largest frame of the class, in bytes.
@@ -55,9 +58,10 @@ func (c Class) MaxFrame() int {
 	return MaxBulkFrame
 }
 
-// Handler is who the network works for. Calls for one peer and class come one after another, those of different
-// peers or classes concurrently. Connected and Disconnected of a peer alternate but for the repeated Connected
-// after a loss, and Receive is called only between them. All calls must return when the node stops.
+// Handler is who the network works for. Of Receive, Connected and Disconnected, calls for one peer and class come one
+// after another, those of different peers or classes concurrently. Connected and Disconnected of a peer alternate but
+// for the repeated Connected after a loss, and Receive is called only between them. Serve and Gossip are called
+// concurrently. All calls must return when the node stops.
 type Handler interface {
 	// Receive gets one frame, which it may keep, from replica from of the own shard. It is called on the goroutine
 	// that reads that peer's class: blocking it pushes back on that peer and class only. An error means that the
@@ -68,10 +72,14 @@ type Handler interface {
 	Connected(i protocols.Index)
 	// Disconnected ends what Connected began. It must not block.
 	Disconnected(i protocols.Index)
-	// Serve answers a request of a replica of the own shard by calling w for each response frame, 1 to
-	// [MaxBulkFrame] bytes. An error, also of w, aborts the answer visibly for the peer. ctx ends after
+	// Serve answers a request of replica from of a shard, the own or another, by calling w for each response frame,
+	// 1 to [MaxBulkFrame] bytes. An error, also of w, aborts the answer visibly for the peer. ctx ends after
 	// [Limits].ServeTime.
-	Serve(ctx context.Context, from protocols.Index, request []byte, w func(frame []byte) error) error
+	Serve(ctx context.Context, shard uint16, from protocols.Index, request []byte, w func(frame []byte) error) error
+	// Gossip gets what somebody published to this replica's shard, 1 to [MaxGossip] bytes, which it may keep but not
+	// change, and says what becomes of it. The same content is not shown again for a while, whoever sends it. It is
+	// called on one of a few goroutines; what comes while all of them are busy waits in a short queue, or is lost.
+	Gossip(data []byte) Verdict
 }
 
 // Config says who this node is, whom it belongs to, and where to listen.

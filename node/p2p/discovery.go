@@ -40,33 +40,33 @@ func (n *Net) newDHT() (*dht.IpfsDHT, error) {
 	return d, nil
 }
 
-// reach connects to m: at the addresses it had last or that are configured, else at those that a search finds.
-func (n *Net) reach(ctx context.Context, m *member) error {
-	known := n.book.get(m.id)
+// reach connects to a member: at the addresses it had last or that are configured, else at those that a search finds.
+func (n *Net) reach(ctx context.Context, id peer.ID) error {
+	known := n.book.get(id)
 	for _, b := range n.roster.bootstrap {
-		if b.ID == m.id {
+		if b.ID == id {
 			known = append(known, b.Addrs...)
 		}
 	}
-	known = append(known, n.host.Peerstore().Addrs(m.id)...)
+	known = append(known, n.host.Peerstore().Addrs(id)...)
 	err := errors.New("no address known")
 	if len(known) > 0 {
-		if err = n.dial(ctx, m.id, known); err == nil || ctx.Err() != nil {
+		if err = n.dial(ctx, id, known); err == nil || ctx.Err() != nil {
 			return err
 		}
 	}
 	n.enter(ctx)
 	find, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
-	info, findErr := n.dht.FindPeer(find, m.id)
+	info, findErr := n.dht.FindPeer(find, id)
 	if findErr != nil {
 		return fmt.Errorf("%w; search: %w", err, findErr)
 	}
 	found := slices.DeleteFunc(slices.Clone(info.Addrs), func(a ma.Multiaddr) bool { return slices.ContainsFunc(known, a.Equal) })
-	if n.host.Network().Connectedness(m.id) != network.Connected && len(found) == 0 {
+	if n.host.Network().Connectedness(id) != network.Connected && len(found) == 0 {
 		return err
 	}
-	return n.dial(ctx, m.id, found)
+	return n.dial(ctx, id, found)
 }
 
 // enter connects to the bootstrap members, all at once.

@@ -71,9 +71,11 @@ type node struct {
 	connects  map[protocols.Index]int
 	connected map[protocols.Index]bool
 	wrong     []string // calls out of turn
+	heard     []string // gossip
 
 	receive func(from protocols.Index, class Class, frame []byte) error
-	serve   func(ctx context.Context, from protocols.Index, request []byte, w func([]byte) error) error
+	judge   func(data []byte) Verdict
+	serve   func(ctx context.Context, shard uint16, from protocols.Index, request []byte, w func([]byte) error) error
 }
 
 // start runs a node until the test ends or its stop is called.
@@ -198,11 +200,20 @@ func (d *node) Disconnected(i protocols.Index) {
 	})
 }
 
-func (d *node) Serve(ctx context.Context, from protocols.Index, request []byte, w func([]byte) error) error {
+func (d *node) Serve(ctx context.Context, shard uint16, from protocols.Index, request []byte, w func([]byte) error) error {
 	if d.serve == nil {
 		return errors.New("nothing to serve")
 	}
-	return d.serve(ctx, from, request, w)
+	return d.serve(ctx, shard, from, request, w)
+}
+
+func (d *node) Gossip(data []byte) Verdict {
+	verdict := Accept
+	if d.judge != nil {
+		verdict = d.judge(data)
+	}
+	d.change(func() { d.heard = append(d.heard, string(data)) })
+	return verdict
 }
 
 func must(t *testing.T, err error) {

@@ -11,8 +11,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-
-	"bdtnode/protocols"
 )
 
 const (
@@ -31,13 +29,14 @@ var (
 	errStopped  = errors.New("this node stops")
 )
 
-// member is another replica of the own shard. One goroutine, run, keeps it connected for ever.
+// member is another replica, of any shard. For one of the own shard one goroutine, run, keeps a session for ever; for
+// one of another shard a bridge decides whether there is a connection.
 //
-// Both sides dial, since one may not know where the other is; of the connections that this leaves, the replica with
+// Within a shard both sides dial, since one may not know where the other is; of the connections that this leaves, the replica with
 // the lower peer id takes the youngest, and opens both streams on it. A newer pair of streams replaces an older one.
 type member struct {
-	net    *Net
-	index  protocols.Index
+	net *Net
+	place
 	id     peer.ID
 	opens  bool // we have the lower peer id
 	wake   chan struct{}
@@ -54,9 +53,9 @@ type member struct {
 	refused  string    // last refusal that was logged
 }
 
-func newMember(n *Net, index protocols.Index, id peer.ID) *member {
+func newMember(n *Net, at place, id peer.ID) *member {
 	return &member{
-		net: n, index: index, id: id, opens: n.roster.self < id,
+		net: n, place: at, id: id, opens: n.roster.self < id,
 		wake: make(chan struct{}, 1), serve: make(chan struct{}, n.cfg.Limits.Serving),
 	}
 }
@@ -165,7 +164,7 @@ func (m *member) connect(ctx context.Context) error {
 	m.mu.Unlock()
 	var err error
 	if m.net.youngest(m.id) == nil { // asked again: it may have come before dialling was set
-		err = m.net.reach(ctx, m)
+		err = m.net.reach(ctx, m.id)
 	}
 	m.mu.Lock()
 	m.dialling = nil
@@ -176,7 +175,7 @@ func (m *member) connect(ctx context.Context) error {
 	return err
 }
 
-// connected is told of each new connection of the peer, and of each that ended.
+// connected is told of each new connection of the peer.
 func (m *member) connected() {
 	m.mu.Lock()
 	if m.dialling != nil {
@@ -204,7 +203,7 @@ func (m *member) keep(ctx context.Context, s *session) error {
 		case <-s.drained:
 			m.net.handler.Connected(m.index)
 		case <-m.wake:
-			if m.superseded(s) {
+			if m.superseded() {
 				s.fail(errReplaced)
 			}
 		}
@@ -215,24 +214,21 @@ func (m *member) keep(ctx context.Context, s *session) error {
 	return context.Cause(s.ctx)
 }
 
-// superseded reports whether the peer has begun anew: it offered other streams, or, where we open them, it has
-// connected again. Shortly after a session's start that is only the other half of a simultaneous dial.
-func (m *member) superseded(s *session) bool {
+// superseded reports whether the peer has begun anew by offering other streams.
+func (m *member) superseded() bool {
 	m.mu.Lock()
-	offered := m.offered != nil
-	m.mu.Unlock()
-	if offered || !m.opens {
-		return offered
-	}
-	c := m.net.youngest(m.id)
-	return c != nil && c != s.conn && c.Stat().Direction == network.DirInbound &&
-		c.Stat().Opened.Sub(s.began) > settledAfter
+	defer m.mu.Unlock()
+	return m.offered != nil
 }
 
 // drop closes all connections of a peer that sent garbage, and keeps it out for a while, longer each time.
 func (m *member) drop(why garbage) {
-	m.net.count.dropped.Add(1)
 	m.mu.Lock()
+	if time.Now().Before(m.until) { // more of what it had sent before
+		m.mu.Unlock()
+		return
+	}
+	m.net.count.dropped.Add(1)
 	if time.Since(m.until) > forgiveAfter {
 		m.strikes = 0
 	}
@@ -240,17 +236,19 @@ func (m *member) drop(why garbage) {
 	m.strikes++
 	m.until = time.Now().Add(pause)
 	m.mu.Unlock()
-	logger.Warnw("peer dropped for garbage", "replica", m.index, "peer", m.id, "reason", why, "kept out", pause)
+	logger.Warnw("peer dropped for garbage", "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why, "kept out", pause)
 	if err := m.net.host.Network().ClosePeer(m.id); err != nil {
 		logger.Debugw("close connections", "peer", m.id, "error", err)
 	}
 }
 
 // barred reports whether the peer is kept out.
-func (m *member) barred() bool {
+func (m *member) barred() bool { return time.Now().Before(m.barredUntil()) }
+
+func (m *member) barredUntil() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return time.Now().Before(m.until)
+	return m.until
 }
 
 // offer takes over one stream of a session that the peer opens.
@@ -301,6 +299,6 @@ func (m *member) noteRefusal(why refusal) {
 	m.refused = why.Error()
 	m.mu.Unlock()
 	if news {
-		logger.Warnw("peer refused", "replica", m.index, "peer", m.id, "reason", why)
+		logger.Warnw("peer refused", "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why)
 	}
 }

@@ -39,7 +39,10 @@ type Net struct {
 	handler   Handler
 	roster    *roster
 	book      *addressBook
-	members   []*member // of the own shard, nil at Self
+	shards    [][]*member // all members, nil for this node
+	members   []*member   // of the own shard, nil at Self
+	bridges   []*bridge   // to other shards
+	gossip    *gossip
 	strangers occasional
 	count     counters
 
@@ -64,12 +67,20 @@ func New(cfg Config, h Handler) (*Net, error) {
 	if n.book, err = openAddressBook(cfg.AddressFile, func(id peer.ID) bool { _, ok := roster.places[id]; return ok }); err != nil {
 		logger.Warnw("last known addresses are lost, peers have to be searched for", "error", err)
 	}
-	n.members = make([]*member, len(roster.ids[cfg.Shard]))
-	for i, id := range roster.ids[cfg.Shard] {
-		if id != roster.self {
-			n.members[i] = newMember(n, protocols.Index(i), id)
+	for s, ids := range roster.ids {
+		members := make([]*member, len(ids))
+		for i, id := range ids {
+			if id != roster.self {
+				members[i] = newMember(n, place{uint16(s), protocols.Index(i)}, id)
+			}
+		}
+		n.shards = append(n.shards, members)
+		if uint16(s) != cfg.Shard {
+			n.bridges = append(n.bridges, newBridge(n, members))
 		}
 	}
+	n.members = n.shards[cfg.Shard]
+	n.gossip = newGossip(n)
 	return n, nil
 }
 
@@ -94,11 +105,18 @@ func (n *Net) Run(ctx context.Context) (err error) {
 		cancel()
 		return errors.Join(err, n.dht.Close(), n.host.Close())
 	}
-	n.host.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { n.connected(c) }})
+	n.host.Network().Notify(&network.NotifyBundle{
+		ConnectedF:    func(_ network.Network, c network.Conn) { n.connected(c) },
+		DisconnectedF: func(_ network.Network, c network.Conn) { n.disconnected(c) },
+	})
 	for class, id := range classProtocols {
 		n.host.SetStreamHandler(id, func(s network.Stream) { n.serving.run(func() { n.accept(s, Class(class)) }) })
 	}
 	n.host.SetStreamHandler(fetchProtocol, func(s network.Stream) { n.serving.run(func() { n.answer(s) }) })
+	if err := n.gossip.start(ctx); err != nil {
+		cancel()
+		return errors.Join(err, identified.Close(), n.dht.Close(), n.host.Close())
+	}
 	close(n.started)
 	logger.Infow("listening", "peer", n.roster.self, "addresses", n.Addrs())
 
@@ -108,6 +126,10 @@ func (n *Net) Run(ctx context.Context) (err error) {
 			wg.Go(func() { m.run(ctx) })
 		}
 	}
+	for _, b := range n.bridges {
+		wg.Go(func() { b.run(ctx) })
+	}
+	wg.Go(func() { n.gossip.run(ctx) })
 	saves := time.NewTicker(addressSaveInterval)
 	defer saves.Stop()
 	for ctx.Err() == nil {
@@ -196,6 +218,17 @@ func (n *Net) Send(to protocols.Index, class Class, frame []byte) {
 	}
 }
 
+// Reachable are the replicas of a shard that can be asked now, in the order of their indices, without this one.
+func (n *Net) Reachable(shard uint16) []protocols.Index {
+	var out []protocols.Index
+	for i, m := range n.shards[shard] {
+		if m != nil && n.up() && m.reachable() {
+			out = append(out, protocols.Index(i))
+		}
+	}
+	return out
+}
+
 // PeerID is this node's name.
 func (n *Net) PeerID() string { return n.roster.self.String() }
 
@@ -249,10 +282,7 @@ func (n *Net) Peers() []PeerInfo {
 				p.Addrs = append(p.Addrs, a.String())
 			}
 			if up && !p.Self {
-				p.Connected = n.host.Network().Connectedness(id) == network.Connected
-				if uint16(s) == n.cfg.Shard {
-					p.Connected = n.members[i].active.Load() != nil
-				}
+				p.Connected = n.shards[s][i].reachable()
 				p.RTT = n.rtt(id)
 			}
 			out = append(out, p)
@@ -266,20 +296,28 @@ func (n *Net) Stats() Stats { return n.count.read() }
 
 // refusal says why a peer is not let in, or nothing if it is.
 func (n *Net) refusal(id peer.ID) string {
-	p, ok := n.roster.places[id]
+	m := n.member(id)
 	switch {
-	case !ok:
+	case m == nil && id != n.roster.self:
 		return "not a member in the genesis of network " + n.cfg.Network.Short()
-	case p.shard == n.cfg.Shard && n.members[p.index] != nil && n.members[p.index].barred():
+	case m != nil && m.barred():
 		return "kept out for a while after sending garbage"
 	}
 	return ""
 }
 
-// fellow is the member of the own shard that a connection belongs to, or nil.
+// member is the other member of that peer id, or nil.
+func (n *Net) member(id peer.ID) *member {
+	if p, ok := n.roster.places[id]; ok {
+		return n.shards[p.shard][p.index]
+	}
+	return nil
+}
+
+// fellow is the other member of the own shard of that peer id, or nil.
 func (n *Net) fellow(id peer.ID) *member {
-	if p, ok := n.roster.places[id]; ok && p.shard == n.cfg.Shard {
-		return n.members[p.index]
+	if m := n.member(id); m != nil && m.shard == n.cfg.Shard {
+		return m
 	}
 	return nil
 }

@@ -241,7 +241,7 @@ func TestRequests(t *testing.T) {
 	frames[1][MaxBulkFrame-1] = 9
 	block := make(chan struct{})
 	a, b, _ := trio(t, func(cfg *Config) { cfg.Limits.ServeBytes = MaxBulkFrame + 100; cfg.Limits.Serving = 2 }, func(d *node) {
-		d.serve = func(ctx context.Context, from protocols.Index, request []byte, w func([]byte) error) error {
+		d.serve = func(ctx context.Context, _ uint16, from protocols.Index, request []byte, w func([]byte) error) error {
 			switch string(request) {
 			case "nothing":
 				return nil
@@ -274,7 +274,7 @@ func TestRequests(t *testing.T) {
 	ask := func(to protocols.Index, request string) (got [][]byte, err error) {
 		ctx, cancel := testContext(t)
 		defer cancel()
-		err = a.Request(ctx, to, []byte(request), func(f []byte) error { got = append(got, f); return nil })
+		err = a.Request(ctx, 0, to, []byte(request), func(f []byte) error { got = append(got, f); return nil })
 		return got, err
 	}
 	got, err := ask(1, "all")
@@ -301,7 +301,7 @@ func TestRequests(t *testing.T) {
 	enough := errors.New("enough")
 	ctx, cancel := testContext(t)
 	defer cancel()
-	if err := a.Request(ctx, 1, []byte("all"), func([]byte) error { return enough }); !errors.Is(err, enough) {
+	if err := a.Request(ctx, 0, 1, []byte("all"), func([]byte) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("each refused: %v", err)
 	}
 	// Two are being answered, so a third is refused; one that is given up makes room.
@@ -309,7 +309,7 @@ func TestRequests(t *testing.T) {
 	short, giveUp := context.WithCancel(ctx)
 	ends := make(chan error, 2)
 	for range 2 {
-		go func() { ends <- a.Request(short, 1, []byte("wait"), nil) }()
+		go func() { ends <- a.Request(short, 0, 1, []byte("wait"), nil) }()
 	}
 	b.eventually("two requests", func() bool { return len(b.members[0].serve) == 2 })
 	if _, err := ask(1, "nothing"); err == nil {

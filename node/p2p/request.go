@@ -18,16 +18,16 @@ var ErrNotConnected = errors.New("not connected")
 // A request is one stream: both handshakes, the request as a frame, and the answer's frames up to an empty one. So
 // an answer that was cut short is never taken for a whole one.
 
-// Request asks replica to, and calls each for every frame of its answer, which it may keep. It returns nil only
+// Request asks replica to of a shard, the own or another, and calls each for every frame of its answer, which it may keep. It returns nil only
 // after the whole answer; an error of each ends it. It lasts until ctx ends or [Limits].ServeTime has passed. An
 // answer beyond the limits is the peer's fault and an error here: nothing else happens to the peer.
-func (n *Net) Request(ctx context.Context, to protocols.Index, request []byte, each func(frame []byte) error) error {
+func (n *Net) Request(ctx context.Context, shard uint16, to protocols.Index, request []byte, each func(frame []byte) error) error {
 	if len(request) == 0 || len(request) > MaxRequest {
 		return fmt.Errorf("request of %d bytes, want 1 to %d", len(request), MaxRequest)
 	}
-	m := n.members[to]
+	m := n.shards[shard][to]
 	if m == nil || !n.up() {
-		return fmt.Errorf("request to replica %d: %w", to, ErrNotConnected)
+		return fmt.Errorf("request to shard %d replica %d: %w", shard, to, ErrNotConnected)
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Limits.ServeTime)
 	defer cancel()
@@ -36,14 +36,14 @@ func (n *Net) Request(ctx context.Context, to protocols.Index, request []byte, e
 		if ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), err)
 		}
-		return fmt.Errorf("request to replica %d: %w", to, err)
+		return fmt.Errorf("request to shard %d replica %d: %w", shard, to, err)
 	}
 	n.count.asked.Add(1)
 	return nil
 }
 
 func (m *member) request(ctx context.Context, request []byte, each func(frame []byte) error) error {
-	if m.active.Load() == nil {
+	if !m.reachable() {
 		return ErrNotConnected
 	}
 	s, err := m.net.host.NewStream(network.WithNoDial(ctx, "request"), m.id, fetchProtocol)
@@ -88,9 +88,9 @@ func (m *member) request(ctx context.Context, request []byte, each func(frame []
 	}
 }
 
-// answer serves a request stream of a replica of the own shard.
+// answer serves a request stream of a member.
 func (n *Net) answer(s network.Stream) {
-	m := n.fellow(s.Conn().RemotePeer())
+	m := n.member(s.Conn().RemotePeer())
 	if m == nil {
 		n.count.refused.Add(1)
 		s.Reset()
@@ -109,7 +109,7 @@ func (n *Net) answer(s network.Stream) {
 	stop := context.AfterFunc(ctx, func() { s.Reset() })
 	defer stop()
 	if err := n.answerOne(ctx, s, m); err != nil {
-		logger.Debugw("request not answered", "replica", m.index, "error", err)
+		logger.Debugw("request not answered", "shard", m.shard, "replica", m.index, "error", err)
 		s.Reset()
 		return
 	}
@@ -130,7 +130,7 @@ func (n *Net) answerOne(ctx context.Context, s network.Stream, m *member) error 
 	out := newRequestWriter(ctx, s, m)
 	buffered := bufio.NewWriterSize(out, chunk)
 	left := n.cfg.Limits.ServeBytes
-	err = n.handler.Serve(ctx, m.index, request, func(frame []byte) error {
+	err = n.handler.Serve(ctx, m.shard, m.index, request, func(frame []byte) error {
 		if len(frame) == 0 || len(frame) > MaxBulkFrame {
 			return fmt.Errorf("answer frame of %d bytes, want 1 to %d", len(frame), MaxBulkFrame)
 		}

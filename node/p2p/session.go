@@ -286,7 +286,7 @@ func (e *end) greeted() (hello, error) {
 }
 
 func (n *Net) judge(theirs hello, m *member) error {
-	if err := theirs.check(n.cfg.Network, place{n.cfg.Shard, m.index}); err != nil {
+	if err := theirs.check(n.cfg.Network, m.place); err != nil {
 		return refusal{err}
 	}
 	return nil
@@ -338,11 +338,4 @@ func (n *Net) receive(s network.Stream, m *member) (*end, hello, error) {
 	}
 	s.SetDeadline(time.Time{})
 	return e, theirs, nil
-}
-
-// connected is called for each new connection.
-func (n *Net) connected(c network.Conn) {
-	if m := n.fellow(c.RemotePeer()); m != nil {
-		m.connected()
-	}
 }

@@ -18,6 +18,19 @@ type Stats struct {
 	Sessions, Dropped, Refused uint64
 	// Served and Asked count requests answered to the end and requests that got their whole answer.
 	Served, Asked uint64
+	Gossip        GossipStats
+}
+
+// GossipStats counts what was gossiped since the start.
+type GossipStats struct {
+	// Out and BytesOut count what [Net.Publish] was given and handed on, In and BytesIn what the Handler was shown.
+	Out, In           uint64
+	BytesOut, BytesIn uint64
+	// Accepted, Ignored and Rejected are the Handler's verdicts on it.
+	Accepted, Ignored, Rejected uint64
+	// Unsent counts publications that were too large or too many, LostOut messages that one peer's queue had no
+	// room for, and LostIn those that came while the Handler was busy.
+	Unsent, LostOut, LostIn uint64
 }
 
 type classCounters struct {
@@ -35,12 +48,27 @@ type counters struct {
 	class                      [classes]classCounters
 	sessions, dropped, refused atomic.Uint64
 	served, asked              atomic.Uint64
+	gossip                     gossipCounters
+}
+
+type gossipCounters struct {
+	out, in, bytesOut, bytesIn atomic.Uint64
+	verdicts                   [verdicts]atomic.Uint64
+	unsent, lostOut, lostIn    atomic.Uint64
+}
+
+func (c *gossipCounters) read() GossipStats {
+	return GossipStats{
+		Out: c.out.Load(), In: c.in.Load(), BytesOut: c.bytesOut.Load(), BytesIn: c.bytesIn.Load(),
+		Accepted: c.verdicts[Accept].Load(), Ignored: c.verdicts[Ignore].Load(), Rejected: c.verdicts[Reject].Load(),
+		Unsent: c.unsent.Load(), LostOut: c.lostOut.Load(), LostIn: c.lostIn.Load(),
+	}
 }
 
 func (c *counters) read() Stats {
 	return Stats{
 		Control: c.class[Control].read(), Bulk: c.class[Bulk].read(),
 		Sessions: c.sessions.Load(), Dropped: c.dropped.Load(), Refused: c.refused.Load(),
-		Served: c.served.Load(), Asked: c.asked.Load(),
+		Served: c.served.Load(), Asked: c.asked.Load(), Gossip: c.gossip.read(),
 	}
 }
