@@ -230,6 +230,39 @@ func (w *world) finishOf(t testing.TB, d protocols.Index, round uint32, to ...pr
 	w.give(t, kinds(KindFinish))
 }
 
+// The elected broadcast cannot complete where replicas voted no: its first-phase proof, held back until the coin was
+// known and the votes were cast, gets no signature any more, also not after a restart.
+func TestLateLockCompletesNothing(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		w, a, b, c, d := scripted(t)
+		at := At{theInstance, 1}
+		value := []byte("ok:d")
+		for _, i := range []protocols.Index{a, b, c} {
+			w.send(d, i, &Proposal{At: at, Value: value, Digest: DigestOf(value)})
+		}
+		w.give(t, broadcasts)
+		w.give(t, kinds(coin.KindRelease, coin.KindRelay))
+		w.give(t, kinds(KindPreVote)) // three no, so three no-votes, which nobody hears
+		if n := len(w.know.round(1).noVotes); n != 3 {
+			t.Fatalf("%d no-votes, want 3", n)
+		}
+		cert, ok := w.know.lockOf(w.know.round(1), d, DigestOf(value))
+		if !ok {
+			t.Fatal("no first-phase proof of d's broadcast")
+		}
+		for _, i := range []protocols.Index{a, b, c} {
+			if restart {
+				w.reboot(i)
+			}
+			w.send(d, i, &Lock{at, DigestOf(value), cert})
+		}
+		w.give(t, broadcasts)
+		if n := len(w.know.round(1).accepts[broadcastName{d, DigestOf(value)}]); n > 0 {
+			t.Errorf("%d replicas accept a broadcast that they voted against (restarted: %v)", n, restart)
+		}
+	}
+}
+
 // A replica that voted no and restarted does not vote yes when it then sees the proof.
 func TestVoteSurvivesARestart(t *testing.T) {
 	w, a, b, c, d := scripted(t)
