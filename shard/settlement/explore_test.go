@@ -37,6 +37,12 @@ type scenario struct {
 	txs     []*ledger.Tx
 	thieves [shards][]*ledger.Tx
 	probes  []ledger.Outpoint // outputs that may come and go
+	replays bool              // old deliveries come again, and later ones early
+}
+
+func replaying(sc *scenario) *scenario {
+	sc.replays = true
+	return sc
 }
 
 // masks says in which shards a transaction has inputs and outputs: bit s for shard s.
@@ -48,7 +54,7 @@ func (m masks) crosses() bool { return m.in != m.out || m.in&(m.in-1) != 0 }
 
 // spec is a transaction to be made: which coin it spends in each of its input shards.
 func transfer(m masks, expiry uint64, coin func(s uint16) (ledger.Outpoint, uint64)) *ledger.Tx {
-	b := ledger.Body{Network: network, ExpiryMS: expiry, Fee: 5}
+	b := ledger.Body{Network: network, ExpiryMS: expiry, Fee: 1}
 	var total uint64
 	var signers []sig.Signer
 	for s := range uint16(shards) {
@@ -62,8 +68,8 @@ func transfer(m masks, expiry uint64, coin func(s uint16) (ledger.Outpoint, uint
 	left := total - b.Fee
 	for s := range uint16(shards) {
 		if m.out>>s&1 == 1 {
-			b.Outputs = append(b.Outputs, ledger.Output{Address: address(s, 0), Amount: 20})
-			left -= 20
+			b.Outputs = append(b.Outputs, ledger.Output{Address: address(s, 0), Amount: total / 5})
+			left -= total / 5
 		}
 	}
 	b.Outputs[0].Amount += left
@@ -176,6 +182,11 @@ func (sc *scenario) events(w *world) (out []event) {
 		for from := range uint16(shards) {
 			if len(w.queues[from][s]) > 0 {
 				out = append(out, event{shard: s, deliver: []uint16{from}})
+			}
+			if sc.replays {
+				for _, d := range w.sent[from][s] {
+					out = append(out, event{shard: s, extra: []*ledger.Delivery{d}})
+				}
 			}
 		}
 		if i := slices.Index(sc.times, w.time[s]) + 1; i < len(sc.times) {

@@ -12,7 +12,8 @@ type Rules struct {
 	// MaxOutstanding is how many LDs to one shard may not be shown applied, and MaxWaiting how many open records may
 	// wait for its verdict, before transactions of batches that involve it are left out.
 	MaxOutstanding, MaxWaiting uint64
-	// AnswerAfter is how many LDs of one shard are applied without telling it anything before it is told just that.
+	// AnswerAfter is how many LDs of one shard are applied without telling it anything before it is told just that. It is
+	// 2 at least: else two shards would go on telling each other that they have nothing to tell.
 	AnswerAfter uint64
 }
 

@@ -1,0 +1,145 @@
+package settlement
+
+import (
+	"testing"
+
+	"bdtnode/ledger"
+)
+
+// The rules, each with one wording looser than it is. The exploration has to catch every one of them.
+
+// rejectsFromBatch answers REJECTED to a transaction that no shard told of.
+type rejectsFromBatch struct{ Rules }
+
+func (m rejectsFromBatch) Ordered(d *ledger.Desk, tx *ledger.Tx) error {
+	r, err := d.Record(tx.ID())
+	if err != nil || r != nil {
+		return err
+	}
+	refusal, _, err := d.Judge(tx)
+	if err != nil || refusal == nil {
+		return m.Rules.Ordered(d, tx)
+	}
+	r = d.Open(tx)
+	if err := say(d, r, ledger.VerdictRejected, refusal.Reason); err != nil {
+		return err
+	}
+	return resolve(d, r)
+}
+
+// forgetsEarly closes records that are complete though the transaction has not expired.
+type forgetsEarly struct{ Rules }
+
+func (m forgetsEarly) Ordered(d *ledger.Desk, tx *ledger.Tx) error {
+	return closing(d, tx, m.Rules.Ordered(d, tx))
+}
+
+func (m forgetsEarly) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
+	err := m.Rules.Delivered(d, x)
+	for i := range x.Entries {
+		err = closing(d, x.Entries[i].Tx, err)
+	}
+	return err
+}
+
+func closing(d *ledger.Desk, tx *ledger.Tx, err error) error {
+	if r, _ := d.Record(tx.ID()); err == nil && r != nil && r.Part.Complete() {
+		d.Close(r)
+	}
+	return err
+}
+
+// anyNumber applies a delivery whatever its number and whatever came before it.
+type anyNumber struct{ Rules }
+
+func (m anyNumber) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
+	for i := range x.Entries {
+		if _, err := m.entry(d, x.Source, &x.Entries[i]); err != nil {
+			return err
+		}
+	}
+	if c := d.Channel(x.Source); x.Number == c.Applied+1 && x.Previous == c.AppliedDigest {
+		d.Apply(x)
+	}
+	return nil
+}
+
+// settlesAtOnce settles as soon as one other shard has SPENT.
+type settlesAtOnce struct{ Rules }
+
+func (m settlesAtOnce) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
+	err := m.Rules.Delivered(d, x)
+	for i := range x.Entries {
+		r, _ := d.Record(x.Entries[i].Tx.ID())
+		if err == nil && r != nil && r.Part.Stage <= ledger.StageEscrow && r.Part.Rejection() == nil {
+			err = d.Settle(r)
+		}
+	}
+	return err
+}
+
+// keepsEscrow never rolls back.
+type keepsEscrow struct{ Rules }
+
+func (m keepsEscrow) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
+	for i := range x.Entries {
+		e := &x.Entries[i]
+		if r, _ := d.Record(e.Tx.ID()); r != nil && r.Part.Of(x.Source).Verdict == 0 && r.Part.Stage == ledger.StageEscrow && e.Verdict == ledger.VerdictRejected {
+			d.Note(r, x.Source, e.Verdict, e.Reason)
+		}
+	}
+	return m.Rules.Delivered(d, x)
+}
+
+// silent never answers: a delivery only closes records.
+type silent struct{ Rules }
+
+func (m silent) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
+	for i := range x.Entries {
+		e := &x.Entries[i]
+		r, _ := d.Record(e.Tx.ID())
+		if r == nil {
+			r = d.Open(e.Tx)
+		}
+		d.Note(r, x.Source, e.Verdict, e.Reason)
+		if err := resolve(d, r); err != nil {
+			return err
+		}
+	}
+	d.Apply(x)
+	return nil
+}
+
+// neverForgets keeps every record.
+type neverForgets struct{ Rules }
+
+func (neverForgets) Expired(*ledger.Desk, *ledger.Record) error { return nil }
+
+// TestLooserRulesAreCaught explores mutants of the rules until a guarantee breaks, replaying old deliveries to them too.
+func TestLooserRulesAreCaught(t *testing.T) {
+	s := Standard()
+	two := masks{0b110, 0b001} // inputs in 1 and 2, output in 0
+	three := masks{0b111, 0b1} // inputs everywhere
+	for name, sc := range map[string]*scenario{
+		"rejects from a batch": makeScenario(rejectsFromBatch{s}, "one", twoTimes, true, two),
+		"forgets early":        makeScenario(forgetsEarly{s}, "dep", twoTimes, false, masks{0b001, 0b010}, masks{0b110, 0b001}),
+		"applies any number":   replaying(makeScenario(anyNumber{s}, "one", twoTimes, true, two)),
+		"settles at once":      makeScenario(settlesAtOnce{s}, "one", twoTimes, true, three),
+		"does not roll back":   makeScenario(keepsEscrow{s}, "one", twoTimes, true, two),
+		"does not answer":      makeScenario(silent{s}, "one", twoTimes, true, two),
+		"never forgets":        makeScenario(neverForgets{s}, "one", twoTimes, false, two),
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, err := sc.explore(20_000)
+			if err == nil {
+				t.Fatalf("not caught in %d states", n)
+			}
+			t.Logf("%d states: %v", n, err)
+		})
+	}
+	t.Run("the rules as they are, with replays", func(t *testing.T) {
+		if n, err := replaying(makeScenario(s, "one", twoTimes, true, two)).explore(1 << 30); err != nil {
+			t.Fatalf("%d states: %v", n, err)
+		}
+	})
+}

@@ -1,0 +1,201 @@
+package settlement
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+)
+
+// gambler makes transactions of whatever outputs there are, were or might come to be.
+type gambler struct {
+	w     *world
+	known []ledger.Unspent // their owner is person 0 of owners
+	owner []uint16
+	pool  []*ledger.Tx
+	late  uint64 // the last expiry
+}
+
+func (g *gambler) learn(u ledger.Unspent, s uint16) {
+	g.known, g.owner = append(g.known, u), append(g.owner, s)
+}
+
+// draw makes a transaction over any number of shards: it may spend what another spends too, what does not exist yet or
+// will never, or declare what is wrong.
+func (g *gambler) draw(t *rapid.T) *ledger.Tx {
+	now := slices.Max(g.w.time[:])
+	b := ledger.Body{Network: network, ExpiryMS: now + uint64(rapid.SampledFrom([]int{0, 30_000, 200_000, horizon, horizon + 90_000}).Draw(t, "expiry"))}
+	var signers []sig.Signer
+	total := uint64(0)
+	for range rapid.IntRange(1, 4).Draw(t, "inputs") {
+		i := rapid.IntRange(0, len(g.known)-1).Draw(t, "coin")
+		u, s := g.known[i], g.owner[i]
+		who := 0
+		switch rapid.IntRange(0, 24).Draw(t, "wrong") {
+		case 0:
+			u.Amount++
+		case 1:
+			who = 1
+		case 2:
+			u.Outpoint.Index += 1000
+		}
+		if slices.ContainsFunc(b.Inputs, func(in ledger.Input) bool { return in.Outpoint == u.Outpoint }) {
+			continue
+		}
+		b.Inputs = append(b.Inputs, ledger.Input{Outpoint: u.Outpoint, Key: person(s, who).Public(), Amount: u.Amount})
+		signers = append(signers, person(s, who))
+		total += u.Amount
+	}
+	for n := rapid.IntRange(1, 4).Draw(t, "outputs"); n > 0 && total > 0; n-- {
+		amount := rapid.Uint64Range(1, total).Draw(t, "amount")
+		b.Outputs = append(b.Outputs, ledger.Output{Address: address(rapid.Uint16Range(0, shards-1).Draw(t, "to"), 0), Amount: amount})
+		total -= amount
+	}
+	b.Fee = total
+	tx, err := b.Sign(signers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tx.Parties(home).All().Len() > 1 {
+		g.w.watch(tx)
+	}
+	for i, out := range tx.Outputs {
+		g.learn(ledger.Unspent{Outpoint: ledger.Outpoint{Tx: tx.ID(), Index: uint16(i)}, Amount: out.Amount}, home(out.Address))
+	}
+	for _, in := range tx.Inputs {
+		g.learn(ledger.Unspent{Outpoint: ledger.Returned(tx.ID(), in.Outpoint), Amount: in.Amount}, home(ledger.AddressOf(in.Key)))
+	}
+	g.late = max(g.late, b.ExpiryMS)
+	g.pool = append(g.pool, tx)
+	return tx
+}
+
+// block draws the next block of a shard: some of what was delivered, in order, and batches of old and new transactions,
+// each shard being told what the drawing wants.
+func (g *gambler) block(t *rapid.T) event {
+	w := g.w
+	e := event{shard: rapid.Uint16Range(0, shards-1).Draw(t, "shard")}
+	e.timeMS = w.time[e.shard] + uint64(rapid.SampledFrom([]int{0, 0, 1, 70_000, 300_000}).Draw(t, "pass"))
+	for from := range uint16(shards) {
+		for range rapid.IntRange(0, min(3, len(w.queues[from][e.shard]))).Draw(t, "delivered") {
+			e.deliver = append(e.deliver, from)
+		}
+		if all := w.sent[from][e.shard]; len(all) > 0 && rapid.IntRange(0, 5).Draw(t, "replay") == 0 {
+			e.extra = append(e.extra, all[rapid.IntRange(0, len(all)-1).Draw(t, "which")])
+		}
+	}
+	for range rapid.IntRange(0, 4).Draw(t, "txs") {
+		if len(g.pool) > 0 && rapid.IntRange(0, 2).Draw(t, "again") > 0 {
+			e.txs = append(e.txs, g.pool[rapid.IntRange(0, len(g.pool)-1).Draw(t, "tx")])
+		} else {
+			e.txs = append(e.txs, g.draw(t))
+		}
+	}
+	return e
+}
+
+// TestRandomWorlds runs three shards on random transactions, duplicates, replays, crashes and narrow limits. After every
+// block every guarantee holds; at the end all becomes quiet, and everything that was opened is closed.
+func TestRandomWorlds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rules := Standard()
+		if rapid.Bool().Draw(t, "narrow") {
+			rules = Rules{MaxOutstanding: rapid.Uint64Range(1, 4).Draw(t, "outstanding"), MaxWaiting: rapid.Uint64Range(1, 4).Draw(t, "waiting"), AnswerAfter: 2}
+		}
+		start := newWorld(rules, 4)
+		g := &gambler{w: &start}
+		w := g.w
+		w.keep, w.busy = true, true
+		for s := range uint16(shards) {
+			for _, u := range coins(w.states[s], s) {
+				g.learn(u, s)
+			}
+		}
+		for range rapid.IntRange(20, 80).Draw(t, "blocks") {
+			e := g.block(t)
+			if _, err := w.do(e); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.check(); err != nil {
+				t.Fatal(err)
+			}
+			if s := rapid.Uint16Range(0, 6*shards).Draw(t, "crash"); s < shards {
+				if err := w.crash(s, rapid.IntRange(0, w.stores[s].Unsynced()).Draw(t, "keep")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		settleDown(t, w, 0)
+		settleDown(t, w, g.late+2*minute)
+		theBooksBalance(t, w)
+	})
+}
+
+// settleDown delivers until nothing is on its way, in blocks of the time given or the one that is.
+func settleDown(t *rapid.T, w *world, timeMS uint64) {
+	t.Helper()
+	for round := 0; ; round++ {
+		for s := range uint16(shards) {
+			e := event{shard: s}
+			if timeMS > w.time[s] {
+				e.timeMS = timeMS
+			}
+			for from := range uint16(shards) {
+				for range w.queues[from][s] {
+					e.deliver = append(e.deliver, from)
+				}
+			}
+			if _, err := w.do(e); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.check(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w.quiet() && round > 4 { // some blocks more: what is due is closed a few lists a block
+			return
+		}
+		if round > 100 {
+			t.Fatal("it does not become quiet")
+		}
+	}
+}
+
+// theBooksBalance compares what the shards say about each other when all is over.
+func theBooksBalance(t *rapid.T, w *world) {
+	t.Helper()
+	var total, genesis, gained, ceded uint64
+	for s := range uint16(shards) {
+		a := w.audit(s)
+		if a.Open != 0 || a.Escrow != 0 {
+			t.Fatalf("shard %d: %d records open, %d in escrow though all is over", s, a.Open, a.Escrow)
+		}
+		total, genesis = total+a.Unspent+a.Burned, genesis+a.Genesis
+		gained, ceded = gained+a.Gained, ceded+a.Ceded
+		channels, err := w.states[s].Channels()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range channels {
+			sent := w.sent[s][c.Peer]
+			if c.Frozen || c.Waiting != 0 || c.Escrow != 0 || int(c.Sent) != len(sent) || int(c.Applied) != len(w.sent[c.Peer][s]) {
+				t.Fatalf("shard %d: channel %+v, %d deliveries sent, %d received", s, c, len(sent), len(w.sent[c.Peer][s]))
+			}
+			if c.Sent-c.Acked >= w.rules.(Rules).AnswerAfter {
+				t.Fatalf("shard %d: the last %d deliveries to %d were never shown applied", s, c.Sent-c.Acked, c.Peer)
+			}
+			for i, d := range sent {
+				o, kept, err := w.states[s].Outgoing(c.Peer, d.Number)
+				if err != nil || kept != (uint64(i) >= c.Acked) || kept && o.Delivery.Digest() != d.Digest() {
+					t.Fatalf("shard %d: delivery %d of %d, %d shown applied: kept %v, %v", s, d.Number, c.Sent, c.Acked, kept, err)
+				}
+			}
+		}
+	}
+	if total != genesis || gained != ceded {
+		t.Fatalf("%d of %d are there; %d gained, %d ceded", total, genesis, gained, ceded)
+	}
+}
