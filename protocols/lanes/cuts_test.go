@@ -1,0 +1,216 @@
+package lanes
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"bdtnode/protocols"
+)
+
+// TestCheckCut is what may be voted for: every new tip certified, or held back to the parent's tip with nothing else
+// acknowledged on the way.
+func TestCheckCut(t *testing.T) {
+	b := newBench(t, 4)
+	a, z := b.chain(3, Tip{}, 4, "a"), b.chain(3, Tip{}, 4, "z")
+	get := func(xs ...*Batch) func(*Machine) {
+		return func(m *Machine) {
+			for _, x := range xs {
+				m.HandleBatch(t0, 3, x)
+			}
+		}
+	}
+	certify := func(x *Batch) func(*Machine) {
+		return func(m *Machine) { m.HandleCertificate(t0, b.certificate(3, x.Tip())) }
+	}
+	for _, x := range []struct {
+		name        string
+		inputs      []func(*Machine)
+		parent, tip Tip
+		want        Verdict
+		conflict    *Batch // the leader is told of
+		fetch       *Batch // is asked for
+	}{
+		{"nothing new", nil, a[0].Tip(), a[0].Tip(), Votable, nil, nil},
+		{"held", []func(*Machine){get(a[0], a[1])}, Tip{}, a[1].Tip(), Votable, nil, nil},
+		{"held and not acknowledged", []func(*Machine){get(a[1])}, a[0].Tip(), a[1].Tip(), Votable, nil, a[0]}, // which is the parent's own content
+		{"not held", nil, Tip{}, a[0].Tip(), Missing, nil, a[0]},
+		{"a gap", []func(*Machine){get(a[0], a[2])}, Tip{}, a[2].Tip(), Missing, nil, a[1]},
+		{"certified, not held", []func(*Machine){certify(a[2])}, Tip{}, a[2].Tip(), Votable, nil, nil},
+		{"another acknowledged at the tip", []func(*Machine){get(a[0], z[0])}, Tip{}, z[0].Tip(), Refused, a[0], nil},
+		{"another acknowledged below the tip", []func(*Machine){get(a[0], z[0], z[1], z[2])}, Tip{}, z[2].Tip(), Refused, a[0], nil},
+		{"another acknowledged, but certified", []func(*Machine){get(a[0], z[0]), certify(z[0])}, Tip{}, z[0].Tip(), Votable, nil, nil},
+		{"not on the parent's chain", []func(*Machine){get(a[0], a[1])}, z[0].Tip(), a[1].Tip(), Refused, nil, nil},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			m := b.machine(1)
+			for _, in := range x.inputs {
+				in(m)
+			}
+			m.Tick(t0.Add(ackDelay))
+			parent, cut := b.cut(map[protocols.Index]Tip{3: x.parent}), b.cut(map[protocols.Index]Tip{3: x.tip})
+			st, got := m.CheckCut(t0, parent, cut, 2)
+			if got != x.want {
+				t.Errorf("verdict %d, want %d", got, x.want)
+			}
+			told := sent[*Conflict](st)
+			if (len(told) == 1) != (x.conflict != nil) || len(told) == 1 && (told[0].Digest() != x.conflict.Digest() || st.Sends[0].To != 2) {
+				t.Errorf("the leader is told of %v", told)
+			}
+			asked := m.Tick(t0.Add(fetchGrace))
+			f := sent[*Fetch](asked)
+			switch {
+			case (len(f) == 1) != (x.fetch != nil):
+				t.Errorf("asks for %v", f)
+			case x.fetch != nil && f[0].Tip != x.fetch.Tip():
+				t.Errorf("asks for %d", f[0].Tip.Seq)
+			case x.name == "not held" && asked.Sends[0].To != 2:
+				t.Errorf("asks %d first, not the leader", asked.Sends[0].To)
+			}
+		})
+	}
+}
+
+// TestVoteAcksTheWholePath: with the tip alone, two committed cuts could lie on different chains.
+func TestVoteAcksTheWholePath(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(1)
+	a := b.chain(3, Tip{}, 4, "a")
+	for _, x := range []*Batch{a[3], a[2], a[1]} { // held, and none acknowledged: the first is missing
+		m.HandleBatch(t0, 3, x)
+	}
+	parent := b.cut(map[protocols.Index]Tip{3: a[0].Tip()})
+	cut := b.cut(map[protocols.Index]Tip{3: a[2].Tip()})
+	if _, v := m.CheckCut(t0, parent, cut, 0); v != Votable {
+		t.Fatalf("verdict %d", v)
+	}
+	d := disk{}
+	d.keep(m.Lock(t0, parent, cut))
+	for k, want := range map[uint64]*Batch{2: a[1], 3: a[2], 4: a[3]} { // the last was waiting for its parent
+		if m.ackedIn(3, k) != want.Digest() {
+			t.Errorf("number %d is not acknowledged", k)
+		}
+		if d[string(ackedKey(3, k))] == nil {
+			t.Errorf("the ack of number %d is not part of the step", k)
+		}
+	}
+}
+
+// TestView: the highest acknowledged tips, held back to the parent; certified ones with their certificates; nothing of
+// a lane that the parent is ahead in.
+func TestView(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(0)
+	a1, a2, a3 := b.chain(1, Tip{}, 3, "a"), b.chain(2, Tip{}, 3, "a"), b.chain(3, Tip{}, 3, "a")
+	for _, x := range a1 {
+		m.HandleBatch(t0, 1, x)
+	}
+	m.HandleCertificate(t0, b.certificate(2, a2[1].Tip())) // not held
+	m.HandleBatch(t0, 3, a3[0])
+	m.HandleBatch(t0, 3, a3[2]) // a gap
+	cut, certs := m.View(t0, b.cut(nil))
+	want := b.cut(map[protocols.Index]Tip{1: a1[2].Tip(), 2: a2[1].Tip(), 3: a3[0].Tip()})
+	if fmt.Sprint(cut) != fmt.Sprint(want) {
+		t.Errorf("proposes %v, want %v", cut, want)
+	}
+	if len(certs) != 1 || certs[0].Lane != 2 {
+		t.Errorf("with %d certificates", len(certs))
+	}
+	if again, certs := m.View(t0, cut); !slices.Equal(again, cut) || len(certs) != 0 {
+		t.Error("grows on itself")
+	}
+
+	// A peer that lacks a tip which was proposed uncertified: for a while the lane is proposed certified-only.
+	st := m.HandleFetch(t0, 2, &Fetch{Lane: 1, Tip: a1[2].Tip()})
+	if c := sent[*Chain](st); len(c) != 1 || c[0].Tip != a1[2].Tip() {
+		t.Errorf("answers %v", c)
+	}
+	if cut, _ := m.View(t0, b.cut(nil)); cut[1] != (Tip{}) {
+		t.Error("the lane that held up a slot is proposed uncertified")
+	}
+	if cut, _ := m.View(t0.Add(suspicion), b.cut(nil)); cut[1] != a1[2].Tip() {
+		t.Error("for ever")
+	}
+	if st := m.HandleFetch(t0, 2, &Fetch{Lane: 3, Tip: a3[1].Tip()}); len(st.Sends) != 0 {
+		t.Error("answers for what is not here")
+	}
+}
+
+// TestContent: batches come lanes round-robin, each by number; what is missing is asked for; a chain that misses the
+// previous cut contributes nothing and freezes its lane.
+func TestContent(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(0)
+	a1, a2, a3 := b.chain(1, Tip{}, 1, "a"), b.chain(2, Tip{}, 3, "a"), b.chain(3, Tip{}, 2, "a")
+	for _, x := range append(append(append([]*Batch{}, a1...), a2...), a3[1]) {
+		m.HandleBatch(t0, x.Lane, x)
+	}
+	cut := b.cut(map[protocols.Index]Tip{1: a1[0].Tip(), 2: a2[2].Tip(), 3: a3[1].Tip()})
+	var signers protocols.Set
+	signers.Add(2)
+	if _, _, complete := m.Content(t0, b.cut(nil), cut, signers); complete {
+		t.Fatal("complete without a batch")
+	}
+	st := m.Tick(t0)
+	if f := sent[*Fetch](st); len(f) != 1 || f[0].Tip != a3[0].Tip() || f[0].After != 0 {
+		t.Fatalf("asks for %v", f)
+	}
+	m.HandleBatch(t0, 2, a3[0]) // from a signer
+	_, refs, complete := m.Content(t0, b.cut(nil), cut, signers)
+	got := ""
+	for _, r := range refs {
+		got += fmt.Sprintf("%d.%d ", r.Lane, r.Tip.Seq)
+	}
+	if want := "1.1 2.1 3.1 2.2 3.2 2.3 "; !complete || got != want {
+		t.Errorf("order %s, want %s", got, want)
+	}
+
+	z := b.chain(1, Tip{}, 3, "z")
+	for _, x := range z {
+		m.HandleBatch(t0, 1, x)
+	}
+	prev := b.cut(map[protocols.Index]Tip{1: a1[0].Tip()})
+	st, refs, complete = m.Content(t0, prev, b.cut(map[protocols.Index]Tip{1: z[1].Tip(), 2: a2[0].Tip()}), signers)
+	if !complete || len(refs) != 1 || refs[0].Lane != 2 || len(st.Persist) != 1 {
+		t.Errorf("a chain that misses the cut gives %v", refs)
+	}
+	if _, v := m.CheckCut(t0, prev, b.cut(map[protocols.Index]Tip{1: z[1].Tip()}), 0); v != Refused {
+		t.Error("a frozen lane can be voted for")
+	}
+	on := b.cut(map[protocols.Index]Tip{1: z[1].Tip()})
+	if _, refs, complete := m.Content(t0, on, b.cut(map[protocols.Index]Tip{1: z[2].Tip()}), signers); !complete || len(refs) != 0 {
+		t.Errorf("a frozen lane gives %v", refs)
+	}
+}
+
+// TestFetchGoesRound: who is asked changes, with growing pauses, until the batch is here or is executed.
+func TestFetchGoesRound(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(1)
+	a := b.chain(3, Tip{}, 1, "a")
+	cut := b.cut(map[protocols.Index]Tip{3: a[0].Tip()})
+	m.CheckCut(t0, b.cut(nil), cut, 2)
+	asked := make(map[protocols.To]int)
+	last, pause := protocols.Time(0), int64(0)
+	for range 6 {
+		w := m.Wake()
+		if last != 0 && int64(w-last) < pause {
+			t.Errorf("pause of %d after one of %d", w-last, pause)
+		}
+		if last != 0 {
+			pause = int64(w - last)
+		}
+		last = w
+		for _, s := range m.Tick(w).Sends {
+			asked[s.To]++
+		}
+	}
+	if len(asked) != 3 || asked[0] != 2 || asked[2] != 2 || asked[3] != 2 {
+		t.Errorf("asked %v", asked)
+	}
+	m.HandleBatch(t0, 0, a[0])
+	m.Tick(t0.Add(ackDelay))
+	if m.Wake() != 0 {
+		t.Error("asks on for what is here")
+	}
+}

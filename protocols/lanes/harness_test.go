@@ -1,0 +1,124 @@
+package lanes
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+)
+
+// bench is a shard's keys, and makes what its replicas sign.
+type bench struct {
+	c      *protocols.Committee
+	scheme *sig.Ideal
+}
+
+func newBench(t testing.TB, n int) *bench {
+	t.Helper()
+	b := &bench{scheme: sig.NewIdeal(1)}
+	keys := make([]sig.PublicKey, n)
+	for i := range keys {
+		keys[i] = b.scheme.Signer(uint64(i)).Public()
+	}
+	var err error
+	if b.c, err = protocols.NewCommittee(digest.Of("network"), 0, keys); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) config(i protocols.Index) Config {
+	return Config{Committee: b.c, Self: i, Signer: b.scheme.Signer(uint64(i))}
+}
+
+func (b *bench) machine(i protocols.Index) *Machine { return New(b.config(i)) }
+
+// batch is a batch of a lane on top of a position.
+func (b *bench) batch(lane protocols.Index, on Tip, salt string) *Batch {
+	return NewBatch(b.c, b.scheme.Signer(uint64(lane)), Header{Lane: lane, Seq: on.Seq + 1, Parent: on.Digest, Count: 1}, []byte(salt))
+}
+
+// chain is so many batches of a lane on top of a position.
+func (b *bench) chain(lane protocols.Index, on Tip, n int, salt string) []*Batch {
+	var out []*Batch
+	for range n {
+		x := b.batch(lane, on, salt)
+		out = append(out, x)
+		on = x.Tip()
+	}
+	return out
+}
+
+func (b *bench) ack(from, lane protocols.Index, t Tip) *Ack {
+	return &Ack{Lane: lane, Tip: t, Signature: b.scheme.Signer(uint64(from)).Sign(ackStatement(b.c, lane, t))}
+}
+
+func (b *bench) certificate(lane protocols.Index, t Tip) *TipCertificate {
+	tally := protocols.NewTally(t.Digest)
+	for i := range b.c.Quorum() {
+		tally.Add(protocols.Index(i), b.ack(protocols.Index(i), lane, t).Signature)
+	}
+	return &TipCertificate{Lane: lane, Tip: t, Certificate: tally.Certificate()}
+}
+
+// cut is the origin of all lanes but the ones given.
+func (b *bench) cut(tips map[protocols.Index]Tip) Cut {
+	c := make(Cut, b.c.N())
+	for i, t := range tips {
+		c[i] = t
+	}
+	return c
+}
+
+// sent are the messages of one type in a step.
+func sent[M protocols.Message](st Step) []M {
+	var out []M
+	for _, s := range st.Sends {
+		if m, ok := s.Message.(M); ok {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func grew(st Step) bool { return len(st.Out) > 0 }
+
+// disk keeps what steps persist, for Restore.
+type disk map[string][]byte
+
+func (d disk) keep(st Step) Step {
+	for _, r := range st.Persist {
+		if r.Value == nil {
+			delete(d, string(r.Key))
+		} else {
+			d[string(r.Key)] = bytes.Clone(r.Value)
+		}
+	}
+	return st
+}
+
+func (d disk) stored(from, to []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(k, v []byte) bool) {
+		var keys []string
+		for k := range d {
+			if k >= string(from) && k < string(to) {
+				keys = append(keys, k)
+			}
+		}
+		slices.Sort(keys)
+		for _, k := range keys {
+			if !yield([]byte(k), d[k]) {
+				return
+			}
+		}
+	}
+}
+
+// ackedBy lists the digests a machine acknowledged in a lane, by number from 1 on.
+func (m *Machine) ackedIn(lane protocols.Index, seq uint64) digest.Digest {
+	return m.lanes[lane].acked[seq]
+}
