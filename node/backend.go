@@ -22,57 +22,17 @@ type backend struct{ *Node }
 
 var stages = map[api.Wait]engine.Stage{
 	api.WaitAccepted:  engine.Logged,
-	api.WaitOrdered:   engine.Decided,
+	api.WaitOrdered:   engine.Ordered,
 	api.WaitCertified: engine.Certified,
-	api.WaitSettled:   engine.Decided, // inside one shard a transaction settles in the block that orders it
-}
-
-// Submit implements [api.Backend].
-func (b backend) Submit(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
-	stage := stages[wait]
-	answers := make([]api.TxAnswer, len(txs))
-	for i, p := range b.engine.Submit(ctx, txs, stage) {
-		answers[i] = b.answer(p)
-		answers[i].TimedOut = p.Refusal == nil && p.Stage < stage
-	}
-	return answers
-}
-
-// Tx implements [api.Backend].
-func (b backend) Tx(id ledger.TxID) (api.TxAnswer, error) {
-	p, ok := b.engine.Find(id)
-	if !ok {
-		return api.TxAnswer{}, fmt.Errorf("transaction %s: %w", id, api.ErrNotFound)
-	}
-	return b.answer(p), nil
-}
-
-func (b backend) answer(p engine.Progress) api.TxAnswer {
-	a := api.TxAnswer{ID: p.ID, Shard: b.home.Shard, State: api.StateAccepted}
-	switch {
-	case p.Refusal != nil:
-		a.State = api.StateRejected
-		a.Reason, a.Detail = p.Refusal.Reason.String(), p.Refusal.Detail
-		if p.Refusal.Reason == ledger.ReasonBookFull {
-			a.RetryMS = bookRetry.Milliseconds()
-		}
-		if !p.Refusal.Final() {
-			a.State = api.StateUnknown // not taken, and free to come again
-		}
-	case p.Stage >= engine.Decided:
-		a.Height = p.Receipt.Height
-		a.Certified = p.Stage == engine.Certified
-		a.State = api.StateSettled
-		if p.Receipt.Verdict == ledger.VerdictRejected {
-			a.State = api.StateRejected
-			a.Reason, a.Detail = p.Receipt.Reason.String(), p.Receipt.Reason.Words()
-		}
-	}
-	return a
+	api.WaitSettled:   engine.Final,
 }
 
 // Account implements [api.Backend].
 func (b backend) Account(addr ledger.Address, cursor string, limit int, older string, historyLimit int) (api.Account, error) {
+	if home := b.home.Genesis.Home(addr); home != b.home.Shard {
+		q := accountCall{addr, cursor, limit, older, historyLimit}
+		return forward[api.Account](b.Node, home, call{Account: &q})
+	}
 	a, err := b.state.Account(addr, ledger.Page{Cursor: cursor, Limit: limit, Older: older, HistoryLimit: historyLimit})
 	if errors.Is(err, ledger.ErrBadCursor) {
 		err = fmt.Errorf("%w: %w", api.ErrBadCursor, err)
@@ -97,8 +57,11 @@ func (b backend) Account(addr ledger.Address, cursor string, limit int, older st
 
 // Block implements [api.Backend].
 func (b backend) Block(shard uint16, height uint64) (api.Block, error) {
+	if int(shard) >= len(b.home.Genesis.Shards) {
+		return api.Block{}, fmt.Errorf("shard %d: the network has %d: %w", shard, len(b.home.Genesis.Shards), api.ErrNotFound)
+	}
 	if shard != b.home.Shard {
-		return api.Block{}, fmt.Errorf("shard %d: this replica is of shard %d: %w", shard, b.home.Shard, api.ErrNotFound)
+		return forward[api.Block](b.Node, shard, call{Block: &blockCall{height}})
 	}
 	h, ok, err := b.state.Header(height)
 	if err != nil {
@@ -179,7 +142,8 @@ func (b backend) Audit(ctx context.Context) (api.Audit, error) {
 	}
 	return api.Audit{
 		Shard: b.home.Shard, Height: a.Height, HeaderDigest: a.HeaderDigest.String(), Outputs: a.Outputs,
-		Unspent: a.Unspent, Burned: a.Burned, Genesis: a.Genesis, Conserved: a.Conserved(),
+		Unspent: a.Unspent, Escrow: a.Escrow, Open: a.Open, Burned: a.Burned, Gained: a.Gained, Ceded: a.Ceded,
+		Genesis: a.Genesis, Conserved: a.Conserved(),
 	}, nil
 }
 

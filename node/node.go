@@ -20,6 +20,7 @@ import (
 	"bdtnode/node/config"
 	"bdtnode/node/engine"
 	"bdtnode/node/p2p"
+	"bdtnode/node/relay"
 	"bdtnode/protocols"
 	"bdtnode/shard/settlement"
 )
@@ -33,6 +34,9 @@ const (
 	addressFile  = "peers.json"
 )
 
+// maxServing is how many requests of one peer are answered at a time.
+const maxServing = 256
+
 // Node is one replica. Make it with [Open] and drive it with [Node.Run].
 type Node struct {
 	home      *config.Home
@@ -41,7 +45,9 @@ type Node struct {
 	ledgerKV  *kv.Pebble
 	state     *ledger.State
 	book      *ledger.Book
+	network   *settlement.Network
 	engine    *engine.Engine
+	relay     *relay.Relay
 	net       *p2p.Net
 	api       *api.Server
 	version   string
@@ -73,11 +79,12 @@ func Open(home *config.Home) (_ *Node, err error) {
 	n.state, err = ledger.Open(n.ledgerKV, ledger.Config{
 		Network: g.ID(), Shard: home.Shard, Home: g.Home,
 		GenesisTimeMS: g.TimeMS, HorizonMS: g.HorizonMS, Allocations: allocations,
+		Rules: settlement.Standard(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	network, err := settlement.NewNetwork(g)
+	n.network, err = settlement.NewNetwork(g)
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +92,14 @@ func Open(home *config.Home) (_ *Node, err error) {
 	n.engine, err = engine.New(engine.Config{
 		Committee: n.committee, Self: home.Replica, Signer: home.ConsensusKey, Scheme: sig.NewEd25519(),
 		GenesisTimeMS: g.TimeMS, Store: n.consensus, State: n.state, Book: n.book,
-		Network: network,
+		Network: n.network, OnCertified: func() { n.relay.Certified() },
 	})
 	if err != nil {
 		return nil, err
 	}
+	n.relay = relay.New(relay.Config{
+		Shard: home.Shard, Self: home.Replica, Network: n.network, State: n.state, Store: n.consensus, Answer: n.answerCall,
+	}, n.engine)
 	members := make([][]string, len(g.Shards))
 	for s, spec := range g.Shards {
 		for _, m := range spec.Members {
@@ -100,7 +110,9 @@ func Open(home *config.Home) (_ *Node, err error) {
 		Identity: home.PeerKey, Network: g.ID(), Shard: home.Shard, Self: home.Replica, Members: members,
 		Listen: home.Config.P2P.Listen, Announce: home.Config.P2P.Announce, Bootstrap: home.Config.P2P.Bootstrap,
 		AddressFile: filepath.Join(home.DataDir(), addressFile), QUIC: home.Config.P2P.QUIC,
-	}, n.engine)
+		// Replicas of other shards wait here for what becomes of transactions they passed on.
+		Limits: p2p.Limits{Serving: maxServing},
+	}, handler{n.engine, n.relay})
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +145,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	part("network", n.net.Run)
 	part("consensus", func(ctx context.Context) error { return n.engine.Run(ctx, n.net) })
+	part("relay", func(ctx context.Context) error { return n.relay.Run(ctx, n.net) })
 	part("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })
 	part("stores", func(ctx context.Context) error { return n.watchStores(ctx) })
 	part("start", func(ctx context.Context) error {

@@ -47,6 +47,23 @@ type TxAnswer struct {
 	Shard     uint16      `json:"shard"`
 	Height    uint64      `json:"height,omitempty" doc:"block that ordered it, 0 while it has none"`
 	RetryMS   int64       `json:"retry_ms,omitempty" doc:"with reason book_full: when to try again"`
+	Parts     []Part      `json:"parts,omitempty" doc:"of a transaction between shards: what became of it in each, as far as they answered"`
+}
+
+// Part is one shard's part of a transaction between shards.
+type Part struct {
+	Shard    uint16        `json:"shard"`
+	Stage    string        `json:"stage" enum:"pending,escrow,settled,returned,rejected" doc:"pending: nothing consumed or created here; escrow: its inputs here are held for it; settled, returned, rejected: final"`
+	Height   uint64        `json:"height,omitempty" doc:"block that brought it to the stage"`
+	Verdicts []PartVerdict `json:"verdicts,omitempty" nullable:"false" doc:"what this shard knows of each input shard's verdict"`
+}
+
+// PartVerdict is an input shard's final word on a transaction.
+type PartVerdict struct {
+	Shard   uint16 `json:"shard"`
+	Verdict string `json:"verdict" enum:"unknown,spent,rejected"`
+	Reason  string `json:"reason,omitempty" doc:"of a rejection"`
+	Height  uint64 `json:"height,omitempty" doc:"block of the answering shard that noted it"`
 }
 
 // SubmitAnswer is the body of an answered POST /v1/txs.
@@ -163,9 +180,13 @@ type Audit struct {
 	HeaderDigest string `json:"header_digest"`
 	Outputs      uint64 `json:"outputs"`
 	Unspent      uint64 `json:"unspent"`
+	Escrow       uint64 `json:"escrow" doc:"value held for transactions between shards that are not decided"`
+	Open         uint64 `json:"open" doc:"records of transactions between shards that are not closed"`
 	Burned       uint64 `json:"burned"`
+	Gained       uint64 `json:"gained" doc:"value created here beyond what was let go of here"`
+	Ceded        uint64 `json:"ceded" doc:"value let go of here beyond what was created here; over all shards of a quiet network it equals what was gained"`
 	Genesis      uint64 `json:"genesis" doc:"value the shard was born with"`
-	Conserved    bool   `json:"conserved" doc:"unspent + burned = genesis"`
+	Conserved    bool   `json:"conserved" doc:"unspent + escrow + burned + ceded = genesis + gained"`
 }
 
 // Backend is what the server needs of the node. Every method may be called concurrently, and answers an error that

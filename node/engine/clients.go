@@ -13,24 +13,42 @@ import (
 	"bdtnode/ledger"
 )
 
-// Stage is how far a transaction has come.
+// Stage is how far a transaction has come in this shard.
 type Stage uint8
 
-// The stages, in their order. Logged: in a batch of this replica's lane, on its disk, so that no crash loses it.
-// Decided: a committed block gave it a receipt. Certified: that block's header has f+1 VOTEs.
+// The stages. Logged: in a batch of this replica's lane, on its disk, so that no crash loses it. Ordered: a committed
+// block gave it a receipt. Certified: besides, that block's header has f+1 VOTEs. Final: its receipt is the last; inside
+// one shard that is the first.
 const (
-	Unseen Stage = iota
-	Logged
-	Decided
+	Logged Stage = iota + 1
+	Ordered
 	Certified
+	Final
 )
 
-// Progress is where a transaction stands.
+// Progress is where a transaction stands in this shard.
 type Progress struct {
-	ID      ledger.TxID
-	Stage   Stage
-	Receipt ledger.Receipt  // from Decided on
-	Refusal *ledger.Refusal // why it was not taken, or left the book; final if Refusal.Final
+	ID        ledger.TxID
+	Logged    bool
+	Receipt   ledger.Receipt  // the newest; its Height is 0 if there is none
+	Certified bool            // the header of the receipt's block is
+	Refusal   *ledger.Refusal // why it was not taken, or left the book; final if Refusal.Final
+}
+
+// Reached reports whether the transaction has come to a stage, or to its end, beyond which it never comes.
+func (p *Progress) Reached(s Stage) bool {
+	ordered := p.Receipt.Height > 0
+	switch {
+	case p.Refusal != nil:
+		return true
+	case s == Logged:
+		return p.Logged || ordered
+	case s == Ordered:
+		return ordered
+	case s == Certified:
+		return ordered && p.Certified
+	}
+	return ordered && p.Receipt.Verdict.Final()
 }
 
 // maxRemembered bounds the refusals at the door that are remembered for a while, and overdueEvery is how often the
@@ -82,8 +100,7 @@ func newClients(e *Engine) *clients {
 }
 
 // Submit checks transactions, puts the good ones into the TX book and waits until each has come to stage, is
-// refused, or ctx ends. It answers for each in order; one whose Stage is below the one asked for and that has no
-// refusal is still open.
+// refused, or ctx ends. It answers for each in order; one that has not Reached the stage is still open.
 func (e *Engine) Submit(ctx context.Context, raws [][]byte, stage Stage) []Progress {
 	c := e.clients
 	txs, refusals := e.verify(raws)
@@ -115,13 +132,48 @@ func (e *Engine) Submit(ctx context.Context, raws [][]byte, stage Stage) []Progr
 		}
 	}
 	e.wake()
+	return e.await(ctx, req)
+}
+
+// Await waits like Submit, for transactions that others take care of: it checks nothing and adds nothing.
+func (e *Engine) Await(ctx context.Context, ids []ledger.TxID, stage Stage) []Progress {
+	c := e.clients
+	req := &request{progress: make([]Progress, len(ids)), done: make(chan struct{}), since: time.Now()}
+	c.mu.Lock()
+	for i, id := range ids {
+		req.progress[i].ID = id
+		req.open++
+		c.waits[id] = append(c.waits[id], &wait{req, i, stage})
+	}
+	c.mu.Unlock()
+	defer c.leave(req)
+	for _, id := range ids {
+		if p, ok := e.decided(id); ok {
+			c.mu.Lock()
+			c.tell(id, p)
+			c.mu.Unlock()
+		}
+	}
+	return e.await(ctx, req)
+}
+
+// Refuse tells those who wait for a transaction that it can never settle, which another shard has found.
+func (e *Engine) Refuse(id ledger.TxID, r *ledger.Refusal) {
+	c := e.clients
+	c.refused.Add(id, r)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tell(id, Progress{ID: id, Refusal: r})
+}
+
+func (e *Engine) await(ctx context.Context, req *request) []Progress {
 	select {
 	case <-req.done:
 	case <-ctx.Done():
 	case <-e.stopped:
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	e.clients.mu.Lock()
+	defer e.clients.mu.Unlock()
 	return append([]Progress(nil), req.progress...)
 }
 
@@ -192,7 +244,7 @@ func (e *Engine) enter(tx *ledger.Tx) (Progress, bool) {
 		return p, true // a block decided it between the look and the book
 	}
 	if !added && e.clients.isOnDisk(tx.ID()) {
-		return Progress{ID: tx.ID(), Stage: Logged}, true
+		return Progress{ID: tx.ID(), Logged: true}, true
 	}
 	return Progress{}, false
 }
@@ -202,11 +254,7 @@ func (e *Engine) decided(id ledger.TxID) (Progress, bool) {
 	if err != nil || !ok {
 		return Progress{}, false
 	}
-	p := Progress{ID: id, Stage: Decided, Receipt: r}
-	if e.CertifiedHeight() >= r.Height {
-		p.Stage = Certified
-	}
-	return p, true
+	return Progress{ID: id, Receipt: r, Certified: e.CertifiedHeight() >= r.Height}, true
 }
 
 // Find answers what this replica knows of a transaction; ok is false if that is nothing.
@@ -215,11 +263,7 @@ func (e *Engine) Find(id ledger.TxID) (Progress, bool) {
 		return p, true
 	}
 	if e.cfg.Book.Has(id) {
-		p := Progress{ID: id}
-		if e.clients.isOnDisk(id) {
-			p.Stage = Logged
-		}
-		return p, true
+		return Progress{ID: id, Logged: e.clients.isOnDisk(id)}, true
 	}
 	if r, ok := e.clients.refused.Get(id); ok {
 		return Progress{ID: id, Refusal: r}, true
@@ -250,18 +294,21 @@ func (c *clients) tell(id ledger.TxID, p Progress) {
 	keep := waits[:0]
 	for _, w := range waits {
 		q := &w.req.progress[w.at]
-		if p.Stage >= Decided && q.Stage < Decided {
+		if p.Reached(Final) && p.Refusal == nil && !q.Reached(Final) {
 			now := time.Now()
 			c.latencies.add(now, now.Sub(w.req.since))
 		}
-		if p.Stage >= q.Stage {
+		if p.Refusal != nil && q.Receipt.Height > 0 {
+			keep = append(keep, w)
+			continue // what a block said stands
+		}
+		if p.Receipt.Height >= q.Receipt.Height {
 			*q = p
 		}
-		final := p.Refusal != nil || p.Stage >= Decided && p.Receipt.Verdict == ledger.VerdictRejected && w.stage <= Decided
 		switch {
-		case final || p.Stage >= w.stage:
+		case p.Reached(w.stage):
 			w.finish()
-		case p.Stage == Decided:
+		case w.stage == Certified && p.Receipt.Height > 0:
 			c.atHeight[p.Receipt.Height] = append(c.atHeight[p.Receipt.Height], w)
 		default:
 			keep = append(keep, w)
@@ -325,7 +372,7 @@ func (c *clients) logged(p *ledger.Payload) {
 			c.onDisk[tx.ID()] = struct{}{}
 		}
 		if len(c.waits[tx.ID()]) > 0 {
-			c.tell(tx.ID(), Progress{ID: tx.ID(), Stage: Logged})
+			c.tell(tx.ID(), Progress{ID: tx.ID(), Logged: true})
 		}
 	}
 }
@@ -344,11 +391,14 @@ func (c *clients) executed(b *ledger.Block) {
 		if len(c.waits[r.Tx]) == 0 {
 			continue
 		}
-		p := Progress{ID: r.Tx, Stage: Decided, Receipt: *r}
-		if c.certTop >= r.Height {
-			p.Stage = Certified
+		c.tell(r.Tx, Progress{ID: r.Tx, Receipt: *r, Certified: c.certTop >= r.Height})
+	}
+	for i := range b.LeftOut {
+		if l := &b.LeftOut[i]; l.Refusal.Final() {
+			delete(c.onDisk, l.ID)
+			c.refused.Add(l.ID, l.Refusal)
+			c.tell(l.ID, Progress{ID: l.ID, Refusal: l.Refusal})
 		}
-		c.tell(r.Tx, p)
 	}
 	for _, id := range b.Duplicates {
 		delete(c.onDisk, id)
@@ -367,7 +417,7 @@ func (c *clients) certified(height uint64) {
 	defer c.mu.Unlock()
 	c.certTop = max(c.certTop, height)
 	for _, w := range c.atHeight[height] {
-		w.req.progress[w.at].Stage = Certified
+		w.req.progress[w.at].Certified = true
 		w.finish()
 	}
 	delete(c.atHeight, height)

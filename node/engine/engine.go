@@ -57,9 +57,10 @@ type Config struct {
 	State         *ledger.State // over a store without one
 	Book          *ledger.Book
 	Network       *settlement.Network
+	OnCertified   func() // called when a header has become certified; must not block
 }
 
-// Engine is one running replica. It is the [p2p.Handler] of its network but for requests.
+// Engine is one running replica. It handles what comes from its shard over consensus streams.
 type Engine struct {
 	cfg   Config
 	core  *replica.Core
@@ -81,6 +82,7 @@ type Engine struct {
 
 	status  atomic.Pointer[Status]
 	heights []atomic.Uint64 // that peers have shown to be at
+	nextLD  []atomic.Uint64 // by source shard
 }
 
 // Status is a reading of the engine.
@@ -116,6 +118,7 @@ func New(cfg Config) (*Engine, error) {
 		quota:     make([][2]chan struct{}, n),
 		stopped:   make(chan struct{}),
 		heights:   make([]atomic.Uint64, n),
+		nextLD:    make([]atomic.Uint64, cfg.Network.Shards()),
 		contents:  newContents(maxContents),
 	}
 	for i := range e.quota {
@@ -268,10 +271,18 @@ func (e *Engine) publish() {
 	if old := e.status.Load(); old == nil || *old != s {
 		e.status.Store(&s)
 	}
+	for i := range e.nextLD {
+		if n := e.core.NextLD(uint16(i)); n != e.nextLD[i].Load() {
+			e.nextLD[i].Store(n)
+		}
+	}
 }
 
 // Status is the engine's last reading of itself.
 func (e *Engine) Status() Status { return *e.status.Load() }
+
+// NextLD is the number of the first LD of a source shard that this replica lacks.
+func (e *Engine) NextLD(source uint16) uint64 { return e.nextLD[source].Load() }
 
 // PeerHeight is the height that a peer was last heard to be at, 0 if it was not.
 func (e *Engine) PeerHeight(i protocols.Index) uint64 { return e.heights[i].Load() }
@@ -291,11 +302,6 @@ func (e *Engine) Connected(i protocols.Index) {
 
 // Disconnected is called when a peer's streams are down. Nothing waits for a peer, so there is nothing to do.
 func (e *Engine) Disconnected(protocols.Index) {}
-
-// Serve refuses every request: peers ask each other through messages.
-func (e *Engine) Serve(context.Context, protocols.Index, []byte, func([]byte) error) error {
-	return errors.New("this version answers no requests")
-}
 
 // Receive decodes and verifies a frame on its reader's goroutine, and hands what is good to the loop. An error means
 // that the frame is garbage.

@@ -234,7 +234,7 @@ func (c *cluster) settle(from, to int, at ...int) {
 		raw, where := c.transfer(i, 9, 1), at[i%len(at)]
 		wg.Go(func() {
 			for _, p := range c.submit(where, Certified, raw) {
-				if p.Stage != Certified || p.Receipt.Verdict != ledger.VerdictSettled {
+				if !p.Certified || p.Receipt.Verdict != ledger.VerdictSettled {
 					c.t.Errorf("transfer %d at replica %d: %+v", i, where, p)
 				}
 			}
@@ -273,16 +273,16 @@ func TestShardOrdersAndAnswers(t *testing.T) {
 	c.agree()
 
 	again := c.transfer(30, 10, 0)
-	first := c.submit(2, Decided, again)[0]
+	first := c.submit(2, Ordered, again)[0]
 	for at := range replicas {
-		if p := c.submit(at, Decided, again)[0]; p.Receipt != first.Receipt {
+		if p := c.submit(at, Ordered, again)[0]; p.Receipt != first.Receipt {
 			t.Errorf("replica %d answers %+v to the same transaction, first it was %+v", at, p, first)
 		}
 	}
-	if p := c.submit(1, Decided, c.transfer(30, 8, 2))[0]; p.Refusal == nil || p.Refusal.Reason != ledger.ReasonConsumed {
+	if p := c.submit(1, Ordered, c.transfer(30, 8, 2))[0]; p.Refusal == nil || p.Refusal.Reason != ledger.ReasonConsumed {
 		t.Errorf("a spent output was accepted: %+v", p)
 	}
-	if p := c.submit(0, Decided, []byte("garbage"))[0]; p.Refusal == nil || p.Refusal.Reason != ledger.ReasonMalformed {
+	if p := c.submit(0, Ordered, []byte("garbage"))[0]; p.Refusal == nil || p.Refusal.Reason != ledger.ReasonMalformed {
 		t.Errorf("garbage was accepted: %+v", p)
 	}
 }
@@ -295,7 +295,7 @@ func TestDoubleSpendAtTwoReplicas(t *testing.T) {
 	var wg sync.WaitGroup
 	for k := range outcomes {
 		raw := c.transfer(0, uint64(9-k), uint64(1+k))
-		wg.Go(func() { outcomes[k] = c.submit(k+1, Decided, raw)[0] })
+		wg.Go(func() { outcomes[k] = c.submit(k+1, Final, raw)[0] })
 	}
 	wg.Wait()
 	settled := 0
@@ -331,7 +331,7 @@ func TestAllKilledGoOn(t *testing.T) {
 	for round := range 3 {
 		c.settle(8*round, 8*round+8, 0, 1, 2, 3)
 		kept := c.transfer(40+round, 10, 0)
-		if p := c.submit(round, Logged, kept)[0]; p.Stage < Logged {
+		if p := c.submit(round, Logged, kept)[0]; !p.Reached(Logged) {
 			t.Fatalf("not accepted: %+v", p)
 		}
 		c.stopAll()
@@ -342,7 +342,7 @@ func TestAllKilledGoOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		for {
-			if p, ok := c.nodes[1].up().Find(tx.ID()); ok && p.Stage >= Decided {
+			if p, ok := c.nodes[1].up().Find(tx.ID()); ok && p.Reached(Final) {
 				break
 			}
 			if time.Now().After(deadline) {

@@ -1,0 +1,33 @@
+package node
+
+import (
+	"context"
+
+	"bdtnode/node/engine"
+	"bdtnode/node/p2p"
+	"bdtnode/node/relay"
+	"bdtnode/protocols"
+)
+
+// handler is who the network works for: the engine for what comes from the own shard over consensus streams, the relay
+// for gossip and requests.
+type handler struct {
+	*engine.Engine
+	relay *relay.Relay
+}
+
+var _ p2p.Handler = handler{}
+
+// Serve implements [p2p.Handler].
+func (h handler) Serve(ctx context.Context, shard uint16, _ protocols.Index, request []byte, w func(frame []byte) error) error {
+	return h.relay.Serve(ctx, shard, request, w)
+}
+
+// Gossip implements [p2p.Handler].
+func (h handler) Gossip(data []byte) p2p.Verdict {
+	if err := h.relay.Gossip(data); err != nil {
+		logger.Debugw("gossip refused", "error", err)
+		return p2p.Reject
+	}
+	return p2p.Accept
+}
