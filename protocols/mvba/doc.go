@@ -87,7 +87,7 @@
 //	go test ./protocols/mvba -run TestSweep -v -mvba.seeds 10000 -timeout 30m
 //	n=4:  10000 instances, 1.196 rounds on average, at most 7
 //	n=7:  10000 instances, 1.225 rounds on average, at most 8
-//	n=16: 10000 instances, 1.270 rounds on average, at most 7
+//	n=16: 10000 instances, 1.269 rounds on average, at most 7
 //
 // The tests themselves are checked with a list of deliberate faults, each of which has to make them fail:
 //
