@@ -1,0 +1,96 @@
+package archtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed says what of the module the packages of each tree may import. The most specific tree counts.
+var allowed = map[string][]string{
+	"cmd":                {"cmd", "node", "protocols", "shard", "ledger", "merkle", "internal"},
+	"node":               {"node", "protocols", "shard", "ledger", "merkle", "internal"},
+	"shard":              {"shard", "protocols", "ledger", "merkle", "internal"},
+	"ledger":             {"ledger", "merkle", "internal"},
+	"merkle":             {"merkle", "internal"},
+	"internal":           {"internal"},
+	"protocols":          {"protocols", "internal/wire", "internal/digest", "internal/sig"},
+	"node/config":        {"shard", "ledger", "protocols", "internal"},                                       // a home on disk: no running node
+	"node/api":           {"node/api", "ledger", "internal"},                                                 // what clients see
+	"node/sim":           {"node/sim", "node/replica", "protocols", "shard", "ledger", "merkle", "internal"}, // and no network
+	"node/replica":       {"protocols", "shard", "ledger", "merkle", "internal"},
+	"internal/digest":    {},
+	"internal/wire":      {},
+	"internal/sig":       {"internal/digest"},
+	"cmd/bdtnode/load":   {"node/api", "shard", "ledger", "internal"},
+	"cmd/bdtnode/output": {"node/api"},
+}
+
+// forbiddenArrows are the imports of a file that go where no arrow goes.
+func forbiddenArrows(s *source) []string {
+	tree := ""
+	for t := range allowed {
+		if below(s.dir, t) && len(t) > len(tree) {
+			tree = t
+		}
+	}
+	var out []string
+	if tree == "" {
+		return []string{fmt.Sprintf("%s: its directory has no place in the layout", s.name)}
+	}
+	for p := range s.imports() {
+		dir, is := own(p)
+		if !is || s.test && dir != s.dir && strings.HasPrefix(dir, "internal/") {
+			continue
+		}
+		if !slices.ContainsFunc(allowed[tree], func(to string) bool { return below(dir, to) }) && dir != s.dir {
+			out = append(out, fmt.Sprintf("%s: %s may not import %s", s.name, tree, dir))
+		}
+	}
+	return out
+}
+
+func TestArrowsRunDown(t *testing.T) {
+	for _, s := range read(t) {
+		if s.test && below(s.dir, "cmd") {
+			continue // tests of the program drive everything
+		}
+		for _, wrong := range forbiddenArrows(s) {
+			t.Error(wrong)
+		}
+	}
+}
+
+// TestForbiddenArrowsAreSeen: the check above can fail.
+func TestForbiddenArrowsAreSeen(t *testing.T) {
+	for _, c := range []struct {
+		file, imports string
+		want          bool
+	}{
+		{"ledger/x.go", "bdtnode/merkle", false},
+		{"ledger/x.go", "bdtnode/protocols", true},
+		{"ledger/x.go", "bdtnode/shard/settlement", true},
+		{"protocols/lanes/x.go", "bdtnode/protocols", false},
+		{"protocols/bolt/x.go", "bdtnode/protocols/lanes", false},
+		{"protocols/bdt/x.go", "bdtnode/ledger", true},
+		{"protocols/bdt/x.go", "bdtnode/internal/kv", true},
+		{"protocols/lanes/x.go", "bdtnode/internal/kv", true},
+		{"protocols/votes/x.go", "bdtnode/shard", true},
+		{"node/replica/x.go", "bdtnode/node/engine", true},
+		{"node/sim/x.go", "bdtnode/node/p2p", true},
+		{"node/engine/x.go", "bdtnode/cmd/bdtnode/output", true},
+		{"internal/wire/x.go", "bdtnode/internal/digest", true},
+		{"merkle/x.go", "bdtnode/ledger", true},
+		{"ledger/x_test.go", "bdtnode/internal/kv", false},
+		{"elsewhere/x.go", "fmt", true},
+	} {
+		s, err := parse(c.file, []byte("package x\n\nimport _ \""+c.imports+"\"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(forbiddenArrows(s)) > 0; got != c.want {
+			t.Errorf("%s importing %s: forbidden %v, want %v", c.file, c.imports, got, c.want)
+		}
+	}
+}
