@@ -35,12 +35,13 @@ type bridge struct {
 	wake  chan struct{}
 }
 
-// try is what is known of the attempts to reach one member.
+// try is what is known of one member of the shard. Only the bridge's goroutine uses it.
 type try struct {
 	*member
-	up       bool // when last looked at
+	up       bool // when last looked at, and since when
+	since    time.Time
 	dialling bool
-	next     time.Time
+	next     time.Time // not before then
 	backoff  time.Duration
 }
 
@@ -50,15 +51,20 @@ func newBridge(n *Net, members []*member) *bridge {
 		b.want = min(max((len(members)+1)/2, fewest), len(members))
 	}
 	for i := range members {
-		m := members[(i+int(n.cfg.Self))%len(members)]
-		b.tries = append(b.tries, &try{member: m})
+		t := &try{member: members[(i+int(n.cfg.Self))%len(members)]}
+		t.retry(time.Now(), 0)
+		b.tries = append(b.tries, t)
 	}
 	return b
 }
 
 // run connects until ctx ends. While enough are connected it only waits.
 func (b *bridge) run(ctx context.Context) {
-	done := make(chan *try, bridgeDials)
+	type result struct {
+		*try
+		err error
+	}
+	done := make(chan result, bridgeDials)
 	dialling := 0
 	defer func() {
 		for ; dialling > 0; dialling-- {
@@ -68,24 +74,25 @@ func (b *bridge) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		due, next := b.due(time.Now(), dialling)
-		for _, t := range due {
+		b.look(time.Now())
+		dials, next := b.due(time.Now(), dialling)
+		for _, t := range dials {
 			t.dialling = true
 			dialling++
-			go func() {
-				b.attempt(ctx, t)
-				done <- t
-			}()
+			go func() { done <- result{t, b.net.reach(ctx, t.id)} }()
 		}
+		timer.Stop()
 		if !next.IsZero() {
 			timer.Reset(time.Until(next))
-		} else {
-			timer.Stop()
 		}
 		select {
-		case t := <-done:
+		case r := <-done:
 			dialling--
-			t.dialling = false
+			r.dialling = false
+			if !r.reachable() { // also when it hung up at once
+				logger.Debugw("not connected", "shard", r.shard, "replica", r.index, "peer", r.id, "error", r.err)
+				r.fail(time.Now())
+			}
 		case <-b.wake:
 		case <-timer.C:
 		case <-ctx.Done():
@@ -93,27 +100,34 @@ func (b *bridge) run(ctx context.Context) {
 	}
 }
 
-// due says who to dial now, and when to look again if nothing happens; the zero time means never.
+// look notes who has come and gone.
+func (b *bridge) look(now time.Time) {
+	for _, t := range b.tries {
+		up := t.reachable()
+		switch {
+		case up && !t.up:
+			t.since = now
+		case !up && t.up && now.Sub(t.since) < settledAfter:
+			t.fail(now)
+		case !up && t.up:
+			t.backoff = 0
+			t.retry(now, 0)
+		}
+		t.up = up
+	}
+}
+
+// due says whom to dial, and when somebody may be dialled that may not now; the zero time means never.
 func (b *bridge) due(now time.Time, dialling int) (dials []*try, next time.Time) {
 	missing := b.want - dialling
 	for _, t := range b.tries {
-		up := t.reachable()
-		if t.up && !up {
-			t.backoff = 0
-		}
-		if up != t.up && !up || t.next.IsZero() {
-			t.next = now
-			if !t.opens {
-				t.next = now.Add(secondDialler/2 + rand.N(secondDialler))
-			}
-		}
-		if t.up = up; up && !t.dialling {
+		if t.up && !t.dialling {
 			missing--
 		}
 	}
 	for _, t := range b.tries {
-		if missing <= 0 || len(dials)+dialling >= bridgeDials {
-			break
+		if missing <= 0 || dialling+len(dials) >= bridgeDials {
+			return dials, time.Time{} // the end of a dial or a connection comes first
 		}
 		if t.up || t.dialling {
 			continue
@@ -122,28 +136,28 @@ func (b *bridge) due(now time.Time, dialling int) (dials []*try, next time.Time)
 		if until := t.barredUntil(); until.After(at) {
 			at = until
 		}
-		if at.After(now) {
-			if next.IsZero() || at.Before(next) {
-				next = at
-			}
-			continue
+		if !at.After(now) {
+			dials = append(dials, t)
+			missing--
+		} else if next.IsZero() || at.Before(next) {
+			next = at
 		}
-		dials = append(dials, t)
-		missing--
 	}
 	return dials, next
 }
 
-// attempt dials once, and sets when to try again should that be needed. Only run reads that, after it has ended.
-func (b *bridge) attempt(ctx context.Context, t *try) {
-	err := b.net.reach(ctx, t.id)
-	if err == nil {
-		t.backoff = 0
-		return
+// fail puts the next attempt off, longer each time.
+func (t *try) fail(now time.Time) {
+	t.backoff = min(max(t.backoff*3/2, firstBackoff), bridgePatience*t.net.cfg.Limits.MaxBackoff)
+	t.retry(now, t.backoff/2+rand.N(t.backoff))
+}
+
+// retry allows the next attempt after d, and the other side to be first.
+func (t *try) retry(now time.Time, d time.Duration) {
+	t.next = now.Add(d)
+	if !t.opens {
+		t.next = t.next.Add(secondDialler/2 + rand.N(secondDialler))
 	}
-	logger.Debugw("not connected", "shard", t.shard, "replica", t.index, "peer", t.id, "error", err)
-	t.backoff = min(max(t.backoff*3/2, firstBackoff), bridgePatience*b.net.cfg.Limits.MaxBackoff)
-	t.next = time.Now().Add(t.backoff/2 + rand.N(t.backoff))
 }
 
 func (b *bridge) signal() {

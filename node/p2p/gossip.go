@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -85,7 +86,9 @@ type gossip struct {
 	pending chan publication
 	bytes   atomic.Int64 // in pending
 	repeats *lru.Cache[digest.Digest, uint8]
-	silent  map[peer.ID]*silence
+
+	mu     sync.Mutex // of silent
+	silent map[peer.ID]*silence
 }
 
 func newGossip(n *Net) *gossip {

@@ -76,6 +76,8 @@ type silence struct {
 // to that peer ends, though the peer's goes on: after the death of one of two connections, say. As nothing but a new
 // connection makes both sides begin anew, the peer is disconnected; whoever connects peers does the rest.
 func (g *gossip) checkSilence(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for shard, members := range g.net.shards {
 		heard := make(map[peer.ID]bool)
 		for _, id := range g.ps.ListPeers(g.names[shard]) {

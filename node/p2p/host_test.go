@@ -50,7 +50,7 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 		got = append(got, string(p))
 	}
 	slices.Sort(got)
-	want := []string{"/bdt/" + w.network.Short() + "/kad/1.0.0", "/bdt/bulk/1.0.0", "/bdt/control/1.0.0", "/bdt/fetch/1.0.0",
+	want := []string{"/bdt/" + w.network.Short() + "/kad/1.0.0", "/bdt/" + w.network.Short() + "/gossip/1.0.0", "/bdt/bulk/1.0.0", "/bdt/control/1.0.0", "/bdt/fetch/1.0.0",
 		"/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0"}
 	slices.Sort(want)
 	if !slices.Equal(got, want) {

@@ -1,8 +1,10 @@
 package p2p
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -202,7 +204,7 @@ func TestStrangerIsRefused(t *testing.T) {
 	}
 }
 
-// A member of another shard may connect, to find its own, but opens no consensus stream.
+// A member of another shard is connected, but opens no consensus stream, and no request in another's name.
 func TestOtherShardHasNoSession(t *testing.T) {
 	w := newTown(t, 4, 4)
 	// The listener has the highest peer id, so it would accept streams of any of its shard.
@@ -212,7 +214,12 @@ func TestOtherShardHasNoSession(t *testing.T) {
 			highest = i
 		}
 	}
-	boot := start(t, w.config(0, highest))
+	boot := start(t, w.config(0, highest), func(d *node) {
+		d.serve = func(context.Context, uint16, protocols.Index, []byte, func([]byte) error) error {
+			t.Error("a liar's request was served")
+			return nil
+		}
+	})
 	a := start(t, w.config(1, (highest+1)%4, boot.Addrs()[0]))
 	b := start(t, w.config(1, (highest+2)%4, boot.Addrs()[0]))
 	mesh(a, b)
@@ -224,8 +231,8 @@ func TestOtherShardHasNoSession(t *testing.T) {
 			ctx, cancel := testContext(t)
 			s, err := liar.host.NewStream(ctx, boot.roster.self, proto)
 			if err == nil {
-				s.Write(appendFrame(nil, claim.append(nil)))
-				_, err = s.Read(make([]byte, 1))
+				s.Write(appendFrame(appendFrame(nil, claim.append(nil)), []byte("x")))
+				_, err = io.ReadFull(s, make([]byte, headerSize+helloSize+1)) // a refusal says who we are, and ends
 				s.Reset()
 			}
 			cancel()

@@ -1,0 +1,206 @@
+package p2p
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"bdtnode/protocols"
+)
+
+// shards starts all replicas of the given shards, each told of the first of all; set changes each configuration.
+func (w *town) start(t *testing.T, set ...func(*node)) (shards [][]*node) {
+	t.Helper()
+	var bootstrap []string
+	for s, members := range w.members {
+		shards = append(shards, nil)
+		for i := range members {
+			d := start(t, w.config(s, i, bootstrap...), set...)
+			shards[s] = append(shards[s], d)
+			if bootstrap == nil {
+				bootstrap = d.Addrs()[:1]
+			}
+		}
+	}
+	for _, members := range shards {
+		mesh(members...)
+	}
+	for _, d := range slices.Concat(shards...) {
+		for s := range shards {
+			want := len(shards[s])
+			if uint16(s) == d.cfg.Shard {
+				want--
+			}
+			d.eventually("the other shards", func() bool { return len(d.Reachable(uint16(s))) == want })
+		}
+	}
+	return shards
+}
+
+// Everybody of a small network is connected to everybody, found through one address, and can be asked.
+func TestRequestsAcrossShards(t *testing.T) {
+	w := newTown(t, 4, 4, 4)
+	shards := w.start(t, func(d *node) {
+		d.serve = func(_ context.Context, shard uint16, from protocols.Index, request []byte, w func([]byte) error) error {
+			for _, f := range [][]byte{fmt.Appendf(nil, "%d/%d asked %s", shard, from, request), make([]byte, MaxBulkFrame)} {
+				if err := w(f); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	})
+	for _, d := range slices.Concat(shards...) {
+		for _, p := range d.Peers() {
+			if !p.Connected || len(p.Addrs) == 0 {
+				t.Errorf("%d/%d shows %+v", d.cfg.Shard, d.cfg.Self, p)
+			}
+		}
+	}
+	asker := shards[1][2]
+	for s, members := range shards {
+		for i := range members {
+			var got [][]byte
+			ctx, cancel := testContext(t)
+			err := asker.Request(ctx, uint16(s), protocols.Index(i), []byte("this"), func(f []byte) error { got = append(got, f); return nil })
+			cancel()
+			if s == 1 && i == 2 {
+				if !errors.Is(err, ErrNotConnected) {
+					t.Errorf("asking itself: %v", err)
+				}
+				continue
+			}
+			if err != nil || len(got) != 2 || string(got[0]) != "1/2 asked this" || len(got[1]) != MaxBulkFrame {
+				t.Errorf("%d/%d answers %.40q, %v", s, i, bytes.Join(got, nil), err)
+			}
+		}
+	}
+	shards[0][3].stop()
+	asker.eventually("the disconnect", func() bool { return len(asker.Reachable(0)) == 3 })
+	ctx, cancel := testContext(t)
+	defer cancel()
+	if err := asker.Request(ctx, 0, 3, []byte("this"), nil); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("asking a stopped one: %v", err)
+	}
+	if slices.Contains(asker.Reachable(0), 3) || asker.Peers()[3].Connected {
+		t.Error("a stopped replica counts as connected")
+	}
+}
+
+// A peer of another shard is dropped and kept out like one of the own, and comes back by itself.
+func TestOtherShardIsKeptOut(t *testing.T) {
+	w := newTown(t, 4, 4)
+	a := start(t, func() Config { c := w.config(0, 0); c.Limits.MaxPenalty = 300 * time.Millisecond; return c }())
+	b := start(t, w.config(1, 0, a.Addrs()[0]))
+	a.eventually("a connection", func() bool { return len(a.Reachable(1)) == 1 })
+	m := a.shards[1][0]
+	m.drop(garbage{errors.New("a test")})
+	m.drop(garbage{errors.New("more of the same")})
+	if a.host.Network().Connectedness(m.id) != 0 || a.refusal(m.id) == "" {
+		t.Error("it was not kept out")
+	}
+	if got := a.Stats().Dropped; got != 1 {
+		t.Errorf("dropped %d times, want once", got)
+	}
+	for _, x := range []struct {
+		d     *node
+		shard uint16
+	}{{a, 1}, {b, 0}} {
+		x.d.eventually("its return", func() bool { return len(x.d.Reachable(x.shard)) == 1 })
+	}
+}
+
+// How many connections to another shard are wanted, and whom to dial.
+func TestBridges(t *testing.T) {
+	for _, x := range []struct {
+		sizes []int
+		want  int // to shard 1
+	}{
+		{[]int{4, 4}, 4}, {[]int{32, 32}, 32}, {[]int{4, 60}, 60},
+		{[]int{61, 4}, 4}, {[]int{60, 7}, 4}, {[]int{54, 11}, 6}, {[]int{49, 16}, 8},
+	} {
+		w := newTown(t, x.sizes...)
+		cfg := w.config(0, 3)
+		n, err := New(cfg, nil)
+		must(t, err)
+		b := n.bridges[0]
+		if b.want != x.want {
+			t.Errorf("%v: %d wanted, want %d", x.sizes, b.want, x.want)
+		}
+		size := x.sizes[1]
+		if f := (size - 1) / 3; b.want <= f {
+			t.Errorf("%v: all %d may be Byzantine", x.sizes, b.want)
+		}
+		if got, want := b.tries[0].index, protocols.Index(3%size); got != want {
+			t.Errorf("%v: replica %d first, want %d", x.sizes, got, want)
+		}
+		// All are dialled up to the number wanted, a few at a time, and not before their time.
+		now := time.Now().Add(time.Minute)
+		up := 0
+		for {
+			dials, _ := b.due(now, 0)
+			if len(dials) > bridgeDials {
+				t.Fatalf("%v: %d dials at a time", x.sizes, len(dials))
+			}
+			if len(dials) == 0 {
+				break
+			}
+			for _, d := range dials {
+				d.up = true
+				up++
+			}
+		}
+		if up != x.want {
+			t.Errorf("%v: %d dialled, want %d", x.sizes, up, x.want)
+		}
+		// Two fail. If there are others they are dialled at once, else the failed ones later.
+		first, second := b.tries[0], b.tries[1]
+		for _, d := range []*try{first, second} {
+			d.up = false
+			d.fail(now)
+		}
+		dials, next := b.due(now, 0)
+		if spare := min(size-x.want, 2); len(dials) != spare || slices.Contains(dials, first) || slices.Contains(dials, second) {
+			t.Errorf("%v: %d dialled instead of two that failed, want %d", x.sizes, len(dials), spare)
+		} else if spare == 0 && !next.After(now) {
+			t.Errorf("%v: failed ones are dialled at %v", x.sizes, next)
+		}
+		// While those dials last, nobody else is.
+		for _, d := range dials {
+			d.dialling = true
+		}
+		if more, _ := b.due(now, len(dials)); len(more) != 0 {
+			t.Errorf("%v: %d more are dialled", x.sizes, len(more))
+		}
+		// Those kept out are not dialled.
+		for _, d := range b.tries {
+			d.up, d.dialling, d.until = false, false, now.Add(time.Second)
+		}
+		if dials, next := b.due(now, 0); len(dials) != 0 || !next.After(now) {
+			t.Errorf("%v: %d are dialled that are kept out, next at %v", x.sizes, len(dials), next)
+		}
+	}
+}
+
+// Who hangs up at once, each time, is dialled ever more rarely.
+func TestFlappingPeer(t *testing.T) {
+	w := newTown(t, 4, 4)
+	n, err := New(w.config(0, 0), nil)
+	must(t, err)
+	x := n.bridges[0].tries[0]
+	now, last := time.Now(), time.Duration(0)
+	for range 40 {
+		x.fail(now)
+		if x.backoff < last {
+			t.Fatalf("the pause shrinks from %v to %v", last, x.backoff)
+		}
+		last = x.backoff
+	}
+	if limit := bridgePatience * n.cfg.Limits.MaxBackoff; last != limit {
+		t.Errorf("the longest pause is %v, want %v", last, limit)
+	}
+}

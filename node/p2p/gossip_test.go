@@ -1,0 +1,468 @@
+package p2p
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// subscribers waits until d knows that p subscribe to their shard's topic.
+func (d *node) subscribers(p ...*node) {
+	d.t.Helper()
+	for _, p := range p {
+		if p != d {
+			d.eventually("a subscription", func() bool {
+				return slices.Contains(d.gossip.ps.ListPeers(d.gossip.names[p.cfg.Shard]), p.roster.self)
+			})
+		}
+	}
+}
+
+// times is how often d heard a message; the lock is held.
+func (d *node) times(message string) int {
+	n := 0
+	for _, h := range d.heard {
+		if h == message {
+			n++
+		}
+	}
+	return n
+}
+
+func (d *node) hears(message string, times int) {
+	d.t.Helper()
+	d.await(fmt.Sprintf("gossip %.20q", message), func() bool { return d.times(message) >= times })
+}
+
+// heardExactly compares all that d has heard, but for probes.
+func (d *node) heardExactly(want ...string) {
+	d.t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	got := slices.DeleteFunc(slices.Sorted(slices.Values(d.heard)), func(h string) bool { return strings.HasPrefix(h, "probe") })
+	if slices.Sort(want); !slices.Equal(got, want) {
+		d.t.Errorf("%d/%d heard %.20q, want %.20q", d.cfg.Shard, d.cfg.Self, got, want)
+	}
+}
+
+// A publisher that does not subscribe reaches all replicas of another shard, and nobody else. What two of them
+// publish is heard once, what one publishes again is heard again.
+func TestGossipReachesAnotherShard(t *testing.T) {
+	w := newTown(t, 4, 4)
+	shards := w.start(t)
+	here, there := shards[0], shards[1]
+	for _, d := range slices.Concat(shards...) {
+		d.subscribers(slices.Concat(shards...)...)
+	}
+	for _, d := range here {
+		d.Publish(1, []byte("the same"))
+	}
+	here[1].Publish(1, []byte("another"))
+	for _, d := range there {
+		d.hears("the same", 1)
+		d.hears("another", 1)
+	}
+	// What comes after all copies shows that there were no more of them.
+	for i, d := range here {
+		d.Publish(1, fmt.Appendf(nil, "end of %d", i))
+	}
+	for _, d := range there {
+		for i := range here {
+			d.hears(fmt.Sprintf("end of %d", i), 1)
+		}
+		d.heardExactly("the same", "another", "end of 0", "end of 1", "end of 2", "end of 3")
+	}
+	here[0].Publish(1, []byte("the same"))
+	for _, d := range there {
+		d.hears("the same", 2)
+	}
+	// Within a shard, all but the publisher hear it.
+	there[2].Publish(1, []byte("own"))
+	for _, i := range []int{0, 1, 3} {
+		there[i].hears("own", 1)
+	}
+	there[2].heardExactly("the same", "the same", "another", "end of 0", "end of 1", "end of 2", "end of 3")
+	for _, d := range here {
+		d.heardExactly()
+	}
+	if s := here[0].Stats().Gossip; s.Out != 3 || s.BytesOut != 24 || s.In+s.Unsent+s.LostOut+s.Rejected != 0 {
+		t.Errorf("a publisher counts %+v", s)
+	}
+	if s := there[2].Stats().Gossip; s.Out != 1 || s.In != 7 || s.Accepted != 7 || s.BytesIn != 2*8+7+4*8 || s.LostIn != 0 {
+		t.Errorf("a subscriber counts %+v", s)
+	}
+}
+
+// line is a publisher of shard 0 that knows only one replica of shard 1, which has two others behind it.
+func line(t *testing.T, judge func(data []byte) Verdict) (publisher, first *node, behind []*node) {
+	t.Helper()
+	w := newTown(t, 4, 4)
+	first = start(t, w.config(1, 0), func(d *node) { d.judge = judge })
+	for i := 1; i < 3; i++ {
+		d := start(t, w.config(1, i, first.Addrs()[0]), func(d *node) { d.judge = judge })
+		m := d.shards[0][0]
+		m.mu.Lock()
+		m.until = time.Now().Add(time.Hour)
+		m.mu.Unlock()
+		behind = append(behind, d)
+	}
+	all := append(behind, first)
+	mesh(all...)
+	for _, d := range all {
+		d.subscribers(all...)
+	}
+	publisher = start(t, w.config(0, 0, first.Addrs()[0]))
+	publisher.subscribers(first)
+	// Each replica finds its mesh with a heartbeat.
+	for i := 0; ; i++ {
+		publisher.Publish(1, fmt.Appendf(nil, "probe %d", i))
+		if !slices.ContainsFunc(behind, func(d *node) bool {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return len(d.heard) == 0
+		}) {
+			return publisher, first, behind
+		}
+		time.Sleep(20 * time.Millisecond)
+		if i*20 > int(patience/time.Millisecond) {
+			t.Fatal("nothing is handed on")
+		}
+	}
+}
+
+// Only what a replica accepts is handed on to others; garbage drops who sent it.
+func TestGossipIsHandedOnAfterJudgement(t *testing.T) {
+	publisher, first, behind := line(t, func(data []byte) Verdict {
+		switch string(data) {
+		case "garbage":
+			return Reject
+		case "useless":
+			return Ignore
+		}
+		return Accept
+	})
+	big := strings.Repeat("x", MaxGossip) // more than 1 kB is also announced to others
+	for _, message := range []string{"useless", "good", big} {
+		publisher.Publish(1, []byte(message))
+	}
+	for _, d := range append(behind, first) {
+		d.hears(big, 1)
+		d.hears("good", 1)
+	}
+	publisher.Publish(1, []byte("garbage"))
+	first.hears("garbage", 1)
+	first.eventually("the drop", func() bool { return first.Stats().Dropped == 1 })
+	first.eventually("its return", func() bool { return len(first.Reachable(0)) == 1 })
+	publisher.subscribers(first)
+	publisher.Publish(1, []byte("later"))
+	for _, d := range behind {
+		d.hears("later", 1)
+		d.heardExactly("good", big, "later")
+		if d.ReadyPeers() != 2 || d.Stats().Dropped != 0 {
+			t.Errorf("others were affected: %+v", d.Stats())
+		}
+	}
+	first.heardExactly("useless", "good", big, "garbage", "later")
+	if s := first.Stats().Gossip; s.In != s.Accepted+2 || s.Ignored != 1 || s.Rejected != 1 {
+		t.Errorf("counts %+v", s)
+	}
+}
+
+// More comes than can be judged or sent: some of it is lost, which no caller notices, consensus and requests go on,
+// and so does gossip afterwards.
+func TestGossipBurst(t *testing.T) {
+	gate := make(chan struct{})
+	w := newTown(t, 4, 4)
+	a := start(t, w.config(0, 0))
+	b := start(t, w.config(0, 1, a.Addrs()[0]))
+	far := start(t, w.config(1, 0, a.Addrs()[0]), func(d *node) {
+		d.judge = func([]byte) Verdict { <-gate; return Accept }
+	})
+	mesh(a, b)
+	a.subscribers(far)
+	const burst = 10 * (gossipPending + gossipInbox + gossipOutbox)
+	for i := range burst {
+		a.Publish(1, bytes.Repeat(binary.BigEndian.AppendUint32(nil, uint32(i)), 256))
+	}
+	for i := range 100 {
+		a.Send(1, Control, []byte{byte(i)})
+	}
+	b.await("control", func() bool { return len(b.got[flow(0, Control)]) == 100 })
+	a.eventually("the end of it", func() bool { s := a.Stats().Gossip; return s.Out+s.Unsent == burst })
+	far.eventually("losses", func() bool { return a.Stats().Gossip.LostOut+far.Stats().Gossip.LostIn > 0 })
+	close(gate)
+	a.eventually("gossip afterwards", func() bool {
+		a.Publish(1, []byte("afterwards"))
+		far.mu.Lock()
+		defer far.mu.Unlock()
+		return far.times("afterwards") > 0
+	})
+	if s := far.Stats().Gossip; s.In >= burst || s.LostIn == 0 {
+		t.Errorf("counts %+v", s)
+	}
+	if a.connects[1] != 1 || a.Stats().Dropped+far.Stats().Dropped != 0 {
+		t.Errorf("others were affected: %v %+v", a.connects, a.Stats())
+	}
+}
+
+// What is too large or empty is refused here, counted, and does not disturb what follows; the largest passes.
+func TestGossipSize(t *testing.T) {
+	w := newTown(t, 4, 4)
+	a := start(t, w.config(0, 0))
+	b := start(t, w.config(1, 0, a.Addrs()[0]))
+	a.subscribers(b)
+	a.Publish(1, make([]byte, MaxGossip+1))
+	a.Publish(1, nil)
+	largest := strings.Repeat("y", MaxGossip)
+	a.Publish(1, []byte(largest))
+	b.hears(largest, 1)
+	b.heardExactly(largest)
+	if s := a.Stats().Gossip; s.Unsent != 2 || s.Out != 1 {
+		t.Errorf("counts %+v", s)
+	}
+}
+
+// Publish takes only so many bytes as well, and none of it is needed for a start.
+func TestGossipPending(t *testing.T) {
+	w := newTown(t, 4, 4)
+	n, err := New(w.config(0, 0), nil)
+	must(t, err)
+	data := make([]byte, MaxGossip)
+	const fit = gossipPendingBytes / MaxGossip
+	for range fit + 3 {
+		n.Publish(1, data)
+	}
+	if got := n.Stats().Gossip.Unsent; got != 3 || len(n.gossip.pending) != fit {
+		t.Errorf("%d refused and %d taken, want 3 and %d", got, len(n.gossip.pending), fit)
+	}
+}
+
+// A subscriber restarts at another port: it hears again, from those who were there all along. So does everybody when
+// the publisher restarts.
+func TestGossipAcrossRestarts(t *testing.T) {
+	w := newTown(t, 4, 4)
+	a := start(t, w.config(0, 0))
+	b := start(t, w.config(1, 0, a.Addrs()[0]))
+	c := start(t, w.config(1, 1, a.Addrs()[0]))
+	mesh(b, c)
+	a.subscribers(b, c)
+	a.Publish(1, []byte("before"))
+	b.hears("before", 1)
+	b.stop()
+	a.eventually("the disconnect", func() bool { return len(a.Reachable(1)) == 1 })
+	a.Publish(1, []byte("meanwhile"))
+	c.hears("meanwhile", 1)
+	b = start(t, w.config(1, 0, a.Addrs()[0]))
+	mesh(b, c)
+	a.subscribers(b, c)
+	a.Publish(1, []byte("after"))
+	b.hears("after", 1)
+	c.hears("after", 1)
+
+	a.stop()
+	b.eventually("the disconnect", func() bool { return len(b.Reachable(0)) == 0 })
+	a = start(t, w.config(0, 0, b.Addrs()[0]))
+	a.subscribers(b, c)
+	a.Publish(1, []byte("anew"))
+	b.hears("anew", 1)
+	c.hears("anew", 1)
+}
+
+// GossipSub forgets a peer's subscription when its own stream to that peer dies while the connection lives. That is
+// noticed and remedied, for a peer within the shard and one of another.
+func TestForgottenSubscription(t *testing.T) {
+	w := newTown(t, 4, 4)
+	a := start(t, w.config(0, 0))
+	near := start(t, w.config(0, 1, a.Addrs()[0]))
+	far := start(t, w.config(1, 0, a.Addrs()[0]))
+	mesh(a, near)
+	a.subscribers(near, far)
+	for _, p := range []*node{near, far} {
+		for _, c := range a.host.Network().ConnsToPeer(p.roster.self) {
+			for _, s := range c.GetStreams() {
+				if s.Stat().Direction == network.DirOutbound && strings.Contains(string(s.Protocol()), "/gossip/") {
+					s.Reset()
+				}
+			}
+		}
+		topic := a.gossip.names[p.cfg.Shard]
+		a.eventually("the loss", func() bool { return !slices.Contains(a.gossip.ps.ListPeers(topic), p.roster.self) })
+	}
+	sessions := near.Stats().Sessions
+	a.gossip.checkSilence(time.Now()) // they may just have connected
+	a.gossip.checkSilence(time.Now())
+	if len(a.gossip.silent) != 0 {
+		t.Fatal("connections of this moment are taken for silent")
+	}
+	later := time.Now().Add(silenceInterval + time.Second)
+	a.gossip.checkSilence(later)
+	a.gossip.checkSilence(later)
+	a.subscribers(near, far)
+	a.Publish(1, []byte("heard"))
+	far.hears("heard", 1)
+	near.eventually("another session", func() bool { return near.Stats().Sessions > sessions })
+	// The remedy is not taken again soon, and with the subscriptions back it is forgotten.
+	for _, s := range a.gossip.silent {
+		if s.pause != 2*silencePause || s.next.Before(later.Add(silencePause)) {
+			t.Errorf("next remedy %v later, then after %v", s.next.Sub(later), s.pause)
+		}
+	}
+	a.gossip.checkSilence(later)
+	if len(a.gossip.silent) != 0 {
+		t.Error("the cured are still taken for silent")
+	}
+}
+
+// field encodes a field of a protocol buffer, as bytes or as the number 1.
+func field(number byte, value []byte) []byte {
+	if value == nil {
+		return []byte{number << 3, 1}
+	}
+	return append(binary.AppendUvarint([]byte{number<<3 | 2}, uint64(len(value))), value...)
+}
+
+// say sends fields of a gossip message of any form.
+func (d *node) say(to peer.ID, fields ...[]byte) error {
+	ctx, cancel := testContext(d.t)
+	defer cancel()
+	s, err := d.host.NewStream(ctx, to, protocol.ID("/bdt/"+d.cfg.Network.Short()+"/gossip/1.0.0"))
+	if err != nil {
+		return err
+	}
+	raw := bytes.Join(fields, nil)
+	_, err = s.Write(append(binary.AppendUvarint(nil, uint64(len(raw))), raw...))
+	return err
+}
+
+// What no honest replica sends drops who sent it, before anything is judged.
+func TestMalformedGossip(t *testing.T) {
+	w := newTown(t, 4, 4)
+	a := start(t, func() Config { c := w.config(0, 0); c.Limits.MaxPenalty = 50 * time.Millisecond; return c }())
+	evil := start(t, w.config(1, 0, a.Addrs()[0]))
+	own, other := []byte(a.gossip.names[0]), []byte(a.gossip.names[1])
+	good := slices.Concat(field(2, []byte("\x00fine")), field(4, own))
+	drops := uint64(0)
+	for _, x := range []struct {
+		name    string
+		message []byte
+	}{
+		{"another topic", slices.Concat(field(2, []byte("\x00x")), field(4, other))},
+		{"no topic", field(2, []byte("\x00x"))},
+		{"no data", field(4, own)},
+		{"no content", slices.Concat(field(2, []byte{0}), field(4, own))},
+		{"too large", slices.Concat(field(2, make([]byte, MaxGossip+2)), field(4, own))},
+		{"author", slices.Concat(good, field(1, []byte(evil.roster.self)))},
+		{"number", slices.Concat(good, field(3, []byte{1}))},
+		{"signature", slices.Concat(good, field(5, []byte{1}))},
+		{"key", slices.Concat(good, field(6, []byte{1}))},
+	} {
+		a.eventually("a connection", func() bool { return len(a.Reachable(1)) == 1 && len(evil.Reachable(0)) == 1 })
+		// Its own gossip stream and these replace each other, so one attempt may be lost.
+		a.eventually("the drop for "+x.name, func() bool {
+			evil.say(a.roster.self, field(2, x.message))
+			return a.Stats().Dropped > drops
+		})
+		drops = a.Stats().Dropped
+	}
+	a.heardExactly()
+	// The same with nothing wrong is heard, and a subscription to another shard's topic is not taken.
+	a.eventually("a connection", func() bool { return len(a.Reachable(1)) == 1 && len(evil.Reachable(0)) == 1 })
+	a.eventually("the good one", func() bool {
+		evil.say(a.roster.self, field(1, slices.Concat(field(1, nil), field(2, own))),
+			field(1, slices.Concat(field(1, nil), field(2, other))), field(2, good))
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.times("fine") == 1
+	})
+	if slices.Contains(a.gossip.ps.ListPeers(string(own)), evil.roster.self) {
+		t.Error("a replica of shard 1 subscribes to the topic of shard 0")
+	}
+	if !slices.Contains(a.gossip.ps.ListPeers(string(other)), evil.roster.self) {
+		t.Error("its own topic was not noted, so nothing was shown")
+	}
+	if a.Stats().Dropped != drops {
+		t.Errorf("the last was taken for malformed")
+	}
+}
+
+// Gossip of a peer that is kept out is not looked at, even if it was under way.
+func TestGossipOfTheKeptOut(t *testing.T) {
+	w := newTown(t, 4, 4)
+	n, err := New(w.config(0, 0), nil)
+	must(t, err)
+	m := n.shards[1][1]
+	if err := n.gossip.inspect(m.id, &pubsub.RPC{}); err != nil {
+		t.Errorf("before: %v", err)
+	}
+	m.until = time.Now().Add(time.Hour)
+	if err := n.gossip.inspect(m.id, &pubsub.RPC{}); err == nil {
+		t.Error("it was looked at")
+	}
+	if err := n.gossip.inspect(decode(t, newTown(t, 1).members[0][0]), &pubsub.RPC{}); err == nil {
+		t.Error("a stranger's was looked at")
+	}
+}
+
+// A subscriber that does not read its gossip delays nobody's control messages, not even its own.
+func TestControlPassesGossip(t *testing.T) {
+	gate := make(chan struct{})
+	t.Cleanup(func() { close(gate) })
+	w := newTown(t, 4)
+	a := start(t, w.config(0, 0))
+	b := start(t, w.config(0, 1, a.Addrs()[0]))
+	mesh(a, b)
+	a.subscribers(b)
+	conn := a.members[1].active.Load().conn
+	p := pacerOf(a.members[1].active.Load().ends[Control].stream)
+	if p == nil || conn == nil {
+		t.Fatal("no pacer")
+	}
+	// The socket's budget is taken, as if the network were stuck: gossip waits for it, control does not.
+	p.add(paceBudget)
+	a.Publish(0, []byte(strings.Repeat("z", 100<<10)))
+	a.eventually("the publication", func() bool { return a.Stats().Gossip.Out == 1 })
+	for i := range 10 {
+		a.Send(1, Control, []byte{byte(i)})
+	}
+	b.await("control", func() bool { return len(b.got[flow(0, Control)]) == 10 })
+	b.heardExactly()
+	p.add(-paceBudget)
+	b.await("gossip", func() bool { return len(b.heard) == 1 })
+}
+
+// A gossip stream that waits for room ends with its stream.
+func TestGossipWriterEnds(t *testing.T) {
+	w := newTown(t, 4)
+	a := start(t, w.config(0, 0))
+	b := start(t, w.config(0, 1, a.Addrs()[0]))
+	mesh(a, b)
+	s, err := gossipHost{a.host, a.Net}.NewStream(a.ctx, b.roster.self, fetchProtocol)
+	must(t, err)
+	p := pacerOf(s)
+	p.add(paceBudget)
+	defer p.add(-paceBudget)
+	ended := make(chan error)
+	go func() { _, err := s.Write(make([]byte, 10)); ended <- err }()
+	must(t, s.Reset())
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("a write to a reset stream succeeds")
+		}
+	case <-time.After(patience):
+		t.Fatal("the writer waits for ever")
+	}
+	if _, err := (gossipHost{a.host, a.Net}).NewStream(a.ctx, decode(t, w.members[0][3]), fetchProtocol); err == nil || errors.Is(err, ErrNotConnected) {
+		t.Errorf("a stream to an absent replica: %v", err)
+	}
+}
