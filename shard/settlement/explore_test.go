@@ -84,12 +84,6 @@ func transfer(m masks, expiry uint64, coin func(s uint16) (ledger.Outpoint, uint
 // creates where it can.
 func makeScenario(rules ledger.Rules, mode string, times []uint64, thieves bool, ms ...masks) *scenario {
 	sc := &scenario{name: fmt.Sprint(mode, ms), start: newWorld(rules, 2), times: times}
-	coin := func(slot int) func(s uint16) (ledger.Outpoint, uint64) {
-		return func(s uint16) (ledger.Outpoint, uint64) {
-			u := coins(sc.start.states[s], s)[slot]
-			return u.Outpoint, u.Amount
-		}
-	}
 	sc.txs = append(sc.txs, transfer(ms[0], txExpiry, coin(0)))
 	if len(ms) > 1 {
 		second := coin(map[string]int{"conflict": 0, "distinct": 1, "dep": 1}[mode])

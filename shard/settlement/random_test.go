@@ -110,7 +110,7 @@ func TestRandomWorlds(t *testing.T) {
 		w := g.w
 		w.keep, w.busy = true, true
 		for s := range uint16(shards) {
-			for _, u := range coins(w.states[s], s) {
+			for _, u := range allCoins(w.states[s], s, 4) {
 				g.learn(u, s)
 			}
 		}

@@ -41,13 +41,29 @@ var people = sync.OnceValue(func() (out [shards][]sig.Signer) {
 func person(s uint16, i int) sig.Signer      { return people()[s][i] }
 func address(s uint16, i int) ledger.Address { return ledger.AddressOf(person(s, i).Public()) }
 
-// coins are the first outputs of person 0 of each shard.
-func coins(st *ledger.State, s uint16) []ledger.Unspent {
-	a, err := st.Account(address(s, 0), ledger.Page{Limit: 100})
+// genesisCoins are the first outputs that person 0 of each shard is born with.
+var genesisCoins = sync.OnceValue(func() (out [shards][]ledger.Unspent) {
+	w := newWorld(Standard(), 4)
+	for s := range uint16(shards) {
+		out[s] = allCoins(w.states[s], s, 4)
+	}
+	return out
+})
+
+func allCoins(st *ledger.State, s uint16, limit int) []ledger.Unspent {
+	a, err := st.Account(address(s, 0), ledger.Page{Limit: limit})
 	if err != nil {
 		panic(err)
 	}
 	return a.Outputs
+}
+
+// coin is output number slot of person 0 of a shard.
+func coin(slot int) func(s uint16) (ledger.Outpoint, uint64) {
+	return func(s uint16) (ledger.Outpoint, uint64) {
+		u := genesisCoins()[s][slot]
+		return u.Outpoint, u.Amount
+	}
 }
 
 func config(s uint16, rules ledger.Rules, each uint32) ledger.Config {

@@ -1,0 +1,236 @@
+package settlement
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/merkle"
+	"bdtnode/protocols"
+	"bdtnode/protocols/votes"
+)
+
+// replicas of each shard, of which two certify.
+const replicas = 4
+
+func replica(s uint16, i int) sig.Signer { return ideal.Signer(1_000 + uint64(s)*replicas + uint64(i)) }
+
+func testNetwork(t testing.TB) *Network {
+	t.Helper()
+	var committees []*protocols.Committee
+	for s := range uint16(shards) {
+		var keys []sig.PublicKey
+		for i := range replicas {
+			keys = append(keys, replica(s, i).Public())
+		}
+		c, err := protocols.NewCommittee(network, s, keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		committees = append(committees, c)
+	}
+	return NetworkOf(committees)
+}
+
+// certify has some replicas of a shard sign a header.
+func certify(n *Network, h *ledger.Header, s uint16, who ...int) protocols.Certificate {
+	d := h.Digest()
+	tally := protocols.NewTally(d)
+	for _, i := range who {
+		tally.Add(protocols.Index(i), replica(s, i).Sign(votes.Statement(n.Committee(s), h.Height, d)))
+	}
+	return tally.Certificate()
+}
+
+// anLD is what shard 0 tells shard 2 in a block that tells shard 1 too.
+func anLD(t testing.TB, n *Network) *LD {
+	t.Helper()
+	w := newWorld(Standard(), 4)
+	tx := transfer(masks{0b011, 0b100}, txExpiry, coin(0))
+	w.watch(tx)
+	b, err := w.do(event{shard: 0, txs: []*ledger.Tx{tx}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, ok, err := w.states[0].Outgoing(2, 1)
+	if err != nil || !ok {
+		t.Fatal(err)
+	}
+	h, ok, err := w.states[0].Header(out.Height)
+	if err != nil || !ok || h != b.Header {
+		t.Fatal(err)
+	}
+	return NewLD(out, h, certify(n, &h, 0, 1, 3))
+}
+
+func TestAnLDIsProved(t *testing.T) {
+	n := testNetwork(t)
+	l := anLD(t, n)
+	if err := l.Verify(ideal, n); err != nil {
+		t.Fatal(err)
+	}
+	enc := l.Encode()
+	got, err := DecodeLD(enc)
+	if err != nil || !bytes.Equal(got.Encode(), enc) || got.Digest() != l.Digest() {
+		t.Fatalf("decoded %+v, %v", got, err)
+	}
+	if err := got.Verify(ideal, n); err != nil {
+		t.Error(err)
+	}
+	proof, contents, err := got.Check(n)
+	if err != nil || len(proof) != 2 || len(contents) != 2 {
+		t.Errorf("%d and %d signatures to check, %v", len(proof), len(contents), err)
+	}
+	other := *l
+	other.Certificate = certify(n, &l.Header, 0, 0, 2, 3)
+	if err := other.Verify(ideal, n); err != nil || other.Digest() != l.Digest() || bytes.Equal(other.Encode(), enc) {
+		t.Errorf("signed by others it is the same: %v", err)
+	}
+}
+
+// TestAForgedLDIsRefused has everything someone else than the source can do to an LD.
+func TestAForgedLDIsRefused(t *testing.T) {
+	n := testNetwork(t)
+	for name, c := range map[string]struct {
+		forge func(l *LD)
+		why   string
+	}{
+		"no signatures":      {func(l *LD) { l.Certificate = protocols.Certificate{} }, "0 signers"},
+		"f signatures":       {func(l *LD) { l.Certificate = certify(n, &l.Header, 0, 2) }, "1 signers"},
+		"another shard's":    {func(l *LD) { l.Certificate = certify(n, &l.Header, 1, 0, 1, 2, 3) }, "does not verify"},
+		"signed for another": {func(l *LD) { h := l.Header; h.TimeMS++; l.Certificate = certify(n, &h, 0, 0, 1) }, "does not verify"},
+		"one bad signature":  {func(l *LD) { l.Certificate.Signatures[1][5]++ }, "does not verify"},
+		"another header":     {func(l *LD) { l.Header.TimeMS++ }, "does not verify"},
+		"another network":    {func(l *LD) { l.Header.Network = digest.Of("another") }, "network"},
+		"header of another":  {func(l *LD) { l.Header.Shard = 1 }, "its header is of shard 1"},
+		"another place":      {func(l *LD) { l.Index-- }, "outbox root"},
+		"another count":      {func(l *LD) { l.Count++ }, "outbox root"},
+		"no path":            {func(l *LD) { l.Path.Path = nil }, "outbox root"},
+		"another number":     {altered(func(d *ledger.Delivery) { d.Number++; d.Previous = digest.Of("x") }), "outbox root"},
+		"another one before": {altered(func(d *ledger.Delivery) { d.Previous = digest.Of("x") }), "outbox root"},
+		"more applied":       {altered(func(d *ledger.Delivery) { d.Applied++ }), "outbox root"},
+		"to another shard":   {altered(func(d *ledger.Delivery) { d.Destination = 1 }), "outbox root"},
+		"to no shard":        {altered(func(d *ledger.Delivery) { d.Destination = shards }), "the network has 3 shards"},
+		"from no shard":      {altered(func(d *ledger.Delivery) { d.Source = shards }), "the network has 3 shards"},
+		"without entries":    {altered(func(d *ledger.Delivery) { d.Entries = nil }), "outbox root"},
+		"an entry twice":     {altered(func(d *ledger.Delivery) { d.Entries = append(d.Entries, d.Entries[0]) }), "outbox root"},
+		"REJECTED for SPENT": {altered(func(d *ledger.Delivery) {
+			d.Entries[0].Verdict, d.Entries[0].Reason = ledger.VerdictRejected, ledger.ReasonConsumed
+		}), "outbox root"},
+		"another transaction":    {altered(func(d *ledger.Delivery) { d.Entries[0].Tx = transfer(masks{0b001, 0b100}, txExpiry, coin(1)) }), "outbox root"},
+		"one signed differently": {altered(func(d *ledger.Delivery) { d.Entries[0].Tx = resigned(d.Entries[0].Tx) }), "outbox root"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := anLD(t, n)
+			c.forge(l)
+			err := l.Verify(ideal, n)
+			var evidence *Evidence
+			if err == nil || errors.As(err, &evidence) || !strings.Contains(err.Error(), c.why) {
+				t.Errorf("%v, want it to say %q", err, c.why)
+			}
+		})
+	}
+}
+
+func altered(change func(d *ledger.Delivery)) func(l *LD) {
+	return func(l *LD) {
+		d := *l.Delivery
+		d.Entries = slices.Clone(d.Entries)
+		change(&d)
+		l.Delivery = ledger.NewDelivery(d)
+	}
+}
+
+// resigned is the transaction with the last signature broken.
+func resigned(tx *ledger.Tx) *ledger.Tx {
+	raw := bytes.Clone(tx.Encode())
+	raw[len(raw)-1] ^= 1
+	bad, err := ledger.DecodeTx(raw)
+	if err != nil {
+		panic(err)
+	}
+	return bad
+}
+
+// TestWhatNoHonestShardSaysIsEvidence has the source itself certify what is against the rules; without the certificate
+// it is but a forgery.
+func TestWhatNoHonestShardSaysIsEvidence(t *testing.T) {
+	n := testNetwork(t)
+	foreign := ledger.Body{Network: digest.Of("another"), ExpiryMS: 1, Inputs: []ledger.Input{{Key: person(0, 0).Public(), Amount: 1}},
+		Outputs: []ledger.Output{{Address: address(2, 0), Amount: 1}}}
+	alien, err := foreign.Sign(person(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(tx *ledger.Tx) func(d *ledger.Delivery) {
+		return func(d *ledger.Delivery) { d.Entries[0].Tx = tx }
+	}
+	for name, c := range map[string]struct {
+		change func(d *ledger.Delivery)
+		why    string
+	}{
+		"a verdict of another shard":  {set(transfer(masks{0b010, 0b100}, txExpiry, coin(0))), "has none of its inputs"},
+		"a shard told for no reason":  {set(transfer(masks{0b001, 0b010}, txExpiry, coin(0))), "has no part in it"},
+		"a transaction inside itself": {set(transfer(masks{0b001, 0b001}, txExpiry, coin(0))), "has no part in it"},
+		"one of another network":      {set(alien), "wrong_network"},
+		"a second verdict":            {func(d *ledger.Delivery) { d.Entries = append(d.Entries, d.Entries[0]) }, "a second verdict"},
+		"a bad client signature":      {func(d *ledger.Delivery) { d.Entries[0].Tx = resigned(d.Entries[0].Tx) }, "bad signature"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := anLD(t, n)
+			altered(c.change)(l)
+			l.Header.Outbox = rootOf(l)
+			l.Certificate = certify(n, &l.Header, 0, 0, 1)
+			var evidence *Evidence
+			if err := l.Verify(ideal, n); !errors.As(err, &evidence) || evidence.LD != l || !strings.Contains(err.Error(), c.why) {
+				t.Errorf("%v, want evidence that says %q", err, c.why)
+			}
+			l.Certificate.Signatures[0][0]++
+			if err := l.Verify(ideal, n); err == nil || errors.As(err, new(*Evidence)) {
+				t.Errorf("with a bad certificate: %v", err)
+			}
+		})
+	}
+}
+
+// rootOf makes the LD the only leaf of an outbox.
+func rootOf(l *LD) digest.Digest {
+	l.Index, l.Count, l.Path.Path = 0, 1, nil
+	return merkle.Root([]digest.Digest{l.Digest()})
+}
+
+func TestTheGreatestLDFits(t *testing.T) {
+	head := ledger.HeaderSize + 2 + protocols.MaxReplicas*(2+sig.SignatureSize) + 1 + 4 + 4 + 1 + 32*digest.Size
+	if most := head + ledger.MaxDeliveryBytes; most > MaxLDBytes {
+		t.Errorf("an LD may take %d bytes, at most %d are allowed", most, MaxLDBytes)
+	}
+	if _, err := DecodeLD(make([]byte, MaxLDBytes+1)); err == nil || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("too long: %v", err)
+	}
+}
+
+func FuzzDecodeLD(f *testing.F) {
+	n := testNetwork(f)
+	l := anLD(f, n)
+	f.Add(l.Encode())
+	altered(func(d *ledger.Delivery) { d.Entries = nil })(l)
+	f.Add(l.Encode())
+	f.Add([]byte{LDVersion})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := DecodeLD(b)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(l.Encode(), b) {
+			t.Errorf("decoded and encoded again it differs: %x", b)
+		}
+		if err := l.Verify(ideal, n); err == nil && l.Delivery.Source != 0 {
+			t.Errorf("verified: %x", b)
+		}
+	})
+}

@@ -1,0 +1,407 @@
+package settlement
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"bdtnode/ledger"
+)
+
+// simple is a world with one transaction over the given shards, of coin number slot.
+func simple(rules ledger.Rules, m masks, slot int) (*world, *ledger.Tx) {
+	w := newWorld(rules, 4)
+	tx := transfer(m, txExpiry, coin(slot))
+	w.watch(tx)
+	return &w, tx
+}
+
+func (w *world) must(t *testing.T, e event) *ledger.Block {
+	t.Helper()
+	b, err := w.do(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (w *world) reason(t *testing.T, s uint16, tx *ledger.Tx) ledger.Reason {
+	t.Helper()
+	r, err := w.states[s].Precheck(tx, w.time[s])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r == nil {
+		return ledger.ReasonNone
+	}
+	return r.Reason
+}
+
+func TestAShardWithoutInputsIgnoresATransaction(t *testing.T) {
+	w, tx := simple(Standard(), masks{0b001, 0b010}, 0)
+	for _, s := range []uint16{1, 2} {
+		b := w.must(t, event{shard: s, txs: []*ledger.Tx{tx}})
+		if len(b.LeftOut) != 1 || b.LeftOut[0].Refusal.Reason != ledger.ReasonWrongShard || len(b.Outbox)+len(b.Receipts) > 0 || w.part(s, tx).Known != nil {
+			t.Errorf("shard %d: %+v", s, b)
+		}
+	}
+}
+
+func TestWhatABatchCannotSpendLeavesNoTrace(t *testing.T) {
+	w, tx := simple(Standard(), masks{0b011, 0b100}, 0)
+	beyond := transfer(masks{0b001, 0b100}, genesisTime+horizon+1, coin(1))
+	thief := transfer(masks{0b001, 0b001}, txExpiry, func(s uint16) (ledger.Outpoint, uint64) { return tx.Inputs[0].Outpoint, coinValue })
+	w.must(t, event{shard: 0, txs: []*ledger.Tx{thief}})
+	for _, c := range []struct {
+		tx   *ledger.Tx
+		pass uint64
+		want ledger.Reason
+	}{{tx, 0, ledger.ReasonConsumed}, {beyond, 0, ledger.ReasonExpiryTooFar}, {tx, txExpiry + 1, ledger.ReasonExpired}} {
+		b := w.must(t, event{shard: 0, txs: []*ledger.Tx{c.tx}, timeMS: c.pass})
+		if len(b.LeftOut) != 1 || b.LeftOut[0].Refusal.Reason != c.want || len(b.Outbox)+len(b.Receipts) > 0 || w.part(0, c.tx).Known != nil {
+			t.Errorf("want %s: %+v", c.want, b)
+		}
+	}
+}
+
+// TestTheHorizonIsForBatchesOnly has a shard answer to a transaction whose expiry it would not take from a batch: its
+// block time is far behind the other's.
+func TestTheHorizonIsForBatchesOnly(t *testing.T) {
+	w, _ := simple(Standard(), masks{0b001, 0b010}, 0)
+	tx := transfer(masks{0b011, 0b100}, genesisTime+horizon+minute, coin(1))
+	w.watch(tx)
+	w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}, timeMS: genesisTime + 2*minute})
+	if b := w.must(t, event{shard: 1, txs: []*ledger.Tx{tx}}); len(b.LeftOut) != 1 || b.LeftOut[0].Refusal.Reason != ledger.ReasonExpiryTooFar {
+		t.Fatalf("from a batch: %+v", b)
+	}
+	w.must(t, event{shard: 1, deliver: []uint16{0}})
+	if p := w.part(1, tx); p.Stage != ledger.StageSettled {
+		t.Errorf("from a delivery: %+v", p)
+	}
+}
+
+// TestEachReasonOfARejectionIsTold has an input shard answer what it has against its input.
+func TestEachReasonOfARejectionIsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(in *ledger.Input)
+		pass   uint64
+		want   ledger.Reason
+	}{
+		"unknown":      {func(in *ledger.Input) { in.Outpoint.Index = 999 }, 0, ledger.ReasonUnknownInput},
+		"wrong amount": {func(in *ledger.Input) { in.Amount++ }, 0, ledger.ReasonWrongAmount},
+		"wrong owner":  {func(in *ledger.Input) { in.Key = person(1, 1).Public() }, 0, ledger.ReasonWrongOwner},
+		"expired":      {func(*ledger.Input) {}, txExpiry + 1, ledger.ReasonExpired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, base := simple(Standard(), masks{0b011, 0b100}, 0)
+			b := ledger.Body{Network: network, ExpiryMS: txExpiry, Inputs: slices.Clone(base.Inputs), Outputs: slices.Clone(base.Outputs), Fee: base.Fee}
+			c.change(&b.Inputs[1])
+			b.Outputs[0].Amount += b.Inputs[1].Amount - coinValue
+			tx, err := b.Sign(person(0, 0), person(1, 0), person(1, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.watch(tx)
+			w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
+			w.must(t, event{shard: 1, deliver: []uint16{0}, timeMS: c.pass})
+			w.must(t, event{shard: 0, deliver: []uint16{1}})
+			w.must(t, event{shard: 2, deliver: []uint16{0, 1}})
+			for s, stage := range []ledger.Stage{ledger.StageReturned, ledger.StageRejected, ledger.StageRejected} {
+				p := w.part(uint16(s), tx)
+				r, ok, err := w.states[s].Receipt(tx.ID())
+				if p.Stage != stage || p.Of(1).Reason != c.want || p.Of(0).Verdict != ledger.VerdictSpent || !ok || err != nil || r.Reason != c.want || !r.Verdict.Final() {
+					t.Errorf("shard %d: %+v, receipt %+v", s, p, r)
+				}
+			}
+			if err := w.check(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestASettlementIsToldWhole(t *testing.T) {
+	w, tx := simple(Standard(), masks{0b011, 0b110}, 0)
+	b := w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
+	if len(b.Receipts) != 1 || b.Receipts[0].Verdict != ledger.VerdictSpent || b.Receipts[0].Verdict.Final() || len(b.Outbox) != 2 {
+		t.Fatalf("spending: %+v", b)
+	}
+	if a := w.audit(0); a.Escrow != coinValue || a.Unspent != 3*coinValue || a.Open != 1 {
+		t.Errorf("in escrow: %+v", a)
+	}
+	b = w.must(t, event{shard: 1, deliver: []uint16{0}})
+	if len(b.Receipts) != 2 || b.Receipts[0].Verdict != ledger.VerdictSpent || b.Receipts[1].Verdict != ledger.VerdictSettled {
+		t.Fatalf("answering: %+v", b.Receipts)
+	}
+	w.must(t, event{shard: 2, deliver: []uint16{0, 1}})
+	w.must(t, event{shard: 0, deliver: []uint16{1}})
+	var burned, unspent uint64
+	for s := range uint16(shards) {
+		p, a := w.part(s, tx), w.audit(s)
+		if p.Stage != ledger.StageSettled || p.Height == 0 || !p.Complete() || p.Open != (s < 2) {
+			t.Errorf("shard %d: %+v", s, p)
+		}
+		burned, unspent = burned+a.Burned, unspent+a.Unspent
+		if a.Escrow != 0 || (s != 0) && a.Burned != 0 {
+			t.Errorf("shard %d: %+v", s, a)
+		}
+	}
+	if burned != tx.Fee || unspent != 12*coinValue-tx.Fee {
+		t.Errorf("%d burned, %d unspent", burned, unspent)
+	}
+	c, err := w.states[2].Channels()
+	if err != nil || len(c) != 2 || c[0].Created != 40 || c[1].Created != 40 {
+		t.Errorf("created on the word of others: %+v, %v", c, err)
+	}
+	acc, err := w.states[1].Account(address(1, 0), ledger.Page{HistoryLimit: 5})
+	if err != nil || len(acc.History) != 3 || acc.History[0].Received != 159 || acc.History[1].Spent != coinValue {
+		t.Errorf("history of the owner in shard 1: %+v, %v", acc.History, err)
+	}
+}
+
+// TestTheConsumerIsRememberedAsLongAsItsRecord asks for a coin that a transaction consumed: taken while its record is
+// open, however long that is, and merely unknown afterwards.
+func TestTheConsumerIsRememberedAsLongAsItsRecord(t *testing.T) {
+	w, tx := simple(Standard(), masks{0b011, 0b100}, 0)
+	rival := transfer(masks{0b001, 0b001}, genesisTime+40*minute, func(uint16) (ledger.Outpoint, uint64) { return tx.Inputs[0].Outpoint, coinValue })
+	w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
+	for range 3 {
+		w.must(t, event{shard: 0, timeMS: w.time[0] + 5*minute})
+		if got := w.reason(t, 0, rival); got != ledger.ReasonConsumed {
+			t.Fatalf("while its record is open: %q", got)
+		}
+	}
+	w.must(t, event{shard: 1, deliver: []uint16{0}})
+	w.must(t, event{shard: 0, deliver: []uint16{1}})
+	if p := w.part(0, tx); p.Open || p.Stage != ledger.StageSettled {
+		t.Fatalf("complete after its expiry: %+v", p)
+	}
+	if got := w.reason(t, 0, rival); got != ledger.ReasonUnknownInput {
+		t.Errorf("after its record was closed: %q", got)
+	}
+	if p := w.part(1, tx); !p.Open {
+		t.Fatalf("before its expiry: %+v", p)
+	}
+	w.must(t, event{shard: 1, timeMS: txExpiry + minute})
+	if p := w.part(1, tx); p.Open {
+		t.Errorf("after its expiry: %+v", p)
+	}
+}
+
+// tamper makes another delivery of the next one from a shard.
+func (w *world) tamper(from, to uint16, change func(d *ledger.Delivery)) *ledger.Delivery {
+	d := *w.queues[from][to][0]
+	d.Entries = slices.Clone(d.Entries)
+	change(&d)
+	return ledger.NewDelivery(d)
+}
+
+func TestOnlyTheNextDeliveryIsApplied(t *testing.T) {
+	for name, change := range map[string]func(d *ledger.Delivery){
+		"another number":   func(d *ledger.Delivery) { d.Number += 2 },
+		"an old number":    func(d *ledger.Delivery) { d.Number-- },
+		"another before":   func(d *ledger.Delivery) { d.Previous[0]++ },
+		"for another":      func(d *ledger.Delivery) { d.Destination = 0 },
+		"skipping to next": func(d *ledger.Delivery) { d.Number++ },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, first := simple(Standard(), masks{0b001, 0b100}, 0)
+			second := transfer(masks{0b001, 0b100}, txExpiry, coin(1))
+			w.watch(second)
+			w.must(t, event{shard: 0, txs: []*ledger.Tx{first}})
+			w.must(t, event{shard: 0, txs: []*ledger.Tx{second}})
+			w.must(t, event{shard: 2, deliver: []uint16{0}})
+			b := w.must(t, event{shard: 2, extra: []*ledger.Delivery{w.tamper(0, 2, change)}})
+			if len(b.Receipts)+len(b.Frozen) > 0 {
+				t.Fatalf("applied: %+v", b)
+			}
+			if b = w.must(t, event{shard: 2, deliver: []uint16{0}}); len(b.Receipts) != 1 {
+				t.Fatalf("the right one: %+v", b)
+			}
+		})
+	}
+}
+
+// TestAChannelIsFrozen has a shard say what no honest shard says. Nothing of that delivery or of later ones is applied,
+// and transactions that involve the shard are left out.
+func TestAChannelIsFrozen(t *testing.T) {
+	rich := func(in, out uint16) *ledger.Tx { // spends in a shard what was never there
+		b := ledger.Body{Network: network, ExpiryMS: txExpiry}
+		b.Inputs = []ledger.Input{{Outpoint: ledger.Outpoint{Index: 7}, Key: person(in, 0).Public(), Amount: 9 * coinValue}}
+		b.Outputs = []ledger.Output{{Address: address(out, 0), Amount: 9 * coinValue}}
+		tx, err := b.Sign(person(in, 0))
+		if err != nil {
+			panic(err)
+		}
+		return tx
+	}
+	huge := func() *ledger.Tx { // so much that the sum would overflow
+		b := ledger.Body{Network: network, ExpiryMS: txExpiry}
+		b.Inputs = []ledger.Input{{Key: person(0, 0).Public(), Amount: math.MaxUint64}}
+		b.Outputs = []ledger.Output{{Address: address(2, 0), Amount: math.MaxUint64}}
+		tx, err := b.Sign(person(0, 0))
+		if err != nil {
+			panic(err)
+		}
+		return tx
+	}
+	_, elsewhere := simple(Standard(), masks{0b010, 0b100}, 0)
+	_, between := simple(Standard(), masks{0b001, 0b010}, 0)
+	spent := func(tx *ledger.Tx) func(d *ledger.Delivery) {
+		return func(d *ledger.Delivery) {
+			d.Entries = append(d.Entries, ledger.Entry{Verdict: ledger.VerdictSpent, Tx: tx})
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(d *ledger.Delivery)
+		why    string
+	}{
+		"value beyond the supply":   {spent(rich(0, 2)), "more value"},
+		"value beyond all numbers":  {spent(huge()), "more value"},
+		"a verdict of another":      {spent(elsewhere), "not its own"},
+		"what it does not concern":  {spent(between), "not its own"},
+		"applied what was not sent": {func(d *ledger.Delivery) { d.Applied = 1 }, "applied 1 deliveries of 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, tx := simple(Standard(), masks{0b001, 0b100}, 0)
+			w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
+			bad := w.tamper(0, 2, c.change)
+			b := w.must(t, event{shard: 2, extra: []*ledger.Delivery{bad}})
+			if len(b.Frozen) != 1 || b.Frozen[0].Source != 0 || b.Frozen[0].Number != 1 || b.Frozen[0].Delivery != bad.Digest() || !strings.Contains(b.Frozen[0].Why, c.why) {
+				t.Fatalf("frozen: %+v", b.Frozen)
+			}
+			kept, err := w.states[2].Frozen()
+			if err != nil || !slices.Equal(kept, b.Frozen) {
+				t.Errorf("kept: %+v, %v", kept, err)
+			}
+			if a := w.audit(2); !a.Conserved() || a.Unspent > 5*coinValue {
+				t.Errorf("value %+v", a)
+			}
+			w.states[2] = w.open(2)
+			if b = w.must(t, event{shard: 2, deliver: []uint16{0}}); len(b.Receipts)+len(b.Frozen) > 0 {
+				t.Errorf("applied from a frozen channel: %+v", b)
+			}
+			for _, m := range []masks{{0b100, 0b001}, {0b101, 0b010}} {
+				other := transfer(m, txExpiry, coin(1))
+				b = w.must(t, event{shard: 2, txs: []*ledger.Tx{other}})
+				if len(b.LeftOut) != 1 || b.LeftOut[0].Refusal.Reason != ledger.ReasonShardBusy || b.LeftOut[0].Refusal.Final() {
+					t.Errorf("%v with a frozen shard: %+v", m, b)
+				}
+			}
+		})
+	}
+}
+
+// TestAShardThatIsDownBlocksWhatItIsPartOf fills both limits, sees other transactions go on, and the shard come back.
+func TestAShardThatIsDownBlocksWhatItIsPartOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		rules Rules
+		m     masks
+	}{
+		"deliveries outstanding": {Rules{MaxOutstanding: 2, MaxWaiting: 100, AnswerAfter: 2}, masks{0b001, 0b010}},
+		"records waiting":        {Rules{MaxOutstanding: 100, MaxWaiting: 2, AnswerAfter: 2}, masks{0b011, 0b001}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := simple(c.rules, c.m, 0)
+			var txs []*ledger.Tx
+			for slot := range 4 {
+				tx := transfer(c.m, txExpiry+uint64(slot), coin(slot))
+				w.watch(tx)
+				txs = append(txs, tx)
+			}
+			for i, tx := range txs[:3] {
+				b := w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
+				if busy := len(b.LeftOut) == 1 && b.LeftOut[0].Refusal.Reason == ledger.ReasonShardBusy; busy != (i == 2) {
+					t.Fatalf("transaction %d: %+v", i, b)
+				}
+			}
+			other := transfer(masks{0b001, 0b100}, txExpiry, coin(3))
+			w.watch(other)
+			if b := w.must(t, event{shard: 0, txs: []*ledger.Tx{other}}); len(b.Receipts) == 0 {
+				t.Fatalf("what the shard is no part of: %+v", b)
+			}
+			w.must(t, event{shard: 1, deliver: []uint16{0, 0}})
+			w.must(t, event{shard: 0, deliver: []uint16{1}})
+			if b := w.must(t, event{shard: 0, txs: txs[2:3]}); len(b.Receipts) == 0 {
+				t.Fatalf("when it is back: %+v", b)
+			}
+		})
+	}
+}
+
+// TestAShardWithNothingToTellShowsWhatItApplied has one shard tell another that has nothing to answer.
+func TestAShardWithNothingToTellShowsWhatItApplied(t *testing.T) {
+	w, _ := simple(Rules{MaxOutstanding: 100, MaxWaiting: 100, AnswerAfter: 3}, masks{0b001, 0b010}, 0)
+	for slot := range 3 {
+		tx := transfer(masks{0b001, 0b010}, txExpiry, coin(slot))
+		w.watch(tx)
+		w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
+		b := w.must(t, event{shard: 1, deliver: []uint16{0}})
+		if told := len(b.Outbox) == 1; told != (slot == 2) {
+			t.Fatalf("after delivery %d: %+v", slot+1, b.Outbox)
+		}
+	}
+	if d := w.queues[1][0][0]; len(d.Entries) != 0 || d.Applied != 3 || d.Number != 1 {
+		t.Fatalf("%+v", d)
+	}
+	if _, ok, err := w.states[0].Outgoing(1, 3); !ok || err != nil {
+		t.Fatalf("delivery 3 is not kept: %v", err)
+	}
+	if b := w.must(t, event{shard: 0, deliver: []uint16{1}}); len(b.Outbox) != 0 || !b.Header.Outbox.IsZero() {
+		t.Errorf("an answer to an empty delivery: %+v", b.Outbox)
+	}
+	for n := uint64(1); n <= 3; n++ {
+		if _, ok, err := w.states[0].Outgoing(1, n); ok || err != nil {
+			t.Errorf("delivery %d is kept though it was shown applied: %v", n, err)
+		}
+	}
+}
+
+// TestManyVerdictsMakeSeveralDeliveries has one block tell more than one delivery holds.
+func TestManyVerdictsMakeSeveralDeliveries(t *testing.T) {
+	const count = 200
+	start := newWorld(Standard(), count)
+	w := &start
+	var txs []*ledger.Tx
+	size := 0
+	for _, u := range allCoins(w.states[0], 0, count) {
+		b := ledger.Body{Network: network, ExpiryMS: txExpiry, Inputs: []ledger.Input{{Outpoint: u.Outpoint, Key: person(0, 0).Public(), Amount: u.Amount}}}
+		for range ledger.MaxOutputs {
+			b.Outputs = append(b.Outputs, ledger.Output{Address: address(1, 0), Amount: 1})
+		}
+		b.Fee = u.Amount - ledger.MaxOutputs
+		tx, err := b.Sign(person(0, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.watch(tx)
+		txs = append(txs, tx)
+		size += len(tx.Encode())
+	}
+	if size < 2*ledger.MaxDeliveryBytes {
+		t.Fatalf("%d bytes are too few", size)
+	}
+	b := w.must(t, event{shard: 0, txs: txs})
+	if len(b.Outbox) < 3 {
+		t.Fatalf("%d deliveries", len(b.Outbox))
+	}
+	n := 0
+	for i, o := range b.Outbox {
+		if o.Delivery.Size() > ledger.MaxDeliveryBytes || o.Delivery.Number != uint64(i+1) || int(o.Count) != len(b.Outbox) {
+			t.Errorf("delivery %d: number %d, %d bytes", i, o.Delivery.Number, o.Delivery.Size())
+		}
+		for _, e := range o.Delivery.Entries {
+			if e.Tx.ID() != txs[n].ID() {
+				t.Fatalf("entry %d is out of order", n)
+			}
+			n++
+		}
+	}
+	for range b.Outbox {
+		w.must(t, event{shard: 1, deliver: []uint16{0}})
+	}
+	if a := w.audit(1); a.Outputs != count+count*ledger.MaxOutputs || n != count {
+		t.Errorf("%d entries, %+v", n, a)
+	}
+}
