@@ -129,7 +129,7 @@ func (c *Config) validate() error {
 	var seen protocols.Set
 	for _, l := range c.Liars {
 		if int(l.Replica) >= c.Nodes || !seen.Add(l.Replica) {
-			return fmt.Errorf("Byzantine replica %d does not exist or is named twice", l.Replica)
+			return fmt.Errorf("liar %d is no replica or named twice", l.Replica)
 		}
 	}
 	return nil

@@ -1,0 +1,205 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"iter"
+	"slices"
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+const t0 protocols.Time = 1_000_000_000_000
+
+// data stands for the lanes: it proposes what it is told to, and passes the verdict it is told to.
+type data struct {
+	grow    uint64 // number of lane 0 that is proposed
+	verdict lanes.Verdict
+	sends   []protocols.Send // of a verdict
+	locked  []lanes.Cut
+	certs   int
+}
+
+func (d *data) View(_ protocols.Time, parent lanes.Cut) (lanes.Cut, []*lanes.TipCertificate) {
+	c := slices.Clone(parent)
+	if d.grow > c[0].Seq {
+		c[0] = tip(d.grow)
+	}
+	return c, nil
+}
+
+func (d *data) CheckCut(protocols.Time, lanes.Cut, lanes.Cut, protocols.Index) (lanes.Step, lanes.Verdict) {
+	var st lanes.Step
+	st.Sends = d.sends
+	return st, d.verdict
+}
+
+func (d *data) Lock(_ protocols.Time, _, cut lanes.Cut) lanes.Step {
+	d.locked = append(d.locked, cut)
+	var st lanes.Step
+	st.Record([]byte("lock"), cut.Append(nil))
+	return st
+}
+
+func (d *data) HandleCertificate(protocols.Time, *lanes.TipCertificate) lanes.Step {
+	d.certs++
+	return lanes.Step{}
+}
+
+// inbound stands for channels in which nothing happens, or which pass a verdict.
+type inbound struct{ verdict lanes.Verdict }
+
+func (*inbound) View(parent lanes.Cut) lanes.Cut { return parent }
+
+func (i *inbound) Check(protocols.Time, lanes.Cut, lanes.Cut, protocols.Index) lanes.Verdict {
+	return i.verdict
+}
+
+func tip(n uint64) lanes.Tip {
+	return lanes.Tip{Seq: n, Digest: digest.Of("tip", binary.BigEndian.AppendUint64(nil, n))}
+}
+
+// bench is a shard's keys and its genesis, and makes what its replicas sign.
+type bench struct {
+	c       *protocols.Committee
+	scheme  *sig.Ideal
+	genesis *Block
+}
+
+func newBench(t testing.TB, n int) *bench {
+	t.Helper()
+	b := &bench{scheme: sig.NewIdeal(1)}
+	keys := make([]sig.PublicKey, n)
+	for i := range keys {
+		keys[i] = b.scheme.Signer(uint64(i)).Public()
+	}
+	var err error
+	if b.c, err = protocols.NewCommittee(digest.Of("network"), 0, keys); err != nil {
+		t.Fatal(err)
+	}
+	b.genesis = Genesis(b.c, t0.Millis(), 1)
+	return b
+}
+
+func (b *bench) config(i protocols.Index, d *data) Config {
+	return Config{
+		Committee: b.c, Self: i, Signer: b.scheme.Signer(uint64(i)), Epoch: 1, Leader: 0, Data: d, Inbound: &inbound{},
+	}
+}
+
+func (b *bench) machine(i protocols.Index) (*Machine, *data) {
+	d := &data{}
+	return New(b.config(i, d), b.genesis, 0), d
+}
+
+// block is a block on top of another, with lane 0 grown to the slot's number; salt tells apart two of one slot.
+func (b *bench) block(on *Block, salt uint64) *Block {
+	x := &Block{
+		Epoch: 1, Slot: on.Slot + 1, Height: on.Height + 1, Parent: on.digest, TimeMS: on.TimeMS,
+		Cut: slices.Clone(on.Cut), Inbound: on.Inbound,
+	}
+	x.Cut[0] = tip(on.Height + 1)
+	if salt > 0 {
+		x.Cut[1] = tip(salt)
+	}
+	x.seal(b.c)
+	return x
+}
+
+// chain is so many blocks on top of one.
+func (b *bench) chain(on *Block, n int) []*Block {
+	var out []*Block
+	for range n {
+		on = b.block(on, 0)
+		out = append(out, on)
+	}
+	return out
+}
+
+func (b *bench) propose(x *Block) *Propose {
+	p := &Propose{Leader: 0, Block: x}
+	p.Signature = b.scheme.Signer(0).Sign(proposeStatement(b.c, 0, x))
+	return p
+}
+
+func (b *bench) vote(from protocols.Index, x *Block) *Vote {
+	return &Vote{Epoch: x.Epoch, Slot: x.Slot, Digest: x.digest,
+		Signature: b.scheme.Signer(uint64(from)).Sign(voteStatement(b.c, x.Epoch, x.Slot, x.digest))}
+}
+
+func commitOf(x *Block) *Commit { return &Commit{Epoch: x.Epoch, Slot: x.Slot, Digest: x.digest} }
+
+// votes and commits let replicas first to last say so; both return what it came to.
+func (b *bench) votes(m *Machine, x *Block, first, last int) []Step {
+	var out []Step
+	for i := first; i <= last; i++ {
+		out = append(out, m.HandleVote(t0, protocols.Index(i), b.vote(protocols.Index(i), x)))
+	}
+	return out
+}
+
+func (b *bench) commits(m *Machine, x *Block, first, last int) []Step {
+	var out []Step
+	for i := first; i <= last; i++ {
+		out = append(out, m.HandleCommit(t0, protocols.Index(i), commitOf(x)))
+	}
+	return out
+}
+
+func sent[M protocols.Message](steps ...Step) []M {
+	var out []M
+	for _, st := range steps {
+		for _, s := range st.Sends {
+			if m, ok := s.Message.(M); ok {
+				out = append(out, m)
+			}
+		}
+	}
+	return out
+}
+
+func committed(steps ...Step) []*Block {
+	var out []*Block
+	for _, st := range steps {
+		for _, o := range st.Out {
+			out = append(out, o.Block)
+		}
+	}
+	return out
+}
+
+// disk keeps what steps persist, for Restore.
+type disk map[string][]byte
+
+func (d disk) keep(steps ...Step) {
+	for _, st := range steps {
+		for _, r := range st.Persist {
+			if r.Value == nil {
+				delete(d, string(r.Key))
+			} else {
+				d[string(r.Key)] = bytes.Clone(r.Value)
+			}
+		}
+	}
+}
+
+func (d disk) stored(from, to []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(k, v []byte) bool) {
+		var keys []string
+		for k := range d {
+			if k >= string(from) && k < string(to) {
+				keys = append(keys, k)
+			}
+		}
+		slices.Sort(keys)
+		for _, k := range keys {
+			if !yield([]byte(k), d[k]) {
+				return
+			}
+		}
+	}
+}

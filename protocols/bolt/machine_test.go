@@ -1,0 +1,473 @@
+package bolt
+
+import (
+	"testing"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+// TestThresholds: a QC takes n-f votes and a commit n-f Commits, of distinct replicas and for one digest.
+func TestThresholds(t *testing.T) {
+	for n := 4; n <= 7; n++ {
+		b := newBench(t, n)
+		q := b.c.Quorum()
+		m, _ := b.machine(1)
+		x, z := b.block(b.genesis, 0), b.block(b.genesis, 9)
+		if st := m.HandlePropose(t0, 0, b.propose(x)); len(sent[*Vote](st)) != 1 {
+			t.Fatalf("n=%d: no vote", n)
+		}
+		var steps []Step
+		for range 3 { // by sender, never by message
+			steps = append(steps, b.votes(m, x, 2, q-1)...) // with the own one, n-f-1
+		}
+		steps = append(steps, b.votes(m, z, q, n-1)...)
+		steps = append(steps, m.HandleVote(t0, 0, b.vote(0, z)), m.HandleVote(t0, 0, b.vote(0, x))) // the first counts
+		if len(sent[*Commit](steps...)) != 0 {
+			t.Errorf("n=%d: a Commit after %d votes", n, q-1)
+		}
+
+		m, _ = b.machine(1)
+		m.HandlePropose(t0, 0, b.propose(x))
+		b.votes(m, x, 2, q-1)
+		st := m.HandleVote(t0, 0, b.vote(0, x))
+		if c := sent[*Commit](st); len(c) != 1 || c[0].Digest != x.digest {
+			t.Fatalf("n=%d: %d votes make no QC", n, q)
+		}
+		if len(committed(st)) != 0 {
+			t.Errorf("n=%d: committed without Commits", n)
+		}
+		z2 := b.block(b.genesis, 8)
+		steps = b.commits(m, z2, q, n-1) // f for another digest
+		steps = append(steps, b.commits(m, x, q, n-1)...) // the first of each counts
+		for range 3 {
+			steps = append(steps, b.commits(m, x, 2, q-1)...)
+		}
+		if len(committed(steps...)) != 0 {
+			t.Errorf("n=%d: committed by %d Commits", n, q-1)
+		}
+		if got := committed(m.HandleCommit(t0, 0, commitOf(x))); len(got) != 1 || got[0].digest != x.digest {
+			t.Errorf("n=%d: %d Commits commit %v", n, q, got)
+		}
+	}
+}
+
+// TestOneVoteForASlot, whatever the leader proposes and however often.
+func TestOneVoteForASlot(t *testing.T) {
+	b := newBench(t, 4)
+	m, _ := b.machine(1)
+	x, z := b.block(b.genesis, 0), b.block(b.genesis, 9)
+	first := m.HandlePropose(t0, 0, b.propose(x))
+	again := m.HandlePropose(t0, 0, b.propose(x))
+	other := m.HandlePropose(t0, 0, b.propose(z))
+	b.votes(m, z, 0, 0)
+	b.votes(m, z, 2, 3) // even if the other gets its QC
+	late := m.HandlePropose(t0, 2, b.propose(z))
+	if v := sent[*Vote](first, again, other, late, m.Progress(t0)); len(v) != 1 || v[0].Digest != x.digest {
+		t.Errorf("%d votes", len(v))
+	}
+	if len(again.Faults) != 0 || len(other.Faults) != 1 || other.Faults[0].Peer != 0 || len(late.Faults) != 0 {
+		t.Errorf("two blocks for a slot: faults %v %v %v, want the leader once", again.Faults, other.Faults, late.Faults)
+	}
+	if st := m.HandlePropose(t0, 2, &Propose{Leader: 2, Block: b.block(b.genesis, 7)}); len(st.Faults) != 1 || st.Faults[0].Peer != 2 {
+		t.Errorf("a proposal of who does not lead: %v", st.Faults)
+	}
+}
+
+// TestVoteIsPersistedWithWhatItNeeds: proposal, acks and vote in the step that sends the vote; the QC in the one that
+// sends the Commit.
+func TestVoteIsPersistedWithWhatItNeeds(t *testing.T) {
+	b := newBench(t, 4)
+	m, _ := b.machine(1)
+	x := b.block(b.genesis, 0)
+	d := disk{}
+	d.keep(m.HandlePropose(t0, 0, b.propose(x)))
+	if d[string(voteKey(1, 1))] == nil || d[string(proposalKey(1, 1))] == nil || d["lock"] == nil || d[string(commitKey(1, 1))] != nil {
+		t.Errorf("a vote comes with %d records", len(d))
+	}
+	d.keep(b.votes(m, x, 2, 3)...)
+	if d[string(commitKey(1, 1))] == nil {
+		t.Error("a Commit comes without its QC")
+	}
+}
+
+// TestParentRule: the parent was voted for in the slot before, or has a QC, or is committed, and its content is here.
+func TestParentRule(t *testing.T) {
+	b := newBench(t, 4)
+	x, z := b.block(b.genesis, 0), b.block(b.genesis, 9)
+	skipping := b.block(x, 0)
+	skipping.Slot, skipping.Height = 3, 3
+	skipping.seal(b.c)
+	early := b.block(b.genesis, 0)
+	early.Slot = 2
+	early.seal(b.c)
+	votesFor := func(m *Machine, y *Block) int {
+		n := 0
+		for _, v := range sent[*Vote](m.HandlePropose(t0, 0, b.propose(y)), m.Progress(t0)) {
+			if v.Digest == y.digest {
+				n++
+			}
+		}
+		return n
+	}
+	get := func(p *Block) func(m *Machine) { return func(m *Machine) { m.HandlePropose(t0, 0, b.propose(p)) } }
+	qc := func(p *Block) func(m *Machine) {
+		return func(m *Machine) { b.votes(m, p, 0, 0); b.votes(m, p, 2, 3) }
+	}
+	adopt := func(p *Block) func(m *Machine) { return func(m *Machine) { m.Adopt(t0, p) } }
+	for _, c := range []struct {
+		name   string
+		inputs []func(*Machine)
+		block  *Block
+		want   int
+	}{
+		{"the base", nil, x, 1},
+		{"voted for", []func(*Machine){get(x)}, b.block(x, 0), 1},
+		{"unknown", nil, b.block(x, 0), 0},
+		{"voted for another", []func(*Machine){get(z)}, b.block(x, 0), 0},
+		{"voted for another, known", []func(*Machine){get(z), get(x)}, b.block(x, 0), 0},
+		{"voted for another, known since one voted for it", []func(*Machine){get(z), func(m *Machine) { b.votes(m, x, 2, 2) }, get(x)}, b.block(x, 0), 0},
+		{"voted for another, but it has a QC", []func(*Machine){get(z), qc(x), get(x)}, b.block(x, 0), 1},
+		{"a QC, and its content is not here", []func(*Machine){qc(x)}, b.block(x, 0), 0},
+		{"committed", []func(*Machine){adopt(x)}, b.block(x, 0), 1},
+		{"a slot is left out", []func(*Machine){get(x)}, skipping, 0},
+		{"a slot is left out after the base", nil, early, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, _ := b.machine(1)
+			for _, in := range c.inputs {
+				in(m)
+			}
+			if got := votesFor(m, c.block); got != c.want {
+				t.Errorf("%d votes, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// TestBlockRules: a block extends its parent in height, time and cut; one from the future waits for the clock.
+func TestBlockRules(t *testing.T) {
+	b := newBench(t, 4)
+	for _, c := range []struct {
+		name  string
+		spoil func(*Block)
+		vote  bool
+		blame bool
+	}{
+		{"as it should be", func(*Block) {}, true, false},
+		{"a height is left out", func(x *Block) { x.Height++ }, false, true},
+		{"before its parent", func(x *Block) { x.TimeMS-- }, false, true},
+		{"orders nothing", func(x *Block) { x.Cut = b.genesis.Cut }, false, true},
+		{"half a second ahead", func(x *Block) { x.TimeMS += 500 }, true, false},
+		{"more than that", func(x *Block) { x.TimeMS += 501 }, false, false},
+		{"so far ahead that nanoseconds wrap around", func(x *Block) { x.TimeMS = 1 << 63 }, false, false},
+		{"at the end of time", func(x *Block) { x.TimeMS = ^uint64(0) }, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, _ := b.machine(1)
+			x := b.block(b.genesis, 0)
+			c.spoil(x)
+			x.seal(b.c)
+			st := m.HandlePropose(t0, 0, b.propose(x))
+			if got := len(sent[*Vote](st)) == 1; got != c.vote {
+				t.Errorf("voted: %v", got)
+			}
+			if got := len(st.Faults) == 1 && st.Faults[0].Peer == 0; got != c.blame {
+				t.Errorf("faults %v", st.Faults)
+			}
+			if w := m.Wake(); !c.vote && !c.blame && (w <= t0 || w > t0.Add(time.Minute)) {
+				t.Errorf("looks again in %v", w.Sub(t0))
+			}
+		})
+	}
+
+	m, _ := b.machine(1)
+	x := b.block(b.genesis, 0)
+	x.TimeMS += 700
+	x.seal(b.c)
+	m.HandlePropose(t0, 0, b.propose(x))
+	if w := m.Wake(); w != t0.Add(200*time.Millisecond) {
+		t.Fatalf("looks again in %v", w.Sub(t0))
+	}
+	if st := m.Tick(m.Wake()); len(sent[*Vote](st)) != 1 {
+		t.Error("no vote when the clock has come there")
+	}
+}
+
+// TestMissingDataWaits: without its data a block gets no vote until the lanes have it; what stands against a cut is
+// told once.
+func TestMissingDataWaits(t *testing.T) {
+	b := newBench(t, 4)
+	m, d := b.machine(1)
+	d.verdict = lanes.Missing
+	if st := m.HandlePropose(t0, 0, b.propose(b.block(b.genesis, 0))); len(sent[*Vote](st)) != 0 || len(d.locked) != 0 {
+		t.Error("a vote without data")
+	}
+	d.verdict = lanes.Refused
+	d.sends = []protocols.Send{{To: 0, Message: &lanes.Conflict{}}}
+	if n := len(sent[*lanes.Conflict](m.Progress(t0), m.Progress(t0), m.Progress(t0))); n != 1 {
+		t.Errorf("the leader is told %d times", n)
+	}
+	m.Resend(0)
+	if n := len(sent[*lanes.Conflict](m.Progress(t0))); n != 1 {
+		t.Errorf("after a reconnect it is told %d times", n)
+	}
+	d.verdict, d.sends = lanes.Votable, nil
+	m.cfg.Inbound.(*inbound).verdict = lanes.Missing
+	if st := m.Progress(t0); len(sent[*Vote](st)) != 0 || len(d.locked) != 0 {
+		t.Error("a vote without an LD")
+	}
+	m.cfg.Inbound.(*inbound).verdict = lanes.Votable
+	if st := m.Progress(t0); len(sent[*Vote](st)) != 1 || len(d.locked) != 1 {
+		t.Error("no vote with all there is")
+	}
+}
+
+// TestExecutionLag: nobody votes far beyond what it has executed.
+func TestExecutionLag(t *testing.T) {
+	b := newBench(t, 4)
+	m, _ := b.machine(1)
+	chain := b.chain(b.genesis, ExecutionLag+1)
+	m.Adopt(t0, chain[ExecutionLag-1])
+	last := chain[ExecutionLag]
+	if st := m.HandlePropose(t0, 0, b.propose(last)); len(sent[*Vote](st)) != 0 {
+		t.Error("a vote too far ahead")
+	}
+	if st := m.Executed(t0, 1); len(sent[*Vote](st)) != 1 {
+		t.Error("no vote when execution has come on")
+	}
+}
+
+// TestLeader: it proposes what the lanes show, on top of its last, up to Pipeline ahead, and one that a crash stopped
+// goes on where it was.
+func TestLeader(t *testing.T) {
+	b := newBench(t, 4)
+	m, d := b.machine(0)
+	kept := disk{}
+	if st := m.Progress(t0); len(st.Sends) != 0 || m.Wake() != 0 {
+		t.Error("an idle shard proposes")
+	}
+	var blocks []*Block
+	now := t0
+	for k := range uint64(Pipeline + 3) {
+		d.grow = k + 1
+		st := m.Progress(now)
+		kept.keep(st)
+		for _, p := range sent[*Propose](st) {
+			blocks = append(blocks, p.Block)
+			items, err := p.Items(b.c)
+			if err != nil || !b.scheme.VerifyAll(items) {
+				t.Fatalf("a proposal does not verify: %v", err)
+			}
+		}
+		now = now.Add(ProposalGap)
+	}
+	if len(blocks) != Pipeline || m.OpenSlots() != Pipeline {
+		t.Fatalf("%d proposals ahead of the last commit, want %d", len(blocks), Pipeline)
+	}
+	for k := 1; k < len(blocks); k++ {
+		if blocks[k].Parent != blocks[k-1].digest || blocks[k].Slot != blocks[k-1].Slot+1 {
+			t.Errorf("proposal %d does not follow", k)
+		}
+	}
+	r, err := Restore(b.config(0, &data{grow: 99}), b.genesis, 0, kept.stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := sent[*Propose](r.Resend(2)); len(again) != Pipeline || again[3].Block.digest != blocks[3].digest {
+		t.Errorf("%d proposals are given again", len(again))
+	}
+	b.votes(r, blocks[0], 1, 2)
+	st := b.commits(r, blocks[0], 1, 2)
+	st = append(st, r.Progress(now.Add(time.Second)))
+	if p := sent[*Propose](st...); len(p) != 1 || p[0].Block.Parent != blocks[Pipeline-1].digest {
+		t.Errorf("after a restart and a commit it proposes %d", len(p))
+	}
+}
+
+// TestProposalsAreSpaced while slots are open: the first goes at once, the next when it is due.
+func TestProposalsAreSpaced(t *testing.T) {
+	b := newBench(t, 4)
+	m, d := b.machine(0)
+	d.grow = 1
+	m.Progress(t0)
+	d.grow = 2
+	if st := m.Progress(t0.Add(time.Millisecond)); len(sent[*Propose](st)) != 0 {
+		t.Error("proposed too soon")
+	}
+	if w := m.Wake(); w != t0.Add(ProposalGap) {
+		t.Fatalf("due in %v", w.Sub(t0))
+	}
+	if st := m.Tick(m.Wake()); len(sent[*Propose](st)) != 1 {
+		t.Error("not proposed when due")
+	}
+}
+
+// TestCommitTakesAllBefore, in order, fetching blocks that are not here.
+func TestCommitTakesAllBefore(t *testing.T) {
+	b := newBench(t, 4)
+	m, _ := b.machine(1)
+	chain := b.chain(b.genesis, 3)
+	m.HandlePropose(t0, 0, b.propose(chain[0]))
+	b.votes(m, chain[2], 2, 3)
+	if st := b.commits(m, chain[2], 0, 3); len(committed(st...)) != 0 {
+		t.Fatal("committed without the blocks")
+	}
+	f := sent[*FetchBlock](m.Tick(t0.Add(fetchGrace)))
+	if len(f) != 1 || f[0].Digest != chain[2].digest {
+		t.Fatalf("asks for %v", f)
+	}
+	m.HandlePropose(t0, 3, b.propose(chain[2]))
+	f = sent[*FetchBlock](m.Tick(t0.Add(fetchGrace)))
+	if len(f) != 1 || f[0].Digest != chain[1].digest {
+		t.Fatalf("asks for %v", f)
+	}
+	holder, _ := b.machine(2)
+	holder.HandlePropose(t0, 0, b.propose(chain[0]))
+	holder.HandlePropose(t0, 0, b.propose(chain[1]))
+	answer := sent[*Propose](holder.HandleFetchBlock(1, f[0]))
+	if len(answer) != 1 || answer[0].Block.digest != chain[1].digest {
+		t.Fatalf("is answered %v", answer)
+	}
+	got := committed(m.HandlePropose(t0, 2, answer[0]))
+	if len(got) != 3 || got[0].digest != chain[0].digest || got[2].digest != chain[2].digest || m.Base() != got[2] {
+		t.Errorf("commits %d blocks", len(got))
+	}
+	if m.Wake() != 0 {
+		t.Error("asks on")
+	}
+}
+
+// TestRefusedIsRemembered: what is beyond the window is dropped, and who sent it is asked again once the window came.
+func TestRefusedIsRemembered(t *testing.T) {
+	b := newBench(t, 4)
+	m, _ := b.machine(1)
+	chain := b.chain(b.genesis, window+1)
+	far := chain[window]
+	m.HandlePropose(t0, 0, b.propose(far))
+	m.HandleVote(t0, 2, b.vote(2, far))
+	m.HandleCommit(t0, 3, commitOf(far))
+	m.HandleVote(t0, 3, &Vote{Epoch: 2, Slot: 1}) // another epoch's is not waited for
+	if len(m.slots) != 0 || m.Refused() != (protocols.Set{}) {
+		t.Fatal("kept, or to be asked for at once")
+	}
+	m.Adopt(t0, chain[window-Pipeline-1])
+	if s := m.Refused(); s != (protocols.Set{}) {
+		t.Errorf("%v are asked too soon", s.Members())
+	}
+	m.Adopt(t0, chain[window-Pipeline])
+	if s := m.Refused(); s.Len() != 3 || s.Has(1) {
+		t.Errorf("%v are asked again", s.Members())
+	}
+	if m.Refused() != (protocols.Set{}) {
+		t.Error("they are asked twice")
+	}
+}
+
+// TestRestore: after a crash at any point a replica says the same again and nothing else.
+func TestRestore(t *testing.T) {
+	b := newBench(t, 4)
+	m, _ := b.machine(1)
+	chain := b.chain(b.genesis, 3)
+	z := b.block(b.genesis, 9)
+	d := disk{}
+	for _, x := range chain {
+		d.keep(m.HandlePropose(t0, 0, b.propose(x)))
+	}
+	d.keep(b.votes(m, chain[0], 2, 3)...)
+	r, err := Restore(b.config(1, &data{}), b.genesis, 0, d.stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after := m.Resend(3), r.Resend(3)
+	if len(before.Sends) != 4 || len(after.Sends) != len(before.Sends) {
+		t.Fatalf("said %d things, says %d again", len(before.Sends), len(after.Sends))
+	}
+	for k := range before.Sends {
+		if string(before.Sends[k].Message.Append(nil)) != string(after.Sends[k].Message.Append(nil)) {
+			t.Errorf("message %d differs after a crash", k)
+		}
+	}
+	if v := sent[*Vote](r.HandlePropose(t0, 0, b.propose(z)), r.Progress(t0)); len(v) != 0 {
+		t.Error("votes again for a slot")
+	}
+	if got := committed(b.commits(r, chain[0], 2, 3)...); len(got) != 1 {
+		t.Error("the own Commit from before the crash does not count")
+	}
+	if c := sent[*Commit](b.votes(r, chain[1], 2, 3)...); len(c) != 1 {
+		t.Error("the own vote from before the crash does not count")
+	}
+
+	for name, spoil := range map[string]func(disk){
+		"a vote cut short":     func(d disk) { d[string(voteKey(1, 1))] = []byte{1} },
+		"a QC cut short":       func(d disk) { d[string(commitKey(1, 1))] = d[string(commitKey(1, 1))][:50] },
+		"a proposal cut short": func(d disk) { d[string(proposalKey(1, 1))] = d[string(proposalKey(1, 1))][:50] },
+	} {
+		bad := disk{}
+		for k, v := range d {
+			bad[k] = v
+		}
+		spoil(bad)
+		if _, err := Restore(b.config(1, &data{}), b.genesis, 0, bad.stored); err == nil {
+			t.Errorf("%s: restored", name)
+		}
+	}
+}
+
+// TestCertifiedForgets: what is certified is not kept, on disk or in memory, nor sent again, and what is open is.
+func TestCertifiedForgets(t *testing.T) {
+	b := newBench(t, 4)
+	m, _ := b.machine(1)
+	chain := b.chain(b.genesis, 3)
+	d := disk{}
+	for _, x := range chain {
+		d.keep(m.HandlePropose(t0, 0, b.propose(x)))
+	}
+	for _, x := range chain[:2] {
+		d.keep(b.votes(m, x, 2, 3)...)
+		d.keep(b.commits(m, x, 2, 3)...)
+	}
+	d.keep(m.Certified(chain[0]))
+	if d[string(voteKey(1, 1))] != nil || d[string(commitKey(1, 1))] != nil || d[string(proposalKey(1, 1))] != nil || d[string(commitKey(1, 2))] == nil {
+		t.Error("the wrong records are gone")
+	}
+	if v := sent[*Vote](m.Resend(2)); len(v) != 2 || v[0].Slot != 2 {
+		t.Errorf("%d votes are sent again", len(v))
+	}
+	if st := m.HandleVote(t0, 0, b.vote(0, chain[0])); len(st.Sends) != 0 || m.slots[1] != nil {
+		t.Error("a late vote brings the slot back")
+	}
+	m.Certified(chain[2]) // not committed here
+	if v := sent[*Vote](m.Resend(2)); len(v) != 1 || v[0].Slot != 3 {
+		t.Errorf("an open slot is forgotten")
+	}
+}
+
+// TestBrokenInvariant: n-f Commits for a block that does not extend the last committed one stop the replica.
+func TestBrokenInvariant(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("it goes on")
+		}
+	}()
+	b := newBench(t, 4)
+	m, _ := b.machine(1)
+	m.Adopt(t0, b.block(b.genesis, 9))
+	x := b.chain(b.genesis, 2)
+	m.HandlePropose(t0, 0, b.propose(x[1]))
+	b.commits(m, x[1], 0, 3)
+}
+
+func TestGenesisBindsItsShard(t *testing.T) {
+	b := newBench(t, 4)
+	other := newBench(t, 5)
+	seen := map[digest.Digest]bool{b.genesis.digest: true}
+	for _, x := range []*Block{Genesis(b.c, t0.Millis()+1, 1), Genesis(b.c, t0.Millis(), 2), Genesis(other.c, t0.Millis(), 1)} {
+		if seen[x.digest] {
+			t.Error("two geneses have one digest")
+		}
+		seen[x.digest] = true
+	}
+}
