@@ -1,0 +1,62 @@
+// Report reads what `net up --load -o json` printed, from standard input, and fails unless it adds up: every
+// transaction has its answer, replicas agree and no value came or went. It judges no speed. Arguments name counts that
+// must be above 0, such as cross_settled.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+func main() {
+	if err := check(os.Stdin, os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "report: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func check(in io.Reader, positive []string) error {
+	var r struct {
+		Submitted, Settled, Rejected, Pending *uint64
+		HeadersAgree                          *bool `json:"headers_agree"`
+		ValueConserved                        *bool `json:"value_conserved"`
+	}
+	raw, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	os.Stderr.Write(raw)
+	var all map[string]any
+	if err := errors.Join(json.Unmarshal(raw, &r), json.Unmarshal(raw, &all)); err != nil {
+		return fmt.Errorf("not one JSON object: %w", err)
+	}
+	for _, key := range []string{
+		"shards", "nodes", "submitted", "settled", "rejected", "pending", "cross_settled", "tps", "latency_ms",
+		"cross_latency_ms", "headers_agree", "value_conserved", "node_cpu_seconds", "syncs_per_tx",
+	} {
+		if all[key] == nil {
+			return fmt.Errorf("%s is missing", key)
+		}
+	}
+	switch {
+	case *r.Submitted == 0:
+		return errors.New("nothing was submitted")
+	case *r.Pending != 0:
+		return fmt.Errorf("%d transactions have no answer", *r.Pending)
+	case *r.Settled+*r.Rejected != *r.Submitted:
+		return fmt.Errorf("%d settled and %d rejected are not %d submitted", *r.Settled, *r.Rejected, *r.Submitted)
+	case !*r.HeadersAgree:
+		return errors.New("replicas disagree about headers")
+	case !*r.ValueConserved:
+		return errors.New("value came or went")
+	}
+	for _, key := range positive {
+		if n, ok := all[key].(float64); !ok || n <= 0 {
+			return fmt.Errorf("%s is %v, want more than 0", key, all[key])
+		}
+	}
+	return nil
+}
