@@ -1,0 +1,106 @@
+package ledger
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"bdtnode/internal/kv"
+)
+
+// ruleFunc is rules that do one thing upon a transaction of a batch.
+type ruleFunc func(d *Desk, tx *Tx) error
+
+func (f ruleFunc) Ordered(d *Desk, tx *Tx) error  { return f(d, tx) }
+func (ruleFunc) Delivered(*Desk, *Delivery) error { return nil }
+func (ruleFunc) Expired(d *Desk, r *Record) error { return nil }
+func (ruleFunc) Ending(*Desk) error               { return nil }
+func spend(d *Desk, tx *Tx) *Record {
+	if r, _, err := d.Judge(tx); r != nil || err != nil {
+		panic(fmt.Sprint("judged ", r, err))
+	}
+	x := d.Open(tx)
+	if err := d.Spend(x); err != nil {
+		panic(err)
+	}
+	return x
+}
+
+// TestTheDeskIsNotToBeMisused has rules that do what no rules may: the node has to stop, and nothing may be written.
+func TestTheDeskIsNotToBeMisused(t *testing.T) {
+	for name, c := range map[string]struct {
+		do  func(d *Desk, tx *Tx)
+		why string
+	}{
+		"spending without judging": {func(d *Desk, tx *Tx) { _ = d.Spend(d.Open(tx)) }, "without being judged"},
+		"spending twice":           {func(d *Desk, tx *Tx) { _ = d.Spend(spend(d, tx)) }, "from escrow to escrow"},
+		"settling twice":           {func(d *Desk, tx *Tx) { x := spend(d, tx); _ = d.Settle(x); _ = d.Settle(x) }, "from settled to settled"},
+		"returning what settled":   {func(d *Desk, tx *Tx) { x := spend(d, tx); _ = d.Settle(x); _ = d.Return(x, ReasonElsewhere) }, "from settled to returned"},
+		"settling what returned":   {func(d *Desk, tx *Tx) { x := spend(d, tx); _ = d.Return(x, ReasonElsewhere); _ = d.Settle(x) }, "from returned to settled"},
+		"returning twice": {func(d *Desk, tx *Tx) {
+			x := spend(d, tx)
+			_ = d.Return(x, ReasonElsewhere)
+			_ = d.Return(x, ReasonElsewhere)
+		}, "from returned to returned"},
+		"rejecting what is spent": {func(d *Desk, tx *Tx) { d.Reject(spend(d, tx), ReasonElsewhere) }, "from escrow to rejected"},
+		"two records":             {func(d *Desk, tx *Tx) { d.Open(tx); d.Open(tx) }, "a second record"},
+		"two verdicts": {func(d *Desk, tx *Tx) {
+			x := d.Open(tx)
+			d.Note(x, 0, VerdictSpent, ReasonNone)
+			d.Note(x, 0, VerdictRejected, ReasonConsumed)
+		}, "a second verdict"},
+		"a verdict of no input shard": {func(d *Desk, tx *Tx) { d.Note(d.Open(tx), 1, VerdictSpent, ReasonNone) }, "a second verdict of shard 1"},
+		"changing what is closed":     {func(d *Desk, tx *Tx) { x := d.Open(tx); d.Close(x); d.Close(x) }, "is not open"},
+		"skipping a delivery":         {func(d *Desk, tx *Tx) { d.Apply(NewDelivery(Delivery{Source: 1, Number: 2})) }, "does not follow"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := testConfig(2, 1, 100)
+			config.Home = func(a Address) uint16 {
+				if a == addressOf(1) {
+					return 1
+				}
+				return 0
+			}
+			config.Rules = ruleFunc(func(d *Desk, tx *Tx) error { c.do(d, tx); return nil })
+			store := kv.NewMem()
+			s := open(t, store, config)
+			tx := pay(t, 0, 100, []Outpoint{genesisOut(0, 0)}, 1, Output{addressOf(1), 99})
+			defer func() {
+				if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), c.why) {
+					t.Errorf("%v, want a panic about %q", p, c.why)
+				}
+				if again := open(t, store, config); again.Height() != 0 {
+					t.Error("something was written")
+				}
+			}()
+			run(t, s, genesisTime, tx)
+		})
+	}
+}
+
+func TestAShardAloneTakesNoDeliveries(t *testing.T) {
+	s := open(t, kv.NewMem(), testConfig(1, 1, 100))
+	_, err := s.Execute(Ordered{Height: 1, TimeMS: genesisTime, Deliveries: []*Delivery{NewDelivery(Delivery{Source: 1, Number: 1})}})
+	if err == nil || !strings.Contains(err.Error(), "without rules") || s.Height() != 0 {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestTheBookLetsGoOfWhatGoesNoFurther has blocks leave transactions between shards out for good, and for a while.
+func TestTheBookLetsGoOfWhatGoesNoFurther(t *testing.T) {
+	b := NewBook(10, 1<<20)
+	taken, elsewhere, busy, spent := bookTx(t, "a", TxID{}, 100), bookTx(t, "b", TxID{}, 100), bookTx(t, "c", TxID{}, 100), bookTx(t, "d", TxID{}, 100)
+	add(t, b, taken, elsewhere, busy, spent)
+	take(b, 4)
+	block := executed(1).leftOut(taken, ReasonConsumed).leftOut(elsewhere, ReasonWrongShard).leftOut(busy, ReasonShardBusy)
+	block.Receipts = []Receipt{{Tx: spent.ID(), Verdict: VerdictSpent}}
+	b.Executed(block)
+	if b.Len() != 1 || !b.Has(busy.ID()) {
+		t.Errorf("%d left", b.Len())
+	}
+	b.Executed(executed(2))
+	b.Executed(executed(3))
+	if got := take(b, 5); len(got) != 1 {
+		t.Errorf("%d tried again", len(got))
+	}
+}
