@@ -190,7 +190,7 @@ func TestBrokenHomes(t *testing.T) {
 		"key version":         {write("keys/peer.key", `{"version":9}`), []string{"peer.key", "version is 9"}},
 		"key kind":            {write("keys/peer.key", `{"version":1,"kind":"consensus"}`), []string{"peer.key", `"consensus"`, `"peer"`}},
 		"key seed":            {write("keys/peer.key", `{"version":1,"kind":"peer","seed":"00"}`), []string{"peer.key", "seed"}},
-		"key public":          {write("keys/peer.key", `{"version":1,"kind":"peer","seed":"` + strings.Repeat("00", 32) + `"}`), []string{"peer.key", "public"}},
+		"key public":          {write("keys/peer.key", `{"version":1,"kind":"peer","seed":"`+strings.Repeat("00", 32)+`"}`), []string{"peer.key", "public"}},
 		"another's key":       {swap("keys/peer.key"), []string{"keys", "exchanged"}},
 	} {
 		t.Run(name, func(t *testing.T) {

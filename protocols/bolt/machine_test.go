@@ -40,7 +40,7 @@ func TestThresholds(t *testing.T) {
 			t.Errorf("n=%d: committed without Commits", n)
 		}
 		z2 := b.block(b.genesis, 8)
-		steps = b.commits(m, z2, q, n-1) // f for another digest
+		steps = b.commits(m, z2, q, n-1)                  // f for another digest
 		steps = append(steps, b.commits(m, x, q, n-1)...) // the first of each counts
 		for range 3 {
 			steps = append(steps, b.commits(m, x, 2, q-1)...)
