@@ -198,6 +198,23 @@ func TestWhatNoHonestShardSaysIsEvidence(t *testing.T) {
 	}
 }
 
+func TestTwoLDsUnderOneNumberContradict(t *testing.T) {
+	n := testNetwork(t)
+	a, again, b, later := anLD(t, n), anLD(t, n), anLD(t, n), anLD(t, n)
+	again.Certificate = certify(n, &again.Header, 0, 0, 2)
+	altered(func(d *ledger.Delivery) { d.Applied++ })(b)
+	altered(func(d *ledger.Delivery) { d.Number++; d.Previous = a.Digest() })(later)
+	if e := Contradict(a, again); e != nil {
+		t.Errorf("one certified twice: %v", e)
+	}
+	if e := Contradict(a, later); e != nil {
+		t.Errorf("one after another: %v", e)
+	}
+	if e := Contradict(a, b); e == nil || e.LD != a || e.Other != b || !strings.Contains(e.Error(), "same number") {
+		t.Errorf("two: %v", e)
+	}
+}
+
 // rootOf makes the LD the only leaf of an outbox.
 func rootOf(l *LD) digest.Digest {
 	l.Index, l.Count, l.Path.Path = 0, 1, nil

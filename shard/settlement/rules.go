@@ -69,14 +69,18 @@ func (rules Rules) busy(c ledger.Channel) string {
 	return ""
 }
 
-// Delivered is receiving: upon an ordered LD. Each is applied once and in order: one under an old number, or behind
-// another one than the last applied, contributes nothing.
+// Delivered is receiving: upon an ordered LD. Each is applied once and in order: one under another number than the next
+// contributes nothing. One under the next number that was made behind another one than the last applied shows that there
+// are two under that one's number.
 func (rules Rules) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 	c := d.Channel(x.Source)
-	if c.Frozen || x.Destination != d.Shard() || x.Number != c.Applied+1 || x.Previous != c.AppliedDigest {
+	switch {
+	case c.Frozen || x.Destination != d.Shard() || x.Number != c.Applied+1:
 		return nil
-	}
-	if x.Applied > c.Sent {
+	case x.Previous != c.AppliedDigest:
+		d.Freeze(x, fmt.Sprintf("it follows another delivery %d than was applied", c.Applied))
+		return nil
+	case x.Applied > c.Sent:
 		d.Freeze(x, fmt.Sprintf("it has applied %d deliveries of %d", x.Applied, c.Sent))
 		return nil
 	}

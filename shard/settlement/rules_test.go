@@ -201,7 +201,6 @@ func TestOnlyTheNextDeliveryIsApplied(t *testing.T) {
 	for name, change := range map[string]func(d *ledger.Delivery){
 		"another number":   func(d *ledger.Delivery) { d.Number += 2 },
 		"an old number":    func(d *ledger.Delivery) { d.Number-- },
-		"another before":   func(d *ledger.Delivery) { d.Previous[0]++ },
 		"for another":      func(d *ledger.Delivery) { d.Destination = 0 },
 		"skipping to next": func(d *ledger.Delivery) { d.Number++ },
 	} {
@@ -261,6 +260,7 @@ func TestAChannelIsFrozen(t *testing.T) {
 		"value beyond all numbers":  {spent(huge()), "more value"},
 		"a verdict of another":      {spent(elsewhere), "not its own"},
 		"what it does not concern":  {spent(between), "not its own"},
+		"it follows another":        {func(d *ledger.Delivery) { d.Previous[0]++ }, "another delivery 0"},
 		"applied what was not sent": {func(d *ledger.Delivery) { d.Applied = 1 }, "applied 1 deliveries of 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
