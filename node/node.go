@@ -92,7 +92,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 	n.engine, err = engine.New(engine.Config{
 		Committee: n.committee, Self: home.Replica, Signer: home.ConsensusKey, Scheme: sig.NewEd25519(),
 		GenesisTimeMS: g.TimeMS, Store: n.consensus, State: n.state, Book: n.book,
-		Network: n.network, OnCertified: func() { n.relay.Certified() },
+		Network: n.network, OnOutbox: func() { n.relay.Outbox() },
 	})
 	if err != nil {
 		return nil, err
@@ -116,6 +116,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	n.relay.Join(n.net)
 	n.api = api.New(api.Config{Version: n.version, Metrics: n.metrics()}, backend{n})
 	return n, nil
 }
@@ -145,7 +146,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	part("network", n.net.Run)
 	part("consensus", func(ctx context.Context) error { return n.engine.Run(ctx, n.net) })
-	part("relay", func(ctx context.Context) error { return n.relay.Run(ctx, n.net) })
+	part("relay", n.relay.Run)
 	part("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })
 	part("stores", func(ctx context.Context) error { return n.watchStores(ctx) })
 	part("start", func(ctx context.Context) error {

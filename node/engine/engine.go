@@ -57,7 +57,7 @@ type Config struct {
 	State         *ledger.State // over a store without one
 	Book          *ledger.Book
 	Network       *settlement.Network
-	OnCertified   func() // called when a header has become certified; must not block
+	OnOutbox      func() // called when LDs may have become certified; must not block
 }
 
 // Engine is one running replica. It handles what comes from its shard over consensus streams.
@@ -286,6 +286,12 @@ func (e *Engine) NextLD(source uint16) uint64 { return e.nextLD[source].Load() }
 
 // PeerHeight is the height that a peer was last heard to be at, 0 if it was not.
 func (e *Engine) PeerHeight(i protocols.Index) uint64 { return e.heights[i].Load() }
+
+func (e *Engine) outbox() {
+	if f := e.cfg.OnOutbox; f != nil {
+		f()
+	}
+}
 
 func (e *Engine) wake() {
 	select {

@@ -86,6 +86,9 @@ func (x *executor) execute(ctx context.Context, d *bdt.Delivery) error {
 		return nil
 	}
 	x.e.clients.executed(block)
+	if len(block.Outbox) > 0 {
+		x.e.outbox() // the others may have certified the header before this replica had executed the block
+	}
 	return nil
 }
 

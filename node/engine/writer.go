@@ -104,9 +104,7 @@ func (w *writer) release(ctx context.Context, a *action) {
 			w.e.executor.put(ctx, o.Deliver)
 		case o.Certified != nil:
 			w.e.clients.certified(o.Certified.Height)
-			if f := w.e.cfg.OnCertified; f != nil {
-				f()
-			}
+			w.e.outbox()
 		}
 	}
 	if a.done != nil {

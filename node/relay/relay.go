@@ -93,23 +93,25 @@ func New(cfg Config, engine Engine) *Relay {
 	}
 }
 
-// Certified says that more headers are certified, and so perhaps LDs. It does not block.
-func (r *Relay) Certified() {
+// Outbox says that LDs may have become certified. It does not block.
+func (r *Relay) Outbox() {
 	select {
 	case r.kick <- struct{}{}:
 	default:
 	}
 }
 
+// Join gives the relay its network. It is called once, before Run, Call, Gossip or Serve.
+func (r *Relay) Join(net Network) { r.net = net }
+
 // Run publishes and pulls until ctx ends, or until the store fails.
-func (r *Relay) Run(ctx context.Context, net Network) error {
-	r.net = net
+func (r *Relay) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { r.pulls(ctx) })
 	looks := make(chan error, 1)
 	wg.Go(func() { looks <- r.looks(ctx) })
-	r.Certified()
+	r.Outbox()
 	for {
 		select {
 		case <-ctx.Done():

@@ -69,8 +69,9 @@ type channel struct {
 }
 
 type count struct {
-	signers protocols.Set
-	tallies map[digest.Digest]*protocols.Tally
+	signers   protocols.Set
+	tallies   map[digest.Digest]*protocols.Tally
+	certified digest.Digest // the first that f+1 replicas signed
 }
 
 // New makes a machine at the channels' origins.
@@ -171,6 +172,9 @@ func (m *Machine) count(st *Step, c *channel, from protocols.Index, s *SIGN) {
 	}
 	t.Add(from, s.Signature)
 	if t.Len() == m.cfg.Committee.WeakQuorum() {
+		if x.certified.IsZero() {
+			x.certified = s.Tip.Digest
+		}
 		st.Emit(Output{Grew: true})
 	}
 }
@@ -181,14 +185,14 @@ func (m *Machine) certified(c *channel, t lanes.Tip) bool {
 	return x != nil && x.tallies[t.Digest] != nil && x.tallies[t.Digest].Len() >= m.cfg.Committee.WeakQuorum()
 }
 
-// View is the highest inbound cut that this replica can propose on top of parent.
+// View is the highest inbound cut that this replica can propose on top of parent, whether it holds the LDs or not: f+1
+// signatures say that an honest replica does.
 func (m *Machine) View(parent lanes.Cut) lanes.Cut {
 	cut := slices.Clone(parent)
 	for i, c := range m.chans {
-		for s := min(c.signed.Seq, parent[i].Seq+PerBlock); s > parent[i].Seq; s-- {
-			t := lanes.Tip{Seq: s, Digest: c.own[s]}
-			if m.certified(c, t) {
-				cut[i] = t
+		for s := parent[i].Seq + PerBlock; s > parent[i].Seq; s-- {
+			if x := c.signs[s]; x != nil && !x.certified.IsZero() {
+				cut[i] = lanes.Tip{Seq: s, Digest: x.certified}
 				break
 			}
 		}

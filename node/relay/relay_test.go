@@ -1,0 +1,365 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/node/engine"
+	"bdtnode/node/p2p"
+	"bdtnode/protocols"
+	"bdtnode/shard"
+	"bdtnode/shard/settlement"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	shards   = 2
+	replicas = 4
+	patience = 30 * time.Second
+)
+
+// world is two shards of real engines and relays, joined in memory.
+type world struct {
+	t       *testing.T
+	network *settlement.Network
+	genesis uint64
+	owners  [shards]*sig.Ed25519Key // one with outputs at home in each shard
+	members [shards][replicas]*member
+	deaf    atomic.Bool // gossip is lost, all of it
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+type member struct {
+	w      *world
+	shard  uint16
+	index  protocols.Index
+	state  *ledger.State
+	engine *engine.Engine
+	relay  *Relay
+	dead   atomic.Bool
+	links  [replicas][2]chan []byte
+}
+
+func key(t *testing.T, b ...byte) *sig.Ed25519Key {
+	t.Helper()
+	seed := make([]byte, sig.SeedSize)
+	copy(seed, b)
+	k, err := sig.Ed25519FromSeed(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, genesis: uint64(time.Now().UnixMilli())}
+	id := digest.Of("test")
+	var signers [shards][replicas]*sig.Ed25519Key
+	var committees []*protocols.Committee
+	for s := range shards {
+		var keys []sig.PublicKey
+		for i := range replicas {
+			signers[s][i] = key(t, 1, byte(s), byte(i))
+			keys = append(keys, signers[s][i].Public())
+		}
+		c, err := protocols.NewCommittee(id, uint16(s), keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		committees = append(committees, c)
+	}
+	w.network = settlement.NetworkOf(committees)
+	var allocations []ledger.Allocation
+	for s := range shards {
+		for b := byte(0); w.owners[s] == nil; b++ {
+			if k := key(t, 2, b); shard.Home(ledger.AddressOf(k.Public()), shards) == uint16(s) {
+				w.owners[s] = k
+			}
+		}
+		allocations = append(allocations, ledger.Allocation{Address: ledger.AddressOf(w.owners[s].Public()), Amount: 10, Outputs: 64})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.stop = cancel
+	for s := range shards {
+		for i := range replicas {
+			m := &member{w: w, shard: uint16(s), index: protocols.Index(i)}
+			w.members[s][i] = m
+			store := kv.NewMem()
+			var err error
+			m.state, err = ledger.Open(kv.NewMem(), ledger.Config{
+				Network: id, Shard: m.shard, Home: w.network.Home, GenesisTimeMS: w.genesis, HorizonMS: 600_000,
+				Allocations: allocations, Rules: settlement.Standard(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.engine, err = engine.New(engine.Config{
+				Committee: committees[s], Self: m.index, Signer: signers[s][i], Scheme: sig.NewEd25519(), GenesisTimeMS: w.genesis,
+				Store: store, State: m.state, Book: ledger.NewBook(1000, 1<<20), Network: w.network,
+				OnOutbox: func() { m.relay.Outbox() },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.relay = New(Config{
+				Shard: m.shard, Self: m.index, Network: w.network, State: m.state, Store: store,
+				Answer: func(_ context.Context, call []byte) []byte { return append([]byte("echo "), call...) },
+			}, m.engine)
+			m.relay.Join(m)
+			for k := range m.links {
+				m.links[k] = [2]chan []byte{make(chan []byte, 1<<12), make(chan []byte, 1<<12)}
+			}
+		}
+	}
+	for s := range shards {
+		for i := range replicas {
+			m := w.members[s][i]
+			w.running.Go(func() { w.end(m.engine.Run(ctx, m)) })
+			w.running.Go(func() { w.end(m.relay.Run(ctx)) })
+			for k := range replicas {
+				for class := range 2 {
+					w.running.Go(func() { m.carry(ctx, protocols.Index(k), p2p.Class(class)) })
+				}
+				if k != i {
+					m.engine.Connected(protocols.Index(k))
+				}
+			}
+		}
+	}
+	return w
+}
+
+func (w *world) end(err error) {
+	if err != nil {
+		w.t.Error(err)
+	}
+}
+
+func (w *world) close() {
+	w.stop()
+	w.running.Wait()
+}
+
+// Send implements engine.Sender.
+func (m *member) Send(to protocols.Index, class p2p.Class, frame []byte) {
+	select {
+	case m.links[to][class] <- frame:
+	default:
+		m.w.t.Error("a link is full")
+	}
+}
+
+func (m *member) carry(ctx context.Context, to protocols.Index, class p2p.Class) {
+	for {
+		select {
+		case frame := <-m.links[to][class]:
+			peer := m.w.members[m.shard][to]
+			if m.dead.Load() || peer.dead.Load() {
+				continue
+			}
+			if err := peer.engine.Receive(m.index, class, frame); err != nil {
+				m.w.t.Errorf("refused: %v", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Publish implements Network.
+func (m *member) Publish(shard uint16, data []byte) {
+	if m.w.deaf.Load() || m.dead.Load() {
+		return
+	}
+	for _, peer := range m.w.members[shard] {
+		if !peer.dead.Load() {
+			if err := peer.relay.Gossip(data); err != nil {
+				m.w.t.Errorf("gossip refused: %v", err)
+			}
+		}
+	}
+}
+
+// Request implements Network.
+func (m *member) Request(ctx context.Context, shard uint16, to protocols.Index, request []byte, each func([]byte) error) error {
+	peer := m.w.members[shard][to]
+	if m.dead.Load() || peer.dead.Load() {
+		return errors.New("out of reach")
+	}
+	return peer.relay.Serve(ctx, m.shard, request, each)
+}
+
+// pay makes a transaction with an input of each shard in from and an output in each in to.
+func (w *world) pay(n int, from, to []int) *ledger.Tx {
+	w.t.Helper()
+	body := ledger.Body{Network: w.network.ID(), ExpiryMS: uint64(time.Now().Add(time.Minute).UnixMilli())}
+	var signers []sig.Signer
+	for _, s := range from {
+		owner := w.owners[s]
+		page, err := w.members[s][0].state.Account(ledger.AddressOf(owner.Public()), ledger.Page{Limit: 64})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		body.Inputs = append(body.Inputs, ledger.Input{Outpoint: page.Outputs[n].Outpoint, Key: owner.Public(), Amount: 10})
+		signers = append(signers, owner)
+	}
+	left := uint64(10 * len(from))
+	for k, s := range to {
+		amount := uint64(1)
+		if k == len(to)-1 {
+			amount = left
+		}
+		left -= amount
+		body.Outputs = append(body.Outputs, ledger.Output{Address: ledger.AddressOf(w.owners[s].Public()), Amount: amount})
+	}
+	tx, err := body.Sign(signers...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return tx
+}
+
+// settles submits a transaction at one shard only and waits until the others involved have their part.
+func (w *world) settles(at int, tx *ledger.Tx, where []int, want ledger.Stage) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if p := w.members[at][1].engine.Submit(ctx, [][]byte{tx.Encode()}, engine.Final)[0]; !p.Reached(engine.Final) || p.Refusal != nil {
+		for s := range shards {
+			for _, m := range w.members[s] {
+				channels, _ := m.state.Channels()
+				w.t.Logf("shard %d replica %d dead %v: %+v executed %d next LD %d, channels %+v", s, m.index, m.dead.Load(), m.engine.Status(), m.state.Height(), m.engine.NextLD(uint16(1-s)), channels)
+			}
+		}
+		w.t.Fatalf("no final answer at shard %d: %+v", at, p)
+	}
+	for _, s := range where {
+		for ctx.Err() == nil {
+			part, ok, err := w.members[s][1].state.Part(tx.ID())
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if ok && part.Stage == want {
+				break
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+	}
+	if ctx.Err() != nil {
+		w.t.Fatalf("transaction is not %s everywhere", want)
+	}
+}
+
+func TestShardsSettle(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	w.settles(0, w.pay(0, []int{0}, []int{1}), []int{0, 1}, ledger.StageSettled)
+	// Shard 1 is never told by a client.
+	w.settles(0, w.pay(1, []int{0, 1}, []int{0, 1}), []int{0, 1}, ledger.StageSettled)
+	w.settles(1, w.pay(2, []int{1}, []int{0}), []int{0, 1}, ledger.StageSettled)
+}
+
+func TestGossipIsOnlyAHint(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	w.deaf.Store(true)
+	w.settles(0, w.pay(0, []int{0, 1}, []int{1}), []int{0, 1}, ledger.StageSettled)
+	w.deaf.Store(false)
+	w.settles(1, w.pay(1, []int{1}, []int{0}), []int{0, 1}, ledger.StageSettled)
+}
+
+// A burst is lost, then one LD arrives: the gap is pulled by number.
+func TestGapsArePulled(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	w.deaf.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for n := range 5 {
+		tx := w.pay(10+n, []int{0}, []int{1})
+		if p := w.members[0][n%replicas].engine.Submit(ctx, [][]byte{tx.Encode()}, engine.Ordered)[0]; !p.Reached(engine.Ordered) {
+			t.Fatalf("not ordered: %+v", p)
+		}
+	}
+	w.deaf.Store(false)
+	w.settles(0, w.pay(0, []int{0}, []int{1}), []int{0, 1}, ledger.StageSettled)
+}
+
+func TestOneReplicaOfEachShardIsDead(t *testing.T) {
+	for dead := 2; dead < replicas; dead++ { // not the leader, nor the one that answers
+		w := newWorld(t)
+		w.members[0][dead].dead.Store(true)
+		w.members[1][dead].dead.Store(true)
+		for n := range 4 {
+			w.settles(n%2, w.pay(n, []int{0, 1}, []int{0, 1}), []int{0, 1}, ledger.StageSettled)
+		}
+		w.close()
+	}
+}
+
+func TestCallsReachAnotherReplica(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for dead := range 3 {
+		w.members[1][dead].dead.Store(true)
+		answer, err := w.members[0][0].relay.Call(ctx, 1, []byte("hello"))
+		if err != nil || string(answer) != "echo hello" {
+			t.Errorf("with %d dead: %q, %v", dead+1, answer, err)
+		}
+	}
+	w.members[1][3].dead.Store(true)
+	if _, err := w.members[0][0].relay.Call(ctx, 1, []byte("hello")); err == nil {
+		t.Error("a shard out of reach answered")
+	}
+	if _, err := w.members[0][0].relay.Call(ctx, 7, nil); err == nil {
+		t.Error("a shard that does not exist answered")
+	}
+}
+
+func TestGarbage(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	r := w.members[0][0].relay
+	for _, data := range [][]byte{nil, []byte("x"), make([]byte, 4000)} {
+		if r.Gossip(data) == nil {
+			t.Errorf("%d bytes of garbage were taken from gossip", len(data))
+		}
+	}
+	none := func([]byte) error { return nil }
+	for _, request := range [][]byte{nil, {0}, {99}, {askLDs}, {askLDs, 1}, {askTake}, {askTake, 1, 2, 3}} {
+		if err := r.Serve(context.Background(), 1, request, none); err == nil {
+			t.Errorf("request %v was answered", request)
+		}
+	}
+}
+
+func TestFirstSendersHaveAnHonestOne(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	for number := uint64(1); number < 20; number++ {
+		first := 0
+		for _, m := range w.members[0] {
+			if m.relay.first(number) {
+				first++
+			}
+		}
+		if want := w.network.Committee(0).WeakQuorum(); first != want {
+			t.Errorf("LD %d: %d replicas publish at once, want %d", number, first, want)
+		}
+	}
+}
