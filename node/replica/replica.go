@@ -5,7 +5,6 @@ package replica
 
 import (
 	"fmt"
-	"time"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
@@ -19,9 +18,8 @@ import (
 
 // Pacing of the own lane: a lone batch goes at once, a stream of transactions shares batches.
 const (
-	batchGap      = 10 * time.Millisecond
 	maxUnanswered = 32        // own batches without certificate or commit
-	FullBatch     = 256 << 10 // bytes of payload that need not wait for batchGap
+	FullBatch     = 256 << 10 // bytes of payload that need not wait for the gap
 )
 
 // Output is what a core has to tell the node. One of the fields is set.
@@ -121,10 +119,10 @@ func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time
 		return false, 0
 	case open == 0 || waiting >= FullBatch:
 		return true, 0
-	case now >= c.lastAppend.Add(batchGap):
+	case now >= c.lastAppend.Add(c.bdt.Gap()):
 		return true, 0
 	}
-	return false, c.lastAppend.Add(batchGap)
+	return false, c.lastAppend.Add(c.bdt.Gap())
 }
 
 // Append makes payload the next batch of the own lane; WantsBatch has allowed it.

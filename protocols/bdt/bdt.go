@@ -7,6 +7,7 @@ package bdt
 
 import (
 	"fmt"
+	"time"
 
 	"bdtnode/internal/sig"
 	"bdtnode/internal/wire"
@@ -137,6 +138,9 @@ func (m *Machine) Leader() protocols.Index { return m.bolt.Leader() }
 
 // NextLD is the number of the first LD of a channel that this replica lacks.
 func (m *Machine) NextLD(source uint16) uint64 { return m.channels.Next(source) }
+
+// Gap is the pace at which blocks follow each other under load: batches need not come faster.
+func (m *Machine) Gap() time.Duration { return m.bolt.Gap() }
 
 // Append makes payload the next batch of the own lane; there must be Room.
 func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *lanes.Batch) {

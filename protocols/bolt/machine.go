@@ -34,8 +34,6 @@ const (
 	// window is how many slots above the last commit messages are kept for. What is further ahead is refused: a
 	// replica that far behind catches up by certified headers.
 	window = 4 * Pipeline
-	// ProposalGap spaces proposals while slots are open: a lone batch goes at once, a stream of them shares blocks.
-	ProposalGap = 8 * time.Millisecond
 	// MaxClockAhead is how far ahead of its own clock a replica lets a block's time be.
 	MaxClockAhead = 500 * time.Millisecond
 
@@ -94,6 +92,7 @@ type Machine struct {
 	// of the leader
 	last       *Block // last proposed, or base
 	lastAt     protocols.Time
+	pace       pace
 	proposeDue protocols.Time
 	clockDue   protocols.Time // a block's time is ahead of the clock until then
 }
@@ -119,7 +118,7 @@ func New(cfg Config, base *Block, executed uint64) *Machine {
 	return &Machine{
 		cfg: cfg, base: base, last: base, executed: executed,
 		slots: make(map[uint64]*slot), wants: make(map[digest.Digest]*want),
-		floor: baseSlot(cfg.Epoch, base),
+		floor: baseSlot(cfg.Epoch, base), pace: newPace(),
 	}
 }
 
@@ -203,7 +202,7 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	if !b.Grows(m.last) {
 		return
 	}
-	if due := m.lastAt.Add(ProposalGap); m.OpenSlots() > 0 && now < due {
+	if due := m.lastAt.Add(m.pace.gap()); m.OpenSlots() > 0 && now < due {
 		m.proposeDue = due
 		return
 	}
@@ -211,6 +210,7 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	p := &Propose{Leader: m.cfg.Self, Block: b, Certificates: certs}
 	p.Signature = m.cfg.Signer.Sign(proposeStatement(m.cfg.Committee, m.cfg.Self, b))
 	m.last, m.lastAt = b, now
+	m.pace.proposed(now, b.Slot)
 	st.Record(proposalKey(b.Epoch, b.Slot), p.Append(nil))
 	st.Broadcast(p)
 	x := m.slot(b.Slot)
@@ -240,6 +240,7 @@ func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Pro
 	if x.proposal != nil && !wanted && !m.named(x, b.digest) {
 		return st
 	}
+	m.pace.proposed(now, b.Slot)
 	delete(m.wants, b.digest)
 	x.blocks[b.digest] = p
 	if x.proposal == nil {
@@ -426,6 +427,7 @@ func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
 		panic("bolt: a final block does not extend the last committed one: more than f replicas are Byzantine")
 	}
 	for k, b := range chain {
+		m.pace.committed(now, b.Slot)
 		st.Emit(Committed{Block: b, Signers: m.signers(first+uint64(k), b.digest)})
 	}
 	m.rebase(chain[len(chain)-1])
@@ -447,6 +449,7 @@ func (m *Machine) signers(s uint64, d digest.Digest) protocols.Set {
 
 func (m *Machine) rebase(b *Block) {
 	m.base = b
+	m.pace.forget(baseSlot(m.cfg.Epoch, b))
 	if m.last.Height <= b.Height {
 		m.last = b
 	}

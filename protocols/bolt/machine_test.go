@@ -262,7 +262,7 @@ func TestLeader(t *testing.T) {
 				t.Fatalf("a proposal does not verify: %v", err)
 			}
 		}
-		now = now.Add(ProposalGap)
+		now = now.Add(MaxGap)
 	}
 	if len(blocks) != Pipeline || m.OpenSlots() != Pipeline {
 		t.Fatalf("%d proposals ahead of the last commit, want %d", len(blocks), Pipeline)
@@ -297,7 +297,7 @@ func TestProposalsAreSpaced(t *testing.T) {
 	if st := m.Progress(t0.Add(time.Millisecond)); len(sent[*Propose](st)) != 0 {
 		t.Error("proposed too soon")
 	}
-	if w := m.Wake(); w != t0.Add(ProposalGap) {
+	if w := m.Wake(); w != t0.Add(MinGap) {
 		t.Fatalf("due in %v", w.Sub(t0))
 	}
 	if st := m.Tick(m.Wake()); len(sent[*Propose](st)) != 1 {
