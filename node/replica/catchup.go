@@ -64,16 +64,16 @@ func (c *Core) repay(now protocols.Time, st *Step) {
 	}
 }
 
-// target is a height that others have certified: what a peer reported, or what f+1 replicas sent VOTEs beyond.
+// target is a height that others have come to: f+1 of them showed it, by what they report or sent VOTEs for. What one
+// says alone counts for nothing, or it could keep the others asking for ever.
 func (c *Core) target() uint64 {
 	x := &c.catchup
-	top := slices.Max(x.reported)
-	seen := make([]uint64, 0, len(x.reported))
-	for i := range x.reported {
-		seen = append(seen, c.votes.Highest(protocols.Index(i)))
+	seen := make([]uint64, len(x.reported))
+	for i := range seen {
+		seen[i] = max(x.reported[i], c.votes.Highest(protocols.Index(i)))
 	}
 	slices.Sort(seen)
-	return max(top, seen[len(seen)-x.committee.WeakQuorum()])
+	return seen[len(seen)-x.committee.WeakQuorum()]
 }
 
 // Behind reports whether others had certified more than this replica when that was last looked at.
@@ -138,6 +138,7 @@ func (c *Core) history(now protocols.Time, st *Step, from protocols.Index, h *Hi
 	x.asked = false
 	if len(h.Items) == 0 {
 		x.reported[from] = min(x.reported[from], c.votes.CertifiedHeight())
+		x.progress = now // there may be nothing to fetch yet: no sooner than after another stall
 		return
 	}
 	before := c.bdt.Base().Height

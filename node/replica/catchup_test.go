@@ -1,0 +1,165 @@
+package replica
+
+import (
+	"testing"
+
+	"bdtnode/internal/kv"
+	"bdtnode/protocols"
+	"bdtnode/protocols/votes"
+)
+
+// TestCatchUp: who hears from f+1 that there is more waits for it to come by itself, then fetches certified blocks,
+// executes them, and asks all to send again what it could not use before.
+func TestCatchUp(t *testing.T) {
+	b := newBench(t, 4, 5, "")
+	store := kv.NewMem()
+	core := b.restore(t, 1, nil, store)
+	b.run(t, core, store, core.Start(t0))
+	now := t0
+	tick := func() []protocols.Send {
+		now = core.Wake()
+		return b.run(t, core, store, core.Tick(now))
+	}
+	core.Handle(now, 2, &Position{Certified: 5})
+	if core.Wake() != 0 && core.Wake() < t0.Add(checkGap) || core.Behind() {
+		t.Error("one peer's word counts")
+	}
+	now = now.Add(checkGap)
+	core.Handle(now, 3, b.vote(3, 5))
+	if !core.Behind() {
+		t.Fatal("the word of f+1 does not count")
+	}
+	if w := core.Wake(); w != t0.Add(stall) {
+		t.Fatalf("looks again after %v", w.Sub(t0))
+	}
+	asked := tick()
+	r := sent[*Request](asked)
+	if len(r) != 1 || r[0].From != 1 || asked[0].To != 2 && asked[0].To != 3 {
+		t.Fatalf("asks %v", asked)
+	}
+	now = now.Add(checkGap)
+	b.run(t, core, store, core.Handle(now, 2, b.history(1, 3)))
+	if st := core.Status(); st.Committed != 3 || st.Certified != 3 {
+		t.Errorf("committed %d, certified %d of 3", st.Committed, st.Certified)
+	}
+	now = now.Add(checkGap)
+	b.run(t, core, store, core.Handle(now, 2, b.history(2, 5))) // the first two are known
+	sends := tick()
+	if st := core.Status(); st.Committed != 5 || st.Certified != 5 || core.Behind() {
+		t.Errorf("committed %d, certified %d of 5", st.Committed, st.Certified)
+	}
+	if p := sent[*Position](sends); len(p) != 1 || !p[0].Again || p[0].Certified != 5 {
+		t.Errorf("asks for everything again: %v", p)
+	}
+	if core.Wake() != 0 {
+		t.Error("no rest when all is done")
+	}
+	served, err := ReadHistory(b.c, store, b.headers, &Serve{From: 2})
+	if err != nil || len(served.Items) != 4 {
+		t.Errorf("what was fetched is served on: %d, %v", len(served.Items), err)
+	}
+}
+
+// TestNothingToFetch: a peer without an answer is not asked again at once.
+func TestNothingToFetch(t *testing.T) {
+	b := newBench(t, 4, 5, "")
+	store := kv.NewMem()
+	core := b.restore(t, 1, nil, store)
+	core.Start(t0)
+	core.Handle(t0, 2, b.vote(2, 5))
+	core.Handle(t0.Add(checkGap), 3, b.vote(3, 5))
+	now := core.Wake()
+	core.Tick(now)
+	if st := core.Handle(now.Add(2*checkGap), 2, &History{}); len(sent[*Request](st.Sends)) != 0 {
+		t.Error("asks at once")
+	}
+	if !core.Behind() || core.Wake() < now.Add(stall) {
+		t.Errorf("asks again after %v, behind: %v", core.Wake().Sub(now), core.Behind())
+	}
+}
+
+// TestHistoryThatDoesNotFollow changes nothing.
+func TestHistoryThatDoesNotFollow(t *testing.T) {
+	b := newBench(t, 4, 5, "")
+	store := kv.NewMem()
+	core := b.restore(t, 1, nil, store)
+	core.Start(t0)
+	b.run(t, core, store, core.Handle(t0, 2, b.history(3, 5)))
+	if st := core.Status(); st.Committed != 0 || st.Certified != 0 {
+		t.Errorf("committed %d, certified %d", st.Committed, st.Certified)
+	}
+}
+
+// TestAskedAgain: a peer that asks for everything gets it at most once in againGap, and gets it then.
+func TestAskedAgain(t *testing.T) {
+	b := newBench(t, 4, 2, "")
+	store := kv.NewMem()
+	core := b.restore(t, 1, nil, store)
+	b.run(t, core, store, core.Start(t0))
+	b.run(t, core, store, core.Handle(t0, 2, b.history(1, 2)))
+	st, _ := core.Append(t0, []byte("x"), 1) // something to send again
+	b.run(t, core, store, st)
+	given := func(sends []protocols.Send) bool {
+		for _, s := range sends {
+			if s.To == 2 && s.Message.Kind() == 0x15 {
+				return true
+			}
+		}
+		return false
+	}
+	ask := &Position{Certified: 2, Again: true}
+	if !given(core.Handle(t0, 2, ask).Sends) {
+		t.Fatal("not given at first")
+	}
+	if given(core.Handle(t0.Add(1), 2, ask).Sends) {
+		t.Error("given twice at once")
+	}
+	due := t0.Add(againGap)
+	for w := core.Wake(); w != 0 && w < due; w = core.Wake() {
+		if given(core.Tick(w).Sends) {
+			t.Error("given early")
+		}
+	}
+	if w := core.Wake(); w != due {
+		t.Fatalf("forgotten: wakes in %v", w.Sub(t0))
+	}
+	if !given(core.Tick(due).Sends) {
+		t.Error("not given when due")
+	}
+	if given(core.Tick(due.Add(againGap)).Sends) {
+		t.Error("given once more than it was asked for")
+	}
+}
+
+// TestRestoredVOTEs: what the ledger has executed above the certified height is signed again, so that after a crash of
+// all it is certified at last.
+func TestRestoredVOTEs(t *testing.T) {
+	b := newBench(t, 4, 5, "")
+	store := kv.NewMem()
+	core := b.restore(t, 1, nil, store)
+	b.run(t, core, store, core.Start(t0))
+	for h := uint64(1); h <= 2; h++ {
+		b.run(t, core, store, core.Handle(t0, 2, b.history(h, h)))
+	}
+	var batch kv.Batch // blocks 3 to 5 are committed, and their VOTEs were lost
+	for _, x := range b.blocks[2:] {
+		batch.Set(append([]byte("h/b"), 0, 0, 0, 0, 0, 0, 0, byte(x.Height)), x.Append(nil))
+	}
+	if err := store.Apply(&batch, true); err != nil {
+		t.Fatal(err)
+	}
+	again := b.restore(t, 1, b.headers[:4], store)
+	again.Start(t0)
+	got := sent[*votes.VOTE](again.Connected(3).Sends)
+	if len(got) != 2 || got[0].Height != 3 || got[1].Height != 4 {
+		t.Errorf("sends %d VOTEs again", len(got))
+	}
+	if _, err := Restore(b.config(1), lying{b.headers[:2]}, store); err == nil {
+		t.Error("restored on a ledger that lacks a header")
+	}
+}
+
+// lying is a ledger whose height is beyond its headers.
+type lying struct{ state }
+
+func (lying) Height() uint64 { return 4 }

@@ -1,0 +1,129 @@
+package replica
+
+import (
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/ledger"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/votes"
+)
+
+const t0 protocols.Time = 1_000_000_000_000
+
+// bench is a shard's keys, and makes what its replicas say of a chain of blocks and headers.
+type bench struct {
+	c       *protocols.Committee
+	scheme  *sig.Ideal
+	genesis *bolt.Block
+	headers state // of the chain, made as they are asked for
+	blocks  []*bolt.Block
+}
+
+// state is a ledger that has executed so many blocks.
+type state []ledger.Header
+
+func (s state) Height() uint64 { return uint64(len(s)) }
+
+func (s state) Header(h uint64) (ledger.Header, bool, error) {
+	if h == 0 || h > uint64(len(s)) {
+		return ledger.Header{}, false, nil
+	}
+	return s[h-1], true, nil
+}
+
+// newBench makes a chain of blocks up to a height; with another length of salt it is another.
+func newBench(t testing.TB, n, height int, salt string) *bench {
+	t.Helper()
+	b := &bench{scheme: sig.NewIdeal(1)}
+	keys := make([]sig.PublicKey, n)
+	for i := range keys {
+		keys[i] = b.scheme.Signer(uint64(i)).Public()
+	}
+	var err error
+	if b.c, err = protocols.NewCommittee(digest.Of("network"), 0, keys); err != nil {
+		t.Fatal(err)
+	}
+	b.genesis = bolt.Genesis(b.c, t0.Millis(), 1)
+	last := b.genesis
+	for h := uint64(1); h <= uint64(height); h++ {
+		x := &bolt.Block{Epoch: 1, Slot: h, Height: h, Parent: last.Digest(), TimeMS: t0.Millis() + uint64(len(salt)), Cut: make(lanes.Cut, n), Inbound: make(lanes.Cut, 1)}
+		r := wire.NewReader(x.Append(nil))
+		x = bolt.ReadBlock(b.c, r)
+		if err := r.Done(); err != nil {
+			t.Fatal(err)
+		}
+		b.blocks = append(b.blocks, x)
+		b.headers = append(b.headers, ledger.Header{Network: b.c.Network(), Height: h, Epoch: 1, Slot: h, Block: x.Digest(), TimeMS: x.TimeMS})
+		last = x
+	}
+	return b
+}
+
+func (b *bench) config(self protocols.Index) Config {
+	return Config{Committee: b.c, Self: self, Signer: b.scheme.Signer(uint64(self)), GenesisTimeMS: t0.Millis(), Shards: 1}
+}
+
+func (b *bench) restore(t *testing.T, self protocols.Index, s state, store *kv.Mem) *Core {
+	t.Helper()
+	core, err := Restore(b.config(self), s, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return core
+}
+
+func (b *bench) vote(from protocols.Index, h uint64) *votes.VOTE {
+	d := b.headers[h-1].Digest()
+	return &votes.VOTE{Height: h, Header: d, Signature: b.scheme.Signer(uint64(from)).Sign(votes.Statement(b.c, h, d))}
+}
+
+func (b *bench) certificate(h uint64, signers int) *votes.Certified {
+	tally := protocols.NewTally(b.headers[h-1].Digest())
+	for i := range signers {
+		tally.Add(protocols.Index(i), b.vote(protocols.Index(i), h).Signature)
+	}
+	return &votes.Certified{Height: h, Header: tally.Digest, Certificate: tally.Certificate()}
+}
+
+// history is certified blocks from one height to another.
+func (b *bench) history(from, to uint64) *History {
+	h := &History{}
+	for k := from; k <= to; k++ {
+		h.Items = append(h.Items, Past{Header: b.headers[k-1].Encode(), Certificate: b.certificate(k, b.c.WeakQuorum()), Block: b.blocks[k-1]})
+	}
+	return h
+}
+
+// run carries out a core's step: records into the store, and blocks executed as the chain says.
+func (b *bench) run(t *testing.T, core *Core, store *kv.Mem, st Step) []protocols.Send {
+	t.Helper()
+	var batch kv.Batch
+	Apply(&batch, st.Persist)
+	if err := store.Apply(&batch, true); err != nil {
+		t.Fatal(err)
+	}
+	sends := st.Sends
+	for _, o := range st.Out {
+		if o.Deliver != nil {
+			h := o.Deliver.Block.Height
+			sends = append(sends, b.run(t, core, store, core.Executed(t0, h, b.headers[h-1].Digest()))...)
+		}
+	}
+	return sends
+}
+
+func sent[M protocols.Message](sends []protocols.Send) []M {
+	var out []M
+	for _, s := range sends {
+		if m, ok := s.Message.(M); ok {
+			out = append(out, m)
+		}
+	}
+	return out
+}
