@@ -90,6 +90,15 @@ func readPart(r kv.Reader, id TxID, shard uint16) (Part, bool, error) {
 	return p, err == nil, err
 }
 
+// Channel is the shard's channel with another one, at its origin if neither has told the other anything.
+func (s *State) Channel(peer uint16) (Channel, error) {
+	v, ok, err := s.store.Get(channelKey(keyChannel, peer))
+	if err != nil || !ok {
+		return Channel{Peer: peer}, err
+	}
+	return decodeChannel(v, peer)
+}
+
 // Channels are the shard's channels with the shards it has told something or heard from, by peer.
 func (s *State) Channels() ([]Channel, error) {
 	var out []Channel

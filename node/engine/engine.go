@@ -25,6 +25,7 @@ import (
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
@@ -218,10 +219,7 @@ func (e *Engine) handle(ctx context.Context, ev event) {
 		e.carryOut(ctx, e.core.Executed(now, b.Header.Height, b.HeaderDigest), nil)
 		return
 	}
-	switch m := ev.message.(type) {
-	case *votes.VOTE:
-		e.heights[ev.from].Store(max(e.heights[ev.from].Load(), m.Height))
-	case *replica.Position:
+	if m, ok := ev.message.(*replica.Position); ok {
 		e.heights[ev.from].Store(m.Certified)
 	}
 	e.carryOut(ctx, e.core.Handle(now, ev.from, ev.message), nil)
@@ -319,6 +317,9 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 	if replica.Bulk(m.Kind()) != (class == p2p.Bulk) {
 		return fmt.Errorf("message kind %#x came on the %s stream", m.Kind(), class)
 	}
+	if e.late(from, m) {
+		return nil
+	}
 	items, err := replica.Items(e.cfg.Committee, from, m)
 	if err != nil {
 		return err
@@ -342,6 +343,27 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 	}
 	e.admit(event{from: from, message: m, token: e.quota[from][class]})
 	return nil
+}
+
+// late reports whether a message is of no use any more, so that nobody need verify it: of the n signatures on a block
+// or header, those that come behind the quorum are a good part of all there is to verify.
+func (e *Engine) late(from protocols.Index, m protocols.Message) bool {
+	s := e.status.Load()
+	switch x := m.(type) {
+	case *votes.VOTE:
+		e.raiseHeight(from, x.Height)
+		return x.Height <= s.Certified
+	case *bolt.Vote:
+		return x.Epoch == s.Epoch && x.Slot <= s.Slot
+	}
+	return false
+}
+
+// raiseHeight notes a height that a peer has shown to be at.
+func (e *Engine) raiseHeight(i protocols.Index, height uint64) {
+	h := &e.heights[i]
+	for old := h.Load(); height > old && !h.CompareAndSwap(old, height); old = h.Load() {
+	}
 }
 
 // admit waits for the quota, which is a place in the channel.

@@ -139,15 +139,15 @@ func (r *Relay) looks(ctx context.Context) error {
 
 // publishNew publishes the LDs that have become certified, if it is this replica's turn.
 func (r *Relay) publishNew() error {
-	channels, err := r.cfg.State.Channels()
-	if err != nil {
-		return err
-	}
 	certified := r.engine.CertifiedHeight()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, c := range channels {
-		o := &r.out[c.Peer]
+	for d := range r.out {
+		o := &r.out[d]
+		c, err := r.cfg.State.Channel(uint16(d))
+		if err != nil {
+			return err
+		}
 		if o.known == 0 {
 			o.known, o.arrived = c.Acked, c.Acked
 		}

@@ -99,15 +99,21 @@ type Status struct {
 	Epoch     uint64
 	Leader    protocols.Index
 	Committed uint64
+	Slot      uint64 // of the last committed block in the epoch, 0 if it has none there
 	Certified uint64
 }
 
 // Status reads the core's position.
 func (c *Core) Status() Status {
-	return Status{
+	base := c.bdt.Base()
+	s := Status{
 		Epoch: c.bdt.Epoch(), Leader: c.bdt.Leader(),
-		Committed: c.bdt.Base().Height, Certified: c.votes.CertifiedHeight(),
+		Committed: base.Height, Certified: c.votes.CertifiedHeight(),
 	}
+	if base.Epoch == s.Epoch {
+		s.Slot = base.Slot
+	}
+	return s
 }
 
 // WantsBatch reports whether a payload of so many waiting bytes should become a batch now, and if not, when to ask
