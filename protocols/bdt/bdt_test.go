@@ -1,0 +1,283 @@
+package bdt
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+)
+
+const t0 protocols.Time = 1_000_000_000_000
+
+// shard is all replicas of one, whose messages arrive at once and in order, each with what it persisted.
+type shard struct {
+	t        *testing.T
+	c        *protocols.Committee
+	scheme   *sig.Ideal
+	machines []*Machine
+	disks    []disk
+	queue    []carried
+	got      [][]*Delivery
+	down     protocols.Set
+}
+
+type carried struct {
+	from, to protocols.Index
+	m        protocols.Message
+}
+
+func newShard(t *testing.T, n int) *shard {
+	s := &shard{t: t, scheme: sig.NewIdeal(1), got: make([][]*Delivery, n)}
+	keys := make([]sig.PublicKey, n)
+	for i := range keys {
+		keys[i] = s.scheme.Signer(uint64(i)).Public()
+	}
+	var err error
+	if s.c, err = protocols.NewCommittee(digest.Of("network"), 0, keys); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		s.disks = append(s.disks, disk{})
+		s.machines = append(s.machines, s.restore(protocols.Index(i), 0))
+		s.took(protocols.Index(i), s.machines[i].Start(t0))
+	}
+	return s
+}
+
+func (s *shard) config(i protocols.Index) Config {
+	return Config{Committee: s.c, Self: i, Signer: s.scheme.Signer(uint64(i)), GenesisTimeMS: t0.Millis(), Shards: 1}
+}
+
+func (s *shard) restore(i protocols.Index, executed uint64) *Machine {
+	m, err := New(s.config(i), executed, s.disks[i].stored)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return m
+}
+
+func (s *shard) took(i protocols.Index, st Step) {
+	if len(st.Faults) > 0 {
+		s.t.Errorf("replica %d blames %v", i, st.Faults)
+	}
+	s.disks[i].keep(st.Persist)
+	for _, x := range st.Sends {
+		for j := range s.machines {
+			if j != int(i) && (x.To == protocols.Everyone || x.To == protocols.To(j)) {
+				s.queue = append(s.queue, carried{i, protocols.Index(j), x.Message})
+			}
+		}
+	}
+	s.got[i] = append(s.got[i], st.Out...)
+}
+
+// settle carries all messages until none is left.
+func (s *shard) settle() {
+	for len(s.queue) > 0 {
+		x := s.queue[0]
+		s.queue = s.queue[1:]
+		if s.down.Has(x.to) || s.down.Has(x.from) {
+			continue
+		}
+		if st, ok := s.machines[x.to].Handle(t0, x.from, x.m); ok {
+			s.took(x.to, st)
+		}
+	}
+}
+
+func (s *shard) append(i protocols.Index, payload string) {
+	st, _ := s.machines[i].Append(t0, []byte(payload), 1)
+	s.took(i, st)
+	s.settle()
+}
+
+type disk map[string][]byte
+
+func (d disk) keep(records []protocols.Record) {
+	for _, r := range records {
+		if r.Value == nil {
+			delete(d, string(r.Key))
+		} else {
+			d[string(r.Key)] = bytes.Clone(r.Value)
+		}
+	}
+}
+
+func (d disk) stored(from, to []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(k, v []byte) bool) {
+		var keys []string
+		for k := range d {
+			if k >= string(from) && k < string(to) {
+				keys = append(keys, k)
+			}
+		}
+		slices.Sort(keys)
+		for _, k := range keys {
+			if !yield([]byte(k), d[k]) {
+				return
+			}
+		}
+	}
+}
+
+// TestOrder: every replica is delivered the same blocks with the same batches, also with f down.
+func TestOrder(t *testing.T) {
+	for n := 4; n <= 7; n++ {
+		s := newShard(t, n)
+		s.append(2, "a")
+		for i := range s.c.F() {
+			s.down.Add(protocols.Index(n - 1 - i))
+		}
+		s.append(1, "b")
+		s.append(0, "c")
+		for i := range n - s.c.F() {
+			got := s.got[i]
+			if len(got) != 3 {
+				t.Fatalf("n=%d: replica %d is delivered %d blocks, want 3", n, i, len(got))
+			}
+			for k, d := range got {
+				if d.Block.Height != uint64(k+1) || d.Block.Digest() != s.got[0][k].Block.Digest() || len(d.Refs) != 1 || d.Refs[0] != s.got[0][k].Refs[0] {
+					t.Errorf("n=%d: replica %d is delivered something else at height %d", n, i, k+1)
+				}
+			}
+		}
+		s.down.Add(0) // one more than f, and the leader
+		before := len(s.got[1])
+		s.append(1, "d")
+		if len(s.got[1]) != before {
+			t.Errorf("n=%d: blocks are committed without a quorum", n)
+		}
+	}
+}
+
+// TestDeliveredAgain: after a crash what is committed and was not executed is delivered again, and nothing else.
+func TestDeliveredAgain(t *testing.T) {
+	s := newShard(t, 4)
+	for _, x := range []string{"a", "b", "c"} {
+		s.append(1, x)
+	}
+	for executed := range uint64(4) {
+		m := s.restore(3, executed)
+		if m.Base().Height != 3 || m.Epoch() != 1 || m.Leader() != 0 {
+			t.Fatalf("committed %d after a restart", m.Base().Height)
+		}
+		st := m.Start(t0)
+		if len(st.Out) != int(3-executed) {
+			t.Fatalf("executed %d of 3: %d are delivered again", executed, len(st.Out))
+		}
+		for k, d := range st.Out {
+			want := s.got[3][executed+uint64(k)]
+			if d.Block.Digest() != want.Block.Digest() || !slices.Equal(d.Refs, want.Refs) {
+				t.Errorf("height %d is delivered otherwise", d.Block.Height)
+			}
+		}
+		for h := executed + 1; h <= 3; h++ {
+			m.Executed(t0, h)
+		}
+	}
+}
+
+// TestStoresThatDoNotFit are refused with an error.
+func TestStoresThatDoNotFit(t *testing.T) {
+	s := newShard(t, 4)
+	for _, x := range []string{"a", "b", "c"} {
+		s.append(1, x)
+	}
+	for name, x := range map[string]struct {
+		executed uint64
+		spoil    func(disk)
+	}{
+		"a ledger ahead of its commits": {4, func(disk) {}},
+		"a commit that is missing":      {0, func(d disk) { delete(d, string(CommitKey(2))) }},
+		"a commit of another chain":     {0, func(d disk) { d[string(CommitKey(2))] = d[string(CommitKey(3))] }},
+		"a commit cut short":            {0, func(d disk) { d[string(CommitKey(2))] = d[string(CommitKey(2))][:20] }},
+		"a batch cut short": {0, func(d disk) {
+			for k, v := range d {
+				if k[:3] == "l/b" {
+					d[k] = v[:30]
+				}
+			}
+		}},
+	} {
+		d := disk{}
+		for k, v := range s.disks[2] {
+			d[k] = v
+		}
+		x.spoil(d)
+		if _, err := New(s.config(2), x.executed, d.stored); err == nil {
+			t.Errorf("%s: restored", name)
+		}
+	}
+}
+
+// TestAdopt: certified blocks of a peer are taken as far as they follow, and their data is fetched from that peer.
+func TestAdopt(t *testing.T) {
+	s := newShard(t, 4)
+	s.down.Add(3)
+	for _, x := range []string{"a", "b", "c"} {
+		s.append(1, x)
+	}
+	var blocks []*bolt.Block
+	for _, d := range s.got[1] {
+		blocks = append(blocks, d.Block)
+	}
+	s.down.Remove(3)
+	m := s.machines[3]
+	s.took(3, m.Adopt(t0, 2, []*bolt.Block{blocks[0], blocks[2]})) // a gap
+	if m.Base().Height != 1 {
+		t.Fatalf("committed %d", m.Base().Height)
+	}
+	s.took(3, m.Adopt(t0, 2, blocks))
+	if m.Base().Height != 3 || len(s.got[3]) != 0 {
+		t.Fatalf("committed %d, delivered %d without data", m.Base().Height, len(s.got[3]))
+	}
+	asked := 0
+	for _, x := range m.Tick(t0).Sends {
+		if f, ok := x.Message.(*lanes.Fetch); ok && f.Lane == 1 {
+			asked++
+			for _, d := range s.got[1] {
+				for _, ref := range d.Refs {
+					if ref.Tip.Seq <= f.Tip.Seq {
+						b, err := lanes.DecodeStored(s.c, s.disks[1][string(lanes.StoredKey(1, ref.Tip))])
+						if err != nil {
+							t.Fatal(err)
+						}
+						st, _ := m.Handle(t0, 1, b)
+						s.took(3, st)
+					}
+				}
+			}
+		}
+	}
+	if asked == 0 || len(s.got[3]) != 3 {
+		t.Errorf("asked %d times, delivered %d of 3", asked, len(s.got[3]))
+	}
+}
+
+// TestExecutedOutOfTurn is a broken invariant.
+func TestExecutedOutOfTurn(t *testing.T) {
+	s := newShard(t, 4)
+	s.append(1, "a")
+	defer func() {
+		if recover() == nil {
+			t.Error("it goes on")
+		}
+	}()
+	s.machines[0].Executed(t0, 2)
+}
+
+// TestLeadersTakeTurns by epoch.
+func TestLeadersTakeTurns(t *testing.T) {
+	s := newShard(t, 5)
+	for epoch := uint64(1); epoch < 12; epoch++ {
+		if got, want := leader(s.c, epoch), protocols.Index((epoch-1)%5); got != want {
+			t.Errorf("epoch %d is led by %d, want %d", epoch, got, want)
+		}
+	}
+}
