@@ -20,6 +20,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/api"
 	"bdtnode/node/config"
+	"bdtnode/shard"
 )
 
 // TestMain makes this program bdtnode with fake replicas when it is run with a command of it: net up starts this very
@@ -62,7 +63,9 @@ type fakeReplica struct {
 	override func(n int, txs [][]byte, wait api.Wait) []api.TxAnswer
 	submits  int
 
-	rewritten bool // whether its block 2 is another than others'
+	rewritten bool   // whether its block 2 is another than others'
+	ceded     uint64 // value let go of, for nobody to create
+	escrow    uint64 // value held for other shards, of which each audit finds 1 less
 }
 
 func newFake() *fakeReplica {
@@ -143,7 +146,7 @@ func (f *fakeReplica) Tx(id ledger.TxID) (api.TxAnswer, error) {
 func (f *fakeReplica) Account(a ledger.Address, _ string, limit int, older string, historyLimit int) (api.Account, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	acc := api.Account{Address: a, Height: f.status.Height}
+	acc := api.Account{Address: a, Height: f.status.Height, Shard: shard.Home(a, f.status.Shards)}
 	for at, o := range f.outputs {
 		if o.Address != a {
 			continue
@@ -184,10 +187,14 @@ func (f *fakeReplica) Peers() []api.Peer {
 func (f *fakeReplica) Audit(context.Context) (api.Audit, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	a := api.Audit{Conserved: true}
+	a := api.Audit{Conserved: true, Height: f.status.Height, Escrow: f.escrow, Ceded: f.ceded}
 	for _, o := range f.outputs {
-		a.Unspent += o.Amount
+		if f.home == nil || f.home.Genesis.Home(o.Address) == f.home.Shard {
+			a.Unspent += o.Amount
+		}
 	}
+	a.Unspent -= f.escrow + f.ceded
+	f.escrow -= min(f.escrow, 1)
 	if f.home != nil {
 		a.Genesis = f.home.Genesis.Supply(f.home.Shard)
 	}
@@ -202,6 +209,7 @@ func openFake(home *config.Home) (replica, error) {
 	f := newFake()
 	f.home, f.network = home, home.Genesis.ID()
 	f.status.Network, f.status.Replica, f.status.Height = f.network.String(), uint16(home.Replica), 3
+	f.status.Shard, f.status.Shards = home.Shard, len(home.Genesis.Shards)
 	for _, a := range home.Genesis.Allocations {
 		for i := range a.Outputs {
 			f.outputs[ledger.Outpoint{Tx: ledger.TxID(a.Address), Index: uint16(i)}] = ledger.Output{Address: a.Address, Amount: a.Amount}
@@ -214,7 +222,13 @@ func openFake(home *config.Home) (replica, error) {
 		f.rewritten = true
 	}
 	if _, err := os.Stat(filepath.Join(home.Dir, "forge")); err == nil {
-		f.fund(ledger.Address{7}, 1)
+		f.fund(home.Genesis.Allocations[home.Shard].Address, 1) // at home in this shard
+	}
+	if _, err := os.Stat(filepath.Join(home.Dir, "cede")); err == nil {
+		f.ceded = 1
+	}
+	if _, err := os.Stat(filepath.Join(home.Dir, "hold")); err == nil {
+		f.escrow = 3
 	}
 	return f, nil
 }

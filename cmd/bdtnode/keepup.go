@@ -84,7 +84,7 @@ func (a *app) report(c *netup.Cluster, result load.Result, before map[*netup.Rep
 	r := report{
 		Shards: len(c.Genesis.Shards), Nodes: len(c.Genesis.Shards[0].Members),
 		Submitted: result.Submitted, Settled: result.Settled, Rejected: result.Rejected, Pending: result.Pending,
-		TPS: result.TPS, Latency: result.Latency,
+		CrossSettled: result.CrossSettled, TPS: result.TPS, Latency: result.Latency, CrossLatency: result.CrossLatency,
 		HeadersAgree: verdict.HeadersAgree, ValueConserved: verdict.ValueConserved, NodeCPUSeconds: used.CPUSeconds,
 	}
 	if r.Settled > 0 {
@@ -119,25 +119,24 @@ func printReport(w io.Writer, r report) {
 	if r.Submitted > 0 {
 		fmt.Fprintf(w, "throughput\t%.1f tx/s\n", r.TPS)
 		fmt.Fprintf(w, "latency\tp50 %.1f ms, p95 %.1f ms, p99 %.1f ms\n", r.Latency.P50, r.Latency.P95, r.Latency.P99)
+		if r.CrossSettled > 0 {
+			fmt.Fprintf(w, "across shards\t%d settled, p50 %.1f ms, p95 %.1f ms, p99 %.1f ms\n",
+				r.CrossSettled, r.CrossLatency.P50, r.CrossLatency.P95, r.CrossLatency.P99)
+		}
 		fmt.Fprintf(w, "disk syncs\t%.3f per settled transaction\n", r.SyncsPerTx)
 	}
 	fmt.Fprintf(w, "headers agree\t%t\nvalue conserved\t%t\n", r.HeadersAgree, r.ValueConserved)
 	fmt.Fprintf(w, "replicas' CPU\t%.2f s\n", r.NodeCPUSeconds)
 }
 
-// replicaLost is the end of a network that lost more replicas than it can tolerate.
+// replicaLost is the end of a network that lost more replicas of a shard than that can tolerate.
 type replicaLost struct{ message string }
 
 // Error is the message.
 func (e *replicaLost) Error() string { return e.message }
 
-// watch tells of replicas that end, and ends the run when the others cannot go on.
+// watch tells of replicas that end, and ends the run when the others of their shard cannot go on.
 func (a *app) watch(ctx context.Context, c *netup.Cluster, stop context.CancelCauseFunc) {
-	committee, err := c.Genesis.Committee(0)
-	if err != nil {
-		stop(err)
-		return
-	}
 	left := append([]*netup.Replica(nil), c.Replicas...)
 	for {
 		r := nextGone(ctx, left)
@@ -145,18 +144,32 @@ func (a *app) watch(ctx context.Context, c *netup.Cluster, stop context.CancelCa
 			return
 		}
 		left = without(left, r)
-		if len(left) < committee.Quorum() {
-			stop(&replicaLost{fmt.Sprintf("%d of %d replicas are left, and %d are needed; the last to end was %s: %s",
-				len(left), committee.N(), committee.Quorum(), r.Name(), r.Ended())})
+		committee, err := c.Genesis.Committee(r.Shard)
+		if err != nil {
+			stop(err)
+			return
+		}
+		of := fmt.Sprintf("%d of %d replicas of shard %d are left", countOf(left, r.Shard), committee.N(), r.Shard)
+		if countOf(left, r.Shard) < committee.Quorum() {
+			stop(&replicaLost{fmt.Sprintf("%s, and %d are needed; the last to end was %s: %s", of, committee.Quorum(), r.Name(), r.Ended())})
 			return
 		}
 		if r.Killed() {
-			a.print.Note("%s was killed; %d of %d are left. Bring it back with: %s start --home %s",
-				r.Name(), len(left), committee.N(), self(), r.Home)
+			a.print.Note("%s was killed; %s. Bring it back with: %s start --home %s", r.Name(), of, self(), r.Home)
 			continue
 		}
-		a.print.Note("%s failed; %d of %d are left: %s", r.Name(), len(left), committee.N(), r.Ended())
+		a.print.Note("%s failed; %s: %s", r.Name(), of, r.Ended())
 	}
+}
+
+func countOf(replicas []*netup.Replica, shard uint16) int {
+	n := 0
+	for _, r := range replicas {
+		if r.Shard == shard {
+			n++
+		}
+	}
+	return n
 }
 
 // nextGone waits for one of the replicas to end; it is nil if the context does first.

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"bdtnode/cmd/bdtnode/load"
@@ -23,8 +25,8 @@ type liveLine struct {
 	cluster *netup.Cluster
 	live    bool
 	drawn   bool
-	last    api.Status
-	at      time.Time
+	last    uint64    // transactions ordered
+	at      time.Time // when they were counted
 }
 
 func (a *app) newLiveLine(c *netup.Cluster) *liveLine {
@@ -49,8 +51,8 @@ func (l *liveLine) keep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if st, ok := l.status(ctx); ok {
-			l.draw(st, l.rate(st), time.Duration(st.LatencyMS*float64(time.Millisecond)), "")
+		if all := l.statuses(ctx); len(all) > 0 {
+			l.draw(all, l.rate(all), latencyText(slowest(all), 0), "")
 		}
 	}
 }
@@ -60,41 +62,85 @@ func (l *liveLine) sample(ctx context.Context, s load.Sample) {
 	if !l.live && int(s.Elapsed.Round(time.Second)/time.Second)%int(plainEvery/time.Second) != 0 {
 		return
 	}
-	if st, ok := l.status(ctx); ok {
-		l.draw(st, s.Rate, s.P50, fmt.Sprintf(", %d settled, %d rejected, %d open", s.Settled, s.Rejected, s.Open))
+	if all := l.statuses(ctx); len(all) > 0 {
+		l.draw(all, s.Rate, latencyText(s.P50, s.CrossP50), fmt.Sprintf(", %d settled, %d rejected, %d open", s.Settled, s.Rejected, s.Open))
 	}
 }
 
-// status is that of the first replica that answers.
-func (l *liveLine) status(ctx context.Context) (api.Status, bool) {
+// statuses has, for each shard, that of the first replica that answers.
+func (l *liveLine) statuses(ctx context.Context) []api.Status {
+	var all []api.Status
 	for _, r := range l.cluster.Alive() {
+		if n := len(all); n > 0 && all[n-1].Shard == r.Shard {
+			continue
+		}
 		asked, cancel := context.WithTimeout(ctx, probeTimeout)
 		st, err := r.Client.Status(asked)
 		cancel()
 		if err == nil {
-			return st, true
+			st.Shard = r.Shard
+			all = append(all, st)
 		}
 	}
-	return api.Status{}, false
+	return all
 }
 
-// rate is how many transactions a second were ordered since the last time.
-func (l *liveLine) rate(st api.Status) float64 {
+// rate is how many transactions a second were ordered since the last time, in all shards.
+func (l *liveLine) rate(all []api.Status) float64 {
+	var ordered uint64
+	for i := range all {
+		ordered += all[i].TxsOrdered
+	}
 	last, at := l.last, l.at
-	l.last, l.at = st, time.Now()
-	if at.IsZero() || st.TxsOrdered < last.TxsOrdered {
+	l.last, l.at = ordered, time.Now()
+	if at.IsZero() || ordered < last {
 		return 0
 	}
-	return float64(st.TxsOrdered-last.TxsOrdered) / l.at.Sub(at).Seconds()
+	return float64(ordered-last) / l.at.Sub(at).Seconds()
 }
 
-func (l *liveLine) draw(st api.Status, rate float64, latency time.Duration, more string) {
-	waited := "-"
-	if latency > 0 {
-		waited = fmt.Sprintf("%.1f ms", float64(latency)/float64(time.Millisecond))
+// slowest is the highest of the shards' latencies.
+func slowest(all []api.Status) time.Duration {
+	var ms float64
+	for i := range all {
+		ms = max(ms, all[i].LatencyMS)
 	}
-	text := fmt.Sprintf("height %d, %.0f tx/s, latency %s, %d of %d replicas%s",
-		st.Height, rate, waited, len(l.cluster.Alive()), len(l.cluster.Replicas), more)
+	return time.Duration(ms * float64(time.Millisecond))
+}
+
+func latencyText(inside, across time.Duration) string {
+	text := "-"
+	if inside > 0 {
+		text = fmt.Sprintf("%.1f ms", inside.Seconds()*1000)
+	}
+	if across > 0 {
+		text += fmt.Sprintf(", %.1f ms across shards", across.Seconds()*1000)
+	}
+	return text
+}
+
+// maxHeights is how many shards' heights are listed; of more, the lowest and the highest are told.
+const maxHeights = 4
+
+func heightsText(all []api.Status) string {
+	heights := make([]string, len(all))
+	lowest, highest := all[0].Height, all[0].Height
+	for i := range all {
+		heights[i] = strconv.FormatUint(all[i].Height, 10)
+		lowest, highest = min(lowest, all[i].Height), max(highest, all[i].Height)
+	}
+	switch {
+	case len(all) == 1:
+		return "height " + heights[0]
+	case len(all) <= maxHeights:
+		return "heights " + strings.Join(heights, "/")
+	}
+	return fmt.Sprintf("heights %d to %d", lowest, highest)
+}
+
+func (l *liveLine) draw(all []api.Status, rate float64, latency, more string) {
+	text := fmt.Sprintf("%s, %.0f tx/s, latency %s, %d of %d replicas%s",
+		heightsText(all), rate, latency, len(l.cluster.Alive()), len(l.cluster.Replicas), more)
 	if !l.live {
 		l.app.print.Note("%s", text)
 		return

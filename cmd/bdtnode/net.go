@@ -23,14 +23,15 @@ import (
 
 // netFlags are those of net up.
 type netFlags struct {
-	shards, nodes int
-	home          string
-	duration      time.Duration
-	load          float64
-	invalid       float64
-	cross         float64
-	seed          uint64
-	logLevel      string
+	shards, nodes           int
+	shardsGiven, nodesGiven bool // rather than defaults
+	home                    string
+	duration                time.Duration
+	load                    float64
+	invalid                 float64
+	cross                   float64
+	seed                    uint64
+	logLevel                string
 }
 
 func newNet(a *app) *cobra.Command {
@@ -39,33 +40,36 @@ func newNet(a *app) *cobra.Command {
 	up := &cobra.Command{
 		Use:   "up",
 		Short: "Start a network of replicas on this machine, and optionally a load on it",
-		Long: `Starts a network on this machine, every replica a process of its own, and waits until all are ready. It runs
-until Ctrl-C, or for the time given, and leaves no process behind. Without --home its files are removed at the end;
-with it they are kept, and the same directory given again resumes the same ledger.
+		Long: `Starts a network of one or more shards on this machine, every replica a process of its own, and waits until all are
+ready. It runs until Ctrl-C, or for the time given, and leaves no process behind. Without --home its files are
+removed at the end; with it they are kept, and the same directory given again resumes the same ledger.
 
 With --load it submits signed transfers at a fixed rate, whatever the answers, then waits up to 30 seconds until each
-has one, and reports. Latency is from the moment a transfer was due to the answer that it settled. headers_agree and
-value_conserved are computed from what the replicas hold at the end; node_cpu_seconds and syncs_per_tx are over all
-replicas.`,
+has one, and reports. The share --cross involves two or three shards: such a transfer spends outputs of one to three
+shards and creates some in one to three. Latency is from the moment a transfer was due to the answer that it settled,
+latency_ms of those inside one shard and cross_latency_ms of those across. headers_agree and value_conserved are
+computed from what the replicas hold at the end, in each shard and over all; node_cpu_seconds and syncs_per_tx are
+over all replicas.`,
 		Example: `  bdtnode net up
-  bdtnode net up --nodes 7 --home ~/ledger
-  bdtnode net up --for 20s --load 500 --invalid 0.05 -o json`,
+  bdtnode net up --shards 1 --nodes 7 --home ~/ledger
+  bdtnode net up --for 20s --load 500 --cross 0.3 --invalid 0.05 -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(cmd); err != nil {
 				return err
 			}
-			return a.netUp(cmd.Context(), &f, cmd.Flags().Changed("nodes"))
+			f.shardsGiven, f.nodesGiven = cmd.Flags().Changed("shards"), cmd.Flags().Changed("nodes")
+			return a.netUp(cmd.Context(), &f)
 		},
 	}
 	fs := up.Flags()
-	fs.IntVar(&f.shards, "shards", 1, "number of shards; only 1 in this version")
-	fs.IntVar(&f.nodes, "nodes", 4, "replicas, at least 4; less than a third of them may be faulty")
+	fs.IntVar(&f.shards, "shards", 2, "number of shards")
+	fs.IntVar(&f.nodes, "nodes", 4, "replicas of each shard, at least 4; less than a third of them may be faulty")
 	fs.StringVar(&f.home, "home", "", "directory to keep the network in, and to resume it from")
 	fs.DurationVar(&f.duration, "for", 0, "how long to run, once ready; 0 is until Ctrl-C")
 	fs.Float64Var(&f.load, "load", 0, "transfers to submit each second")
 	fs.Float64Var(&f.invalid, "invalid", 0, "share of the load that spends an output already spent, 0 to 1")
-	fs.Float64Var(&f.cross, "cross", 0, "share of the load that crosses shards, 0 to 1")
+	fs.Float64Var(&f.cross, "cross", 0, "share of the load that involves two or three shards, 0 to 1")
 	fs.Uint64Var(&f.seed, "seed", 1, "seed of the load's choices")
 	fs.StringVar(&f.logLevel, "log-level", "info", "of the replicas of a new network: debug, info, warn or error")
 	c.AddCommand(up)
@@ -85,23 +89,31 @@ func (f *netFlags) check(cmd *cobra.Command) error {
 		}
 	}
 	switch {
-	case f.shards != 1:
-		return output.Usage("--shards %d: shards settle with each other in a later version; use --shards 1", f.shards)
-	case f.cross > 0:
-		return output.Usage("--cross %v: with one shard nothing crosses shards", f.cross)
 	case !(f.load >= 0 && f.load <= maxLoad):
 		return output.Usage("--load %v: use 0 to %.0f transfers a second", f.load, maxLoad)
 	case f.load == 0 && f.invalid > 0:
 		return output.Usage("--invalid is a share of --load, which is not given")
+	case f.load == 0 && f.cross > 0:
+		return output.Usage("--cross is a share of --load, which is not given")
 	case f.duration < 0:
 		return output.Usage("--for %v: use a time of 0 or more", f.duration)
 	case cmd.Flags().Changed("home") && f.home == "":
 		return output.Usage("--home is empty: name a directory")
 	}
+	if err := f.checkCross(); err != nil {
+		return err
+	}
 	return oneOf("log-level", f.logLevel, "debug", "info", "warn", "error")
 }
 
-func (a *app) netUp(ctx context.Context, f *netFlags, nodesGiven bool) error {
+func (f *netFlags) checkCross() error {
+	if f.cross > 0 && f.shards == 1 {
+		return output.Usage("--cross %v: with one shard nothing crosses shards", f.cross)
+	}
+	return nil
+}
+
+func (a *app) netUp(ctx context.Context, f *netFlags) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go stopWithGoRun(ctx, cancel)
@@ -117,7 +129,7 @@ func (a *app) netUp(ctx context.Context, f *netFlags, nodesGiven bool) error {
 	if err != nil {
 		return fmt.Errorf("home: %w", err)
 	}
-	if err := prepareNet(dir, f, nodesGiven); err != nil {
+	if err := prepareNet(dir, f); err != nil {
 		return err
 	}
 	a.print.Note("Starting %s", dir)
@@ -150,8 +162,8 @@ func (a *app) netUp(ctx context.Context, f *netFlags, nodesGiven bool) error {
 	return a.keepUp(ctx, cluster, dir, f)
 }
 
-// prepareNet makes the network in dir, or checks that what is there can be resumed.
-func prepareNet(dir string, f *netFlags, nodesGiven bool) error {
+// prepareNet makes the network in dir, or checks that what is there can be resumed: then its size is the one of f.
+func prepareNet(dir string, f *netFlags) error {
 	if _, err := os.Stat(config.GenesisPath(dir)); err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("home: %w", err)
@@ -162,13 +174,14 @@ func prepareNet(dir string, f *netFlags, nodesGiven bool) error {
 	if err != nil {
 		return err
 	}
-	if len(g.Shards) != f.shards {
-		return output.Usage("%s holds a network of %d shards, and shards settle with each other in a later version", dir, len(g.Shards))
+	if n := len(g.Shards); f.shardsGiven && n != f.shards {
+		return output.Usage("%s holds a network of %d shards, not %d: leave --shards away, or name another directory", dir, n, f.shards)
 	}
-	if n := len(g.Shards[0].Members); nodesGiven && n != f.nodes {
-		return output.Usage("%s holds a network of %d replicas, not %d: leave --nodes away, or name another directory", dir, n, f.nodes)
+	if n := len(g.Shards[0].Members); f.nodesGiven && n != f.nodes {
+		return output.Usage("%s holds a network of %d replicas a shard, not %d: leave --nodes away, or name another directory", dir, n, f.nodes)
 	}
-	return nil
+	f.shards, f.nodes = len(g.Shards), len(g.Shards[0].Members)
+	return f.checkCross()
 }
 
 // createNet generates a network whose replicas choose their ports at each start, but for the one that the others
@@ -178,12 +191,14 @@ func createNet(dir string, f *netFlags) error {
 	if err != nil {
 		return err
 	}
-	places := make([]config.Place, f.nodes)
-	for i := range places {
-		places[i] = config.Place{Listen: "/ip4/127.0.0.1/tcp/0", API: "127.0.0.1:0"}
+	places := make([][]config.Place, f.shards)
+	for s := range places {
+		for range f.nodes {
+			places[s] = append(places[s], config.Place{Listen: "/ip4/127.0.0.1/tcp/0", API: "127.0.0.1:0"})
+		}
 	}
-	places[0].Listen = fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)
-	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: [][]config.Place{places}, LogLevel: f.logLevel}
+	places[0][0].Listen = fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)
+	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel}
 	_, err = netup.Create(dir, n, netup.People(), loadFunding(f))
 	return err
 }
@@ -236,17 +251,14 @@ type introducedReplica struct {
 
 type introducedAccount struct {
 	keystore.Account
+	Shard   uint16 `json:"shard"` // home
 	Balance uint64 `json:"balance"`
 }
 
 // introduce prints replicas, accounts and what to do next: as the result of a net up without an end, otherwise for
 // people only, since the report is the result then.
 func (a *app) introduce(ctx context.Context, c *netup.Cluster, dir string, f *netFlags) error {
-	in := introduction{Network: c.Genesis.ID().String(), Home: dir, Accounts: []introducedAccount{}, Try: []string{
-		self() + " tx send --from alice --to bob --amount 5",
-		self() + " query balance bob",
-		self() + " status --all",
-	}}
+	in := introduction{Network: c.Genesis.ID().String(), Home: dir, Accounts: []introducedAccount{}}
 	for _, r := range c.Replicas {
 		in.Replicas = append(in.Replicas, introducedReplica{r.Shard, r.Index, r.Running.API, r.PID()})
 	}
@@ -259,8 +271,9 @@ func (a *app) introduce(ctx context.Context, c *netup.Cluster, dir string, f *ne
 		if err != nil {
 			return err
 		}
-		in.Accounts = append(in.Accounts, introducedAccount{acc, balance})
+		in.Accounts = append(in.Accounts, introducedAccount{acc, c.Genesis.Home(acc.Address), balance})
 	}
+	in.Try = suggest(in.Accounts)
 	p := a.print
 	if f.reports() {
 		p.Out, p.JSON = p.Err, false
@@ -268,14 +281,32 @@ func (a *app) introduce(ctx context.Context, c *netup.Cluster, dir string, f *ne
 	return p.Data(in, func(w io.Writer) { printIntroduction(w, in) })
 }
 
+// suggest is what to try first with these accounts: a payment, across shards if there are several, and what became of it.
+func suggest(accounts []introducedAccount) []string {
+	payer, payee := "alice", "bob"
+	across := ""
+	for _, acc := range accounts {
+		if acc.Shard != accounts[0].Shard {
+			payer, payee = accounts[0].Name, acc.Name
+			across = fmt.Sprintf("   # from shard %d to shard %d", accounts[0].Shard, acc.Shard)
+			break
+		}
+	}
+	return []string{
+		fmt.Sprintf("%s tx send --from %s --to %s --amount 5%s", self(), payer, payee, across),
+		fmt.Sprintf("%s query balance %s", self(), payee),
+		self() + " status --all",
+	}
+}
+
 func printIntroduction(w io.Writer, in introduction) {
 	fmt.Fprintf(w, "\nREPLICA\tAPI\tPROCESS\n")
 	for _, r := range in.Replicas {
 		fmt.Fprintf(w, "%d/%d\t%s\t%d\n", r.Shard, r.Replica, r.API, r.PID)
 	}
-	fmt.Fprintf(w, "\nACCOUNT\tBALANCE\tADDRESS\n")
+	fmt.Fprintf(w, "\nACCOUNT\tSHARD\tBALANCE\tADDRESS\n")
 	for _, acc := range in.Accounts {
-		fmt.Fprintf(w, "%s\t%d\t%s\n", acc.Name, acc.Balance, acc.Address)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", acc.Name, acc.Shard, acc.Balance, acc.Address)
 	}
 	fmt.Fprintf(w, "\nTry in another terminal:\n")
 	for _, t := range in.Try {

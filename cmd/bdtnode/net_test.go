@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -96,34 +97,64 @@ func (n *runningNet) noneLeft(t *testing.T) {
 	}
 }
 
+// namedIn reports whether a text says that a home is in use by one of the replicas.
+func (n *runningNet) namedIn(text string) bool {
+	return slices.ContainsFunc(n.intro.Replicas, func(r introducedReplica) bool {
+		return strings.Contains(text, fmt.Sprintf("in use by process %d:", r.PID))
+	})
+}
+
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
 func TestNetUpAndResume(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "net")
 	n := startNet(t, "--home", home)
 	n.ready(t)
-	if len(n.intro.Replicas) != 4 || len(n.intro.Accounts) != 4 || len(n.intro.Try) != 3 || n.intro.Accounts[0].Balance != 1_000_000 {
+	if len(n.intro.Replicas) != 8 || len(n.intro.Accounts) != 4 || len(n.intro.Try) != 3 {
 		t.Errorf("introduction %+v", n.intro)
 	}
+	for i, acc := range n.intro.Accounts {
+		if acc.Shard != uint16(i%2) || acc.Balance != 1_000_000 {
+			t.Errorf("account %+v", acc)
+		}
+	}
+	if try := n.intro.Try[0]; !strings.Contains(try, "tx send --from alice --to bob") || !strings.Contains(try, "from shard 0 to shard 1") {
+		t.Errorf("no payment across shards to try: %q", try)
+	}
 	apis := map[string]bool{}
+	bootstraps := map[string]bool{}
 	for i, r := range n.intro.Replicas {
 		apis[r.API] = true
-		cfg, err := config.Load(config.HomeDir(home, 0, i), nil)
+		if int(r.Shard) != i/4 || r.Replica != i%4 {
+			t.Errorf("replica %d is %d of shard %d", i, r.Replica, r.Shard)
+		}
+		cfg, err := config.Load(config.HomeDir(home, r.Shard, r.Replica), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got, want := len(cfg.Config.P2P.Bootstrap), min(i, 1); got != want {
 			t.Errorf("replica %d is told %d addresses, want %d", i, got, want)
 		}
+		bootstraps[strings.Join(cfg.Config.P2P.Bootstrap, "")] = true
 	}
-	if len(apis) != 4 {
-		t.Errorf("API addresses %v", apis)
+	if len(apis) != 8 || len(bootstraps) != 2 {
+		t.Errorf("API addresses %v, bootstrap addresses %v", apis, bootstraps)
 	}
 	// Another command finds it, and its accounts.
 	var b balance
-	bdtnode(t, "query", "balance", "alice", "-o", "json").json(t, &b)
-	if b.Balance != 1_000_000 {
+	bdtnode(t, "query", "balance", "bob", "-o", "json").json(t, &b)
+	if b.Balance != 1_000_000 || b.Shard != 1 {
 		t.Errorf("balance %+v", b)
+	}
+	var shown shownAccount
+	bdtnode(t, "keys", "show", "bob", "-o", "json").json(t, &shown)
+	if shown.Shard == nil || *shown.Shard != 1 {
+		t.Errorf("keys show %+v", shown)
+	}
+	var all struct{ Replicas []replicaStatus }
+	bdtnode(t, "status", "--all", "-o", "json").json(t, &all)
+	if len(all.Replicas) != 8 {
+		t.Errorf("status of %d replicas", len(all.Replicas))
 	}
 	n.stop(t)
 	if l, _ := registry.List(registry.Dir()); len(l) != 0 {
@@ -136,9 +167,22 @@ func TestNetUpAndResume(t *testing.T) {
 		t.Error("another network after resuming")
 	}
 	again.stop(t)
-	if r := bdtnode(t, "net", "up", "--home", home, "--nodes", "7"); r.code != output.ExitUsage || !strings.Contains(r.err, "4 replicas, not 7") {
+	if r := bdtnode(t, "net", "up", "--home", home, "--nodes", "7"); r.code != output.ExitUsage || !strings.Contains(r.err, "4 replicas a shard, not 7") {
 		t.Errorf("resumed with another size: %d %s", r.code, r.err)
 	}
+	if r := bdtnode(t, "net", "up", "--home", home, "--shards", "3"); r.code != output.ExitUsage || !strings.Contains(r.err, "2 shards, not 3") {
+		t.Errorf("resumed with another number of shards: %d %s", r.code, r.err)
+	}
+}
+
+// TestResumeOneShard: without --shards, a network is resumed with those it has.
+func TestResumeOneShard(t *testing.T) {
+	n := startNet(t, "--home", newHome(t, 1, 0, ""))
+	n.ready(t)
+	if len(n.intro.Replicas) != 4 || strings.Contains(n.intro.Try[0], "#") {
+		t.Errorf("introduction %+v", n.intro)
+	}
+	n.stop(t)
 }
 
 func TestTemporaryHome(t *testing.T) {
@@ -154,14 +198,15 @@ func TestTemporaryHome(t *testing.T) {
 }
 
 // newHome generates a network for net up to resume, with a file in one replica's home that makes the fake misbehave.
-func newHome(t *testing.T, replica int, mark string) string {
+// Replicas are counted through all shards.
+func newHome(t *testing.T, shards, replica int, mark string) string {
 	t.Helper()
 	home := filepath.Join(t.TempDir(), "net")
-	if err := createNet(home, &netFlags{nodes: 4}); err != nil {
+	if err := createNet(home, &netFlags{shards: shards, nodes: 4}); err != nil {
 		t.Fatal(err)
 	}
 	if mark != "" {
-		if err := os.WriteFile(filepath.Join(config.HomeDir(home, 0, replica), mark), nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(config.HomeDir(home, uint16(replica/4), replica%4), mark), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -169,7 +214,7 @@ func newHome(t *testing.T, replica int, mark string) string {
 }
 
 func TestReplicaFailsToStart(t *testing.T) {
-	r := bdtnode(t, "net", "up", "--home", newHome(t, 2, "fail"), "-o", "json")
+	r := bdtnode(t, "net", "up", "--home", newHome(t, 1, 2, "fail"), "-o", "json")
 	_, message, _ := r.failure(t)
 	if r.code != output.ExitFailure || !strings.Contains(message, "replica 2 of shard 0 failed") || !strings.Contains(message, "told to fail") {
 		t.Errorf("%d %s", r.code, r.err)
@@ -177,7 +222,7 @@ func TestReplicaFailsToStart(t *testing.T) {
 }
 
 func TestBrokenHome(t *testing.T) {
-	home := newHome(t, 0, "")
+	home := newHome(t, 1, 0, "")
 	os.Chmod(filepath.Join(config.HomeDir(home, 0, 3), "keys", "peer.key"), 0o644)
 	if r := bdtnode(t, "net", "up", "--home", home); r.code != output.ExitFailure || !strings.Contains(r.err, "chmod 0600") || !strings.Contains(r.err, "replica 3") {
 		t.Errorf("key that all may read: %d %s", r.code, r.err)
@@ -190,36 +235,41 @@ func TestBrokenHome(t *testing.T) {
 }
 
 func TestHomeInUse(t *testing.T) {
-	home := newHome(t, 0, "")
+	home := newHome(t, 1, 0, "")
 	n := startNet(t, "--home", home)
 	n.ready(t)
-	if r := bdtnode(t, "net", "up", "--home", home); r.code != output.ExitFailure || !strings.Contains(r.err, "in use by process "+strconv.Itoa(n.intro.Replicas[0].PID)) {
+	if r := bdtnode(t, "net", "up", "--home", home); r.code != output.ExitFailure || !n.namedIn(r.err) {
 		t.Errorf("%d %s", r.code, r.err)
 	}
 	n.stop(t)
 }
 
-// TestReplicaIsKilled: one may go, and the network with it when a second does.
+// TestReplicaIsKilled: one of each shard may go, and the network goes with the second of any.
 func TestReplicaIsKilled(t *testing.T) {
 	n := startNet(t)
 	n.ready(t)
-	syscall.Kill(n.intro.Replicas[1].PID, syscall.SIGKILL)
-	for !strings.Contains(n.err.String(), "replica 1 of shard 0 was killed") {
-		select {
-		case <-n.done:
-			t.Fatalf("net up ended: %s", n.err.String())
-		case <-time.After(10 * time.Millisecond):
+	kill := func(i int) {
+		r := n.intro.Replicas[i]
+		syscall.Kill(r.PID, syscall.SIGKILL)
+		for !strings.Contains(n.err.String(), fmt.Sprintf("replica %d of shard %d was killed; 3 of 4 replicas of shard %d are left", r.Replica, r.Shard, r.Shard)) {
+			select {
+			case <-n.done:
+				t.Fatalf("net up ended: %s", n.err.String())
+			case <-time.After(10 * time.Millisecond):
+			}
 		}
 	}
-	syscall.Kill(n.intro.Replicas[3].PID, syscall.SIGKILL)
+	kill(1)
+	kill(6)
+	syscall.Kill(n.intro.Replicas[7].PID, syscall.SIGKILL)
 	<-n.done
-	if n.code != output.ExitFailure || !strings.Contains(n.err.String(), "2 of 4 replicas are left, and 3 are needed") {
+	if n.code != output.ExitFailure || !strings.Contains(n.err.String(), "2 of 4 replicas of shard 1 are left, and 3 are needed") {
 		t.Errorf("exit %d: %s", n.code, n.err.String())
 	}
 	n.noneLeft(t)
 }
 
-// TestReport: after a run without a load, what the replicas hold is compared.
+// TestReport: after a run without a load, what the replicas of each shard hold is compared, and then what all hold.
 func TestReport(t *testing.T) {
 	for mark, want := range map[string]struct {
 		code             int
@@ -230,9 +280,10 @@ func TestReport(t *testing.T) {
 		"fork":    {output.ExitFailure, false, true, "different ledgers"},
 		"rewrite": {output.ExitFailure, false, true, "at height 2"},
 		"forge":   {output.ExitFailure, true, false, "not conserved"},
+		"cede":    {output.ExitFailure, true, false, "not conserved"},
 	} {
 		t.Run("replica with "+mark, func(t *testing.T) {
-			r := bdtnode(t, "net", "up", "--home", newHome(t, 2, mark), "--for", "100ms", "-o", "json")
+			r := bdtnode(t, "net", "up", "--home", newHome(t, 2, 6, mark), "--for", "100ms", "-o", "json")
 			var got report
 			r.json(t, &got)
 			if r.code != want.code || got.HeadersAgree != want.agree || got.ValueConserved != want.conserved || !strings.Contains(r.err, want.problem) {
@@ -248,9 +299,25 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestReportWaitsForEscrow: what is on its way between shards when the load ends is waited for.
+func TestReportWaitsForEscrow(t *testing.T) {
+	home := newHome(t, 2, 0, "")
+	for i := range 4 {
+		if err := os.WriteFile(filepath.Join(config.HomeDir(home, 1, i), "hold"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := bdtnode(t, "net", "up", "--home", home, "--for", "100ms", "-o", "json")
+	var got report
+	r.json(t, &got)
+	if r.code != 0 || !got.ValueConserved || got.Shards != 2 || got.Nodes != 4 {
+		t.Errorf("exit %d %+v\n%s", r.code, got, r.err)
+	}
+}
+
 // TestStartAlone: a replica started by itself says where it is, is found, and stops when asked.
 func TestStartAlone(t *testing.T) {
-	home := config.HomeDir(newHome(t, 0, ""), 0, 1)
+	home := config.HomeDir(newHome(t, 1, 0, ""), 0, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	var out, errs syncBuffer
 	a := &app{in: strings.NewReader(""), open: openFake}
@@ -285,7 +352,7 @@ func TestNobodyOutlivesNetUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	up := exec.Command(program, "net", "up", "-o", "json", "--home", newHome(t, 0, ""))
+	up := exec.Command(program, "net", "up", "-o", "json", "--home", newHome(t, 1, 0, ""))
 	out, err := up.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 
 // Accounts that a load pays between, and what genesis gives them.
 const (
-	loadAccounts   = 8
+	loadAccounts   = 8       // or two for each shard, if that is more
 	loadAmount     = 1_000   // of each output
 	minLoadOutputs = 4_000   // in all: enough for a load given when the network is resumed
 	maxLoadOutputs = 200_000 // in all: outputs of what settled are spent again, so a long load needs no more
@@ -30,11 +30,12 @@ const (
 const endless = 24 * time.Hour
 
 // loadFunding splits outputs for the load of f. As many as it submits in ten seconds leave each of them time to settle
-// before it is spent again.
+// before it is spent again. What goes across shards spends up to three at a time.
 func loadFunding(f *netFlags) netup.Funding {
-	total := min(max(math.Ceil(10*f.load), minLoadOutputs), maxLoadOutputs)
-	funds := netup.Funding{Dir: netup.LoadDir, Outputs: uint32(math.Ceil(total / loadAccounts)), Amount: loadAmount}
-	for i := range loadAccounts {
+	accounts := max(loadAccounts, 2*f.shards)
+	total := min(max(math.Ceil(10*f.load*(1+f.cross)), minLoadOutputs), maxLoadOutputs)
+	funds := netup.Funding{Dir: netup.LoadDir, Outputs: uint32(math.Ceil(total / float64(accounts))), Amount: loadAmount}
+	for i := range accounts {
 		funds.Names = append(funds.Names, fmt.Sprintf("load-%d", i))
 	}
 	return funds
@@ -48,7 +49,8 @@ func (a *app) runLoad(ctx context.Context, c *netup.Cluster, dir string, f *netF
 	}
 	cfg := load.Config{
 		Network: c.Genesis.ID(), Horizon: time.Duration(c.Genesis.HorizonMS) * time.Millisecond, Funds: funds,
-		Rate: f.load, For: f.duration, Invalid: f.invalid, Seed: f.seed,
+		Shards: make([][]*client.Client, len(c.Genesis.Shards)),
+		Rate:   f.load, For: f.duration, Cross: f.cross, Invalid: f.invalid, Seed: f.seed,
 		Each: func(s load.Sample) { line.sample(ctx, s) },
 	}
 	if cfg.For == 0 {
@@ -60,14 +62,21 @@ func (a *app) runLoad(ctx context.Context, c *netup.Cluster, dir string, f *netF
 			return load.Result{}, err
 		}
 		defer cl.Close()
-		cfg.Clients = append(cfg.Clients, cl)
+		cfg.Shards[r.Shard] = append(cfg.Shards[r.Shard], cl)
 	}
-	a.print.Note("Submitting %g transfers a second", f.load)
+	a.print.Note("Submitting %g transfers a second%s", f.load, acrossText(f.cross))
 	result, err := load.Run(ctx, cfg)
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = nil // asked to end
 	}
 	return result, err
+}
+
+func acrossText(share float64) string {
+	if share == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %g %% of them across shards", 100*share)
 }
 
 func loadSigners(dir string) ([]sig.Signer, error) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +32,7 @@ func TestSend(t *testing.T) {
 	var got api.TxAnswer
 	r = n.run(t, "tx", "get", answer.ID.String(), "-o", "json")
 	r.json(t, &got)
-	if r.code != 0 || got != answer {
+	if r.code != 0 || !reflect.DeepEqual(got, answer) {
 		t.Errorf("tx get: %d %+v", r.code, got)
 	}
 	if r := n.run(t, "tx", "get", strings.Repeat("0", 64), "-o", "json"); r.code != output.ExitNotFound {
@@ -62,7 +64,7 @@ func TestSubmitAgain(t *testing.T) {
 	n.run(t, "tx", "submit", file, "-o", "json").json(t, &answers[1])
 	n.run(t, "tx", "submit", "--raw", signed.Signed, "-o", "json").json(t, &answers[2])
 	for _, a := range answers {
-		if a != answers[0] || a.State != api.StateSettled || a.ID.String() != signed.ID {
+		if !reflect.DeepEqual(a, answers[0]) || a.State != api.StateSettled || a.ID.String() != signed.ID {
 			t.Errorf("answers %+v", answers)
 		}
 	}
@@ -240,6 +242,71 @@ func TestSendFileOutcomes(t *testing.T) {
 			t.Errorf("%d %s, %d submissions", r.code, r.err, n.submits)
 		}
 	})
+}
+
+// TestSendFileOfShards: what a line needs has to be settled, in all shards, whatever less was asked for.
+func TestSendFileOfShards(t *testing.T) {
+	for _, wait := range []api.Wait{api.WaitAccepted, api.WaitOrdered, api.WaitCertified, api.WaitSettled} {
+		n := newNetwork(t, 100)
+		n.status.Shards = 2
+		var waits []api.Wait
+		n.override = func(_ int, txs [][]byte, wait api.Wait) []api.TxAnswer {
+			waits = append(waits, wait)
+			if wait == api.WaitSettled {
+				return nil
+			}
+			tx, err := ledger.DecodeTx(txs[0])
+			if err != nil {
+				t.Error(err)
+			}
+			return []api.TxAnswer{{ID: tx.ID(), State: api.StateCertified, Certified: true}} // settled nowhere yet
+		}
+		r := n.run(t, "tx", "send", "--file", writeFile(t, "alice,bob,60\nbob,alice,50\n"), "-o", "json", "--wait", string(wait))
+		var s sendSummary
+		r.json(t, &s)
+		if r.code != 0 || s.Settled != 2 {
+			t.Errorf("%s: %d %+v %s", wait, r.code, s, r.err)
+		}
+		want := []api.Wait{api.WaitSettled, api.WaitSettled}
+		if wait == api.WaitCertified {
+			want = []api.Wait{wait, api.WaitSettled, wait, api.WaitSettled}
+		}
+		if !slices.Equal(waits, want) {
+			t.Errorf("%s: waited for %v, want %v", wait, waits, want)
+		}
+	}
+}
+
+// TestTxGetParts: of a transaction between shards, what became of it in each is shown.
+func TestTxGetParts(t *testing.T) {
+	n := newNetwork(t)
+	id := ledger.TxID{5}
+	n.owners[id] = api.TxAnswer{ID: id, State: api.StateRejected, Reason: "consumed", Shard: 1, Height: 7, Parts: []api.Part{
+		{Shard: 1, Stage: "returned", Height: 7, Verdicts: []api.PartVerdict{{Shard: 1, Verdict: "spent", Height: 4}, {Shard: 2, Verdict: "rejected", Reason: "consumed", Height: 7}}},
+		{Shard: 2, Stage: "rejected", Height: 9, Verdicts: []api.PartVerdict{{Shard: 1, Verdict: "spent", Height: 9}, {Shard: 2, Verdict: "rejected", Reason: "consumed", Height: 9}}},
+		{Shard: 0, Stage: "pending", Verdicts: []api.PartVerdict{{Shard: 1, Verdict: "spent", Height: 3}, {Shard: 2, Verdict: "unknown"}}},
+	}}
+	var got api.TxAnswer
+	r := n.run(t, "tx", "get", id.String(), "-o", "json")
+	r.json(t, &got)
+	if r.code != 0 || !reflect.DeepEqual(got, n.owners[id]) {
+		t.Errorf("%d %+v", r.code, got)
+	}
+	r = n.run(t, "tx", "get", id.String())
+	_, table, _ := strings.Cut(r.out, "\n\n")
+	var rows []string
+	for line := range strings.Lines(table) {
+		rows = append(rows, strings.Join(strings.Fields(line), " "))
+	}
+	want := []string{
+		"SHARD STAGE HEIGHT VERDICTS IT KNOWS",
+		"0 pending - shard 1 spent at 3; shard 2 unknown",
+		"1 returned 7 shard 1 spent at 4; shard 2 rejected (consumed) at 7",
+		"2 rejected 9 shard 1 spent at 9; shard 2 rejected (consumed) at 9",
+	}
+	if !slices.Equal(rows, want) {
+		t.Errorf("%s", r.out)
+	}
 }
 
 func TestSendManyRounds(t *testing.T) {

@@ -36,7 +36,7 @@ const rootHelp = `bdtnode runs a ledger that several replicas keep together: it 
 a third of them are down or malicious.
 
 Try it on this machine:
-  bdtnode net up                                   # 4 replicas; leave it running
+  bdtnode net up                                   # 2 shards of 4 replicas; leave it running
   bdtnode tx send --from alice --to bob --amount 5 # in another terminal
   bdtnode query balance bob
 

@@ -33,11 +33,12 @@ func newTxSend(a *app) *cobra.Command {
 		Use:   "send",
 		Short: "Pay from an account to an address, or all transfers of a file",
 		Long: `Pays an amount from an account to an address or another account: picks unspent outputs, signs, submits, and
-prints the transaction's id and what became of it.
+prints the transaction's id and what became of it. It makes no difference in which shards payer and payee are at
+home, nor whose replica is asked: a payment between shards takes a little longer, and settles in all or in none.
 
 With --file it pays every line of a CSV file (from,to,amount; a header line may be first), each line a
-transaction of its own, and counts the outcomes. A line that needs the change of an earlier one, or money that an
-earlier one brings, waits for that.`,
+transaction of its own, waits until each is settled, and counts the outcomes. A line that needs the change of an
+earlier one, or money that an earlier one brings, waits for that.`,
 		Example: `  bdtnode tx send --from alice --to bob --amount 5
   bdtnode tx send --from alice --to 5f0c… --amount 5 --fee 1 --wait certified -o json
   bdtnode tx send --file transfers.csv`,

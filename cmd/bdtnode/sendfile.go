@@ -26,7 +26,7 @@ const maxRoundBytes = 2 << 20
 // sendSummary is what became of a file of transfers.
 type sendSummary struct {
 	Transfers int `json:"transfers"`
-	Settled   int `json:"settled"`  // or at the stage waited for
+	Settled   int `json:"settled"`
 	Rejected  int `json:"rejected"` // can never settle
 	Unfunded  int `json:"unfunded"` // not sent: the account had not enough
 	Unknown   int `json:"unknown"`  // no answer in time, may still settle
@@ -163,10 +163,6 @@ func (r *fileRun) fetch(ctx context.Context, p *payer) error {
 
 // work pays in rounds: each sends what the outputs at hand allow, and brings change and incoming money for the next.
 func (r *fileRun) work(ctx context.Context) error {
-	d := r.flags.delivery(r.net)
-	if d.wait == api.WaitAccepted {
-		d.wait = api.WaitOrdered // what the next round spends has to exist
-	}
 	for ctx.Err() == nil {
 		round, more, err := r.nextRound()
 		if err != nil {
@@ -189,7 +185,7 @@ func (r *fileRun) work(ctx context.Context) error {
 		for i := range round {
 			txs[i] = round[i].tx
 		}
-		outcomes, err := d.send(ctx, txs)
+		outcomes, err := r.settle(ctx, txs)
 		if err != nil {
 			return err
 		}
@@ -198,6 +194,40 @@ func (r *fileRun) work(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// settle waits until transactions are settled, whatever less was asked for: what the next round spends has to exist. Were
+// they to be certified, that comes first, and may come before they are settled in all shards.
+func (r *fileRun) settle(ctx context.Context, txs []*ledger.Tx) ([]outcome, error) {
+	d := r.flags.delivery(r.net)
+	if d.wait != api.WaitCertified {
+		d.wait = api.WaitSettled
+		return d.send(ctx, txs)
+	}
+	out, err := d.send(ctx, txs)
+	if err != nil {
+		return nil, err
+	}
+	var open []int
+	var rest []*ledger.Tx
+	for i, o := range out {
+		if o.known && !reached(o.answer, api.WaitSettled) {
+			open, rest = append(open, i), append(rest, txs[i])
+		}
+	}
+	if len(rest) == 0 {
+		return out, nil
+	}
+	d.wait = api.WaitSettled
+	last, err := d.send(ctx, rest)
+	for n, i := range open {
+		if err == nil {
+			out[i] = last[n]
+		} else {
+			out[i].known = false // certified, so it was taken, whatever went wrong now
+		}
+	}
+	return out, nil
 }
 
 // nextRound signs transfers, in each payer's order, until outputs or the room in one request run out. More says that
@@ -239,7 +269,8 @@ func (r *fileRun) dropUnfunded() {
 	first.queue = first.queue[1:]
 }
 
-// refetch asks again what the payers own, after rejections have shown that the wallets were wrong about it.
+// refetch asks again what the payers own, after the wallets have turned out to be wrong about it. Rejections between
+// shards give inputs back as new outputs, besides.
 func (r *fileRun) refetch(ctx context.Context) error {
 	r.stale = false
 	for _, p := range r.payers {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -101,6 +102,7 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 	if f.supervised {
 		go a.stopWithInput(cancel) // ends with the process: a read cannot be interrupted
 	}
+	tuneMemory()
 	n, err := a.open(home)
 	if err != nil {
 		return err
@@ -125,6 +127,25 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 		return nil // asked to stop, and did
 	}
 	return err
+}
+
+// Defaults of the collector for a replica. Most of its garbage is short-lived (messages, batches, requests) and what
+// it keeps is small, so letting the heap grow to five times that before each collection, not to twice, saves a good part
+// of the processor time that collecting takes. The soft limit has it collect more often before a large ledger makes five
+// times too much for a small machine.
+const (
+	gcPercent   = 400
+	memoryLimit = 2 << 30 // bytes
+)
+
+// tuneMemory sets up the collector, but for what the environment says.
+func tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 }
 
 // setLogLevel is for the loggers of this program. Libraries tell of errors only: what they say at lower levels is

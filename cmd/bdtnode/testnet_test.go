@@ -45,8 +45,45 @@ func TestTestnetGenerate(t *testing.T) {
 	if r := bdtnode(t, "testnet", "generate", "--hosts", "10.0.0.1", "--out", dir+"2"); r.code != 0 || !strings.Contains(r.out, "bdtnode start --home") {
 		t.Errorf("no word on what to do next: %d %s", r.code, r.out)
 	}
-	if r := bdtnode(t, "testnet", "generate", "--shards", "2", "--hosts", "10.0.0.1", "--out", dir+"3"); r.code != 0 || !strings.Contains(r.err, "within one shard") {
-		t.Errorf("two shards: %d %s", r.code, r.err)
+}
+
+// TestTestnetOfShards: all replicas of all shards join by one, and accounts are at home in all shards.
+func TestTestnetOfShards(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "net")
+	var made netup.Network
+	r := bdtnode(t, "testnet", "generate", "--shards", "3", "--hosts", "a.example,b.example,c.example,d.example,e.example", "--out", dir, "-o", "json")
+	r.json(t, &made)
+	if r.code != 0 || len(made.Homes) != 12 || len(made.Accounts) != 4 {
+		t.Fatalf("%d %+v %s", r.code, made, r.err)
+	}
+	for i, acc := range made.Accounts {
+		if acc.Shard != uint16(i%3) || acc.Balance != 1_000_000 {
+			t.Errorf("%+v", acc)
+		}
+	}
+	first := ""
+	listens := map[string]bool{}
+	for i, made := range made.Homes {
+		h, err := config.Load(made.Dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int(h.Shard) != i/4 || int(h.Replica) != i%4 || len(h.Genesis.Shards) != 3 {
+			t.Errorf("home %d is of replica %d of shard %d of %d", i, h.Replica, h.Shard, len(h.Genesis.Shards))
+		}
+		listens[h.Config.P2P.Announce[0]] = true
+		join := strings.Join(h.Config.P2P.Bootstrap, " ")
+		switch {
+		case i == 0 && join != "":
+			t.Errorf("the first replica joins by %s", join)
+		case i == 1:
+			first = join
+		case i > 1 && join != first:
+			t.Errorf("replica %d joins by %s, others by %s", i, join, first)
+		}
+	}
+	if !strings.HasPrefix(first, "/dns4/a.example/tcp/26600/p2p/") || len(listens) != 12 {
+		t.Errorf("all join by %s; addresses %v", first, listens)
 	}
 }
 

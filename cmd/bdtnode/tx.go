@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,8 +31,11 @@ func newTx(a *app) *cobra.Command {
 func newTxGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "get ID",
-		Short: "Show what became of a transaction; exit code 4 if the replica knows none of that id",
-		Args:  cobra.ExactArgs(1),
+		Short: "Show what became of a transaction; exit code 4 if nobody knows one of that id",
+		Long: `Shows what became of a transaction. Of one between shards it shows the part of each: whether its inputs there are in
+escrow, whether it is settled, or returned to their owners or rejected, at which height, and which verdicts of the
+input shards that shard knows, with the block that brought it the verdict and the reason of a rejection.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := ledger.ParseTxID(args[0])
 			if err != nil {
@@ -173,6 +179,37 @@ func printAnswer(w io.Writer, t api.TxAnswer) {
 	if t.Height > 0 {
 		fmt.Fprintf(w, "block\tshard %d, height %d\ncertified\t%t\n", t.Shard, t.Height, t.Certified)
 	}
+	if len(t.Parts) > 0 {
+		printParts(w, t.Parts)
+	}
+}
+
+// printParts shows what became of a transaction in each shard, and what that shard knows of the verdicts.
+func printParts(w io.Writer, parts []api.Part) {
+	parts = slices.SortedFunc(slices.Values(parts), func(a, b api.Part) int { return int(a.Shard) - int(b.Shard) })
+	fmt.Fprintf(w, "\nSHARD\tSTAGE\tHEIGHT\tVERDICTS IT KNOWS\n")
+	for _, p := range parts {
+		verdicts := make([]string, len(p.Verdicts))
+		for i, v := range p.Verdicts {
+			verdicts[i] = verdictText(v)
+		}
+		height := "-"
+		if p.Height > 0 {
+			height = strconv.FormatUint(p.Height, 10)
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", p.Shard, p.Stage, height, strings.Join(verdicts, "; "))
+	}
+}
+
+func verdictText(v api.PartVerdict) string {
+	text := fmt.Sprintf("shard %d %s", v.Shard, v.Verdict)
+	if v.Reason != "" {
+		text += " (" + v.Reason + ")"
+	}
+	if v.Height > 0 {
+		text += fmt.Sprintf(" at %d", v.Height)
+	}
+	return text
 }
 
 // networkOf is the id that transactions for the network of st are signed for.

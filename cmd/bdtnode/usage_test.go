@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/node"
 )
 
 // TestUsageErrors: a command line that cannot be meant ends with exit code 2 before anything happens, and says why, as
@@ -18,7 +19,6 @@ func TestUsageErrors(t *testing.T) {
 		"net":                            "needs one of its commands: up",
 		"net pu":                         "unknown command",
 		"net up extra":                   "unknown command",
-		"net up --shards 2":              "later version",
 		"net up --shards 0":              "--shards 0",
 		"net up --nodes 3":               "--nodes 3",
 		"net up --nodes 257":             "--nodes 257",
@@ -28,8 +28,10 @@ func TestUsageErrors(t *testing.T) {
 		"net up --load 1 --invalid 1.5":  "--invalid",
 		"net up --load 1 --invalid NaN":  "--invalid",
 		"net up --invalid 0.5":           "--load",
-		"net up --load 1 --cross 0.5":    "--cross",
-		"net up --cross 0.5":             "--cross",
+		"net up --load 1 --cross 1.5":    "--cross",
+		"net up --load 1 --cross NaN":    "--cross",
+		"net up --cross 0.5":             "--load",
+		"net up --shards 65":             "--shards 65",
 		"net up --for -1s":               "--for",
 		"net up --home=":                 "--home",
 		"net up --log-level loud":        "--log-level",
@@ -85,6 +87,16 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
+// TestCrossWithOneShard: nothing crosses shards where there is but one, new or resumed.
+func TestCrossWithOneShard(t *testing.T) {
+	for _, args := range [][]string{{"--shards", "1"}, {"--home", newHome(t, 1, 0, "")}} {
+		r := bdtnode(t, append([]string{"net", "up", "--load", "1", "--cross", "0.5"}, args...)...)
+		if r.code != output.ExitUsage || !strings.Contains(r.err, "nothing crosses shards") {
+			t.Errorf("%v: %d %s", args, r.code, r.err)
+		}
+	}
+}
+
 func TestSuggestions(t *testing.T) {
 	for line, want := range map[string]string{
 		"statsu -o json":             "status",
@@ -116,7 +128,7 @@ func TestVersion(t *testing.T) {
 	var v struct{ Version, Go, Platform string }
 	r := bdtnode(t, "version", "-o", "json")
 	r.json(t, &v)
-	if r.code != 0 || v.Version == "" || !strings.HasPrefix(v.Go, "go1") {
+	if r.code != 0 || v.Version != node.Version() || !strings.HasPrefix(v.Go, "go1") {
 		t.Errorf("%d %+v", r.code, v)
 	}
 }

@@ -26,7 +26,7 @@ func (r *run) deliver(ctx context.Context, batch []*transfer, replica int) {
 			raws[i] = t.raw
 		}
 		wait := max(time.Millisecond, min(maxPostWait, time.Until(r.deadline)-lastWords))
-		answers, err := r.cfg.Clients[replica].Submit(ctx, raws, api.WaitSettled, wait)
+		answers, err := r.to.clients[replica].Submit(ctx, raws, api.WaitSettled, wait)
 		var after time.Duration
 		if err == nil {
 			batch, after = r.count(ctx, batch, answers, replica)
@@ -39,10 +39,10 @@ func (r *run) deliver(ctx context.Context, batch []*transfer, replica int) {
 		if len(batch) == 0 {
 			return
 		}
-		if after == 0 && try%len(r.cfg.Clients) == 0 { // every replica failed without saying when to come again
+		if after == 0 && try%len(r.to.clients) == 0 { // every replica failed without saying when to come again
 			after = retryUnstated
 		}
-		replica = (replica + 1) % len(r.cfg.Clients)
+		replica = r.to.after(replica)
 		pause(ctx, after)
 	}
 }
@@ -82,6 +82,7 @@ func (r *run) final(t *transfer, a *api.TxAnswer, now time.Time) bool {
 		r.tally.settled(t, now.Sub(r.start))
 	} else {
 		r.tally.rejected(t, a.Reason, now.Sub(r.start))
+		r.salvage(t, a, now)
 	}
 	return true
 }
@@ -114,7 +115,7 @@ func (r *run) ask(ctx context.Context, open []*transfer, replica int) {
 			case <-ctx.Done():
 				return
 			}
-			a, err := r.cfg.Clients[replica].Tx(ctx, t.id)
+			a, err := r.to.clients[replica].Tx(ctx, t.id)
 			<-r.asking
 			switch {
 			case err == nil && r.final(t, &a, time.Now()):
@@ -123,7 +124,7 @@ func (r *run) ask(ctx context.Context, open []*transfer, replica int) {
 			default:
 				still = append(still, t)
 				if err != nil {
-					replica = (replica + 1) % len(r.cfg.Clients)
+					replica = r.to.after(replica)
 				}
 			}
 		}

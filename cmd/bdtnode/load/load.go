@@ -1,14 +1,16 @@
-// Package load puts an open-loop load of signed transfers on the replicas of a shard, and measures what becomes of it.
+// Package load puts an open-loop load of signed transfers on the replicas of a network, and measures what becomes of it.
 //
 // Open loop means that arrivals are scheduled beforehand and no slow answer delays one. Arrival i of n is due at a
 // random place, drawn from the seed, in the i-th of n equal intervals: exactly the rate asked for, but in no step with
 // anybody's timers. Latency runs from when an arrival was due to when the API's answer was here, so whatever a
-// transfer waits for in this program counts too. Arrivals due within one tick share a request, and ticks go to the
-// replicas in turn.
+// transfer waits for in this program counts too. Arrivals due within one tick share a request, and requests go to the
+// replicas of the shard concerned in turn.
 //
 // Transfers spend outputs of the accounts given, and the outputs of those that settled are spent again, so a run of
-// any length needs only as many outputs as are on their way at a time. A share of them, if asked for, spends an
-// output that a settled transfer spent already: the ledger must reject these.
+// any length needs only as many outputs as are on their way at a time. Most stay inside a shard. A share, if asked for,
+// goes across: such a transfer spends outputs of one to three shards, signed by the owner of each, and creates some in
+// one to three, two or three shards in all. And a share spends an output that a settled transfer spent already: the
+// ledger must reject these, and what else they spend comes back.
 package load
 
 import (
@@ -22,6 +24,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/node/api"
 	"bdtnode/node/api/client"
+	"bdtnode/shard"
 )
 
 // Defaults of [Config].
@@ -44,14 +47,15 @@ const (
 
 // Config describes a load.
 type Config struct {
-	Clients []*client.Client // one of each replica, all of one shard
-	Network digest.Digest    // genesis id
-	Horizon time.Duration    // of the genesis: how far ahead of block time a transaction may expire
-	Funds   []sig.Signer     // keys of the accounts that pay, and are paid
-	Rate    float64          // arrivals a second
-	For     time.Duration    // how long arrivals come
-	Invalid float64          // share of them, 0 to 1, that spends an output already spent
-	Seed    uint64           // of arrival times and of who pays whom
+	Shards  [][]*client.Client // by shard, one of each replica
+	Network digest.Digest      // genesis id
+	Horizon time.Duration      // of the genesis: how far ahead of block time a transaction may expire
+	Funds   []sig.Signer       // keys of the accounts that pay, and are paid
+	Rate    float64            // arrivals a second
+	For     time.Duration      // how long arrivals come
+	Cross   float64            // share of them, 0 to 1, that involves two or three shards
+	Invalid float64            // share of them, 0 to 1, that spends an output already spent
+	Seed    uint64             // of arrival times and of who pays whom
 
 	Drain       time.Duration // how long answers are waited for after the last arrival; 0 means DefaultDrain
 	MaxInFlight int           // most transactions without an answer; arrivals beyond are not sent; 0 means DefaultMaxInFlight
@@ -64,7 +68,8 @@ type Sample struct {
 	Submitted, Settled, Rejected uint64        // so far
 	Open                         uint64        // submitted, and no final answer yet
 	Rate                         float64       // settled in the last second
-	P50                          time.Duration // latency of those settled in the last second
+	P50                          time.Duration // latency of those settled inside a shard in the last second
+	CrossP50                     time.Duration // and of those across shards
 }
 
 // Percentiles are latencies in milliseconds.
@@ -80,8 +85,12 @@ type Result struct {
 	Settled   uint64
 	Rejected  uint64
 	Pending   uint64      // no final answer when the drain ended, or never sent
-	Latency   Percentiles // of those settled
+	Latency   Percentiles // of those settled inside a shard
 	TPS       float64     // settled, over the time from the first arrival due to the last answer
+
+	CrossSettled uint64      // of those settled: across shards
+	CrossLatency Percentiles // of them
+	Recovered    uint64      // outputs had back from transfers across shards that were rejected
 
 	Unsent          uint64            // of those pending: arrivals beyond MaxInFlight, or without an output to spend
 	WronglySettled  uint64            // of those settled: spent an output that was spent already
@@ -90,15 +99,22 @@ type Result struct {
 }
 
 func (c *Config) check() error {
+	for s := range c.Shards {
+		if len(c.Shards[s]) == 0 {
+			return fmt.Errorf("a load needs at least one replica of shard %d to send to", s)
+		}
+	}
 	switch n := c.Rate * c.For.Seconds(); {
-	case len(c.Clients) == 0:
-		return errors.New("a load needs at least one replica to send to")
+	case len(c.Shards) == 0 || len(c.Shards) > shard.MaxShards:
+		return fmt.Errorf("a load on %d shards, want 1 to %d", len(c.Shards), shard.MaxShards)
 	case len(c.Funds) == 0 || len(c.Funds) > maxAccounts:
 		return fmt.Errorf("a load of %d accounts, want 1 to %d", len(c.Funds), maxAccounts)
 	case !(c.Rate > 0) || c.For <= 0 || !(n < maxArrivals):
 		return fmt.Errorf("a load of %g transactions a second for %v, want both above 0 and at most %d arrivals", c.Rate, c.For, maxArrivals)
 	case !(c.Invalid >= 0 && c.Invalid <= 1):
 		return fmt.Errorf("an invalid share of %g, want 0 to 1", c.Invalid)
+	case !(c.Cross >= 0 && c.Cross <= 1):
+		return fmt.Errorf("a share across shards of %g, want 0 to 1", c.Cross)
 	case c.Horizon < time.Second:
 		return fmt.Errorf("an expiry horizon of %v leaves no time to settle", c.Horizon)
 	}
@@ -107,7 +123,8 @@ func (c *Config) check() error {
 
 // Run puts the load on the replicas and returns when each transaction has its answer or the drain is over. If the
 // context ends before, it returns what is known with the context's error. It fails if the accounts have nothing to
-// spend, or if a replica answers with an error that trying again does not mend.
+// spend, if they are all at home in one shard and some transfers are to go across, or if a replica answers with an
+// error that trying again does not mend.
 func Run(ctx context.Context, c Config) (Result, error) {
 	if err := c.check(); err != nil {
 		return Result{}, err
@@ -118,14 +135,19 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = DefaultMaxInFlight
 	}
+	b := newBank(&c)
+	if c.Cross > 0 && len(b.homes) < 2 {
+		return Result{}, errors.New("a load across shards needs accounts at home in at least two")
+	}
+	to := newReplicas(c.Shards)
 	arrivals := max(1, int(math.Round(c.Rate*c.For.Seconds())))
-	p, err := fetchPurse(ctx, &c, arrivals)
+	p, err := fetchPurse(ctx, b, to, arrivals+int(c.Cross*float64(arrivals)))
 	if err != nil {
 		return Result{}, err
 	}
 	ready := int(min(max(c.Rate*signAhead.Seconds(), minSignAhead), maxSignAhead))
 	s := newSchedule(arrivals, c.For, c.Seed)
-	r := &run{cfg: &c, tally: newTally(c.Seed, s.due), mint: newMint(&c, p, arrivals, ready)}
+	r := &run{cfg: &c, to: to, tally: newTally(c.Seed, s.due), mint: newMint(&c, b, p, arrivals, ready)}
 	return r.run(ctx, s)
 }
 

@@ -49,8 +49,8 @@ func TestOutputsAreSpentAgain(t *testing.T) {
 	s, c := newShard(t, 2, 2, 1, 1<<20)
 	c.Rate, c.For = 600, 500*time.Millisecond
 	s.complete(c, 0)
-	if audit, err := s.state.Audit(t.Context()); err != nil || audit.Outputs < 10 {
-		t.Errorf("%d outputs in the end, %v: the load did not widen what it lives on", audit.Outputs, err)
+	if audit := s.audit(); audit.Outputs < 10 {
+		t.Errorf("%d outputs in the end: the load did not widen what it lives on", audit.Outputs)
 	}
 }
 
@@ -124,8 +124,8 @@ func TestBusyReplicaIsPassedOver(t *testing.T) {
 		fmt.Fprint(w, `{"status":503,"detail":"busy","retry_ms":1}`)
 	}))
 	defer busy.Close()
-	c.Clients[1], _ = client.New(busy.URL, client.Options{})
-	defer c.Clients[1].Close()
+	c.Shards[0][1], _ = client.New(busy.URL, client.Options{})
+	defer c.Shards[0][1].Close()
 	s.complete(c, 0)
 }
 
@@ -149,7 +149,8 @@ func TestTimedOutTransfersAreAskedFor(t *testing.T) {
 		asked.Add(1)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.answer(id), nil
+		a, _ := s.answer(id)
+		return a, nil
 	}
 	s.replicas[1].tx = func(ledger.TxID) (api.TxAnswer, error) {
 		lost.Add(1)
@@ -173,8 +174,8 @@ func TestWithoutAnAnswerIsPending(t *testing.T) {
 	}
 }
 
-// hold makes a shard answer nothing until so many transactions have arrived, or it is released.
-func hold(s *testShard, n int) (release func()) {
+// hold makes a network answer nothing until so many transactions have arrived, or it is released.
+func hold(s *testWorld, n int) (release func()) {
 	var mu sync.Mutex
 	arrived, gate := 0, make(chan struct{})
 	open := sync.OnceFunc(func() { close(gate) })
@@ -242,7 +243,7 @@ func TestCancelledLoadSaysWhatItKnows(t *testing.T) {
 
 func TestErrorThatDoesNotMendEndsTheLoad(t *testing.T) {
 	_, c := newShard(t, 1, 2, 200, 10)
-	handler := c.Clients[0]
+	handler := c.Shards[0][0]
 	bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", api.ProblemType)
 		w.WriteHeader(http.StatusUnprocessableEntity)
@@ -251,7 +252,7 @@ func TestErrorThatDoesNotMendEndsTheLoad(t *testing.T) {
 	defer bad.Close()
 	refusing, _ := client.New(bad.URL, client.Options{})
 	defer refusing.Close()
-	c.Clients = []*client.Client{handler, refusing}
+	c.Shards[0] = []*client.Client{handler, refusing}
 	c.Rate, c.For = 100, time.Hour
 	if _, err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "no such stage") {
 		t.Errorf("got %v", err)
@@ -273,7 +274,11 @@ func TestConfigErrors(t *testing.T) {
 	nan := 0.0
 	nan /= nan
 	for name, change := range map[string]func(*Config){
-		"no replica":     func(c *Config) { c.Clients = nil },
+		"no replica":     func(c *Config) { c.Shards = [][]*client.Client{nil} },
+		"no shard":       func(c *Config) { c.Shards = nil },
+		"across one":     func(c *Config) { c.Cross = 0.5 },
+		"cross above 1":  func(c *Config) { c.Cross = 1.1 },
+		"cross NaN":      func(c *Config) { c.Cross = nan },
 		"no accounts":    func(c *Config) { c.Funds = nil },
 		"no rate":        func(c *Config) { c.Rate = 0 },
 		"rate NaN":       func(c *Config) { c.Rate = nan },
@@ -293,26 +298,32 @@ func TestConfigErrors(t *testing.T) {
 }
 
 func TestPurseTakesPagesOfAllAccounts(t *testing.T) {
-	_, c := newShard(t, 1, 3, 2500, 5)
-	for _, want := range []int{1, 10, 3000, 7500, 100_000} {
-		p, err := fetchPurse(t.Context(), &c, want)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, owners := map[ledger.Outpoint]bool{}, map[int]int{}
-		for len(p.coins) > 0 {
-			k := <-p.coins
-			if got[k.point] {
-				t.Fatalf("output %v twice", k.point)
+	for shards := 1; shards <= 3; shards += 2 {
+		_, c := newWorld(t, shards, 1, 3/shards, 2500, 5)
+		for _, want := range []int{1, 10, 3000, 7500, 100_000} {
+			b := newBank(&c)
+			p, err := fetchPurse(t.Context(), b, newReplicas(c.Shards), want)
+			if err != nil {
+				t.Fatal(err)
 			}
-			got[k.point] = true
-			owners[k.owner]++
-		}
-		if most := min(want, 7500); len(got) < most || len(got) > most+2 {
-			t.Errorf("%d outputs for %d arrivals", len(got), want)
-		}
-		if want >= 10 && (len(owners) != 3 || max(owners[0], owners[1], owners[2])-min(owners[0], owners[1], owners[2]) > 2) {
-			t.Errorf("outputs of accounts: %v", owners)
+			got, owners := map[ledger.Outpoint]bool{}, map[int]int{}
+			total := p.total
+			for s := range p.coins {
+				for len(p.coins[s]) > 0 {
+					k := p.take(s)
+					if got[k.point] || int(b.home[k.owner]) != s {
+						t.Fatalf("output %v of account %d is there twice, or in shard %d, not %d", k.point, k.owner, s, b.home[k.owner])
+					}
+					got[k.point] = true
+					owners[k.owner]++
+				}
+			}
+			if most := min(want, 7500); len(got) < most || len(got) > most+2 || total != len(got) || p.total != 0 {
+				t.Errorf("%d outputs for %d arrivals, counted %d and then %d", len(got), want, total, p.total)
+			}
+			if want >= 10 && (len(owners) != 3 || max(owners[0], owners[1], owners[2])-min(owners[0], owners[1], owners[2]) > 2) {
+				t.Errorf("outputs of accounts: %v", owners)
+			}
 		}
 	}
 }

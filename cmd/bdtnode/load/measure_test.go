@@ -78,7 +78,26 @@ func TestTally(t *testing.T) {
 	if r.WronglySettled != 1 || r.WronglyRejected != 1 || r.Reasons["consumed"] != 1 || r.Reasons["expired"] != 1 {
 		t.Errorf("wrongs %+v", r)
 	}
-	if (r.Latency != Percentiles{300, 2000, 2000}) || r.TPS != 0.75 {
-		t.Errorf("latency %+v, tps %g", r.Latency, r.TPS)
+	if (r.Latency != Percentiles{300, 2000, 2000}) || r.TPS != 0.75 || r.CrossSettled != 0 || r.CrossLatency.P99 != 0 {
+		t.Errorf("latency %+v, tps %g, across %d %+v", r.Latency, r.TPS, r.CrossSettled, r.CrossLatency)
+	}
+}
+
+// What settles across shards has latencies of its own, and counts among what settles.
+func TestTallyAcross(t *testing.T) {
+	ta := newTally(1, 0)
+	ta.arrived(4)
+	ta.settled(&transfer{due: time.Second}, 1100*time.Millisecond)
+	ta.settled(&transfer{due: time.Second, cross: true}, 1250*time.Millisecond)
+	ta.settled(&transfer{due: time.Second, cross: true}, 2*time.Second)
+	ta.rejected(&transfer{cross: true, invalid: true}, "consumed", 2*time.Second)
+	ta.recovered(2)
+	s := ta.sample(time.Second)
+	if s.Settled != 3 || s.Rate != 3 || s.P50 != 100*time.Millisecond || s.CrossP50 != 250*time.Millisecond {
+		t.Errorf("sample %+v", s)
+	}
+	r := ta.result()
+	if r.Settled != 3 || r.CrossSettled != 2 || r.Recovered != 2 || (r.Latency != Percentiles{100, 100, 100}) || (r.CrossLatency != Percentiles{250, 1000, 1000}) {
+		t.Errorf("%+v", r)
 	}
 }

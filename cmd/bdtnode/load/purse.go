@@ -25,36 +25,59 @@ type coin struct {
 	owner  int // index of its account
 }
 
-// purse has the coins that can be spent now.
-type purse struct{ coins chan coin }
+// purse has the coins that can be spent now, by shard. The oldest go first: any replica has seen them by then. It is
+// not safe for concurrent use.
+type purse struct {
+	coins [][]coin
+	total int
+}
 
 // put adds a coin; a full purse leaves it where it is.
-func (p *purse) put(c coin) {
-	select {
-	case p.coins <- c:
-	default:
+func (p *purse) put(shard uint16, c coin) {
+	if p.total < maxPurse {
+		p.coins[shard] = append(p.coins[shard], c)
+		p.total++
 	}
 }
 
+// take removes the oldest coin of a shard, which has one.
+func (p *purse) take(shard int) coin {
+	c := p.coins[shard][0]
+	p.coins[shard] = p.coins[shard][1:]
+	p.total--
+	return c
+}
+
+// funded are the shards with coins.
+func (p *purse) funded() []int {
+	var out []int
+	for s := range p.coins {
+		if len(p.coins[s]) > 0 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // fetchPurse asks for as many outputs of the accounts as the load can use, the same number of each where possible.
-func fetchPurse(ctx context.Context, c *Config, arrivals int) (*purse, error) {
-	want := min(arrivals, maxFetched)
-	var coins []coin
-	cursors := make([]string, len(c.Funds))
-	left := make([]int, len(c.Funds)) // accounts that may have more
+func fetchPurse(ctx context.Context, b *bank, to *replicas, use int) (*purse, error) {
+	want := min(use, maxFetched)
+	p := &purse{coins: make([][]coin, b.shards)}
+	cursors := make([]string, len(b.addresses))
+	left := make([]int, len(b.addresses)) // accounts that may have more
 	for i := range left {
 		left[i] = i
 	}
-	for len(left) > 0 && len(coins) < want {
-		page := min(api.MaxPage, (want-len(coins)+len(left)-1)/len(left))
+	for len(left) > 0 && p.total < want {
+		page := min(api.MaxPage, (want-p.total+len(left)-1)/len(left))
 		more := left[:0]
 		for _, i := range left {
-			a, err := fetchPage(ctx, c, i, client.AccountQuery{Outputs: page, Cursor: cursors[i]})
+			a, err := fetchPage(ctx, b, to, i, client.AccountQuery{Outputs: page, Cursor: cursors[i]})
 			if err != nil {
 				return nil, err
 			}
 			for _, o := range a.Outputs {
-				coins = append(coins, coin{ledger.Outpoint{Tx: o.Tx, Index: o.Index}, o.Amount, i})
+				p.put(b.home[i], coin{ledger.Outpoint{Tx: o.Tx, Index: o.Index}, o.Amount, i})
 			}
 			if cursors[i] = a.Next; a.Next != "" {
 				more = append(more, i)
@@ -62,30 +85,27 @@ func fetchPurse(ctx context.Context, c *Config, arrivals int) (*purse, error) {
 		}
 		left = more
 	}
-	if len(coins) == 0 {
+	if p.total == 0 {
 		return nil, errors.New("the accounts of the load have nothing to spend: was the network made with funds for a load?")
-	}
-	p := &purse{coins: make(chan coin, min(2*len(coins)+65_536, maxPurse))}
-	for _, k := range coins {
-		p.put(k)
 	}
 	return p, nil
 }
 
-// fetchPage asks the replicas in turn until one answers.
-func fetchPage(ctx context.Context, c *Config, account int, q client.AccountQuery) (api.Account, error) {
-	address := ledger.AddressOf(c.Funds[account].Public())
-	for try := 0; ; try++ {
-		a, err := c.Clients[try%len(c.Clients)].Account(ctx, address, q)
+// fetchPage asks the replicas in turn until one answers, those of the account's home shard first.
+func fetchPage(ctx context.Context, b *bank, to *replicas, account int, q client.AccountQuery) (api.Account, error) {
+	at := to.first[b.home[account]]
+	for try := 1; ; try++ {
+		a, err := to.clients[at].Account(ctx, b.addresses[account], q)
 		if err == nil {
 			return a, nil
 		}
-		if ctx.Err() != nil || try+1 == fetchRetries*len(c.Clients) {
+		if ctx.Err() != nil || try == fetchRetries*len(to.clients) {
 			return a, fmt.Errorf("outputs of load account %d: %w", account, err)
 		}
-		if (try+1)%len(c.Clients) == 0 {
+		if try%len(to.clients) == 0 {
 			pause(ctx, retryUnstated)
 		}
+		at = to.after(at)
 	}
 }
 

@@ -10,13 +10,14 @@ import (
 
 // run is one load under way.
 type run struct {
-	cfg   *Config
-	tally *tally
-	mint  *mint
+	cfg    *Config
+	to     *replicas
+	tally  *tally
+	mint   *mint
+	strays strays
 
 	start    time.Time     // when arrival times count from
 	deadline time.Time     // when the drain is over
-	replica  int           // that gets the next request
 	inFlight atomic.Int64  // transfers sent and not answered
 	asking   chan struct{} // bounds requests for single transactions
 	work     sync.WaitGroup
@@ -35,6 +36,7 @@ func (r *run) run(parent context.Context, s *schedule) (Result, error) {
 			}
 		})
 	}
+	r.work.Go(func() { r.reclaim(base) })
 	r.awaitMint(base)
 	r.start = time.Now()
 	r.deadline = r.start.Add(r.cfg.For + r.cfg.Drain)
@@ -52,8 +54,8 @@ func (r *run) run(parent context.Context, s *schedule) (Result, error) {
 
 // awaitMint waits until as many transfers are signed as can be ahead of time, so that the first arrivals find some.
 func (r *run) awaitMint(ctx context.Context) {
-	enough := min(cap(r.mint.ready), r.mint.total, len(r.mint.purse.coins))
-	for ctx.Err() == nil && len(r.mint.ready) < enough {
+	enough := min(cap(r.mint.ready), r.mint.total)
+	for ctx.Err() == nil && len(r.mint.ready) < enough && r.mint.starved.Load() == 0 {
 		pause(ctx, time.Millisecond)
 	}
 }
@@ -86,6 +88,9 @@ func (r *run) arrive(ctx context.Context, s *schedule) {
 			waiting = waiting[:room]
 		}
 	}
+	before := len(waiting)
+	waiting = s.take(time.Since(r.start), waiting) // due before the end, and met too late
+	r.tally.arrived(len(waiting) - before)
 	r.tally.unsent(len(waiting))
 }
 
@@ -104,11 +109,34 @@ func (r *run) send(ctx context.Context, waiting []time.Duration) []time.Duration
 		}
 		rest = rest[len(batch):]
 		r.inFlight.Add(int64(len(batch)))
-		to := r.replica
-		r.replica = (r.replica + 1) % len(r.cfg.Clients)
-		r.work.Go(func() { r.deliver(ctx, batch, to) })
+		for _, g := range together(batch) {
+			to := r.to.next(g[0].to)
+			r.work.Go(func() { r.deliver(ctx, g, to) })
+		}
 	}
 	return waiting[:copy(waiting, rest)]
+}
+
+// together groups transfers that may share a request: those for one shard that take about as long, since a request is
+// answered when its last transfer is. What comes across shards takes longer than what stays inside, and what is to be
+// rejected there takes as long as it takes.
+func together(batch []*transfer) [][]*transfer {
+	type class struct {
+		to             uint16
+		cross, invalid bool
+	}
+	place := make(map[class]int)
+	var groups [][]*transfer
+	for _, t := range batch {
+		c := class{t.to, t.cross, t.cross && t.invalid}
+		i, ok := place[c]
+		if !ok {
+			i = len(groups)
+			place[c], groups = i, append(groups, nil)
+		}
+		groups[i] = append(groups[i], t)
+	}
+	return groups
 }
 
 // drain waits until nothing is in flight, at most until the context ends.

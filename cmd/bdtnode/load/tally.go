@@ -13,13 +13,45 @@ const maxSamples = 1 << 22
 
 // tally counts what becomes of transfers.
 type tally struct {
-	mu        sync.Mutex
-	res       Result
-	first     time.Duration // when the first arrival was due, since the start
-	last      time.Duration // latest final answer, since the start
-	latencies []uint32      // microseconds, of settled ones
-	rng       *rand.Rand
-	recent    []uint32 // latencies since the last sample
+	mu     sync.Mutex
+	res    Result
+	first  time.Duration // when the first arrival was due, since the start
+	last   time.Duration // latest final answer, since the start
+	rng    *rand.Rand
+	inside latencies // of those settled in one shard
+	across latencies // of those settled across shards
+}
+
+// latencies are those of settled transfers, in microseconds.
+type latencies struct {
+	count  uint64
+	kept   []uint32
+	recent []uint32 // since the last sample
+}
+
+func (l *latencies) add(micros uint32, rng *rand.Rand) {
+	l.count++
+	if len(l.kept) < maxSamples {
+		l.kept = append(l.kept, micros)
+	} else if i := rng.Uint64N(l.count); i < maxSamples {
+		l.kept[i] = micros
+	}
+	if len(l.recent) < maxSamples {
+		l.recent = append(l.recent, micros)
+	}
+}
+
+func (l *latencies) percentiles() Percentiles {
+	slices.Sort(l.kept)
+	ms := func(q float64) float64 { return float64(quantile(l.kept, q)) / 1000 }
+	return Percentiles{P50: ms(0.50), P95: ms(0.95), P99: ms(0.99)}
+}
+
+// takeRecent is what came since it was called last.
+func (l *latencies) takeRecent() []uint32 {
+	recent := l.recent
+	l.recent = make([]uint32, 0, len(recent))
+	return recent
 }
 
 // newTally starts a tally of a load whose first arrival is due at first.
@@ -48,13 +80,11 @@ func (t *tally) settled(tr *transfer, now time.Duration) {
 	if tr.invalid {
 		t.res.WronglySettled++
 	}
-	if len(t.latencies) < maxSamples {
-		t.latencies = append(t.latencies, latency)
-	} else if i := t.rng.Uint64N(t.res.Settled); i < maxSamples {
-		t.latencies[i] = latency
-	}
-	if len(t.recent) < maxSamples {
-		t.recent = append(t.recent, latency)
+	if tr.cross {
+		t.res.CrossSettled++
+		t.across.add(latency, t.rng)
+	} else {
+		t.inside.add(latency, t.rng)
 	}
 }
 
@@ -69,19 +99,26 @@ func (t *tally) rejected(tr *transfer, reason string, now time.Duration) {
 	}
 }
 
+func (t *tally) recovered(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.res.Recovered += uint64(n)
+}
+
 // sample is the counts now, and the rate over the time since the last sample.
 func (t *tally) sample(since time.Duration) Sample {
 	t.mu.Lock()
 	s := Sample{
 		Submitted: t.res.Submitted, Settled: t.res.Settled, Rejected: t.res.Rejected,
 		Open: t.res.Submitted - t.res.Settled - t.res.Rejected,
-		Rate: float64(len(t.recent)) / since.Seconds(),
 	}
-	recent := t.recent
-	t.recent = make([]uint32, 0, len(recent))
+	inside, across := t.inside.takeRecent(), t.across.takeRecent()
 	t.mu.Unlock()
-	slices.Sort(recent)
-	s.P50 = time.Duration(quantile(recent, 0.5)) * time.Microsecond
+	slices.Sort(inside)
+	slices.Sort(across)
+	s.Rate = float64(len(inside)+len(across)) / since.Seconds()
+	s.P50 = time.Duration(quantile(inside, 0.5)) * time.Microsecond
+	s.CrossP50 = time.Duration(quantile(across, 0.5)) * time.Microsecond
 	return s
 }
 
@@ -91,9 +128,7 @@ func (t *tally) result() Result {
 	defer t.mu.Unlock()
 	r := t.res
 	r.Pending = r.Submitted - r.Settled - r.Rejected
-	slices.Sort(t.latencies)
-	ms := func(q float64) float64 { return float64(quantile(t.latencies, q)) / 1000 }
-	r.Latency = Percentiles{P50: ms(0.50), P95: ms(0.95), P99: ms(0.99)}
+	r.Latency, r.CrossLatency = t.inside.percentiles(), t.across.percentiles()
 	if t.last > t.first {
 		r.TPS = float64(r.Settled) / (t.last - t.first).Seconds()
 	}

@@ -16,7 +16,7 @@ const (
 	LoadDir     = "load"     // funded accounts that a load pays between
 )
 
-// Funding is accounts to make and what each is born with.
+// Funding is accounts to make and what each is born with. Their home shards are all shards of the network in turn.
 type Funding struct {
 	Dir     string // keystore, below the network's directory
 	Names   []string
@@ -54,12 +54,22 @@ type Account struct {
 	Balance uint64         `json:"balance"`
 }
 
+// makeAt makes an account whose home is a certain shard of so many: fresh keys are drawn until one's address is there.
+func makeAt(name string, home uint16, shards int) (keystore.Account, error) {
+	for {
+		acc, err := keystore.Make(name)
+		if err != nil || shard.Home(acc.Address, shards) == home {
+			return acc, err
+		}
+	}
+}
+
 // Create generates a network below dir, which must be empty or new, with funded accounts.
 func Create(dir string, n config.Network, fundings ...Funding) (*Network, error) {
 	accounts := make([][]keystore.Account, len(fundings))
 	for i, f := range fundings {
-		for _, name := range f.Names {
-			acc, err := keystore.Make(name)
+		for k, name := range f.Names {
+			acc, err := makeAt(name, uint16(k%len(n.Places)), len(n.Places))
 			if err != nil {
 				return nil, err
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bdtnode/cmd/bdtnode/keystore"
+	"bdtnode/node/api"
 	"bdtnode/node/config"
 )
 
@@ -52,7 +53,10 @@ func TestCreate(t *testing.T) {
 			t.Errorf("supply %d", supply)
 		}
 	}
-	for _, acc := range made.Accounts {
+	for i, acc := range made.Accounts {
+		if acc.Shard != uint16(i%2) {
+			t.Errorf("account %s is at home in shard %d", acc.Name, acc.Shard)
+		}
 		stored, err := keystore.Open(filepath.Join(dir, AccountsDir)).Get(acc.Name)
 		if err != nil || stored.Address != acc.Address {
 			t.Errorf("%+v %v", stored, err)
@@ -60,6 +64,44 @@ func TestCreate(t *testing.T) {
 	}
 	if _, err := Create(dir, n, People()); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("made over another network: %v", err)
+	}
+}
+
+func TestUnbalanced(t *testing.T) {
+	for _, c := range []struct {
+		audit api.Audit
+		want  string
+	}{
+		{api.Audit{Unspent: 90, Burned: 10, Genesis: 100, Conserved: true}, ""},
+		{api.Audit{Unspent: 80, Escrow: 5, Burned: 10, Ceded: 20, Gained: 15, Genesis: 100, Conserved: true}, ""},
+		{api.Audit{Unspent: 115, Gained: 15, Genesis: 100, Conserved: true}, ""},
+		{api.Audit{Unspent: 90, Burned: 10, Genesis: 100}, "does not make up"}, // it says itself that it is wrong
+		{api.Audit{Unspent: 91, Burned: 10, Genesis: 100, Conserved: true}, "does not make up"},
+		{api.Audit{Unspent: 90, Escrow: 1, Burned: 10, Genesis: 100, Conserved: true}, "does not make up"},
+		{api.Audit{Unspent: 90, Burned: 10, Ceded: 1, Genesis: 100, Conserved: true}, "does not make up"},
+		{api.Audit{Unspent: 90, Burned: 10, Gained: 1, Genesis: 100, Conserved: true}, "does not make up"},
+		{api.Audit{Unspent: 91, Burned: 10, Genesis: 101, Conserved: true}, "born with 101"},
+	} {
+		if got := unbalanced(&c.audit, 100); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%+v: %q", c.audit, got)
+		}
+	}
+}
+
+func TestBetween(t *testing.T) {
+	for _, c := range []struct {
+		sums []total
+		want string
+	}{
+		{[]total{{unspent: 100, genesis: 100}}, ""},
+		{[]total{{unspent: 80, ceded: 20, genesis: 100}, {unspent: 65, burned: 5, gained: 20, genesis: 50}}, ""},
+		{[]total{{unspent: 80, ceded: 20, genesis: 100}, {unspent: 50, genesis: 50}}, "all shards together"}, // still owed
+		{[]total{{unspent: 100, genesis: 100}, {unspent: 51, gained: 1, genesis: 50}}, "all shards together"},
+		{[]total{{unspent: 80, escrow: 20, genesis: 100}, {unspent: 50, genesis: 50}}, "20 is still in escrow"},
+	} {
+		if got := between(c.sums); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%+v: %q", c.sums, got)
+		}
 	}
 }
 

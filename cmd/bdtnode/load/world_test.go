@@ -1,0 +1,352 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+	"bdtnode/node/api/client"
+	"bdtnode/shard"
+	"bdtnode/shard/settlement"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testHorizon = 10 * time.Minute
+
+var testNet = digest.Of("test/network")
+
+// testWorld is a network of ledgers with the real rules, each behind replicas that order each request at once, in all
+// shards that it concerns, and tell other shards at once what there is to tell.
+type testWorld struct {
+	t      *testing.T
+	scheme sig.Scheme
+	funds  []sig.Signer
+
+	mu       sync.Mutex
+	states   []*ledger.State
+	queues   [][]*ledger.Delivery // by destination
+	seen     map[ledger.TxID]int  // how often each transaction was submitted
+	txs      map[ledger.TxID]*ledger.Tx
+	refused  map[ledger.TxID]ledger.Reason // left out for good, by a shard that never heard of them otherwise
+	replicas []*testReplica                // by shard
+}
+
+// testReplica is one of them, with a fault to show: before and after may answer instead of the ledger.
+type testReplica struct {
+	world  *testWorld
+	shard  uint16
+	server *httptest.Server
+	before func(n int, txs [][]byte) []api.TxAnswer // n counts this replica's submissions from 1
+	tx     func(id ledger.TxID) (api.TxAnswer, error)
+	abort  func(n int) bool // breaks the connection instead of answering, once the ledger has the transactions
+	posts  int
+}
+
+// newShard makes a network of one shard, see newWorld.
+func newShard(t *testing.T, replicas, accounts int, outputs uint32, amount uint64) (*testWorld, Config) {
+	t.Helper()
+	return newWorld(t, 1, replicas, accounts, outputs, amount)
+}
+
+// newWorld makes a network in each of whose shards are so many replicas, and accounts that have so many outputs of an
+// amount each; and a configuration of a load on it.
+func newWorld(t *testing.T, shards, replicas, accounts int, outputs uint32, amount uint64) (*testWorld, Config) {
+	t.Helper()
+	scheme := sig.NewIdeal(1)
+	w := &testWorld{
+		t: t, scheme: scheme, queues: make([][]*ledger.Delivery, shards),
+		seen: map[ledger.TxID]int{}, txs: map[ledger.TxID]*ledger.Tx{}, refused: map[ledger.TxID]ledger.Reason{},
+	}
+	lc := ledger.Config{
+		Network: testNet, Home: w.home, Rules: settlement.Standard(),
+		GenesisTimeMS: uint64(time.Now().UnixMilli()), HorizonMS: uint64(testHorizon.Milliseconds()),
+	}
+	at := make([]int, shards)
+	for i := uint64(0); len(w.funds) < shards*accounts; i++ {
+		k := scheme.Signer(i)
+		a := ledger.AddressOf(k.Public())
+		if at[w.home(a)]++; at[w.home(a)] > accounts {
+			continue
+		}
+		w.funds = append(w.funds, k)
+		lc.Allocations = append(lc.Allocations, ledger.Allocation{Address: a, Amount: amount, Outputs: outputs})
+	}
+	c := Config{Network: testNet, Horizon: testHorizon, Funds: w.funds, Seed: 7, Shards: make([][]*client.Client, shards)}
+	for s := range shards {
+		lc.Shard = uint16(s)
+		state, err := ledger.Open(kv.NewMem(), lc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.states = append(w.states, state)
+		for range replicas {
+			r := &testReplica{world: w, shard: lc.Shard}
+			cl := r.serve(t)
+			w.replicas, c.Shards[s] = append(w.replicas, r), append(c.Shards[s], cl)
+		}
+	}
+	return w, c
+}
+
+func (w *testWorld) home(a ledger.Address) uint16 { return shard.Home(a, len(w.queues)) }
+
+func (r *testReplica) serve(t *testing.T) *client.Client {
+	t.Helper()
+	handler := api.New(api.Config{}, r)
+	r.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method == http.MethodPost {
+			handler.ServeHTTP(&breaker{w, r}, req)
+			return
+		}
+		handler.ServeHTTP(w, req)
+	}))
+	cl, err := client.New(r.server.URL, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cl.Close()
+		r.server.Close()
+	})
+	return cl
+}
+
+// breaker breaks the connection of an answer that its replica is to lose.
+type breaker struct {
+	http.ResponseWriter
+	r *testReplica
+}
+
+func (b *breaker) Unwrap() http.ResponseWriter { return b.ResponseWriter }
+
+func (b *breaker) WriteHeader(status int) {
+	b.r.world.mu.Lock()
+	abort := b.r.abort != nil && b.r.abort(b.r.posts)
+	b.r.world.mu.Unlock()
+	if abort {
+		panic(http.ErrAbortHandler)
+	}
+	b.ResponseWriter.WriteHeader(status)
+}
+
+func (r *testReplica) Submit(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
+	w := r.world
+	w.mu.Lock()
+	r.posts++
+	n := r.posts
+	for _, raw := range txs {
+		tx, err := ledger.VerifyTx(w.scheme, testNet, raw)
+		if err != nil {
+			w.t.Errorf("the load sends a transaction that is refused at the door: %v", err)
+			continue
+		}
+		w.seen[tx.ID()]++
+		w.txs[tx.ID()] = tx
+	}
+	w.mu.Unlock()
+	if wait != api.WaitSettled {
+		w.t.Errorf("the load waits for %q", wait)
+	}
+	if r.before != nil {
+		if answers := r.before(n, txs); answers != nil {
+			return answers
+		}
+	}
+	return w.execute(txs)
+}
+
+// execute orders the transactions in the shards that they spend in, and what that tells other shards, until nobody has
+// anything to tell any more.
+func (w *testWorld) execute(txs [][]byte) []api.TxAnswer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	answers := make([]api.TxAnswer, len(txs))
+	for s := range w.states {
+		var of [][]byte
+		for _, raw := range txs {
+			tx, err := ledger.DecodeTx(raw)
+			if err != nil {
+				w.t.Errorf("transaction of the load: %v", err)
+			} else if tx.Parties(w.home).Inputs.Has(uint16(s)) {
+				of = append(of, raw)
+			}
+		}
+		if len(of) > 0 {
+			p, err := ledger.CheckPayload(w.scheme, testNet, ledger.EncodePayload(of))
+			if err != nil {
+				w.t.Errorf("payload of the load: %v", err)
+				return answers
+			}
+			w.block(s, p)
+		}
+	}
+	for s := 0; s < len(w.queues); s++ {
+		if len(w.queues[s]) > 0 {
+			w.block(s, nil)
+			s = -1 // it may have had something to tell
+		}
+	}
+	for i, raw := range txs {
+		if tx, err := ledger.DecodeTx(raw); err == nil {
+			answers[i], _ = w.answer(tx.ID())
+		}
+	}
+	return answers
+}
+
+// block is one block of a shard, with all that was told it.
+func (w *testWorld) block(s int, p *ledger.Payload) {
+	in := ledger.Ordered{Height: w.states[s].Height() + 1, TimeMS: uint64(time.Now().UnixMilli()), Deliveries: w.queues[s]}
+	w.queues[s] = nil
+	if p != nil {
+		in.Payloads = []*ledger.Payload{p}
+	}
+	b, err := w.states[s].Execute(in)
+	if err != nil {
+		w.t.Errorf("shard %d, execute block %d: %v", s, in.Height, err)
+		return
+	}
+	for _, l := range b.LeftOut {
+		if w.txs[l.ID].Parties(w.home).Inside(uint16(s)) || !l.Refusal.Final() {
+			w.t.Errorf("the load sends a transaction that gets no answer: %v", l.Refusal)
+		}
+		w.refused[l.ID] = l.Refusal.Reason
+	}
+	for _, o := range b.Outbox {
+		d := o.Delivery.Destination
+		w.queues[d] = append(w.queues[d], o.Delivery)
+	}
+}
+
+// answer is what all shards together know of a transaction.
+func (w *testWorld) answer(id ledger.TxID) (a api.TxAnswer, known bool) {
+	a = api.TxAnswer{ID: id, State: api.StateAccepted, TimedOut: true}
+	if reason, ok := w.refused[id]; ok {
+		a, known = api.TxAnswer{ID: id, State: api.StateRejected, Reason: reason.String()}, true
+	}
+	for s, state := range w.states {
+		r, ok, err := state.Receipt(id)
+		if err != nil {
+			w.t.Error(err)
+		}
+		if !ok {
+			continue
+		}
+		known = true
+		a = api.TxAnswer{ID: id, Shard: uint16(s), Height: r.Height, State: api.StateSettled}
+		if r.Verdict != ledger.VerdictSettled {
+			a.State, a.Reason = api.StateRejected, r.Reason.String()
+		}
+	}
+	return a, known
+}
+
+func (r *testReplica) Tx(id ledger.TxID) (api.TxAnswer, error) {
+	if r.tx != nil {
+		return r.tx(id)
+	}
+	w := r.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a, known := w.answer(id)
+	if !known {
+		return a, api.ErrNotFound
+	}
+	for s, state := range w.states {
+		p, ok, err := state.Part(id)
+		if err != nil {
+			w.t.Error(err)
+		}
+		if ok {
+			a.Parts = append(a.Parts, api.Part{Shard: uint16(s), Stage: p.Stage.String(), Height: p.Height})
+		}
+	}
+	return a, nil
+}
+
+func (r *testReplica) Account(a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {
+	acc, err := r.world.states[r.world.home(a)].Account(a, ledger.Page{Cursor: cursor, Limit: limit, Older: older, HistoryLimit: history})
+	out := api.Account{Address: a, Next: acc.Next}
+	for _, u := range acc.Outputs {
+		out.Outputs = append(out.Outputs, api.Output{Tx: u.Outpoint.Tx, Index: u.Outpoint.Index, Amount: u.Amount})
+	}
+	return out, err
+}
+
+func (r *testReplica) Block(uint16, uint64) (api.Block, error) { return api.Block{}, api.ErrNotFound }
+func (r *testReplica) Status() api.Status                      { return api.Status{Ready: true} }
+func (r *testReplica) Peers() []api.Peer                       { return nil }
+func (r *testReplica) Audit(context.Context) (api.Audit, error) {
+	return api.Audit{}, errors.New("not part of a load")
+}
+
+// finish runs a load and checks what holds of every result.
+func (w *testWorld) finish(ctx context.Context, c Config) (Result, error) {
+	w.t.Helper()
+	res, err := Run(ctx, c)
+	if res.Submitted != res.Settled+res.Rejected+res.Pending {
+		w.t.Errorf("submitted %d, settled %d, rejected %d, pending %d", res.Submitted, res.Settled, res.Rejected, res.Pending)
+	}
+	if res.WronglySettled != 0 || res.WronglyRejected != 0 {
+		w.t.Errorf("%d wrongly settled, %d wrongly rejected: %v", res.WronglySettled, res.WronglyRejected, res.Reasons)
+	}
+	for _, l := range []struct {
+		p Percentiles
+		n uint64
+	}{{res.Latency, res.Settled - res.CrossSettled}, {res.CrossLatency, res.CrossSettled}} {
+		if l.p.P50 > l.p.P95 || l.p.P95 > l.p.P99 || (l.n > 0) != (l.p.P50 > 0) {
+			w.t.Errorf("latencies %+v of %d settled", l.p, l.n)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if sent := res.Submitted - res.Unsent; uint64(len(w.seen)) > sent {
+		w.t.Errorf("%d transactions reached the replicas, %d were sent: one was made anew instead of sent again", len(w.seen), sent)
+	}
+	if audit := w.audit(); audit.Unspent != audit.Genesis || audit.Escrow != 0 {
+		w.t.Errorf("value is not conserved: %+v", audit)
+	}
+	return res, err
+}
+
+// audit sums up what all shards hold.
+func (w *testWorld) audit() (sum ledger.Audit) {
+	w.t.Helper()
+	for s, state := range w.states {
+		a, err := state.Audit(w.t.Context())
+		if err != nil || !a.Conserved() {
+			w.t.Errorf("shard %d does not conserve value: %+v, %v", s, a, err)
+		}
+		sum.Outputs += a.Outputs
+		sum.Unspent += a.Unspent
+		sum.Escrow += a.Escrow
+		sum.Genesis += a.Genesis
+	}
+	return sum
+}
+
+// complete runs a load of which every transaction must get its answer.
+func (w *testWorld) complete(c Config, rejected uint64) Result {
+	w.t.Helper()
+	res, err := w.finish(w.t.Context(), c)
+	want := uint64(c.Rate*c.For.Seconds() + 0.5)
+	if err != nil || res.Submitted != want || res.Pending != 0 || res.Rejected != rejected {
+		w.t.Fatalf("%+v, %v; want %d submitted, %d rejected, none pending", res, err, want, rejected)
+	}
+	if len(w.seen) != int(want) {
+		w.t.Errorf("%d different transactions for %d arrivals", len(w.seen), want)
+	}
+	return res
+}
