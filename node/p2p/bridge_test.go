@@ -176,6 +176,14 @@ func TestBridges(t *testing.T) {
 		if more, _ := b.due(now, len(dials)); len(more) != 0 {
 			t.Errorf("%v: %d more are dialled", x.sizes, len(more))
 		}
+		// Nobody is dialled twice at a time.
+		for _, d := range b.tries {
+			d.up, d.dialling, d.next = false, false, now
+		}
+		first.dialling = true
+		if dials, _ := b.due(now, 1); len(dials) != bridgeDials-1 || slices.Contains(dials, first) {
+			t.Errorf("%v: beside one dial %d, and that one again: %v", x.sizes, len(dials), slices.Contains(dials, first))
+		}
 		// Those kept out are not dialled.
 		for _, d := range b.tries {
 			d.up, d.dialling, d.until = false, false, now.Add(time.Second)
@@ -186,21 +194,27 @@ func TestBridges(t *testing.T) {
 	}
 }
 
-// Who hangs up at once, each time, is dialled ever more rarely.
+// Who hangs up at once, each time, is dialled ever more rarely, up to a bound; who hangs up after a while, at once.
 func TestFlappingPeer(t *testing.T) {
 	w := newTown(t, 4, 4)
-	n, err := New(w.config(0, 0), nil)
-	must(t, err)
-	x := n.bridges[0].tries[0]
+	d := start(t, w.config(0, 0))
+	b := newBridge(d.Net, d.shards[1]) // besides its own, and nobody is there
+	x := b.tries[0]
 	now, last := time.Now(), time.Duration(0)
 	for range 40 {
-		x.fail(now)
-		if x.backoff < last {
-			t.Fatalf("the pause shrinks from %v to %v", last, x.backoff)
+		x.up, x.since = true, now.Add(-settledAfter/2)
+		b.look(now)
+		if x.up || x.backoff < last || !x.next.After(now) {
+			t.Fatalf("pause of %v after one of %v, next at %v", x.backoff, last, x.next)
 		}
 		last = x.backoff
 	}
-	if limit := bridgePatience * n.cfg.Limits.MaxBackoff; last != limit {
+	if limit := bridgePatience * d.cfg.Limits.MaxBackoff; last != limit {
 		t.Errorf("the longest pause is %v, want %v", last, limit)
+	}
+	x.up, x.since = true, now.Add(-2*settledAfter)
+	b.look(now)
+	if x.backoff != 0 || x.next.After(now.Add(2*secondDialler)) {
+		t.Errorf("after a while: pause of %v, next %v later", x.backoff, x.next.Sub(now))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"golang.org/x/time/rate"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/wire"
@@ -51,6 +52,10 @@ const (
 	// gossipPending and gossipPendingBytes bound what Publish took and is not handed to GossipSub yet.
 	gossipPending      = 1024
 	gossipPendingBytes = 16 << 20
+	// gossipRate is how many publications a second are handed on, after gossipAtOnce of them: GossipSub takes them
+	// faster than it writes them to peers, and a burst would be lost in their queues.
+	gossipRate   = 2000
+	gossipAtOnce = gossipOutbox / 2
 	// gossipSeen is how long a message is remembered at least. What has a place in it is not shown again.
 	gossipSeen = time.Minute
 	// gossipRepeats is how many publications are remembered to be told from repeated ones.
@@ -85,6 +90,7 @@ type gossip struct {
 	ps      *pubsub.PubSub
 	pending chan publication
 	bytes   atomic.Int64 // in pending
+	pace    *rate.Limiter
 	repeats *lru.Cache[digest.Digest, uint8]
 
 	mu     sync.Mutex // of silent
@@ -92,7 +98,7 @@ type gossip struct {
 }
 
 func newGossip(n *Net) *gossip {
-	g := &gossip{net: n, pending: make(chan publication, gossipPending), silent: make(map[peer.ID]*silence)}
+	g := &gossip{net: n, pending: make(chan publication, gossipPending), pace: rate.NewLimiter(gossipRate, gossipAtOnce), silent: make(map[peer.ID]*silence)}
 	for s := range n.shards {
 		g.names = append(g.names, fmt.Sprintf("/bdt/%s/shard/%d/1", n.cfg.Network.Short(), s))
 	}
@@ -207,7 +213,11 @@ func (g *gossip) publish(ctx context.Context, p publication) {
 	repeat, _ := g.repeats.Get(name)
 	g.repeats.Add(name, repeat+1) // after 255 comes 0, which was long ago
 	message := append(append(make([]byte, 0, 1+len(p.data)), repeat), p.data...)
-	if err := g.topics[p.shard].Publish(ctx, message); err != nil {
+	err := g.pace.Wait(ctx)
+	if err == nil {
+		err = g.topics[p.shard].Publish(ctx, message)
+	}
+	if err != nil {
 		count.unsent.Add(1)
 		if ctx.Err() == nil {
 			logger.Warnw("not published", "shard", p.shard, "bytes", len(p.data), "error", err)

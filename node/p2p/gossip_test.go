@@ -245,6 +245,9 @@ func TestGossipPending(t *testing.T) {
 	if got := n.Stats().Gossip.Unsent; got != 3 || len(n.gossip.pending) != fit {
 		t.Errorf("%d refused and %d taken, want 3 and %d", got, len(n.gossip.pending), fit)
 	}
+	if got := n.gossip.bytes.Load(); got != gossipPendingBytes {
+		t.Errorf("%d bytes are pending, want %d", got, gossipPendingBytes)
+	}
 }
 
 // A subscriber restarts at another port: it hears again, from those who were there all along. So does everybody when
@@ -378,8 +381,8 @@ func TestMalformedGossip(t *testing.T) {
 	// The same with nothing wrong is heard, and a subscription to another shard's topic is not taken.
 	a.eventually("a connection", func() bool { return len(a.Reachable(1)) == 1 && len(evil.Reachable(0)) == 1 })
 	a.eventually("the good one", func() bool {
-		evil.say(a.roster.self, field(1, slices.Concat(field(1, nil), field(2, own))),
-			field(1, slices.Concat(field(1, nil), field(2, other))), field(2, good))
+		evil.say(a.roster.self, field(1, slices.Concat(field(1, nil), field(2, other))),
+			field(1, slices.Concat(field(1, nil), field(2, own))), field(2, good))
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return a.times("fine") == 1
