@@ -405,3 +405,63 @@ func TestManyVerdictsMakeSeveralDeliveries(t *testing.T) {
 		t.Errorf("%d entries, %+v", n, a)
 	}
 }
+
+// TestARecordIsOpenAtItsExpiry has everything known at the very time at which a batch could still bring the transaction:
+// closing the record then would let the shard judge again, and better.
+func TestARecordIsOpenAtItsExpiry(t *testing.T) {
+	w, first := simple(Standard(), masks{0b001, 0b010}, 0)
+	tx := transfer(masks{0b110, 0b001}, txExpiry, func(s uint16) (ledger.Outpoint, uint64) {
+		if s == 1 {
+			return ledger.Outpoint{Tx: first.ID()}, coinValue - first.Fee
+		}
+		return coin(1)(s)
+	})
+	w.watch(tx)
+	w.must(t, event{shard: 2, txs: []*ledger.Tx{tx}})
+	w.must(t, event{shard: 0, txs: []*ledger.Tx{first}})
+	w.must(t, event{shard: 1, deliver: []uint16{2}, timeMS: txExpiry})
+	if p := w.part(1, tx); p.Stage != ledger.StageRejected || !p.Complete() || !p.Open {
+		t.Fatalf("at its expiry: %+v", p)
+	}
+	b := w.must(t, event{shard: 1, deliver: []uint16{0}, txs: []*ledger.Tx{tx}})
+	if len(b.Duplicates) != 1 || len(b.Receipts) != 1 {
+		t.Errorf("once its input is there: %+v", b)
+	}
+}
+
+// TestOneRejectionIsEnough has a shard with a good input hear of a rejection first: it does not spend.
+func TestOneRejectionIsEnough(t *testing.T) {
+	w, tx := simple(Standard(), masks{0b111, 0b001}, 0)
+	thief := transfer(masks{0b100, 0b100}, txExpiry, coin(0))
+	w.must(t, event{shard: 2, txs: []*ledger.Tx{thief}})
+	w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
+	w.must(t, event{shard: 2, deliver: []uint16{0}})
+	b := w.must(t, event{shard: 1, deliver: []uint16{2}})
+	if p := w.part(1, tx); len(b.Receipts) != 1 || p.Stage != ledger.StageRejected || p.Of(1).Reason != ledger.ReasonElsewhere || p.Of(2).Reason != ledger.ReasonConsumed {
+		t.Errorf("%+v, receipts %+v", p, b.Receipts)
+	}
+	if b = w.must(t, event{shard: 1, txs: []*ledger.Tx{tx}}); len(b.Duplicates) != 1 {
+		t.Errorf("ordered once more: %+v", b)
+	}
+	w.must(t, event{shard: 1, deliver: []uint16{0}})
+	w.must(t, event{shard: 0, deliver: []uint16{1, 2}})
+	w.must(t, event{shard: 2, deliver: []uint16{1}})
+	if err := w.check(); err != nil || !w.quiet() {
+		t.Error(err)
+	}
+}
+
+// TestAShardHasItsSayOnce has a shard tell another verdict than before: it changes nothing.
+func TestAShardHasItsSayOnce(t *testing.T) {
+	w, tx := simple(Standard(), masks{0b011, 0b100}, 0)
+	w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
+	w.must(t, event{shard: 2, deliver: []uint16{0}})
+	first := w.sent[0][2][0]
+	change := ledger.NewDelivery(ledger.Delivery{Source: 0, Destination: 2, Number: 2, Previous: first.Digest(),
+		Entries: []ledger.Entry{{Verdict: ledger.VerdictRejected, Reason: ledger.ReasonConsumed, Tx: tx}}})
+	before := w.part(2, tx)
+	b := w.must(t, event{shard: 2, extra: []*ledger.Delivery{change}})
+	if after := w.part(2, tx); len(b.Receipts)+len(b.Frozen) > 0 || !slices.Equal(after.Known, before.Known) || after.Stage != before.Stage {
+		t.Errorf("%+v, was %+v", after, before)
+	}
+}
