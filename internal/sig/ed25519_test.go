@@ -1,0 +1,251 @@
+package sig
+
+import (
+	stded25519 "crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hdevalence/ed25519consensus"
+)
+
+// other is another implementation of the same rules.
+func other(it Item) bool { return ed25519consensus.Verify(it.Key[:], it.Message, it.Signature[:]) }
+
+// agree fails unless both implementations, and checking singly and together, give one answer.
+func agree(t *testing.T, s *Ed25519, it Item) bool {
+	t.Helper()
+	got := s.Verify(it)
+	if want := other(it); got != want {
+		t.Fatalf("key %x, message %x, signature %x: %v, another implementation says %v", it.Key, it.Message, it.Signature, got, want)
+	}
+	if all := s.VerifyAll([]Item{it, it}); all != got {
+		t.Fatalf("key %x, signature %x: alone %v, with others %v", it.Key, it.Signature, got, all)
+	}
+	return got
+}
+
+func makeKey(t testing.TB, i int) *Ed25519Key {
+	t.Helper()
+	seed := make([]byte, SeedSize)
+	seed[0], seed[1] = byte(i), byte(i>>8)
+	k, err := Ed25519FromSeed(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// TestAgreesWithAnotherImplementation: good signatures, and those with one bit changed anywhere.
+func TestAgreesWithAnotherImplementation(t *testing.T) {
+	s := NewEd25519()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range 60 {
+		k := makeKey(t, i%7)
+		m := make([]byte, rng.IntN(100))
+		for j := range m {
+			m[j] = byte(rng.Uint32())
+		}
+		good := Item{Key: k.Public(), Message: m, Signature: k.Sign(m)}
+		if !agree(t, s, good) || !stded25519.Verify(good.Key[:], m, good.Signature[:]) {
+			t.Fatal("a good signature does not verify")
+		}
+		bad := good
+		switch bit := rng.IntN(8); i % 3 {
+		case 0:
+			bad.Signature[rng.IntN(SignatureSize)] ^= 1 << bit
+		case 1:
+			bad.Key[rng.IntN(PublicKeySize)] ^= 1 << bit
+		default:
+			bad.Message = append(slices.Clone(m), byte(bit))
+		}
+		if agree(t, s, bad) {
+			t.Fatalf("%d: a signature verifies although a bit was changed", i)
+		}
+	}
+}
+
+// smallOrder are all encodings of the points of small order, canonical or not.
+var smallOrder = func() (out [][32]byte) {
+	for _, text := range []string{
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"0100000000000000000000000000000000000000000000000000000000000080",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+		"0000000000000000000000000000000000000000000000000000000000000000",
+		"0000000000000000000000000000000000000000000000000000000000000080",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+	} {
+		raw, err := hex.DecodeString(text)
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, [32]byte(raw))
+	}
+	return out
+}()
+
+// TestRulesOfZIP215: with s = 0, every pair of points of small order is a signature on anything. The rules differ
+// exactly there between implementations, and batch checks from single ones; here they must not.
+func TestRulesOfZIP215(t *testing.T) {
+	s := NewEd25519()
+	stricter := 0
+	var items []Item
+	for _, a := range smallOrder {
+		for _, r := range smallOrder {
+			it := Item{Key: a, Message: []byte("anything")}
+			copy(it.Signature[:], r[:])
+			if !agree(t, s, it) {
+				t.Errorf("key %x, point %x: refused", a, r)
+			}
+			if !stded25519.Verify(it.Key[:], it.Message, it.Signature[:]) {
+				stricter++
+			}
+			items = append(items, it)
+		}
+	}
+	if !s.VerifyAll(items) {
+		t.Error("refused together")
+	}
+	if stricter == 0 {
+		t.Error("the standard library takes all of them: these are no edge cases")
+	}
+}
+
+// TestOneSignatureOneForm: s and s + L would be two signatures by one key on one message.
+func TestOneSignatureOneForm(t *testing.T) {
+	order, _ := new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
+	k := makeKey(t, 1)
+	it := Item{Key: k.Public(), Message: []byte("pay"), Signature: k.Sign([]byte("pay"))}
+	little := slices.Clone(it.Signature[32:])
+	slices.Reverse(little)
+	sum := new(big.Int).Add(new(big.Int).SetBytes(little), order).FillBytes(make([]byte, 32))
+	slices.Reverse(sum)
+	copy(it.Signature[32:], sum)
+	if agree(t, NewEd25519(), it) {
+		t.Error("a second form of a signature verifies")
+	}
+}
+
+// TestOneBadAmongMany: checking together is as strict as one by one, wherever the bad one is.
+func TestOneBadAmongMany(t *testing.T) {
+	s := NewEd25519()
+	if !s.VerifyAll(nil) {
+		t.Error("no signatures are not valid")
+	}
+	for _, n := range []int{1, 2, 5, 40} {
+		items := make([]Item, n)
+		for i := range items {
+			k, m := makeKey(t, i%3), fmt.Appendf(nil, "message %d", i)
+			items[i] = Item{Key: k.Public(), Message: m, Signature: k.Sign(m)}
+		}
+		if !s.VerifyAll(items) {
+			t.Fatalf("%d good ones are refused", n)
+		}
+		for i := range items {
+			items[i].Signature[40] ^= 1
+			if s.VerifyAll(items) {
+				t.Errorf("of %d number %d is bad, and all verify", n, i)
+			}
+			items[i].Signature[40] ^= 1
+		}
+	}
+}
+
+// TestKeys: a seed gives one key, the one that everybody else derives from it.
+func TestKeys(t *testing.T) {
+	k := makeKey(t, 3)
+	again, err := Ed25519FromSeed(k.Seed())
+	if err != nil || again.Public() != k.Public() || again.Sign(nil) != k.Sign(nil) {
+		t.Errorf("another key of the same seed: %v", err)
+	}
+	if want := stded25519.NewKeyFromSeed(k.Seed()).Public().(stded25519.PublicKey); !slices.Equal(want, k.public[:]) {
+		t.Errorf("key %s, the standard library derives %x", k.Public(), want)
+	}
+	if _, err := Ed25519FromSeed(k.Seed()[1:]); err == nil {
+		t.Error("a short seed is taken")
+	}
+	if _, err := GenerateEd25519(strings.NewReader("too short")); err == nil {
+		t.Error("too little randomness makes a key")
+	}
+	k.Seed()[0] ^= 1 // a copy: the key is as before
+	if again.Sign(nil) != k.Sign(nil) {
+		t.Error("the seed handed out is the key's own")
+	}
+}
+
+// TestSecretsAreNotPrinted: nothing of a secret shows, however it is formatted.
+func TestSecretsAreNotPrinted(t *testing.T) {
+	k := makeKey(t, 0x5a5a)
+	secret := hex.EncodeToString(k.Seed())[:16]
+	holder := struct{ Key *Ed25519Key }{k}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		for _, v := range []any{k, holder, []*Ed25519Key{k}} {
+			if text := fmt.Sprintf(verb, v); strings.Contains(text, secret) || strings.Contains(text, "90 90 0 0") {
+				t.Errorf("%s of %T shows the secret: %s", verb, v, text)
+			}
+		}
+	}
+}
+
+func TestPublicKeyText(t *testing.T) {
+	k := makeKey(t, 1).Public()
+	text, err := k.MarshalText()
+	var back PublicKey
+	if err != nil || back.UnmarshalText(text) != nil || back != k {
+		t.Errorf("%s comes back as %s", k, back)
+	}
+	for _, wrong := range []string{"", "00", strings.Repeat("0", 63), strings.Repeat("0", 65), strings.Repeat("g", 64)} {
+		if back.UnmarshalText([]byte(wrong)) == nil {
+			t.Errorf("%q is taken for a key", wrong)
+		}
+	}
+}
+
+// TestIdeal: the scheme of simulations tells keys, messages and networks apart as the real one does.
+func TestIdeal(t *testing.T) {
+	s, elsewhere := NewIdeal(1), NewIdeal(2)
+	a, b := s.Signer(1), s.Signer(2)
+	m := []byte("message")
+	good := Item{Key: a.Public(), Message: m, Signature: a.Sign(m)}
+	if !s.Verify(good) || !s.VerifyAll([]Item{good, good}) || !s.VerifyAll(nil) {
+		t.Error("a good signature is refused")
+	}
+	for name, bad := range map[string]Item{
+		"another message": {Key: a.Public(), Message: []byte("messagf"), Signature: good.Signature},
+		"another key":     {Key: b.Public(), Message: m, Signature: good.Signature},
+		"another scheme":  {Key: a.Public(), Message: m, Signature: elsewhere.Signer(1).Sign(m)},
+		"none":            {Key: a.Public(), Message: m},
+	} {
+		if s.Verify(bad) || s.VerifyAll([]Item{good, bad}) {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// FuzzAgrees searches for anything on which two implementations, or single and batch checks, differ.
+func FuzzAgrees(f *testing.F) {
+	k := makeKey(f, 1)
+	pub, signature := k.Public(), k.Sign([]byte("m"))
+	f.Add(pub[:], signature[:], []byte("m"))
+	for i, p := range smallOrder {
+		f.Add(p[:], append(slices.Clone(smallOrder[(i+3)%len(smallOrder)][:]), make([]byte, 32)...), []byte{})
+	}
+	s := NewEd25519()
+	f.Fuzz(func(t *testing.T, key, signature, m []byte) {
+		if len(key) == PublicKeySize && len(signature) == SignatureSize {
+			agree(t, s, Item{Key: PublicKey(key), Message: m, Signature: Signature(signature)})
+		}
+	})
+}
