@@ -25,21 +25,17 @@ func (b backend) Submit(ctx context.Context, txs [][]byte, wait api.Wait) []api.
 	elsewhere := make(map[uint16][][]byte) // other input shards, of what this shard orders too
 	for i, raw := range txs {
 		tx, err := ledger.DecodeTx(raw)
-		if err != nil || b.inside(tx) {
-			here.add(i, raw, tx) // also what does not decode: it is refused with the reason
+		if err != nil || tx.Check(b.committee.Network()) != nil {
+			here.add(i, raw, tx) // to be refused with the reason
 			continue
 		}
-		parties := tx.Parties(b.home.Genesis.Home)
-		if tx.Check(b.committee.Network()) != nil || !parties.Inputs.Has(b.home.Shard) && parties.Inputs.Len() > 0 {
-			if tx.Check(b.committee.Network()) != nil {
-				here.add(i, raw, tx)
-			} else {
-				away.add(i, raw, tx)
-			}
+		inputs := tx.Parties(b.home.Genesis.Home).Inputs
+		if !inputs.Has(b.home.Shard) {
+			away.add(i, raw, tx)
 			continue
 		}
 		here.add(i, raw, tx)
-		for _, s := range parties.Inputs.Without(b.home.Shard).Members() {
+		for _, s := range inputs.Without(b.home.Shard).Members() {
 			elsewhere[s] = append(elsewhere[s], raw)
 		}
 	}
@@ -126,7 +122,7 @@ func (b backend) away(ctx context.Context, raw []byte, tx *ledger.Tx, wait api.W
 // confirmed submits a transaction to replicas of a shard until f+1 of them have given the same answer.
 func (b backend) confirmed(ctx context.Context, shard uint16, raw []byte, id ledger.TxID, wait api.Wait) api.TxAnswer {
 	need := b.network.Committee(shard).WeakQuorum()
-	votes := make(map[string]int)
+	votes := make(map[api.State]int)
 	last := api.TxAnswer{ID: id, State: api.StateUnknown, Shard: shard, TimedOut: true}
 	n := b.network.Committee(shard).N()
 	start := int(b.home.Replica)
@@ -141,13 +137,7 @@ func (b backend) confirmed(ctx context.Context, shard uint16, raw []byte, id led
 		if a.TimedOut {
 			continue
 		}
-		if wait == api.WaitAccepted && a.State == api.StateAccepted {
-			// One that is honest among f+1 sees it through.
-			last = a
-			last.TimedOut = false
-		}
-		key := fmt.Sprintf("%s %d %s", a.State, a.Height, a.Reason)
-		if votes[key]++; votes[key] >= need {
+		if votes[a.State]++; votes[a.State] >= need {
 			a.TimedOut = false
 			return a
 		}
