@@ -67,11 +67,6 @@ func (p *plan) add(i int, raw []byte, tx *ledger.Tx) {
 	p.at, p.raws, p.txs = append(p.at, i), append(p.raws, raw), append(p.txs, tx)
 }
 
-// inside reports whether all of a transaction is this shard's own.
-func (b backend) inside(tx *ledger.Tx) bool {
-	return tx.Parties(b.home.Genesis.Home).Inside(b.home.Shard)
-}
-
 // hand gives transactions to a replica of another shard and does not wait for what becomes of them.
 func (b backend) hand(ctx context.Context, shard uint16, raws [][]byte) {
 	if _, err := forwardCtx[[]api.TxAnswer](ctx, b.Node, shard, call{Submit: &submitCall{raws, api.WaitAccepted}}); err != nil {
