@@ -49,7 +49,7 @@ func (a *app) connect(ctx context.Context) (*replicas, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &replicas{clients: []*client.Client{c}, status: st}, nil
+		return &replicas{clients: []*client.Client{c}, status: st, accounts: accountsOf(st.Network)}, nil
 	}
 	running, err := registry.List(registry.Dir())
 	if err != nil {
@@ -68,6 +68,20 @@ func (a *app) connect(ctx context.Context) (*replicas, error) {
 		f = output.Unreachable("network %s (process %d) is running on this machine, but none of its replicas answers", running[0].Name, running[0].PID)
 	}
 	return nil, f.WithHint("start one with: bdtnode net up, or name a replica with --node URL")
+}
+
+// accountsOf is the keystore of a network that runs on this machine, empty if it does not or has none.
+func accountsOf(network string) string {
+	running, err := registry.List(registry.Dir())
+	if err != nil {
+		return "" // accounts are looked up elsewhere, and missed there if they are needed
+	}
+	for _, e := range running {
+		if e.Network == network {
+			return e.Accounts
+		}
+	}
+	return ""
 }
 
 // probe asks the replicas of a network in turn until one answers; that one goes first.

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"bdtnode/node/api"
 )
@@ -12,7 +13,8 @@ import (
 // realEnv makes the replicas that tests start real ones, see TestMain.
 const realEnv = "BDTNODE_TEST_REAL_REPLICAS"
 
-// TestRealNetwork: payments on a network of real processes survive the death of one replica, and of all of them.
+// TestRealNetwork: payments across shards, on a network of real processes, survive the death of one replica of each, and
+// of all of them.
 func TestRealNetwork(t *testing.T) {
 	t.Setenv(realEnv, "1")
 	home := filepath.Join(t.TempDir(), "net")
@@ -30,10 +32,15 @@ func TestRealNetwork(t *testing.T) {
 		return answer
 	}
 	first := pay("--out", signed, "--wait", "certified")
-	syscall.Kill(n.intro.Replicas[3].PID, syscall.SIGKILL) // not the leader: leaving it takes the fallback
+	for _, i := range []int{3, 7} { // not the leaders: leaving them takes the fallback
+		syscall.Kill(n.intro.Replicas[i].PID, syscall.SIGKILL)
+	}
 	second := pay()
-	for _, r := range n.intro.Replicas[:3] {
-		syscall.Kill(r.PID, syscall.SIGKILL)
+	everywhere(t, second)
+	for i, r := range n.intro.Replicas {
+		if i != 3 && i != 7 {
+			syscall.Kill(r.PID, syscall.SIGKILL)
+		}
 	}
 	<-n.done
 	if n.code == 0 {
@@ -43,9 +50,7 @@ func TestRealNetwork(t *testing.T) {
 	n = startNet(t, "--home", home)
 	n.ready(t)
 	for _, before := range []api.TxAnswer{first, second} {
-		var now api.TxAnswer
-		bdtnode(t, "tx", "get", before.ID.String(), "-o", "json").json(t, &now)
-		if now.State != api.StateSettled || now.Height != before.Height {
+		if now := everywhere(t, before); now.Height != before.Height {
 			t.Errorf("after the restart %+v, before %+v", now, before)
 		}
 	}
@@ -55,26 +60,98 @@ func TestRealNetwork(t *testing.T) {
 	if r.code != 0 || again.ID != first.ID || again.State != first.State || again.Height != first.Height {
 		t.Errorf("submitted again: %d %+v, at first %+v", r.code, again, first)
 	}
-	pay()
-	var b balance
-	bdtnode(t, "query", "balance", "bob", "-o", "json").json(t, &b)
-	if b.Balance != 1_000_015 {
-		t.Errorf("bob has %d", b.Balance)
+	everywhere(t, pay())
+	// Any replica of any shard answers for all of it, and says of itself what the program says.
+	for _, r := range n.intro.Replicas {
+		for account, want := range map[string]balance{"alice": {Shard: 0, Balance: 999_985}, "bob": {Shard: 1, Balance: 1_000_015}} {
+			var b balance
+			bdtnode(t, "query", "balance", account, "--node", r.API, "-o", "json").json(t, &b)
+			if b.Balance != want.Balance || b.Shard != want.Shard {
+				t.Errorf("replica %d of shard %d: %s has %d in shard %d", r.Replica, r.Shard, account, b.Balance, b.Shard)
+			}
+		}
+		var st api.Status
+		bdtnode(t, "status", "--node", r.API, "-o", "json").json(t, &st)
+		if st.Shard != r.Shard || st.Shards != 2 || st.Version != readVersion().Version {
+			t.Errorf("status %+v", st)
+		}
 	}
 	n.stop(t)
 }
 
-// TestRealLoad: the report of a load on real replicas adds up.
+// everywhere waits until a payment from shard 0 to 1 shows as settled in both, and answers what is known of it then.
+func everywhere(t *testing.T, paid api.TxAnswer) api.TxAnswer {
+	t.Helper()
+	for {
+		var now api.TxAnswer
+		r := bdtnode(t, "tx", "get", paid.ID.String(), "-o", "json")
+		if r.code != 0 {
+			t.Fatalf("exit %d %s", r.code, r.err)
+		}
+		r.json(t, &now)
+		if now.State != api.StateSettled {
+			t.Fatalf("%+v", now)
+		}
+		settled := 0
+		for _, p := range now.Parts {
+			if p.Stage == "settled" && p.Height > 0 && len(p.Verdicts) == 1 && p.Verdicts[0].Shard == 0 && p.Verdicts[0].Verdict == "spent" {
+				settled++
+			}
+		}
+		if len(now.Parts) == 2 && settled == 2 {
+			return now
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(t.Context().Err())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// TestRealFile: transfers of a file that need each other's money settle one after another, whoever is at home where.
+func TestRealFile(t *testing.T) {
+	t.Setenv(realEnv, "1")
+	n := startNet(t)
+	n.ready(t)
+	csv := "from,to,amount\nalice,bob,1000000\nbob,carol,2000000\ncarol,dave,3000000\n"
+	for range 20 {
+		csv += "dave,alice,1000\ndave,bob,1000\n"
+	}
+	var s sendSummary
+	r := bdtnode(t, "tx", "send", "--file", writeFile(t, csv), "-o", "json")
+	r.json(t, &s)
+	if r.code != 0 || s.Settled != 43 {
+		t.Errorf("exit %d %+v\n%s", r.code, s, r.err)
+	}
+	n.stop(t)
+}
+
+// TestRealLoad: the report of a load on real replicas adds up, in one shard and across two.
 func TestRealLoad(t *testing.T) {
 	t.Setenv(realEnv, "1")
-	r := bdtnode(t, "net", "up", "--shards", "1", "--for", "2s", "--load", "100", "--invalid", "0.1", "-o", "json")
-	var got report
-	r.json(t, &got)
-	if r.code != 0 || got.Submitted != 200 || got.Pending != 0 || got.Rejected != 20 || got.Settled != 180 {
-		t.Errorf("exit %d %+v\n%s", r.code, got, r.err)
-	}
-	if !got.HeadersAgree || !got.ValueConserved || got.Latency.P50 <= 0 || got.TPS <= 0 || got.NodeCPUSeconds <= 0 || got.SyncsPerTx <= 0 {
-		t.Errorf("%+v", got)
+	for _, c := range []struct {
+		args     []string
+		shards   int
+		across   bool
+		rejected uint64
+	}{
+		{[]string{"--shards", "1", "--load", "100", "--invalid", "0.1"}, 1, false, 20},
+		{[]string{"--load", "100", "--cross", "0.3", "--invalid", "0.1"}, 2, true, 20},
+		{[]string{"--shards", "3", "--load", "50", "--cross", "1"}, 3, true, 0},
+	} {
+		r := bdtnode(t, append([]string{"net", "up", "--for", "2s", "-o", "json"}, c.args...)...)
+		var got report
+		r.json(t, &got)
+		all := got.Settled + got.Rejected
+		if r.code != 0 || got.Shards != c.shards || got.Submitted != all || got.Pending != 0 || got.Rejected != c.rejected {
+			t.Errorf("%v: exit %d %+v\n%s", c.args, r.code, got, r.err)
+		}
+		if (got.CrossSettled > 0) != c.across || (got.CrossLatency.P50 > 0) != c.across || (got.Latency.P50 > 0) != (got.CrossSettled < got.Settled) {
+			t.Errorf("%v: %+v", c.args, got)
+		}
+		if !got.HeadersAgree || !got.ValueConserved || got.TPS <= 0 || got.NodeCPUSeconds <= 0 || got.SyncsPerTx <= 0 {
+			t.Errorf("%v: %+v", c.args, got)
+		}
 	}
 }
 
