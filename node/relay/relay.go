@@ -1,17 +1,14 @@
 // Package relay carries what shards tell each other: it publishes this shard's certified LDs, takes in those of
-// others, pulls what gossip lost, and passes client calls on to the shards they concern.
+// others, gives and fetches what gossip lost, and passes client calls on to the shards they concern.
 //
-// Gossip is a hint. Of each LD f+1 replicas of the source publish at once, chosen by its number, so one honest among
-// them; all look a while later whether the destination has it, by asking a replica there, and give it what it lacks. A
-// destination replica that sees a gap pulls the missing numbers from any replica of the source. No replica is
-// indispensable, and once everything has arrived nothing is sent.
+// What is published, given and fetched when is decided by [courier.Machine]; this is its reading of the stores, its
+// clock and its network.
 package relay
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,19 +20,14 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/shard/courier"
 	"bdtnode/shard/settlement"
 )
 
 var logger = golog.Logger("bdt/relay")
 
-// Delays and bounds.
 const (
-	lookEvery  = 250 * time.Millisecond // for what is not shown to have arrived
-	stepIn     = 1 * time.Second        // then a replica that did not publish looks whether it has to
-	maxPause   = 15 * time.Second       // between two looks of one replica
-	gapGrace   = 150 * time.Millisecond // a gap in a channel may close by itself
 	askTimeout = 3 * time.Second
-	maxAgain   = 64      // LDs a look gives a replica
 	maxServed  = 4 << 20 // bytes of LDs in one answer
 )
 
@@ -68,35 +60,35 @@ type Relay struct {
 	cfg    Config
 	engine Engine
 	net    Network
-	kick   chan struct{}
-	mu     sync.Mutex
-	out    []outbound      // by destination shard
-	in     []atomic.Uint64 // highest number seen of each source
-	gaps   chan uint16
-	turn   atomic.Uint64
-}
+	kick   chan struct{} // LDs may have become certified
+	wake   chan struct{} // the machine may want something sooner
+	turn   atomic.Uint64 // of calls
+	born   time.Time
 
-// outbound is one channel to another shard.
-type outbound struct {
-	known   uint64 // LDs up to here were looked at, and published if it was this replica's turn
-	arrived uint64 // a replica of the destination said that it has all up to here
-	next    time.Time
-	pause   time.Duration
+	mu      sync.Mutex
+	machine *courier.Machine
 }
 
 // New makes a relay and starts nothing.
 func New(cfg Config, engine Engine) *Relay {
-	n := cfg.Network.Shards()
-	return &Relay{
-		cfg: cfg, engine: engine, kick: make(chan struct{}, 1),
-		out: make([]outbound, n), in: make([]atomic.Uint64, n), gaps: make(chan uint16, n),
+	r := &Relay{cfg: cfg, engine: engine, born: time.Now(), kick: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	committees := make([]*protocols.Committee, cfg.Network.Shards())
+	for s := range committees {
+		committees[s] = cfg.Network.Committee(uint16(s))
 	}
+	r.machine = courier.New(courier.Config{Shard: cfg.Shard, Self: cfg.Self, Committees: committees, Next: engine.NextLD}, r.now())
+	return r
 }
 
+// now goes on evenly also when the clock of the machine is set.
+func (r *Relay) now() protocols.Time { return protocols.Time(1 + time.Since(r.born)) }
+
 // Outbox says that LDs may have become certified. It does not block.
-func (r *Relay) Outbox() {
+func (r *Relay) Outbox() { signal(r.kick) }
+
+func signal(c chan struct{}) {
 	select {
-	case r.kick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -104,124 +96,157 @@ func (r *Relay) Outbox() {
 // Join gives the relay its network. It is called once, before Run, Call, Gossip or Serve.
 func (r *Relay) Join(net Network) { r.net = net }
 
-// Run publishes and pulls until ctx ends, or until the store fails.
+// Run publishes, gives and fetches until ctx ends, or until the store fails.
 func (r *Relay) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() { r.pulls(ctx) })
-	looks := make(chan error, 1)
-	wg.Go(func() { looks <- r.looks(ctx) })
-	r.Outbox()
+	ctx, cancel := context.WithCancelCause(ctx)
+	var asks sync.WaitGroup
+	defer asks.Wait()
+	defer cancel(nil)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	if err := r.publishNew(); err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-ctx.Done():
+			if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
 			return nil
-		case err := <-looks:
-			return err
 		case <-r.kick:
 			if err := r.publishNew(); err != nil {
 				return err
 			}
+		case <-r.wake:
+		case <-timer.C:
+		}
+		r.mu.Lock()
+		asked := r.machine.Tick(r.now()).Asks
+		next := r.machine.Wake()
+		r.mu.Unlock()
+		for _, a := range asked {
+			asks.Go(func() { r.carryOut(ctx, cancel, a) })
+		}
+		if next == 0 {
+			timer.Stop()
+		} else {
+			timer.Reset(max(0, next.Sub(r.now())))
 		}
 	}
-}
-
-func (r *Relay) looks(ctx context.Context) error {
-	for sleep(ctx, lookEvery) {
-		for d := range r.out {
-			if err := r.look(ctx, uint16(d)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // publishNew publishes the LDs that have become certified, if it is this replica's turn.
 func (r *Relay) publishNew() error {
 	certified := r.engine.CertifiedHeight()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for d := range r.out {
-		o := &r.out[d]
-		c, err := r.cfg.State.Channel(uint16(d))
-		if err != nil {
-			return err
-		}
-		if o.known == 0 {
-			o.known, o.arrived = c.Acked, c.Acked
-		}
-		for o.known < c.Sent {
-			ld, err := r.ld(c.Peer, o.known+1, certified)
+	channels, err := r.cfg.State.Channels()
+	if err != nil {
+		return err
+	}
+	for _, c := range channels {
+		r.mu.Lock()
+		from := max(r.machine.Known(c.Peer), c.Acked)
+		r.mu.Unlock()
+		fresh := make(map[uint64]*settlement.LD)
+		number := from
+		for ; number < c.Sent; number++ {
+			ld, err := r.ld(c.Peer, number+1, certified)
 			if err != nil {
 				return err
 			}
 			if ld == nil {
 				break
 			}
-			o.known++
-			if r.first(o.known) {
-				r.net.Publish(c.Peer, ld.Encode())
-			}
-			if o.next.IsZero() {
-				o.next, o.pause = time.Now().Add(stepIn), stepIn
+			fresh[number+1] = ld
+		}
+		r.mu.Lock()
+		st := r.machine.Certified(r.now(), c.Peer, c.Acked, number)
+		r.mu.Unlock()
+		for _, p := range st.Publish {
+			if ld := fresh[p.Number]; ld != nil {
+				r.net.Publish(p.Destination, ld.Encode())
 			}
 		}
 	}
 	return nil
-}
-
-// first reports whether this replica is one of the f+1 that publish an LD at once.
-func (r *Relay) first(number uint64) bool {
-	c := r.cfg.Network.Committee(r.cfg.Shard)
-	rank := (uint64(r.cfg.Self) + uint64(c.N()) - number%uint64(c.N())) % uint64(c.N())
-	return rank < uint64(c.WeakQuorum())
 }
 
 // ld reads an LD, or nil if it is not certified yet or was shown applied.
 func (r *Relay) ld(destination uint16, number, certified uint64) (*settlement.LD, error) {
-	out, ok, err := r.cfg.State.Outgoing(destination, number)
-	if err != nil || !ok || out.Height > certified {
-		return nil, err
-	}
-	header, ok, err := r.cfg.State.Header(out.Height)
-	if err != nil || !ok {
-		return nil, err
-	}
-	cert, err := replica.Certificate(r.cfg.Store, out.Height)
-	if err != nil || cert == nil {
-		return nil, err
-	}
-	return settlement.NewLD(out, header, cert.Certificate), nil
+	return replica.OutgoingLD(r.cfg.Store, r.cfg.State, destination, number, certified)
 }
 
-// look asks a destination for which something is outstanding how far it is, and gives it what it lacks.
-func (r *Relay) look(ctx context.Context, destination uint16) error {
-	r.mu.Lock()
-	o := r.out[destination]
-	r.mu.Unlock()
-	now := time.Now()
-	if o.next.IsZero() || now.Before(o.next) {
-		return nil
+// carryOut asks what the machine wants asked, and what follows from the answer. A store that fails ends the run.
+func (r *Relay) carryOut(ctx context.Context, fail context.CancelCauseFunc, a courier.Ask) {
+	defer signal(r.wake)
+	if a.What == courier.Fetch {
+		count, err := r.fetch(ctx, a)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.machine.Fetched(r.now(), a, count, err == nil)
+		return
 	}
-	if o.arrived < o.known {
-		arrived, err := r.push(ctx, destination, o.arrived, o.known)
+	for {
+		next, ok, err := r.position(ctx, a)
+		if err != nil {
+			fail(err)
+			return
+		}
+		r.mu.Lock()
+		more := r.machine.Position(r.now(), a, next, ok).Asks
+		r.mu.Unlock()
+		if len(more) == 0 {
+			return
+		}
+		a = more[0]
+	}
+}
+
+// position asks a replica of a destination what it lacks, giving it an LD if that is the question. The error is the
+// store's.
+func (r *Relay) position(ctx context.Context, a courier.Ask) (next uint64, ok bool, err error) {
+	request := []byte{askNext}
+	if a.What == courier.Take {
+		ld, err := r.ld(a.Shard, a.Number, r.engine.CertifiedHeight())
+		if err != nil || ld == nil { // it was shown applied in the meantime
+			return 0, false, err
+		}
+		request = ld.Append([]byte{askTake})
+	}
+	err = r.ask(ctx, a.Shard, a.To, request, func(frame []byte) error {
+		rd := wire.NewReader(frame)
+		next = rd.U64()
+		return rd.Done()
+	})
+	if err != nil {
+		logger.Debugw("a replica does not take LDs", "shard", a.Shard, "replica", a.To, "error", err)
+	}
+	return next, err == nil, nil
+}
+
+// fetch gets LDs by number and takes them in, and answers how many there were.
+func (r *Relay) fetch(ctx context.Context, a courier.Ask) (count int, err error) {
+	err = r.ask(ctx, a.Shard, a.To, wire.AppendU64([]byte{askLDs}, a.Number), func(frame []byte) error {
+		ld, err := settlement.DecodeLD(frame)
 		if err != nil {
 			return err
 		}
-		o.arrived = max(o.arrived, arrived)
+		if ld.Delivery.Source != a.Shard {
+			return fmt.Errorf("shard %d answered with an LD of shard %d", a.Shard, ld.Delivery.Source)
+		}
+		count++
+		return r.take(ld)
+	})
+	if err != nil {
+		logger.Debugw("a fetch of LDs failed", "shard", a.Shard, "replica", a.To, "error", err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	x := &r.out[destination]
-	x.arrived = max(x.arrived, o.arrived)
-	if x.arrived >= x.known {
-		x.next = time.Time{}
-		return nil
-	}
-	x.pause = min(2*o.pause, maxPause)
-	x.next = now.Add(x.pause + rand.N(x.pause/2))
-	return nil
+	return count, err
+}
+
+func (r *Relay) ask(ctx context.Context, shard uint16, to protocols.Index, request []byte, each func(frame []byte) error) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return r.net.Request(ctx, shard, to, request, each)
 }
 
 // Gossip takes in a message of the own shard's topic. An error means that it is garbage. It is called concurrently.
@@ -233,122 +258,20 @@ func (r *Relay) Gossip(data []byte) error {
 	return r.take(ld)
 }
 
-// take offers an LD to the replica, and notices gaps.
+// take offers an LD to the replica.
 func (r *Relay) take(ld *settlement.LD) error {
 	d := ld.Delivery
-	if int(d.Source) >= len(r.in) {
-		return fmt.Errorf("an LD of shard %d, the network has %d", d.Source, len(r.in))
+	if int(d.Source) >= r.cfg.Network.Shards() {
+		return fmt.Errorf("an LD of shard %d, the network has %d", d.Source, r.cfg.Network.Shards())
 	}
 	if err := r.engine.Offer(ld); err != nil {
 		return err
 	}
-	for seen := r.in[d.Source].Load(); d.Number > seen; seen = r.in[d.Source].Load() {
-		if r.in[d.Source].CompareAndSwap(seen, d.Number) {
-			break
-		}
-	}
-	if d.Number > r.engine.NextLD(d.Source) {
-		select {
-		case r.gaps <- d.Source:
-		default:
-		}
-	}
+	r.mu.Lock()
+	r.machine.Seen(r.now(), d.Source, d.Number)
+	r.mu.Unlock()
+	signal(r.wake)
 	return nil
-}
-
-// pulls closes gaps: it fetches by number what gossip did not bring.
-func (r *Relay) pulls(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case source := <-r.gaps:
-			if !sleep(ctx, gapGrace) {
-				return
-			}
-			for try := 0; try < 8 && r.in[source].Load() >= r.engine.NextLD(source); try++ {
-				if err := r.pull(ctx, source); err != nil {
-					logger.Debugw("pull failed", "shard", source, "error", err)
-				}
-				if !sleep(ctx, gapGrace) {
-					return
-				}
-			}
-		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (r *Relay) pull(ctx context.Context, source uint16) error {
-	request := wire.AppendU64([]byte{askLDs}, r.engine.NextLD(source))
-	return r.ask(ctx, source, r.someone(source), request, func(frame []byte) error {
-		ld, err := settlement.DecodeLD(frame)
-		if err != nil {
-			return err
-		}
-		if ld.Delivery.Source != source {
-			return fmt.Errorf("shard %d answered with an LD of shard %d", source, ld.Delivery.Source)
-		}
-		return r.take(ld)
-	})
-}
-
-// push gives a replica of a destination, another one each time, what it lacks of a channel above known numbers, and
-// answers how far it then is. Gossip would not carry the same LD a second time.
-func (r *Relay) push(ctx context.Context, destination uint16, arrived, known uint64) (uint64, error) {
-	to := r.someone(destination)
-	next, err := r.askNumber(ctx, destination, to, []byte{askNext})
-	certified := r.engine.CertifiedHeight()
-	for k := 0; err == nil && k < maxAgain && next > 0 && next <= known; k++ {
-		ld, broken := r.ld(destination, next, certified)
-		if broken != nil {
-			return arrived, broken
-		}
-		if ld == nil {
-			break // shown applied in the meantime
-		}
-		last := next
-		if next, err = r.askNumber(ctx, destination, to, ld.Append([]byte{askTake})); next <= last {
-			break
-		}
-	}
-	if err != nil {
-		logger.Debugw("a replica does not take LDs", "shard", destination, "replica", to, "error", err)
-		return arrived, nil
-	}
-	return max(arrived, min(next-min(next, 1), known)), nil
-}
-
-func (r *Relay) askNumber(ctx context.Context, shard uint16, to protocols.Index, request []byte) (uint64, error) {
-	var number uint64
-	err := r.ask(ctx, shard, to, request, func(frame []byte) error {
-		rd := wire.NewReader(frame)
-		number = rd.U64()
-		return rd.Done()
-	})
-	return number, err
-}
-
-func (r *Relay) ask(ctx context.Context, shard uint16, to protocols.Index, request []byte, each func(frame []byte) error) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	return r.net.Request(ctx, shard, to, request, each)
-}
-
-// someone is a replica of a shard, another one each time.
-func (r *Relay) someone(shard uint16) protocols.Index {
-	n := uint64(r.cfg.Network.Committee(shard).N())
-	return protocols.Index((r.turn.Add(1) + uint64(r.cfg.Self)) % n)
 }
 
 // Call passes a client call on to a shard and returns its answer: the first replica that gives one, of at most all.

@@ -347,19 +347,3 @@ func TestGarbage(t *testing.T) {
 		}
 	}
 }
-
-func TestFirstSendersHaveAnHonestOne(t *testing.T) {
-	w := newWorld(t)
-	defer w.close()
-	for number := uint64(1); number < 20; number++ {
-		first := 0
-		for _, m := range w.members[0] {
-			if m.relay.first(number) {
-				first++
-			}
-		}
-		if want := w.network.Committee(0).WeakQuorum(); first != want {
-			t.Errorf("LD %d: %d replicas publish at once, want %d", number, first, want)
-		}
-	}
-}

@@ -14,6 +14,7 @@ import (
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
+	"bdtnode/shard/settlement"
 )
 
 // Limits of one answer that is read from the store.
@@ -186,6 +187,30 @@ func Certificate(r kv.Reader, height uint64) (*votes.Certified, error) {
 		return nil, fmt.Errorf("certificate of height %d: %w: the store is damaged", height, err)
 	}
 	return cert, nil
+}
+
+// Outbox reads the deliveries that blocks made for other shards.
+type Outbox interface {
+	Headers
+	Outgoing(destination uint16, number uint64) (ledger.Outgoing, bool, error)
+}
+
+// OutgoingLD reads an LD for another shard, or nil if its header is not certified yet, headers being certified up to
+// a height, or if it was shown applied.
+func OutgoingLD(r kv.Reader, state Outbox, destination uint16, number, certified uint64) (*settlement.LD, error) {
+	out, ok, err := state.Outgoing(destination, number)
+	if err != nil || !ok || out.Height > certified {
+		return nil, err
+	}
+	header, ok, err := state.Header(out.Height)
+	if err != nil || !ok {
+		return nil, err
+	}
+	cert, err := Certificate(r, out.Height)
+	if err != nil || cert == nil {
+		return nil, err
+	}
+	return settlement.NewLD(out, header, cert.Certificate), nil
 }
 
 // Contents gives what a delivered block names: checked payloads of batches and checked deliveries of LDs.
