@@ -1,0 +1,193 @@
+package shard
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+)
+
+// sample is a genesis of so many shards of so many replicas.
+func sample(shards, replicas int) *Genesis {
+	g := &Genesis{
+		Version: GenesisVersion, Name: "test", TimeMS: 1_700_000_000_000, Consensus: ConsensusBDT, HorizonMS: 900_000,
+		Allocations: []Allocation{{Address: ledger.Address{1}, Amount: 10, Outputs: 3}, {Address: ledger.Address{0xff}, Amount: 7, Outputs: 2}},
+	}
+	for s := range shards {
+		var spec Spec
+		for i := range replicas {
+			spec.Members = append(spec.Members, Member{Key: sig.PublicKey{byte(s + 1), byte(i)}, Peer: strings.Repeat("p", s+1) + string(rune('a'+i))})
+		}
+		g.Shards = append(g.Shards, spec)
+	}
+	return g
+}
+
+func TestSampleIsValid(t *testing.T) {
+	if err := sample(3, 4).Validate(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestIDCoversEverything: whatever two nodes disagree about, they are in two networks.
+func TestIDCoversEverything(t *testing.T) {
+	seen := map[digest.Digest]string{sample(2, 4).ID(): "the sample"}
+	for name, change := range map[string]func(*Genesis){
+		"version":            func(g *Genesis) { g.Version++ },
+		"name":               func(g *Genesis) { g.Name = "tesu" },
+		"time":               func(g *Genesis) { g.TimeMS++ },
+		"consensus":          func(g *Genesis) { g.Consensus = "bdu" },
+		"horizon":            func(g *Genesis) { g.HorizonMS++ },
+		"key":                func(g *Genesis) { g.Shards[1].Members[3].Key[31] = 1 },
+		"peer id":            func(g *Genesis) { g.Shards[0].Members[0].Peer += "x" },
+		"order of replicas":  func(g *Genesis) { m := g.Shards[0].Members; m[0], m[1] = m[1], m[0] },
+		"order of shards":    func(g *Genesis) { g.Shards[0], g.Shards[1] = g.Shards[1], g.Shards[0] },
+		"one replica less":   func(g *Genesis) { g.Shards[1].Members = g.Shards[1].Members[:3] },
+		"one shard less":     func(g *Genesis) { g.Shards = g.Shards[:1] },
+		"amount":             func(g *Genesis) { g.Allocations[0].Amount++ },
+		"number of outputs":  func(g *Genesis) { g.Allocations[1].Outputs++ },
+		"address":            func(g *Genesis) { g.Allocations[0].Address[31] = 1 },
+		"allocation missing": func(g *Genesis) { g.Allocations = g.Allocations[:1] },
+	} {
+		g := sample(2, 4)
+		change(g)
+		if before, dup := seen[g.ID()]; dup {
+			t.Errorf("another %s: the id is that of %s", name, before)
+		}
+		seen[g.ID()] = name
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Genesis)
+		says   string
+	}{
+		"another version":     {func(g *Genesis) { g.Version = 2 }, "version"},
+		"no name":             {func(g *Genesis) { g.Name = "" }, "name"},
+		"a long name":         {func(g *Genesis) { g.Name = strings.Repeat("x", 65) }, "name"},
+		"unknown consensus":   {func(g *Genesis) { g.Consensus = "paxos" }, "consensus"},
+		"no horizon":          {func(g *Genesis) { g.HorizonMS = 0 }, "horizon_ms"},
+		"no shards":           {func(g *Genesis) { g.Shards = nil }, "shards"},
+		"too many shards":     {func(g *Genesis) { *g = *sample(MaxShards+1, 4) }, "shards"},
+		"three replicas":      {func(g *Genesis) { g.Shards[1].Members = g.Shards[1].Members[:3] }, "shard 1"},
+		"a key twice":         {func(g *Genesis) { g.Shards[1].Members[2].Key = g.Shards[0].Members[0].Key }, "shard 1 replica 2"},
+		"a peer twice":        {func(g *Genesis) { g.Shards[1].Members[2].Peer = g.Shards[0].Members[0].Peer }, "shard 1 replica 2"},
+		"no peer id":          {func(g *Genesis) { g.Shards[0].Members[1].Peer = "" }, "shard 0 replica 1"},
+		"a long peer id":      {func(g *Genesis) { g.Shards[0].Members[1].Peer = strings.Repeat("p", 257) }, "shard 0 replica 1"},
+		"an amount of 0":      {func(g *Genesis) { g.Allocations[1].Amount = 0 }, "allocation 1"},
+		"no outputs":          {func(g *Genesis) { g.Allocations[0].Outputs = 0 }, "allocation 0"},
+		"a product too large": {func(g *Genesis) { g.Allocations[1].Amount = math.MaxUint64 }, "allocation 1"},
+		"a sum too large": {func(g *Genesis) {
+			g.Allocations[0] = Allocation{Amount: math.MaxUint64, Outputs: 1}
+		}, "allocation 1"},
+		"too many outputs": {func(g *Genesis) { g.Allocations[1].Outputs = maxGenesisOuts }, "allocation 1"},
+	} {
+		g := sample(2, 4)
+		c.change(g)
+		if err := g.Validate(); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want an error that names %s", name, err, c.says)
+		}
+	}
+}
+
+// TestHomeSplitsEvenly: every address has one home, ranges follow one another, and their sizes differ by one at most.
+func TestHomeSplitsEvenly(t *testing.T) {
+	at := func(lead uint64) (a ledger.Address) {
+		for i := range 8 {
+			a[i] = byte(lead >> (56 - 8*i))
+		}
+		return a
+	}
+	for shards := 1; shards <= MaxShards; shards++ {
+		if Home(at(0), shards) != 0 || Home(at(math.MaxUint64), shards) != uint16(shards-1) {
+			t.Fatalf("%d shards: the ends are at home in %d and %d", shards, Home(at(0), shards), Home(at(math.MaxUint64), shards))
+		}
+		size := math.MaxUint64 / uint64(shards)
+		for s := 1; s < shards; s++ {
+			first := func(k int) uint64 { // the first leading bytes at home in shard k or above
+				low, high := uint64(0), uint64(math.MaxUint64)
+				for low < high {
+					if mid := low + (high-low)/2; int(Home(at(mid), shards)) >= k {
+						high = mid
+					} else {
+						low = mid + 1
+					}
+				}
+				return low
+			}
+			if got := first(s); got-uint64(s)*size > uint64(shards) {
+				t.Errorf("%d shards: shard %d begins at %#x, far from %#x", shards, s, got, uint64(s)*size)
+			}
+		}
+	}
+}
+
+// TestSupply: each shard is born with what its addresses are given, and all together with everything.
+func TestSupply(t *testing.T) {
+	g := sample(2, 4)
+	if a, b := g.Supply(0), g.Supply(1); a != 30 || b != 14 {
+		t.Errorf("shards are born with %d and %d, want 30 and 14", a, b)
+	}
+	if one := sample(1, 4); one.Supply(0) != 44 {
+		t.Errorf("one shard is born with %d, want 44", one.Supply(0))
+	}
+}
+
+func TestCommittees(t *testing.T) {
+	g := sample(2, 5)
+	for s := range g.Shards {
+		c, err := g.Committee(uint16(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Network() != g.ID() || c.Shard() != uint16(s) || c.N() != 5 || c.Key(4) != g.Shards[s].Members[4].Key {
+			t.Errorf("committee of shard %d: %+v", s, c)
+		}
+	}
+	if _, err := g.Committee(2); err == nil {
+		t.Error("a shard that does not exist has a committee")
+	}
+}
+
+func TestReadGenesis(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	g := sample(2, 4)
+	raw, err := json.Marshal(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := ReadGenesis(write("good", string(raw)+"\n"))
+	if err != nil || back.ID() != g.ID() {
+		t.Errorf("it comes back as another: %v", err)
+	}
+	for name, text := range map[string]string{
+		"empty":         "",
+		"text":          "genesis",
+		"unknown field": strings.Replace(string(raw), `"name"`, `"nome":1,"name"`, 1),
+		"two values":    string(raw) + "{}",
+		"invalid":       strings.Replace(string(raw), `"version":1`, `"version":9`, 1),
+		"cut":           string(raw[:len(raw)/2]),
+	} {
+		path := write("bad", text)
+		if _, err := ReadGenesis(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v, want an error that names the file", name, err)
+		}
+	}
+	if _, err := ReadGenesis(filepath.Join(dir, "none")); err == nil {
+		t.Error("a missing file is read")
+	}
+}
