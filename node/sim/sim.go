@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -13,29 +12,22 @@ import (
 	"bdtnode/protocols"
 )
 
-// epoch is when virtual time begins.
-const epoch protocols.Time = 1_700_000_000_000_000_000
-
-// Sim is one run.
+// Sim is one shard of a run, or all of it.
 type Sim struct {
+	*world
 	cfg         Config
-	rng         *rand.Rand
-	now         protocols.Time
-	queue       queue
+	shard       uint16
 	trace       trace
 	network     *network
 	nodes       []*node
 	clients     *clients
 	check       *checks
 	committee   *protocols.Committee
-	scheme      sig.Scheme
-	signers     []sig.Signer
+	signers     []sig.Signer // of the replicas, then of the accounts
 	ledger      ledger.Config
-	active      bool // there are load and faults
 	syncMean    time.Duration
 	execMean    time.Duration
 	crashPoints *Crashes // nil if replicas do not crash at chosen places
-	violation   *Violation
 }
 
 // Report is what a run without a violation came to.
@@ -51,7 +43,7 @@ type Report struct {
 
 // Violation is a guarantee that did not hold.
 type Violation struct {
-	Config Config
+	Config fmt.Stringer // of the run
 	Step   uint64
 	At     time.Duration // virtual, since the start
 	Check  string
@@ -72,10 +64,11 @@ func Run(cfg Config) (*Report, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s, err := newSim(cfg)
-	if err != nil {
+	w := newWorld(cfg.Seed, cfg.Ed25519, cfg)
+	if err := w.found([]Config{cfg}); err != nil {
 		return nil, err
 	}
+	s := w.shards[0]
 	s.run()
 	if s.violation != nil {
 		return nil, s.violation
@@ -92,59 +85,6 @@ func Run(cfg Config) (*Report, error) {
 		}
 	}
 	return r, nil
-}
-
-func newSim(cfg Config) (*Sim, error) {
-	s := &Sim{
-		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0xb017d0b0)), now: epoch, trace: newTrace(),
-		syncMean: 300 * time.Microsecond, execMean: 500 * time.Microsecond, active: true,
-	}
-	s.keys()
-	network := digest.Of("bdt/simulated-network/1", []byte{byte(cfg.Seed), byte(cfg.Seed >> 8)})
-	keys := make([]sig.PublicKey, cfg.Nodes)
-	for i := range keys {
-		keys[i] = s.signers[i].Public()
-	}
-	var err error
-	if s.committee, err = protocols.NewCommittee(network, 0, keys); err != nil {
-		return nil, err
-	}
-	s.clients = newClients(s)
-	s.ledger = ledger.Config{
-		Network: network, Home: func(ledger.Address) uint16 { return 0 }, GenesisTimeMS: epoch.Millis(),
-		HorizonMS: uint64(time.Hour / time.Millisecond), Allocations: s.clients.allocations(),
-	}
-	s.check = newChecks(s)
-	s.network = newNetwork(s)
-	for i := range cfg.Nodes {
-		s.nodes = append(s.nodes, newNode(s, protocols.Index(i)))
-	}
-	for _, l := range cfg.Liars {
-		s.nodes[l.Replica].adversary = l.Adversary
-	}
-	return s, nil
-}
-
-// keys makes the signature scheme, and a signer for each replica and account.
-func (s *Sim) keys() {
-	n := s.cfg.Nodes + accounts
-	if !s.cfg.Ed25519 {
-		ideal := sig.NewIdeal(s.cfg.Seed)
-		s.scheme = ideal
-		for i := range n {
-			s.signers = append(s.signers, ideal.Signer(uint64(i)))
-		}
-		return
-	}
-	s.scheme = sig.NewEd25519()
-	for i := range n {
-		seed := digest.Of("bdt/simulated-key/1", []byte{byte(i), byte(s.cfg.Seed), byte(s.cfg.Seed >> 8)})
-		k, err := sig.Ed25519FromSeed(seed[:])
-		if err != nil {
-			panic(err) // a digest has the length of a seed
-		}
-		s.signers = append(s.signers, k)
-	}
 }
 
 // run plays the whole story: load and faults, then their end, answers for everyone, and silence.
@@ -203,18 +143,6 @@ func (s *Sim) silence() {
 	}
 }
 
-// play carries out events until a time, or until a check fails.
-func (s *Sim) play(until protocols.Time) {
-	for s.violation == nil && s.queue.Len() > 0 && s.queue.events[0].at <= until {
-		e := s.queue.next()
-		s.now = e.at
-		e.what()
-	}
-	if s.violation == nil {
-		s.now = max(s.now, until)
-	}
-}
-
 // guard runs what a replica does. A panic in an honest one is a violation: a broken invariant. A liar's own
 // machines may break over its lies; it is down then.
 func (s *Sim) guard(n *node, what func()) {
@@ -228,40 +156,6 @@ func (s *Sim) guard(n *node, what func()) {
 		}
 	}()
 	what()
-}
-
-// fail notes the first violation and ends the run.
-func (s *Sim) fail(check, format string, args ...any) {
-	if s.violation == nil {
-		s.violation = &Violation{
-			Config: s.cfg, Step: s.trace.steps, At: s.now.Sub(epoch), Check: check,
-			Detail: fmt.Sprintf(format, args...), Events: s.trace.last(),
-		}
-	}
-}
-
-func (s *Sim) at(t protocols.Time, what func()) { s.queue.add(max(t, s.now), what) }
-
-func (s *Sim) after(d time.Duration, what func()) { s.queue.add(s.now.Add(d), what) }
-
-// between is a random time in a range.
-func (s *Sim) between(low, high time.Duration) time.Duration {
-	return low + time.Duration(s.rng.Int64N(int64(high-low)+1))
-}
-
-// around is a random time of an exponential distribution with a mean, and at most ten times that.
-func (s *Sim) around(mean time.Duration) time.Duration {
-	return min(time.Duration(s.rng.ExpFloat64()*float64(mean)), 10*mean)
-}
-
-// repeat does something at random intervals of a mean, while the run is active.
-func (s *Sim) repeat(mean time.Duration, what func()) {
-	s.after(s.around(mean)+time.Millisecond, func() {
-		if s.active {
-			what()
-			s.repeat(mean, what)
-		}
-	})
 }
 
 // honest lists the replicas that are not Byzantine.

@@ -19,41 +19,49 @@ import (
 // kept is how many events a violation shows.
 const kept = 400
 
-// trace hashes everything that happens and keeps the last of it for people to read.
-type trace struct {
+// happenings hashes everything that happens and keeps the last of it for people to read.
+type happenings struct {
 	hash   hash.Hash
 	steps  uint64
 	recent [kept]happening
+}
+
+// trace is what happens in one shard.
+type trace struct {
+	*happenings
+	shard int
 }
 
 type happening struct {
 	step   uint64
 	at     protocols.Time
 	what   string
+	shard  int
 	a, b   int
 	detail any
 }
 
-func newTrace() trace { return trace{hash: sha256.New()} }
+func newHappenings() *happenings { return &happenings{hash: sha256.New()} }
 
 // add notes one event: what happened, to whom, and the bytes that make it up.
-func (t *trace) add(at protocols.Time, what string, a, b int, data []byte, detail any) {
+func (t trace) add(at protocols.Time, what string, a, b int, data []byte, detail any) {
 	t.steps++
 	var head [32]byte
 	binary.BigEndian.PutUint64(head[0:], uint64(at))
 	binary.BigEndian.PutUint64(head[8:], uint64(a))
 	binary.BigEndian.PutUint64(head[16:], uint64(b))
-	binary.BigEndian.PutUint32(head[24:], uint32(len(what)))
+	binary.BigEndian.PutUint16(head[24:], uint16(t.shard))
+	binary.BigEndian.PutUint16(head[26:], uint16(len(what)))
 	binary.BigEndian.PutUint32(head[28:], uint32(len(data)))
 	t.hash.Write(head[:])
 	t.hash.Write([]byte(what))
 	t.hash.Write(data)
-	t.recent[t.steps%kept] = happening{t.steps, at, what, a, b, detail}
+	t.recent[t.steps%kept] = happening{t.steps, at, what, t.shard, a, b, detail}
 }
 
-func (t *trace) sum() digest.Digest { return digest.Digest(t.hash.Sum(nil)) }
+func (t *happenings) sum() digest.Digest { return digest.Digest(t.hash.Sum(nil)) }
 
-func (t *trace) last() []string {
+func (t *happenings) last() []string {
 	var out []string
 	for k := range uint64(kept) {
 		if h := t.recent[(t.steps+1+k)%kept]; h.step > 0 {
@@ -64,7 +72,7 @@ func (t *trace) last() []string {
 }
 
 func (h happening) String() string {
-	s := fmt.Sprintf("%7d %12v %-9s %d", h.step, time.Duration(h.at-epoch).Round(time.Microsecond), h.what, h.a)
+	s := fmt.Sprintf("%7d %12v %d/ %-9s %d", h.step, time.Duration(h.at-epoch).Round(time.Microsecond), h.shard, h.what, h.a)
 	if h.b >= 0 {
 		s += fmt.Sprintf(" > %d", h.b)
 	}

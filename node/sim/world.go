@@ -1,0 +1,163 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/protocols"
+	"bdtnode/shard"
+	"bdtnode/shard/settlement"
+)
+
+// epoch is when virtual time begins.
+const epoch protocols.Time = 1_700_000_000_000_000_000
+
+// world is what the shards of a run have in common: time, chance, what has happened, and the first violation.
+type world struct {
+	config    fmt.Stringer
+	rng       *rand.Rand
+	now       protocols.Time
+	queue     queue
+	log       *happenings
+	active    bool // there are load and faults
+	scheme    sig.Scheme
+	id        digest.Digest // of the network
+	peers     *settlement.Network
+	shards    []*Sim
+	violation *Violation
+}
+
+func newWorld(seed uint64, ed25519 bool, config fmt.Stringer) *world {
+	w := &world{
+		config: config, rng: rand.New(rand.NewPCG(seed, 0xb017d0b0)), now: epoch, log: newHappenings(), active: true,
+		scheme: sig.NewIdeal(seed), id: digest.Of("bdt/simulated-network/1", []byte{byte(seed), byte(seed >> 8)}),
+	}
+	if ed25519 {
+		w.scheme = sig.NewEd25519()
+	}
+	return w
+}
+
+// found makes the shards, one for each configuration.
+func (w *world) found(configs []Config) error {
+	var committees []*protocols.Committee
+	for k, cfg := range configs {
+		s := &Sim{
+			world: w, cfg: cfg, shard: uint16(k), trace: trace{w.log, k},
+			syncMean: 300 * time.Microsecond, execMean: 500 * time.Microsecond,
+		}
+		s.keys(len(configs))
+		keys := make([]sig.PublicKey, cfg.Nodes)
+		for i := range keys {
+			keys[i] = s.signers[i].Public()
+		}
+		c, err := protocols.NewCommittee(w.id, s.shard, keys)
+		if err != nil {
+			return err
+		}
+		s.committee, committees = c, append(committees, c)
+		s.clients = newClients(s)
+		w.shards = append(w.shards, s)
+	}
+	w.peers = settlement.NetworkOf(committees)
+	var allocations []ledger.Allocation
+	for _, s := range w.shards {
+		allocations = append(allocations, s.clients.allocations()...)
+	}
+	for _, s := range w.shards {
+		s.ledger = ledger.Config{
+			Network: w.id, Shard: s.shard, Home: w.peers.Home, GenesisTimeMS: epoch.Millis(),
+			HorizonMS: uint64(time.Hour / time.Millisecond), Allocations: allocations,
+		}
+		if len(w.shards) > 1 {
+			s.ledger.Rules = settlement.Standard()
+		}
+		s.check = newChecks(s)
+		s.network = newNetwork(s)
+		for i := range s.cfg.Nodes {
+			s.nodes = append(s.nodes, newNode(s, protocols.Index(i)))
+		}
+		for _, l := range s.cfg.Liars {
+			s.nodes[l.Replica].adversary = l.Adversary
+		}
+	}
+	return nil
+}
+
+// keys makes a signer for each replica and account of the shard. The accounts are at home in it.
+func (s *Sim) keys(shards int) {
+	for i := uint64(0); len(s.signers) < s.cfg.Nodes+accounts; i++ {
+		k := s.signer(uint64(s.shard)<<12 + i)
+		if len(s.signers) < s.cfg.Nodes || shard.Home(ledger.AddressOf(k.Public()), shards) == s.shard {
+			s.signers = append(s.signers, k)
+		}
+	}
+}
+
+// signer is a number's.
+func (w *world) signer(i uint64) sig.Signer {
+	if ideal, ok := w.scheme.(*sig.Ideal); ok {
+		return ideal.Signer(i)
+	}
+	seed := digest.Of("bdt/simulated-key/1", w.id[:], []byte{byte(i), byte(i >> 8)})
+	k, err := sig.Ed25519FromSeed(seed[:])
+	if err != nil {
+		panic(err) // a digest has the length of a seed
+	}
+	return k
+}
+
+// play carries out events until a time, or until a check fails.
+func (w *world) play(until protocols.Time) {
+	for w.violation == nil && w.queue.Len() > 0 && w.queue.events[0].at <= until {
+		e := w.queue.next()
+		w.now = e.at
+		e.what()
+	}
+	if w.violation == nil {
+		w.now = max(w.now, until)
+	}
+}
+
+// fail notes the first violation and ends the run.
+func (s *Sim) fail(check, format string, args ...any) {
+	detail := fmt.Sprintf(format, args...)
+	if len(s.shards) > 1 {
+		detail = fmt.Sprintf("shard %d: %s", s.shard, detail)
+	}
+	s.failed(check, detail)
+}
+
+func (w *world) failed(check, detail string) {
+	if w.violation == nil {
+		w.violation = &Violation{Config: w.config, Step: w.log.steps, At: w.now.Sub(epoch), Check: check, Detail: detail, Events: w.log.last()}
+	}
+}
+
+func (w *world) at(t protocols.Time, what func()) { w.queue.add(max(t, w.now), what) }
+
+func (w *world) after(d time.Duration, what func()) { w.queue.add(w.now.Add(d), what) }
+
+// between is a random time in a range.
+func (w *world) between(low, high time.Duration) time.Duration {
+	return low + time.Duration(w.rng.Int64N(int64(high-low)+1))
+}
+
+// around is a random time of an exponential distribution with a mean, and at most ten times that.
+func (w *world) around(mean time.Duration) time.Duration {
+	return min(time.Duration(w.rng.ExpFloat64()*float64(mean)), 10*mean)
+}
+
+// repeat does something at random intervals of a mean, while the run is active.
+func (w *world) repeat(mean time.Duration, what func()) {
+	w.after(w.around(mean)+time.Millisecond, func() {
+		if w.active {
+			what()
+			w.repeat(mean, what)
+		}
+	})
+}
