@@ -3,7 +3,7 @@ package sim
 import "fmt"
 
 // unsettled says what is still to come, if anything is: every accepted transaction has its final answer at every
-// honest replica, unless an input of it is unknown everywhere, and all have committed, executed and certified one
+// honest replica, unless an input of it is unknown everywhere or it expires beyond the horizon, and all have committed, executed and certified one
 // height (DESIGN §2.8).
 func (c *checks) unsettled() string {
 	honest := c.s.honest()
@@ -20,6 +20,9 @@ func (c *checks) unsettled() string {
 			continue
 		}
 		tx := c.s.clients.accepted[id]
+		if tx.ExpiryMS > c.s.now.Millis()+c.s.ledger.HorizonMS {
+			continue // taken while an input was unknown, and too early
+		}
 		for _, n := range honest {
 			tip, _, _ := n.state.Tip()
 			refusal, err := n.state.Precheck(tx, tip.TimeMS)

@@ -28,8 +28,8 @@ type clients struct {
 	accepted map[ledger.TxID]*ledger.Tx // by an honest replica
 	order    []ledger.TxID              // of accepted, without those that have their answer
 	holders  map[ledger.TxID]*protocols.Set
-	told     map[ledger.TxID]ledger.Reason // clients were told that it never settles, and not by a receipt
-	doomed   map[ledger.TxID]ledger.Reason // of these, refused by the state of the ledger: it must never settle
+	told     map[ledger.TxID]ledger.Reason // clients were told why it does not settle, and gave up
+	doomed   map[ledger.TxID]ledger.Reason // of these, refused for good by the state of the ledger: it must never settle
 	logged   map[logging]bool
 	leftOut  map[ledger.TxID]bool
 	quiet    bool
@@ -195,11 +195,11 @@ func (c *clients) submit(n *node, tx *ledger.Tx) {
 	if err != nil {
 		panic(err)
 	}
-	if refusal != nil && refusal.Final() {
+	if refusal != nil && refusal.Reason != ledger.ReasonUnknownInput {
 		c.s.trace.add(c.s.now, "refuse tx", int(n.id), -1, id[:], refusal)
 		if n.adversary == nil {
 			c.told[id] = refusal.Reason
-			if refusal.Reason != ledger.ReasonExpired { // that goes by this replica's clock
+			if refusal.Final() && refusal.Reason != ledger.ReasonExpired { // that goes by this replica's clock
 				c.doomed[id] = refusal.Reason
 			}
 		}
@@ -246,7 +246,7 @@ func (c *clients) poll() {
 	})
 }
 
-// answered reports whether a client has a final answer.
+// answered reports whether a client has an answer, and asks no more.
 func (c *clients) answered(id ledger.TxID) bool {
 	_, settled := c.s.check.durability.answers[id]
 	_, told := c.told[id]
