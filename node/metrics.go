@@ -43,5 +43,14 @@ func (n *Node) metrics() http.Handler {
 		counter("bytes_in_total", "Bytes received from replicas.", labels, func() float64 { return float64(of(n.net.Stats()).BytesIn) })
 		counter("bytes_out_total", "Bytes sent to replicas.", labels, func() float64 { return float64(of(n.net.Stats()).BytesOut) })
 	}
+	gossip := func(name, help string, read func(p2p.GossipStats) uint64) {
+		counter("gossip_"+name+"_total", help, nil, func() float64 { return float64(read(n.net.Stats().Gossip)) })
+	}
+	gossip("out", "LDs published.", func(g p2p.GossipStats) uint64 { return g.Out })
+	gossip("in", "Gossip messages received.", func(g p2p.GossipStats) uint64 { return g.In })
+	gossip("rejected", "Gossip messages that were garbage.", func(g p2p.GossipStats) uint64 { return g.Rejected })
+	gossip("lost", "Gossip messages dropped here, on their way out or in: destinations pull them by number.", func(g p2p.GossipStats) uint64 {
+		return g.Unsent + g.LostOut + g.LostIn
+	})
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 }
