@@ -223,14 +223,15 @@ func TestAcross(t *testing.T) {
 	}
 }
 
-// strayWorld is a run, and a rejected transfer of it that spends a coin in each of three shards, the first of them stale.
-func strayWorld(t *testing.T) (*run, *transfer) {
+// strayWorld is a run, and a transfer of it made now and rejected that spends a coin in each of three shards, the first of
+// them stale.
+func strayWorld(t *testing.T, now time.Time) (*run, *transfer) {
 	t.Helper()
 	_, c := newWorld(t, 3, 1, 1, 1, 1)
 	b := newBank(&c)
 	r := &run{cfg: &c, to: newReplicas(c.Shards), tally: newTally(1, 0)}
 	r.mint = newMint(&c, b, &purse{coins: make([][]coin, 3)}, 1, 1)
-	x := &transfer{id: ledger.TxID{9}, cross: true, invalid: true, stale: 0, expiry: uint64(time.Now().Add(shortExpiry).UnixMilli())}
+	x := &transfer{id: ledger.TxID{9}, cross: true, invalid: true, stale: 0, expiry: uint64(now.Add(shortExpiry).UnixMilli())}
 	for s := range 3 {
 		x.spends = append(x.spends, coin{point: ledger.Outpoint{Tx: ledger.TxID{byte(s)}, Index: 3}, amount: 5, owner: b.at[s][0]})
 	}
@@ -260,7 +261,7 @@ func TestStrays(t *testing.T) {
 		"expired in escrow":   {[]api.Part{part(1, "escrow"), part(2, "pending")}, late, nil, asItWas},
 		"expired, soon after": {nil, now.Add(shortExpiry + time.Second), nil, nil},
 	} {
-		r, x := strayWorld(t)
+		r, x := strayWorld(t, now)
 		r.salvage(x, &api.TxAnswer{State: api.StateRejected, Parts: c.parts}, c.at)
 		open, back := 0, uint64(0)
 		for i, want := range map[int]func(*transfer, int) ledger.Outpoint{1: c.first, 2: c.other} {
@@ -303,9 +304,7 @@ func TestReclaimAsksUntilAnswered(t *testing.T) {
 			if i%2 == 1 {
 				return api.TxAnswer{}, errors.New("no")
 			}
-			r := *r
-			r.tx = nil
-			return r.Tx(id)
+			return r.find(id)
 		}
 	}
 	res := w.complete(c, 90)

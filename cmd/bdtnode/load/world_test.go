@@ -257,6 +257,11 @@ func (r *testReplica) Tx(id ledger.TxID) (api.TxAnswer, error) {
 	if r.tx != nil {
 		return r.tx(id)
 	}
+	return r.find(id)
+}
+
+// find is what the world knows of a transaction.
+func (r *testReplica) find(id ledger.TxID) (api.TxAnswer, error) {
 	w := r.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
