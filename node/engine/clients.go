@@ -220,6 +220,7 @@ func refusalOf(err error) *ledger.Refusal {
 
 // enter puts a verified transaction into the book, unless its outcome is known. It answers what is known already.
 func (e *Engine) enter(tx *ledger.Tx) (Progress, bool) {
+	before := e.cfg.State.Height()
 	if p, ok := e.decided(tx.ID()); ok {
 		return p, true
 	}
@@ -240,8 +241,10 @@ func (e *Engine) enter(tx *ledger.Tx) (Progress, bool) {
 	if full != nil {
 		return Progress{ID: tx.ID(), Refusal: full}, true
 	}
-	if p, ok := e.decided(tx.ID()); ok {
-		return p, true // a block decided it between the look and the book
+	if e.cfg.State.Height() != before {
+		if p, ok := e.decided(tx.ID()); ok {
+			return p, true // a block decided it between the look and the book
+		}
 	}
 	if !added && e.clients.isOnDisk(tx.ID()) {
 		return Progress{ID: tx.ID(), Logged: true}, true
