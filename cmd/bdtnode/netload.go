@@ -113,4 +113,7 @@ func (a *app) remark(r load.Result) {
 	if len(reasons) > 0 {
 		a.print.Note("rejected for: %s", strings.Join(reasons, ", "))
 	}
+	if r.Recovered > 0 {
+		a.print.Note("%d outputs came back from transfers across shards that were rejected", r.Recovered)
+	}
 }

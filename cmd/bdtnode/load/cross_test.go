@@ -322,3 +322,21 @@ func TestStraysAreBounded(t *testing.T) {
 		t.Errorf("%d strays", got)
 	}
 }
+
+// One gift of several coins is enough for all that wait for one.
+func TestAllThatWaitAreFunded(t *testing.T) {
+	r, x := strayWorld(t, time.Now())
+	done := make(chan bool)
+	for range 3 {
+		go func() { done <- r.mint.fund(t.Context(), &transfer{}) }()
+	}
+	for r.mint.starved.Load() < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	r.mint.give(x.spends...)
+	for range 3 {
+		if !<-done {
+			t.Error("not funded")
+		}
+	}
+}
