@@ -83,9 +83,10 @@ func (c *checks) certified(n *node, x *votes.Certified) {
 }
 
 // executed: a block's effects are in the ledger.
-func (c *checks) executed(n *node, b *ledger.Block) {
+func (c *checks) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
 	if n.adversary == nil {
 		c.agreement.executed(n, b)
+		c.s.settling.executed(n, in, b)
 		c.durability.executed(n, b)
 		c.bounds.executed(n, b)
 	}

@@ -11,12 +11,15 @@ import (
 type durability struct {
 	s       *Sim
 	crashes int
-	onDisk  []uint64 // by replica: the greatest height whose commit is on disk
-	answers map[ledger.TxID]ledger.Receipt
+	onDisk  []uint64                       // by replica: the greatest height whose commit is on disk
+	answers map[ledger.TxID]ledger.Receipt // final
+	spent   map[ledger.TxID]ledger.Receipt // of those between shards, before
 }
 
 func newDurability(s *Sim) durability {
-	return durability{s: s, onDisk: make([]uint64, s.cfg.Nodes), answers: make(map[ledger.TxID]ledger.Receipt)}
+	return durability{
+		s: s, onDisk: make([]uint64, s.cfg.Nodes), answers: make(map[ledger.TxID]ledger.Receipt), spent: make(map[ledger.TxID]ledger.Receipt),
+	}
 }
 
 func (c *durability) synced(n *node, group []replica.Step) {
@@ -62,13 +65,17 @@ func (c *durability) executed(n *node, b *ledger.Block) {
 		c.s.fail("durability", "replica %d executes block %d, and its commit is not on disk", n.id, b.Header.Height)
 	}
 	for _, r := range b.Receipts {
-		if have, ok := c.answers[r.Tx]; ok && have != r {
+		answers := c.answers
+		if !r.Verdict.Final() {
+			answers = c.spent
+		}
+		if have, ok := answers[r.Tx]; ok && have != r {
 			c.s.fail("durability", "transaction %s was answered %v, and is now %v", r.Tx, have, r)
 		}
 		if reason, ok := c.s.clients.doomed[r.Tx]; ok && r.Verdict == ledger.VerdictSettled {
 			c.s.fail("durability", "transaction %s was refused for good (%v) and settles", r.Tx, reason)
 		}
-		c.answers[r.Tx] = r
+		answers[r.Tx] = r
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 // Size of the economy. Coins are plenty, so that load never stops for want of one.
 const (
 	accounts        = 6
-	coinsPerAccount = 200
+	coinsPerAccount = 200 // in a network of one shard
+	coinsAmongMany  = 24  // in each shard of a larger one
 	coinValue       = 1000
 )
 
@@ -62,9 +63,16 @@ func (c *clients) address(account int) ledger.Address {
 func (c *clients) allocations() []ledger.Allocation {
 	var out []ledger.Allocation
 	for i := range accounts {
-		out = append(out, ledger.Allocation{Address: c.address(i), Amount: coinValue, Outputs: coinsPerAccount})
+		out = append(out, ledger.Allocation{Address: c.address(i), Amount: coinValue, Outputs: c.s.cfg.coins()})
 	}
 	return out
+}
+
+func (c *Config) coins() uint32 {
+	if c.among > 1 {
+		return coinsAmongMany
+	}
+	return coinsPerAccount
 }
 
 // start reads what genesis gave, and begins to submit.

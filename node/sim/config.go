@@ -21,6 +21,7 @@ type Config struct {
 	Faults   []Fault
 	Liars    []Liar
 	Bursts   bool // load comes in bursts with pauses between them
+	among    int  // shards in the network, 0 or 1 if this is the only one
 	mutation mutation
 }
 

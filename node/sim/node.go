@@ -11,6 +11,7 @@ import (
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
+	"bdtnode/shard/courier"
 	"bdtnode/shard/settlement"
 )
 
@@ -33,9 +34,12 @@ type node struct {
 	writing    bool
 	deliveries []*bdt.Delivery
 	executing  bool
-	wake       protocols.Time // of the timer that is set, zero if none is
-	unlogged   []*lanes.Batch // own ones that are not on disk
-	askAt      protocols.Time // when the book is looked into again, zero if no time is set
+	wake       protocols.Time   // of the timer that is set, zero if none is
+	unlogged   []*lanes.Batch   // own ones that are not on disk
+	askAt      protocols.Time   // when the book is looked into again, zero if no time is set
+	certified  uint64           // greatest height of a header with a certificate
+	courier    *courier.Machine // nil in a network of one shard
+	courierAt  protocols.Time   // of its timer, zero if none is set
 }
 
 func newNode(s *Sim, id protocols.Index) *node {
@@ -62,7 +66,7 @@ func (n *node) start() {
 	if n.state, err = ledger.Open(n.effects, s.ledger); err != nil {
 		panic(err)
 	}
-	cfg := replica.Config{Committee: s.committee, Self: n.id, Signer: s.signers[n.id], GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: 1}
+	cfg := replica.Config{Committee: s.committee, Self: n.id, Signer: s.signers[n.id], GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: len(s.shards)}
 	if n.core, err = replica.Restore(cfg, n.state, n.store); err != nil {
 		panic(err)
 	}
@@ -72,8 +76,10 @@ func (n *node) start() {
 	n.unwritten, n.deliveries, n.unlogged = nil, nil, nil
 	s.trace.add(s.now, "start", int(n.id), -1, nil, fmt.Sprintf("executed %d committed %d", n.state.Height(), n.core.Status().Committed))
 	s.check.started(n)
+	n.certified = n.core.Status().Certified
 	n.input(n.core.Start)
 	n.overdue()
+	n.relate()
 	s.network.up(int(n.id))
 }
 
@@ -163,6 +169,8 @@ func (n *node) release(group []replica.Step) {
 			}
 			if o.Certified != nil {
 				n.s.check.certified(n, o.Certified)
+				n.certified = max(n.certified, o.Certified.Height)
+				n.outbox()
 			}
 		}
 	}
@@ -183,6 +191,16 @@ func (n *node) send(sends []protocols.Send) {
 				}
 				for _, b := range batches {
 					n.tell(x.To, b)
+				}
+			})
+		case *channels.Stretch:
+			n.after(n.s.around(serveMean), func() {
+				lds, err := replica.Stretch(n.store, m)
+				if err != nil {
+					panic(err)
+				}
+				for _, ld := range lds {
+					n.tell(x.To, ld)
 				}
 			})
 		case *replica.Serve:
@@ -272,6 +290,11 @@ func (s *Sim) verify(from protocols.Index, frame []byte) (protocols.Message, err
 			return nil, fmt.Errorf("%s: %d entries in its payload", describe(m), len(p.Txs))
 		}
 	}
+	if x, ok := m.(*replica.Inbound); ok {
+		if err := s.checkLD(x.Content); err != nil {
+			return nil, err
+		}
+	}
 	return m, nil
 }
 
@@ -298,11 +321,12 @@ func (n *node) execute() {
 			panic(err)
 		}
 		n.s.trace.add(n.s.now, "executed", int(n.id), -1, block.HeaderDigest[:], h)
-		n.s.check.executed(n, block)
+		n.s.check.executed(n, &in, block)
 		n.book.Executed(block)
 		expired := n.book.Expired(block.Header.TimeMS)
 		if n.adversary == nil {
 			n.s.clients.executed(block, expired)
+			n.s.payers.executed(n, block, expired)
 		}
 		if n.s.rng.IntN(16) == 0 {
 			if err := n.state.Flush(); err != nil {
@@ -311,6 +335,9 @@ func (n *node) execute() {
 		}
 		n.input(func(now protocols.Time) replica.Step { return n.core.Executed(now, h, block.HeaderDigest) })
 		if n.alive {
+			if len(block.Outbox) > 0 {
+				n.outbox() // the others may have certified the header before
+			}
 			n.execute()
 		}
 	})

@@ -133,16 +133,6 @@ func (s *Sim) heal() {
 	}
 }
 
-// silence sees that an idle shard does nothing.
-func (s *Sim) silence() {
-	s.play(s.now.Add(5 * time.Second))
-	before := s.trace.steps
-	s.play(s.now.Add(20 * time.Second))
-	if n := s.trace.steps - before; n > 0 && s.violation == nil {
-		s.fail("silence", "an idle shard had %d events in 20 seconds", n)
-	}
-}
-
 // guard runs what a replica does. A panic in an honest one is a violation: a broken invariant. A liar's own
 // machines may break over its lies; it is down then.
 func (s *Sim) guard(n *node, what func()) {

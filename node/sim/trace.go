@@ -10,6 +10,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 
@@ -109,6 +110,12 @@ func describe(m protocols.Message) string {
 		return fmt.Sprintf("commit slot %d %s", x.Slot, x.Digest.Short())
 	case *bolt.FetchBlock:
 		return fmt.Sprintf("fetch block slot %d %s", x.Slot, x.Digest.Short())
+	case *channels.SIGN:
+		return fmt.Sprintf("SIGN shard %d LD %d %s", x.Source, x.Tip.Seq, x.Tip.Digest.Short())
+	case *channels.FetchLD:
+		return fmt.Sprintf("fetch of shard %d LDs %d..%d", x.Source, x.After+1, x.Tip.Seq)
+	case *replica.Inbound:
+		return fmt.Sprintf("LD %d of shard %d %s", x.Number, x.Source, x.Digest.Short())
 	case *votes.VOTE:
 		return fmt.Sprintf("VOTE height %d %s", x.Height, x.Header.Short())
 	case *replica.Position:

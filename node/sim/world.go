@@ -28,6 +28,9 @@ type world struct {
 	id        digest.Digest // of the network
 	peers     *settlement.Network
 	shards    []*Sim
+	crossing  *crossing
+	settling  *settling
+	payers    *payers
 	violation *Violation
 }
 
@@ -64,6 +67,7 @@ func (w *world) found(configs []Config) error {
 		w.shards = append(w.shards, s)
 	}
 	w.peers = settlement.NetworkOf(committees)
+	w.crossing, w.settling, w.payers = newCrossing(w), newSettling(w), newPayers(w)
 	var allocations []ledger.Allocation
 	for _, s := range w.shards {
 		allocations = append(allocations, s.clients.allocations()...)
@@ -109,6 +113,16 @@ func (w *world) signer(i uint64) sig.Signer {
 		panic(err) // a digest has the length of a seed
 	}
 	return k
+}
+
+// silence sees that an idle network does nothing.
+func (w *world) silence() {
+	w.play(w.now.Add(5 * time.Second))
+	before := w.log.steps
+	w.play(w.now.Add(20 * time.Second))
+	if n := w.log.steps - before; n > 0 && w.violation == nil {
+		w.failed("silence", fmt.Sprintf("an idle network had %d events in 20 seconds", n))
+	}
 }
 
 // play carries out events until a time, or until a check fails.

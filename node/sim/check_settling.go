@@ -1,0 +1,282 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+
+	"bdtnode/internal/digest"
+	"bdtnode/ledger"
+	"bdtnode/shard/settlement"
+)
+
+// settling is what must hold between shards (DESIGN §2.4 to §2.6): a transaction settles in all shards it touches or
+// in none, one verdict of each input shard is final and told to all, deliveries arrive in order and each is applied
+// once, and value is neither made nor lost.
+//
+// Headers are equal in a shard, which is checked elsewhere, so each block is looked at once: when the first honest
+// replica has executed it.
+type settling struct {
+	w        *world
+	height   []uint64 // looked at, by shard
+	txs      map[ledger.TxID]*ledger.Tx
+	fates    map[ledger.TxID]*fate
+	channels [][]channelSeen // by source and destination
+	drift    int64           // value that partly settled transactions have created beyond what they let go of
+	held     []ledger.Audit  // by shard, at the height looked at
+	refusals int
+}
+
+// fate is what has become of a transaction between shards.
+type fate struct {
+	verdicts map[uint16]ledger.Verdict // of each input shard: SPENT or REJECTED
+	ends     map[uint16]ledger.Verdict // settled, rejected or returned
+	settled  int
+}
+
+// channelSeen is what is known of a channel.
+type channelSeen struct {
+	made    []digest.Digest // of the LDs, by number from 1
+	told    map[ledger.TxID]bool
+	applied uint64
+}
+
+func newSettling(w *world) *settling {
+	n := len(w.shards)
+	c := &settling{
+		w: w, height: make([]uint64, n), held: make([]ledger.Audit, n),
+		txs: make(map[ledger.TxID]*ledger.Tx), fates: make(map[ledger.TxID]*fate),
+	}
+	for range n {
+		row := make([]channelSeen, n)
+		for d := range row {
+			row[d].told = make(map[ledger.TxID]bool)
+		}
+		c.channels = append(c.channels, row)
+	}
+	return c
+}
+
+// executed is called when an honest replica has executed a block.
+func (c *settling) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
+	s := n.s
+	if len(c.w.shards) == 1 || b.Header.Height != c.height[s.shard]+1 {
+		return
+	}
+	c.height[s.shard]++
+	for _, f := range b.Frozen {
+		s.fail("channels", "the channel of shard %d is frozen: %s", f.Source, f.Why)
+	}
+	for _, d := range in.Deliveries {
+		c.applied(s, d)
+	}
+	for i := range b.Receipts {
+		c.receipt(s, &b.Receipts[i])
+	}
+	for i := range b.Outbox {
+		c.made(s, b.Outbox[i].Delivery)
+	}
+	c.value(n)
+}
+
+// applied: deliveries are applied in order, each once, and they are what their source made.
+func (c *settling) applied(s *Sim, d *ledger.Delivery) {
+	ch := &c.channels[d.Source][s.shard]
+	switch {
+	case d.Destination != s.shard || d.Number != ch.applied+1:
+		s.fail("channels", "LD %d of shard %d to %d is applied after number %d", d.Number, d.Source, d.Destination, ch.applied)
+	case d.Number > uint64(len(ch.made)) || ch.made[d.Number-1] != d.Digest():
+		s.fail("channels", "LD %d of shard %d is %s, and shard %d did not make it", d.Number, d.Source, d.Digest().Short(), d.Source)
+	}
+	ch.applied = d.Number
+}
+
+// made: deliveries are numbered without gaps, and tell what was said, once to each shard involved.
+func (c *settling) made(s *Sim, d *ledger.Delivery) {
+	ch := &c.channels[s.shard][d.Destination]
+	ch.made = append(ch.made, d.Digest())
+	if d.Source != s.shard || d.Number != uint64(len(ch.made)) || d.Number > 1 && d.Previous != ch.made[d.Number-2] {
+		s.fail("channels", "LD %d of shard %d to %d is made as number %d", d.Number, d.Source, d.Destination, len(ch.made))
+	}
+	for _, e := range d.Entries {
+		id := e.Tx.ID()
+		f := c.fates[id]
+		if f == nil || f.verdicts[s.shard] != e.Verdict {
+			s.fail("verdicts", "shard %d is told %s of transaction %s, which the shard did not say", d.Destination, e.Verdict, id)
+		}
+		if ch.told[id] {
+			s.fail("verdicts", "shard %d is told twice of transaction %s", d.Destination, id)
+		}
+		ch.told[id] = true
+	}
+}
+
+// receipt: one verdict for each input shard, for ever, and one end for all shards.
+func (c *settling) receipt(s *Sim, r *ledger.Receipt) {
+	tx := c.txs[r.Tx]
+	if tx == nil {
+		if r.Verdict != ledger.VerdictRejected {
+			s.fail("verdicts", "transaction %s, which no client made, is %s", r.Tx, r.Verdict)
+		}
+		return
+	}
+	parties := tx.Parties(c.w.peers.Home)
+	if parties.Inside(s.shard) {
+		return
+	}
+	f := c.fates[r.Tx]
+	if f == nil {
+		f = &fate{verdicts: make(map[uint16]ledger.Verdict), ends: make(map[uint16]ledger.Verdict)}
+		c.fates[r.Tx] = f
+	}
+	said, ended := f.verdicts[s.shard], f.ends[s.shard]
+	if ended != 0 || !parties.All().Has(s.shard) {
+		s.fail("verdicts", "transaction %s is %s, and was %s before", r.Tx, r.Verdict, ended)
+	}
+	if parties.Inputs.Has(s.shard) && (r.Verdict == ledger.VerdictSpent || r.Verdict == ledger.VerdictRejected) {
+		if said != 0 {
+			s.fail("verdicts", "the shard says %s of transaction %s, and said %s before", r.Verdict, r.Tx, said)
+		}
+		f.verdicts[s.shard] = r.Verdict
+		if r.Verdict == ledger.VerdictRejected && f.told(parties, s.shard) == 0 {
+			s.fail("verdicts", "the shard rejects transaction %s, of which no other told it", r.Tx)
+		}
+	}
+	if r.Verdict == ledger.VerdictSpent {
+		return
+	}
+	f.ends[s.shard] = r.Verdict
+	rejected := false
+	for _, shard := range parties.Inputs.Members() {
+		switch f.verdicts[shard] {
+		case ledger.VerdictRejected:
+			rejected = true
+		case ledger.VerdictSpent:
+			continue
+		}
+		if r.Verdict == ledger.VerdictSettled {
+			s.fail("atomicity", "transaction %s settles, and input shard %d has not spent", r.Tx, shard)
+		}
+	}
+	if r.Verdict != ledger.VerdictSettled {
+		if !rejected {
+			s.fail("atomicity", "transaction %s is %s, and no input shard has rejected it", r.Tx, r.Verdict)
+		}
+		if f.settled > 0 {
+			s.fail("atomicity", "transaction %s is %s, and settled in another shard", r.Tx, r.Verdict)
+		}
+		return
+	}
+	if f.settled++; rejected || f.settled < len(f.ends) {
+		s.fail("atomicity", "transaction %s settles, and is undone in another shard", r.Tx)
+	}
+	for i := range tx.Inputs {
+		if c.w.peers.Home(ledger.AddressOf(tx.Inputs[i].Key)) == s.shard {
+			c.drift -= int64(tx.Inputs[i].Amount)
+		}
+	}
+	for i := range tx.Outputs {
+		if c.w.peers.Home(tx.Outputs[i].Address) == s.shard {
+			c.drift += int64(tx.Outputs[i].Amount)
+		}
+	}
+	if c.w.peers.Home(ledger.AddressOf(tx.Inputs[0].Key)) == s.shard {
+		c.drift += int64(tx.Fee)
+	}
+}
+
+// told is how many other input shards have had their say.
+func (f *fate) told(p ledger.Parties, shard uint16) (n int) {
+	for _, other := range p.Inputs.Without(shard).Members() {
+		if f.verdicts[other] != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// value: in each shard what is there makes up genesis and what went in and out, counted one by one; and over all
+// shards, at the cut that the blocks looked at make, there is as much as at genesis, but for what transactions have
+// let go of in some shards and not yet created in others, or the other way around.
+func (c *settling) value(n *node) {
+	a, err := n.state.Audit(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	c.held[n.s.shard] = a
+	if !a.Conserved() {
+		n.s.fail("value", "%d unspent, %d in escrow, %d burned, %d ceded of %d and %d gained", a.Unspent, a.Escrow, a.Burned, a.Ceded, a.Genesis, a.Gained)
+	}
+	var total, genesis int64
+	for s := range c.held {
+		if h := &c.held[s]; h.Height > 0 {
+			total += int64(h.Unspent + h.Escrow + h.Burned)
+			genesis += int64(h.Genesis)
+		}
+	}
+	if total != genesis+c.drift {
+		n.s.fail("value", "the shards hold %d of %d, and transactions under way account for %d", total, genesis, c.drift)
+	}
+}
+
+// refused: a replica refused an LD, which must be the fault of who gave it.
+func (c *settling) refused(n, from *node, err error) {
+	c.refusals++
+	if n.adversary == nil && from.adversary == nil {
+		n.s.fail("blame", "replica %d refuses an LD of honest replica %d of shard %d: %v", n.id, from.id, from.s.shard, err)
+	}
+}
+
+// took: a replica took an LD for a good one.
+func (c *settling) took(n, from *node, p packet, ld *settlement.LD) {
+	if p.forged != "" {
+		n.s.fail("blame", "replica %d takes a forged LD of replica %d of shard %d (%s)", n.id, from.id, from.s.shard, p.forged)
+	}
+	d := ld.Delivery
+	made := c.channels[d.Source][n.s.shard].made
+	if d.Number > uint64(len(made)) || made[d.Number-1] != d.Digest() {
+		n.s.fail("channels", "replica %d takes LD %d of shard %d, which that shard did not make", n.id, d.Number, d.Source)
+	}
+}
+
+// open says what is still to come between shards, if anything is.
+func (c *settling) open() string {
+	for a := range c.channels {
+		for b := range c.channels[a] {
+			if ch := &c.channels[a][b]; ch.applied < uint64(len(ch.made)) {
+				return fmt.Sprintf("shard %d has made %d LDs for shard %d, which has applied %d", a, len(ch.made), b, ch.applied)
+			}
+		}
+	}
+	for _, id := range c.w.payers.order {
+		f := c.fates[id]
+		if f == nil {
+			continue
+		}
+		for _, shard := range c.txs[id].Parties(c.w.peers.Home).All().Members() {
+			if f.ends[shard] == 0 {
+				return fmt.Sprintf("transaction %s has no end in shard %d", id, shard)
+			}
+		}
+	}
+	return ""
+}
+
+// closed says what is left that should be forgotten, if anything is: some time after everything has its end and has
+// expired, nothing is in escrow, no record is open, and no transaction waits in a book.
+func (c *settling) closed() string {
+	for _, s := range c.w.shards {
+		for _, n := range s.honest() {
+			a, err := n.state.Audit(context.Background())
+			if err != nil {
+				panic(err)
+			}
+			if a.Open > 0 || a.Escrow > 0 || n.book.Len() > 0 {
+				return fmt.Sprintf("replica %d of shard %d has %d open records, %d in escrow and %d transactions in its book", n.id, s.shard, a.Open, a.Escrow, n.book.Len())
+			}
+		}
+	}
+	if c.drift != 0 {
+		return fmt.Sprintf("%d of value came from nowhere", c.drift)
+	}
+	return ""
+}

@@ -1,0 +1,165 @@
+package sim
+
+import (
+	"fmt"
+	"math"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/ledger"
+	"bdtnode/merkle"
+	"bdtnode/protocols"
+	"bdtnode/protocols/channels"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/votes"
+	"bdtnode/shard/settlement"
+)
+
+// stranger is an adversary that also lies to other shards.
+type stranger interface {
+	// tell returns what goes to a replica of another shard in place of an LD.
+	tell(n, to *node, ld *settlement.LD) []packet
+	// position returns what it says is the first LD it lacks, in place of next.
+	position(n *node, next uint64) uint64
+}
+
+// Silence tells other shards nothing, and says that it has all that they have for its own.
+type Silence struct{}
+
+func (*Silence) String() string { return "tells no other shard anything" }
+
+func (*Silence) live() bool { return true }
+
+func (*Silence) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet {
+	if m.Kind() == channels.KindLD {
+		return nil
+	}
+	return honestly(m)
+}
+
+func (*Silence) tell(*node, *node, *settlement.LD) []packet { return nil }
+
+func (*Silence) position(*node, uint64) uint64 { return math.MaxUint64 }
+
+// ForgedLDs tells other shards, besides what is right, LDs that its shard did not make.
+type ForgedLDs struct{ Rate float64 }
+
+func (a *ForgedLDs) String() string { return fmt.Sprintf("forges %.0f %% of LDs", 100*a.Rate) }
+
+func (*ForgedLDs) live() bool { return true }
+
+func (*ForgedLDs) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet {
+	return honestly(m)
+}
+
+func (*ForgedLDs) position(n *node, next uint64) uint64 { return next + n.s.rng.Uint64N(3) - 1 }
+
+func (a *ForgedLDs) tell(n, _ *node, ld *settlement.LD) []packet {
+	rng := n.s.rng
+	right := packet{frame: ld.Encode()}
+	if rng.Float64() >= a.Rate {
+		return []packet{right}
+	}
+	c := n.s.committee
+	x := *ld
+	var why string
+	switch kind := rng.IntN(6); kind {
+	case 0: // bits
+		bad := append([]byte(nil), right.frame...)
+		bad[rng.IntN(len(bad))] ^= 1 << rng.IntN(8)
+		return []packet{{frame: bad}, right}
+	case 1:
+		x.Delivery, why = lied(ld.Delivery), "other entries under the same header"
+	case 2: // a header that nobody certified, with the certificate of the right one
+		x.Delivery, why = lied(ld.Delivery), "a header with another's certificate"
+		enclose(&x)
+	case 3:
+		x.Delivery, why = lied(ld.Delivery), "a header that one replica certifies in everyone's name"
+		enclose(&x)
+		x.Certificate = n.certificate(c.WeakQuorum(), n.header(&x.Header))
+	case 4:
+		x.Delivery, why = lied(ld.Delivery), "a header with one VOTE"
+		enclose(&x)
+		x.Certificate = n.alone(n.header(&x.Header))
+	default: // replayed under a later number
+		d := *ld.Delivery
+		d.Number += 1 + rng.Uint64N(4)
+		d.Previous = ld.Digest()
+		x.Delivery, why = ledger.NewDelivery(d), "an old LD under a new number"
+	}
+	forged := packet{frame: x.Encode(), forged: why}
+	if rng.IntN(2) == 0 {
+		return []packet{forged, right}
+	}
+	return []packet{right, forged}
+}
+
+// lied is a delivery that says the opposite, or something of nothing.
+func lied(d *ledger.Delivery) *ledger.Delivery {
+	y := *d
+	y.Entries = nil
+	for _, e := range d.Entries {
+		if e.Verdict == ledger.VerdictSpent {
+			e.Verdict, e.Reason = ledger.VerdictRejected, ledger.ReasonConsumed
+		} else {
+			e.Verdict, e.Reason = ledger.VerdictSpent, ledger.ReasonNone
+		}
+		y.Entries = append(y.Entries, e)
+	}
+	if len(y.Entries) == 0 {
+		y.Applied += 1000
+	}
+	return ledger.NewDelivery(y)
+}
+
+// enclose makes a delivery the only one under its header's outbox root.
+func enclose(x *settlement.LD) {
+	leaf := []digest.Digest{x.Delivery.Digest()}
+	x.Header.Outbox, x.Index, x.Count, x.Path = merkle.Root(leaf), 0, 1, merkle.Prove(leaf, 0)
+}
+
+// header is the replica's VOTE for any header.
+func (n *node) header(h *ledger.Header) sig.Signature {
+	return n.s.signers[n.id].Sign(votes.Statement(n.s.committee, h.Height, h.Digest()))
+}
+
+// FalseSIGN signs LDs that it does not hold, real ones and invented ones, and two for one number.
+type FalseSIGN struct{}
+
+func (*FalseSIGN) String() string { return "signs LDs that it does not hold" }
+
+func (*FalseSIGN) live() bool { return true }
+
+func (*FalseSIGN) tamper(n *node, _ protocols.Index, m protocols.Message) []packet {
+	rng := n.s.rng
+	out := honestly(m)
+	sign := func(source uint16, t lanes.Tip) []packet {
+		b := append(wire.AppendU64(wire.AppendU16(nil, source), t.Seq), t.Digest[:]...)
+		return honestly(&channels.SIGN{Source: source, Tip: t, Signature: n.s.signers[n.id].Sign(n.s.committee.Statement("bdt/SIGN/1", b))})
+	}
+	invented := digest.Of("bdt/simulated-lie/3", []byte{byte(rng.IntN(3))})
+	if x, ok := m.(*channels.SIGN); ok {
+		lie := sign(x.Source, lanes.Tip{Seq: x.Tip.Seq, Digest: invented})
+		switch rng.IntN(3) {
+		case 0:
+			return append(lie, out...)
+		case 1:
+			return append(out, lie...)
+		}
+		return append(out, out...)
+	}
+	if rng.IntN(20) > 0 {
+		return out
+	}
+	source := uint16(rng.IntN(len(n.s.shards)))
+	if source == n.s.shard {
+		return out
+	}
+	number := n.core.NextLD(source) + rng.Uint64N(3)
+	t := lanes.Tip{Seq: number, Digest: invented}
+	if made := n.s.settling.channels[source][n.s.shard].made; number <= uint64(len(made)) && rng.IntN(2) == 0 {
+		t.Digest = made[number-1]
+	}
+	return append(out, sign(source, t)...)
+}

@@ -1,0 +1,325 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+)
+
+// maxParts bounds the inputs and the outputs of a payment.
+const maxParts = 3
+
+// payers are the clients of a network of several shards. They make payments over shards, good and bad, tell one or
+// several of the shards that pay, sometimes different things to different ones, and ask again what became of them.
+type payers struct {
+	w        *world
+	fresh    []coin // made by genesis or by payments submitted, not spent by one
+	used     []coin
+	sent     []*ledger.Tx
+	reserved []coin                     // one of each shard, for the end
+	accepted map[ledger.TxID]*ledger.Tx // by an honest replica
+	order    []ledger.TxID              // of accepted
+	holders  map[ledger.TxID][]*node
+	told     map[ledger.TxID]ledger.Reason // a client was told that it never settles, and not by a receipt
+	leftOut  map[ledger.TxID]bool
+}
+
+func newPayers(w *world) *payers {
+	return &payers{
+		w: w, accepted: make(map[ledger.TxID]*ledger.Tx), holders: make(map[ledger.TxID][]*node),
+		told: make(map[ledger.TxID]ledger.Reason), leftOut: make(map[ledger.TxID]bool),
+	}
+}
+
+// start takes what genesis gave, and begins to pay.
+func (p *payers) start(load float64) {
+	for _, s := range p.w.shards {
+		s.clients.start()
+		for _, x := range s.clients.fresh {
+			x.owner += accounts * int(s.shard)
+			p.fresh = append(p.fresh, x)
+		}
+		p.reserved = append(p.reserved, p.fresh[len(p.fresh)-1])
+		p.fresh = p.fresh[:len(p.fresh)-1]
+	}
+	p.poll()
+	if load > 0 {
+		p.w.repeat(time.Duration(float64(time.Second)/load), p.one)
+	}
+}
+
+// signer is the key of one of the accounts of all shards.
+func (p *payers) signer(owner int) sig.Signer {
+	s := p.w.shards[owner/accounts]
+	return s.signers[s.cfg.Nodes+owner%accounts]
+}
+
+// one makes a payment and takes it to some of those concerned.
+func (p *payers) one() {
+	rng := p.w.rng
+	expiry := p.w.now.Add(p.w.crossing.delay + p.w.between(5*time.Second, 80*time.Second)).Millis()
+	var tx *ledger.Tx
+	switch r := rng.Float64(); {
+	case r < 0.60:
+		tx = p.pay(p.take(1+rng.IntN(maxParts)), expiry, 1+rng.IntN(maxParts), true)
+	case r < 0.76 && len(p.used) > 0: // a double spend of something recent, with good inputs elsewhere
+		from := append(p.take(rng.IntN(maxParts)), p.recent())
+		if rng.IntN(3) == 0 {
+			from = append(from, p.recent())
+		}
+		rng.Shuffle(len(from), func(i, k int) { from[i], from[k] = from[k], from[i] })
+		tx = p.pay(from, expiry, 1+rng.IntN(maxParts), rng.IntN(2) == 0)
+	case r < 0.86: // about to expire
+		tx = p.pay(p.take(1+rng.IntN(maxParts)), p.w.now.Add(p.w.between(0, 3*time.Second)).Millis(), 1+rng.IntN(maxParts), false)
+	case r < 0.93: // an input that is another's, is not there or holds something else
+		from := p.take(1 + rng.IntN(maxParts))
+		x := &from[rng.IntN(len(from))]
+		switch rng.IntN(3) {
+		case 0:
+			x.outpoint.Tx[0] ^= 1
+		case 1:
+			x.amount++
+		default:
+			home := x.owner / accounts
+			x.owner = home*accounts + (x.owner+1)%accounts
+		}
+		tx = p.pay(from, expiry, 1+rng.IntN(maxParts), false)
+	case len(p.sent) > 0: // once more, perhaps long after
+		tx = p.sent[rng.IntN(len(p.sent))]
+	}
+	if tx == nil {
+		return
+	}
+	p.sent = append(p.sent, tx)
+	p.tell(tx)
+}
+
+// tell takes a payment to one or more replicas of one or more shards, most often of those that pay.
+func (p *payers) tell(tx *ledger.Tx) {
+	rng := p.w.rng
+	paying := tx.Parties(p.w.peers.Home).Inputs.Members()
+	rng.Shuffle(len(paying), func(i, k int) { paying[i], paying[k] = paying[k], paying[i] })
+	if rng.IntN(2) == 0 {
+		paying = paying[:1]
+	}
+	if rng.IntN(10) == 0 {
+		paying = append(paying, uint16(rng.IntN(len(p.w.shards))))
+	}
+	for _, shard := range paying {
+		nodes := p.w.shards[shard].nodes
+		first, copies := rng.IntN(len(nodes)), 1+rng.IntN(2)*rng.IntN(len(nodes))
+		for k := range copies {
+			n := nodes[(first+k)%len(nodes)]
+			p.w.after(p.w.around(p.w.crossing.delay), func() { p.submit(n, tx) })
+		}
+	}
+}
+
+// take is up to so many coins that no payment spends yet. The newest are often not settled.
+func (p *payers) take(count int) []coin {
+	var out []coin
+	for range min(count, len(p.fresh)) {
+		k := p.w.rng.IntN(len(p.fresh))
+		if p.w.rng.IntN(4) == 0 {
+			k = len(p.fresh) - 1
+		}
+		out = append(out, p.fresh[k])
+		p.used = append(p.used, p.fresh[k])
+		p.fresh = slices.Delete(p.fresh, k, k+1)
+	}
+	return out
+}
+
+// recent is a coin that some payment spends.
+func (p *payers) recent() coin {
+	back := min(1+int(p.w.rng.ExpFloat64()*6), len(p.used))
+	return p.used[len(p.used)-back]
+}
+
+// pay makes the transaction that gives coins away in so many parts, to anyone in any shard. With keep, later ones may
+// spend the parts, or what is returned if it does not settle. It is nil if there is nothing to give.
+func (p *payers) pay(from []coin, expiry uint64, parts int, keep bool) *ledger.Tx {
+	rng := p.w.rng
+	b := ledger.Body{Network: p.w.id, ExpiryMS: expiry}
+	owners := make(map[int]bool)
+	seen := make(map[ledger.Outpoint]bool)
+	var signers []sig.Signer
+	left := uint64(0)
+	for _, x := range from {
+		if seen[x.outpoint] {
+			continue
+		}
+		seen[x.outpoint] = true
+		b.Inputs = append(b.Inputs, ledger.Input{Outpoint: x.outpoint, Key: p.signer(x.owner).Public(), Amount: x.amount})
+		left += x.amount
+		if !owners[x.owner] {
+			owners[x.owner] = true
+			signers = append(signers, p.signer(x.owner))
+		}
+	}
+	if left == 0 {
+		return nil
+	}
+	b.Fee = min(uint64(rng.IntN(3)), left-1)
+	left -= b.Fee
+	var to []int
+	for left > 0 {
+		part := left
+		if len(to)+1 < parts && left > 1 {
+			part = 1 + rng.Uint64N(left)
+		}
+		k := rng.IntN(accounts * len(p.w.shards))
+		to = append(to, k)
+		b.Outputs = append(b.Outputs, ledger.Output{Address: ledger.AddressOf(p.signer(k).Public()), Amount: part})
+		left -= part
+	}
+	tx, err := b.Sign(signers...)
+	if err != nil {
+		panic(err)
+	}
+	p.w.settling.txs[tx.ID()] = tx
+	if keep {
+		for i, k := range to {
+			p.fresh = append(p.fresh, coin{ledger.Outpoint{Tx: tx.ID(), Index: uint16(i)}, k, b.Outputs[i].Amount})
+		}
+	} else if rng.IntN(2) == 0 {
+		x := from[rng.IntN(len(from))]
+		p.fresh = append(p.fresh, coin{ledger.Returned(tx.ID(), x.outpoint), x.owner, x.amount})
+	}
+	return tx
+}
+
+// submit is what the door of a replica does: look whether the answer is known, then whether there is a reason never
+// to settle it or none of its business, then put it into the book.
+func (p *payers) submit(n *node, tx *ledger.Tx) {
+	if !n.alive {
+		return
+	}
+	id := tx.ID()
+	if _, known, err := n.state.Receipt(id); err != nil || known {
+		return
+	}
+	refusal, err := n.state.Precheck(tx, n.clock().Millis())
+	if err != nil {
+		panic(err)
+	}
+	if refusal != nil && refusal.Reason != ledger.ReasonUnknownInput {
+		n.s.trace.add(p.w.now, "refuse tx", int(n.id), -1, id[:], refusal)
+		if n.adversary == nil && refusal.Final() {
+			p.told[id] = refusal.Reason
+			if refusal.Reason != ledger.ReasonExpired { // that goes by this replica's clock
+				n.s.clients.doomed[id] = refusal.Reason
+			}
+		}
+		return
+	}
+	if added, full := n.book.Add(tx); !added || full != nil {
+		return
+	}
+	n.s.trace.add(p.w.now, "accept tx", int(n.id), -1, id[:], digest.Digest(id).Short())
+	if n.adversary == nil {
+		if p.accepted[id] == nil {
+			p.accepted[id] = tx
+			p.order = append(p.order, id)
+		}
+		if !slices.Contains(p.holders[id], n) {
+			p.holders[id] = append(p.holders[id], n)
+		}
+	}
+	n.s.guard(n, func() {
+		n.propose()
+		if n.alive {
+			n.arm()
+		}
+	})
+}
+
+// poll asks now and then what became of what was accepted, and submits again what a replica forgot in a crash or what
+// a block left out.
+func (p *payers) poll() {
+	p.w.after(2*time.Second, func() {
+		for _, id := range p.order {
+			if p.answered(id) {
+				continue
+			}
+			for _, n := range p.holders[id] {
+				if n.alive && !n.book.Has(id) && (p.leftOut[id] || !n.s.clients.logged[logging{n.id, id}]) {
+					p.submit(n, p.accepted[id])
+				}
+			}
+		}
+		p.poll()
+	})
+}
+
+// answered reports whether a client has an answer from some shard: that it is on its way to its end, or never is.
+func (p *payers) answered(id ledger.TxID) bool {
+	if _, told := p.told[id]; told {
+		return true
+	}
+	for _, s := range p.w.shards {
+		if _, spent := s.check.durability.spent[id]; spent {
+			return true
+		}
+		if _, ended := s.check.durability.answers[id]; ended {
+			return true
+		}
+	}
+	return false
+}
+
+// executed is called when an honest replica has executed a block, with what left its book because it has expired.
+func (p *payers) executed(n *node, b *ledger.Block, expired []*ledger.Tx) {
+	for i := range b.LeftOut {
+		l := &b.LeftOut[i]
+		p.leftOut[l.ID] = true
+		if l.Refusal.Final() && p.w.settling.txs[l.ID] != nil {
+			p.told[l.ID], n.s.clients.doomed[l.ID] = l.Refusal.Reason, l.Refusal.Reason
+		}
+	}
+	for _, tx := range expired {
+		p.told[tx.ID()] = ledger.ReasonExpired
+	}
+}
+
+// open says which accepted payment has no answer, if there is one. One with an input that is not there waits.
+func (p *payers) open() string {
+	for _, id := range p.order {
+		if p.answered(id) {
+			continue
+		}
+		for _, n := range p.holders[id] {
+			tip, _, _ := n.state.Tip()
+			refusal, err := n.state.Precheck(p.accepted[id], tip.TimeMS)
+			if err != nil {
+				panic(err)
+			}
+			if refusal == nil || refusal.Final() {
+				return "transaction " + id.String() + " has no answer"
+			}
+		}
+	}
+	return ""
+}
+
+// last pays something inside each shard, so that time goes on in it.
+func (p *payers) last() {
+	for k, s := range p.w.shards {
+		x := p.reserved[k]
+		b := ledger.Body{Network: p.w.id, ExpiryMS: p.w.now.Add(10 * time.Minute).Millis()}
+		b.Inputs = []ledger.Input{{Outpoint: x.outpoint, Key: p.signer(x.owner).Public(), Amount: x.amount}}
+		b.Outputs = []ledger.Output{{Address: ledger.AddressOf(p.signer(x.owner).Public()), Amount: x.amount}}
+		tx, err := b.Sign(p.signer(x.owner))
+		if err != nil {
+			panic(err)
+		}
+		p.w.settling.txs[tx.ID()] = tx
+		p.reserved[k] = coin{ledger.Outpoint{Tx: tx.ID()}, x.owner, x.amount}
+		for _, n := range s.honest() {
+			p.submit(n, tx)
+		}
+	}
+}
