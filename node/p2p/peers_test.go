@@ -52,15 +52,20 @@ func TestGarbageDropsThePeer(t *testing.T) {
 					return nil
 				}
 			})
-			_, err := b.members[0].active.Load().ends[x.class].stream.Write(x.raw)
-			must(t, err)
-			a.await("the drop", func() bool { return a.connects[1] >= 1 && !a.connected[1] || a.connects[1] > 1 })
-			if got := a.Stats().Dropped; got != 1 {
-				t.Errorf("%d peers dropped, want 1", got)
-			}
+			// Simultaneous dials may still replace sessions: the garbage goes out on whichever there is, until it arrives.
+			a.eventually("the drop", func() bool {
+				if s := b.members[0].active.Load(); s != nil && a.Stats().Dropped == 0 {
+					// A session that is just being replaced refuses the write; the next one takes it.
+					_, _ = s.ends[x.class].stream.Write(x.raw)
+				}
+				return a.Stats().Dropped > 0
+			})
 			a.await("its return", func() bool { return a.connected[1] && a.connects[1] > 1 })
 			b.await("its return", func() bool { return b.connected[0] && b.connects[0] > 1 })
-			if a.connects[2] != 1 || c.connects[0] != 1 || c.connects[1] != 1 || c.Stats().Dropped != 0 {
+			if got := a.Stats().Dropped; got != 1 {
+				t.Errorf("%d drops, want 1", got)
+			}
+			if a.Stats().Dropped+b.Stats().Dropped+c.Stats().Dropped != 1 || !a.connected[2] || !c.connected[0] || !c.connected[1] {
 				t.Errorf("others were affected: %v %v", a.connects, c.connects)
 			}
 		})
