@@ -19,6 +19,7 @@ const forwardTimeout = 5 * time.Second
 // form that clients have them in.
 type call struct {
 	Submit  *submitCall  `json:"submit,omitempty"`
+	Await   *awaitCall   `json:"await,omitempty"`
 	Tx      *txCall      `json:"tx,omitempty"`
 	Account *accountCall `json:"account,omitempty"`
 	Block   *blockCall   `json:"block,omitempty"`
@@ -27,6 +28,10 @@ type call struct {
 type submitCall struct {
 	Txs  [][]byte `json:"txs"`
 	Wait api.Wait `json:"wait"`
+}
+
+type awaitCall struct {
+	IDs []ledger.TxID `json:"ids"`
 }
 
 type txCall struct {
@@ -106,6 +111,10 @@ func (n *Node) answerCall(ctx context.Context, raw []byte) []byte {
 	switch {
 	case c.Submit != nil:
 		result, err = n.submitHere(ctx, c.Submit)
+	case c.Await != nil && len(c.Await.IDs) <= api.MaxTxsPerRequest:
+		ctx, cancel := context.WithTimeout(ctx, api.MaxWait)
+		defer cancel()
+		result = n.finalHere(ctx, c.Await.IDs)
 	case c.Tx != nil:
 		result, _ = b.txHere(c.Tx.ID)
 	case c.Account != nil && n.home.Genesis.Home(c.Account.Address) == n.home.Shard:
