@@ -22,6 +22,8 @@ import (
 	"bdtnode/node/p2p"
 	"bdtnode/node/relay"
 	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
+	"bdtnode/shard"
 	"bdtnode/shard/settlement"
 )
 
@@ -40,6 +42,9 @@ const ledgerCache = 128 << 20
 
 // maxServing is how many requests of one peer are answered at a time.
 const maxServing = 256
+
+// maxTosses is how many shares of the coin, and values of it, are remembered as verified.
+const maxTosses = 4096
 
 // Node is one replica. Make it with [Open] and drive it with [Node.Run].
 type Node struct {
@@ -70,6 +75,14 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if n.committee, err = g.Committee(home.Shard); err != nil {
 		return nil, err
 	}
+	dealt, err := g.Coin(home.Shard)
+	if err != nil {
+		return nil, err
+	}
+	tosses, err := coin.NewCached(dealt, maxTosses)
+	if err != nil {
+		return nil, err
+	}
 	if n.consensus, err = kv.OpenPebble(filepath.Join(home.DataDir(), consensusDir), kv.Options{}); err != nil {
 		return nil, fmt.Errorf("consensus store: %w", err)
 	}
@@ -95,6 +108,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 	n.book = ledger.NewBook(ledger.DefaultBookTxs, ledger.DefaultBookBytes)
 	n.engine, err = engine.New(engine.Config{
 		Committee: n.committee, Self: home.Replica, Signer: home.ConsensusKey, Scheme: sig.NewEd25519(),
+		Coin: tosses, Shares: home.Coin, Dumbo: g.Consensus == shard.ConsensusDumbo,
 		GenesisTimeMS: g.TimeMS, Store: n.consensus, State: n.state, Book: n.book,
 		Network: n.network, OnOutbox: func() { n.relay.Outbox() },
 	})

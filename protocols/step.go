@@ -61,6 +61,7 @@ const (
 	KindsCoin     Kind = 0x50
 	KindsMVBA     Kind = 0x60
 	KindsChannels Kind = 0x70
+	KindsBDT      Kind = 0x80
 )
 
 // To says who gets a message: one replica, or with Everyone all others of the shard.

@@ -16,6 +16,7 @@ import (
 	"bdtnode/internal/wire"
 	"bdtnode/ledger"
 	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
 )
 
 // GenesisVersion is the version of the genesis file and of its digest.
@@ -24,8 +25,11 @@ const GenesisVersion = 1
 // MaxShards bounds a network.
 const MaxShards = 64
 
-// ConsensusBDT is the name of Bolt-Dumbo Transformer in a genesis.
-const ConsensusBDT = "bdt"
+// Names of what orders a shard's transactions in a genesis.
+const (
+	ConsensusBDT   = "bdt"   // Bolt-Dumbo Transformer: a fast lane, and an agreement when that does not work
+	ConsensusDumbo = "dumbo" // the agreement alone
+)
 
 // Limits on what a genesis may hold.
 const (
@@ -40,7 +44,7 @@ type Genesis struct {
 	Version     int          `json:"version"`
 	Name        string       `json:"name"`       // for people; 1 to 64 bytes
 	TimeMS      uint64       `json:"time_ms"`    // time of block 0, Unix milliseconds
-	Consensus   string       `json:"consensus"`  // "bdt"
+	Consensus   string       `json:"consensus"`  // "bdt" or "dumbo"
 	HorizonMS   uint64       `json:"horizon_ms"` // how far ahead of block time a transaction may expire
 	Shards      []Spec       `json:"shards"`
 	Allocations []Allocation `json:"allocations"`
@@ -51,10 +55,12 @@ type Spec struct {
 	Members []Member `json:"members"`
 }
 
-// Member is one replica: the key it signs consensus messages with, and its libp2p peer id.
+// Member is one replica: the key it signs consensus messages with, its libp2p peer id, and the key that its shares of
+// the shard's coin are verified with.
 type Member struct {
-	Key  sig.PublicKey `json:"key"`
-	Peer string        `json:"peer"`
+	Key  sig.PublicKey  `json:"key"`
+	Peer string         `json:"peer"`
+	Coin coin.PublicKey `json:"coin"`
 }
 
 // Allocation gives an address its first outputs, in its home shard.
@@ -93,8 +99,8 @@ func (g *Genesis) Validate() error {
 		return fmt.Errorf("version %d, this program reads %d", g.Version, GenesisVersion)
 	case g.Name == "" || len(g.Name) > 64:
 		return errors.New("name must have 1 to 64 bytes")
-	case g.Consensus != ConsensusBDT:
-		return fmt.Errorf("consensus %q is unknown, use %q", g.Consensus, ConsensusBDT)
+	case g.Consensus != ConsensusBDT && g.Consensus != ConsensusDumbo:
+		return fmt.Errorf("consensus %q is unknown, use %q or %q", g.Consensus, ConsensusBDT, ConsensusDumbo)
 	case g.HorizonMS == 0:
 		return errors.New("horizon_ms must be above 0")
 	case len(g.Shards) == 0 || len(g.Shards) > MaxShards:
@@ -106,6 +112,9 @@ func (g *Genesis) Validate() error {
 	keys := make(map[sig.PublicKey]bool)
 	for s, spec := range g.Shards {
 		if _, err := g.Committee(uint16(s)); err != nil {
+			return err
+		}
+		if _, err := g.Coin(uint16(s)); err != nil {
 			return err
 		}
 		for i, m := range spec.Members {
@@ -135,6 +144,7 @@ func (g *Genesis) ID() digest.Digest {
 		for _, m := range s.Members {
 			b = append(b, m.Key[:]...)
 			b = wire.AppendBytes(b, []byte(m.Peer))
+			b = append(b, m.Coin[:]...)
 		}
 	}
 	b = wire.AppendU32(b, uint32(len(g.Allocations)))
@@ -156,6 +166,23 @@ func (g *Genesis) Committee(s uint16) (*protocols.Committee, error) {
 		keys[i] = m.Key
 	}
 	return protocols.NewCommittee(g.ID(), s, keys)
+}
+
+// Coin is the common coin of shard s: f+1 of its replicas toss it.
+func (g *Genesis) Coin(s uint16) (*coin.DH, error) {
+	c, err := g.Committee(s)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]coin.PublicKey, len(g.Shards[s].Members))
+	for i, m := range g.Shards[s].Members {
+		keys[i] = m.Coin
+	}
+	d, err := coin.NewDH(keys, c.WeakQuorum())
+	if err != nil {
+		return nil, fmt.Errorf("shard %d: %w", s, err)
+	}
+	return d, nil
 }
 
 // Home is the shard that holds a's outputs: the address space is split evenly.

@@ -3,6 +3,7 @@ package shard
 import (
 	"encoding/json"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
+	"bdtnode/protocols/coin"
 )
 
 // sample is a genesis of so many shards of so many replicas.
@@ -23,6 +25,12 @@ func sample(shards, replicas int) *Genesis {
 		var spec Spec
 		for i := range replicas {
 			spec.Members = append(spec.Members, Member{Key: sig.PublicKey{byte(s + 1), byte(i)}, Peer: strings.Repeat("p", s+1) + string(rune('a'+i))})
+		}
+		random := rand.NewChaCha8([32]byte{byte(s)})
+		if public, _, err := coin.Deal(random, replicas, (replicas-1)/3+1); err == nil {
+			for i := range public {
+				spec.Members[i].Coin = public[i]
+			}
 		}
 		g.Shards = append(g.Shards, spec)
 	}
@@ -46,6 +54,7 @@ func TestIDCoversEverything(t *testing.T) {
 		"horizon":            func(g *Genesis) { g.HorizonMS++ },
 		"key":                func(g *Genesis) { g.Shards[1].Members[3].Key[31] = 1 },
 		"peer id":            func(g *Genesis) { g.Shards[0].Members[0].Peer += "x" },
+		"coin key":           func(g *Genesis) { g.Shards[0].Members[0].Coin[3] ^= 1 },
 		"order of replicas":  func(g *Genesis) { m := g.Shards[0].Members; m[0], m[1] = m[1], m[0] },
 		"order of shards":    func(g *Genesis) { g.Shards[0], g.Shards[1] = g.Shards[1], g.Shards[0] },
 		"one replica less":   func(g *Genesis) { g.Shards[1].Members = g.Shards[1].Members[:3] },
@@ -79,6 +88,8 @@ func TestRefused(t *testing.T) {
 		"three replicas":      {func(g *Genesis) { g.Shards[1].Members = g.Shards[1].Members[:3] }, "shard 1"},
 		"a key twice":         {func(g *Genesis) { g.Shards[1].Members[2].Key = g.Shards[0].Members[0].Key }, "shard 1 replica 2"},
 		"a peer twice":        {func(g *Genesis) { g.Shards[1].Members[2].Peer = g.Shards[0].Members[0].Peer }, "shard 1 replica 2"},
+		"no coin":             {func(g *Genesis) { g.Shards[1].Members[2].Coin = coin.PublicKey{} }, "shard 1: coin key 2"},
+		"another coin's key":  {func(g *Genesis) { g.Shards[1].Members[2].Coin = g.Shards[0].Members[2].Coin }, "one dealing"},
 		"no peer id":          {func(g *Genesis) { g.Shards[0].Members[1].Peer = "" }, "shard 0 replica 1"},
 		"a long peer id":      {func(g *Genesis) { g.Shards[0].Members[1].Peer = strings.Repeat("p", 257) }, "shard 0 replica 1"},
 		"an amount of 0":      {func(g *Genesis) { g.Allocations[1].Amount = 0 }, "allocation 1"},

@@ -7,6 +7,7 @@
 //	genesis.json           what the whole network agrees on
 //	keys/consensus.key     secret the replica signs consensus messages with
 //	keys/peer.key          secret behind its libp2p peer id
+//	keys/coin.key          its secret part of the shard's coin
 //	data/                  its stores
 //	run/                   a lock, and the addresses of the running replica
 package config

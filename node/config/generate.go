@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
 	"bdtnode/shard"
 )
 
@@ -28,6 +32,7 @@ type Network struct {
 	Name        string
 	Time        time.Time // of block 0
 	Horizon     time.Duration
+	Consensus   string    // empty is "bdt"
 	Places      [][]Place // per shard, per replica
 	Allocations []shard.Allocation
 	LogLevel    string // empty is the default
@@ -41,11 +46,14 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 		return nil, err
 	}
 	g = &shard.Genesis{
-		Version: shard.GenesisVersion, Name: n.Name, TimeMS: uint64(n.Time.UnixMilli()), Consensus: shard.ConsensusBDT,
+		Version: shard.GenesisVersion, Name: n.Name, TimeMS: uint64(n.Time.UnixMilli()), Consensus: n.Consensus,
 		HorizonMS: uint64(n.Horizon.Milliseconds()), Allocations: n.Allocations,
 	}
 	if g.Allocations == nil {
 		g.Allocations = []shard.Allocation{}
+	}
+	if g.Consensus == "" {
+		g.Consensus = shard.ConsensusBDT
 	}
 	keys := make([][]replicaKeys, len(n.Places))
 	for s := range n.Places {
@@ -57,6 +65,9 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 			}
 			keys[s] = append(keys[s], k)
 			spec.Members = append(spec.Members, shard.Member{Key: k.consensus.Public(), Peer: k.peerID})
+		}
+		if err := dealCoin(spec.Members, keys[s]); err != nil {
+			return nil, fmt.Errorf("new network: shard %d: %w", s, err)
 		}
 		g.Shards = append(g.Shards, spec)
 	}
@@ -119,6 +130,27 @@ func GenesisPath(dir string) string { return filepath.Join(dir, genesisFile) }
 type replicaKeys struct {
 	consensus, peer *sig.Ed25519Key
 	peerID          string
+	coin            *coin.Secret
+}
+
+// dealCoin gives each replica of a shard its part of a fresh coin, which f+1 of them can toss.
+func dealCoin(members []shard.Member, keys []replicaKeys) error {
+	consensus := make([]sig.PublicKey, len(members))
+	for i := range members {
+		consensus[i] = members[i].Key
+	}
+	committee, err := protocols.NewCommittee(digest.Digest{}, 0, consensus) // for its thresholds: it has no name yet
+	if err != nil {
+		return err
+	}
+	public, secrets, err := coin.Deal(rand.Reader, committee.N(), committee.WeakQuorum())
+	if err != nil {
+		return err
+	}
+	for i := range members {
+		members[i].Coin, keys[i].coin = public[i], secrets[i]
+	}
+	return nil
 }
 
 func newReplicaKeys() (k replicaKeys, err error) {
@@ -148,6 +180,7 @@ func writeHome(dir string, c Config, genesis []byte, k replicaKeys) error {
 		writeNew(filepath.Join(dir, genesisFile), genesis, 0o644),
 		writeKey(filepath.Join(dir, keysDir, consensusFile), kindConsensus, k.consensus),
 		writeKey(filepath.Join(dir, keysDir, peerFile), kindPeer, k.peer),
+		writeSecret(filepath.Join(dir, keysDir, coinFile), kindCoin, k.coin.Public().String(), k.coin.Bytes()),
 	)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
 	"bdtnode/shard"
 )
 
@@ -20,6 +21,7 @@ const (
 	keysDir       = "keys"
 	consensusFile = "consensus.key"
 	peerFile      = "peer.key"
+	coinFile      = "coin.key"
 	dataDir       = "data"
 	runDir        = "run"
 )
@@ -32,6 +34,7 @@ type Home struct {
 	ConsensusKey *sig.Ed25519Key
 	PeerKey      crypto.PrivKey
 	PeerID       peer.ID
+	Coin         *coin.Secret    // part of the shard's coin
 	Shard        uint16          // the shard it runs, found in the genesis by its keys
 	Replica      protocols.Index // its index there
 
@@ -68,6 +71,10 @@ func Load(dir string, overrides map[string]any) (*Home, error) {
 		return nil, err
 	}
 	if err := h.findMember(); err != nil {
+		return nil, err
+	}
+	named := h.Genesis.Shards[h.Shard].Members[h.Replica].Coin
+	if h.Coin, err = readCoin(filepath.Join(dir, keysDir, coinFile), h.Replica, named); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(h.DataDir(), 0o700); err != nil {

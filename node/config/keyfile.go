@@ -15,6 +15,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
 )
 
 // keyFileVersion is the version of a replica's key files.
@@ -24,11 +26,13 @@ const keyFileVersion = 1
 const (
 	kindConsensus = "consensus"
 	kindPeer      = "peer"
+	kindCoin      = "coin"
 )
 
 const maxKeyFileBytes = 4096
 
-// keyFile is one Ed25519 secret of a replica. It is not encrypted: replicas start without a person.
+// keyFile is one secret of a replica: an Ed25519 seed, or its part of the shard's coin. It is not encrypted: replicas
+// start without a person.
 type keyFile struct {
 	Version int    `json:"version"`
 	Kind    string `json:"kind"`
@@ -36,52 +40,84 @@ type keyFile struct {
 	Seed    string `json:"seed"`   // 32 bytes in hexadecimal
 }
 
-// readKey loads a secret after making sure that nobody else may.
-func readKey(path, kind string) (*sig.Ed25519Key, error) {
+// readSecret loads a secret after making sure that nobody else may. What it says is its public part is not checked.
+func readSecret(path, kind string) (secret []byte, public string, err error) {
 	if err := checkPrivate(filepath.Dir(path), "0700"); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := checkPrivate(path, "0600"); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read key: %w", err)
+		return nil, "", fmt.Errorf("read key: %w", err)
 	}
 	if len(raw) > maxKeyFileBytes {
-		return nil, fmt.Errorf("key %s has more than %d bytes: it is not a key file", path, maxKeyFileBytes)
+		return nil, "", fmt.Errorf("key %s has more than %d bytes: it is not a key file", path, maxKeyFileBytes)
 	}
 	var f keyFile
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&f); err != nil {
-		return nil, fmt.Errorf("key %s is damaged: not a JSON key file of version %d", path, keyFileVersion) // err may quote the secret
+		return nil, "", fmt.Errorf("key %s is damaged: not a JSON key file of version %d", path, keyFileVersion) // err may quote the secret
 	}
 	switch {
 	case f.Version != keyFileVersion:
-		return nil, fmt.Errorf("key %s: version is %d, this program reads %d", path, f.Version, keyFileVersion)
+		return nil, "", fmt.Errorf("key %s: version is %d, this program reads %d", path, f.Version, keyFileVersion)
 	case f.Kind != kind:
-		return nil, fmt.Errorf("key %s: kind is %q, want %q: were key files exchanged?", path, f.Kind, kind)
+		return nil, "", fmt.Errorf("key %s: kind is %q, want %q: were key files exchanged?", path, f.Kind, kind)
 	}
-	seed, err := hex.DecodeString(f.Seed)
-	if err != nil || len(seed) != sig.SeedSize {
-		return nil, fmt.Errorf("key %s: seed is damaged: want %d hexadecimal characters", path, 2*sig.SeedSize)
+	secret, err = hex.DecodeString(f.Seed)
+	if err != nil || len(secret) != sig.SeedSize {
+		return nil, "", fmt.Errorf("key %s: seed is damaged: want %d hexadecimal characters", path, 2*sig.SeedSize)
+	}
+	return secret, f.Public, nil
+}
+
+// readKey loads an Ed25519 secret.
+func readKey(path, kind string) (*sig.Ed25519Key, error) {
+	seed, public, err := readSecret(path, kind)
+	if err != nil {
+		return nil, err
 	}
 	key, err := sig.Ed25519FromSeed(seed)
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", path, err)
 	}
-	if key.Public().String() != f.Public {
+	if key.Public().String() != public {
 		return nil, fmt.Errorf("key %s: public does not belong to seed: the file is damaged", path)
 	}
 	return key, nil
 }
 
-// writeKey stores a secret in a new file that only its owner can read.
+// readCoin loads replica i's part of its shard's coin, which must be the one that the genesis names.
+func readCoin(path string, i protocols.Index, want coin.PublicKey) (*coin.Secret, error) {
+	scalar, public, err := readSecret(path, kindCoin)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := coin.NewSecret(i, scalar)
+	if err != nil {
+		return nil, fmt.Errorf("key %s is damaged: its seed is no scalar", path)
+	}
+	switch {
+	case secret.Public().String() != public:
+		return nil, fmt.Errorf("key %s: public does not belong to seed: the file is damaged", path)
+	case secret.Public() != want:
+		return nil, fmt.Errorf("key %s is another replica's, or of another network: the genesis names %s", path, want)
+	}
+	return secret, nil
+}
+
+// writeKey stores an Ed25519 secret.
 func writeKey(path, kind string, key *sig.Ed25519Key) error {
+	return writeSecret(path, kind, key.Public().String(), key.Seed())
+}
+
+// writeSecret stores a secret in a new file that only its owner can read.
+func writeSecret(path, kind, public string, secret []byte) error {
 	raw, err := json.MarshalIndent(keyFile{
-		Version: keyFileVersion, Kind: kind,
-		Public: key.Public().String(), Seed: hex.EncodeToString(key.Seed()),
+		Version: keyFileVersion, Kind: kind, Public: public, Seed: hex.EncodeToString(secret),
 	}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode key: %w", err)

@@ -26,6 +26,7 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
@@ -53,6 +54,9 @@ type Config struct {
 	Self          protocols.Index
 	Signer        sig.Signer
 	Scheme        sig.Scheme
+	Coin          coin.Scheme
+	Shares        coin.Holder // of Self
+	Dumbo         bool        // there is no fast lane
 	GenesisTimeMS uint64
 	Store         kv.Store      // consensus store, with a log
 	State         *ledger.State // over a store without one
@@ -103,8 +107,8 @@ type event struct {
 // New restores the core from the store and starts nothing.
 func New(cfg Config) (*Engine, error) {
 	core, err := replica.Restore(replica.Config{
-		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, GenesisTimeMS: cfg.GenesisTimeMS,
-		Shards: cfg.Network.Shards(),
+		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares, Dumbo: cfg.Dumbo,
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(),
 	}, cfg.State, cfg.Store)
 	if err != nil {
 		return nil, err
@@ -320,12 +324,8 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 	if e.late(from, m) {
 		return nil
 	}
-	items, err := replica.Items(e.cfg.Committee, from, m)
-	if err != nil {
+	if err := replica.Verify(e.cfg.Committee, e.cfg.Scheme, e.cfg.Coin, from, m); err != nil {
 		return err
-	}
-	if !e.cfg.Scheme.VerifyAll(items) {
-		return fmt.Errorf("message kind %#x: a signature does not verify", m.Kind())
 	}
 	if b, ok := m.(*lanes.Batch); ok {
 		if err := e.checkPayload(b); err != nil {

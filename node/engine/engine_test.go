@@ -16,6 +16,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/p2p"
 	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
 	"bdtnode/shard/settlement"
 )
 
@@ -95,8 +96,10 @@ func (m *member) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tosses := coin.NewIdeal(1, m.c.committee.WeakQuorum())
 	engine, err := New(Config{
 		Committee: m.c.committee, Self: m.index, Signer: m.c.signers[m.index], Scheme: sig.NewEd25519(),
+		Coin: tosses, Shares: tosses.Holder(m.index),
 		GenesisTimeMS: m.c.genesis, Store: m.store, State: m.state, Book: ledger.NewBook(1000, 1<<20),
 		Network: settlement.NetworkOf([]*protocols.Committee{m.c.committee}),
 	})

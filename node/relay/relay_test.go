@@ -17,6 +17,7 @@ import (
 	"bdtnode/node/engine"
 	"bdtnode/node/p2p"
 	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
 	"bdtnode/shard"
 	"bdtnode/shard/settlement"
 )
@@ -106,7 +107,9 @@ func newWorld(t *testing.T) *world {
 			if err != nil {
 				t.Fatal(err)
 			}
+			tosses := coin.NewIdeal(1, committees[s].WeakQuorum())
 			m.engine, err = engine.New(engine.Config{
+				Coin: tosses, Shares: tosses.Holder(m.index),
 				Committee: committees[s], Self: m.index, Signer: signers[s][i], Scheme: sig.NewEd25519(), GenesisTimeMS: w.genesis,
 				Store: store, State: m.state, Book: ledger.NewBook(1000, 1<<20), Network: w.network,
 				OnOutbox: func() { m.relay.Outbox() },

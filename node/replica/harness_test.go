@@ -10,6 +10,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 )
@@ -20,6 +21,7 @@ const t0 protocols.Time = 1_000_000_000_000
 type bench struct {
 	c       *protocols.Committee
 	scheme  *sig.Ideal
+	coin    *coin.Ideal
 	genesis *bolt.Block
 	headers state // of the chain, made as they are asked for
 	blocks  []*bolt.Block
@@ -49,6 +51,7 @@ func newBench(t testing.TB, n, height int, salt string) *bench {
 	if b.c, err = protocols.NewCommittee(digest.Of("network"), 0, keys); err != nil {
 		t.Fatal(err)
 	}
+	b.coin = coin.NewIdeal(1, b.c.WeakQuorum())
 	b.genesis = bolt.Genesis(b.c, t0.Millis(), 1)
 	last := b.genesis
 	for h := uint64(1); h <= uint64(height); h++ {
@@ -66,7 +69,10 @@ func newBench(t testing.TB, n, height int, salt string) *bench {
 }
 
 func (b *bench) config(self protocols.Index) Config {
-	return Config{Committee: b.c, Self: self, Signer: b.scheme.Signer(uint64(self)), GenesisTimeMS: t0.Millis(), Shards: 1}
+	return Config{
+		Committee: b.c, Self: self, Signer: b.scheme.Signer(uint64(self)), Coin: b.coin, Shares: b.coin.Holder(self),
+		GenesisTimeMS: t0.Millis(), Shards: 1,
+	}
 }
 
 func (b *bench) restore(t *testing.T, self protocols.Index, s state, store *kv.Mem) *Core {

@@ -7,9 +7,12 @@ import (
 	"bdtnode/internal/wire"
 	"bdtnode/ledger"
 	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/channels"
+	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
 )
@@ -208,6 +211,10 @@ func Decode(c *protocols.Committee, frame []byte) (protocols.Message, error) {
 		return decoded(channels.DecodeSIGN(body))
 	case channels.KindFetchLD:
 		return decoded(channels.DecodeFetchLD(body))
+	case channels.KindCertificate:
+		return decoded(channels.DecodeTipCertificate(body))
+	case bdt.KindStatus:
+		return decoded(bdt.DecodeStatus(c, body))
 	case votes.KindVOTE:
 		return decoded(votes.DecodeVOTE(body))
 	case KindPosition:
@@ -216,6 +223,9 @@ func Decode(c *protocols.Committee, frame []byte) (protocols.Message, error) {
 		return decoded(decodeRequest(body))
 	case KindHistory:
 		return decoded(decodeHistory(c, body))
+	}
+	if kind := protocols.Kind(frame[0]); kind >= protocols.KindsCoin && kind < protocols.KindsChannels {
+		return mvba.Decode(kind, body)
 	}
 	return nil, fmt.Errorf("%w: message kind %#x is unknown", wire.ErrMalformed, frame[0])
 }
@@ -227,10 +237,50 @@ func decoded[M protocols.Message](m M, err error) (protocols.Message, error) {
 	return m, nil
 }
 
-// Items checks what of a message needs no state, and names the signatures that prove it. A message is handed to the
-// [Core] only when all of them verify; a batch, besides, only when its payload does, and an [Inbound] only when its
-// LD does ([settlement.LD.Verify]).
-func Items(c *protocols.Committee, from protocols.Index, m protocols.Message) ([]sig.Item, error) {
+// Verify checks all of a message that needs no state. A message is handed to the [Core] only when that is no error; a
+// batch, besides, only when its payload is in order, and an [Inbound] only when its LD is ([settlement.LD.Verify]).
+func Verify(c *protocols.Committee, signatures sig.Scheme, tosses coin.Scheme, from protocols.Index, m protocols.Message) error {
+	if _, agreement := mvba.InstanceOf(m); agreement {
+		proof, err := mvba.Check(c, from, m)
+		if err != nil {
+			return err
+		}
+		if value := valueOf(m); value != nil {
+			x, err := bdt.DecodeInput(c, value)
+			if err != nil {
+				return err
+			}
+			items, err := x.Items(c)
+			if err != nil {
+				return err
+			}
+			proof.Items = append(proof.Items, items...)
+		}
+		return proof.Verify(signatures, tosses)
+	}
+	items, err := items(c, from, m)
+	if err != nil {
+		return err
+	}
+	if !signatures.VerifyAll(items) {
+		return fmt.Errorf("message kind %#x: a signature does not verify", uint8(m.Kind()))
+	}
+	return nil
+}
+
+// valueOf is the agreement's value that a message carries, nil if it carries none.
+func valueOf(m protocols.Message) []byte {
+	switch x := m.(type) {
+	case *mvba.Proposal:
+		return x.Value
+	case *mvba.Value:
+		return x.Value
+	}
+	return nil
+}
+
+// items names the signatures that prove a message.
+func items(c *protocols.Committee, from protocols.Index, m protocols.Message) ([]sig.Item, error) {
 	switch x := m.(type) {
 	case *lanes.Batch:
 		return x.Items(c)
@@ -247,6 +297,10 @@ func Items(c *protocols.Committee, from protocols.Index, m protocols.Message) ([
 	case *bolt.Vote:
 		return x.Items(c, from)
 	case *channels.SIGN:
+		return x.Items(c, from)
+	case *channels.TipCertificate:
+		return x.Items(c)
+	case *bdt.Status:
 		return x.Items(c, from)
 	case *votes.VOTE:
 		return x.Items(c, from)

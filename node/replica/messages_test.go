@@ -82,8 +82,7 @@ func TestHistoryIsProved(t *testing.T) {
 		if err != nil {
 			return false
 		}
-		items, err := Items(b.c, 2, m)
-		return err == nil && b.scheme.VerifyAll(items)
+		return Verify(b.c, b.scheme, b.coin, 2, m) == nil
 	}
 	if !passes(b.history(2, 4)) {
 		t.Fatal("a good history is refused")
@@ -109,7 +108,7 @@ func TestHistoryIsProved(t *testing.T) {
 	}
 }
 
-// FuzzDecode: no frame makes Decode or Items panic, and what decodes encodes to the frame it came from.
+// FuzzDecode: no frame makes Decode or Verify panic, and what decodes encodes to the frame it came from.
 func FuzzDecode(f *testing.F) {
 	b := newBench(f, 4, 2, "")
 	for _, m := range every(b) {
@@ -124,9 +123,7 @@ func FuzzDecode(f *testing.F) {
 		if !bytes.Equal(Encode(m), frame) {
 			t.Errorf("%x encodes to %x", frame, Encode(m))
 		}
-		if items, err := Items(b.c, 1, m); err == nil {
-			b.scheme.VerifyAll(items)
-		}
+		_ = Verify(b.c, b.scheme, b.coin, 1, m)
 	})
 }
 

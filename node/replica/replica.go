@@ -12,6 +12,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 )
@@ -36,8 +37,12 @@ type Config struct {
 	Committee     *protocols.Committee
 	Self          protocols.Index
 	Signer        sig.Signer
+	Coin          coin.Scheme
+	Shares        coin.Holder // of Self
 	GenesisTimeMS uint64
-	Shards        int // in the network
+	Shards        int    // in the network
+	Dumbo         bool   // there is no fast lane
+	Slots         uint64 // of an epoch; 0 is the usual number
 }
 
 // Core is one replica.

@@ -223,7 +223,7 @@ type Contents interface {
 func Ordered(d *bdt.Delivery, from Contents) (ledger.Ordered, error) {
 	b := d.Block
 	in := ledger.Ordered{
-		Height: b.Height, Epoch: b.Epoch, Slot: b.Slot, Digest: b.Digest(), TimeMS: b.TimeMS,
+		Height: b.Height, Epoch: b.Epoch, Slot: b.Slot, Last: b.Last, Digest: b.Digest(), TimeMS: b.TimeMS,
 		Cut: b.Cut.Append(nil), Payloads: make([]*ledger.Payload, 0, len(d.Refs)),
 	}
 	for _, ref := range d.LDs {

@@ -104,11 +104,9 @@ func (c *checks) started(n *node) {
 
 // end: the run is over.
 func (c *checks) end() {
-	if c.s.cfg.live() {
-		if lack := c.unsettled(); lack != "" {
-			c.s.fail("liveness", "%v after the faults stopped: %s", c.s.cfg.Settle, lack)
-			return
-		}
+	if lack := c.unsettled(); lack != "" {
+		c.s.fail("liveness", "%v after the faults stopped: %s", c.s.cfg.Settle, lack)
+		return
 	}
 	for _, n := range c.s.honest() {
 		c.durability.ended(n)

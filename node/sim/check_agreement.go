@@ -18,6 +18,10 @@ type agreement struct {
 	parents map[uint64]digest.Digest
 	headers map[uint64]digest.Digest
 	top     uint64 // greatest committed height
+
+	epochs    uint64 // that ended
+	fruitless int    // of these, without a block of the fast lane
+	last      *bolt.Block
 }
 
 func newAgreement(s *Sim) agreement {
@@ -41,7 +45,15 @@ func (c *agreement) stepped(n *node, st *replica.Step) {
 			c.s.fail("agreement", "block %s at height %d does not extend %s", d.Short(), h, p.Short())
 		}
 		c.blocks[h], c.parents[h] = d, b.Parent
-		c.top = max(c.top, h)
+		if h > c.top {
+			if b.Last {
+				c.epochs = b.Epoch
+				if c.last == nil || c.last.Epoch != b.Epoch {
+					c.fruitless++
+				}
+			}
+			c.top, c.last = h, b
+		}
 		c.s.check.certificates.committed(b.Cut)
 	}
 }

@@ -243,6 +243,9 @@ func (c *clients) poll() {
 				continue
 			}
 			open = append(open, id)
+			if c.orphaned(id) {
+				c.submit(c.s.honest()[c.s.rng.IntN(len(c.s.honest()))], c.accepted[id])
+			}
 			for _, n := range c.s.nodes {
 				if n.alive && c.holders[id].Has(n.id) && !n.book.Has(id) && (c.leftOut[id] || !c.logged[logging{n.id, id}]) {
 					c.submit(n, c.accepted[id])
@@ -252,6 +255,16 @@ func (c *clients) poll() {
 		c.order = open
 		c.poll()
 	})
+}
+
+// orphaned reports whether all who accepted a transaction are down for good.
+func (c *clients) orphaned(id ledger.TxID) bool {
+	for _, n := range c.s.nodes {
+		if c.holders[id].Has(n.id) && !n.dead {
+			return false
+		}
+	}
+	return true
 }
 
 // answered reports whether a client has an answer, and asks no more.

@@ -20,8 +20,10 @@ type Config struct {
 	Ed25519  bool          // production signatures, in place of ideal ones
 	Faults   []Fault
 	Liars    []Liar
-	Bursts   bool // load comes in bursts with pauses between them
-	among    int  // shards in the network, 0 or 1 if this is the only one
+	Bursts   bool   // load comes in bursts with pauses between them
+	Dumbo    bool   // there is no fast lane
+	Slots    uint64 // of an epoch; 0 is the usual number
+	among    int    // shards in the network, 0 or 1 if this is the only one
 	mutation mutation
 }
 
@@ -37,14 +39,12 @@ type Fault interface {
 	start(s *Sim)
 }
 
-// Adversary decides what a Byzantine replica says instead of what its honest core wants to say. Liveness is only
-// promised under those that say so: the fast lane alone, without a fallback, can be held up.
+// Adversary decides what a Byzantine replica says instead of what its honest core wants to say. Liveness must hold
+// whatever it is.
 type Adversary interface {
 	String() string
 	// tamper returns what goes to a peer in place of m.
 	tamper(n *node, to protocols.Index, m protocols.Message) []packet
-	// live reports whether the shard must make progress all the same.
-	live() bool
 }
 
 // listener is an adversary that makes use of what its replica is told.
@@ -84,19 +84,24 @@ func Scenario(seed uint64) Config {
 			cfg.Faults = append(cfg.Faults, f)
 		}
 	}
-	all := []Adversary{&Withholding{}, &Garbage{Rate: 0.01}, &DoubleVoting{}, &Forging{Rate: 0.01}, &EquivocatingLane{}, &EquivocatingLeader{}}
-	if rng.IntN(2) == 0 {
-		f := (cfg.Nodes - 1) / 3
-		for k, i := range rng.Perm(cfg.Nodes - 1)[:1+rng.IntN(f)] {
-			a := all[rng.IntN(len(all))]
-			who := protocols.Index(i + 1)
-			if _, leads := a.(*EquivocatingLeader); leads {
-				if k > 0 {
-					continue
-				}
-				who = 0
-			}
-			cfg.Liars = append(cfg.Liars, Liar{who, a})
+	cfg.Dumbo = rng.IntN(5) == 0
+	if rng.IntN(3) == 0 {
+		cfg.Slots = uint64(3 + rng.IntN(60))
+	}
+	all := []Adversary{&Silent{}, &Withholding{}, &Garbage{Rate: 0.01}, &DoubleVoting{}, &Forging{Rate: 0.01}, &EquivocatingLane{}, &EquivocatingLeader{}}
+	spare := (cfg.Nodes - 1) / 3 // how many may be Byzantine or dead
+	switch rng.IntN(4) {
+	case 0:
+		for range 1 + rng.IntN(spare) {
+			spare--
+			cfg.Faults = append(cfg.Faults, LeaderDies{After: every(500, 35000)})
+		}
+	case 1:
+		cfg.Faults = append(cfg.Faults, SlowLeader{Min: time.Second, Max: every(1000, 10000)})
+	}
+	if rng.IntN(2) == 0 && spare > 0 {
+		for _, i := range rng.Perm(cfg.Nodes)[:1+rng.IntN(spare)] {
+			cfg.Liars = append(cfg.Liars, Liar{protocols.Index(i), all[rng.IntN(len(all))]})
 		}
 	}
 	return cfg
@@ -107,6 +112,12 @@ func (c Config) String() string {
 	s := fmt.Sprintf("seed %d: %d replicas, delay %v, load %.1f/s", c.Seed, c.Nodes, c.Delay, c.Load)
 	for _, f := range c.Faults {
 		s += ", " + f.String()
+	}
+	if c.Dumbo {
+		s += ", no fast lane"
+	}
+	if c.Slots > 0 {
+		s += fmt.Sprintf(", %d slots", c.Slots)
 	}
 	for _, l := range c.Liars {
 		s += fmt.Sprintf(", replica %d %s", l.Replica, l.Adversary)
@@ -124,8 +135,8 @@ func (c *Config) validate() error {
 		return errors.New("the delay of messages must be above 0")
 	case c.Load < 0:
 		return errors.New("the load cannot be negative")
-	case len(c.Liars) > (c.Nodes-1)/3:
-		return fmt.Errorf("%d of %d replicas are Byzantine, at most %d may be", len(c.Liars), c.Nodes, (c.Nodes-1)/3)
+	case len(c.Liars)+c.deaths() > (c.Nodes-1)/3:
+		return fmt.Errorf("%d of %d replicas are Byzantine or die, at most %d may", len(c.Liars)+c.deaths(), c.Nodes, (c.Nodes-1)/3)
 	}
 	var seen protocols.Set
 	for _, l := range c.Liars {
@@ -136,12 +147,13 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// live reports whether the shard must make progress once the faults have stopped.
-func (c *Config) live() bool {
-	for _, l := range c.Liars {
-		if !l.Adversary.live() || l.Replica == 0 {
-			return false
+// deaths is how many replicas go down for good.
+func (c *Config) deaths() int {
+	n := 0
+	for _, f := range c.Faults {
+		if _, ok := f.(LeaderDies); ok {
+			n++
 		}
 	}
-	return true
+	return n
 }

@@ -12,8 +12,7 @@ import (
 func encodePayload(txs [][]byte) []byte { return ledger.EncodePayload(txs) }
 
 // EquivocatingLane signs two batches for many numbers of its lane, and shows some of the others this one and the
-// rest that. The leader may then propose a tip that too few can vote for, so without a fallback the
-// shard may stand still.
+// rest that. The leader may then propose a tip that too few can vote for.
 type EquivocatingLane struct {
 	Every bool                           // whether who sees which changes with each number, or with every eighth
 	twins map[digest.Digest]*lanes.Batch // by the digest of the batch that has a twin; nil if it has none
@@ -49,8 +48,6 @@ func (a *EquivocatingLane) stride() uint64 {
 
 func (*EquivocatingLane) String() string { return "signs two batches for a number" }
 
-func (*EquivocatingLane) live() bool { return false }
-
 func (a *EquivocatingLane) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
 	b, ok := m.(*lanes.Batch)
 	if !ok || b.Lane != n.id {
@@ -75,7 +72,7 @@ func (a *EquivocatingLane) tamper(n *node, to protocols.Index, m protocols.Messa
 	if twin == nil {
 		return honestly(m)
 	}
-	switch (int(to) + int(b.Seq/a.stride())) % 3 {
+	switch (int(to) + n.s.nodes[to].life + int(b.Seq/a.stride())) % 3 { // who has crashed is shown the other one
 	case 0:
 		if rng.IntN(8) == 0 {
 			return append(honestly(m), honestly(twin)...)
@@ -96,8 +93,6 @@ type EquivocatingLeader struct {
 }
 
 func (*EquivocatingLeader) String() string { return "proposes two blocks for a slot" }
-
-func (*EquivocatingLeader) live() bool { return false }
 
 func (a *EquivocatingLeader) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
 	if a.twins == nil {

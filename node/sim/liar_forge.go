@@ -19,8 +19,6 @@ type Forging struct{ Rate float64 }
 
 func (a *Forging) String() string { return fmt.Sprintf("forges %.0f %%", 100*a.Rate) }
 
-func (*Forging) live() bool { return true }
-
 func (a *Forging) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
 	out := honestly(m)
 	if n.s.rng.Float64() >= a.Rate {

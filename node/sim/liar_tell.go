@@ -29,8 +29,6 @@ type Silence struct{}
 
 func (*Silence) String() string { return "tells no other shard anything" }
 
-func (*Silence) live() bool { return true }
-
 func (*Silence) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet {
 	if m.Kind() == channels.KindLD {
 		return nil
@@ -46,8 +44,6 @@ func (*Silence) position(*node, uint64) uint64 { return math.MaxUint64 }
 type ForgedLDs struct{ Rate float64 }
 
 func (a *ForgedLDs) String() string { return fmt.Sprintf("forges %.0f %% of LDs", 100*a.Rate) }
-
-func (*ForgedLDs) live() bool { return true }
 
 func (*ForgedLDs) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet {
 	return honestly(m)
@@ -128,8 +124,6 @@ func (n *node) header(h *ledger.Header) sig.Signature {
 type FalseSIGN struct{}
 
 func (*FalseSIGN) String() string { return "signs LDs that it does not hold" }
-
-func (*FalseSIGN) live() bool { return true }
 
 func (*FalseSIGN) tamper(n *node, _ protocols.Index, m protocols.Message) []packet {
 	rng := n.s.rng

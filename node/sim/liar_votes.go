@@ -36,8 +36,6 @@ type DoubleVoting struct{ old []protocols.Message }
 
 func (*DoubleVoting) String() string { return "votes twice" }
 
-func (*DoubleVoting) live() bool { return true }
-
 func (a *DoubleVoting) tamper(n *node, _ protocols.Index, m protocols.Message) []packet {
 	rng := n.s.rng
 	out := honestly(m)

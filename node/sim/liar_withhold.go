@@ -12,8 +12,6 @@ type Withholding struct{}
 
 func (*Withholding) String() string { return "withholds batches" }
 
-func (*Withholding) live() bool { return true }
-
 func (*Withholding) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
 	if b, ok := m.(*lanes.Batch); ok && b.Lane == n.id {
 		c := n.s.committee
@@ -28,8 +26,6 @@ func (*Withholding) tamper(n *node, to protocols.Index, m protocols.Message) []p
 type Garbage struct{ Rate float64 }
 
 func (a *Garbage) String() string { return fmt.Sprintf("sends %.0f %% garbage", 100*a.Rate) }
-
-func (*Garbage) live() bool { return true }
 
 func (a *Garbage) tamper(n *node, _ protocols.Index, m protocols.Message) []packet {
 	out := honestly(m)

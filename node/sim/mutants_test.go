@@ -50,7 +50,8 @@ var stories = map[string]func(seed uint64) Config{
 	"two batches": func(seed uint64) Config {
 		cfg := Scenario(seed)
 		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay = 4, 15*time.Second, 15, 10*time.Millisecond
-		cfg.Faults = []Fault{Crashes{Every: 2 * time.Second, Down: 200 * time.Millisecond}, Reordering{Rate: 0.3}}
+		cfg.Faults = []Fault{PowerCuts{Every: time.Second, Down: 100 * time.Millisecond}, Reordering{Rate: 0.3}}
+		cfg.Dumbo, cfg.Slots = false, 0
 		cfg.Liars = []Liar{{3, &EquivocatingLane{Every: seed%2 == 0}}}
 		return cfg
 	},

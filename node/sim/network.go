@@ -12,10 +12,11 @@ import (
 // way on it is lost, and it comes up again some time later, each side learning of it in its own time.
 type network struct {
 	s          *Sim
-	pairs      [][]*pair // by lower and higher index
-	links      [][]*link // by sender and receiver
-	duplicates float64   // share of messages that arrive twice
-	reorders   float64   // share of messages that ignore the order of their stream
+	pairs      [][]*pair                 // by lower and higher index
+	links      [][]*link                 // by sender and receiver
+	duplicates float64                   // share of messages that arrive twice
+	reorders   float64                   // share of messages that ignore the order of their stream
+	slow       func(i int) time.Duration // more delay for messages of a replica, nil if there is none
 }
 
 type pair struct {
@@ -133,6 +134,9 @@ func (w *network) carry(i, j int, p packet) {
 		class = 1
 	}
 	at := w.s.now.Add(l.mean/4 + time.Duration(w.s.rng.ExpFloat64()*0.75*float64(l.mean)))
+	if w.slow != nil {
+		at = at.Add(w.slow(i))
+	}
 	if w.reorders == 0 || w.s.rng.Float64() >= w.reorders {
 		at = max(at, l.free[class])
 		l.free[class] = at

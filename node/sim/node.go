@@ -24,6 +24,7 @@ type node struct {
 	store     *kv.Mem   // of consensus
 	effects   *kv.Mem   // of the ledger
 	skew      time.Duration
+	dead      bool // for good
 
 	alive      bool
 	life       int // counts starts and crashes: what an earlier life began does not end in this one
@@ -62,11 +63,17 @@ func (n *node) after(d time.Duration, what func()) {
 // start begins a life with what the stores hold.
 func (n *node) start() {
 	s := n.s
+	if n.dead {
+		return
+	}
 	var err error
 	if n.state, err = ledger.Open(n.effects, s.ledger); err != nil {
 		panic(err)
 	}
-	cfg := replica.Config{Committee: s.committee, Self: n.id, Signer: s.signers[n.id], GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: len(s.shards)}
+	cfg := replica.Config{
+		Committee: s.committee, Self: n.id, Signer: s.signers[n.id], Coin: s.coin, Shares: s.shares[n.id],
+		GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: len(s.shards), Dumbo: s.cfg.Dumbo, Slots: s.cfg.Slots,
+	}
 	if n.core, err = replica.Restore(cfg, n.state, n.store); err != nil {
 		panic(err)
 	}
@@ -274,12 +281,8 @@ func (s *Sim) verify(from protocols.Index, frame []byte) (protocols.Message, err
 	if err != nil {
 		return nil, err
 	}
-	items, err := replica.Items(s.committee, from, m)
-	if err != nil {
-		return nil, err
-	}
-	if !s.scheme.VerifyAll(items) {
-		return nil, fmt.Errorf("%s: a signature does not verify", describe(m))
+	if err := replica.Verify(s.committee, s.scheme, s.coin, from, m); err != nil {
+		return nil, fmt.Errorf("%s: %w", describe(m), err)
 	}
 	if b, ok := m.(*lanes.Batch); ok {
 		p, err := ledger.CheckPayload(s.scheme, s.committee.Network(), b.Payload)

@@ -119,12 +119,3 @@ func (c *NetworkConfig) complete() error {
 	}
 	return nil
 }
-
-func (c *NetworkConfig) live() bool {
-	for k := range c.Shards {
-		if !c.Shards[k].live() {
-			return false
-		}
-	}
-	return true
-}

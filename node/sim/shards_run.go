@@ -81,9 +81,6 @@ func (w *world) perform(cfg *NetworkConfig) {
 	for _, s := range w.shards {
 		s.heal()
 	}
-	if !cfg.live() {
-		return
-	}
 	w.settle(cfg.Settle, w.unsettled)
 	w.play(w.now.Add(3 * time.Minute))                                                                  // by then everything has expired
 	for rounds := 0; w.violation == nil && w.settling.closed() != "" && rounds < maxClosing; rounds++ { // a block closes only so many

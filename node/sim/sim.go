@@ -10,6 +10,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/protocols"
+	toss "bdtnode/protocols/coin"
 )
 
 // Sim is one shard of a run, or all of it.
@@ -23,7 +24,9 @@ type Sim struct {
 	clients     *clients
 	check       *checks
 	committee   *protocols.Committee
-	signers     []sig.Signer // of the replicas, then of the accounts
+	coin        toss.Scheme
+	shares      []toss.Holder // of the coin, by replica
+	signers     []sig.Signer  // of the replicas, then of the accounts
 	ledger      ledger.Config
 	syncMean    time.Duration
 	execMean    time.Duration
@@ -35,6 +38,8 @@ type Report struct {
 	Hash     digest.Digest // of every event: the same for the same configuration
 	Events   uint64
 	Height   uint64 // committed, greatest of all replicas
+	Epochs   uint64 // that ended
+	Lasts    int    // of these, in which the fast lane committed nothing
 	Settled  int    // transactions
 	Rejected int
 	Crashes  int
@@ -75,7 +80,7 @@ func Run(cfg Config) (*Report, error) {
 	}
 	r := &Report{
 		Hash: s.trace.sum(), Events: s.trace.steps, Height: s.check.agreement.top, Crashes: s.check.durability.crashes,
-		Refused: s.check.blame.refused,
+		Refused: s.check.blame.refused, Epochs: s.check.agreement.epochs, Lasts: s.check.agreement.fruitless,
 	}
 	for _, a := range s.check.durability.answers {
 		if a.Verdict == ledger.VerdictSettled {
@@ -109,7 +114,7 @@ func (s *Sim) run() {
 		return
 	}
 	s.check.end()
-	if s.violation == nil && s.cfg.live() && len(s.cfg.Liars) == 0 {
+	if s.violation == nil && len(s.cfg.Liars) == 0 {
 		s.silence()
 	}
 }
@@ -118,7 +123,7 @@ func (s *Sim) run() {
 func (s *Sim) heal() {
 	s.active = false
 	s.trace.add(s.now, "heal", -1, -1, nil, nil)
-	s.network.duplicates, s.network.reorders = 0, 0
+	s.network.duplicates, s.network.reorders, s.network.slow = 0, 0, nil
 	s.syncMean, s.execMean = 300*time.Microsecond, 500*time.Microsecond
 	for i, n := range s.nodes {
 		for j := range i {
@@ -148,11 +153,25 @@ func (s *Sim) guard(n *node, what func()) {
 	what()
 }
 
-// honest lists the replicas that are not Byzantine.
+// leading is who leads the newest epoch that a replica is in.
+func (s *Sim) leading() *node {
+	var epoch uint64
+	leader := protocols.Index(0)
+	for _, n := range s.nodes {
+		if n.alive && n.adversary == nil {
+			if st := n.core.Status(); st.Epoch > epoch {
+				epoch, leader = st.Epoch, st.Leader
+			}
+		}
+	}
+	return s.nodes[leader]
+}
+
+// honest lists the replicas that are neither Byzantine nor down for good.
 func (s *Sim) honest() []*node {
 	var out []*node
 	for _, n := range s.nodes {
-		if n.adversary == nil {
+		if n.adversary == nil && !n.dead {
 			out = append(out, n)
 		}
 	}

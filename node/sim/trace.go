@@ -9,9 +9,11 @@ import (
 
 	"bdtnode/internal/digest"
 	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
 
 	"bdtnode/node/replica"
@@ -103,11 +105,11 @@ func describe(m protocols.Message) string {
 	case *lanes.Chain:
 		return fmt.Sprintf("chain lane %d seq %d after %d", x.Lane, x.Tip.Seq, x.After)
 	case *bolt.Propose:
-		return fmt.Sprintf("propose slot %d %s parent %s cut %s", x.Block.Slot, x.Block.Digest().Short(), x.Block.Parent.Short(), cutString(x.Block.Cut))
+		return fmt.Sprintf("propose epoch %d slot %d %s parent %s cut %s", x.Block.Epoch, x.Block.Slot, x.Block.Digest().Short(), x.Block.Parent.Short(), cutString(x.Block.Cut))
 	case *bolt.Vote:
-		return fmt.Sprintf("vote slot %d %s", x.Slot, x.Digest.Short())
+		return fmt.Sprintf("vote epoch %d slot %d %s", x.Epoch, x.Slot, x.Digest.Short())
 	case *bolt.Commit:
-		return fmt.Sprintf("commit slot %d %s", x.Slot, x.Digest.Short())
+		return fmt.Sprintf("commit epoch %d slot %d %s", x.Epoch, x.Slot, x.Digest.Short())
 	case *bolt.FetchBlock:
 		return fmt.Sprintf("fetch block slot %d %s", x.Slot, x.Digest.Short())
 	case *channels.SIGN:
@@ -122,6 +124,12 @@ func describe(m protocols.Message) string {
 		return fmt.Sprintf("position certified %d again %v", x.Certified, x.Again)
 	case *replica.Request:
 		return fmt.Sprintf("request from %d", x.From)
+	case *bdt.Status:
+		return fmt.Sprintf("Status epoch %d slot %d %s tips %s", x.Epoch, x.Slot, x.Digest.Short(), cutString(x.Cut))
+	case *mvba.Proposal:
+		return fmt.Sprintf("agreement %s round %d proposal %s", x.Instance, x.Round, x.Digest.Short())
+	case *mvba.Decision:
+		return fmt.Sprintf("agreement %s round %d decision %s of %d", x.Instance, x.Round, x.Digest.Short(), x.Leader)
 	case *replica.History:
 		if len(x.Items) == 0 {
 			return "history of nothing"

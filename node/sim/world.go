@@ -54,6 +54,9 @@ func (w *world) found(configs []Config) error {
 			syncMean: 300 * time.Microsecond, execMean: 500 * time.Microsecond,
 		}
 		s.keys(len(configs))
+		if err := s.deal(); err != nil {
+			return err
+		}
 		keys := make([]sig.PublicKey, cfg.Nodes)
 		for i := range keys {
 			keys[i] = s.signers[i].Public()
@@ -117,7 +120,7 @@ func (w *world) signer(i uint64) sig.Signer {
 
 // silence sees that an idle network does nothing.
 func (w *world) silence() {
-	w.play(w.now.Add(5 * time.Second))
+	w.play(w.now.Add(15 * time.Second)) // what is late has come by then
 	before := w.log.steps
 	w.play(w.now.Add(20 * time.Second))
 	if n := w.log.steps - before; n > 0 && w.violation == nil {

@@ -1,8 +1,15 @@
-// Package bdt composes the protocols of one shard into one machine: lanes carry data, bolt orders cuts of them.
+// Package bdt composes the protocols of one shard into one machine: lanes carry data, channels bring deliveries of
+// other shards, bolt orders cuts of both while an epoch's leader does its work, and an agreement ends the epoch when it
+// does not (DESIGN §4.3).
 //
-// It is Bolt-Dumbo Transformer (arXiv 2103.09425) over lanes (arXiv 2401.10369). Epoch 1's fast lane is built; the
-// pace synchronisation and the asynchronous fallback that end an epoch are not, so a shard whose leader is down
-// waits for it. Safety does not depend on it: whatever is delivered is final.
+// It is Bolt-Dumbo Transformer (arXiv 2103.09425) over lanes (arXiv 2401.10369), with one validated agreement (package
+// mvba) in place of the paper's pace synchronisation and fallback: replicas that leave an epoch exchange a [Status]
+// each, and agree on an [Input] made of n-f of them, which says both where the epoch's slots end and what its last
+// block orders.
+//
+// Guarantee: whatever is delivered is final and the same everywhere, under any delays; every epoch that f+1 honest
+// replicas leave ends; and what f+1 honest replicas knew to be certified when they left is ordered by its last block.
+// Why: docs/consensus-epochs.md.
 package bdt
 
 import (
@@ -10,15 +17,19 @@ import (
 	"time"
 
 	"bdtnode/internal/sig"
-	"bdtnode/internal/wire"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/channels"
+	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
 )
 
-// deliverAhead bounds how many blocks are handed to the executor ahead of its answers.
-const deliverAhead = 32
+const (
+	// deliverAhead bounds how many blocks are handed to the executor ahead of its answers.
+	deliverAhead = 32
+	// EpochSlots is how many slots an epoch has if nothing else is configured: leaders take turns though none fails.
+	EpochSlots = 1 << 14
+)
 
 // Delivery is a committed block whose data is all here: what the executor is to execute next.
 type Delivery struct {
@@ -30,13 +41,17 @@ type Delivery struct {
 // Step is one step of the machine.
 type Step = protocols.Step[*Delivery]
 
-// Config is what a machine is made of.
+// Config is what a machine is made of. All but Self, Signer and Shares is the same at all replicas of a shard.
 type Config struct {
 	Committee     *protocols.Committee
 	Self          protocols.Index
 	Signer        sig.Signer
+	Coin          coin.Scheme
+	Shares        coin.Holder // of Self
 	GenesisTimeMS uint64
-	Shards        int // in the network
+	Shards        int    // in the network
+	Dumbo         bool   // there is no fast lane: every epoch is one block
+	Slots         uint64 // of an epoch; 0 is EpochSlots
 }
 
 // Machine is one replica's consensus.
@@ -44,8 +59,14 @@ type Machine struct {
 	cfg      Config
 	lanes    *lanes.Machine
 	channels *channels.Machine
-	bolt     *bolt.Machine
+	now      epoch
+	past     []*epoch // that ended and whose last block has no certified header yet, oldest first
+	early    early
 
+	patience patience
+	marks    []mark // of lanes, channels and slots, in this order
+
+	base      *bolt.Block      // last committed
 	delivered *bolt.Block      // last handed to the executor
 	pending   []bolt.Committed // committed after it
 	running   []*bolt.Block    // delivered and not executed
@@ -56,9 +77,14 @@ type Machine struct {
 // New makes a machine at genesis, or where an earlier one stopped: executed is the height whose effects the
 // executor still has, and stored what was persisted. Blocks committed above it are delivered again.
 func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error) {
+	if cfg.Slots == 0 {
+		cfg.Slots = EpochSlots
+	}
 	genesis := bolt.Genesis(cfg.Committee, cfg.GenesisTimeMS, cfg.Shards)
-	m := &Machine{cfg: cfg, executed: executed}
-	base := genesis
+	m := &Machine{
+		cfg: cfg, executed: executed, base: genesis, early: newEarly(cfg.Committee.N()),
+		marks: make([]mark, cfg.Committee.N()+cfg.Shards+1),
+	}
 	if executed == 0 {
 		m.delivered = genesis
 	}
@@ -70,18 +96,20 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error)
 		switch {
 		case b.Height == executed:
 			m.delivered = b
-		case m.delivered == nil || b.Height != base.Height+1 || b.Parent != base.Digest():
-			return nil, fmt.Errorf("committed block %d does not follow block %d: the store is damaged", b.Height, base.Height)
+		case m.delivered == nil || b.Height != m.base.Height+1 || b.Parent != m.base.Digest():
+			return nil, fmt.Errorf("committed block %d does not follow block %d: the store is damaged", b.Height, m.base.Height)
 		default:
 			m.pending = append(m.pending, bolt.Committed{Block: b})
 		}
-		base = b
+		m.base = b
 	}
 	if m.delivered == nil {
 		return nil, fmt.Errorf("the ledger is at height %d but its committed block is not in the consensus store: the two do not belong together", executed)
 	}
 	var err error
-	m.lanes, err = lanes.Restore(lanes.Config{Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer}, m.delivered.Cut, stored)
+	m.lanes, err = lanes.Restore(lanes.Config{
+		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, AckAtOnce: cfg.Dumbo,
+	}, m.delivered.Cut, stored)
 	if err != nil {
 		return nil, err
 	}
@@ -91,21 +119,13 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error)
 	if err != nil {
 		return nil, err
 	}
-	m.bolt, err = bolt.Restore(bolt.Config{
-		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Epoch: 1, Leader: leader(cfg.Committee, 1), Data: m.lanes, Inbound: m.channels,
-	}, base, executed, stored)
-	if err != nil {
+	if err := m.restoreEpochs(genesis, stored); err != nil {
 		return nil, err
 	}
 	for _, p := range m.pending {
 		m.open = append(m.open, p.Block)
 	}
 	return m, nil
-}
-
-// leader is the replica that leads an epoch: round-robin.
-func leader(c *protocols.Committee, epoch uint64) protocols.Index {
-	return protocols.Index((epoch - 1) % uint64(c.N()))
 }
 
 // Start delivers what was committed before a restart and sets the protocols going. Call it once, first.
@@ -117,7 +137,12 @@ func (m *Machine) Start(now protocols.Time) Step {
 		protocols.Absorb(&st, m.channels.Ordered(last.Inbound))
 	}
 	m.deliver(now, &st)
-	m.fromBolt(now, &st, m.bolt.Progress(now))
+	for _, e := range m.past {
+		m.fromPast(&st, e, e.agreement.Start(now))
+	}
+	m.fromAgreement(now, &st, m.now.agreement.Start(now))
+	m.fromBolt(now, &st, m.now.bolt.Progress(now))
+	m.advance(now, &st)
 	return st
 }
 
@@ -127,30 +152,32 @@ func (m *Machine) Room() bool { return m.lanes.Room() }
 // Uncertified is how many own batches have neither a certificate nor a commit.
 func (m *Machine) Uncertified() int { return m.lanes.Uncertified() }
 
-// Base is the last committed block, Epoch and Leader those of the fast lane.
-func (m *Machine) Base() *bolt.Block { return m.bolt.Base() }
+// Base is the last committed block.
+func (m *Machine) Base() *bolt.Block { return m.base }
 
 // Epoch is the current epoch.
-func (m *Machine) Epoch() uint64 { return 1 }
+func (m *Machine) Epoch() uint64 { return m.now.number }
 
-// Leader is the current epoch's leader.
-func (m *Machine) Leader() protocols.Index { return m.bolt.Leader() }
+// Leader is the current epoch's leader. Without a fast lane it has nothing to do.
+func (m *Machine) Leader() protocols.Index { return m.now.leader }
 
 // NextLD is the number of the first LD of a channel that this replica lacks.
 func (m *Machine) NextLD(source uint16) uint64 { return m.channels.Next(source) }
 
 // Gap is the pace at which blocks follow each other under load: batches need not come faster.
-func (m *Machine) Gap() time.Duration { return m.bolt.Gap() }
+func (m *Machine) Gap() time.Duration { return m.now.bolt.Gap() }
 
 // Append makes payload the next batch of the own lane; there must be Room.
 func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *lanes.Batch) {
 	var st Step
 	child, batch := m.lanes.Append(now, payload, count)
 	m.fromLanes(now, &st, child)
+	m.advance(now, &st)
 	return st, batch
 }
 
-// Handle is called upon a checked message of the packages lanes, channels and bolt. It reports false for any other.
+// Handle is called upon a checked message of the packages lanes, channels, bolt, mvba, coin and this one. It reports
+// false for any other.
 func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols.Message) (Step, bool) {
 	var st Step
 	switch x := msg.(type) {
@@ -168,19 +195,18 @@ func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols
 		m.fromChannels(now, &st, m.channels.HandleLD(now, x))
 	case *channels.SIGN:
 		m.fromChannels(now, &st, m.channels.HandleSIGN(from, x))
+	case *channels.TipCertificate:
+		m.fromChannels(now, &st, m.channels.HandleCertificate(now, x))
 	case *channels.FetchLD:
 		m.fromChannels(now, &st, m.channels.HandleFetchLD(from, x))
-	case *bolt.Propose:
-		m.fromBolt(now, &st, m.bolt.HandlePropose(now, from, x))
-	case *bolt.Vote:
-		m.fromBolt(now, &st, m.bolt.HandleVote(now, from, x))
-	case *bolt.Commit:
-		m.fromBolt(now, &st, m.bolt.HandleCommit(now, from, x))
-	case *bolt.FetchBlock:
-		m.fromBolt(now, &st, m.bolt.HandleFetchBlock(from, x))
 	default:
-		return st, false
+		number, ok := epochOf(msg)
+		if !ok {
+			return st, false
+		}
+		m.route(now, &st, from, number, msg)
 	}
+	m.advance(now, &st)
 	return st, true
 }
 
@@ -195,8 +221,9 @@ func (m *Machine) Executed(now protocols.Time, height uint64) Step {
 	m.executed = height
 	protocols.Absorb(&st, m.lanes.Executed(b.Cut))
 	protocols.Absorb(&st, m.channels.Executed(b.Inbound))
-	m.fromBolt(now, &st, m.bolt.Executed(now, height))
+	m.fromBolt(now, &st, m.now.bolt.Executed(now, height))
 	m.deliver(now, &st)
+	m.advance(now, &st)
 	return st
 }
 
@@ -207,47 +234,69 @@ func (m *Machine) Certified(height uint64) Step {
 	for len(m.open) > 0 && m.open[0].Height <= height {
 		last, m.open = m.open[0], m.open[1:]
 	}
-	if last != nil {
-		protocols.Absorb(&st, m.bolt.Certified(last))
+	if last == nil {
+		return st
+	}
+	for len(m.past) > 0 && (m.past[0].number < last.Epoch || m.past[0].number == last.Epoch && last.Last) {
+		m.forget(&st, m.past[0])
+		m.past = m.past[1:]
+	}
+	for _, e := range m.past {
+		if e.number == last.Epoch {
+			protocols.Absorb(&st, e.bolt.Certified(last))
+		}
+	}
+	if last.Epoch == m.now.number {
+		protocols.Absorb(&st, m.now.bolt.Certified(last))
 	}
 	return st
 }
 
 // Adopt takes committed blocks that a certified header vouches for, from a peer's answer to catching up. Those
-// that are known already are passed over, and so is all from the first that does not follow.
+// that are known already are passed over, and so is all from the first that does not follow. They may lead through
+// ends of epochs.
 func (m *Machine) Adopt(now protocols.Time, from protocols.Index, blocks []*bolt.Block) Step {
 	var st Step
 	var holders protocols.Set
 	holders.Add(from)
-	var adopted *bolt.Block
+	var within *bolt.Block // adopted last, in the current epoch
 	for _, b := range blocks {
-		base := m.bolt.Base()
-		if adopted != nil {
-			base = adopted
-		}
-		if b.Height <= base.Height {
+		if b.Height <= m.base.Height {
 			continue
 		}
-		if b.Height != base.Height+1 || b.Parent != base.Digest() {
+		if b.Height != m.base.Height+1 || b.Parent != m.base.Digest() {
 			break
 		}
+		parent := m.base
 		m.commit(now, &st, bolt.Committed{Block: b, Signers: holders})
-		adopted = b
+		within = b
+		if b.Last {
+			m.begin(now, &st, m.now.next(m.cfg.Committee, m.cfg.Slots, parent, b))
+			within = nil
+		}
 	}
-	if adopted != nil {
-		m.fromBolt(now, &st, m.bolt.Adopt(now, adopted))
-		m.deliver(now, &st)
+	if within != nil {
+		m.fromBolt(now, &st, m.now.bolt.Adopt(now, within))
 	}
+	m.deliver(now, &st)
+	m.advance(now, &st)
 	return st
 }
 
 // Refused is the peers that must be asked to send again: something of theirs came too early, and would be taken now.
 // They are forgotten by the call.
-func (m *Machine) Refused() protocols.Set { return m.bolt.Refused() }
+func (m *Machine) Refused() protocols.Set {
+	set := m.now.bolt.Refused()
+	refused := m.early.again(m.now.number)
+	for _, i := range refused.Members() {
+		set.Add(i)
+	}
+	return set
+}
 
 // Wake is when the machine next wants a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
-	return protocols.Earliest(m.lanes.Wake(), m.channels.Wake(), m.bolt.Wake())
+	return protocols.Earliest(m.lanes.Wake(), m.channels.Wake(), m.now.bolt.Wake(), m.restless())
 }
 
 // Tick carries out what has become due.
@@ -255,7 +304,8 @@ func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
 	m.fromLanes(now, &st, m.lanes.Tick(now))
 	m.fromChannels(now, &st, m.channels.Tick(now))
-	m.fromBolt(now, &st, m.bolt.Tick(now))
+	m.fromBolt(now, &st, m.now.bolt.Tick(now))
+	m.advance(now, &st)
 	return st
 }
 
@@ -264,85 +314,13 @@ func (m *Machine) Resend(to protocols.Index) Step {
 	var st Step
 	protocols.Absorb(&st, m.lanes.Resend(to))
 	protocols.Absorb(&st, m.channels.Resend(to))
-	protocols.Absorb(&st, m.bolt.Resend(to))
+	for _, e := range m.past {
+		protocols.Absorb(&st, e.agreement.Resend(to))
+	}
+	protocols.Absorb(&st, m.now.bolt.Resend(to))
+	if m.now.status != nil {
+		st.Send(to, m.now.status)
+	}
+	protocols.Absorb(&st, m.now.agreement.Resend(to))
 	return st
-}
-
-func (m *Machine) fromLanes(now protocols.Time, st *Step, child lanes.Step) {
-	for _, o := range protocols.Absorb(st, child) {
-		if o.Grew {
-			m.fromBolt(now, st, m.bolt.Progress(now))
-			m.deliver(now, st)
-			return // one Progress serves all that grew in the step
-		}
-	}
-}
-
-func (m *Machine) fromChannels(now protocols.Time, st *Step, child channels.Step) {
-	for _, o := range protocols.Absorb(st, child) {
-		if o.Grew {
-			m.fromBolt(now, st, m.bolt.Progress(now))
-			return
-		}
-	}
-}
-
-func (m *Machine) fromBolt(now protocols.Time, st *Step, child bolt.Step) {
-	grew := false
-	for _, c := range protocols.Absorb(st, child) {
-		grew = m.commit(now, st, c) || grew
-	}
-	if grew {
-		m.fromBolt(now, st, m.bolt.Progress(now))
-		return
-	}
-	m.deliver(now, st)
-}
-
-// commit makes a block final here: on disk, its lanes' windows moved, in line for delivery. It reports whether the
-// lanes grew by it.
-func (m *Machine) commit(now protocols.Time, st *Step, c bolt.Committed) bool {
-	st.Record(CommitKey(c.Block.Height), c.Block.Append(nil))
-	m.pending = append(m.pending, c)
-	m.open = append(m.open, c.Block)
-	grew := len(protocols.Absorb(st, m.lanes.Ordered(now, c.Block.Cut))) > 0
-	return len(protocols.Absorb(st, m.channels.Ordered(c.Block.Inbound))) > 0 || grew
-}
-
-// deliver hands over the next committed blocks whose data is here; missing data is asked for.
-func (m *Machine) deliver(now protocols.Time, st *Step) {
-	for len(m.pending) > 0 && len(m.running) < deliverAhead {
-		next := m.pending[0]
-		child, refs, complete := m.lanes.Content(now, m.delivered.Cut, next.Block.Cut, next.Signers)
-		protocols.Absorb(st, child)
-		lds, received := m.channels.Content(now, m.delivered.Inbound, next.Block.Inbound, next.Signers)
-		if !complete || !received {
-			m.prefetch(now)
-			return
-		}
-		m.pending = m.pending[1:]
-		m.delivered = next.Block
-		m.running = append(m.running, next.Block)
-		st.Emit(&Delivery{Block: next.Block, LDs: lds, Refs: refs})
-	}
-}
-
-// prefetch asks for the data of the blocks after the next, so that a replica that was away does not wait for one
-// round trip a block.
-func (m *Machine) prefetch(now protocols.Time) {
-	for k := 1; k < len(m.pending) && k < deliverAhead; k++ {
-		prev, next := m.pending[k-1], m.pending[k]
-		m.lanes.Prefetch(now, prev.Block.Cut, next.Block.Cut, next.Signers)
-		m.channels.Content(now, prev.Block.Inbound, next.Block.Inbound, next.Signers)
-	}
-}
-
-// CommitKey is where the committed block of a height is kept.
-func CommitKey(height uint64) []byte { return wire.AppendU64([]byte("h/b"), height) }
-
-// DecodeCommit reads a committed block's record.
-func DecodeCommit(c *protocols.Committee, value []byte) (*bolt.Block, error) {
-	r := wire.NewReader(append([]byte(nil), value...))
-	b := bolt.ReadBlock(c, r)
-	return b, r.Done()
 }

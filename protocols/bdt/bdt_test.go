@@ -10,6 +10,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
 )
 
@@ -51,7 +52,11 @@ func newShard(t *testing.T, n int) *shard {
 }
 
 func (s *shard) config(i protocols.Index) Config {
-	return Config{Committee: s.c, Self: i, Signer: s.scheme.Signer(uint64(i)), GenesisTimeMS: t0.Millis(), Shards: 1}
+	tosses := coin.NewIdeal(1, s.c.WeakQuorum())
+	return Config{
+		Committee: s.c, Self: i, Signer: s.scheme.Signer(uint64(i)), Coin: tosses, Shares: tosses.Holder(i),
+		GenesisTimeMS: t0.Millis(), Shards: 1,
+	}
 }
 
 func (s *shard) restore(i protocols.Index, executed uint64) *Machine {
@@ -270,14 +275,4 @@ func TestExecutedOutOfTurn(t *testing.T) {
 		}
 	}()
 	s.machines[0].Executed(t0, 2)
-}
-
-// TestLeadersTakeTurns by epoch.
-func TestLeadersTakeTurns(t *testing.T) {
-	s := newShard(t, 5)
-	for epoch := uint64(1); epoch < 12; epoch++ {
-		if got, want := leader(s.c, epoch), protocols.Index((epoch-1)%5); got != want {
-			t.Errorf("epoch %d is led by %d, want %d", epoch, got, want)
-		}
-	}
 }

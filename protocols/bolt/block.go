@@ -12,7 +12,8 @@ import (
 // Block is what consensus orders: a cut, on top of the block before. Its data is in the lanes and inbound channels.
 type Block struct {
 	Epoch   uint64
-	Slot    uint64 // from 1 in each epoch
+	Slot    uint64 // from 1 in each epoch; 0 in the last block, which no leader proposed
+	Last    bool   // it ended its epoch
 	Height  uint64 // parent's + 1
 	Parent  digest.Digest
 	TimeMS  uint64 // the proposer's clock, not before the parent's; Unix milliseconds
@@ -21,20 +22,41 @@ type Block struct {
 	digest  digest.Digest
 }
 
-// Genesis is the block that the first epoch extends: height 0, every lane and the inbound channel of every shard of
-// the network at its origin. All replicas have it.
+// Genesis is the block that the first epoch extends, the last of an epoch 0 that never was: height 0, every lane and
+// the inbound channel of every shard of the network at its origin. All replicas have it.
 func Genesis(c *protocols.Committee, timeMS uint64, shards int) *Block {
-	b := &Block{TimeMS: timeMS, Cut: make(lanes.Cut, c.N()), Inbound: make(lanes.Cut, shards)}
+	b := &Block{Last: true, TimeMS: timeMS, Cut: make(lanes.Cut, c.N()), Inbound: make(lanes.Cut, shards)}
 	b.seal(c)
 	return b
 }
+
+// NewLast is the block that ends an epoch on top of parent, with a cut that takes nothing of parent's back. Its time
+// is timeMS, or the parent's if that is later.
+func NewLast(c *protocols.Committee, epoch uint64, parent *Block, timeMS uint64, cut, inbound lanes.Cut) *Block {
+	b := &Block{
+		Epoch: epoch, Last: true, Height: parent.Height + 1, Parent: parent.digest,
+		TimeMS: max(timeMS, parent.TimeMS), Cut: cut, Inbound: inbound,
+	}
+	b.seal(c)
+	return b
+}
+
+// Kinds of blocks, the first byte of their encoding.
+const (
+	kindSlot = 1
+	kindLast = 2
+)
 
 // Digest names the block within its network and shard.
 func (b *Block) Digest() digest.Digest { return b.digest }
 
 // Append encodes the block.
 func (b *Block) Append(to []byte) []byte {
-	to = wire.AppendU64(to, b.Epoch)
+	kind := byte(kindSlot)
+	if b.Last {
+		kind = kindLast
+	}
+	to = wire.AppendU64(append(to, kind), b.Epoch)
 	to = wire.AppendU64(to, b.Slot)
 	to = wire.AppendU64(to, b.Height)
 	to = append(to, b.Parent[:]...)
@@ -50,7 +72,11 @@ func (b *Block) Grows(parent *Block) bool {
 
 // ReadBlock decodes what Append wrote. It refuses a cut of another number of lanes than the committee has replicas.
 func ReadBlock(c *protocols.Committee, r *wire.Reader) *Block {
-	b := &Block{Epoch: r.U64(), Slot: r.U64(), Height: r.U64()}
+	kind := r.U8()
+	b := &Block{Last: kind == kindLast, Epoch: r.U64(), Slot: r.U64(), Height: r.U64()}
+	if kind != kindSlot && kind != kindLast || b.Last != (b.Slot == 0) {
+		r.Fail("a block of kind %d in slot %d", kind, b.Slot)
+	}
 	r.Fixed(b.Parent[:])
 	b.TimeMS = r.U64()
 	b.Cut = lanes.ReadCut(r)

@@ -20,7 +20,11 @@ type want struct {
 
 func (m *Machine) want(now protocols.Time, s uint64, d digest.Digest) {
 	if m.wants[d] == nil {
-		m.wants[d] = &want{slot: s, d: d, next: now.Add(fetchGrace), pause: fetchRetryMin}
+		w := &want{slot: s, d: d, next: now.Add(fetchGrace), pause: fetchRetryMin}
+		if m.left {
+			w.turn = 1 // the leader is the one least likely to answer
+		}
+		m.wants[d] = w
 	}
 }
 

@@ -87,7 +87,7 @@ func newBench(t testing.TB, n int) *bench {
 
 func (b *bench) config(i protocols.Index, d *data) Config {
 	return Config{
-		Committee: b.c, Self: i, Signer: b.scheme.Signer(uint64(i)), Epoch: 1, Leader: 0, Data: d, Inbound: &inbound{},
+		Committee: b.c, Self: i, Signer: b.scheme.Signer(uint64(i)), Epoch: 1, Leader: 0, Slots: 1 << 14, Data: d, Inbound: &inbound{},
 	}
 }
 

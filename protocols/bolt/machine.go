@@ -74,6 +74,7 @@ type Config struct {
 	Signer    sig.Signer
 	Epoch     uint64
 	Leader    protocols.Index
+	Slots     uint64 // of the epoch: there is none after this one
 	Data      Data
 	Inbound   Inbound
 }
@@ -88,6 +89,10 @@ type Machine struct {
 	wants    map[digest.Digest]*want
 	ahead    protocols.Set // peers who sent something beyond the window, which was refused
 	aheadOf  uint64        // the lowest slot of it; zero if there is none
+	top      *QC           // the highest that this replica sent Commit for; nil before the first
+	left     bool          // nothing is signed any more
+	decided  *Block        // where the epoch ended, as far as slots go; nil while that is open
+	holders  protocols.Set // of decided
 
 	// of the leader
 	last       *Block // last proposed, or base
@@ -122,6 +127,7 @@ func New(cfg Config, base *Block, executed uint64) *Machine {
 	}
 }
 
+// baseSlot is the slot after which an epoch goes on from b.
 func baseSlot(epoch uint64, b *Block) uint64 {
 	if b.Epoch == epoch {
 		return b.Slot
@@ -155,7 +161,7 @@ func (m *Machine) slot(s uint64) *slot {
 
 // inWindow reports whether messages of slot s are kept. Who sent one that is further ahead is remembered.
 func (m *Machine) inWindow(from protocols.Index, epoch, s uint64) bool {
-	if epoch != m.cfg.Epoch || s <= m.floor {
+	if epoch != m.cfg.Epoch || s <= m.floor || s > m.cfg.Slots {
 		return false
 	}
 	if s <= baseSlot(m.cfg.Epoch, m.base)+window {
@@ -191,7 +197,8 @@ func (m *Machine) Progress(now protocols.Time) Step {
 // upon the leader's view of the lanes moving: propose the next slot, at most Pipeline ahead of the last commit.
 func (m *Machine) propose(now protocols.Time, st *Step) {
 	m.proposeDue = 0
-	if m.cfg.Self != m.cfg.Leader || m.OpenSlots() >= Pipeline || m.last.Height+1 > m.executed+ExecutionLag {
+	if m.left || m.cfg.Self != m.cfg.Leader || m.OpenSlots() >= Pipeline || baseSlot(m.cfg.Epoch, m.last) >= m.cfg.Slots ||
+		m.last.Height+1 > m.executed+ExecutionLag {
 		return
 	}
 	cut, certs := m.cfg.Data.View(now, m.last.Cut)
@@ -225,7 +232,8 @@ func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Pro
 		st.Blame(from, "sent a proposal of replica %d, who does not lead epoch %d", p.Leader, b.Epoch)
 		return st
 	}
-	if !m.inWindow(from, b.Epoch, b.Slot) {
+	_, wanted := m.wants[b.digest]
+	if !wanted && !m.inWindow(from, b.Epoch, b.Slot) {
 		return st
 	}
 	x := m.slot(b.Slot)
@@ -236,7 +244,6 @@ func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Pro
 		x.equivoc = true
 		st.Blame(p.Leader, "proposed two blocks for epoch %d slot %d", b.Epoch, b.Slot)
 	}
-	_, wanted := m.wants[b.digest]
 	if x.proposal != nil && !wanted && !m.named(x, b.digest) {
 		return st
 	}
@@ -262,6 +269,9 @@ func (m *Machine) named(x *slot, d digest.Digest) bool {
 // vote makes the next slot's parent votable.
 func (m *Machine) voteAll(now protocols.Time, st *Step) {
 	m.clockDue = 0
+	if m.left {
+		return
+	}
 	first := baseSlot(m.cfg.Epoch, m.base) + 1
 	for s := first; s < first+window; s++ {
 		x := m.slots[s]
@@ -362,12 +372,19 @@ func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, 
 		return
 	}
 	x.qc = &QC{Epoch: v.Epoch, Slot: v.Slot, Digest: v.Digest, Certificate: t.Certificate()}
-	x.commit = &Commit{Epoch: v.Epoch, Slot: v.Slot, Digest: v.Digest}
-	st.Record(commitKey(v.Epoch, v.Slot), x.qc.append(nil))
-	st.Broadcast(x.commit)
 	if x.blocks[v.Digest] == nil && v.Slot > baseSlot(m.cfg.Epoch, m.base) {
 		m.want(now, v.Slot, v.Digest)
 	}
+	if m.left {
+		return
+	}
+	x.commit = &Commit{Epoch: v.Epoch, Slot: v.Slot, Digest: v.Digest}
+	st.Record(commitKey(v.Epoch, v.Slot), x.qc.Append(nil))
+	if m.top == nil || m.top.Slot < v.Slot {
+		m.top = x.qc
+		st.Record(topKey(v.Epoch), x.qc.Append(nil)) // it outlives its slot
+	}
+	st.Broadcast(x.commit)
 	m.countCommit(now, st, m.cfg.Self, x.commit)
 	m.voteAll(now, st) // a QC makes the next slot's parent votable
 }
@@ -402,6 +419,10 @@ func (m *Machine) countCommit(now protocols.Time, st *Step, from protocols.Index
 // finish commits what is final, from the last commit up, as far as the chain of blocks is here.
 func (m *Machine) finish(now protocols.Time, st *Step) {
 	top := baseSlot(m.cfg.Epoch, m.base)
+	if m.decided != nil && m.decided.Slot > top {
+		m.finishUpTo(now, st, m.decided.Slot)
+		return
+	}
 	for s := top + window; s > top; s-- {
 		if x := m.slots[s]; x != nil && !x.final.IsZero() {
 			m.finishUpTo(now, st, s)
@@ -415,13 +436,13 @@ func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
 	chain := make([]*Block, s-first+1)
 	d := m.slots[s].final
 	for k := s; k >= first; k-- {
-		p := m.slot(k).blocks[d]
-		if p == nil {
+		b := m.Block(k, d)
+		if b == nil {
 			m.want(now, k, d)
 			return
 		}
-		chain[k-first] = p.Block
-		d = p.Block.Parent
+		chain[k-first] = b
+		d = b.Parent
 	}
 	if d != m.base.digest {
 		panic("bolt: a final block does not extend the last committed one: more than f replicas are Byzantine")
@@ -437,8 +458,10 @@ func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
 
 func (m *Machine) signers(s uint64, d digest.Digest) protocols.Set {
 	var set protocols.Set
-	x := m.slots[s]
-	if t := x.votes[d]; t != nil {
+	x := m.slot(s)
+	if m.decided != nil && m.decided.Slot == s {
+		set = m.holders
+	} else if t := x.votes[d]; t != nil {
 		set = t.Signers()
 	} else if c := x.commits[d]; c != nil {
 		set = *c
@@ -478,46 +501,5 @@ func (m *Machine) Executed(now protocols.Time, height uint64) Step {
 	m.executed = height
 	m.propose(now, &st)
 	m.voteAll(now, &st)
-	return st
-}
-
-// Certified reports that the block has a certified header: own messages for it and all before it need not be kept.
-func (m *Machine) Certified(b *Block) Step {
-	var st Step
-	top := min(baseSlot(m.cfg.Epoch, b), baseSlot(m.cfg.Epoch, m.base))
-	for s := m.floor + 1; s <= top; s++ {
-		if m.slots[s] == nil {
-			continue
-		}
-		delete(m.slots, s)
-		for _, key := range [][]byte{proposalKey(m.cfg.Epoch, s), voteKey(m.cfg.Epoch, s), commitKey(m.cfg.Epoch, s)} {
-			st.Record(key, nil)
-		}
-	}
-	m.floor = max(m.floor, top)
-	return st
-}
-
-// Resend gives a peer again all own messages whose heights are not certified.
-func (m *Machine) Resend(to protocols.Index) Step {
-	var st Step
-	for s := m.floor + 1; s <= baseSlot(m.cfg.Epoch, m.base)+window; s++ {
-		x := m.slots[s]
-		if x == nil {
-			continue
-		}
-		if to == m.cfg.Leader {
-			x.objected = false
-		}
-		if x.proposal != nil && m.cfg.Self == m.cfg.Leader {
-			st.Send(to, x.proposal)
-		}
-		if x.vote != nil {
-			st.Send(to, x.vote)
-		}
-		if x.commit != nil {
-			st.Send(to, x.commit)
-		}
-	}
 	return st
 }

@@ -62,8 +62,8 @@ func DecodePropose(c *protocols.Committee, b []byte) (*Propose, error) {
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
-	if m.Block.Slot == 0 || m.Block.Height == 0 || m.Block.Epoch == 0 {
-		return nil, fmt.Errorf("%w: epochs, slots and heights count from 1", wire.ErrMalformed)
+	if m.Block.Last || m.Block.Height == 0 || m.Block.Epoch == 0 {
+		return nil, fmt.Errorf("%w: a proposal is for a slot, and epochs and heights count from 1", wire.ErrMalformed)
 	}
 	return m, nil
 }
@@ -145,11 +145,13 @@ type QC struct {
 	Certificate protocols.Certificate
 }
 
-func (q *QC) append(b []byte) []byte {
+// Append encodes epoch, slot, digest and certificate.
+func (q *QC) Append(b []byte) []byte {
 	return q.Certificate.Append(appendSlot(b, q.Epoch, q.Slot, q.Digest))
 }
 
-func readQC(r *wire.Reader) *QC {
+// ReadQC decodes what Append wrote.
+func ReadQC(r *wire.Reader) *QC {
 	q := &QC{}
 	q.Epoch, q.Slot, q.Digest = readSlot(r)
 	q.Certificate = protocols.ReadCertificate(r)

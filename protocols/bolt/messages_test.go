@@ -24,7 +24,7 @@ func TestEncodings(t *testing.T) {
 	}{
 		{"commit", commitOf(x).Append(nil), slot},
 		{"vote", b.vote(2, x).Append(nil)[:48], slot},
-		{"block", x.Append(nil)[:64], "0000000000000001" + "0000000000000001" + "0000000000000001" + b.genesis.digest.String() + "00000000000f4240"},
+		{"block", x.Append(nil)[:65], "01" + "0000000000000001" + "0000000000000001" + "0000000000000001" + b.genesis.digest.String() + "00000000000f4240"},
 	} {
 		if got := hex.EncodeToString(c.got); got != c.want {
 			t.Errorf("%s is %s, want %s", c.name, got, c.want)
@@ -123,8 +123,8 @@ func TestQC(t *testing.T) {
 		if !check(q.Items(b.c)) || check(made(b.c.Quorum()-1).Items(b.c)) {
 			t.Errorf("n=%d: a QC of n-f votes must pass, and of one less must not", n)
 		}
-		r := wire.NewReader(q.append(nil))
-		if got := readQC(r); r.Done() != nil || !check(got.Items(b.c)) {
+		r := wire.NewReader(q.Append(nil))
+		if got := ReadQC(r); r.Done() != nil || !check(got.Items(b.c)) {
 			t.Errorf("n=%d: a QC does not survive its encoding", n)
 		}
 		q.Slot++
@@ -135,11 +135,11 @@ func TestQC(t *testing.T) {
 }
 
 func FuzzQC(f *testing.F) {
-	f.Add((&QC{Epoch: 1, Slot: 2, Digest: digest.Digest{3}}).append(nil))
+	f.Add((&QC{Epoch: 1, Slot: 2, Digest: digest.Digest{3}}).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := wire.NewReader(b)
-		if q := readQC(r); r.Done() == nil && !bytes.Equal(q.append(nil), b) {
-			t.Errorf("%x encodes to %x", b, q.append(nil))
+		if q := ReadQC(r); r.Done() == nil && !bytes.Equal(q.Append(nil), b) {
+			t.Errorf("%x encodes to %x", b, q.Append(nil))
 		}
 	})
 }

@@ -16,6 +16,9 @@ func proposalKey(epoch, s uint64) []byte { return slotKey("b/p", epoch, s) }
 func voteKey(epoch, s uint64) []byte     { return slotKey("b/v", epoch, s) }
 func commitKey(epoch, s uint64) []byte   { return slotKey("b/c", epoch, s) }
 
+// topKey is where the QC of the highest own Commit of an epoch is.
+func topKey(epoch uint64) []byte { return wire.AppendU64([]byte("b/t"), epoch) }
+
 // Restore makes a machine from what an earlier one of the same epoch persisted. base is the last committed block.
 func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) (*Machine, error) {
 	m := New(cfg, base, executed)
@@ -56,9 +59,8 @@ func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) 
 		x.votes[v.Digest] = t
 	}
 	for key, value := range stored(commitKey(e, 0), commitKey(e+1, 0)) {
-		r := wire.NewReader(append([]byte(nil), value...))
-		qc := readQC(r)
-		if err := r.Done(); err != nil {
+		qc, err := decodeQC(value)
+		if err != nil {
 			return nil, fmt.Errorf("commit record %x: %w: the store is damaged", key, err)
 		}
 		x := note(qc.Slot)
@@ -69,11 +71,24 @@ func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) 
 		set.Add(cfg.Self)
 		x.commits[qc.Digest] = set
 	}
+	for key, value := range stored(topKey(e), topKey(e+1)) {
+		qc, err := decodeQC(value)
+		if err != nil {
+			return nil, fmt.Errorf("record %x of the highest QC: %w: the store is damaged", key, err)
+		}
+		m.top = qc
+	}
 	m.floor = baseSlot(e, base)
 	if lowest > 0 {
 		m.floor = min(m.floor, lowest-1)
 	}
 	return m, nil
+}
+
+func decodeQC(value []byte) (*QC, error) {
+	r := wire.NewReader(append([]byte(nil), value...))
+	qc := ReadQC(r)
+	return qc, r.Done()
 }
 
 func slotOf(key []byte) (uint64, error) {

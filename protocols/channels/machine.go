@@ -66,6 +66,7 @@ type channel struct {
 	byNum   map[uint64][]digest.Digest
 	own     map[uint64]digest.Digest // SIGNed, above base
 	signs   map[uint64]*count
+	top     uint64 // highest number that f+1 replicas signed
 }
 
 type count struct {
@@ -157,26 +158,36 @@ func (m *Machine) HandleSIGN(from protocols.Index, s *SIGN) Step {
 
 // upon f+1 SIGN for one LD: it may be proposed.
 func (m *Machine) count(st *Step, c *channel, from protocols.Index, s *SIGN) {
-	x := c.signs[s.Tip.Seq]
-	if x == nil {
-		x = &count{tallies: make(map[digest.Digest]*protocols.Tally)}
-		c.signs[s.Tip.Seq] = x
-	}
-	if !x.signers.Add(from) {
+	if x := c.signs[s.Tip.Seq]; x != nil && x.signers.Has(from) {
 		return
 	}
-	t := x.tallies[s.Tip.Digest]
-	if t == nil {
-		t = protocols.NewTally(s.Tip.Digest)
-		x.tallies[s.Tip.Digest] = t
-	}
-	t.Add(from, s.Signature)
-	if t.Len() == m.cfg.Committee.WeakQuorum() {
-		if x.certified.IsZero() {
-			x.certified = s.Tip.Digest
-		}
+	t := c.tally(s.Tip)
+	c.signs[s.Tip.Seq].signers.Add(from)
+	if t.Add(from, s.Signature) && t.Len() == m.cfg.Committee.WeakQuorum() {
+		c.certify(s.Tip)
 		st.Emit(Output{Grew: true})
 	}
+}
+
+// certify notes that f+1 replicas signed a position.
+func (c *channel) certify(t lanes.Tip) {
+	if x := c.signs[t.Seq]; x.certified.IsZero() {
+		x.certified = t.Digest
+	}
+	c.top = max(c.top, t.Seq)
+}
+
+// tally counts SIGN for a position.
+func (c *channel) tally(t lanes.Tip) *protocols.Tally {
+	x := c.signs[t.Seq]
+	if x == nil {
+		x = &count{tallies: make(map[digest.Digest]*protocols.Tally)}
+		c.signs[t.Seq] = x
+	}
+	if x.tallies[t.Digest] == nil {
+		x.tallies[t.Digest] = protocols.NewTally(t.Digest)
+	}
+	return x.tallies[t.Digest]
 }
 
 // certified reports whether f+1 replicas signed a position.

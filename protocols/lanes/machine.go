@@ -49,6 +49,7 @@ type Config struct {
 	Committee *protocols.Committee
 	Self      protocols.Index
 	Signer    sig.Signer
+	AckAtOnce bool // acks are not held back, since nothing is ordered without a certificate
 }
 
 // Machine is one replica's view of all lanes of its shard.
@@ -240,6 +241,9 @@ func (m *Machine) ack(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
 	case h.Seq <= max(l.ordered.Seq, l.certified.Seq):
 	case h.Lane == m.cfg.Self:
 		m.countAck(now, st, m.cfg.Self, m.signAck(h))
+	case m.cfg.AckAtOnce:
+		l.sent = h.Seq
+		m.sendAck(st, h)
 	case m.acksDue == 0:
 		m.acksDue = now.Add(ackDelay)
 	}
@@ -468,6 +472,23 @@ func (m *Machine) Executed(cut Cut) Step {
 		}
 	}
 	return st
+}
+
+// Pending is how far a lane is certified, and how far it is ordered. A lane that is frozen has nothing pending.
+func (m *Machine) Pending(lane protocols.Index) (certified, ordered uint64) {
+	l := m.lanes[lane]
+	if l.frozen {
+		return l.ordered.Seq, l.ordered.Seq
+	}
+	return max(l.certified.Seq, l.ordered.Seq), l.ordered.Seq
+}
+
+// Certificate proves the highest certified position of a lane, if that is above the last committed cut; else it is nil.
+func (m *Machine) Certificate(lane protocols.Index) *TipCertificate {
+	if certified, ordered := m.Pending(lane); certified > ordered {
+		return m.lanes[lane].cert
+	}
+	return nil
 }
 
 // OwnTip is the newest batch of the own lane.

@@ -230,6 +230,15 @@ func (m *Machine) deliver(s *Step) {
 	s.Emit(Decided{Value: v.bytes, Decision: m.decision})
 }
 
+// Tell gives a peer the decision, if there is one and it was not told since it last reconnected.
+func (m *Machine) Tell(peer protocols.Index) Step {
+	var s Step
+	if m.decision != nil {
+		m.tell(&s, peer)
+	}
+	return s
+}
+
 // tell answers a message of a decided instance with the decision, once a connection.
 func (m *Machine) tell(s *Step, peer protocols.Index) {
 	if p := &m.peers[peer]; !p.told {
