@@ -182,7 +182,7 @@ func TestMutants(t *testing.T) {
 		}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			out, err := runMutant(t, m.story, m.edits)
+			out, err := runMutant(t, m.edits, "-run", "TestStory", "-sim.story", m.story, "-sim.seeds", "24")
 			if err == nil {
 				t.Fatalf("not found:\n%s", out)
 			}
@@ -195,8 +195,8 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// runMutant runs a story's seeds with edited sources in place of the real ones, which stay as they are.
-func runMutant(t *testing.T, story string, edits []edit) (string, error) {
+// runMutant runs tests of this package with edited sources in place of the real ones, which stay as they are.
+func runMutant(t *testing.T, edits []edit, args ...string) (string, error) {
 	t.Helper()
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -231,6 +231,6 @@ func runMutant(t *testing.T, story string, edits []edit) (string, error) {
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("go", "test", "-vet=off", "-failfast", "-overlay", file, ".", "-run", "TestStory", "-sim.story", story, "-sim.seeds", "24").CombinedOutput()
+	out, err := exec.Command("go", append([]string{"test", "-vet=off", "-failfast", "-overlay", file, "."}, args...)...).CombinedOutput()
 	return string(out), err
 }

@@ -7,6 +7,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
+	"bdtnode/protocols"
 )
 
 // maxParts bounds the inputs and the outputs of a payment.
@@ -34,8 +35,8 @@ func newPayers(w *world) *payers {
 	}
 }
 
-// start takes what genesis gave, and begins to pay.
-func (p *payers) start(load float64) {
+// start takes what genesis gave, and begins to pay, until some time.
+func (p *payers) start(load float64, until protocols.Time) {
 	for _, s := range p.w.shards {
 		s.clients.start()
 		for _, x := range s.clients.fresh {
@@ -47,7 +48,11 @@ func (p *payers) start(load float64) {
 	}
 	p.poll()
 	if load > 0 {
-		p.w.repeat(time.Duration(float64(time.Second)/load), p.one)
+		p.w.repeat(time.Duration(float64(time.Second)/load), func() {
+			if p.w.now < until {
+				p.one()
+			}
+		})
 	}
 }
 
@@ -276,7 +281,8 @@ func (p *payers) executed(n *node, b *ledger.Block, expired []*ledger.Tx) {
 	for i := range b.LeftOut {
 		l := &b.LeftOut[i]
 		p.leftOut[l.ID] = true
-		if l.Refusal.Final() && p.w.settling.txs[l.ID] != nil {
+		said := p.w.settling.fates[l.ID] // of one that is long over a batch may still bring a copy
+		if l.Refusal.Final() && p.w.settling.txs[l.ID] != nil && (said == nil || said.verdicts[n.s.shard] == 0) {
 			p.told[l.ID], n.s.clients.doomed[l.ID] = l.Refusal.Reason, l.Refusal.Reason
 		}
 	}

@@ -15,6 +15,7 @@ type NetworkConfig struct {
 	Seed   uint64
 	Shards []Config      // replicas, delays, faults and liars of each; the rest is the network's
 	Active time.Duration // virtual time in which there is load and there are faults
+	Calm   time.Duration // the end of the active time, in which there are faults and no load
 	Settle time.Duration // virtual time after it in which everything must have its answer
 	Delay  time.Duration // mean one-way delay between shards
 	Load   float64       // transactions a second of all clients together
@@ -35,6 +36,9 @@ func NetworkScenario(seed uint64) NetworkConfig {
 	cfg := NetworkConfig{
 		Seed: seed, Active: 60 * time.Second, Settle: 90 * time.Second,
 		Delay: every(1, 150), Load: 1 + 4*rng.Float64(),
+	}
+	if rng.IntN(2) == 0 {
+		cfg.Calm = every(500, 20000)
 	}
 	for _, f := range []NetworkFault{
 		GossipLoss{Rate: rng.Float64()},

@@ -72,7 +72,7 @@ func (w *world) perform(cfg *NetworkConfig) {
 			s.guard(n, n.start)
 		}
 	}
-	w.payers.start(cfg.Load)
+	w.payers.start(cfg.Load, epoch.Add(cfg.Active-cfg.Calm))
 	w.play(epoch.Add(cfg.Active))
 	if w.violation != nil {
 		return

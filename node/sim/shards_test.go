@@ -2,6 +2,7 @@ package sim
 
 import (
 	"flag"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -22,5 +23,83 @@ func TestNetworkSweep(t *testing.T) {
 			t.Logf("%v: heights %v, %d settled, %d returned, %d LDs, %d crashes, %d refused, %d events, %s", time.Since(begun).Round(time.Millisecond),
 				r.Heights, r.Settled, r.Returned, r.LDs, r.Crashes, r.Refused, r.Events, r.Hash.Short())
 		})
+	}
+}
+
+// networkStories are scenarios in which a certain kind of bug shows.
+var networkStories = map[string]func(seed uint64) NetworkConfig{
+	// What replicas said they hold is lost in crashes, gossip never arrives, and there is little else to notice it by.
+	"outages": func(seed uint64) NetworkConfig {
+		cfg := NetworkScenario(seed)
+		cfg.Active, cfg.Calm, cfg.Load, cfg.Delay = 20*time.Second, 10*time.Second, 1, 20*time.Millisecond
+		cfg.Faults = []NetworkFault{GossipLoss{Rate: 1}}
+		for k := range cfg.Shards {
+			cfg.Shards[k] = Config{Nodes: 4, Delay: 5 * time.Millisecond}
+		}
+		cfg.Shards[2].Faults = []Fault{SlowDisks{Mean: 800 * time.Millisecond}, PowerCuts{Every: time.Second, Down: 50 * time.Millisecond}}
+		return cfg
+	},
+	// Everyone wants the same coins, and each shard hears of another payment first.
+	"conflicts": func(seed uint64) NetworkConfig {
+		cfg := NetworkScenario(seed)
+		cfg.Active, cfg.Load, cfg.Delay = 20*time.Second, 15, 200*time.Millisecond
+		cfg.Faults = []NetworkFault{ShardPartitions{Every: 3 * time.Second, Lasts: 2 * time.Second}}
+		return cfg
+	},
+}
+
+// TestNetworkStory runs the stories in which bugs show with everything as it is.
+func TestNetworkStory(t *testing.T) {
+	for _, name := range []string{"conflicts", "outages"} {
+		count := min(*networks, 2)
+		if *story == name {
+			count = *networks
+		} else if *story != "" {
+			continue
+		}
+		for k := range count {
+			t.Run(fmt.Sprintf("%s/%d", name, *first+uint64(k)), func(t *testing.T) {
+				t.Parallel()
+				if _, err := RunNetwork(networkStories[name](*first + uint64(k))); err != nil {
+					report(t, err)
+				}
+			})
+		}
+	}
+}
+
+// TestNetworkReplay: one seed gives one run, event by event.
+func TestNetworkReplay(t *testing.T) {
+	hashes := make(map[string]bool)
+	for _, seed := range []uint64{5, 5, 6} {
+		cfg := NetworkScenario(seed)
+		cfg.Active = 8 * time.Second
+		r, err := RunNetwork(cfg)
+		if err != nil {
+			report(t, err)
+			return
+		}
+		hashes[r.Hash.String()] = true
+	}
+	if len(hashes) != 2 {
+		t.Errorf("two seeds, one of them twice, gave %d traces", len(hashes))
+	}
+}
+
+// TestNetworkConfigRefused: a configuration that promises nothing is refused before it runs.
+func TestNetworkConfigRefused(t *testing.T) {
+	for name, spoil := range map[string]func(*NetworkConfig){
+		"one shard":             func(c *NetworkConfig) { c.Shards = c.Shards[:1] },
+		"no delay":              func(c *NetworkConfig) { c.Delay = 0 },
+		"negative load":         func(c *NetworkConfig) { c.Load = -1 },
+		"no time":               func(c *NetworkConfig) { c.Active = 0 },
+		"a shard of three":      func(c *NetworkConfig) { c.Shards[1].Nodes = 3 },
+		"too many liars in one": func(c *NetworkConfig) { c.Shards[2].Liars = []Liar{{1, &Silence{}}, {2, &FalseSIGN{}}} },
+	} {
+		cfg := NetworkScenario(1)
+		spoil(&cfg)
+		if _, err := RunNetwork(cfg); err == nil {
+			t.Errorf("%s: ran", name)
+		}
 	}
 }

@@ -1,0 +1,92 @@
+package sim
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestNetworkMutants puts one bug at a time into what settles between shards, and wants the sweep over networks to find
+// it. Like TestMutants it does so only when -sim.mutants asks for it.
+func TestNetworkMutants(t *testing.T) {
+	if !*mutants {
+		return
+	}
+	const (
+		sweep   = ""
+		inbound = "protocols/channels/machine.go"
+		rules   = "shard/settlement/rules.go"
+		lds     = "shard/settlement/ld.go"
+		carrier = "shard/courier/courier.go"
+		desk    = "ledger/desk.go"
+	)
+	for _, m := range []struct {
+		name, story string // of the sweep if none is named
+		edits       []edit
+	}{
+		{"LDs of a block are applied newest first", sweep, []edit{{inbound, "		slices.Reverse(rev)\n", ""}}},
+		{"the last LD of a block is applied again in the next", sweep, []edit{
+			{inbound, "		for t.Seq > prev[i].Seq {\n			d := c.held[t.Digest]", "		for t.Seq > 0 && t.Seq+1 > prev[i].Seq && t != prev[i] || t.Seq > 0 && t == prev[i] && cut[i] != prev[i] {\n			d := c.held[t.Digest]"},
+		}},
+		{"SIGNs are counted by message", sweep, []edit{
+			{inbound, "	if x := c.signs[s.Tip.Seq]; x != nil && x.signers.Has(from) {\n		return\n	}\n", ""},
+			{inbound, "	if t.Add(from, s.Signature) && t.Len() ==", "	if !t.Add(from, s.Signature) || t.Len() =="},
+			{inbound, "x != nil && x.tallies[t.Digest] != nil && x.tallies[t.Digest].Len() >= m.cfg.Committee.WeakQuorum()", "x != nil && x.certified == t.Digest"},
+		}},
+		{"SIGNs are not sent again to who reconnects", sweep, []edit{
+			{inbound, "			if d, ok := c.own[s]; ok {\n				st.Send(to", "			if d, ok := c.own[s]; ok && false {\n				st.Send(to"},
+		}},
+		{"who does not publish at once never steps in", sweep, []edit{
+			{carrier, "		o.at, o.pause = now.Add(stepIn), stepIn\n	}\n	return st", "	}\n	return st"},
+		}},
+		{"one replica's word ends the looks", sweep, []edit{
+			{carrier, "said[len(said)-m.cfg.Committees[destination].Quorum()]", "said[len(said)-1]"},
+		}},
+		{"what a crash took is not asked for", "outages", []edit{
+			{carrier, " || i.sure.Len() < m.cfg.Committees[source].WeakQuorum()", ""},
+		}},
+		{"what was shown applied is waited for", sweep, []edit{
+			{carrier, "	o.known = max(o.known, o.acked) // what is applied need not be certified here any more\n", ""},
+			{"node/sim/node_outside.go", "max(n.courier.Known(c.Peer), c.Acked)", "n.courier.Known(c.Peer)"},
+		}},
+		{"REJECTED is given from a batch", sweep, []edit{
+			{rules, "		d.LeaveOut(tx, refusal, missing)\n		return nil\n", "		_ = missing\n		return say(d, d.Open(tx), ledger.VerdictRejected, refusal.Reason)\n"},
+		}},
+		{"a verdict is forgotten before the transaction expires", sweep, []edit{
+			{rules, "r.Part.Complete() && (!r.Parties.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS)", "r.Part.Complete()"},
+		}},
+		{"a record is forgotten before all had their say", sweep, []edit{
+			{rules, "r.Part.Complete() && (!r.Parties", "r.Part.Stage > ledger.StageEscrow && (!r.Parties"},
+		}},
+		{"a rejection elsewhere is not given back to", sweep, []edit{
+			{rules, "	case stage == ledger.StageEscrow && rejection != nil:\n		err = d.Return(r, rejection.Reason)\n", ""},
+		}},
+		{"one SPENT is enough to settle", sweep, []edit{
+			{rules, "stage <= ledger.StageEscrow && r.Part.AllSpent()", "stage <= ledger.StageEscrow && rejection == nil"},
+		}},
+		{"every shard burns the fee", sweep, []edit{
+			{desk, "	if d.s.home(r.Tx.owners[0]) {\n		d.t.burned += r.Tx.Fee", "	{\n		d.t.burned += r.Tx.Fee"},
+		}},
+		{"a header's certificate is not verified", sweep, []edit{
+			{lds, "	if scheme.VerifyAll(append(proof[:len(proof):len(proof)], contents...)) {", "	if scheme.VerifyAll(contents) {"},
+		}},
+		{"a path is not verified", sweep, []edit{
+			{lds, "	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):", "	case false:"},
+		}},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			args := []string{"-run", "TestNetworkSweep", "-sim.networks", "40"}
+			if m.story != sweep {
+				args = []string{"-run", "TestNetworkStory", "-sim.story", m.story, "-sim.networks", "40"}
+			}
+			out, err := runMutant(t, m.edits, args...)
+			if err == nil {
+				t.Fatalf("not found:\n%s", out)
+			}
+			if !strings.Contains(out, " violated at step ") {
+				t.Fatalf("did not run: %v\n%s", err, out)
+			}
+			_, found, _ := strings.Cut(out, "shards_test.go:")
+			t.Logf("found: %.160s", strings.TrimSpace(found))
+		})
+	}
+}
