@@ -25,6 +25,7 @@ import (
 type netFlags struct {
 	shards, nodes           int
 	shardsGiven, nodesGiven bool // rather than defaults
+	consensusGiven          bool
 	home                    string
 	duration                time.Duration
 	load                    float64
@@ -32,6 +33,7 @@ type netFlags struct {
 	cross                   float64
 	seed                    uint64
 	logLevel                string
+	consensus               string
 }
 
 func newNet(a *app) *cobra.Command {
@@ -59,6 +61,7 @@ over all replicas.`,
 				return err
 			}
 			f.shardsGiven, f.nodesGiven = cmd.Flags().Changed("shards"), cmd.Flags().Changed("nodes")
+			f.consensusGiven = cmd.Flags().Changed("consensus")
 			return a.netUp(cmd.Context(), &f)
 		},
 	}
@@ -72,6 +75,7 @@ over all replicas.`,
 	fs.Float64Var(&f.cross, "cross", 0, "share of the load that involves two or three shards, 0 to 1")
 	fs.Uint64Var(&f.seed, "seed", 1, "seed of the load's choices")
 	fs.StringVar(&f.logLevel, "log-level", "info", "of the replicas of a new network: debug, info, warn or error")
+	fs.StringVar(&f.consensus, "consensus", shard.ConsensusBDT, "of a new network: bdt, or dumbo for its asynchronous fallback alone")
 	c.AddCommand(up)
 	return c
 }
@@ -101,6 +105,9 @@ func (f *netFlags) check(cmd *cobra.Command) error {
 		return output.Usage("--home is empty: name a directory")
 	}
 	if err := f.checkCross(); err != nil {
+		return err
+	}
+	if err := oneOf("consensus", f.consensus, shard.ConsensusBDT, shard.ConsensusDumbo); err != nil {
 		return err
 	}
 	return oneOf("log-level", f.logLevel, "debug", "info", "warn", "error")
@@ -180,6 +187,9 @@ func prepareNet(dir string, f *netFlags) error {
 	if n := len(g.Shards[0].Members); f.nodesGiven && n != f.nodes {
 		return output.Usage("%s holds a network of %d replicas a shard, not %d: leave --nodes away, or name another directory", dir, n, f.nodes)
 	}
+	if f.consensusGiven && g.Consensus != f.consensus {
+		return output.Usage("%s holds a network with consensus %s, not %s: leave --consensus away, or name another directory", dir, g.Consensus, f.consensus)
+	}
 	f.shards, f.nodes = len(g.Shards), len(g.Shards[0].Members)
 	return f.checkCross()
 }
@@ -198,7 +208,7 @@ func createNet(dir string, f *netFlags) error {
 		}
 	}
 	places[0][0].Listen = fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)
-	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel}
+	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel, Consensus: f.consensus}
 	_, err = netup.Create(dir, n, netup.People(), loadFunding(f))
 	return err
 }

@@ -63,7 +63,7 @@ func Scenario(seed uint64) Config {
 	rng := rand.New(rand.NewPCG(seed, 0x5ce9a810))
 	cfg := Config{
 		Seed: seed, Nodes: []int{4, 4, 4, 5, 6, 7}[rng.IntN(6)],
-		Active: 40 * time.Second, Settle: 20 * time.Second,
+		Active: 40 * time.Second, Settle: 40 * time.Second, // several times the longest patience
 		Delay:  time.Duration(1+rng.IntN(60)) * time.Millisecond,
 		Load:   2 + 10*rng.Float64(),
 		Bursts: rng.IntN(3) == 0,

@@ -52,13 +52,13 @@ func (a *Forging) tamper(n *node, to protocols.Index, m protocols.Message) []pac
 		b := lanes.NewBatch(c, n.s.signers[n.id], lanes.Header{Lane: n.id, Seq: 1000 + rng.Uint64N(50), Parent: tip.Digest, Count: 1},
 			encodePayload([][]byte{tx}))
 		return forged(b, "a batch with a badly signed transaction")
-	case 5: // a proposal in the leader's name
+	case 5: // a proposal in another's name
 		b := &bolt.Block{Epoch: 1, Slot: 1 + rng.Uint64N(50), Height: 1 + rng.Uint64N(50), Parent: tip.Digest, TimeMS: n.clock().Millis(), Cut: make(lanes.Cut, c.N())}
 		b.Cut[lane] = tip
 		b = n.sealed(b)
-		p := &bolt.Propose{Leader: 0, Block: b}
-		p.Signature = n.s.signers[n.id].Sign(n.proposeStatement(0, b))
-		return forged(p, "a proposal in the leader's name")
+		p := &bolt.Propose{Leader: protocols.Index(victim), Block: b}
+		p.Signature = n.s.signers[n.id].Sign(n.proposeStatement(p.Leader, b))
+		return forged(p, "a proposal in another's name")
 	}
 	// A history whose header nobody certified.
 	h := &replica.History{}
