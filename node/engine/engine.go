@@ -379,8 +379,8 @@ func (e *Engine) admit(ev event) {
 // garbage. It waits while the loop has enough of them to do.
 func (e *Engine) Offer(ld *settlement.LD) error {
 	x := replica.NewInbound(ld)
-	if e.contents.has(x.Digest) {
-		return nil // it is on its way, or was
+	if e.contents.has(x.Digest) && x.Number < e.NextLD(x.Source) {
+		return nil // it is held; one that was verified may have been too far ahead when it first came
 	}
 	if err := e.checkLD(x); err != nil {
 		return err
