@@ -71,7 +71,7 @@ func TestShareGoesAcross(t *testing.T) {
 		4: {involved: map[int]int{2: 1, 3: 1}, inputs: map[int]int{1: 1, 2: 1, 3: 1}, outs: map[int]int{1: 1, 2: 1, 3: 1}},
 	} {
 		w, c := newWorld(t, shards, 2, 2, 20, 3)
-		c.Rate, c.For, c.Cross, c.Invalid = 400, 2*time.Second, 0.45, 0.1
+		c.Rate, c.For, c.Cross, c.Invalid = 200, 4*time.Second, 0.45, 0.1 // long enough for what comes back to be spent again
 		res := w.complete(c, 80)
 		got := w.shapes()
 		rejected, spentAgain := w.crossRejected()
