@@ -24,21 +24,21 @@ type stranger interface {
 	position(n *node, next uint64) uint64
 }
 
-// Silence tells other shards nothing, and says that it has all that they have for its own.
-type Silence struct{}
+// Hermit tells other shards nothing, and says that it has all that they have for its own.
+type Hermit struct{}
 
-func (*Silence) String() string { return "tells no other shard anything" }
+func (*Hermit) String() string { return "tells no other shard anything" }
 
-func (*Silence) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet {
+func (*Hermit) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet {
 	if m.Kind() == channels.KindLD {
 		return nil
 	}
 	return honestly(m)
 }
 
-func (*Silence) tell(*node, *node, *settlement.LD) []packet { return nil }
+func (*Hermit) tell(*node, *node, *settlement.LD) []packet { return nil }
 
-func (*Silence) position(*node, uint64) uint64 { return math.MaxUint64 }
+func (*Hermit) position(*node, uint64) uint64 { return math.MaxUint64 }
 
 // ForgedLDs tells other shards, besides what is right, LDs that its shard did not make.
 type ForgedLDs struct{ Rate float64 }

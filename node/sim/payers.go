@@ -298,6 +298,9 @@ func (p *payers) open() string {
 			continue
 		}
 		for _, n := range p.holders[id] {
+			if n.dead {
+				continue
+			}
 			tip, _, _ := n.state.Tip()
 			refusal, err := n.state.Precheck(p.accepted[id], tip.TimeMS)
 			if err != nil {

@@ -55,11 +55,11 @@ func NetworkScenario(seed uint64) NetworkConfig {
 		cfg.Faults = append(cfg.Faults, GossipLoss{Rate: 1})
 	}
 	liars := []func() Adversary{
-		func() Adversary { return &Silence{} }, func() Adversary { return &Silence{} },
-		func() Adversary { return &ForgedLDs{Rate: 0.3} }, func() Adversary { return &ForgedLDs{Rate: 0.3} },
-		func() Adversary { return &FalseSIGN{} }, func() Adversary { return &FalseSIGN{} },
-		func() Adversary { return &Withholding{} }, func() Adversary { return &Garbage{Rate: 0.01} },
-		func() Adversary { return &DoubleVoting{} },
+		func() Adversary { return &Hermit{} }, func() Adversary { return &Hermit{} }, func() Adversary { return &ForgedLDs{Rate: 0.3} },
+		func() Adversary { return &ForgedLDs{Rate: 0.3} }, func() Adversary { return &FalseSIGN{} }, func() Adversary { return &FalseSIGN{} },
+		func() Adversary { return &Withholding{} }, func() Adversary { return &Garbage{Rate: 0.01} }, func() Adversary { return &DoubleVoting{} },
+		func() Adversary { return &Forging{Rate: 0.01} }, func() Adversary { return &EquivocatingLane{} },
+		func() Adversary { return &EquivocatingLeader{} }, func() Adversary { return &Silent{} },
 	}
 	for range 3 {
 		c := Config{Nodes: 4, Delay: every(1, 40)}
@@ -77,8 +77,16 @@ func NetworkScenario(seed uint64) NetworkConfig {
 				c.Faults = append(c.Faults, f)
 			}
 		}
-		if rng.IntN(2) == 0 {
-			c.Liars = []Liar{{protocols.Index(1 + rng.IntN(3)), liars[rng.IntN(len(liars))]()}}
+		if rng.IntN(3) == 0 {
+			c.Slots = uint64(3 + rng.IntN(60))
+		}
+		switch rng.IntN(8) { // one of four may be Byzantine or dead
+		case 0:
+			c.Faults = append(c.Faults, LeaderDies{After: every(500, 50000)})
+		case 1:
+			c.Faults = append(c.Faults, SlowLeader{Min: time.Second, Max: every(1000, 10000)})
+		case 2, 3, 4, 5:
+			c.Liars = []Liar{{protocols.Index(rng.IntN(c.Nodes)), liars[rng.IntN(len(liars))]()}}
 		}
 		cfg.Shards = append(cfg.Shards, c)
 	}
@@ -96,6 +104,9 @@ func (c NetworkConfig) String() string {
 		s += fmt.Sprintf("; shard %d: %d replicas, delay %v", k, x.Nodes, x.Delay)
 		for _, f := range x.Faults {
 			s += ", " + f.String()
+		}
+		if x.Slots > 0 {
+			s += fmt.Sprintf(", %d slots", x.Slots)
 		}
 		for _, l := range x.Liars {
 			s += fmt.Sprintf(", replica %d %s", l.Replica, l.Adversary)

@@ -94,7 +94,7 @@ func TestNetworkConfigRefused(t *testing.T) {
 		"negative load":         func(c *NetworkConfig) { c.Load = -1 },
 		"no time":               func(c *NetworkConfig) { c.Active = 0 },
 		"a shard of three":      func(c *NetworkConfig) { c.Shards[1].Nodes = 3 },
-		"too many liars in one": func(c *NetworkConfig) { c.Shards[2].Liars = []Liar{{1, &Silence{}}, {2, &FalseSIGN{}}} },
+		"too many liars in one": func(c *NetworkConfig) { c.Shards[2].Liars = []Liar{{1, &Hermit{}}, {2, &FalseSIGN{}}} },
 	} {
 		cfg := NetworkScenario(1)
 		spoil(&cfg)
