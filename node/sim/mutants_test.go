@@ -39,6 +39,39 @@ var stories = map[string]func(seed uint64) Config{
 		cfg.Faults = []Fault{PowerCuts{Every: 1500 * time.Millisecond, Down: 300 * time.Millisecond}, Partitions{Every: 5 * time.Second, Lasts: 2 * time.Second}}
 		return cfg
 	},
+	"short epochs": func(seed uint64) Config {
+		cfg := Scenario(seed)
+		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Liars = 4, 15*time.Second, 15, 10*time.Millisecond, nil
+		cfg.Dumbo, cfg.Slots = false, 4+seed%4
+		cfg.Faults = []Fault{
+			Crashes{Every: 700 * time.Millisecond, Down: 200 * time.Millisecond},
+			PowerCuts{Every: 2500 * time.Millisecond, Down: 100 * time.Millisecond}, Reordering{Rate: 0.2},
+		}
+		return cfg
+	},
+	"a late leader": func(seed uint64) Config {
+		cfg := Scenario(seed)
+		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Liars = 4, 20*time.Second, 12, 10*time.Millisecond, nil
+		cfg.Dumbo, cfg.Slots = false, 0
+		cfg.Faults = []Fault{
+			SlowLeader{Min: 0, Max: 3 * time.Second}, LinkBreaks{Every: 2 * time.Second},
+			Partitions{Every: 2 * time.Second, Lasts: time.Second},
+		}
+		if seed%2 == 0 {
+			cfg.Faults = append(cfg.Faults, LeaderDies{After: 4 * time.Second})
+		}
+		return cfg
+	},
+	"no fast lane": func(seed uint64) Config {
+		cfg := Scenario(seed)
+		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Liars = 4, 15*time.Second, 12, 10*time.Millisecond, nil
+		cfg.Dumbo = true
+		cfg.Faults = []Fault{
+			Crashes{Every: 700 * time.Millisecond, Down: 200 * time.Millisecond},
+			PowerCuts{Every: 2500 * time.Millisecond, Down: 100 * time.Millisecond}, LinkBreaks{Every: time.Second},
+		}
+		return cfg
+	},
 	"two blocks": func(seed uint64) Config {
 		cfg := Scenario(seed)
 		cfg.Nodes = []int{4, 5, 6}[seed%3]
@@ -108,6 +141,10 @@ func TestChecksFail(t *testing.T) {
 		{"a Commit's QC is not persisted", "crashes", dropping("b/c")},
 		{"the leader's proposals are not persisted", "crashes", dropping("b/p")},
 		{"acknowledgements are not persisted", "two batches", dropping("l/a")},
+		{"the highest QC is not persisted", "short epochs", dropping("b/t")},
+		{"own Status are not persisted", "short epochs", dropping("e/s")},
+		{"a new epoch is not persisted", "short epochs", dropping("e/r")},
+		{"what the agreement signs is not persisted", "no fast lane", dropping("a/")},
 		{"batches are not persisted", "crashes", dropping("l/b")},
 		{"committed blocks are not persisted", "crashes", dropping("h/b")},
 		{"messages leave before their records are synced", "crashes", mutation{sendEarly: true}},
@@ -161,6 +198,21 @@ func TestMutants(t *testing.T) {
 		}},
 		{"the parent is not checked at voting", "two blocks", []edit{
 			{boltMachine, "!(x.vote != nil && x.vote.Digest == b.Parent || x.qc != nil && x.qc.Digest == b.Parent)", "x.blocks[b.Parent] == nil"},
+		}},
+		{"Commits are sent after the Status", "short epochs", []edit{
+			{boltMachine, "	if m.left {\n		return\n	}\n	x.commit =", "	x.commit ="},
+		}},
+		{"votes are cast after the Status", "short epochs", []edit{
+			{boltMachine, "	m.clockDue = 0\n	if m.left {\n		return\n	}\n", "	m.clockDue = 0\n"},
+		}},
+		{"a Status claims less than it committed", "short epochs", []edit{
+			{"protocols/bdt/leave.go", "if q := e.bolt.Top(); q != nil {", "if q := e.bolt.Top(); q != nil && e.number == 0 {"},
+		}},
+		{"the highest QC is not required", "a late leader", []edit{
+			{"protocols/bdt/input.go", "	case top.Slot == 0 && x.QC != nil, top.Slot > 0 && (", "	case top.Slot > 0 && x.QC != nil && ("},
+			{"protocols/bdt/input.go", "if s.Slot > 0 && (x.QC == nil || s.Slot > x.QC.Slot) {", "if s.Slot > 0 && k < 0 {"},
+			{"protocols/bdt/leave.go", "newInput(e.number, from, counted, e.base, block)", "newInput(e.number, from, counted, e.base, block.Before())"},
+			{"protocols/bolt/leave.go", "// Full reports", "func (b *Block) Before() *Block { return nil }\n\n// Full reports"},
 		}},
 		{"restored votes are forgotten", "crashes", []edit{
 			{"protocols/bolt/restore.go", "		x.vote = v\n", ""},

@@ -239,6 +239,10 @@ func (m *Machine) fetchDue(now protocols.Time, st *Step) {
 	}
 	sortWants(due)
 	for _, w := range due {
+		if w.turn >= askRounds*len(w.ask) && w.tip.Seq > m.lanes[w.lane].ordered.Seq {
+			delete(m.wants, w.tip.Digest)
+			continue
+		}
 		to := w.ask[w.turn%len(w.ask)]
 		w.turn++
 		w.next = now.Add(w.pause)

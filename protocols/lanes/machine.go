@@ -32,7 +32,10 @@ const (
 	fetchGrace       = 60 * time.Millisecond // what is named but not here is probably on its way
 	fetchRetryMin    = 150 * time.Millisecond
 	fetchRetryMax    = 3 * time.Second
-	suspicion        = 10 * time.Second // how long a lane that held up a slot is proposed certified-only
+	// askRounds is how often everyone is asked for what no committed cut names: a block that is given up, or a batch
+	// that nobody has, must not be asked for for ever. Whatever names it again starts anew.
+	askRounds = 3
+	suspicion = 10 * time.Second // how long a lane that held up a slot is proposed certified-only
 )
 
 // Output is what the machine has to tell its parent.
