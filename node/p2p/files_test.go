@@ -4,48 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 )
-
-func TestIdentityFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "identity")
-	if _, err := LoadIdentity(path); err == nil {
-		t.Error("loaded a file that is not there")
-	}
-	made, err := GenerateIdentity(path)
-	must(t, err)
-	info, err := os.Stat(path)
-	must(t, err)
-	if info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %04o", info.Mode().Perm())
-	}
-	loaded, err := LoadIdentity(path)
-	must(t, err)
-	if !loaded.Equals(made) {
-		t.Error("loaded another key")
-	}
-	if id, err := PeerID(made); err != nil || !strings.HasPrefix(id, "12D3KooW") {
-		t.Errorf("peer id %s, %v", id, err)
-	}
-	if _, err := GenerateIdentity(path); err == nil {
-		t.Error("overwrote an identity")
-	}
-	must(t, os.Chmod(path, 0o640))
-	if _, err := LoadIdentity(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("readable by others: %v", err)
-	}
-	for name, content := range map[string]string{"garbage": "hello", "empty": "", "long": strings.Repeat("x", 5000)} {
-		p := filepath.Join(t.TempDir(), name)
-		must(t, os.WriteFile(p, []byte(content), 0o600))
-		if _, err := LoadIdentity(p); err == nil {
-			t.Errorf("%s: loaded", name)
-		}
-	}
-}
 
 func TestAddressBook(t *testing.T) {
 	w := newTown(t, 2)

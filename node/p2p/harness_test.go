@@ -41,9 +41,9 @@ func newTown(t *testing.T, sizes ...int) *town {
 		for range size {
 			key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 			must(t, err)
-			id, err := PeerID(key)
+			id, err := peer.IDFromPrivateKey(key)
 			must(t, err)
-			keys, ids = append(keys, key), append(ids, id)
+			keys, ids = append(keys, key), append(ids, id.String())
 		}
 		w.keys, w.members = append(w.keys, keys), append(w.members, ids)
 	}
