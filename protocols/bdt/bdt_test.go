@@ -26,6 +26,9 @@ type shard struct {
 	queue    []carried
 	got      [][]*Delivery
 	down     protocols.Set
+	now      protocols.Time
+	slots    uint64
+	dumbo    bool
 }
 
 type carried struct {
@@ -33,8 +36,11 @@ type carried struct {
 	m        protocols.Message
 }
 
-func newShard(t *testing.T, n int) *shard {
-	s := &shard{t: t, scheme: sig.NewIdeal(1), got: make([][]*Delivery, n)}
+func newShard(t *testing.T, n int, how ...func(*shard)) *shard {
+	s := &shard{t: t, now: t0, scheme: sig.NewIdeal(1), got: make([][]*Delivery, n)}
+	for _, f := range how {
+		f(s)
+	}
 	keys := make([]sig.PublicKey, n)
 	for i := range keys {
 		keys[i] = s.scheme.Signer(uint64(i)).Public()
@@ -55,7 +61,7 @@ func (s *shard) config(i protocols.Index) Config {
 	tosses := coin.NewIdeal(1, s.c.WeakQuorum())
 	return Config{
 		Committee: s.c, Self: i, Signer: s.scheme.Signer(uint64(i)), Coin: tosses, Shares: tosses.Holder(i),
-		GenesisTimeMS: t0.Millis(), Shards: 1,
+		GenesisTimeMS: t0.Millis(), Shards: 2, Slots: s.slots, Dumbo: s.dumbo,
 	}
 }
 
@@ -73,6 +79,10 @@ func (s *shard) took(i protocols.Index, st Step) {
 	}
 	s.disks[i].keep(st.Persist)
 	for _, x := range st.Sends {
+		if chain, ok := x.Message.(*lanes.Chain); ok {
+			s.serve(i, protocols.Index(x.To), chain)
+			continue
+		}
 		for j := range s.machines {
 			if j != int(i) && (x.To == protocols.Everyone || x.To == protocols.To(j)) {
 				s.queue = append(s.queue, carried{i, protocols.Index(j), x.Message})
@@ -80,6 +90,22 @@ func (s *shard) took(i protocols.Index, st Step) {
 		}
 	}
 	s.got[i] = append(s.got[i], st.Out...)
+}
+
+// serve sends the batches that a chain stands for.
+func (s *shard) serve(from, to protocols.Index, x *lanes.Chain) {
+	for tip := x.Tip; tip.Seq > x.After; {
+		stored := s.disks[from][string(lanes.StoredKey(x.Lane, tip))]
+		if stored == nil {
+			return
+		}
+		b, err := lanes.DecodeStored(s.c, stored)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.queue = append(s.queue, carried{from, to, b})
+		tip = lanes.Tip{Seq: b.Seq - 1, Digest: b.Parent}
+	}
 }
 
 // settle carries all messages until none is left.
@@ -90,14 +116,14 @@ func (s *shard) settle() {
 		if s.down.Has(x.to) || s.down.Has(x.from) {
 			continue
 		}
-		if st, ok := s.machines[x.to].Handle(t0, x.from, x.m); ok {
+		if st, ok := s.machines[x.to].Handle(s.now, x.from, x.m); ok {
 			s.took(x.to, st)
 		}
 	}
 }
 
 func (s *shard) append(i protocols.Index, payload string) {
-	st, _ := s.machines[i].Append(t0, []byte(payload), 1)
+	st, _ := s.machines[i].Append(s.now, []byte(payload), 1)
 	s.took(i, st)
 	s.settle()
 }
