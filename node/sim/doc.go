@@ -1,4 +1,4 @@
-// Package sim runs a whole shard on a virtual clock, from a seed.
+// Package sim runs a whole shard, or several, on a virtual clock, from a seed.
 //
 // A run is n replicas, each the [replica.Core] that the node runs, with its stores, ledger and TX book, on a network
 // that delays, reorders, duplicates and loses, with replicas that crash at any point and some that lie. There is no
@@ -13,6 +13,11 @@
 // durability, certificates, blame, bounds, value; and at the end, when faults have stopped, liveness and that an
 // idle shard falls silent. A violation names the seed, the step, and the last events.
 //
+// Several shards ([NetworkScenario], [RunNetwork]) share clock and chance. What passes between their replicas is decided
+// by the node's own machine, [courier.Machine], and verified as in the node. Payments over shards are checked by what
+// each block says of them: atomicity, verdicts, channels and value (DESIGN §2.4 to §2.6), at the cut that the blocks
+// executed so far make.
+//
 // What is not modelled: bits that rot in a store, replicas that lose their disk, and messages that are slow to
 // verify.
 //
@@ -20,8 +25,9 @@
 //
 //	go test ./node/sim -run TestSweep -sim.seeds 5000 -timeout 0
 //	go test ./node/sim -run TestSweep -sim.first 4711 -sim.seeds 1 -v
+//	go test ./node/sim -run TestNetworkSweep -sim.networks 2000 -timeout 0
 //
 // and to see that bugs put back into the protocols are found (it compiles the tests once for each):
 //
-//	go test ./node/sim -run TestMutants -sim.mutants -v
+//	go test ./node/sim -run Mutants -sim.mutants -v -timeout 0
 package sim
