@@ -20,6 +20,8 @@ type NetworkConfig struct {
 	Delay  time.Duration // mean one-way delay between shards
 	Load   float64       // transactions a second of all clients together
 	Faults []NetworkFault
+
+	Ed25519 bool // production signatures, in place of ideal ones
 }
 
 // NetworkFault disturbs what passes between shards while the run is active.

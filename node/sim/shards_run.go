@@ -27,7 +27,7 @@ func RunNetwork(cfg NetworkConfig) (*NetworkReport, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	w := newWorld(cfg.Seed, false, cfg)
+	w := newWorld(cfg.Seed, cfg.Ed25519, cfg)
 	if err := w.found(cfg.Shards); err != nil {
 		return nil, err
 	}

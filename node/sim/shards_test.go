@@ -68,6 +68,22 @@ func TestNetworkStory(t *testing.T) {
 	}
 }
 
+// TestNetworkEd25519 runs the production signatures.
+func TestNetworkEd25519(t *testing.T) {
+	cfg := NetworkScenario(4)
+	cfg.Active, cfg.Calm, cfg.Load, cfg.Ed25519 = 4*time.Second, 0, 8, true
+	cfg.Faults = []NetworkFault{GossipLoss{Rate: 0.3}}
+	for k := range cfg.Shards {
+		cfg.Shards[k] = Config{Nodes: 4, Delay: 10 * time.Millisecond, Liars: []Liar{{3, &ForgedLDs{Rate: 0.5}}}}
+	}
+	r, err := RunNetwork(cfg)
+	if err != nil {
+		report(t, err)
+	} else if r.Settled == 0 || r.Refused == 0 {
+		t.Errorf("%d settled, %d LDs refused, want some of both", r.Settled, r.Refused)
+	}
+}
+
 // TestNetworkReplay: one seed gives one run, event by event.
 func TestNetworkReplay(t *testing.T) {
 	hashes := make(map[string]bool)
