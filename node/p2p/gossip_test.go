@@ -164,15 +164,24 @@ func TestGossipIsHandedOnAfterJudgement(t *testing.T) {
 	first.eventually("the drop", func() bool { return first.Stats().Dropped == 1 })
 	first.eventually("its return", func() bool { return len(first.Reachable(0)) == 1 })
 	publisher.subscribers(first)
-	publisher.Publish(1, []byte("later"))
+	// Gossip goes on. The mesh may be changing just now, and what it loses is lost, so it is asked more than once.
+	sent := 0
+	first.eventually("gossip afterwards", func() bool {
+		publisher.Publish(1, fmt.Appendf(nil, "probe later %d", sent))
+		sent++
+		return !slices.ContainsFunc(behind, func(d *node) bool {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return !slices.ContainsFunc(d.heard, func(h string) bool { return strings.HasPrefix(h, "probe later") })
+		})
+	})
 	for _, d := range behind {
-		d.hears("later", 1)
-		d.heardExactly("good", big, "later")
+		d.heardExactly("good", big)
 		if d.ReadyPeers() != 2 || d.Stats().Dropped != 0 {
 			t.Errorf("others were affected: %+v", d.Stats())
 		}
 	}
-	first.heardExactly("useless", "good", big, "garbage", "later")
+	first.heardExactly("useless", "good", big, "garbage")
 	if s := first.Stats().Gossip; s.In != s.Accepted+2 || s.Ignored != 1 || s.Rejected != 1 {
 		t.Errorf("counts %+v", s)
 	}
