@@ -88,7 +88,7 @@ func Scenario(seed uint64) Config {
 	if rng.IntN(3) == 0 {
 		cfg.Slots = uint64(3 + rng.IntN(60))
 	}
-	all := []Adversary{&Silent{}, &Withholding{}, &Garbage{Rate: 0.01}, &DoubleVoting{}, &Forging{Rate: 0.01}, &EquivocatingLane{}, &EquivocatingLeader{}}
+	all := []Adversary{&Silent{}, &FalseLeaving{}, &Withholding{}, &Garbage{Rate: 0.01}, &DoubleVoting{}, &Forging{Rate: 0.01}, &EquivocatingLane{}, &EquivocatingLeader{}}
 	spare := (cfg.Nodes - 1) / 3 // how many may be Byzantine or dead
 	switch rng.IntN(4) {
 	case 0:

@@ -88,6 +88,14 @@ var stories = map[string]func(seed uint64) Config{
 		cfg.Liars = []Liar{{3, &EquivocatingLane{Every: seed%2 == 0}}}
 		return cfg
 	},
+	"false leaving": func(seed uint64) Config {
+		cfg := Scenario(seed)
+		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay = []int{4, 5, 7}[seed%3], 20*time.Second, 12, 10*time.Millisecond
+		cfg.Dumbo, cfg.Slots = seed%4 == 3, 0
+		cfg.Faults = []Fault{SlowLeader{Min: 0, Max: time.Second}, Crashes{Every: 2 * time.Second, Down: 300 * time.Millisecond}}
+		cfg.Liars = []Liar{{protocols.Index(seed % 4), &FalseLeaving{}}}
+		return cfg
+	},
 	"lies": func(seed uint64) Config {
 		cfg := Scenario(seed)
 		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Faults = 4, 10*time.Second, 10, 10*time.Millisecond, nil

@@ -1,0 +1,60 @@
+package sim
+
+import (
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
+)
+
+// FalseLeaving leaves every epoch at once, claims to know nothing, tells some another time than others, and proposes
+// to the agreement what leaves a part of the truth out.
+type FalseLeaving struct{}
+
+func (*FalseLeaving) String() string { return "leaves falsely" }
+
+func (*FalseLeaving) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
+	switch x := m.(type) {
+	case *bolt.Vote:
+		return append(honestly(m), honestly(n.falseStatus(x.Epoch, uint64(to%2)))...)
+	case *bdt.Status:
+		if n.s.rng.IntN(3) == 0 {
+			return honestly(m)
+		}
+		return honestly(n.falseStatus(x.Epoch, uint64(to)))
+	case *mvba.Proposal:
+		if x.Round > 1 {
+			break
+		}
+		in, err := bdt.DecodeInput(n.s.committee, x.Value)
+		if err != nil {
+			panic(err)
+		}
+		switch n.s.rng.IntN(4) {
+		case 0:
+			in.Claims = in.Claims[1:]
+		case 1:
+			in.QC, in.Block = nil, nil
+		case 2:
+			in.Certificates = nil
+		default:
+			return honestly(m)
+		}
+		value := in.Encode()
+		return honestly(&mvba.Proposal{At: x.At, Value: value, Digest: mvba.DigestOf(value)})
+	}
+	return honestly(m)
+}
+
+// falseStatus claims to have seen nothing of an epoch.
+func (n *node) falseStatus(epoch, late uint64) *bdt.Status {
+	s := &bdt.Status{Claim: bdt.Claim{
+		Epoch: epoch, TimeMS: n.clock().Millis() + late<<40,
+		Cut: make(lanes.Cut, n.s.committee.N()), Inbound: make(lanes.Cut, len(n.s.shards)),
+	}}
+	b := s.Append(nil) // epoch, claim, signature
+	s.Signature = n.s.signers[n.id].Sign(n.s.committee.Statement("bdt/status/1", wire.AppendU64(nil, epoch), b[8:len(b)-len(s.Signature)]))
+	return s
+}

@@ -1,0 +1,163 @@
+package channels
+
+import (
+	"bytes"
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+const t0 protocols.Time = 1_000_000_000_000
+
+// bench is a shard's keys, and makes LDs of shard 1 and what replicas sign of them.
+type bench struct {
+	c      *protocols.Committee
+	scheme *sig.Ideal
+}
+
+func newBench(t testing.TB, n int) *bench {
+	t.Helper()
+	b := &bench{scheme: sig.NewIdeal(1)}
+	keys := make([]sig.PublicKey, n)
+	for i := range keys {
+		keys[i] = b.scheme.Signer(uint64(i)).Public()
+	}
+	var err error
+	if b.c, err = protocols.NewCommittee(digest.Of("network"), 0, keys); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) machine(i protocols.Index) *Machine {
+	return New(Config{Committee: b.c, Self: i, Signer: b.scheme.Signer(uint64(i)), Shards: 3})
+}
+
+func ld(number uint64, previous digest.Digest, salt string) *LD {
+	return &LD{Source: 1, Number: number, Previous: previous, Digest: digest.Of("test-ld", []byte(salt)), Raw: []byte(salt)}
+}
+
+func (b *bench) sign(i protocols.Index, t lanes.Tip) *SIGN {
+	return &SIGN{Source: 1, Tip: t, Signature: b.scheme.Signer(uint64(i)).Sign(statement(b.c, 1, t))}
+}
+
+func (b *bench) certificate(t lanes.Tip, signers ...protocols.Index) *TipCertificate {
+	tally := protocols.NewTally(t.Digest)
+	for _, i := range signers {
+		tally.Add(i, b.sign(i, t).Signature)
+	}
+	return &TipCertificate{Source: 1, Tip: t, Certificate: tally.Certificate()}
+}
+
+func (b *bench) proved(x *TipCertificate) bool {
+	got, err := DecodeTipCertificate(x.Append(nil))
+	if err != nil || !bytes.Equal(got.Append(nil), x.Append(nil)) {
+		return false
+	}
+	items, err := got.Items(b.c)
+	return err == nil && b.scheme.VerifyAll(items)
+}
+
+// TestCertificate: f+1 SIGN, counted by signer, make a certificate that verifies; the highest counts, and it is gone
+// when it is ordered.
+func TestCertificate(t *testing.T) {
+	for n := 4; n <= 8; n++ {
+		b := newBench(t, n)
+		m := b.machine(0)
+		first, second := ld(1, digest.Digest{}, "1"), ld(2, digest.Of("test-ld", []byte("1")), "2")
+		m.HandleLD(t0, first)
+		for i := 1; i < b.c.WeakQuorum(); i++ {
+			if certified, ordered := m.Pending(1); certified != 0 || ordered != 0 || m.Certificate(1) != nil {
+				t.Fatalf("n=%d: certified by %d", n, i)
+			}
+			m.HandleSIGN(protocols.Index(i), b.sign(protocols.Index(i), first.Tip()))
+			m.HandleSIGN(1, b.sign(1, first.Tip())) // again
+		}
+		if x := m.Certificate(1); x == nil || x.Tip != first.Tip() || len(x.Certificate.Signatures) != b.c.WeakQuorum() || !b.proved(x) {
+			t.Fatalf("n=%d: f+1 have signed, and the certificate is %+v", n, x)
+		}
+		for i := range b.c.N() - 1 {
+			m.HandleSIGN(protocols.Index(i+1), b.sign(protocols.Index(i+1), second.Tip()))
+		}
+		if x := m.Certificate(1); x == nil || x.Tip != second.Tip() || len(x.Certificate.Signatures) != b.c.WeakQuorum() || !b.proved(x) {
+			t.Errorf("n=%d: the highest certificate is %+v", n, x)
+		}
+		m.Ordered(lanes.Cut{{}, second.Tip(), {}})
+		if certified, ordered := m.Pending(1); certified != 2 || ordered != 2 || m.Certificate(1) != nil {
+			t.Errorf("n=%d: what is ordered is pending", n)
+		}
+	}
+}
+
+// TestHandleCertificate: a certificate alone makes an LD votable and proposable, and an LD that is not held is asked
+// for from who signed it.
+func TestHandleCertificate(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(0)
+	x := ld(3, digest.Of("test-ld", []byte("2")), "3")
+	origin := make(lanes.Cut, 3)
+	cut := lanes.Cut{{}, x.Tip(), {}}
+	if m.Check(t0, origin, cut, 2) == lanes.Votable {
+		t.Fatal("what nobody signed can be voted for")
+	}
+	m = b.machine(0)
+	st := m.HandleCertificate(t0, b.certificate(x.Tip(), 2, 3))
+	if len(st.Out) != 1 || m.Check(t0, origin, cut, 1) != lanes.Votable || m.View(origin)[1] != x.Tip() {
+		t.Error("a certified LD can be neither voted for nor proposed")
+	}
+	asked := m.Tick(t0.Add(fetchGrace)).Sends
+	if len(asked) != 1 || asked[0].To != 2 || asked[0].Message.(*FetchLD).Tip != x.Tip() {
+		t.Errorf("asks %+v", asked)
+	}
+	if st := m.HandleCertificate(t0, b.certificate(x.Tip(), 2, 3)); len(st.Out) != 0 {
+		t.Error("it is news twice")
+	}
+	far := lanes.Tip{Seq: Window + 1, Digest: x.Digest}
+	if st := m.HandleCertificate(t0, b.certificate(far, 2, 3)); len(st.Out) != 0 {
+		t.Error("beyond the window")
+	}
+}
+
+// TestCertificateIsProved: too few signers, another position or source, and garbage are refused.
+func TestCertificateIsProved(t *testing.T) {
+	b := newBench(t, 4)
+	tip := ld(1, digest.Digest{}, "1").Tip()
+	if !b.proved(b.certificate(tip, 1, 3)) {
+		t.Fatal("a good certificate is refused")
+	}
+	for name, spoil := range map[string]func(*TipCertificate){
+		"too few":           func(x *TipCertificate) { *x = *b.certificate(tip, 1) },
+		"another number":    func(x *TipCertificate) { x.Tip.Seq++ },
+		"another LD":        func(x *TipCertificate) { x.Tip.Digest[0] ^= 1 },
+		"another source":    func(x *TipCertificate) { x.Source = 2 },
+		"its own shard":     func(x *TipCertificate) { x.Source = 0 },
+		"a bad signature":   func(x *TipCertificate) { x.Certificate.Signatures[1][0] ^= 1 },
+		"another's name":    func(x *TipCertificate) { x.Certificate.Signers.Remove(3); x.Certificate.Signers.Add(2) },
+		"the origin":        func(x *TipCertificate) { x.Tip = lanes.Tip{} },
+		"a replica too far": func(x *TipCertificate) { x.Certificate.Signers.Remove(3); x.Certificate.Signers.Add(4) },
+	} {
+		x := b.certificate(tip, 1, 3)
+		spoil(x)
+		if b.proved(x) {
+			t.Errorf("%s: it passes", name)
+		}
+	}
+}
+
+func FuzzTipCertificate(f *testing.F) {
+	b := newBench(f, 4)
+	f.Add(b.certificate(ld(1, digest.Digest{}, "1").Tip(), 1, 3).Append(nil))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		x, err := DecodeTipCertificate(raw)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(x.Append(nil), raw) {
+			t.Errorf("%x encodes to %x", raw, x.Append(nil))
+		}
+		_, _ = x.Items(b.c)
+	})
+}
