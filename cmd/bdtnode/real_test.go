@@ -13,7 +13,7 @@ import (
 // realEnv makes the replicas that tests start real ones, see TestMain.
 const realEnv = "BDTNODE_TEST_REAL_REPLICAS"
 
-// TestRealNetwork: payments across shards, on a network of real processes, survive the death of one replica of each, and
+// TestRealNetwork: payments across shards, on a network of real processes, survive the death of the leader of each, and
 // of all of them.
 func TestRealNetwork(t *testing.T) {
 	t.Setenv(realEnv, "1")
@@ -32,13 +32,13 @@ func TestRealNetwork(t *testing.T) {
 		return answer
 	}
 	first := pay("--out", signed, "--wait", "certified")
-	for _, i := range []int{3, 7} { // not the leaders: leaving them takes the fallback
+	for _, i := range []int{0, 4} { // the leaders
 		syscall.Kill(n.intro.Replicas[i].PID, syscall.SIGKILL)
 	}
 	second := pay()
 	everywhere(t, second)
 	for i, r := range n.intro.Replicas {
-		if i != 3 && i != 7 {
+		if i != 0 && i != 4 {
 			syscall.Kill(r.PID, syscall.SIGKILL)
 		}
 	}
@@ -64,10 +64,17 @@ func TestRealNetwork(t *testing.T) {
 	// Any replica of any shard answers for all of it, and says of itself what the program says.
 	for _, r := range n.intro.Replicas {
 		for account, want := range map[string]balance{"alice": {Shard: 0, Balance: 999_985}, "bob": {Shard: 1, Balance: 1_000_015}} {
-			var b balance
-			bdtnode(t, "query", "balance", account, "--node", r.API, "-o", "json").json(t, &b)
-			if b.Balance != want.Balance || b.Shard != want.Shard {
-				t.Errorf("replica %d of shard %d: %s has %d in shard %d", r.Replica, r.Shard, account, b.Balance, b.Shard)
+			// The one that was down longest may still be catching up.
+			for {
+				var b balance
+				bdtnode(t, "query", "balance", account, "--node", r.API, "-o", "json").json(t, &b)
+				if b.Shard != want.Shard || b.Balance > max(1_000_000, want.Balance) {
+					t.Errorf("replica %d of shard %d: %s has %d in shard %d", r.Replica, r.Shard, account, b.Balance, b.Shard)
+				}
+				if b.Balance == want.Balance || t.Failed() {
+					break
+				}
+				time.Sleep(20 * time.Millisecond)
 			}
 		}
 		var st api.Status
