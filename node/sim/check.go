@@ -13,6 +13,7 @@ type checks struct {
 	s            *Sim
 	agreement    agreement
 	signing      signing
+	leaving      leaving
 	durability   durability
 	certificates certificates
 	blame        blame
@@ -24,6 +25,7 @@ func newChecks(s *Sim) *checks {
 		s:            s,
 		agreement:    newAgreement(s),
 		signing:      newSigning(s),
+		leaving:      newLeaving(s),
 		durability:   newDurability(s),
 		certificates: newCertificates(s),
 		blame:        blame{s: s},
@@ -37,6 +39,7 @@ func (c *checks) stepped(n *node, st *replica.Step) {
 		c.agreement.stepped(n, st)
 		c.blame.stepped(n, st)
 		c.bounds.stepped(n, st)
+		c.leaving.stepped(n, st)
 	}
 }
 
@@ -48,7 +51,10 @@ func (c *checks) synced(n *node, group []replica.Step) {
 }
 
 // sent: a message of an honest replica leaves.
-func (c *checks) sent(n *node, m protocols.Message) { c.signing.sent(n, m) }
+func (c *checks) sent(n *node, m protocols.Message) {
+	c.signing.sent(n, m)
+	c.leaving.told(n, m)
+}
 
 // resent: what a core gives to a peer that connects.
 func (c *checks) resent(n *node, st *replica.Step) {
@@ -93,7 +99,10 @@ func (c *checks) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
 }
 
 // crashed: a life ended.
-func (c *checks) crashed(*node) { c.durability.crashes++ }
+func (c *checks) crashed(n *node) {
+	c.durability.crashes++
+	c.leaving.crashed(n)
+}
 
 // started: a life began.
 func (c *checks) started(n *node) {

@@ -19,13 +19,6 @@ type signing struct {
 	said    map[saying]digest.Digest
 	heights map[digest.Digest]uint64 // of blocks proposed
 	slots   []map[saying]bool        // votes and commits of each replica
-	left    map[epochOf]bool         // a Status was sent
-}
-
-// epochOf is an epoch as one replica has it.
-type epochOf struct {
-	who   protocols.Index
-	epoch uint64
 }
 
 // saying is a place for which a replica signs or says one thing only.
@@ -37,7 +30,7 @@ type saying struct {
 }
 
 func newSigning(s *Sim) signing {
-	c := signing{s: s, said: make(map[saying]digest.Digest), heights: make(map[digest.Digest]uint64), left: make(map[epochOf]bool)}
+	c := signing{s: s, said: make(map[saying]digest.Digest), heights: make(map[digest.Digest]uint64)}
 	for range s.cfg.Nodes {
 		c.slots = append(c.slots, make(map[saying]bool))
 	}
@@ -71,7 +64,6 @@ func (c *signing) sent(n *node, m protocols.Message) {
 		at.a, d = x.Height, x.Header
 	case *bdt.Status:
 		at.a, d = x.Epoch, digest.Of("bdt/simulated-saying/1", x.Append(nil))
-		c.left[epochOf{n.id, x.Epoch}] = true
 	case *mvba.Proposal:
 		at.a, at.b, d = x.Instance.Epoch, uint64(x.Round), x.Digest
 	case *mvba.Echo:
@@ -84,11 +76,6 @@ func (c *signing) sent(n *node, m protocols.Message) {
 		at.a, at.b, d = x.Instance.Epoch, uint64(x.Round), digest.Of("bdt/simulated-saying/2", []byte{byte(x.Leader)}, x.Digest[:])
 	default:
 		return
-	}
-	if k := at.kind; (k == bolt.KindPropose || k == bolt.KindVote || k == bolt.KindCommit) && c.left[epochOf{n.id, at.a}] {
-		if _, before := c.said[at]; !before {
-			c.s.fail("signing", "replica %d has left epoch %d, and says %s", n.id, at.a, describe(m))
-		}
 	}
 	if have, ok := c.said[at]; ok && have != d {
 		c.s.fail("signing", "replica %d says %s, and said %s before", n.id, describe(m), have.Short())
