@@ -345,6 +345,22 @@ func TestMark(t *testing.T) {
 	}
 }
 
+// TestStandingStill: a replica that was stopped for long does not leave when it goes on, and does if then nothing comes.
+func TestStandingStill(t *testing.T) {
+	s := newShard(t, 4)
+	s.down.Add(0)
+	s.append(1, "a")
+	s.pass(firstPatience / 2) // the leader was told, and nobody is tired yet
+	s.now = s.now.Add(time.Minute)
+	m := s.machines[2]
+	m.Tick(s.now)
+	if m.now.status != nil {
+		t.Fatal("its own sleep made it leave")
+	}
+	s.pass(2 * maxPatience)
+	s.same(1)
+}
+
 // TestEarly: so many messages of the next epoch are kept for each peer, and of who sent more or later ones something is
 // asked for when their epoch has come.
 func TestEarly(t *testing.T) {

@@ -56,6 +56,9 @@ func (m *Machine) watch(now protocols.Time, st *Step) {
 			m.patience.observe(took)
 			limit = m.patience.limit()
 		}
+		if mark.overslept(now, limit) {
+			mark.since, mark.told = now, 0
+		}
 		if mark.since == 0 {
 			continue
 		}

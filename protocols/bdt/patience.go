@@ -89,6 +89,12 @@ func (k *mark) due(limit time.Duration) protocols.Time {
 	return k.told.Add(limit)
 }
 
+// overslept reports whether this replica looks so late that it must have stood still itself, which is no leader's
+// fault.
+func (k *mark) overslept(now protocols.Time, limit time.Duration) bool {
+	return k.since != 0 && now > k.due(limit).Add(limit/2)
+}
+
 // tired reports whether a mark has waited too long, or was passed over for too many slots, since the leader was told.
 func (k *mark) tired(now protocols.Time, limit time.Duration, committedSlot uint64) bool {
 	return k.told != 0 && (now >= k.told.Add(limit) || committedSlot >= k.slot+passedOver)
