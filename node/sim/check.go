@@ -10,7 +10,7 @@ import (
 // checks are the guarantees, each in its own file. The run tells them what happens, and each looks at what concerns
 // it. They see what honest replicas do; a Byzantine one may do anything.
 type checks struct {
-	s            *Sim
+	s            *cluster
 	agreement    agreement
 	signing      signing
 	leaving      leaving
@@ -20,7 +20,7 @@ type checks struct {
 	bounds       bounds
 }
 
-func newChecks(s *Sim) *checks {
+func newChecks(s *cluster) *checks {
 	return &checks{
 		s:            s,
 		agreement:    newAgreement(s),
@@ -114,7 +114,7 @@ func (c *checks) started(n *node) {
 // end: the run is over.
 func (c *checks) end() {
 	if lack := c.unsettled(); lack != "" {
-		c.s.fail("liveness", "%v after the faults stopped: %s", c.s.cfg.Settle, lack)
+		c.s.fail("liveness", "%v after the faults stopped: %s", c.s.world.cfg.Settle, lack)
 		return
 	}
 	for _, n := range c.s.honest() {

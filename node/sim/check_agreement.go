@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
@@ -13,18 +14,18 @@ import (
 
 // agreement: committed logs of honest replicas are prefixes of each other, and their headers are equal (DESIGN §2.1).
 type agreement struct {
-	s       *Sim
+	s       *cluster
 	blocks  map[uint64]digest.Digest
 	parents map[uint64]digest.Digest
 	headers map[uint64]digest.Digest
 	top     uint64 // greatest committed height
 
 	epochs    uint64 // that ended
-	fruitless int    // of these, without a block of the fast lane
+	fallbacks uint64 // of these, before the last slot was used
 	last      *bolt.Block
 }
 
-func newAgreement(s *Sim) agreement {
+func newAgreement(s *cluster) agreement {
 	return agreement{
 		s: s, blocks: make(map[uint64]digest.Digest), parents: make(map[uint64]digest.Digest),
 		headers: make(map[uint64]digest.Digest),
@@ -32,6 +33,7 @@ func newAgreement(s *Sim) agreement {
 }
 
 func (c *agreement) stepped(n *node, st *replica.Step) {
+	slots := cmp.Or(c.s.cfg.Slots, bdt.EpochSlots)
 	for _, r := range st.Persist {
 		b := committed(c.s, r)
 		if b == nil {
@@ -48,8 +50,8 @@ func (c *agreement) stepped(n *node, st *replica.Step) {
 		if h > c.top {
 			if b.Last {
 				c.epochs = b.Epoch
-				if c.last == nil || c.last.Epoch != b.Epoch {
-					c.fruitless++
+				if c.last == nil || c.last.Epoch != b.Epoch || c.last.Slot < slots {
+					c.fallbacks++
 				}
 			}
 			c.top, c.last = h, b
@@ -61,7 +63,7 @@ func (c *agreement) stepped(n *node, st *replica.Step) {
 var commitPrefix = bdt.CommitKey(0)[:3]
 
 // committed is the block in a record, if it is that of a commit.
-func committed(s *Sim, r protocols.Record) *bolt.Block {
+func committed(s *cluster, r protocols.Record) *bolt.Block {
 	if r.Value == nil || len(r.Key) != len(commitPrefix)+8 || !bytes.HasPrefix(r.Key, commitPrefix) {
 		return nil
 	}

@@ -7,7 +7,7 @@ import (
 
 // blame: no honest replica is ever found at fault by another, and no forged message passes.
 type blame struct {
-	s       *Sim
+	s       *cluster
 	refused int
 }
 

@@ -15,11 +15,11 @@ const (
 
 // bounds: windows hold, and neither a step nor a link grows without limit (DESIGN §2.9).
 type bounds struct {
-	s    *Sim
+	s    *cluster
 	done []uint64 // greatest height each replica ever executed
 }
 
-func newBounds(s *Sim) bounds { return bounds{s: s, done: make([]uint64, s.cfg.Nodes)} }
+func newBounds(s *cluster) bounds { return bounds{s: s, done: make([]uint64, s.cfg.Nodes)} }
 
 func (c *bounds) executed(n *node, b *ledger.Block) {
 	c.done[n.id] = max(c.done[n.id], b.Header.Height)

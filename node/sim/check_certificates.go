@@ -11,13 +11,13 @@ import (
 // certificates: every one that is made verifies, and there are never two for one place: one QC digest for a slot,
 // one certified header for a height; and what is certified or committed of a lane lies on one chain.
 type certificates struct {
-	s       *Sim
+	s       *cluster
 	fixed   []map[uint64]digest.Digest // by lane: what is certified or committed, and all below it
 	parents map[digest.Digest]lanes.Tip
 	qcs     map[saying]digest.Digest
 }
 
-func newCertificates(s *Sim) certificates {
+func newCertificates(s *cluster) certificates {
 	c := certificates{s: s, parents: make(map[digest.Digest]lanes.Tip), qcs: make(map[saying]digest.Digest)}
 	for range s.cfg.Nodes {
 		c.fixed = append(c.fixed, make(map[uint64]digest.Digest))

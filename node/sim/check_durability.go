@@ -9,14 +9,14 @@ import (
 // durability: a block that an honest replica committed survives every crash of it, and what a client was told is
 // committed is there and the same after any crash of all replicas (DESIGN §2.2, §2.7).
 type durability struct {
-	s       *Sim
+	s       *cluster
 	crashes int
 	onDisk  []uint64                       // by replica: the greatest height whose commit is on disk
 	answers map[ledger.TxID]ledger.Receipt // final
 	spent   map[ledger.TxID]ledger.Receipt // of those between shards, before
 }
 
-func newDurability(s *Sim) durability {
+func newDurability(s *cluster) durability {
 	return durability{
 		s: s, onDisk: make([]uint64, s.cfg.Nodes), answers: make(map[ledger.TxID]ledger.Receipt), spent: make(map[ledger.TxID]ledger.Receipt),
 	}

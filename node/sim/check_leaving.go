@@ -10,7 +10,7 @@ import (
 // leaving: a replica that has left an epoch signs nothing more for its slots (DESIGN §4.3). What it had signed before it
 // says again to whoever connects, also if a crash came between its signing and its saying so.
 type leaving struct {
-	s    *Sim
+	s    *cluster
 	left map[epochOf]bool // a Status was made, and was sent if its maker has crashed since
 	sent map[epochOf]bool
 	made map[saying]bool // proposals, votes and commits, in any life
@@ -22,7 +22,7 @@ type epochOf struct {
 	epoch uint64
 }
 
-func newLeaving(s *Sim) leaving {
+func newLeaving(s *cluster) leaving {
 	return leaving{s: s, left: make(map[epochOf]bool), sent: make(map[epochOf]bool), made: make(map[saying]bool)}
 }
 

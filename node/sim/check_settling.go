@@ -79,7 +79,7 @@ func (c *settling) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
 }
 
 // applied: deliveries are applied in order, each once, and they are what their source made.
-func (c *settling) applied(s *Sim, d *ledger.Delivery) {
+func (c *settling) applied(s *cluster, d *ledger.Delivery) {
 	ch := &c.channels[d.Source][s.shard]
 	switch {
 	case d.Destination != s.shard || d.Number != ch.applied+1:
@@ -91,7 +91,7 @@ func (c *settling) applied(s *Sim, d *ledger.Delivery) {
 }
 
 // made: deliveries are numbered without gaps, and tell what was said, once to each shard involved.
-func (c *settling) made(s *Sim, d *ledger.Delivery) {
+func (c *settling) made(s *cluster, d *ledger.Delivery) {
 	ch := &c.channels[s.shard][d.Destination]
 	ch.made = append(ch.made, d.Digest())
 	if d.Source != s.shard || d.Number != uint64(len(ch.made)) || d.Number > 1 && d.Previous != ch.made[d.Number-2] {
@@ -111,7 +111,7 @@ func (c *settling) made(s *Sim, d *ledger.Delivery) {
 }
 
 // receipt: one verdict for each input shard, for ever, and one end for all shards.
-func (c *settling) receipt(s *Sim, r *ledger.Receipt) {
+func (c *settling) receipt(s *cluster, r *ledger.Receipt) {
 	tx := c.txs[r.Tx]
 	if tx == nil {
 		if r.Verdict != ledger.VerdictRejected {

@@ -15,10 +15,11 @@ import (
 // said of a slot that is not certified it says again to whoever connects, so that nobody who holds less after a
 // crash of the network is left without it.
 type signing struct {
-	s       *Sim
+	s       *cluster
 	said    map[saying]digest.Digest
 	heights map[digest.Digest]uint64 // of blocks proposed
 	slots   []map[saying]bool        // votes and commits of each replica
+	rounds  map[uint64]uint32        // in which the agreement of an epoch was decided, by the latest
 }
 
 // saying is a place for which a replica signs or says one thing only.
@@ -29,8 +30,8 @@ type saying struct {
 	a, b uint64
 }
 
-func newSigning(s *Sim) signing {
-	c := signing{s: s, said: make(map[saying]digest.Digest), heights: make(map[digest.Digest]uint64)}
+func newSigning(s *cluster) signing {
+	c := signing{s: s, said: make(map[saying]digest.Digest), heights: make(map[digest.Digest]uint64), rounds: make(map[uint64]uint32)}
 	for range s.cfg.Nodes {
 		c.slots = append(c.slots, make(map[saying]bool))
 	}
@@ -74,6 +75,9 @@ func (c *signing) sent(n *node, m protocols.Message) {
 		at.a, at.b, d = x.Instance.Epoch, uint64(x.Round), digest.Of("bdt/simulated-saying/2", []byte{byte(x.Leader)}, x.Digest[:])
 	case *mvba.Vote:
 		at.a, at.b, d = x.Instance.Epoch, uint64(x.Round), digest.Of("bdt/simulated-saying/2", []byte{byte(x.Leader)}, x.Digest[:])
+	case *mvba.Decision:
+		c.rounds[x.Instance.Epoch] = max(c.rounds[x.Instance.Epoch], x.Round)
+		return
 	default:
 		return
 	}

@@ -22,7 +22,7 @@ const (
 // clients submit transactions, good and bad, to one replica or to several, and submit again what a replica that
 // crashed may have forgotten.
 type clients struct {
-	s        *Sim
+	s        *cluster
 	fresh    []coin // made by genesis or by transactions submitted, not spent by one
 	used     []coin
 	sent     []*ledger.Tx
@@ -48,7 +48,7 @@ type coin struct {
 	amount   uint64
 }
 
-func newClients(s *Sim) *clients {
+func newClients(s *cluster) *clients {
 	return &clients{
 		s: s, accepted: make(map[ledger.TxID]*ledger.Tx), holders: make(map[ledger.TxID]*protocols.Set),
 		told: make(map[ledger.TxID]ledger.Reason), doomed: make(map[ledger.TxID]ledger.Reason),
@@ -61,21 +61,18 @@ func (c *clients) address(account int) ledger.Address {
 }
 
 func (c *clients) allocations() []ledger.Allocation {
+	coins := uint32(coinsPerAccount)
+	if len(c.s.world.cfg.Shards) > 1 {
+		coins = coinsAmongMany
+	}
 	var out []ledger.Allocation
 	for i := range accounts {
-		out = append(out, ledger.Allocation{Address: c.address(i), Amount: coinValue, Outputs: c.s.cfg.coins()})
+		out = append(out, ledger.Allocation{Address: c.address(i), Amount: coinValue, Outputs: coins})
 	}
 	return out
 }
 
-func (c *Config) coins() uint32 {
-	if c.among > 1 {
-		return coinsAmongMany
-	}
-	return coinsPerAccount
-}
-
-// start reads what genesis gave, and begins to submit.
+// start reads what genesis gave, and begins to ask what became of what is submitted.
 func (c *clients) start() {
 	for i := range accounts {
 		a, err := c.s.nodes[0].state.Account(c.address(i), ledger.Page{Limit: coinsPerAccount})
@@ -87,16 +84,21 @@ func (c *clients) start() {
 		}
 	}
 	c.poll()
-	if c.s.cfg.Load <= 0 {
+}
+
+// load begins to submit so many transactions a second, until some time.
+func (c *clients) load(rate float64, until protocols.Time) {
+	c.start()
+	if rate == 0 {
 		return
 	}
-	mean := time.Duration(float64(time.Second) / c.s.cfg.Load)
-	if c.s.cfg.Bursts {
+	mean := time.Duration(float64(time.Second) / rate)
+	if c.s.world.cfg.Bursts {
 		mean /= 2
 		c.s.repeat(3*time.Second, func() { c.quiet = !c.quiet })
 	}
 	c.s.repeat(mean, func() {
-		if !c.quiet {
+		if !c.quiet && c.s.now < until {
 			c.submitOne()
 		}
 	})

@@ -11,10 +11,10 @@ import (
 )
 
 // deal makes the shard's coin: an ideal one where signatures are, else the one of production.
-func (s *Sim) deal() error {
-	threshold := (s.cfg.Nodes-1)/3 + 1
+func (s *cluster) deal() error {
+	threshold := s.cfg.faulty() + 1
 	if _, ideal := s.scheme.(*sig.Ideal); ideal {
-		tosses := toss.NewIdeal(s.cfg.Seed<<8+uint64(s.shard), threshold)
+		tosses := toss.NewIdeal(s.world.cfg.Seed<<8+uint64(s.shard), threshold)
 		s.coin = tosses
 		for i := range s.cfg.Nodes {
 			s.shares = append(s.shares, tosses.Holder(protocols.Index(i)))

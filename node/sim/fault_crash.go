@@ -14,13 +14,13 @@ type Crashes struct {
 
 func (f Crashes) String() string { return fmt.Sprintf("crashes every %v for %v", f.Every, f.Down) }
 
-func (f Crashes) start(s *Sim) {
+func (f Crashes) start(s *cluster) {
 	s.crashPoints = &f
 	s.repeat(f.Every, func() { s.fell(s.nodes[s.rng.IntN(len(s.nodes))], f.Down) })
 }
 
 // fell crashes a replica and starts it again after a random time of a mean.
-func (s *Sim) fell(n *node, down time.Duration) {
+func (s *cluster) fell(n *node, down time.Duration) {
 	if !n.alive {
 		return
 	}
@@ -35,7 +35,7 @@ func (s *Sim) fell(n *node, down time.Duration) {
 
 // crashPoint crashes a replica now and then at a place that a random moment would seldom hit, and reports whether
 // it did.
-func (s *Sim) crashPoint(n *node) bool {
+func (s *cluster) crashPoint(n *node) bool {
 	f := s.crashPoints
 	if f == nil || !s.active || s.rng.Float64() >= float64(10*time.Millisecond)/float64(f.Every)/16 {
 		return false

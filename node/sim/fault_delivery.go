@@ -7,11 +7,11 @@ type Duplication struct{ Rate float64 }
 
 func (f Duplication) String() string { return fmt.Sprintf("%.0f %% duplicated", 100*f.Rate) }
 
-func (f Duplication) start(s *Sim) { s.network.duplicates = f.Rate }
+func (f Duplication) start(s *cluster) { s.network.duplicates = f.Rate }
 
 // Reordering lets a share of all messages overtake others of their stream, or be overtaken.
 type Reordering struct{ Rate float64 }
 
 func (f Reordering) String() string { return fmt.Sprintf("%.0f %% reordered", 100*f.Rate) }
 
-func (f Reordering) start(s *Sim) { s.network.reorders = f.Rate }
+func (f Reordering) start(s *cluster) { s.network.reorders = f.Rate }

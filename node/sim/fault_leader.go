@@ -3,6 +3,8 @@ package sim
 import (
 	"fmt"
 	"time"
+
+	"bdtnode/protocols"
 )
 
 // LeaderDies takes whoever leads down for good.
@@ -10,7 +12,7 @@ type LeaderDies struct{ After time.Duration }
 
 func (f LeaderDies) String() string { return fmt.Sprintf("the leader dies after %v", f.After) }
 
-func (f LeaderDies) start(s *Sim) {
+func (f LeaderDies) start(s *cluster) {
 	s.after(f.After, func() {
 		n := s.leading()
 		if n.adversary != nil || n.dead {
@@ -30,11 +32,11 @@ func (f SlowLeader) String() string {
 	return fmt.Sprintf("messages of the leader %v to %v late", f.Min, f.Max)
 }
 
-func (f SlowLeader) start(s *Sim) {
-	s.network.slow = func(i int) time.Duration {
-		if int(s.leading().id) != i {
+func (f SlowLeader) start(s *cluster) {
+	s.network.hinder(func(from, _ protocols.Index, _ packet) time.Duration {
+		if s.leading().id != from {
 			return 0
 		}
 		return s.between(f.Min, f.Max)
-	}
+	})
 }

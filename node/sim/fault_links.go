@@ -12,7 +12,7 @@ type LinkBreaks struct {
 
 func (f LinkBreaks) String() string { return fmt.Sprintf("link breaks every %v", f.Every) }
 
-func (f LinkBreaks) start(s *Sim) {
+func (f LinkBreaks) start(s *cluster) {
 	s.repeat(f.Every, func() {
 		i := s.rng.IntN(len(s.nodes))
 		s.network.sever(i, (i+1+s.rng.IntN(len(s.nodes)-1))%len(s.nodes))

@@ -15,7 +15,7 @@ func (f Partitions) String() string {
 	return fmt.Sprintf("partitions every %v for %v", f.Every, f.Lasts)
 }
 
-func (f Partitions) start(s *Sim) {
+func (f Partitions) start(s *cluster) {
 	s.repeat(f.Every, func() {
 		side := make([]bool, len(s.nodes))
 		for i := range side {

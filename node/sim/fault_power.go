@@ -13,7 +13,7 @@ type PowerCuts struct {
 
 func (f PowerCuts) String() string { return fmt.Sprintf("power cuts every %v for %v", f.Every, f.Down) }
 
-func (f PowerCuts) start(s *Sim) {
+func (f PowerCuts) start(s *cluster) {
 	s.repeat(f.Every, func() {
 		for _, n := range s.nodes {
 			s.fell(n, f.Down)

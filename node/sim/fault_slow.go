@@ -10,7 +10,7 @@ type ClockSkew struct{ Max time.Duration }
 
 func (f ClockSkew) String() string { return fmt.Sprintf("clocks off by %v", f.Max) }
 
-func (f ClockSkew) start(s *Sim) {
+func (f ClockSkew) start(s *cluster) {
 	for _, n := range s.nodes {
 		n.skew = s.between(-f.Max, f.Max)
 	}
@@ -21,11 +21,11 @@ type SlowDisks struct{ Mean time.Duration }
 
 func (f SlowDisks) String() string { return fmt.Sprintf("syncs of %v", f.Mean) }
 
-func (f SlowDisks) start(s *Sim) { s.syncMean = f.Mean }
+func (f SlowDisks) start(s *cluster) { s.syncMean = f.Mean }
 
 // SlowExecution makes the execution of a block take long.
 type SlowExecution struct{ Mean time.Duration }
 
 func (f SlowExecution) String() string { return fmt.Sprintf("execution of %v", f.Mean) }
 
-func (f SlowExecution) start(s *Sim) { s.execMean = f.Mean }
+func (f SlowExecution) start(s *cluster) { s.execMean = f.Mean }

@@ -11,7 +11,7 @@ import (
 )
 
 // honestly is m as it is.
-func honestly(m protocols.Message) []packet { return []packet{{frame: replica.Encode(m)}} }
+func honestly(m protocols.Message) []packet { return []packet{{frame: replica.Encode(m), message: m}} }
 
 func slotFields(epoch, slot uint64, d digest.Digest) []byte {
 	return append(wire.AppendU64(wire.AppendU64(nil, epoch), slot), d[:]...)

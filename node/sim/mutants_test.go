@@ -25,81 +25,81 @@ var (
 // stories are scenarios in which a certain kind of bug shows.
 var stories = map[string]func(seed uint64) Config{
 	"crashes": func(seed uint64) Config {
-		cfg := Scenario(seed)
-		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Liars = 4, 20*time.Second, 12, 8*time.Millisecond, nil
-		cfg.Faults = []Fault{
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 12, 8*time.Millisecond, nil
+		x.Faults = []Fault{
 			Crashes{Every: 600 * time.Millisecond, Down: 300 * time.Millisecond},
 			PowerCuts{Every: 4 * time.Second, Down: 100 * time.Millisecond}, LinkBreaks{Every: time.Second},
 		}
 		return cfg
 	},
 	"power cuts": func(seed uint64) Config {
-		cfg := Scenario(seed)
-		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Liars = 4, 20*time.Second, 8, 30*time.Millisecond, nil
-		cfg.Faults = []Fault{PowerCuts{Every: 1500 * time.Millisecond, Down: 300 * time.Millisecond}, Partitions{Every: 5 * time.Second, Lasts: 2 * time.Second}}
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 8, 30*time.Millisecond, nil
+		x.Faults = []Fault{PowerCuts{Every: 1500 * time.Millisecond, Down: 300 * time.Millisecond}, Partitions{Every: 5 * time.Second, Lasts: 2 * time.Second}}
 		return cfg
 	},
 	"short epochs": func(seed uint64) Config {
-		cfg := Scenario(seed)
-		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Liars = 4, 15*time.Second, 15, 10*time.Millisecond, nil
-		cfg.Dumbo, cfg.Slots = false, 4+seed%4
-		cfg.Faults = []Fault{
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 15*time.Second, 15, 10*time.Millisecond, nil
+		cfg.Dumbo, x.Slots = false, 4+seed%4
+		x.Faults = []Fault{
 			Crashes{Every: 700 * time.Millisecond, Down: 200 * time.Millisecond},
 			PowerCuts{Every: 2500 * time.Millisecond, Down: 100 * time.Millisecond}, Reordering{Rate: 0.2},
 		}
 		return cfg
 	},
 	"a late leader": func(seed uint64) Config {
-		cfg := Scenario(seed)
-		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Liars = 4, 20*time.Second, 12, 10*time.Millisecond, nil
-		cfg.Dumbo, cfg.Slots = false, 0
-		cfg.Faults = []Fault{
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 12, 10*time.Millisecond, nil
+		cfg.Dumbo, x.Slots = false, 0
+		x.Faults = []Fault{
 			SlowLeader{Min: 0, Max: 3 * time.Second}, LinkBreaks{Every: 2 * time.Second},
 			Partitions{Every: 2 * time.Second, Lasts: time.Second},
 		}
 		if seed%2 == 0 {
-			cfg.Faults = append(cfg.Faults, LeaderDies{After: 4 * time.Second})
+			x.Faults = append(x.Faults, LeaderDies{After: 4 * time.Second})
 		}
 		return cfg
 	},
 	"no fast lane": func(seed uint64) Config {
-		cfg := Scenario(seed)
-		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Liars = 4, 15*time.Second, 12, 10*time.Millisecond, nil
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 15*time.Second, 12, 10*time.Millisecond, nil
 		cfg.Dumbo = true
-		cfg.Faults = []Fault{
+		x.Faults = []Fault{
 			Crashes{Every: 700 * time.Millisecond, Down: 200 * time.Millisecond},
 			PowerCuts{Every: 2500 * time.Millisecond, Down: 100 * time.Millisecond}, LinkBreaks{Every: time.Second},
 		}
 		return cfg
 	},
 	"two blocks": func(seed uint64) Config {
-		cfg := Scenario(seed)
-		cfg.Nodes = []int{4, 5, 6}[seed%3]
-		cfg.Active, cfg.Load, cfg.Delay = 15*time.Second, 12, 10*time.Millisecond
-		cfg.Faults = []Fault{Crashes{Every: 800 * time.Millisecond, Down: 200 * time.Millisecond}, Duplication{Rate: 0.3}, Reordering{Rate: 0.3}}
-		cfg.Liars = []Liar{{0, &EquivocatingLeader{}}}
+		cfg, x := alone(seed)
+		x.Nodes = []int{4, 5, 6}[seed%3]
+		cfg.Active, cfg.Load, x.Delay = 15*time.Second, 12, 10*time.Millisecond
+		x.Faults = []Fault{Crashes{Every: 800 * time.Millisecond, Down: 200 * time.Millisecond}, Duplication{Rate: 0.3}, Reordering{Rate: 0.3}}
+		x.Liars = []Liar{{0, &EquivocatingLeader{}}}
 		return cfg
 	},
 	"two batches": func(seed uint64) Config {
-		cfg := Scenario(seed)
-		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay = 4, 15*time.Second, 15, 10*time.Millisecond
-		cfg.Faults = []Fault{PowerCuts{Every: time.Second, Down: 100 * time.Millisecond}, Reordering{Rate: 0.3}}
-		cfg.Dumbo, cfg.Slots = false, 0
-		cfg.Liars = []Liar{{3, &EquivocatingLane{Every: seed%2 == 0}}}
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay = 4, 15*time.Second, 15, 10*time.Millisecond
+		x.Faults = []Fault{PowerCuts{Every: time.Second, Down: 100 * time.Millisecond}, Reordering{Rate: 0.3}}
+		cfg.Dumbo, x.Slots = false, 0
+		x.Liars = []Liar{{3, &EquivocatingLane{Every: seed%2 == 0}}}
 		return cfg
 	},
 	"false leaving": func(seed uint64) Config {
-		cfg := Scenario(seed)
-		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay = []int{4, 5, 7}[seed%3], 20*time.Second, 12, 10*time.Millisecond
-		cfg.Dumbo, cfg.Slots = seed%4 == 3, 0
-		cfg.Faults = []Fault{SlowLeader{Min: 0, Max: time.Second}, Crashes{Every: 2 * time.Second, Down: 300 * time.Millisecond}}
-		cfg.Liars = []Liar{{protocols.Index(seed % 4), &FalseLeaving{}}}
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay = []int{4, 5, 7}[seed%3], 20*time.Second, 12, 10*time.Millisecond
+		cfg.Dumbo, x.Slots = seed%4 == 3, 0
+		x.Faults = []Fault{SlowLeader{Min: 0, Max: time.Second}, Crashes{Every: 2 * time.Second, Down: 300 * time.Millisecond}}
+		x.Liars = []Liar{{protocols.Index(seed % 4), &FalseLeaving{}}}
 		return cfg
 	},
 	"lies": func(seed uint64) Config {
-		cfg := Scenario(seed)
-		cfg.Nodes, cfg.Active, cfg.Load, cfg.Delay, cfg.Faults = 4, 10*time.Second, 10, 10*time.Millisecond, nil
-		cfg.Liars = []Liar{{1, []Adversary{&Forging{Rate: 0.1}, &DoubleVoting{}, &Garbage{Rate: 0.05}, &Withholding{}}[seed%4]}}
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Faults = 4, 10*time.Second, 10, 10*time.Millisecond, nil
+		x.Liars = []Liar{{1, []Adversary{&Forging{Rate: 0.1}, &DoubleVoting{}, &Garbage{Rate: 0.05}, &Withholding{}}[seed%4]}}
 		return cfg
 	},
 }
@@ -125,7 +125,7 @@ func TestStory(t *testing.T) {
 		for k := range count {
 			t.Run(fmt.Sprintf("%s/%d", name, *first+uint64(k)), func(t *testing.T) {
 				t.Parallel()
-				if _, err := Run(stories[name](*first + uint64(k))); err != nil {
+				if _, err := Run(t.Context(), stories[name](*first+uint64(k)), nil); err != nil {
 					report(t, err)
 				}
 			})
@@ -161,9 +161,9 @@ func TestChecksFail(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(enough) {
 				cfg := stories[m.story](seed + 1)
-				cfg.mutation = m.mutation
+				cfg.Shards[0].mutation = m.mutation
 				var v *Violation
-				if _, err := Run(cfg); errors.As(err, &v) {
+				if _, err := Run(t.Context(), cfg, nil); errors.As(err, &v) {
 					t.Logf("found by seed %d: %s at %v: %.120s", seed+1, v.Check, v.At, v.Detail)
 					return
 				} else if err != nil {

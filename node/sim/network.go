@@ -11,13 +11,16 @@ import (
 // control and bulk are streams of their own, in order within a stream. When a connection breaks, everything under
 // way on it is lost, and it comes up again some time later, each side learning of it in its own time.
 type network struct {
-	s          *Sim
-	pairs      [][]*pair                 // by lower and higher index
-	links      [][]*link                 // by sender and receiver
-	duplicates float64                   // share of messages that arrive twice
-	reorders   float64                   // share of messages that ignore the order of their stream
-	slow       func(i int) time.Duration // more delay for messages of a replica, nil if there is none
+	s          *cluster
+	pairs      [][]*pair   // by lower and higher index
+	links      [][]*link   // by sender and receiver
+	duplicates float64     // share of messages that arrive twice
+	reorders   float64     // share of messages that ignore the order of their stream
+	hindrances []hindrance // of faults that delay what they choose
 }
+
+// hindrance is more delay for a message, chosen by who sends it to whom, and what it is.
+type hindrance func(from, to protocols.Index, p packet) time.Duration
 
 type pair struct {
 	linked bool
@@ -35,11 +38,13 @@ type link struct {
 
 // packet is one frame on its way. A forged one must be refused.
 type packet struct {
-	frame  []byte
-	forged string // why it must be refused; empty if it need not
+	frame   []byte
+	message protocols.Message // that the frame encodes; nil if it is none
+	forged  string            // why it must be refused; empty if it need not
+	late    time.Duration     // that its sender waits before it sends it
 }
 
-func newNetwork(s *Sim) *network {
+func newNetwork(s *cluster) *network {
 	w := &network{s: s}
 	for i := range s.cfg.Nodes {
 		w.pairs = append(w.pairs, make([]*pair, s.cfg.Nodes))
@@ -53,6 +58,19 @@ func newNetwork(s *Sim) *network {
 		}
 	}
 	return w
+}
+
+// hinder adds a hindrance until faults end.
+func (w *network) hinder(f hindrance) { w.hindrances = append(w.hindrances, f) }
+
+// heal ends what faults do to it.
+func (w *network) heal() {
+	w.duplicates, w.reorders, w.hindrances = 0, 0, nil
+	for i := range w.pairs {
+		for j := range i {
+			w.pairs[i][j].cuts = 0
+		}
+	}
 }
 
 // connect lets two replicas find each other after a while, if nothing parts them then.
@@ -115,8 +133,13 @@ func (w *network) up(i int) {
 	}
 }
 
-// send puts a frame on its way.
+// send puts a frame on its way, or does so when its sender has waited.
 func (w *network) send(i, j int, p packet) {
+	if late := p.late; late > 0 {
+		p.late = 0
+		w.s.nodes[i].after(late, func() { w.send(i, j, p) })
+		return
+	}
 	l := w.links[i][j]
 	if !l.up {
 		return // lost: it is sent again when the connection is there
@@ -134,8 +157,8 @@ func (w *network) carry(i, j int, p packet) {
 		class = 1
 	}
 	at := w.s.now.Add(l.mean/4 + time.Duration(w.s.rng.ExpFloat64()*0.75*float64(l.mean)))
-	if w.slow != nil {
-		at = at.Add(w.slow(i))
+	for _, f := range w.hindrances {
+		at = at.Add(f(protocols.Index(i), protocols.Index(j), p))
 	}
 	if w.reorders == 0 || w.s.rng.Float64() >= w.reorders {
 		at = max(at, l.free[class])

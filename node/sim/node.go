@@ -18,7 +18,7 @@ import (
 // node is one replica: its core, what it stores, and what it has begun and not finished. Everything but the two
 // stores is gone after a crash.
 type node struct {
-	s         *Sim
+	s         *cluster
 	id        protocols.Index
 	adversary Adversary // nil in an honest one
 	store     *kv.Mem   // of consensus
@@ -43,7 +43,7 @@ type node struct {
 	courierAt  protocols.Time   // of its timer, zero if none is set
 }
 
-func newNode(s *Sim, id protocols.Index) *node {
+func newNode(s *cluster, id protocols.Index) *node {
 	return &node{s: s, id: id, store: kv.NewMem(), effects: kv.NewMem()}
 }
 
@@ -72,7 +72,7 @@ func (n *node) start() {
 	}
 	cfg := replica.Config{
 		Committee: s.committee, Self: n.id, Signer: s.signers[n.id], Coin: s.coin, Shares: s.shares[n.id],
-		GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: len(s.shards), Dumbo: s.cfg.Dumbo, Slots: s.cfg.Slots,
+		GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: len(s.shards), Dumbo: s.world.cfg.Dumbo, Slots: s.cfg.Slots,
 	}
 	if n.core, err = replica.Restore(cfg, n.state, n.store); err != nil {
 		panic(err)
@@ -240,7 +240,7 @@ func (n *node) tell(to protocols.To, m protocols.Message) {
 			frame = replica.Encode(m)
 			n.s.check.sent(n, m)
 		}
-		n.s.network.send(int(n.id), j, packet{frame: frame})
+		n.s.network.send(int(n.id), j, packet{frame: frame, message: m})
 	}
 }
 
@@ -276,7 +276,7 @@ func (n *node) receive(from protocols.Index, p packet) {
 }
 
 // verify takes a frame apart and checks all of it that needs no state.
-func (s *Sim) verify(from protocols.Index, frame []byte) (protocols.Message, error) {
+func (s *cluster) verify(from protocols.Index, frame []byte) (protocols.Message, error) {
 	m, err := replica.Decode(s.committee, frame)
 	if err != nil {
 		return nil, err

@@ -124,7 +124,6 @@ type reply struct {
 // serve is what the relay answers. It is nil if there is no answer.
 func (n *node) serve(from *node, a courier.Ask, ld *settlement.LD) *reply {
 	r := &reply{}
-	liar, lies := n.adversary.(stranger)
 	switch a.What {
 	case courier.Fetch:
 		size := 0
@@ -146,7 +145,7 @@ func (n *node) serve(from *node, a courier.Ask, ld *settlement.LD) *reply {
 	default:
 		r.next = n.core.NextLD(from.s.shard)
 	}
-	if lies {
+	if liar, ok := n.adversary.(stranger); ok {
 		r.next = liar.position(n, r.next)
 	}
 	return r
@@ -206,7 +205,7 @@ func (n *node) take(from *node, p packet) error {
 }
 
 // checkLD verifies an LD that came to a replica of this shard.
-func (s *Sim) checkLD(ld *settlement.LD) error {
+func (s *cluster) checkLD(ld *settlement.LD) error {
 	if to := ld.Delivery.Destination; to != s.shard {
 		return fmt.Errorf("an LD for shard %d came to shard %d", to, s.shard)
 	}

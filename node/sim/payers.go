@@ -35,8 +35,8 @@ func newPayers(w *world) *payers {
 	}
 }
 
-// start takes what genesis gave, and begins to pay, until some time.
-func (p *payers) start(load float64, until protocols.Time) {
+// load takes what genesis gave, and begins to make so many payments a second, until some time.
+func (p *payers) load(rate float64, until protocols.Time) {
 	for _, s := range p.w.shards {
 		s.clients.start()
 		for _, x := range s.clients.fresh {
@@ -47,8 +47,8 @@ func (p *payers) start(load float64, until protocols.Time) {
 		p.fresh = p.fresh[:len(p.fresh)-1]
 	}
 	p.poll()
-	if load > 0 {
-		p.w.repeat(time.Duration(float64(time.Second)/load), func() {
+	if rate > 0 {
+		p.w.repeat(time.Duration(float64(time.Second)/rate), func() {
 			if p.w.now < until {
 				p.one()
 			}

@@ -9,41 +9,51 @@ import (
 
 var networks = flag.Int("sim.networks", 6, "how many seeds TestNetworkSweep runs")
 
+// among is the run of a seed with three shards.
+func among(seed uint64) Config {
+	p := Plan{Shards: 3, Nodes: []int{4}, All: true, For: 60 * time.Second}
+	cfg, err := p.Scenario(seed)
+	if err != nil {
+		panic(err)
+	}
+	return cfg
+}
+
 func TestNetworkSweep(t *testing.T) {
 	for k := range *networks {
-		cfg := NetworkScenario(*first + uint64(k))
+		cfg := among(*first + uint64(k))
 		t.Run(cfg.String(), func(t *testing.T) {
 			t.Parallel()
 			begun := time.Now()
-			r, err := RunNetwork(cfg)
+			r, err := Run(t.Context(), cfg, nil)
 			if err != nil {
 				report(t, err)
 				return
 			}
-			t.Logf("%v: heights %v, %d settled, %d returned, %d LDs, %d crashes, %d refused, %d events, %s", time.Since(begun).Round(time.Millisecond),
-				r.Heights, r.Settled, r.Returned, r.LDs, r.Crashes, r.Refused, r.Events, r.Hash.Short())
+			t.Logf("%v: %d blocks, %d epochs, %.2f rounds, %d settled, %d not, %d LDs, %d crashes, %d refused, %d events, %s", time.Since(begun).Round(time.Millisecond),
+				r.Commits, r.Epochs, r.Agreements.Mean(), r.Settled, r.Rejected, r.LDs, r.Crashes, r.Refused, r.Events, r.Hash.Short())
 		})
 	}
 }
 
 // networkStories are scenarios in which a certain kind of bug shows.
-var networkStories = map[string]func(seed uint64) NetworkConfig{
+var networkStories = map[string]func(seed uint64) Config{
 	// What replicas said they hold is lost in crashes, gossip never arrives, and there is little else to notice it by.
-	"outages": func(seed uint64) NetworkConfig {
-		cfg := NetworkScenario(seed)
-		cfg.Active, cfg.Calm, cfg.Load, cfg.Delay = 20*time.Second, 10*time.Second, 1, 20*time.Millisecond
-		cfg.Faults = []NetworkFault{GossipLoss{Rate: 1}}
+	"outages": func(seed uint64) Config {
+		cfg := among(seed)
+		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 10*time.Second, 1, 20*time.Millisecond
+		cfg.Disruptions = []Disruption{GossipLoss{Rate: 1}}
 		for k := range cfg.Shards {
-			cfg.Shards[k] = Config{Nodes: 4, Delay: 5 * time.Millisecond}
+			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond}
 		}
 		cfg.Shards[2].Faults = []Fault{SlowDisks{Mean: 800 * time.Millisecond}, PowerCuts{Every: time.Second, Down: 50 * time.Millisecond}}
 		return cfg
 	},
 	// Everyone wants the same coins, and each shard hears of another payment first.
-	"conflicts": func(seed uint64) NetworkConfig {
-		cfg := NetworkScenario(seed)
-		cfg.Active, cfg.Load, cfg.Delay = 20*time.Second, 15, 200*time.Millisecond
-		cfg.Faults = []NetworkFault{ShardPartitions{Every: 3 * time.Second, Lasts: 2 * time.Second}}
+	"conflicts": func(seed uint64) Config {
+		cfg := among(seed)
+		cfg.Active, cfg.Load, cfg.Apart = 20*time.Second, 15, 200*time.Millisecond
+		cfg.Disruptions = []Disruption{ShardPartitions{Every: 3 * time.Second, Lasts: 2 * time.Second}}
 		return cfg
 	},
 }
@@ -60,7 +70,7 @@ func TestNetworkStory(t *testing.T) {
 		for k := range count {
 			t.Run(fmt.Sprintf("%s/%d", name, *first+uint64(k)), func(t *testing.T) {
 				t.Parallel()
-				if _, err := RunNetwork(networkStories[name](*first + uint64(k))); err != nil {
+				if _, err := Run(t.Context(), networkStories[name](*first+uint64(k)), nil); err != nil {
 					report(t, err)
 				}
 			})
@@ -70,13 +80,13 @@ func TestNetworkStory(t *testing.T) {
 
 // TestNetworkEd25519 runs the production signatures.
 func TestNetworkEd25519(t *testing.T) {
-	cfg := NetworkScenario(4)
+	cfg := among(4)
 	cfg.Active, cfg.Calm, cfg.Load, cfg.Ed25519 = 4*time.Second, 0, 8, true
-	cfg.Faults = []NetworkFault{GossipLoss{Rate: 0.3}}
+	cfg.Disruptions = []Disruption{GossipLoss{Rate: 0.3}}
 	for k := range cfg.Shards {
-		cfg.Shards[k] = Config{Nodes: 4, Delay: 10 * time.Millisecond, Liars: []Liar{{3, &ForgedLDs{Rate: 0.5}}}}
+		cfg.Shards[k] = Shard{Nodes: 4, Delay: 10 * time.Millisecond, Liars: []Liar{{3, &ForgedLDs{Rate: 0.5}}}}
 	}
-	r, err := RunNetwork(cfg)
+	r, err := Run(t.Context(), cfg, nil)
 	if err != nil {
 		report(t, err)
 	} else if r.Settled == 0 || r.Refused == 0 {
@@ -88,9 +98,9 @@ func TestNetworkEd25519(t *testing.T) {
 func TestNetworkReplay(t *testing.T) {
 	hashes := make(map[string]bool)
 	for _, seed := range []uint64{5, 5, 6} {
-		cfg := NetworkScenario(seed)
+		cfg := among(seed)
 		cfg.Active = 8 * time.Second
-		r, err := RunNetwork(cfg)
+		r, err := Run(t.Context(), cfg, nil)
 		if err != nil {
 			report(t, err)
 			return
@@ -99,23 +109,5 @@ func TestNetworkReplay(t *testing.T) {
 	}
 	if len(hashes) != 2 {
 		t.Errorf("two seeds, one of them twice, gave %d traces", len(hashes))
-	}
-}
-
-// TestNetworkConfigRefused: a configuration that promises nothing is refused before it runs.
-func TestNetworkConfigRefused(t *testing.T) {
-	for name, spoil := range map[string]func(*NetworkConfig){
-		"one shard":             func(c *NetworkConfig) { c.Shards = c.Shards[:1] },
-		"no delay":              func(c *NetworkConfig) { c.Delay = 0 },
-		"negative load":         func(c *NetworkConfig) { c.Load = -1 },
-		"no time":               func(c *NetworkConfig) { c.Active = 0 },
-		"a shard of three":      func(c *NetworkConfig) { c.Shards[1].Nodes = 3 },
-		"too many liars in one": func(c *NetworkConfig) { c.Shards[2].Liars = []Liar{{1, &Hermit{}}, {2, &FalseSIGN{}}} },
-	} {
-		cfg := NetworkScenario(1)
-		spoil(&cfg)
-		if _, err := RunNetwork(cfg); err == nil {
-			t.Errorf("%s: ran", name)
-		}
 	}
 }

@@ -21,6 +21,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// alone is the run of a seed with one shard, and that shard.
+func alone(seed uint64) (Config, *Shard) {
+	p := Plan{Shards: 1, Nodes: []int{4, 4, 4, 5, 6, 7}, All: true, For: 40 * time.Second}
+	cfg, err := p.Scenario(seed)
+	if err != nil {
+		panic(err)
+	}
+	return cfg, &cfg.Shards[0]
+}
+
 func report(t *testing.T, err error) {
 	t.Helper()
 	var v *Violation
@@ -33,17 +43,17 @@ func report(t *testing.T, err error) {
 
 func TestSweep(t *testing.T) {
 	for k := range *seeds {
-		cfg := Scenario(*first + uint64(k))
+		cfg, _ := alone(*first + uint64(k))
 		t.Run(cfg.String(), func(t *testing.T) {
 			t.Parallel()
 			begun := time.Now()
-			r, err := Run(cfg)
+			r, err := Run(t.Context(), cfg, nil)
 			if err != nil {
 				report(t, err)
 				return
 			}
-			t.Logf("%v: height %d, %d settled, %d rejected, %d crashes, %d refused, %d events, %s", time.Since(begun).Round(time.Millisecond),
-				r.Height, r.Settled, r.Rejected, r.Crashes, r.Refused, r.Events, r.Hash.Short())
+			t.Logf("%v: height %d, %d epochs, %d fallbacks, %.2f rounds, %d settled, %d rejected, %d crashes, %d refused, %d events, %s", time.Since(begun).Round(time.Millisecond),
+				r.Commits, r.Epochs, r.Fallbacks, r.Agreements.Mean(), r.Settled, r.Rejected, r.Crashes, r.Refused, r.Events, r.Hash.Short())
 		})
 	}
 }
@@ -51,13 +61,11 @@ func TestSweep(t *testing.T) {
 // TestReplay: one seed gives one run, event by event.
 func TestReplay(t *testing.T) {
 	for _, seed := range []uint64{3, 17, 41} {
-		cfg := Scenario(seed)
-		cfg.Active = 6 * time.Second
 		hashes := make(map[string]bool)
 		for range 2 {
-			again := Scenario(seed) // adversaries have memory
-			again.Active = cfg.Active
-			r, err := Run(again)
+			again, _ := alone(seed) // adversaries have memory
+			again.Active = 6 * time.Second
+			r, err := Run(t.Context(), again, nil)
 			if err != nil {
 				report(t, err)
 				return
@@ -67,9 +75,9 @@ func TestReplay(t *testing.T) {
 		if len(hashes) != 1 {
 			t.Errorf("seed %d gave two traces", seed)
 		}
-		other := Scenario(seed)
-		other.Active, other.Seed = cfg.Active, seed+1
-		if r, err := Run(other); err != nil {
+		other, _ := alone(seed)
+		other.Active, other.Seed = 6*time.Second, seed+1
+		if r, err := Run(t.Context(), other, nil); err != nil {
 			report(t, err)
 		} else if hashes[r.Hash.String()] {
 			t.Errorf("seeds %d and %d gave one trace", seed, seed+1)
@@ -79,11 +87,12 @@ func TestReplay(t *testing.T) {
 
 // TestEd25519 runs the production signatures.
 func TestEd25519(t *testing.T) {
-	cfg := Scenario(7)
-	cfg.Nodes, cfg.Active, cfg.Settle, cfg.Load, cfg.Ed25519, cfg.Bursts = 4, 3*time.Second, 10*time.Second, 10, true, false
-	cfg.Faults = []Fault{Crashes{Every: time.Second, Down: 300 * time.Millisecond}, Duplication{Rate: 0.1}}
-	cfg.Liars = []Liar{{2, &Forging{Rate: 0.05}}}
-	r, err := Run(cfg)
+	cfg, x := alone(7)
+	cfg.Active, cfg.Load, cfg.Ed25519, cfg.Bursts = 3*time.Second, 10, true, false
+	x.Nodes = 4
+	x.Faults = []Fault{Crashes{Every: time.Second, Down: 300 * time.Millisecond}, Duplication{Rate: 0.1}}
+	x.Liars = []Liar{{2, &Forging{Rate: 0.05}}}
+	r, err := Run(t.Context(), cfg, nil)
 	if err != nil {
 		report(t, err)
 	} else if r.Settled == 0 || r.Refused == 0 {
@@ -94,18 +103,24 @@ func TestEd25519(t *testing.T) {
 // TestConfigRefused: a configuration that promises nothing is refused before it runs.
 func TestConfigRefused(t *testing.T) {
 	for name, spoil := range map[string]func(*Config){
-		"too few replicas":  func(c *Config) { c.Nodes = 3 },
-		"too many liars":    func(c *Config) { c.Liars = []Liar{{1, &Garbage{}}, {2, &Garbage{}}} },
-		"a liar twice":      func(c *Config) { c.Nodes, c.Liars = 7, []Liar{{1, &Garbage{}}, {1, &Garbage{}}} },
-		"an unknown liar":   func(c *Config) { c.Liars = []Liar{{4, &Garbage{}}} },
-		"no delay":          func(c *Config) { c.Delay = 0 },
+		"too few replicas":  func(c *Config) { c.Shards[0].Nodes = 3 },
+		"too many liars":    func(c *Config) { c.Shards[0].Liars = []Liar{{1, &Garbage{}}, {2, &Garbage{}}} },
+		"a liar twice":      func(c *Config) { c.Shards[0].Nodes, c.Shards[0].Liars = 7, []Liar{{1, &Garbage{}}, {1, &Garbage{}}} },
+		"an unknown liar":   func(c *Config) { c.Shards[0].Liars = []Liar{{4, &Garbage{}}} },
+		"no delay":          func(c *Config) { c.Shards[0].Delay = 0 },
 		"no time":           func(c *Config) { c.Active = 0 },
 		"no time to settle": func(c *Config) { c.Settle = 0 },
 		"negative load":     func(c *Config) { c.Load = -1 },
+		"no shard":          func(c *Config) { c.Shards = nil },
+		"no way between":    func(c *Config) { c.Apart = 0 },
+		"nothing between":   func(c *Config) { c.Shards, c.Disruptions = c.Shards[:1], []Disruption{GossipLoss{}} },
 	} {
-		cfg := Config{Seed: 1, Nodes: 4, Active: time.Second, Settle: time.Second, Delay: time.Millisecond}
+		cfg := Config{
+			Seed: 1, Active: time.Second, Settle: time.Second, Apart: time.Millisecond,
+			Shards: []Shard{{Nodes: 4, Delay: time.Millisecond}, {Nodes: 4, Delay: time.Millisecond}},
+		}
 		spoil(&cfg)
-		if _, err := Run(cfg); err == nil {
+		if _, err := Run(t.Context(), cfg, nil); err == nil {
 			t.Errorf("%s: ran", name)
 		}
 	}

@@ -26,7 +26,8 @@ const kept = 400
 type happenings struct {
 	hash   hash.Hash
 	steps  uint64
-	recent [kept]happening
+	recent [kept]Event
+	watch  func(Event) // told of every event, may be nil
 }
 
 // trace is what happens in one shard.
@@ -35,13 +36,15 @@ type trace struct {
 	shard int
 }
 
-type happening struct {
-	step   uint64
-	at     protocols.Time
-	what   string
-	shard  int
-	a, b   int
-	detail any
+// Event is something that happened in a run.
+type Event struct {
+	Step   uint64        // from 1
+	At     time.Duration // virtual, since the start
+	What   string        // happened
+	Shard  int
+	Who    int // a replica, or -1
+	To     int // another, or -1
+	Detail any
 }
 
 func newHappenings() *happenings { return &happenings{hash: sha256.New()} }
@@ -59,7 +62,11 @@ func (t trace) add(at protocols.Time, what string, a, b int, data []byte, detail
 	t.hash.Write(head[:])
 	t.hash.Write([]byte(what))
 	t.hash.Write(data)
-	t.recent[t.steps%kept] = happening{t.steps, at, what, t.shard, a, b, detail}
+	e := Event{t.steps, at.Sub(epoch), what, t.shard, a, b, detail}
+	t.recent[t.steps%kept] = e
+	if t.watch != nil {
+		t.watch(e)
+	}
 }
 
 func (t *happenings) sum() digest.Digest { return digest.Digest(t.hash.Sum(nil)) }
@@ -67,19 +74,20 @@ func (t *happenings) sum() digest.Digest { return digest.Digest(t.hash.Sum(nil))
 func (t *happenings) last() []string {
 	var out []string
 	for k := range uint64(kept) {
-		if h := t.recent[(t.steps+1+k)%kept]; h.step > 0 {
-			out = append(out, h.String())
+		if e := t.recent[(t.steps+1+k)%kept]; e.Step > 0 {
+			out = append(out, e.String())
 		}
 	}
 	return out
 }
 
-func (h happening) String() string {
-	s := fmt.Sprintf("%7d %12v %d/ %-9s %d", h.step, time.Duration(h.at-epoch).Round(time.Microsecond), h.shard, h.what, h.a)
-	if h.b >= 0 {
-		s += fmt.Sprintf(" > %d", h.b)
+// String is the event on one line: step, time, shard, what happened, to whom, and what it was about.
+func (e Event) String() string {
+	s := fmt.Sprintf("%7d %12v %d/ %-9s %d", e.Step, e.At.Round(time.Microsecond), e.Shard, e.What, e.Who)
+	if e.To >= 0 {
+		s += fmt.Sprintf(" > %d", e.To)
 	}
-	switch d := h.detail.(type) {
+	switch d := e.Detail.(type) {
 	case nil:
 	case protocols.Message:
 		s += " " + describe(d)

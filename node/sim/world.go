@@ -1,7 +1,7 @@
 package sim
 
 import (
-	"fmt"
+	"context"
 	"math/rand/v2"
 	"time"
 
@@ -18,7 +18,8 @@ const epoch protocols.Time = 1_700_000_000_000_000_000
 
 // world is what the shards of a run have in common: time, chance, what has happened, and the first violation.
 type world struct {
-	config    fmt.Stringer
+	ctx       context.Context // a run lasts seconds; this ends it sooner
+	cfg       *Config
 	rng       *rand.Rand
 	now       protocols.Time
 	queue     queue
@@ -27,37 +28,37 @@ type world struct {
 	scheme    sig.Scheme
 	id        digest.Digest // of the network
 	peers     *settlement.Network
-	shards    []*Sim
+	shards    []*cluster
 	crossing  *crossing
 	settling  *settling
 	payers    *payers
 	violation *Violation
 }
 
-func newWorld(seed uint64, ed25519 bool, config fmt.Stringer) *world {
+func newWorld(ctx context.Context, cfg Config) *world {
 	w := &world{
-		config: config, rng: rand.New(rand.NewPCG(seed, 0xb017d0b0)), now: epoch, log: newHappenings(), active: true,
-		scheme: sig.NewIdeal(seed), id: digest.Of("bdt/simulated-network/1", []byte{byte(seed), byte(seed >> 8)}),
+		ctx: ctx, cfg: &cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0xb017d0b0)), now: epoch, log: newHappenings(), active: true,
+		scheme: sig.NewIdeal(cfg.Seed), id: digest.Of("bdt/simulated-network/1", []byte{byte(cfg.Seed), byte(cfg.Seed >> 8)}),
 	}
-	if ed25519 {
+	if cfg.Ed25519 {
 		w.scheme = sig.NewEd25519()
 	}
 	return w
 }
 
-// found makes the shards, one for each configuration.
-func (w *world) found(configs []Config) error {
+// found makes the shards.
+func (w *world) found() error {
 	var committees []*protocols.Committee
-	for k, cfg := range configs {
-		s := &Sim{
-			world: w, cfg: cfg, shard: uint16(k), trace: trace{w.log, k},
+	for k := range w.cfg.Shards {
+		s := &cluster{
+			world: w, cfg: &w.cfg.Shards[k], shard: uint16(k), trace: trace{w.log, k},
 			syncMean: 300 * time.Microsecond, execMean: 500 * time.Microsecond,
 		}
-		s.keys(len(configs))
+		s.keys(len(w.cfg.Shards))
 		if err := s.deal(); err != nil {
 			return err
 		}
-		keys := make([]sig.PublicKey, cfg.Nodes)
+		keys := make([]sig.PublicKey, s.cfg.Nodes)
 		for i := range keys {
 			keys[i] = s.signers[i].Public()
 		}
@@ -96,7 +97,7 @@ func (w *world) found(configs []Config) error {
 }
 
 // keys makes a signer for each replica and account of the shard. The accounts are at home in it.
-func (s *Sim) keys(shards int) {
+func (s *cluster) keys(shards int) {
 	for i := uint64(0); len(s.signers) < s.cfg.Nodes+accounts; i++ {
 		k := s.signer(uint64(s.shard)<<12 + i)
 		if len(s.signers) < s.cfg.Nodes || shard.Home(ledger.AddressOf(k.Public()), shards) == s.shard {
@@ -118,19 +119,12 @@ func (w *world) signer(i uint64) sig.Signer {
 	return k
 }
 
-// silence sees that an idle network does nothing.
-func (w *world) silence() {
-	w.play(w.now.Add(15 * time.Second)) // what is late has come by then
-	before := w.log.steps
-	w.play(w.now.Add(20 * time.Second))
-	if n := w.log.steps - before; n > 0 && w.violation == nil {
-		w.failed("silence", fmt.Sprintf("an idle network had %d events in 20 seconds", n))
-	}
-}
-
-// play carries out events until a time, or until a check fails.
+// play carries out events until a time, or until the run is over.
 func (w *world) play(until protocols.Time) {
-	for w.violation == nil && w.queue.Len() > 0 && w.queue.events[0].at <= until {
+	for k := 1; w.queue.Len() > 0 && w.queue.events[0].at <= until; k++ {
+		if w.violation != nil || k%4096 == 0 && w.ctx.Err() != nil {
+			return
+		}
 		e := w.queue.next()
 		w.now = e.at
 		e.what()
@@ -140,18 +134,13 @@ func (w *world) play(until protocols.Time) {
 	}
 }
 
-// fail notes the first violation and ends the run.
-func (s *Sim) fail(check, format string, args ...any) {
-	detail := fmt.Sprintf(format, args...)
-	if len(s.shards) > 1 {
-		detail = fmt.Sprintf("shard %d: %s", s.shard, detail)
-	}
-	s.failed(check, detail)
-}
+// over reports whether there is no point in going on.
+func (w *world) over() bool { return w.violation != nil || w.ctx.Err() != nil }
 
+// failed notes the first violation and ends the run.
 func (w *world) failed(check, detail string) {
 	if w.violation == nil {
-		w.violation = &Violation{Config: w.config, Step: w.log.steps, At: w.now.Sub(epoch), Check: check, Detail: detail, Events: w.log.last()}
+		w.violation = &Violation{Config: w.cfg, Step: w.log.steps, At: w.now.Sub(epoch), Check: check, Detail: detail, Events: w.log.last()}
 	}
 }
 

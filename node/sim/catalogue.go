@@ -1,0 +1,105 @@
+package sim
+
+import (
+	"slices"
+	"time"
+)
+
+// entry is a fault that can be asked for by name. One of fault, lie, disruption and shape makes it.
+type entry struct {
+	name, help string
+	odds       int // it is in one of so many runs of all faults; a lie is chosen in another way
+	among      int // shards that it takes; 0 is any number
+	fault      func(draw) Fault
+	lie        func(draw) Adversary
+	disruption func(draw) Disruption
+	shape      func(draw, *Shard)
+}
+
+// catalogue is every fault, with parameters drawn for each run.
+var catalogue = []entry{
+	{name: "crashes", odds: 2, help: "replicas crash at any point, and start again from what was on disk",
+		fault: func(d draw) Fault { return Crashes{Every: d.ms(1500, 9000), Down: d.ms(100, 6000)} }},
+	{name: "power-cuts", odds: 2, help: "all replicas of a shard crash at once",
+		fault: func(d draw) Fault { return PowerCuts{Every: d.ms(5000, 20000), Down: d.ms(50, 1000)} }},
+	{name: "loss", odds: 2, help: "connections break, what is under way on them is lost, and they come up again",
+		fault: func(d draw) Fault { return LinkBreaks{Every: d.ms(200, 3000)} }},
+	{name: "partitions", odds: 2, help: "the replicas fall into two groups at random, again and again",
+		fault: func(d draw) Fault { return Partitions{Every: d.ms(2000, 15000), Lasts: d.ms(300, 5000)} }},
+	{name: "duplication", odds: 2, help: "messages arrive twice",
+		fault: func(d draw) Fault { return Duplication{Rate: d.float(0.02, 0.22)} }},
+	{name: "reordering", odds: 2, help: "messages overtake others of their stream",
+		fault: func(d draw) Fault { return Reordering{Rate: d.float(0.02, 0.32)} }},
+	{name: "slow-leader", odds: 4, help: "every message of the leader is late by 1 to 10 s",
+		fault: func(d draw) Fault { return SlowLeader{Min: time.Second, Max: d.ms(1000, 10000)} }},
+	{name: "leader-dies", help: "the leader goes down for good, and is one of the f that may fail",
+		fault: func(d draw) Fault { return LeaderDies{After: d.ms(500, 35000)} }},
+	{name: "clock-skew", odds: 2, help: "each replica's clock is off",
+		fault: func(d draw) Fault { return ClockSkew{Max: d.ms(1, 240)} }},
+	{name: "slow-disks", odds: 2, help: "syncing a disk takes long",
+		fault: func(d draw) Fault { return SlowDisks{Mean: d.ms(5, 60)} }},
+	{name: "slow-execution", odds: 2, help: "executing a block takes long",
+		fault: func(d draw) Fault { return SlowExecution{Mean: d.ms(5, 100)} }},
+	{name: "short-epochs", odds: 3, help: "an epoch has a few slots, and not thousands",
+		shape: func(d draw, x *Shard) { x.Slots = uint64(3 + d.IntN(60)) }},
+
+	{name: "silent", help: "Byzantine: says nothing",
+		lie: func(draw) Adversary { return &Silent{} }},
+	{name: "equivocating-leader", help: "Byzantine: proposes two blocks for a slot, and votes for both",
+		lie: func(draw) Adversary { return &EquivocatingLeader{} }},
+	{name: "equivocating-lane", help: "Byzantine: signs two batches for a number of its lane",
+		lie: func(d draw) Adversary { return &EquivocatingLane{Every: d.IntN(2) == 0} }},
+	{name: "double-votes", help: "Byzantine: votes, commits and acknowledges other things too, and says old things again",
+		lie: func(draw) Adversary { return &DoubleVoting{} }},
+	{name: "withholding", help: "Byzantine: never sends its batches to f of the others",
+		lie: func(draw) Adversary { return &Withholding{} }},
+	{name: "garbage", help: "Byzantine: sends frames with bits flipped and ends cut off",
+		lie: func(draw) Adversary { return &Garbage{Rate: 0.01} }},
+	{name: "forging", help: "Byzantine: forges certificates and signatures",
+		lie: func(draw) Adversary { return &Forging{Rate: 0.01} }},
+	{name: "false-leaving", help: "Byzantine: leaves every epoch at once, and claims to have seen nothing of it",
+		lie: func(draw) Adversary { return &FalseLeaving{} }},
+
+	{name: "gossip-loss", odds: 2, among: 2, help: "a share of gossip does not arrive",
+		disruption: func(d draw) Disruption { return GossipLoss{Rate: d.Float64()} }},
+	{name: "no-gossip", odds: 8, among: 2, help: "gossip never arrives, also when other faults have ended",
+		disruption: func(draw) Disruption { return GossipLoss{Rate: 1} }},
+	{name: "gossip-bursts", odds: 2, among: 2, help: "no gossip arrives for a while, again and again",
+		disruption: func(d draw) Disruption { return GossipBursts{Every: d.ms(1000, 10000), Lasts: d.ms(100, 8000)} }},
+	{name: "gossip-duplication", odds: 2, among: 2, help: "gossip arrives twice",
+		disruption: func(d draw) Disruption { return GossipDuplication{Rate: d.Float64()} }},
+	{name: "shard-partitions", odds: 2, among: 2, help: "a shard cannot reach another, or all others",
+		disruption: func(d draw) Disruption { return ShardPartitions{Every: d.ms(4000, 20000), Lasts: d.ms(500, 8000)} }},
+	{name: "shard-outages", odds: 2, among: 2, help: "all replicas of a shard crash at once",
+		disruption: func(d draw) Disruption { return ShardOutages{Every: d.ms(8000, 30000), Down: d.ms(100, 4000)} }},
+	{name: "hermit", among: 2, help: "Byzantine: tells other shards nothing",
+		lie: func(draw) Adversary { return &Hermit{} }},
+	{name: "forged-lds", among: 2, help: "Byzantine: tells other shards LDs that its shard did not make",
+		lie: func(draw) Adversary { return &ForgedLDs{Rate: 0.3} }},
+	{name: "false-sign", among: 2, help: "Byzantine: signs LDs that it does not hold",
+		lie: func(draw) Adversary { return &FalseSIGN{} }},
+}
+
+func catalogued(name string) *entry {
+	if i := slices.IndexFunc(catalogue, func(e entry) bool { return e.name == name }); i >= 0 {
+		return &catalogue[i]
+	}
+	return nil
+}
+
+// FaultNames lists all faults.
+func FaultNames() []string {
+	var names []string
+	for i := range catalogue {
+		names = append(names, catalogue[i].name)
+	}
+	return names
+}
+
+// FaultHelp says in a few words what a fault is.
+func FaultHelp(name string) string {
+	if e := catalogued(name); e != nil {
+		return e.help
+	}
+	return ""
+}

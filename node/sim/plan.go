@@ -1,0 +1,194 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+)
+
+// Plan is a kind of run, of which every seed makes another one. What it leaves open follows from the seed.
+type Plan struct {
+	Shards    int           // 1 or more
+	Nodes     []int         // replicas of a shard, one of these
+	Faults    []string      // by name, all of which are there; see [FaultNames]
+	All       bool          // in place of Faults: in each run others of all there are
+	For       time.Duration // virtual time of load and faults; as long again may pass until all have their answers
+	Delay     time.Duration // mean one-way delay inside a shard; 0 leaves it open
+	Load      float64       // transactions a second; 0 leaves it open
+	Consensus string        // "bdt", "dumbo", or empty
+	Ed25519   bool          // production signatures and coin
+}
+
+// settling is how long after faults everything must have its answer: several times the longest patience, after which
+// leaders that failed have been passed over.
+const (
+	settleAlone = 60 * time.Second
+	settleAmong = 90 * time.Second
+)
+
+// ParseFaults reads a list of names with commas between them, "all" or "none".
+func (p *Plan) ParseFaults(list string) error {
+	p.Faults, p.All = nil, false
+	switch list {
+	case "all":
+		p.All = true
+		return nil
+	case "none":
+		return nil
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		if catalogued(name) == nil {
+			return fmt.Errorf("no fault is called %q; there are %s", name, strings.Join(FaultNames(), ", "))
+		}
+		if slices.Contains(p.Faults, name) {
+			return fmt.Errorf("fault %s is named twice", name)
+		}
+		p.Faults = append(p.Faults, name)
+	}
+	slices.Sort(p.Faults)
+	return nil
+}
+
+// Scenario is the run of a seed. The error says what in the plan cannot be had.
+func (p *Plan) Scenario(seed uint64) (Config, error) {
+	if p.Shards < 1 || len(p.Nodes) == 0 || p.For <= 0 {
+		return Config{}, fmt.Errorf("a plan of %d shards, sizes %v, for %v: want one or more of each", p.Shards, p.Nodes, p.For)
+	}
+	for _, name := range p.Faults {
+		if e := catalogued(name); e.among > p.Shards {
+			return Config{}, fmt.Errorf("fault %s takes %d shards or more", name, e.among)
+		}
+	}
+	d := drawing(seed, p.Shards, "run")
+	cfg := Config{
+		Seed: seed, Active: p.For, Settle: settleAlone, Apart: d.ms(1, 150), Load: p.Load, Ed25519: p.Ed25519,
+		Dumbo: p.Consensus == "dumbo" || p.Consensus == "" && d.IntN(5) == 0,
+	}
+	bursts, calm := d.IntN(3) == 0, d.IntN(2) == 0
+	if p.Shards == 1 {
+		cfg.Bursts = p.All && bursts
+	} else if cfg.Settle = settleAmong; p.All && calm {
+		cfg.Calm = d.ms(500, 20000)
+	}
+	cfg.Calm = min(cfg.Calm, p.For/2)
+	if p.Load == 0 {
+		cfg.Load = d.float(2, 12)
+		if p.Shards > 1 {
+			cfg.Load = d.float(1, 5)
+		}
+	}
+	for i := range catalogue {
+		if e := &catalogue[i]; e.disruption != nil && p.wants(seed, p.Shards, e) {
+			cfg.Disruptions = append(cfg.Disruptions, e.disruption(drawing(seed, p.Shards, e.name)))
+		}
+	}
+	for k := range p.Shards {
+		x, err := p.shard(seed, k)
+		if err != nil {
+			return Config{}, err
+		}
+		cfg.Shards = append(cfg.Shards, x)
+	}
+	return cfg, cfg.validate()
+}
+
+// shard makes one of them.
+func (p *Plan) shard(seed uint64, k int) (Shard, error) {
+	d := drawing(seed, k, "shard")
+	x := Shard{Nodes: p.Nodes[d.IntN(len(p.Nodes))], Delay: p.Delay}
+	if p.Delay == 0 {
+		x.Delay = d.ms(1, 60)
+	}
+	var lies []*entry
+	for i := range catalogue {
+		e := &catalogue[i]
+		switch at := drawing(seed, k, e.name); {
+		case e.lie != nil && (p.All || slices.Contains(p.Faults, e.name)):
+			if e.among <= p.Shards {
+				lies = append(lies, e)
+			}
+		case !p.wants(seed, k, e):
+		case e.fault != nil:
+			x.Faults = append(x.Faults, e.fault(at))
+		case e.shape != nil:
+			e.shape(at, &x)
+		}
+	}
+	if p.All {
+		x.corruptSome(d, seed, k, lies)
+		return x, nil
+	}
+	spare := x.faulty() - x.deaths()
+	if spare < 0 || spare == 0 && len(lies) > 0 {
+		return x, fmt.Errorf("%d replicas bear %d that are Byzantine or die: use more replicas, or fewer faults", x.Nodes, x.faulty())
+	}
+	for i, who := range d.Perm(x.Nodes)[:min(spare, len(lies))] {
+		var some []*entry
+		for j := i; j < len(lies); j += spare {
+			some = append(some, lies[j])
+		}
+		x.corrupt(d, seed, k, who, some)
+	}
+	return x, nil
+}
+
+// corruptSome makes of each replica that may fail one that is honest after all, one that dies as a leader, or a liar of
+// one or two kinds.
+func (x *Shard) corruptSome(d draw, seed uint64, k int, lies []*entry) {
+	for _, who := range d.Perm(x.Nodes)[:x.faulty()] {
+		switch r := d.Float64(); {
+		case r < 0.2:
+			x.Faults = append(x.Faults, LeaderDies{After: d.ms(500, 35000)})
+		case r < 0.7:
+			some := []*entry{lies[d.IntN(len(lies))]}
+			if d.IntN(4) == 0 {
+				some = append(some, lies[d.IntN(len(lies))])
+			}
+			x.corrupt(d, seed, k, who, some)
+		}
+	}
+}
+
+// corrupt makes a replica a liar of one or several kinds.
+func (x *Shard) corrupt(d draw, seed uint64, k, who int, kinds []*entry) {
+	var all []Adversary
+	for _, e := range kinds {
+		all = append(all, e.lie(drawing(seed, k<<8+who, e.name)))
+	}
+	l := Liar{protocols.Index(who), all[0]}
+	if len(all) > 1 {
+		l.Adversary = &Turns{Each: d.ms(500, 5000), Behaviours: all}
+	}
+	x.Liars = append(x.Liars, l)
+}
+
+// wants reports whether something of the catalogue is in the run of a seed, at a place.
+func (p *Plan) wants(seed uint64, place int, e *entry) bool {
+	if !p.All {
+		return slices.Contains(p.Faults, e.name)
+	}
+	return e.odds > 0 && e.among <= p.Shards && drawing(seed, place, e.name+" or not").IntN(e.odds) == 0
+}
+
+// draw is chance of one purpose. Each fault has its own, so that leaving another away does not change it.
+type draw struct{ *rand.Rand }
+
+func drawing(seed uint64, place int, purpose string) draw {
+	d := digest.Of("bdt/simulated-draw/1", wire.AppendU64(wire.AppendU64(nil, seed), uint64(place)), []byte(purpose))
+	return draw{rand.New(rand.NewChaCha8(d))}
+}
+
+// ms is a whole number of milliseconds in a range.
+func (d draw) ms(from, to int) time.Duration {
+	return time.Duration(from+d.IntN(to-from)) * time.Millisecond
+}
+
+// float is a number in a range.
+func (d draw) float(from, to float64) float64 { return from + (to-from)*d.Float64() }
