@@ -134,6 +134,17 @@ func (b backend) Peers() []api.Peer {
 	return out
 }
 
+// Commits implements [api.Backend].
+func (b backend) Commits(after uint64) []api.Commit {
+	var out []api.Commit
+	for _, c := range b.engine.Commits(after) {
+		out = append(out, api.Commit{
+			Height: c.Height, Epoch: c.Epoch, Leader: uint16(c.Leader), AtUS: c.At.UnixMicro(), WaitedUS: c.Waited.Microseconds(),
+		})
+	}
+	return out
+}
+
 // Audit implements [api.Backend].
 func (b backend) Audit(ctx context.Context) (api.Audit, error) {
 	a, err := b.state.Audit(ctx)

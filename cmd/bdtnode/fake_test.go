@@ -184,6 +184,8 @@ func (f *fakeReplica) Peers() []api.Peer {
 	return []api.Peer{{Replica: 0, Self: true}, {Replica: 1, Connected: true, RTTMicros: 150}}
 }
 
+func (f *fakeReplica) Commits(uint64) []api.Commit { return nil }
+
 func (f *fakeReplica) Audit(context.Context) (api.Audit, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -33,6 +33,10 @@ type (
 		Height uint64 `path:"height"`
 	}
 
+	commitsIn struct {
+		After uint64 `query:"after" doc:"only those above this height"`
+	}
+
 	// body is an answer of 200 with v in JSON.
 	body[T any] struct{ Body T }
 
@@ -71,6 +75,12 @@ func (s *Server) register(a huma.API) {
 		Summary: "Every replica as this one sees it",
 	}, func(context.Context, *none) (*body[PeerList], error) {
 		return &body[PeerList]{PeerList{Peers: nonNil(s.backend.Peers())}}, nil
+	})
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/v1/commits", OperationID: "get-commits",
+		Summary: "When this replica committed lately, and how long that took", Errors: []int{422},
+	}, func(_ context.Context, in *commitsIn) (*body[CommitList], error) {
+		return &body[CommitList]{CommitList{Commits: nonNil(s.backend.Commits(in.After))}}, nil
 	})
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/audit", OperationID: "audit",

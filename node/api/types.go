@@ -165,6 +165,20 @@ type PeerList struct {
 	Peers []Peer `json:"peers" nullable:"false"`
 }
 
+// Commit is a moment at which a replica's committed height moved.
+type Commit struct {
+	Height   uint64 `json:"height" doc:"reached then"`
+	Epoch    uint64 `json:"epoch" doc:"that the replica was in after it: the next one, if the block ended one"`
+	Leader   uint16 `json:"leader" doc:"of that epoch"`
+	AtUS     int64  `json:"at_us" doc:"Unix microseconds, by this replica's clock"`
+	WaitedUS int64  `json:"waited_us" doc:"how long before, without a pause and since the commit before at the earliest, this replica knew of something to commit"`
+}
+
+// CommitList is the body of an answered GET /v1/commits.
+type CommitList struct {
+	Commits []Commit `json:"commits" nullable:"false" doc:"oldest first; the first since the replica started is where it was then"`
+}
+
 // Readiness is the body of an answered GET /readyz of a replica that is ready.
 type Readiness struct {
 	Ready bool `json:"ready"`
@@ -202,6 +216,8 @@ type Backend interface {
 	Block(shard uint16, height uint64) (Block, error)
 	Status() Status
 	Peers() []Peer
+	// Commits is the newest commits above a height, oldest first.
+	Commits(after uint64) []Commit
 	Audit(ctx context.Context) (Audit, error)
 }
 

@@ -86,6 +86,7 @@ type Engine struct {
 	clients  *clients
 
 	status  atomic.Pointer[Status]
+	commits commits
 	heights []atomic.Uint64 // that peers have shown to be at
 	nextLD  []atomic.Uint64 // by source shard
 }
@@ -273,6 +274,7 @@ func (e *Engine) publish() {
 	if old := e.status.Load(); old == nil || *old != s {
 		e.status.Store(&s)
 	}
+	e.commits.note(time.Now(), s.Status, e.core.Pending() || e.cfg.Book.Waiting() > 0)
 	for i := range e.nextLD {
 		if n := e.core.NextLD(uint16(i)); n != e.nextLD[i].Load() {
 			e.nextLD[i].Store(n)

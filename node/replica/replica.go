@@ -121,6 +121,9 @@ func (c *Core) Status() Status {
 	return s
 }
 
+// Pending reports whether this replica knows of something to commit.
+func (c *Core) Pending() bool { return c.bdt.Pending() }
+
 // WantsBatch reports whether a payload of so many waiting bytes should become a batch now, and if not, when to ask
 // again; zero means after the next input.
 func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time) {

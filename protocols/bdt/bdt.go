@@ -14,6 +14,7 @@ package bdt
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"bdtnode/internal/sig"
@@ -151,6 +152,12 @@ func (m *Machine) Room() bool { return m.lanes.Room() }
 
 // Uncertified is how many own batches have neither a certificate nor a commit.
 func (m *Machine) Uncertified() int { return m.lanes.Uncertified() }
+
+// Pending reports whether this replica knows of something to commit: its own batches that are neither certified nor
+// committed, or what patience waits for.
+func (m *Machine) Pending() bool {
+	return m.lanes.Uncertified() > 0 || slices.ContainsFunc(m.marks, func(k mark) bool { return k.since != 0 })
+}
 
 // Base is the last committed block.
 func (m *Machine) Base() *bolt.Block { return m.base }

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"bdtnode/ledger"
@@ -39,7 +40,7 @@ type Options struct {
 // Client is a client of one replica. It is safe for concurrent use and keeps connections alive; every method ends
 // within its context and the client's timeout. All errors name the replica's address.
 type Client struct {
-	base    string
+	base    atomic.Pointer[string]
 	timeout time.Duration
 	http    *http.Client
 }
@@ -47,19 +48,9 @@ type Client struct {
 // New makes a client of the replica at baseURL, for instance "http://127.0.0.1:8080"; without a scheme, http is
 // meant. It connects on the first request.
 func New(baseURL string, o Options) (*Client, error) {
-	if !strings.Contains(baseURL, "://") {
-		baseURL = "http://" + baseURL
-	}
-	u, err := url.Parse(baseURL)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("replica address %q: %w", baseURL, err)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("replica address %q: scheme %q, use http or https", baseURL, u.Scheme)
-	case u.Host == "":
-		return nil, fmt.Errorf("replica address %q has no host", baseURL)
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return nil, fmt.Errorf("replica address %q: give only scheme, host and port", baseURL)
+	base, err := parseBase(baseURL)
+	if err != nil {
+		return nil, err
 	}
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
@@ -67,8 +58,7 @@ func New(baseURL string, o Options) (*Client, error) {
 	if o.MaxConns == 0 {
 		o.MaxConns = DefaultMaxConns
 	}
-	return &Client{
-		base:    strings.TrimRight(u.String(), "/"),
+	c := &Client{
 		timeout: o.Timeout,
 		http: &http.Client{Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
@@ -80,11 +70,43 @@ func New(baseURL string, o Options) (*Client, error) {
 			TLSHandshakeTimeout: 5 * time.Second,
 			DisableCompression:  true,
 		}},
-	}, nil
+	}
+	c.base.Store(&base)
+	return c, nil
+}
+
+// parseBase is a replica's address with a scheme and without a slash at its end.
+func parseBase(baseURL string) (string, error) {
+	if !strings.Contains(baseURL, "://") {
+		baseURL = "http://" + baseURL
+	}
+	u, err := url.Parse(baseURL)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("replica address %q: %w", baseURL, err)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", fmt.Errorf("replica address %q: scheme %q, use http or https", baseURL, u.Scheme)
+	case u.Host == "":
+		return "", fmt.Errorf("replica address %q has no host", baseURL)
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return "", fmt.Errorf("replica address %q: give only scheme, host and port", baseURL)
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// Move makes the client follow its replica to another address, where it came up after it was down: requests from now
+// on go there.
+func (c *Client) Move(baseURL string) error {
+	base, err := parseBase(baseURL)
+	if err != nil {
+		return err
+	}
+	c.base.Store(&base)
+	return nil
 }
 
 // URL is the replica's address.
-func (c *Client) URL() string { return c.base }
+func (c *Client) URL() string { return *c.base.Load() }
 
 // Close gives idle connections back. The client may still be used.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -105,7 +127,7 @@ func (c *Client) Submit(ctx context.Context, txs [][]byte, wait api.Wait, timeou
 		return nil, err
 	}
 	if len(out.Answers) != len(txs) {
-		return nil, fmt.Errorf("%s answered for %d transactions of %d", c.base, len(out.Answers), len(txs))
+		return nil, fmt.Errorf("%s answered for %d transactions of %d", c.URL(), len(out.Answers), len(txs))
 	}
 	return out.Answers, nil
 }
@@ -151,6 +173,12 @@ func (c *Client) Peers(ctx context.Context) ([]api.Peer, error) {
 	return l.Peers, err
 }
 
+// Commits is when the replica lately committed, above a height, oldest first.
+func (c *Client) Commits(ctx context.Context, after uint64) ([]api.Commit, error) {
+	l, err := get[api.CommitList](ctx, c, "/v1/commits?after="+strconv.FormatUint(after, 10))
+	return l.Commits, err
+}
+
 // Audit makes the replica count all its outputs. That takes long on a large ledger, so it may take auditTimeout
 // whatever the client's timeout.
 func (c *Client) Audit(ctx context.Context) (api.Audit, error) {
@@ -181,13 +209,14 @@ func get[T any](ctx context.Context, c *Client, path string) (T, error) {
 
 // do sends one request and decodes its answer into out.
 func (c *Client) do(ctx context.Context, method, path string, body []byte, out any) error {
+	base := c.URL()
 	var rd io.Reader
 	if body != nil {
 		rd = bytes.NewReader(body)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, rd)
+	req, err := http.NewRequestWithContext(ctx, method, base+path, rd)
 	if err != nil {
-		return fmt.Errorf("request to %s: %w", c.base, err)
+		return fmt.Errorf("request to %s: %w", base, err)
 	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
@@ -198,46 +227,46 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, out a
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return c.transportError(err)
+		return transportError(base, err)
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return c.transportError(err)
+		return transportError(base, err)
 	case len(raw) > maxAnswer:
-		return fmt.Errorf("%s answered with more than %d bytes", c.base, maxAnswer)
+		return fmt.Errorf("%s answered with more than %d bytes", base, maxAnswer)
 	case resp.StatusCode != http.StatusOK:
-		return c.problemError(resp, raw)
+		return problemError(base, resp, raw)
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
-		return fmt.Errorf("%s gave an answer this program cannot read, are they of the same version? %w", c.base, err)
+		return fmt.Errorf("%s gave an answer this program cannot read, are they of the same version? %w", base, err)
 	}
 	return nil
 }
 
 // transportError tells a replica nobody could connect to from an answer that did not come.
-func (c *Client) transportError(err error) error {
+func transportError(base string, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err // drop method and URL: the message has the address already
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
-		return fmt.Errorf("%s: %w: %w", c.base, ErrUnreachable, err)
+		return fmt.Errorf("%s: %w: %w", base, ErrUnreachable, err)
 	}
-	return fmt.Errorf("%s: %w: %w: %w", c.base, ErrUnreachable, ErrInterrupted, err)
+	return fmt.Errorf("%s: %w: %w: %w", base, ErrUnreachable, ErrInterrupted, err)
 }
 
 // problemError turns an error answer into a typed error.
-func (c *Client) problemError(resp *http.Response, raw []byte) error {
+func problemError(base string, resp *http.Response, raw []byte) error {
 	p := &ProblemError{Status: resp.StatusCode, Title: http.StatusText(resp.StatusCode)}
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		p.RetryAfter = time.Duration(s) * time.Second
 	}
 	var body api.Problem
 	if !strings.HasPrefix(resp.Header.Get("Content-Type"), api.ProblemType) || json.Unmarshal(raw, &body) != nil {
-		return fmt.Errorf("%s answered %s, but not as a replica does: is this the address of one?", c.base, resp.Status)
+		return fmt.Errorf("%s answered %s, but not as a replica does: is this the address of one?", base, resp.Status)
 	}
 	p.Detail = body.Detail
 	for _, f := range body.Errors {
@@ -250,9 +279,9 @@ func (c *Client) problemError(resp *http.Response, raw []byte) error {
 	}
 	switch p.Status {
 	case http.StatusNotFound:
-		return fmt.Errorf("%s: %w: %s", c.base, ErrNotFound, p.Detail)
+		return fmt.Errorf("%s: %w: %s", base, ErrNotFound, p.Detail)
 	case http.StatusTooManyRequests:
-		return fmt.Errorf("%s: %w", c.base, &ErrBookFull{RetryAfter: p.RetryAfter, Detail: p.Detail})
+		return fmt.Errorf("%s: %w", base, &ErrBookFull{RetryAfter: p.RetryAfter, Detail: p.Detail})
 	}
-	return fmt.Errorf("%s: %w", c.base, p)
+	return fmt.Errorf("%s: %w", base, p)
 }

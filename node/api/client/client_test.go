@@ -69,6 +69,7 @@ func (n *node) Block(shard uint16, height uint64) (api.Block, error) {
 
 func (n *node) Status() api.Status                       { return n.status }
 func (n *node) Peers() []api.Peer                        { return []api.Peer{{Replica: 1, PeerID: "p"}} }
+func (n *node) Commits(after uint64) []api.Commit        { return []api.Commit{{Height: after + 1, AtUS: 2}} }
 func (n *node) Audit(context.Context) (api.Audit, error) { return api.Audit{Unspent: 9}, nil }
 
 func connect(t *testing.T, h http.Handler) *client.Client {
@@ -108,6 +109,9 @@ func TestReads(t *testing.T) {
 	if p, err := c.Peers(ctx); err != nil || len(p) != 1 || p[0].PeerID != "p" {
 		t.Errorf("Peers: %+v, %v", p, err)
 	}
+	if l, err := c.Commits(ctx, 1<<63); err != nil || len(l) != 1 || l[0].Height != 1<<63+1 || l[0].AtUS != 2 {
+		t.Errorf("Commits: %+v, %v", l, err)
+	}
 	if a, err := c.Audit(ctx); err != nil || a.Unspent != 9 {
 		t.Errorf("Audit: %+v, %v", a, err)
 	}
@@ -117,6 +121,29 @@ func TestReads(t *testing.T) {
 	n.status = api.Status{NotReady: "2 of 3 peers"}
 	if ready, reason, err := c.Ready(ctx); ready || reason != "2 of 3 peers" || err != nil {
 		t.Errorf("Ready: %v %q %v", ready, reason, err)
+	}
+}
+
+// TestMove: a client follows its replica to another address, and stays where it is when that is none.
+func TestMove(t *testing.T) {
+	before := connect(t, api.New(api.Config{}, &node{status: api.Status{Height: 1}}))
+	after := connect(t, api.New(api.Config{}, &node{status: api.Status{Height: 2}}))
+	c, err := client.New(before.URL(), client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Move("ftp://x"); err == nil {
+		t.Error("moved to an address that is none")
+	}
+	if s, err := c.Status(t.Context()); err != nil || s.Height != 1 {
+		t.Errorf("before: %+v %v", s, err)
+	}
+	if err := c.Move(after.URL() + "/"); err != nil || c.URL() != after.URL() {
+		t.Errorf("%v, at %s", err, c.URL())
+	}
+	if s, err := c.Status(t.Context()); err != nil || s.Height != 2 {
+		t.Errorf("after: %+v %v", s, err)
 	}
 }
 
