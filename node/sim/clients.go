@@ -106,6 +106,9 @@ func (c *clients) load(rate float64, until protocols.Time) {
 
 // submitOne makes one transaction and takes it to one or more replicas.
 func (c *clients) submitOne() {
+	if len(c.fresh) == 0 {
+		return // all is spent; what settles late brings some back
+	}
 	rng := c.s.rng
 	expiry := c.s.now.Add(30 * time.Minute).Millis()
 	var tx *ledger.Tx

@@ -147,9 +147,13 @@ func (x *Shard) corruptSome(d draw, seed uint64, k int, lies []*entry) {
 		case r < 0.2:
 			x.Faults = append(x.Faults, LeaderDies{After: d.ms(500, 35000)})
 		case r < 0.7:
-			some := []*entry{lies[d.IntN(len(lies))]}
+			kinds := 1
 			if d.IntN(4) == 0 {
-				some = append(some, lies[d.IntN(len(lies))])
+				kinds = 2
+			}
+			var some []*entry
+			for _, j := range d.Perm(len(lies))[:kinds] {
+				some = append(some, lies[j])
 			}
 			x.corrupt(d, seed, k, who, some)
 		}

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 // Report is what a run came to, up to its first violation if there was one.
 type Report struct {
+	Scenario   string // the configuration in one line
 	Virtual    time.Duration
 	Hash       digest.Digest // of every event: the same for the same configuration
 	Events     uint64
@@ -24,6 +26,7 @@ type Report struct {
 	Crashes    int
 	Refused    int // messages and LDs of Byzantine replicas
 	Agreements Rounds
+	BySize     map[int]Rounds // by replicas of the shard
 }
 
 // Rounds is how many rounds agreements took, counted by the latest replica to decide.
@@ -76,7 +79,7 @@ func Run(ctx context.Context, cfg Config, watch func(Event)) (*Report, error) {
 	if err := w.found(); err != nil {
 		return nil, err
 	}
-	w.perform()
+	w.guarded()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -88,19 +91,24 @@ func Run(ctx context.Context, cfg Config, watch func(Event)) (*Report, error) {
 }
 
 func (w *world) report() *Report {
-	r := &Report{Virtual: w.now.Sub(epoch), Hash: w.log.sum(), Events: w.log.steps, Refused: w.settling.refusals}
+	r := &Report{Scenario: w.cfg.String(), Virtual: w.now.Sub(epoch), Hash: w.log.sum(), Events: w.log.steps, Refused: w.settling.refusals, BySize: make(map[int]Rounds)}
 	verdicts := make(map[ledger.TxID]bool) // whether it settled
 	for _, s := range w.shards {
 		a := &s.check.agreement
 		r.Commits, r.Epochs, r.Fallbacks = r.Commits+a.top, r.Epochs+a.epochs, r.Fallbacks+a.fallbacks
 		r.Crashes += s.check.durability.crashes
 		r.Refused += s.check.blame.refused
+		of := r.BySize[s.cfg.Nodes]
 		for _, rounds := range s.check.signing.rounds {
-			r.Agreements.Add(Rounds{1, uint64(rounds), rounds})
+			of.Add(Rounds{1, uint64(rounds), rounds})
 		}
+		r.BySize[s.cfg.Nodes] = of
 		for id, x := range s.check.durability.answers {
 			verdicts[id] = verdicts[id] || x.Verdict == ledger.VerdictSettled
 		}
+	}
+	for _, of := range r.BySize {
+		r.Agreements.Add(of)
 	}
 	for _, settled := range verdicts {
 		if settled {
@@ -115,6 +123,16 @@ func (w *world) report() *Report {
 		}
 	}
 	return r
+}
+
+// guarded performs, and takes a panic for what it is: an invariant that does not hold, in a replica or in this package.
+func (w *world) guarded() {
+	defer func() {
+		if r := recover(); r != nil {
+			w.failed("invariant", fmt.Sprintf("%v\n%s", r, debug.Stack()))
+		}
+	}()
+	w.perform()
 }
 
 // maxClosing is in how many blocks everything that is over must be forgotten.
