@@ -33,7 +33,7 @@ var catalogue = []entry{
 	{name: "slow-leader", odds: 4, help: "every message of the leader is late by 1 to 10 s",
 		fault: func(d draw) Fault { return SlowLeader{Min: time.Second, Max: d.ms(1000, 10000)} }},
 	{name: "leader-dies", help: "the leader goes down for good, and is one of the f that may fail",
-		fault: func(d draw) Fault { return LeaderDies{After: d.ms(500, 35000)} }},
+		fault: func(d draw) Fault { return LeaderDies{After: d.during()} }},
 	{name: "clock-skew", odds: 2, help: "each replica's clock is off",
 		fault: func(d draw) Fault { return ClockSkew{Max: d.ms(1, 240)} }},
 	{name: "slow-disks", odds: 2, help: "syncing a disk takes long",

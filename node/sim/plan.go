@@ -66,7 +66,7 @@ func (p *Plan) Scenario(seed uint64) (Config, error) {
 			return Config{}, fmt.Errorf("fault %s takes %d shards or more", name, e.among)
 		}
 	}
-	d := drawing(seed, p.Shards, "run")
+	d := p.drawing(seed, p.Shards, "run")
 	cfg := Config{
 		Seed: seed, Active: p.For, Settle: settleAlone, Apart: d.ms(1, 150), Load: p.Load, Ed25519: p.Ed25519,
 		Dumbo: p.Consensus == "dumbo" || p.Consensus == "" && d.IntN(5) == 0,
@@ -86,7 +86,7 @@ func (p *Plan) Scenario(seed uint64) (Config, error) {
 	}
 	for i := range catalogue {
 		if e := &catalogue[i]; e.disruption != nil && p.wants(seed, p.Shards, e) {
-			cfg.Disruptions = append(cfg.Disruptions, e.disruption(drawing(seed, p.Shards, e.name)))
+			cfg.Disruptions = append(cfg.Disruptions, e.disruption(p.drawing(seed, p.Shards, e.name)))
 		}
 	}
 	for k := range p.Shards {
@@ -101,7 +101,7 @@ func (p *Plan) Scenario(seed uint64) (Config, error) {
 
 // shard makes one of them.
 func (p *Plan) shard(seed uint64, k int) (Shard, error) {
-	d := drawing(seed, k, "shard")
+	d := p.drawing(seed, k, "shard")
 	x := Shard{Nodes: p.Nodes[d.IntN(len(p.Nodes))], Delay: p.Delay}
 	if p.Delay == 0 {
 		x.Delay = d.ms(1, 60)
@@ -109,7 +109,7 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 	var lies []*entry
 	for i := range catalogue {
 		e := &catalogue[i]
-		switch at := drawing(seed, k, e.name); {
+		switch at := p.drawing(seed, k, e.name); {
 		case e.lie != nil && (p.All || slices.Contains(p.Faults, e.name)):
 			if e.among <= p.Shards {
 				lies = append(lies, e)
@@ -122,7 +122,7 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 		}
 	}
 	if p.All {
-		x.corruptSome(d, seed, k, lies)
+		p.corruptSome(&x, d, seed, k, lies)
 		return x, nil
 	}
 	spare := x.faulty() - x.deaths()
@@ -134,18 +134,18 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 		for j := i; j < len(lies); j += spare {
 			some = append(some, lies[j])
 		}
-		x.corrupt(d, seed, k, who, some)
+		p.corrupt(&x, d, seed, k, who, some)
 	}
 	return x, nil
 }
 
 // corruptSome makes of each replica that may fail one that is honest after all, one that dies as a leader, or a liar of
 // one or two kinds.
-func (x *Shard) corruptSome(d draw, seed uint64, k int, lies []*entry) {
+func (p *Plan) corruptSome(x *Shard, d draw, seed uint64, k int, lies []*entry) {
 	for _, who := range d.Perm(x.Nodes)[:x.faulty()] {
 		switch r := d.Float64(); {
 		case r < 0.2:
-			x.Faults = append(x.Faults, LeaderDies{After: d.ms(500, 35000)})
+			x.Faults = append(x.Faults, LeaderDies{After: d.during()})
 		case r < 0.7:
 			kinds := 1
 			if d.IntN(4) == 0 {
@@ -155,16 +155,16 @@ func (x *Shard) corruptSome(d draw, seed uint64, k int, lies []*entry) {
 			for _, j := range d.Perm(len(lies))[:kinds] {
 				some = append(some, lies[j])
 			}
-			x.corrupt(d, seed, k, who, some)
+			p.corrupt(x, d, seed, k, who, some)
 		}
 	}
 }
 
 // corrupt makes a replica a liar of one or several kinds.
-func (x *Shard) corrupt(d draw, seed uint64, k, who int, kinds []*entry) {
+func (p *Plan) corrupt(x *Shard, d draw, seed uint64, k, who int, kinds []*entry) {
 	var all []Adversary
 	for _, e := range kinds {
-		all = append(all, e.lie(drawing(seed, k<<8+who, e.name)))
+		all = append(all, e.lie(p.drawing(seed, k<<8+who, e.name)))
 	}
 	l := Liar{protocols.Index(who), all[0]}
 	if len(all) > 1 {
@@ -178,21 +178,27 @@ func (p *Plan) wants(seed uint64, place int, e *entry) bool {
 	if !p.All {
 		return slices.Contains(p.Faults, e.name)
 	}
-	return e.odds > 0 && e.among <= p.Shards && drawing(seed, place, e.name+" or not").IntN(e.odds) == 0
+	return e.odds > 0 && e.among <= p.Shards && p.drawing(seed, place, e.name+" or not").IntN(e.odds) == 0
 }
 
 // draw is chance of one purpose. Each fault has its own, so that leaving another away does not change it.
-type draw struct{ *rand.Rand }
+type draw struct {
+	*rand.Rand
+	length time.Duration // of the time with faults
+}
 
-func drawing(seed uint64, place int, purpose string) draw {
+func (p *Plan) drawing(seed uint64, place int, purpose string) draw {
 	d := digest.Of("bdt/simulated-draw/1", wire.AppendU64(wire.AppendU64(nil, seed), uint64(place)), []byte(purpose))
-	return draw{rand.New(rand.NewChaCha8(d))}
+	return draw{rand.New(rand.NewChaCha8(d)), p.For}
 }
 
 // ms is a whole number of milliseconds in a range.
 func (d draw) ms(from, to int) time.Duration {
 	return time.Duration(from+d.IntN(to-from)) * time.Millisecond
 }
+
+// during is a time in the first two thirds of the time with faults.
+func (d draw) during() time.Duration { return time.Duration(d.Float64() * float64(d.length) * 2 / 3) }
 
 // float is a number in a range.
 func (d draw) float(from, to float64) float64 { return from + (to-from)*d.Float64() }
