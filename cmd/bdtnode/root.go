@@ -77,7 +77,7 @@ func newRoot(a *app) *cobra.Command {
 	})
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "output format: text or json")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newNet(a), newTestnet(a), newStart(a), newTx(a), newQuery(a), newKeys(a), newStatus(a), newPeers(a), newVersion(a))
+	root.AddCommand(newNet(a), newTestnet(a), newStart(a), newTx(a), newQuery(a), newKeys(a), newStatus(a), newPeers(a), newSim(a), newVersion(a))
 	markUsageErrors(root)
 	return root
 }

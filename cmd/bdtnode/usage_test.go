@@ -35,6 +35,25 @@ func TestUsageErrors(t *testing.T) {
 		"net up --for -1s":               "--for",
 		"net up --home=":                 "--home",
 		"net up --log-level loud":        "--log-level",
+		"sim":                            "needs one of its commands: faults, replay, run, sweep",
+		"sim run --nodes 3":              "--nodes 3",
+		"sim run --nodes=":               "--nodes",
+		"sim run --shards 0":             "--shards 0",
+		"sim run --for 0s":               "--for",
+		"sim run --load NaN":             "--load",
+		"sim run --delay -1s":            "--delay",
+		"sim run --consensus raft":       "--consensus",
+		"sim run --signatures none":      "--signatures",
+		"sim run --faults rain":          "no fault is called",
+		"sim run --faults loss,loss":     "named twice",
+		"sim run --faults hermit":        "takes 2 shards",
+		"sim run --seed x":               "invalid argument",
+		"sim sweep --seeds 5..1":         "--seeds",
+		"sim sweep --seeds a..b":         "--seeds",
+		"sim sweep --minutes -1":         "--minutes",
+		"sim sweep --workers 0":          "--workers",
+		"sim sweep --keep=":              "--keep",
+		"sim replay --from 5 --to 4":     "--to 4",
 		"testnet generate":               "--hosts",
 		"testnet generate --hosts a":     "--out",
 		"testnet generate --out x":       "--hosts",
@@ -114,7 +133,7 @@ func TestSuggestions(t *testing.T) {
 
 // TestHelp: every command explains itself on standard output and that is no error.
 func TestHelp(t *testing.T) {
-	for _, line := range []string{"", "net up", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "keys new", "keys show", "status", "peers list", "version"} {
+	for _, line := range []string{"", "net up", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "keys new", "keys show", "status", "peers list", "sim run", "sim sweep", "sim replay", "sim faults", "version"} {
 		if r := bdtnode(t, append(strings.Fields(line), "--help")...); r.code != 0 || !strings.Contains(r.out, "Usage:") || r.err != "" {
 			t.Errorf("%s --help: exit %d\n%s%s", line, r.code, r.out, r.err)
 		}

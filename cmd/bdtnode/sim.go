@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/node/sim"
+	"bdtnode/shard"
+)
+
+// simFlags say what kind of network is simulated.
+type simFlags struct {
+	shards     int
+	nodes      []int
+	faults     string
+	duration   time.Duration
+	delay      time.Duration
+	load       float64
+	consensus  string
+	signatures string
+}
+
+const simHelp = `Runs whole shards on a virtual clock: consensus, execution and settlement as the node runs them, on a model of
+links, disks and clocks, with faults and Byzantine replicas. Everything follows from the seed: the same command gives
+the same run, event by event, and the same trace hash. After every event safety is checked, and after the faults have
+ended that everything accepted gets its final answer.`
+
+func newSim(a *app) *cobra.Command {
+	c := group(&cobra.Command{Use: "sim", Short: "Simulate networks with faults, from a seed", Long: simHelp})
+	c.AddCommand(newSimRun(a), newSimSweep(a), newSimReplay(a), newSimFaults(a))
+	return c
+}
+
+// Words of --consensus and --signatures.
+const (
+	anyConsensus     = "any"
+	idealSignatures  = "ideal"
+	actualSignatures = "real"
+)
+
+func (f *simFlags) register(c *cobra.Command, nodes []int) {
+	fs := c.Flags()
+	fs.IntVar(&f.shards, "shards", 1, "number of shards")
+	fs.IntSliceVar(&f.nodes, "nodes", nodes, "replicas of each shard; of several numbers the seed chooses one")
+	fs.StringVar(&f.faults, "faults", "all", "faults with commas between them, all for a choice by seed, or none")
+	fs.DurationVar(&f.duration, "for", time.Minute, "virtual time with load and faults")
+	fs.DurationVar(&f.delay, "delay", 0, "mean one-way delay of messages in a shard; 0 leaves it to the seed")
+	fs.Float64Var(&f.load, "load", 0, "transactions a second; 0 leaves it to the seed")
+	fs.StringVar(&f.consensus, "consensus", anyConsensus, "bdt, dumbo, or any to leave it to the seed")
+	fs.StringVar(&f.signatures, "signatures", idealSignatures, "and coin: ideal, or real as in production, which are slow")
+}
+
+// Bounds of what is simulated: more is a slip of the finger.
+const (
+	maxSimTime = 30 * 24 * time.Hour
+	maxSimLoad = 1000
+)
+
+// plan is what the flags ask for.
+func (f *simFlags) plan() (*sim.Plan, error) {
+	switch {
+	case len(f.nodes) == 0:
+		return nil, output.Usage("--nodes is empty: use one number or several")
+	case f.duration <= 0 || f.duration > maxSimTime:
+		return nil, output.Usage("--for %v: use a time above 0, up to %v", f.duration, maxSimTime)
+	case f.delay < 0 || f.delay > time.Minute:
+		return nil, output.Usage("--delay %v: use 0 to 1m", f.delay)
+	case !(f.load >= 0 && f.load <= maxSimLoad):
+		return nil, output.Usage("--load %v: use 0 to %d transactions a second", f.load, maxSimLoad)
+	}
+	for _, n := range f.nodes {
+		if err := checkSize(f.shards, n); err != nil {
+			return nil, err
+		}
+	}
+	if err := oneOf("consensus", f.consensus, shard.ConsensusBDT, shard.ConsensusDumbo, anyConsensus); err != nil {
+		return nil, err
+	}
+	if err := oneOf("signatures", f.signatures, idealSignatures, actualSignatures); err != nil {
+		return nil, err
+	}
+	p := &sim.Plan{
+		Shards: f.shards, Nodes: f.nodes, For: f.duration, Delay: f.delay, Load: f.load,
+		Ed25519: f.signatures == actualSignatures,
+	}
+	if f.consensus != anyConsensus {
+		p.Consensus = f.consensus
+	}
+	if err := p.ParseFaults(f.faults); err != nil {
+		return nil, output.Usage("--faults: %v", err).WithHint("see %s sim faults", self())
+	}
+	if _, err := p.Scenario(1); err != nil {
+		return nil, output.Usage("%v", err)
+	}
+	return p, nil
+}
+
+// command is the command line that does one thing with one seed as these flags have it.
+func (f *simFlags) command(verb string, seed uint64) string {
+	args := []string{self(), "sim", verb, fmt.Sprintf("--seed %d", seed), fmt.Sprintf("--shards %d", f.shards)}
+	nodes := make([]string, len(f.nodes))
+	for i, n := range f.nodes {
+		nodes[i] = fmt.Sprint(n)
+	}
+	args = append(args, "--nodes "+strings.Join(nodes, ","), "--faults "+f.faults, fmt.Sprintf("--for %v", f.duration))
+	if f.delay > 0 {
+		args = append(args, fmt.Sprintf("--delay %v", f.delay))
+	}
+	if f.load > 0 {
+		args = append(args, fmt.Sprintf("--load %v", f.load))
+	}
+	if f.consensus != anyConsensus {
+		args = append(args, "--consensus "+f.consensus)
+	}
+	if f.signatures != idealSignatures {
+		args = append(args, "--signatures "+f.signatures)
+	}
+	return strings.Join(args, " ")
+}
+
+// simFault is a line of sim faults.
+type simFault struct {
+	Name string `json:"name"`
+	Help string `json:"help"`
+}
+
+func newSimFaults(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "faults",
+		Short: "List the faults that --faults takes",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			var all []simFault
+			for _, name := range sim.FaultNames() {
+				all = append(all, simFault{name, sim.FaultHelp(name)})
+			}
+			return a.print.Data(all, func(w io.Writer) {
+				for _, f := range all {
+					fmt.Fprintf(w, "%s\t%s\n", f.Name, f.Help)
+				}
+			})
+		},
+	}
+}

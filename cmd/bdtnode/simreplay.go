@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/node/sim"
+)
+
+func newSimReplay(a *app) *cobra.Command {
+	var f simFlags
+	var seed, from, to uint64
+	var only string
+	c := &cobra.Command{
+		Use:   "replay",
+		Short: "Show a simulated run event by event",
+		Long: `Runs the network of a seed again and prints what happens in it, one event a line: step, virtual time, shard, what
+happened, to which replica (and to which other), and what it was about. With -o json each line is an object.`,
+		Example: `  bdtnode sim replay --seed 7 --from 12000 --to 12400
+  bdtnode sim replay --seed 7 --only "epoch 3"`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := f.plan()
+			if err != nil {
+				return err
+			}
+			if to != 0 && to < from {
+				return output.Usage("--to %d is before --from %d", to, from)
+			}
+			return a.simReplay(cmd.Context(), &f, p, seed, func(e sim.Event, line string) bool {
+				return e.Step >= from && (to == 0 || e.Step <= to) && strings.Contains(line, only)
+			})
+		},
+	}
+	f.register(c, []int{4})
+	fs := c.Flags()
+	fs.Uint64Var(&seed, "seed", 1, "of everything")
+	fs.Uint64Var(&from, "from", 0, "first step to show")
+	fs.Uint64Var(&to, "to", 0, "last step to show; 0 is the end")
+	fs.StringVar(&only, "only", "", "show only lines that contain this")
+	return c
+}
+
+// simEvent is a line of a replay.
+type simEvent struct {
+	Step  uint64  `json:"step"`
+	At    float64 `json:"at_seconds"`
+	Shard int     `json:"shard"`
+	What  string  `json:"what"`
+	Who   int     `json:"who"` // a replica, -1 if it is none
+	To    int     `json:"to"`  // another, -1 if there is none
+	Text  string  `json:"text"`
+}
+
+func (a *app) simReplay(ctx context.Context, f *simFlags, p *sim.Plan, seed uint64, shown func(sim.Event, string) bool) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var broken error
+	out, err := f.single(ctx, p, seed, func(e sim.Event) {
+		line := e.String()
+		if broken != nil || !shown(e, line) {
+			return
+		}
+		if a.print.JSON {
+			broken = a.print.Data(simEvent{e.Step, e.At.Seconds(), e.Shard, e.What, e.Who, e.To, line}, nil)
+		} else if _, err := fmt.Fprintln(a.print.Out, line); err != nil {
+			broken = fmt.Errorf("write output: %w", err)
+		}
+		if broken != nil {
+			stop()
+		}
+	})
+	switch {
+	case broken != nil:
+		return broken
+	case err != nil:
+		return err
+	case len(out.Violations) > 0:
+		v := out.Violations[0]
+		a.print.Note("%s", out.Scenario)
+		return v.err(seed)
+	}
+	a.print.Note("%s\nNo violation in %.1f virtual seconds; trace %s", out.Scenario, out.VirtualSeconds, out.TraceHash)
+	return nil
+}
