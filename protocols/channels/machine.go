@@ -14,6 +14,7 @@ package channels
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"time"
 
@@ -55,7 +56,7 @@ type Config struct {
 type Machine struct {
 	cfg   Config
 	chans []*channel
-	wants map[digest.Digest]*want
+	wants map[Ref]*want // by position: a leader may name an LD with another's number
 }
 
 type channel struct {
@@ -77,7 +78,7 @@ type count struct {
 
 // New makes a machine at the channels' origins.
 func New(cfg Config) *Machine {
-	m := &Machine{cfg: cfg, chans: make([]*channel, cfg.Shards), wants: make(map[digest.Digest]*want)}
+	m := &Machine{cfg: cfg, chans: make([]*channel, cfg.Shards), wants: make(map[Ref]*want)}
 	for i := range m.chans {
 		m.chans[i] = &channel{
 			held: make(map[digest.Digest]*LD), byNum: make(map[uint64][]digest.Digest),
@@ -102,11 +103,11 @@ func (m *Machine) HandleLD(now protocols.Time, d *LD) Step {
 	if c == nil || d.Number <= c.base.Seq || c.held[d.Digest] != nil {
 		return st
 	}
-	_, wanted := m.wants[d.Digest]
+	_, wanted := m.wants[Ref{d.Source, d.Tip()}]
 	if !wanted && (d.Number > c.ordered.Seq+Window || len(c.byNum[d.Number]) >= 2) {
 		return st
 	}
-	delete(m.wants, d.Digest)
+	delete(m.wants, Ref{d.Source, d.Tip()})
 	c.held[d.Digest] = d
 	c.byNum[d.Number] = append(c.byNum[d.Number], d.Digest)
 	st.Record(StoredKey(d.Source, d.Tip()), d.EncodeStored())
@@ -303,9 +304,9 @@ func (m *Machine) Executed(cut lanes.Cut) Step {
 			c.base = t
 		}
 	}
-	for h, w := range m.wants {
-		if w.tip.Seq <= m.chans[w.source].base.Seq {
-			delete(m.wants, h)
+	for at := range m.wants {
+		if at.Tip.Seq <= m.chans[at.Source].base.Seq {
+			delete(m.wants, at)
 		}
 	}
 	return st
@@ -333,17 +334,17 @@ func (m *Machine) Resend(to protocols.Index) Step {
 }
 
 type want struct {
-	source uint16
-	tip    lanes.Tip
-	after  uint64
-	ask    []protocols.Index
-	turn   int
-	next   protocols.Time
-	pause  time.Duration
+	Ref
+	after uint64
+	ask   []protocols.Index
+	turn  int
+	next  protocols.Time
+	pause time.Duration
 }
 
 func (m *Machine) want(now protocols.Time, source uint16, t lanes.Tip, after uint64, grace time.Duration, first ...protocols.Index) {
-	if w := m.wants[t.Digest]; w != nil {
+	at := Ref{source, t}
+	if w := m.wants[at]; w != nil {
 		if w.turn == 0 {
 			w.next = min(w.next, now.Add(grace))
 		}
@@ -352,7 +353,7 @@ func (m *Machine) want(now protocols.Time, source uint16, t lanes.Tip, after uin
 	if len(m.wants) >= Window*len(m.chans) {
 		return
 	}
-	w := &want{source: source, tip: t, after: after, next: now.Add(grace), pause: fetchRetryMin}
+	w := &want{Ref: at, after: after, next: now.Add(grace), pause: fetchRetryMin}
 	var in protocols.Set
 	in.Add(m.cfg.Self)
 	for k := range len(first) + m.cfg.Committee.N() {
@@ -364,7 +365,7 @@ func (m *Machine) want(now protocols.Time, source uint16, t lanes.Tip, after uin
 			w.ask = append(w.ask, i)
 		}
 	}
-	m.wants[t.Digest] = w
+	m.wants[at] = w
 }
 
 // Wake is when the machine next wants a Tick, or zero.
@@ -387,9 +388,11 @@ func (m *Machine) Tick(now protocols.Time) Step {
 			due = append(due, w)
 		}
 	}
-	slices.SortFunc(due, func(a, b *want) int { return bytes.Compare(a.tip.Digest[:], b.tip.Digest[:]) })
+	slices.SortFunc(due, func(a, b *want) int {
+		return cmp.Or(bytes.Compare(a.Tip.Digest[:], b.Tip.Digest[:]), cmp.Compare(a.Tip.Seq, b.Tip.Seq), cmp.Compare(a.Source, b.Source))
+	})
 	for _, w := range due {
-		st.Send(w.ask[w.turn%len(w.ask)], &FetchLD{Source: w.source, Tip: w.tip, After: w.after})
+		st.Send(w.ask[w.turn%len(w.ask)], &FetchLD{Source: w.Source, Tip: w.Tip, After: w.after})
 		w.turn++
 		w.next = now.Add(w.pause)
 		w.pause = min(2*w.pause, fetchRetryMax)
