@@ -15,30 +15,40 @@ func (m *Machine) View(now protocols.Time, parent Cut) (Cut, []*TipCertificate) 
 	var certs []*TipCertificate
 	for i, l := range m.lanes {
 		p := cut[i]
+		tip := p
+		if !l.certifiedOnly && now >= l.suspectUntil && l.tip.Seq > max(p.Seq, l.certified.Seq) {
+			tip = l.above(p)
+		}
 		switch {
 		case l.frozen:
-		case !l.certifiedOnly && now >= l.suspectUntil && l.tip.Seq > max(p.Seq, l.certified.Seq) && l.reaches(l.tip, p):
-			cut[i] = l.tip
+		case tip.Seq > max(p.Seq, l.certified.Seq):
+			cut[i] = tip
 		case l.certified.Seq > p.Seq:
 			cut[i] = l.certified
 			certs = append(certs, l.cert)
-		case !l.certifiedOnly && now >= l.suspectUntil && l.tip.Seq > p.Seq && l.reaches(l.tip, p):
-			cut[i] = l.tip
 		}
 	}
 	return cut, certs
 }
 
-// reaches reports whether everything from tip back to, but without, stop is held and linked to it.
-func (l *lane) reaches(tip, stop Tip) bool {
+// above is how far a cut on top of stop may go on the way to the highest acknowledged position; that is stop, unless
+// everything on the way is held and linked to it.
+func (l *lane) above(stop Tip) Tip {
+	tip, top := l.tip, l.tip
 	for tip.Seq > stop.Seq {
 		e := l.entries[tip.Digest]
 		if e == nil {
-			return false
+			return stop
+		}
+		if tip.Seq > stop.Seq+maxGrowth {
+			top = Tip{e.Seq - 1, e.Parent}
 		}
 		tip = Tip{e.Seq - 1, e.Parent}
 	}
-	return tip == stop
+	if tip != stop {
+		return stop
+	}
+	return top
 }
 
 // Verdict says whether a cut can be voted for.
@@ -48,11 +58,11 @@ type Verdict uint8
 const (
 	Votable Verdict = iota
 	Missing         // content is not here yet; it was asked for
-	Refused         // another chain was acknowledged, or the lane is frozen
+	Refused         // another chain was acknowledged, the lane is frozen, or it is no position that a leader may name
 )
 
 // CheckCut says whether every new tip of cut on top of parent is certified, or is held back to the parent's tip
-// with nothing else acknowledged in between (so that Lock will be allowed). What is missing is asked for, first
+// with nothing else acknowledged in between (so that Lock will be allowed), and not too far above it. What is missing is asked for, first
 // from hint, who proposed it. Where another header was acknowledged, hint is told which.
 func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.Index) (Step, Verdict) {
 	var st Step
@@ -62,7 +72,7 @@ func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.I
 		if t == parent[i] || l.certAt[t.Seq] == t.Digest && t.Seq > l.base.Seq {
 			continue
 		}
-		if l.frozen {
+		if l.frozen || t.Seq > parent[i].Seq+maxGrowth {
 			return st, Refused
 		}
 		for t.Seq > parent[i].Seq {
@@ -71,6 +81,9 @@ func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.I
 				m.want(now, protocols.Index(i), t, fetchGrace, hint, protocols.Index(i))
 				verdict = max(verdict, Missing)
 				break
+			}
+			if e.Seq != t.Seq {
+				return st, Refused // no such position: its owner could never go on from there, nor anyone fetch it
 			}
 			if d, ok := l.acked[t.Seq]; ok && d != t.Digest {
 				if mine := l.entries[d]; mine != nil && hint != m.cfg.Self {
@@ -190,7 +203,7 @@ type want struct {
 
 // want asks for one batch, after a grace in which it may come by itself, from the replicas named and then everyone.
 func (m *Machine) want(now protocols.Time, lane protocols.Index, t Tip, grace time.Duration, first ...protocols.Index) {
-	if m.wants[t.Digest] != nil || len(m.wants) >= 4*WindowHeaders*len(m.lanes) {
+	if m.wants[t] != nil || len(m.wants) >= 4*WindowHeaders*len(m.lanes) {
 		return
 	}
 	w := &want{lane: lane, tip: t, next: now.Add(grace), pause: fetchRetryMin}
@@ -207,12 +220,12 @@ func (m *Machine) want(now protocols.Time, lane protocols.Index, t Tip, grace ti
 	for k := 1; k < len(m.lanes); k++ {
 		add(protocols.Index((int(m.cfg.Self) + k) % len(m.lanes)))
 	}
-	m.wants[t.Digest] = w
+	m.wants[t] = w
 }
 
 // wantFrom asks for one batch of a committed block, and those between it and after, at once.
 func (m *Machine) wantFrom(now protocols.Time, lane protocols.Index, t Tip, after uint64, signers protocols.Set) {
-	if w := m.wants[t.Digest]; w != nil {
+	if w := m.wants[t]; w != nil {
 		if w.turn == 0 {
 			w.next = now // it is committed: no longer wait for it to come by itself
 		}
@@ -225,7 +238,7 @@ func (m *Machine) wantFrom(now protocols.Time, lane protocols.Index, t Tip, afte
 		}
 	}
 	m.want(now, lane, t, 0, first...)
-	if w := m.wants[t.Digest]; w != nil {
+	if w := m.wants[t]; w != nil {
 		w.after = after
 	}
 }
@@ -240,7 +253,7 @@ func (m *Machine) fetchDue(now protocols.Time, st *Step) {
 	sortWants(due)
 	for _, w := range due {
 		if w.turn >= askRounds*len(w.ask) && w.tip.Seq > m.lanes[w.lane].ordered.Seq {
-			delete(m.wants, w.tip.Digest)
+			delete(m.wants, w.tip)
 			continue
 		}
 		to := w.ask[w.turn%len(w.ask)]

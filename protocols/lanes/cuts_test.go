@@ -13,6 +13,8 @@ import (
 func TestCheckCut(t *testing.T) {
 	b := newBench(t, 4)
 	a, z := b.chain(3, Tip{}, 4, "a"), b.chain(3, Tip{}, 4, "z")
+	far := b.chain(3, Tip{}, maxGrowth+1, "far")
+	skips := b.batch(3, Tip{2, a[0].Digest()}, "") // says that it is the third, on top of the first
 	get := func(xs ...*Batch) func(*Machine) {
 		return func(m *Machine) {
 			for _, x := range xs {
@@ -40,6 +42,13 @@ func TestCheckCut(t *testing.T) {
 		{"another acknowledged at the tip", []func(*Machine){get(a[0], z[0])}, Tip{}, z[0].Tip(), Refused, a[0], nil},
 		{"another acknowledged below the tip", []func(*Machine){get(a[0], z[0], z[1], z[2])}, Tip{}, z[2].Tip(), Refused, a[0], nil},
 		{"another acknowledged, but certified", []func(*Machine){get(a[0], z[0]), certify(z[0])}, Tip{}, z[0].Tip(), Votable, nil, nil},
+		{"held, under another number", []func(*Machine){get(a[0])}, Tip{}, Tip{1000, a[0].Digest()}, Refused, nil, nil},
+		{"held, under a number of the window", []func(*Machine){get(a[0])}, Tip{}, Tip{3, a[0].Digest()}, Refused, nil, nil},
+		{"on top of another number", []func(*Machine){get(a[0], skips)}, Tip{}, skips.Tip(), Refused, nil, nil},
+		{"as far as a cut may go", []func(*Machine){get(far...)}, Tip{}, far[maxGrowth-1].Tip(), Votable, nil, nil},
+		{"further", []func(*Machine){get(far...)}, Tip{}, far[maxGrowth].Tip(), Refused, nil, nil},
+		{"further, not held", nil, Tip{}, Tip{1 << 60, a[0].Digest()}, Refused, nil, nil},
+		{"further, certified", []func(*Machine){certify(far[maxGrowth])}, Tip{}, far[maxGrowth].Tip(), Votable, nil, nil},
 		{"not on the parent's chain", []func(*Machine){get(a[0], a[1])}, z[0].Tip(), a[1].Tip(), Refused, nil, nil},
 	} {
 		t.Run(x.name, func(t *testing.T) {

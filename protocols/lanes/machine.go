@@ -60,7 +60,7 @@ type Machine struct {
 	cfg     Config
 	lanes   []*lane
 	acks    map[uint64]*protocols.Tally // of the own lane, above its certified tip
-	wants   map[digest.Digest]*want
+	wants   map[Tip]*want
 	own     ownLane
 	acksDue protocols.Time // when acks that were held back go; zero if there are none
 }
@@ -95,7 +95,7 @@ func New(cfg Config) *Machine {
 		cfg:   cfg,
 		lanes: make([]*lane, cfg.Committee.N()),
 		acks:  make(map[uint64]*protocols.Tally),
-		wants: make(map[digest.Digest]*want),
+		wants: make(map[Tip]*want),
 		own:   ownLane{sizes: make(map[uint64]int)},
 	}
 	for i := range m.lanes {
@@ -157,7 +157,7 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 		m.certify(now, &st, b.Certificate)
 	}
 	d := b.Digest()
-	_, wanted := m.wants[d]
+	_, wanted := m.wants[b.Tip()]
 	switch {
 	case b.Seq <= l.base.Seq:
 		return st
@@ -170,13 +170,13 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 			m.wantParent(now, l, b, from) // nobody asks for it any more if this replica crashed since
 		}
 		return st
-	case !wanted && b.Seq > l.ordered.Seq+2*WindowHeaders:
+	case !wanted && b.Seq > l.ordered.Seq+maxGrowth:
 		l.refused = true
 		return st
 	case !wanted && len(l.bySeq[b.Seq]) >= 2:
 		return st // evidence is kept once
 	}
-	delete(m.wants, d)
+	delete(m.wants, b.Tip())
 	m.store(&st, l, b)
 	if others := l.bySeq[b.Seq]; len(others) > 1 {
 		m.equivocated(&st, l, b.Lane, b.Seq)
@@ -190,8 +190,11 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 	return st
 }
 
+// wantParent asks for what a batch was put on, unless its owner has already shown two headers for that number: with a
+// chain of its own below each header, two for each of a window's numbers would come to the window's square. Which of
+// them matters a cut says, and then it is asked for.
 func (m *Machine) wantParent(now protocols.Time, l *lane, b *Batch, from protocols.Index) {
-	if p := (Tip{b.Seq - 1, b.Parent}); p.Seq > l.base.Seq && l.entries[p.Digest] == nil {
+	if p := (Tip{b.Seq - 1, b.Parent}); p.Seq > l.base.Seq && l.entries[p.Digest] == nil && len(l.bySeq[p.Seq]) < 2 {
 		m.want(now, b.Lane, p, fetchGrace, from, b.Lane)
 	}
 }
@@ -469,9 +472,9 @@ func (m *Machine) Executed(cut Cut) Step {
 		}
 		l.base = t
 	}
-	for d, w := range m.wants {
+	for t, w := range m.wants {
 		if w.tip.Seq <= m.lanes[w.lane].base.Seq {
-			delete(m.wants, d)
+			delete(m.wants, t)
 		}
 	}
 	return st

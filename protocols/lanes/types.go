@@ -13,6 +13,10 @@ const (
 	MaxCount      = 1 << 14 // entries of one batch
 	WindowHeaders = 256     // headers of a lane above the last commit
 	WindowBytes   = 16 << 20
+
+	// maxGrowth is how many numbers above the last commit headers of a lane are taken, and above the parent's how many an
+	// uncertified tip of a cut may be: more than an honest lane comes to, seen by who is behind its owner.
+	maxGrowth = 2 * WindowHeaders
 )
 
 const (

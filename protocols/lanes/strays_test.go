@@ -1,0 +1,83 @@
+package lanes
+
+import (
+	"fmt"
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/protocols"
+)
+
+// TestViewKeepsToTheLimit: a replica that acknowledged further above a cut than may be voted for proposes as far as it may.
+func TestViewKeepsToTheLimit(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(0)
+	a := b.chain(1, Tip{}, maxGrowth+88, "a")
+	for _, x := range a[:maxGrowth] {
+		m.HandleBatch(t0, 1, x)
+	}
+	m.Ordered(t0, b.cut(map[protocols.Index]Tip{1: a[99].Tip()}))
+	for _, x := range a[maxGrowth:] {
+		m.HandleBatch(t0, 1, x)
+	}
+	if top := a[len(a)-1]; m.ackedIn(1, top.Seq) != top.Digest() {
+		t.Fatal("not acknowledged up to the top")
+	}
+	cut, _ := m.View(t0, b.cut(nil))
+	if cut[1] != a[maxGrowth-1].Tip() {
+		t.Errorf("proposes up to %d, want %d", cut[1].Seq, maxGrowth)
+	}
+	if _, v := m.CheckCut(t0, b.cut(nil), cut, 0); v != Votable {
+		t.Errorf("verdict %d on the own cut", v)
+	}
+	if next, _ := m.View(t0, cut); next[1] != a[len(a)-1].Tip() {
+		t.Errorf("then up to %d", next[1].Seq)
+	}
+}
+
+// TestWrongNumberDoesNotHideARightOne: a leader who names a header under another number, which nobody can give, does not
+// keep a replica from asking for the header.
+func TestWrongNumberDoesNotHideARightOne(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(1)
+	right := b.chain(2, Tip{}, 1, "")[0].Tip()
+	m.CheckCut(t0, b.cut(nil), b.cut(map[protocols.Index]Tip{2: {Seq: 3, Digest: right.Digest}}), 3)
+	m.CheckCut(t0, b.cut(nil), b.cut(map[protocols.Index]Tip{2: right}), 3)
+	for _, f := range sent[*Fetch](m.Tick(t0.Add(fetchGrace))) {
+		if f.Tip == right {
+			return
+		}
+	}
+	t.Error("it is not asked for")
+}
+
+// TestTreeOfHeaders: an owner who signs two headers for each number, each on top of a chain of its own, makes a replica
+// keep about as many headers as there are numbers, not their square.
+func TestTreeOfHeaders(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(1)
+	const numbers = 24
+	all := make(map[digest.Digest]*Batch)
+	kept := func() int { return len(m.lanes[3].entries) }
+	now := t0
+	for s := 2; s <= numbers; s++ {
+		for k := range 2 {
+			chain := b.chain(3, Tip{}, s, fmt.Sprint(s, k))
+			for _, x := range chain {
+				all[x.Digest()] = x
+			}
+			m.HandleBatch(now, 3, chain[s-1])
+		}
+		for w := m.Wake(); w != 0; w = m.Wake() { // the owner gives all it is asked for
+			now = w
+			for _, f := range sent[*Fetch](m.Tick(now)) {
+				if x := all[f.Tip.Digest]; x != nil {
+					m.HandleBatch(now, 3, x)
+				}
+			}
+		}
+	}
+	if kept() > 4*numbers {
+		t.Errorf("%d headers are kept for %d numbers", kept(), numbers)
+	}
+}
