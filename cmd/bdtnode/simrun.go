@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,8 +51,9 @@ func (f *simFlags) violation(seed uint64, v *sim.Violation) simViolation {
 
 // err is the failure of a command that met the violation.
 func (v *simViolation) err(seed uint64) error {
+	what, _, _ := strings.Cut(v.Detail, "\n")
 	f := &output.Failure{Exit: output.ExitFailure, Code: "violation",
-		Message: fmt.Sprintf("seed %d: %s violated at step %d, %.6f s: %s", seed, v.Check, v.Step, v.At, v.Detail)}
+		Message: fmt.Sprintf("seed %d: %s violated at step %d, %.6f s: %s", seed, v.Check, v.Step, v.At, what)}
 	return f.WithHint("see it again: %s", v.Replay)
 }
 

@@ -289,6 +289,7 @@ func printSweep(w io.Writer, r *sweepResult) {
 	}
 	fmt.Fprintf(w, "violations\t%d\n", r.Violations)
 	for _, x := range r.Failed {
-		fmt.Fprintf(w, "  seed %d\t%s at step %d: %.200s\n\t%s\n\t%s\n", x.Seed, x.Check, x.Step, x.Detail, x.Replay, x.Kept)
+		what, _, _ := strings.Cut(x.Detail, "\n")
+		fmt.Fprintf(w, "  seed %d\t%s at step %d: %s\n\t%s\n\t%s\n", x.Seed, x.Check, x.Step, what, x.Replay, x.Kept)
 	}
 }
