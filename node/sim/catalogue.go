@@ -26,6 +26,22 @@ var catalogue = []entry{
 		fault: func(d draw) Fault { return LinkBreaks{Every: d.ms(200, 3000)} }},
 	{name: "partitions", odds: 2, help: "the replicas fall into two groups at random, again and again",
 		fault: func(d draw) Fault { return Partitions{Every: d.ms(2000, 15000), Lasts: d.ms(300, 5000)} }},
+	{name: "halves", odds: 4, help: "the replicas are parted in the middle, so that neither side has a quorum",
+		fault: func(d draw) Fault { return Halves{Every: d.ms(3000, 15000), Lasts: d.ms(300, 5000)} }},
+	{name: "flapping", odds: 4, help: "a partition comes and goes within a second, for some seconds",
+		fault: func(d draw) Fault {
+			return Flapping{Every: d.ms(4000, 20000), Lasts: d.ms(2000, 6000), Turn: d.ms(50, 1000)}
+		}},
+	{name: "cut-off", odds: 4, help: "f replicas are unreachable for 5 to 20 s, and the others commit on",
+		fault: func(d draw) Fault {
+			return CutOff{Every: d.ms(500, 15000), Shortest: 5 * time.Second, Longest: 20 * time.Second}
+		}},
+	{name: "one-way", odds: 3, help: "a replica, or a group, hears others and is not heard; then all arrives, or is lost",
+		fault: func(d draw) Fault { return OneWay{Every: d.ms(1000, 10000), Lasts: d.ms(300, 6000)} }},
+	{name: "targeted", odds: 3, help: "messages of chosen kinds, links or replicas are late by up to some seconds",
+		fault: func(d draw) Fault { return Targeted{Every: d.ms(1000, 10000), Most: d.ms(100, 4000)} }},
+	{name: "scheduler", odds: 4, help: "an adversary sees all messages, and the coin when it is out, and keeps messages back",
+		fault: func(d draw) Fault { return newScheduler(d) }},
 	{name: "duplication", odds: 2, help: "messages arrive twice",
 		fault: func(d draw) Fault { return Duplication{Rate: d.float(0.02, 0.22)} }},
 	{name: "reordering", odds: 2, help: "messages overtake others of their stream",
@@ -59,6 +75,8 @@ var catalogue = []entry{
 		lie: func(draw) Adversary { return &Forging{Rate: 0.01} }},
 	{name: "false-leaving", help: "Byzantine: leaves every epoch at once, and claims to have seen nothing of it",
 		lie: func(draw) Adversary { return &FalseLeaving{} }},
+	{name: "twins", help: "Byzantine: two nodes with one identity, and all nodes in rounds of partitions",
+		lie: func(d draw) Adversary { return newTwins(d) }},
 
 	{name: "gossip-loss", odds: 2, among: 2, help: "a share of gossip does not arrive",
 		disruption: func(d draw) Disruption { return GossipLoss{Rate: d.Float64()} }},

@@ -33,10 +33,10 @@ func (f SlowLeader) String() string {
 }
 
 func (f SlowLeader) start(s *cluster) {
-	s.network.hinder(func(from, _ protocols.Index, _ packet) time.Duration {
+	s.network.hinder(func(from, _ protocols.Index, _ packet) (time.Duration, bool) {
 		if s.leading().id != from {
-			return 0
+			return 0, false
 		}
-		return s.between(f.Min, f.Max)
+		return s.between(f.Min, f.Max), false
 	})
 }

@@ -21,23 +21,6 @@ func (f Partitions) start(s *cluster) {
 		for i := range side {
 			side[i] = s.rng.IntN(2) == 0
 		}
-		var parted [][2]int
-		for i := range side {
-			for j := range i {
-				if side[i] != side[j] {
-					parted = append(parted, [2]int{i, j})
-					s.network.pairs[i][j].cuts++
-					s.network.sever(i, j)
-				}
-			}
-		}
-		s.after(s.around(f.Lasts), func() {
-			for _, p := range parted {
-				if pair := s.network.pairs[p[0]][p[1]]; s.active {
-					pair.cuts--
-				}
-				s.network.connect(p[0], p[1])
-			}
-		})
+		s.after(s.around(f.Lasts), s.network.part(side))
 	})
 }

@@ -17,10 +17,12 @@ type network struct {
 	duplicates float64     // share of messages that arrive twice
 	reorders   float64     // share of messages that ignore the order of their stream
 	hindrances []hindrance // of faults that delay what they choose
+	scheduling *scheduling // nil if no adversary decides when messages arrive
 }
 
-// hindrance is more delay for a message, chosen by who sends it to whom, and what it is.
-type hindrance func(from, to protocols.Index, p packet) time.Duration
+// hindrance is more delay for a message, chosen by who sends it to whom, and what it is. One that goes aside is
+// overtaken by what is sent later on its stream; else that waits for it.
+type hindrance func(from, to protocols.Index, p packet) (late time.Duration, aside bool)
 
 type pair struct {
 	linked bool
@@ -30,10 +32,21 @@ type pair struct {
 }
 
 type link struct {
-	up    bool // the sender knows of the connection
-	mean  time.Duration
-	free  [2]protocols.Time // when a stream delivered last
-	stats int
+	up      bool // the sender knows of the connection
+	mean    time.Duration
+	free    [2]protocols.Time // when a stream delivered last
+	count   int               // of frames under way
+	stalls  int               // faults for which nothing arrives, though the connection stands
+	waiting []*flight         // for the end of these
+}
+
+// flight is a frame under way in one life of a connection.
+type flight struct {
+	from, to int // places
+	packet   packet
+	life     int
+	sent     protocols.Time
+	holding  // by the scheduler
 }
 
 // packet is one frame on its way. A forged one must be refused.
@@ -67,10 +80,70 @@ func (w *network) hinder(f hindrance) { w.hindrances = append(w.hindrances, f) }
 func (w *network) heal() {
 	w.duplicates, w.reorders, w.hindrances = 0, 0, nil
 	for i := range w.pairs {
-		for j := range i {
-			w.pairs[i][j].cuts = 0
+		for j := range w.pairs {
+			w.pairs[i][j].cuts, w.links[i][j].stalls = 0, 0
+			w.flow(i, j)
 		}
 	}
+	if k := w.scheduling; k != nil {
+		w.scheduling = nil
+		k.yield()
+	}
+}
+
+// part cuts the connections between two sides. What it returns joins them again.
+func (w *network) part(side []bool) (join func()) {
+	var cut [][2]int
+	for i := range side {
+		for j := range i {
+			if side[i] != side[j] {
+				cut = append(cut, [2]int{i, j})
+				w.pairs[i][j].cuts++
+				w.sever(i, j)
+			}
+		}
+	}
+	w.s.trace.add(w.s.now, "parted", -1, -1, nil, side)
+	return func() {
+		if !w.s.active {
+			return // nothing is cut any more
+		}
+		w.s.trace.add(w.s.now, "joined", -1, -1, nil, side)
+		for _, p := range cut {
+			w.pairs[p[0]][p[1]].cuts--
+			w.connect(p[0], p[1])
+		}
+	}
+}
+
+// stall lets nothing arrive from one node at another while their connection stands. What it returns ends that: what
+// waits arrives, or is lost with the connection.
+func (w *network) stall(i, j int) (resume func(lost bool)) {
+	l := w.links[i][j]
+	l.stalls++
+	w.s.trace.add(w.s.now, "stalled", i, j, nil, nil)
+	return func(lost bool) {
+		if !w.s.active {
+			return // nothing is stalled any more
+		}
+		w.s.trace.add(w.s.now, "resumed", i, j, nil, nil)
+		if lost {
+			w.sever(i, j)
+		}
+		if l.stalls--; l.stalls == 0 {
+			w.flow(i, j)
+			w.connect(i, j)
+		}
+	}
+}
+
+// flow lets what waited on a link that was stalled arrive, in its order.
+func (w *network) flow(i, j int) {
+	l := w.links[i][j]
+	for _, f := range l.waiting {
+		w.s.at(w.s.now, func() { w.arrive(f) })
+	}
+	l.waiting = nil
 }
 
 // connect lets two replicas find each other after a while, if nothing parts them then.
@@ -82,7 +155,7 @@ func (w *network) connect(i, j int) {
 	p.again = true
 	w.s.after(w.s.between(5*time.Millisecond, 300*time.Millisecond), func() {
 		p.again = false
-		if p.linked || p.cuts > 0 || !w.s.nodes[i].alive || !w.s.nodes[j].alive {
+		if p.linked || p.cuts > 0 || w.links[i][j].stalls+w.links[j][i].stalls > 0 || !w.s.nodes[i].alive || !w.s.nodes[j].alive {
 			return
 		}
 		p.linked = true
@@ -156,21 +229,39 @@ func (w *network) carry(i, j int, p packet) {
 	if replica.Bulk(protocols.Kind(p.frame[0])) {
 		class = 1
 	}
-	at := w.s.now.Add(l.mean/4 + time.Duration(w.s.rng.ExpFloat64()*0.75*float64(l.mean)))
-	for _, f := range w.hindrances {
-		at = at.Add(f(protocols.Index(i), protocols.Index(j), p))
+	if w.scheduling != nil {
+		w.scheduling.sees(w.s.nodes[i].id, p.message)
 	}
-	if w.reorders == 0 || w.s.rng.Float64() >= w.reorders {
+	at := w.s.now.Add(l.mean/4 + time.Duration(w.s.rng.ExpFloat64()*0.75*float64(l.mean)))
+	overtaken := w.reorders > 0 && w.s.rng.Float64() < w.reorders
+	for _, f := range w.hindrances {
+		late, aside := f(w.s.nodes[i].id, w.s.nodes[j].id, p)
+		at, overtaken = at.Add(late), overtaken || aside
+	}
+	if !overtaken {
 		at = max(at, l.free[class])
 		l.free[class] = at
 	}
-	conn, life := w.pairs[i][j], w.pairs[i][j].life
-	l.stats++
-	w.s.check.carried(i, j, l.stats)
-	w.s.at(at, func() {
-		l.stats--
-		if conn.life == life {
-			w.s.nodes[j].receive(protocols.Index(i), p)
+	l.count++
+	w.s.check.carried(i, j, l.count)
+	f := &flight{from: i, to: j, packet: p, life: w.pairs[i][j].life, sent: w.s.now}
+	w.s.at(at, func() { w.arrive(f) })
+}
+
+// arrive hands a frame to its receiver, unless the connection it was on is gone, or something keeps it.
+func (w *network) arrive(f *flight) {
+	l := w.links[f.from][f.to]
+	switch {
+	case w.pairs[f.from][f.to].life != f.life:
+		l.count--
+	case l.stalls > 0:
+		l.waiting = append(l.waiting, f)
+	case w.scheduling != nil && w.scheduling.keeps(f):
+	default:
+		l.count--
+		if w.scheduling != nil {
+			w.scheduling.passed(f)
 		}
-	})
+		w.s.nodes[f.to].receive(protocols.Index(f.from), f.packet)
+	}
 }

@@ -1,0 +1,47 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+)
+
+// OneWay stalls one direction of a connection, or of all connections between two groups: one side hears the other and
+// cannot be heard. Connections stand meanwhile, and those that break do not come up again. In the end what was sent
+// arrives, or is lost with the connection.
+type OneWay struct {
+	Every time.Duration // mean
+	Lasts time.Duration // mean
+}
+
+func (f OneWay) String() string { return fmt.Sprintf("one way only every %v for %v", f.Every, f.Lasts) }
+
+func (f OneWay) start(s *cluster) {
+	s.repeat(f.Every, func() {
+		n := len(s.nodes)
+		mute := make([]bool, n) // cannot be heard by the others
+		deaf := make([]bool, n)
+		if s.rng.IntN(2) == 0 {
+			i := s.rng.IntN(n)
+			mute[i], deaf[(i+1+s.rng.IntN(n-1))%n] = true, true
+		} else {
+			mute = s.sides(1 + s.rng.IntN(n-1))
+			for i := range deaf {
+				deaf[i] = !mute[i]
+			}
+		}
+		var ends []func(lost bool)
+		for i := range mute {
+			for j := range deaf {
+				if mute[i] && deaf[j] {
+					ends = append(ends, s.network.stall(i, j))
+				}
+			}
+		}
+		s.after(s.around(f.Lasts), func() {
+			lost := s.rng.IntN(2) == 0
+			for _, end := range ends {
+				end(lost)
+			}
+		})
+	})
+}

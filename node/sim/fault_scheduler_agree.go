@@ -1,0 +1,79 @@
+package sim
+
+import (
+	"bdtnode/protocols"
+	"bdtnode/protocols/mvba"
+)
+
+// StarveBroadcasts lets n-f broadcasts of each round of an agreement complete, and no other lock before the coin is
+// known everywhere. If the coin elects one of the others, all pre-vote no and the round ends without a decision, which
+// has the greatest probability there is, f/n.
+type StarveBroadcasts struct{}
+
+func (StarveBroadcasts) String() string { return "starves f broadcasts of each round" }
+
+func (StarveBroadcasts) until(k *scheduling, f *flight) protocols.Time {
+	at, by, ok := phased(k.s.nodes[f.from].id, f.packet.message)
+	if !ok || !k.starves(at, by) {
+		return 0
+	}
+	if leader, out := k.elected(at); out && leader != by {
+		return 0
+	}
+	return k.expiry(f)
+}
+
+// starves reports whether a broadcast is one of the f of its round that are not to complete: those of Byzantine replicas,
+// which cannot be relied on to complete, and of others.
+func (k *scheduling) starves(at mvba.At, by protocols.Index) bool {
+	return k.rank(at.Instance.Epoch, uint64(at.Round), "starve", by) < k.s.cfg.faulty()
+}
+
+// SplitViews keeps the views of an agreement's replicas apart. Of f broadcasts of each round the first phase completes
+// and only some replicas see its proof; the second phase does not. Of the others each replica does not see f complete.
+// When the coin is out, the proofs of what it elected, and pre-votes and votes that show them, come to the same few
+// replicas, the others' nos to all, so that some say yes and some no; who has decided is not heard of.
+type SplitViews struct{}
+
+func (SplitViews) String() string { return "keeps the views of an agreement apart" }
+
+func (t SplitViews) until(k *scheduling, f *flight) protocols.Time {
+	if t.wants(k, k.s.nodes[f.from].id, k.s.nodes[f.to].id, f.packet.message) {
+		return k.expiry(f)
+	}
+	return 0
+}
+
+func (SplitViews) wants(k *scheduling, from, to protocols.Index, m protocols.Message) bool {
+	if at, by, ok := phased(from, m); ok {
+		if leader, out := k.elected(at); out && leader != by {
+			return false
+		}
+		switch m.(type) {
+		case *mvba.Lock:
+			return k.starves(at, by) && !k.confides(at, to)
+		case *mvba.Accept:
+			return k.starves(at, by)
+		case *mvba.Finish:
+			n := k.s.cfg.Nodes
+			return k.starves(at, by) || (int(by)-int(to)+n)%n <= k.s.cfg.faulty()
+		}
+		return false
+	}
+	switch x := m.(type) {
+	case *mvba.PreVote:
+		return x.Yes && !k.confides(x.At, to) && !k.voted[votedOf{to, x.At}]
+	case *mvba.Vote:
+		return x.Yes && !k.confides(x.At, to)
+	case *mvba.Decision:
+		return !k.decided[epochOf{to, x.Instance.Epoch}]
+	}
+	return false
+}
+
+// confides reports whether a replica is one of few, at least one of them honest, that see what others do not.
+func (k *scheduling) confides(at mvba.At, who protocols.Index) bool {
+	epoch, round := at.Instance.Epoch, uint64(at.Round)
+	few := len(k.s.cfg.Liars) + 1 + k.order(epoch, round, "how many")[k.s.cfg.Nodes-1]%k.s.cfg.faulty()
+	return k.rank(epoch, round, "confide", who) < few
+}

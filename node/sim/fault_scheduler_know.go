@@ -1,0 +1,119 @@
+package sim
+
+import (
+	"slices"
+
+	"bdtnode/internal/digest"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+	toss "bdtnode/protocols/coin"
+	"bdtnode/protocols/mvba"
+)
+
+// place is where a node counts messages of different replicas, until they are enough.
+type place struct {
+	node  int
+	kind  protocols.Kind
+	epoch uint64
+	round uint64 // of an agreement
+	slot  uint64
+	what  digest.Digest
+}
+
+// counts is where a message is counted, and how many there it takes with the receiver's own. It is false for messages
+// that are not counted, or not in an epoch.
+func (k *scheduling) counts(f *flight) (place, int, bool) {
+	m := f.packet.message
+	if m == nil {
+		return place{}, 0, false
+	}
+	p := place{node: f.to, kind: m.Kind()}
+	enough := k.s.committee.Quorum()
+	switch x := m.(type) {
+	case *bolt.Vote:
+		p.epoch, p.slot, p.what = x.Epoch, x.Slot, x.Digest
+	case *bolt.Commit:
+		p.epoch, p.slot, p.what = x.Epoch, x.Slot, x.Digest
+	case *bdt.Status:
+		p.epoch = x.Epoch
+	case *mvba.Echo:
+		p.epoch, p.round = x.Instance.Epoch, uint64(x.Round)
+	case *mvba.Accept:
+		p.epoch, p.round = x.Instance.Epoch, uint64(x.Round)
+	case *mvba.Finish:
+		p.epoch, p.round = x.Instance.Epoch, uint64(x.Round)
+	case *mvba.PreVote:
+		p.epoch, p.round = x.Instance.Epoch, uint64(x.Round)
+	case *mvba.Vote:
+		p.epoch, p.round = x.Instance.Epoch, uint64(x.Round)
+	case *toss.Release:
+		p.epoch, p.round, enough = x.Name.Epoch, uint64(x.Name.Round), k.s.committee.WeakQuorum()
+	default:
+		return p, 0, false
+	}
+	return p, enough, true
+}
+
+// completes reports whether a message is the last that its receiver lacks where it is counted.
+func (k *scheduling) completes(f *flight) bool {
+	p, enough, ok := k.counts(f)
+	if !ok {
+		return false
+	}
+	others := 0
+	if set := k.came[p]; set != nil {
+		if set.Has(k.s.nodes[f.from].id) {
+			return false
+		}
+		others = set.Len()
+	}
+	return others+2 >= enough // with this one and its own
+}
+
+// phased is the broadcast that a message is a part of: its round and whose it is.
+func phased(from protocols.Index, m protocols.Message) (at mvba.At, by protocols.Index, ok bool) {
+	switch x := m.(type) {
+	case *mvba.Proposal:
+		return x.At, from, true
+	case *mvba.Echo:
+		return x.At, x.Broadcaster, true
+	case *mvba.Lock:
+		return x.At, from, true
+	case *mvba.Accept:
+		return x.At, x.Broadcaster, true
+	case *mvba.Finish:
+		return x.At, from, true
+	}
+	return mvba.At{}, 0, false
+}
+
+// drawn is a purpose of chance in a round of an epoch.
+type drawn struct {
+	epoch, round uint64
+	purpose      string
+}
+
+// order is the replicas in an order of the scheduler's choice, the same whenever it is asked. Byzantine ones come first.
+func (k *scheduling) order(epoch, round uint64, purpose string) []int {
+	d := drawn{epoch, round, purpose}
+	if have := k.draws[d]; have != nil {
+		return have
+	}
+	var out []int
+	for _, l := range k.s.cfg.Liars {
+		out = append(out, int(l.Replica))
+	}
+	for _, i := range k.s.rng.Perm(k.s.cfg.Nodes) {
+		if k.s.nodes[i].adversary == nil {
+			out = append(out, i)
+		}
+	}
+	k.draws[d] = out
+	return out
+}
+
+// rank is a replica's place in such an order.
+func (k *scheduling) rank(epoch, round uint64, purpose string, i protocols.Index) int {
+	return slices.Index(k.order(epoch, round, purpose), int(i))
+}

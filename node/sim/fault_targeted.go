@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/channels"
+	toss "bdtnode/protocols/coin"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
+	"bdtnode/protocols/votes"
+)
+
+// Targeted delays what it has chosen by up to some seconds, and chooses anew again and again: messages of some kinds,
+// everything on some links, or from one replica, or to it. Messages chosen by their kind are overtaken by others.
+type Targeted struct {
+	Every time.Duration // mean, from one choice to the next
+	Most  time.Duration // of delay
+}
+
+func (f Targeted) String() string {
+	return fmt.Sprintf("chosen messages up to %v late, others every %v", f.Most, f.Every)
+}
+
+// targets are kinds of messages that are chosen together.
+var targets = [][]protocols.Kind{
+	{lanes.KindBatch}, {lanes.KindAck}, {lanes.KindCertified}, {lanes.KindFetch},
+	{channels.KindSIGN, channels.KindCertificate},
+	{bolt.KindPropose}, {bolt.KindVote}, {bolt.KindCommit}, {bolt.KindFetchBlock},
+	{votes.KindVOTE}, {bdt.KindStatus}, {toss.KindRelease}, {toss.KindRelay}, {toss.KindRelease, toss.KindRelay},
+	{mvba.KindProposal}, {mvba.KindEcho}, {mvba.KindLock}, {mvba.KindAccept}, {mvba.KindFinish}, {mvba.KindPreVote},
+	{mvba.KindVote}, {mvba.KindDecision}, {mvba.KindWant, mvba.KindValue},
+}
+
+// target is one choice.
+type target struct {
+	kinds map[protocols.Kind]bool // nil is all
+	links [][]bool                // by sender and receiver
+	late  time.Duration           // at most
+}
+
+func (f Targeted) start(s *cluster) {
+	t := f.choose(s)
+	s.repeat(f.Every, func() { t = f.choose(s) })
+	s.network.hinder(func(from, to protocols.Index, p packet) (time.Duration, bool) {
+		if !t.links[from][to] || t.kinds != nil && !t.kinds[protocols.Kind(p.frame[0])] {
+			return 0, false
+		}
+		return s.between(t.late/4, t.late), t.kinds != nil
+	})
+}
+
+func (f Targeted) choose(s *cluster) target {
+	n := len(s.nodes)
+	t := target{late: s.between(f.Most/10, f.Most)}
+	one, links := s.rng.IntN(n), s.rng.IntN(4)
+	for i := range n {
+		t.links = append(t.links, make([]bool, n))
+		for j := range n {
+			switch links {
+			case 0:
+				t.links[i][j] = i == one
+			case 1:
+				t.links[i][j] = j == one
+			case 2:
+				t.links[i][j] = s.rng.IntN(3) == 0
+			default:
+				t.links[i][j] = true
+			}
+		}
+	}
+	if links == 3 || s.rng.IntN(2) == 0 {
+		t.kinds = make(map[protocols.Kind]bool)
+		for range 1 + s.rng.IntN(3) {
+			for _, k := range targets[s.rng.IntN(len(targets))] {
+				t.kinds[k] = true
+			}
+		}
+	}
+	return t
+}
