@@ -135,10 +135,13 @@ func (b backend) Peers() []api.Peer {
 }
 
 // Commits implements [api.Backend].
-func (b backend) Commits(after uint64) []api.Commit {
-	var out []api.Commit
+func (b backend) Commits(after uint64) api.CommitList {
+	var out api.CommitList
+	if since := b.engine.Waiting(); !since.IsZero() {
+		out.WaitingUS = max(1, time.Since(since).Microseconds())
+	}
 	for _, c := range b.engine.Commits(after) {
-		out = append(out, api.Commit{
+		out.Commits = append(out.Commits, api.Commit{
 			Height: c.Height, Epoch: c.Epoch, Leader: uint16(c.Leader), AtUS: c.At.UnixMicro(), WaitedUS: c.Waited.Microseconds(),
 		})
 	}

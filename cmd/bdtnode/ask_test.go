@@ -84,11 +84,11 @@ func TestFindsNetwork(t *testing.T) {
 		for i, url := range urls {
 			e.Replicas = append(e.Replicas, registry.Replica{Replica: uint16(i), API: url})
 		}
-		remove, err := registry.Add(registry.Dir(), e)
+		known, err := registry.Add(registry.Dir(), e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(remove)
+		t.Cleanup(known.Remove)
 	}
 	add("old", old.keys, old.url)
 	add("new", n.keys, dead.URL, n.url)

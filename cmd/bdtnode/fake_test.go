@@ -52,6 +52,7 @@ func TestMain(m *testing.M) {
 // fakeReplica is a ledger that one replica keeps alone, settling what it is given at once.
 type fakeReplica struct {
 	home    *config.Home // nil in tests of single commands
+	started time.Time
 	mu      sync.Mutex
 	status  api.Status
 	network digest.Digest
@@ -71,7 +72,7 @@ type fakeReplica struct {
 func newFake() *fakeReplica {
 	network := digest.Of("test/network")
 	return &fakeReplica{
-		network: network,
+		network: network, started: time.Now(),
 		status: api.Status{Network: network.String(), NetworkName: "fake", Shards: 1, Replicas: 4, Faulty: 1, Ready: true,
 			HeaderDigest: digest.Of("test/header").String()},
 		outputs: make(map[ledger.Outpoint]ledger.Output),
@@ -184,7 +185,16 @@ func (f *fakeReplica) Peers() []api.Peer {
 	return []api.Peer{{Replica: 0, Self: true}, {Replica: 1, Connected: true, RTTMicros: 150}}
 }
 
-func (f *fakeReplica) Commits(uint64) []api.Commit { return nil }
+// Commits says that it came to its height when it started, with replica 0 leading.
+func (f *fakeReplica) Commits(after uint64) api.CommitList {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var l api.CommitList
+	if after < f.status.Height {
+		l.Commits = append(l.Commits, api.Commit{Height: f.status.Height, Epoch: 1, AtUS: f.started.UnixMicro()})
+	}
+	return l
+}
 
 func (f *fakeReplica) Audit(context.Context) (api.Audit, error) {
 	f.mu.Lock()

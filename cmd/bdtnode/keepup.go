@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
+	"sync"
 	"time"
 
 	"bdtnode/cmd/bdtnode/load"
@@ -34,36 +34,49 @@ type report struct {
 	ValueConserved bool             `json:"value_conserved"`
 	NodeCPUSeconds float64          `json:"node_cpu_seconds"`
 	SyncsPerTx     float64          `json:"syncs_per_tx"`
+	Gaps           gapSummary       `json:"gaps"`
 }
 
-// keepUp keeps a network up, with the load if there is one, until it is to end; then it stops it, and reports.
-func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFlags) error {
-	watched, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	go a.watch(watched, c, stop)
-	if f.duration > 0 && f.load == 0 {
-		var cancel context.CancelFunc
-		watched, cancel = context.WithTimeout(watched, f.duration)
-		defer cancel()
-	}
-	before := c.Measure(ctx, nil)
+// keepUp keeps a network up, with the load and the faults if there are any, until it is to end; then it stops it, and
+// reports. known tells other commands where its replicas are by now.
+func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFlags, known func() error) error {
+	ctx, stop := context.WithCancelCause(ctx)
 	line := a.newLiveLine(c)
+	w := &netWatch{cluster: c, line: line, known: known}
+	var aside, faults sync.WaitGroup
+	aside.Go(func() { w.deaths(ctx, stop) })
+	defer aside.Wait()
+	defer stop(nil)
+	before := c.Measure(ctx, nil)
+	if f.fault != "" {
+		faults.Go(func() {
+			if err := w.inject(ctx, f); err != nil {
+				stop(err)
+			}
+		})
+	}
 	var result load.Result
 	var err error
 	if f.load > 0 {
-		result, err = a.runLoad(watched, c, dir, f, line)
+		result, err = a.runLoad(ctx, c, dir, f, line)
 	} else {
+		watched, cancel := ctx, context.CancelFunc(func() {})
+		if f.duration > 0 {
+			watched, cancel = context.WithTimeout(ctx, f.duration)
+		}
 		line.keep(watched)
-	}
-	line.end()
-	if cause := context.Cause(watched); errors.As(cause, new(*replicaLost)) {
-		return cause
+		cancel()
 	}
 	if err != nil {
-		return err
+		stop(err)
+	}
+	faults.Wait()
+	line.end()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
 	}
 	if f.reports() {
-		return a.report(c, result, before)
+		return a.report(c, result, before, w.summary())
 	}
 	a.print.Note("Stopping %d replicas", len(c.Alive()))
 	return nil
@@ -73,7 +86,7 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 const verifyTimeout = 2 * time.Minute
 
 // report prints the result of a run.
-func (a *app) report(c *netup.Cluster, result load.Result, before map[*netup.Replica]netup.Usage) error {
+func (a *app) report(c *netup.Cluster, result load.Result, before map[*netup.Replica]netup.Usage, gaps gapSummary) error {
 	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
 	defer cancel()
 	used := netup.Difference(before, c.Measure(ctx, before))
@@ -86,6 +99,7 @@ func (a *app) report(c *netup.Cluster, result load.Result, before map[*netup.Rep
 		Submitted: result.Submitted, Settled: result.Settled, Rejected: result.Rejected, Pending: result.Pending,
 		CrossSettled: result.CrossSettled, TPS: result.TPS, Latency: result.Latency, CrossLatency: result.CrossLatency,
 		HeadersAgree: verdict.HeadersAgree, ValueConserved: verdict.ValueConserved, NodeCPUSeconds: used.CPUSeconds,
+		Gaps: gaps,
 	}
 	if r.Settled > 0 {
 		r.SyncsPerTx = float64(used.Syncs) / float64(r.Settled)
@@ -106,7 +120,7 @@ func (a *app) report(c *netup.Cluster, result load.Result, before map[*netup.Rep
 		return fmt.Errorf("%d transfers settled that spend outputs spent before", result.WronglySettled)
 	}
 	for _, lost := range c.Replicas {
-		if !lost.Alive() && !lost.Killed() {
+		if lost.Gone() && !lost.Killed() {
 			return fmt.Errorf("%s failed: %s", lost.Name(), lost.Ended())
 		}
 	}
@@ -125,74 +139,11 @@ func printReport(w io.Writer, r report) {
 		}
 		fmt.Fprintf(w, "disk syncs\t%.3f per settled transaction\n", r.SyncsPerTx)
 	}
+	if r.Gaps.Count > 0 {
+		fmt.Fprintf(w, "commit gaps\t%d, p50 %.0f ms, p95 %.0f ms, longest %.0f ms\n", r.Gaps.Count, r.Gaps.P50, r.Gaps.P95, r.Gaps.Max)
+	}
 	fmt.Fprintf(w, "headers agree\t%t\nvalue conserved\t%t\n", r.HeadersAgree, r.ValueConserved)
 	fmt.Fprintf(w, "replicas' CPU\t%.2f s\n", r.NodeCPUSeconds)
-}
-
-// replicaLost is the end of a network that lost more replicas of a shard than that can tolerate.
-type replicaLost struct{ message string }
-
-// Error is the message.
-func (e *replicaLost) Error() string { return e.message }
-
-// watch tells of replicas that end, and ends the run when the others of their shard cannot go on.
-func (a *app) watch(ctx context.Context, c *netup.Cluster, stop context.CancelCauseFunc) {
-	left := append([]*netup.Replica(nil), c.Replicas...)
-	for {
-		r := nextGone(ctx, left)
-		if r == nil {
-			return
-		}
-		left = without(left, r)
-		committee, err := c.Genesis.Committee(r.Shard)
-		if err != nil {
-			stop(err)
-			return
-		}
-		of := fmt.Sprintf("%d of %d replicas of shard %d are left", countOf(left, r.Shard), committee.N(), r.Shard)
-		if countOf(left, r.Shard) < committee.Quorum() {
-			stop(&replicaLost{fmt.Sprintf("%s, and %d are needed; the last to end was %s: %s", of, committee.Quorum(), r.Name(), r.Ended())})
-			return
-		}
-		if r.Killed() {
-			a.print.Note("%s was killed; %s. Bring it back with: %s start --home %s", r.Name(), of, self(), r.Home)
-			continue
-		}
-		a.print.Note("%s failed; %s: %s", r.Name(), of, r.Ended())
-	}
-}
-
-func countOf(replicas []*netup.Replica, shard uint16) int {
-	n := 0
-	for _, r := range replicas {
-		if r.Shard == shard {
-			n++
-		}
-	}
-	return n
-}
-
-// nextGone waits for one of the replicas to end; it is nil if the context does first.
-func nextGone(ctx context.Context, left []*netup.Replica) *netup.Replica {
-	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())}}
-	for _, r := range left {
-		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(r.Gone())})
-	}
-	chosen, _, _ := reflect.Select(cases)
-	if chosen == 0 || ctx.Err() != nil {
-		return nil
-	}
-	return left[chosen-1]
-}
-
-func without(list []*netup.Replica, gone *netup.Replica) []*netup.Replica {
-	var out []*netup.Replica
-	for _, r := range list {
-		if r != gone {
-			out = append(out, r)
-		}
-	}
-	return out
 }
 
 // balanceOf asks the replicas in turn what an address owns.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"bdtnode/cmd/bdtnode/load"
@@ -24,6 +25,7 @@ type liveLine struct {
 	app     *app
 	cluster *netup.Cluster
 	live    bool
+	mu      sync.Mutex // held while something is written
 	drawn   bool
 	last    uint64    // transactions ordered
 	at      time.Time // when they were counted
@@ -141,6 +143,8 @@ func heightsText(all []api.Status) string {
 func (l *liveLine) draw(all []api.Status, rate float64, latency, more string) {
 	text := fmt.Sprintf("%s, %.0f tx/s, latency %s, %d of %d replicas%s",
 		heightsText(all), rate, latency, len(l.cluster.Alive()), len(l.cluster.Replicas), more)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if !l.live {
 		l.app.print.Note("%s", text)
 		return
@@ -149,8 +153,21 @@ func (l *liveLine) draw(all []api.Status, rate float64, latency, more string) {
 	l.drawn = true
 }
 
+// note tells something in a line of its own, in the place of what was drawn.
+func (l *liveLine) note(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.drawn {
+		fmt.Fprint(l.app.print.Err, "\r\x1b[K")
+		l.drawn = false
+	}
+	l.app.print.Note(format, args...)
+}
+
 // end leaves the line on the terminal as it is.
 func (l *liveLine) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.drawn {
 		fmt.Fprintln(l.app.print.Err)
 	}

@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,6 +36,8 @@ type netFlags struct {
 	seed                    uint64
 	logLevel                string
 	consensus               string
+	fault                   string
+	faultEvery              time.Duration
 }
 
 func newNet(a *app) *cobra.Command {
@@ -51,10 +55,24 @@ has one, and reports. The share --cross involves two or three shards: such a tra
 shards and creates some in one to three. Latency is from the moment a transfer was due to the answer that it settled,
 latency_ms of those inside one shard and cross_latency_ms of those across. headers_agree and value_conserved are
 computed from what the replicas hold at the end, in each shard and over all; node_cpu_seconds and syncs_per_tx are
-over all replicas.`,
+over all replicas.
+
+When the process of a shard's leader ends, whoever killed it, the gap is told: the longest time without a commit while
+there was something to commit, as another replica of the shard saw it, from the last commit before the leader was gone
+to the first after which another one leads. That first may be the old one's epoch's last block, which is agreed on
+without a leader. With --fault it is done on purpose, again and again, in every shard:
+
+  kill-leader        the leader's process is killed, and started again 1 to 3 seconds later
+  freeze-leader      it stands still for 1 to 10 seconds, so all that it has to say comes that late
+  freeze-followers   as many replicas as may be faulty, none the leader, stand still for 1 to 10 seconds
+
+A fault begins when all replicas of its shard have caught up, and none in the last 2 seconds. gaps in the report are
+all that were told; where replicas that do not lead stood still, each is the longest time without a commit until the
+first after they went on.`,
 		Example: `  bdtnode net up
   bdtnode net up --shards 1 --nodes 7 --home ~/ledger
-  bdtnode net up --for 20s --load 500 --cross 0.3 --invalid 0.05 -o json`,
+  bdtnode net up --for 20s --load 500 --cross 0.3 --invalid 0.05 -o json
+  bdtnode net up --for 60s --load 300 --fault kill-leader --fault-every 6s -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(cmd); err != nil {
@@ -73,7 +91,9 @@ over all replicas.`,
 	fs.Float64Var(&f.load, "load", 0, "transfers to submit each second")
 	fs.Float64Var(&f.invalid, "invalid", 0, "share of the load that spends an output already spent, 0 to 1")
 	fs.Float64Var(&f.cross, "cross", 0, "share of the load that involves two or three shards, 0 to 1")
-	fs.Uint64Var(&f.seed, "seed", 1, "seed of the load's choices")
+	fs.Uint64Var(&f.seed, "seed", 1, "seed of the choices of load and faults")
+	fs.StringVar(&f.fault, "fault", "", "what to do to replicas, again and again: "+listOf(netup.AllFaults))
+	fs.DurationVar(&f.faultEvery, "fault-every", defaultFaultEvery, "time from one fault to the next, at least 1s")
 	fs.StringVar(&f.logLevel, "log-level", "info", "of the replicas of a new network: debug, info, warn or error")
 	fs.StringVar(&f.consensus, "consensus", shard.ConsensusBDT, "of a new network: bdt, or dumbo for its asynchronous fallback alone")
 	c.AddCommand(up)
@@ -107,10 +127,53 @@ func (f *netFlags) check(cmd *cobra.Command) error {
 	if err := f.checkCross(); err != nil {
 		return err
 	}
+	if err := f.checkFault(cmd.Flags().Changed("fault"), cmd.Flags().Changed("fault-every")); err != nil {
+		return err
+	}
 	if err := oneOf("consensus", f.consensus, shard.ConsensusBDT, shard.ConsensusDumbo); err != nil {
 		return err
 	}
 	return oneOf("log-level", f.logLevel, "debug", "info", "warn", "error")
+}
+
+// Times between faults.
+const (
+	defaultFaultEvery = 8 * time.Second
+	minFaultEvery     = time.Second
+)
+
+// listOf has the words of a flag, for its help.
+func listOf(faults []netup.Fault) string {
+	words := make([]string, len(faults))
+	for i, f := range faults {
+		words[i] = string(f)
+	}
+	return strings.Join(words, ", ")
+}
+
+// checkFault checks the faults asked for, given what flags were.
+func (f *netFlags) checkFault(fault, every bool) error {
+	switch {
+	case !fault && every:
+		return output.Usage("--fault-every is of --fault, which is not given")
+	case !fault:
+		return nil
+	case !slices.Contains(netup.AllFaults, netup.Fault(f.fault)):
+		return output.Usage("--fault %q is unknown: use %s", f.fault, listOf(netup.AllFaults))
+	case f.faultEvery < minFaultEvery:
+		return output.Usage("--fault-every %v: use a time of at least %v", f.faultEvery, minFaultEvery)
+	case f.duration > 0 && f.faultEvery+netup.QuietEnd > f.duration:
+		return output.Usage("--for %v ends before the first fault: it comes after --fault-every %v, and none in the last %v", f.duration, f.faultEvery, netup.QuietEnd)
+	}
+	return f.checkLed()
+}
+
+// checkLed checks that there is a leader if the fault is about one.
+func (f *netFlags) checkLed() error {
+	if f.consensus == shard.ConsensusDumbo && f.fault != "" && netup.Fault(f.fault) != netup.FreezeFollowers {
+		return output.Usage("--fault %s: with consensus %s nobody leads, use %s", f.fault, f.consensus, netup.FreezeFollowers)
+	}
+	return nil
 }
 
 func (f *netFlags) checkCross() error {
@@ -157,16 +220,16 @@ func (a *app) netUp(ctx context.Context, f *netFlags) error {
 		return err
 	}
 	defer cluster.Stop()
-	remove, err := registry.Add(registry.Dir(), clusterEntry(cluster, dir))
+	known, err := registry.Add(registry.Dir(), clusterEntry(cluster, dir))
 	if err != nil {
 		a.print.Note("note: commands will need --node: %v", err)
 	} else {
-		defer remove()
+		defer known.Remove()
 	}
 	if err := a.introduce(ctx, cluster, dir, f); err != nil {
 		return err
 	}
-	return a.keepUp(ctx, cluster, dir, f)
+	return a.keepUp(ctx, cluster, dir, f, knownAs(known, cluster, dir))
 }
 
 // prepareNet makes the network in dir, or checks that what is there can be resumed: then its size is the one of f.
@@ -190,8 +253,11 @@ func prepareNet(dir string, f *netFlags) error {
 	if f.consensusGiven && g.Consensus != f.consensus {
 		return output.Usage("%s holds a network with consensus %s, not %s: leave --consensus away, or name another directory", dir, g.Consensus, f.consensus)
 	}
-	f.shards, f.nodes = len(g.Shards), len(g.Shards[0].Members)
-	return f.checkCross()
+	f.shards, f.nodes, f.consensus = len(g.Shards), len(g.Shards[0].Members), g.Consensus
+	if err := f.checkCross(); err != nil {
+		return err
+	}
+	return f.checkLed()
 }
 
 // createNet generates a network whose replicas choose their ports at each start, but for the one that the others
@@ -235,7 +301,7 @@ func freePort() (int, error) {
 func clusterEntry(c *netup.Cluster, dir string) registry.Entry {
 	e := registry.Entry{Name: c.Genesis.Name, Network: c.Genesis.ID().String()}
 	for _, r := range c.Replicas {
-		e.Replicas = append(e.Replicas, registry.Replica{Shard: r.Shard, Replica: uint16(r.Index), API: r.Running.API})
+		e.Replicas = append(e.Replicas, registry.Replica{Shard: r.Shard, Replica: uint16(r.Index), API: r.API()})
 	}
 	if accounts := filepath.Join(dir, netup.AccountsDir); isDir(accounts) {
 		e.Accounts = accounts
@@ -270,7 +336,7 @@ type introducedAccount struct {
 func (a *app) introduce(ctx context.Context, c *netup.Cluster, dir string, f *netFlags) error {
 	in := introduction{Network: c.Genesis.ID().String(), Home: dir, Accounts: []introducedAccount{}}
 	for _, r := range c.Replicas {
-		in.Replicas = append(in.Replicas, introducedReplica{r.Shard, r.Index, r.Running.API, r.PID()})
+		in.Replicas = append(in.Replicas, introducedReplica{r.Shard, r.Index, r.API(), r.PID()})
 	}
 	accounts, err := keystore.Open(filepath.Join(dir, netup.AccountsDir)).List()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -259,7 +260,10 @@ func TestReplicaIsKilled(t *testing.T) {
 			}
 		}
 	}
-	kill(1)
+	kill(0)
+	for !strings.Contains(n.err.String(), "shard 0: no commit was pending when its leader, replica 0, went") {
+		time.Sleep(10 * time.Millisecond)
+	}
 	kill(6)
 	syscall.Kill(n.intro.Replicas[7].PID, syscall.SIGKILL)
 	<-n.done
@@ -267,6 +271,64 @@ func TestReplicaIsKilled(t *testing.T) {
 		t.Errorf("exit %d: %s", n.code, n.err.String())
 	}
 	n.noneLeft(t)
+	if strings.Contains(n.err.String(), "shard 1: no commit") || strings.Contains(n.err.String(), "resumed") {
+		t.Errorf("a gap was told of replicas that do not lead: %s", n.err.String())
+	}
+}
+
+// awaitNote waits until the network has told something, in words that any of the patterns match.
+func (n *runningNet) awaitNote(t *testing.T, pattern string) {
+	t.Helper()
+	for want := regexp.MustCompile(pattern); !want.MatchString(n.err.String()); time.Sleep(10 * time.Millisecond) {
+		select {
+		case <-n.done:
+			t.Fatalf("net up ended: exit %d, and never told %q\n%s", n.code, pattern, n.err.String())
+		default:
+		}
+	}
+}
+
+// TestFaultsWithoutCommits: a leader that was killed comes back, where all commands find it, and each shard has its
+// faults. No gap is counted where there was nothing to commit.
+func TestFaultsWithoutCommits(t *testing.T) {
+	n := startNet(t, "--fault", "kill-leader", "--fault-every", "1s")
+	n.ready(t)
+	for shard := range 2 {
+		n.awaitNote(t, fmt.Sprintf("shard %d: killed its leader, replica 0\n", shard))
+		n.awaitNote(t, fmt.Sprintf("shard %d: no commit was pending when its leader, replica 0, went\n", shard))
+		n.awaitNote(t, fmt.Sprintf("replica 0 of shard %d is back as process [0-9]+, API at http", shard))
+	}
+	for _, old := range n.intro.Replicas {
+		if gone := !alive(old.PID); gone != (old.Replica == 0) {
+			t.Errorf("replica %d of shard %d: gone %t", old.Replica, old.Shard, gone)
+		}
+	}
+	known, err := registry.List(registry.Dir())
+	if err != nil || len(known) != 1 || len(known[0].Replicas) != 8 {
+		t.Fatalf("%+v %v", known, err)
+	}
+	for i, r := range known[0].Replicas {
+		if moved := r.API != n.intro.Replicas[i].API; moved != (r.Replica == 0) {
+			t.Errorf("replica %d of shard %d: at %s, and was at %s", r.Replica, r.Shard, r.API, n.intro.Replicas[i].API)
+		}
+	}
+	n.stop(t)
+	if strings.Contains(n.err.String(), "resumed") || strings.Contains(n.err.String(), "Bring it back") {
+		t.Error(n.err.String())
+	}
+}
+
+// TestStoppedReplicasEnd: what stands still when a network is stopped ends like the rest.
+func TestStoppedReplicasEnd(t *testing.T) {
+	for _, fault := range []string{"freeze-leader", "freeze-followers"} {
+		n := startNet(t, "--shards", "1", "--fault", fault, "--fault-every", "1s")
+		n.ready(t)
+		n.awaitNote(t, "shard 0: stopped")
+		n.stop(t)
+		if strings.Contains(n.err.String(), "killed") {
+			t.Error(n.err.String())
+		}
+	}
 }
 
 // TestReport: after a run without a load, what the replicas of each shard hold is compared, and then what all hold.
@@ -290,7 +352,7 @@ func TestReport(t *testing.T) {
 				t.Errorf("exit %d %+v\n%s", r.code, got, r.err)
 			}
 			for _, key := range []string{"shards", "nodes", "submitted", "settled", "rejected", "pending", "cross_settled", "tps", "latency_ms",
-				"cross_latency_ms", "headers_agree", "value_conserved", "node_cpu_seconds", "syncs_per_tx", "p50", "p95", "p99"} {
+				"cross_latency_ms", "headers_agree", "value_conserved", "node_cpu_seconds", "syncs_per_tx", "gaps", "count", "p50_ms", "p95_ms", "max_ms", "p50", "p95", "p99"} {
 				if !strings.Contains(r.out, `"`+key+`":`) {
 					t.Errorf("no key %s in %s", key, r.out)
 				}
@@ -364,6 +426,7 @@ func TestNobodyOutlivesNetUp(t *testing.T) {
 	if err := json.NewDecoder(out).Decode(&n.intro); err != nil {
 		t.Fatal(err)
 	}
+	syscall.Kill(n.intro.Replicas[2].PID, syscall.SIGSTOP) // as a fault does
 	up.Process.Kill()
 	up.Wait()
 	for _, r := range n.intro.Replicas {

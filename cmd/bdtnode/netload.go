@@ -57,7 +57,7 @@ func (a *app) runLoad(ctx context.Context, c *netup.Cluster, dir string, f *netF
 		cfg.For = endless
 	}
 	for _, r := range c.Replicas {
-		cl, err := client.New(r.Running.API, client.Options{})
+		cl, err := r.Connect(client.Options{})
 		if err != nil {
 			return load.Result{}, err
 		}

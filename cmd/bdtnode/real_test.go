@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"testing"
 	"time"
@@ -35,8 +37,14 @@ func TestRealNetwork(t *testing.T) {
 	for _, i := range []int{0, 4} { // the leaders
 		syscall.Kill(n.intro.Replicas[i].PID, syscall.SIGKILL)
 	}
+	for s := range 2 { // what the first payment left to be closed may have been pending
+		n.awaitNote(t, fmt.Sprintf("shard %d: (no commit was pending when its leader, replica 0, went|commits resumed after)", s))
+	}
 	second := pay()
 	everywhere(t, second)
+	for s := range 2 {
+		n.awaitNote(t, fmt.Sprintf(`shard %d: commits resumed after [0-9]+ ms; leader was replica 0, now replica [123]\n`, s))
+	}
 	for i, r := range n.intro.Replicas {
 		if i != 0 && i != 4 {
 			syscall.Kill(r.PID, syscall.SIGKILL)
@@ -158,6 +166,28 @@ func TestRealLoad(t *testing.T) {
 		}
 		if !got.HeadersAgree || !got.ValueConserved || got.TPS <= 0 || got.NodeCPUSeconds <= 0 || got.SyncsPerTx <= 0 {
 			t.Errorf("%v: %+v", c.args, got)
+		}
+	}
+}
+
+// TestRealFaults: whatever happens to leaders, or to as many others as may be faulty, all that was submitted gets its
+// answer, and the gaps are told.
+func TestRealFaults(t *testing.T) {
+	t.Setenv(realEnv, "1")
+	for fault, told := range map[string]string{
+		"kill-leader":      `shard 0: commits resumed after [0-9]+ ms; leader was replica 0, now replica [123]\n`,
+		"freeze-leader":    `shard 0: commits resumed after [0-9]+ ms; (leader was replica 0, now replica [123]|replica 0 still leads)\n`,
+		"freeze-followers": `shard 0: at most [0-9]+ ms without a commit while replica [123] stood still\n`,
+	} {
+		// With this seed what stands still does so for 1 to 2 seconds.
+		r := bdtnode(t, "net", "up", "--shards", "1", "--for", "4s", "--load", "100", "--fault", fault, "--fault-every", "2s", "--seed", "4", "-o", "json")
+		var got report
+		r.json(t, &got)
+		if r.code != 0 || got.Submitted != 400 || got.Settled != 400 || got.Pending != 0 || !got.HeadersAgree || !got.ValueConserved {
+			t.Errorf("%s: exit %d %+v\n%s", fault, r.code, got, r.err)
+		}
+		if g := got.Gaps; g.Count != 1 || g.P50 <= 0 || g.P50 != g.P95 || g.P50 != g.Max || !regexp.MustCompile(told).MatchString(r.err) {
+			t.Errorf("%s: %+v\n%s", fault, g, r.err)
 		}
 	}
 }

@@ -113,11 +113,11 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 	case r := <-home.Published():
 		if !f.supervised {
 			a.print.Note("Replica %d of shard %d: API at %s, p2p at %s. Ctrl-C stops it.", r.Replica, r.Shard, r.API, strings.Join(r.P2P, ", "))
-			remove, err := registry.Add(registry.Dir(), entryOf(home, r))
+			known, err := registry.Add(registry.Dir(), entryOf(home, r))
 			if err != nil {
 				a.print.Note("note: commands will need --node %s: %v", r.API, err)
 			} else {
-				defer remove()
+				defer known.Remove()
 			}
 		}
 		err = await(ctx, done)

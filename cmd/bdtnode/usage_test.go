@@ -1,11 +1,13 @@
 package main
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/node"
+	"bdtnode/shard"
 )
 
 // TestUsageErrors: a command line that cannot be meant ends with exit code 2 before anything happens, and says why, as
@@ -14,27 +16,38 @@ func TestUsageErrors(t *testing.T) {
 	csv := writeFile(t, "a,b\n")
 	good := writeFile(t, "a,b,1\n")
 	for line, want := range map[string]string{
-		"":                               "needs one of its commands",
-		"nte up":                         "unknown command",
-		"net":                            "needs one of its commands: up",
-		"net pu":                         "unknown command",
-		"net up extra":                   "unknown command",
-		"net up --shards 0":              "--shards 0",
-		"net up --nodes 3":               "--nodes 3",
-		"net up --nodes 257":             "--nodes 257",
-		"net up --nodes many":            "invalid argument",
-		"net up --load -1":               "--load",
-		"net up --load NaN":              "--load",
-		"net up --load 1 --invalid 1.5":  "--invalid",
-		"net up --load 1 --invalid NaN":  "--invalid",
-		"net up --invalid 0.5":           "--load",
-		"net up --load 1 --cross 1.5":    "--cross",
-		"net up --load 1 --cross NaN":    "--cross",
-		"net up --cross 0.5":             "--load",
-		"net up --shards 65":             "--shards 65",
-		"net up --for -1s":               "--for",
-		"net up --home=":                 "--home",
-		"net up --log-level loud":        "--log-level",
+		"":                              "needs one of its commands",
+		"nte up":                        "unknown command",
+		"net":                           "needs one of its commands: up",
+		"net pu":                        "unknown command",
+		"net up extra":                  "unknown command",
+		"net up --shards 0":             "--shards 0",
+		"net up --nodes 3":              "--nodes 3",
+		"net up --nodes 257":            "--nodes 257",
+		"net up --nodes many":           "invalid argument",
+		"net up --load -1":              "--load",
+		"net up --load NaN":             "--load",
+		"net up --load 1 --invalid 1.5": "--invalid",
+		"net up --load 1 --invalid NaN": "--invalid",
+		"net up --invalid 0.5":          "--load",
+		"net up --load 1 --cross 1.5":   "--cross",
+		"net up --load 1 --cross NaN":   "--cross",
+		"net up --cross 0.5":            "--load",
+		"net up --shards 65":            "--shards 65",
+		"net up --for -1s":              "--for",
+		"net up --home=":                "--home",
+		"net up --log-level loud":       "--log-level",
+		"net up --fault":                "needs an argument",
+		"net up --fault=":               "--fault \"\" is unknown: use kill-leader, freeze-leader, freeze-followers",
+		"net up --fault flood":          "use kill-leader, freeze-leader, freeze-followers",
+		"net up --fault-every 8s":       "--fault, which is not given",
+
+		"net up --fault kill-leader --fault-every 0s":                      "--fault-every 0s",
+		"net up --fault kill-leader --fault-every 999ms":                   "--fault-every 999ms",
+		"net up --fault kill-leader --for 9s":                              "ends before the first fault",
+		"net up --consensus dumbo --fault kill-leader --fault-every 1s":    "nobody leads",
+		"net up --consensus dumbo --fault freeze-leader --for 9s --load 1": "ends before the first fault",
+
 		"sim":                            "needs one of its commands: faults, replay, run, sweep",
 		"sim run --nodes 3":              "--nodes 3",
 		"sim run --nodes=":               "--nodes",
@@ -113,6 +126,18 @@ func TestCrossWithOneShard(t *testing.T) {
 		if r.code != output.ExitUsage || !strings.Contains(r.err, "nothing crosses shards") {
 			t.Errorf("%v: %d %s", args, r.code, r.err)
 		}
+	}
+}
+
+// TestLeaderWithDumbo: nobody leads where there is no fast lane, in a new network or one resumed.
+func TestLeaderWithDumbo(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "net")
+	if err := createNet(home, &netFlags{shards: 1, nodes: 4, consensus: shard.ConsensusDumbo}); err != nil {
+		t.Fatal(err)
+	}
+	r := bdtnode(t, "net", "up", "--home", home, "--fault", "freeze-leader")
+	if r.code != output.ExitUsage || !strings.Contains(r.err, "nobody leads") {
+		t.Errorf("%d %s", r.code, r.err)
 	}
 }
 

@@ -27,7 +27,7 @@ type fake struct {
 	audit   func(ctx context.Context) (api.Audit, error)
 	status  api.Status
 	peers   []api.Peer
-	commits func(after uint64) []api.Commit
+	commits func(after uint64) api.CommitList
 }
 
 func (f *fake) Submit(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
@@ -41,7 +41,7 @@ func (f *fake) Block(shard uint16, height uint64) (api.Block, error) { return f.
 func (f *fake) Audit(ctx context.Context) (api.Audit, error)         { return f.audit(ctx) }
 func (f *fake) Status() api.Status                                   { return f.status }
 func (f *fake) Peers() []api.Peer                                    { return f.peers }
-func (f *fake) Commits(after uint64) []api.Commit                    { return f.commits(after) }
+func (f *fake) Commits(after uint64) api.CommitList                  { return f.commits(after) }
 
 // settle answers every transaction as settled, with a made-up id.
 func settle(_ context.Context, txs [][]byte, _ api.Wait) []api.TxAnswer {

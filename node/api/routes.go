@@ -80,7 +80,9 @@ func (s *Server) register(a huma.API) {
 		Method: http.MethodGet, Path: "/v1/commits", OperationID: "get-commits",
 		Summary: "When this replica committed lately, and how long that took", Errors: []int{422},
 	}, func(_ context.Context, in *commitsIn) (*body[CommitList], error) {
-		return &body[CommitList]{CommitList{Commits: nonNil(s.backend.Commits(in.After))}}, nil
+		l := s.backend.Commits(in.After)
+		l.Commits = nonNil(l.Commits)
+		return &body[CommitList]{l}, nil
 	})
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/audit", OperationID: "audit",

@@ -34,11 +34,11 @@ func TestReads(t *testing.T) {
 			return api.Account{Address: a, Next: fmt.Sprint(cursor, limit, older, history)}, nil
 		},
 		block: func(s uint16, h uint64) (api.Block, error) { return api.Block{Shard: s, Height: h}, nil },
-		commits: func(after uint64) []api.Commit {
+		commits: func(after uint64) api.CommitList {
 			if after == 0 {
-				return nil
+				return api.CommitList{}
 			}
-			return []api.Commit{{Height: after, Epoch: 3, Leader: 2, AtUS: 1, WaitedUS: 4}}
+			return api.CommitList{Commits: []api.Commit{{Height: after, Epoch: 3, Leader: 2, AtUS: 1, WaitedUS: 4}}, WaitingUS: 5}
 		},
 		audit: func(context.Context) (api.Audit, error) { return api.Audit{Genesis: 5, Conserved: true}, nil },
 	}
@@ -51,8 +51,8 @@ func TestReads(t *testing.T) {
 		"/v1/accounts/" + someAddr.String() + "?cursor=a&limit=7&older=b&history=3": `"next":"a7b3"`,
 		"/v1/accounts/" + someAddr.String() + "?limit=0":                            `"next":"00"`,
 		"/v1/shards/3/blocks/18446744073709551615":                                  `"shard":3,"height":18446744073709551615`,
-		"/v1/commits":                            `{"commits":[]}`,
-		"/v1/commits?after=18446744073709551615": `{"commits":[{"height":18446744073709551615,"epoch":3,"leader":2,"at_us":1,"waited_us":4}]}`,
+		"/v1/commits":                            `{"commits":[],"waiting_us":0}`,
+		"/v1/commits?after=18446744073709551615": `{"commits":[{"height":18446744073709551615,"epoch":3,"leader":2,"at_us":1,"waited_us":4}],"waiting_us":5}`,
 		"/v1/audit":                              `"conserved":true`,
 		"/livez":                                 `{"live":true}`,
 		"/readyz":                                `{"ready":true}`,

@@ -176,7 +176,8 @@ type Commit struct {
 
 // CommitList is the body of an answered GET /v1/commits.
 type CommitList struct {
-	Commits []Commit `json:"commits" nullable:"false" doc:"oldest first; the first since the replica started is where it was then"`
+	Commits   []Commit `json:"commits" nullable:"false" doc:"oldest first, at most 1,024; the first since the replica started is where it was then"`
+	WaitingUS int64    `json:"waiting_us" doc:"for how long, since the last commit at the earliest, the replica has known of something to commit; 0 if it knows of nothing"`
 }
 
 // Readiness is the body of an answered GET /readyz of a replica that is ready.
@@ -216,8 +217,8 @@ type Backend interface {
 	Block(shard uint16, height uint64) (Block, error)
 	Status() Status
 	Peers() []Peer
-	// Commits is the newest commits above a height, oldest first.
-	Commits(after uint64) []Commit
+	// Commits is the newest commits above a height.
+	Commits(after uint64) CommitList
 	Audit(ctx context.Context) (Audit, error)
 }
 

@@ -25,11 +25,10 @@ type Commit struct {
 
 // commits remembers the newest commits. The first it knows of is where the replica started.
 type commits struct {
-	pending time.Time // since when there is something to commit; zero if there is nothing. The loop's alone.
-
-	mu   sync.Mutex
-	ring [recentCommits]Commit
-	n    uint64 // noted in all
+	mu      sync.Mutex
+	ring    [recentCommits]Commit
+	n       uint64    // noted in all
+	pending time.Time // since when there is something to commit; zero if there is nothing
 }
 
 // note takes the core's position after an input, and whether there is something to commit.
@@ -66,6 +65,17 @@ func (c *commits) after(height uint64) []Commit {
 	}
 	return out
 }
+
+// waiting is since when there is something to commit; zero if there is nothing.
+func (c *commits) waiting() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pending
+}
+
+// Waiting is since when, since the last commit at the earliest, this replica has known of something to commit; zero if
+// it knows of nothing.
+func (e *Engine) Waiting() time.Time { return e.commits.waiting() }
 
 // Commits is the newest commits above a height, oldest first: at most 1,024. The first since the start is where this
 // replica was then.

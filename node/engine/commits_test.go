@@ -43,6 +43,14 @@ func TestCommitsTellHowLongWasWaited(t *testing.T) {
 			t.Errorf("commit %d: %+v, want %+v", i, g, w)
 		}
 	}
+	if !c.waiting().IsZero() {
+		t.Errorf("nothing is pending, and it waits since %v", c.waiting())
+	}
+	c.note(start.Add(time.Minute), replica.Status{Committed: 12}, true)
+	c.note(start.Add(time.Hour), replica.Status{Committed: 12}, true)
+	if got := c.waiting(); got != start.Add(time.Minute) {
+		t.Errorf("waits since %v", got)
+	}
 	for after, n := range map[uint64]int{6: 5, 7: 4, 9: 2, 10: 2, 11: 1, 12: 0, 100: 0} {
 		if got := c.after(after); len(got) != n || n > 0 && got[n-1].Height != 12 {
 			t.Errorf("above %d: %+v", after, got)

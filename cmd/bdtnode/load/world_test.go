@@ -293,7 +293,7 @@ func (r *testReplica) Account(a ledger.Address, cursor string, limit int, older 
 func (r *testReplica) Block(uint16, uint64) (api.Block, error) { return api.Block{}, api.ErrNotFound }
 func (r *testReplica) Status() api.Status                      { return api.Status{Ready: true} }
 func (r *testReplica) Peers() []api.Peer                       { return nil }
-func (r *testReplica) Commits(uint64) []api.Commit             { return nil }
+func (r *testReplica) Commits(uint64) api.CommitList           { return api.CommitList{} }
 func (r *testReplica) Audit(context.Context) (api.Audit, error) {
 	return api.Audit{}, errors.New("not part of a load")
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,14 +27,24 @@ const (
 	logTailBytes = 8 << 10
 )
 
+// Signals that stop a process in the midst of what it does, and let it go on.
+const (
+	freeze = syscall.SIGSTOP
+	resume = syscall.SIGCONT
+)
+
 // process is one replica running as a child of this process.
 type process struct {
-	home string
-	from int64 // where this run begins in the log
-	cmd  *exec.Cmd
-	life io.Closer     // write end of the child's standard input; it stops when this closes, so also when we die
-	done chan struct{} // closed once the child is gone
-	err  error         // how it ended; read after done
+	home  string
+	from  int64 // where this run begins in the log
+	cmd   *exec.Cmd
+	life  io.Closer     // write end of the child's standard input; it stops when this closes, so also when we die
+	asked atomic.Bool   // this program killed it, for the replica to come back
+	done  chan struct{} // closed once the child is gone
+
+	// Read after done.
+	err     error // how it ended
+	endedAt time.Time
 }
 
 // spawn starts a program as the replica of a home. Its output goes to the log in the home.
@@ -63,6 +74,7 @@ func spawn(home, program string, args ...string) (*process, error) {
 	}
 	go func() {
 		p.err = p.cmd.Wait()
+		p.endedAt = time.Now()
 		close(p.done)
 	}()
 	return p, nil
@@ -82,9 +94,19 @@ func (p *process) gone() bool {
 }
 
 // terminate asks the child to stop.
-func (p *process) terminate() {
+func (p *process) terminate() { p.signal(syscall.SIGTERM) }
+
+// signal sends the child a signal, unless it is gone.
+func (p *process) signal(s syscall.Signal) {
 	// The only error is that it is gone already.
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Process.Signal(s)
+}
+
+// kill ends the child at once, and returns when it is gone.
+func (p *process) kill() {
+	p.signal(syscall.SIGKILL)
+	<-p.done
+	p.life.Close()
 }
 
 // await waits for the child to end, and kills it if it does not by the deadline.
@@ -94,10 +116,14 @@ func (p *process) await(deadline time.Time) {
 	select {
 	case <-p.done:
 	case <-timer.C:
-		_ = p.cmd.Process.Kill() // fails only if it is gone
-		<-p.done
+		p.kill()
 	}
-	p.life.Close()
+	p.life.Close() // closed before, if it was killed
+}
+
+// cpuSeconds is the processor time that a child that is gone has used.
+func (p *process) cpuSeconds() float64 {
+	return (p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()).Seconds()
 }
 
 // killed reports whether a signal from elsewhere ended the child, rather than a fault of its own.

@@ -157,31 +157,3 @@ func compareAt(ctx context.Context, alive []*Replica, height uint64) error {
 	}
 	return nil
 }
-
-// Usage is what the replicas' processes have used so far, summed up.
-type Usage struct {
-	CPUSeconds float64
-	Syncs      uint64
-}
-
-// Measure asks each replica what it has used. One that is gone counts with what it said last, in before.
-func (c *Cluster) Measure(ctx context.Context, before map[*Replica]Usage) map[*Replica]Usage {
-	out := make(map[*Replica]Usage, len(c.Replicas))
-	for _, r := range c.Replicas {
-		out[r] = before[r]
-		if st, err := r.Client.Status(ctx); err == nil {
-			out[r] = Usage{CPUSeconds: st.CPUSeconds, Syncs: st.Syncs}
-		}
-	}
-	return out
-}
-
-// Difference is the sum over replicas of what was used between two measures.
-func Difference(before, after map[*Replica]Usage) Usage {
-	var sum Usage
-	for r, a := range after {
-		sum.CPUSeconds += a.CPUSeconds - before[r].CPUSeconds
-		sum.Syncs += a.Syncs - before[r].Syncs
-	}
-	return sum
-}

@@ -51,36 +51,78 @@ func Dir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("bdtnode-%d", os.Getuid()), "networks")
 }
 
-// Add makes the network known until remove is called or the process ends. Version, PID and Started are filled in.
-func Add(dir string, e Entry) (remove func(), err error) {
-	e.Version, e.PID, e.Started = entryVersion, os.Getpid(), time.Now()
+// Known is an entry that others can find, until it is removed or the process ends.
+type Known struct {
+	path    string
+	file    *os.File // locked
+	started time.Time
+}
+
+// Add makes the network known. Version, PID and Started are filled in.
+func Add(dir string, e Entry) (*Known, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the network known to other commands: %w", err)
+	}
+	k := &Known{started: time.Now()}
+	f, err := k.write(dir, e)
+	if err != nil {
+		return nil, err
+	}
+	k.path = strings.Replace(f.Name(), "new-", fmt.Sprintf("%d-", os.Getpid()), 1) + fileSuffix
+	if err := k.put(f); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Update replaces the entry, in one step.
+func (k *Known) Update(e Entry) error {
+	f, err := k.write(filepath.Dir(k.path), e)
+	if err != nil {
+		return err
+	}
+	return k.put(f)
+}
+
+// Remove makes the network unknown again.
+func (k *Known) Remove() {
+	os.Remove(k.path)
+	k.file.Close()
+}
+
+// write makes a file of the entry, under a name that nobody looks for. It is locked before it gets the one that others
+// look for, so that nobody takes it for a dead process's.
+func (k *Known) write(dir string, e Entry) (*os.File, error) {
+	e.Version, e.PID, e.Started = entryVersion, os.Getpid(), k.started
 	raw, err := json.Marshal(e)
 	if err != nil {
 		return nil, fmt.Errorf("encode entry: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the network known to other commands: %w", err)
 	}
 	f, err := os.CreateTemp(dir, "new-*")
 	if err != nil {
 		return nil, fmt.Errorf("make the network known to other commands: %w", err)
 	}
-	path := strings.Replace(f.Name(), "new-", fmt.Sprintf("%d-", e.PID), 1) + fileSuffix
 	_, err = f.Write(raw)
-	// Locked before it has the name that others look for, so that nobody takes it for a dead one's.
-	err = errors.Join(err, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
+	if err = errors.Join(err, syscall.Flock(int(f.Fd()), syscall.LOCK_EX)); err != nil {
 		os.Remove(f.Name())
 		f.Close()
 		return nil, fmt.Errorf("make the network known to other commands: %w", err)
 	}
-	return func() {
-		os.Remove(path)
+	return f, nil
+}
+
+// put gives a file the entry's name, in the place of the one that had it.
+func (k *Known) put(f *os.File) error {
+	if err := os.Rename(f.Name(), k.path); err != nil {
+		os.Remove(f.Name())
 		f.Close()
-	}, nil
+		return fmt.Errorf("make the network known to other commands: %w", err)
+	}
+	if k.file != nil {
+		k.file.Close()
+	}
+	k.file = f
+	return nil
 }
 
 // List is the running networks, newest first; processes that each run a part of one are one entry. What dead processes
@@ -134,9 +176,20 @@ func readLive(path string) (e Entry, ok bool) {
 	}
 	defer f.Close()
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
-		os.Remove(path) // nobody holds it: its process is gone
+		// Nobody holds it: its process is gone, or has just put another in its place.
+		if replaced(f, path) {
+			return readLive(path)
+		}
+		os.Remove(path)
 		return e, false
 	}
 	err = json.NewDecoder(f).Decode(&e)
 	return e, err == nil && e.Version == entryVersion
+}
+
+// replaced reports whether a path is by now that of another file.
+func replaced(f *os.File, path string) bool {
+	opened, err := f.Stat()
+	there, err2 := os.Stat(path)
+	return err == nil && err2 == nil && !os.SameFile(opened, there)
 }

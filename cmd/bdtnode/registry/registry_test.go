@@ -3,6 +3,7 @@ package registry
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 )
 
@@ -11,11 +12,11 @@ func TestLifeOfAnEntry(t *testing.T) {
 	if l, err := List(dir); err != nil || len(l) != 0 {
 		t.Fatalf("no directory: %v %v", l, err)
 	}
-	removeOld, err := Add(dir, Entry{Name: "old", Network: "a", Replicas: []Replica{{API: "http://127.0.0.1:1"}}})
+	old, err := Add(dir, Entry{Name: "old", Network: "a", Replicas: []Replica{{API: "http://127.0.0.1:1"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	removeNew, err := Add(dir, Entry{Name: "new", Network: "b"})
+	newer, err := Add(dir, Entry{Name: "new", Network: "b"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,12 +24,58 @@ func TestLifeOfAnEntry(t *testing.T) {
 	if err != nil || len(l) != 2 || l[0].Name != "new" || l[1].Replicas[0].API != "http://127.0.0.1:1" || l[0].PID != os.Getpid() {
 		t.Fatalf("%+v %v", l, err)
 	}
-	removeNew()
+	newer.Remove()
 	if l, _ := List(dir); len(l) != 1 || l[0].Name != "old" {
 		t.Errorf("after removal: %+v", l)
 	}
-	removeOld()
+	old.Remove()
 	if l, _ := os.ReadDir(dir); len(l) != 0 {
+		t.Errorf("left behind: %v", l)
+	}
+}
+
+// TestUpdate: what is known of a network changes in one step, and not how old it is. Whoever looks meanwhile finds one
+// or the other, and removes neither.
+func TestUpdate(t *testing.T) {
+	dir := t.TempDir()
+	old, err := Add(dir, Entry{Name: "old", Network: "a", Replicas: []Replica{{API: "0"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, err := Add(dir, Entry{Name: "new", Network: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer newer.Remove()
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-quit:
+				return
+			default:
+			}
+			if l, err := List(dir); err != nil || len(l) != 2 {
+				t.Errorf("meanwhile: %+v %v", l, err)
+				return
+			}
+		}
+	}()
+	for i := range 100 {
+		api := strconv.Itoa(i)
+		if err := old.Update(Entry{Name: "old", Network: "a", Replicas: []Replica{{API: api}}}); err != nil {
+			t.Fatal(err)
+		}
+		l, err := List(dir)
+		if err != nil || len(l) != 2 || l[0].Name != "new" || l[1].Replicas[0].API != api {
+			t.Fatalf("%+v %v", l, err)
+		}
+	}
+	close(quit)
+	<-done
+	old.Remove()
+	if l, _ := os.ReadDir(dir); len(l) != 1 {
 		t.Errorf("left behind: %v", l)
 	}
 }
@@ -54,11 +101,11 @@ func TestPartsOfOneNetwork(t *testing.T) {
 		{Network: "b", Replicas: []Replica{{Replica: 0, API: "other"}}},
 		{Network: "a", Replicas: []Replica{{Replica: 0, API: "new"}}},
 	} {
-		remove, err := Add(dir, e)
+		known, err := Add(dir, e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer remove()
+		defer known.Remove()
 	}
 	l, err := List(dir)
 	if err != nil || len(l) != 2 || l[0].Network != "a" || l[0].Accounts != "/k" {

@@ -173,10 +173,9 @@ func (c *Client) Peers(ctx context.Context) ([]api.Peer, error) {
 	return l.Peers, err
 }
 
-// Commits is when the replica lately committed, above a height, oldest first.
-func (c *Client) Commits(ctx context.Context, after uint64) ([]api.Commit, error) {
-	l, err := get[api.CommitList](ctx, c, "/v1/commits?after="+strconv.FormatUint(after, 10))
-	return l.Commits, err
+// Commits is when the replica lately committed, above a height.
+func (c *Client) Commits(ctx context.Context, after uint64) (api.CommitList, error) {
+	return get[api.CommitList](ctx, c, "/v1/commits?after="+strconv.FormatUint(after, 10))
 }
 
 // Audit makes the replica count all its outputs. That takes long on a large ledger, so it may take auditTimeout

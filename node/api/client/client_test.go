@@ -67,9 +67,11 @@ func (n *node) Block(shard uint16, height uint64) (api.Block, error) {
 	return api.Block{Shard: shard, Height: height, Signers: []uint16{0, 2}}, nil
 }
 
-func (n *node) Status() api.Status                       { return n.status }
-func (n *node) Peers() []api.Peer                        { return []api.Peer{{Replica: 1, PeerID: "p"}} }
-func (n *node) Commits(after uint64) []api.Commit        { return []api.Commit{{Height: after + 1, AtUS: 2}} }
+func (n *node) Status() api.Status { return n.status }
+func (n *node) Peers() []api.Peer  { return []api.Peer{{Replica: 1, PeerID: "p"}} }
+func (n *node) Commits(after uint64) api.CommitList {
+	return api.CommitList{Commits: []api.Commit{{Height: after + 1, AtUS: 2}}, WaitingUS: 3}
+}
 func (n *node) Audit(context.Context) (api.Audit, error) { return api.Audit{Unspent: 9}, nil }
 
 func connect(t *testing.T, h http.Handler) *client.Client {
@@ -109,7 +111,7 @@ func TestReads(t *testing.T) {
 	if p, err := c.Peers(ctx); err != nil || len(p) != 1 || p[0].PeerID != "p" {
 		t.Errorf("Peers: %+v, %v", p, err)
 	}
-	if l, err := c.Commits(ctx, 1<<63); err != nil || len(l) != 1 || l[0].Height != 1<<63+1 || l[0].AtUS != 2 {
+	if l, err := c.Commits(ctx, 1<<63); err != nil || len(l.Commits) != 1 || l.Commits[0].Height != 1<<63+1 || l.Commits[0].AtUS != 2 || l.WaitingUS != 3 {
 		t.Errorf("Commits: %+v, %v", l, err)
 	}
 	if a, err := c.Audit(ctx); err != nil || a.Unspent != 9 {

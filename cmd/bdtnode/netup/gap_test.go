@@ -1,0 +1,65 @@
+package netup
+
+import (
+	"testing"
+	"time"
+
+	"bdtnode/node/api"
+)
+
+// TestGap: what gap is seen in what a replica committed, and when an outage is over.
+func TestGap(t *testing.T) {
+	begin := time.UnixMilli(1_000_000)
+	// commit is one so many milliseconds after the outage began, that was waited for so long.
+	commit := func(ms, waited int64, epoch uint64, leader uint16) api.Commit {
+		return api.Commit{Height: uint64(5000 + ms), Epoch: epoch, Leader: leader, AtUS: begin.UnixMicro() + 1000*ms, WaitedUS: 1000 * waited}
+	}
+	const brief = time.Microsecond
+	for name, c := range map[string]struct {
+		followers bool // what was out did not lead
+		commits   []api.Commit
+		want      Gap
+		over      bool
+	}{
+		"nothing known":    {want: Gap{Leader: -1}},
+		"nothing since":    {commits: []api.Commit{commit(-30, 10, 4, 2), commit(-10, 10, 4, 2)}, want: Gap{Leader: 2}},
+		"started since":    {commits: []api.Commit{commit(700, 0, 5, 3), commit(3000, 5, 5, 3)}, want: Gap{Leader: -1, Next: 3, Took: brief}},
+		"still on its way": {commits: []api.Commit{commit(-10, 10, 4, 2), commit(3, 13, 4, 2)}, want: Gap{Leader: 2, Next: 2, Took: 13 * time.Millisecond}},
+		"another leads": {
+			commits: []api.Commit{commit(-900, 800, 4, 2), commit(-10, 10, 4, 2), commit(3, 13, 4, 2), commit(503, 480, 5, 3), commit(9000, 8000, 5, 3)},
+			want:    Gap{Leader: 2, Next: 3, Took: 480 * time.Millisecond}, over: true,
+		},
+		"the last block of the epoch came late in it": {
+			commits: []api.Commit{commit(-10, 10, 4, 2), commit(450, 440, 4, 2), commit(503, 53, 5, 3)},
+			want:    Gap{Leader: 2, Next: 3, Took: 440 * time.Millisecond}, over: true,
+		},
+		"it was idle until then": {
+			commits: []api.Commit{commit(-60_000, 10, 4, 2), commit(30_000, 600, 5, 3)},
+			want:    Gap{Leader: 2, Next: 3, Took: 600 * time.Millisecond}, over: true,
+		},
+		"the same leads, and is back": {
+			commits: []api.Commit{commit(-10, 10, 4, 2), commit(2010, 2020, 4, 2), commit(2030, 20, 4, 2)},
+			want:    Gap{Leader: 2, Next: 2, Took: 2020 * time.Millisecond}, over: true,
+		},
+		"an epoch ended just before": {
+			commits: []api.Commit{commit(-10, 10, 4, 2), commit(0, 10, 5, 3), commit(20, 20, 5, 3)},
+			want:    Gap{Leader: 3, Next: 3, Took: 20 * time.Millisecond},
+		},
+		"others go on": {
+			followers: true,
+			commits:   []api.Commit{commit(-10, 10, 4, 2), commit(20, 30, 4, 2), commit(100, 80, 4, 2), commit(1999, 5, 5, 3)},
+			want:      Gap{Leader: 2, Next: 3, Took: 80 * time.Millisecond},
+		},
+		"they are back": {
+			followers: true,
+			commits:   []api.Commit{commit(-10, 10, 4, 2), commit(100, 80, 4, 2), commit(2000, 5, 4, 2), commit(2500, 500, 4, 2)},
+			want:      Gap{Leader: 2, Next: 2, Took: 80 * time.Millisecond}, over: true,
+		},
+	} {
+		o := Outage{Replicas: []*Replica{{Shard: 1, Index: 2}}, From: begin, Until: begin.Add(2 * time.Second), Leader: !c.followers}
+		c.want.Shard = 1
+		if g, over := o.gap(c.commits); g != c.want || over != c.over {
+			t.Errorf("%s: %+v, over %t; want %+v, %t", name, g, over, c.want, c.over)
+		}
+	}
+}

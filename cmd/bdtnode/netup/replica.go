@@ -1,0 +1,127 @@
+package netup
+
+import (
+	"fmt"
+	"sync"
+
+	"bdtnode/node/api/client"
+	"bdtnode/node/config"
+)
+
+// Replica is one replica of a network that runs here, through all processes that it has one after another. It is safe
+// for concurrent use.
+type Replica struct {
+	Shard  uint16
+	Index  int
+	Home   string
+	Client *client.Client // follows the replica when it comes up elsewhere; there once [Start] has returned
+
+	mu    sync.Mutex
+	proc  *process
+	at    config.Running
+	all   []*client.Client // that follow it
+	taken bool             // this program took it down or stopped it, and is to bring it back
+	past  Usage            // of processes before this one
+}
+
+// Name is how people call the replica.
+func (r *Replica) Name() string { return fmt.Sprintf("replica %d of shard %d", r.Index, r.Shard) }
+
+// Alive reports whether its process runs and is not stopped.
+func (r *Replica) Alive() bool { return !r.process().gone() && !r.out() }
+
+// Killed reports of a replica whether it is gone and somebody killed it, rather than that it failed.
+func (r *Replica) Killed() bool { p := r.process(); return p.gone() && p.killed() }
+
+// Gone reports whether the replica has no process.
+func (r *Replica) Gone() bool { return r.process().gone() }
+
+// Ended says how a replica that is gone ended, with the last lines of its log.
+func (r *Replica) Ended() string { return r.process().ended() }
+
+// PID is the process id.
+func (r *Replica) PID() int { return r.process().pid() }
+
+// API is the base URL of its HTTP interface.
+func (r *Replica) API() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at.API
+}
+
+func (r *Replica) process() *process {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.proc
+}
+
+func (r *Replica) set(p *process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.proc = p
+}
+
+// out reports whether this program took the replica down or stopped it, and is to bring it back.
+func (r *Replica) out() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.taken
+}
+
+// comesBack reports whether the replica is out, and this program can still bring it back.
+func (r *Replica) comesBack() bool {
+	p := r.process()
+	return r.out() && (!p.gone() || p.asked.Load())
+}
+
+func (r *Replica) setOut(out bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taken = out
+}
+
+// reached notes where the replica can be reached, and makes its clients go there.
+func (r *Replica) reached(run config.Running, o client.Options) (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.Client == nil {
+		if r.Client, err = client.New(run.API, o); err != nil {
+			return err
+		}
+		r.all = append(r.all, r.Client)
+	}
+	if r.at.API != run.API {
+		for _, cl := range r.all {
+			if err := cl.Move(run.API); err != nil {
+				return err
+			}
+		}
+	}
+	r.at = run
+	return nil
+}
+
+// Connect makes another client, with connections of its own, that follows the replica too.
+func (r *Replica) Connect(o client.Options) (*client.Client, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	cl, err := client.New(r.at.API, o)
+	if err == nil {
+		r.all = append(r.all, cl)
+	}
+	return cl, err
+}
+
+// spent adds to what processes of the replica that are gone have used.
+func (r *Replica) spent(u Usage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.past.CPUSeconds += u.CPUSeconds
+	r.past.Syncs += u.Syncs
+}
+
+func (r *Replica) pastUsage() Usage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.past
+}

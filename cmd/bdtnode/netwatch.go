@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"bdtnode/cmd/bdtnode/netup"
+	"bdtnode/cmd/bdtnode/registry"
+	"bdtnode/shard"
+)
+
+// gapSummary is how long shards were kept from committing by what happened to their replicas.
+type gapSummary struct {
+	Count int     `json:"count"`
+	P50   float64 `json:"p50_ms"`
+	P95   float64 `json:"p95_ms"`
+	Max   float64 `json:"max_ms"`
+}
+
+// summarize has the smallest of the gaps that a share of them does not exceed.
+func summarize(gaps []time.Duration) gapSummary {
+	if len(gaps) == 0 {
+		return gapSummary{}
+	}
+	sorted := slices.Sorted(slices.Values(gaps))
+	at := func(percent int) float64 {
+		return float64(sorted[(len(sorted)*percent+99)/100-1].Microseconds()) / 1000
+	}
+	return gapSummary{Count: len(sorted), P50: at(50), P95: at(95), Max: at(100)}
+}
+
+// netWatch tells of what happens to the replicas of a network, and counts the gaps that it makes.
+type netWatch struct {
+	cluster *netup.Cluster
+	line    *liveLine
+	known   func() error // tells other commands where the replicas are now
+
+	mu   sync.Mutex
+	gaps []time.Duration
+}
+
+// replicaLost is the end of a network that lost more replicas of a shard than that can tolerate.
+type replicaLost struct{ message string }
+
+// Error is the message.
+func (e *replicaLost) Error() string { return e.message }
+
+// deaths tells of replicas that end, and of the gap if one of them led, and ends the run when the others of their shard
+// cannot go on.
+func (w *netWatch) deaths(ctx context.Context, stop context.CancelCauseFunc) {
+	var gaps sync.WaitGroup
+	defer gaps.Wait()
+	for {
+		var d netup.Death
+		select {
+		case <-ctx.Done():
+			return
+		case d = <-w.cluster.Deaths():
+		}
+		if d.Asked {
+			continue // told by who asked
+		}
+		if err := w.died(d.Replica); err != nil {
+			stop(err)
+			return
+		}
+		if w.cluster.Genesis.Consensus != shard.ConsensusDumbo { // where nobody leads for longer than a block
+			o := netup.DeathOf(d)
+			gaps.Go(func() { w.cluster.Watch(ctx, o, func(g netup.Gap) { w.gap(o, g) }) })
+		}
+	}
+}
+
+// died tells of a replica that ended.
+func (w *netWatch) died(r *netup.Replica) error {
+	committee, err := w.cluster.Genesis.Committee(r.Shard)
+	if err != nil {
+		return err
+	}
+	left := w.cluster.Left(r.Shard)
+	of := fmt.Sprintf("%d of %d replicas of shard %d are left", left, committee.N(), r.Shard)
+	switch {
+	case left < committee.Quorum():
+		return &replicaLost{fmt.Sprintf("%s, and %d are needed; the last to end was %s: %s", of, committee.Quorum(), r.Name(), r.Ended())}
+	case r.Killed():
+		w.line.note("%s was killed; %s. Bring it back with: %s start --home %s", r.Name(), of, self(), r.Home)
+	default:
+		w.line.note("%s failed; %s: %s", r.Name(), of, r.Ended())
+	}
+	return nil
+}
+
+// inject makes the faults that f asks for, and returns when all replicas are back.
+func (w *netWatch) inject(ctx context.Context, f *netFlags) error {
+	return w.cluster.Inject(ctx, netup.Faults{
+		Kind: netup.Fault(f.fault), Every: f.faultEvery, For: f.duration, Seed: f.seed,
+		Begun: func(o netup.Outage) { w.line.note("%s", outageText(netup.Fault(f.fault), o)) },
+		Gap:   w.gap,
+		Back:  w.back,
+	})
+}
+
+// gap tells of a gap, and counts it.
+func (w *netWatch) gap(o netup.Outage, g netup.Gap) {
+	if !g.Idle {
+		w.mu.Lock()
+		w.gaps = append(w.gaps, g.Took)
+		w.mu.Unlock()
+	}
+	w.line.note("%s", gapText(o, g))
+}
+
+func (w *netWatch) summary() gapSummary {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return summarize(w.gaps)
+}
+
+// back tells of a replica that was started again, also to other commands.
+func (w *netWatch) back(r *netup.Replica) {
+	w.line.note("%s is back as process %d, API at %s", r.Name(), r.PID(), r.API())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.known(); err != nil {
+		w.line.note("note: other commands will miss %s: %v", r.Name(), err)
+	}
+}
+
+// outageText says what was done to replicas.
+func outageText(kind netup.Fault, o netup.Outage) string {
+	who := numbers(o.Replicas)
+	still := o.Until.Sub(o.From).Seconds()
+	switch kind {
+	case netup.KillLeader:
+		return fmt.Sprintf("shard %d: killed its leader, %s", o.Replicas[0].Shard, who)
+	case netup.FreezeLeader:
+		return fmt.Sprintf("shard %d: stopped its leader, %s, for %.1f s", o.Replicas[0].Shard, who, still)
+	}
+	return fmt.Sprintf("shard %d: stopped %s, not leading, for %.1f s", o.Replicas[0].Shard, who, still)
+}
+
+// gapText says what an outage came to.
+func gapText(o netup.Outage, g netup.Gap) string {
+	who := numbers(o.Replicas)
+	took := fmt.Sprintf("%.0f ms", g.Took.Seconds()*1000)
+	switch {
+	case g.Idle && o.Leader:
+		return fmt.Sprintf("shard %d: no commit was pending when its leader, %s, went", g.Shard, who)
+	case g.Idle:
+		return fmt.Sprintf("shard %d: no commit was pending when %s stopped", g.Shard, who)
+	case !o.Leader:
+		return fmt.Sprintf("shard %d: at most %s without a commit while %s stood still", g.Shard, took, who)
+	case g.Next == g.Leader:
+		return fmt.Sprintf("shard %d: commits resumed after %s; replica %d still leads", g.Shard, took, g.Leader)
+	}
+	return fmt.Sprintf("shard %d: commits resumed after %s; leader was replica %d, now replica %d", g.Shard, took, g.Leader, g.Next)
+}
+
+// numbers names replicas of one shard.
+func numbers(replicas []*netup.Replica) string {
+	if len(replicas) == 1 {
+		return fmt.Sprintf("replica %d", replicas[0].Index)
+	}
+	var list []string
+	for _, r := range replicas {
+		list = append(list, fmt.Sprint(r.Index))
+	}
+	return "replicas " + strings.Join(list, ", ")
+}
+
+// knownAs keeps what other commands are told of a network up to date.
+func knownAs(known *registry.Known, c *netup.Cluster, dir string) func() error {
+	if known == nil { // they were never told
+		return func() error { return nil }
+	}
+	return func() error { return known.Update(clusterEntry(c, dir)) }
+}
