@@ -15,7 +15,7 @@ import (
 const (
 	accounts        = 6
 	coinsPerAccount = 200 // in a network of one shard
-	coinsAmongMany  = 24  // in each shard of a larger one
+	coinsAmongMany  = 24  // in each shard of a larger one, and where there is no load but what faults bring
 	coinValue       = 1000
 )
 
@@ -62,7 +62,7 @@ func (c *clients) address(account int) ledger.Address {
 
 func (c *clients) allocations() []ledger.Allocation {
 	coins := uint32(coinsPerAccount)
-	if len(c.s.world.cfg.Shards) > 1 {
+	if len(c.s.world.cfg.Shards) > 1 || c.s.world.cfg.Load == 0 {
 		coins = coinsAmongMany
 	}
 	var out []ledger.Allocation

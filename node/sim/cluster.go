@@ -51,6 +51,7 @@ func (s *cluster) guard(n *node, what func()) {
 		if r := recover(); r != nil {
 			if n.adversary != nil {
 				n.alive = false
+				s.trace.add(s.now, "broken", n.place, -1, nil, r)
 				return
 			}
 			s.fail("invariant", "replica %d: %v\n%s", n.id, r, debug.Stack())

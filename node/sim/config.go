@@ -153,6 +153,17 @@ func (x *Shard) validate() error {
 // faulty is how many replicas may be Byzantine or die.
 func (x *Shard) faulty() int { return (x.Nodes - 1) / 3 }
 
+// places is how many nodes there are: twins are two.
+func (x *Shard) places() int {
+	n := x.Nodes
+	for _, l := range x.Liars {
+		if twinned(l.Adversary) {
+			n++
+		}
+	}
+	return n
+}
+
 // deaths is how many replicas go down for good.
 func (x *Shard) deaths() int {
 	n := 0

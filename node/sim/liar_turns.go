@@ -31,6 +31,15 @@ func (a *Turns) tamper(n *node, to protocols.Index, m protocols.Message) []packe
 	return a.now(n).tamper(n, to, m)
 }
 
+// start begins what some behaviours do beside telling lies, whoever has the turn.
+func (a *Turns) start(s *cluster) {
+	for _, b := range a.Behaviours {
+		if f, ok := b.(Fault); ok {
+			f.start(s)
+		}
+	}
+}
+
 func (a *Turns) hear(n *node, from protocols.Index, m protocols.Message) {
 	for _, b := range a.Behaviours {
 		if x, ok := b.(listener); ok {

@@ -9,11 +9,12 @@ import (
 
 // network is the links between replicas. A pair of replicas has one connection at a time; in each direction of it
 // control and bulk are streams of their own, in order within a stream. When a connection breaks, everything under
-// way on it is lost, and it comes up again some time later, each side learning of it in its own time.
+// way on it is lost, and it comes up again some time later, each side learning of it in its own time. It connects
+// nodes, by their place; who is twins is two of them.
 type network struct {
 	s          *cluster
-	pairs      [][]*pair   // by lower and higher index
-	links      [][]*link   // by sender and receiver
+	pairs      [][]*pair   // by the places of two nodes
+	links      [][]*link   // by sender's and receiver's place
 	duplicates float64     // share of messages that arrive twice
 	reorders   float64     // share of messages that ignore the order of their stream
 	hindrances []hindrance // of faults that delay what they choose
@@ -58,11 +59,11 @@ type packet struct {
 }
 
 func newNetwork(s *cluster) *network {
-	w := &network{s: s}
-	for i := range s.cfg.Nodes {
-		w.pairs = append(w.pairs, make([]*pair, s.cfg.Nodes))
-		w.links = append(w.links, make([]*link, s.cfg.Nodes))
-		for j := range s.cfg.Nodes {
+	w, nodes := &network{s: s}, s.cfg.places()
+	for i := range nodes {
+		w.pairs = append(w.pairs, make([]*pair, nodes))
+		w.links = append(w.links, make([]*link, nodes))
+		for j := range nodes {
 			w.pairs[i][j] = &pair{}
 			w.links[i][j] = &link{mean: time.Duration(float64(s.cfg.Delay) * (0.5 + 1.5*s.rng.Float64()))}
 			if j < i {
@@ -149,7 +150,7 @@ func (w *network) flow(i, j int) {
 // connect lets two replicas find each other after a while, if nothing parts them then.
 func (w *network) connect(i, j int) {
 	p := w.pairs[i][j]
-	if p.linked || p.again || i == j {
+	if p.linked || p.again || w.s.nodes[i].id == w.s.nodes[j].id {
 		return
 	}
 	p.again = true
@@ -175,7 +176,7 @@ func (w *network) open(i, j int) {
 		}
 		l := w.links[i][j]
 		l.up, l.free = true, [2]protocols.Time{}
-		w.s.nodes[i].connected(protocols.Index(j))
+		w.s.nodes[i].connected(w.s.nodes[j].id)
 	})
 }
 
@@ -262,6 +263,6 @@ func (w *network) arrive(f *flight) {
 		if w.scheduling != nil {
 			w.scheduling.passed(f)
 		}
-		w.s.nodes[f.to].receive(protocols.Index(f.from), f.packet)
+		w.s.nodes[f.to].receive(w.s.nodes[f.from], f.packet)
 	}
 }

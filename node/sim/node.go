@@ -20,6 +20,7 @@ import (
 type node struct {
 	s         *cluster
 	id        protocols.Index
+	place     int       // among the shard's nodes: its id, or above all ids in the second of twins
 	adversary Adversary // nil in an honest one
 	store     *kv.Mem   // of consensus
 	effects   *kv.Mem   // of the ledger
@@ -43,8 +44,8 @@ type node struct {
 	courierAt  protocols.Time   // of its timer, zero if none is set
 }
 
-func newNode(s *cluster, id protocols.Index) *node {
-	return &node{s: s, id: id, store: kv.NewMem(), effects: kv.NewMem()}
+func newNode(s *cluster, id protocols.Index, place int) *node {
+	return &node{s: s, id: id, place: place, store: kv.NewMem(), effects: kv.NewMem()}
 }
 
 // clock is what the replica believes the time to be.
@@ -81,13 +82,13 @@ func (n *node) start() {
 	n.life++
 	n.alive, n.writing, n.executing, n.wake, n.askAt = true, false, false, 0, 0
 	n.unwritten, n.deliveries, n.unlogged = nil, nil, nil
-	s.trace.add(s.now, "start", int(n.id), -1, nil, fmt.Sprintf("executed %d committed %d", n.state.Height(), n.core.Status().Committed))
+	s.trace.add(s.now, "start", n.place, -1, nil, fmt.Sprintf("executed %d committed %d", n.state.Height(), n.core.Status().Committed))
 	s.check.started(n)
 	n.certified = n.core.Status().Certified
 	n.input(n.core.Start)
 	n.overdue()
 	n.relate()
-	s.network.up(int(n.id))
+	s.network.up(n.place)
 }
 
 // crash ends a life. Of what was not synced a random part survives.
@@ -97,9 +98,9 @@ func (n *node) crash() {
 	n.life++
 	n.store = n.store.Crash(s.rng.IntN(n.store.Unsynced() + 1))
 	n.effects = n.effects.Crash(s.rng.IntN(n.effects.Unsynced() + 1))
-	s.trace.add(s.now, "crash", int(n.id), -1, nil, nil)
+	s.trace.add(s.now, "crash", n.place, -1, nil, nil)
 	s.check.crashed(n)
-	s.network.down(int(n.id))
+	s.network.down(n.place)
 }
 
 // input gives the core something and carries out what it wants.
@@ -226,13 +227,13 @@ func (n *node) send(sends []protocols.Send) {
 
 func (n *node) tell(to protocols.To, m protocols.Message) {
 	var frame []byte
-	for j := range n.s.nodes {
-		if j == int(n.id) || to != protocols.Everyone && j != int(to) {
+	for j, peer := range n.s.nodes {
+		if peer.id == n.id || to != protocols.Everyone && int(peer.id) != int(to) {
 			continue
 		}
 		if n.adversary != nil {
-			for _, p := range n.adversary.tamper(n, protocols.Index(j), m) {
-				n.s.network.send(int(n.id), j, p)
+			for _, p := range n.adversary.tamper(n, peer.id, m) {
+				n.s.network.send(n.place, j, p)
 			}
 			continue
 		}
@@ -240,14 +241,14 @@ func (n *node) tell(to protocols.To, m protocols.Message) {
 			frame = replica.Encode(m)
 			n.s.check.sent(n, m)
 		}
-		n.s.network.send(int(n.id), j, packet{frame: frame, message: m})
+		n.s.network.send(n.place, j, packet{frame: frame, message: m})
 	}
 }
 
 // connected is called when the replica learns of a connection.
 func (n *node) connected(to protocols.Index) {
 	n.s.guard(n, func() {
-		n.s.trace.add(n.s.now, "connected", int(n.id), int(to), nil, nil)
+		n.s.trace.add(n.s.now, "connected", n.place, int(to), nil, nil)
 		n.input(func(protocols.Time) replica.Step {
 			st := n.core.Connected(to)
 			n.s.check.resent(n, &st)
@@ -257,16 +258,17 @@ func (n *node) connected(to protocols.Index) {
 }
 
 // receive checks a frame as the workers of a node do, and hands it to the core.
-func (n *node) receive(from protocols.Index, p packet) {
+func (n *node) receive(sender *node, p packet) {
+	from := sender.id
 	n.s.guard(n, func() {
 		m, err := n.s.verify(from, p.frame)
 		if err != nil {
-			n.s.trace.add(n.s.now, "refused", int(from), int(n.id), p.frame, err)
+			n.s.trace.add(n.s.now, "refused", sender.place, n.place, p.frame, err)
 			n.s.check.refused(n, from, err)
-			n.s.network.sever(int(from), int(n.id)) // as the node drops a peer that sends what it never may
+			n.s.network.sever(sender.place, n.place) // as the node drops a peer that sends what it never may
 			return
 		}
-		n.s.trace.add(n.s.now, "message", int(from), int(n.id), p.frame, m)
+		n.s.trace.add(n.s.now, "message", sender.place, n.place, p.frame, m)
 		n.s.check.passed(n, from, p, m)
 		if a, ok := n.adversary.(listener); ok {
 			a.hear(n, from, m)
@@ -323,7 +325,7 @@ func (n *node) execute() {
 		if err := replica.CheckExecuted(n.store, h, block.HeaderDigest); err != nil {
 			panic(err)
 		}
-		n.s.trace.add(n.s.now, "executed", int(n.id), -1, block.HeaderDigest[:], h)
+		n.s.trace.add(n.s.now, "executed", n.place, -1, block.HeaderDigest[:], h)
 		n.s.check.executed(n, &in, block)
 		n.book.Executed(block)
 		expired := n.book.Expired(block.Header.TimeMS)
@@ -421,7 +423,7 @@ func (n *node) arm() {
 		}
 		n.wake = 0
 		if due := n.core.Wake(); due != 0 && due <= n.clock() {
-			n.s.trace.add(n.s.now, "tick", int(n.id), -1, nil, nil)
+			n.s.trace.add(n.s.now, "tick", n.place, -1, nil, nil)
 			n.input(n.core.Tick)
 			return
 		}

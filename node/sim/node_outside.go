@@ -98,7 +98,7 @@ func (n *node) ask(asks []courier.Ask) {
 			}
 		})
 		n.s.trace.add(n.s.now, "ask", int(n.id), int(a.To), nil, a)
-		to := n.s.shards[a.Shard].nodes[a.To]
+		to := n.s.shards[a.Shard].reach(a.To)
 		n.s.crossing.carry(n, to, func() {
 			r := to.serve(n, a, ld)
 			if r == nil {

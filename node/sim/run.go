@@ -150,6 +150,11 @@ func (w *world) perform() {
 		for _, f := range s.cfg.Faults {
 			f.start(s)
 		}
+		for _, l := range s.cfg.Liars {
+			if f, ok := l.Adversary.(Fault); ok {
+				f.start(s)
+			}
+		}
 		for _, n := range s.nodes {
 			s.guard(n, n.start)
 		}

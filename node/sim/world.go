@@ -87,10 +87,15 @@ func (w *world) found() error {
 		s.check = newChecks(s)
 		s.network = newNetwork(s)
 		for i := range s.cfg.Nodes {
-			s.nodes = append(s.nodes, newNode(s, protocols.Index(i)))
+			s.nodes = append(s.nodes, newNode(s, protocols.Index(i), i))
 		}
 		for _, l := range s.cfg.Liars {
 			s.nodes[l.Replica].adversary = l.Adversary
+			if twinned(l.Adversary) {
+				n := newNode(s, l.Replica, len(s.nodes))
+				n.adversary = l.Adversary
+				s.nodes = append(s.nodes, n)
+			}
 		}
 	}
 	return nil

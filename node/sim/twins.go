@@ -1,0 +1,179 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"bdtnode/protocols"
+)
+
+// Twins is a Byzantine replica that is two honest nodes with one identity: the same index, keys and share of the coin,
+// and each a memory and stores of its own (Bano et al., "Twins: BFT Systems Made Robust", OPODIS 2021). Together they
+// propose two blocks for a slot, sign two batches of a number, vote, commit, leave and agree twice, and forget what they
+// signed, always in a way that an honest replica would in the circumstances, and nobody had to think of it. What they
+// never do is say what no honest replica says: that is for the other adversaries.
+//
+// A scenario is a sequence of rounds, in each of which the n+1 nodes are parted into groups. The paper chooses the
+// leader of each round too. Here leaders follow from the committed chain and cannot be chosen; but they take turns, from
+// replica 0 in epoch 1, so twinning each identity in turn makes the twins the leader of the first epoch, of the second
+// or third, which short epochs bring within a round, or of none that matters. A leader whose epoch failed is passed over;
+// those schedules come from rounds in which its group has no quorum.
+//
+// Whatever any other node sends to the identity reaches both nodes, unless a partition is in the way, and what either
+// sends comes from the identity. The two have no connection with each other: in the node a replica never connects to
+// its own key, and a core takes no message of its own index from outside. What one twin did reaches the other through
+// the others only, as it would a replica that runs from a copy of an old disk beside the original. A core may then find
+// that it signed what it knows nothing of, and stop as if it had lost its disk: it is down until faults end.
+type Twins struct {
+	Rounds []Round
+	Loses  bool          // connections between groups break when their round ends; else what was sent arrives then
+	Again  time.Duration // from the end of the last round to the first once more; 0 if it is over then
+}
+
+// Round is a partition that holds for a time.
+type Round struct {
+	Lasts  time.Duration
+	Groups []int // by node, the second twin of a shard's only ones being the last; nil draws them
+	Txs    int   // payments that clients submit in each group, at even intervals from its beginning
+}
+
+// gathering is what replicas take to connect to each other at first. Rounds begin after it.
+const gathering = 350 * time.Millisecond
+
+func (a *Twins) String() string {
+	s := "is twins"
+	for i, r := range a.Rounds {
+		if i == 0 {
+			s += " in"
+		}
+		s += fmt.Sprintf(" %v of %s", r.Lasts, groupString(r.Groups))
+	}
+	if a.Again > 0 {
+		s += fmt.Sprintf(", again after %v", a.Again)
+	}
+	return s
+}
+
+// groupString writes groups as the nodes in each.
+func groupString(groups []int) string {
+	if groups == nil {
+		return "any"
+	}
+	var all []string
+	for g := range slices.Max(groups) + 1 {
+		s := ""
+		for i, of := range groups {
+			if of == g {
+				s += fmt.Sprint(i)
+			}
+		}
+		all = append(all, s)
+	}
+	return strings.Join(all, "|")
+}
+
+// newTwins draws some rounds, that come again as long as there are faults.
+func newTwins(d draw) *Twins {
+	a := &Twins{Rounds: make([]Round, 3+d.IntN(8)), Loses: d.IntN(3) == 0, Again: d.ms(300, 6000)}
+	for i := range a.Rounds {
+		switch r := &a.Rounds[i]; d.IntN(3) {
+		case 0: // some message delays
+			r.Lasts = d.ms(1, 100)
+		case 1: // some slots
+			r.Lasts = d.ms(100, 1000)
+		default: // longer than a replica is patient
+			r.Lasts = d.ms(1000, 4000)
+		}
+	}
+	return a
+}
+
+// twinned reports whether who behaves so is two nodes.
+func twinned(a Adversary) bool {
+	switch x := a.(type) {
+	case *Twins:
+		return true
+	case *Turns:
+		return slices.ContainsFunc(x.Behaviours, twinned)
+	}
+	return false
+}
+
+func (*Twins) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet {
+	return honestly(m)
+}
+
+// start begins the rounds.
+func (a *Twins) start(s *cluster) {
+	s.after(gathering, func() { a.round(s, 0, nil) })
+}
+
+// round begins a round, ends the one before, and later begins the next.
+func (a *Twins) round(s *cluster, k int, ends []func(lost bool)) {
+	if !s.active {
+		return // nothing is parted any more
+	}
+	var parted []func(lost bool)
+	if k < len(a.Rounds) {
+		r := &a.Rounds[k]
+		groups := r.Groups
+		if groups == nil {
+			groups = s.groups()
+		}
+		s.trace.add(s.now, "groups", -1, -1, nil, groupString(groups))
+		for i := range groups {
+			for j := range groups {
+				if groups[i] != groups[j] && s.nodes[i].id != s.nodes[j].id {
+					parted = append(parted, s.network.stall(i, j))
+				}
+			}
+		}
+		for i := range r.Txs {
+			s.after(r.Lasts*time.Duration(i)/time.Duration(r.Txs), func() { s.clients.pay(groups) })
+		}
+		s.after(r.Lasts, func() { a.round(s, k+1, parted) })
+	} else if a.Again > 0 {
+		s.after(a.Again, func() { a.round(s, 0, nil) })
+	}
+	for _, end := range ends {
+		end(a.Loses)
+	}
+}
+
+// groups draws a partition of the nodes into two or three groups.
+func (s *cluster) groups() []int {
+	groups := make([]int, len(s.nodes))
+	for i, n := 0, 2+s.rng.IntN(2); i < len(groups); i++ {
+		groups[i] = s.rng.IntN(n)
+	}
+	return groups
+}
+
+// reach is the node to which a connection from outside of the shard leads, one of the two if the replica is twins.
+func (s *cluster) reach(id protocols.Index) *node {
+	to := s.nodes[id]
+	for _, n := range s.nodes[s.cfg.Nodes:] {
+		if n.id == id && s.rng.IntN(2) == 0 {
+			to = n
+		}
+	}
+	return to
+}
+
+// pay submits a payment in each group, to one node of it.
+func (c *clients) pay(groups []int) {
+	for g := range slices.Max(groups) + 1 {
+		var in []*node
+		for i, of := range groups {
+			if of == g {
+				in = append(in, c.s.nodes[i])
+			}
+		}
+		if len(in) > 0 {
+			tx := c.spend(c.take(), c.s.now.Add(30*time.Minute).Millis(), false)
+			c.submit(in[c.s.rng.IntN(len(in))], tx)
+		}
+	}
+}
