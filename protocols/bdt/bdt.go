@@ -61,7 +61,7 @@ type Machine struct {
 	lanes    *lanes.Machine
 	channels *channels.Machine
 	now      epoch
-	past     []*epoch // that ended and whose last block has no certified header yet, oldest first
+	past     []*epoch // that ended with no certified header above their last block yet, oldest first
 	early    early
 
 	patience patience
@@ -244,7 +244,9 @@ func (m *Machine) Certified(height uint64) Step {
 	if last == nil {
 		return st
 	}
-	for len(m.past) > 0 && (m.past[0].number < last.Epoch || m.past[0].number == last.Epoch && last.Last) {
+	// f Byzantine VOTEs and an honest one certify an epoch's last block, though the others may have nothing but that one's
+	// word for the decision. A block after it shows that f+1 honest replicas have come past it, so that all can catch up.
+	for len(m.past) > 0 && m.past[0].number < last.Epoch {
 		m.forget(&st, m.past[0])
 		m.past = m.past[1:]
 	}

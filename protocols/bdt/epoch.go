@@ -235,7 +235,7 @@ func (m *Machine) route(now protocols.Time, st *Step, from protocols.Index, numb
 func (m *Machine) answer(now protocols.Time, st *Step, from protocols.Index, number uint64, msg protocols.Message) {
 	k := slices.IndexFunc(m.past, func(e *epoch) bool { return e.number == number })
 	if k < 0 {
-		return // its last block is certified: who lacks it catches up
+		return // a block after it is certified: who lacks its last one catches up
 	}
 	e := m.past[k]
 	switch x := msg.(type) {

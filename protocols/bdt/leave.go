@@ -203,9 +203,12 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	if len(counted) < m.cfg.Committee.Quorum() {
 		return
 	}
+	if top < e.bolt.Final() {
+		panic(fmt.Sprintf("bdt: n-f replicas sent Commit for slot %d of epoch %d, and %d claim at most slot %d: more than f are Byzantine",
+			e.bolt.Final(), e.number, len(counted), top))
+	}
 	if top < e.bolt.CommittedSlot() {
-		panic(fmt.Sprintf("bdt: slot %d of epoch %d is committed, and %d replicas claim at most slot %d: more than f are Byzantine",
-			e.bolt.CommittedSlot(), e.number, len(counted), top))
+		return // a decision elsewhere committed that slot, which came here by its certified header: it is on its way
 	}
 	e.proposed = true
 	child, err := e.agreement.Propose(now, newInput(e.number, from, counted, e.base, block).Encode())

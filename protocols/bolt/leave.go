@@ -23,6 +23,10 @@ func (m *Machine) Top() *QC { return m.top }
 // Full reports whether the epoch's last slot is committed.
 func (m *Machine) Full() bool { return m.CommittedSlot() >= m.cfg.Slots }
 
+// Final is the highest slot that n-f Commits were counted for here, 0 if there is none: of any n-f Status one claims as
+// much. What is committed may be more, since certified headers and the epoch's decision commit, too.
+func (m *Machine) Final() uint64 { return m.final }
+
 // CommittedSlot is the slot of the last committed block, 0 if none of this epoch is committed.
 func (m *Machine) CommittedSlot() uint64 { return baseSlot(m.cfg.Epoch, m.base) }
 

@@ -90,6 +90,7 @@ type Machine struct {
 	ahead    protocols.Set // peers who sent something beyond the window, which was refused
 	aheadOf  uint64        // the lowest slot of it; zero if there is none
 	top      *QC           // the highest that this replica sent Commit for; nil before the first
+	final    uint64        // the highest slot that n-f Commits were counted for
 	left     bool          // nothing is signed any more
 	decided  *Block        // where the epoch ended, as far as slots go; nil while that is open
 	holders  protocols.Set // of decided
@@ -412,6 +413,7 @@ func (m *Machine) countCommit(now protocols.Time, st *Step, from protocols.Index
 	set.Add(from)
 	if set.Len() == m.cfg.Committee.Quorum() {
 		x.final = c.Digest
+		m.final = max(m.final, c.Slot)
 		m.finish(now, st)
 	}
 }

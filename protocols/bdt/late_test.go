@@ -1,0 +1,161 @@
+package bdt
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/mvba"
+)
+
+// carry delivers all messages that keep allows, and loses the others.
+func (s *shard) carry(keep func(carried) bool) {
+	for len(s.queue) > 0 {
+		x := s.queue[0]
+		s.queue = s.queue[1:]
+		if !keep(x) {
+			continue
+		}
+		if st, ok := s.machines[x.to].Handle(s.now, x.from, x.m); ok {
+			s.took(x.to, st)
+		}
+	}
+}
+
+// leaves makes a replica leave its epoch.
+func (s *shard) leaves(i protocols.Index) {
+	var st Step
+	s.machines[i].leave(s.now, &st)
+	s.took(i, st)
+}
+
+// execute answers for a replica's executor.
+func (s *shard) execute(i protocols.Index) {
+	for m := s.machines[i]; len(m.running) > 0; {
+		s.took(i, m.Executed(s.now, m.running[0].Height))
+	}
+}
+
+// TestSlotOfADecisionIsAdopted: a slot that only an epoch's decision committed comes to a replica by its certified
+// header, before n-f Status that know nothing of it do. It waits for the decision.
+func TestSlotOfADecisionIsAdopted(t *testing.T) {
+	s := newShard(t, 4)
+	st, _ := s.machines[1].Append(s.now, []byte("a"), 1)
+	s.took(1, st)
+	s.carry(func(x carried) bool { // replica 3 alone has the QC of slot 1
+		switch x.m.(type) {
+		case *bolt.Vote:
+			return x.to == 3
+		case *bolt.Commit:
+			return false
+		}
+		return true
+	})
+	var late *Status
+	for i := range protocols.Index(4) {
+		if s.machines[i].now.status == nil {
+			s.leaves(i)
+		}
+		s.carry(func(x carried) bool { // replica 2 is cut off, but for one Status
+			status, ok := x.m.(*Status)
+			if ok && x.from == 0 && x.to == 2 {
+				late = status
+			}
+			return x.from != 2 && x.to != 2 || ok && x.from == 1
+		})
+	}
+	if late == nil || s.machines[1].Epoch() != 2 || len(s.got[1]) != 2 || s.got[1][0].Block.Slot != 1 || s.machines[2].Epoch() != 1 {
+		t.Fatalf("the decision is not what it should be: epoch %d, %d blocks", s.machines[1].Epoch(), len(s.got[1]))
+	}
+	m := s.machines[2]
+	s.took(2, m.Adopt(s.now, 1, []*bolt.Block{s.got[1][0].Block}))
+	st, _ = m.Handle(s.now, 0, late)
+	s.took(2, st)
+	if m.now.left < s.c.Quorum() || m.now.bolt.CommittedSlot() != 1 {
+		t.Fatalf("%d Status, slot %d", m.now.left, m.now.bolt.CommittedSlot())
+	}
+	s.took(1, s.machines[1].Resend(2))
+	s.settle()
+	s.same(2)
+	if m.Epoch() != 2 {
+		t.Errorf("in epoch %d", m.Epoch())
+	}
+}
+
+// TestOneKnowsTheDecision: one honest replica sees an epoch decided, f Byzantine VOTEs and its own certify the last
+// block, and all it sent is lost with its connections. The others come to know of the decision when they are back.
+func TestOneKnowsTheDecision(t *testing.T) {
+	told := 0
+	for seed := range uint64(100) {
+		s, rng := newShard(t, 4), rand.New(rand.NewPCG(seed, 1))
+		for i := range protocols.Index(4) {
+			s.leaves(i)
+		}
+		for len(s.queue) > 0 && s.machines[0].Epoch() == 1 { // replica 3 is Byzantine: it withholds from 1 and 2
+			k := rng.IntN(len(s.queue))
+			x := s.queue[k]
+			s.queue = append(s.queue[:k], s.queue[k+1:]...)
+			if in, ok := mvba.InstanceOf(x.m); ok && in.Epoch == 1 && x.from == 3 && x.to != 0 && rng.IntN(2) == 0 {
+				continue
+			}
+			if st, ok := s.machines[x.to].Handle(s.now, x.from, x.m); ok {
+				s.took(x.to, st)
+			}
+		}
+		if s.machines[0].Epoch() != 2 || s.machines[1].now.agreement.Decision() != nil || s.machines[2].now.agreement.Decision() != nil ||
+			s.machines[1].Epoch() != 1 || s.machines[2].Epoch() != 1 {
+			continue
+		}
+		told++
+		s.queue = nil
+		s.down.Add(3)
+		s.execute(0)
+		s.took(0, s.machines[0].Certified(s.machines[0].base.Height))
+		if seed%2 == 0 { // what is on disk is enough
+			s.machines[0] = s.restore(0, s.machines[0].executed)
+			s.took(0, s.machines[0].Start(s.now))
+		}
+		for i := range protocols.Index(3) {
+			for j := range protocols.Index(3) {
+				if i != j {
+					s.took(i, s.machines[i].Resend(j))
+				}
+			}
+		}
+		s.settle()
+		s.append(1, "a")
+		s.pass(time.Hour)
+		for i := range protocols.Index(3) {
+			if s.machines[i].Epoch() == 1 {
+				t.Fatalf("seed %d: replica %d never leaves epoch 1", seed, i)
+			}
+		}
+		s.same(2)
+	}
+	if told < 20 {
+		t.Errorf("only %d schedules come to one replica that knows", told)
+	}
+}
+
+// TestEndedEpochsAreForgotten once a block after them is certified.
+func TestEndedEpochsAreForgotten(t *testing.T) {
+	s := newShard(t, 4, func(s *shard) { s.dumbo = true })
+	for k := range 5 {
+		s.append(1, "a")
+		for i := range protocols.Index(4) {
+			s.execute(i)
+			m := s.machines[i]
+			s.took(i, m.Certified(m.base.Height))
+			if m.Epoch() != uint64(k+2) || len(m.past) != 1 {
+				t.Fatalf("replica %d in epoch %d keeps %d", i, m.Epoch(), len(m.past))
+			}
+			from, _ := mvba.Records(instance(0))
+			to, _ := mvba.Records(instance(uint64(k)))
+			for key := range s.disks[i].stored(from, to) {
+				t.Fatalf("record %x is still there", key)
+			}
+		}
+	}
+}
