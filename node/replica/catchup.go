@@ -137,8 +137,9 @@ func (c *Core) history(now protocols.Time, st *Step, from protocols.Index, h *Hi
 	x := &c.catchup
 	x.asked = false
 	if len(h.Items) == 0 {
-		x.reported[from] = min(x.reported[from], c.votes.CertifiedHeight())
-		x.progress = now // there may be nothing to fetch yet: no sooner than after another stall
+		// There may be nothing to fetch yet, as after a crash a peer first executes again what it knows to be certified: it
+		// is asked again, after another stall. That ends, since one of f+1 who showed a height is honest.
+		x.progress = now
 		return
 	}
 	before := c.bdt.Base().Height

@@ -78,6 +78,34 @@ func TestNothingToFetch(t *testing.T) {
 	}
 }
 
+// TestFetchedLater: peers that have nothing yet, as they still execute again what they had certified before a crash, and
+// who say nothing more when they are done, are asked until they have it.
+func TestFetchedLater(t *testing.T) {
+	b := newBench(t, 4, 5, "")
+	store := kv.NewMem()
+	core := b.restore(t, 1, nil, store)
+	core.Start(t0)
+	for i := range protocols.Index(4) {
+		if i != 1 {
+			core.Handle(t0, i, &Position{Certified: 5})
+		}
+	}
+	now := t0
+	for asked := 0; asked < 12; {
+		w := core.Wake()
+		if w == 0 || w > now.Add(answerWait) {
+			t.Fatalf("asks no more after %d answers without a block", asked)
+		}
+		now = max(now, w)
+		for _, s := range core.Tick(now).Sends {
+			if _, ok := s.Message.(*Request); ok {
+				asked++
+				core.Handle(now, protocols.Index(s.To), &History{})
+			}
+		}
+	}
+}
+
 // TestHistoryThatDoesNotFollow changes nothing.
 func TestHistoryThatDoesNotFollow(t *testing.T) {
 	b := newBench(t, 4, 5, "")
