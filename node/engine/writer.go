@@ -130,13 +130,17 @@ func (e *Engine) send(to protocols.To, m protocols.Message) {
 	}
 }
 
-// maxServing bounds the answers that wait to be read from the store; more are dropped, and asked for again.
-const maxServing = 256
+// maxServing bounds the answers for each peer that wait to be read from the store; more are dropped, and asked for again.
+const maxServing = 64
 
-// server reads from the store what peers asked for, away from the writer.
+// server reads from the store what peers asked for, away from the writer. Peers take turns, so that one that asks for
+// much delays its own answers only.
 type server struct {
-	e  *Engine
-	in chan answer
+	e       *Engine
+	mu      sync.Mutex
+	waiting [][]protocols.Message // by peer
+	turn    int                   // whose answer was read last
+	some    chan struct{}         // something waits
 }
 
 type answer struct {
@@ -144,24 +148,48 @@ type answer struct {
 	m  protocols.Message
 }
 
-func newServer(e *Engine) *server { return &server{e: e, in: make(chan answer, maxServing)} }
+func newServer(e *Engine) *server {
+	return &server{e: e, waiting: make([][]protocols.Message, e.cfg.Committee.N()), some: make(chan struct{}, 1)}
+}
 
 func (s *server) put(to protocols.Index, m protocols.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting[to]) >= maxServing {
+		return
+	}
+	s.waiting[to] = append(s.waiting[to], m)
 	select {
-	case s.in <- answer{to, m}:
+	case s.some <- struct{}{}:
 	default:
 	}
+}
+
+// next is the answer whose turn it is; ok is false if none waits.
+func (s *server) next() (a answer, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range s.waiting {
+		s.turn = (s.turn + 1) % len(s.waiting)
+		if w := s.waiting[s.turn]; len(w) > 0 {
+			s.waiting[s.turn] = w[1:]
+			return answer{protocols.Index(s.turn), w[0]}, true
+		}
+	}
+	return answer{}, false
 }
 
 func (s *server) run(ctx context.Context) error {
 	for {
 		select {
-		case a := <-s.in:
+		case <-s.some:
+		case <-ctx.Done():
+			return nil
+		}
+		for a, ok := s.next(); ok && ctx.Err() == nil; a, ok = s.next() {
 			if err := s.answer(a); err != nil {
 				return err
 			}
-		case <-ctx.Done():
-			return nil
 		}
 	}
 }
