@@ -339,7 +339,7 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 		}
 	}
 	if x, ok := m.(*replica.Inbound); ok {
-		if err := e.checkLD(x); err != nil {
+		if good, err := e.checkLD(x); !good {
 			return err
 		}
 	}
@@ -384,32 +384,34 @@ func (e *Engine) Offer(ld *settlement.LD) error {
 	if e.contents.has(x.Digest) && x.Number < e.NextLD(x.Source) {
 		return nil // it is held; one that was verified may have been too far ahead when it first came
 	}
-	if err := e.checkLD(x); err != nil {
+	if good, err := e.checkLD(x); !good {
 		return err
 	}
 	e.admit(event{from: e.cfg.Self, message: x, token: e.offers})
 	return nil
 }
 
-// checkLD verifies an LD unless it was verified before.
-func (e *Engine) checkLD(x *replica.Inbound) error {
+// checkLD verifies an LD unless it was verified before, and reports whether it is good. An error is the fault of whoever
+// passed it on.
+func (e *Engine) checkLD(x *replica.Inbound) (good bool, err error) {
 	if x.Content.Delivery.Destination != e.cfg.Committee.Shard() {
-		return fmt.Errorf("an LD for shard %d came to shard %d", x.Content.Delivery.Destination, e.cfg.Committee.Shard())
+		return false, fmt.Errorf("an LD for shard %d came to shard %d", x.Content.Delivery.Destination, e.cfg.Committee.Shard())
 	}
 	if e.contents.has(x.Digest) {
-		return nil
+		return true, nil
 	}
-	err := x.Content.Verify(e.cfg.Scheme, e.cfg.Network)
+	err = x.Content.Verify(e.cfg.Scheme, e.cfg.Network)
 	if evidence := (*settlement.Evidence)(nil); errors.As(err, &evidence) {
 		// Certified by f+1 of its source and yet against the rules: whoever passed it on is not to blame, and it
 		// never enters the order.
 		logger.Errorw("a shard broke the rules of settlement", "shard", x.Source, "number", x.Number, "evidence", evidence)
-		return nil
+		return false, nil
 	}
-	if err == nil {
-		e.contents.put(x.Digest, sized{delivery: x.Content.Delivery, size: len(x.Raw)})
+	if err != nil {
+		return false, err
 	}
-	return err
+	e.contents.put(x.Digest, sized{delivery: x.Content.Delivery, size: len(x.Raw)})
+	return true, nil
 }
 
 func (e *Engine) checkPayload(b *lanes.Batch) error {

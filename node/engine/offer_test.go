@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"testing"
 
 	"bdtnode/internal/digest"
@@ -8,6 +9,8 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/merkle"
+	"bdtnode/node/p2p"
+	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/coin"
@@ -15,9 +18,16 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// TestRefusedLDComesAgain: an LD that was verified and too far ahead of the order to be kept is taken when it comes
-// again.
-func TestRefusedLDComesAgain(t *testing.T) {
+// offers is an engine of shard 0 beside a shard 1, whose LDs it is offered.
+type offers struct {
+	t       *testing.T
+	c       *cluster
+	e       *Engine
+	source  *protocols.Committee
+	network *settlement.Network
+}
+
+func newOffers(t *testing.T) *offers {
 	c := newCluster(t)
 	var keys []sig.PublicKey
 	for _, k := range c.signers {
@@ -43,33 +53,49 @@ func TestRefusedLDComesAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	offer := func(number uint64) (handled int) {
-		d := ledger.Delivery{Source: 1, Number: number}
-		if number > 1 {
-			d.Previous = digest.Of("before")
+	return &offers{t, c, e, source, network}
+}
+
+// ld is certified by f+1 replicas of shard 1.
+func (x *offers) ld(number uint64, entries ...ledger.Entry) *settlement.LD {
+	d := ledger.Delivery{Source: 1, Number: number, Entries: entries}
+	if number > 1 {
+		d.Previous = digest.Of("before")
+	}
+	sealed := ledger.NewDelivery(d)
+	leaves := []digest.Digest{sealed.Digest()}
+	h := ledger.Header{Network: x.network.ID(), Shard: 1, Height: number, Outbox: merkle.Root(leaves)}
+	tally := protocols.NewTally(h.Digest())
+	for i, k := range x.c.signers[:x.source.WeakQuorum()] {
+		tally.Add(protocols.Index(i), k.Sign(votes.Statement(x.source, number, tally.Digest)))
+	}
+	return settlement.NewLD(ledger.Outgoing{Height: number, Count: 1, Path: merkle.Prove(leaves, 0), Delivery: sealed}, h, tally.Certificate())
+}
+
+// handled is how many events have come to the loop, which handles them.
+func (x *offers) handled() (n int) {
+	for {
+		select {
+		case ev := <-x.e.in:
+			x.e.handle(x.t.Context(), ev)
+			x.e.publish()
+			n++
+			continue
+		default:
 		}
-		x := ledger.NewDelivery(d)
-		leaves := []digest.Digest{x.Digest()}
-		h := ledger.Header{Network: network.ID(), Shard: 1, Height: number, Outbox: merkle.Root(leaves)}
-		tally := protocols.NewTally(h.Digest())
-		for i, k := range c.signers[:source.WeakQuorum()] {
-			tally.Add(protocols.Index(i), k.Sign(votes.Statement(source, number, tally.Digest)))
-		}
-		ld := settlement.NewLD(ledger.Outgoing{Height: number, Count: 1, Path: merkle.Prove(leaves, 0), Delivery: x}, h, tally.Certificate())
-		if err := e.Offer(ld); err != nil {
+		return n
+	}
+}
+
+// TestRefusedLDComesAgain: an LD that was verified and too far ahead of the order to be kept is taken when it comes
+// again.
+func TestRefusedLDComesAgain(t *testing.T) {
+	x := newOffers(t)
+	offer := func(number uint64) int {
+		if err := x.e.Offer(x.ld(number)); err != nil {
 			t.Fatal(err)
 		}
-		for {
-			select {
-			case ev := <-e.in:
-				e.handle(t.Context(), ev)
-				e.publish()
-				handled++
-				continue
-			default:
-			}
-			return handled
-		}
+		return x.handled()
 	}
 	ahead := uint64(channels.Window + 1)
 	for range 2 {
@@ -77,10 +103,68 @@ func TestRefusedLDComesAgain(t *testing.T) {
 			t.Error("an LD that was refused by its number never reaches the replica again")
 		}
 	}
-	if offer(1) != 1 || e.NextLD(1) != 2 {
-		t.Fatalf("the next one is not taken: %d is lacking", e.NextLD(1))
+	if offer(1) != 1 || x.e.NextLD(1) != 2 {
+		t.Fatalf("the next one is not taken: %d is lacking", x.e.NextLD(1))
 	}
 	if offer(1) != 0 {
 		t.Error("an LD that is held reaches the replica again")
 	}
+}
+
+// TestEvidenceStaysOut: an LD that is certified by its source and has a transaction with a bad signature is taken from
+// nobody, in whatever way it comes, and nobody is blamed for passing it on.
+func TestEvidenceStaysOut(t *testing.T) {
+	x := newOffers(t)
+	thief, victim := x.c.resident(t, x.network, 1), x.c.resident(t, x.network, 0)
+	body := ledger.Body{
+		Network: x.network.ID(), ExpiryMS: x.c.genesis + horizonMS/2,
+		Inputs: []ledger.Input{
+			{Outpoint: ledger.Outpoint{Tx: ledger.TxID{1}}, Key: thief.Public(), Amount: 1},
+			{Outpoint: ledger.Outpoint{Tx: ledger.TxID{2}}, Key: victim.Public(), Amount: 9},
+		},
+		Outputs: []ledger.Output{{Address: ledger.AddressOf(thief.Public()), Amount: 10}},
+	}
+	tx, err := body.Sign(thief, victim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := slices.Clone(tx.Encode())
+	raw[len(raw)-1] ^= 1 // the victim has signed nothing
+	forged, err := ledger.DecodeTx(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]struct {
+		tx   *ledger.Tx
+		next uint64
+	}{"good": {tx, 2}, "forged": {forged, 1}} {
+		ld := x.ld(1, ledger.Entry{Verdict: ledger.VerdictSpent, Tx: want.tx})
+		for way, come := range map[string]func() error{
+			"gossip": func() error { return x.e.Offer(ld) },
+			"stream": func() error { return x.e.Receive(1, p2p.Bulk, replica.Encode(&replica.NewInbound(ld).LD)) },
+		} {
+			x.e = newOffers(t).e
+			if err := come(); err != nil {
+				t.Errorf("%s, by %s: whoever passes it on is blamed: %v", name, way, err)
+			}
+			if x.handled(); x.e.NextLD(1) != want.next {
+				t.Errorf("%s, by %s: the next LD is %d, want %d", name, way, x.e.NextLD(1), want.next)
+			}
+		}
+	}
+}
+
+// resident is a key whose address a shard owns.
+func (c *cluster) resident(t *testing.T, network *settlement.Network, home uint16) *sig.Ed25519Key {
+	for seed := range byte(255) {
+		k, err := sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), seed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if network.Home(ledger.AddressOf(k.Public())) == home {
+			return k
+		}
+	}
+	t.Fatalf("nobody lives in shard %d", home)
+	return nil
 }
