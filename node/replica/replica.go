@@ -5,6 +5,7 @@ package replica
 
 import (
 	"fmt"
+	"time"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
@@ -189,6 +190,9 @@ func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Mess
 	c.pursue(now, &st)
 	return st
 }
+
+// Patience is how long this replica lets something wait before it leaves the epoch.
+func (c *Core) Patience() time.Duration { return c.bdt.Patience() }
 
 // NextLD is the number of the first LD of a source shard that this replica lacks.
 func (c *Core) NextLD(source uint16) uint64 { return c.bdt.NextLD(source) }

@@ -168,6 +168,9 @@ func (m *Machine) Epoch() uint64 { return m.now.number }
 // Leader is the current epoch's leader. Without a fast lane it has nothing to do.
 func (m *Machine) Leader() protocols.Index { return m.now.leader }
 
+// Patience is how long this replica lets something wait, after it told the leader, before it leaves the epoch.
+func (m *Machine) Patience() time.Duration { return m.patience.limit() }
+
 // NextLD is the number of the first LD of a channel that this replica lacks.
 func (m *Machine) NextLD(source uint16) uint64 { return m.channels.Next(source) }
 
