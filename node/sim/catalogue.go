@@ -73,6 +73,8 @@ var catalogue = []entry{
 		lie: func(draw) Adversary { return &Garbage{Rate: 0.01} }},
 	{name: "forging", help: "Byzantine: forges certificates and signatures",
 		lie: func(draw) Adversary { return &Forging{Rate: 0.01} }},
+	{name: "relabelling", help: "Byzantine: passes off what others signed as signed for something else",
+		lie: func(draw) Adversary { return &Relabelling{Rate: 0.05} }},
 	{name: "false-leaving", help: "Byzantine: leaves every epoch at once, and claims to have seen nothing of it",
 		lie: func(draw) Adversary { return &FalseLeaving{} }},
 	{name: "twins", help: "Byzantine: two nodes with one identity, and all nodes in rounds of partitions",

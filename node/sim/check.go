@@ -14,6 +14,7 @@ type checks struct {
 	agreement    agreement
 	signing      signing
 	leaving      leaving
+	tossing      tossing
 	durability   durability
 	certificates certificates
 	blame        blame
@@ -26,6 +27,7 @@ func newChecks(s *cluster) *checks {
 		agreement:    newAgreement(s),
 		signing:      newSigning(s),
 		leaving:      newLeaving(s),
+		tossing:      newTossing(s),
 		durability:   newDurability(s),
 		certificates: newCertificates(s),
 		blame:        blame{s: s},
@@ -40,6 +42,7 @@ func (c *checks) stepped(n *node, st *replica.Step) {
 		c.blame.stepped(n, st)
 		c.bounds.stepped(n, st)
 		c.leaving.stepped(n, st)
+		c.tossing.stepped(n, st)
 	}
 }
 
@@ -68,6 +71,7 @@ func (c *checks) passed(n *node, from protocols.Index, p packet, m protocols.Mes
 	if n.adversary == nil {
 		c.blame.passed(n, from, p, m)
 		c.certificates.passed(n, m)
+		c.tossing.passed(n, from, m)
 	}
 }
 
@@ -102,6 +106,7 @@ func (c *checks) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
 func (c *checks) crashed(n *node) {
 	c.durability.crashes++
 	c.leaving.crashed(n)
+	c.tossing.crashed(n)
 }
 
 // started: a life began.

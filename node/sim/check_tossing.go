@@ -1,0 +1,107 @@
+package sim
+
+import (
+	"bdtnode/internal/digest"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	toss "bdtnode/protocols/coin"
+	"bdtnode/protocols/mvba"
+)
+
+// tossing: a replica gives its share of a round's coin only when n-f broadcasts of the round are complete, and once it
+// knows the coin it signs for none of the round's broadcasts any more (DESIGN §4.4): else who knows the coin chooses
+// which broadcast it elects, or completes one that others have pre-voted against.
+type tossing struct {
+	s      *cluster
+	rounds map[roundOf]*tossed
+}
+
+// roundOf is a round of an agreement as one replica has it.
+type roundOf struct {
+	who protocols.Index
+	at  mvba.At
+}
+
+type tossed struct {
+	finished protocols.Set // broadcasters, whose proof of completion reached the replica in any life
+	shares   protocols.Set // holders, whose shares reached it in this one
+	known    bool          // as the coin therefore is
+	signed   map[signature]bool
+}
+
+// signature is for a phase of a broadcast.
+type signature struct {
+	kind        protocols.Kind
+	broadcaster protocols.Index
+	digest      digest.Digest
+}
+
+func newTossing(s *cluster) tossing { return tossing{s: s, rounds: make(map[roundOf]*tossed)} }
+
+func (c *tossing) at(who protocols.Index, at mvba.At) *tossed {
+	k := roundOf{who, at}
+	x := c.rounds[k]
+	if x == nil {
+		x = &tossed{signed: make(map[signature]bool)}
+		c.rounds[k] = x
+	}
+	return x
+}
+
+func roundOfName(n toss.Name) mvba.At {
+	return mvba.At{Instance: mvba.Instance{Epoch: n.Epoch, Kind: n.Kind, Index: n.Index}, Round: n.Round}
+}
+
+// passed is called before the replica handles a message.
+func (c *tossing) passed(n *node, from protocols.Index, m protocols.Message) {
+	switch x := m.(type) {
+	case *mvba.Finish:
+		c.at(n.id, x.At).finished.Add(from)
+	case *toss.Release:
+		if r := c.at(n.id, roundOfName(x.Name)); x.Name.Epoch == n.core.Status().Epoch {
+			r.shares.Add(from)
+			r.known = r.known || r.shares.Len() >= c.s.committee.WeakQuorum()
+		}
+	case *toss.Relay:
+		if x.Name.Epoch == n.core.Status().Epoch { // what comes before its epoch waits, or is dropped
+			c.at(n.id, roundOfName(x.Name)).known = true
+		}
+	}
+}
+
+// stepped is called with what a replica has decided to say. It says to itself at once what it says to all.
+func (c *tossing) stepped(n *node, st *replica.Step) {
+	for _, x := range st.Sends {
+		switch m := x.Message.(type) {
+		case *mvba.Finish:
+			c.at(n.id, m.At).finished.Add(n.id)
+		case *toss.Release:
+			r := c.at(n.id, roundOfName(m.Name))
+			if have := r.finished.Len(); have < c.s.committee.Quorum() {
+				c.s.fail("tossing", "replica %d gives its share of the coin of epoch %d round %d, and knows of %d complete broadcasts",
+					n.id, m.Name.Epoch, m.Name.Round, have)
+			}
+		case *mvba.Echo:
+			c.signs(n, m, m.At, signature{m.Kind(), m.Broadcaster, m.Digest})
+		case *mvba.Accept:
+			c.signs(n, m, m.At, signature{m.Kind(), m.Broadcaster, m.Digest})
+		}
+	}
+}
+
+func (c *tossing) signs(n *node, m protocols.Message, at mvba.At, what signature) {
+	r := c.at(n.id, at)
+	if r.known && !r.signed[what] {
+		c.s.fail("tossing", "replica %d knows the coin, and says %s", n.id, describe(m))
+	}
+	r.signed[what] = true
+}
+
+// crashed: the replica may know of a coin no more.
+func (c *tossing) crashed(n *node) {
+	for k, r := range c.rounds {
+		if k.who == n.id {
+			r.known, r.shares = false, protocols.Set{}
+		}
+	}
+}
