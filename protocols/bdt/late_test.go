@@ -159,3 +159,33 @@ func TestEndedEpochsAreForgotten(t *testing.T) {
 		}
 	}
 }
+
+// TestPatienceThatShrinks: what has waited for long under a great patience is not taken for a sleep when many quick
+// commits at once make that small, or a leader could pass over a lane for ever by being slow and quick in turn.
+func TestPatienceThatShrinks(t *testing.T) {
+	for _, victim := range []int{1, 15} {
+		s := newShard(t, 16)
+		s.down.Add(0)
+		s.append(protocols.Index(victim), "a")
+		s.pass(100 * time.Millisecond) // it is certified
+		m := s.machines[5]
+		if certified, ordered := m.pendingAt(victim); certified != 1 || ordered != 0 {
+			t.Fatalf("certified %d, ordered %d", certified, ordered)
+		}
+		m.patience = patience{mean: 500 * time.Millisecond, deviation: 300 * time.Millisecond} // 3.2 s
+		now := s.now
+		for k := range 16 {
+			m.marks[k] = mark{since: now.Add(-time.Millisecond)} // ordered now
+		}
+		m.marks[victim] = mark{position: 1, since: now.Add(-3 * time.Second), told: now.Add(-2200 * time.Millisecond)}
+		before := m.patience.limit()
+		m.Tick(now)
+		if m.patience.limit() > before/2 {
+			t.Fatalf("patience is still %v of %v", m.patience.limit(), before)
+		}
+		m.Tick(now.Add(time.Millisecond))
+		if m.now.status == nil {
+			t.Errorf("lane %d waits for long, and now for %v, and it does not leave", victim, now.Sub(m.marks[victim].since))
+		}
+	}
+}

@@ -47,18 +47,22 @@ func (m *Machine) watch(now protocols.Time, st *Step) {
 	if m.lags() {
 		return
 	}
-	limit := m.patience.limit()
-	leave := e.left >= m.cfg.Committee.WeakQuorum() || e.bolt.Full()
+	before := m.patience.limit() // which the timers were set by
 	for k := range m.marks {
 		pending, ordered := m.pendingAt(k)
 		mark := &m.marks[k]
+		late := mark.overslept(now, before)
 		if took, done := mark.follow(now, pending, ordered); done {
 			m.patience.observe(took)
-			limit = m.patience.limit()
-		}
-		if mark.overslept(now, limit) {
+		} else if late {
 			mark.since, mark.told = now, 0
 		}
+	}
+	// Every mark is looked at with the patience that came of it, so that none is found late next time because that shrank.
+	limit := m.patience.limit()
+	leave := e.left >= m.cfg.Committee.WeakQuorum() || e.bolt.Full()
+	for k := range m.marks {
+		mark := &m.marks[k]
 		if mark.since == 0 {
 			continue
 		}
