@@ -18,6 +18,9 @@
 // each block says of them: atomicity, verdicts, channels and value (DESIGN §2.4 to §2.6), at the cut that the blocks
 // executed so far make.
 //
+// A Byzantine replica may also be two nodes with one identity ([Twins]), each with stores of its own, while rounds of
+// partitions part all nodes. All scenarios of two rounds at n = 4 are enumerated, longer ones follow from seeds.
+//
 // What is not modelled: bits that rot in a store, replicas that lose their disk, and messages that are slow to
 // verify.
 //
@@ -26,6 +29,7 @@
 //	go test ./node/sim -run TestSweep -sim.seeds 5000 -timeout 0
 //	go test ./node/sim -run TestSweep -sim.first 4711 -sim.seeds 1 -v
 //	go test ./node/sim -run TestNetworkSweep -sim.networks 2000 -timeout 0
+//	go test ./node/sim -run TestTwinsTwoRounds -sim.twins.all -v -timeout 0
 //
 // and to see that bugs put back into the protocols are found (it compiles the tests once for each):
 //

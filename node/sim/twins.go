@@ -24,8 +24,8 @@ import (
 // Whatever any other node sends to the identity reaches both nodes, unless a partition is in the way, and what either
 // sends comes from the identity. The two have no connection with each other: in the node a replica never connects to
 // its own key, and a core takes no message of its own index from outside. What one twin did reaches the other through
-// the others only, as it would a replica that runs from a copy of an old disk beside the original. A core may then find
-// that it signed what it knows nothing of, and stop as if it had lost its disk: it is down until faults end.
+// the others only, as it would a replica that runs from a copy of an old disk beside the original. A core that is shown
+// two batches of its own for one number stops, since two replicas run with one key: that twin is down until faults end.
 type Twins struct {
 	Rounds []Round
 	Loses  bool          // connections between groups break when their round ends; else what was sent arrives then
@@ -35,7 +35,7 @@ type Twins struct {
 // Round is a partition that holds for a time.
 type Round struct {
 	Lasts  time.Duration
-	Groups []int // by node, the second twin of a shard's only ones being the last; nil draws them
+	Groups []int // of each node: the replicas in order, then the second of each twins; nil draws them
 	Txs    int   // payments that clients submit in each group, at even intervals from its beginning
 }
 
@@ -101,9 +101,7 @@ func twinned(a Adversary) bool {
 	return false
 }
 
-func (*Twins) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet {
-	return honestly(m)
-}
+func (*Twins) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet { return honestly(m) }
 
 // start begins the rounds.
 func (a *Twins) start(s *cluster) {
@@ -134,8 +132,11 @@ func (a *Twins) round(s *cluster, k int, ends []func(lost bool)) {
 			s.after(r.Lasts*time.Duration(i)/time.Duration(r.Txs), func() { s.clients.pay(groups) })
 		}
 		s.after(r.Lasts, func() { a.round(s, k+1, parted) })
-	} else if a.Again > 0 {
-		s.after(a.Again, func() { a.round(s, 0, nil) })
+	} else {
+		s.trace.add(s.now, "groups", -1, -1, nil, "end")
+		if a.Again > 0 {
+			s.after(a.Again, func() { a.round(s, 0, nil) })
+		}
 	}
 	for _, end := range ends {
 		end(a.Loses)
@@ -162,7 +163,7 @@ func (s *cluster) reach(id protocols.Index) *node {
 	return to
 }
 
-// pay submits a payment in each group, to one node of it.
+// pay submits a payment in each group, to one node of it, while there are coins.
 func (c *clients) pay(groups []int) {
 	for g := range slices.Max(groups) + 1 {
 		var in []*node
@@ -171,7 +172,7 @@ func (c *clients) pay(groups []int) {
 				in = append(in, c.s.nodes[i])
 			}
 		}
-		if len(in) > 0 {
+		if len(in) > 0 && len(c.fresh) > 0 {
 			tx := c.spend(c.take(), c.s.now.Add(30*time.Minute).Millis(), false)
 			c.submit(in[c.s.rng.IntN(len(in))], tx)
 		}
