@@ -352,6 +352,7 @@ func TestTwinsNetwork(t *testing.T) {
 	const twin, second = 1, 4
 	x := twinScenario{twin, []int{0, 0, 0, 1, 1}, []int{0, 1, 1, 0, 2}}
 	heard := make(map[[2]int]bool)
+	acked := make(map[int]bool) // by node
 	var groups []int
 	_, err := Run(t.Context(), x.config(3, 4), func(e Event) {
 		switch {
@@ -359,6 +360,9 @@ func TestTwinsNetwork(t *testing.T) {
 			groups = map[any][]int{groupString(x.first): x.first, groupString(x.second): x.second}[e.Detail]
 		case e.What == "message":
 			heard[[2]int{e.Who, e.To}] = true
+			if _, ok := e.Detail.(*lanes.Ack); ok {
+				acked[e.To] = true // it was for the replica alone
+			}
 			if groups != nil && groups[e.Who] != groups[e.To] {
 				t.Errorf("%v crosses %s", e, groupString(groups))
 			}
@@ -366,6 +370,9 @@ func TestTwinsNetwork(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !acked[twin] || !acked[second] {
+		t.Errorf("acks came to %v, want both twins among them", acked)
 	}
 	for a := range second + 1 {
 		for b := range second + 1 {
