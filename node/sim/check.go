@@ -15,6 +15,7 @@ type checks struct {
 	signing      signing
 	leaving      leaving
 	tossing      tossing
+	acking       acking
 	durability   durability
 	certificates certificates
 	blame        blame
@@ -28,6 +29,7 @@ func newChecks(s *cluster) *checks {
 		signing:      newSigning(s),
 		leaving:      newLeaving(s),
 		tossing:      newTossing(s),
+		acking:       newAcking(s),
 		durability:   newDurability(s),
 		certificates: newCertificates(s),
 		blame:        blame{s: s},
@@ -57,6 +59,7 @@ func (c *checks) synced(n *node, group []replica.Step) {
 func (c *checks) sent(n *node, m protocols.Message) {
 	c.signing.sent(n, m)
 	c.leaving.told(n, m)
+	c.acking.sent(n, m)
 }
 
 // resent: what a core gives to a peer that connects.
@@ -72,6 +75,7 @@ func (c *checks) passed(n *node, from protocols.Index, p packet, m protocols.Mes
 		c.blame.passed(n, from, p, m)
 		c.certificates.passed(n, m)
 		c.tossing.passed(n, from, m)
+		c.acking.passed(n, m)
 	}
 }
 
