@@ -107,6 +107,7 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error)
 	if m.delivered == nil {
 		return nil, fmt.Errorf("the ledger is at height %d but its committed block is not in the consensus store: the two do not belong together", executed)
 	}
+	m.patience.begins()
 	var err error
 	m.lanes, err = lanes.Restore(lanes.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, AckAtOnce: cfg.Dumbo,

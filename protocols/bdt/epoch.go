@@ -147,6 +147,7 @@ func (m *Machine) begin(now protocols.Time, st *Step, r reign) {
 	ended := m.now
 	ended.bolt.Leave()
 	m.patience.ended(ended.bolt.CommittedSlot() > 0)
+	m.patience.begins()
 	st.Record(reignKey, r.encode())
 	if ended.agreement.Decision() != nil {
 		m.past = append(m.past, &ended)

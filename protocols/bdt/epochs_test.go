@@ -322,6 +322,32 @@ func TestPatience(t *testing.T) {
 	}
 }
 
+// TestDripping: a leader that commits each thing just before the others lose patience gains little by it, and a network
+// that has become slow is waited for in the next epoch.
+func TestDripping(t *testing.T) {
+	var p patience
+	for range 50 {
+		p.observe(5 * time.Millisecond)
+	}
+	p.begins()
+	for range 100 {
+		p.observe(p.limit() * 5 / 4) // a quarter before the leader is told
+	}
+	if p.limit() != firstPatience {
+		t.Errorf("a dripping leader took patience from %v to %v", minPatience, p.limit())
+	}
+	for want := 2 * firstPatience; want <= maxPatience; want *= 2 {
+		p.ended(true)
+		p.begins()
+		for range 100 {
+			p.observe(p.limit() * 5 / 4)
+		}
+		if p.limit() != want {
+			t.Errorf("in the next epoch %v, want %v", p.limit(), want)
+		}
+	}
+}
+
 // TestMark: the wait begins when the leader was told, and being passed over counts from there, too.
 func TestMark(t *testing.T) {
 	const limit = time.Second

@@ -22,7 +22,13 @@ const (
 type patience struct {
 	mean, deviation time.Duration // of the time from pending to committed, smoothed; zero before the first sample
 	fruitless       uint          // epochs in a row in which the fast lane committed nothing
+	ceiling         time.Duration // in the current epoch; zero is none
 }
+
+// begins is called when an epoch begins. In one epoch patience grows to twice what it was, and a little more where it
+// was small: a leader who commits ever more slowly, each time just before the others lose it, would else teach them to
+// wait for long, and stay. A network that has become that slow costs an epoch for each doubling.
+func (p *patience) begins() { p.ceiling = max(2*p.limit(), firstPatience) }
 
 // limit is the patience now. It leaves room for the variation seen, as retransmission timers do, and doubles with
 // every fruitless epoch, since a network that has become too slow for it gives no samples.
@@ -33,6 +39,9 @@ func (p *patience) limit() time.Duration {
 	}
 	for range min(p.fruitless, 8) {
 		d *= 2
+	}
+	if p.ceiling > 0 {
+		d = min(d, p.ceiling)
 	}
 	return min(d, maxPatience)
 }
