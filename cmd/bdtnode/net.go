@@ -57,18 +57,19 @@ latency_ms of those inside one shard and cross_latency_ms of those across. heade
 computed from what the replicas hold at the end, in each shard and over all; node_cpu_seconds and syncs_per_tx are
 over all replicas.
 
-When the process of a shard's leader ends, whoever killed it, the gap is told: the longest time without a commit while
-there was something to commit, as another replica of the shard saw it, from the last commit before the leader was gone
-to the first after which another one leads. That first may be the old one's epoch's last block, which is agreed on
-without a leader. With --fault it is done on purpose, again and again, in every shard:
+When the process of a shard's leader ends, whoever killed it, the gap is told: the time from the last block committed
+under it to the next block committed, as another replica of the shard saw it. That next one may be the last of the
+leader's epoch, which the others agree on without a leader. A time in which the shard had nothing to commit does not
+count, and if there is nothing to commit that is told instead.
+
+With --fault it is done on purpose, again and again, in every shard:
 
   kill-leader        the leader's process is killed, and started again 1 to 3 seconds later
-  freeze-leader      it stands still for 1 to 10 seconds, so all that it has to say comes that late
+  freeze-leader      the leader stands still for 1 to 10 seconds, so all that it has to say comes that late
   freeze-followers   as many replicas as may be faulty, none the leader, stand still for 1 to 10 seconds
 
-A fault begins when all replicas of its shard have caught up, and none in the last 2 seconds. gaps in the report are
-all that were told; where replicas that do not lead stood still, each is the longest time without a commit until the
-first after they went on.`,
+A fault waits until all replicas of its shard have caught up, and none comes in the last 2 seconds. Where replicas stand
+still that do not lead, the gap is the longest time without a commit until they go on. The report's gaps are all told.`,
 		Example: `  bdtnode net up
   bdtnode net up --shards 1 --nodes 7 --home ~/ledger
   bdtnode net up --for 20s --load 500 --cross 0.3 --invalid 0.05 -o json

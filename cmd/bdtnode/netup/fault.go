@@ -31,11 +31,12 @@ const (
 )
 
 const (
-	backWithin   = time.Minute      // how long a replica may take to catch up with the others of its shard
-	QuietEnd     = 2 * time.Second  // no fault begins in the last seconds of a run
-	statusWithin = time.Second      // for a replica to say who leads
-	commitWithin = 10 * time.Second // for the first commit once all replicas are back
-	killedSays   = time.Second      // by then nothing of what a replica said before it was killed is still on its way
+	backWithin   = time.Minute            // how long a replica may take to catch up with the others of its shard
+	QuietEnd     = 2 * time.Second        // no fault begins in the last seconds of a run
+	wellEvery    = 250 * time.Millisecond // how often it is asked whether all replicas of a shard are well
+	statusWithin = 3 * time.Second        // for the replicas of a shard to say how they are
+	commitWithin = 10 * time.Second       // for the first commit once all replicas are back
+	killedSays   = time.Second            // by then nothing of what a replica said before it was killed is still on its way
 )
 
 // Faults are faults that come again and again, in every shard for itself.
@@ -67,31 +68,25 @@ func (c *Cluster) Inject(ctx context.Context, f Faults) error {
 func (c *Cluster) injectAt(ctx context.Context, f *Faults, shard uint16) error {
 	rng := rand.New(rand.NewPCG(f.Seed, uint64(shard)))
 	start := time.Now()
-	for begin := start.Add(f.Every); ; begin = later(begin.Add(f.Every), time.Now()) {
-		if f.For > 0 && begin.Sub(start) > f.For-QuietEnd {
+	due := start.Add(f.Every)
+	for {
+		if !sleep(ctx, time.Until(due)) || f.For > 0 && time.Since(start) > f.For-QuietEnd {
 			return nil
 		}
-		if !sleep(ctx, time.Until(begin)) {
-			return nil
-		}
+		begun := time.Now()
 		victims, err := c.victims(ctx, f.Kind, shard, rng)
 		if err != nil {
 			return err
 		}
 		if len(victims) == 0 {
-			continue // not all well yet
+			due = begun.Add(wellEvery)
+			continue
 		}
 		if err := c.fault(ctx, f, victims, rng); err != nil || ctx.Err() != nil {
 			return err
 		}
+		due = begun.Add(f.Every)
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // victims chooses replicas of a shard for a fault; none if others are out of order already.

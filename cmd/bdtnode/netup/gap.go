@@ -24,10 +24,10 @@ func DeathOf(d Death) Outage {
 	return Outage{Replicas: []*Replica{d.Replica}, From: d.At, Until: d.At.Add(killedSays), Leader: true}
 }
 
-// Gap is how long an outage kept a shard from committing: the longest time in it without a commit while there was
-// something to commit, as another replica of the shard saw it. A time without a commit that was under way when the
-// outage began counts from its beginning. An outage of a leader ends with the first commit after which another one
-// leads. That may be the last block of the old one's epoch, which is agreed on without a leader.
+// Gap is how long an outage kept a shard from committing: the longest time from one commit to the next, as another
+// replica of the shard saw it, of those that ended in the outage. What of it passed with nothing to commit counts only
+// up to a tenth of a second. An outage of a leader ends with the first commit after which another one leads. That may
+// be the last block of the old one's epoch, which is agreed on without a leader.
 type Gap struct {
 	Shard  uint16
 	Took   time.Duration
@@ -43,6 +43,10 @@ const (
 	askLast  = 500 * time.Millisecond
 	idleFrom = time.Second // an outage this old in which nothing is pending is told to be idle
 )
+
+// idleMost is how long a replica may have known of nothing to commit without the shard having been idle: what others
+// have been told takes a while to be known to all.
+const idleMost = 100 * time.Millisecond
 
 // Watch tells what gap an outage made, once that is over. If there is nothing to commit it tells that, once, and goes
 // on waiting. It tells nothing if the outage is one of a leader and none of the replicas led. It returns when it has
@@ -117,11 +121,21 @@ func (o *Outage) gap(commits []api.Commit) (g Gap, over bool) {
 			g.Leader, epoch = int(x.Leader), x.Epoch
 			continue
 		}
-		g.Took = max(g.Took, time.Duration(x.WaitedUS)*time.Microsecond, time.Microsecond)
+		g.Took = max(g.Took, pause(commits[max(0, i-1)], *x), time.Microsecond)
 		g.Next = int(x.Leader)
 		if o.Leader && x.Epoch > epoch || !at.Before(o.Until) {
 			return g, g.Leader >= 0
 		}
 	}
 	return g, false
+}
+
+// pause is the time from one commit to the next, without what of it the shard was idle.
+func pause(last, x api.Commit) time.Duration {
+	waited := time.Duration(x.WaitedUS) * time.Microsecond
+	took := time.UnixMicro(x.AtUS).Sub(time.UnixMicro(last.AtUS))
+	if took-waited > idleMost {
+		return waited
+	}
+	return took
 }

@@ -14,7 +14,6 @@ func TestGap(t *testing.T) {
 	commit := func(ms, waited int64, epoch uint64, leader uint16) api.Commit {
 		return api.Commit{Height: uint64(5000 + ms), Epoch: epoch, Leader: leader, AtUS: begin.UnixMicro() + 1000*ms, WaitedUS: 1000 * waited}
 	}
-	const brief = time.Microsecond
 	for name, c := range map[string]struct {
 		followers bool // what was out did not lead
 		commits   []api.Commit
@@ -23,19 +22,31 @@ func TestGap(t *testing.T) {
 	}{
 		"nothing known":    {want: Gap{Leader: -1}},
 		"nothing since":    {commits: []api.Commit{commit(-30, 10, 4, 2), commit(-10, 10, 4, 2)}, want: Gap{Leader: 2}},
-		"started since":    {commits: []api.Commit{commit(700, 0, 5, 3), commit(3000, 5, 5, 3)}, want: Gap{Leader: -1, Next: 3, Took: brief}},
+		"started since":    {commits: []api.Commit{commit(700, 0, 5, 3), commit(3000, 5, 5, 3)}, want: Gap{Leader: -1, Next: 3, Took: time.Microsecond}},
 		"still on its way": {commits: []api.Commit{commit(-10, 10, 4, 2), commit(3, 13, 4, 2)}, want: Gap{Leader: 2, Next: 2, Took: 13 * time.Millisecond}},
 		"another leads": {
 			commits: []api.Commit{commit(-900, 800, 4, 2), commit(-10, 10, 4, 2), commit(3, 13, 4, 2), commit(503, 480, 5, 3), commit(9000, 8000, 5, 3)},
-			want:    Gap{Leader: 2, Next: 3, Took: 480 * time.Millisecond}, over: true,
+			want:    Gap{Leader: 2, Next: 3, Took: 500 * time.Millisecond}, over: true,
 		},
 		"the last block of the epoch came late in it": {
-			commits: []api.Commit{commit(-10, 10, 4, 2), commit(450, 440, 4, 2), commit(503, 53, 5, 3)},
-			want:    Gap{Leader: 2, Next: 3, Took: 440 * time.Millisecond}, over: true,
+			commits: []api.Commit{commit(-10, 10, 4, 2), commit(450, 460, 4, 2), commit(503, 53, 5, 3)},
+			want:    Gap{Leader: 2, Next: 3, Took: 460 * time.Millisecond}, over: true,
+		},
+		"hardly idle": {
+			commits: []api.Commit{commit(-10, 10, 4, 2), commit(590, 500, 5, 3)},
+			want:    Gap{Leader: 2, Next: 3, Took: 600 * time.Millisecond}, over: true,
+		},
+		"idle for a part of it": {
+			commits: []api.Commit{commit(-10, 10, 4, 2), commit(591, 500, 5, 3)},
+			want:    Gap{Leader: 2, Next: 3, Took: 500 * time.Millisecond}, over: true,
 		},
 		"it was idle until then": {
 			commits: []api.Commit{commit(-60_000, 10, 4, 2), commit(30_000, 600, 5, 3)},
 			want:    Gap{Leader: 2, Next: 3, Took: 600 * time.Millisecond}, over: true,
+		},
+		"nothing was waited for": {
+			commits: []api.Commit{commit(-60_000, 10, 4, 2), commit(30_000, 0, 5, 3)},
+			want:    Gap{Leader: 2, Next: 3, Took: time.Microsecond}, over: true,
 		},
 		"the same leads, and is back": {
 			commits: []api.Commit{commit(-10, 10, 4, 2), commit(2010, 2020, 4, 2), commit(2030, 20, 4, 2)},
@@ -53,7 +64,7 @@ func TestGap(t *testing.T) {
 		"they are back": {
 			followers: true,
 			commits:   []api.Commit{commit(-10, 10, 4, 2), commit(100, 80, 4, 2), commit(2000, 5, 4, 2), commit(2500, 500, 4, 2)},
-			want:      Gap{Leader: 2, Next: 2, Took: 80 * time.Millisecond}, over: true,
+			want:      Gap{Leader: 2, Next: 2, Took: 110 * time.Millisecond}, over: true,
 		},
 	} {
 		o := Outage{Replicas: []*Replica{{Shard: 1, Index: 2}}, From: begin, Until: begin.Add(2 * time.Second), Leader: !c.followers}
