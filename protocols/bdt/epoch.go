@@ -146,7 +146,7 @@ func (e *epoch) collecting(stored protocols.Stored) protocols.Stored {
 func (m *Machine) begin(now protocols.Time, st *Step, r reign) {
 	ended := m.now
 	ended.bolt.Leave()
-	m.patience.ended(ended.bolt.CommittedSlot() > 0)
+	m.patience.ended(ended.bolt.Final() > 0)
 	m.patience.begins()
 	st.Record(reignKey, r.encode())
 	if ended.agreement.Decision() != nil {
