@@ -1,0 +1,170 @@
+package sim
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"bdtnode/internal/digest"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+)
+
+// BadCuts proposes cuts that nobody may vote for, or that nobody can find: they take back what was ordered, name what
+// there is not, or what there is by a wrong name. Some are shown to all, some only to a part, and later blocks of it
+// may stand on them.
+type BadCuts struct {
+	Rate  float64 // of its proposals
+	epoch uint64
+	kind  string // of lies in that epoch
+	twins map[digest.Digest]cutLie
+	own   map[digest.Digest]*bolt.Block // proposed by its core
+	lies  lies
+}
+
+// cutLie is what is proposed in place of a block, and to whom.
+type cutLie struct {
+	propose *bolt.Propose
+	forged  string
+	all     bool
+}
+
+func (a *BadCuts) String() string { return fmt.Sprintf("proposes %.0f %% bad cuts", 100*a.Rate) }
+
+func (a *BadCuts) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
+	p, ok := m.(*bolt.Propose)
+	if !ok || p.Leader != n.id {
+		return honestly(m)
+	}
+	if a.twins == nil {
+		a.twins, a.own = make(map[digest.Digest]cutLie), make(map[digest.Digest]*bolt.Block)
+	}
+	d := p.Block.Digest()
+	a.own[d] = p.Block
+	lie, known := a.twins[d]
+	if !known {
+		lie = a.invent(n, p)
+		a.twins[d] = lie
+	}
+	if lie.propose == nil || !lie.all && to%2 == 0 {
+		return honestly(m)
+	}
+	if lie.forged != "" {
+		return forged(lie.propose, lie.forged)
+	}
+	return honestly(lie.propose)
+}
+
+// invent makes the lie for a block, or none.
+func (a *BadCuts) invent(n *node, p *bolt.Propose) cutLie {
+	rng := n.s.rng
+	on := a.twins[p.Block.Parent].propose
+	if rng.Float64() >= a.Rate && on == nil {
+		return cutLie{}
+	}
+	b := *p.Block
+	b.Cut, b.Inbound = slices.Clone(b.Cut), slices.Clone(b.Inbound)
+	if on != nil && rng.IntN(2) == 0 {
+		b.Parent = on.Block.Digest()
+	}
+	certs := p.Certificates
+	why := ""
+	lane := rng.IntN(len(b.Cut))
+	if a.epoch != b.Epoch || rng.IntN(3) == 0 {
+		a.epoch, a.kind = b.Epoch, cutLies[rng.IntN(len(cutLies))]
+	}
+	t := &b.Cut[lane]
+	switch a.kind {
+	case "shrinks":
+		parent := a.own[b.Parent]
+		if on != nil && b.Parent == on.Block.Digest() {
+			parent = on.Block
+		}
+		if parent == nil {
+			parent = n.blockBefore(&b)
+		}
+		if parent == nil {
+			return cutLie{}
+		}
+		copy(b.Cut, parent.Cut)
+		for back := range b.Cut {
+			b.Cut[back] = n.before(protocols.Index(back), b.Cut[back])
+		}
+	case "other digest":
+		*t = lanes.Tip{Seq: max(t.Seq, 1), Digest: invented(rng.Uint64N(3))}
+	case "no data":
+		*t = lanes.Tip{Seq: t.Seq + 1 + rng.Uint64N(3), Digest: invented(rng.Uint64N(1 << 20))}
+	case "forged certificate":
+		*t = lanes.Tip{Seq: t.Seq + 1, Digest: invented(rng.Uint64N(1 << 20))}
+		ack := n.signAck(protocols.Index(lane), *t)
+		cert := &lanes.TipCertificate{Lane: protocols.Index(lane), Tip: *t, Certificate: n.certificate(n.s.committee.Quorum(), ack.Signature)}
+		if rng.IntN(2) == 0 {
+			cert.Certificate = n.alone(ack.Signature)
+		}
+		certs, why = []*lanes.TipCertificate{cert}, "a proposal with a forged certificate"
+	case "kept to itself":
+		t = &b.Cut[n.id]
+		h := lanes.Header{Lane: n.id, Seq: t.Seq + 1, Parent: t.Digest, Count: 1}
+		*t = lanes.NewBatch(n.s.committee, n.s.signers[n.id], h, encodePayload([][]byte{n.s.clients.junk().Encode()})).Tip()
+	case "far ahead":
+		*t = lanes.Tip{Seq: []uint64{t.Seq + 10_000, 1 << 63, math.MaxUint64}[rng.IntN(3)], Digest: invented(0)}
+	case "wrong number":
+		if t.Seq == 0 {
+			return cutLie{}
+		}
+		t.Seq = []uint64{t.Seq + 1, t.Seq + 300, max(t.Seq, 2) - 1, math.MaxUint64}[rng.IntN(4)]
+	case "another lane's":
+		t.Digest = b.Cut[(lane+1)%len(b.Cut)].Digest
+		t.Seq = b.Cut[(lane+1)%len(b.Cut)].Seq
+	case "inbound":
+		source := rng.IntN(len(b.Inbound))
+		x := &b.Inbound[source]
+		switch {
+		case x.Seq > 0 && rng.IntN(2) == 0:
+			x.Seq += 1 + rng.Uint64N(3)
+		default:
+			*x = lanes.Tip{Seq: x.Seq + []uint64{1, 2, 65, 1 << 40}[rng.IntN(4)], Digest: invented(2)}
+		}
+	case "inbound of another length":
+		b.Inbound = b.Inbound[:rng.IntN(len(b.Inbound))]
+		if rng.IntN(2) == 0 {
+			b.Inbound = make(lanes.Cut, len(n.s.shards)+1)
+		}
+	}
+	a.lies.told(a.kind)
+	return cutLie{propose: n.signPropose(&b, certs), forged: why, all: rng.IntN(3) > 0}
+}
+
+// cutLies are the ways in which a cut can be bad.
+var cutLies = []string{
+	"shrinks", "other digest", "no data", "forged certificate", "kept to itself", "far ahead", "wrong number", "another lane's",
+	"inbound", "inbound of another length",
+}
+
+// blockBefore is the parent of a block, if it is committed here; else nil.
+func (n *node) blockBefore(b *bolt.Block) *bolt.Block {
+	value, ok, err := n.store.Get(bdt.CommitKey(b.Height - 1))
+	if err != nil || !ok {
+		return nil
+	}
+	parent, err := bdt.DecodeCommit(n.s.committee, value)
+	if err != nil {
+		panic(err)
+	}
+	return parent
+}
+
+// before is the position before one in a lane, if its batch is here, else the position itself.
+func (n *node) before(lane protocols.Index, t lanes.Tip) lanes.Tip {
+	b, err := replica.Batch(n.s.committee, n.store, lane, t)
+	if err != nil {
+		panic(err)
+	}
+	if b == nil {
+		return t
+	}
+	return lanes.Tip{Seq: b.Seq - 1, Digest: b.Parent}
+}
