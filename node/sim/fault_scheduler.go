@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,8 +35,10 @@ func newScheduler(d draw) Scheduler {
 	switch d.IntN(5) {
 	case 0, 1:
 		f.Tactics = append(f.Tactics, StarveBroadcasts{})
-	case 2, 3:
+	case 2:
 		f.Tactics = append(f.Tactics, SplitViews{})
+	case 3:
+		f.Tactics = append(f.Tactics, StarveBroadcasts{}, SplitViews{})
 	}
 	switch d.IntN(5) {
 	case 0, 1:
@@ -103,7 +106,7 @@ func newScheduling(s *cluster, f Scheduler) *scheduling {
 func (k *scheduling) sees(from protocols.Index, m protocols.Message) {
 	switch x := m.(type) {
 	case *toss.Release:
-		k.enter(x.Name.Epoch)
+		k.enter(from, x.Name.Epoch)
 		t := k.tosses[x.Name]
 		if t == nil {
 			t = toss.NewToss(k.s.committee, k.s.coin, x.Name)
@@ -128,15 +131,15 @@ func (k *scheduling) sees(from protocols.Index, m protocols.Message) {
 }
 
 func (k *scheduling) note(facts map[epochOf]bool, e epochOf) {
-	k.enter(e.epoch)
+	k.enter(e.who, e.epoch)
 	if !facts[e] {
 		facts[e], k.changed = true, true
 	}
 }
 
-// enter forgets what is long over when an epoch is newer than all before.
-func (k *scheduling) enter(epoch uint64) {
-	if epoch <= k.newest {
+// enter forgets what is long over when an honest replica is in a newer epoch than all before.
+func (k *scheduling) enter(who protocols.Index, epoch uint64) {
+	if epoch <= k.newest || k.s.nodes[who].adversary != nil {
 		return
 	}
 	k.newest = epoch
@@ -202,6 +205,9 @@ func (k *scheduling) keeps(f *flight) bool {
 	if until <= k.s.now {
 		return false
 	}
+	if len(k.held) == cap(k.held) {
+		k.held = slices.DeleteFunc(k.held, func(f *flight) bool { return !f.held })
+	}
 	f.held = true
 	k.held = append(k.held, f)
 	k.s.at(until, func() { k.release(f) })
@@ -241,7 +247,7 @@ func (k *scheduling) yield() {
 // passed is called with every message that reaches its receiver.
 func (k *scheduling) passed(f *flight) {
 	if p, _, ok := k.counts(f); ok {
-		k.enter(p.epoch)
+		k.enter(k.s.nodes[f.from].id, p.epoch)
 		set := k.came[p]
 		if set == nil {
 			set = &protocols.Set{}

@@ -29,10 +29,10 @@ func (k *scheduling) starves(at mvba.At, by protocols.Index) bool {
 	return k.rank(at.Instance.Epoch, uint64(at.Round), "starve", by) < k.s.cfg.faulty()
 }
 
-// SplitViews keeps the views of an agreement's replicas apart. Of f broadcasts of each round the first phase completes
-// and only some replicas see its proof; the second phase does not. Of the others each replica does not see f complete.
-// When the coin is out, the proofs of what it elected, and pre-votes and votes that show them, come to the same few
-// replicas, the others' nos to all, so that some say yes and some no; who has decided is not heard of.
+// SplitViews keeps the views of an agreement's replicas apart. In odd rounds f broadcasts complete their first phase only,
+// and few replicas see its proof. In even ones all complete, and each replica lacks f others of them. When the coin is
+// out, what shows the proof of what it elected, pre-votes and votes among it, comes to the few, and to others after they
+// have voted no; and of a decision nobody is told who can be kept in doubt.
 type SplitViews struct{}
 
 func (SplitViews) String() string { return "keeps the views of an agreement apart" }
@@ -49,14 +49,15 @@ func (SplitViews) wants(k *scheduling, from, to protocols.Index, m protocols.Mes
 		if leader, out := k.elected(at); out && leader != by {
 			return false
 		}
+		n := k.s.cfg.Nodes
+		odd := at.Round%2 == 1
 		switch m.(type) {
 		case *mvba.Lock:
-			return k.starves(at, by) && !k.confides(at, to)
+			return odd && k.starves(at, by) && !k.confides(at, to)
 		case *mvba.Accept:
-			return k.starves(at, by)
+			return odd && k.starves(at, by)
 		case *mvba.Finish:
-			n := k.s.cfg.Nodes
-			return k.starves(at, by) || (int(by)-int(to)+n)%n <= k.s.cfg.faulty()
+			return odd && k.starves(at, by) || !odd && (int(by)-int(to)+n-1)%n < k.s.cfg.faulty()
 		}
 		return false
 	}
@@ -64,16 +65,20 @@ func (SplitViews) wants(k *scheduling, from, to protocols.Index, m protocols.Mes
 	case *mvba.PreVote:
 		return x.Yes && !k.confides(x.At, to) && !k.voted[votedOf{to, x.At}]
 	case *mvba.Vote:
-		return x.Yes && !k.confides(x.At, to)
+		return x.Yes && !k.confides(x.At, to) && !k.voted[votedOf{to, x.At}]
 	case *mvba.Decision:
 		return !k.decided[epochOf{to, x.Instance.Epoch}]
 	}
 	return false
 }
 
-// confides reports whether a replica is one of few, at least one of them honest, that see what others do not.
+// confides reports whether a replica is one of few that see what others do not. The honest ones among them are so few
+// that the others can make a quorum without them.
 func (k *scheduling) confides(at mvba.At, who protocols.Index) bool {
 	epoch, round := at.Instance.Epoch, uint64(at.Round)
-	few := len(k.s.cfg.Liars) + 1 + k.order(epoch, round, "how many")[k.s.cfg.Nodes-1]%k.s.cfg.faulty()
+	few := len(k.s.cfg.Liars) + 1
+	if spare := k.s.cfg.faulty() - few; spare > 0 {
+		few += k.order(epoch, round, "how many")[k.s.cfg.Nodes-1] % (spare + 1)
+	}
 	return k.rank(epoch, round, "confide", who) < few
 }

@@ -49,15 +49,15 @@ func (k *scheduling) lone(epoch uint64) protocols.Index {
 	return protocols.Index(k.order(epoch, 0, "lone")[len(k.s.cfg.Liars)])
 }
 
-// LateProposals brings what the leader proposes to a quorum without the leader's weak quorum late, so that slots are open for
-// long and nobody can tell a slow network from a silent leader.
+// LateProposals brings what the leader proposes late to f+1 replicas, so that no slot has a quorum in time and nobody can
+// tell a slow network from a silent leader.
 type LateProposals struct{}
 
-func (LateProposals) String() string { return "brings proposals late to f replicas" }
+func (LateProposals) String() string { return "brings proposals late to f+1 replicas" }
 
 func (LateProposals) until(k *scheduling, f *flight) protocols.Time {
 	if x, ok := f.packet.message.(*bolt.Propose); ok && !k.left[epochOf{k.s.nodes[f.to].id, x.Block.Epoch}] &&
-		k.rank(x.Block.Epoch, 0, "late", k.s.nodes[f.to].id) < k.s.cfg.faulty()+1 {
+		k.rank(x.Block.Epoch, 0, "late", k.s.nodes[f.to].id) < k.s.committee.WeakQuorum() {
 		return k.expiry(f)
 	}
 	return 0

@@ -45,12 +45,15 @@ type target struct {
 func (f Targeted) start(s *cluster) {
 	t := f.choose(s)
 	s.repeat(f.Every, func() { t = f.choose(s) })
-	s.network.hinder(func(from, to protocols.Index, p packet) (time.Duration, bool) {
-		if !t.links[from][to] || t.kinds != nil && !t.kinds[protocols.Kind(p.frame[0])] {
-			return 0, false
-		}
-		return s.between(t.late/4, t.late), t.kinds != nil
-	})
+	s.network.hinder(func(from, to protocols.Index, p packet) (time.Duration, bool) { return t.delay(s, from, to, p) })
+}
+
+// delay is a hindrance.
+func (t *target) delay(s *cluster, from, to protocols.Index, p packet) (late time.Duration, aside bool) {
+	if !t.links[from][to] || t.kinds != nil && !t.kinds[protocols.Kind(p.frame[0])] {
+		return 0, false
+	}
+	return s.between(t.late/4, t.late), t.kinds != nil
 }
 
 func (f Targeted) choose(s *cluster) target {
