@@ -32,6 +32,7 @@ type catchup struct {
 	checkAt   protocols.Time   // no look before
 	wake      protocols.Time   // the next look, zero if only an input can change anything
 	asked     bool
+	whom      protocols.Index // was asked
 	askedAt   protocols.Time
 	turn      int
 	lagging   bool // others were ahead at the last look
@@ -125,18 +126,25 @@ func (c *Core) ask(now protocols.Time, st *Step) {
 		x.turn++
 		i := protocols.Index(x.turn % n)
 		if i != x.self && (x.reported[i] >= from || c.votes.Highest(i) >= from) {
-			x.asked, x.askedAt = true, now
+			x.asked, x.whom, x.askedAt = true, i, now
 			st.Send(i, &Request{From: from})
 			return
 		}
 	}
 }
 
-// history takes certified blocks from a peer, and asks for more while there are some.
+// history takes certified blocks from a peer, and asks for more while there are some. What does not help counts only as
+// the answer of who was asked: or one peer that keeps saying that it has nothing would keep all others from being asked.
 func (c *Core) history(now protocols.Time, st *Step, from protocols.Index, h *History) {
 	x := &c.catchup
-	x.asked = false
+	answer := x.asked && x.whom == from
+	if answer {
+		x.asked = false
+	}
 	if len(h.Items) == 0 {
+		if !answer {
+			return
+		}
 		// There may be nothing to fetch yet, as after a crash a peer first executes again what it knows to be certified: it
 		// is asked again, after another stall. That ends, since one of f+1 who showed a height is honest.
 		x.progress = now
@@ -149,7 +157,7 @@ func (c *Core) history(now protocols.Time, st *Step, from protocols.Index, h *Hi
 	}
 	after := c.bdt.Base().Height
 	if after > before {
-		x.adopted = true
+		x.asked, x.adopted = false, true
 		x.committed, x.progress = after, now
 		x.wake = now.Add(stall)
 		if c.target() > after && after < c.votes.CertifiedHeight()+aheadOfExecution {

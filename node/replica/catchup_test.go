@@ -106,6 +106,26 @@ func TestFetchedLater(t *testing.T) {
 	}
 }
 
+// TestNothingFromWhoWasNotAsked: a peer that says all the time that it has nothing, unasked, does not keep a replica from
+// asking others.
+func TestNothingFromWhoWasNotAsked(t *testing.T) {
+	b := newBench(t, 4, 5, "")
+	store := kv.NewMem()
+	core := b.restore(t, 1, nil, store)
+	core.Start(t0)
+	core.Handle(t0, 2, b.vote(2, 5))
+	core.Handle(t0.Add(checkGap), 3, b.vote(3, 5))
+	for now := t0.Add(2 * checkGap); now < t0.Add(2*stall); now = now.Add(checkGap) {
+		if len(sent[*Request](core.Handle(now, 0, &History{}).Sends)) > 0 {
+			if len(sent[*Request](core.Handle(now.Add(checkGap), 0, &History{}).Sends)) > 0 {
+				t.Error("asks again before who was asked had time to answer")
+			}
+			return
+		}
+	}
+	t.Error("asks nobody")
+}
+
 // TestHistoryThatDoesNotFollow changes nothing.
 func TestHistoryThatDoesNotFollow(t *testing.T) {
 	b := newBench(t, 4, 5, "")
