@@ -5,22 +5,27 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// StarveBroadcasts lets n-f broadcasts of each round of an agreement complete, and no other lock before the coin is
-// known everywhere. If the coin elects one of the others, all pre-vote no and the round ends without a decision, which
-// has the greatest probability there is, f/n.
+// StarveBroadcasts lets n-f broadcasts of each round of an agreement complete before its coin is out, and keeps the
+// pieces of the others. Then it lets go of all but those of the broadcast that the coin elects. If that did not complete,
+// everyone pre-votes no and the round ends without a decision, which happens with the greatest probability there is, f/n;
+// but if shares of the coin are ever released before n-f broadcasts are complete, then always.
 type StarveBroadcasts struct{}
 
 func (StarveBroadcasts) String() string { return "starves f broadcasts of each round" }
 
 func (StarveBroadcasts) until(k *scheduling, f *flight) protocols.Time {
 	at, by, ok := phased(k.s.nodes[f.from].id, f.packet.message)
-	if !ok || !k.starves(at, by) {
+	if !ok {
 		return 0
 	}
-	if leader, out := k.elected(at); out && leader != by {
-		return 0
+	kept := k.starves(at, by)
+	if leader, out := k.elected(at); out {
+		kept = leader == by
 	}
-	return k.expiry(f)
+	if kept {
+		return k.expiry(f)
+	}
+	return 0
 }
 
 // starves reports whether a broadcast is one of the f of its round that are not to complete: those of Byzantine replicas,

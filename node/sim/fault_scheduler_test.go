@@ -126,7 +126,7 @@ func TestSchedulerQuorum(t *testing.T) {
 	}
 }
 
-// TestStarving: of a round's broadcasts f are kept from completing; when the coin elects another, what was kept is let go.
+// TestStarving: of a round's broadcasts f are kept from completing until the coin is out, and from then on the elected one.
 func TestStarving(t *testing.T) {
 	const n = 7
 	s, _ := scheduled(t, n, Scheduler{Patience: time.Hour, Tactics: []Tactic{StarveBroadcasts{}}})
@@ -150,7 +150,7 @@ func TestStarving(t *testing.T) {
 			k.sees(protocols.Index(i), &toss.Release{Name: name, Share: s.shares[i].Share(name.Statement(s.committee))})
 		}
 		leader, _ := k.elected(at)
-		for _, by := range starved {
+		for by := range n {
 			if kept := k.wants(lock(by)) > s.now; kept != (by == int(leader)) {
 				t.Errorf("round %d elects %d: kept %v of %d", round+1, leader, kept, by)
 			}
@@ -175,8 +175,8 @@ func rounds(t *testing.T, n, seeds int, faults ...Fault) Rounds {
 	return all
 }
 
-// TestSchedulerRounds: a scheduler makes agreements take more rounds, about as many as there can be on average with f
-// broadcasts of n that do not complete, n/(n-f), and that is few.
+// TestSchedulerRounds: a scheduler makes agreements take more rounds, about n/(n-f) on average. That is the most there can be:
+// whoever releases a share knows of n-f complete broadcasts, and the coin elects one of these with probability (n-f)/n.
 func TestSchedulerRounds(t *testing.T) {
 	for _, n := range []int{4, 7} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -188,9 +188,10 @@ func TestSchedulerRounds(t *testing.T) {
 			if quiet.Mean() > 1.1 || starved.Mean() < quiet.Mean()+0.2 || split.Mean() < quiet.Mean()+0.02 {
 				t.Errorf("%.3f rounds starved and %.3f split, %.3f undisturbed", starved.Mean(), split.Mean(), quiet.Mean())
 			}
+			most := float64(n)/float64(n-(n-1)/3) + 0.25 // some 5 standard deviations of the mean
 			for _, r := range []Rounds{starved, split} {
-				if r.Mean() >= 3 || r.Max > 30 {
-					t.Errorf("%.3f rounds, at most %d", r.Mean(), r.Max)
+				if r.Mean() > most || r.Max > 30 {
+					t.Errorf("%.3f rounds, at most %d, want a mean below %.2f", r.Mean(), r.Max, most)
 				}
 			}
 		})
