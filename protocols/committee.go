@@ -11,8 +11,10 @@ import (
 // MinReplicas is the smallest shard: with fewer than 4 replicas no Byzantine one can be tolerated.
 const MinReplicas = 4
 
-// MaxReplicas bounds a shard, and with it every per-replica structure and message.
-const MaxReplicas = 256
+// MaxReplicas bounds a shard, and with it every per-replica structure and message. What grows with its square is an input
+// of the agreement that ends an epoch: it must fit into one frame, with as many certificates as Byzantine replicas can
+// have put into it.
+const MaxReplicas = 100
 
 // Index is a replica's place in its shard's genesis order, 0..n-1.
 type Index uint16
@@ -66,7 +68,7 @@ func (c *Committee) Has(i Index) bool { return int(i) < len(c.keys) }
 func (c *Committee) Key(i Index) sig.PublicKey { return c.keys[i] }
 
 // Set is a set of replicas.
-type Set [MaxReplicas / 64]uint64
+type Set [(MaxReplicas + 63) / 64]uint64
 
 // Add puts i into the set and reports whether it was not there before.
 func (s *Set) Add(i Index) bool {

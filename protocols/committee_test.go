@@ -28,7 +28,7 @@ func committee(t testing.TB, n int) (*Committee, *sig.Ideal) {
 
 func TestThresholds(t *testing.T) {
 	for _, x := range []struct{ n, f, quorum, weak int }{
-		{4, 1, 3, 2}, {5, 1, 4, 2}, {6, 1, 5, 2}, {7, 2, 5, 3}, {10, 3, 7, 4}, {256, 85, 171, 86},
+		{4, 1, 3, 2}, {5, 1, 4, 2}, {6, 1, 5, 2}, {7, 2, 5, 3}, {10, 3, 7, 4}, {100, 33, 67, 34},
 	} {
 		c, _ := committee(t, x.n)
 		if c.F() != x.f || c.Quorum() != x.quorum || c.WeakQuorum() != x.weak {
@@ -99,12 +99,12 @@ func TestStatementBindsEverything(t *testing.T) {
 
 func TestSet(t *testing.T) {
 	var s Set
-	for _, i := range []Index{255, 0, 64, 63} {
+	for _, i := range []Index{99, 0, 64, 63} {
 		if !s.Add(i) || s.Add(i) || !s.Has(i) {
 			t.Errorf("adding %d", i)
 		}
 	}
-	if got := fmt.Sprint(s.Members()); got != "[0 63 64 255]" || s.Len() != 4 {
+	if got := fmt.Sprint(s.Members()); got != "[0 63 64 99]" || s.Len() != 4 {
 		t.Errorf("members %s, %d", got, s.Len())
 	}
 	s.Remove(64)
@@ -171,7 +171,7 @@ func FuzzCertificate(f *testing.F) {
 	var c Certificate
 	f.Add(c.Append(nil))
 	c.Signers.Add(1)
-	c.Signers.Add(200)
+	c.Signers.Add(90)
 	c.Signatures = []sig.Signature{{1}, {2}}
 	f.Add(c.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {

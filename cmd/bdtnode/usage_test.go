@@ -23,7 +23,7 @@ func TestUsageErrors(t *testing.T) {
 		"net up extra":                  "unknown command",
 		"net up --shards 0":             "--shards 0",
 		"net up --nodes 3":              "--nodes 3",
-		"net up --nodes 257":            "--nodes 257",
+		"net up --nodes 101":            "--nodes 101",
 		"net up --nodes many":           "invalid argument",
 		"net up --load -1":              "--load",
 		"net up --load NaN":             "--load",

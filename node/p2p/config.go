@@ -44,7 +44,7 @@ func (c Class) String() string {
 
 // Largest frames, requests and gossip, in bytes.
 const (
-	MaxControlFrame = 1 << 20
+	MaxControlFrame = 2 << 20
 	MaxBulkFrame    = 16 << 20
 	MaxRequest      = 1 << 20
 	MaxGossip       = 1 << 20

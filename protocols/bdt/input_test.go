@@ -12,6 +12,7 @@ import (
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 )
 
 // ending is a shard whose replicas 1, 2 and 3 have a block of slot 1 each and a certified batch that is not ordered,
@@ -287,4 +288,32 @@ func FuzzInput(f *testing.F) {
 		_, _ = in.Items(x.c)
 		_ = in.check(x.c, 1, x.base)
 	})
+}
+
+// TestLargestInput: the largest input that replicas can come to in the largest shard of the largest network is a value of
+// the agreement. Byzantine replicas have given each certificate as many signers as there are.
+func TestLargestInput(t *testing.T) {
+	const n, shards = protocols.MaxReplicas, 64
+	var all protocols.Certificate
+	for i := range protocols.Index(n) {
+		all.Signers.Add(i)
+		all.Signatures = append(all.Signatures, sig.Signature{})
+	}
+	x := Input{QC: &bolt.QC{Certificate: all}, Cut: make(lanes.Cut, n), Inbound: make(lanes.Cut, shards)}
+	claim := Claim{Cut: x.Cut, Inbound: x.Inbound}
+	for i := range protocols.Index(n - (n-1)/3) {
+		x.Claims = append(x.Claims, SignedClaim{Replica: i, Claim: claim})
+	}
+	x.Block = &bolt.Block{Cut: x.Cut, Inbound: x.Inbound}
+	for i := range protocols.Index(n) {
+		x.Certificates = append(x.Certificates, &lanes.TipCertificate{Lane: i, Certificate: all})
+	}
+	for k := range uint16(shards) {
+		x.Deliveries = append(x.Deliveries, &channels.TipCertificate{Source: k, Certificate: all})
+	}
+	size := len(x.Encode())
+	t.Logf("%d bytes", size)
+	if size > mvba.MaxValue {
+		t.Errorf("%d bytes, and a value has at most %d", size, mvba.MaxValue)
+	}
 }

@@ -10,8 +10,8 @@ import (
 	"bdtnode/protocols"
 )
 
-// MaxValue bounds a value, in bytes.
-const MaxValue = 4 << 20
+// MaxValue bounds a value, in bytes: a proposal of it is one control frame.
+const MaxValue = 2<<20 - 1<<10
 
 // Kinds of messages. Numbers follow the course of a round.
 const (
