@@ -356,12 +356,16 @@ func TestMark(t *testing.T) {
 		t.Error("nothing is pending")
 	}
 	k.follow(t0, 7, 5)
-	if k.due(limit) != t0.Add(limit/4) || k.tired(t0.Add(time.Hour), limit, 1000) {
+	if k.due(limit) != t0.Add(limit/4) || k.tired(t0.Add(time.Hour), limit, 1000, t0.Add(time.Hour).Millis()) {
 		t.Error("it waits, though the leader was not told")
 	}
 	k.told, k.slot = t0.Add(limit/4), 10
-	if k.tired(t0.Add(limit), limit, 10) || !k.tired(k.told.Add(limit), limit, 10) || !k.tired(k.told, limit, 10+passedOver) {
+	early, late := k.told.Millis(), k.told.Add(limit/2).Millis()
+	if k.tired(t0.Add(limit), limit, 10, late) || !k.tired(k.told.Add(limit), limit, 10, early) || !k.tired(k.told, limit, 10+passedOver, late) {
 		t.Error("it waits for another time")
+	}
+	if k.tired(k.told, limit, 10+passedOver, early) {
+		t.Error("slots that a replica finds when it has stood still passed over what was certified later")
 	}
 	if _, done := k.follow(t0, 9, 6); done {
 		t.Error("what was marked is not ordered")

@@ -70,7 +70,7 @@ func (m *Machine) watch(now protocols.Time, st *Step) {
 			mark.told, mark.slot = now, e.bolt.CommittedSlot()
 			m.tell(st, k)
 		}
-		leave = leave || m.cfg.Dumbo || mark.tired(now, limit, e.bolt.CommittedSlot())
+		leave = leave || m.cfg.Dumbo || mark.tired(now, limit, e.bolt.CommittedSlot(), m.base.TimeMS)
 	}
 	if leave {
 		m.leave(now, st)
