@@ -214,6 +214,8 @@ func TestTwinMutants(t *testing.T) {
 		return
 	}
 	const boltMachine = "protocols/bolt/machine.go"
+	// rare are bugs that take long to come to, with a scenario that shows them as long as it gives the same run.
+	rare := map[string]string{"a decision is deleted when its block is certified": "15178"}
 	for _, m := range []struct {
 		name  string
 		edits []edit
@@ -271,7 +273,14 @@ func TestTwinMutants(t *testing.T) {
 		}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			out, err := runMutant(t, m.edits, "-run", "TestTwinsTwoRounds", "-sim.twins.all", "-timeout", "60m")
+			var out string
+			var err error
+			if k, ok := rare[m.name]; ok {
+				out, err = runMutant(t, m.edits, "-run", "TestTwinsTwoRounds", "-sim.twins.at", k)
+			}
+			if err == nil {
+				out, err = runMutant(t, m.edits, "-run", "TestTwinsTwoRounds", "-sim.twins.all", "-timeout", "60m")
+			}
 			if err == nil {
 				t.Fatalf("not found:\n%s", out)
 			}
