@@ -1,6 +1,6 @@
 // Report reads what `net up --load -o json` printed, from standard input, and fails unless it adds up: every
 // transaction has its answer, replicas agree and no value came or went. It judges no speed. Arguments name counts that
-// must be above 0, such as cross_settled.
+// must be above 0, such as cross_settled or gaps.count.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 func main() {
@@ -54,8 +55,13 @@ func check(in io.Reader, positive []string) error {
 		return errors.New("value came or went")
 	}
 	for _, key := range positive {
-		if n, ok := all[key].(float64); !ok || n <= 0 {
-			return fmt.Errorf("%s is %v, want more than 0", key, all[key])
+		var found any = all
+		for part := range strings.SplitSeq(key, ".") {
+			object, _ := found.(map[string]any)
+			found = object[part]
+		}
+		if n, ok := found.(float64); !ok || n <= 0 {
+			return fmt.Errorf("%s is %v, want more than 0", key, found)
 		}
 	}
 	return nil
