@@ -192,8 +192,7 @@ func (m *Machine) Prefetch(now protocols.Time, prev, cut Cut, signers protocols.
 }
 
 type want struct {
-	lane  protocols.Index
-	tip   Tip
+	Ref
 	after uint64            // what lies at or below it is asked for by itself
 	ask   []protocols.Index // in turn
 	turn  int
@@ -203,10 +202,11 @@ type want struct {
 
 // want asks for one batch, after a grace in which it may come by itself, from the replicas named and then everyone.
 func (m *Machine) want(now protocols.Time, lane protocols.Index, t Tip, grace time.Duration, first ...protocols.Index) {
-	if m.wants[t] != nil || len(m.wants) >= 4*WindowHeaders*len(m.lanes) {
+	at := Ref{lane, t}
+	if m.wants[at] != nil || len(m.wants) >= 4*WindowHeaders*len(m.lanes) {
 		return
 	}
-	w := &want{lane: lane, tip: t, next: now.Add(grace), pause: fetchRetryMin}
+	w := &want{Ref: at, next: now.Add(grace), pause: fetchRetryMin}
 	var in protocols.Set
 	in.Add(m.cfg.Self)
 	add := func(i protocols.Index) {
@@ -220,12 +220,12 @@ func (m *Machine) want(now protocols.Time, lane protocols.Index, t Tip, grace ti
 	for k := 1; k < len(m.lanes); k++ {
 		add(protocols.Index((int(m.cfg.Self) + k) % len(m.lanes)))
 	}
-	m.wants[t] = w
+	m.wants[at] = w
 }
 
 // wantFrom asks for one batch of a committed block, and those between it and after, at once.
 func (m *Machine) wantFrom(now protocols.Time, lane protocols.Index, t Tip, after uint64, signers protocols.Set) {
-	if w := m.wants[t]; w != nil {
+	if w := m.wants[Ref{lane, t}]; w != nil {
 		if w.turn == 0 {
 			w.next = now // it is committed: no longer wait for it to come by itself
 		}
@@ -238,7 +238,7 @@ func (m *Machine) wantFrom(now protocols.Time, lane protocols.Index, t Tip, afte
 		}
 	}
 	m.want(now, lane, t, 0, first...)
-	if w := m.wants[t]; w != nil {
+	if w := m.wants[Ref{lane, t}]; w != nil {
 		w.after = after
 	}
 }
@@ -252,15 +252,15 @@ func (m *Machine) fetchDue(now protocols.Time, st *Step) {
 	}
 	sortWants(due)
 	for _, w := range due {
-		if w.turn >= askRounds*len(w.ask) && w.tip.Seq > m.lanes[w.lane].ordered.Seq {
-			delete(m.wants, w.tip)
+		if w.turn >= askRounds*len(w.ask) && w.Tip.Seq > m.lanes[w.Lane].ordered.Seq {
+			delete(m.wants, w.Ref)
 			continue
 		}
 		to := w.ask[w.turn%len(w.ask)]
 		w.turn++
 		w.next = now.Add(w.pause)
 		w.pause = min(2*w.pause, fetchRetryMax)
-		st.Send(to, &Fetch{Lane: w.lane, Tip: w.tip, After: max(w.after, m.lanes[w.lane].below(w.tip))})
+		st.Send(to, &Fetch{Lane: w.Lane, Tip: w.Tip, After: max(w.after, m.lanes[w.Lane].below(w.Tip))})
 	}
 }
 
@@ -275,7 +275,7 @@ func (l *lane) below(t Tip) uint64 {
 	return min(floor, t.Seq-1)
 }
 
-// HandleFetch answers a peer that lacks batches. Being asked for a tip that this replica proposed uncertified means
+// HandleFetch answers a peer that lacks batches, with the newest of those that it asks for, as many as a cut may name at most. Being asked for a tip that this replica proposed uncertified means
 // the lane held up a slot: for a while it is proposed certified-only.
 func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch) Step {
 	var st Step
@@ -289,10 +289,10 @@ func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch
 	if f.Tip.Seq > l.ordered.Seq && f.Tip.Seq > l.certified.Seq && f.Lane != m.cfg.Self && l.acked[f.Tip.Seq] == f.Tip.Digest {
 		l.suspectUntil = now.Add(suspicion)
 	}
-	if f.Tip.Seq > l.base.Seq && l.entries[f.Tip.Digest] == nil {
+	if e := l.entries[f.Tip.Digest]; f.Tip.Seq > l.base.Seq && (e == nil || e.Seq != f.Tip.Seq) {
 		return st
 	}
-	st.Send(from, &Chain{Lane: f.Lane, Tip: f.Tip, After: f.After})
+	st.Send(from, &Chain{Lane: f.Lane, Tip: f.Tip, After: max(f.After, f.Tip.Seq-min(f.Tip.Seq, maxGrowth))})
 	return st
 }
 

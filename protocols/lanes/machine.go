@@ -60,7 +60,7 @@ type Machine struct {
 	cfg     Config
 	lanes   []*lane
 	acks    map[uint64]*protocols.Tally // of the own lane, above its certified tip
-	wants   map[Tip]*want
+	wants   map[Ref]*want               // by position: a leader may name a batch with another's number or lane
 	own     ownLane
 	acksDue protocols.Time // when acks that were held back go; zero if there are none
 }
@@ -95,7 +95,7 @@ func New(cfg Config) *Machine {
 		cfg:   cfg,
 		lanes: make([]*lane, cfg.Committee.N()),
 		acks:  make(map[uint64]*protocols.Tally),
-		wants: make(map[Tip]*want),
+		wants: make(map[Ref]*want),
 		own:   ownLane{sizes: make(map[uint64]int)},
 	}
 	for i := range m.lanes {
@@ -157,7 +157,7 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 		m.certify(now, &st, b.Certificate)
 	}
 	d := b.Digest()
-	_, wanted := m.wants[b.Tip()]
+	_, wanted := m.wants[Ref{b.Lane, b.Tip()}]
 	switch {
 	case b.Seq <= l.base.Seq:
 		return st
@@ -176,7 +176,7 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 	case !wanted && len(l.bySeq[b.Seq]) >= 2:
 		return st // evidence is kept once
 	}
-	delete(m.wants, b.Tip())
+	delete(m.wants, Ref{b.Lane, b.Tip()})
 	m.store(&st, l, b)
 	if others := l.bySeq[b.Seq]; len(others) > 1 {
 		m.equivocated(&st, l, b.Lane, b.Seq)
@@ -472,9 +472,9 @@ func (m *Machine) Executed(cut Cut) Step {
 		}
 		l.base = t
 	}
-	for t, w := range m.wants {
-		if w.tip.Seq <= m.lanes[w.lane].base.Seq {
-			delete(m.wants, t)
+	for at := range m.wants {
+		if at.Tip.Seq <= m.lanes[at.Lane].base.Seq {
+			delete(m.wants, at)
 		}
 	}
 	return st

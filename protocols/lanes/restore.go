@@ -95,15 +95,15 @@ func (m *Machine) restoreOwn(l *lane, executed Tip) error {
 
 func sortWants(ws []*want) {
 	slices.SortFunc(ws, func(a, b *want) int {
-		if a.lane != b.lane {
-			return int(a.lane) - int(b.lane)
+		if a.Lane != b.Lane {
+			return int(a.Lane) - int(b.Lane)
 		}
-		if a.tip.Seq != b.tip.Seq {
-			if a.tip.Seq < b.tip.Seq {
+		if a.Tip.Seq != b.Tip.Seq {
+			if a.Tip.Seq < b.Tip.Seq {
 				return -1
 			}
 			return 1
 		}
-		return slices.Compare(a.tip.Digest[:], b.tip.Digest[:])
+		return slices.Compare(a.Tip.Digest[:], b.Tip.Digest[:])
 	})
 }

@@ -51,6 +51,42 @@ func TestWrongNumberDoesNotHideARightOne(t *testing.T) {
 	t.Error("it is not asked for")
 }
 
+// TestWrongLaneDoesNotHideARightOne: nor does one who names it in another lane.
+func TestWrongLaneDoesNotHideARightOne(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(1)
+	right := b.chain(2, Tip{}, 1, "")[0].Tip()
+	m.CheckCut(t0, b.cut(nil), b.cut(map[protocols.Index]Tip{0: right}), 3)
+	m.CheckCut(t0, b.cut(nil), b.cut(map[protocols.Index]Tip{2: right}), 3)
+	for _, f := range sent[*Fetch](m.Tick(t0.Add(fetchGrace))) {
+		if f.Lane == 2 && f.Tip == right {
+			return
+		}
+	}
+	t.Error("it is not asked for")
+}
+
+// TestFetchOfNoPosition: who asks for a header under another number gets nothing, and nobody gets more than a cut may name.
+func TestFetchOfNoPosition(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(1)
+	a := b.chain(2, Tip{}, maxGrowth, "")
+	for _, x := range a {
+		m.HandleBatch(t0, 2, x)
+	}
+	if st := m.HandleFetch(t0, 3, &Fetch{Lane: 2, Tip: Tip{1 << 40, a[1].Digest()}, After: 1}); len(st.Sends) > 0 {
+		t.Errorf("answers with %v", st.Sends[0].Message)
+	}
+	m.Ordered(t0, b.cut(map[protocols.Index]Tip{2: a[9].Tip()}))
+	last := b.chain(2, a[maxGrowth-1].Tip(), 10, "")
+	for _, x := range last {
+		m.HandleBatch(t0, 2, x)
+	}
+	if c := sent[*Chain](m.HandleFetch(t0, 3, &Fetch{Lane: 2, Tip: last[9].Tip()})); len(c) != 1 || c[0].Tip.Seq-c[0].After != maxGrowth {
+		t.Errorf("answers with %v", c)
+	}
+}
+
 // TestTreeOfHeaders: an owner who signs two headers for each number, each on top of a chain of its own, makes a replica
 // keep about as many headers as there are numbers, not their square.
 func TestTreeOfHeaders(t *testing.T) {
