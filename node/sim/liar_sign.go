@@ -8,6 +8,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/channels"
 	toss "bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
@@ -69,6 +70,12 @@ func (n *node) signNoVote(v *mvba.Vote) *mvba.Vote {
 	}
 	v.Signature = n.sign("bdt/mvba-no/1", roundField(v.At), wire.AppendU32(nil, claim))
 	return v
+}
+
+// signLD signs any position of a channel.
+func (n *node) signLD(source uint16, t lanes.Tip) *channels.SIGN {
+	b := append(wire.AppendU64(wire.AppendU16(nil, source), t.Seq), t.Digest[:]...)
+	return &channels.SIGN{Source: source, Tip: t, Signature: n.sign("bdt/SIGN/1", b)}
 }
 
 // share is the replica's share of any toss.

@@ -2,24 +2,102 @@ package sim
 
 import (
 	"fmt"
+	"time"
 
 	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+	toss "bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 )
 
-// Withholding never sends its batches to f of the others, who have to fetch them.
-type Withholding struct{}
+// Withholding never sends f of the others what is of certain kinds, without which they have to do. With none of the
+// kinds set that is batches of its own lane.
+type Withholding struct {
+	Proposals  bool // the fast lane's
+	Votes      bool // and Commits
+	Statuses   bool
+	Agreement  bool          // its messages but shares of the coin
+	Shares     bool          // and relays of them
+	NotBatches bool          // batches are sent
+	Each       time.Duration // after which it is others; 0 is never
 
-func (*Withholding) String() string { return "withholds batches" }
+	lies lies
+}
 
-func (*Withholding) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
-	if b, ok := m.(*lanes.Batch); ok && b.Lane == n.id {
-		c := n.s.committee
-		if (int(to)-int(n.id)+c.N())%c.N() <= c.F() {
-			return nil
+// newWithholding keeps batches back, or any of the other kinds.
+func newWithholding(d draw) *Withholding {
+	a := &Withholding{}
+	if d.IntN(3) > 0 {
+		some := func() bool { return d.IntN(2) == 0 }
+		a.Proposals, a.Votes, a.Statuses, a.Agreement, a.Shares, a.NotBatches = some(), some(), some(), some(), some(), some()
+	}
+	if d.IntN(2) == 0 {
+		a.Each = d.ms(200, 8000)
+	}
+	return a
+}
+
+func (a *Withholding) String() string {
+	s := "withholds"
+	for _, x := range []struct {
+		is   bool
+		what string
+	}{
+		{!a.NotBatches, "batches"}, {a.Proposals, "proposals"}, {a.Votes, "votes"}, {a.Statuses, "Status"},
+		{a.Agreement, "the agreement"}, {a.Shares, "shares"},
+	} {
+		if x.is {
+			s += " " + x.what
 		}
 	}
+	if a.Each > 0 {
+		s += fmt.Sprintf(" from others each %v", a.Each)
+	}
+	return s
+}
+
+func (a *Withholding) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
+	if what := a.withheld(n, m); what != "" && a.victim(n, to) {
+		a.lies.told(what)
+		return nil
+	}
 	return honestly(m)
+}
+
+// victim reports whether a replica is one of the f that it keeps things from.
+func (a *Withholding) victim(n *node, to protocols.Index) bool {
+	c := n.s.committee
+	first := int(n.id) + 1
+	if a.Each > 0 {
+		first += int(n.s.now.Sub(epoch) / a.Each)
+	}
+	return (int(to)-first%c.N()+c.N())%c.N() < c.F()
+}
+
+// withheld is the kind of m, if it is one that is kept back; else empty.
+func (a *Withholding) withheld(n *node, m protocols.Message) string {
+	is := func(what string, yes bool) string {
+		if yes {
+			return what
+		}
+		return ""
+	}
+	switch x := m.(type) {
+	case *lanes.Batch:
+		return is("batches", x.Lane == n.id && !a.NotBatches)
+	case *bolt.Propose:
+		return is("proposals", a.Proposals)
+	case *bolt.Vote, *bolt.Commit:
+		return is("votes", a.Votes)
+	case *bdt.Status:
+		return is("Status", a.Statuses)
+	case *toss.Release, *toss.Relay:
+		return is("shares", a.Shares)
+	}
+	_, agreement := mvba.InstanceOf(m)
+	return is("the agreement", agreement && a.Agreement)
 }
 
 // Garbage sends, besides what is right, frames with bits flipped or ends cut off.

@@ -1,0 +1,171 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/mvba"
+)
+
+// Mutation sends messages of every type with one field changed, besides the right ones or in their place. Where the
+// replica itself signs such a message it signs the changed one, so that it gets to what comes after the signature.
+type Mutation struct {
+	Rate float64 // of its messages
+
+	old  []message // lately said or heard, at most some of a type
+	sent map[form]int
+	lies lies // by type and field
+}
+
+// message is one with its sender.
+type message struct {
+	from protocols.Index
+	protocols.Message
+}
+
+// keptOfType is how many old messages of a type it makes new ones of.
+const keptOfType = 6
+
+func (a *Mutation) String() string {
+	return fmt.Sprintf("sends %.0f %% with a field changed", 100*a.Rate)
+}
+
+func (a *Mutation) hear(_ *node, from protocols.Index, m protocols.Message) { a.keep(from, m) }
+
+// keep notes a message.
+func (a *Mutation) keep(from protocols.Index, m protocols.Message) {
+	same := func(x message) bool { return x.Kind() == m.Kind() }
+	count := 0
+	for _, x := range a.old {
+		if same(x) {
+			count++
+		}
+	}
+	if count >= keptOfType {
+		k := slices.IndexFunc(a.old, same)
+		a.old = slices.Delete(a.old, k, k+1)
+	}
+	a.old = append(a.old, message{from, m})
+}
+
+func (a *Mutation) tamper(n *node, _ protocols.Index, m protocols.Message) []packet {
+	rng := n.s.rng
+	a.keep(n.id, m)
+	right := honestly(m)
+	if rng.Float64() >= a.Rate {
+		return right
+	}
+	if rng.IntN(2) == 0 {
+		if m = a.another(n); m == nil {
+			return right
+		}
+	}
+	frame := a.mutated(n, m)
+	if frame == nil {
+		return right
+	}
+	lie := packet{frame: frame}
+	switch rng.IntN(4) {
+	case 0:
+		return []packet{lie}
+	case 1:
+		return append([]packet{lie}, right...)
+	}
+	return append(right, lie)
+}
+
+// another is an old message, or one that is made of an old one since such are rare: of a type that was sent least often.
+func (a *Mutation) another(n *node) protocols.Message {
+	if len(a.old) == 0 {
+		return nil
+	}
+	all := n.derived(a.old[n.s.rng.IntN(len(a.old))])
+	for _, x := range a.old {
+		all = append(all, x.Message)
+	}
+	n.s.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return slices.MinFunc(all, func(x, y protocols.Message) int { return a.sent[formOf(x)] - a.sent[formOf(y)] })
+}
+
+// mutated is the frame of a copy of m with a field changed, of those that were changed least often so far; nil if the
+// copy cannot be encoded, or came out as it was.
+func (a *Mutation) mutated(n *node, m protocols.Message) (frame []byte) {
+	right := replica.Encode(m)
+	c, err := replica.Decode(n.s.committee, slices.Clone(right))
+	if err != nil {
+		return nil // one that was derived
+	}
+	defer func() {
+		if recover() != nil {
+			frame = nil // no such message can be encoded
+		}
+	}()
+	content, input := mutable(n, c)
+	all := fieldsIn(content)
+	if input != nil && n.s.rng.IntN(2) == 0 {
+		all = fieldsIn(input)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	least := slices.MinFunc(all, func(x, y field) int { return a.lies[x.name] - a.lies[y.name] })
+	all = slices.DeleteFunc(all, func(x field) bool { return a.lies[x.name] > a.lies[least.name] })
+	f := all[n.s.rng.IntN(len(all))]
+	if !f.change(n.s.rng, a.earlier(n, c, f.name)) {
+		return nil
+	}
+	frame = signedAnew(n, c, input, f.name)
+	if slices.Equal(frame, right) {
+		return nil
+	}
+	if a.sent == nil {
+		a.sent = make(map[form]int)
+	}
+	a.sent[formOf(m)]++
+	a.lies.told(f.name)
+	return frame
+}
+
+// earlier is a field of an old message, if there is one.
+func (a *Mutation) earlier(n *node, m protocols.Message, name string) *field {
+	for _, x := range a.old {
+		if x.Kind() != m.Kind() || n.s.rng.IntN(2) == 0 {
+			continue
+		}
+		c, err := replica.Decode(n.s.committee, replica.Encode(x.Message))
+		if err != nil {
+			return nil
+		}
+		content, _ := mutable(n, c)
+		for _, f := range fieldsIn(content) {
+			if f.name == name {
+				return &f
+			}
+		}
+	}
+	return nil
+}
+
+// form is the type of a message, and which of the things it is that the type can be.
+type form struct {
+	kind protocols.Kind
+	why  int  // of a proposal: none, by key, by no-votes
+	yes  bool // of a vote in the agreement
+}
+
+func formOf(m protocols.Message) form {
+	f := form{kind: m.Kind()}
+	switch x := m.(type) {
+	case *mvba.Proposal:
+		if x.Why != nil {
+			f.why = 1 + min(len(x.Why.NoVotes.Signatures), 1)
+		}
+	case *mvba.PreVote:
+		f.yes = x.Yes
+	case *mvba.Vote:
+		f.yes = x.Yes
+	}
+	return f
+}

@@ -1,0 +1,223 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/channels"
+	toss "bdtnode/protocols/coin"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
+	"bdtnode/protocols/votes"
+	"bdtnode/shard/settlement"
+)
+
+// mutable is what of a message goes over the wire, and the input that it carries, nil if it carries none.
+func mutable(n *node, m protocols.Message) (content any, input *bdt.Input) {
+	var value []byte
+	switch x := m.(type) {
+	case *replica.Inbound:
+		return x.Content, nil
+	case *mvba.Proposal:
+		value = x.Value
+	case *mvba.Value:
+		value = x.Value
+	}
+	if in, err := bdt.DecodeInput(n.s.committee, slices.Clone(value)); err == nil {
+		input = in
+	}
+	return m, input
+}
+
+// signedAnew is the frame of a message in which a field was changed, signed for what it says now if this replica signs
+// such messages, and the signature is not what was changed.
+func signedAnew(n *node, m protocols.Message, input *bdt.Input, changed string) []byte {
+	if input != nil && strings.HasPrefix(changed, "bdt.Input.") {
+		for k := range input.Claims {
+			if c := &input.Claims[k]; c.Replica == n.id && !strings.HasSuffix(changed, ".Signature") {
+				c.Signature = n.signStatus(&bdt.Status{Claim: c.Claim}).Signature
+			}
+		}
+		switch x := m.(type) {
+		case *mvba.Proposal:
+			x.Value = input.Encode()
+		case *mvba.Value:
+			x.Value = input.Encode()
+		}
+	}
+	if x, ok := m.(*lanes.Batch); ok {
+		return batchFrame(n, x, changed)
+	}
+	if x, ok := m.(*replica.Inbound); ok {
+		return ldFrame(x.Content)
+	}
+	if !strings.HasSuffix(changed, ".Signature") && !strings.HasSuffix(changed, ".Share") {
+		sign(n, m)
+	}
+	return replica.Encode(m)
+}
+
+// sign signs a message for what it says, if its signature is this replica's.
+func sign(n *node, m protocols.Message) {
+	switch x := m.(type) {
+	case *lanes.Ack:
+		*x = *n.signAck(x.Lane, x.Tip)
+	case *lanes.Conflict:
+		if x.Lane == n.id {
+			x.Signature = n.signHeader(&x.SignedHeader)
+		}
+	case *bolt.Propose:
+		if x.Leader == n.id {
+			*x = *n.signPropose(x.Block, x.Certificates)
+		}
+	case *bolt.Vote:
+		*x = *n.signVote(x.Epoch, x.Slot, x.Digest)
+	case *bdt.Status:
+		n.signStatus(x)
+	case *votes.VOTE:
+		x.Signature = n.s.signers[n.id].Sign(votes.Statement(n.s.committee, x.Height, x.Header))
+	case *channels.SIGN:
+		*x = *n.signLD(x.Source, x.Tip)
+	case *mvba.Echo:
+		*x = *n.signEcho(x.At, x.Broadcaster, x.Digest)
+	case *mvba.Accept:
+		*x = *n.signAccept(x.At, x.Broadcaster, x.Digest)
+	case *mvba.PreVote:
+		x.Signature = n.signNoPreVote(x.At, x.Leader).Signature
+	case *mvba.Vote:
+		if x.Yes {
+			x.Signature = n.acceptance(x.At, x.Leader, x.Digest)
+		} else {
+			n.signNoVote(x)
+		}
+	case *toss.Release:
+		*x = *n.share(x.Name)
+	}
+}
+
+// headerBytes is the encoding of a lane's header.
+func headerBytes(h *lanes.SignedHeader) []byte {
+	b := (&lanes.Conflict{SignedHeader: *h}).Append(nil) // header, signature
+	return b[:len(b)-sig.SignatureSize]
+}
+
+func (n *node) signHeader(h *lanes.SignedHeader) sig.Signature {
+	network := n.s.committee.Network()
+	d := digest.Of("bdt/lane-header/1", wire.AppendU16(network[:], n.s.shard), headerBytes(h))
+	return n.sign("bdt/lane/1", d[:])
+}
+
+// batchFrame is a batch as its fields say, which need not be in order. A payload that was changed has its header say so,
+// or a batch would never be looked into.
+func batchFrame(n *node, x *lanes.Batch, changed string) []byte {
+	if changed == "lanes.Batch.Payload" {
+		x.Header.Payload, x.Size = lanes.PayloadDigest(x.Payload), uint32(len(x.Payload))
+	}
+	if x.Lane == n.id && !strings.HasSuffix(changed, ".Signature") {
+		x.Signature = n.signHeader(&x.SignedHeader)
+	}
+	b := append([]byte{byte(lanes.KindBatch)}, headerBytes(&x.SignedHeader)...)
+	b = wire.AppendBytes(append(b, x.Signature[:]...), x.Payload)
+	if x.Certificate == nil {
+		return wire.AppendBool(b, false)
+	}
+	return x.Certificate.Append(wire.AppendBool(b, true))
+}
+
+// ldFrame is an LD as its fields say.
+func ldFrame(x *settlement.LD) []byte {
+	return append([]byte{byte(channels.KindLD)}, x.Encode()...)
+}
+
+// derived is messages of types that are seldom sent, made of one that is sent often. They need not be in order.
+func (n *node) derived(x message) []protocols.Message {
+	c := n.s.committee
+	quorum := func(s sig.Signature) protocols.Certificate { return n.certificate(c.Quorum(), s) }
+	switch m := x.Message.(type) {
+	case *lanes.Batch:
+		return []protocols.Message{
+			&lanes.Conflict{SignedHeader: m.SignedHeader}, &lanes.Fetch{Lane: m.Lane, Tip: m.Tip(), After: m.Seq - 1},
+			&lanes.TipCertificate{Lane: m.Lane, Tip: m.Tip(), Certificate: quorum(n.signAck(m.Lane, m.Tip()).Signature)},
+		}
+	case *bolt.Vote:
+		return []protocols.Message{&bolt.FetchBlock{Epoch: m.Epoch, Slot: m.Slot, Digest: m.Digest}}
+	case *channels.SIGN:
+		out := []protocols.Message{
+			&channels.FetchLD{Source: m.Source, Tip: m.Tip, After: m.Tip.Seq - 1},
+			&channels.TipCertificate{Source: m.Source, Tip: m.Tip, Certificate: n.certificate(c.WeakQuorum(), m.Signature)},
+		}
+		if stored, err := replica.StoredLD(n.store, m.Source, m.Tip); err == nil && stored != nil {
+			if ld, err := settlement.DecodeLD(slices.Clone(stored.Raw)); err == nil {
+				out = append(out, replica.NewInbound(ld))
+			}
+		}
+		return out
+	case *replica.Position:
+		var out []protocols.Message
+		if height := n.state.Height(); height > 0 {
+			out = append(out, &replica.Request{From: height})
+			h, err := replica.ReadHistory(c, n.store, n.state, &replica.Serve{From: max(height, 4) - 3})
+			if err == nil {
+				out = append(out, h)
+			}
+		}
+		return out
+	case *bdt.Status:
+		if m.Slot == 0 { // there is no fast lane, or nothing in it
+			m = copied(n, m)
+			m.Slot, m.Digest = 1, invented(m.Epoch)
+			m.QC = &bolt.QC{Certificate: quorum(n.signVote(m.Epoch, m.Slot, m.Digest).Signature)}
+		}
+		if claimedBelow(m.Inbound) == 0 && len(m.Inbound) > 1 {
+			m = copied(n, m)
+			source := (n.s.shard + 1) % uint16(len(m.Inbound))
+			m.Inbound[source] = lanes.Tip{Seq: 1, Digest: invented(1)}
+			m.Deliveries = []*channels.TipCertificate{{Certificate: n.certificate(c.WeakQuorum(), n.signLD(source, m.Inbound[source]).Signature)}}
+		}
+		return []protocols.Message{n.signStatus(m)}
+	case *mvba.Proposal:
+		if m.Round > 1 {
+			return nil
+		}
+		return []protocols.Message{&mvba.Want{Instance: m.Instance, Digest: m.Digest}, &mvba.Value{Instance: m.Instance, Value: m.Value}, &mvba.Again{At: m.At}}
+	case *mvba.Lock:
+		return n.laterRound(x.from, m)
+	}
+	return nil
+}
+
+// laterRound is what is said in a round that does not decide at once.
+func (n *node) laterRound(leader protocols.Index, m *mvba.Lock) []protocols.Message {
+	c := n.s.committee
+	next := m.At
+	next.Round++
+	noes := n.certificate(c.Quorum(), n.signNoPreVote(m.At, leader).Signature)
+	share := n.share(tossOf(m.At)).Share
+	key := &mvba.Key{Round: m.Round, Leader: leader, Digest: m.Digest, Echoes: m.Echoes}
+	var refusing mvba.NoVotes
+	for i := range c.WeakQuorum() {
+		key.Coin.Holders.Add(protocols.Index(i))
+		key.Coin.Shares = append(key.Coin.Shares, share)
+	}
+	for i := range c.Quorum() {
+		refusing.Signers.Add(protocols.Index(i))
+		refusing.Claims = append(refusing.Claims, m.Round)
+		refusing.Signatures = append(refusing.Signatures, noes.Signatures[0])
+	}
+	yes := &mvba.Vote{At: m.At, Leader: leader, Yes: true, Digest: m.Digest, Echoes: m.Echoes}
+	yes.Signature = n.acceptance(m.At, leader, m.Digest)
+	return []protocols.Message{
+		n.signNoPreVote(m.At, leader), &mvba.PreVote{At: m.At, Leader: leader, Yes: true, Digest: m.Digest, Echoes: m.Echoes}, yes,
+		n.signNoVote(&mvba.Vote{At: next, Leader: leader, NoPreVotes: noes, Key: key}),
+		&mvba.Decision{At: m.At, Leader: leader, Digest: m.Digest, Accepts: m.Echoes, Coin: key.Coin},
+		&mvba.Proposal{At: next, Digest: m.Digest, Why: &mvba.Justification{Key: key, NoPreVotes: noes}},
+		&mvba.Proposal{At: next, Digest: m.Digest, Why: &mvba.Justification{Key: key, NoVotes: refusing}},
+	}
+}

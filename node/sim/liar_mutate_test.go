@@ -1,0 +1,128 @@
+package sim
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/channels"
+	toss "bdtnode/protocols/coin"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
+	"bdtnode/protocols/votes"
+	"bdtnode/shard/settlement"
+)
+
+// everyType is all that goes over the wire in a shard, by what of it can be changed.
+var everyType = map[protocols.Kind]any{
+	lanes.KindBatch: lanes.Batch{}, lanes.KindAck: lanes.Ack{}, lanes.KindCertified: lanes.TipCertificate{},
+	lanes.KindFetch: lanes.Fetch{}, lanes.KindConflict: lanes.Conflict{},
+	bolt.KindPropose: bolt.Propose{}, bolt.KindVote: bolt.Vote{}, bolt.KindCommit: bolt.Commit{}, bolt.KindFetchBlock: bolt.FetchBlock{},
+	channels.KindLD: settlement.LD{}, channels.KindSIGN: channels.SIGN{}, channels.KindFetchLD: channels.FetchLD{},
+	channels.KindCertificate: channels.TipCertificate{}, bdt.KindStatus: bdt.Status{}, votes.KindVOTE: votes.VOTE{},
+	replica.KindPosition: replica.Position{}, replica.KindRequest: replica.Request{}, replica.KindHistory: replica.History{},
+	toss.KindRelease: toss.Release{}, toss.KindRelay: toss.Relay{},
+	mvba.KindProposal: mvba.Proposal{}, mvba.KindEcho: mvba.Echo{}, mvba.KindLock: mvba.Lock{}, mvba.KindAccept: mvba.Accept{},
+	mvba.KindFinish: mvba.Finish{}, mvba.KindPreVote: mvba.PreVote{}, mvba.KindVote: mvba.Vote{}, mvba.KindDecision: mvba.Decision{},
+	mvba.KindWant: mvba.Want{}, mvba.KindValue: mvba.Value{}, mvba.KindAgain: mvba.Again{},
+}
+
+// notWritten is fields that do not go over the wire, because others say the same.
+var notWritten = []string{
+	"bdt.Input.Claims[].Claim.Epoch", "bdt.Status.QC.Epoch", "bdt.Status.QC.Slot", "bdt.Status.QC.Digest", "bdt.Status.Certificates", "bdt.Status.Certificates[].Lane",
+	"bdt.Status.Certificates[].Tip.Seq", "bdt.Status.Certificates[].Tip.Digest", "bdt.Status.Deliveries",
+	"bdt.Status.Deliveries[].Source", "bdt.Status.Deliveries[].Tip.Seq", "bdt.Status.Deliveries[].Tip.Digest",
+}
+
+// namesOf are the fields of a type as a [Mutation] names them.
+func namesOf(t reflect.Type, name string) []string {
+	switch {
+	case t == txType:
+		return nil
+	case t.Kind() == reflect.Pointer:
+		return namesOf(t.Elem(), name)
+	case t.Kind() == reflect.Struct:
+		var all []string
+		for i := range t.NumField() {
+			if f := t.Field(i); f.IsExported() {
+				all = append(all, namesOf(f.Type, name+"."+f.Name)...)
+			}
+		}
+		return all
+	case t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8:
+		return append([]string{name}, namesOf(t.Elem(), name+"[]")...)
+	}
+	return []string{name}
+}
+
+// TestEveryFieldIsMutated: over some seeds, every field of every message there is was changed and sent.
+func TestEveryFieldIsMutated(t *testing.T) {
+	cfg, _ := alone(1)
+	w := newWorld(t.Context(), cfg)
+	if err := w.found(); err != nil {
+		t.Fatal(err)
+	}
+	for k := range 256 {
+		_, err := replica.Decode(w.shards[0].committee, []byte{byte(k)})
+		known := err == nil || !strings.Contains(err.Error(), "unknown") && !strings.Contains(err.Error(), "has kind")
+		if _, listed := everyType[protocols.Kind(k)]; known != listed {
+			t.Errorf("kind %#x: listed %v, decoded %v (%v)", k, listed, known, err)
+		}
+	}
+	told, refused := make(lies), 0
+	for seed := range uint64(5) {
+		p := planOf(t, "mutation", 3)
+		p.For, p.Nodes, p.Consensus = 10*time.Second, []int{4}, "bdt"
+		cfg, err := p.Scenario(seed + 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k := range cfg.Shards {
+			cfg.Shards[k].Slots = 10
+			cfg.Shards[k].Liars[0].Adversary.(*Mutation).Rate = 0.5
+		}
+		r, err := Run(t.Context(), cfg, nil)
+		if err != nil {
+			report(t, err)
+			return
+		}
+		refused += r.Refused
+		for k := range cfg.Shards {
+			for what, count := range liesOf(cfg.Shards[k].Liars[0].Adversary) {
+				told[what] += count
+			}
+		}
+	}
+	fields := 0
+	for _, x := range append([]any{bdt.Input{}}, everyOf()...) {
+		for _, name := range namesOf(reflect.TypeOf(x), reflect.TypeOf(x).String()) {
+			if fields++; told[name] == 0 && !slices.Contains(notWritten, name) {
+				t.Errorf("never changed: %s", name)
+			}
+		}
+	}
+	t.Logf("%d fields, %d changed messages, %d refused", fields, total(told), refused)
+}
+
+func everyOf() []any {
+	var all []any
+	for k := range 256 {
+		if x := everyType[protocols.Kind(k)]; x != nil {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+func total(l lies) (n int) {
+	for _, count := range l {
+		n += count
+	}
+	return n
+}

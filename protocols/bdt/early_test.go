@@ -1,0 +1,42 @@
+package bdt
+
+import (
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/mvba"
+)
+
+// TestFloodOfEarlyMessages: whatever one peer sends for epochs to come, a bounded part of it is kept, none of another's is
+// pushed out by it, and the other is asked again for what was not kept.
+func TestFloodOfEarlyMessages(t *testing.T) {
+	x := newEarly(4)
+	vote := func(epoch, slot uint64) protocols.Message {
+		return &bolt.Vote{Epoch: epoch, Slot: slot, Digest: digest.Of("early")}
+	}
+	for k := range uint64(10_000) {
+		x.keep(3, 1+k%7+1, 1, vote(1+k%7+1, 1+k))
+		x.keep(3, 1<<63, 1, vote(1<<63, 1+k))
+		x.keep(3, 2, 1, &mvba.Proposal{At: mvba.At{Instance: instance(2), Round: 1}, Value: make([]byte, 1<<10)})
+		x.keep(3, 2, 1, &mvba.Value{Instance: instance(2), Value: make([]byte, 1<<10)})
+	}
+	for k := range uint64(maxEarly) {
+		x.keep(1, 2, 1, vote(2, 1+k))
+	}
+	x.keep(2, 3, 1, vote(3, 1)) // two epochs ahead of this replica
+	kept := make(map[protocols.Index]int)
+	for _, m := range x.take(2) {
+		kept[m.from]++
+		if number, _ := epochOf(m.message); number != 2 {
+			t.Errorf("a message of epoch %d is kept", number)
+		}
+	}
+	if kept[1] != maxEarly || kept[2] != 0 || kept[3] > maxEarly || kept[0] != 0 {
+		t.Errorf("kept by sender: %v", kept)
+	}
+	if again := x.again(2); !again.Has(2) || again.Has(1) {
+		t.Errorf("asked again: %v", again.Members())
+	}
+}
