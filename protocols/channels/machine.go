@@ -400,10 +400,11 @@ func (m *Machine) Tick(now protocols.Time) Step {
 	return st
 }
 
-// HandleFetchLD answers a peer that lacks LDs.
+// HandleFetchLD answers a peer that lacks LDs. No block orders more than a window of them, so nobody who means it asks
+// for more at once.
 func (m *Machine) HandleFetchLD(from protocols.Index, f *FetchLD) Step {
 	var st Step
-	if m.known(f.Source) != nil {
+	if m.known(f.Source) != nil && f.Tip.Seq-f.After <= Window {
 		st.Send(from, &Stretch{Source: f.Source, Tip: f.Tip, After: f.After})
 	}
 	return st

@@ -28,3 +28,18 @@ func TestNamedWithAnotherNumber(t *testing.T) {
 		t.Errorf("asks for %v, want %v", asked, first.Tip())
 	}
 }
+
+// TestFetchOfAWindow: LDs are given to whoever asks, as many as a block may order and not a whole channel at once.
+func TestFetchOfAWindow(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(1)
+	tip := lanes.Tip{Seq: 10_000, Digest: digest.Of("test-ld")}
+	for after, want := range map[uint64]int{9_999: 1, 10_000 - Window: 1, 10_000 - Window - 1: 0, 0: 0} {
+		if st := m.HandleFetchLD(2, &FetchLD{Source: 1, Tip: tip, After: after}); len(st.Sends) != want {
+			t.Errorf("above %d: %d answers, want %d", after, len(st.Sends), want)
+		}
+	}
+	if st := m.HandleFetchLD(2, &FetchLD{Source: 9, Tip: tip, After: 9_999}); len(st.Sends) != 0 {
+		t.Error("answers for a channel that there is not")
+	}
+}
