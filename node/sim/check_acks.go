@@ -3,8 +3,10 @@ package sim
 import (
 	"bdtnode/internal/digest"
 	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 )
 
 // acking: a vote acknowledges every header up to the tips of its block that its maker holds no certificate for, and no
@@ -37,19 +39,38 @@ func newAcking(s *cluster) acking {
 	}
 }
 
-// passed notes what an honest replica is shown.
+// passed notes what an honest replica is shown. Certificates come alone and with all that rests on them.
 func (c *acking) passed(n *node, m protocols.Message) {
+	var shown []*lanes.TipCertificate
 	switch x := m.(type) {
 	case *lanes.Batch:
 		c.headers[x.Digest()] = x.Header
+		if x.Certificate != nil {
+			shown = append(shown, x.Certificate)
+		}
 	case *lanes.TipCertificate:
-		c.certified[heldTip{n.id, x.Lane, x.Tip}] = true
+		shown = append(shown, x)
 	case *bolt.Propose:
 		c.blocks[x.Block.Digest()] = x.Block
-		for _, t := range x.Certificates {
-			c.certified[heldTip{n.id, t.Lane, t.Tip}] = true
-		}
+		shown = x.Certificates
+	case *bdt.Status:
+		shown = x.Certificates
+	case *mvba.Proposal:
+		shown = c.inputs(x.Value)
+	case *mvba.Value:
+		shown = c.inputs(x.Value)
 	}
+	for _, t := range shown {
+		c.certified[heldTip{n.id, t.Lane, t.Tip}] = true
+	}
+}
+
+// inputs is the certificates of an input to the agreement.
+func (c *acking) inputs(value []byte) []*lanes.TipCertificate {
+	if x, err := bdt.DecodeInput(c.s.committee, value); err == nil {
+		return x.Certificates
+	}
+	return nil
 }
 
 // sent notes what an honest replica has acknowledged.
