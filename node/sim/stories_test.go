@@ -29,8 +29,9 @@ var stories = map[string]func(seed uint64) Config{
 	},
 	"power cuts": func(seed uint64) Config {
 		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 8, 30*time.Millisecond, nil
-		x.Faults = []Fault{PowerCuts{Every: 1500 * time.Millisecond, Down: 300 * time.Millisecond}, Partitions{Every: 5 * time.Second, Lasts: 2 * time.Second}}
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 8, 100*time.Millisecond, nil
+		cfg.Dumbo, cfg.Bursts = false, false
+		x.Faults = []Fault{PowerCuts{Every: 1200 * time.Millisecond, Down: 100 * time.Millisecond}}
 		return cfg
 	},
 	"short epochs": func(seed uint64) Config {
