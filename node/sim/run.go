@@ -222,9 +222,17 @@ func (w *world) unsettled() string {
 	return w.settling.open()
 }
 
+// lastAsking is how long a replica may go on asking one peer after another for a batch that nobody has, as of a lane whose
+// owner is dead: it asks each three times, with pauses of up to 3 s, and gives up.
+func (x *Shard) lastAsking() time.Duration { return time.Duration(3*(x.Nodes-1)) * 3 * time.Second }
+
 // silence sees that an idle network does nothing.
 func (w *world) silence() {
-	w.play(w.now.Add(15 * time.Second)) // what is late has come by then
+	late := 15 * time.Second
+	for _, s := range w.shards {
+		late = max(late, s.cfg.lastAsking())
+	}
+	w.play(w.now.Add(late)) // what is late has come by then
 	before := w.log.steps
 	w.play(w.now.Add(20 * time.Second))
 	if n := w.log.steps - before; n > 0 && !w.over() {
