@@ -45,6 +45,7 @@ func (c *checks) stepped(n *node, st *replica.Step) {
 		c.bounds.stepped(n, st)
 		c.leaving.stepped(n, st)
 		c.tossing.stepped(n, st)
+		c.acking.stepped(n, st)
 	}
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bdtnode/internal/digest"
+	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
@@ -17,7 +18,20 @@ type acking struct {
 	headers   map[digest.Digest]lanes.Header
 	blocks    map[digest.Digest]*bolt.Block
 	certified map[heldTip]bool             // certificates that reached a replica in any life
-	acked     map[laneNumber]digest.Digest // by acks and by votes
+	voted     map[ballot][]laneTip         // what a vote acknowledges, by what its maker knew when it made it
+	acked     map[laneNumber]digest.Digest // by acks and by votes that were sent
+}
+
+// ballot is a replica's vote for a block.
+type ballot struct {
+	who   protocols.Index
+	block digest.Digest
+}
+
+// laneTip is a position in a lane.
+type laneTip struct {
+	lane protocols.Index
+	tip  lanes.Tip
 }
 
 // laneNumber is a number of a lane as one replica sees it.
@@ -35,7 +49,7 @@ type heldTip struct {
 func newAcking(s *cluster) acking {
 	return acking{
 		s: s, headers: make(map[digest.Digest]lanes.Header), blocks: make(map[digest.Digest]*bolt.Block),
-		certified: make(map[heldTip]bool), acked: make(map[laneNumber]digest.Digest),
+		certified: make(map[heldTip]bool), voted: make(map[ballot][]laneTip), acked: make(map[laneNumber]digest.Digest),
 	}
 }
 
@@ -73,37 +87,56 @@ func (c *acking) inputs(value []byte) []*lanes.TipCertificate {
 	return nil
 }
 
+// stepped notes what the votes that an honest replica makes acknowledge. A vote that is only said again comes in a step
+// with nothing to persist; certificates that its maker has learnt since change nothing about it.
+func (c *acking) stepped(n *node, st *replica.Step) {
+	for _, x := range st.Sends {
+		switch m := x.Message.(type) {
+		case *lanes.Batch:
+			c.headers[m.Digest()] = m.Header
+		case *bolt.Propose:
+			c.blocks[m.Block.Digest()] = m.Block
+		}
+	}
+	for _, x := range st.Sends {
+		if v, ok := x.Message.(*bolt.Vote); ok && len(st.Persist) > 0 {
+			c.voted[ballot{n.id, v.Digest}] = c.path(n, v)
+		}
+	}
+}
+
+// path is what a vote acknowledges: what it names and its maker holds no certificate for, down to the parent's.
+func (c *acking) path(n *node, v *bolt.Vote) []laneTip {
+	b := c.blocks[v.Digest]
+	if b == nil || c.blocks[b.Parent] == nil {
+		return nil // the base of an epoch: what its cut names is ordered
+	}
+	var all []laneTip
+	for i, t := range b.Cut {
+		lane := protocols.Index(i)
+		if lane == n.id || c.certified[heldTip{n.id, lane, t}] {
+			continue
+		}
+		for t.Seq > c.blocks[b.Parent].Cut[i].Seq {
+			all = append(all, laneTip{lane, t})
+			h, known := c.headers[t.Digest]
+			if !known {
+				break
+			}
+			t = lanes.Tip{Seq: h.Seq - 1, Digest: h.Parent}
+		}
+	}
+	return all
+}
+
 // sent notes what an honest replica has acknowledged.
 func (c *acking) sent(n *node, m protocols.Message) {
 	switch x := m.(type) {
-	case *lanes.Batch:
-		c.headers[x.Digest()] = x.Header
 	case *lanes.Ack:
 		c.acks(n, x.Lane, x.Tip, m)
-	case *bolt.Propose:
-		c.blocks[x.Block.Digest()] = x.Block
 	case *bolt.Vote:
-		b := c.blocks[x.Digest]
-		if b == nil {
-			return
-		}
-		parent := c.blocks[b.Parent]
-		if parent == nil {
-			return // the base of an epoch: what its cut names is ordered
-		}
-		for i, t := range b.Cut {
-			lane := protocols.Index(i)
-			if lane == n.id || c.certified[heldTip{n.id, lane, t}] {
-				continue
-			}
-			for t.Seq > parent.Cut[i].Seq {
-				c.acks(n, lane, t, m)
-				h, known := c.headers[t.Digest]
-				if !known {
-					break
-				}
-				t = lanes.Tip{Seq: h.Seq - 1, Digest: h.Parent}
-			}
+		for _, a := range c.voted[ballot{n.id, x.Digest}] {
+			c.acks(n, a.lane, a.tip, m)
 		}
 	}
 }

@@ -119,7 +119,7 @@ func TestMutants(t *testing.T) {
 		{"two acks for one number", "two batches", []edit{
 			{lanesMachine, "	if _, done := l.acked[h.Seq]; done {\n		return false\n	}\n	p := h.Seq - 1", "	p := h.Seq - 1"},
 		}},
-		{"a vote acks only the tip", "two batches", []edit{
+		{"a vote acks only the tip", "a forked lane", []edit{
 			{"protocols/lanes/cuts.go", "			path = append(path, e)\n", "			path = append(path, e)\n			break\n"},
 		}},
 		{"what is pending need not be certified", "a hoarded lane", []edit{

@@ -75,6 +75,15 @@ var stories = map[string]func(seed uint64) Config{
 		x.Liars = []Liar{{0, &EquivocatingLeader{}}}
 		return cfg
 	},
+	// One votes for what it could not acknowledge, as blocks follow each other faster than they are committed.
+	"a forked lane": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay = 4, 15*time.Second, 60, 60*time.Millisecond
+		x.Faults = nil
+		cfg.Dumbo, cfg.Bursts, x.Slots = false, false, 0
+		x.Liars = []Liar{{2, &ForkedLane{Late: 400 * time.Millisecond}}}
+		return cfg
+	},
 	"two batches": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		x.Nodes, cfg.Active, cfg.Load, x.Delay = 4, 15*time.Second, 15, 10*time.Millisecond
