@@ -9,6 +9,7 @@ import (
 
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
+	"bdtnode/protocols/lanes"
 )
 
 // Report is what a run came to, up to its first violation if there was one.
@@ -222,15 +223,11 @@ func (w *world) unsettled() string {
 	return w.settling.open()
 }
 
-// lastAsking is how long a replica may go on asking one peer after another for a batch that nobody has, as of a lane whose
-// owner is dead: it asks each three times, with pauses of up to 3 s, and gives up.
-func (x *Shard) lastAsking() time.Duration { return time.Duration(3*(x.Nodes-1)) * 3 * time.Second }
-
 // silence sees that an idle network does nothing.
 func (w *world) silence() {
 	late := 15 * time.Second
 	for _, s := range w.shards {
-		late = max(late, s.cfg.lastAsking())
+		late = max(late, lanes.MaxAsking(s.cfg.Nodes)) // as of a lane whose owner is dead
 	}
 	w.play(w.now.Add(late)) // what is late has come by then
 	before := w.log.steps

@@ -191,6 +191,9 @@ func (m *Machine) Prefetch(now protocols.Time, prev, cut Cut, signers protocols.
 	}
 }
 
+// MaxAsking is how long a replica of a shard of n goes on asking for a batch that no committed cut names and nobody has.
+func MaxAsking(n int) time.Duration { return time.Duration(askRounds*(n-1)) * fetchRetryMax }
+
 type want struct {
 	Ref
 	after uint64            // what lies at or below it is asked for by itself
