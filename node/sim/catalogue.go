@@ -42,6 +42,10 @@ var catalogue = []entry{
 		fault: func(d draw) Fault { return Targeted{Every: d.ms(1000, 10000), Most: d.ms(100, 4000)} }},
 	{name: "scheduler", odds: 4, help: "an adversary sees all messages, and the coin when it is out, and keeps messages back",
 		fault: func(d draw) Fault { return newScheduler(d) }},
+	{name: "starving", help: "the scheduler at its worst for agreements: what the coin elects does not complete; not together with scheduler",
+		fault: func(d draw) Fault {
+			return Scheduler{Patience: d.ms(1000, 4000), Tactics: []Tactic{StarveBroadcasts{}}}
+		}},
 	{name: "duplication", odds: 2, help: "messages arrive twice",
 		fault: func(d draw) Fault { return Duplication{Rate: d.float(0.02, 0.22)} }},
 	{name: "reordering", odds: 2, help: "messages overtake others of their stream",
