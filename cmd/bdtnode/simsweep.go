@@ -156,12 +156,12 @@ func (a *app) simSweep(ctx context.Context, f *sweepFlags) error {
 	if s.err != nil {
 		return s.err
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	r := s.finished(time.Since(begun))
 	if err := a.print.Data(r, func(w io.Writer) { printSweep(w, &r) }); err != nil {
 		return err
+	}
+	if err := ctx.Err(); err != nil && r.Violations == 0 {
+		return err // what ran until then is told all the same
 	}
 	if r.Violations > 0 {
 		return &output.Failure{Exit: output.ExitFailure, Code: "violation",
@@ -186,6 +186,9 @@ func (s *sweep) work(ctx context.Context, done func()) {
 			return
 		}
 		r, v, err := s.flags.simulate(ctx, s.plan, seed, nil)
+		if ctx.Err() != nil {
+			return // of a run that was cut short nothing is known
+		}
 		kept := ""
 		if err == nil && v != nil {
 			kept, err = s.flags.keepFailure(seed, v)
