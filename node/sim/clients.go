@@ -19,6 +19,9 @@ const (
 	coinValue       = 1000
 )
 
+// lifetime is how long after it is made a transaction can settle, but for those made to expire soon or never.
+const lifetime = 30 * time.Minute
+
 // clients submit transactions, good and bad, to one replica or to several, and submit again what a replica that
 // crashed may have forgotten.
 type clients struct {
@@ -110,7 +113,7 @@ func (c *clients) submitOne() {
 		return // all is spent; what settles late brings some back
 	}
 	rng := c.s.rng
-	expiry := c.s.now.Add(30 * time.Minute).Millis()
+	expiry := c.s.now.Add(lifetime).Millis()
 	var tx *ledger.Tx
 	switch r := rng.Float64(); {
 	case r < 0.70:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -227,6 +228,9 @@ func (w *world) unsettled() string {
 func (w *world) silence() {
 	late := 15 * time.Second
 	for _, s := range w.shards {
+		if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.alive && n.book.Len() > 0 }) {
+			late = max(late, lifetime+time.Minute) // what waits for an input that never comes is answered when it expires
+		}
 		late = max(late, lanes.MaxAsking(s.cfg.Nodes)) // as of a lane whose owner is dead
 	}
 	w.play(w.now.Add(late)) // what is late has come by then
