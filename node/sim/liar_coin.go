@@ -99,7 +99,8 @@ func (a *BadCoin) early(n *node, at mvba.At) []packet {
 // release is what goes in place of its share.
 func (a *BadCoin) release(n *node, x *toss.Release) []packet {
 	rng := n.s.rng
-	right, lie, why := honestly(x), copied(n, x), ""
+	right, lie := honestly(x), copied(n, x)
+	var why string
 	switch rng.IntN(6) {
 	case 0:
 		lie.Share[rng.IntN(32)] ^= 1 << rng.IntN(8)
@@ -135,7 +136,8 @@ func (a *BadCoin) release(n *node, x *toss.Release) []packet {
 // relay is what goes in place of a known coin.
 func (a *BadCoin) relay(n *node, x *toss.Relay) []packet {
 	rng := n.s.rng
-	right, lie, why := honestly(x), copied(n, x), ""
+	right, lie := honestly(x), copied(n, x)
+	var why string
 	members := lie.Shares.Holders.Members()
 	switch rng.IntN(6) {
 	case 0:

@@ -158,7 +158,7 @@ type whispering struct{}
 func (*whispering) String() string { return "whispers" }
 
 func (*whispering) tamper(_ *node, to protocols.Index, m protocols.Message) []packet {
-	only := protocols.Index(0)
+	var only protocols.Index
 	switch m.(type) {
 	case *toss.Release:
 		only = 1
