@@ -143,7 +143,7 @@ func (m *Machine) Start(now protocols.Time) Step {
 		m.fromPast(&st, e, e.agreement.Start(now))
 	}
 	m.fromAgreement(now, &st, m.now.agreement.Start(now))
-	m.fromBolt(now, &st, m.now.bolt.Progress(now))
+	m.fromBolt(now, &st, m.now.bolt.Resume(now))
 	m.advance(now, &st)
 	return st
 }

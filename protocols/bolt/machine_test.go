@@ -471,3 +471,36 @@ func TestGenesisBindsItsShard(t *testing.T) {
 		seen[x.digest] = true
 	}
 }
+
+// TestRestoreAsksForBlocks: a replica that sent Commit for a block which never came asks for it again after a crash. Its
+// leader may be dead, and the others need it to end the epoch.
+func TestRestoreAsksForBlocks(t *testing.T) {
+	b := newBench(t, 4)
+	m, _ := b.machine(1)
+	block := b.chain(b.genesis, 1)[0]
+	d := disk{}
+	d.keep(b.votes(m, block, 0, 2)...)
+	d.keep(b.votes(m, block, 3, 3)...)
+	for _, left := range []bool{false, true} {
+		r, err := Restore(b.config(1, &data{}), b.genesis, 0, d.stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left {
+			r.Leave()
+		}
+		r.Resume(t0)
+		asked := map[protocols.To]bool{}
+		for range 3 {
+			st := r.Tick(r.Wake())
+			for _, s := range st.Sends {
+				if f, ok := s.Message.(*FetchBlock); ok && f.Digest == block.digest {
+					asked[s.To] = true
+				}
+			}
+		}
+		if len(asked) < 3 {
+			t.Errorf("left %v: %d replicas were asked for the block of the QC on disk", left, len(asked))
+		}
+	}
+}

@@ -85,6 +85,20 @@ func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) 
 	return m, nil
 }
 
+// Resume goes on after a restart. Call it once, first. A Commit is on disk with its QC, and the block that it names may
+// never have come: it is asked for, since only who holds it can have its Status and those that claim as much count.
+func (m *Machine) Resume(now protocols.Time) Step {
+	for _, x := range m.slots {
+		if x.qc != nil {
+			m.Want(now, x.qc)
+		}
+	}
+	if m.top != nil {
+		m.Want(now, m.top)
+	}
+	return m.Progress(now)
+}
+
 func decodeQC(value []byte) (*QC, error) {
 	r := wire.NewReader(append([]byte(nil), value...))
 	qc := ReadQC(r)
