@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"bdtnode/protocols"
 )
 
 var networks = flag.Int("sim.networks", 6, "how many seeds TestNetworkSweep runs")
@@ -49,6 +51,17 @@ var networkStories = map[string]func(seed uint64) Config{
 		cfg.Shards[2].Faults = []Fault{SlowDisks{Mean: 800 * time.Millisecond}, PowerCuts{Every: time.Second, Down: 50 * time.Millisecond}}
 		return cfg
 	},
+	// One replica of each shard claims to have all that others have for it, gossip never arrives, and there is little else
+	// to ask for.
+	"hermits": func(seed uint64) Config {
+		cfg := among(seed)
+		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 5*time.Second, 1, 50*time.Millisecond
+		cfg.Disruptions = []Disruption{GossipLoss{Rate: 1}}
+		for k := range cfg.Shards {
+			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond, Liars: []Liar{{protocols.Index(seed % 4), &Hermit{}}}}
+		}
+		return cfg
+	},
 	// Everyone wants the same coins, and each shard hears of another payment first.
 	"conflicts": func(seed uint64) Config {
 		cfg := among(seed)
@@ -60,7 +73,7 @@ var networkStories = map[string]func(seed uint64) Config{
 
 // TestNetworkStory runs the stories in which bugs show with everything as it is.
 func TestNetworkStory(t *testing.T) {
-	for _, name := range []string{"conflicts", "outages"} {
+	for _, name := range []string{"conflicts", "hermits", "outages"} {
 		count := min(*networks, 2)
 		if *story == name {
 			count = *networks
