@@ -55,13 +55,9 @@ func (n *node) relabelled(m protocols.Message) protocols.Message {
 		}
 		return &y
 	case *channels.TipCertificate:
-		y := *x
-		y.Tip.Seq += on
-		return &y
+		return with(x, func(y *channels.TipCertificate) { y.Tip.Seq += on })
 	case *lanes.Ack:
-		y := *x
-		y.Tip.Seq += on
-		return &y
+		return with(x, func(y *lanes.Ack) { y.Tip.Seq += on })
 	case *bolt.Vote:
 		y := *x
 		if rng.IntN(2) == 0 {
@@ -71,47 +67,37 @@ func (n *node) relabelled(m protocols.Message) protocols.Message {
 		}
 		return &y
 	case *votes.VOTE:
-		y := *x
-		y.Height += on
-		return &y
+		return with(x, func(y *votes.VOTE) { y.Height += on })
 	case *mvba.Echo:
-		y := *x
-		y.At = elsewhere(x.At)
-		return &y
+		return with(x, func(y *mvba.Echo) { y.At = elsewhere(y.At) })
 	case *mvba.Accept:
-		y := *x
-		y.At = elsewhere(x.At)
-		return &y
+		return with(x, func(y *mvba.Accept) { y.At = elsewhere(y.At) })
 	case *mvba.Lock:
-		y := *x
-		y.At = elsewhere(x.At)
-		return &y
+		return with(x, func(y *mvba.Lock) { y.At = elsewhere(y.At) })
 	case *mvba.Finish:
-		y := *x
-		y.At = elsewhere(x.At)
-		return &y
+		return with(x, func(y *mvba.Finish) { y.At = elsewhere(y.At) })
 	case *mvba.PreVote:
-		y := *x
-		y.At = elsewhere(x.At)
-		return &y
+		return with(x, func(y *mvba.PreVote) { y.At = elsewhere(y.At) })
 	case *mvba.Vote:
-		y := *x
-		y.At = elsewhere(x.At)
-		return &y
+		return with(x, func(y *mvba.Vote) { y.At = elsewhere(y.At) })
 	case *mvba.Decision:
-		y := *x
-		y.At = elsewhere(x.At)
-		return &y
+		return with(x, func(y *mvba.Decision) { y.At = elsewhere(y.At) })
 	case *toss.Release:
-		y := *x
-		at := elsewhere(roundOfName(x.Name))
-		y.Name.Epoch, y.Name.Round = at.Instance.Epoch, at.Round
-		return &y
+		return with(x, func(y *toss.Release) { y.Name = nameOf(elsewhere(roundOfName(y.Name))) })
 	case *toss.Relay:
-		y := *x
-		at := elsewhere(roundOfName(x.Name))
-		y.Name.Epoch, y.Name.Round = at.Instance.Epoch, at.Round
-		return &y
+		return with(x, func(y *toss.Relay) { y.Name = nameOf(elsewhere(roundOfName(y.Name))) })
 	}
 	return nil
+}
+
+// with is a copy of a message with something in it changed.
+func with[M any](x *M, change func(*M)) *M {
+	y := *x
+	change(&y)
+	return &y
+}
+
+// nameOf is the name of a round's coin.
+func nameOf(at mvba.At) toss.Name {
+	return toss.Name{Epoch: at.Instance.Epoch, Kind: at.Instance.Kind, Index: at.Instance.Index, Round: at.Round}
 }
