@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"bdtnode/internal/wire"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
@@ -50,11 +49,8 @@ func (*FalseLeaving) tamper(n *node, to protocols.Index, m protocols.Message) []
 
 // falseStatus claims to have seen nothing of an epoch.
 func (n *node) falseStatus(epoch, late uint64) *bdt.Status {
-	s := &bdt.Status{Claim: bdt.Claim{
+	return n.signStatus(&bdt.Status{Claim: bdt.Claim{
 		Epoch: epoch, TimeMS: n.clock().Millis() + late<<40,
 		Cut: make(lanes.Cut, n.s.committee.N()), Inbound: make(lanes.Cut, len(n.s.shards)),
-	}}
-	b := s.Append(nil) // epoch, claim, signature
-	s.Signature = n.s.signers[n.id].Sign(n.s.committee.Statement("bdt/status/1", wire.AppendU64(nil, epoch), b[8:len(b)-len(s.Signature)]))
-	return s
+	}})
 }

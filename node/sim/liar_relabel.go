@@ -83,9 +83,9 @@ func (n *node) relabelled(m protocols.Message) protocols.Message {
 	case *mvba.Decision:
 		return with(x, func(y *mvba.Decision) { y.At = elsewhere(y.At) })
 	case *toss.Release:
-		return with(x, func(y *toss.Release) { y.Name = nameOf(elsewhere(roundOfName(y.Name))) })
+		return with(x, func(y *toss.Release) { y.Name = tossOf(elsewhere(roundOfName(y.Name))) })
 	case *toss.Relay:
-		return with(x, func(y *toss.Relay) { y.Name = nameOf(elsewhere(roundOfName(y.Name))) })
+		return with(x, func(y *toss.Relay) { y.Name = tossOf(elsewhere(roundOfName(y.Name))) })
 	}
 	return nil
 }
@@ -95,9 +95,4 @@ func with[M any](x *M, change func(*M)) *M {
 	y := *x
 	change(&y)
 	return &y
-}
-
-// nameOf is the name of a round's coin.
-func nameOf(at mvba.At) toss.Name {
-	return toss.Name{Epoch: at.Instance.Epoch, Kind: at.Instance.Kind, Index: at.Instance.Index, Round: at.Round}
 }

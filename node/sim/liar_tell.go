@@ -6,7 +6,6 @@ import (
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
-	"bdtnode/internal/wire"
 	"bdtnode/ledger"
 	"bdtnode/merkle"
 	"bdtnode/protocols"
@@ -128,10 +127,7 @@ func (*FalseSIGN) String() string { return "signs LDs that it does not hold" }
 func (*FalseSIGN) tamper(n *node, _ protocols.Index, m protocols.Message) []packet {
 	rng := n.s.rng
 	out := honestly(m)
-	sign := func(source uint16, t lanes.Tip) []packet {
-		b := append(wire.AppendU64(wire.AppendU16(nil, source), t.Seq), t.Digest[:]...)
-		return honestly(&channels.SIGN{Source: source, Tip: t, Signature: n.s.signers[n.id].Sign(n.s.committee.Statement("bdt/SIGN/1", b))})
-	}
+	sign := func(source uint16, t lanes.Tip) []packet { return honestly(n.signLD(source, t)) }
 	invented := digest.Of("bdt/simulated-lie/3", []byte{byte(rng.IntN(3))})
 	if x, ok := m.(*channels.SIGN); ok {
 		lie := sign(x.Source, lanes.Tip{Seq: x.Tip.Seq, Digest: invented})

@@ -20,14 +20,14 @@ func slotFields(epoch, slot uint64, d digest.Digest) []byte {
 // signVote makes a vote for anything.
 func (n *node) signVote(epoch, slot uint64, d digest.Digest) *bolt.Vote {
 	v := &bolt.Vote{Epoch: epoch, Slot: slot, Digest: d}
-	v.Signature = n.s.signers[n.id].Sign(n.s.committee.Statement("bdt/vote/1", slotFields(epoch, slot, d)))
+	v.Signature = n.sign("bdt/vote/1", slotFields(epoch, slot, d))
 	return v
 }
 
 // signAck acknowledges anything.
 func (n *node) signAck(lane protocols.Index, t lanes.Tip) *lanes.Ack {
 	b := wire.AppendU64(wire.AppendU16(nil, uint16(lane)), t.Seq)
-	return &lanes.Ack{Lane: lane, Tip: t, Signature: n.s.signers[n.id].Sign(n.s.committee.Statement("bdt/ack/1", b, t.Digest[:]))}
+	return &lanes.Ack{Lane: lane, Tip: t, Signature: n.sign("bdt/ack/1", b, t.Digest[:])}
 }
 
 // DoubleVoting votes, commits and acknowledges other things too, before or after the right ones, says old things
