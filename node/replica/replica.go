@@ -44,6 +44,7 @@ type Config struct {
 	Shards        int    // in the network
 	Dumbo         bool   // there is no fast lane
 	Slots         uint64 // of an epoch; 0 is the usual number
+	Window        int    // bytes of a lane above the last commit; 0 is lanes.WindowBytes
 }
 
 // Core is one replica.

@@ -53,6 +53,7 @@ type Config struct {
 	Shards        int    // in the network
 	Dumbo         bool   // there is no fast lane: every epoch is one block
 	Slots         uint64 // of an epoch; 0 is EpochSlots
+	Window        int    // bytes of a lane above the last commit; 0 is lanes.WindowBytes
 }
 
 // Machine is one replica's consensus.
@@ -110,7 +111,7 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error)
 	m.patience.begins()
 	var err error
 	m.lanes, err = lanes.Restore(lanes.Config{
-		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, AckAtOnce: cfg.Dumbo,
+		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, AckAtOnce: cfg.Dumbo, Window: cfg.Window,
 	}, m.delivered.Cut, stored)
 	if err != nil {
 		return nil, err

@@ -9,8 +9,9 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestOneChain is the package's guarantee on random schedules, with an owner that signs a tree of headers and a
-// leader that proposes any tip of it: positions that are certified, or in committed cuts, lie on one chain.
+// TestOneChain is the package's guarantee on random schedules, with an owner that signs a tree of headers, a leader that
+// proposes any tip of it, and replicas that crash and come back with a ledger older than their records of the lanes:
+// positions that are certified, or in committed cuts, lie on one chain.
 // Only the Byzantine replica's lane grows. It is both owner and leader, and its own votes and acks go wherever they do
 // harm, so n-f minus f honest ones suffice for a quorum.
 func TestOneChain(t *testing.T) {
@@ -18,7 +19,7 @@ func TestOneChain(t *testing.T) {
 		committed, certified := 0, 0
 		for seed := range uint64(1500) {
 			r := newRiot(t, n, seed)
-			for range 120 {
+			for range 150 {
 				r.step()
 				if r.broken != "" {
 					t.Fatalf("n=%d seed %d: %s", n, seed, r.broken)
@@ -39,6 +40,8 @@ type riot struct {
 	rng      *rand.Rand
 	owner    protocols.Index
 	honest   []*Machine
+	disks    []disk
+	executed []int    // of each, in chain
 	tree     []*Batch // every header that the owner signed
 	acks     map[digest.Digest]*protocols.Set
 	chain    []Cut // committed, one after another
@@ -58,15 +61,17 @@ func newRiot(t *testing.T, n int, seed uint64) *riot {
 	}
 	for i := range n - b.c.F() {
 		r.honest = append(r.honest, b.machine(protocols.Index(i)))
+		r.disks = append(r.disks, disk{})
 	}
+	r.executed = make([]int, len(r.honest))
 	return r
 }
 
 func (r *riot) step() {
 	i := r.rng.IntN(len(r.honest))
-	m := r.honest[i]
+	m, d := r.honest[i], r.disks[i]
 	last := r.chain[len(r.chain)-1]
-	switch r.rng.IntN(10) {
+	switch r.rng.IntN(12) {
 	case 0, 1: // another header
 		var on Tip
 		if len(r.tree) > 0 && r.rng.IntN(4) > 0 {
@@ -77,14 +82,21 @@ func (r *riot) step() {
 		}
 	case 2, 3, 4: // a header reaches someone
 		if len(r.tree) > 0 {
-			m.HandleBatch(t0, r.owner, r.tree[r.rng.IntN(len(r.tree))])
+			d.keep(m.HandleBatch(t0, r.owner, r.tree[r.rng.IntN(len(r.tree))]))
 		}
 	case 5: // a certificate reaches someone, if there is one
 		if len(r.tree) > 0 {
 			if x := r.tree[r.rng.IntN(len(r.tree))]; r.certified(x.Digest()) {
-				m.HandleCertificate(t0, r.b.certificate(r.owner, x.Tip()))
+				d.keep(m.HandleCertificate(t0, r.b.certificate(r.owner, x.Tip())))
 			}
 		}
+	case 10: // someone executes what is committed
+		if k := r.executed[i]; k+1 < len(r.chain) {
+			r.executed[i]++
+			d.keep(m.Executed(r.chain[k+1]))
+		}
+	case 11: // someone crashes, and its ledger is where it was flushed last
+		r.restart(i)
 	case 6: // a proposal, in place of one that failed
 		if len(r.tree) > 0 && (r.proposal == nil || r.rng.IntN(8) == 0) {
 			if x := r.tree[r.rng.IntN(len(r.tree))]; x.Seq > last[r.owner].Seq {
@@ -96,7 +108,7 @@ func (r *riot) step() {
 			break
 		}
 		if _, v := m.CheckCut(t0, last, r.proposal, 0); v == Votable {
-			m.Lock(t0, last, r.proposal)
+			d.keep(m.Lock(t0, last, r.proposal))
 			r.votes.Add(protocols.Index(i))
 		}
 	}
@@ -104,12 +116,23 @@ func (r *riot) step() {
 	if r.proposal != nil && r.votes.Len()+r.b.c.F() >= r.b.c.Quorum() {
 		r.fix(r.proposal[r.owner], "committed")
 		r.chain = append(r.chain, r.proposal)
-		for _, h := range r.honest {
-			h.Ordered(t0, r.proposal)
+		for k, h := range r.honest {
+			r.disks[k].keep(h.Ordered(t0, r.proposal))
 		}
 		r.proposal = nil
 		r.commits++
 	}
+}
+
+func (r *riot) restart(i int) {
+	r.executed[i] = r.rng.IntN(r.executed[i] + 1)
+	m, err := Restore(r.b.config(protocols.Index(i)), r.chain[r.executed[i]], r.disks[i].stored)
+	if err != nil {
+		r.broken = err.Error()
+		return
+	}
+	r.honest[i] = m
+	r.disks[i].keep(m.Ordered(t0, r.chain[len(r.chain)-1]))
 }
 
 // gather takes stock of what the honest replicas have acknowledged.

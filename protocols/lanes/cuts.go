@@ -1,11 +1,6 @@
 package lanes
 
-import (
-	"time"
-
-	"bdtnode/internal/digest"
-	"bdtnode/protocols"
-)
+import "bdtnode/protocols"
 
 // View is the highest cut that this replica can propose on top of parent, with the certificates of those new tips
 // that it has not itself acknowledged. With certifiedOnly every new tip is certified.
@@ -31,24 +26,21 @@ func (m *Machine) View(now protocols.Time, parent Cut) (Cut, []*TipCertificate) 
 	return cut, certs
 }
 
-// above is how far a cut on top of stop may go on the way to the highest acknowledged position; that is stop, unless
-// everything on the way is held and linked to it.
+// above is how far a cut on top of stop may go: to the highest acknowledged position, which is in the window, or not at
+// all unless everything on the way is held and linked to stop.
 func (l *lane) above(stop Tip) Tip {
-	tip, top := l.tip, l.tip
+	tip := l.tip
 	for tip.Seq > stop.Seq {
 		e := l.entries[tip.Digest]
 		if e == nil {
 			return stop
-		}
-		if tip.Seq > stop.Seq+maxGrowth {
-			top = Tip{e.Seq - 1, e.Parent}
 		}
 		tip = Tip{e.Seq - 1, e.Parent}
 	}
 	if tip != stop {
 		return stop
 	}
-	return top
+	return l.tip
 }
 
 // Verdict says whether a cut can be voted for.
@@ -57,13 +49,14 @@ type Verdict uint8
 // The verdicts on a cut.
 const (
 	Votable Verdict = iota
-	Missing         // content is not here yet; it was asked for
+	Missing         // content is not here yet and was asked for, or the commit that moves the window there is not
 	Refused         // another chain was acknowledged, the lane is frozen, or it is no position that a leader may name
 )
 
-// CheckCut says whether every new tip of cut on top of parent is certified, or is held back to the parent's tip
-// with nothing else acknowledged in between (so that Lock will be allowed), and not too far above it. What is missing is asked for, first
-// from hint, who proposed it. Where another header was acknowledged, hint is told which.
+// CheckCut says whether every new tip of cut on top of parent is certified, or is in the window above the ordered position
+// and held back to the parent's tip with nothing else acknowledged in between (so that Lock will be allowed). What is
+// missing is asked for, first from hint, who proposed it. A tip beyond the window is missing the commit that moves it:
+// the proposer has that one already. Where another header was acknowledged, hint is told which.
 func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.Index) (Step, Verdict) {
 	var st Step
 	verdict := Votable
@@ -72,13 +65,19 @@ func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.I
 		if t == parent[i] || l.certAt[t.Seq] == t.Digest && t.Seq > l.base.Seq {
 			continue
 		}
-		if l.frozen || t.Seq > parent[i].Seq+maxGrowth {
+		if l.frozen {
 			return st, Refused
+		}
+		if t.Seq > l.ordered.Seq+maxGrowth || l.pathBytes(t) > m.limit() {
+			m.beyond = true
+			verdict = max(verdict, Missing)
+			continue
 		}
 		for t.Seq > parent[i].Seq {
 			e := l.entries[t.Digest]
 			if e == nil {
 				m.want(now, protocols.Index(i), t, fetchGrace, hint, protocols.Index(i))
+				m.name(Ref{protocols.Index(i), t})
 				verdict = max(verdict, Missing)
 				break
 			}
@@ -121,7 +120,7 @@ func (m *Machine) Lock(now protocols.Time, parent, cut Cut) Step {
 			}
 		}
 		if n := len(path); n > 0 {
-			m.ackFrom(now, &st, l, l.child(path[0]))
+			m.ackFrom(now, &st, l, l.child(path[0].Tip()))
 		}
 	}
 	return st
@@ -135,7 +134,8 @@ type Ref struct {
 
 // Content lists the batches between two committed cuts in the order in which they are executed: lanes round-robin,
 // each by number. If some are not here it asks signers for them and answers false. A lane whose chain misses the
-// previous cut contributes nothing and is frozen, on every replica alike.
+// previous cut contributes nothing from that block on, on every replica alike: it is frozen at its number in that cut, so
+// that one which executes the blocks before it once more executes the same.
 func (m *Machine) Content(now protocols.Time, prev, cut Cut, signers protocols.Set) (Step, []Ref, bool) {
 	var st Step
 	complete := true
@@ -143,7 +143,7 @@ func (m *Machine) Content(now protocols.Time, prev, cut Cut, signers protocols.S
 	longest := 0
 	for i, t := range cut {
 		l := m.lanes[i]
-		if l.frozen {
+		if l.frozen && t.Seq > l.frozenAt {
 			continue
 		}
 		var rev []Ref
@@ -158,8 +158,8 @@ func (m *Machine) Content(now protocols.Time, prev, cut Cut, signers protocols.S
 			t = Tip{e.Seq - 1, e.Parent}
 		}
 		if t.Seq == prev[i].Seq && t != prev[i] {
-			l.frozen = true
-			st.Record(markKey(protocols.Index(i)), []byte{l.marks()})
+			l.frozen, l.frozenAt = true, t.Seq
+			st.Record(markKey(protocols.Index(i)), l.marks())
 			continue
 		}
 		for a, b := 0, len(rev)-1; a < b; a, b = a+1, b-1 {
@@ -185,121 +185,8 @@ func (m *Machine) Content(now protocols.Time, prev, cut Cut, signers protocols.S
 // Prefetch asks for the data between two committed cuts that are not yet the next to be executed.
 func (m *Machine) Prefetch(now protocols.Time, prev, cut Cut, signers protocols.Set) {
 	for i, t := range cut {
-		if l := m.lanes[i]; !l.frozen && t.Seq > max(prev[i].Seq, l.base.Seq) && l.entries[t.Digest] == nil {
+		if l := m.lanes[i]; !(l.frozen && t.Seq > l.frozenAt) && t.Seq > max(prev[i].Seq, l.base.Seq) && l.entries[t.Digest] == nil {
 			m.wantFrom(now, protocols.Index(i), t, prev[i].Seq, signers)
 		}
 	}
-}
-
-// MaxAsking is how long a replica of a shard of n goes on asking for a batch that no committed cut names and nobody has.
-func MaxAsking(n int) time.Duration { return time.Duration(askRounds*(n-1)) * fetchRetryMax }
-
-type want struct {
-	Ref
-	after uint64            // what lies at or below it is asked for by itself
-	ask   []protocols.Index // in turn
-	turn  int
-	next  protocols.Time
-	pause time.Duration
-}
-
-// want asks for one batch, after a grace in which it may come by itself, from the replicas named and then everyone.
-func (m *Machine) want(now protocols.Time, lane protocols.Index, t Tip, grace time.Duration, first ...protocols.Index) {
-	at := Ref{lane, t}
-	if m.wants[at] != nil || len(m.wants) >= 4*WindowHeaders*len(m.lanes) {
-		return
-	}
-	w := &want{Ref: at, next: now.Add(grace), pause: fetchRetryMin}
-	var in protocols.Set
-	in.Add(m.cfg.Self)
-	add := func(i protocols.Index) {
-		if in.Add(i) {
-			w.ask = append(w.ask, i)
-		}
-	}
-	for _, i := range first {
-		add(i)
-	}
-	for k := 1; k < len(m.lanes); k++ {
-		add(protocols.Index((int(m.cfg.Self) + k) % len(m.lanes)))
-	}
-	m.wants[at] = w
-}
-
-// wantFrom asks for one batch of a committed block, and those between it and after, at once.
-func (m *Machine) wantFrom(now protocols.Time, lane protocols.Index, t Tip, after uint64, signers protocols.Set) {
-	if w := m.wants[Ref{lane, t}]; w != nil {
-		if w.turn == 0 {
-			w.next = now // it is committed: no longer wait for it to come by itself
-		}
-		return
-	}
-	first := []protocols.Index{lane}
-	for _, i := range signers.Members() {
-		if i != m.cfg.Self {
-			first = append(first, i)
-		}
-	}
-	m.want(now, lane, t, 0, first...)
-	if w := m.wants[Ref{lane, t}]; w != nil {
-		w.after = after
-	}
-}
-
-func (m *Machine) fetchDue(now protocols.Time, st *Step) {
-	var due []*want
-	for _, w := range m.wants {
-		if now >= w.next {
-			due = append(due, w)
-		}
-	}
-	sortWants(due)
-	for _, w := range due {
-		if w.turn >= askRounds*len(w.ask) && w.Tip.Seq > m.lanes[w.Lane].ordered.Seq {
-			delete(m.wants, w.Ref)
-			continue
-		}
-		to := w.ask[w.turn%len(w.ask)]
-		w.turn++
-		w.next = now.Add(w.pause)
-		w.pause = min(2*w.pause, fetchRetryMax)
-		st.Send(to, &Fetch{Lane: w.Lane, Tip: w.Tip, After: max(w.after, m.lanes[w.Lane].below(w.Tip))})
-	}
-}
-
-// below is the highest number under t that needs no fetching.
-func (l *lane) below(t Tip) uint64 {
-	floor := l.base.Seq
-	for s := range l.bySeq {
-		if s < t.Seq {
-			floor = max(floor, s)
-		}
-	}
-	return min(floor, t.Seq-1)
-}
-
-// HandleFetch answers a peer that lacks batches, with the newest of those that it asks for, as many as a cut may name at most. Being asked for a tip that this replica proposed uncertified means
-// the lane held up a slot: for a while it is proposed certified-only.
-func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch) Step {
-	var st Step
-	l := m.lanes[f.Lane]
-	if f.Tip.Digest.IsZero() {
-		if f.Lane == m.cfg.Self && m.own.tip.Seq > f.After {
-			st.Send(from, &Chain{Lane: f.Lane, Tip: m.own.tip, After: max(f.After, l.ordered.Seq)})
-		}
-		return st
-	}
-	if f.Tip.Seq > l.ordered.Seq && f.Tip.Seq > l.certified.Seq && f.Lane != m.cfg.Self && l.acked[f.Tip.Seq] == f.Tip.Digest {
-		l.suspectUntil = now.Add(suspicion)
-	}
-	if e := l.entries[f.Tip.Digest]; f.Tip.Seq > l.base.Seq && (e == nil || e.Seq != f.Tip.Seq) {
-		return st
-	}
-	st.Send(from, &Chain{Lane: f.Lane, Tip: f.Tip, After: max(f.After, f.Tip.Seq-min(f.Tip.Seq, maxGrowth))})
-	return st
-}
-
-// Holds reports whether the batch is in memory's window and on disk.
-func (m *Machine) Holds(lane protocols.Index, d digest.Digest) bool {
-	return m.lanes[lane].entries[d] != nil
 }

@@ -53,6 +53,7 @@ type Config struct {
 	Self      protocols.Index
 	Signer    sig.Signer
 	AckAtOnce bool // acks are not held back, since nothing is ordered without a certificate
+	Window    int  // bytes of payload that a lane may have above the last commit; 0 is WindowBytes
 }
 
 // Machine is one replica's view of all lanes of its shard.
@@ -63,40 +64,43 @@ type Machine struct {
 	wants   map[Ref]*want               // by position: a leader may name a batch with another's number or lane
 	own     ownLane
 	acksDue protocols.Time // when acks that were held back go; zero if there are none
+	beyond  bool           // a cut reached beyond the window since it last moved
 }
 
 type ownLane struct {
 	tip     Tip
-	sizes   map[uint64]int
-	bytes   int            // payload bytes above the last commit
 	certDue protocols.Time // when the newest certificate goes alone; zero if it went or needs not to
 }
 
 type lane struct {
-	base      Tip // executed: nothing at or below it is kept in memory
-	ordered   Tip // position in the last committed cut
-	entries   map[digest.Digest]*SignedHeader
-	bySeq     map[uint64][]digest.Digest
-	acked     map[uint64]digest.Digest // above base
-	tip       Tip                      // highest acknowledged
-	certified Tip                      // highest certified
-	cert      *TipCertificate
-	certAt    map[uint64]digest.Digest // certified digests above base
-	sent      uint64                   // acks up to here were sent to the owner
-	// certifiedOnly: the owner signed two headers for one number. frozen: a committed chain missed the last cut.
-	certifiedOnly, frozen bool
-	suspectUntil          protocols.Time
-	refused               bool // a batch beyond the window was refused since the window last moved
+	base          Tip // executed: nothing at or below it is kept in memory
+	ordered       Tip // position in the last committed cut
+	entries       map[digest.Digest]*SignedHeader
+	bySeq         map[uint64][]digest.Digest
+	acked         map[uint64]digest.Digest // above base
+	tip           Tip                      // highest acknowledged
+	certified     Tip                      // highest certified
+	cert          *TipCertificate
+	certAt        map[uint64]digest.Digest // certified digests above base
+	sent          uint64                   // acks up to here were sent to the owner
+	certifiedOnly bool                     // the owner signed two headers for one number
+	frozen        bool                     // a committed chain missed the cut before it
+	frozenAt      uint64                   // the lane's number in that cut: what lies above it contributes nothing
+	suspectUntil  protocols.Time
+	refused       bool // a batch beyond the window was refused since the window last moved
+	bytes         weight
 }
 
 // New makes a machine at the lanes' origin.
 func New(cfg Config) *Machine {
+	if cfg.Window == 0 {
+		cfg.Window = WindowBytes
+	}
 	m := &Machine{
 		cfg:   cfg,
 		lanes: make([]*lane, cfg.Committee.N()),
 		acks:  make(map[uint64]*protocols.Tally),
 		wants: make(map[Ref]*want),
-		own:   ownLane{sizes: make(map[uint64]int)},
 	}
 	for i := range m.lanes {
 		m.lanes[i] = &lane{
@@ -112,7 +116,7 @@ func New(cfg Config) *Machine {
 // Room reports whether the own lane may grow: its window of uncommitted headers and bytes is not full.
 func (m *Machine) Room() bool {
 	l := m.lanes[m.cfg.Self]
-	return !l.frozen && m.own.tip.Seq-l.ordered.Seq < WindowHeaders && m.own.bytes < WindowBytes
+	return !l.frozen && m.own.tip.Seq-l.ordered.Seq < WindowHeaders && l.bytes.held < m.cfg.Window
 }
 
 // Uncertified is how many batches of the own lane have neither a certificate nor a commit.
@@ -135,18 +139,12 @@ func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *
 		b.Certificate, m.own.certDue = l.cert, 0
 	}
 	var st Step
-	m.grown(b)
+	m.own.tip = b.Tip()
 	m.store(&st, l, b)
 	m.ack(now, &st, l, &b.SignedHeader)
 	st.Broadcast(b)
 	st.Emit(Output{Grew: true})
 	return st, b
-}
-
-func (m *Machine) grown(b *Batch) {
-	m.own.tip = b.Tip()
-	m.own.sizes[b.Seq] = int(b.Size)
-	m.own.bytes += int(b.Size)
 }
 
 // HandleBatch is called upon a checked batch, from its owner or in answer to a Fetch.
@@ -157,9 +155,9 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 		m.certify(now, &st, b.Certificate)
 	}
 	d := b.Digest()
-	_, wanted := m.wants[Ref{b.Lane, b.Tip()}]
+	w := m.wants[Ref{b.Lane, b.Tip()}]
 	switch {
-	case b.Seq <= l.base.Seq:
+	case b.Seq <= l.base.Seq || l.frozen && b.Seq > l.frozenAt:
 		return st
 	case l.entries[d] != nil:
 		// The owner sent it again after a reconnect: the ack may have been lost.
@@ -170,10 +168,13 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 			m.wantParent(now, l, b, from) // nobody asks for it any more if this replica crashed since
 		}
 		return st
-	case !wanted && b.Seq > l.ordered.Seq+maxGrowth:
-		l.refused = true
+	case !m.takes(l, b, w):
+		if b.Seq > l.ordered.Seq {
+			l.refused = true
+		}
+		delete(m.wants, Ref{b.Lane, b.Tip()})
 		return st
-	case !wanted && len(l.bySeq[b.Seq]) >= 2:
+	case w == nil && len(l.bySeq[b.Seq]) >= 2:
 		return st // evidence is kept once
 	}
 	delete(m.wants, Ref{b.Lane, b.Tip()})
@@ -182,7 +183,7 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 		m.equivocated(&st, l, b.Lane, b.Seq)
 	}
 	if b.Lane == m.cfg.Self && b.Seq > m.own.tip.Seq {
-		m.grown(b) // an own batch that this replica had lost, fetched because a cut names it
+		m.own.tip = b.Tip() // an own batch that this replica had lost, fetched because a cut names it
 	}
 	m.ackFrom(now, &st, l, &b.SignedHeader)
 	m.wantParent(now, l, b, from)
@@ -203,6 +204,7 @@ func (m *Machine) store(st *Step, l *lane, b *Batch) {
 	h := b.SignedHeader
 	l.entries[h.digest] = &h
 	l.bySeq[h.Seq] = append(l.bySeq[h.Seq], h.digest)
+	l.weigh(&h, 1)
 	st.Record(StoredKey(h.Lane, h.Tip()), b.Stored())
 }
 
@@ -210,35 +212,43 @@ func (m *Machine) store(st *Step, l *lane, b *Batch) {
 func (m *Machine) ackFrom(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
 	for h != nil && m.mayAck(l, h) {
 		m.ack(now, st, l, h)
-		h = l.child(h)
+		h = l.child(h.Tip())
 	}
 }
 
-func (l *lane) child(h *SignedHeader) *SignedHeader {
-	for _, d := range l.bySeq[h.Seq+1] {
-		if e := l.entries[d]; e.Parent == h.digest {
+// child is a header on top of a position, if one is held; else nil.
+func (l *lane) child(t Tip) *SignedHeader {
+	for _, d := range l.bySeq[t.Seq+1] {
+		if e := l.entries[d]; e.Parent == t.Digest {
 			return e
 		}
 	}
 	return nil
 }
 
-// mayAck is the rule of §4.1: in sequence, one digest per number ever, the parent acknowledged, certified or committed.
+// mayAck is the rule of §4.1: above the ordered position, in sequence, one digest per number ever, the parent
+// acknowledged, certified or committed, and not beyond the window. Acks at or below the ordered position may be forgotten,
+// and a ledger that came back older than they are would let a fork of them begin there.
 func (m *Machine) mayAck(l *lane, h *SignedHeader) bool {
-	if h.Seq <= l.base.Seq || l.frozen {
+	if h.Seq <= l.ordered.Seq || h.Seq > l.ordered.Seq+maxGrowth || l.frozen || l.bytes.acked+int(h.Size) > m.limit() {
 		return false
 	}
 	if _, done := l.acked[h.Seq]; done {
 		return false
 	}
 	p := h.Seq - 1
-	return l.acked[p] == h.Parent && p > l.base.Seq || l.certAt[p] == h.Parent && p > l.base.Seq ||
-		(Tip{p, h.Parent}) == l.ordered || (Tip{p, h.Parent}) == l.base
+	if p == l.ordered.Seq {
+		return h.Parent == l.ordered.Digest
+	}
+	return l.acked[p] == h.Parent || l.certAt[p] == h.Parent
 }
 
 // ack records and sends the acknowledgement of h, which the caller has found allowed.
 func (m *Machine) ack(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
 	l.acked[h.Seq] = h.digest
+	if h.Seq > l.ordered.Seq {
+		l.bytes.acked += int(h.Size)
+	}
 	if h.Seq > l.tip.Seq {
 		l.tip = h.Tip()
 	}
@@ -282,7 +292,7 @@ func (m *Machine) sendAck(st *Step, h *SignedHeader) { st.Send(h.Lane, m.signAck
 func (m *Machine) equivocated(st *Step, l *lane, owner protocols.Index, seq uint64) {
 	if !l.certifiedOnly {
 		l.certifiedOnly = true
-		st.Record(markKey(owner), []byte{l.marks()})
+		st.Record(markKey(owner), l.marks())
 		st.Blame(owner, "signed two headers for number %d of its lane", seq)
 	}
 }
@@ -332,18 +342,10 @@ func (m *Machine) certify(now protocols.Time, st *Step, c *TipCertificate) {
 	if c.Tip.Seq > l.certified.Seq {
 		l.certified, l.cert = c.Tip, c
 		if c.Lane == m.cfg.Self {
-			for s := range m.acks {
-				if s <= c.Tip.Seq {
-					delete(m.acks, s)
-				}
-			}
+			m.forgetAcks(c.Tip.Seq)
 		}
 	}
-	for _, d := range l.bySeq[c.Tip.Seq+1] {
-		if e := l.entries[d]; e.Parent == c.Tip.Digest {
-			m.ackFrom(now, st, l, e)
-		}
-	}
+	m.ackFrom(now, st, l, l.child(c.Tip))
 	st.Emit(Output{Grew: true})
 }
 
@@ -409,77 +411,6 @@ func (m *Machine) Resend(to protocols.Index) Step {
 	return st
 }
 
-// Ordered reports that cut was committed: the windows move.
-func (m *Machine) Ordered(now protocols.Time, cut Cut) Step {
-	var st Step
-	for i, t := range cut {
-		l := m.lanes[i]
-		if t.Seq <= l.ordered.Seq || l.frozen {
-			continue
-		}
-		old := l.ordered
-		l.ordered = t
-		if l.tip.Seq < t.Seq {
-			l.tip = t
-		}
-		if protocols.Index(i) == m.cfg.Self {
-			for s := old.Seq + 1; s <= t.Seq; s++ {
-				m.own.bytes -= m.own.sizes[s]
-				delete(m.own.sizes, s)
-				delete(m.acks, s)
-			}
-		}
-		for _, d := range l.bySeq[t.Seq+1] {
-			if e := l.entries[d]; e.Parent == t.Digest {
-				m.ackFrom(now, &st, l, e)
-			}
-		}
-		if l.refused {
-			l.refused = false
-			st.Send(protocols.Index(i), &Fetch{Lane: protocols.Index(i), After: l.highest()})
-		}
-	}
-	return st
-}
-
-// highest is the greatest number of the lane that is held, at least what is ordered.
-func (l *lane) highest() uint64 {
-	top := l.ordered.Seq
-	for s := range l.bySeq {
-		top = max(top, s)
-	}
-	return top
-}
-
-// Executed reports that everything up to cut has been executed and its effects are kept elsewhere: memory of it ends.
-func (m *Machine) Executed(cut Cut) Step {
-	var st Step
-	for i, t := range cut {
-		l := m.lanes[i]
-		if t.Seq <= l.base.Seq || l.frozen {
-			continue
-		}
-		for s := l.base.Seq + 1; s <= t.Seq; s++ {
-			for _, d := range l.bySeq[s] {
-				delete(l.entries, d)
-			}
-			delete(l.bySeq, s)
-			delete(l.certAt, s)
-			if _, ok := l.acked[s]; ok {
-				delete(l.acked, s)
-				st.Record(ackedKey(protocols.Index(i), s), nil)
-			}
-		}
-		l.base = t
-	}
-	for at := range m.wants {
-		if at.Tip.Seq <= m.lanes[at.Lane].base.Seq {
-			delete(m.wants, at)
-		}
-	}
-	return st
-}
-
 // Pending is how far a lane is certified, and how far it is ordered. A lane that is frozen has nothing pending.
 func (m *Machine) Pending(lane protocols.Index) (certified, ordered uint64) {
 	l := m.lanes[lane]
@@ -509,4 +440,9 @@ func (m *Machine) CertifiedOnly() []protocols.Index {
 		}
 	}
 	return slices.Clip(out)
+}
+
+// Holds reports whether the batch is in memory's window and on disk.
+func (m *Machine) Holds(lane protocols.Index, d digest.Digest) bool {
+	return m.lanes[lane].entries[d] != nil
 }

@@ -13,8 +13,8 @@ const (
 	markFrozen        = 2
 )
 
-// marks are what is remembered of a lane for good.
-func (l *lane) marks() byte {
+// marks are what is remembered of a lane for good: flags, and the number that it was frozen at.
+func (l *lane) marks() []byte {
 	var b byte
 	if l.certifiedOnly {
 		b |= markCertifiedOnly
@@ -22,7 +22,15 @@ func (l *lane) marks() byte {
 	if l.frozen {
 		b |= markFrozen
 	}
-	return b
+	return wire.AppendU64([]byte{b}, l.frozenAt)
+}
+
+func (l *lane) readMarks(value []byte) error {
+	r := wire.NewReader(value)
+	flags := r.U8()
+	l.certifiedOnly, l.frozen = flags&markCertifiedOnly != 0, flags&markFrozen != 0
+	l.frozenAt = r.U64()
+	return r.Done()
 }
 
 // Restore makes a machine from what an earlier one persisted, with everything up to executed done. It reads only
@@ -34,11 +42,9 @@ func Restore(cfg Config, executed Cut, stored protocols.Stored) (*Machine, error
 		l := m.lanes[i]
 		l.base, l.ordered, l.tip = t, t, t
 		for key, value := range stored(markKey(lane), markKey(lane+1)) {
-			if len(value) != 1 {
-				return nil, fmt.Errorf("lane record %x has %d bytes, want 1: the store is damaged", key, len(value))
+			if err := l.readMarks(value); err != nil {
+				return nil, fmt.Errorf("lane record %x: %w: the store is damaged", key, err)
 			}
-			l.certifiedOnly = value[0]&markCertifiedOnly != 0
-			l.frozen = value[0]&markFrozen != 0
 		}
 		for _, value := range stored(StoredKey(lane, Tip{Seq: t.Seq + 1}), StoredKey(lane+1, Tip{})) {
 			b, err := DecodeStored(cfg.Committee, value)
@@ -48,6 +54,7 @@ func Restore(cfg Config, executed Cut, stored protocols.Stored) (*Machine, error
 			h := b.SignedHeader
 			l.entries[h.digest] = &h
 			l.bySeq[h.Seq] = append(l.bySeq[h.Seq], h.digest)
+			l.weigh(&h, 1)
 		}
 		for key, value := range stored(ackedKey(lane, t.Seq+1), ackedKey(lane+1, 0)) {
 			r := wire.NewReader(key[len("l/a"):])
@@ -59,6 +66,9 @@ func Restore(cfg Config, executed Cut, stored protocols.Stored) (*Machine, error
 			tip := Tip{Seq: seq}
 			copy(tip.Digest[:], value)
 			l.acked[seq] = tip.Digest
+			if e := l.entries[tip.Digest]; e != nil {
+				l.bytes.acked += int(e.Size)
+			}
 			l.tip = tip // records come in order of number
 		}
 		if lane == cfg.Self {
@@ -82,8 +92,6 @@ func (m *Machine) restoreOwn(l *lane, executed Tip) error {
 		}
 		h := l.entries[ds[0]]
 		m.own.tip = h.Tip()
-		m.own.sizes[seq] = int(h.Size)
-		m.own.bytes += int(h.Size)
 		if _, ok := l.acked[seq]; ok {
 			// Count the own acknowledgement again; peers give theirs when the batch reaches them once more.
 			t := protocols.NewTally(h.digest)

@@ -8,30 +8,46 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestViewKeepsToTheLimit: a replica that acknowledged further above a cut than may be voted for proposes as far as it may.
-func TestViewKeepsToTheLimit(t *testing.T) {
+// TestCutBeyondTheWindow: what a replica that is ahead proposes, beyond the window of one that is behind, is not refused
+// by that one: it can be voted for when the commit that moved the window has come.
+func TestCutBeyondTheWindow(t *testing.T) {
 	b := newBench(t, 4)
-	m := b.machine(0)
+	ahead, behind := b.machine(0), b.machine(2)
 	a := b.chain(1, Tip{}, maxGrowth+88, "a")
-	for _, x := range a[:maxGrowth] {
-		m.HandleBatch(t0, 1, x)
+	first := b.cut(map[protocols.Index]Tip{1: a[99].Tip()})
+	for _, m := range []*Machine{ahead, behind} {
+		for _, x := range a[:maxGrowth] {
+			m.HandleBatch(t0, 1, x)
+		}
 	}
-	m.Ordered(t0, b.cut(map[protocols.Index]Tip{1: a[99].Tip()}))
+	ahead.Ordered(t0, first)
+	for _, m := range []*Machine{ahead, behind} {
+		for _, x := range a[maxGrowth:] {
+			m.HandleBatch(t0, 1, x)
+		}
+	}
+	cut, _ := ahead.View(t0, first)
+	if cut[1] != a[len(a)-1].Tip() {
+		t.Fatalf("proposes up to %d, want %d", cut[1].Seq, len(a))
+	}
+	if _, v := behind.CheckCut(t0, first, cut, 0); v != Missing {
+		t.Errorf("verdict %d beyond the window", v)
+	}
+	if st := behind.Tick(t0.Add(fetchGrace)); len(sent[*Fetch](st)) != 0 {
+		t.Error("asks for what it cannot take")
+	}
+	st := behind.Ordered(t0, first)
+	if !grew(st) {
+		t.Error("the window moved and nobody looks at the cut again")
+	}
+	if f := sent[*Fetch](st); len(f) != 1 || f[0].After != maxGrowth {
+		t.Errorf("what was refused is asked for by %v", f)
+	}
 	for _, x := range a[maxGrowth:] {
-		m.HandleBatch(t0, 1, x)
+		behind.HandleBatch(t0, 1, x)
 	}
-	if top := a[len(a)-1]; m.ackedIn(1, top.Seq) != top.Digest() {
-		t.Fatal("not acknowledged up to the top")
-	}
-	cut, _ := m.View(t0, b.cut(nil))
-	if cut[1] != a[maxGrowth-1].Tip() {
-		t.Errorf("proposes up to %d, want %d", cut[1].Seq, maxGrowth)
-	}
-	if _, v := m.CheckCut(t0, b.cut(nil), cut, 0); v != Votable {
-		t.Errorf("verdict %d on the own cut", v)
-	}
-	if next, _ := m.View(t0, cut); next[1] != a[len(a)-1].Tip() {
-		t.Errorf("then up to %d", next[1].Seq)
+	if _, v := behind.CheckCut(t0, first, cut, 0); v != Votable {
+		t.Errorf("verdict %d after the window moved", v)
 	}
 }
 

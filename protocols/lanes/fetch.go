@@ -1,0 +1,124 @@
+package lanes
+
+import (
+	"time"
+
+	"bdtnode/protocols"
+)
+
+// MaxAsking is how long a replica of a shard of n goes on asking for a batch that no committed cut names and nobody has.
+func MaxAsking(n int) time.Duration { return time.Duration(askRounds*(n-1)) * fetchRetryMax }
+
+type want struct {
+	Ref
+	named bool              // by a cut; else only by a batch on top of it
+	after uint64            // what lies at or below it is asked for by itself
+	ask   []protocols.Index // in turn
+	turn  int
+	next  protocols.Time
+	pause time.Duration
+}
+
+// want asks for one batch, after a grace in which it may come by itself, from the replicas named and then everyone.
+func (m *Machine) want(now protocols.Time, lane protocols.Index, t Tip, grace time.Duration, first ...protocols.Index) {
+	at := Ref{lane, t}
+	if m.wants[at] != nil || len(m.wants) >= 4*WindowHeaders*len(m.lanes) {
+		return
+	}
+	w := &want{Ref: at, next: now.Add(grace), pause: fetchRetryMin}
+	var in protocols.Set
+	in.Add(m.cfg.Self)
+	add := func(i protocols.Index) {
+		if in.Add(i) {
+			w.ask = append(w.ask, i)
+		}
+	}
+	for _, i := range first {
+		add(i)
+	}
+	for k := 1; k < len(m.lanes); k++ {
+		add(protocols.Index((int(m.cfg.Self) + k) % len(m.lanes)))
+	}
+	m.wants[at] = w
+}
+
+// name marks what is asked for as named by a cut.
+func (m *Machine) name(r Ref) {
+	if w := m.wants[r]; w != nil {
+		w.named = true
+	}
+}
+
+// wantFrom asks for one batch of a committed block, and those between it and after, at once.
+func (m *Machine) wantFrom(now protocols.Time, lane protocols.Index, t Tip, after uint64, signers protocols.Set) {
+	if w := m.wants[Ref{lane, t}]; w != nil {
+		w.named = true
+		if w.turn == 0 {
+			w.next = now // it is committed: no longer wait for it to come by itself
+		}
+		return
+	}
+	first := []protocols.Index{lane}
+	for _, i := range signers.Members() {
+		if i != m.cfg.Self {
+			first = append(first, i)
+		}
+	}
+	m.want(now, lane, t, 0, first...)
+	if w := m.wants[Ref{lane, t}]; w != nil {
+		w.after, w.named = after, true
+	}
+}
+
+func (m *Machine) fetchDue(now protocols.Time, st *Step) {
+	var due []*want
+	for _, w := range m.wants {
+		if now >= w.next {
+			due = append(due, w)
+		}
+	}
+	sortWants(due)
+	for _, w := range due {
+		if w.turn >= askRounds*len(w.ask) && w.Tip.Seq > m.lanes[w.Lane].ordered.Seq {
+			delete(m.wants, w.Ref)
+			continue
+		}
+		to := w.ask[w.turn%len(w.ask)]
+		w.turn++
+		w.next = now.Add(w.pause)
+		w.pause = min(2*w.pause, fetchRetryMax)
+		st.Send(to, &Fetch{Lane: w.Lane, Tip: w.Tip, After: max(w.after, m.lanes[w.Lane].below(w.Tip))})
+	}
+}
+
+// below is the highest number under t that needs no fetching.
+func (l *lane) below(t Tip) uint64 {
+	floor := l.base.Seq
+	for s := range l.bySeq {
+		if s < t.Seq {
+			floor = max(floor, s)
+		}
+	}
+	return min(floor, t.Seq-1)
+}
+
+// HandleFetch answers a peer that lacks batches, with the newest of those that it asks for, as many as a cut may name at most. Being asked for a tip that this replica proposed uncertified means
+// the lane held up a slot: for a while it is proposed certified-only.
+func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch) Step {
+	var st Step
+	l := m.lanes[f.Lane]
+	if f.Tip.Digest.IsZero() {
+		if f.Lane == m.cfg.Self && m.own.tip.Seq > f.After {
+			st.Send(from, &Chain{Lane: f.Lane, Tip: m.own.tip, After: max(f.After, l.ordered.Seq)})
+		}
+		return st
+	}
+	if f.Tip.Seq > l.ordered.Seq && f.Tip.Seq > l.certified.Seq && f.Lane != m.cfg.Self && l.acked[f.Tip.Seq] == f.Tip.Digest {
+		l.suspectUntil = now.Add(suspicion)
+	}
+	if e := l.entries[f.Tip.Digest]; f.Tip.Seq > l.base.Seq && (e == nil || e.Seq != f.Tip.Seq) {
+		return st
+	}
+	st.Send(from, &Chain{Lane: f.Lane, Tip: f.Tip, After: max(f.After, f.Tip.Seq-min(f.Tip.Seq, maxGrowth))})
+	return st
+}
