@@ -1,0 +1,159 @@
+package attack
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/node/p2p"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/channels"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
+)
+
+// agreementEnd is the kind of the agreement that ends an epoch.
+const agreementEnd = 1
+
+// askCall is the kind of a forwarded client call between shards.
+const askCall = 3
+
+// flood sends frames to all other replicas as fast as the links take them: a queue of the attacker's own that overflows is
+// dropped, so it pauses now and then.
+func (s *scene) flood(ctx context.Context, class p2p.Class, next func(i uint64) []byte) {
+	for i := uint64(0); ctx.Err() == nil; i++ {
+		s.member.send(class, next(i))
+		if i%1024 == 1023 {
+			pause(ctx, time.Millisecond)
+		}
+	}
+}
+
+func floodPositions(ctx context.Context, s *scene) {
+	s.flood(ctx, p2p.Control, func(i uint64) []byte {
+		return replica.Encode(&replica.Position{Certified: i % 4, Again: i%2 == 0})
+	})
+}
+
+func floodRequests(ctx context.Context, s *scene) {
+	s.flood(ctx, p2p.Control, func(uint64) []byte { return replica.Encode(&replica.Request{From: 1}) })
+}
+
+func floodFetches(ctx context.Context, s *scene) {
+	s.flood(ctx, p2p.Control, func(i uint64) []byte {
+		tip := lanes.Tip{Seq: 1 + i%200, Digest: digest.Of("attack", fmt.Append(nil, i))}
+		return replica.Encode(&lanes.Fetch{Lane: protocols.Index(i % perShard), Tip: tip})
+	})
+}
+
+func floodLDFetches(ctx context.Context, s *scene) {
+	s.flood(ctx, p2p.Control, func(i uint64) []byte {
+		tip := lanes.Tip{Seq: 60, Digest: digest.Of("attack", fmt.Append(nil, i))}
+		return replica.Encode(&channels.FetchLD{Source: otherShard, Tip: tip})
+	})
+}
+
+// floodLane extends the attacker's own lane with large batches, without waiting for anything to be committed.
+func floodLane(ctx context.Context, s *scene) {
+	committee, err := s.member.home.Genesis.Committee(memberShard)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	key := newKey(s)
+	var txs [][]byte
+	for i := range uint64(2000) {
+		txs = append(txs, s.unknown(key, i))
+	}
+	payload := ledger.EncodePayload(txs)
+	var parent digest.Digest
+	for seq := uint64(1); ctx.Err() == nil && seq < 2000; seq++ {
+		h := lanes.Header{Lane: memberIndex, Seq: seq, Parent: parent, Count: uint32(len(txs)), TimeMS: uint64(time.Now().UnixMilli())}
+		b := lanes.NewBatch(committee, s.member.home.ConsensusKey, h, payload)
+		parent = b.Digest()
+		s.member.send(p2p.Bulk, replica.Encode(b))
+		pause(ctx, 10*time.Millisecond)
+	}
+	<-ctx.Done()
+}
+
+// floodEarly sends proposals of the next epochs' agreements, as large as they may be.
+func floodEarly(ctx context.Context, s *scene) {
+	value := make([]byte, mvba.MaxValue)
+	s.flood(ctx, p2p.Control, func(i uint64) []byte {
+		value[i%32]++
+		at := mvba.At{Instance: mvba.Instance{Kind: agreementEnd, Epoch: 2 + i%64}, Round: 1}
+		pause(ctx, 20*time.Millisecond)
+		return replica.Encode(&mvba.Proposal{At: at, Value: value, Digest: mvba.DigestOf(value)})
+	})
+}
+
+// floodHistory pushes empty answers that nobody asked for.
+func floodHistory(ctx context.Context, s *scene) {
+	s.flood(ctx, p2p.Bulk, func(uint64) []byte { return replica.Encode(&replica.History{}) })
+}
+
+// floodBadSignatures sends votes whose signatures do not verify. The peer is dropped for them, and comes back.
+func floodBadSignatures(ctx context.Context, s *scene) {
+	s.flood(ctx, p2p.Control, func(i uint64) []byte {
+		return replica.Encode(&bolt.Vote{Epoch: 1, Slot: 1 + i, Digest: digest.Of("attack", fmt.Append(nil, i)), Signature: sig.Signature{1}})
+	})
+}
+
+// forwardCopies opens calls between shards that submit copies of one transaction with an unknown input.
+func forwardCopies(ctx context.Context, s *scene) {
+	key := newKey(s)
+	raw := s.unknown(key, 0)
+	for i := uint64(1); ; i++ { // the call is refused unless its input is at home in the other shard
+		tx, err := ledger.DecodeTx(raw)
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		if tx.Parties(s.member.home.Genesis.Home).Inputs.Has(otherShard) {
+			break
+		}
+		key = newKey(s)
+		raw = s.unknown(key, i)
+	}
+	copies := make([][]byte, 200)
+	for i := range copies {
+		copies[i] = raw
+	}
+	call := callFrame(map[string]any{"submit": map[string]any{"txs": copies, "wait": "settled"}})
+	workers(ctx, 512, func(i int) { s.call(ctx, i, call) })
+}
+
+// unreadAnswers asks for the largest answers and reads nothing of them.
+func unreadAnswers(ctx context.Context, s *scene) {
+	call := callFrame(map[string]any{"block": map[string]any{"height": 1}})
+	workers(ctx, 3000, func(i int) {
+		err := s.member.net.Request(ctx, otherShard, protocols.Index(i%perShard), call, func([]byte) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if err != nil {
+			pause(ctx, 20*time.Millisecond)
+		}
+	})
+}
+
+func callFrame(call any) []byte {
+	raw, err := json.Marshal(call)
+	if err != nil {
+		panic(err) // maps of strings and bytes
+	}
+	return append([]byte{askCall}, raw...)
+}
+
+func (s *scene) call(ctx context.Context, i int, call []byte) {
+	if err := s.member.net.Request(ctx, otherShard, protocols.Index(i%perShard), call, func([]byte) error { return nil }); err != nil {
+		pause(ctx, 20*time.Millisecond)
+	}
+}

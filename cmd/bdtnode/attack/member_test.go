@@ -1,0 +1,99 @@
+package attack
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"bdtnode/node/config"
+	"bdtnode/node/p2p"
+	"bdtnode/protocols"
+)
+
+// The replica that attacks, and the shard of replicas that a member of another shard attacks.
+const (
+	memberShard = 1
+	memberIndex = 3
+	otherShard  = 0
+)
+
+// member is a Byzantine replica: it has the keys and the connections of a replica whose process was killed, and answers
+// nothing.
+type member struct {
+	t    *testing.T
+	home *config.Home
+	net  *p2p.Net
+}
+
+// becomeMember kills a replica's process and takes its place.
+func becomeMember(t *testing.T, n *network) *member {
+	t.Helper()
+	r := n.replica(memberShard, memberIndex)
+	n.kill(r)
+	home, err := config.Load(r.Home, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &member{t: t, home: home}
+	var members [][]string
+	for _, spec := range home.Genesis.Shards {
+		var ids []string
+		for _, x := range spec.Members {
+			ids = append(ids, x.Peer)
+		}
+		members = append(members, ids)
+	}
+	var bootstrap []string
+	for _, other := range n.cluster.Alive() {
+		run, ok, err := config.ReadRunning(other.Home)
+		if err != nil || !ok {
+			t.Fatalf("%s does not say where it listens: %v", other.Name(), err)
+		}
+		bootstrap = append(bootstrap, run.P2P...)
+	}
+	m.net, err = p2p.New(p2p.Config{
+		Identity: home.PeerKey, Network: home.Genesis.ID(), Shard: home.Shard, Self: home.Replica, Members: members,
+		Listen: home.Config.P2P.Listen, Bootstrap: bootstrap,
+	}, mute{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := m.net.Run(ctx); err != nil {
+			t.Errorf("the attacker's network: %v", err)
+		}
+	})
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	deadline := time.Now().Add(30 * time.Second)
+	for m.net.ReadyPeers() < perShard-1 || len(m.net.Reachable(otherShard)) < perShard {
+		if time.Now().After(deadline) {
+			t.Fatalf("the attacker has %d sessions in its shard and reaches %v of the other", m.net.ReadyPeers(), m.net.Reachable(otherShard))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return m
+}
+
+// send sends a frame to each other replica of the own shard.
+func (m *member) send(class p2p.Class, frame []byte) {
+	for i := range protocols.Index(perShard) {
+		if i != memberIndex {
+			m.net.Send(i, class, frame)
+		}
+	}
+}
+
+// mute answers nothing.
+type mute struct{}
+
+func (mute) Receive(protocols.Index, p2p.Class, []byte) error { return nil }
+func (mute) Connected(protocols.Index)                        {}
+func (mute) Disconnected(protocols.Index)                     {}
+func (mute) Gossip([]byte) p2p.Verdict                        { return p2p.Ignore }
+func (mute) Serve(context.Context, uint16, protocols.Index, []byte, func([]byte) error) error {
+	return errors.New("not answered")
+}

@@ -1,0 +1,214 @@
+package attack
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bdtnode/cmd/bdtnode/keystore"
+	"bdtnode/cmd/bdtnode/load"
+	"bdtnode/cmd/bdtnode/netup"
+	"bdtnode/internal/sig"
+	"bdtnode/node/api/client"
+	"bdtnode/node/config"
+)
+
+var (
+	attacks = flag.Bool("attacks", false, "run each attack against a live network under load")
+	before  = flag.Duration("attacks.before", 10*time.Second, "how long the load runs before the attack")
+	during  = flag.Duration("attacks.during", 20*time.Second, "how long the load runs during the attack")
+)
+
+// Limits that an honest client's load must keep during an attack.
+const (
+	loadRate   = 100       // transfers a second
+	loadCross  = 0.3       // share of them that goes across shards
+	maxRatio   = 3         // of p95 during the attack to p95 before
+	maxMemory  = 300 << 20 // resident bytes of a replica
+	sampleRSS  = 50 * time.Millisecond
+	shards     = 2
+	perShard   = 4
+	loadFunds  = 8
+	fundAmount = 1000
+)
+
+// program is the binary that the replicas run, built once.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "bdtnode-attack")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "bdtnode")
+	out, err := exec.Command("go", "build", "-o", path, "bdtnode/cmd/bdtnode").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := program(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// network is a running network and the keys of its load.
+type network struct {
+	t       *testing.T
+	dir     string
+	cluster *netup.Cluster
+	funds   []sig.Signer
+}
+
+func startNetwork(t *testing.T) *network {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &network{t: t, dir: filepath.Join(t.TempDir(), "net")}
+	places := make([][]config.Place, shards)
+	for s := range places {
+		for range perShard {
+			places[s] = append(places[s], config.Place{Listen: "/ip4/127.0.0.1/tcp/0", API: "127.0.0.1:0"})
+		}
+	}
+	places[0][0].Listen = fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", freePort(t))
+	funding := netup.Funding{Dir: netup.LoadDir, Outputs: 1000, Amount: fundAmount}
+	for i := range loadFunds {
+		funding.Names = append(funding.Names, fmt.Sprintf("load-%d", i))
+	}
+	made := config.Network{Name: "attacked", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places}
+	if _, err := netup.Create(n.dir, made, netup.People(), funding); err != nil {
+		t.Fatal(err)
+	}
+	accounts, err := keystore.Open(filepath.Join(n.dir, netup.LoadDir)).List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range accounts {
+		key, err := a.Unlock(func() (string, error) { return "", errors.New("the accounts of a load are not encrypted") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.funds = append(n.funds, key)
+	}
+	n.cluster, err = netup.Start(t.Context(), netup.Options{Dir: n.dir, Program: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.cluster.Stop)
+	return n
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// replica is a replica of the network that runs as a process.
+func (n *network) replica(shard, index int) *netup.Replica {
+	return n.cluster.Replicas[shard*perShard+index]
+}
+
+// load runs the honest clients for a while against the replicas that are alive, and fails the test if a transfer does not settle.
+func (n *network) load(d time.Duration, seed uint64) load.Result {
+	n.t.Helper()
+	cfg := load.Config{
+		Network: n.cluster.Genesis.ID(), Horizon: time.Duration(n.cluster.Genesis.HorizonMS) * time.Millisecond, Funds: n.funds,
+		Shards: make([][]*client.Client, shards), Rate: loadRate, For: d, Cross: loadCross, Seed: seed,
+	}
+	for _, r := range n.cluster.Alive() {
+		cl, err := r.Connect(client.Options{})
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		defer cl.Close()
+		cfg.Shards[r.Shard] = append(cfg.Shards[r.Shard], cl)
+	}
+	result, err := load.Run(n.t.Context(), cfg)
+	if err != nil {
+		n.t.Fatalf("the load failed: %v", err)
+	}
+	if result.Settled != result.Submitted {
+		n.t.Errorf("of %d transfers %d settled, %d were rejected, %d are pending: %v", result.Submitted, result.Settled, result.Rejected, result.Pending, result.Reasons)
+	}
+	return result
+}
+
+// watchMemory samples the resident memory of the replicas until the function it returns is called, which answers the highest.
+func (n *network) watchMemory() func() (most uint64, name string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var most uint64
+	var name string
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(sampleRSS)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			for _, r := range n.cluster.Alive() {
+				if b := resident(r.PID()); b > most {
+					most, name = b, r.Name()
+				}
+			}
+			<-tick.C
+		}
+	})
+	return func() (uint64, string) {
+		cancel()
+		wg.Wait()
+		return most, name
+	}
+}
+
+// resident is the resident memory of a process in bytes, 0 if it is gone.
+func resident(pid int) uint64 {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(raw))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseUint(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * uint64(os.Getpagesize())
+}
+
+// kill ends a replica's process by its id.
+func (n *network) kill(r *netup.Replica) {
+	n.t.Helper()
+	p, err := os.FindProcess(r.PID())
+	if err == nil {
+		err = p.Kill()
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for death := range n.cluster.Deaths() {
+		if death.Replica == r {
+			return
+		}
+		n.t.Fatalf("%s ended too: %s", death.Replica.Name(), death.Replica.Ended())
+	}
+}
