@@ -46,6 +46,9 @@ func (d *Desk) Judge(tx *Tx) (*Refusal, Outpoint, error) { return d.judge(tx, fa
 // Horizon is the refusal of a transaction that expires too far ahead, or nil. It has not expired.
 func (d *Desk) Horizon(tx *Tx) *Refusal { return d.s.beyondHorizon(tx, d.in.TimeMS) }
 
+// Underpaid is the refusal of a transaction whose fee is below the least fee, or nil.
+func (d *Desk) Underpaid(tx *Tx) *Refusal { return d.s.underpaid(tx) }
+
 // LeaveOut notes a transaction of a batch that gets neither verdict nor record; it may come again.
 func (d *Desk) LeaveOut(tx *Tx, r *Refusal, missing Outpoint) {
 	d.out.LeftOut = append(d.out.LeftOut, LeftOut{tx.id, r, missing})

@@ -100,6 +100,10 @@ func (d *Desk) deliver(x *Delivery) error {
 
 // entry decides one transaction of a batch.
 func (d *Desk) entry(tx *Tx) error {
+	if r := d.s.underpaid(tx); r != nil {
+		d.LeaveOut(tx, r, Outpoint{})
+		return nil
+	}
 	if p := tx.Parties(d.s.cfg.Home); !p.Inside(d.s.cfg.Shard) {
 		if r := d.s.foreign(p); r != nil {
 			d.LeaveOut(tx, r, Outpoint{})
@@ -204,6 +208,15 @@ func expired(tx *Tx, timeMS uint64) *Refusal {
 func (s *State) beyondHorizon(tx *Tx, timeMS uint64) *Refusal {
 	if tx.ExpiryMS-timeMS > s.cfg.HorizonMS { // not expired, so no less than 0
 		return refuse(ReasonExpiryTooFar, "expires %d ms from now, at most %d allowed", tx.ExpiryMS-timeMS, s.cfg.HorizonMS)
+	}
+	return nil
+}
+
+// underpaid is the refusal of a transaction whose fee is below the least fee, or nil. It gets no receipt: an honest
+// replica proposes none, so it is not worth a place in the state.
+func (s *State) underpaid(tx *Tx) *Refusal {
+	if least := s.cfg.LeastFee * uint64(len(tx.raw)); tx.Fee < least {
+		return refuse(ReasonFeeTooLow, "the fee is %d, for %d bytes it must be at least %d", tx.Fee, len(tx.raw), least)
 	}
 	return nil
 }

@@ -157,6 +157,9 @@ func (s *State) Precheck(tx *Tx, timeMS uint64) (*Refusal, error) {
 	if r := s.foreign(tx.Parties(s.cfg.Home)); r != nil {
 		return r, nil
 	}
+	if r := s.underpaid(tx); r != nil {
+		return r, nil
+	}
 	if r := expired(tx, timeMS); r != nil {
 		return r, nil
 	}

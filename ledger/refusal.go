@@ -30,6 +30,7 @@ const (
 	ReasonBookFull              // the TX book has no room now
 	ReasonElsewhere             // another input shard rejected it
 	ReasonShardBusy             // a shard it involves is too far behind, or cut off
+	ReasonFeeTooLow             // its fee is below the network's least fee
 	reasonsEnd
 )
 
@@ -56,6 +57,7 @@ var reasonTexts = [...]struct{ name, words string }{
 	ReasonBookFull:       {"book_full", "the replica has too many transactions waiting"},
 	ReasonElsewhere:      {"rejected_elsewhere", "another shard rejected the transaction"},
 	ReasonShardBusy:      {"shard_busy", "a shard it involves cannot be waited for now"},
+	ReasonFeeTooLow:      {"fee_too_low", "the fee is below the least fee of the network"},
 }
 
 // String is the reason as the API tells it, such as "unknown_input"; empty for ReasonNone.

@@ -31,6 +31,7 @@ type Config struct {
 	Home          func(a Address) uint16 // the shard that holds a's outputs
 	GenesisTimeMS uint64                 // time of block 0, Unix milliseconds
 	HorizonMS     uint64                 // how far past block time an expiry may be
+	LeastFee      uint64                 // burned at least for each byte of a transaction's encoding
 	Allocations   []Allocation           // of the whole network; those at home here are created
 	Rules         Rules                  // of settlement between shards; nil in a network of one
 }
@@ -152,7 +153,7 @@ func (s *State) identify() error {
 	case r.Done() != nil:
 		return errors.New("the ledger's identity is damaged")
 	case version != StateVersion:
-		return fmt.Errorf("the ledger has version %d, this program knows only %d: use the program that wrote it", version, StateVersion)
+		return fmt.Errorf("the ledger's store has version %d, this program reads version %d: use the program that wrote it, or stop the replica, delete the ledger's store and let it be executed again", version, StateVersion)
 	}
 	return fmt.Errorf("the ledger is that of shard %d of network %s, this replica is in shard %d of %s: check its home and genesis",
 		shard, network.Short(), s.cfg.Shard, s.cfg.Network.Short())

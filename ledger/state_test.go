@@ -91,7 +91,7 @@ func TestOpenRefusesAnotherLedger(t *testing.T) {
 	if err := store.Apply(&b, true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(store, c); err == nil || !strings.Contains(err.Error(), "version 9") {
+	if _, err := Open(store, c); err == nil || !strings.Contains(err.Error(), "has version 9, this program reads version 3") {
 		t.Errorf("another version: %v", err)
 	}
 }
@@ -505,5 +505,37 @@ func TestReceiptsAreProvedAgainstTheHeader(t *testing.T) {
 		if r.Prove(&b.Header, proof, 9) {
 			t.Errorf("a changed receipt %d verifies", i)
 		}
+	}
+}
+
+// TestLeastFee: a transaction that pays less than the least fee for its bytes is left out for good, without a receipt,
+// by the same count in a block and at the door.
+func TestLeastFee(t *testing.T) {
+	config := testConfig(1, 2, 100_000)
+	config.LeastFee = 7
+	s := open(t, kv.NewMem(), config)
+	made := func(k int, fee uint64) *Tx {
+		return pay(t, 0, 100_000, []Outpoint{genesisOut(0, k)}, fee, Output{addressOf(0), 100_000 - fee})
+	}
+	size := uint64(len(made(0, 0).Encode()))
+	low, right := made(0, 7*size-1), made(1, 7*size)
+	for _, c := range []struct {
+		tx  *Tx
+		low bool
+	}{{low, true}, {right, false}} {
+		r, err := s.Precheck(c.tx, genesisTime)
+		if err != nil || (r != nil) != c.low || c.low && (r.Reason != ReasonFeeTooLow || !r.Final()) {
+			t.Errorf("fee %d for %d bytes: %v, %v", c.tx.Fee, size, r, err)
+		}
+	}
+	b := run(t, s, genesisTime, low, right)
+	if len(b.Receipts) != 1 || b.Receipts[0].Tx != right.ID() || b.Receipts[0].Verdict != VerdictSettled {
+		t.Errorf("receipts %+v, want that of the transaction that pays enough", b.Receipts)
+	}
+	if len(b.LeftOut) != 1 || b.LeftOut[0].ID != low.ID() || b.LeftOut[0].Refusal.Reason != ReasonFeeTooLow || !b.LeftOut[0].Refusal.Final() {
+		t.Errorf("left out %+v, want the transaction that pays too little, finally", b.LeftOut)
+	}
+	if _, ok, err := s.Receipt(low.ID()); ok || err != nil {
+		t.Errorf("a transaction that pays too little has a receipt: %v", err)
 	}
 }

@@ -95,7 +95,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 	}
 	n.state, err = ledger.Open(n.ledgerKV, ledger.Config{
 		Network: g.ID(), Shard: home.Shard, Home: g.Home,
-		GenesisTimeMS: g.TimeMS, HorizonMS: g.HorizonMS, Allocations: allocations,
+		GenesisTimeMS: g.TimeMS, HorizonMS: g.HorizonMS, LeastFee: g.Parameters.LeastFee, Allocations: allocations,
 		Rules: settlement.Standard(),
 	})
 	if err != nil {

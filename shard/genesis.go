@@ -3,6 +3,7 @@
 package shard
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 )
 
 // GenesisVersion is the version of the genesis file and of its digest.
-const GenesisVersion = 1
+const GenesisVersion = 2
 
 // MaxShards bounds a network.
 const MaxShards = 64
@@ -46,6 +47,7 @@ type Genesis struct {
 	TimeMS      uint64       `json:"time_ms"`    // time of block 0, Unix milliseconds
 	Consensus   string       `json:"consensus"`  // "bdt" or "dumbo"
 	HorizonMS   uint64       `json:"horizon_ms"` // how far ahead of block time a transaction may expire
+	Parameters  Parameters   `json:"parameters"`
 	Shards      []Spec       `json:"shards"`
 	Allocations []Allocation `json:"allocations"`
 }
@@ -77,14 +79,16 @@ func ReadGenesis(path string) (*Genesis, error) {
 		return nil, fmt.Errorf("open genesis: %w", err)
 	}
 	defer f.Close()
-	dec := json.NewDecoder(io.LimitReader(f, maxGenesisBytes))
-	dec.DisallowUnknownFields()
-	var g Genesis
-	if err := dec.Decode(&g); err != nil {
-		return nil, fmt.Errorf("genesis %s is not valid JSON of version %d: %w", path, GenesisVersion, err)
+	raw, err := io.ReadAll(io.LimitReader(f, maxGenesisBytes+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read genesis %s: %w", path, err)
+	case len(raw) > maxGenesisBytes:
+		return nil, fmt.Errorf("genesis %s has more than %d bytes", path, maxGenesisBytes)
 	}
-	if dec.More() {
-		return nil, fmt.Errorf("genesis %s has more than one JSON value", path)
+	g := Genesis{Parameters: DefaultParameters()}
+	if err := decodeGenesis(raw, &g); err != nil {
+		return nil, fmt.Errorf("genesis %s: %w", path, err)
 	}
 	if err := g.Validate(); err != nil {
 		return nil, fmt.Errorf("genesis %s: %w", path, err)
@@ -92,11 +96,38 @@ func ReadGenesis(path string) (*Genesis, error) {
 	return &g, nil
 }
 
+// decodeGenesis looks at the version first: in a genesis of another one, other keys are right.
+func decodeGenesis(raw []byte, g *Genesis) error {
+	var of struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(raw, &of); err != nil {
+		return fmt.Errorf("not valid JSON of version %d: %w", GenesisVersion, err)
+	}
+	if err := checkVersion(of.Version); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(g); err != nil {
+		return fmt.Errorf("not valid JSON of version %d: %w", GenesisVersion, err)
+	}
+	return nil
+}
+
+func checkVersion(v int) error {
+	if v != GenesisVersion {
+		return fmt.Errorf("it has version %d, this program reads version %d: use the program that made the network, or make a new network", v, GenesisVersion)
+	}
+	return nil
+}
+
 // Validate names the first thing that is wrong with the genesis.
 func (g *Genesis) Validate() error {
+	if err := checkVersion(g.Version); err != nil {
+		return err
+	}
 	switch {
-	case g.Version != GenesisVersion:
-		return fmt.Errorf("version %d, this program reads %d", g.Version, GenesisVersion)
 	case g.Name == "" || len(g.Name) > 64:
 		return errors.New("name must have 1 to 64 bytes")
 	case g.Consensus != ConsensusBDT && g.Consensus != ConsensusDumbo:
@@ -107,6 +138,9 @@ func (g *Genesis) Validate() error {
 		return fmt.Errorf("%d shards, want 1 to %d", len(g.Shards), MaxShards)
 	case len(g.Allocations) > maxAllocations:
 		return fmt.Errorf("%d allocations, at most %d", len(g.Allocations), maxAllocations)
+	}
+	if err := g.Parameters.Validate(); err != nil {
+		return err
 	}
 	peers := make(map[string]bool)
 	keys := make(map[sig.PublicKey]bool)
@@ -138,6 +172,7 @@ func (g *Genesis) ID() digest.Digest {
 	b = wire.AppendU64(b, g.TimeMS)
 	b = wire.AppendBytes(b, []byte(g.Consensus))
 	b = wire.AppendU64(b, g.HorizonMS)
+	b = g.Parameters.append(b)
 	b = wire.AppendU32(b, uint32(len(g.Shards)))
 	for _, s := range g.Shards {
 		b = wire.AppendU32(b, uint32(len(s.Members)))
@@ -153,7 +188,7 @@ func (g *Genesis) ID() digest.Digest {
 		b = wire.AppendU64(b, a.Amount)
 		b = wire.AppendU32(b, a.Outputs)
 	}
-	return digest.Of("bdt/genesis/1", b)
+	return digest.Of("bdt/genesis/2", b)
 }
 
 // Committee is the replicas of shard s.

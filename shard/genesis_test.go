@@ -19,6 +19,7 @@ import (
 func sample(shards, replicas int) *Genesis {
 	g := &Genesis{
 		Version: GenesisVersion, Name: "test", TimeMS: 1_700_000_000_000, Consensus: ConsensusBDT, HorizonMS: 900_000,
+		Parameters:  DefaultParameters(),
 		Allocations: []Allocation{{Address: ledger.Address{1}, Amount: 10, Outputs: 3}, {Address: ledger.Address{0xff}, Amount: 7, Outputs: 2}},
 	}
 	for s := range shards {
@@ -52,6 +53,12 @@ func TestIDCoversEverything(t *testing.T) {
 		"time":               func(g *Genesis) { g.TimeMS++ },
 		"consensus":          func(g *Genesis) { g.Consensus = "bdu" },
 		"horizon":            func(g *Genesis) { g.HorizonMS++ },
+		"least fee":          func(g *Genesis) { g.Parameters.LeastFee++ },
+		"state interval":     func(g *Genesis) { g.Parameters.StateInterval++ },
+		"signatures":         func(g *Genesis) { g.Parameters.Signatures = "ack" },
+		"ledger":             func(g *Genesis) { g.Parameters.Ledger = "blobs" },
+		"protocol version":   func(g *Genesis) { g.Parameters.ProtocolVersion++ },
+		"window":             func(g *Genesis) { g.Parameters.Window++ },
 		"key":                func(g *Genesis) { g.Shards[1].Members[3].Key[31] = 1 },
 		"peer id":            func(g *Genesis) { g.Shards[0].Members[0].Peer += "x" },
 		"coin key":           func(g *Genesis) { g.Shards[0].Members[0].Coin[3] ^= 1 },
@@ -78,7 +85,14 @@ func TestRefused(t *testing.T) {
 		change func(*Genesis)
 		says   string
 	}{
-		"another version":     {func(g *Genesis) { g.Version = 2 }, "version"},
+		"an older version":    {func(g *Genesis) { g.Version = 1 }, "version 1, this program reads version 2"},
+		"a newer version":     {func(g *Genesis) { g.Version = 3 }, "version 3, this program reads version 2"},
+		"a fee too large":     {func(g *Genesis) { g.Parameters.LeastFee = MaxLeastFee + 1 }, "least_fee is 1125899906842624, allowed: 0 to 1125899906842623"},
+		"no interval":         {func(g *Genesis) { g.Parameters.StateInterval = 0 }, "state_interval is 0, allowed: 16 to"},
+		"unknown signatures":  {func(g *Genesis) { g.Parameters.Signatures = "some" }, `signatures is "some", allowed: ["all"]`},
+		"unknown ledger":      {func(g *Genesis) { g.Parameters.Ledger = "" }, `ledger is "", allowed: ["payments"]`},
+		"another protocol":    {func(g *Genesis) { g.Parameters.ProtocolVersion = 2 }, "protocol_version is 2, allowed: 1 to 1"},
+		"a small window":      {func(g *Genesis) { g.Parameters.Window = 1 }, "window is 1, allowed: 2097152 to"},
 		"no name":             {func(g *Genesis) { g.Name = "" }, "name"},
 		"a long name":         {func(g *Genesis) { g.Name = strings.Repeat("x", 65) }, "name"},
 		"unknown consensus":   {func(g *Genesis) { g.Consensus = "paxos" }, "consensus"},
@@ -186,12 +200,15 @@ func TestReadGenesis(t *testing.T) {
 		t.Errorf("it comes back as another: %v", err)
 	}
 	for name, text := range map[string]string{
-		"empty":         "",
-		"text":          "genesis",
-		"unknown field": strings.Replace(string(raw), `"name"`, `"nome":1,"name"`, 1),
-		"two values":    string(raw) + "{}",
-		"invalid":       strings.Replace(string(raw), `"version":1`, `"version":9`, 1),
-		"cut":           string(raw[:len(raw)/2]),
+		"empty":                     "",
+		"text":                      "genesis",
+		"unknown field":             strings.Replace(string(raw), `"name"`, `"nome":1,"name"`, 1),
+		"two values":                string(raw) + "{}",
+		"invalid":                   strings.Replace(string(raw), `"version":2`, `"version":9`, 1),
+		"unknown parameter":         strings.Replace(string(raw), `"least_fee"`, `"fee":1,"least_fee"`, 1),
+		"parameter of another type": strings.Replace(string(raw), `"least_fee":0`, `"least_fee":"0"`, 1),
+		"parameter null":            strings.Replace(string(raw), `"least_fee":0`, `"least_fee":null`, 1),
+		"cut":                       string(raw[:len(raw)/2]),
 	} {
 		path := write("bad", text)
 		if _, err := ReadGenesis(path); err == nil || !strings.Contains(err.Error(), path) {
@@ -200,5 +217,66 @@ func TestReadGenesis(t *testing.T) {
 	}
 	if _, err := ReadGenesis(filepath.Join(dir, "none")); err == nil {
 		t.Error("a missing file is read")
+	}
+}
+
+// TestOlderGenesis: a genesis of another version is refused with both versions, whatever else it holds.
+func TestOlderGenesis(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "genesis.json")
+	for _, version := range []string{"1", "3"} {
+		text := `{"version": ` + version + `, "name": "old", "time_ms": 1, "something": [], "shards": []}`
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := ReadGenesis(path)
+		if want := "it has version " + version + ", this program reads version 2"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("version %s: %v, want an error with %q", version, err, want)
+		}
+	}
+}
+
+// TestParametersLeftOut: a parameter that a genesis does not name has its default, and the id is that of a genesis that
+// names it. So a later program that knows further parameters reads the same id.
+func TestParametersLeftOut(t *testing.T) {
+	g := sample(1, 4)
+	raw, err := json.Marshal(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		t.Fatal(err)
+	}
+	delete(fields, "parameters")
+	none, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields["parameters"] = json.RawMessage(`{"least_fee": 0}`)
+	one, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"no section": none, "one parameter": one} {
+		path := filepath.Join(t.TempDir(), "genesis.json")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		back, err := ReadGenesis(path)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if back.Parameters != DefaultParameters() || back.ID() != g.ID() {
+			t.Errorf("%s: parameters %+v, id %s, want the defaults and %s", name, back.Parameters, back.ID(), g.ID())
+		}
+	}
+}
+
+// TestUnknownParameter: the refusal of an unknown key has the known ones.
+func TestUnknownParameter(t *testing.T) {
+	p := DefaultParameters()
+	err := json.Unmarshal([]byte(`{"least_fees": 3}`), &p)
+	if err == nil || !strings.Contains(err.Error(), `"least_fees" is unknown, allowed: least_fee, ledger, protocol_version, signatures, state_interval, window`) {
+		t.Errorf("%v", err)
 	}
 }

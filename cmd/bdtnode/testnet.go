@@ -26,6 +26,7 @@ type testnetFlags struct {
 	out, name        string
 	p2pPort, apiPort int
 	apiHost          string
+	leastFee         uint64
 }
 
 func newTestnet(a *app) *cobra.Command {
@@ -53,6 +54,7 @@ the first replica of shard 0, and finds the others through it, those of other sh
 	fs.IntVar(&f.p2pPort, "p2p-port", 26600, "port between replicas of the first replica of a host; the next have the ones after it")
 	fs.IntVar(&f.apiPort, "api-port", 26700, "port of the HTTP interface, likewise; 0 lets each replica choose a free one")
 	fs.StringVar(&f.apiHost, "api-host", "127.0.0.1", "address that the HTTP interfaces listen on; they have no password")
+	fs.Uint64Var(&f.leastFee, "least-fee", 0, "fee that a transaction pays at least for each byte of its encoding")
 	c.AddCommand(g)
 	return c
 }
@@ -75,11 +77,14 @@ func (a *app) generateTestnet(f *testnetFlags) error {
 	if f.out == "" || len(f.hosts) == 0 {
 		return output.Usage("--hosts A,B,… and --out DIR are needed")
 	}
+	if f.leastFee > shard.MaxLeastFee {
+		return output.Usage("--least-fee %d: use 0 to %d", f.leastFee, uint64(shard.MaxLeastFee))
+	}
 	places, err := f.places()
 	if err != nil {
 		return err
 	}
-	made, err := netup.Create(f.out, config.Network{Name: f.name, Time: time.Now(), Horizon: config.DefaultHorizon, Places: places}, netup.People())
+	made, err := netup.Create(f.out, config.Network{Name: f.name, Time: time.Now(), Horizon: config.DefaultHorizon, LeastFee: f.leastFee, Places: places}, netup.People())
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,9 @@ package kv
 
 import "errors"
 
-// FormatVersion is the version of the layout of a store's directory, kept in the store and checked at open.
-const FormatVersion = 1
+// FormatVersion is the version of the layout of a store's directory and of the records that this program keeps in it.
+// It is kept in the store and checked at open.
+const FormatVersion = 2
 
 // formatKey holds the format version, 4 bytes big-endian.
 var formatKey = []byte("\x00format")

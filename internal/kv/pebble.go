@@ -102,8 +102,11 @@ func (p *Pebble) checkFormat(dir string) error {
 		return fmt.Errorf("read the format of store %s: %w", dir, err)
 	}
 	if ok {
-		if len(v) != 4 || binary.BigEndian.Uint32(v) != FormatVersion {
-			return fmt.Errorf("store %s has format %x, this program knows only %d: use the program that wrote it", dir, v, FormatVersion)
+		if len(v) != 4 {
+			return fmt.Errorf("the format version of store %s is damaged: %x", dir, v)
+		}
+		if have := binary.BigEndian.Uint32(v); have != FormatVersion {
+			return fmt.Errorf("store %s has format %d, this program reads format %d: use the program that wrote it, or make a new network", dir, have, FormatVersion)
 		}
 		return nil
 	}

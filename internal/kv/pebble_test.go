@@ -188,19 +188,22 @@ func TestSyncsAreCounted(t *testing.T) {
 }
 
 func TestOpenRefusesWhatItDoesNotKnow(t *testing.T) {
-	t.Run("newer format", func(t *testing.T) {
-		fs := vfs.NewMem()
-		p := openMemFS(t, fs, false)
-		b := &Batch{}
-		b.Set(formatKey, []byte{0, 0, 0, 9})
-		if err := errors.Join(p.Apply(b, true), p.Close()); err != nil {
-			t.Fatal(err)
-		}
-		_, err := OpenPebble("store", Options{FS: fs})
-		if err == nil || !strings.Contains(err.Error(), "format 00000009") {
-			t.Fatalf("a store of format 9 opened with %v", err)
-		}
-	})
+	for _, format := range []byte{FormatVersion - 1, FormatVersion + 1} {
+		t.Run(fmt.Sprintf("format %d", format), func(t *testing.T) {
+			fs := vfs.NewMem()
+			p := openMemFS(t, fs, false)
+			b := &Batch{}
+			b.Set(formatKey, []byte{0, 0, 0, format})
+			if err := errors.Join(p.Apply(b, true), p.Close()); err != nil {
+				t.Fatal(err)
+			}
+			_, err := OpenPebble("store", Options{FS: fs})
+			want := fmt.Sprintf("store store has format %d, this program reads format %d: use the program that wrote it", format, FormatVersion)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Fatalf("a store of format %d opened with %v", format, err)
+			}
+		})
+	}
 	t.Run("foreign", func(t *testing.T) {
 		fs := vfs.NewMem()
 		db, err := pebble.Open("store", &pebble.Options{FS: fs})

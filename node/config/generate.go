@@ -33,6 +33,7 @@ type Network struct {
 	Time        time.Time // of block 0
 	Horizon     time.Duration
 	Consensus   string    // empty is "bdt"
+	LeastFee    uint64    // per byte of a transaction's encoding
 	Places      [][]Place // per shard, per replica
 	Allocations []shard.Allocation
 	LogLevel    string // empty is the default
@@ -45,9 +46,11 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 	if err := checkEmpty(dir); err != nil {
 		return nil, err
 	}
+	parameters := shard.DefaultParameters()
+	parameters.LeastFee = n.LeastFee
 	g = &shard.Genesis{
 		Version: shard.GenesisVersion, Name: n.Name, TimeMS: uint64(n.Time.UnixMilli()), Consensus: n.Consensus,
-		HorizonMS: uint64(n.Horizon.Milliseconds()), Allocations: n.Allocations,
+		HorizonMS: uint64(n.Horizon.Milliseconds()), Parameters: parameters, Allocations: n.Allocations,
 	}
 	if g.Allocations == nil {
 		g.Allocations = []shard.Allocation{}

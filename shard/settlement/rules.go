@@ -105,6 +105,9 @@ func (rules Rules) entry(d *ledger.Desk, source uint16, e *ledger.Entry) (why st
 	if !p.Inputs.Has(source) || !p.All().Has(d.Shard()) {
 		return "the shard gives a verdict that is not its own to give", nil
 	}
+	if r := d.Underpaid(e.Tx); r != nil {
+		return r.Detail, nil
+	}
 	r, err := d.Record(e.Tx.ID())
 	if err != nil {
 		return "", err

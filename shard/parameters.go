@@ -1,0 +1,147 @@
+package shard
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"bdtnode/internal/wire"
+	"bdtnode/ledger"
+)
+
+// Names that parameters of a genesis take.
+const (
+	SignaturesAll  = "all"      // every replica verifies every signature of a transaction
+	LedgerPayments = "payments" // unspent outputs that signed transactions move
+)
+
+// Limits of parameters.
+const (
+	MaxLeastFee      = math.MaxUint64 / ledger.MaxTxBytes // of the longest transaction it fits into 64 bits
+	minStateInterval = 16
+	maxStateInterval = 1 << 32
+	minWindow        = 2 << 20 // two batches of the greatest size
+	maxWindow        = 256 << 20
+)
+
+// Parameters are the settings of a network that all its nodes share. The zero Parameters are not valid, see
+// [DefaultParameters]. A genesis may leave out any of them, which then has its default.
+type Parameters struct {
+	LeastFee        uint64 `json:"least_fee"`        // burned at least for each byte of a transaction's encoding
+	StateInterval   uint64 `json:"state_interval"`   // heights from one commitment to the whole state to the next
+	Signatures      string `json:"signatures"`       // which replicas verify a transaction's signatures
+	Ledger          string `json:"ledger"`           // what the entries of a block mean
+	ProtocolVersion uint64 `json:"protocol_version"` // of the messages between replicas
+	Window          uint64 `json:"window"`           // bytes of a lane that may be uncommitted
+}
+
+// DefaultParameters are those of a genesis that sets none. They never change: a parameter that has its default is not
+// part of a genesis's id, so that a program that knows a further one reads the same id.
+func DefaultParameters() Parameters {
+	return Parameters{
+		StateInterval: 16384, Signatures: SignaturesAll, Ledger: LedgerPayments, ProtocolVersion: 1, Window: 16 << 20,
+	}
+}
+
+// parameter is one row of the table of parameters: its key, its value in a set, and what values it may have.
+type parameter struct {
+	name    string
+	number  func(*Parameters) *uint64 // of a number, else nil
+	text    func(*Parameters) *string // of a text, else nil
+	min     uint64                    // of a number
+	max     uint64
+	choices []string // of a text
+}
+
+// parameters is the table of all, in the order of their names, in which the id has them.
+var parameters = []parameter{
+	{name: "least_fee", number: func(p *Parameters) *uint64 { return &p.LeastFee }, max: MaxLeastFee},
+	{name: "ledger", text: func(p *Parameters) *string { return &p.Ledger }, choices: []string{LedgerPayments}},
+	{name: "protocol_version", number: func(p *Parameters) *uint64 { return &p.ProtocolVersion }, min: 1, max: 1},
+	{name: "signatures", text: func(p *Parameters) *string { return &p.Signatures }, choices: []string{SignaturesAll}},
+	{name: "state_interval", number: func(p *Parameters) *uint64 { return &p.StateInterval }, min: minStateInterval, max: maxStateInterval},
+	{name: "window", number: func(p *Parameters) *uint64 { return &p.Window }, min: minWindow, max: maxWindow},
+}
+
+// value is the parameter's value in a set, as text.
+func (x *parameter) value(p *Parameters) string {
+	if x.text != nil {
+		return *x.text(p)
+	}
+	return fmt.Sprint(*x.number(p))
+}
+
+// check is what is wrong with the parameter's value in a set.
+func (x *parameter) check(p *Parameters) error {
+	switch {
+	case x.text != nil && !slices.Contains(x.choices, *x.text(p)):
+		return fmt.Errorf("%s is %q, allowed: %q", x.name, *x.text(p), x.choices)
+	case x.number != nil && (*x.number(p) < x.min || *x.number(p) > x.max):
+		return fmt.Errorf("%s is %d, allowed: %d to %d", x.name, *x.number(p), x.min, x.max)
+	}
+	return nil
+}
+
+// Validate names the first parameter whose value is not allowed, and the values that are.
+func (p *Parameters) Validate() error {
+	for i := range parameters {
+		if err := parameters[i].check(p); err != nil {
+			return fmt.Errorf("parameters: %w", err)
+		}
+	}
+	return nil
+}
+
+// UnmarshalJSON reads the section of a genesis. It refuses keys it does not know, with those that it does.
+func (p *Parameters) UnmarshalJSON(b []byte) error {
+	given := make(map[string]json.RawMessage)
+	if err := json.Unmarshal(b, &given); err != nil {
+		return fmt.Errorf("parameters: %w", err)
+	}
+	*p = DefaultParameters()
+	names := make([]string, len(parameters))
+	for i := range parameters {
+		x := &parameters[i]
+		names[i] = x.name
+		raw, ok := given[x.name]
+		if !ok {
+			continue
+		}
+		delete(given, x.name)
+		var into any
+		if x.text != nil {
+			into = x.text(p)
+		} else {
+			into = x.number(p)
+		}
+		if err := json.Unmarshal(raw, into); err != nil || bytes.Equal(raw, []byte("null")) {
+			return fmt.Errorf("parameters: %s cannot be %s", x.name, raw)
+		}
+	}
+	if len(given) > 0 {
+		unknown := slices.Sorted(maps.Keys(given))[0]
+		return fmt.Errorf("parameters: %q is unknown, allowed: %s", unknown, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// append encodes the parameters for the genesis's id: how many differ from their default, and each with its name and
+// value as text.
+func (p *Parameters) append(b []byte) []byte {
+	usual := DefaultParameters()
+	var changed []*parameter
+	for i := range parameters {
+		if x := &parameters[i]; x.value(p) != x.value(&usual) {
+			changed = append(changed, x)
+		}
+	}
+	b = wire.AppendU32(b, uint32(len(changed)))
+	for _, x := range changed {
+		b = wire.AppendBytes(wire.AppendBytes(b, []byte(x.name)), []byte(x.value(p)))
+	}
+	return b
+}
