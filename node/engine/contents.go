@@ -76,6 +76,26 @@ func (c *contents) drop(d digest.Digest) {
 	c.lru.Remove(d)
 }
 
+// verified is the encodings that were verified, for all readers.
+type verified struct {
+	mu    sync.Mutex
+	known *replica.Verified
+}
+
+// Has implements [replica.Encodings].
+func (v *verified) Has(encoding digest.Digest) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.known.Has(encoding)
+}
+
+// Add implements [replica.Encodings].
+func (v *verified) Add(encoding digest.Digest) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.known.Add(encoding)
+}
+
 // Payload is the checked payload of a delivered batch, from memory or from the store. It implements
 // [replica.Contents].
 func (x *executor) Payload(ref lanes.Ref) (*ledger.Payload, error) {

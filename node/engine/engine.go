@@ -80,6 +80,7 @@ type Engine struct {
 	stopped   chan struct{}
 
 	contents *contents
+	verified *verified
 	writer   *writer
 	server   *server
 	executor *executor
@@ -126,6 +127,7 @@ func New(cfg Config) (*Engine, error) {
 		heights:   make([]atomic.Uint64, n),
 		nextLD:    make([]atomic.Uint64, cfg.Network.Shards()),
 		contents:  newContents(maxContents),
+		verified:  &verified{known: replica.NewVerified()},
 	}
 	for i := range e.quota {
 		e.quota[i] = [2]chan struct{}{make(chan struct{}, controlQuota), make(chan struct{}, bulkQuota)}
@@ -381,7 +383,7 @@ func (e *Engine) admit(ev event) {
 // garbage. It waits while the loop has enough of them to do.
 func (e *Engine) Offer(ld *settlement.LD) error {
 	x := replica.NewInbound(ld)
-	if e.contents.has(x.Digest) && x.Number < e.NextLD(x.Source) {
+	if x.Number < e.NextLD(x.Source) && e.verified.Has(x.Encoding()) {
 		return nil // it is held; one that was verified may have been too far ahead when it first came
 	}
 	if good, err := e.checkLD(x); !good {
@@ -391,16 +393,9 @@ func (e *Engine) Offer(ld *settlement.LD) error {
 	return nil
 }
 
-// checkLD verifies an LD unless it was verified before, and reports whether it is good. An error is the fault of whoever
-// passed it on.
+// checkLD reports whether an LD is good. An error is the fault of whoever passed it on.
 func (e *Engine) checkLD(x *replica.Inbound) (good bool, err error) {
-	if x.Content.Delivery.Destination != e.cfg.Committee.Shard() {
-		return false, fmt.Errorf("an LD for shard %d came to shard %d", x.Content.Delivery.Destination, e.cfg.Committee.Shard())
-	}
-	if e.contents.has(x.Digest) {
-		return true, nil
-	}
-	err = x.Content.Verify(e.cfg.Scheme, e.cfg.Network)
+	err = replica.CheckLD(e.cfg.Committee, e.cfg.Scheme, e.cfg.Network, e.verified, x)
 	if evidence := (*settlement.Evidence)(nil); errors.As(err, &evidence) {
 		// Certified by f+1 of its source and yet against the rules: whoever passed it on is not to blame, and it
 		// never enters the order.

@@ -168,3 +168,38 @@ func (c *cluster) resident(t *testing.T, network *settlement.Network, home uint1
 	t.Fatalf("nobody lives in shard %d", home)
 	return nil
 }
+
+// TestCopyOfAVerifiedLD: a copy of a verified LD with another certificate, header or path has the same delivery and is
+// verified for itself, whether the good one waits for the loop, is held, or was too far ahead to be kept.
+func TestCopyOfAVerifiedLD(t *testing.T) {
+	spoil := map[string]func(*settlement.LD){
+		"certificate": func(ld *settlement.LD) {
+			ld.Certificate.Signatures = slices.Clone(ld.Certificate.Signatures)
+			ld.Certificate.Signatures[0][5] ^= 1
+		},
+		"header": func(ld *settlement.LD) { ld.Header.TimeMS++ },
+		"index":  func(ld *settlement.LD) { ld.Index++ },
+	}
+	for _, number := range []uint64{1, channels.Window + 1} {
+		for name, wrong := range spoil {
+			for _, handled := range []bool{false, true} {
+				x := newOffers(t)
+				good := x.ld(number)
+				bad := *good
+				wrong(&bad)
+				if err := x.e.Offer(good); err != nil {
+					t.Fatal(err)
+				}
+				if handled {
+					x.handled()
+				}
+				if err := x.e.Receive(1, p2p.Bulk, replica.Encode(&replica.NewInbound(&bad).LD)); err == nil {
+					t.Errorf("LD %d, handled %v: a copy with a bad %s is taken from a member", number, handled, name)
+				}
+				if err := x.e.Offer(&bad); err == nil {
+					t.Errorf("LD %d, handled %v: a copy with a bad %s is taken from outside", number, handled, name)
+				}
+			}
+		}
+	}
+}

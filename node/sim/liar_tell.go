@@ -3,11 +3,13 @@ package sim
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/merkle"
+	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
@@ -44,8 +46,17 @@ type ForgedLDs struct{ Rate float64 }
 
 func (a *ForgedLDs) String() string { return fmt.Sprintf("forges %.0f %% of LDs", 100*a.Rate) }
 
-func (*ForgedLDs) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet {
-	return honestly(m)
+func (a *ForgedLDs) tamper(n *node, _ protocols.Index, m protocols.Message) []packet {
+	out := honestly(m)
+	d, ok := m.(*channels.LD)
+	if !ok || n.s.rng.Float64() >= a.Rate {
+		return out
+	}
+	ld, err := settlement.DecodeLD(d.Raw)
+	if err != nil {
+		panic(err)
+	}
+	return append(out, packet{frame: replica.Encode(&replica.NewInbound(spoiled(ld)).LD), forged: spoiledWhy})
 }
 
 func (*ForgedLDs) position(n *node, next uint64) uint64 { return next + n.s.rng.Uint64N(3) - 1 }
@@ -59,7 +70,7 @@ func (a *ForgedLDs) tell(n, _ *node, ld *settlement.LD) []packet {
 	c := n.s.committee
 	x := *ld
 	var why string
-	switch kind := rng.IntN(6); kind {
+	switch kind := rng.IntN(7); kind {
 	case 0: // bits
 		bad := append([]byte(nil), right.frame...)
 		bad[rng.IntN(len(bad))] ^= 1 << rng.IntN(8)
@@ -77,6 +88,8 @@ func (a *ForgedLDs) tell(n, _ *node, ld *settlement.LD) []packet {
 		x.Delivery, why = lied(ld.Delivery), "a header with one VOTE"
 		enclose(&x)
 		x.Certificate = n.alone(n.header(&x.Header))
+	case 5:
+		x, why = *spoiled(ld), spoiledWhy
 	default: // replayed under a later number
 		d := *ld.Delivery
 		d.Number += 1 + rng.Uint64N(4)
@@ -88,6 +101,16 @@ func (a *ForgedLDs) tell(n, _ *node, ld *settlement.LD) []packet {
 		return []packet{forged, right}
 	}
 	return []packet{right, forged}
+}
+
+const spoiledWhy = "the right LD with a certificate that does not verify"
+
+// spoiled is an LD with another certificate: its delivery has the digest of the right one.
+func spoiled(ld *settlement.LD) *settlement.LD {
+	x := *ld
+	x.Certificate.Signatures = slices.Clone(x.Certificate.Signatures)
+	x.Certificate.Signatures[0][5] ^= 1
+	return &x
 }
 
 // lied is a delivery that says the opposite, or something of nothing.

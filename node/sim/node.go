@@ -36,12 +36,13 @@ type node struct {
 	writing    bool
 	deliveries []*bdt.Delivery
 	executing  bool
-	wake       protocols.Time   // of the timer that is set, zero if none is
-	unlogged   []*lanes.Batch   // own ones that are not on disk
-	askAt      protocols.Time   // when the book is looked into again, zero if no time is set
-	certified  uint64           // greatest height of a header with a certificate
-	courier    *courier.Machine // nil in a network of one shard
-	courierAt  protocols.Time   // of its timer, zero if none is set
+	wake       protocols.Time    // of the timer that is set, zero if none is
+	unlogged   []*lanes.Batch    // own ones that are not on disk
+	askAt      protocols.Time    // when the book is looked into again, zero if no time is set
+	certified  uint64            // greatest height of a header with a certificate
+	verified   *replica.Verified // encodings of LDs
+	courier    *courier.Machine  // nil in a network of one shard
+	courierAt  protocols.Time    // of its timer, zero if none is set
 }
 
 func newNode(s *cluster, id protocols.Index, place int) *node {
@@ -81,7 +82,7 @@ func (n *node) start() {
 	n.book = ledger.NewBook(ledger.DefaultBookTxs, ledger.DefaultBookBytes)
 	n.life++
 	n.alive, n.writing, n.executing, n.wake, n.askAt = true, false, false, 0, 0
-	n.unwritten, n.deliveries, n.unlogged = nil, nil, nil
+	n.unwritten, n.deliveries, n.unlogged, n.verified = nil, nil, nil, replica.NewVerified()
 	s.trace.add(s.now, "start", n.place, -1, nil, fmt.Sprintf("executed %d committed %d", n.state.Height(), n.core.Status().Committed))
 	s.check.started(n)
 	n.certified = n.core.Status().Certified
@@ -261,7 +262,7 @@ func (n *node) connected(to protocols.Index) {
 func (n *node) receive(sender *node, p packet) {
 	from := sender.id
 	n.s.guard(n, func() {
-		m, err := n.s.verify(from, p.frame)
+		m, err := n.verify(from, p.frame)
 		if err != nil {
 			n.s.trace.add(n.s.now, "refused", sender.place, n.place, p.frame, err)
 			n.s.check.refused(n, from, err)
@@ -278,7 +279,8 @@ func (n *node) receive(sender *node, p packet) {
 }
 
 // verify takes a frame apart and checks all of it that needs no state.
-func (s *cluster) verify(from protocols.Index, frame []byte) (protocols.Message, error) {
+func (n *node) verify(from protocols.Index, frame []byte) (protocols.Message, error) {
+	s := n.s
 	m, err := replica.Decode(s.committee, frame)
 	if err != nil {
 		return nil, err
@@ -296,7 +298,7 @@ func (s *cluster) verify(from protocols.Index, frame []byte) (protocols.Message,
 		}
 	}
 	if x, ok := m.(*replica.Inbound); ok {
-		if err := s.checkLD(x.Content); err != nil {
+		if err := n.checkLD(x); err != nil {
 			return nil, err
 		}
 	}

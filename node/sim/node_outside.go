@@ -185,8 +185,10 @@ func (n *node) told(to *node, ld *settlement.LD) []packet {
 // take checks an LD from another shard as a node does, and hands it to the core.
 func (n *node) take(from *node, p packet) error {
 	ld, err := settlement.DecodeLD(p.frame)
+	var x *replica.Inbound
 	if err == nil {
-		err = n.s.checkLD(ld)
+		x = replica.NewInbound(ld)
+		err = n.checkLD(x)
 	}
 	if err != nil {
 		n.s.trace.add(n.s.now, "refuse LD", int(n.id), -1, p.frame, err)
@@ -196,7 +198,7 @@ func (n *node) take(from *node, p packet) error {
 	d := ld.Delivery
 	n.s.trace.add(n.s.now, "LD", int(n.id), -1, p.frame, fmt.Sprintf("%d of shard %d %s", d.Number, d.Source, d.Digest().Short()))
 	n.s.settling.took(n, from, p, ld)
-	n.input(func(now protocols.Time) replica.Step { return n.core.Handle(now, n.id, replica.NewInbound(ld)) })
+	n.input(func(now protocols.Time) replica.Step { return n.core.Handle(now, n.id, x) })
 	if n.alive {
 		n.courier.Seen(n.s.now, d.Source, d.Number)
 		n.armCourier()
@@ -204,14 +206,11 @@ func (n *node) take(from *node, p packet) error {
 	return nil
 }
 
-// checkLD verifies an LD that came to a replica of this shard.
-func (s *cluster) checkLD(ld *settlement.LD) error {
-	if to := ld.Delivery.Destination; to != s.shard {
-		return fmt.Errorf("an LD for shard %d came to shard %d", to, s.shard)
-	}
-	err := ld.Verify(s.scheme, s.peers)
+// checkLD verifies an LD that came to the replica.
+func (n *node) checkLD(x *replica.Inbound) error {
+	err := replica.CheckLD(n.s.committee, n.s.scheme, n.s.peers, n.verified, x)
 	if evidence := (*settlement.Evidence)(nil); errors.As(err, &evidence) {
-		s.fail("evidence", "an honest shard is accused: %v", evidence)
+		n.s.fail("evidence", "an honest shard is accused: %v", evidence)
 	}
 	return err
 }

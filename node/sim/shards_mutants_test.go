@@ -66,6 +66,9 @@ func TestNetworkMutants(t *testing.T) {
 		{"a header's certificate is not verified", sweep, []edit{
 			{lds, "	if scheme.VerifyAll(append(proof[:len(proof):len(proof)], contents...)) {", "	if scheme.VerifyAll(contents) {"},
 		}},
+		{"LDs are known as verified by their deliveries", sweep, []edit{
+			{"node/replica/verified.go", `digest.Of("bdt/LD-encoding/1", m.Raw)`, "m.Digest"},
+		}},
 		{"a path is not verified", sweep, []edit{
 			{lds, "	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):", "	case false:"},
 		}},
