@@ -31,6 +31,8 @@ const (
 	ReasonElsewhere             // another input shard rejected it
 	ReasonShardBusy             // a shard it involves is too far behind, or cut off
 	ReasonFeeTooLow             // its fee is below the network's least fee
+	ReasonLate                  // the replica's clock is past its expiry, block time is not
+	ReasonBusy                  // the client has too much waiting at the replica
 	reasonsEnd
 )
 
@@ -58,6 +60,8 @@ var reasonTexts = [...]struct{ name, words string }{
 	ReasonElsewhere:      {"rejected_elsewhere", "another shard rejected the transaction"},
 	ReasonShardBusy:      {"shard_busy", "a shard it involves cannot be waited for now"},
 	ReasonFeeTooLow:      {"fee_too_low", "the fee is below the least fee of the network"},
+	ReasonLate:           {"late", "its expiry has passed by the clock of the replica, and not by block time"},
+	ReasonBusy:           {"busy", "too many transactions of the client wait at the replica"},
 }
 
 // String is the reason as the API tells it, such as "unknown_input"; empty for ReasonNone.
@@ -93,7 +97,7 @@ func (r *Reason) UnmarshalText(text []byte) error {
 // Final reports whether a transaction refused for r can never settle, whatever happens later.
 func (r Reason) Final() bool {
 	switch r {
-	case ReasonNone, ReasonExpiryTooFar, ReasonUnknownInput, ReasonWrongShard, ReasonBookFull, ReasonShardBusy:
+	case ReasonNone, ReasonExpiryTooFar, ReasonUnknownInput, ReasonWrongShard, ReasonBookFull, ReasonShardBusy, ReasonLate, ReasonBusy:
 		return false
 	}
 	return true

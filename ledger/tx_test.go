@@ -99,11 +99,11 @@ func TestEncodingsAreAsRecorded(t *testing.T) {
 
 func TestReasonsKeepTheirNumbers(t *testing.T) {
 	names := strings.Split(",malformed,oversized,non_canonical,wrong_network,bad_signature,expired,expiry_too_far,overflow,unbalanced,"+
-		"zero_amount,no_inputs,no_outputs,duplicate_input,consumed,unknown_input,wrong_owner,wrong_amount,wrong_shard,book_full,rejected_elsewhere,shard_busy,fee_too_low", ",")
+		"zero_amount,no_inputs,no_outputs,duplicate_input,consumed,unknown_input,wrong_owner,wrong_amount,wrong_shard,book_full,rejected_elsewhere,shard_busy,fee_too_low,late,busy", ",")
 	if len(names) != int(reasonsEnd) {
 		t.Fatalf("%d reasons, %d recorded", reasonsEnd, len(names))
 	}
-	notFinal := ",expiry_too_far,unknown_input,wrong_shard,book_full,shard_busy,"
+	notFinal := ",expiry_too_far,unknown_input,wrong_shard,book_full,shard_busy,late,busy,"
 	for i, name := range names {
 		r := Reason(i)
 		if r.String() != name {

@@ -114,7 +114,7 @@ func (n *Node) answerCall(ctx context.Context, raw []byte) []byte {
 	case c.Await != nil && len(c.Await.IDs) <= api.MaxTxsPerRequest:
 		ctx, cancel := context.WithTimeout(ctx, api.MaxWait)
 		defer cancel()
-		result = n.finalHere(ctx, c.Await.IDs)
+		result = n.finalHere(ctx, "", c.Await.IDs)
 	case c.Tx != nil:
 		result, _ = b.txHere(c.Tx.ID)
 	case c.Account != nil && n.home.Genesis.Home(c.Account.Address) == n.home.Shard:
@@ -146,7 +146,7 @@ func (n *Node) submitHere(ctx context.Context, c *submitCall) ([]api.TxAnswer, e
 	defer cancel()
 	b := backend{n}
 	answers := make([]api.TxAnswer, 0, len(c.Txs))
-	for _, p := range n.engine.Submit(ctx, c.Txs, stage) {
+	for _, p := range n.engine.Submit(ctx, "", c.Txs, stage) {
 		answers = append(answers, b.answer(p, stage))
 	}
 	return answers, nil

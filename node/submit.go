@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bdtnode/ledger"
+	"bdtnode/node/admission"
 	"bdtnode/node/api"
 	"bdtnode/node/engine"
 )
@@ -18,8 +19,9 @@ const forwardEvery = 3 * time.Second
 // Submit implements [api.Backend]. A transaction goes into the TX book here if this shard has inputs of it, and to a
 // replica of each other shard that has. Where this shard has a part in it, its own ledger gives the answer; where it
 // has none, or only outputs, a rejection is believed when f+1 replicas of an input shard say so.
-func (b backend) Submit(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait) []api.TxAnswer {
 	answers := make([]api.TxAnswer, len(txs))
+	party := admission.ClientParty(from)
 	var here, away plan
 	var wg sync.WaitGroup
 	elsewhere := make(map[uint16][][]byte) // other input shards, of what this shard orders too
@@ -44,25 +46,25 @@ func (b backend) Submit(ctx context.Context, txs [][]byte, wait api.Wait) []api.
 		wg.Go(func() { b.hand(ctx, s, raws) })
 	}
 	if len(away.raws) > 0 {
-		wg.Go(func() { b.submitAway(ctx, &away, wait, answers) })
+		wg.Go(func() { b.submitAway(ctx, party, &away, wait, answers) })
 	}
 	if len(here.raws) > 0 {
 		stage := stages[wait]
-		for k, p := range b.engine.Submit(ctx, here.raws, stage) {
+		for k, p := range b.engine.Submit(ctx, party, here.raws, stage) {
 			answers[here.at[k]] = b.answer(p, stage)
 		}
 	}
 	wg.Wait()
 	if wait == api.WaitSettled {
-		b.awaitOutputs(ctx, &here, answers)
-		b.awaitOutputs(ctx, &away, answers)
+		b.awaitOutputs(ctx, party, &here, answers)
+		b.awaitOutputs(ctx, party, &away, answers)
 	}
 	return answers
 }
 
 // awaitOutputs waits until the outputs of what has settled exist in every shard that they are at home in, so that
 // whoever is told settled may spend them. That they will exist is certain, so one replica's word for when is enough.
-func (b backend) awaitOutputs(ctx context.Context, p *plan, answers []api.TxAnswer) {
+func (b backend) awaitOutputs(ctx context.Context, from admission.Party, p *plan, answers []api.TxAnswer) {
 	pending := make(map[uint16][]int)
 	for k, i := range p.at {
 		if answers[i].State != api.StateSettled {
@@ -82,7 +84,7 @@ func (b backend) awaitOutputs(ctx context.Context, p *plan, answers []api.TxAnsw
 			for k, i := range at {
 				ids[k] = answers[i].ID
 			}
-			final := b.awaitIn(ctx, s, ids)
+			final := b.awaitIn(ctx, from, s, ids)
 			mu.Lock()
 			defer mu.Unlock()
 			for k, i := range at {
@@ -96,9 +98,9 @@ func (b backend) awaitOutputs(ctx context.Context, p *plan, answers []api.TxAnsw
 }
 
 // awaitIn waits until transactions are final in a shard, and answers which are.
-func (b backend) awaitIn(ctx context.Context, shard uint16, ids []ledger.TxID) []bool {
+func (b backend) awaitIn(ctx context.Context, from admission.Party, shard uint16, ids []ledger.TxID) []bool {
 	if shard == b.home.Shard {
-		return b.finalHere(ctx, ids)
+		return b.finalHere(ctx, from, ids)
 	}
 	final, err := forwardCtx[[]bool](ctx, b.Node, shard, call{Await: &awaitCall{ids}})
 	if err != nil || len(final) != len(ids) {
@@ -107,9 +109,9 @@ func (b backend) awaitIn(ctx context.Context, shard uint16, ids []ledger.TxID) [
 	return final
 }
 
-func (n *Node) finalHere(ctx context.Context, ids []ledger.TxID) []bool {
+func (n *Node) finalHere(ctx context.Context, from admission.Party, ids []ledger.TxID) []bool {
 	final := make([]bool, len(ids))
-	for k, p := range n.engine.Await(ctx, ids, engine.Final) {
+	for k, p := range n.engine.Await(ctx, from, ids, engine.Final) {
 		final[k] = p.Reached(engine.Final)
 	}
 	return final
@@ -135,15 +137,15 @@ func (b backend) hand(ctx context.Context, shard uint16, raws [][]byte) {
 
 // submitAway sees transactions without an input here through: each is handed to a replica of its first input shard,
 // and to others there until it is settled or f+1 of them reject it.
-func (b backend) submitAway(ctx context.Context, p *plan, wait api.Wait, answers []api.TxAnswer) {
+func (b backend) submitAway(ctx context.Context, from admission.Party, p *plan, wait api.Wait, answers []api.TxAnswer) {
 	var wg sync.WaitGroup
 	for k := range p.raws {
-		wg.Go(func() { answers[p.at[k]] = b.away(ctx, p.raws[k], p.txs[k], wait) })
+		wg.Go(func() { answers[p.at[k]] = b.away(ctx, from, p.raws[k], p.txs[k], wait) })
 	}
 	wg.Wait()
 }
 
-func (b backend) away(ctx context.Context, raw []byte, tx *ledger.Tx, wait api.Wait) api.TxAnswer {
+func (b backend) away(ctx context.Context, from admission.Party, raw []byte, tx *ledger.Tx, wait api.Wait) api.TxAnswer {
 	parties := tx.Parties(b.home.Genesis.Home)
 	inputs := parties.Inputs.Members()
 	for _, s := range inputs[1:] {
@@ -154,7 +156,7 @@ func (b backend) away(ctx context.Context, raw []byte, tx *ledger.Tx, wait api.W
 	settled := make(chan api.TxAnswer, 1)
 	if parties.Outputs.Has(b.home.Shard) {
 		go func() {
-			p := b.engine.Await(ctx, []ledger.TxID{tx.ID()}, engine.Final)[0]
+			p := b.engine.Await(ctx, from, []ledger.TxID{tx.ID()}, engine.Final)[0]
 			if p.Reached(engine.Final) {
 				settled <- b.answer(p, engine.Final)
 			}

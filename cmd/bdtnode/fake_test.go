@@ -87,7 +87,7 @@ func (f *fakeReplica) fund(a ledger.Address, amounts ...uint64) {
 	}
 }
 
-func (f *fakeReplica) Submit(_ context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (f *fakeReplica) Submit(_ context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.submits++

@@ -24,6 +24,10 @@ var (
 // It is not final: the same transaction may be sent again after RetryMS, or at once to another replica.
 const ReasonBookFull = "book_full"
 
+// ReasonBusy is the reason in an answer for a transaction that was not looked at, because too many transactions of the
+// same client address wait at the replica. It is not final, and RetryMS says when to try again.
+const ReasonBusy = "busy"
+
 // ProblemType is the media type of every error body.
 const ProblemType = "application/problem+json"
 

@@ -30,7 +30,7 @@ type fake struct {
 	commits func(after uint64) api.CommitList
 }
 
-func (f *fake) Submit(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (f *fake) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
 	return f.submit(ctx, txs, wait)
 }
 func (f *fake) Tx(id ledger.TxID) (api.TxAnswer, error) { return f.tx(id) }

@@ -63,22 +63,23 @@ func (s *Server) submit(ctx context.Context, in *submitIn) (*submitOut, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.Timeout)*time.Millisecond)
 	defer cancel()
-	answers := s.backend.Submit(ctx, txs, in.Wait)
+	answers := s.backend.Submit(ctx, in.request.RemoteAddr, txs, in.Wait)
 	if len(answers) != len(txs) {
 		panic(fmt.Sprintf("%d answers for %d transactions", len(answers), len(txs)))
 	}
 	if after, full := allFull(answers); full {
-		p := problem(http.StatusTooManyRequests, "the TX book is full, none of the transactions was taken")
+		p := problem(http.StatusTooManyRequests, "the replica has no room for more transactions of this client, none was taken")
 		return nil, retryLater(p, after)
 	}
 	return &submitOut{Body: SubmitAnswer{Answers: answers}}, nil
 }
 
-// allFull reports whether every transaction was refused for want of room only, and when there may be some.
+// allFull reports whether every transaction was refused for want of room, in the TX book or for waits, and when there
+// may be some.
 func allFull(answers []TxAnswer) (time.Duration, bool) {
 	var after int64
 	for i := range answers {
-		if answers[i].Reason != ReasonBookFull {
+		if r := answers[i].Reason; r != ReasonBookFull && r != ReasonBusy {
 			return 0, false
 		}
 		after = max(after, answers[i].RetryMS)

@@ -23,10 +23,11 @@ const (
 // State is what became of a transaction so far.
 type State string
 
-// The states of a transaction. Settled and rejected are final.
+// The states of a transaction. Settled and rejected are final, and come for each that was accepted.
 const (
-	StateUnknown   State = "unknown"   // this replica has never seen it, or has forgotten it
-	StateAccepted  State = "accepted"  // in the TX book, checked, not yet ordered
+	StateUnknown   State = "unknown"   // this replica has never seen it, has forgotten it, or did not take it; Reason says why
+	StateWaiting   State = "waiting"   // not accepted: an input is not there yet; kept in memory for a short time
+	StateAccepted  State = "accepted"  // on this replica's disk; a final answer will come
 	StateOrdered   State = "ordered"   // in a committed block, not everywhere settled
 	StateCertified State = "certified" // its block's header carries f+1 VOTEs
 	StateSettled   State = "settled"   // outputs exist
@@ -39,14 +40,14 @@ const MaxTxsPerRequest = 1000
 // TxAnswer is what a replica says of one transaction.
 type TxAnswer struct {
 	ID        ledger.TxID `json:"id" doc:"transaction id, hexadecimal"`
-	State     State       `json:"state" enum:"unknown,accepted,ordered,certified,settled,rejected"`
+	State     State       `json:"state" enum:"unknown,waiting,accepted,ordered,certified,settled,rejected"`
 	Certified bool        `json:"certified" doc:"whether f+1 replicas signed the header of its block"`
 	Reason    string      `json:"reason,omitempty" doc:"machine-readable reason of a rejection"`
 	Detail    string      `json:"detail,omitempty" doc:"the reason in words"`
 	TimedOut  bool        `json:"timed_out,omitempty" doc:"the wait ended before the stage was reached; the outcome is still open"`
 	Shard     uint16      `json:"shard"`
 	Height    uint64      `json:"height,omitempty" doc:"block that ordered it, 0 while it has none"`
-	RetryMS   int64       `json:"retry_ms,omitempty" doc:"with reason book_full: when to try again"`
+	RetryMS   int64       `json:"retry_ms,omitempty" doc:"with reason book_full or busy: when to try again"`
 	Parts     []Part      `json:"parts,omitempty" doc:"of a transaction between shards: what became of it in each, as far as they answered"`
 }
 
@@ -207,9 +208,9 @@ type Audit struct {
 // Backend is what the server needs of the node. Every method may be called concurrently, and answers an error that
 // is one of ledger's or this package's sentinel errors where the client is to tell it apart.
 type Backend interface {
-	// Submit takes encoded transactions and answers for each, in their order, when each has reached the stage,
-	// was rejected, or the context ended (then with TimedOut).
-	Submit(ctx context.Context, txs [][]byte, wait Wait) []TxAnswer
+	// Submit takes encoded transactions of a client, whose host and port are given, and answers for each, in their
+	// order, when each has reached the stage, was rejected, or the context ended (then with TimedOut).
+	Submit(ctx context.Context, from string, txs [][]byte, wait Wait) []TxAnswer
 	Tx(id ledger.TxID) (TxAnswer, error)
 	// Account answers a page of outputs (limit, from cursor) and of history (historyLimit, from older); limits of 0
 	// leave that list out. Cursors are what the page before answered, or empty.

@@ -11,6 +11,7 @@ import (
 
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
+	"bdtnode/node/admission"
 )
 
 // Stage is how far a transaction has come in this shard.
@@ -101,7 +102,7 @@ func newClients(e *Engine) *clients {
 
 // Submit checks transactions, puts the good ones into the TX book and waits until each has come to stage, is
 // refused, or ctx ends. It answers for each in order; one that has not Reached the stage is still open.
-func (e *Engine) Submit(ctx context.Context, raws [][]byte, stage Stage) []Progress {
+func (e *Engine) Submit(ctx context.Context, from admission.Party, raws [][]byte, stage Stage) []Progress {
 	c := e.clients
 	txs, refusals := e.verify(raws)
 	req := &request{progress: make([]Progress, len(raws)), done: make(chan struct{}), since: time.Now()}
@@ -136,7 +137,7 @@ func (e *Engine) Submit(ctx context.Context, raws [][]byte, stage Stage) []Progr
 }
 
 // Await waits like Submit, for transactions that others take care of: it checks nothing and adds nothing.
-func (e *Engine) Await(ctx context.Context, ids []ledger.TxID, stage Stage) []Progress {
+func (e *Engine) Await(ctx context.Context, from admission.Party, ids []ledger.TxID, stage Stage) []Progress {
 	c := e.clients
 	req := &request{progress: make([]Progress, len(ids)), done: make(chan struct{}), since: time.Now()}
 	c.mu.Lock()

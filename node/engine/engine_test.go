@@ -226,7 +226,7 @@ func genesisTx(c *cluster, owner ledger.Address) ledger.TxID {
 func (c *cluster) submit(at int, stage Stage, txs ...[]byte) []Progress {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return c.nodes[at].up().Submit(ctx, txs, stage)
+	return c.nodes[at].up().Submit(ctx, "", txs, stage)
 }
 
 // settle submits transfers of genesis outputs from..to-1 round-robin and fails unless each settles.
@@ -382,7 +382,7 @@ func TestStopsWhenTheDiskFails(t *testing.T) {
 func (c *cluster) submitBrief(at int, raw []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	c.nodes[at].up().Submit(ctx, [][]byte{raw}, Logged)
+	c.nodes[at].up().Submit(ctx, "", [][]byte{raw}, Logged)
 }
 
 func TestClockFollowsTheWallClock(t *testing.T) {

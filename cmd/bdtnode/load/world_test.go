@@ -141,7 +141,7 @@ func (b *breaker) WriteHeader(status int) {
 	b.ResponseWriter.WriteHeader(status)
 }
 
-func (r *testReplica) Submit(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (r *testReplica) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
 	w := r.world
 	w.mu.Lock()
 	r.posts++
