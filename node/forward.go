@@ -8,12 +8,17 @@ import (
 	"time"
 
 	"bdtnode/ledger"
+	"bdtnode/node/admission"
 	"bdtnode/node/api"
+	"bdtnode/node/relay"
 	"bdtnode/protocols"
 )
 
 // forwardTimeout bounds a call that is passed on and has no wait of its own.
 const forwardTimeout = 5 * time.Second
+
+// maxForwarded bounds the answer to a call that is passed on, in bytes. The largest are pages of accounts, some 300 kB.
+const maxForwarded = 1 << 20
 
 // call is a client call passed on to a replica of another shard; one field is set. Calls and answers are JSON, the
 // form that clients have them in.
@@ -66,13 +71,31 @@ func forward[T any](n *Node, shard uint16, c call) (T, error) {
 }
 
 func forwardCtx[T any](ctx context.Context, n *Node, shard uint16, c call) (T, error) {
-	raw, err := n.relay.Call(ctx, shard, mustJSON(c))
+	raw, err := n.callAny(ctx, shard, mustJSON(c))
 	return readReply[T](shard, raw, err)
+}
+
+// callAny passes a call on to a shard and returns its answer: the first replica that gives one, of at most all.
+func (n *Node) callAny(ctx context.Context, shard uint16, raw []byte) ([]byte, error) {
+	count := n.network.Committee(shard).N()
+	var errs []error
+	for k := range count {
+		to := protocols.Index((int(n.home.Replica) + k) % count)
+		answer, err := n.relay.Call(ctx, shard, to, raw, maxForwarded)
+		if err == nil {
+			return answer, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, fmt.Errorf("no replica of shard %d answers: %w", shard, errors.Join(errs...))
 }
 
 // forwardTo passes a call on to one replica of a shard.
 func forwardTo[T any](ctx context.Context, n *Node, shard uint16, to int, c call) (T, error) {
-	raw, err := n.relay.CallOne(ctx, shard, protocols.Index(to), mustJSON(c))
+	raw, err := n.relay.Call(ctx, shard, protocols.Index(to), mustJSON(c), maxForwarded)
 	return readReply[T](shard, raw, err)
 }
 
@@ -100,8 +123,9 @@ func readReply[T any](shard uint16, raw []byte, err error) (T, error) {
 }
 
 // answerCall answers a call that another replica passed on. It never passes one on itself, so no call goes in circles.
-func (n *Node) answerCall(ctx context.Context, raw []byte) []byte {
+func (n *Node) answerCall(ctx context.Context, from relay.Peer, raw []byte) []byte {
 	b := backend{n}
+	party := admission.PeerParty(from.Shard, from.Replica)
 	var c call
 	if err := json.Unmarshal(raw, &c); err != nil {
 		return mustJSON(reply{Error: fmt.Sprintf("the call does not decode: %v", err)})
@@ -110,11 +134,11 @@ func (n *Node) answerCall(ctx context.Context, raw []byte) []byte {
 	var err error
 	switch {
 	case c.Submit != nil:
-		result, err = n.submitHere(ctx, c.Submit)
+		result, err = n.submitHere(ctx, party, c.Submit)
 	case c.Await != nil && len(c.Await.IDs) <= api.MaxTxsPerRequest:
 		ctx, cancel := context.WithTimeout(ctx, api.MaxWait)
 		defer cancel()
-		result = n.finalHere(ctx, "", c.Await.IDs)
+		result = n.finalHere(ctx, party, c.Await.IDs)
 	case c.Tx != nil:
 		result, _ = b.txHere(c.Tx.ID)
 	case c.Account != nil && n.home.Genesis.Home(c.Account.Address) == n.home.Shard:
@@ -132,7 +156,7 @@ func (n *Node) answerCall(ctx context.Context, raw []byte) []byte {
 }
 
 // submitHere takes transactions that have inputs in this shard.
-func (n *Node) submitHere(ctx context.Context, c *submitCall) ([]api.TxAnswer, error) {
+func (n *Node) submitHere(ctx context.Context, from admission.Party, c *submitCall) ([]api.TxAnswer, error) {
 	stage, ok := stages[c.Wait]
 	if !ok || len(c.Txs) == 0 || len(c.Txs) > api.MaxTxsPerRequest {
 		return nil, fmt.Errorf("a submission of %d transactions waiting for %q", len(c.Txs), c.Wait)
@@ -146,7 +170,7 @@ func (n *Node) submitHere(ctx context.Context, c *submitCall) ([]api.TxAnswer, e
 	defer cancel()
 	b := backend{n}
 	answers := make([]api.TxAnswer, 0, len(c.Txs))
-	for _, p := range n.engine.Submit(ctx, "", c.Txs, stage) {
+	for _, p := range n.engine.Submit(ctx, from, c.Txs, stage) {
 		answers = append(answers, b.answer(p, stage))
 	}
 	return answers, nil

@@ -19,8 +19,8 @@ type handler struct {
 var _ p2p.Handler = handler{}
 
 // Serve implements [p2p.Handler].
-func (h handler) Serve(ctx context.Context, shard uint16, _ protocols.Index, request []byte, w func(frame []byte) error) error {
-	return h.relay.Serve(ctx, shard, request, w)
+func (h handler) Serve(ctx context.Context, shard uint16, from protocols.Index, request []byte, w func(frame []byte) error) error {
+	return h.relay.Serve(ctx, relay.Peer{Shard: shard, Replica: from}, request, w)
 }
 
 // Gossip implements [p2p.Handler].

@@ -40,8 +40,9 @@ const (
 // the ledger; with too little, a third of the processor went into reading blocks again.
 const ledgerCache = 128 << 20
 
-// maxServing is how many requests of one peer are answered at a time.
-const maxServing = 256
+// maxServing is how many requests of one peer are answered at a time. Replicas of other shards wait in them for what
+// becomes of transactions they passed on.
+const maxServing = 96
 
 // maxTosses is how many shares of the coin, and values of it, are remembered as verified.
 const maxTosses = 4096
@@ -128,7 +129,6 @@ func Open(home *config.Home) (_ *Node, err error) {
 		Identity: home.PeerKey, Network: g.ID(), Shard: home.Shard, Self: home.Replica, Members: members,
 		Listen: home.Config.P2P.Listen, Announce: home.Config.P2P.Announce, Bootstrap: home.Config.P2P.Bootstrap,
 		AddressFile: filepath.Join(home.DataDir(), addressFile), QUIC: home.Config.P2P.QUIC,
-		// Replicas of other shards wait here for what becomes of transactions they passed on.
 		Limits: p2p.Limits{Serving: maxServing},
 	}, handler{n.engine, n.relay})
 	if err != nil {

@@ -46,7 +46,7 @@ func TestRequestsAcrossShards(t *testing.T) {
 	w := newTown(t, 4, 4, 4)
 	shards := w.start(t, func(d *node) {
 		d.serve = func(_ context.Context, shard uint16, from protocols.Index, request []byte, w func([]byte) error) error {
-			for _, f := range [][]byte{fmt.Appendf(nil, "%d/%d asked %s", shard, from, request), make([]byte, MaxBulkFrame)} {
+			for _, f := range [][]byte{fmt.Appendf(nil, "%d/%d asked %s", shard, from, request), make([]byte, 1<<20)} {
 				if err := w(f); err != nil {
 					return err
 				}
@@ -65,7 +65,7 @@ func TestRequestsAcrossShards(t *testing.T) {
 		for i := range members {
 			var got [][]byte
 			ctx, cancel := testContext(t)
-			err := asker.Request(ctx, uint16(s), protocols.Index(i), []byte("this"), func(f []byte) error { got = append(got, f); return nil })
+			err := asker.Request(ctx, uint16(s), protocols.Index(i), []byte("this"), 2<<20, func(f []byte) error { got = append(got, f); return nil })
 			cancel()
 			if s == 1 && i == 2 {
 				if !errors.Is(err, ErrNotConnected) {
@@ -73,7 +73,7 @@ func TestRequestsAcrossShards(t *testing.T) {
 				}
 				continue
 			}
-			if err != nil || len(got) != 2 || string(got[0]) != "1/2 asked this" || len(got[1]) != MaxBulkFrame {
+			if err != nil || len(got) != 2 || string(got[0]) != "1/2 asked this" || len(got[1]) != 1<<20 {
 				t.Errorf("%d/%d answers %.40q, %v", s, i, bytes.Join(got, nil), err)
 			}
 		}
@@ -82,7 +82,7 @@ func TestRequestsAcrossShards(t *testing.T) {
 	asker.eventually("the disconnect", func() bool { return len(asker.Reachable(0)) == 3 })
 	ctx, cancel := testContext(t)
 	defer cancel()
-	if err := asker.Request(ctx, 0, 3, []byte("this"), nil); !errors.Is(err, ErrNotConnected) {
+	if err := asker.Request(ctx, 0, 3, []byte("this"), 1, nil); !errors.Is(err, ErrNotConnected) {
 		t.Errorf("asking a stopped one: %v", err)
 	}
 	if slices.Contains(asker.Reachable(0), 3) || asker.Peers()[3].Connected {

@@ -118,10 +118,17 @@ type Limits struct {
 	WriteTime time.Duration
 	// ServeTime bounds the answer to a request, at both ends (60 s).
 	ServeTime time.Duration
-	// ServeBytes bounds the sum of an answer's frames (256 MiB).
+	// ServeBytes bounds the sum of an answer's frames, at both ends (8 MiB).
 	ServeBytes int64
-	// Serving is how many requests of one peer are answered at a time (4); more are refused.
-	Serving int
+	// Serving is how many requests of one peer are answered at a time, and how many requests to one peer are open (4);
+	// ServingAll is that of all peers together (1,024), beyond one of each peer's own. More are refused.
+	Serving    int
+	ServingAll int
+	// HeldBytes is how many bytes of requests and of answers not yet written are held for one peer, and of answers
+	// being read from it (8 MiB); HeldBytesAll is that of all peers together (32 MiB), beyond 64 KiB of each peer's
+	// own. What comes beyond is refused.
+	HeldBytes    int64
+	HeldBytesAll int64
 	// MaxBackoff is the longest pause between attempts to reach a peer (5 s), and MaxPenalty the longest time
 	// that a peer which sent garbage is kept out (60 s).
 	MaxBackoff time.Duration
@@ -139,12 +146,15 @@ func (l Limits) withDefaults() (Limits, error) {
 	orDefault(&l.BulkQueue, 64<<20)
 	orDefault(&l.WriteTime, 20*time.Second)
 	orDefault(&l.ServeTime, 60*time.Second)
-	orDefault(&l.ServeBytes, 256<<20)
+	orDefault(&l.ServeBytes, 8<<20)
 	orDefault(&l.Serving, 4)
+	orDefault(&l.ServingAll, 1024)
+	orDefault(&l.HeldBytes, 8<<20)
+	orDefault(&l.HeldBytesAll, 32<<20)
 	orDefault(&l.MaxBackoff, 5*time.Second)
 	orDefault(&l.MaxPenalty, 60*time.Second)
 	if l.ControlQueue < 0 || l.BulkQueue < 0 || l.WriteTime < 0 || l.ServeTime < 0 || l.ServeBytes < 0 ||
-		l.Serving < 0 || l.MaxBackoff < 0 || l.MaxPenalty < 0 {
+		l.Serving < 0 || l.ServingAll < 0 || l.HeldBytes < 0 || l.HeldBytesAll < 0 || l.MaxBackoff < 0 || l.MaxPenalty < 0 {
 		return l, fmt.Errorf("network limits must not be negative: %+v", l)
 	}
 	return l, nil

@@ -30,7 +30,7 @@ func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
 	if n == 0 {
 		return nil, fmt.Errorf("%w: empty", errFrame)
 	}
-	return readBody(r, n)
+	return readBody(r, n, nil)
 }
 
 func readLength(r *bufio.Reader, limit int) (int, error) {
@@ -45,13 +45,31 @@ func readLength(r *bufio.Reader, limit int) (int, error) {
 	return int(n), nil
 }
 
-func readBody(r *bufio.Reader, n int) ([]byte, error) {
-	frame := make([]byte, n)
-	if _, err := io.ReadFull(r, frame); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
+// firstPiece is how much room a frame gets before any of its bytes came. A longer one gets as much again with each piece
+// that came in full, so an announced length alone reserves next to nothing.
+const firstPiece = 32 << 10
+
+// errNoRoom is wrapped by the error for a frame that the reader has no room for.
+var errNoRoom = errors.New("no room for the frame")
+
+// readBody reads a frame of n bytes into a buffer of its own. Before room for a part of it is made, reserve is asked
+// whether there may be so much more; nil allows all.
+func readBody(r *bufio.Reader, n int, reserve func(more int64) bool) ([]byte, error) {
+	var frame []byte
+	for len(frame) < n {
+		piece := min(max(firstPiece, len(frame)), n-len(frame))
+		if reserve != nil && !reserve(int64(piece)) {
+			return nil, fmt.Errorf("%w: %d of %d bytes", errNoRoom, len(frame), n)
 		}
-		return nil, err
+		grown := make([]byte, len(frame)+piece)
+		copy(grown, frame)
+		if _, err := io.ReadFull(r, grown[len(frame):]); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		frame = grown
 	}
 	return frame, nil
 }

@@ -42,7 +42,6 @@ type member struct {
 	wake   chan struct{}
 	active atomic.Pointer[session] // what Send uses
 	failed atomic.Uint64           // attempts to get a session
-	serve  chan struct{}           // one token for each answer being written
 
 	mu       sync.Mutex
 	half     *session           // offered streams of which one class is missing
@@ -56,7 +55,7 @@ type member struct {
 func newMember(n *Net, at place, id peer.ID) *member {
 	return &member{
 		net: n, place: at, id: id, opens: n.roster.self < id,
-		wake: make(chan struct{}, 1), serve: make(chan struct{}, n.cfg.Limits.Serving),
+		wake: make(chan struct{}, 1),
 	}
 }
 

@@ -46,6 +46,9 @@ type Net struct {
 	strangers occasional
 	count     counters
 
+	asking    requests // open to others
+	answering requests // of others
+
 	started chan struct{} // closed when host and dht are set
 	running atomic.Bool
 	host    host.Host
@@ -63,7 +66,8 @@ func New(cfg Config, h Handler) (*Net, error) {
 	if cfg.Limits, err = cfg.Limits.withDefaults(); err != nil {
 		return nil, err
 	}
-	n := &Net{cfg: cfg, handler: h, roster: roster, started: make(chan struct{})}
+	n := &Net{cfg: cfg, handler: h, roster: roster, started: make(chan struct{}),
+		asking: newRequests(cfg.Limits), answering: newRequests(cfg.Limits)}
 	if n.book, err = openAddressBook(cfg.AddressFile, func(id peer.ID) bool { _, ok := roster.places[id]; return ok }); err != nil {
 		logger.Warnw("last known addresses are lost, peers have to be searched for", "error", err)
 	}
@@ -174,6 +178,15 @@ func (h *handlers) run(f func()) {
 	if !closed {
 		defer h.wg.Done()
 		f()
+	}
+}
+
+// start runs f on a goroutine of its own, unless wait was called.
+func (h *handlers) start(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.wg.Go(f)
 	}
 }
 

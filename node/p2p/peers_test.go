@@ -242,10 +242,10 @@ func newReturned(t *testing.T, w *town, i int, at, old *node) *node {
 }
 
 func TestRequests(t *testing.T) {
-	frames := [][]byte{[]byte("one"), make([]byte, MaxBulkFrame), []byte("three")}
-	frames[1][MaxBulkFrame-1] = 9
-	block := make(chan struct{})
-	a, b, _ := trio(t, func(cfg *Config) { cfg.Limits.ServeBytes = MaxBulkFrame + 100; cfg.Limits.Serving = 2 }, func(d *node) {
+	const large = 1 << 20
+	frames := [][]byte{[]byte("one"), make([]byte, large), []byte("three")}
+	frames[1][large-1] = 9
+	a, b, _ := trio(t, func(cfg *Config) { cfg.Limits.ServeBytes = large + 100; cfg.Limits.Serving = 2 }, func(d *node) {
 		d.serve = func(ctx context.Context, _ uint16, from protocols.Index, request []byte, w func([]byte) error) error {
 			switch string(request) {
 			case "nothing":
@@ -261,12 +261,8 @@ func TestRequests(t *testing.T) {
 				must(t, w(frames[1]))
 				return w(make([]byte, 101))
 			case "wait":
-				select {
-				case <-block:
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-				return nil
+				<-ctx.Done()
+				return context.Cause(ctx)
 			}
 			for _, f := range frames {
 				if err := w(f); err != nil {
@@ -279,11 +275,11 @@ func TestRequests(t *testing.T) {
 	ask := func(to protocols.Index, request string) (got [][]byte, err error) {
 		ctx, cancel := testContext(t)
 		defer cancel()
-		err = a.Request(ctx, 0, to, []byte(request), func(f []byte) error { got = append(got, f); return nil })
+		err = a.Request(ctx, 0, to, []byte(request), large+100, func(f []byte) error { got = append(got, f); return nil })
 		return got, err
 	}
 	got, err := ask(1, "all")
-	if err != nil || len(got) != 3 || string(got[2]) != "three" || len(got[1]) != MaxBulkFrame || got[1][MaxBulkFrame-1] != 9 {
+	if err != nil || len(got) != 3 || string(got[2]) != "three" || len(got[1]) != large || got[1][large-1] != 9 {
 		t.Fatalf("%d frames, %v", len(got), err)
 	}
 	if got, err := ask(1, "nothing"); err != nil || len(got) != 0 {
@@ -306,17 +302,18 @@ func TestRequests(t *testing.T) {
 	enough := errors.New("enough")
 	ctx, cancel := testContext(t)
 	defer cancel()
-	if err := a.Request(ctx, 0, 1, []byte("all"), func([]byte) error { return enough }); !errors.Is(err, enough) {
+	if err := a.Request(ctx, 0, 1, []byte("all"), large+100, func([]byte) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("each refused: %v", err)
 	}
 	// Two are being answered, so a third is refused; one that is given up makes room.
-	b.eventually("an end to the others", func() bool { return len(b.members[0].serve) == 0 })
+	serving := func() int64 { return b.answering.open.of(b.members[0]) }
+	b.eventually("an end to the others", func() bool { return serving() == 0 })
 	short, giveUp := context.WithCancel(ctx)
 	ends := make(chan error, 2)
 	for range 2 {
-		go func() { ends <- a.Request(short, 0, 1, []byte("wait"), nil) }()
+		go func() { ends <- a.Request(short, 0, 1, []byte("wait"), 1, nil) }()
 	}
-	b.eventually("two requests", func() bool { return len(b.members[0].serve) == 2 })
+	b.eventually("two requests", func() bool { return serving() == 2 })
 	if _, err := ask(1, "nothing"); err == nil {
 		t.Error("a third request was answered")
 	}
@@ -326,8 +323,7 @@ func TestRequests(t *testing.T) {
 			t.Errorf("given up: %v", err)
 		}
 	}
-	close(block)
-	b.eventually("room", func() bool { return len(b.members[0].serve) == 0 })
+	b.eventually("room", func() bool { return serving() == 0 }) // the service of what was given up ends, long before its time
 	if _, err := ask(1, "nothing"); err != nil {
 		t.Errorf("after that: %v", err)
 	}

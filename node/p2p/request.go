@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -12,18 +13,31 @@ import (
 	"bdtnode/protocols"
 )
 
-// ErrNotConnected is wrapped by a request to a replica that there is no connection to.
-var ErrNotConnected = errors.New("not connected")
+// Errors that are wrapped by those of a request.
+var (
+	// ErrNotConnected: there is no connection to the replica.
+	ErrNotConnected = errors.New("not connected")
+	// ErrBusy: this node has as many requests to the replica open, or as many bytes of answers in work, as it may.
+	ErrBusy = errors.New("too many requests or answers are in work")
+)
+
+// errGone ends the service of a request whose stream the peer has given up.
+var errGone = errors.New("the peer gave the request up")
 
 // A request is one stream: both handshakes, the request as a frame, and the answer's frames up to an empty one. So
 // an answer that was cut short is never taken for a whole one.
 
-// Request asks replica to of a shard, the own or another, and calls each for every frame of its answer, which it may keep. It returns nil only
-// after the whole answer; an error of each ends it. It lasts until ctx ends or [Limits].ServeTime has passed. An
-// answer beyond the limits is the peer's fault and an error here: nothing else happens to the peer.
-func (n *Net) Request(ctx context.Context, shard uint16, to protocols.Index, request []byte, each func(frame []byte) error) error {
+// Request asks replica to of a shard, the own or another, and calls each for every frame of its answer, which it may
+// keep. It returns nil only after the whole answer; an error of each ends it. It lasts until ctx ends or
+// [Limits].ServeTime has passed. An answer of more than most bytes, [Limits].ServeBytes at most, is the peer's fault
+// and an error here: nothing else happens to the peer. The bytes of an answer count against [Limits].HeldBytes until
+// Request returns.
+func (n *Net) Request(ctx context.Context, shard uint16, to protocols.Index, request []byte, most int64, each func(frame []byte) error) error {
 	if len(request) == 0 || len(request) > MaxRequest {
 		return fmt.Errorf("request of %d bytes, want 1 to %d", len(request), MaxRequest)
+	}
+	if most < 1 || most > n.cfg.Limits.ServeBytes {
+		return fmt.Errorf("request for an answer of at most %d bytes, want 1 to %d", most, n.cfg.Limits.ServeBytes)
 	}
 	m := n.shards[shard][to]
 	if m == nil || !n.up() {
@@ -31,7 +45,7 @@ func (n *Net) Request(ctx context.Context, shard uint16, to protocols.Index, req
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Limits.ServeTime)
 	defer cancel()
-	err := m.request(ctx, request, each)
+	err := m.request(ctx, request, most, each)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), err)
@@ -42,10 +56,17 @@ func (n *Net) Request(ctx context.Context, shard uint16, to protocols.Index, req
 	return nil
 }
 
-func (m *member) request(ctx context.Context, request []byte, each func(frame []byte) error) error {
+func (m *member) request(ctx context.Context, request []byte, most int64, each func(frame []byte) error) error {
 	if !m.reachable() {
 		return ErrNotConnected
 	}
+	open := share{from: m.net.asking.open, by: m}
+	held := share{from: m.net.asking.held, by: m}
+	if !open.take(1) {
+		return ErrBusy
+	}
+	defer open.end()
+	defer held.end()
 	s, err := m.net.host.NewStream(network.WithNoDial(ctx, "request"), m.id, fetchProtocol)
 	if err != nil {
 		return fmt.Errorf("open stream: %w", err)
@@ -67,7 +88,12 @@ func (m *member) request(ctx context.Context, request []byte, each func(frame []
 	if err := m.net.judge(theirs, m); err != nil {
 		return err
 	}
-	for total := int64(0); ; {
+	return e.readAnswer(most, &held, each)
+}
+
+// readAnswer reads an answer's frames up to the empty one.
+func (e *end) readAnswer(most int64, held *share, each func(frame []byte) error) error {
+	for {
 		size, err := readLength(e.reader, MaxBulkFrame)
 		if err != nil {
 			return fmt.Errorf("answer: %w", err)
@@ -75,10 +101,10 @@ func (m *member) request(ctx context.Context, request []byte, each func(frame []
 		if size == 0 {
 			return nil
 		}
-		if total += int64(size); total > m.net.cfg.Limits.ServeBytes {
-			return fmt.Errorf("answer has more than %d bytes", m.net.cfg.Limits.ServeBytes)
+		if int64(size) > most-held.taken {
+			return fmt.Errorf("answer has more than %d bytes", most)
 		}
-		frame, err := readBody(e.reader, size)
+		frame, err := readBody(e.reader, size, held.take)
 		if err != nil {
 			return fmt.Errorf("answer: %w", err)
 		}
@@ -96,56 +122,102 @@ func (n *Net) answer(s network.Stream) {
 		s.Reset()
 		return
 	}
-	select {
-	case m.serve <- struct{}{}:
-		defer func() { <-m.serve }()
-	default:
+	open := share{from: n.answering.open, by: m}
+	if !open.take(1) {
 		n.count.refused.Add(1)
 		s.Reset()
 		return
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Limits.ServeTime)
-	defer cancel()
+	defer open.end()
+	ctx, cancel := context.WithCancelCause(n.ctx)
+	defer cancel(nil)
+	limit := time.AfterFunc(n.cfg.Limits.ServeTime, func() { cancel(context.DeadlineExceeded) })
+	defer limit.Stop()
 	stop := context.AfterFunc(ctx, func() { s.Reset() })
-	defer stop()
-	if err := n.answerOne(ctx, s, m); err != nil {
+	if err := n.answerOne(ctx, cancel, s, m); err != nil {
 		logger.Debugw("request not answered", "shard", m.shard, "replica", m.index, "error", err)
 		s.Reset()
 		return
 	}
 	n.count.served.Add(1)
+	stop() // what the peer has not read yet would be lost with a reset
 	s.Close()
 }
 
-func (n *Net) answerOne(ctx context.Context, s network.Stream, m *member) error {
+func (n *Net) answerOne(ctx context.Context, cancel context.CancelCauseFunc, s network.Stream, m *member) error {
 	e, _, err := n.receive(s, m)
 	if err != nil {
 		return err
 	}
+	held := share{from: n.answering.held, by: m}
+	defer held.end()
 	s.SetReadDeadline(time.Now().Add(handshakeTime))
-	request, err := readFrame(e.reader, MaxRequest)
+	size, err := readLength(e.reader, MaxRequest)
+	if err == nil && size == 0 {
+		err = errFrame
+	}
+	var request []byte
+	if err == nil {
+		request, err = readBody(e.reader, size, held.take)
+	}
 	if err != nil {
 		return fmt.Errorf("read request: %w", err)
 	}
-	out := newRequestWriter(ctx, s, m)
-	buffered := bufio.NewWriterSize(out, chunk)
-	left := n.cfg.Limits.ServeBytes
-	err = n.handler.Serve(ctx, m.shard, m.index, request, func(frame []byte) error {
-		if len(frame) == 0 || len(frame) > MaxBulkFrame {
-			return fmt.Errorf("answer frame of %d bytes, want 1 to %d", len(frame), MaxBulkFrame)
-		}
-		if left -= int64(len(frame)); left < 0 {
-			return fmt.Errorf("answer has more than %d bytes", n.cfg.Limits.ServeBytes)
-		}
-		buffered.Write(appendLength(nil, len(frame)))
-		buffered.Write(frame) // an error stays, and Flush returns it
-		return buffered.Flush()
-	})
-	if err != nil {
+	s.SetReadDeadline(time.Time{})
+	n.serving.start(func() { e.watch(cancel) })
+	out := &answerWriter{cancel: cancel, stream: newRequestWriter(ctx, s, m), held: &held, left: n.cfg.Limits.ServeBytes, time: n.cfg.Limits.WriteTime}
+	defer out.stop()
+	if err := n.handler.Serve(ctx, m.shard, m.index, request, out.frame); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	_, err = out.Write(appendLength(nil, 0))
+	_, err = out.stream.Write(appendLength(nil, 0))
 	return err
+}
+
+// watch ends the service of a request when its stream ends. A peer that sends more than its request is at fault, which
+// ends it too. It returns once the stream was closed or reset at either side.
+func (e *end) watch(cancel context.CancelCauseFunc) {
+	if _, err := e.reader.Peek(1); !errors.Is(err, io.EOF) {
+		cancel(errGone)
+	}
+}
+
+// answerWriter writes the frames of an answer. They must have left within a time from the first on: a peer that reads
+// slowly keeps no more than the answer's bytes, and not for long.
+type answerWriter struct {
+	cancel context.CancelCauseFunc
+	stream *pacedWriter
+	held   *share
+	left   int64
+	time   time.Duration
+	limit  *time.Timer
+}
+
+func (w *answerWriter) frame(frame []byte) error {
+	n := int64(len(frame))
+	if n == 0 || n > MaxBulkFrame {
+		return fmt.Errorf("answer frame of %d bytes, want 1 to %d", n, MaxBulkFrame)
+	}
+	if w.left -= n; w.left < 0 {
+		return errors.New("answer has more bytes than are served")
+	}
+	if !w.held.take(n) {
+		return ErrBusy
+	}
+	defer w.held.give(n)
+	if w.limit == nil {
+		w.limit = time.AfterFunc(w.time, func() { w.cancel(errors.New("the peer does not read its answer")) })
+	}
+	buffered := bufio.NewWriterSize(w.stream, chunk)
+	buffered.Write(appendLength(nil, len(frame)))
+	buffered.Write(frame) // an error stays, and Flush returns it
+	return buffered.Flush()
+}
+
+func (w *answerWriter) stop() {
+	if w.limit != nil {
+		w.limit.Stop()
+	}
 }
 
 // newRequestWriter paces a request stream like bulk, taking turns with the connection's other requests.

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	golog "github.com/ipfs/go-log/v2"
@@ -28,13 +27,15 @@ var logger = golog.Logger("bdt/relay")
 
 const (
 	askTimeout = 3 * time.Second
-	maxServed  = 4 << 20 // bytes of LDs in one answer
+	maxServed  = 4 << 20   // bytes of LDs in one answer, beyond which no further one is added
+	maxFetched = 8 << 20   // bytes of LDs taken of one answer
+	maxCall    = 256 << 10 // bytes of a client call
 )
 
 // Network is what the relay needs of the network.
 type Network interface {
 	Publish(shard uint16, data []byte)
-	Request(ctx context.Context, shard uint16, to protocols.Index, request []byte, each func(frame []byte) error) error
+	Request(ctx context.Context, shard uint16, to protocols.Index, request []byte, most int64, each func(frame []byte) error) error
 }
 
 // Engine is what the relay needs of the replica.
@@ -44,6 +45,12 @@ type Engine interface {
 	CertifiedHeight() uint64
 }
 
+// Peer is a replica of any shard.
+type Peer struct {
+	Shard   uint16
+	Replica protocols.Index
+}
+
 // Config is what a relay is made of.
 type Config struct {
 	Shard   uint16
@@ -51,8 +58,9 @@ type Config struct {
 	Network *settlement.Network
 	State   *ledger.State
 	Store   kv.Reader // consensus store, for certificates
-	// Answer answers a client call that another replica passed on.
-	Answer func(ctx context.Context, call []byte) []byte
+	// Answer answers a client call of at most 256 KiB that a replica of another shard passed on. ctx ends when that
+	// replica has given the call up.
+	Answer func(ctx context.Context, from Peer, call []byte) []byte
 }
 
 // Relay is one replica's part in what shards tell each other.
@@ -62,7 +70,6 @@ type Relay struct {
 	net    Network
 	kick   chan struct{} // LDs may have become certified
 	wake   chan struct{} // the machine may want something sooner
-	turn   atomic.Uint64 // of calls
 	born   time.Time
 
 	mu      sync.Mutex
@@ -213,7 +220,7 @@ func (r *Relay) position(ctx context.Context, a courier.Ask) (next uint64, ok bo
 		}
 		request = ld.Append([]byte{askTake})
 	}
-	err = r.ask(ctx, a.Shard, a.To, request, func(frame []byte) error {
+	err = r.ask(ctx, a.Shard, a.To, request, 8, func(frame []byte) error {
 		rd := wire.NewReader(frame)
 		next = rd.U64()
 		return rd.Done()
@@ -226,7 +233,7 @@ func (r *Relay) position(ctx context.Context, a courier.Ask) (next uint64, ok bo
 
 // fetch gets LDs by number and takes them in, and answers how many there were.
 func (r *Relay) fetch(ctx context.Context, a courier.Ask) (count int, err error) {
-	err = r.ask(ctx, a.Shard, a.To, wire.AppendU64([]byte{askLDs}, a.Number), func(frame []byte) error {
+	err = r.ask(ctx, a.Shard, a.To, wire.AppendU64([]byte{askLDs}, a.Number), maxFetched, func(frame []byte) error {
 		ld, err := settlement.DecodeLD(frame)
 		if err != nil {
 			return err
@@ -243,10 +250,10 @@ func (r *Relay) fetch(ctx context.Context, a courier.Ask) (count int, err error)
 	return count, err
 }
 
-func (r *Relay) ask(ctx context.Context, shard uint16, to protocols.Index, request []byte, each func(frame []byte) error) error {
+func (r *Relay) ask(ctx context.Context, shard uint16, to protocols.Index, request []byte, most int64, each func(frame []byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return r.net.Request(ctx, shard, to, request, each)
+	return r.net.Request(ctx, shard, to, request, most, each)
 }
 
 // Gossip takes in a message of the own shard's topic. An error means that it is garbage. It is called concurrently.
@@ -274,31 +281,14 @@ func (r *Relay) take(ld *settlement.LD) error {
 	return nil
 }
 
-// Call passes a client call on to a shard and returns its answer: the first replica that gives one, of at most all.
-func (r *Relay) Call(ctx context.Context, shard uint16, call []byte) ([]byte, error) {
-	c := r.cfg.Network.Committee(shard)
-	if c == nil {
-		return nil, fmt.Errorf("shard %d does not exist", shard)
+// Call passes a client call of at most 256 KiB on to one replica of a shard and returns its answer, of at most so many
+// bytes.
+func (r *Relay) Call(ctx context.Context, shard uint16, to protocols.Index, call []byte, most int64) ([]byte, error) {
+	if len(call) > maxCall {
+		return nil, fmt.Errorf("a call of %d bytes, want at most %d", len(call), maxCall)
 	}
-	start := r.turn.Add(1) + uint64(r.cfg.Self)
-	var errs []error
-	for k := range uint64(c.N()) {
-		answer, err := r.CallOne(ctx, shard, protocols.Index((start+k)%uint64(c.N())), call)
-		if err == nil {
-			return answer, nil
-		}
-		errs = append(errs, err)
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, fmt.Errorf("no replica of shard %d answers: %w", shard, errors.Join(errs...))
-}
-
-// CallOne passes a client call on to one replica and returns its answer.
-func (r *Relay) CallOne(ctx context.Context, shard uint16, to protocols.Index, call []byte) ([]byte, error) {
 	var answer []byte
-	err := r.net.Request(ctx, shard, to, append([]byte{askCall}, call...), func(frame []byte) error {
+	err := r.net.Request(ctx, shard, to, append([]byte{askCall}, call...), most, func(frame []byte) error {
 		answer = append(answer, frame...)
 		return nil
 	})
@@ -320,7 +310,8 @@ const (
 )
 
 // Serve answers a request of a replica of any shard.
-func (r *Relay) Serve(ctx context.Context, from uint16, request []byte, w func(frame []byte) error) error {
+func (r *Relay) Serve(ctx context.Context, peer Peer, request []byte, w func(frame []byte) error) error {
+	from := peer.Shard
 	if len(request) == 0 {
 		return errors.New("an empty request")
 	}
@@ -348,7 +339,10 @@ func (r *Relay) Serve(ctx context.Context, from uint16, request []byte, w func(f
 		}
 		return w(wire.AppendU64(nil, max(r.engine.NextLD(from), ld.Delivery.Number+1)))
 	case askCall:
-		return w(r.cfg.Answer(ctx, body))
+		if len(body) > maxCall {
+			return fmt.Errorf("a call of %d bytes, at most %d are answered", len(body), maxCall)
+		}
+		return w(r.cfg.Answer(ctx, peer, body))
 	}
 	return fmt.Errorf("request kind %d is unknown", request[0])
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -119,7 +120,9 @@ func newWorld(t *testing.T) *world {
 			}
 			m.relay = New(Config{
 				Shard: m.shard, Self: m.index, Network: w.network, State: m.state, Store: store,
-				Answer: func(_ context.Context, call []byte) []byte { return append([]byte("echo "), call...) },
+				Answer: func(_ context.Context, from Peer, call []byte) []byte {
+					return fmt.Appendf(nil, "%d/%d said %s", from.Shard, from.Replica, call)
+				},
 			}, m.engine)
 			m.relay.Join(m)
 			for k := range m.links {
@@ -197,12 +200,12 @@ func (m *member) Publish(shard uint16, data []byte) {
 }
 
 // Request implements Network.
-func (m *member) Request(ctx context.Context, shard uint16, to protocols.Index, request []byte, each func([]byte) error) error {
+func (m *member) Request(ctx context.Context, shard uint16, to protocols.Index, request []byte, _ int64, each func([]byte) error) error {
 	peer := m.w.members[shard][to]
 	if m.dead.Load() || peer.dead.Load() {
 		return errors.New("out of reach")
 	}
-	return peer.relay.Serve(ctx, m.shard, request, each)
+	return peer.relay.Serve(ctx, Peer{m.shard, m.index}, request, each)
 }
 
 // pay makes a transaction with an input of each shard in from and an output in each in to.
@@ -313,24 +316,26 @@ func TestOneReplicaOfEachShardIsDead(t *testing.T) {
 	}
 }
 
-func TestCallsReachAnotherReplica(t *testing.T) {
+// A call reaches the replica that it is for, which is told whose call it is. One that is too large is not answered.
+func TestCalls(t *testing.T) {
 	w := newWorld(t)
 	defer w.close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for dead := range 3 {
-		w.members[1][dead].dead.Store(true)
-		answer, err := w.members[0][0].relay.Call(ctx, 1, []byte("hello"))
-		if err != nil || string(answer) != "echo hello" {
-			t.Errorf("with %d dead: %q, %v", dead+1, answer, err)
-		}
+	r := w.members[0][3].relay
+	if answer, err := r.Call(ctx, 1, 2, []byte("hello"), 100); err != nil || string(answer) != "0/3 said hello" {
+		t.Errorf("%q, %v", answer, err)
 	}
-	w.members[1][3].dead.Store(true)
-	if _, err := w.members[0][0].relay.Call(ctx, 1, []byte("hello")); err == nil {
-		t.Error("a shard out of reach answered")
+	w.members[1][2].dead.Store(true)
+	if _, err := r.Call(ctx, 1, 2, []byte("hello"), 100); err == nil {
+		t.Error("a replica out of reach answered")
 	}
-	if _, err := w.members[0][0].relay.Call(ctx, 7, nil); err == nil {
-		t.Error("a shard that does not exist answered")
+	large := make([]byte, maxCall+1)
+	if _, err := r.Call(ctx, 1, 1, large, 100); err == nil {
+		t.Error("a call that is too large was sent")
+	}
+	if err := r.Serve(ctx, Peer{1, 0}, append([]byte{askCall}, large...), func([]byte) error { return nil }); err == nil {
+		t.Error("a call that is too large was answered")
 	}
 }
 
@@ -345,7 +350,7 @@ func TestGarbage(t *testing.T) {
 	}
 	none := func([]byte) error { return nil }
 	for _, request := range [][]byte{nil, {0}, {99}, {askLDs}, {askLDs, 1}, {askTake}, {askTake, 1, 2, 3}} {
-		if err := r.Serve(context.Background(), 1, request, none); err == nil {
+		if err := r.Serve(context.Background(), Peer{1, 0}, request, none); err == nil {
 			t.Errorf("request %v was answered", request)
 		}
 	}

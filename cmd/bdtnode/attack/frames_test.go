@@ -130,11 +130,14 @@ func forwardCopies(ctx context.Context, s *scene) {
 	workers(ctx, 512, func(i int) { s.call(ctx, i, call) })
 }
 
+// maxAnswer is the bytes of an answer that the attacker takes.
+const maxAnswer = 256 << 20
+
 // unreadAnswers asks for the largest answers and reads nothing of them.
 func unreadAnswers(ctx context.Context, s *scene) {
 	call := callFrame(map[string]any{"block": map[string]any{"height": 1}})
 	workers(ctx, 3000, func(i int) {
-		err := s.member.net.Request(ctx, otherShard, protocols.Index(i%perShard), call, func([]byte) error {
+		err := s.member.net.Request(ctx, otherShard, protocols.Index(i%perShard), call, maxAnswer, func([]byte) error {
 			<-ctx.Done()
 			return ctx.Err()
 		})
@@ -153,7 +156,7 @@ func callFrame(call any) []byte {
 }
 
 func (s *scene) call(ctx context.Context, i int, call []byte) {
-	if err := s.member.net.Request(ctx, otherShard, protocols.Index(i%perShard), call, func([]byte) error { return nil }); err != nil {
+	if err := s.member.net.Request(ctx, otherShard, protocols.Index(i%perShard), call, maxAnswer, func([]byte) error { return nil }); err != nil {
 		pause(ctx, 20*time.Millisecond)
 	}
 }

@@ -56,6 +56,7 @@ func becomeMember(t *testing.T, n *network) *member {
 	m.net, err = p2p.New(p2p.Config{
 		Identity: home.PeerKey, Network: home.Genesis.ID(), Shard: home.Shard, Self: home.Replica, Members: members,
 		Listen: home.Config.P2P.Listen, Bootstrap: bootstrap,
+		Limits: p2p.Limits{Serving: 1 << 20, ServingAll: 1 << 20, ServeBytes: maxAnswer, HeldBytes: 1 << 40, HeldBytesAll: 1 << 40}, // an attacker has none
 	}, mute{})
 	if err != nil {
 		t.Fatal(err)
