@@ -65,16 +65,32 @@ func (d *Desk) Duplicate(tx *Tx) { d.out.Duplicates = append(d.out.Duplicates, t
 // Record is the open record of a transaction, nil if there is none. It is read only; the methods of the Desk change it.
 func (d *Desk) Record(id TxID) (*Record, error) {
 	x, err := d.open(id)
-	if err != nil || x == nil {
+	if err != nil || x == nil || !x.Part.Open {
 		return nil, err
 	}
 	return &x.Record, nil
 }
 
-// open finds an open record, in the block at hand or the store.
+// Past is what a closed record of a transaction came to, nil if there is none. It says for good what each input shard's
+// verdict was.
+func (d *Desk) Past(id TxID) (*Part, error) {
+	if x := d.s.work.records[id]; x != nil {
+		if x.Part.Open {
+			return nil, nil
+		}
+		return &x.Part, nil
+	}
+	p, ok, err := readPart(d.s.store, id, d.Shard())
+	if err != nil || !ok || p.Open {
+		return nil, err
+	}
+	return &p, nil
+}
+
+// open finds an open record in the store, or one that was open at the beginning of the block or since.
 func (d *Desk) open(id TxID) (*openRecord, error) {
 	w := &d.s.work
-	if x, ok := w.records[id]; ok {
+	if x := w.records[id]; x != nil {
 		return x, nil
 	}
 	raw, ok, err := d.s.store.Get(append([]byte{keyOpen}, id[:]...))
@@ -98,7 +114,7 @@ func (d *Desk) open(id TxID) (*openRecord, error) {
 func (d *Desk) changes(r *Record) *Record {
 	w := &d.s.work
 	x := w.records[r.Part.Tx]
-	if x == nil || &x.Record != r {
+	if x == nil || &x.Record != r || !x.Part.Open {
 		panic(fmt.Sprintf("ledger: the record of transaction %s is not open", r.Part.Tx))
 	}
 	if !x.changed {
@@ -235,7 +251,6 @@ func (d *Desk) Close(r *Record) {
 			}
 		}
 	}
-	w.records[r.Part.Tx] = nil
 }
 
 // enter moves a record to another stage.
@@ -275,9 +290,10 @@ func declared(tx *Tx, home func(Address) uint16, shard uint16) (value uint64) {
 	return value
 }
 
-// Fits reports whether a transaction could settle here without value in this shard, burned fees included, going beyond
-// what the whole network was born with.
-func (d *Desk) Fits(tx *Tx) bool {
+// Fits reports whether a transaction could settle here without what is unspent and burned in this shard going beyond what
+// the whole network was born with. spent says that its inputs here are in escrow already; else they are still unspent.
+// Escrow is left out: the outputs it stands for may exist elsewhere, and may have come back here.
+func (d *Desk) Fits(tx *Tx, spent bool) bool {
 	made := uint64(0)
 	for i := range tx.Outputs {
 		if d.s.home(tx.Outputs[i].Address) {
@@ -287,8 +303,10 @@ func (d *Desk) Fits(tx *Tx) bool {
 	if d.s.home(tx.owners[0]) {
 		made += tx.Fee
 	}
-	spent := min(made, d.declared(tx, d.Shard()))
-	sum, carry := bits.Add64(d.t.unspent+d.t.escrow+d.t.burned, made-spent, 0)
+	if !spent {
+		made -= min(made, d.declared(tx, d.Shard()))
+	}
+	sum, carry := bits.Add64(d.t.unspent+d.t.burned, made, 0)
 	return carry == 0 && sum <= d.s.supply
 }
 

@@ -33,7 +33,7 @@ type work struct {
 	slab     []use
 
 	// What settles between shards.
-	records   map[TxID]*openRecord // nil for one that is not open
+	records   map[TxID]*openRecord // those that the block has looked at or opened
 	changed   []*openRecord
 	forgotten []Outpoint // whose consumer's record was closed
 	channels  map[uint16]*Channel

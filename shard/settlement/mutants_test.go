@@ -49,12 +49,29 @@ func closing(d *ledger.Desk, tx *ledger.Tx, err error) error {
 	return err
 }
 
-// anyNumber applies a delivery whatever its number and whatever came before it.
+// anyNumber applies a delivery whatever its number and whatever came before it, and takes a closed record for none.
 type anyNumber struct{ Rules }
 
 func (m anyNumber) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 	for i := range x.Entries {
-		if _, err := m.entry(d, x.Source, &x.Entries[i]); err != nil {
+		e := &x.Entries[i]
+		r, err := d.Record(e.Tx.ID())
+		switch {
+		case err != nil:
+			return err
+		case r == nil:
+			r = d.Open(e.Tx)
+		case r.Part.Of(x.Source).Verdict != 0:
+			continue
+		}
+		d.Note(r, x.Source, e.Verdict, e.Reason)
+		if own := r.Part.Of(d.Shard()); own != nil && own.Verdict == 0 {
+			err = answer(d, r)
+		}
+		if err == nil {
+			err = resolve(d, r)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -112,10 +112,10 @@ func (rules Rules) entry(d *ledger.Desk, source uint16, e *ledger.Entry) (why st
 	if err != nil {
 		return "", err
 	}
-	if r != nil && r.Part.Of(source).Verdict != 0 {
-		return "", nil // it had its say: only a new source's verdict is noted
+	if said, err := hadItsSay(d, r, e.Tx.ID(), source); said || err != nil {
+		return "the shard gives a second verdict", err
 	}
-	if e.Verdict == ledger.VerdictSpent && lastWord(d, p, r, source) && !d.Fits(e.Tx) {
+	if e.Verdict == ledger.VerdictSpent && lastWord(d, p, r, source) && !d.Fits(e.Tx, r != nil && r.Part.Stage == ledger.StageEscrow) {
 		return "it would make more value than there is", nil
 	}
 	if r == nil {
@@ -128,6 +128,16 @@ func (rules Rules) entry(d *ledger.Desk, source uint16, e *ledger.Entry) (why st
 		}
 	}
 	return "", resolve(d, r)
+}
+
+// hadItsSay reports whether a shard has given its verdict on a transaction before. An honest one tells it to each shard
+// once. A closed record still says so: with none open, a second SPENT would create the outputs again.
+func hadItsSay(d *ledger.Desk, r *ledger.Record, id ledger.TxID, source uint16) (bool, error) {
+	if r != nil {
+		return r.Part.Of(source).Verdict != 0, nil
+	}
+	past, err := d.Past(id)
+	return past != nil, err // a record closes with the verdicts of all
 }
 
 // lastWord reports whether only the source's verdict, and perhaps our own, is missing for a transaction to settle.

@@ -1,6 +1,7 @@
 package settlement
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -265,6 +266,7 @@ func TestAChannelIsFrozen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, tx := simple(Standard(), masks{0b001, 0b100}, 0)
+			w.lies = true
 			w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
 			bad := w.tamper(0, 2, c.change)
 			b := w.must(t, event{shard: 2, extra: []*ledger.Delivery{bad}})
@@ -451,17 +453,82 @@ func TestOneRejectionIsEnough(t *testing.T) {
 	}
 }
 
-// TestAShardHasItsSayOnce has a shard tell another verdict than before: it changes nothing.
+// TestAShardHasItsSayOnce has a shard give a second verdict on a transaction, the same or another one, while its record is
+// open and after it was closed. It changes nothing but that the channel is frozen.
 func TestAShardHasItsSayOnce(t *testing.T) {
-	w, tx := simple(Standard(), masks{0b011, 0b100}, 0)
+	for name, c := range map[string]struct {
+		m      masks
+		closed bool
+	}{
+		"open":   {masks{0b011, 0b100}, false}, // shard 1 has not had its say
+		"closed": {masks{0b001, 0b100}, true},
+	} {
+		for _, second := range []ledger.Entry{{Verdict: ledger.VerdictSpent}, {Verdict: ledger.VerdictRejected, Reason: ledger.ReasonConsumed}} {
+			for _, later := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s, %s, in a later block %v", name, second.Verdict, later), func(t *testing.T) {
+					w, tx := simple(Standard(), c.m, 0)
+					w.lies = true
+					w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
+					first := w.sent[0][2][0]
+					second.Tx = tx
+					again := ledger.NewDelivery(ledger.Delivery{Source: 0, Destination: 2, Number: 2, Previous: first.Digest(), Entries: []ledger.Entry{second}})
+					want := 0
+					if !later { // both in one block
+						b := w.must(t, event{shard: 2, deliver: []uint16{0}, extra: []*ledger.Delivery{again}})
+						wantFrozen(t, b, 0, 2, "a second verdict")
+						want = len(b.Receipts)
+					} else {
+						want = len(w.must(t, event{shard: 2, deliver: []uint16{0}}).Receipts)
+						before := w.part(2, tx)
+						b := w.must(t, event{shard: 2, extra: []*ledger.Delivery{again}})
+						wantFrozen(t, b, 0, 2, "a second verdict")
+						if after := w.part(2, tx); len(b.Receipts) > 0 || !slices.Equal(after.Known, before.Known) || after.Stage != before.Stage {
+							t.Errorf("%+v, was %+v", after, before)
+						}
+					}
+					if open := w.part(2, tx).Open; open == c.closed || c.closed != (want == 1) {
+						t.Fatalf("open %v with %d receipts: the schedule is another one", open, want)
+					}
+					if a := w.audit(2); !a.Conserved() {
+						t.Errorf("value %+v", a)
+					}
+				})
+			}
+		}
+	}
+}
+
+func wantFrozen(t *testing.T, b *ledger.Block, source uint16, number uint64, why string) {
+	t.Helper()
+	if len(b.Frozen) != 1 || b.Frozen[0].Source != source || b.Frozen[0].Number != number || !strings.Contains(b.Frozen[0].Why, why) {
+		t.Fatalf("frozen %+v, want channel %d by delivery %d: %s", b.Frozen, source, number, why)
+	}
+}
+
+// TestASecondSpentMintsNothing: a shard that lies says SPENT again when the output it stands for was made, spent, and the
+// record closed. The output stays spent.
+func TestASecondSpentMintsNothing(t *testing.T) {
+	w, tx := simple(Standard(), masks{0b001, 0b010}, 0)
+	w.lies = true
 	w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
-	w.must(t, event{shard: 2, deliver: []uint16{0}})
-	first := w.sent[0][2][0]
-	change := ledger.NewDelivery(ledger.Delivery{Source: 0, Destination: 2, Number: 2, Previous: first.Digest(),
-		Entries: []ledger.Entry{{Verdict: ledger.VerdictRejected, Reason: ledger.ReasonConsumed, Tx: tx}}})
-	before := w.part(2, tx)
-	b := w.must(t, event{shard: 2, extra: []*ledger.Delivery{change}})
-	if after := w.part(2, tx); len(b.Receipts)+len(b.Frozen) > 0 || !slices.Equal(after.Known, before.Known) || after.Stage != before.Stage {
-		t.Errorf("%+v, was %+v", after, before)
+	first := w.queues[0][1][0]
+	w.must(t, event{shard: 1, deliver: []uint16{0}})
+	made := ledger.Input{Outpoint: ledger.Outpoint{Tx: tx.ID()}, Key: person(1, 0).Public(), Amount: tx.Outputs[0].Amount}
+	spend := func(fee uint64) *ledger.Tx {
+		b := ledger.Body{Network: network, ExpiryMS: txExpiry, Inputs: []ledger.Input{made}, Fee: fee,
+			Outputs: []ledger.Output{{Address: address(1, 0), Amount: made.Amount - fee}}}
+		tx, err := b.Sign(person(1, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tx
+	}
+	if b := w.must(t, event{shard: 1, txs: []*ledger.Tx{spend(1)}}); len(b.Receipts) != 1 || b.Receipts[0].Verdict != ledger.VerdictSettled {
+		t.Fatalf("the first spend: %+v", b)
+	}
+	lie := ledger.NewDelivery(ledger.Delivery{Source: 0, Destination: 1, Number: 2, Previous: first.Digest(), Entries: first.Entries})
+	wantFrozen(t, w.must(t, event{shard: 1, extra: []*ledger.Delivery{lie}}), 0, 2, "a second verdict")
+	if b := w.must(t, event{shard: 1, txs: []*ledger.Tx{spend(2)}}); len(b.Receipts) != 1 || b.Receipts[0].Reason != ledger.ReasonConsumed {
+		t.Errorf("an output was spent twice: %+v", b)
 	}
 }

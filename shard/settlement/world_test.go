@@ -94,6 +94,7 @@ type world struct {
 	txs    []*ledger.Tx // with a fate, in the order of being heard of
 	busy   bool         // more may be due at once than one block forgets
 	keep   bool         // log the blocks
+	lies   bool         // some shard is not honest, so a channel may be frozen
 	log    [shards][]ledger.Ordered
 }
 
@@ -178,6 +179,9 @@ func (w *world) do(e event) (b *ledger.Block, err error) {
 	}
 	if w.keep {
 		w.log[s] = append(w.log[s], in)
+	}
+	if len(b.Frozen) > 0 && !w.lies {
+		return b, fmt.Errorf("shard %d freezes an honest one: %+v", s, b.Frozen)
 	}
 	return b, w.count(s, b)
 }
