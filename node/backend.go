@@ -104,17 +104,19 @@ func (b backend) Status() api.Status {
 		Epoch: s.Epoch, Leader: uint16(s.Leader), Height: h.Height, Certified: s.Certified, HeaderDigest: d.String(),
 		BlockTimeMS: h.TimeMS, TxsOrdered: h.Txs, BookSize: b.book.Len(), ConnectedPeer: b.net.ReadyPeers(),
 		UptimeSeconds: time.Since(b.started).Seconds(), CPUSeconds: cpuSeconds(), Syncs: b.syncs(),
-		LatencyMS: b.engine.Latency().Seconds() * 1000, Ready: true,
+		LatencyMS: b.engine.Latency().Seconds() * 1000,
 	}
-	if err := b.ready(); err != nil {
-		out.Ready, out.NotReady = false, err.Error()
-	}
+	r := b.read()
+	out.NotReady, out.Degraded = r.notReady(), r.degraded()
+	out.Ready = out.NotReady == ""
+	out.Answering, out.WaitingMS, out.ClockOffsetMS = r.answering, r.waited.Milliseconds(), r.clockOffset.Milliseconds()
 	return out
 }
 
 // Peers implements [api.Backend].
 func (b backend) Peers() []api.Peer {
 	var out []api.Peer
+	presence := b.engine.Presence()
 	for _, p := range b.net.Peers() {
 		q := api.Peer{
 			Shard: p.Shard, Replica: uint16(p.Index), PeerID: p.ID, Self: p.Self, Connected: p.Connected,
@@ -122,9 +124,13 @@ func (b backend) Peers() []api.Peer {
 		}
 		switch {
 		case p.Self:
-			q.Height = b.state.Height()
+			q.Height, q.Answers = b.state.Height(), presence.LoopRuns
 		case p.Shard == b.home.Shard:
 			q.Height = b.engine.PeerHeight(p.Index)
+			q.Answers = presence.Answers(p.Index, presence.Now)
+			if c := presence.Peers[p.Index]; q.Answers && c.Compared {
+				q.ClockMS = c.Ahead.Milliseconds()
+			}
 		}
 		if q.Addresses == nil {
 			q.Addresses = []string{}
@@ -137,7 +143,7 @@ func (b backend) Peers() []api.Peer {
 // Commits implements [api.Backend].
 func (b backend) Commits(after uint64) api.CommitList {
 	var out api.CommitList
-	if since := b.engine.Waiting(); !since.IsZero() {
+	if since, _ := b.engine.Waiting(); !since.IsZero() {
 		out.WaitingUS = max(1, time.Since(since).Microseconds())
 	}
 	for _, c := range b.engine.Commits(after) {

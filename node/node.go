@@ -208,14 +208,3 @@ func (n *Node) closeStores() error {
 	}
 	return nil
 }
-
-// ready is nil if the replica takes part: it reaches enough peers for a quorum and lacks nothing that others have.
-func (n *Node) ready() error {
-	if have, want := n.net.ReadyPeers()+1, n.committee.Quorum(); have < want {
-		return fmt.Errorf("%d of %d replicas reached, %d needed", have, n.committee.N(), want)
-	}
-	if s := n.engine.Status(); s.Behind {
-		return fmt.Errorf("catching up: at height %d", s.Committed)
-	}
-	return nil
-}

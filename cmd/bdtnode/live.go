@@ -140,9 +140,26 @@ func heightsText(all []api.Status) string {
 	return fmt.Sprintf("heights %d to %d", lowest, highest)
 }
 
+// longWait is from when on the oldest work that waits for a commit is told.
+const longWait = time.Second
+
+// answeringText is how many replicas answer, each shard's as its first replica counts them, and how long the oldest work
+// has waited if that is long.
+func (l *liveLine) answeringText(all []api.Status) string {
+	answering, oldest := 0, time.Duration(0)
+	for i := range all {
+		answering += all[i].Answering
+		oldest = max(oldest, time.Duration(all[i].WaitingMS)*time.Millisecond)
+	}
+	text := fmt.Sprintf("%d of %d replicas answer", answering, len(l.cluster.Replicas))
+	if oldest >= longWait {
+		text += fmt.Sprintf(", no commit for %.0f s", oldest.Seconds())
+	}
+	return text
+}
+
 func (l *liveLine) draw(all []api.Status, rate float64, latency, more string) {
-	text := fmt.Sprintf("%s, %.0f tx/s, latency %s, %d of %d replicas%s",
-		heightsText(all), rate, latency, len(l.cluster.Alive()), len(l.cluster.Replicas), more)
+	text := fmt.Sprintf("%s, %.0f tx/s, latency %s, %s%s", heightsText(all), rate, latency, l.answeringText(all), more)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.live {

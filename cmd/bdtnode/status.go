@@ -67,24 +67,36 @@ func (a *app) statusOfAll(ctx context.Context, net *replicas) error {
 		}
 	}
 	err := a.print.Data(map[string]any{"replicas": list}, func(w io.Writer) {
-		fmt.Fprintln(w, "REPLICA\tHEIGHT\tCERTIFIED\tEPOCH\tTXS\tPEERS\tREADY\tURL")
+		fmt.Fprintln(w, "REPLICA\tHEIGHT\tCERTIFIED\tEPOCH\tTXS\tANSWER\tWAITING\tREADY\tURL")
 		for _, r := range list {
 			if r.Status == nil {
-				fmt.Fprintf(w, "-\t-\t-\t-\t-\t-\t%s\t%s\n", r.Error, r.URL)
+				fmt.Fprintf(w, "-\t-\t-\t-\t-\t-\t-\t%s\t%s\n", r.Error, r.URL)
 				continue
 			}
 			s := r.Status
 			ready := "yes"
-			if !s.Ready {
+			switch {
+			case !s.Ready:
 				ready = s.NotReady
+			case s.Degraded != "":
+				ready += ", but " + s.Degraded
 			}
-			fmt.Fprintf(w, "%d/%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", s.Shard, s.Replica, s.Height, s.Certified, s.Epoch, s.TxsOrdered, s.ConnectedPeer, ready, r.URL)
+			fmt.Fprintf(w, "%d/%d\t%d\t%d\t%d\t%d\t%d/%d\t%s\t%s\t%s\n", s.Shard, s.Replica, s.Height, s.Certified, s.Epoch, s.TxsOrdered,
+				s.Answering, s.Replicas, waitingText(s.WaitingMS), ready, r.URL)
 		}
 	})
 	if err == nil && unwell > 0 {
 		return output.Unhealthy("%d of %d replicas are not ready", unwell, len(list))
 	}
 	return err
+}
+
+// waitingText is how long the oldest work has waited for a commit.
+func waitingText(ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f s", float64(ms)/1000)
 }
 
 func printStatus(w io.Writer, s api.Status) {
@@ -95,12 +107,16 @@ func printStatus(w io.Writer, s api.Status) {
 	fmt.Fprintf(w, "network\t%s (%s)\n", s.NetworkName, s.Network)
 	fmt.Fprintf(w, "replica\t%d of %d in shard %d of %d, tolerates %d faulty\n", s.Replica, s.Replicas, s.Shard, s.Shards, s.Faulty)
 	fmt.Fprintf(w, "ready\t%s\n", ready)
+	if s.Degraded != "" {
+		fmt.Fprintf(w, "degraded\t%s\n", s.Degraded)
+	}
 	fmt.Fprintf(w, "height\t%d, certified %d\n", s.Height, s.Certified)
 	fmt.Fprintf(w, "epoch\t%d, leader %d\n", s.Epoch, s.Leader)
 	fmt.Fprintf(w, "block time\t%s\n", time.UnixMilli(int64(s.BlockTimeMS)).UTC().Format(time.RFC3339Nano))
 	fmt.Fprintf(w, "header\t%s\n", s.HeaderDigest)
 	fmt.Fprintf(w, "transactions\t%d ordered, %d waiting\n", s.TxsOrdered, s.BookSize)
-	fmt.Fprintf(w, "peers\t%d of %d connected\n", s.ConnectedPeer, s.Replicas-1)
+	fmt.Fprintf(w, "replicas\t%d of %d answer, %d peers connected\n", s.Answering, s.Replicas, s.ConnectedPeer)
+	fmt.Fprintf(w, "oldest work\t%s\n", waitingText(s.WaitingMS))
 	fmt.Fprintf(w, "process\tup %s, %.1f CPU s, %d disk syncs, version %s\n",
 		time.Duration(s.UptimeSeconds*float64(time.Second)).Round(time.Second), s.CPUSeconds, s.Syncs, s.Version)
 }
@@ -131,14 +147,17 @@ func newPeers(a *app) *cobra.Command {
 }
 
 func printPeers(w io.Writer, peers []api.Peer) {
-	fmt.Fprintln(w, "REPLICA\tCONNECTED\tRTT\tHEIGHT\tPEER\tADDRESS")
+	fmt.Fprintln(w, "REPLICA\tCONNECTED\tANSWERS\tRTT\tHEIGHT\tPEER\tADDRESS")
 	for _, p := range peers {
-		connected, rtt, addr := "no", "-", "-"
+		connected, answers, rtt, addr := "no", "-", "-", "-"
 		switch {
 		case p.Self:
 			connected = "self"
 		case p.Connected:
 			connected = "yes"
+		}
+		if p.Answers {
+			answers = "yes"
 		}
 		if p.RTTMicros > 0 {
 			rtt = (time.Duration(p.RTTMicros) * time.Microsecond).String()
@@ -146,6 +165,6 @@ func printPeers(w io.Writer, peers []api.Peer) {
 		if len(p.Addresses) > 0 {
 			addr = p.Addresses[0]
 		}
-		fmt.Fprintf(w, "%d/%d\t%s\t%s\t%d\t%s\t%s\n", p.Shard, p.Replica, connected, rtt, p.Height, p.PeerID, addr)
+		fmt.Fprintf(w, "%d/%d\t%s\t%s\t%s\t%d\t%s\t%s\n", p.Shard, p.Replica, connected, answers, rtt, p.Height, p.PeerID, addr)
 	}
 }

@@ -168,14 +168,15 @@ func (s *Server) audit(ctx context.Context, _ *none) (*body[Audit], error) {
 }
 
 func (s *Server) ready(context.Context, *none) (*body[Readiness], error) {
-	if st := s.backend.Status(); !st.Ready {
+	st := s.backend.Status()
+	if !st.Ready {
 		reason := st.NotReady
 		if reason == "" {
 			reason = "not ready, and it does not say why"
 		}
 		return nil, retryLater(problem(http.StatusServiceUnavailable, reason), retryBusy)
 	}
-	return &body[Readiness]{Readiness{Ready: true}}, nil
+	return &body[Readiness]{Readiness{Ready: true, Degraded: st.Degraded}}, nil
 }
 
 // nonNil makes an empty list of none, so that clients see [] and never null.

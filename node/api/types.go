@@ -147,6 +147,10 @@ type Status struct {
 	LatencyMS     float64 `json:"latency_ms" doc:"median time from acceptance to execution of the transactions submitted to this replica in the last seconds, 0 if there were none"`
 	Ready         bool    `json:"ready"`
 	NotReady      string  `json:"not_ready,omitempty" doc:"why it is not ready"`
+	Answering     int     `json:"answering" doc:"replicas of this shard whose engines answered in the last 3 s, with itself; n-f are needed to be ready"`
+	WaitingMS     int64   `json:"waiting_ms" doc:"for how long, since the last commit at the earliest, it has known of something to commit; 0 if it knows of nothing"`
+	ClockOffsetMS int64   `json:"clock_offset_ms" doc:"median of the shard's clocks less its own"`
+	Degraded      string  `json:"degraded,omitempty" doc:"what is wrong with it, though it may take part"`
 }
 
 // Peer is one replica as this one sees it.
@@ -159,6 +163,8 @@ type Peer struct {
 	Addresses []string `json:"addresses" nullable:"false"`
 	RTTMicros int64    `json:"rtt_us" doc:"0 if unknown"`
 	Height    uint64   `json:"height" doc:"highest it reported, 0 if none"`
+	Answers   bool     `json:"answers" doc:"whether its engine answered in the last 3 s; only of this shard"`
+	ClockMS   int64    `json:"clock_ms" doc:"how far its clock is ahead of this replica's, 0 if unknown"`
 }
 
 // PeerList is the body of an answered GET /v1/peers.
@@ -183,7 +189,8 @@ type CommitList struct {
 
 // Readiness is the body of an answered GET /readyz of a replica that is ready.
 type Readiness struct {
-	Ready bool `json:"ready"`
+	Ready    bool   `json:"ready"`
+	Degraded string `json:"degraded,omitempty" doc:"what is wrong with it, though it takes part"`
 }
 
 // MaxPage is how many outputs or history entries one answer may list.

@@ -29,10 +29,11 @@ type commits struct {
 	ring    [recentCommits]Commit
 	n       uint64    // noted in all
 	pending time.Time // since when there is something to commit; zero if there is nothing
+	work    Work      // what it is
 }
 
 // note takes the core's position after an input, and whether there is something to commit.
-func (c *commits) note(now time.Time, s replica.Status, pending bool) {
+func (c *commits) note(now time.Time, s replica.Status, work Work) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.n == 0 || s.Committed > c.ring[(c.n-1)%recentCommits].Height {
@@ -44,8 +45,9 @@ func (c *commits) note(now time.Time, s replica.Status, pending bool) {
 		c.n++
 		c.pending = time.Time{}
 	}
+	c.work = work
 	switch {
-	case !pending:
+	case work == NoWork:
 		c.pending = time.Time{}
 	case c.pending.IsZero():
 		c.pending = now
@@ -66,16 +68,12 @@ func (c *commits) after(height uint64) []Commit {
 	return out
 }
 
-// waiting is since when there is something to commit; zero if there is nothing.
-func (c *commits) waiting() time.Time {
+// waiting is since when there is something to commit, and what; zero if there is nothing.
+func (c *commits) waiting() (time.Time, Work) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.pending
+	return c.pending, c.work
 }
-
-// Waiting is since when, since the last commit at the earliest, this replica has known of something to commit; zero if
-// it knows of nothing.
-func (e *Engine) Waiting() time.Time { return e.commits.waiting() }
 
 // Commits is the newest commits above a height, oldest first: at most 1,024. The first since the start is where this
 // replica was then.

@@ -30,7 +30,7 @@ func TestCommitsTellHowLongWasWaited(t *testing.T) {
 		{6_900, 11, 2, false}, // the epoch ends
 		{9_000, 12, 2, false}, // committed as soon as it was seen
 	} {
-		c.note(start.Add(time.Duration(x.ms)*time.Millisecond), replica.Status{Committed: x.height, Epoch: x.epoch, Leader: 3}, x.pending)
+		c.note(start.Add(time.Duration(x.ms)*time.Millisecond), replica.Status{Committed: x.height, Epoch: x.epoch, Leader: 3}, work(x.pending))
 	}
 	want := []struct{ height, epoch, ms, waited uint64 }{{7, 1, 0, 0}, {8, 1, 130, 30}, {9, 1, 150, 20}, {11, 2, 6_900, 900}, {12, 2, 9_000, 0}}
 	got := c.after(0)
@@ -43,13 +43,13 @@ func TestCommitsTellHowLongWasWaited(t *testing.T) {
 			t.Errorf("commit %d: %+v, want %+v", i, g, w)
 		}
 	}
-	if !c.waiting().IsZero() {
-		t.Errorf("nothing is pending, and it waits since %v", c.waiting())
+	if since, _ := c.waiting(); !since.IsZero() {
+		t.Errorf("nothing is pending, and it waits since %v", since)
 	}
-	c.note(start.Add(time.Minute), replica.Status{Committed: 12}, true)
-	c.note(start.Add(time.Hour), replica.Status{Committed: 12}, true)
-	if got := c.waiting(); got != start.Add(time.Minute) {
-		t.Errorf("waits since %v", got)
+	c.note(start.Add(time.Minute), replica.Status{Committed: 12}, Batches)
+	c.note(start.Add(time.Hour), replica.Status{Committed: 12}, Batches)
+	if got, what := c.waiting(); got != start.Add(time.Minute) || what != Batches {
+		t.Errorf("waits since %v: %s", got, what)
 	}
 	for after, n := range map[uint64]int{6: 5, 7: 4, 9: 2, 10: 2, 11: 1, 12: 0, 100: 0} {
 		if got := c.after(after); len(got) != n || n > 0 && got[n-1].Height != 12 {
@@ -58,12 +58,19 @@ func TestCommitsTellHowLongWasWaited(t *testing.T) {
 	}
 }
 
+func work(pending bool) Work {
+	if pending {
+		return Batches
+	}
+	return NoWork
+}
+
 // TestCommitsAreBounded: the newest are kept.
 func TestCommitsAreBounded(t *testing.T) {
 	var c commits
 	const n = 3*recentCommits + 17
 	for h := range uint64(n) {
-		c.note(time.Unix(int64(h), 0), replica.Status{Committed: h}, true)
+		c.note(time.Unix(int64(h), 0), replica.Status{Committed: h}, Batches)
 	}
 	got := c.after(0)
 	if len(got) != recentCommits {

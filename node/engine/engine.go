@@ -88,8 +88,12 @@ type Engine struct {
 
 	status  atomic.Pointer[Status]
 	commits commits
-	heights []atomic.Uint64 // that peers have shown to be at
-	nextLD  []atomic.Uint64 // by source shard
+
+	presence        atomic.Pointer[replica.Presence]
+	presenceVersion uint64          // of the loop
+	beat            atomic.Int64    // when the loop last handled something
+	heights         []atomic.Uint64 // that peers have shown to be at
+	nextLD          []atomic.Uint64 // by source shard
 }
 
 // Status is a reading of the engine.
@@ -276,12 +280,24 @@ func (e *Engine) publish() {
 	if old := e.status.Load(); old == nil || *old != s {
 		e.status.Store(&s)
 	}
-	e.commits.note(time.Now(), s.Status, e.core.Pending() || e.cfg.Book.Waiting() > 0)
+	e.commits.note(time.Now(), s.Status, e.work())
+	e.publishPresence(e.clock.now())
 	for i := range e.nextLD {
 		if n := e.core.NextLD(uint16(i)); n != e.nextLD[i].Load() {
 			e.nextLD[i].Store(n)
 		}
 	}
+}
+
+// work is what this replica knows of to commit.
+func (e *Engine) work() Work {
+	switch {
+	case e.core.Pending():
+		return Batches
+	case e.cfg.Book.Waiting() > 0:
+		return Transactions
+	}
+	return NoWork
 }
 
 // Status is the engine's last reading of itself.

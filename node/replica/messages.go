@@ -223,6 +223,10 @@ func Decode(c *protocols.Committee, frame []byte) (protocols.Message, error) {
 		return decoded(decodeRequest(body))
 	case KindHistory:
 		return decoded(decodeHistory(c, body))
+	case KindPing:
+		return decoded(decodePing(body))
+	case KindPong:
+		return decoded(decodePong(body))
 	}
 	if kind := protocols.Kind(frame[0]); kind >= protocols.KindsCoin && kind < protocols.KindsChannels {
 		return mvba.Decode(kind, body)

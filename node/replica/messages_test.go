@@ -35,6 +35,7 @@ func every(b *bench) []protocols.Message {
 		&Position{Certified: 9, Again: true},
 		&Request{From: 9},
 		b.history(1, 2), &History{},
+		&Ping{Sent: 7}, &Pong{Sent: 7, Wall: 8},
 	}
 }
 

@@ -45,6 +45,7 @@ type Config struct {
 	Dumbo         bool   // there is no fast lane
 	Slots         uint64 // of an epoch; 0 is the usual number
 	Window        int    // bytes of a lane above the last commit; 0 is lanes.WindowBytes
+	Wall          *protocols.Wall
 }
 
 // Core is one replica.
@@ -53,6 +54,7 @@ type Core struct {
 	bdt        *bdt.Machine
 	votes      *votes.Machine
 	catchup    catchup
+	pings      pings
 	lastAppend protocols.Time
 	recalled   []digest.Digest // executed headers above the certified height, until Start
 }
@@ -74,6 +76,7 @@ func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest,
 		bdt:     m,
 		votes:   votes.New(cfg.Committee, cfg.Self, cfg.Signer, min(executed, certified), certified),
 		catchup: newCatchup(cfg, certified),
+		pings:   newPings(&cfg),
 	}
 	// Nobody else may have this replica's VOTEs for what it executed and saw no certificate of, and after a crash of
 	// all nobody would ever certify it. They are not persisted, since the ledger has what they sign.
@@ -153,6 +156,7 @@ func (c *Core) Append(now protocols.Time, payload []byte, count int) (Step, *lan
 // Connected is called when a peer's streams are up: what was sent before is lost, so it is sent again.
 func (c *Core) Connected(to protocols.Index) Step {
 	var st Step
+	c.pings.connected()
 	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})
 	c.resend(&st, to)
 	return st
@@ -174,6 +178,12 @@ func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Mess
 		if x.Again {
 			c.catchup.owed.Add(from)
 		}
+	case *Ping:
+		c.pings.asked(now, &st, from, x)
+		return st
+	case *Pong:
+		c.pings.answered(now, from, x)
+		return st
 	case *Request:
 		st.Send(from, &Serve{From: x.From})
 	case *Inbound:
@@ -209,12 +219,16 @@ func (c *Core) Executed(now protocols.Time, height uint64, header digest.Digest)
 
 // Wake is when the core next wants a Tick, or zero.
 func (c *Core) Wake() protocols.Time {
-	return protocols.Earliest(c.bdt.Wake(), c.catchup.wake, c.catchup.oweAt)
+	return protocols.Earliest(c.bdt.Wake(), c.catchup.wake, c.catchup.oweAt, c.pings.due)
 }
 
 // Tick carries out what has become due.
 func (c *Core) Tick(now protocols.Time) Step {
 	var st Step
+	c.pings.tick(now, &st)
+	if due := protocols.Earliest(c.bdt.Wake(), c.catchup.wake, c.catchup.oweAt); due == 0 || now < due {
+		return st // only Pings were due
+	}
 	c.fromBDT(&st, c.bdt.Tick(now))
 	c.pursue(now, &st)
 	return st

@@ -47,6 +47,10 @@ func describe(m protocols.Message) string {
 		return fmt.Sprintf("VOTE height %d %s", x.Height, x.Header.Short())
 	case *replica.Position:
 		return fmt.Sprintf("position certified %d again %v", x.Certified, x.Again)
+	case *replica.Ping:
+		return fmt.Sprintf("ping %d", x.Sent)
+	case *replica.Pong:
+		return fmt.Sprintf("pong %d wall %d", x.Sent, x.Wall)
 	case *replica.Request:
 		return fmt.Sprintf("request from %d", x.From)
 	case *bdt.Status:

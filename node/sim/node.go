@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"bdtnode/internal/kv"
@@ -270,12 +271,20 @@ func (n *node) receive(sender *node, p packet) {
 			return
 		}
 		n.s.trace.add(n.s.now, "message", sender.place, n.place, p.frame, m)
+		if ofPings(m) {
+			n.s.trace.pings++
+		}
 		n.s.check.passed(n, from, p, m)
 		if a, ok := n.adversary.(listener); ok {
 			a.hear(n, from, m)
 		}
 		n.input(func(now protocols.Time) replica.Step { return n.core.Handle(now, from, m) })
 	})
+}
+
+// ofPings reports whether a message is of those that an idle network sends too.
+func ofPings(m protocols.Message) bool {
+	return m.Kind() == replica.KindPing || m.Kind() == replica.KindPong
 }
 
 // verify takes a frame apart and checks all of it that needs no state.
@@ -426,7 +435,13 @@ func (n *node) arm() {
 		n.wake = 0
 		if due := n.core.Wake(); due != 0 && due <= n.clock() {
 			n.s.trace.add(n.s.now, "tick", n.place, -1, nil, nil)
-			n.input(n.core.Tick)
+			n.input(func(now protocols.Time) replica.Step {
+				st := n.core.Tick(now)
+				if len(st.Sends) > 0 && !slices.ContainsFunc(st.Sends, func(x protocols.Send) bool { return !ofPings(x.Message) }) {
+					n.s.trace.pings++
+				}
+				return st
+			})
 			return
 		}
 		n.arm()

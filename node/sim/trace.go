@@ -18,6 +18,7 @@ const kept = 400
 type happenings struct {
 	hash   hash.Hash
 	steps  uint64
+	pings  uint64 // of the steps: Pings, Pongs and the ticks that send only Pings
 	recent [kept]Event
 	watch  func(Event) // told of every event, may be nil
 }

@@ -54,6 +54,7 @@ type Config struct {
 	Dumbo         bool   // there is no fast lane: every epoch is one block
 	Slots         uint64 // of an epoch; 0 is EpochSlots
 	Window        int    // bytes of a lane above the last commit; 0 is lanes.WindowBytes
+	Wall          *protocols.Wall
 }
 
 // Machine is one replica's consensus.

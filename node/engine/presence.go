@@ -1,0 +1,66 @@
+package engine
+
+import (
+	"time"
+
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+)
+
+// Presence is which engines of the shard answer, now.
+type Presence struct {
+	replica.Presence
+	Now      protocols.Time
+	LoopRuns bool // the own loop handled something in the last [replica.AnswerAge]: it sends Pings every second
+}
+
+// Answering is how many engines of the shard answer, the own one included.
+func (p *Presence) Answering() int {
+	n := p.Presence.Answering(p.Now)
+	if !p.LoopRuns {
+		n--
+	}
+	return n
+}
+
+// Presence reads which engines answer.
+func (e *Engine) Presence() Presence {
+	p := Presence{Presence: *e.presence.Load(), Now: e.clock.now()}
+	p.LoopRuns = p.Now.Sub(protocols.Time(e.beat.Load())) <= replica.AnswerAge
+	return p
+}
+
+// publishPresence makes what Pings have shown readable, and logs when the own clock becomes wrong or right.
+func (e *Engine) publishPresence(now protocols.Time) {
+	e.beat.Store(int64(now))
+	if e.presence.Load() != nil && e.presenceVersion == e.core.PresenceVersion() {
+		return
+	}
+	old := e.presence.Load()
+	p, version := e.core.Presence()
+	e.presence.Store(&p)
+	e.presenceVersion = version
+	if old == nil || old.ClockOff == p.ClockOff {
+		return
+	}
+	offset := p.ClockOffset.Round(time.Millisecond).String()
+	if p.ClockOff {
+		logger.Errorw("the clock is wrong", "shard_ahead_by", offset, "limit", replica.MaxClockOffset.String())
+	} else {
+		logger.Infow("the clock is right again", "shard_ahead_by", offset)
+	}
+}
+
+// Work is what waits for a commit.
+type Work string
+
+// The kinds of waiting work.
+const (
+	NoWork       Work = ""
+	Transactions Work = "transactions wait"
+	Batches      Work = "a batch waits"
+)
+
+// Waiting is since when, since the last commit at the earliest, this replica has known of something to commit, and what
+// it is; zero if it knows of nothing.
+func (e *Engine) Waiting() (time.Time, Work) { return e.commits.waiting() }

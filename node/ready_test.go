@@ -1,0 +1,41 @@
+package node
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"bdtnode/node/engine"
+)
+
+// TestReadiness: a replica is ready only with n-f engines that answer and with commits that follow what waits, and says
+// what it lacks.
+func TestReadiness(t *testing.T) {
+	good := reading{replicas: 4, quorum: 3, answering: 3}
+	for _, x := range []struct {
+		name            string
+		change          func(r *reading)
+		lacks, degraded string // what is said, "" for nothing
+	}{
+		{"all well", func(*reading) {}, "", ""},
+		{"idle without a quorum", func(r *reading) { r.answering = 2 }, "2 of 4 replicas answer, 3 needed", ""},
+		{"something waits a little", func(r *reading) { r.waited, r.work = 4*time.Second, engine.Batches }, "", ""},
+		{"no progress with a quorum", func(r *reading) { r.waited, r.work = 7*time.Second, engine.Transactions },
+			"no commit for 7 s although transactions wait; 3 of 4 replicas answer", ""},
+		{"no progress without a quorum", func(r *reading) { r.waited, r.work, r.answering = 12*time.Second, engine.Batches, 2 },
+			"no commit for 12 s although a batch waits; 2 of 4 replicas answer, 3 needed", ""},
+		{"catching up", func(r *reading) { r.behind, r.height = true, 9 }, "catching up: at height 9", ""},
+		{"clock behind", func(r *reading) { r.clockOff, r.clockOffset = true, time.Hour },
+			"the clock is 1h0m0s behind the shard's", "the clock is 1h0m0s behind the shard's"},
+		{"clock ahead", func(r *reading) { r.clockOff, r.clockOffset = true, -2*time.Second }, "", "the clock is 2s ahead of the shard's"},
+	} {
+		r := good
+		x.change(&r)
+		if got := r.notReady(); !strings.HasPrefix(got, x.lacks) || (got == "") != (x.lacks == "") {
+			t.Errorf("%s: %q, want %q", x.name, got, x.lacks)
+		}
+		if got := r.degraded(); !strings.HasPrefix(got, x.degraded) || (got == "") != (x.degraded == "") {
+			t.Errorf("%s: degraded %q, want %q", x.name, got, x.degraded)
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package replica
+
+import (
+	"slices"
+	"time"
+
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+)
+
+// Kinds of the messages by which the replicas of a shard learn whether the others' loops run, and what their clocks say.
+const (
+	KindPing = protocols.KindsCatchup + 7
+	KindPong = protocols.KindsCatchup + 8
+)
+
+const (
+	// pingEvery is the time between two Pings to all peers. A new connection gets one at once.
+	pingEvery = time.Second
+	// AnswerAge is how old the newest answered Ping of a replica may be while the replica counts as answering.
+	AnswerAge = 3 * time.Second
+	// pongGap is the least time between two Pongs to one peer.
+	pongGap = 200 * time.Millisecond
+	// maxRoundTrip is how long an answer may take to be used for comparing clocks: its error is up to half of that.
+	maxRoundTrip = 500 * time.Millisecond
+	// MaxClockOffset is how far the median of the shard's clocks may be from the own one. Voters refuse a block that is
+	// ahead of their clock by as much.
+	MaxClockOffset = 500 * time.Millisecond
+	// latest bounds a peer's clock so that differences of clocks do not overflow.
+	latest = 1 << 62
+	// clockPings is how many comparisons in a row make a clock wrong, or right again.
+	clockPings = 3
+)
+
+// Ping asks a peer for a Pong. Sent is the sender's clock of deadlines in nanoseconds, which means something to the
+// sender alone.
+type Ping struct{ Sent uint64 }
+
+// Kind is KindPing.
+func (*Ping) Kind() protocols.Kind { return KindPing }
+
+// Append encodes the time.
+func (m *Ping) Append(b []byte) []byte { return wire.AppendU64(b, m.Sent) }
+
+func decodePing(b []byte) (*Ping, error) {
+	r := wire.NewReader(b)
+	m := &Ping{Sent: r.U64()}
+	return m, r.Done()
+}
+
+// Pong answers a Ping with its time and with the wall clock of the replica that answers, in nanoseconds.
+type Pong struct{ Sent, Wall uint64 }
+
+// Kind is KindPong.
+func (*Pong) Kind() protocols.Kind { return KindPong }
+
+// Append encodes the times.
+func (m *Pong) Append(b []byte) []byte {
+	return wire.AppendU64(wire.AppendU64(b, m.Sent), m.Wall)
+}
+
+func decodePong(b []byte) (*Pong, error) {
+	r := wire.NewReader(b)
+	m := &Pong{Sent: r.U64(), Wall: r.U64()}
+	return m, r.Done()
+}
+
+// PeerClock is what a replica's answers to Pings show.
+type PeerClock struct {
+	// Answered is when the newest answered Ping was sent, 0 if none was answered. The time of the Ping counts and not
+	// that of the Pong, so answers that come after a pause of seconds do not count as new.
+	Answered  protocols.Time
+	RoundTrip time.Duration
+	Ahead     time.Duration // of its wall clock before the own one, if Compared
+	Compared  bool          // the newest answer was quick enough to compare clocks
+}
+
+// Presence is which replicas of the shard answer, and how the own clock compares with theirs.
+type Presence struct {
+	Peers []PeerClock // by index; the own entry stays zero
+	// ClockOffset is the median of all compared clocks, the own one included, less the own clock: positive if the own
+	// clock is behind.
+	ClockOffset time.Duration
+	ClockOff    bool // the offset was beyond MaxClockOffset in several comparisons, and has not been right again since
+}
+
+// Answering is how many replicas answered a Ping sent in the last AnswerAge, the own one included.
+func (p *Presence) Answering(now protocols.Time) int {
+	n := 1
+	for i := range p.Peers {
+		if p.Peers[i].answers(now) {
+			n++
+		}
+	}
+	return n
+}
+
+// Answers reports whether a peer answered a Ping sent in the last AnswerAge.
+func (p *Presence) Answers(i protocols.Index, now protocols.Time) bool {
+	return int(i) < len(p.Peers) && p.Peers[i].answers(now)
+}
+
+func (c *PeerClock) answers(now protocols.Time) bool {
+	return c.Answered != 0 && now.Sub(c.Answered) <= AnswerAge
+}
+
+// pings asks all peers every second, and keeps what they answer.
+type pings struct {
+	Presence
+	self     protocols.Index
+	wall     *protocols.Wall
+	ponged   []protocols.Time // when each peer last got a Pong
+	due      protocols.Time   // of the next Pings, zero before the first connection
+	contrary int              // comparisons in a row that contradict ClockOff
+	version  uint64           // counts changes of Presence
+}
+
+func newPings(cfg *Config) pings {
+	n := cfg.Committee.N()
+	return pings{
+		Presence: Presence{Peers: make([]PeerClock, n)}, self: cfg.Self, wall: cfg.Wall, ponged: make([]protocols.Time, n),
+	}
+}
+
+// connected has all peers asked at once.
+func (x *pings) connected() { x.due = 1 }
+
+// tick sends Pings and compares clocks when that is due.
+func (x *pings) tick(now protocols.Time, st *Step) {
+	if x.due == 0 || now < x.due {
+		return
+	}
+	x.compare(now)
+	x.due = now.Add(pingEvery)
+	st.Broadcast(&Ping{Sent: uint64(now)})
+}
+
+// asked answers a Ping.
+func (x *pings) asked(now protocols.Time, st *Step, from protocols.Index, m *Ping) {
+	if last := x.ponged[from]; last != 0 && now < last.Add(pongGap) {
+		return
+	}
+	x.ponged[from] = now
+	st.Send(from, &Pong{Sent: m.Sent, Wall: uint64(x.wall.At(now))})
+}
+
+// answered takes a Pong. A peer can lie about its own clock and round trip only.
+func (x *pings) answered(now protocols.Time, from protocols.Index, m *Pong) {
+	p := &x.Peers[from]
+	if m.Sent > uint64(now) || m.Sent <= uint64(p.Answered) || now.Sub(protocols.Time(m.Sent)) > AnswerAge {
+		return
+	}
+	p.Answered = protocols.Time(m.Sent)
+	p.RoundTrip = now.Sub(p.Answered)
+	if p.Compared = p.RoundTrip <= maxRoundTrip; p.Compared {
+		p.Ahead = protocols.Time(min(m.Wall, latest)).Sub(x.wall.At(now)) + p.RoundTrip/2
+	}
+	x.version++
+}
+
+// compare finds the median of the clocks. Of an even number of them it takes the one of the two in the middle that is
+// nearer to the own clock. Among n-f clocks and more it lies between those of honest replicas.
+func (x *pings) compare(now protocols.Time) {
+	offsets := []time.Duration{0}
+	for i := range x.Peers {
+		if p := &x.Peers[i]; p.Compared && p.answers(now) {
+			offsets = append(offsets, p.Ahead)
+		}
+	}
+	slices.Sort(offsets)
+	low, high := offsets[(len(offsets)-1)/2], offsets[len(offsets)/2]
+	if x.ClockOffset = high; max(low, -low) < max(high, -high) {
+		x.ClockOffset = low
+	}
+	x.version++
+	off := x.ClockOffset > MaxClockOffset || x.ClockOffset < -MaxClockOffset
+	if off == x.ClockOff {
+		x.contrary = 0
+		return
+	}
+	if x.contrary++; x.contrary == clockPings {
+		x.ClockOff, x.contrary = off, 0
+	}
+}
+
+// Presence is what Pings have shown, and a number that changes when it does.
+func (c *Core) Presence() (Presence, uint64) {
+	p := c.pings.Presence
+	p.Peers = slices.Clone(p.Peers)
+	return p, c.pings.version
+}
+
+// PresenceVersion is the number that Presence answers.
+func (c *Core) PresenceVersion() uint64 { return c.pings.version }
