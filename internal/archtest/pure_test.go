@@ -11,11 +11,11 @@ import (
 // Trees by how pure they have to be.
 var (
 	// machines decide the same on every replica and in the simulator.
-	machines = []string{"protocols", "shard/settlement", "shard/courier", "node/replica", "node/admission", "node/sim"}
+	machines = []string{"protocols", "shard/settlement", "shard/courier", "node/replica", "node/quorum", "node/admission", "node/sim"}
 	// timeless read no clock and touch no network.
 	timeless = []string{"protocols", "shard", "ledger", "merkle", "internal"}
 	// diskless open no files.
-	diskless = []string{"protocols", "shard/settlement", "shard/courier", "ledger", "merkle", "internal/digest", "internal/sig", "internal/wire", "node/replica", "node/admission", "node/sim"}
+	diskless = []string{"protocols", "shard/settlement", "shard/courier", "ledger", "merkle", "internal/digest", "internal/sig", "internal/wire", "node/replica", "node/quorum", "node/admission", "node/sim"}
 )
 
 // clockReads are what of package time depends on when it is called.
@@ -41,7 +41,7 @@ func impurities(s *source) []string {
 		switch {
 		case isIn(s.dir, machines) && slices.Contains([]string{"sync", "sync/atomic"}, p):
 			say(spec.Pos(), "a machine has no locks: %s", p)
-		case isIn(s.dir, []string{"protocols", "shard/settlement", "shard/courier", "node/replica", "node/admission"}) && slices.Contains([]string{"math/rand", "math/rand/v2", "crypto/rand"}, p):
+		case isIn(s.dir, []string{"protocols", "shard/settlement", "shard/courier", "node/replica", "node/quorum", "node/admission"}) && slices.Contains([]string{"math/rand", "math/rand/v2", "crypto/rand"}, p):
 			say(spec.Pos(), "a machine has no randomness of its own: %s", p)
 		case isIn(s.dir, timeless) && slices.Contains([]string{"net", "net/http"}, p):
 			say(spec.Pos(), "only cmd and node touch a network: %s", p)
