@@ -1,7 +1,11 @@
 package sim
 
 import (
+	"bytes"
+	"slices"
+
 	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
@@ -99,10 +103,17 @@ func (c *acking) stepped(n *node, st *replica.Step) {
 		}
 	}
 	for _, x := range st.Sends {
-		if v, ok := x.Message.(*bolt.Vote); ok && len(st.Persist) > 0 {
+		if v, ok := x.Message.(*bolt.Vote); ok && proposed(st, v) {
 			c.voted[ballot{n.id, v.Digest}] = c.path(n, v)
 		}
 	}
+}
+
+// proposed reports whether a step has the record of the proposal that a vote in it is for. A vote for a block that was
+// final before acknowledges nothing: what makes it final was signed by others.
+func proposed(st *replica.Step, v *bolt.Vote) bool {
+	key := wire.AppendU64(wire.AppendU64([]byte("b/p"), v.Epoch), v.Slot)
+	return slices.ContainsFunc(st.Persist, func(r protocols.Record) bool { return r.Value != nil && bytes.Equal(r.Key, key) })
 }
 
 // path is what a vote acknowledges: what it names and its maker holds no certificate for, down to the parent's.

@@ -114,13 +114,20 @@ func TestMutants(t *testing.T) {
 			{"node/replica/replica.go", "		c.recalled = append(c.recalled, d)\n", "		_ = d\n"},
 		}},
 		{"acks by number only", "two batches", []edit{
-			{lanesMachine, "return l.acked[p] == h.Parent && p > l.base.Seq ||", "return !l.acked[p].IsZero() && p > l.base.Seq ||"},
+			{lanesMachine, "return l.acked[p] == h.Parent ||", "return !l.acked[p].IsZero() ||"},
 		}},
 		{"two acks for one number", "two batches", []edit{
-			{lanesMachine, "	if _, done := l.acked[h.Seq]; done {\n		return false\n	}\n	p := h.Seq - 1", "	p := h.Seq - 1"},
+			{lanesMachine, "	if _, done := l.acked[h.Seq]; done {\n		return false\n	}\n	p := h.Seq - 1\n	if p", "	p := h.Seq - 1\n	if p"},
 		}},
 		{"a vote acks only the tip", "a forked lane", []edit{
 			{"protocols/lanes/cuts.go", "			path = append(path, e)\n", "			path = append(path, e)\n			break\n"},
+		}},
+		{"forks from below the ordered position are acknowledged", "a late fork", []edit{
+			{lanesMachine, "	if h.Seq <= l.ordered.Seq || h.Seq", "	if h.Seq <= l.base.Seq || h.Seq"},
+			{lanesMachine, "	if p == l.ordered.Seq {\n		return h.Parent == l.ordered.Digest\n	}\n	return", "	return (Tip{p, h.Parent}) == l.ordered || (Tip{p, h.Parent}) == l.base ||"},
+		}},
+		{"a replica past a slot votes there no more", "a Commit to one", []edit{
+			{boltMachine, "	for _, b := range chain {\n		m.voteFinal(now, st, b)\n	}\n", ""},
 		}},
 		{"what is pending need not be certified", "a hoarded lane", []edit{
 			{lanesMachine, "return max(l.certified.Seq, l.ordered.Seq), l.ordered.Seq", "return max(l.tip.Seq, l.ordered.Seq), l.ordered.Seq"},

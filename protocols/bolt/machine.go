@@ -316,12 +316,17 @@ func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
 		return
 	}
 	protocols.Absorb(st, m.cfg.Data.Lock(now, parent.Cut, b.Cut))
-	v := &Vote{Epoch: b.Epoch, Slot: b.Slot, Digest: b.digest}
-	v.Signature = m.cfg.Signer.Sign(voteStatement(m.cfg.Committee, b.Epoch, b.Slot, b.digest))
-	x.vote = v
 	if m.cfg.Self != m.cfg.Leader {
 		st.Record(proposalKey(b.Epoch, b.Slot), x.proposal.Append(nil))
 	}
+	m.cast(now, st, x, b)
+}
+
+// cast signs, persists and sends the slot's vote.
+func (m *Machine) cast(now protocols.Time, st *Step, x *slot, b *Block) {
+	v := &Vote{Epoch: b.Epoch, Slot: b.Slot, Digest: b.digest}
+	v.Signature = m.cfg.Signer.Sign(voteStatement(m.cfg.Committee, b.Epoch, b.Slot, b.digest))
+	x.vote = v
 	st.Record(voteKey(b.Epoch, b.Slot), b.digest[:])
 	st.Broadcast(v)
 	m.countVote(now, st, m.cfg.Self, v)
@@ -454,8 +459,23 @@ func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
 		st.Emit(Committed{Block: b, Signers: m.signers(first+uint64(k), b.digest)})
 	}
 	m.rebase(chain[len(chain)-1])
+	for _, b := range chain {
+		m.voteFinal(now, st, b)
+	}
 	m.propose(now, st)
 	m.voteAll(now, st)
+}
+
+// upon a block that became final here before this replica voted in its slot: vote for it all the same, content or not.
+// The others may lack this vote for their QC, and then this replica's Commit: a Byzantine replica that sends its Commit to
+// one alone would leave them with an open slot. It is as safe as no vote at all, since an honest replica has the QC of a
+// final block already, and so there is none of another block of the slot.
+func (m *Machine) voteFinal(now protocols.Time, st *Step, b *Block) {
+	x := m.slots[b.Slot]
+	if m.left || x == nil || x.vote != nil || b.Slot <= m.floor || b.Last {
+		return
+	}
+	m.cast(now, st, x, b)
 }
 
 func (m *Machine) signers(s uint64, d digest.Digest) protocols.Set {
@@ -490,6 +510,7 @@ func (m *Machine) Adopt(now protocols.Time, b *Block) Step {
 	var st Step
 	if b.Height > m.base.Height {
 		m.rebase(b)
+		m.voteFinal(now, &st, b)
 		m.propose(now, &st)
 		m.voteAll(now, &st)
 		m.finish(now, &st)
