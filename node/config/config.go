@@ -13,8 +13,10 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -22,8 +24,6 @@ import (
 
 	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/providers/structs"
 	"github.com/knadh/koanf/v2"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -33,12 +33,9 @@ import (
 // Version is the version of config.toml and of the layout of a home.
 const Version = 1
 
-// EnvPrefix begins the environment variables that stand before config.toml: BDTNODE_API_ADDRESS is api.address.
-// Lists are separated by commas.
-const EnvPrefix = "BDTNODE_"
-
-// Keys that may be given in the environment or as overrides.
+// Keys of settings. All but the version may be given in the environment or as overrides.
 const (
+	keyVersion    = "version"
 	KeyListen     = "p2p.listen"
 	KeyAnnounce   = "p2p.announce"
 	KeyBootstrap  = "p2p.bootstrap"
@@ -84,113 +81,121 @@ func Default() Config {
 }
 
 // readConfig merges defaults, the file, the environment and overrides, the later before the earlier, and checks
-// the result.
+// the result. A setting that cannot be used is a [*SettingError] with its source.
 func readConfig(path string, overrides map[string]any) (Config, error) {
+	if err := CheckEnvironment(); err != nil {
+		return Config{}, err
+	}
 	k := koanf.New(".")
 	if err := k.Load(structs.Provider(Default(), "koanf"), nil); err != nil {
 		return Config{}, fmt.Errorf("default settings: %w", err)
 	}
 	known := k.Keys()
-	inFile := koanf.New(".")
-	if err := inFile.Load(file.Provider(path), toml.Parser()); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return Config{}, fmt.Errorf("%s is missing: is this the home of a replica? make homes with: bdtnode testnet generate", path)
-		}
-		return Config{}, fmt.Errorf("%s is not valid TOML: %w", path, err)
-	}
-	if v := inFile.Int("version"); v != Version {
-		return Config{}, fmt.Errorf("%s: version is %q, this program reads version = %d", path, inFile.String("version"), Version)
-	}
-	fromEnv := koanf.New(".")
-	if err := fromEnv.Load(env.Provider(".", env.Opt{Prefix: EnvPrefix, TransformFunc: envKey}), nil); err != nil {
-		return Config{}, fmt.Errorf("read settings from the environment: %w", err)
-	}
-	given := koanf.New(".")
-	if err := given.Load(confmap.Provider(overrides, "."), nil); err != nil {
-		return Config{}, fmt.Errorf("read settings from flags: %w", err)
+	inFile, err := readFile(path)
+	if err != nil {
+		return Config{}, err
 	}
 	var c Config
+	from := make(map[string]*SettingError) // by setting, the source that gives it
 	for _, src := range []struct {
-		name string
-		k    *koanf.Koanf
-	}{{path, inFile}, {"environment", fromEnv}, {"flags", given}} {
-		for _, key := range src.k.Keys() {
+		values map[string]any
+		of     func(key string) *SettingError
+	}{
+		{inFile, func(key string) *SettingError { return &SettingError{Key: key, File: path} }},
+		{environment(), func(key string) *SettingError { return &SettingError{Key: key, Variable: EnvName(key)} }},
+		{overrides, func(key string) *SettingError { return &SettingError{Key: key, Flag: true} }},
+	} {
+		for _, key := range slices.Sorted(maps.Keys(src.values)) {
+			from[key] = src.of(key)
 			if !slices.Contains(known, key) {
-				return Config{}, fmt.Errorf("%s: unknown setting %s; known are %s", src.name, key, strings.Join(known, ", "))
+				return Config{}, from[key].because(fmt.Errorf("unknown setting; known are %s", strings.Join(known, ", ")))
+			}
+			err := k.Set(key, src.values[key])
+			if err == nil {
+				err = k.Unmarshal("", &c)
+			}
+			if err != nil {
+				return Config{}, from[key].because(err)
 			}
 		}
-		if err := k.Merge(src.k); err != nil {
-			return Config{}, fmt.Errorf("%s: %w", src.name, err)
-		}
-		if err := k.Unmarshal("", &c); err != nil {
-			return Config{}, fmt.Errorf("%s: %w", src.name, err)
-		}
 	}
-	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+	if key, err := c.wrong(); err != nil {
+		if from[key] == nil {
+			from[key] = &SettingError{Key: key, File: path} // a default, which only the file leaves in place
+		}
+		return Config{}, from[key].because(err)
 	}
 	return c, nil
 }
 
-// envKey turns BDTNODE_P2P_LISTEN into p2p.listen. Variables outside the sections of the file are for commands and
-// are left out.
-func envKey(name, value string) (string, any) {
-	section, key, ok := strings.Cut(strings.ToLower(strings.TrimPrefix(name, EnvPrefix)), "_")
-	if !ok || !slices.Contains([]string{"p2p", "api", "log"}, section) {
-		return "", nil
+// readFile has the settings of config.toml by key, its version checked.
+func readFile(path string) (map[string]any, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s is missing: is this the home of a replica? make homes with: bdtnode testnet generate", path)
 	}
-	key = section + "." + key
-	switch key {
-	case KeyListen, KeyAnnounce, KeyBootstrap:
-		return key, splitList(value)
+	if err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
 	}
-	return key, value
+	values, err := toml.Parser().Unmarshal(bytes.TrimPrefix(raw, []byte(byteOrderMark)))
+	if err != nil {
+		return nil, fmt.Errorf("%s is not valid TOML: %w", path, err)
+	}
+	k := koanf.New(".")
+	if err := k.Load(confmap.Provider(values, ""), nil); err != nil {
+		return nil, fmt.Errorf("read settings of %s: %w", path, err)
+	}
+	if v := k.Int("version"); v != Version {
+		return nil, fmt.Errorf("%s: version is %q, this program reads version = %d", path, k.String("version"), Version)
+	}
+	return k.All(), nil
 }
 
-func splitList(s string) []string {
-	out := []string{}
-	for part := range strings.SplitSeq(s, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			out = append(out, part)
-		}
-	}
-	return out
-}
+// byteOrderMark begins files of some editors. It is no part of their text.
+const byteOrderMark = "\ufeff"
 
 // Validate names the first setting that cannot be used, and what it should be.
 func (c *Config) Validate() error {
+	if key, err := c.wrong(); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+// wrong is the first setting that cannot be used, and why.
+func (c *Config) wrong() (key string, err error) {
 	if c.Version != Version {
-		return fmt.Errorf("version is %d, this program reads version = %d", c.Version, Version)
+		return keyVersion, fmt.Errorf("it is %d, this program reads version = %d", c.Version, Version)
 	}
 	if len(c.P2P.Listen) == 0 {
-		return fmt.Errorf("%s is empty: give at least one multiaddr such as /ip4/0.0.0.0/tcp/26600", KeyListen)
+		return KeyListen, errors.New("it is empty: give at least one multiaddr such as /ip4/0.0.0.0/tcp/26600")
 	}
 	for _, s := range c.P2P.Listen {
 		if err := checkTransport(s, c.P2P.QUIC); err != nil {
-			return fmt.Errorf("%s: %w", KeyListen, err)
+			return KeyListen, err
 		}
 	}
 	for _, s := range c.P2P.Announce {
 		if err := checkTransport(s, c.P2P.QUIC); err != nil {
-			return fmt.Errorf("%s: %w", KeyAnnounce, err)
+			return KeyAnnounce, err
 		}
 	}
 	for _, s := range c.P2P.Bootstrap {
 		if _, err := peer.AddrInfoFromString(s); err != nil {
-			return fmt.Errorf("%s: %q is not a multiaddr with a peer id, such as /ip4/192.0.2.1/tcp/26600/p2p/12D3…: %w", KeyBootstrap, s, err)
+			return KeyBootstrap, fmt.Errorf("%q is not a multiaddr with a peer id, such as /ip4/192.0.2.1/tcp/26600/p2p/12D3…: %w", s, err)
 		}
 	}
 	host, port, err := net.SplitHostPort(c.API.Address)
 	if err != nil {
-		return fmt.Errorf("%s: %q is not host:port, such as 127.0.0.1:26700", KeyAPIAddress, c.API.Address)
+		return KeyAPIAddress, fmt.Errorf("%q is not host:port, such as 127.0.0.1:26700", c.API.Address)
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil || host == "" {
-		return fmt.Errorf("%s: %q needs a host and a port of 0 to 65535 (0.0.0.0 listens everywhere)", KeyAPIAddress, c.API.Address)
+		return KeyAPIAddress, fmt.Errorf("%q needs a host and a port of 0 to 65535 (0.0.0.0 listens everywhere)", c.API.Address)
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
-		return fmt.Errorf("%s is %q: use debug, info, warn or error", KeyLogLevel, c.Log.Level)
+		return KeyLogLevel, fmt.Errorf("%q is unknown: use debug, info, warn or error", c.Log.Level)
 	}
-	return nil
+	return "", nil
 }
 
 // checkTransport accepts a multiaddr that replicas can listen on or be dialled at.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,11 +129,66 @@ func TestFileMayBeShort(t *testing.T) {
 	}
 }
 
+// TestEnvironmentMistakes: a variable that nothing reads is refused, with the one that was meant. Other programs put
+// some beside ours.
 func TestEnvironmentMistakes(t *testing.T) {
 	home := HomeDir(generate(t), 0, 1)
-	t.Setenv("BDTNODE_API_ADRESS", "127.0.0.1:7001")
-	_, err := Load(home, nil)
-	wantError(t, err, "environment", "api.adress", "api.address")
+	for name, want := range map[string]string{
+		"BDTNODE_API_ADRESS": "use BDTNODE_API_ADDRESS;",
+		"BDTNODE_API":        "use BDTNODE_API_ADDRESS;",
+		"BDTNODE_LISTEN":     "use BDTNODE_P2P_LISTEN;",
+		"BDTNODE_NOED":       "use BDTNODE_NODE;",
+		"BDTNODE_log_level":  "use BDTNODE_LOG_LEVEL;",
+		"BDTNODE_VERSION":    "known are BDTNODE_NODE, BDTNODE_PASSPHRASE, BDTNODE_P2P_LISTEN,",
+		"BDTNODE_":           "known are",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "127.0.0.1:7001")
+			_, err := Load(home, nil)
+			wantError(t, err, "environment variable "+name+":", want)
+		})
+	}
+	for _, name := range []string{"BDTNODE_SERVICE_HOST", "BDTNODE_PORT", "BDTNODE_PORT_26700_TCP_ADDR", "BDTNODE_API_SERVICE_PORT_HTTP", "BDTNODE", "OTHER_BDTNODE_X"} {
+		t.Setenv(name, "10.0.0.1")
+	}
+	if _, err := Load(home, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSettingSource: whatever a setting comes from is blamed for it, and nothing else.
+func TestSettingSource(t *testing.T) {
+	home := HomeDir(generate(t), 0, 1)
+	source := func(overrides map[string]any) *SettingError {
+		t.Helper()
+		_, err := Load(home, overrides)
+		var s *SettingError
+		if !errors.As(err, &s) {
+			t.Fatalf("error %v", err)
+		}
+		return s
+	}
+	if s := source(map[string]any{KeyAPIAddress: "localhost"}); !s.Flag || s.Key != KeyAPIAddress || s.File+s.Variable != "" {
+		t.Errorf("a flag: %+v", s)
+	}
+	t.Setenv("BDTNODE_P2P_QUIC", "perhaps")
+	if s := source(nil); s.Variable != "BDTNODE_P2P_QUIC" || s.Flag || s.File != "" || !strings.Contains(s.Error(), "BDTNODE_P2P_QUIC") {
+		t.Errorf("a variable: %+v", s)
+	}
+	os.Unsetenv("BDTNODE_P2P_QUIC")
+	os.WriteFile(filepath.Join(home, "config.toml"), []byte("version = 1\n[log]\nlevel = 'loud'\n"), 0o600)
+	if s := source(map[string]any{KeyAPIAddress: "127.0.0.1:0"}); s.File != filepath.Join(home, "config.toml") || s.Key != KeyLogLevel || s.Flag {
+		t.Errorf("the file: %+v", s)
+	}
+}
+
+// TestByteOrderMark: editors that begin a file with one do not make it another file.
+func TestByteOrderMark(t *testing.T) {
+	home := HomeDir(generate(t), 0, 1)
+	os.WriteFile(filepath.Join(home, "config.toml"), []byte("\ufeffversion = 1\n"), 0o600)
+	if _, err := Load(home, nil); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestBrokenHomes: whatever is wrong, the error names the file, the field and what to do.
@@ -172,7 +228,7 @@ func TestBrokenHomes(t *testing.T) {
 		"later version":       {write("config.toml", "version = 2\n"), []string{"config.toml", `"2"`, "version = 1"}},
 		"unknown setting":     {write("config.toml", "version = 1\n[api]\nadress='x'\n"), []string{"api.adress", "api.address"}},
 		"bad listen":          {write("config.toml", "version = 1\n[p2p]\nlisten=['127.0.0.1:1']\n"), []string{"p2p.listen", "multiaddr"}},
-		"no listen":           {write("config.toml", "version = 1\n[p2p]\nlisten=[]\n"), []string{"p2p.listen is empty"}},
+		"no listen":           {write("config.toml", "version = 1\n[p2p]\nlisten=[]\n"), []string{"p2p.listen: it is empty"}},
 		"listen without tcp":  {write("config.toml", "version = 1\n[p2p]\nlisten=['/ip4/1.2.3.4/udp/4']\n"), []string{"p2p.listen", "tcp"}},
 		"quic not on":         {write("config.toml", "version = 1\n[p2p]\nlisten=['/ip4/1.2.3.4/udp/4/quic-v1']\n"), []string{"p2p.quic = true"}},
 		"announce with id":    {write("config.toml", "version = 1\n[p2p]\nannounce=['/ip4/1.2.3.4/tcp/4/p2p/12D3KooWGYsxCqyqZkEPSYGcEpHCVaGBvJXkUyMLtHkPvZkGYHvL']\n"), []string{"p2p.announce"}},

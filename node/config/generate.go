@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -126,6 +127,12 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 func HomeDir(dir string, s uint16, replica int) string {
 	return filepath.Join(dir, fmt.Sprintf("shard%d-replica%d", s, replica))
 }
+
+// homeName matches what [HomeDir] makes of any replica.
+var homeName = regexp.MustCompile(`^shard[0-9]+-replica[0-9]+$`)
+
+// IsHomeName reports whether a directory of this name may be a replica's home that [Generate] made.
+func IsHomeName(name string) bool { return homeName.MatchString(name) }
 
 // GenesisPath is where [Generate] puts the network's genesis.
 func GenesisPath(dir string) string { return filepath.Join(dir, genesisFile) }

@@ -150,7 +150,7 @@ func pub(key *sig.Ed25519Key) []byte {
 func checkPrivate(path, want string) error {
 	st, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is missing: restore it from a copy; a replica is nobody without its keys", path)
+		return fmt.Errorf("%s is missing: restore it from a copy; the replica cannot start without its keys", path)
 	}
 	if err != nil {
 		return fmt.Errorf("look at key: %w", err)

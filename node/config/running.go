@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"syscall"
 )
 
 // runningVersion is the version of run/replica.json.
@@ -37,32 +35,14 @@ func (h *Home) Lock() (release func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	unlock, err := LockFile(lockPath(h.Dir), "home "+h.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("lock file: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer f.Close()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
-		holder := make([]byte, 32)
-		n, _ := f.ReadAt(holder, 0) // only to name the process
-		return nil, fmt.Errorf("home %s is in use by process %s: stop it first", h.Dir, strings.TrimSpace(string(holder[:n])))
-	}
-	if err := errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintf("%d\n", os.Getpid()))); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock file: %w", err)
+		return nil, err
 	}
 	return func() {
 		os.Remove(filepath.Join(dir, runningFile))
-		f.Close() // and with it the lock
+		unlock()
 	}, nil
-}
-
-func writeAt(f *os.File, s string) error {
-	_, err := f.WriteAt([]byte(s), 0)
-	return err
 }
 
 // Publish says where the replica can be reached, once it listens: it replaces run/replica.json in one step and
@@ -79,10 +59,10 @@ func (h *Home) Publish(p2p []string, api string) error {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	if err := os.WriteFile(path+".new", append(raw, '\n'), 0o600); err != nil {
-		return fmt.Errorf("say where the replica listens: %w", err)
+		return fmt.Errorf("publish the listen address: %w", err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("say where the replica listens: %w", err)
+		return fmt.Errorf("publish the listen address: %w", err)
 	}
 	select {
 	case h.published <- r:
@@ -102,7 +82,7 @@ func ReadRunning(dir string) (r Running, ok bool, err error) {
 		return r, false, nil
 	}
 	if err != nil {
-		return r, false, fmt.Errorf("read where the replica listens: %w", err)
+		return r, false, fmt.Errorf("read the published address: %w", err)
 	}
 	if err := json.Unmarshal(raw, &r); err != nil || r.Version != runningVersion {
 		return r, false, fmt.Errorf("%s is not of version %d", runningPath(dir), runningVersion)
