@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bdtnode/cmd/bdtnode/keystore"
+	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
@@ -29,8 +30,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "start" || os.Args[1] == "net") {
 		a := &app{in: os.Stdin}
 		replicaOfTests(a)
-		a.print.Out, a.print.Err = os.Stdout, os.Stderr
 		ctx, stop := signalled()
+		a.print.Out, a.print.Err = output.NewPipe(os.Stdout, stop), output.NewPipe(os.Stderr, stop)
 		code := a.run(ctx, os.Args[1:])
 		stop()
 		os.Exit(code)
@@ -42,6 +43,7 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv("XDG_RUNTIME_DIR", filepath.Join(dir, "run"))
 	os.Setenv("XDG_DATA_HOME", filepath.Join(dir, "data"))
+	os.Setenv("XDG_STATE_HOME", filepath.Join(dir, "state"))
 	os.Unsetenv(nodeEnv)
 	os.Unsetenv(passphraseEnv)
 	code := m.Run()
@@ -73,7 +75,7 @@ func newFake() *fakeReplica {
 	network := digest.Of("test/network")
 	return &fakeReplica{
 		network: network, started: time.Now(),
-		status: api.Status{Network: network.String(), NetworkName: "fake", Shards: 1, Replicas: 4, Faulty: 1, Ready: true,
+		status: api.Status{Network: network.String(), NetworkName: "fake", Shards: 1, Replicas: 4, Faulty: 1, Ready: true, HorizonMS: 900_000,
 			HeaderDigest: digest.Of("test/header").String()},
 		outputs: make(map[ledger.Outpoint]ledger.Output),
 		owners:  make(map[ledger.TxID]api.TxAnswer),

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"bdtnode/cmd/bdtnode/load"
 	"bdtnode/cmd/bdtnode/netup"
@@ -26,9 +27,9 @@ type liveLine struct {
 	cluster *netup.Cluster
 	live    bool
 	mu      sync.Mutex // held while something is written
-	drawn   bool
-	last    uint64    // transactions ordered
-	at      time.Time // when they were counted
+	drawn   int        // characters on the terminal
+	last    uint64     // transactions ordered
+	at      time.Time  // when they were counted
 }
 
 func (a *app) newLiveLine(c *netup.Cluster) *liveLine {
@@ -166,17 +167,40 @@ func (l *liveLine) draw(all []api.Status, rate float64, latency, more string) {
 		l.app.print.Note("%s", text)
 		return
 	}
-	fmt.Fprintf(l.app.print.Err, "\r\x1b[K%s", text)
-	l.drawn = true
+	width := l.app.print.Width() // asked each time, since windows change
+	text = fit(text, width)
+	fmt.Fprint(l.app.print.Err, erase(l.drawn, width)+text)
+	l.drawn = utf8.RuneCountInString(text)
+}
+
+// fit cuts a text to the columns of a terminal. The last column stays free: a line that fills it wraps on some
+// terminals. A width of 0 is unknown.
+func fit(text string, width int) string {
+	if width <= 0 || utf8.RuneCountInString(text) < width {
+		return text
+	}
+	runes := []rune(text)
+	if width == 1 {
+		return ""
+	}
+	return string(runes[:width-2]) + "…"
+}
+
+// erase takes away a drawn line of so many characters, which covers several rows if the terminal has become narrower.
+func erase(drawn, width int) string {
+	if width > 0 && drawn > width {
+		return fmt.Sprintf("\r\x1b[%dA\x1b[J", (drawn-1)/width)
+	}
+	return "\r\x1b[K"
 }
 
 // note tells something in a line of its own, in the place of what was drawn.
 func (l *liveLine) note(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.drawn {
-		fmt.Fprint(l.app.print.Err, "\r\x1b[K")
-		l.drawn = false
+	if l.drawn > 0 {
+		fmt.Fprint(l.app.print.Err, erase(l.drawn, l.app.print.Width()))
+		l.drawn = 0
 	}
 	l.app.print.Note(format, args...)
 }
@@ -185,7 +209,7 @@ func (l *liveLine) note(format string, args ...any) {
 func (l *liveLine) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.drawn {
+	if l.drawn > 0 {
 		fmt.Fprintln(l.app.print.Err)
 	}
 }

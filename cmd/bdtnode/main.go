@@ -3,22 +3,14 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"bdtnode/cmd/bdtnode/output"
 )
 
 func main() {
 	ctx, stop := signalled()
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], os.Stdin, output.NewPipe(os.Stdout, stop), output.NewPipe(os.Stderr, stop))
 	stop()
 	os.Exit(code)
-}
-
-// signalled is a context that the first signal to end ends. From then on, another one ends the process at once.
-func signalled() (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +84,7 @@ still that do not lead, the gap is the longest time without a commit until they 
 		},
 	}
 	fs := up.Flags()
+	faults := textOf(netup.AllFaults)
 	fs.IntVar(&f.shards, "shards", 2, "number of shards")
 	fs.IntVar(&f.nodes, "nodes", 4, "replicas of each shard, at least 4; less than a third of them may be faulty")
 	fs.StringVar(&f.home, "home", "", "directory to keep the network in, and to resume it from")
@@ -93,10 +93,14 @@ still that do not lead, the gap is the longest time without a commit until they 
 	fs.Float64Var(&f.invalid, "invalid", 0, "share of the load that spends an output already spent, 0 to 1")
 	fs.Float64Var(&f.cross, "cross", 0, "share of the load that involves two or three shards, 0 to 1")
 	fs.Uint64Var(&f.seed, "seed", 1, "seed of the choices of load and faults")
-	fs.StringVar(&f.fault, "fault", "", "what to do to replicas, again and again: "+listOf(netup.AllFaults))
+	fs.StringVar(&f.fault, "fault", "", "what to do to replicas, again and again: "+strings.Join(faults, ", "))
 	fs.DurationVar(&f.faultEvery, "fault-every", defaultFaultEvery, "time from one fault to the next, at least 1s")
 	fs.StringVar(&f.logLevel, "log-level", "info", "of the replicas of a new network: debug, info, warn or error")
 	fs.StringVar(&f.consensus, "consensus", shard.ConsensusBDT, "of a new network: bdt, or dumbo for its asynchronous fallback alone")
+	paths(fs, "home")
+	words(up, "fault", faults...)
+	words(up, "consensus", shard.ConsensusBDT, shard.ConsensusDumbo)
+	words(up, "log-level", logLevels...)
 	c.AddCommand(up)
 	return c
 }
@@ -122,19 +126,11 @@ func (f *netFlags) check(cmd *cobra.Command) error {
 		return output.Usage("--cross is a share of --load, which is not given")
 	case f.duration < 0:
 		return output.Usage("--for %v: use a time of 0 or more", f.duration)
-	case cmd.Flags().Changed("home") && f.home == "":
-		return output.Usage("--home is empty: name a directory")
 	}
 	if err := f.checkCross(); err != nil {
 		return err
 	}
-	if err := f.checkFault(cmd.Flags().Changed("fault"), cmd.Flags().Changed("fault-every")); err != nil {
-		return err
-	}
-	if err := oneOf("consensus", f.consensus, shard.ConsensusBDT, shard.ConsensusDumbo); err != nil {
-		return err
-	}
-	return oneOf("log-level", f.logLevel, "debug", "info", "warn", "error")
+	return f.checkFault(cmd.Flags().Changed("fault-every"))
 }
 
 // Times between faults.
@@ -143,24 +139,13 @@ const (
 	minFaultEvery     = time.Second
 )
 
-// listOf has the words of a flag, for its help.
-func listOf(faults []netup.Fault) string {
-	words := make([]string, len(faults))
-	for i, f := range faults {
-		words[i] = string(f)
-	}
-	return strings.Join(words, ", ")
-}
-
-// checkFault checks the faults asked for, given what flags were.
-func (f *netFlags) checkFault(fault, every bool) error {
+// checkFault checks the times of the faults asked for. Every says whether the time between them was given.
+func (f *netFlags) checkFault(every bool) error {
 	switch {
-	case !fault && every:
+	case f.fault == "" && every:
 		return output.Usage("--fault-every is of --fault, which is not given")
-	case !fault:
+	case f.fault == "":
 		return nil
-	case !slices.Contains(netup.AllFaults, netup.Fault(f.fault)):
-		return output.Usage("--fault %q is unknown: use %s", f.fault, listOf(netup.AllFaults))
 	case f.faultEvery < minFaultEvery:
 		return output.Usage("--fault-every %v: use a time of at least %v", f.faultEvery, minFaultEvery)
 	case f.duration > 0 && f.faultEvery+netup.QuietEnd > f.duration:
@@ -188,13 +173,17 @@ func (a *app) netUp(ctx context.Context, f *netFlags) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go stopWithGoRun(ctx, cancel)
+	if err := refuseReplicaSettings(); err != nil {
+		return err
+	}
 	dir := f.home
 	if dir == "" {
-		var err error
-		if dir, err = os.MkdirTemp("", "bdtnode-net-"); err != nil {
-			return fmt.Errorf("temporary home: %w", err)
+		made, remove, err := a.temporaryHome()
+		if err != nil {
+			return err
 		}
-		defer os.RemoveAll(dir)
+		defer remove()
+		dir = made
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -203,6 +192,11 @@ func (a *app) netUp(ctx context.Context, f *netFlags) error {
 	if err := prepareNet(dir, f); err != nil {
 		return err
 	}
+	release, err := a.lockNet(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer release()
 	a.print.Note("Starting %s", dir)
 	lastReady := -1
 	cluster, err := netup.Start(ctx, netup.Options{

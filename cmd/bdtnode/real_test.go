@@ -13,7 +13,7 @@ import (
 )
 
 // realEnv makes the replicas that tests start real ones, see TestMain.
-const realEnv = "BDTNODE_TEST_REAL_REPLICAS"
+const realEnv = "TEST_REAL_REPLICAS"
 
 // TestRealNetwork: payments across shards, on a network of real processes, survive the death of the leader of each, and
 // of all of them.

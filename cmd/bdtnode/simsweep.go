@@ -54,6 +54,7 @@ scenario, the command that replays it, and the last events. Ends with code 1 if 
 	fs.StringVar(&f.seeds, "seeds", "1..100", "first and last seed")
 	fs.Float64Var(&f.minutes, "minutes", 0, "begin no more runs after so long; 0 is until all seeds ran")
 	fs.StringVar(&f.keep, "keep", "sim-failures", "directory for the seeds that failed; it is made if there are any")
+	paths(fs, "keep")
 	fs.IntVar(&f.workers, "workers", runtime.NumCPU(), "runs at a time")
 	return c
 }
@@ -256,7 +257,7 @@ func (f *sweepFlags) keepFailure(seed uint64, v *sim.Violation) (string, error) 
 func (a *app) sweepProgress(s *sweep) (done, finish func()) {
 	total := s.last - s.next + 1
 	if a.print.Live() {
-		bars := mpb.New(mpb.WithOutput(a.print.Err), mpb.WithWidth(40))
+		bars := mpb.New(mpb.WithOutput(a.print.Bars()), mpb.WithWidth(40))
 		bar := bars.AddBar(int64(total), mpb.PrependDecorators(decor.Name("seeds "), decor.CountersNoUnit("%d/%d"), decor.Any(func(decor.Statistics) string {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -71,6 +71,11 @@ func Unhealthy(format string, args ...any) *Failure {
 	return &Failure{Exit: ExitUnhealthy, Code: "unhealthy", Message: fmt.Sprintf(format, args...)}
 }
 
+// Interrupted is a command that was ended before it was done, with nothing left open.
+func Interrupted(format string, args ...any) *Failure {
+	return &Failure{Exit: ExitFailure, Code: "interrupted", Message: fmt.Sprintf(format, args...)}
+}
+
 // FailureOf gives any error its exit code; nil stays nil. It is the one place that does.
 func FailureOf(err error) *Failure {
 	var known *Failure
@@ -84,7 +89,7 @@ func FailureOf(err error) *Failure {
 	case errors.Is(err, client.ErrNotFound):
 		return NotFound("%v", err)
 	case errors.Is(err, context.Canceled):
-		return &Failure{Exit: ExitFailure, Code: "interrupted", Message: "interrupted"}
+		return Interrupted("interrupted")
 	case errors.Is(err, client.ErrUnreachable):
 		return Unreachable("%v", err).WithHint("is the replica running? start a network with: bdtnode net up")
 	case errors.As(err, &full):

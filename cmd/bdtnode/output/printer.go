@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"text/tabwriter"
 
 	"golang.org/x/term"
@@ -43,8 +42,29 @@ func (p *Printer) Note(format string, args ...any) {
 
 // Live reports whether standard error is a terminal, so that progress may be drawn over itself.
 func (p *Printer) Live() bool {
-	f, ok := p.Err.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	f := fileOf(p.Err)
+	return f != nil && term.IsTerminal(int(f.Fd()))
+}
+
+// Bars is where progress bars are drawn: the library that does looks for a terminal itself.
+func (p *Printer) Bars() io.Writer {
+	if f := fileOf(p.Err); f != nil {
+		return f
+	}
+	return p.Err
+}
+
+// Width is the number of columns of the terminal that standard error is, 0 if it is none or does not tell.
+func (p *Printer) Width() int {
+	f := fileOf(p.Err)
+	if f == nil {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
 }
 
 // Fail reports err, if there is one, and returns the exit code.
