@@ -99,7 +99,8 @@ func (b backend) Status() api.Status {
 	h, d, _ := b.state.Tip()
 	out := api.Status{
 		Version: b.version, Network: b.committee.Network().String(), NetworkName: b.home.Genesis.Name,
-		Consensus: b.home.Genesis.Consensus, Shard: b.home.Shard, Shards: len(b.home.Genesis.Shards),
+		Consensus: b.home.Genesis.Consensus, HorizonMS: b.home.Genesis.HorizonMS, LeastFee: b.home.Genesis.Parameters.LeastFee,
+		Shard: b.home.Shard, Shards: len(b.home.Genesis.Shards),
 		Replica: uint16(b.home.Replica), Replicas: b.committee.N(), Faulty: b.committee.F(), PeerID: b.net.PeerID(),
 		Epoch: s.Epoch, Leader: uint16(s.Leader), Height: h.Height, Certified: s.Certified, HeaderDigest: d.String(),
 		BlockTimeMS: h.TimeMS, TxsOrdered: h.Txs, BookSize: b.book.Len(), ConnectedPeer: b.net.ReadyPeers(),

@@ -15,10 +15,11 @@ import (
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
+	"bdtnode/node/config"
 )
 
 // passphraseEnv has the passphrase of encrypted accounts, in place of --passphrase-file.
-const passphraseEnv = "BDTNODE_PASSPHRASE"
+const passphraseEnv = config.EnvPassphrase
 
 const maxPassphraseBytes = 4096
 
@@ -28,6 +29,7 @@ func (a *app) keysFlag(c *cobra.Command) {
 		"directory of account keys (default: those of the running network, then "+defaultKeysHelp+")")
 	c.PersistentFlags().StringVar(&a.passphraseFile, "passphrase-file", "",
 		"file whose first line is the passphrase of encrypted accounts (or $"+passphraseEnv+"; else it is asked for)")
+	paths(c.PersistentFlags(), "keys", "passphrase-file")
 }
 
 const defaultKeysHelp = "~/.local/share/bdtnode/keys"
@@ -81,6 +83,24 @@ func (a *app) account(name, extra string) (keystore.Account, error) {
 		WithHint("see bdtnode keys list, make one with bdtnode keys new %s, or name another directory with --keys", name)
 }
 
+// completeAccounts offers the names of accounts.
+func (a *app) completeAccounts(*cobra.Command, []string, string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+	list, err := a.stores(localAccounts())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	for _, s := range list {
+		accounts, err := s.List()
+		if err != nil {
+			continue // a damaged account is told of by commands, not while a line is typed
+		}
+		for _, acc := range accounts {
+			names = append(names, acc.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
 // address reads an address, or finds that of an account.
 func (a *app) address(s, extra string) (ledger.Address, error) {
 	if len(s) == 2*digest.Size {
@@ -105,8 +125,11 @@ func (a *app) passphrase(question string) (string, error) {
 // givenPassphrase is the passphrase in a file or the environment, if there is one.
 func (a *app) givenPassphrase() (p string, ok bool, err error) {
 	if a.passphraseFile == "" {
-		p, ok = os.LookupEnv(passphraseEnv)
-		return p, ok && p != "", nil
+		if p, ok = os.LookupEnv(passphraseEnv); ok && p == "" {
+			return "", false, output.Usage("$%s is empty", passphraseEnv).
+				WithHint("unset it to be asked, or give the passphrase there or with --passphrase-file FILE")
+		}
+		return p, ok, nil
 	}
 	f, err := os.Open(a.passphraseFile)
 	if err != nil {
@@ -119,7 +142,7 @@ func (a *app) givenPassphrase() (p string, ok bool, err error) {
 	if err := line.Err(); err != nil {
 		return "", false, fmt.Errorf("passphrase file %s: %w", a.passphraseFile, err)
 	}
-	if p = string(bytes.TrimRight(line.Bytes(), "\r")); p == "" {
+	if p = string(bytes.TrimPrefix(bytes.TrimRight(line.Bytes(), "\r"), []byte("\ufeff"))); p == "" {
 		return "", false, output.Usage("passphrase file %s: its first line is empty", a.passphraseFile)
 	}
 	return p, true, nil

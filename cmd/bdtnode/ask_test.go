@@ -204,6 +204,20 @@ func TestKeys(t *testing.T) {
 	if r := bdtnode(t, "keys", "show", "frank", "--keys", dir, "--secret"); r.code != output.ExitFailure || !strings.Contains(r.err, "wrong passphrase") {
 		t.Errorf("wrong passphrase: %d %s", r.code, r.err)
 	}
+	for _, args := range [][]string{{"--passphrase-file", ""}, {}} {
+		t.Setenv(passphraseEnv, "")
+		r := bdtnode(t, append([]string{"keys", "new", "grace", "--keys", dir}, args...)...)
+		if _, err := os.Stat(filepath.Join(dir, "grace.json")); err == nil || r.code != output.ExitUsage {
+			t.Errorf("an empty passphrase with %q: %d %s", args, r.code, r.err)
+		}
+	}
+	if r := bdtnode(t, "keys", "new", "grace", "--keys", dir, "--passphrase-file", writeFile(t, "\ufeffother words\r\n")); r.code != 0 {
+		t.Errorf("%d %s", r.code, r.err)
+	}
+	t.Setenv(passphraseEnv, "other words")
+	if r := bdtnode(t, "keys", "show", "grace", "--keys", dir, "--secret"); r.code != 0 {
+		t.Errorf("a byte-order mark is part of the passphrase: %d %s", r.code, r.err)
+	}
 	t.Setenv(passphraseEnv, "")
 	if r := bdtnode(t, "keys", "show", "frank", "--keys", dir, "--secret"); r.code != output.ExitUsage || !strings.Contains(r.err, "--passphrase-file") {
 		t.Errorf("no passphrase and no terminal: %d %s", r.code, r.err)

@@ -34,8 +34,9 @@ type outcome struct {
 // send hands the transactions in and answers for each, in order. A replica that is gone or full is asked again, then
 // the next one, until the time is up; a transaction means the same however often it arrives. An error means that none
 // was taken.
-func (d *delivery) send(ctx context.Context, txs []*ledger.Tx) ([]outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+func (d *delivery) send(parent context.Context, txs []*ledger.Tx) ([]outcome, error) {
+	started := time.Now()
+	ctx, cancel := context.WithTimeout(parent, d.timeout)
 	defer cancel()
 	out := make([]outcome, len(txs))
 	open := make([]int, len(txs)) // those without their outcome
@@ -78,10 +79,23 @@ func (d *delivery) send(ctx context.Context, txs []*ledger.Tx) ([]outcome, error
 		}
 		pause = min(2*pause, longPause)
 	}
-	if err := context.Cause(ctx); !taken && err != nil {
-		return nil, output.Unreachable("no replica took the transactions within %v", d.timeout)
+	switch waited := waitedText(started); {
+	case taken || ctx.Err() == nil:
+		return out, nil
+	case parent.Err() != nil:
+		return nil, output.Interrupted("interrupted after %s: no replica has taken the transactions", waited)
+	default:
+		return nil, output.Unreachable("no replica took the transactions within %s", waited)
 	}
-	return out, nil
+}
+
+// waitedText is the time since a moment, for people.
+func waitedText(since time.Time) string {
+	waited := time.Since(since)
+	if waited < time.Second {
+		return waited.Round(time.Millisecond).String()
+	}
+	return waited.Round(100 * time.Millisecond).String()
 }
 
 // reached reports whether a is the answer that wait asked for, or a final one.

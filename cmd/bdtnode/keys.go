@@ -120,8 +120,9 @@ type shownAccount struct {
 func newKeysShow(a *app) *cobra.Command {
 	var secret bool
 	c := &cobra.Command{
-		Use:   "show NAME",
-		Short: "Show an account's address, public key and home shard",
+		Use:               "show NAME",
+		ValidArgsFunction: a.completeAccounts,
+		Short:             "Show an account's address, public key and home shard",
 		Example: `  bdtnode keys show alice
   bdtnode keys show alice --secret   # whoever sees it owns the account`,
 		Args: cobra.ExactArgs(1),

@@ -11,10 +11,11 @@ import (
 	"bdtnode/cmd/bdtnode/registry"
 	"bdtnode/node/api"
 	"bdtnode/node/api/client"
+	"bdtnode/node/config"
 )
 
 // nodeEnv names a replica for all commands, in place of --node.
-const nodeEnv = "BDTNODE_NODE"
+const nodeEnv = config.EnvNode
 
 // probeTimeout is how long a replica of a network found on this machine may take to answer.
 const probeTimeout = 3 * time.Second

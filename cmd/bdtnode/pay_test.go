@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -110,6 +111,63 @@ func TestOutcomeUnknown(t *testing.T) {
 	}
 	if r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "10", "--wait", "accepted"); r.code != 0 {
 		t.Errorf("accepted is all that was waited for: %d %s", r.code, r.err)
+	}
+}
+
+// TestDecimalAmounts: zeros before a number do not make it octal, in a flag or a file.
+func TestDecimalAmounts(t *testing.T) {
+	n := newNetwork(t, 100, 100)
+	if r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "010"); r.code != 0 {
+		t.Errorf("%d %s", r.code, r.err)
+	}
+	if r, s := sendFile(t, n, "\ufefffrom,to,amount\r\nalice,bob,0020\r\n"); r.code != 0 || s.Settled != 1 {
+		t.Errorf("%d %+v %s", r.code, s, r.err)
+	}
+	var b balance
+	n.run(t, "query", "balance", "bob", "-o", "json").json(t, &b)
+	if b.Balance != 30 {
+		t.Errorf("bob has %d, want 30", b.Balance)
+	}
+}
+
+// TestExpiryBeyondHorizon: an expiry that the network never takes is refused at once, with the bound.
+func TestExpiryBeyondHorizon(t *testing.T) {
+	n := newNetwork(t, 100)
+	for _, args := range [][]string{{"--from", "alice", "--to", "bob", "--amount", "1"}, {"--file", writeFile(t, "alice,bob,1\n")}} {
+		r := n.run(t, append([]string{"tx", "send", "--expires-in", "15m1s"}, args...)...)
+		if r.code != output.ExitUsage || !strings.Contains(r.err, "--expires-in 15m1s: this network takes at most 15m0s") || n.submits > 0 {
+			t.Errorf("exit %d after %d submissions: %s", r.code, n.submits, r.err)
+		}
+	}
+	if r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "1", "--expires-in", "15m"); r.code != 0 {
+		t.Errorf("%d %s", r.code, r.err)
+	}
+}
+
+// TestInterruptedWait: Ctrl-C ends the wait, and what is said is how long that took and what is open.
+func TestInterruptedWait(t *testing.T) {
+	n := newNetwork(t, 10, 10, 10)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	n.override = func(_ int, txs [][]byte, _ api.Wait) []api.TxAnswer {
+		interrupt()
+		var out []api.TxAnswer
+		for _, raw := range txs {
+			tx, _ := ledger.DecodeTx(raw)
+			out = append(out, api.TxAnswer{ID: tx.ID(), State: api.StateAccepted, TimedOut: true})
+		}
+		return out
+	}
+	common := []string{"--node", n.url, "--keys", n.keys, "-o", "json", "--timeout", "59m"}
+	r := bdtnodeUntil(ctx, append(common, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "10")...)
+	if _, message, hint := r.failure(t); r.code != output.ExitUnknown || !strings.HasPrefix(message, "interrupted after ") || strings.Contains(message, "59m") || !strings.Contains(hint, "tx get") {
+		t.Errorf("exit %d %q %q", r.code, message, hint)
+	}
+	ctx, interrupt = context.WithCancel(t.Context())
+	defer interrupt()
+	r = bdtnodeUntil(ctx, append(common, "tx", "send", "--file", writeFile(t, "alice,bob,10\nalice,bob,20\nalice,bob,5\n"))...)
+	if _, message, _ := r.failure(t); r.code != output.ExitUnknown || !strings.HasPrefix(message, "interrupted after ") || !strings.Contains(message, "1 were not sent") {
+		t.Errorf("exit %d %q", r.code, message)
 	}
 }
 

@@ -32,8 +32,9 @@ type balance struct {
 
 func newQueryBalance(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "balance ADDRESS",
-		Short: "Show what an address, or a named account, owns",
+		Use:               "balance ADDRESS",
+		ValidArgsFunction: a.completeAccounts,
+		Short:             "Show what an address, or a named account, owns",
 		Example: `  bdtnode query balance alice
   bdtnode query balance 5f0c… -o json`,
 		Args: cobra.ExactArgs(1),
@@ -69,8 +70,9 @@ func newQueryHistory(a *app) *cobra.Command {
 	var limit int
 	var older string
 	c := &cobra.Command{
-		Use:   "history ADDRESS",
-		Short: "List the transactions of an address, or a named account, newest first",
+		Use:               "history ADDRESS",
+		ValidArgsFunction: a.completeAccounts,
+		Short:             "List the transactions of an address, or a named account, newest first",
 		Example: `  bdtnode query history alice --limit 5
   bdtnode query history alice --limit 5 --older CURSOR`,
 		Args: cobra.ExactArgs(1),
@@ -104,7 +106,8 @@ func newQueryHistory(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().IntVar(&limit, "limit", 20, "entries to list")
-	c.Flags().StringVar(&older, "older", "", "cursor of the next older page, from the page before")
+	c.Flags().StringVar(&older, "older", "", "cursor of the next older page, from the page before; empty for the newest")
+	cobra.CheckErr(c.Flags().SetAnnotation("older", mayBeEmpty, []string{"true"}))
 	return c
 }
 

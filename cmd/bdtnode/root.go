@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/node/config"
@@ -68,17 +66,22 @@ func newRoot(a *app) *cobra.Command {
 		Long:          rootHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if a.format != "text" && a.format != "json" {
-				return output.Usage("-o %q is unknown: use text or json", a.format)
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if c.Name() == cobra.ShellCompRequestCmd || c.Name() == cobra.ShellCompNoDescRequestCmd {
+				return nil // a shell asks while a line is typed
 			}
-			return nil
+			if err := config.CheckEnvironment(); err != nil {
+				return output.Usage("%v", err)
+			}
+			return checkValues(c)
 		},
 	})
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "output format: text or json")
+	words(root, "output", "text", "json")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newNet(a), newTestnet(a), newStart(a), newTx(a), newQuery(a), newKeys(a), newStatus(a), newPeers(a), newSim(a), newVersion(a))
 	markUsageErrors(root)
+	finishFlags(root)
 	return root
 }
 
@@ -140,58 +143,4 @@ func markUsageErrors(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		markUsageErrors(sub)
 	}
-}
-
-// flagError is what is wrong with a flag, and which one may have been meant.
-func flagError(cmd *cobra.Command, err error) error {
-	f := output.Usage("%v", err).WithHint("see %s --help", cmd.CommandPath())
-	var missing *pflag.NotExistError
-	if errors.As(err, &missing) && len(missing.GetSpecifiedName()) > 1 {
-		if near := nearestFlag(cmd, missing.GetSpecifiedName()); near != "" {
-			return f.WithHint("did you mean --%s?", near)
-		}
-	}
-	return f
-}
-
-func nearestFlag(cmd *cobra.Command, typed string) string {
-	best, distance := "", 3 // farther ones were not meant
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		d := editDistance(typed, f.Name)
-		if strings.HasPrefix(f.Name, typed) {
-			d = 1
-		}
-		if !f.Hidden && d < distance {
-			best, distance = f.Name, d
-		}
-	})
-	return best
-}
-
-// editDistance is how many single-character changes lie between a and b.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
-}
-
-// oneOf checks a flag that takes one of a few words.
-func oneOf(flag, value string, words ...string) error {
-	if slices.Contains(words, value) {
-		return nil
-	}
-	return output.Usage("--%s %q is unknown: use %s", flag, value, strings.Join(words, ", "))
 }

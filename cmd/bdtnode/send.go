@@ -62,6 +62,10 @@ earlier one, or money that an earlier one brings, waits for that.`,
 	fs.DurationVar(&f.expires, "expires-in", 5*time.Minute, "time after which the transaction can no longer settle")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "sign, and do not submit")
 	fs.StringVar(&f.out, "out", "", "also write the signed transaction to this file, for tx submit")
+	paths(fs, "file", "out")
+	for _, flag := range []string{"from", "to"} {
+		cobra.CheckErr(c.RegisterFlagCompletionFunc(flag, a.completeAccounts))
+	}
 	f.add(c)
 	return c
 }
@@ -93,6 +97,9 @@ func (f *sendFlags) check(cmd *cobra.Command) error {
 // terms are those of a transaction signed now.
 func (f *sendFlags) terms(net *replicas) (pay.Terms, error) {
 	id, err := networkOf(net.status)
+	if most := time.Duration(net.status.HorizonMS) * time.Millisecond; most > 0 && f.expires > most {
+		return pay.Terms{}, output.Usage("--expires-in %v: this network takes at most %v", f.expires, most)
+	}
 	return pay.Terms{Network: id, ExpiryMS: uint64(time.Now().Add(f.expires).UnixMilli()), Fee: f.fee}, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -87,10 +88,14 @@ func (a *app) sendFile(ctx context.Context, f *sendFlags) error {
 	if err != nil {
 		return err
 	}
+	if _, err := f.terms(net); err != nil {
+		return err
+	}
 	run := &fileRun{flags: f, net: net, byAddr: make(map[ledger.Address]*payer), summary: sendSummary{Transfers: len(list), Problems: []sendProblem{}}}
 	if err := a.preparePayers(ctx, run, list); err != nil {
 		return err
 	}
+	started := time.Now()
 	finish := a.drawBar(run, len(list))
 	err = run.work(ctx)
 	finish()
@@ -100,6 +105,8 @@ func (a *app) sendFile(ctx context.Context, f *sendFlags) error {
 		return perr
 	}
 	switch {
+	case ctx.Err() != nil && s.Unknown+s.NotSent > 0:
+		return interruptedFile(s, started)
 	case s.Unknown > 0:
 		return output.OutcomeUnknown("%d of %d transfers have no answer yet, and may still settle", s.Unknown, s.Transfers).
 			WithHint("ask for each with: bdtnode tx get ID")
@@ -111,6 +118,15 @@ func (a *app) sendFile(ctx context.Context, f *sendFlags) error {
 		return fmt.Errorf("%d of %d transfers were not sent: their accounts have not enough", s.Unfunded, s.Transfers)
 	}
 	return nil
+}
+
+// interruptedFile says what an interrupted run leaves open.
+func interruptedFile(s sendSummary, started time.Time) error {
+	if s.Unknown > 0 {
+		return output.OutcomeUnknown("interrupted after %s: %d of %d transfers have no answer yet, and may still settle; %d were not sent",
+			waitedText(started), s.Unknown, s.Transfers, s.NotSent).WithHint("ask for each with: bdtnode tx get ID")
+	}
+	return output.Interrupted("interrupted after %s: %d of %d transfers were not sent", waitedText(started), s.NotSent, s.Transfers)
 }
 
 // preparePayers resolves every name of the list before anything is sent, and fetches what the payers own.
@@ -318,7 +334,7 @@ func (a *app) drawBar(run *fileRun, total int) (finish func()) {
 		run.bar = func(int) {}
 		return func() {}
 	}
-	progress := mpb.New(mpb.WithOutput(a.print.Err), mpb.WithWidth(40))
+	progress := mpb.New(mpb.WithOutput(a.print.Bars()), mpb.WithWidth(40))
 	bar := progress.AddBar(int64(total),
 		mpb.PrependDecorators(decor.Name("transfers "), decor.CountersNoUnit("%d/%d")),
 		mpb.AppendDecorators(decor.AverageSpeed(0, "%.0f/s"), decor.Name(" "), decor.AverageETA(decor.ET_STYLE_GO)))

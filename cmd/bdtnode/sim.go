@@ -53,6 +53,8 @@ func (f *simFlags) register(c *cobra.Command, nodes []int) {
 	fs.Float64Var(&f.load, "load", 0, "transactions a second; 0 leaves it to the seed")
 	fs.StringVar(&f.consensus, "consensus", anyConsensus, "bdt, dumbo, or any to leave it to the seed")
 	fs.StringVar(&f.signatures, "signatures", idealSignatures, "and coin: ideal, or real as in production, which are slow")
+	words(c, "consensus", shard.ConsensusBDT, shard.ConsensusDumbo, anyConsensus)
+	words(c, "signatures", idealSignatures, actualSignatures)
 }
 
 // Bounds of what is simulated: more is a slip of the finger.
@@ -77,12 +79,6 @@ func (f *simFlags) plan() (*sim.Plan, error) {
 		if err := checkSize(f.shards, n); err != nil {
 			return nil, err
 		}
-	}
-	if err := oneOf("consensus", f.consensus, shard.ConsensusBDT, shard.ConsensusDumbo, anyConsensus); err != nil {
-		return nil, err
-	}
-	if err := oneOf("signatures", f.signatures, idealSignatures, actualSignatures); err != nil {
-		return nil, err
 	}
 	p := &sim.Plan{
 		Shards: f.shards, Nodes: f.nodes, For: f.duration, Delay: f.delay, Load: f.load,

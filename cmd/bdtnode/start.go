@@ -59,26 +59,48 @@ Flags stand before the environment (BDTNODE_API_ADDRESS and so on), and that bef
 	fs.StringSliceVar(&f.bootstrap, "bootstrap", nil, "multiaddrs of replicas to join by")
 	fs.StringVar(&f.api, "api", "", "host:port of the HTTP interface")
 	fs.StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error")
+	paths(fs, "home")
+	words(c, "log-level", logLevels...)
 	fs.BoolVar(&f.supervised, "supervised", false, "run as a part of net up: stop when standard input ends")
 	cobra.CheckErr(fs.MarkHidden("supervised")) // fails only for a flag that does not exist
 	return c
 }
 
+// logLevels are the words of --log-level.
+var logLevels = []string{"debug", "info", "warn", "error"}
+
+// settingFlags are the settings that flags give, by flag.
+var settingFlags = map[string]string{
+	"listen": config.KeyListen, "announce": config.KeyAnnounce, "bootstrap": config.KeyBootstrap,
+	"api": config.KeyAPIAddress, "log-level": config.KeyLogLevel,
+}
+
+// settingError blames a setting that cannot be used on the flag or the variable that gave it: then it is the command
+// line that is wrong, and no file.
+func settingError(err error) error {
+	var s *config.SettingError
+	if !errors.As(err, &s) || s.File != "" {
+		return err
+	}
+	if s.Variable != "" {
+		return output.Usage("%v", err)
+	}
+	for flag, key := range settingFlags {
+		if key == s.Key {
+			return output.Usage("--%s: %v", flag, s.Err)
+		}
+	}
+	return err
+}
+
 // overrides are the settings that were given as flags.
 func (f *startFlags) overrides(cmd *cobra.Command) map[string]any {
 	set := make(map[string]any)
-	for name, setting := range map[string]struct {
-		key   string
-		value any
-	}{
-		"listen":    {config.KeyListen, f.listen},
-		"announce":  {config.KeyAnnounce, f.announce},
-		"bootstrap": {config.KeyBootstrap, f.bootstrap},
-		"api":       {config.KeyAPIAddress, f.api},
-		"log-level": {config.KeyLogLevel, f.logLevel},
+	for flag, value := range map[string]any{
+		"listen": f.listen, "announce": f.announce, "bootstrap": f.bootstrap, "api": f.api, "log-level": f.logLevel,
 	} {
-		if cmd.Flags().Changed(name) {
-			set[setting.key] = setting.value
+		if cmd.Flags().Changed(flag) {
+			set[settingFlags[flag]] = value
 		}
 	}
 	return set
@@ -87,7 +109,7 @@ func (f *startFlags) overrides(cmd *cobra.Command) map[string]any {
 func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any) error {
 	home, err := config.Load(f.home, overrides)
 	if err != nil {
-		return err
+		return settingError(err)
 	}
 	if err := setLogLevel(home.Config.Log.Level); err != nil {
 		return err

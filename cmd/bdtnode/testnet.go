@@ -55,6 +55,7 @@ the first replica of shard 0, and finds the others through it, those of other sh
 	fs.IntVar(&f.apiPort, "api-port", 26700, "port of the HTTP interface, likewise; 0 lets each replica choose a free one")
 	fs.StringVar(&f.apiHost, "api-host", "127.0.0.1", "address that the HTTP interfaces listen on; they have no password")
 	fs.Uint64Var(&f.leastFee, "least-fee", 0, "fee that a transaction pays at least for each byte of its encoding")
+	paths(fs, "out")
 	c.AddCommand(g)
 	return c
 }

@@ -65,6 +65,7 @@ type waitFlags struct {
 
 func (f *waitFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.wait, "wait", string(api.WaitSettled), "stage to wait for: accepted, ordered, certified or settled")
+	words(c, "wait", string(api.WaitAccepted), string(api.WaitOrdered), string(api.WaitCertified), string(api.WaitSettled))
 	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "how long to wait; after it the outcome is unknown, exit code 5")
 }
 
@@ -72,7 +73,7 @@ func (f *waitFlags) check() error {
 	if f.timeout <= 0 {
 		return output.Usage("--timeout %v: use a time above 0", f.timeout)
 	}
-	return oneOf("wait", f.wait, string(api.WaitAccepted), string(api.WaitOrdered), string(api.WaitCertified), string(api.WaitSettled))
+	return nil
 }
 
 func (f *waitFlags) delivery(net *replicas) *delivery {
@@ -89,6 +90,9 @@ func newTxSubmit(a *app) *cobra.Command {
   bdtnode tx submit pay.tx
   bdtnode tx submit --raw 01ab…`,
 		Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveDefault // files
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := waiting.check(); err != nil {
 				return err
@@ -103,8 +107,9 @@ func newTxSubmit(a *app) *cobra.Command {
 					return err
 				}
 			}
-			encoding := make([]byte, hex.DecodedLen(len(bytes.TrimSpace(text))))
-			if _, err := hex.Decode(encoding, bytes.TrimSpace(text)); err != nil {
+			text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff")))
+			encoding := make([]byte, hex.DecodedLen(len(text)))
+			if _, err := hex.Decode(encoding, text); err != nil {
 				return output.Usage("not a signed transaction in hexadecimal: %v", err)
 			}
 			tx, err := ledger.DecodeTx(encoding)
@@ -143,6 +148,7 @@ func readSigned(path string, stdin io.Reader) ([]byte, error) {
 
 // submitOne hands one transaction in, prints what became of it, and has the exit code that says so.
 func (a *app) submitOne(ctx context.Context, d *delivery, tx *ledger.Tx) error {
+	started := time.Now()
 	outcomes, err := d.send(ctx, []*ledger.Tx{tx})
 	if err != nil {
 		return err
@@ -152,8 +158,11 @@ func (a *app) submitOne(ctx context.Context, d *delivery, tx *ledger.Tx) error {
 		return err
 	}
 	switch {
+	case !o.known && ctx.Err() != nil:
+		return output.OutcomeUnknown("interrupted after %s: transaction %s was not %s by then, and may still be", waitedText(started), tx.ID(), d.wait).
+			WithHint("ask with: bdtnode tx get %s", tx.ID())
 	case !o.known:
-		return output.OutcomeUnknown("transaction %s is not %s after %v, and may still be", tx.ID(), d.wait, d.timeout).
+		return output.OutcomeUnknown("transaction %s is not %s after %s, and may still be", tx.ID(), d.wait, waitedText(started)).
 			WithHint("ask with: bdtnode tx get %s", tx.ID())
 	case o.answer.State == api.StateRejected:
 		return output.Rejected("transaction %s is rejected: %s", tx.ID(), reasonOf(o.answer))

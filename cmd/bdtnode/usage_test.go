@@ -5,8 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/node"
+	"bdtnode/node/config"
 	"bdtnode/shard"
 )
 
@@ -15,6 +18,7 @@ import (
 func TestUsageErrors(t *testing.T) {
 	csv := writeFile(t, "a,b\n")
 	good := writeFile(t, "a,b,1\n")
+	none := filepath.Join(t.TempDir(), "none")
 	for line, want := range map[string]string{
 		"":                              "needs one of its commands",
 		"nte up":                        "unknown command",
@@ -37,6 +41,9 @@ func TestUsageErrors(t *testing.T) {
 		"net up --for -1s":              "--for",
 		"net up --home=":                "--home",
 		"net up --log-level loud":       "--log-level",
+		"net up --nodes 0x4":            "no decimal number",
+		"net up --load 0x10":            "no decimal number",
+		"net up --load 1_0":             "no decimal number",
 		"net up --fault":                "needs an argument",
 		"net up --fault=":               "--fault \"\" is unknown: use kill-leader, freeze-leader, freeze-followers",
 		"net up --fault flood":          "use kill-leader, freeze-leader, freeze-followers",
@@ -80,10 +87,15 @@ func TestUsageErrors(t *testing.T) {
 		"tx send":                        "--from",
 		"tx send --from a --to b":        "--amount",
 		"tx send --amount -5":            "invalid argument",
+		"tx send --amount 0x10":          "no decimal number",
+		"tx send --from=":                "--from is empty",
+		"status --node=":                 "--node is empty",
+		"start --home=":                  "--home is empty",
+		"start --home x --log-level all": "--log-level \"all\" is unknown: use debug, info, warn, error",
 		"tx send --from a --amount 5":    "--to",
 		"tx send --file x --amount 5":    "--amount does not go with --file",
 		"tx send --file x --dry-run":     "--dry-run",
-		"tx send --file /nonexistent":    "transfers",
+		"tx send --file " + none:         "transfers",
 		"tx send --file " + csv:          "line 1: 2 fields",
 		"tx send --wait done --file x":   "--wait",
 		"tx send --timeout 0s --file x":  "--timeout",
@@ -92,7 +104,7 @@ func TestUsageErrors(t *testing.T) {
 		"tx submit --raw zz":             "hexadecimal",
 		"tx submit --raw 01":             "not a signed transaction",
 		"tx submit --raw 01 " + good:     "--raw",
-		"tx submit /nonexistent":         "signed transaction",
+		"tx submit " + none:              "signed transaction",
 		"query":                          "needs one of its commands",
 		"query balance":                  "accepts 1 arg",
 		"query history alice --limit 0":  "--limit",
@@ -100,6 +112,8 @@ func TestUsageErrors(t *testing.T) {
 		"keys new":                       "accepts 1 arg",
 		"keys new a b":                   "accepts 1 arg",
 		"keys new x --encrypt":           "passphrase",
+		"keys new x --passphrase-file=":  "--passphrase-file is empty",
+		"keys list --keys=":              "--keys is empty",
 		"peers":                          "needs one of its commands: list",
 		"version extra":                  "unknown command",
 	} {
@@ -116,6 +130,81 @@ func TestUsageErrors(t *testing.T) {
 				t.Errorf("JSON: exit %d, %s %q", r.code, code, message)
 			}
 		})
+	}
+}
+
+// TestStartBlamesFlags: a setting given on the command line or in the environment is blamed there, and not on a file.
+func TestStartBlamesFlags(t *testing.T) {
+	home := config.HomeDir(newHome(t, 1, 0, ""), 0, 1)
+	start := func(want string, args ...string) {
+		t.Helper()
+		r := bdtnode(t, append([]string{"start", "--home", home}, args...)...)
+		if r.code != output.ExitUsage || !strings.Contains(r.err, want) || strings.Contains(r.err, "config.toml") {
+			t.Errorf("%v: exit %d, %s; want %q", args, r.code, r.err, want)
+		}
+	}
+	start("--api: \"localhost\" is not host:port", "--api", "localhost")
+	start("--listen: \"1.2.3.4\" is not a multiaddr", "--listen", "1.2.3.4")
+	start("--bootstrap: ", "--bootstrap", "/ip4/1.2.3.4/tcp/5")
+	t.Setenv("BDTNODE_API_ADDRESS", "localhost")
+	start("BDTNODE_API_ADDRESS: \"localhost\" is not host:port")
+}
+
+// TestEnvironmentMistakes: no command runs beside a variable of ours that nothing reads, and none that would make all
+// replicas of a machine the same.
+func TestEnvironmentMistakes(t *testing.T) {
+	for name, want := range map[string]string{
+		"BDTNODE_NOED":   "use BDTNODE_NODE",
+		"BDTNODE_LISTEN": "use BDTNODE_P2P_LISTEN",
+		"BDTNODE_API":    "use BDTNODE_API_ADDRESS",
+		"BDTNODE_HOME":   "known are BDTNODE_NODE",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "http://127.0.0.1:1")
+			for _, line := range []string{"status", "start --home x", "net up --for 1s"} {
+				if r := bdtnode(t, strings.Fields(line)...); r.code != output.ExitUsage || !strings.Contains(r.err, want) {
+					t.Errorf("%s: exit %d, %s; want %q", line, r.code, r.err, want)
+				}
+			}
+		})
+	}
+	t.Setenv("BDTNODE_API_ADDRESS", "127.0.0.1:7001")
+	if r := bdtnode(t, "net", "up", "--for", "1s"); r.code != output.ExitUsage || !strings.Contains(r.err, "BDTNODE_API_ADDRESS is of one replica") {
+		t.Errorf("exit %d, %s", r.code, r.err)
+	}
+}
+
+// TestCompletion: flags that take words offer these, names of accounts are offered, and files only where they are meant.
+func TestCompletion(t *testing.T) {
+	keys := filepath.Join(t.TempDir(), "keys")
+	bdtnode(t, "keys", "new", "zoe", "--keys", keys)
+	for line, want := range map[string]string{
+		"tx send --wait ":                       "accepted ordered certified settled :4",
+		"tx submit --wait ":                     "accepted ordered certified settled :4",
+		"net up --fault ":                       "kill-leader freeze-leader freeze-followers :4",
+		"net up --consensus ":                   "bdt dumbo :4",
+		"net up --log-level ":                   "debug info warn error :4",
+		"start --log-level ":                    "debug info warn error :4",
+		"status -o ":                            "text json :4",
+		"tx send --keys " + keys + " --from ":   "zoe :4",
+		"query --keys " + keys + " balance ":    "zoe :4",
+		"tx send --amount ":                     ":4",
+		"net up --for ":                         ":4",
+		"status ":                               ":4",
+		"tx send --file ":                       ":0",
+		"net up --home ":                        ":0",
+		"keys new erin --passphrase-file ":      ":0",
+		"tx submit ":                            ":0",
+		"testnet generate --nodes 4 --out ":     ":0",
+		"sim run --signatures ":                 "ideal real :4",
+		"sim sweep --seeds 1..2 --consensus ":   "bdt dumbo any :4",
+		"tx send --from a --to b --expires-in ": ":4",
+	} {
+		args := append([]string{cobra.ShellCompNoDescRequestCmd}, strings.Split(line, " ")...)
+		r := bdtnode(t, args...)
+		if got := strings.Join(strings.Fields(r.out), " "); r.code != 0 || got != want {
+			t.Errorf("%q: exit %d, %q, want %q", line, r.code, got, want)
+		}
 	}
 }
 

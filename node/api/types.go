@@ -126,6 +126,8 @@ type Status struct {
 	Network       string  `json:"network" doc:"genesis id"`
 	NetworkName   string  `json:"network_name"`
 	Consensus     string  `json:"consensus"`
+	HorizonMS     uint64  `json:"horizon_ms" doc:"how far past block time a transaction may expire"`
+	LeastFee      uint64  `json:"least_fee" doc:"least fee of a transaction for each byte of its encoding"`
 	Shard         uint16  `json:"shard"`
 	Shards        int     `json:"shards"`
 	Replica       uint16  `json:"replica"`

@@ -1,6 +1,7 @@
 package pay
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -11,6 +12,9 @@ import (
 
 // MaxTransfers bounds a list of transfers.
 const MaxTransfers = 1_000_000
+
+// byteOrderMark begins UTF-8 files of some editors and spreadsheets. It is no part of their text.
+const byteOrderMark = "\ufeff"
 
 // Transfer is one line of a list: who pays what to whom. From is the name of an account, To a name or an address.
 type Transfer struct {
@@ -23,7 +27,13 @@ type Transfer struct {
 // ReadList reads lines of from,to,amount. A first line of just these words is a header. Blank lines and such that
 // begin with # are left out. An error names the line.
 func ReadList(in io.Reader) ([]Transfer, error) {
-	r := csv.NewReader(in)
+	text := bufio.NewReader(in)
+	if mark, _ := text.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		_, _ = text.Discard(len(mark)) // peeked, so it is there
+	} else if len(mark) > 1 && (mark[0] == 0xff && mark[1] == 0xfe || mark[0] == 0xfe && mark[1] == 0xff) {
+		return nil, errors.New("the file is UTF-16: save it as UTF-8")
+	}
+	r := csv.NewReader(text)
 	r.Comment = '#'
 	r.FieldsPerRecord = -1 // counted below, for a clearer error
 	r.TrimLeadingSpace = true

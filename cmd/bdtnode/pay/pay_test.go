@@ -147,7 +147,13 @@ func TestReadList(t *testing.T) {
 	if list, err := ReadList(strings.NewReader("alice,bob,5")); err != nil || len(list) != 1 {
 		t.Errorf("without a header: %+v %v", list, err)
 	}
+	for _, in := range []string{"\ufefffrom,to,amount\nalice,bob,5\n", "\ufeffalice,bob,5\n"} {
+		if list, err := ReadList(strings.NewReader(in)); err != nil || len(list) != 1 || list[0].From != "alice" {
+			t.Errorf("with a byte-order mark: %+v %v", list, err)
+		}
+	}
 	for in, want := range map[string]string{
+		"\xff\xfea\x00,\x00":                     "UTF-16",
 		"":                                       "no transfers",
 		"from,to,amount\n":                       "no transfers",
 		"a,b,1\na,b\n":                           "line 2: 2 fields",

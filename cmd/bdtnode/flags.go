@@ -1,0 +1,137 @@
+package main
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/internal/spell"
+)
+
+// Annotations of flags.
+const (
+	wordsOf    = "bdtnode_words"     // the values that the flag takes
+	mayBeEmpty = "bdtnode_may_empty" // the empty text is a value
+	isPath     = "bdtnode_path"      // it names a file or a directory
+)
+
+// words says that a flag takes one of a few words: others are refused, and completion offers these.
+func words(c *cobra.Command, flag string, list ...string) {
+	flags := c.Flags()
+	if flags.Lookup(flag) == nil {
+		flags = c.PersistentFlags()
+	}
+	cobra.CheckErr(flags.SetAnnotation(flag, wordsOf, list))
+	cobra.CheckErr(c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp)))
+}
+
+// paths says that flags name files or directories, which completion then offers.
+func paths(flags *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		cobra.CheckErr(flags.SetAnnotation(name, isPath, []string{"true"}))
+	}
+}
+
+// finishFlags does for a tree of commands what each would have to do by itself: numbers are read as decimal ones, and
+// completion offers files only where one can be named.
+func finishFlags(c *cobra.Command) {
+	for _, set := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
+		set.VisitAll(func(f *pflag.Flag) {
+			if form := decimalForms[f.Value.Type()]; form != nil {
+				if _, done := f.Value.(decimal); !done {
+					f.Value = decimal{f.Value, form}
+				}
+			}
+			if f.Annotations[isPath] == nil && f.Annotations[wordsOf] == nil {
+				// The only error is that one is registered already.
+				_ = c.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions)
+			}
+		})
+	}
+	if c.ValidArgsFunction == nil {
+		c.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	for _, sub := range c.Commands() {
+		finishFlags(sub)
+	}
+}
+
+// Forms of decimal numbers.
+var (
+	wholeForm    = regexp.MustCompile(`^[+-]?[0-9]+$`)
+	fractionForm = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$`)
+	decimalForms = map[string]*regexp.Regexp{"int": wholeForm, "uint64": wholeForm, "float64": fractionForm}
+)
+
+// decimal is the value of a flag that is a number. The library would read 010 as eight and 0x10 as sixteen.
+type decimal struct {
+	pflag.Value
+	form *regexp.Regexp
+}
+
+// Set implements pflag.Value.
+func (d decimal) Set(text string) error {
+	if !d.form.MatchString(text) {
+		return errors.New("it is no decimal number")
+	}
+	if d.form != wholeForm {
+		return d.Value.Set(text)
+	}
+	digits := strings.TrimLeft(text, "+-")
+	sign := text[:len(text)-len(digits)]
+	if digits = strings.TrimLeft(digits, "0"); digits == "" {
+		digits = "0"
+	}
+	return d.Value.Set(sign + digits)
+}
+
+// checkValues refuses values of flags that cannot be meant, whatever the command: an empty text, as an unset variable
+// of a shell leaves behind, and a word that the flag does not take.
+func checkValues(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		switch list := f.Annotations[wordsOf]; {
+		case err != nil:
+		case list != nil && !slices.Contains(list, f.Value.String()):
+			err = output.Usage("--%s %q is unknown: use %s", f.Name, f.Value, strings.Join(list, ", "))
+		case list == nil && f.Value.Type() == "string" && f.Value.String() == "" && f.Annotations[mayBeEmpty] == nil:
+			err = output.Usage("--%s is empty: give it a value, or leave it away", f.Name)
+		}
+	})
+	return err
+}
+
+// flagError is what is wrong with a flag, and which one may have been meant.
+func flagError(cmd *cobra.Command, err error) error {
+	f := output.Usage("%v", err).WithHint("see %s --help", cmd.CommandPath())
+	var missing *pflag.NotExistError
+	if errors.As(err, &missing) && len(missing.GetSpecifiedName()) > 1 {
+		if near := nearestFlag(cmd, missing.GetSpecifiedName()); near != "" {
+			return f.WithHint("did you mean --%s?", near)
+		}
+	}
+	return f
+}
+
+func nearestFlag(cmd *cobra.Command, typed string) string {
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	return spell.Nearest(typed, names)
+}
+
+// textOf has the values of a type of words.
+func textOf[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, word := range list {
+		out[i] = string(word)
+	}
+	return out
+}
