@@ -255,42 +255,55 @@ func prepareNet(dir string, f *netFlags) error {
 	return f.checkLed()
 }
 
-// createNet generates a network whose replicas choose their ports at each start, but for the one that the others
-// join by: that one's is chosen now, and kept.
+// createNet generates a network whose replicas choose their ports at each start, but for half of each shard, that
+// all join by: theirs are chosen now, and kept. That is more than may be Byzantine.
 func createNet(dir string, f *netFlags) error {
-	port, err := freePort()
+	entries := (f.nodes + 1) / 2
+	ports, err := freePorts(f.shards * entries)
 	if err != nil {
 		return err
 	}
 	places := make([][]config.Place, f.shards)
 	for s := range places {
-		for range f.nodes {
-			places[s] = append(places[s], config.Place{Listen: "/ip4/127.0.0.1/tcp/0", API: "127.0.0.1:0"})
+		for i := range f.nodes {
+			port := 0
+			if i < entries {
+				port = ports[s*entries+i]
+			}
+			listen := []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)}
+			places[s] = append(places[s], config.Place{Listen: listen, API: "127.0.0.1:0"})
 		}
 	}
-	places[0][0].Listen = fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)
 	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel, Consensus: f.consensus}
 	_, err = netup.Create(dir, n, netup.People(), loadFunding(f))
 	return err
 }
 
-// Ports for the replica that others join by are below those that systems hand out for port 0, so that no other
-// replica is given it.
+// Ports of the replicas that others join by are below those that systems hand out for port 0, so that no other
+// replica is given one.
 const (
 	firstPort = 20_000
 	lastPort  = 29_999
 )
 
-func freePort() (int, error) {
-	for range 100 {
+// freePorts are so many different ports that nobody listens on now.
+func freePorts(count int) ([]int, error) {
+	var ports []int
+	for range 100 + 10*count {
+		if len(ports) == count {
+			break
+		}
 		port := firstPort + rand.IntN(lastPort-firstPort+1)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
+		if err != nil || l.Close() != nil || slices.Contains(ports, port) {
 			continue
 		}
-		return port, l.Close()
+		ports = append(ports, port)
 	}
-	return 0, fmt.Errorf("no free port found from %d to %d on 127.0.0.1", firstPort, lastPort)
+	if len(ports) < count {
+		return nil, fmt.Errorf("fewer than %d free ports found from %d to %d on 127.0.0.1", count, firstPort, lastPort)
+	}
+	return ports, nil
 }
 
 func clusterEntry(c *netup.Cluster, dir string) registry.Entry {

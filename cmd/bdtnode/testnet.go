@@ -37,8 +37,9 @@ func newTestnet(a *app) *cobra.Command {
 		Short: "Write one home per replica, a genesis and funded accounts",
 		Long: `Writes one home per replica, the genesis they share, and the keys of funded accounts. Hosts are IP addresses or
 DNS names; with fewer hosts than replicas they repeat in turn, and replicas of one host get ports one after another.
-Replicas listen on all addresses of their host, and tell others the one given here. Each is told the address of
-the first replica of shard 0, and finds the others through it, those of other shards too.`,
+Replicas listen on all addresses of their host, and tell others the one given here; a name may have IPv4 addresses,
+IPv6 addresses or both. Each replica is told the addresses of all others of its shard, and of f+1 replicas of each of
+the next shards. Any one that is up is enough to find the rest.`,
 		Example: `  bdtnode testnet generate --nodes 4 --hosts 10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4 --out net
   bdtnode testnet generate --shards 2 --nodes 4 --hosts a.example.com,b.example.com,c.example.com,d.example.com --out net
   bdtnode testnet generate --nodes 7 --hosts eu.example.com,us.example.com --p2p-port 4000 --out net`,
@@ -113,11 +114,11 @@ func (f *testnetFlags) places() ([][]config.Place, error) {
 		if api < 0 || api > 65535 {
 			return nil, output.Usage("--api-port: host %s would need port %d; use 0 to 65535", host, api)
 		}
-		at := config.Place{
-			Listen: fmt.Sprintf("%s/tcp/%d", listen, p2p),
-			API:    net.JoinHostPort(f.apiHost, strconv.Itoa(api)),
+		at := config.Place{API: net.JoinHostPort(f.apiHost, strconv.Itoa(api))}
+		for _, l := range listen {
+			at.Listen = append(at.Listen, fmt.Sprintf("%s/tcp/%d", l, p2p))
 		}
-		if announce != listen {
+		if announce != listen[0] {
 			at.Announce = fmt.Sprintf("%s/tcp/%d", announce, p2p)
 		}
 		places[i/f.nodes] = append(places[i/f.nodes], at)
@@ -128,30 +129,30 @@ func (f *testnetFlags) places() ([][]config.Place, error) {
 var dnsName = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)*[a-zA-Z][a-zA-Z0-9-]{0,61}\.?$`)
 
 // hostAddr is what a host listens on and what others dial, as beginnings of multiaddrs. A loopback address is listened
-// on by itself, so that replicas on several of them may share a port.
-func hostAddr(host string) (listen, announce string, err error) {
+// on by itself, so that replicas on several of them may share a port. A name may stand for addresses of both families.
+func hostAddr(host string) (listen []string, announce string, err error) {
 	ip := net.ParseIP(strings.Trim(host, "[]"))
 	switch {
 	case ip == nil && dnsName.MatchString(host):
-		return "/ip4/0.0.0.0", "/dns4/" + host, nil
+		return []string{"/ip4/0.0.0.0", "/ip6/::"}, "/dns/" + host, nil
 	case ip == nil:
-		return "", "", fmt.Errorf("%q is neither an IP address nor a DNS name", host)
+		return nil, "", fmt.Errorf("%q is neither an IP address nor a DNS name", host)
 	case ip.IsUnspecified() || ip.IsMulticast():
-		return "", "", fmt.Errorf("%s is no address that others can reach", host)
+		return nil, "", fmt.Errorf("%s is no address that others can reach", host)
 	case ip.To4() != nil && ip.IsLoopback():
-		return "/ip4/" + ip.String(), "/ip4/" + ip.String(), nil
+		return []string{"/ip4/" + ip.String()}, "/ip4/" + ip.String(), nil
 	case ip.IsLoopback():
-		return "/ip6/" + ip.String(), "/ip6/" + ip.String(), nil
+		return []string{"/ip6/" + ip.String()}, "/ip6/" + ip.String(), nil
 	case ip.To4() != nil:
-		return "/ip4/0.0.0.0", "/ip4/" + ip.String(), nil
+		return []string{"/ip4/0.0.0.0"}, "/ip4/" + ip.String(), nil
 	}
-	return "/ip6/::", "/ip6/" + ip.String(), nil
+	return []string{"/ip6/::"}, "/ip6/" + ip.String(), nil
 }
 
 func printTestnet(w io.Writer, f *testnetFlags, made *netup.Network) {
 	fmt.Fprintf(w, "Network %s in %s\n\nREPLICA\tHOST\tLISTENS\tAPI\tHOME\n", made.ID, f.out)
 	for i, h := range made.Homes {
-		fmt.Fprintf(w, "%d/%d\t%s\t%s\t%s\t%s\n", h.Shard, h.Replica, f.hosts[i%len(f.hosts)], h.Listen, h.API, h.Dir)
+		fmt.Fprintf(w, "%d/%d\t%s\t%s\t%s\t%s\n", h.Shard, h.Replica, f.hosts[i%len(f.hosts)], strings.Join(h.Listen, " "), h.API, h.Dir)
 	}
 	fmt.Fprintf(w, "\nACCOUNT\tSHARD\tBALANCE\tADDRESS\n")
 	for _, acc := range made.Accounts {
@@ -160,8 +161,8 @@ func printTestnet(w io.Writer, f *testnetFlags, made *netup.Network) {
 	first := made.Homes[0]
 	fmt.Fprintf(w, `
 Next:
-1. Copy each home to its host, and keep its keys secret. Only the first replica's address is known to the others,
-   so its host must be the one given.
+1. Copy each home to its host, and keep its keys secret. Each replica is told the addresses of others, so their hosts
+   must be those given.
 2. On each host: bdtnode start --home HOME
 3. On %s: bdtnode tx send --node http://%s --keys %s --from alice --to bob --amount 5
 `, f.hosts[0], first.API, filepath.Join(f.out, netup.AccountsDir))

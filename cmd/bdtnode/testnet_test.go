@@ -21,7 +21,7 @@ func TestTestnetGenerate(t *testing.T) {
 	}
 	for i, want := range []struct{ listen, announce, api string }{
 		{"/ip4/0.0.0.0/tcp/26600", "/ip4/10.0.0.1/tcp/26600", "127.0.0.1:26700"},
-		{"/ip4/0.0.0.0/tcp/26600", "/dns4/eu.example.com/tcp/26600", "127.0.0.1:26700"},
+		{"/ip4/0.0.0.0/tcp/26600 /ip6/::/tcp/26600", "/dns/eu.example.com/tcp/26600", "127.0.0.1:26700"},
 		{"/ip6/::/tcp/26600", "/ip6/2001:db8::1/tcp/26600", "127.0.0.1:26700"},
 		{"/ip4/127.0.0.2/tcp/26600", "", "127.0.0.1:26700"},
 		{"/ip4/0.0.0.0/tcp/26601", "/ip4/10.0.0.1/tcp/26601", "127.0.0.1:26701"}, // the first host again
@@ -31,10 +31,11 @@ func TestTestnetGenerate(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := h.Config
-		if got := strings.Join(c.P2P.Announce, " "); c.P2P.Listen[0] != want.listen || got != want.announce || c.API.Address != want.api {
+		if got := strings.Join(c.P2P.Announce, " "); strings.Join(c.P2P.Listen, " ") != want.listen || got != want.announce || c.API.Address != want.api {
 			t.Errorf("replica %d: %+v, want %+v", i, c, want)
 		}
-		if i > 0 && (len(c.P2P.Bootstrap) != 1 || !strings.HasPrefix(c.P2P.Bootstrap[0], "/ip4/10.0.0.1/tcp/26600/p2p/")) {
+		if at := strings.Join(c.P2P.Bootstrap, " "); len(c.P2P.Bootstrap) != 4 || strings.Contains(at, h.PeerID.String()) ||
+			i != 1 && !strings.Contains(at, "/dns/eu.example.com/tcp/26600/p2p/") {
 			t.Errorf("replica %d joins by %v", i, c.P2P.Bootstrap)
 		}
 	}
@@ -47,7 +48,8 @@ func TestTestnetGenerate(t *testing.T) {
 	}
 }
 
-// TestTestnetOfShards: all replicas of all shards join by one, and accounts are at home in all shards.
+// TestTestnetOfShards: each replica joins by the others of its shard and by f+1 of each other shard, and accounts are at
+// home in all shards.
 func TestTestnetOfShards(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "net")
 	var made netup.Network
@@ -61,7 +63,6 @@ func TestTestnetOfShards(t *testing.T) {
 			t.Errorf("%+v", acc)
 		}
 	}
-	first := ""
 	listens := map[string]bool{}
 	for i, made := range made.Homes {
 		h, err := config.Load(made.Dir, nil)
@@ -72,18 +73,22 @@ func TestTestnetOfShards(t *testing.T) {
 			t.Errorf("home %d is of replica %d of shard %d of %d", i, h.Replica, h.Shard, len(h.Genesis.Shards))
 		}
 		listens[h.Config.P2P.Announce[0]] = true
-		join := strings.Join(h.Config.P2P.Bootstrap, " ")
-		switch {
-		case i == 0 && join != "":
-			t.Errorf("the first replica joins by %s", join)
-		case i == 1:
-			first = join
-		case i > 1 && join != first:
-			t.Errorf("replica %d joins by %s, others by %s", i, join, first)
+		of := map[uint16]int{}
+		for s, spec := range h.Genesis.Shards {
+			for _, m := range spec.Members {
+				if strings.Contains(strings.Join(h.Config.P2P.Bootstrap, " "), m.Peer) {
+					of[uint16(s)]++
+				}
+			}
+		}
+		for s := range uint16(3) {
+			if want := map[bool]int{true: 3, false: 2}[s == h.Shard]; of[s] != want {
+				t.Errorf("home %d joins by %d replicas of shard %d, want %d", i, of[s], s, want)
+			}
 		}
 	}
-	if !strings.HasPrefix(first, "/dns4/a.example/tcp/26600/p2p/") || len(listens) != 12 {
-		t.Errorf("all join by %s; addresses %v", first, listens)
+	if len(listens) != 12 {
+		t.Errorf("addresses %v", listens)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 func network(replicas int) Network {
 	n := Network{Name: "test", Time: time.UnixMilli(1_700_000_000_000), Horizon: DefaultHorizon, Places: [][]Place{nil}}
 	for range replicas {
-		n.Places[0] = append(n.Places[0], Place{Listen: "/ip4/127.0.0.1/tcp/4001", API: "127.0.0.1:0"})
+		n.Places[0] = append(n.Places[0], Place{Listen: []string{"/ip4/127.0.0.1/tcp/4001"}, API: "127.0.0.1:0"})
 	}
 	n.Allocations = []shard.Allocation{{Address: ledger.Address{1}, Amount: 10, Outputs: 2}}
 	return n
@@ -33,12 +34,12 @@ func generate(t *testing.T) string {
 func TestGeneratedHomesLoad(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
 	n := network(4)
-	n.Places[0][0].Announce = "/dns4/a.example/tcp/4001"
+	n.Places[0][0].Announce = "/dns/a.example/tcp/4001"
+	n.Places[0][3].Listen = []string{"/ip4/127.0.0.1/tcp/0"} // nobody can be told
 	g, err := Generate(dir, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var bootstrap string
 	for i := range 4 {
 		h, err := Load(HomeDir(dir, 0, i), nil)
 		if err != nil {
@@ -53,13 +54,14 @@ func TestGeneratedHomesLoad(t *testing.T) {
 		if m := g.Shards[0].Members[i]; m.Key != h.ConsensusKey.Public() || m.Peer != h.PeerID.String() {
 			t.Errorf("home %d has keys that are not its member's", i)
 		}
-		if i == 0 {
-			bootstrap = "/dns4/a.example/tcp/4001/p2p/" + h.PeerID.String()
-			if len(h.Config.P2P.Bootstrap) != 0 {
-				t.Errorf("the bootstrap replica is told to join by %v", h.Config.P2P.Bootstrap)
+		var want []string
+		for k, at := range []string{"/dns/a.example/tcp/4001/p2p/", "/ip4/127.0.0.1/tcp/4001/p2p/", "/ip4/127.0.0.1/tcp/4001/p2p/"} {
+			if k != i {
+				want = append(want, at+g.Shards[0].Members[k].Peer)
 			}
-		} else if len(h.Config.P2P.Bootstrap) != 1 || h.Config.P2P.Bootstrap[0] != bootstrap {
-			t.Errorf("home %d bootstraps by %v, want only %s", i, h.Config.P2P.Bootstrap, bootstrap)
+		}
+		if got := h.Config.P2P.Bootstrap; !slices.Equal(got, want) {
+			t.Errorf("home %d joins by %v, want %v", i, got, want)
 		}
 		if st, err := os.Stat(filepath.Join(h.Dir, "keys", "consensus.key")); err != nil || st.Mode().Perm() != 0o600 {
 			t.Errorf("consensus key: %v %v", st.Mode(), err)

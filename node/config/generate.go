@@ -23,9 +23,9 @@ const DefaultHorizon = 15 * time.Minute
 
 // Place is where one replica is to run.
 type Place struct {
-	Listen   string // multiaddr it listens on
-	Announce string // multiaddr others are told instead; empty if Listen is right for them too
-	API      string // host:port of its HTTP interface
+	Listen   []string // multiaddrs it listens on
+	Announce string   // multiaddr others are told instead; empty if Listen is right for them too
+	API      string   // host:port of its HTTP interface
 }
 
 // Network is a network to be generated.
@@ -40,9 +40,8 @@ type Network struct {
 	LogLevel    string // empty is the default
 }
 
-// Generate writes one home per replica under dir, see [HomeDir], and the genesis, also to dir/genesis.json. The
-// one bootstrap address of all others is that of replica 0 of shard 0, which therefore needs a fixed port. dir must
-// be empty or not exist; if something fails, what was written is removed.
+// Generate writes one home per replica under dir, see [HomeDir], and the genesis, also to dir/genesis.json. Each replica is
+// told how to reach others, see [joinBy]. dir must be empty or not exist; if something fails, what was written is removed.
 func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 	if err := checkEmpty(dir); err != nil {
 		return nil, err
@@ -78,12 +77,17 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 	if err := g.Validate(); err != nil {
 		return nil, fmt.Errorf("new network: %w", err)
 	}
-	first := n.Places[0][0]
-	bootstrap := first.Announce
-	if bootstrap == "" {
-		bootstrap = first.Listen
+	known := make([]contacts, len(n.Places))
+	for s := range n.Places {
+		committee, err := g.Committee(uint16(s))
+		if err != nil {
+			return nil, fmt.Errorf("new network: %w", err)
+		}
+		known[s].enough = committee.WeakQuorum()
+		for i, p := range n.Places[s] {
+			known[s].members = append(known[s].members, newContact(p, keys[s][i].peerID))
+		}
 	}
-	bootstrap += "/p2p/" + keys[0][0].peerID
 
 	defer func() {
 		if err != nil {
@@ -104,12 +108,9 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 	for s := range n.Places {
 		for i, p := range n.Places[s] {
 			c := Default()
-			c.P2P = P2P{Listen: []string{p.Listen}}
+			c.P2P = P2P{Listen: p.Listen, Bootstrap: joinBy(known, s, i)}
 			if p.Announce != "" {
 				c.P2P.Announce = []string{p.Announce}
-			}
-			if s != 0 || i != 0 {
-				c.P2P.Bootstrap = []string{bootstrap}
 			}
 			c.API.Address = p.API
 			if n.LogLevel != "" {
@@ -201,7 +202,7 @@ func (c *Config) toml() string {
 	fmt.Fprintf(&b, "version = %d\n", c.Version)
 	fmt.Fprintf(&b, "\n[p2p]\n# Multiaddrs to listen on. Port 0 takes a free port at each start.\nlisten = %s\n", tomlList(c.P2P.Listen))
 	fmt.Fprintf(&b, "# Multiaddrs to tell others instead, behind address translation or for a DNS name.\nannounce = %s\n", tomlList(c.P2P.Announce))
-	fmt.Fprintf(&b, "# Replicas to join by; the others are found through them.\nbootstrap = %s\n", tomlList(c.P2P.Bootstrap))
+	fmt.Fprintf(&b, "# Replicas to join by, any of which is enough; the others are found through them.\nbootstrap = %s\n", tomlList(c.P2P.Bootstrap))
 	fmt.Fprintf(&b, "# Speak QUIC too, on listen addresses with /udp/…/quic-v1. TCP costs less.\nquic = %t\n", c.P2P.QUIC)
 	fmt.Fprintf(&b, "\n[api]\n# host:port of the HTTP interface. It has no password: keep it on 127.0.0.1 or behind a proxy.\naddress = %q\n", c.API.Address)
 	fmt.Fprintf(&b, "\n[log]\n# debug, info, warn or error, to standard error.\nlevel = %q\n", c.Log.Level)

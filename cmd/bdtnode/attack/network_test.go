@@ -82,10 +82,10 @@ func startNetwork(t *testing.T) *network {
 	places := make([][]config.Place, shards)
 	for s := range places {
 		for range perShard {
-			places[s] = append(places[s], config.Place{Listen: "/ip4/127.0.0.1/tcp/0", API: "127.0.0.1:0"})
+			places[s] = append(places[s], config.Place{Listen: []string{"/ip4/127.0.0.1/tcp/0"}, API: "127.0.0.1:0"})
 		}
 	}
-	places[0][0].Listen = fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", freePort(t))
+	places[0][0].Listen[0] = fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", freePort(t))
 	funding := netup.Funding{Dir: netup.LoadDir, Outputs: 1000, Amount: fundAmount}
 	for i := range loadFunds {
 		funding.Names = append(funding.Names, fmt.Sprintf("load-%d", i))

@@ -39,11 +39,11 @@ type Network struct {
 
 // Home is one replica's.
 type Home struct {
-	Shard   uint16 `json:"shard"`
-	Replica int    `json:"replica"`
-	Dir     string `json:"home"`
-	Listen  string `json:"listen"` // multiaddr
-	API     string `json:"api"`    // host:port
+	Shard   uint16   `json:"shard"`
+	Replica int      `json:"replica"`
+	Dir     string   `json:"home"`
+	Listen  []string `json:"listen"` // multiaddrs
+	API     string   `json:"api"`    // host:port
 }
 
 // Account is one that genesis funds.

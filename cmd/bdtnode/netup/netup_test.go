@@ -32,7 +32,7 @@ func TestCreate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "net")
 	n := config.Network{Name: "x", Time: time.UnixMilli(1), Horizon: time.Minute, Places: [][]config.Place{nil, nil}}
 	for i := range 8 {
-		n.Places[i/4] = append(n.Places[i/4], config.Place{Listen: "/ip4/127.0.0.1/tcp/4001", API: "127.0.0.1:0"})
+		n.Places[i/4] = append(n.Places[i/4], config.Place{Listen: []string{"/ip4/127.0.0.1/tcp/4001"}, API: "127.0.0.1:0"})
 	}
 	made, err := Create(dir, n, People(), Funding{Dir: LoadDir, Names: []string{"load-0"}, Outputs: 3, Amount: 2})
 	if err != nil {
