@@ -37,7 +37,12 @@ type Logger struct {
 }
 
 // New makes a logger with the default interval.
-func New(s Sink) *Logger { return &Logger{sink: s, limit: limiter{interval: DefaultInterval}} }
+func New(s Sink) *Logger { return Every(DefaultInterval, s) }
+
+// Every makes a logger with an interval of its own, for conditions that may last long.
+func Every(interval time.Duration, s Sink) *Logger {
+	return &Logger{sink: s, limit: limiter{interval: interval}}
+}
 
 // Debugw writes a line that party caused, or counts it.
 func (l *Logger) Debugw(event string, party any, fields ...any) {

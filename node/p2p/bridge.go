@@ -90,7 +90,9 @@ func (b *bridge) run(ctx context.Context) {
 			dialling--
 			r.dialling = false
 			if !r.reachable() { // also when it hung up at once
-				logger.Debugw("not connected", "shard", r.shard, "replica", r.index, "peer", r.id, "error", r.err)
+				if ctx.Err() == nil {
+					b.net.lasting.Infow("not connected", r.id, "shard", r.shard, "replica", r.index, "peer", r.id, "error", r.err)
+				}
 				r.fail(time.Now())
 			}
 		case <-b.wake:

@@ -18,10 +18,12 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"bdtnode/internal/digest"
+	"bdtnode/node/loglimit"
 	"bdtnode/protocols"
 )
 
@@ -106,6 +108,9 @@ type Config struct {
 	QUIC bool
 	// Limits are bounds; a zero field means its default.
 	Limits Limits
+
+	log      loglimit.Sink                // takes lines that peers cause; nil: the package's logger
+	resolver network.MultiaddrDNSResolver // of names in addresses; nil: the system's
 }
 
 // Limits bound what a peer may cost. Bytes and times; a zero field means the default in parentheses.
@@ -133,6 +138,13 @@ type Limits struct {
 	// that a peer which sent garbage is kept out (60 s).
 	MaxBackoff time.Duration
 	MaxPenalty time.Duration
+	// Strangers is how many inbound TCP connections may be without a TLS handshake at a time (128): one more closes an
+	// older one. HandshakeTime is how long each may take (5 s).
+	Strangers     int
+	HandshakeTime time.Duration
+	// ConnsPerMember is how many connections of one member are kept in each direction (8): simultaneous dials make
+	// two, and dead ones of a crashed process stay until the muxer's keepalive ends them.
+	ConnsPerMember int
 }
 
 func orDefault[T int | int64 | time.Duration](v *T, d T) {
@@ -153,8 +165,12 @@ func (l Limits) withDefaults() (Limits, error) {
 	orDefault(&l.HeldBytesAll, 32<<20)
 	orDefault(&l.MaxBackoff, 5*time.Second)
 	orDefault(&l.MaxPenalty, 60*time.Second)
+	orDefault(&l.Strangers, 128)
+	orDefault(&l.HandshakeTime, 5*time.Second)
+	orDefault(&l.ConnsPerMember, 8)
 	if l.ControlQueue < 0 || l.BulkQueue < 0 || l.WriteTime < 0 || l.ServeTime < 0 || l.ServeBytes < 0 ||
-		l.Serving < 0 || l.ServingAll < 0 || l.HeldBytes < 0 || l.HeldBytesAll < 0 || l.MaxBackoff < 0 || l.MaxPenalty < 0 {
+		l.Serving < 0 || l.ServingAll < 0 || l.HeldBytes < 0 || l.HeldBytesAll < 0 || l.MaxBackoff < 0 || l.MaxPenalty < 0 ||
+		l.Strangers < 0 || l.HandshakeTime < 0 || l.ConnsPerMember < 0 {
 		return l, fmt.Errorf("network limits must not be negative: %+v", l)
 	}
 	return l, nil

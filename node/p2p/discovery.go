@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	dht "github.com/libp2p/go-libp2p-kad-dht"
@@ -42,12 +41,7 @@ func (n *Net) newDHT() (*dht.IpfsDHT, error) {
 
 // reach connects to a member: at the addresses it had last or that are configured, else at those that a search finds.
 func (n *Net) reach(ctx context.Context, id peer.ID) error {
-	known := n.book.get(id)
-	for _, b := range n.roster.bootstrap {
-		if b.ID == id {
-			known = append(known, b.Addrs...)
-		}
-	}
+	known := append(n.book.get(id), n.joining.addrs(id)...)
 	known = append(known, n.host.Peerstore().Addrs(id)...)
 	err := errors.New("no address known")
 	if len(known) > 0 {
@@ -55,7 +49,7 @@ func (n *Net) reach(ctx context.Context, id peer.ID) error {
 			return err
 		}
 	}
-	n.enter(ctx)
+	n.joining.enter(ctx)
 	find, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
 	info, findErr := n.dht.FindPeer(find, id)
@@ -67,22 +61,6 @@ func (n *Net) reach(ctx context.Context, id peer.ID) error {
 		return err
 	}
 	return n.dial(ctx, id, found)
-}
-
-// enter connects to the bootstrap members, all at once.
-func (n *Net) enter(ctx context.Context) {
-	var wg sync.WaitGroup
-	for _, b := range n.roster.bootstrap {
-		if n.host.Network().Connectedness(b.ID) == network.Connected {
-			continue
-		}
-		wg.Go(func() {
-			if err := n.dial(ctx, b.ID, slices.Concat(b.Addrs, n.book.get(b.ID))); err != nil {
-				logger.Debugw("bootstrap member not reached", "peer", b.ID, "error", err)
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // dial connects to a peer unless that is connected. Pauses between attempts are ours to make: libp2p's own, 5 s
@@ -111,37 +89,4 @@ func (n *Net) youngest(id peer.ID) network.Conn {
 		}
 	}
 	return best
-}
-
-// occasional lets one event of each peer through a minute, so that a stranger cannot fill the log.
-type occasional struct {
-	mu   sync.Mutex
-	last map[peer.ID]time.Time
-}
-
-// maxOccasional bounds the peers remembered; beyond it events of new peers are not logged.
-const maxOccasional = 1024
-
-func (o *occasional) log(id peer.ID, write func()) {
-	now := time.Now()
-	o.mu.Lock()
-	if o.last == nil {
-		o.last = make(map[peer.ID]time.Time)
-	}
-	last, known := o.last[id]
-	if !known && len(o.last) >= maxOccasional {
-		for p, t := range o.last {
-			if now.Sub(t) > time.Minute {
-				delete(o.last, p)
-			}
-		}
-	}
-	due := now.Sub(last) > time.Minute && (known || len(o.last) < maxOccasional)
-	if due {
-		o.last[id] = now
-	}
-	o.mu.Unlock()
-	if due {
-		write()
-	}
 }

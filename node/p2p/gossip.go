@@ -172,9 +172,7 @@ func (n *Net) Publish(shard uint16, data []byte) {
 	size := int64(len(data))
 	if size == 0 || size > MaxGossip {
 		n.count.gossip.unsent.Add(1)
-		n.strangers.log(n.roster.self, func() {
-			logger.Errorw("not published: wrong size", "shard", shard, "bytes", size, "allowed", MaxGossip)
-		})
+		n.outside.Errorw("not published: wrong size", shard, "shard", shard, "bytes", size, "allowed", MaxGossip)
 		return
 	}
 	if g.bytes.Add(size) <= gossipPendingBytes {
@@ -220,7 +218,7 @@ func (g *gossip) publish(ctx context.Context, p publication) {
 	if err != nil {
 		count.unsent.Add(1)
 		if ctx.Err() == nil {
-			logger.Warnw("not published", "shard", p.shard, "bytes", len(p.data), "error", err)
+			g.net.outside.Warnw("not published", p.shard, "shard", p.shard, "bytes", len(p.data), "error", err)
 		}
 		return
 	}

@@ -106,7 +106,7 @@ func (g *gossip) checkSilence(now time.Time) {
 				continue
 			}
 			s.next, s.pause = now.Add(s.pause), min(2*s.pause, silencePauseMax)
-			logger.Infow("reconnecting a peer that tells no gossip subscription", "shard", m.shard, "replica", m.index, "peer", m.id)
+			g.net.outside.Infow("reconnecting a peer that tells no gossip subscription", m.id, "shard", m.shard, "replica", m.index, "peer", m.id)
 			if err := g.net.host.Network().ClosePeer(m.id); err != nil {
 				logger.Debugw("close connections", "peer", m.id, "error", err)
 			}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -245,4 +247,37 @@ func decode(t *testing.T, s string) peer.ID {
 	id, err := peer.Decode(s)
 	must(t, err)
 	return id
+}
+
+// lines is a log that tests read.
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) put(level, msg string, fields []any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, level+" "+msg+" "+fmt.Sprint(fields...))
+}
+
+func (l *lines) Debugw(msg string, fields ...any) { l.put("debug", msg, fields) }
+func (l *lines) Infow(msg string, fields ...any)  { l.put("info", msg, fields) }
+func (l *lines) Warnw(msg string, fields ...any)  { l.put("warn", msg, fields) }
+func (l *lines) Errorw(msg string, fields ...any) { l.put("error", msg, fields) }
+
+// have reports whether there is a line with all of these texts.
+func (l *lines) have(texts ...string) bool { return l.count(texts...) > 0 }
+
+// count is the number of lines with all of these texts.
+func (l *lines) count(texts ...string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.all {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			n++
+		}
+	}
+	return n
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"syscall"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/connmgr"
@@ -15,22 +16,20 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/libp2p/go-libp2p/x/rate"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 // newHost starts a libp2p host that only listens, dials and identifies: no relay, no reachability probes, no pings.
 func (n *Net) newHost() (host.Host, error) {
-	resources, err := newResources(len(n.roster.places))
+	resources, err := newResources(len(n.roster.places), n.cfg.Limits.ConnsPerMember)
 	if err != nil {
 		return nil, fmt.Errorf("network resource manager: %w", err)
 	}
 	opts := []libp2p.Option{
 		libp2p.Identity(n.cfg.Identity),
-		// Ports are not reused for dialling: without NAT it gains nothing, and two nodes that dial each other at
-		// once would claim one pair of addresses.
-		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
+		libp2p.Transport(n.newTCP),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Muxer(yamux.ID, pacedMuxer{yamux.DefaultTransport}),
 		libp2p.ResourceManager(resources),
@@ -43,6 +42,9 @@ func (n *Net) newHost() (host.Host, error) {
 		libp2p.DisableMetrics(),
 		libp2p.UserAgent("bdtnode"),
 	}
+	if n.cfg.resolver != nil {
+		opts = append(opts, libp2p.MultiaddrResolver(n.cfg.resolver))
+	}
 	if n.cfg.QUIC {
 		opts = append(opts, libp2p.Transport(quic.NewTransport))
 	}
@@ -53,54 +55,82 @@ func (n *Net) newHost() (host.Host, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start libp2p: %w", err), resources.Close())
 	}
-	// Each address must work, and failing here leaves nothing behind, which libp2p's own way to listen does.
-	for _, a := range n.roster.listen {
-		if err := h.Network().Listen(a); err != nil {
-			return nil, errors.Join(fmt.Errorf("listen on %s: %w", a, err), h.Close())
-		}
+	if err := n.listen(h); err != nil {
+		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
 }
 
-// connsPerMember is how many connections of one member are admitted: simultaneous dials make two, and dead ones of
-// a crashed process linger until the muxer's keepalive ends them.
-const connsPerMember = 8
+// listen makes the host listen. Each address must work, and failing here leaves nothing behind, which libp2p's own way to
+// listen does. All addresses of a family (0.0.0.0, ::) are passed over where the machine lacks that family, if another
+// address is left.
+func (n *Net) listen(h host.Host) error {
+	listening := 0
+	var lacking error
+	for _, a := range n.roster.listen {
+		err := h.Network().Listen(a)
+		switch {
+		case err == nil:
+			listening++
+		case manet.IsIPUnspecified(a) && (errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)):
+			lacking = fmt.Errorf("listen on %s: %w", a, err)
+			logger.Infow("address family not available", "address", a, "error", err)
+		default:
+			return fmt.Errorf("listen on %s: %w", a, err)
+		}
+	}
+	if listening == 0 {
+		return lacking
+	}
+	return nil
+}
 
-// newResources bounds what libp2p may hold by the number of members. Its defaults would admit 8 connections from
-// one IPv4 address, and new ones at one in 5 seconds after the first 16, which is too few where replicas share a host.
-func newResources(members int) (network.ResourceManager, error) {
-	conns := connsPerMember*members + 64
-	streams := 64*members + 256
+// unknownConns bounds the connections with unknown peers in libp2p's accounts. The gate keeps them far fewer; a connection
+// that it closes stays in these accounts until a goroutine has seen its end. QUIC has no gate, and this bound alone.
+const unknownConns = 4096
+
+// streamsPerMember is how many streams a member may have open in each direction.
+const streamsPerMember = 128
+
+// newResources bounds what libp2p may hold: for each member what is its own, so that no other peer takes it, and in all
+// the sum of these. Inbound connections with unknown peers have places of their own, and own dials too.
+//
+// Its defaults would admit 8 connections from one IPv4 address, and new ones at one in 5 seconds after the first 16,
+// which is too few where replicas share a host. The rate for each address bounds the TLS handshakes that it can cause.
+func newResources(members, connsPerMember int) (network.ResourceManager, error) {
+	conns, streams := connsPerMember*members, streamsPerMember*members
 	limits := rcmgr.PartialLimitConfig{
 		System: rcmgr.ResourceLimits{
-			Conns: rcmgr.LimitVal(2 * conns), ConnsInbound: rcmgr.LimitVal(conns), ConnsOutbound: rcmgr.LimitVal(conns),
-			Streams: rcmgr.LimitVal(2 * streams), StreamsInbound: rcmgr.LimitVal(streams), StreamsOutbound: rcmgr.LimitVal(streams),
-			FD: rcmgr.LimitVal(2 * conns), Memory: rcmgr.LimitVal64(members+4) * (64 << 20),
+			Conns: rcmgr.Unlimited, ConnsInbound: rcmgr.LimitVal(conns + unknownConns), ConnsOutbound: rcmgr.LimitVal(conns),
+			Streams: rcmgr.Unlimited, StreamsInbound: rcmgr.LimitVal(streams), StreamsOutbound: rcmgr.LimitVal(streams),
+			FD: rcmgr.Unlimited, Memory: rcmgr.LimitVal64(members+4) * (64 << 20),
 		},
 		Transient: rcmgr.ResourceLimits{ // not yet authenticated, or not yet told their protocol
-			Conns: rcmgr.LimitVal(conns), ConnsInbound: rcmgr.LimitVal(conns), ConnsOutbound: rcmgr.LimitVal(conns),
-			Streams: rcmgr.LimitVal(streams), StreamsInbound: rcmgr.LimitVal(streams), StreamsOutbound: rcmgr.LimitVal(streams),
-			FD: rcmgr.LimitVal(conns), Memory: rcmgr.LimitVal64(members+4) * (4 << 20),
+			Conns: rcmgr.Unlimited, ConnsInbound: unknownConns, ConnsOutbound: rcmgr.LimitVal(conns),
+			Streams: rcmgr.Unlimited, StreamsInbound: rcmgr.LimitVal(streams), StreamsOutbound: rcmgr.LimitVal(streams),
+			FD: rcmgr.Unlimited, Memory: rcmgr.LimitVal64(members+4) * (4 << 20),
 		},
 		PeerDefault: rcmgr.ResourceLimits{
-			Conns: 2 * connsPerMember, ConnsInbound: connsPerMember, ConnsOutbound: connsPerMember,
-			Streams: 256, StreamsInbound: 128, StreamsOutbound: 128,
-			FD: 2 * connsPerMember, Memory: 64 << 20,
+			Conns: rcmgr.Unlimited, ConnsInbound: rcmgr.LimitVal(connsPerMember), ConnsOutbound: rcmgr.LimitVal(connsPerMember),
+			Streams: rcmgr.Unlimited, StreamsInbound: streamsPerMember, StreamsOutbound: streamsPerMember,
+			FD: rcmgr.Unlimited, Memory: 64 << 20,
 		},
 	}
-	perHost := []rate.SubnetLimit{{PrefixLength: 32, Limit: rate.Limit{RPS: float64(conns), Burst: 2 * conns}}}
-	perNet := []rate.SubnetLimit{{PrefixLength: 56, Limit: rate.Limit{RPS: float64(conns), Burst: 2 * conns}}}
+	perSecond := rate.Limit{RPS: float64(8*members + 64), Burst: 2 * (8*members + 64)}
 	loopback := []rate.PrefixLimit{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}, {Prefix: netip.MustParsePrefix("::1/128")}}
 	return rcmgr.NewResourceManager(
 		rcmgr.NewFixedLimiter(limits.Build(rcmgr.InfiniteLimits)),
 		rcmgr.WithMetricsDisabled(),
 		rcmgr.WithLimitPerSubnet(
-			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: conns}},
-			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: conns}},
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: 2*conns + unknownConns}},
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: 2*conns + unknownConns}},
 		),
 		rcmgr.WithConnRateLimiters(&rate.Limiter{
 			NetworkPrefixLimits: loopback,
-			SubnetRateLimiter:   rate.SubnetLimiter{IPv4SubnetLimits: perHost, IPv6SubnetLimits: perNet},
+			SubnetRateLimiter: rate.SubnetLimiter{
+				IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: perSecond}},
+				IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: perSecond}},
+			},
 		}),
 	)
 }
@@ -116,12 +146,15 @@ func (g gater) InterceptAccept(network.ConnMultiaddrs) bool       { return true 
 
 func (g gater) InterceptSecured(_ network.Direction, id peer.ID, at network.ConnMultiaddrs) bool {
 	why := g.net.refusal(id)
-	if why == "" {
-		return true
+	if why != "" {
+		g.net.count.refused.Add(1)
+		g.net.outside.Warnw("connection refused", id, "peer", id, "from", at.RemoteMultiaddr(), "reason", why)
+		return false
 	}
-	g.net.count.refused.Add(1)
-	g.net.strangers.log(id, func() { logger.Warnw("connection refused", "peer", id, "from", at.RemoteMultiaddr(), "reason", why) })
-	return false
+	if a, ok := at.(*arrival); ok {
+		a.known()
+	}
+	return true
 }
 
 func (g gater) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }

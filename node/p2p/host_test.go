@@ -11,26 +11,40 @@ import (
 
 // All members may be behind one address and come at once; beyond what they may need it ends.
 func TestConnectionsFromOneAddress(t *testing.T) {
-	const members = 64
+	const members, each = 64, 8
 	for _, at := range []string{"/ip4/10.1.2.3/tcp/1", "/ip6/2001:db8::1/tcp/1"} {
-		r, err := newResources(members)
+		r, err := newResources(members, each)
 		must(t, err)
 		defer r.Close()
 		open := func() error {
 			_, err := r.OpenConnection(network.DirInbound, true, ma.StringCast(at))
 			return err
 		}
-		for i := range connsPerMember * members {
+		for i := range each * members {
 			if err := open(); err != nil {
 				t.Fatalf("%s: connection %d: %v", at, i, err)
 			}
 		}
-		for range 100 {
+		for range 2 * each * members {
 			err = open()
 		}
 		if err == nil {
 			t.Errorf("%s: there is no bound", at)
 		}
+	}
+}
+
+// Inbound connections with unknown peers take no place of own dials.
+func TestStrangersLeaveOwnDialsAlone(t *testing.T) {
+	r, err := newResources(4, 8)
+	must(t, err)
+	defer r.Close()
+	at := ma.StringCast("/ip4/127.0.0.1/tcp/1")
+	for err == nil {
+		_, err = r.OpenConnection(network.DirInbound, true, at)
+	}
+	if _, err := r.OpenConnection(network.DirOutbound, true, at); err != nil {
+		t.Errorf("a dial: %v", err)
 	}
 }
 

@@ -49,7 +49,6 @@ type member struct {
 	dialling context.CancelFunc // ends a dial once a connection is there
 	strikes  int
 	until    time.Time // kept out until then
-	refused  string    // last refusal that was logged
 }
 
 func newMember(n *Net, at place, id peer.ID) *member {
@@ -67,14 +66,16 @@ func (m *member) run(ctx context.Context) {
 		s, err := m.establish(ctx)
 		if err != nil {
 			m.failed.Add(1)
-			logger.Debugw("not connected", "replica", m.index, "peer", m.id, "error", err)
+			if ctx.Err() == nil {
+				m.net.lasting.Infow("not connected", m.id, "shard", m.shard, "replica", m.index, "peer", m.id, "error", err)
+			}
 			backoff = min(max(backoff*3/2, firstBackoff), m.net.cfg.Limits.MaxBackoff)
 			m.pause(ctx, backoff)
 			continue
 		}
 		began := time.Now()
 		err = m.keep(ctx, s)
-		logger.Infow("disconnected", "replica", m.index, "peer", m.id, "reason", err)
+		m.net.outside.Infow("disconnected", m.id, "replica", m.index, "peer", m.id, "reason", err)
 		var fault garbage
 		if errors.As(err, &fault) {
 			m.drop(fault)
@@ -188,7 +189,7 @@ func (m *member) connected() {
 func (m *member) keep(ctx context.Context, s *session) error {
 	m.active.Store(s)
 	m.net.count.sessions.Add(1)
-	logger.Infow("connected", "replica", m.index, "peer", m.id, "at", s.conn.RemoteMultiaddr())
+	m.net.outside.Infow("connected", m.id, "replica", m.index, "peer", m.id, "at", s.conn.RemoteMultiaddr())
 	if s.conn.Stat().Direction == network.DirOutbound {
 		m.net.book.reached(m.id, []ma.Multiaddr{s.conn.RemoteMultiaddr()})
 	}
@@ -235,7 +236,7 @@ func (m *member) drop(why garbage) {
 	m.strikes++
 	m.until = time.Now().Add(pause)
 	m.mu.Unlock()
-	logger.Warnw("peer dropped for garbage", "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why, "kept out", pause)
+	m.net.outside.Warnw("peer dropped for garbage", m.id, "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why, "kept out", pause)
 	if err := m.net.host.Network().ClosePeer(m.id); err != nil {
 		logger.Debugw("close connections", "peer", m.id, "error", err)
 	}
@@ -290,14 +291,8 @@ func (m *member) clear() {
 	m.half, m.offered = nil, nil
 }
 
-// noteRefusal logs why a handshake failed, once for each reason.
+// noteRefusal logs why a handshake failed.
 func (m *member) noteRefusal(why refusal) {
 	m.net.count.refused.Add(1)
-	m.mu.Lock()
-	news := m.refused != why.Error()
-	m.refused = why.Error()
-	m.mu.Unlock()
-	if news {
-		logger.Warnw("peer refused", "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why)
-	}
+	m.net.lasting.Warnw("peer refused", m.id, "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"bdtnode/node/loglimit"
 	"bdtnode/protocols"
 )
 
@@ -35,16 +36,18 @@ const addressSaveInterval = 5 * time.Second
 
 // Net is this node's place in the network. Its methods may be called concurrently, and from the Handler.
 type Net struct {
-	cfg       Config
-	handler   Handler
-	roster    *roster
-	book      *addressBook
-	shards    [][]*member // all members, nil for this node
-	members   []*member   // of the own shard, nil at Self
-	bridges   []*bridge   // to other shards
-	gossip    *gossip
-	strangers occasional
-	count     counters
+	cfg     Config
+	handler Handler
+	roster  *roster
+	book    *addressBook
+	shards  [][]*member // all members, nil for this node
+	members []*member   // of the own shard, nil at Self
+	bridges []*bridge   // to other shards
+	gossip  *gossip
+	outside *loglimit.Logger // lines that peers and strangers cause
+	lasting *loglimit.Logger // the same, of what lasts as long as a peer is down or has other settings
+	joining *joining
+	count   counters
 
 	asking    requests // open to others
 	answering requests // of others
@@ -66,7 +69,11 @@ func New(cfg Config, h Handler) (*Net, error) {
 	if cfg.Limits, err = cfg.Limits.withDefaults(); err != nil {
 		return nil, err
 	}
+	if cfg.log == nil {
+		cfg.log = logger
+	}
 	n := &Net{cfg: cfg, handler: h, roster: roster, started: make(chan struct{}),
+		outside: loglimit.New(cfg.log), lasting: loglimit.Every(time.Minute, cfg.log),
 		asking: newRequests(cfg.Limits), answering: newRequests(cfg.Limits)}
 	if n.book, err = openAddressBook(cfg.AddressFile, func(id peer.ID) bool { _, ok := roster.places[id]; return ok }); err != nil {
 		logger.Warnw("last known addresses are lost, peers have to be searched for", "error", err)
@@ -84,6 +91,7 @@ func New(cfg Config, h Handler) (*Net, error) {
 		}
 	}
 	n.members = n.shards[cfg.Shard]
+	n.joining = newJoining(n)
 	n.gossip = newGossip(n)
 	return n, nil
 }
@@ -152,6 +160,7 @@ func (n *Net) Run(ctx context.Context) (err error) {
 	}
 	cancel()
 	wg.Wait()
+	n.joining.wait()
 	err = errors.Join(identified.Close(), n.dht.Close(), n.host.Close())
 	n.serving.wait()
 	if err != nil {
@@ -224,7 +233,7 @@ func (n *Net) Send(to protocols.Index, class Class, frame []byte) {
 	if s := m.active.Load(); s != nil {
 		if lost := s.queues[class].push(frame); lost > 0 {
 			if lost > 1 {
-				logger.Warnw("queue overflowed and was dropped", "replica", to, "class", class.String(), "frames", lost)
+				n.outside.Warnw("queue overflowed and was dropped", to, "replica", to, "class", class.String(), "frames", lost)
 			}
 			n.count.class[class].lost.Add(uint64(lost))
 		}

@@ -9,6 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	madns "github.com/multiformats/go-multiaddr-dns"
 
 	"bdtnode/internal/digest"
 	"bdtnode/protocols"
@@ -249,22 +253,15 @@ func TestOtherShardHasNoSession(t *testing.T) {
 // The same replicas in another network are refused by the handshake, on both sides with a reason.
 func TestOtherNetworkIsRefused(t *testing.T) {
 	w := newTown(t, 4)
-	a := start(t, w.config(0, 0))
+	var logs [2]lines
+	first := w.config(0, 0)
+	first.log = &logs[0]
+	a := start(t, first)
 	cfg := w.config(0, 1, a.Addrs()[0])
-	cfg.Network = digest.Of("test/another")
+	cfg.Network, cfg.log = digest.Of("test/another"), &logs[1]
 	b := start(t, cfg)
-	for _, x := range []struct {
-		at   *node
-		peer protocols.Index
-		want string
-	}{{a, 1, "it runs network " + cfg.Network.Short()}, {b, 0, "it runs network " + w.network.Short()}} {
-		x.at.eventually("a refusal", func() bool {
-			m := x.at.members[x.peer]
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			return strings.Contains(m.refused, x.want)
-		})
-	}
+	a.eventually("a refusal", func() bool { return logs[0].have("peer refused", "it runs network "+cfg.Network.Short()) })
+	b.eventually("a refusal", func() bool { return logs[1].have("peer refused", "it runs network "+w.network.Short()) })
 	if a.ReadyPeers()+b.ReadyPeers() != 0 {
 		t.Error("there is a session across networks")
 	}
@@ -308,5 +305,99 @@ func TestPortInUse(t *testing.T) {
 	defer cancel()
 	if err := n.Run(ctx); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// Replicas find one another by any bootstrap address of theirs, though the first never comes up; its absence is told
+// with the reason.
+func TestBootstrapStaysAway(t *testing.T) {
+	w := newTown(t, 4)
+	var at, bootstrap []string
+	for i := range 4 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		defer l.Close() // until it is listened on for good
+		at = append(at, fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", l.Addr().(*net.TCPAddr).Port))
+		bootstrap = append(bootstrap, at[i]+"/p2p/"+w.members[0][i])
+		must(t, l.Close())
+	}
+	var nodes []*node
+	var log lines
+	for i := 1; i < 4; i++ {
+		cfg := w.config(0, i, bootstrap...)
+		cfg.Listen, cfg.log = []string{at[i]}, &log
+		nodes = append(nodes, start(t, cfg))
+	}
+	mesh(nodes...)
+	nodes[0].eventually("a line", func() bool {
+		return log.have("warn bootstrap member not reached", w.members[0][0], "connection refused")
+	})
+}
+
+// A failed bootstrap member is dialled again soon, by one dial at a time, and logged once in a while.
+func TestBootstrapIsTriedAgainSoon(t *testing.T) {
+	w := newTown(t, 4)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	dials := make(chan struct{}, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				close(dials)
+				return
+			}
+			c.Close()
+			dials <- struct{}{}
+		}
+	}()
+	var log lines
+	cfg := w.config(0, 1, fmt.Sprintf("/ip4/127.0.0.1/tcp/%d/p2p/%s", l.Addr().(*net.TCPAddr).Port, w.members[0][0]))
+	cfg.log = &log
+	start(t, cfg)
+	for range 5 {
+		select {
+		case <-dials:
+		case <-time.After(patience):
+			t.Fatal("no further attempt")
+		}
+	}
+	if n := log.count("bootstrap member not reached"); n != 1 {
+		t.Errorf("%d lines, want 1", n)
+	}
+}
+
+// A bootstrap name that has only an IPv6 address leads to the member.
+func TestNameWithOnlyIPv6(t *testing.T) {
+	w := newTown(t, 4)
+	cfg := w.config(0, 0)
+	cfg.Listen = []string{"/ip6/::1/tcp/0"}
+	a := start(t, cfg)
+	port := strings.Split(a.Addrs()[0], "/")[4]
+	names, err := madns.NewResolver(madns.WithDefaultResolver(&madns.MockResolver{
+		IP:  map[string][]net.IPAddr{"six.example": {{IP: net.ParseIP("::1")}}},
+		TXT: map[string][]string{"_dnsaddr.members.example": {"dnsaddr=/dns/six.example/tcp/" + port + "/p2p/" + w.members[0][0]}},
+	}))
+	must(t, err)
+	for i, at := range []string{"/dns/six.example/tcp/" + port, "/dns6/six.example/tcp/" + port, "/dnsaddr/members.example"} {
+		cfg := w.config(0, i+1, at+"/p2p/"+w.members[0][0])
+		cfg.resolver = swarm.ResolverFromMaDNS{Resolver: names}
+		a.awaitPeers(start(t, cfg))
+	}
+}
+
+// A replica listens on all addresses of both families at once, and does without the one that the machine lacks.
+func TestListensOnBothFamilies(t *testing.T) {
+	w := newTown(t, 4)
+	cfg := w.config(0, 0)
+	cfg.Listen = []string{"/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"}
+	a := start(t, cfg)
+	for i, prefix := range []string{"/ip4/127.0.0.1/", "/ip6/::1/"} {
+		k := slices.IndexFunc(a.Addrs(), func(at string) bool { return strings.HasPrefix(at, prefix) })
+		if k < 0 {
+			t.Fatalf("no address like %s: %v", prefix, a.Addrs())
+		}
+		a.awaitPeers(start(t, w.config(0, i+1, a.Addrs()[k])))
 	}
 }

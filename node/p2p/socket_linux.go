@@ -22,3 +22,17 @@ func setUnsentLimit(c sysConn, bytes int) {
 		logger.Debugw("the kernel's send buffer stays unbounded", "error", err)
 	}
 }
+
+// unread reports whether the kernel holds received bytes that nobody has read.
+func unread(c sysConn) bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	n := 0
+	// Control does not wait for a goroutine that reads, unlike Read.
+	_ = raw.Control(func(fd uintptr) { // a closed connection has nothing unread
+		n, _, _ = syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	})
+	return n > 0
+}
