@@ -114,7 +114,7 @@ func TestPrecedence(t *testing.T) {
 	if h.Config.Log.Level != "debug" {
 		t.Errorf("overrides do not stand before the environment: %s", h.Config.Log.Level)
 	}
-	if len(h.Config.P2P.Bootstrap) != 1 {
+	if len(h.Config.P2P.Bootstrap) != 3 {
 		t.Errorf("a setting given nowhere else is lost: %v", h.Config.P2P.Bootstrap)
 	}
 }
