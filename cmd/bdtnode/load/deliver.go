@@ -25,7 +25,7 @@ func (r *run) deliver(ctx context.Context, batch []*transfer, replica int) {
 		for i, t := range batch {
 			raws[i] = t.raw
 		}
-		wait := max(time.Millisecond, min(maxPostWait, time.Until(r.deadline)-lastWords))
+		wait := max(time.Millisecond, min(maxPostWait, r.left()-lastWords))
 		answers, err := r.to.clients[replica].Submit(ctx, raws, api.WaitSettled, wait)
 		var after time.Duration
 		if err == nil {

@@ -30,6 +30,7 @@ import (
 // Defaults of [Config].
 const (
 	DefaultDrain       = 30 * time.Second
+	StopDrain          = 5 * time.Second
 	DefaultMaxInFlight = 100_000
 )
 
@@ -57,15 +58,17 @@ type Config struct {
 	Invalid float64            // share of them, 0 to 1, that spends an output already spent
 	Seed    uint64             // of arrival times and of who pays whom
 
-	Drain       time.Duration // how long answers are waited for after the last arrival; 0 means DefaultDrain
-	MaxInFlight int           // most transactions without an answer; arrivals beyond are not sent; 0 means DefaultMaxInFlight
-	Each        func(Sample)  // called every second from a goroutine of its own, if not nil; Run waits for it to return
+	Drain       time.Duration   // how long answers are waited for after the last arrival; 0 means DefaultDrain
+	MaxInFlight int             // most transactions without an answer; arrivals beyond are not sent; 0 means DefaultMaxInFlight
+	Stop        <-chan struct{} // closed to end the load early: no more arrivals, and answers are waited for at most StopDrain; may be nil
+	Each        func(Sample)    // called every second from a goroutine of its own, if not nil; Run waits for it to return
 }
 
 // Sample is how a load stands.
 type Sample struct {
 	Elapsed                      time.Duration // since the first arrival was due
 	Submitted, Settled, Rejected uint64        // so far
+	Unsent                       uint64        // arrivals that were not submitted
 	Open                         uint64        // submitted, and no final answer yet
 	Rate                         float64       // settled in the last second
 	P50                          time.Duration // latency of those settled inside a shard in the last second
@@ -79,20 +82,21 @@ type Percentiles struct {
 	P99 float64 `json:"p99"`
 }
 
-// Result is what became of a load. Submitted = Settled + Rejected + Pending.
+// Result is what became of a load. Submitted = Settled + Rejected + Pending, and arrivals are Submitted + Unsent.
 type Result struct {
-	Submitted uint64 // arrivals
+	Submitted uint64 // sent to a replica
+	Unsent    uint64 // arrivals beyond MaxInFlight, or without an output to spend, that were never sent
 	Settled   uint64
 	Rejected  uint64
-	Pending   uint64      // no final answer when the drain ended, or never sent
-	Latency   Percentiles // of those settled inside a shard
+	Pending   uint64      // no final answer when the drain ended
+	Partial   bool        // ended before all arrivals were due
+	Latency   Percentiles // inside a shard: of those settled, and of those pending with the time they have waited so far
 	TPS       float64     // settled, over the time from the first arrival due to the last answer
 
 	CrossSettled uint64      // of those settled: across shards
-	CrossLatency Percentiles // of them
+	CrossLatency Percentiles // across shards, likewise
 	Recovered    uint64      // outputs had back from transfers across shards that were rejected
 
-	Unsent          uint64            // of those pending: arrivals beyond MaxInFlight, or without an output to spend
 	WronglySettled  uint64            // of those settled: spent an output that was spent already
 	WronglyRejected uint64            // of those rejected: nothing was wrong with them
 	Reasons         map[string]uint64 // of those rejected

@@ -57,28 +57,33 @@ func TestQuantile(t *testing.T) {
 // Latency counts from when the arrival was due, and the rate from the first arrival due to the last answer.
 func TestTally(t *testing.T) {
 	ta := newTally(1, 2*time.Second)
-	ta.arrived(6)
-	ta.settled(&transfer{due: 2 * time.Second}, 2100*time.Millisecond)
-	ta.settled(&transfer{due: 3 * time.Second}, 5*time.Second)
-	ta.settled(&transfer{due: 3 * time.Second, invalid: true}, 3300*time.Millisecond)
-	ta.rejected(&transfer{due: 3 * time.Second, invalid: true}, "consumed", 6*time.Second)
-	ta.rejected(&transfer{due: 3 * time.Second}, "expired", 4*time.Second)
-	ta.unsent(1)
+	all := []*transfer{
+		{due: 2 * time.Second}, {due: 3 * time.Second}, {due: 3 * time.Second, invalid: true},
+		{due: 3 * time.Second, invalid: true}, {due: 3 * time.Second}, {due: 4 * time.Second}, {due: 4 * time.Second, invalid: true},
+	}
+	ta.sent(all)
+	ta.settled(all[0], 2100*time.Millisecond)
+	ta.settled(all[1], 5*time.Second)
+	ta.settled(all[2], 3300*time.Millisecond)
+	ta.rejected(all[3], "consumed", 6*time.Second)
+	ta.rejected(all[4], "expired", 4*time.Second)
+	ta.unsent(3)
 	s := ta.sample(2 * time.Second)
-	if s.Submitted != 6 || s.Settled != 3 || s.Rejected != 2 || s.Open != 1 || s.Rate != 1.5 || s.P50 != 300*time.Millisecond {
+	if s.Submitted != 7 || s.Unsent != 3 || s.Settled != 3 || s.Rejected != 2 || s.Open != 2 || s.Rate != 1.5 || s.P50 != 300*time.Millisecond {
 		t.Errorf("sample %+v", s)
 	}
 	if s := ta.sample(time.Second); s.Rate != 0 || s.P50 != 0 || s.Settled != 3 {
 		t.Errorf("a quiet second: %+v", s)
 	}
-	r := ta.result()
-	if r.Submitted != 6 || r.Settled != 3 || r.Rejected != 2 || r.Pending != 1 || r.Unsent != 1 {
+	r := ta.result(10*time.Second, true)
+	if r.Submitted != 7 || r.Settled != 3 || r.Rejected != 2 || r.Pending != 2 || r.Unsent != 3 || !r.Partial {
 		t.Errorf("counts %+v", r)
 	}
 	if r.WronglySettled != 1 || r.WronglyRejected != 1 || r.Reasons["consumed"] != 1 || r.Reasons["expired"] != 1 {
 		t.Errorf("wrongs %+v", r)
 	}
-	if (r.Latency != Percentiles{300, 2000, 2000}) || r.TPS != 0.75 || r.CrossSettled != 0 || r.CrossLatency.P99 != 0 {
+	// Of 100, 300 and 2000 ms, and 6000 so far of the valid one that has no answer.
+	if (r.Latency != Percentiles{300, 6000, 6000}) || r.TPS != 0.75 || r.CrossSettled != 0 || r.CrossLatency.P99 != 0 {
 		t.Errorf("latency %+v, tps %g, across %d %+v", r.Latency, r.TPS, r.CrossSettled, r.CrossLatency)
 	}
 }
@@ -86,18 +91,19 @@ func TestTally(t *testing.T) {
 // What settles across shards has latencies of its own, and counts among what settles.
 func TestTallyAcross(t *testing.T) {
 	ta := newTally(1, 0)
-	ta.arrived(4)
-	ta.settled(&transfer{due: time.Second}, 1100*time.Millisecond)
-	ta.settled(&transfer{due: time.Second, cross: true}, 1250*time.Millisecond)
-	ta.settled(&transfer{due: time.Second, cross: true}, 2*time.Second)
-	ta.rejected(&transfer{cross: true, invalid: true}, "consumed", 2*time.Second)
+	all := []*transfer{{due: time.Second}, {due: time.Second, cross: true}, {due: time.Second, cross: true}, {cross: true, invalid: true}, {due: 2 * time.Second, cross: true}}
+	ta.sent(all)
+	ta.settled(all[0], 1100*time.Millisecond)
+	ta.settled(all[1], 1250*time.Millisecond)
+	ta.settled(all[2], 2*time.Second)
+	ta.rejected(all[3], "consumed", 2*time.Second)
 	ta.recovered(2)
 	s := ta.sample(time.Second)
 	if s.Settled != 3 || s.Rate != 3 || s.P50 != 100*time.Millisecond || s.CrossP50 != 250*time.Millisecond {
 		t.Errorf("sample %+v", s)
 	}
-	r := ta.result()
-	if r.Settled != 3 || r.CrossSettled != 2 || r.Recovered != 2 || (r.Latency != Percentiles{100, 100, 100}) || (r.CrossLatency != Percentiles{250, 1000, 1000}) {
+	r := ta.result(9*time.Second, false)
+	if r.Settled != 3 || r.CrossSettled != 2 || r.Recovered != 2 || r.Partial || (r.Latency != Percentiles{100, 100, 100}) || (r.CrossLatency != Percentiles{1000, 7000, 7000}) {
 		t.Errorf("%+v", r)
 	}
 }

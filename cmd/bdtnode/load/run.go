@@ -17,7 +17,7 @@ type run struct {
 	strays strays
 
 	start    time.Time     // when arrival times count from
-	deadline time.Time     // when the drain is over
+	deadline atomic.Int64  // when the drain is over, Unix nanoseconds
 	inFlight atomic.Int64  // transfers sent and not answered
 	asking   chan struct{} // bounds requests for single transactions
 	work     sync.WaitGroup
@@ -39,18 +39,31 @@ func (r *run) run(parent context.Context, s *schedule) (Result, error) {
 	r.work.Go(func() { r.reclaim(base) })
 	r.awaitMint(base)
 	r.start = time.Now()
-	r.deadline = r.start.Add(r.cfg.For + r.cfg.Drain)
-	ctx, end := context.WithDeadline(base, r.deadline)
-	defer end()
+	r.deadline.Store(r.start.Add(r.cfg.For + r.cfg.Drain).UnixNano())
+	arriving, stop := context.WithCancel(base)
+	defer stop()
+	r.work.Go(func() {
+		select {
+		case <-r.cfg.Stop:
+			r.deadline.Store(time.Now().Add(min(StopDrain, r.cfg.Drain)).UnixNano())
+			stop()
+		case <-arriving.Done():
+		}
+	})
 	stopSamples := r.sample()
-	r.arrive(ctx, s)
-	r.drain(ctx)
+	r.arrive(base, arriving, s)
+	partial := arriving.Err() != nil
+	stop()
+	r.drain(base)
 	err := context.Cause(base) // before it is cancelled from here
 	cancel(nil)
 	r.work.Wait()
 	stopSamples()
-	return r.tally.result(), err
+	return r.tally.result(time.Since(r.start), partial), err
 }
+
+// left is the time until the drain is over.
+func (r *run) left() time.Duration { return time.Until(time.Unix(0, r.deadline.Load())) }
 
 // awaitMint waits until as many transfers are signed as can be ahead of time, so that the first arrivals find some.
 func (r *run) awaitMint(ctx context.Context) {
@@ -60,9 +73,9 @@ func (r *run) awaitMint(ctx context.Context) {
 	}
 }
 
-// arrive sends transfers as arrivals become due, at most every tick, until all are sent or the context ends.
-// Arrivals that find no transfer ready, since what is to be spent has not settled, wait for one.
-func (r *run) arrive(ctx context.Context, s *schedule) {
+// arrive sends transfers as arrivals become due, at most every tick, until all are sent or arriving ends.
+// Arrivals that find no transfer ready, since what is to be spent has not settled, wait for one until the drain is over.
+func (r *run) arrive(ctx, arriving context.Context, s *schedule) {
 	var waiting []time.Duration
 	var last time.Duration
 	for s.more() || len(waiting) > 0 {
@@ -74,24 +87,19 @@ func (r *run) arrive(ctx context.Context, s *schedule) {
 		if len(waiting) > 0 {
 			next = now
 		}
-		pause(ctx, max(next, last+tick)-now)
-		if ctx.Err() != nil {
+		pause(arriving, max(next, last+tick)-now)
+		if arriving.Err() != nil || r.left() <= 0 {
 			break
 		}
 		last = time.Since(r.start)
-		before := len(waiting)
 		waiting = s.take(last, waiting)
-		r.tally.arrived(len(waiting) - before)
 		waiting = r.send(ctx, waiting)
 		if room := max(0, r.cfg.MaxInFlight-int(r.inFlight.Load())); len(waiting) > room {
 			r.tally.unsent(len(waiting) - room)
 			waiting = waiting[:room]
 		}
 	}
-	before := len(waiting)
-	waiting = s.take(time.Since(r.start), waiting) // due before the end, and met too late
-	r.tally.arrived(len(waiting) - before)
-	r.tally.unsent(len(waiting))
+	r.tally.unsent(len(s.take(time.Since(r.start), waiting))) // with those due before the end, and met too late
 }
 
 // send pairs arrivals with transfers that are ready, hands them to the next replicas, and returns the arrivals left.
@@ -109,6 +117,7 @@ func (r *run) send(ctx context.Context, waiting []time.Duration) []time.Duration
 		}
 		rest = rest[len(batch):]
 		r.inFlight.Add(int64(len(batch)))
+		r.tally.sent(batch)
 		for _, g := range together(batch) {
 			to := r.to.next(g[0].to)
 			r.work.Go(func() { r.deliver(ctx, g, to) })
@@ -139,9 +148,9 @@ func together(batch []*transfer) [][]*transfer {
 	return groups
 }
 
-// drain waits until nothing is in flight, at most until the context ends.
+// drain waits until nothing is in flight, at most until the drain is over or the context ends.
 func (r *run) drain(ctx context.Context) {
-	for ctx.Err() == nil && r.inFlight.Load() > 0 {
+	for ctx.Err() == nil && r.inFlight.Load() > 0 && r.left() > 0 {
 		pause(ctx, tick)
 	}
 }

@@ -20,6 +20,7 @@ type tally struct {
 	rng    *rand.Rand
 	inside latencies // of those settled in one shard
 	across latencies // of those settled across shards
+	open   map[*transfer]struct{}
 }
 
 // latencies are those of settled transfers, in microseconds.
@@ -56,13 +57,17 @@ func (l *latencies) takeRecent() []uint32 {
 
 // newTally starts a tally of a load whose first arrival is due at first.
 func newTally(seed uint64, first time.Duration) *tally {
-	return &tally{first: first, rng: rand.New(rand.NewPCG(seed, 3)), res: Result{Reasons: map[string]uint64{}}}
+	return &tally{first: first, rng: rand.New(rand.NewPCG(seed, 3)), res: Result{Reasons: map[string]uint64{}}, open: map[*transfer]struct{}{}}
 }
 
-func (t *tally) arrived(n int) {
+// sent counts transfers that are about to be sent.
+func (t *tally) sent(batch []*transfer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.res.Submitted += uint64(n)
+	t.res.Submitted += uint64(len(batch))
+	for _, tr := range batch {
+		t.open[tr] = struct{}{}
+	}
 }
 
 func (t *tally) unsent(n int) {
@@ -72,9 +77,9 @@ func (t *tally) unsent(n int) {
 }
 
 func (t *tally) settled(tr *transfer, now time.Duration) {
-	latency := uint32(min(max(0, (now-tr.due).Microseconds()), math.MaxUint32))
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	delete(t.open, tr)
 	t.last = max(t.last, now)
 	t.res.Settled++
 	if tr.invalid {
@@ -82,15 +87,24 @@ func (t *tally) settled(tr *transfer, now time.Duration) {
 	}
 	if tr.cross {
 		t.res.CrossSettled++
-		t.across.add(latency, t.rng)
+	}
+	t.latency(tr, now)
+}
+
+// latency counts the time from when a transfer was due until now.
+func (t *tally) latency(tr *transfer, now time.Duration) {
+	micros := uint32(min(max(0, (now-tr.due).Microseconds()), math.MaxUint32))
+	if tr.cross {
+		t.across.add(micros, t.rng)
 	} else {
-		t.inside.add(latency, t.rng)
+		t.inside.add(micros, t.rng)
 	}
 }
 
 func (t *tally) rejected(tr *transfer, reason string, now time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	delete(t.open, tr)
 	t.last = max(t.last, now)
 	t.res.Rejected++
 	t.res.Reasons[reason]++
@@ -109,7 +123,7 @@ func (t *tally) recovered(n int) {
 func (t *tally) sample(since time.Duration) Sample {
 	t.mu.Lock()
 	s := Sample{
-		Submitted: t.res.Submitted, Settled: t.res.Settled, Rejected: t.res.Rejected,
+		Submitted: t.res.Submitted, Unsent: t.res.Unsent, Settled: t.res.Settled, Rejected: t.res.Rejected,
 		Open: t.res.Submitted - t.res.Settled - t.res.Rejected,
 	}
 	inside, across := t.inside.takeRecent(), t.across.takeRecent()
@@ -122,11 +136,18 @@ func (t *tally) sample(since time.Duration) Sample {
 	return s
 }
 
-// result is the final account. All work has ended.
-func (t *tally) result() Result {
+// result is the final account at a time since the start. All work has ended. A transfer without an answer has the time
+// that it waited for a latency: without it, percentiles would be those of the lucky ones.
+func (t *tally) result(now time.Duration, partial bool) Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for tr := range t.open {
+		if !tr.invalid { // a rejection has no latency
+			t.latency(tr, now)
+		}
+	}
 	r := t.res
+	r.Partial = partial
 	r.Pending = r.Submitted - r.Settled - r.Rejected
 	r.Latency, r.CrossLatency = t.inside.percentiles(), t.across.percentiles()
 	if t.last > t.first {
