@@ -21,9 +21,9 @@ func main() {
 
 func check(in io.Reader, positive []string) error {
 	var r struct {
-		Submitted, Settled, Rejected, Pending *uint64
-		HeadersAgree                          *bool `json:"headers_agree"`
-		ValueConserved                        *bool `json:"value_conserved"`
+		Submitted, Unsent, Settled, Rejected, Pending *uint64
+		HeadersAgree                                  *bool `json:"headers_agree"`
+		ValueConserved                                *bool `json:"value_conserved"`
 	}
 	raw, err := io.ReadAll(in)
 	if err != nil {
@@ -35,7 +35,8 @@ func check(in io.Reader, positive []string) error {
 		return fmt.Errorf("not one JSON object: %w", err)
 	}
 	for _, key := range []string{
-		"shards", "nodes", "submitted", "settled", "rejected", "pending", "cross_settled", "tps", "latency_ms",
+		"shards", "nodes", "rate", "seed", "version", "machine", "parameters",
+		"submitted", "unsent", "settled", "rejected", "pending", "cross_settled", "tps", "latency_ms",
 		"cross_latency_ms", "headers_agree", "value_conserved", "node_cpu_seconds", "syncs_per_tx",
 	} {
 		if all[key] == nil {
@@ -45,6 +46,8 @@ func check(in io.Reader, positive []string) error {
 	switch {
 	case *r.Submitted == 0:
 		return errors.New("nothing was submitted")
+	case *r.Unsent != 0:
+		return fmt.Errorf("%d transactions that were due were not sent", *r.Unsent)
 	case *r.Pending != 0:
 		return fmt.Errorf("%d transactions have no answer", *r.Pending)
 	case *r.Settled+*r.Rejected != *r.Submitted:

@@ -21,11 +21,15 @@ func (f *netFlags) reports() bool { return f.duration > 0 || f.load > 0 }
 // report is the result of a net up that ran for a time or had a load.
 type report struct {
 	Shards         int              `json:"shards"`
-	Nodes          int              `json:"nodes"` // of each shard
+	Nodes          int              `json:"nodes"`   // of each shard
+	Partial        bool             `json:"partial"` // interrupted before its time
+	Seconds        float64          `json:"seconds"` // that it ran, once ready
+	Rate           float64          `json:"rate"`    // asked for, transfers a second
 	Submitted      uint64           `json:"submitted"`
+	Unsent         uint64           `json:"unsent"` // due, and not submitted
 	Settled        uint64           `json:"settled"`
 	Rejected       uint64           `json:"rejected"`
-	Pending        uint64           `json:"pending"` // without an answer 30 s after the load
+	Pending        uint64           `json:"pending"` // without an answer at the end
 	CrossSettled   uint64           `json:"cross_settled"`
 	TPS            float64          `json:"tps"`
 	Latency        load.Percentiles `json:"latency_ms"`
@@ -35,11 +39,19 @@ type report struct {
 	NodeCPUSeconds float64          `json:"node_cpu_seconds"`
 	SyncsPerTx     float64          `json:"syncs_per_tx"`
 	Gaps           gapSummary       `json:"gaps"`
+	ReplicasLost   int              `json:"replicas_lost"` // that ended, and nobody brought back
+	Seed           uint64           `json:"seed"`
+	Parameters     parameters       `json:"parameters"`
+	Version        versionInfo      `json:"version"`
+	Machine        machine          `json:"machine"`
 }
 
 // keepUp keeps a network up, with the load and the faults if there are any, until it is to end; then it stops it, and
 // reports. known tells other commands where its replicas are by now.
 func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFlags, known func() error) error {
+	interrupted := ctx.Done()
+	running := context.WithoutCancel(ctx)
+	started := time.Now()
 	ctx, stop := context.WithCancelCause(ctx)
 	line := a.newLiveLine(c)
 	w := &netWatch{cluster: c, line: line, known: known}
@@ -58,7 +70,7 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 	var result load.Result
 	var err error
 	if f.load > 0 {
-		result, err = a.runLoad(ctx, c, dir, f, line)
+		result, err = a.runLoad(until(running, ctx), interrupted, c, dir, f, line)
 	} else {
 		watched, cancel := ctx, context.CancelFunc(func() {})
 		if f.duration > 0 {
@@ -66,7 +78,9 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 		}
 		line.keep(watched)
 		cancel()
+		result.Partial = ctx.Err() != nil
 	}
+	seconds := time.Since(started).Seconds()
 	if err != nil {
 		stop(err)
 	}
@@ -76,17 +90,46 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 		return cause
 	}
 	if f.reports() {
-		return a.report(c, result, before, w.summary())
+		r := newReport(c, f, result, w.summary())
+		r.Seconds = seconds
+		return a.report(c, r, result, before)
 	}
 	a.print.Note("Stopping %d replicas", len(c.Alive()))
 	return nil
 }
 
+// until is a context that ends when another fails, and goes on when that one is only asked to end.
+func until(ctx, other context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	context.AfterFunc(other, func() {
+		if cause := context.Cause(other); !errors.Is(cause, context.Canceled) {
+			cancel(cause)
+		}
+	})
+	return ctx
+}
+
+// newReport is what is known of a run before the replicas are compared.
+func newReport(c *netup.Cluster, f *netFlags, result load.Result, gaps gapSummary) report {
+	r := report{
+		Shards: len(c.Genesis.Shards), Nodes: len(c.Genesis.Shards[0].Members), Partial: result.Partial, Rate: f.load,
+		Submitted: result.Submitted, Unsent: result.Unsent, Settled: result.Settled, Rejected: result.Rejected, Pending: result.Pending,
+		CrossSettled: result.CrossSettled, TPS: result.TPS, Latency: result.Latency, CrossLatency: result.CrossLatency,
+		Gaps: gaps, Seed: f.seed, Parameters: f.parameters(c), Version: readVersion(), Machine: thisMachine(),
+	}
+	for _, replica := range c.Replicas {
+		if replica.Lost() {
+			r.ReplicasLost++
+		}
+	}
+	return r
+}
+
 // verifyTimeout bounds the comparison of what the replicas hold. It goes on after Ctrl-C, which only ends the load.
 const verifyTimeout = 2 * time.Minute
 
-// report prints the result of a run.
-func (a *app) report(c *netup.Cluster, result load.Result, before map[*netup.Replica]netup.Usage, gaps gapSummary) error {
+// report completes the report of a run with what the replicas hold, and prints it. Whatever went wrong is the error.
+func (a *app) report(c *netup.Cluster, r report, result load.Result, before map[*netup.Replica]netup.Usage) error {
 	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
 	defer cancel()
 	used := netup.Difference(before, c.Measure(ctx, before))
@@ -94,13 +137,7 @@ func (a *app) report(c *netup.Cluster, result load.Result, before map[*netup.Rep
 	if err != nil {
 		return err
 	}
-	r := report{
-		Shards: len(c.Genesis.Shards), Nodes: len(c.Genesis.Shards[0].Members),
-		Submitted: result.Submitted, Settled: result.Settled, Rejected: result.Rejected, Pending: result.Pending,
-		CrossSettled: result.CrossSettled, TPS: result.TPS, Latency: result.Latency, CrossLatency: result.CrossLatency,
-		HeadersAgree: verdict.HeadersAgree, ValueConserved: verdict.ValueConserved, NodeCPUSeconds: used.CPUSeconds,
-		Gaps: gaps,
-	}
+	r.HeadersAgree, r.ValueConserved, r.NodeCPUSeconds = verdict.HeadersAgree, verdict.ValueConserved, used.CPUSeconds
 	if r.Settled > 0 {
 		r.SyncsPerTx = float64(used.Syncs) / float64(r.Settled)
 	}
@@ -111,29 +148,51 @@ func (a *app) report(c *netup.Cluster, result load.Result, before map[*netup.Rep
 	for _, p := range verdict.Problems {
 		a.print.Note("%s", p)
 	}
+	for _, lost := range c.Replicas {
+		switch {
+		case !lost.Lost():
+		case lost.Killed():
+			a.print.Note("%s was killed, and is not back", lost.Name())
+		default:
+			a.print.Note("%s failed: %s", lost.Name(), lost.Ended())
+		}
+	}
+	return r.problem(result.WronglySettled)
+}
+
+// problem is what a run must not come to, nil if it came to nothing of that. Transfers that settled although what they
+// spend was spent before are wrongly settled.
+func (r *report) problem(wronglySettled uint64) error {
 	switch {
 	case !r.HeadersAgree:
 		return errors.New("the replicas hold different ledgers, or did not come to the same height")
 	case !r.ValueConserved:
 		return errors.New("value was not conserved")
-	case result.WronglySettled > 0:
-		return fmt.Errorf("%d transfers settled that spend outputs spent before", result.WronglySettled)
-	}
-	for _, lost := range c.Replicas {
-		if lost.Gone() && !lost.Killed() {
-			return fmt.Errorf("%s failed: %s", lost.Name(), lost.Ended())
-		}
+	case wronglySettled > 0:
+		return fmt.Errorf("%d transfers settled that spend outputs spent before", wronglySettled)
+	case r.ReplicasLost > 0:
+		return fmt.Errorf("%d of %d replicas were lost", r.ReplicasLost, r.Shards*r.Nodes)
+	case r.Pending > 0:
+		return fmt.Errorf("%d of %d transfers have no answer", r.Pending, r.Submitted)
+	case r.Unsent > 0:
+		return fmt.Errorf("%d of %d transfers that were due were not sent: too many had no answer yet, or there was nothing left to spend", r.Unsent, r.Submitted+r.Unsent)
 	}
 	return nil
 }
 
 func printReport(w io.Writer, r report) {
 	fmt.Fprintf(w, "replicas\t%d in each of %d shards\n", r.Nodes, r.Shards)
+	if r.Partial {
+		fmt.Fprintf(w, "partial\tinterrupted after %.1f s\n", r.Seconds)
+	}
 	fmt.Fprintf(w, "submitted\t%d\nsettled\t%d\nrejected\t%d\npending\t%d\n", r.Submitted, r.Settled, r.Rejected, r.Pending)
+	if r.Unsent > 0 {
+		fmt.Fprintf(w, "unsent\t%d\n", r.Unsent)
+	}
 	if r.Submitted > 0 {
 		fmt.Fprintf(w, "throughput\t%.1f tx/s\n", r.TPS)
 		fmt.Fprintf(w, "latency\tp50 %.1f ms, p95 %.1f ms, p99 %.1f ms\n", r.Latency.P50, r.Latency.P95, r.Latency.P99)
-		if r.CrossSettled > 0 {
+		if r.CrossLatency.P50 > 0 {
 			fmt.Fprintf(w, "across shards\t%d settled, p50 %.1f ms, p95 %.1f ms, p99 %.1f ms\n",
 				r.CrossSettled, r.CrossLatency.P50, r.CrossLatency.P95, r.CrossLatency.P99)
 		}
@@ -144,6 +203,9 @@ func printReport(w io.Writer, r report) {
 	}
 	fmt.Fprintf(w, "headers agree\t%t\nvalue conserved\t%t\n", r.HeadersAgree, r.ValueConserved)
 	fmt.Fprintf(w, "replicas' CPU\t%.2f s\n", r.NodeCPUSeconds)
+	if r.ReplicasLost > 0 {
+		fmt.Fprintf(w, "replicas lost\t%d\n", r.ReplicasLost)
+	}
 }
 
 // balanceOf asks the replicas in turn what an address owns.

@@ -66,8 +66,16 @@ func (l *liveLine) sample(ctx context.Context, s load.Sample) {
 		return
 	}
 	if all := l.statuses(ctx); len(all) > 0 {
-		l.draw(all, s.Rate, latencyText(s.P50, s.CrossP50), fmt.Sprintf(", %d settled, %d rejected, %d open", s.Settled, s.Rejected, s.Open))
+		l.draw(all, s.Rate, latencyText(s.P50, s.CrossP50), countsText(s))
 	}
+}
+
+func countsText(s load.Sample) string {
+	text := fmt.Sprintf(", %d settled, %d rejected, %d open", s.Settled, s.Rejected, s.Open)
+	if s.Unsent > 0 {
+		text += fmt.Sprintf(", %d unsent", s.Unsent)
+	}
+	return text
 }
 
 // statuses has, for each shard, that of the first replica that answers.

@@ -38,6 +38,7 @@ type netFlags struct {
 	consensus               string
 	fault                   string
 	faultEvery              time.Duration
+	resumed                 bool // the network was there
 }
 
 func newNet(a *app) *cobra.Command {
@@ -53,9 +54,12 @@ removed at the end; with it they are kept, and the same directory given again re
 With --load it submits signed transfers at a fixed rate, whatever the answers, then waits up to 30 seconds until each
 has one, and reports. The share --cross involves two or three shards: such a transfer spends outputs of one to three
 shards and creates some in one to three. Latency is from the moment a transfer was due to the answer that it settled,
-latency_ms of those inside one shard and cross_latency_ms of those across. headers_agree and value_conserved are
-computed from what the replicas hold at the end, in each shard and over all; node_cpu_seconds and syncs_per_tx are
-over all replicas.
+latency_ms of those inside one shard and cross_latency_ms of those across; one that is pending at the end counts with
+the time that it has waited. unsent are those that were due and not submitted, since too many had no answer.
+headers_agree and value_conserved are computed from what the replicas hold at the end, in each shard and over all;
+node_cpu_seconds and syncs_per_tx are over all replicas. The exit code is 1 if a transfer is pending or unsent at the
+end, a replica is lost, replicas disagree or value is not conserved. Ctrl-C ends the load, waits up to 5 seconds for
+answers and gives a report marked partial.
 
 When the process of a shard's leader ends, whoever killed it, the gap is told: the time from the last block committed
 under it to the next block committed, as another replica of the shard saw it. That next one may be the last of the
@@ -249,6 +253,7 @@ func prepareNet(dir string, f *netFlags) error {
 	if f.consensusGiven && g.Consensus != f.consensus {
 		return output.Usage("%s holds a network with consensus %s, not %s: leave --consensus away, or name another directory", dir, g.Consensus, f.consensus)
 	}
+	f.resumed = true
 	f.shards, f.nodes, f.consensus = len(g.Shards), len(g.Shards[0].Members), g.Consensus
 	if err := f.checkCross(); err != nil {
 		return err

@@ -462,7 +462,8 @@ func TestReport(t *testing.T) {
 				t.Errorf("exit %d %+v\n%s", r.code, got, r.err)
 			}
 			for _, key := range []string{"shards", "nodes", "submitted", "settled", "rejected", "pending", "cross_settled", "tps", "latency_ms",
-				"cross_latency_ms", "headers_agree", "value_conserved", "node_cpu_seconds", "syncs_per_tx", "gaps", "count", "p50_ms", "p95_ms", "max_ms", "p50", "p95", "p99"} {
+				"cross_latency_ms", "headers_agree", "value_conserved", "node_cpu_seconds", "syncs_per_tx", "gaps", "count", "p50_ms", "p95_ms", "max_ms", "p50", "p95", "p99",
+				"partial", "seconds", "rate", "unsent", "replicas_lost", "seed", "parameters", "version", "machine", "cpus"} {
 				if !strings.Contains(r.out, `"`+key+`":`) {
 					t.Errorf("no key %s in %s", key, r.out)
 				}

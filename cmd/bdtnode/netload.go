@@ -41,8 +41,9 @@ func loadFunding(f *netFlags) netup.Funding {
 	return funds
 }
 
-// runLoad puts the load of f on a network. What it has done until the context ended is its result, and no error.
-func (a *app) runLoad(ctx context.Context, c *netup.Cluster, dir string, f *netFlags, line *liveLine) (load.Result, error) {
+// runLoad puts the load of f on a network. When it is interrupted it waits a little for the answers that are due, and the
+// result is that of what was submitted until then.
+func (a *app) runLoad(ctx context.Context, interrupted <-chan struct{}, c *netup.Cluster, dir string, f *netFlags, line *liveLine) (load.Result, error) {
 	funds, err := loadSigners(filepath.Join(dir, netup.LoadDir))
 	if err != nil {
 		return load.Result{}, err
@@ -51,6 +52,7 @@ func (a *app) runLoad(ctx context.Context, c *netup.Cluster, dir string, f *netF
 		Network: c.Genesis.ID(), Horizon: time.Duration(c.Genesis.HorizonMS) * time.Millisecond, Funds: funds,
 		Shards: make([][]*client.Client, len(c.Genesis.Shards)),
 		Rate:   f.load, For: f.duration, Cross: f.cross, Invalid: f.invalid, Seed: f.seed,
+		Stop: interrupted,
 		Each: func(s load.Sample) { line.sample(ctx, s) },
 	}
 	if cfg.For == 0 {
@@ -65,11 +67,16 @@ func (a *app) runLoad(ctx context.Context, c *netup.Cluster, dir string, f *netF
 		cfg.Shards[r.Shard] = append(cfg.Shards[r.Shard], cl)
 	}
 	a.print.Note("Submitting %g transfers a second%s", f.load, acrossText(f.cross))
-	result, err := load.Run(ctx, cfg)
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-		err = nil // asked to end
-	}
-	return result, err
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-interrupted:
+			line.note("Interrupted: waiting up to %v for answers", load.StopDrain)
+		case <-ended:
+		}
+	}()
+	return load.Run(ctx, cfg)
 }
 
 func acrossText(share float64) string {
@@ -100,9 +107,6 @@ func loadSigners(dir string) ([]sig.Signer, error) {
 
 // remark tells of what a report has no place for.
 func (a *app) remark(r load.Result) {
-	if r.Unsent > 0 {
-		a.print.Note("%d of those pending were never sent: too many were without an answer", r.Unsent)
-	}
 	if r.WronglyRejected > 0 {
 		a.print.Note("%d valid transfers were rejected", r.WronglyRejected)
 	}

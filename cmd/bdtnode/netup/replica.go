@@ -33,6 +33,9 @@ func (r *Replica) Alive() bool { return !r.process().gone() && !r.out() }
 // Killed reports of a replica whether it is gone and somebody killed it, rather than that it failed.
 func (r *Replica) Killed() bool { p := r.process(); return p.gone() && p.killed() }
 
+// Lost reports whether the replica has no process, and this program did not take it down itself.
+func (r *Replica) Lost() bool { p := r.process(); return p.gone() && !p.asked.Load() }
+
 // Gone reports whether the replica has no process.
 func (r *Replica) Gone() bool { return r.process().gone() }
 

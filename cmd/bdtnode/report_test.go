@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"bdtnode/cmd/bdtnode/output"
+)
+
+// TestReportProblems: a run whose report shows that something is missing does not end well.
+func TestReportProblems(t *testing.T) {
+	good := report{Shards: 2, Nodes: 4, Submitted: 10, Settled: 9, Rejected: 1, HeadersAgree: true, ValueConserved: true}
+	if err := good.problem(0); err != nil {
+		t.Error(err)
+	}
+	for want, change := range map[string]func(*report){
+		"3 of 10 transfers have no answer": func(r *report) { r.Settled, r.Pending = 6, 3 },
+		"5 of 15 transfers that were due":  func(r *report) { r.Unsent = 5 },
+		"1 of 8 replicas were lost":        func(r *report) { r.ReplicasLost = 1 },
+		"hold different ledgers":           func(r *report) { r.HeadersAgree = false },
+		"value was not conserved":          func(r *report) { r.ValueConserved = false },
+	} {
+		r := good
+		change(&r)
+		if err := r.problem(0); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if err := good.problem(2); err == nil {
+		t.Error("transfers that spend what was spent settled, and that is no problem")
+	}
+}
+
+// TestInterruptedLoad: Ctrl-C ends a load with a report, which says that it is partial and how the run can be done again.
+func TestInterruptedLoad(t *testing.T) {
+	n := startNet(t, "--shards", "1", "--for", "1h", "--load", "50", "--invalid", "0.25", "--seed", "9")
+	n.awaitNote(t, "Submitting 50 transfers a second")
+	n.interrupt()
+	<-n.done
+	var got report
+	if err := json.Unmarshal([]byte(n.out.String()), &got); err != nil {
+		t.Fatalf("%v: %s", err, n.out.String())
+	}
+	if n.code != 0 || !got.Partial || got.Pending != 0 || got.ReplicasLost != 0 {
+		t.Errorf("exit %d %+v\n%s", n.code, got, n.err.String())
+	}
+	p := got.Parameters
+	if got.Rate != 50 || got.Seed != 9 || got.Version != readVersion() || got.Machine != thisMachine() || got.Machine.CPUs == 0 ||
+		p.ForSeconds != 3600 || p.Invalid != 0.25 || p.Consensus != "bdt" || p.DrainSeconds != 30 || p.MaxInFlight != 100_000 || p.Resumed {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestReplicaLostUnderLoad: a replica that is killed and not brought back is counted, and the run does not end well.
+func TestReplicaLostUnderLoad(t *testing.T) {
+	n := startNet(t, "--shards", "1", "--load", "20")
+	n.awaitNote(t, "Submitting 20 transfers a second")
+	pid, err := strconv.Atoi(regexp.MustCompile(`0/2 +http://\S+ +([0-9]+)`).FindStringSubmatch(n.err.String())[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Kill(pid, syscall.SIGKILL)
+	n.awaitNote(t, "replica 2 of shard 0 was killed")
+	n.interrupt()
+	<-n.done
+	var got report
+	if err := json.Unmarshal([]byte(n.out.String()), &got); err != nil {
+		t.Fatalf("%v: %s", err, n.out.String())
+	}
+	if n.code != output.ExitFailure || got.ReplicasLost != 1 || !strings.Contains(n.err.String(), "1 of 4 replicas were lost") {
+		t.Errorf("exit %d %+v\n%s", n.code, got, n.err.String())
+	}
+}
