@@ -3,7 +3,6 @@ package replica
 import (
 	"fmt"
 	"iter"
-	"slices"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
@@ -71,21 +70,19 @@ func Apply(b *kv.Batch, records []protocols.Record) (sync bool) {
 	return sync
 }
 
-// Chain reads the batches that a [lanes.Chain] stands for, newest first, up to 4 MiB.
+// Chain reads the batches that a [lanes.Chain] stands for, newest first, until they have 4 MiB or more.
 func Chain(c *protocols.Committee, r kv.Reader, x *lanes.Chain) ([]*lanes.Batch, error) {
 	var out []*lanes.Batch
 	size := 0
-	for t := x.Tip; t.Seq > x.After; {
+	for t := x.Tip; t.Seq > x.After && size < maxChainBytes; {
 		b, err := Batch(c, r, x.Lane, t)
 		if err != nil {
 			return nil, err
 		}
 		if b == nil {
-			break // not here: whoever asked will ask another
+			break // not here: another replica may have it
 		}
-		if size += len(b.Payload); len(out) > 0 && size > maxChainBytes {
-			break
-		}
+		size += len(b.Payload)
 		out = append(out, b)
 		t = lanes.Tip{Seq: b.Seq - 1, Digest: b.Parent}
 	}
@@ -105,27 +102,22 @@ func Batch(c *protocols.Committee, r kv.Reader, lane protocols.Index, t lanes.Ti
 	return b, nil
 }
 
-// Stretch reads the LDs that a [channels.Stretch] stands for, oldest first, up to 4 MiB: those on the chain that ends
-// at its tip.
+// Stretch reads the LDs that a [channels.Stretch] stands for, newest first, until they have 4 MiB or more. Whoever
+// lacks them all asks on from the last one: all answers together read each LD once.
 func Stretch(r kv.Reader, x *channels.Stretch) ([]*channels.LD, error) {
 	var out []*channels.LD
-	for t := x.Tip; t.Seq > x.After; {
+	size := 0
+	for t := x.Tip; t.Seq > x.After && size < maxChainBytes; {
 		d, err := StoredLD(r, x.Source, t)
 		if err != nil {
 			return nil, err
 		}
 		if d == nil {
-			return nil, nil // not all here: whoever asked will ask another
+			break // not here: another replica may have it
 		}
+		size += len(d.Raw)
 		out = append(out, d)
 		t = lanes.Tip{Seq: t.Seq - 1, Digest: d.Previous}
-	}
-	slices.Reverse(out)
-	size := 0
-	for i, d := range out {
-		if size += len(d.Raw); i > 0 && size > maxChainBytes {
-			return out[:i], nil
-		}
 	}
 	return out, nil
 }

@@ -41,6 +41,12 @@ func TestNetworkMutants(t *testing.T) {
 		{"what a crash took is not asked for", "outages", []edit{
 			{carrier, " || i.sure.Len() < m.cfg.Committees[source].WeakQuorum()", ""},
 		}},
+		{"a request for LDs never moves on", sweep, []edit{
+			{"node/replica/store.go", "size < maxChainBytes; {\n		d, err", "size < 1; {\n		d, err"}, // which by itself is no bug
+			{inbound, "m.want(now, uint16(i), t, prev[i].Seq, 0", "m.want(now, uint16(i), cut[i], prev[i].Seq, 0"},
+			{"protocols/channels/fetch.go", "	t, lacks := m.chans[source].lacking(t, after)\n	if !lacks {\n		return\n	}\n", ""},
+			{"protocols/channels/fetch.go", "	if !lacks || m.wants[Ref{w.Source, t}] != nil {", "	if _ = lacks; true {"},
+		}},
 		{"what was shown applied is waited for", sweep, []edit{
 			{carrier, "	o.known = max(o.known, o.acked) // what is applied need not be certified here any more\n", ""},
 			{"node/sim/node_outside.go", "max(n.courier.Known(c.Peer), c.Acked)", "n.courier.Known(c.Peer)"},

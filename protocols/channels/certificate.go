@@ -87,7 +87,7 @@ func (m *Machine) HandleCertificate(now protocols.Time, x *TipCertificate) Step 
 		t.Add(i, x.Certificate.Signatures[k])
 	}
 	c.certify(x.Tip)
-	if c.held[x.Tip.Digest] == nil {
+	if !c.holds(x.Tip.Digest) {
 		m.want(now, x.Source, x.Tip, min(c.signed.Seq, x.Tip.Seq-1), fetchGrace, x.Certificate.Signers.Members()...)
 	}
 	st.Emit(Output{Grew: true})

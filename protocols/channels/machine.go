@@ -13,8 +13,6 @@
 package channels
 
 import (
-	"bytes"
-	"cmp"
 	"slices"
 	"time"
 
@@ -28,6 +26,9 @@ import (
 const (
 	// Window is how many LDs of a channel above the last ordered one are kept.
 	Window = 512
+	// Backlog bounds the bytes of the LDs of a channel above the last ordered one. An LD beyond it is not taken; its
+	// source gives it again.
+	Backlog = 8 << 20
 	// PerBlock is how many LDs of one channel a block may order.
 	PerBlock = 64
 
@@ -63,11 +64,19 @@ type channel struct {
 	base    lanes.Tip // executed
 	ordered lanes.Tip // in the last committed cut
 	signed  lanes.Tip // highest SIGNed
-	held    map[digest.Digest]*LD
+	held    map[digest.Digest]link
 	byNum   map[uint64][]digest.Digest
 	own     map[uint64]digest.Digest // SIGNed, above base
 	signs   map[uint64]*count
 	top     uint64 // highest number that f+1 replicas signed
+	ahead   int    // bytes of the LDs that are held above ordered
+}
+
+// link is what is kept in memory of an LD that is held: its bytes are in the store alone.
+type link struct {
+	number   uint64
+	previous digest.Digest
+	size     int // bytes
 }
 
 type count struct {
@@ -81,7 +90,7 @@ func New(cfg Config) *Machine {
 	m := &Machine{cfg: cfg, chans: make([]*channel, cfg.Shards), wants: make(map[Ref]*want)}
 	for i := range m.chans {
 		m.chans[i] = &channel{
-			held: make(map[digest.Digest]*LD), byNum: make(map[uint64][]digest.Digest),
+			held: make(map[digest.Digest]link), byNum: make(map[uint64][]digest.Digest),
 			own: make(map[uint64]digest.Digest), signs: make(map[uint64]*count),
 		}
 	}
@@ -100,48 +109,100 @@ func (m *Machine) known(source uint16) *channel {
 func (m *Machine) HandleLD(now protocols.Time, d *LD) Step {
 	var st Step
 	c := m.known(d.Source)
-	if c == nil || d.Number <= c.base.Seq || c.held[d.Digest] != nil {
+	if c == nil || d.Number <= c.base.Seq || c.holds(d.Digest) {
 		return st
 	}
-	_, wanted := m.wants[Ref{d.Source, d.Tip()}]
-	if !wanted && (d.Number > c.ordered.Seq+Window || len(c.byNum[d.Number]) >= 2) {
+	at := Ref{d.Source, d.Tip()}
+	w := m.wants[at]
+	if w == nil && (d.Number > c.ordered.Seq+Window || len(c.byNum[d.Number]) >= 2) || !c.room(&st, d) {
 		return st
 	}
-	delete(m.wants, Ref{d.Source, d.Tip()})
-	c.held[d.Digest] = d
-	c.byNum[d.Number] = append(c.byNum[d.Number], d.Digest)
+	c.hold(d)
 	st.Record(StoredKey(d.Source, d.Tip()), d.EncodeStored())
-	m.signOn(&st, c)
+	if w != nil {
+		delete(m.wants, at)
+		m.moveOn(now, c, w)
+	}
+	m.signOn(&st, c, d.Source)
 	st.Emit(Output{Grew: true})
 	return st
 }
 
+// holds reports whether an LD is in the store.
+func (c *channel) holds(d digest.Digest) bool {
+	_, ok := c.held[d]
+	return ok
+}
+
+func (c *channel) hold(d *LD) {
+	c.held[d.Digest] = link{d.Number, d.Previous, len(d.Raw)}
+	c.byNum[d.Number] = append(c.byNum[d.Number], d.Digest)
+	if d.Number > c.ordered.Seq {
+		c.ahead += len(d.Raw)
+	}
+}
+
+// room makes room for an LD and reports whether there is any. What is ordered is always taken. Above that, lower
+// numbers displace higher ones that are not signed: each replica holds the same first part of the channel, and the
+// next to sign is never displaced, so the channel goes on however much of it comes out of order.
+func (c *channel) room(st *Step, d *LD) bool {
+	if d.Number <= c.ordered.Seq {
+		return true
+	}
+	for c.ahead+len(d.Raw) > Backlog {
+		last := uint64(0)
+		for s := range c.byNum {
+			last = max(last, s)
+		}
+		if last <= max(d.Number, c.signed.Seq) {
+			return false
+		}
+		for _, h := range c.byNum[last] {
+			c.ahead -= c.held[h].size
+			delete(c.held, h)
+			st.Record(StoredKey(d.Source, lanes.Tip{Seq: last, Digest: h}), nil)
+		}
+		delete(c.byNum, last)
+	}
+	return true
+}
+
+// lacking is the first position, from t down to but without number after, whose LD is not held; ok is false if all are.
+func (c *channel) lacking(t lanes.Tip, after uint64) (_ lanes.Tip, ok bool) {
+	for ; t.Seq > after; t = (lanes.Tip{Seq: t.Seq - 1, Digest: c.held[t.Digest].previous}) {
+		if !c.holds(t.Digest) {
+			return t, true
+		}
+	}
+	return lanes.Tip{}, false
+}
+
 // upon holding the next LD of a channel: sign it, and those after it that were waiting.
-func (m *Machine) signOn(st *Step, c *channel) {
+func (m *Machine) signOn(st *Step, c *channel, source uint16) {
 	for {
-		d := c.child(c.signed)
-		if d == nil {
+		t, ok := c.child(c.signed)
+		if !ok {
 			return
 		}
-		c.signed = d.Tip()
-		c.own[d.Number] = d.Digest
-		st.Record(signedKey(d.Source, d.Number), d.Digest[:])
-		if d.Number > c.ordered.Seq {
-			s := m.sign(d.Source, d.Tip())
+		c.signed = t
+		c.own[t.Seq] = t.Digest
+		st.Record(signedKey(source, t.Seq), t.Digest[:])
+		if t.Seq > c.ordered.Seq {
+			s := m.sign(source, t)
 			m.count(st, c, m.cfg.Self, s)
 			st.Broadcast(s)
 		}
 	}
 }
 
-// child is the held LD that follows a position.
-func (c *channel) child(t lanes.Tip) *LD {
+// child is the position of the held LD that follows another; ok is false if there is none.
+func (c *channel) child(t lanes.Tip) (_ lanes.Tip, ok bool) {
 	for _, h := range c.byNum[t.Seq+1] {
-		if d := c.held[h]; d.Previous == t.Digest {
-			return d
+		if c.held[h].previous == t.Digest {
+			return lanes.Tip{Seq: t.Seq + 1, Digest: h}, true
 		}
 	}
-	return nil
+	return lanes.Tip{}, false
 }
 
 func (m *Machine) sign(source uint16, t lanes.Tip) *SIGN {
@@ -227,7 +288,7 @@ func (m *Machine) Check(now protocols.Time, parent, cut lanes.Cut, hint protocol
 		if m.certified(c, t) || t.Seq <= c.signed.Seq && c.own[t.Seq] == t.Digest {
 			continue
 		}
-		m.want(now, uint16(i), t, parent[i].Seq, fetchGrace, hint)
+		m.want(now, uint16(i), t, min(c.signed.Seq, t.Seq-1), fetchGrace, hint)
 		verdict = lanes.Missing
 	}
 	return verdict
@@ -248,14 +309,13 @@ func (m *Machine) Content(now protocols.Time, prev, cut lanes.Cut, signers proto
 		c := m.chans[i]
 		var rev []Ref
 		for t.Seq > prev[i].Seq {
-			d := c.held[t.Digest]
-			if d == nil {
+			if !c.holds(t.Digest) {
 				m.want(now, uint16(i), t, prev[i].Seq, 0, signers.Members()...)
 				complete = false
 				break
 			}
 			rev = append(rev, Ref{uint16(i), t})
-			t = lanes.Tip{Seq: t.Seq - 1, Digest: d.Previous}
+			t = lanes.Tip{Seq: t.Seq - 1, Digest: c.held[t.Digest].previous}
 		}
 		slices.Reverse(rev)
 		refs = append(refs, rev...)
@@ -271,7 +331,12 @@ func (m *Machine) Ordered(cut lanes.Cut) Step {
 		if t.Seq <= c.ordered.Seq {
 			continue
 		}
-		c.ordered = t
+		c.ordered, c.ahead = t, 0
+		for _, x := range c.held {
+			if x.number > t.Seq {
+				c.ahead += x.size
+			}
+		}
 		for s := range c.signs {
 			if s <= t.Seq {
 				delete(c.signs, s)
@@ -280,7 +345,7 @@ func (m *Machine) Ordered(cut lanes.Cut) Step {
 		if c.signed.Seq < t.Seq || c.own[t.Seq] != t.Digest {
 			c.signed = t // what is ordered is the channel
 		}
-		m.signOn(&st, c)
+		m.signOn(&st, c, uint16(i))
 	}
 	return st
 }
@@ -329,83 +394,6 @@ func (m *Machine) Resend(to protocols.Index) Step {
 				st.Send(to, m.sign(uint16(i), lanes.Tip{Seq: s, Digest: d}))
 			}
 		}
-	}
-	return st
-}
-
-type want struct {
-	Ref
-	after uint64
-	ask   []protocols.Index
-	turn  int
-	next  protocols.Time
-	pause time.Duration
-}
-
-func (m *Machine) want(now protocols.Time, source uint16, t lanes.Tip, after uint64, grace time.Duration, first ...protocols.Index) {
-	at := Ref{source, t}
-	if w := m.wants[at]; w != nil {
-		if w.turn == 0 {
-			w.next = min(w.next, now.Add(grace))
-		}
-		return
-	}
-	if len(m.wants) >= Window*len(m.chans) {
-		return
-	}
-	w := &want{Ref: at, after: after, next: now.Add(grace), pause: fetchRetryMin}
-	var in protocols.Set
-	in.Add(m.cfg.Self)
-	for k := range len(first) + m.cfg.Committee.N() {
-		i := protocols.Index((int(m.cfg.Self) + k - len(first)) % m.cfg.Committee.N())
-		if k < len(first) {
-			i = first[k]
-		}
-		if in.Add(i) {
-			w.ask = append(w.ask, i)
-		}
-	}
-	m.wants[at] = w
-}
-
-// Wake is when the machine next wants a Tick, or zero.
-func (m *Machine) Wake() protocols.Time {
-	var at protocols.Time
-	for _, w := range m.wants {
-		if at == 0 || w.next < at {
-			at = w.next
-		}
-	}
-	return at
-}
-
-// Tick asks for what is missing.
-func (m *Machine) Tick(now protocols.Time) Step {
-	var st Step
-	var due []*want
-	for _, w := range m.wants {
-		if now >= w.next {
-			due = append(due, w)
-		}
-	}
-	slices.SortFunc(due, func(a, b *want) int {
-		return cmp.Or(bytes.Compare(a.Tip.Digest[:], b.Tip.Digest[:]), cmp.Compare(a.Tip.Seq, b.Tip.Seq), cmp.Compare(a.Source, b.Source))
-	})
-	for _, w := range due {
-		st.Send(w.ask[w.turn%len(w.ask)], &FetchLD{Source: w.Source, Tip: w.Tip, After: w.after})
-		w.turn++
-		w.next = now.Add(w.pause)
-		w.pause = min(2*w.pause, fetchRetryMax)
-	}
-	return st
-}
-
-// HandleFetchLD answers a peer that lacks LDs. No block orders more than a window of them, so nobody who means it asks
-// for more at once.
-func (m *Machine) HandleFetchLD(from protocols.Index, f *FetchLD) Step {
-	var st Step
-	if m.known(f.Source) != nil && f.Tip.Seq-f.After <= Window {
-		st.Send(from, &Stretch{Source: f.Source, Tip: f.Tip, After: f.After})
 	}
 	return st
 }

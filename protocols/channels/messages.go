@@ -69,7 +69,7 @@ func DecodeSIGN(b []byte) (*SIGN, error) {
 	return m, r.Done()
 }
 
-// FetchLD asks for the LDs of a channel above number After up to Tip.
+// FetchLD asks for the LDs of a channel from Tip down to but without number After, at most a window of them.
 type FetchLD struct {
 	Source uint16
 	Tip    lanes.Tip
@@ -89,14 +89,14 @@ func DecodeFetchLD(b []byte) (*FetchLD, error) {
 	r := wire.NewReader(b)
 	m := &FetchLD{}
 	m.Source, m.Tip = readPosition(r)
-	if m.After = r.U64(); m.After >= m.Tip.Seq {
+	if m.After = r.U64(); m.After >= m.Tip.Seq || m.Tip.Seq-m.After > Window {
 		r.Fail("a fetch of LDs above %d up to %d", m.After, m.Tip.Seq)
 	}
 	return m, r.Done()
 }
 
-// Stretch stands for stored LDs above After up to Tip, that whoever carries out the step reads from the store and
-// sends, oldest first. It never goes over the wire itself.
+// Stretch stands for stored LDs from Tip down to but without number After, to be read from the store and sent by the
+// node that carries out the step, newest first. It never goes over the wire itself.
 type Stretch struct {
 	Source uint16
 	Tip    lanes.Tip

@@ -1,7 +1,6 @@
 package channels
 
 import (
-	"bytes"
 	"fmt"
 
 	"bdtnode/internal/wire"
@@ -19,12 +18,11 @@ func Restore(cfg Config, executed lanes.Cut, stored protocols.Stored) (*Machine,
 		c, source := m.chans[i], uint16(i)
 		c.base, c.ordered, c.signed = t, t, t
 		for _, value := range stored(StoredKey(source, lanes.Tip{Seq: t.Seq + 1}), StoredKey(source+1, lanes.Tip{})) {
-			d, err := DecodeStored(bytes.Clone(value))
+			d, err := DecodeStored(value)
 			if err != nil {
 				return nil, fmt.Errorf("LD of shard %d above %d: %w: the store is damaged", source, t.Seq, err)
 			}
-			c.held[d.Digest] = d
-			c.byNum[d.Number] = append(c.byNum[d.Number], d.Digest)
+			c.hold(d)
 		}
 		for key, value := range stored(signedKey(source, t.Seq+1), signedKey(source+1, 0)) {
 			r := wire.NewReader(key[len("i/s"):])

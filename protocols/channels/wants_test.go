@@ -1,9 +1,12 @@
 package channels
 
 import (
+	"bytes"
+	"fmt"
 	"testing"
 
 	"bdtnode/internal/digest"
+	"bdtnode/internal/wire"
 	"bdtnode/protocols"
 	"bdtnode/protocols/lanes"
 )
@@ -29,17 +32,124 @@ func TestNamedWithAnotherNumber(t *testing.T) {
 	}
 }
 
-// TestFetchOfAWindow: LDs are given to whoever asks, as many as a block may order and not a whole channel at once.
+// TestFetchOfAWindow: a request for more than a window of LDs is malformed, and one for a channel that does not exist is
+// not answered.
 func TestFetchOfAWindow(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
 	tip := lanes.Tip{Seq: 10_000, Digest: digest.Of("test-ld")}
-	for after, want := range map[uint64]int{9_999: 1, 10_000 - Window: 1, 10_000 - Window - 1: 0, 0: 0} {
-		if st := m.HandleFetchLD(2, &FetchLD{Source: 1, Tip: tip, After: after}); len(st.Sends) != want {
-			t.Errorf("above %d: %d answers, want %d", after, len(st.Sends), want)
+	for after, good := range map[uint64]bool{9_999: true, 10_000 - Window: true, 10_000 - Window - 1: false, 10_000: false, 0: false} {
+		f := &FetchLD{Source: 1, Tip: tip, After: after}
+		got, err := DecodeFetchLD(f.Append(nil))
+		if (err == nil) != good {
+			t.Errorf("above %d: %v", after, err)
+		}
+		if err == nil && len(m.HandleFetchLD(2, got).Sends) != 1 {
+			t.Errorf("above %d: no answer", after)
 		}
 	}
 	if st := m.HandleFetchLD(2, &FetchLD{Source: 9, Tip: tip, After: 9_999}); len(st.Sends) != 0 {
 		t.Error("answers for a channel that there is not")
+	}
+}
+
+// chain is LDs of shard 1 from number 1, each of so many bytes.
+func chain(count, size int) []*LD {
+	var out []*LD
+	previous := digest.Digest{}
+	for n := 1; n <= count; n++ {
+		d := ld(uint64(n), previous, fmt.Sprint(n))
+		d.Raw = make([]byte, size)
+		out, previous = append(out, d), d.Digest
+	}
+	return out
+}
+
+// TestFetchMovesOn: answers that hold a part each, newest first, complete a stretch: every request is for what is
+// still lacking, none repeats one, and a certificate, a cut to vote on and a committed cut all come to the same.
+func TestFetchMovesOn(t *testing.T) {
+	const count, answer = 60, 7
+	all := chain(count, 1000)
+	tip := all[count-1].Tip()
+	origin, cut := make(lanes.Cut, 3), lanes.Cut{{}, tip, {}}
+	for name, begin := range map[string]func(*bench, *Machine){
+		"certificate": func(b *bench, m *Machine) { m.HandleCertificate(t0, b.certificate(tip, 2, 3)) },
+		"cut":         func(_ *bench, m *Machine) { m.Check(t0, origin, cut, 2) },
+		"commit": func(_ *bench, m *Machine) {
+			m.Ordered(cut)
+			m.Content(t0, origin, cut, protocols.Set{})
+		},
+	} {
+		b := newBench(t, 4)
+		m := b.machine(1)
+		begin(b, m)
+		asked := make(map[uint64]bool)
+		now := t0
+		for w := m.Wake(); w != 0 && len(asked) < 100; w = m.Wake() {
+			now = max(now, w)
+			for _, s := range m.Tick(now).Sends {
+				f := s.Message.(*FetchLD)
+				if asked[f.Tip.Seq] {
+					t.Fatalf("%s: LD %d is asked for again after an answer", name, f.Tip.Seq)
+				}
+				asked[f.Tip.Seq] = true
+				for k := f.Tip.Seq; k > f.After && k+answer > f.Tip.Seq; k-- {
+					m.HandleLD(now, all[k-1])
+				}
+			}
+		}
+		if len(asked) != (count+answer-1)/answer {
+			t.Errorf("%s: %d requests, want %d", name, len(asked), (count+answer-1)/answer)
+		}
+		if refs, complete := m.Content(now, origin, cut, protocols.Set{}); !complete || len(refs) != count {
+			t.Errorf("%s: %d of %d LDs after %v", name, len(refs), count, now.Sub(t0))
+		}
+		if name != "commit" && m.Next(1) != count+1 {
+			t.Errorf("%s: signed below %d of %d", name, m.Next(1), count)
+		}
+	}
+}
+
+// TestBacklog: above the ordered position no more than the bound is held of a channel, in whatever order LDs come; the
+// first part of the channel is, so that it is signed, and goes on when it is ordered. No bytes stay in memory.
+func TestBacklog(t *testing.T) {
+	const size = 200 << 10
+	all := chain(3*Backlog/size, size)
+	for name, order := range map[string]func(int) int{
+		"in order":     func(k int) int { return k },
+		"newest first": func(k int) int { return len(all) - 1 - k },
+	} {
+		b := newBench(t, 4)
+		m := b.machine(1)
+		stored := make(map[uint64]int) // sizes by number
+		carry := func(st Step) {
+			total := 0
+			for _, r := range st.Persist {
+				if number := wire.NewReader(r.Key[len("i/l")+2:]).U64(); bytes.HasPrefix(r.Key, []byte("i/l")) {
+					stored[number] = max(0, len(r.Value)-2-8-2*digest.Size)
+				}
+			}
+			for number, n := range stored {
+				if number > m.chans[1].ordered.Seq {
+					total += n
+				}
+			}
+			if total > Backlog {
+				t.Fatalf("%s: %d bytes are kept above the ordered position", name, total)
+			}
+		}
+		for ordered := uint64(0); ordered < uint64(len(all)); {
+			for k := range all {
+				if d := all[order(k)]; d.Number > ordered {
+					carry(m.HandleLD(t0, d))
+				}
+			}
+			next := m.Next(1) - 1
+			if next == ordered {
+				t.Fatalf("%s: the channel stops at %d", name, ordered)
+			}
+			ordered = next
+			carry(m.Ordered(lanes.Cut{{}, all[ordered-1].Tip(), {}}))
+		}
 	}
 }

@@ -92,6 +92,7 @@ type inbound struct {
 	sure   protocols.Set // replicas of the source that had nothing more, since the start
 	asking bool
 	turn   int            // replicas asked
+	last   uint64         // number asked for last
 	at     protocols.Time // of the next fetch, zero if there is no need of one
 	pause  time.Duration
 }
@@ -197,7 +198,9 @@ func (m *Machine) Fetched(now protocols.Time, a Ask, count int, ok bool) {
 	if ok && count == 0 {
 		i.sure.Add(a.To)
 	}
-	if ok && (count > 0 || i.seen < m.cfg.Next(a.Shard)) {
+	moved := a.Number > i.last // what an earlier answer brought was taken: a replica takes only so much above the order
+	i.last = a.Number
+	if ok && (count > 0 && moved || i.seen < m.cfg.Next(a.Shard)) {
 		i.pause = gapGrace
 	} else {
 		i.pause = min(2*i.pause, maxPause)
