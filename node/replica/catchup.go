@@ -10,14 +10,21 @@ import (
 // Delays of catching up, none of which safety or liveness depends on.
 const (
 	stall      = 300 * time.Millisecond // without progress for so long, what others certified is fetched
-	answerWait = 2 * time.Second        // then another peer is asked
+	hedge      = 300 * time.Millisecond // without an answer for so long, one more peer is asked
+	quick      = 50 * time.Millisecond  // a peer that answers within this is asked again before others are tried
+	answerWait = 2 * time.Second        // a peer that has not answered is asked again no sooner
 	againGap   = 100 * time.Millisecond // a peer gets what was sent before at most this often
 	checkGap   = 25 * time.Millisecond  // how often it is looked whether others are ahead
 	// aheadOfExecution is how many committed blocks may wait for execution before more are fetched.
 	aheadOfExecution = 2 * MaxHistory
 )
 
-// catchup notices that others have certified what this replica lacks, and fetches it from one of them at a time.
+// catchup notices that others have certified what this replica lacks, and fetches it: blocks that are not committed
+// here, and certificates of blocks that are. Progress is the first height that lacks one of the two, so neither
+// commits without certificates nor certificates without blocks hide a stall.
+//
+// One peer is asked at a time, the one that was the quickest. A peer that does not answer costs one hedge: then the
+// next is asked beside it, and it is asked last from then on.
 type catchup struct {
 	committee *protocols.Committee
 	self      protocols.Index
@@ -26,17 +33,24 @@ type catchup struct {
 	owed      protocols.Set    // who asked for that too soon after the last time
 	oweAt     protocols.Time   // when the first of them gets it, zero if there is none
 	certified uint64           // own, as last seen
-	committed uint64           // own, as last seen
-	moved     bool             // certified moved since the last look
-	progress  protocols.Time   // when one of the two was last seen to have moved
+	lacks     uint64           // the first height that lacks block or certificate, as last seen
+	progress  protocols.Time   // when it last moved, or others were last seen not to be ahead
 	checkAt   protocols.Time   // no look before
 	wake      protocols.Time   // the next look, zero if only an input can change anything
-	asked     bool
-	whom      protocols.Index // was asked
-	askedAt   protocols.Time
+	asks      []ask            // by peer
+	took      []time.Duration  // by peer: what its last answers cost, 0 if it was never asked
+	poor      protocols.Set    // peers whose last answer did not come in time, or did not help
+	nextAsk   protocols.Time   // no other peer is asked before, since one may still answer
 	turn      int
+	flowing   bool // the last answer helped: the next is asked for without waiting for a stall
 	lagging   bool // others were ahead at the last look
 	adopted   bool // something was adopted since peers were last asked to send again
+}
+
+// ask is a Request that was not answered. Only its answer is taken.
+type ask struct {
+	from uint64 // 0 if there is none
+	at   protocols.Time
 }
 
 func newCatchup(cfg Config, certified uint64) catchup {
@@ -44,13 +58,14 @@ func newCatchup(cfg Config, certified uint64) catchup {
 	return catchup{
 		committee: cfg.Committee, self: cfg.Self, certified: certified,
 		reported: make([]uint64, n), again: make([]protocols.Time, n),
+		asks: make([]ask, n), took: make([]time.Duration, n),
 	}
 }
 
 func (x *catchup) heard(from protocols.Index, certified uint64) { x.reported[from] = certified }
 
 // repay sends peers that asked for it everything again, each at most once in againGap. A question that comes too
-// soon is kept, since who asks may wait for nothing else.
+// soon is kept, since its sender may have no other way to go on.
 func (c *Core) repay(now protocols.Time, st *Step) {
 	x := &c.catchup
 	x.oweAt = 0
@@ -65,22 +80,30 @@ func (c *Core) repay(now protocols.Time, st *Step) {
 	}
 }
 
-// target is a height that others have come to: f+1 of them showed it, by what they report or sent VOTEs for. What one
-// says alone counts for nothing, or it could keep the others asking for ever.
+// shown is the height that a peer showed to be certified, by a Position or a VOTE.
+func (c *Core) shown(i protocols.Index) uint64 {
+	return max(c.catchup.reported[i], c.votes.Highest(i))
+}
+
+// target is a height that others have come to: f+1 of them showed it. What one shows alone counts for nothing, or it
+// could keep the others asking for ever.
 func (c *Core) target() uint64 {
-	x := &c.catchup
-	seen := make([]uint64, len(x.reported))
+	seen := make([]uint64, c.catchup.committee.N())
 	for i := range seen {
-		seen[i] = max(x.reported[i], c.votes.Highest(protocols.Index(i)))
+		seen[i] = c.shown(protocols.Index(i))
 	}
 	slices.Sort(seen)
-	return seen[len(seen)-x.committee.WeakQuorum()]
+	return seen[len(seen)-c.catchup.committee.WeakQuorum()]
 }
+
+// lacks is the first height whose block is not committed or whose header is not certified here. It only grows.
+func (c *Core) lacks() uint64 { return min(c.votes.Lacks(), c.bdt.Base().Height+1) }
 
 // Behind reports whether others had certified more than this replica when that was last looked at.
 func (c *Core) Behind() bool { return c.catchup.lagging }
 
-func (c *Core) behind() bool { return c.target() > c.votes.CertifiedHeight() }
+// Expects reports whether a History of a peer would be an answer. Any other is ignored, so it need not be verified.
+func (c *Core) Expects(from protocols.Index) bool { return c.catchup.asks[from].from != 0 }
 
 // pursue asks a peer for certified blocks if others have some that this replica lacks and it stands still.
 func (c *Core) pursue(now protocols.Time, st *Step) {
@@ -94,74 +117,131 @@ func (c *Core) pursue(now protocols.Time, st *Step) {
 		x.wake = x.checkAt
 		return
 	}
+	c.look(now, st)
+}
+
+// look compares this replica with the others, and asks if an answer is due.
+func (c *Core) look(now protocols.Time, st *Step) {
+	x := &c.catchup
 	x.checkAt, x.wake = now.Add(checkGap), 0
-	if h := c.bdt.Base().Height; h > x.committed || x.moved {
-		x.committed, x.moved, x.progress = h, false, now
+	lacks := c.lacks()
+	if lacks > x.lacks {
+		x.lacks, x.progress = lacks, now
 	}
-	if x.asked && now < x.askedAt.Add(answerWait) {
-		x.wake = x.askedAt.Add(answerWait)
-		return
-	}
-	if x.lagging = c.behind(); !x.lagging {
-		x.asked = false
-		if x.adopted {
+	target := c.target()
+	x.lagging = target > c.votes.CertifiedHeight()
+	if target < lacks {
+		x.progress, x.flowing, x.nextAsk = now, false, 0
+		if x.adopted && !x.lagging {
 			x.adopted = false
 			st.Broadcast(&Position{Certified: c.votes.CertifiedHeight(), Again: true})
 		}
 		return
 	}
-	if due := x.progress.Add(stall); now < due {
+	if lacks > c.votes.CertifiedHeight()+aheadOfExecution {
+		return // the next executed block is the occasion
+	}
+	due := x.nextAsk
+	if !x.flowing {
+		due = max(due, x.progress.Add(stall))
+	}
+	if now < due {
 		x.wake = due
 		return
 	}
-	c.ask(now, st)
-	x.wake = now.Add(answerWait)
+	c.ask(now, st, lacks)
+	x.wake = x.nextAsk
 }
 
-func (c *Core) ask(now protocols.Time, st *Step) {
+// ask sends a Request to the quickest peer that has shown the height and has no recent Request to answer.
+func (c *Core) ask(now protocols.Time, st *Step, from uint64) {
 	x := &c.catchup
-	from := min(c.votes.CertifiedHeight(), c.bdt.Base().Height) + 1
 	n := x.committee.N()
-	for range n {
-		x.turn++
-		i := protocols.Index(x.turn % n)
-		if i != x.self && (x.reported[i] >= from || c.votes.Highest(i) >= from) {
-			x.asked, x.whom, x.askedAt = true, i, now
-			st.Send(i, &Request{From: from})
-			return
+	x.turn++
+	best, found := protocols.Index(0), false
+	x.nextAsk = now.Add(answerWait)
+	for k := range n {
+		i := protocols.Index((x.turn + k) % n)
+		if i == x.self || c.shown(i) < from {
+			continue
+		}
+		a := &x.asks[i]
+		if a.from != 0 {
+			x.fails(i)
+			if again := a.at.Add(answerWait); now < again {
+				x.nextAsk = min(x.nextAsk, again)
+				continue
+			}
+		}
+		if !found || x.cost(i) < x.cost(best) {
+			best, found = i, true
 		}
 	}
-}
-
-// history takes certified blocks from a peer, and asks for more while there are some. What does not help counts only as
-// the answer of who was asked: or one peer that keeps saying that it has nothing would keep all others from being asked.
-func (c *Core) history(now protocols.Time, st *Step, from protocols.Index, h *History) {
-	x := &c.catchup
-	answer := x.asked && x.whom == from
-	if answer {
-		x.asked = false
-	}
-	if len(h.Items) == 0 {
-		if !answer {
-			return
-		}
-		// There may be nothing to fetch yet, as after a crash a peer first executes again what it knows to be certified: it
-		// is asked again, after another stall. That ends, since one of f+1 who showed a height is honest.
-		x.progress = now
+	if !found {
 		return
 	}
-	before := c.bdt.Base().Height
-	c.fromBDT(st, c.bdt.Adopt(now, from, blocksOf(h)))
+	x.asks[best] = ask{from: from, at: now}
+	x.nextAsk = now.Add(hedge)
+	if !x.poor.Has(best) {
+		x.nextAsk = now.Add(min(max(hedge, 3*x.took[best]), answerWait))
+	}
+	st.Send(best, &Request{From: from})
+}
+
+// cost is what an answer of a peer is expected to take. A peer that was never asked comes before all but quick ones.
+func (x *catchup) cost(i protocols.Index) time.Duration {
+	if x.took[i] == 0 {
+		return quick
+	}
+	return x.took[i]
+}
+
+// answered notes what an answer took, as if it had given all that was asked for.
+func (x *catchup) answered(now protocols.Time, from protocols.Index, a ask, wanted, got uint64) {
+	took := max(1, now.Sub(a.at)) * time.Duration(max(1, wanted/max(1, got)))
+	if x.took[from] != 0 && !x.poor.Has(from) {
+		took = (x.took[from] + took) / 2
+	}
+	x.poor.Remove(from)
+	x.took[from] = took
+}
+
+// fails notes that a peer's answer is late or did not help, so that it is asked last.
+func (x *catchup) fails(i protocols.Index) {
+	x.poor.Add(i)
+	x.took[i] = max(x.took[i], answerWait)
+}
+
+// history takes certified blocks and certificates from a peer that was asked, and asks for more while there are some.
+// What was not asked for is ignored: it would fill memory faster than it is executed, and a peer that keeps saying
+// that it has nothing would keep all others from being asked.
+func (c *Core) history(now protocols.Time, st *Step, from protocols.Index, h *History) {
+	x := &c.catchup
+	a := x.asks[from]
+	if a.from == 0 {
+		return
+	}
+	x.asks[from] = ask{}
+	before, base := c.lacks(), c.bdt.Base().Height
+	wanted := min(MaxHistory, max(c.target(), a.from)-a.from+1)
+	if len(h.Items) > 0 {
+		c.fromBDT(st, c.bdt.Adopt(now, from, blocksOf(h)))
+	}
 	for i := range h.Items {
 		c.fromVotes(st, c.votes.Adopt(h.Items[i].Certificate))
 	}
-	after := c.bdt.Base().Height
-	if after > before {
-		x.asked, x.adopted = false, true
-		x.committed, x.progress = after, now
-		x.wake = now.Add(stall)
-		if c.target() > after && after < c.votes.CertifiedHeight()+aheadOfExecution {
-			c.ask(now, st)
-		}
+	x.adopted = x.adopted || c.bdt.Base().Height > base
+	switch lacks := c.lacks(); {
+	case lacks > before:
+		x.answered(now, from, a, wanted, uint64(len(h.Items)))
+		x.flowing, x.nextAsk = true, 0
+	case a.from < before && len(h.Items) > 0:
+		x.answered(now, from, a, wanted, uint64(len(h.Items))) // another peer was quicker
+	default:
+		// There may be nothing to fetch yet, as after a crash a peer first executes again what it knows to be certified: it
+		// is asked again, after another stall. That ends, since one of f+1 who showed a height is honest.
+		x.fails(from)
+		x.flowing, x.progress, x.nextAsk = false, now, 0
 	}
+	x.checkAt = 0
 }

@@ -38,13 +38,18 @@ func TestCatchUp(t *testing.T) {
 		t.Fatalf("asks %v", asked)
 	}
 	now = now.Add(checkGap)
-	b.run(t, core, store, core.Handle(now, 2, b.history(1, 3)))
+	asked = b.run(t, core, store, core.Handle(now, protocols.Index(asked[0].To), b.history(1, 3)))
 	if st := core.Status(); st.Committed != 3 || st.Certified != 3 {
 		t.Errorf("committed %d, certified %d of 3", st.Committed, st.Certified)
 	}
+	if r := sent[*Request](asked); len(r) != 1 || r[0].From != 4 {
+		t.Fatalf("asks %v for the rest", asked)
+	}
 	now = now.Add(checkGap)
-	b.run(t, core, store, core.Handle(now, 2, b.history(2, 5))) // the first two are known
-	sends := tick()
+	sends := b.run(t, core, store, core.Handle(now, protocols.Index(asked[0].To), b.history(2, 5))) // the first two are known
+	for w := core.Wake(); w != 0; w = core.Wake() {
+		sends = append(sends, tick()...)
+	}
 	if st := core.Status(); st.Committed != 5 || st.Certified != 5 || core.Behind() {
 		t.Errorf("committed %d, certified %d of 5", st.Committed, st.Certified)
 	}
@@ -68,9 +73,8 @@ func TestNothingToFetch(t *testing.T) {
 	core.Start(t0)
 	core.Handle(t0, 2, b.vote(2, 5))
 	core.Handle(t0.Add(checkGap), 3, b.vote(3, 5))
-	now := core.Wake()
-	core.Tick(now)
-	if st := core.Handle(now.Add(2*checkGap), 2, &History{}); len(sent[*Request](st.Sends)) != 0 {
+	asked, now := asks(t, core)
+	if st := core.Handle(now.Add(2*checkGap), asked, &History{}); len(sent[*Request](st.Sends)) != 0 {
 		t.Error("asks at once")
 	}
 	if !core.Behind() || core.Wake() < now.Add(stall) {
@@ -126,13 +130,17 @@ func TestNothingFromWhoWasNotAsked(t *testing.T) {
 	t.Error("asks nobody")
 }
 
-// TestHistoryThatDoesNotFollow changes nothing.
+// TestHistoryThatDoesNotFollow changes nothing, and nor does one that nobody asked for.
 func TestHistoryThatDoesNotFollow(t *testing.T) {
 	b := newBench(t, 4, 5, "")
 	store := kv.NewMem()
 	core := b.restore(t, 1, nil, store)
 	core.Start(t0)
-	b.run(t, core, store, core.Handle(t0, 2, b.history(3, 5)))
+	b.run(t, core, store, core.Handle(t0, 2, b.history(1, 5)))
+	core.Handle(t0, 2, b.vote(2, 5))
+	core.Handle(t0.Add(checkGap), 3, b.vote(3, 5))
+	asked, now := asks(t, core)
+	b.run(t, core, store, core.Handle(now, asked, b.history(3, 5)))
 	if st := core.Status(); st.Committed != 0 || st.Certified != 0 {
 		t.Errorf("committed %d, certified %d", st.Committed, st.Certified)
 	}
@@ -144,7 +152,6 @@ func TestAskedAgain(t *testing.T) {
 	store := kv.NewMem()
 	core := b.restore(t, 1, nil, store)
 	b.run(t, core, store, core.Start(t0))
-	b.run(t, core, store, core.Handle(t0, 2, b.history(1, 2)))
 	st, _ := core.Append(t0, []byte("x"), 1) // something to send again
 	b.run(t, core, store, st)
 	given := func(sends []protocols.Send) bool {
@@ -155,7 +162,7 @@ func TestAskedAgain(t *testing.T) {
 		}
 		return false
 	}
-	ask := &Position{Certified: 2, Again: true}
+	ask := &Position{Again: true}
 	if !given(core.Handle(t0, 2, ask).Sends) {
 		t.Fatal("not given at first")
 	}
@@ -186,9 +193,11 @@ func TestRestoredVOTEs(t *testing.T) {
 	store := kv.NewMem()
 	core := b.restore(t, 1, nil, store)
 	b.run(t, core, store, core.Start(t0))
-	for h := uint64(1); h <= 2; h++ {
-		b.run(t, core, store, core.Handle(t0, 2, b.history(h, h)))
+	for _, i := range []protocols.Index{0, 2} {
+		core.Handle(t0, i, b.vote(i, 2))
 	}
+	asked, now := asks(t, core)
+	b.run(t, core, store, core.Handle(now, asked, b.history(1, 2)))
 	var batch kv.Batch // blocks 3 to 5 are committed, and their VOTEs were lost
 	for _, x := range b.blocks[2:] {
 		batch.Set(append([]byte("h/b"), 0, 0, 0, 0, 0, 0, 0, byte(x.Height)), x.Append(nil))
@@ -211,3 +220,20 @@ func TestRestoredVOTEs(t *testing.T) {
 type lying struct{ state }
 
 func (lying) Height() uint64 { return 4 }
+
+// asks lets time pass until the core asks a peer for certified blocks.
+func asks(t *testing.T, core *Core) (asked protocols.Index, now protocols.Time) {
+	t.Helper()
+	for range 100 {
+		if now = core.Wake(); now == 0 {
+			break
+		}
+		for _, s := range core.Tick(now).Sends {
+			if _, ok := s.Message.(*Request); ok {
+				return protocols.Index(s.To), now
+			}
+		}
+	}
+	t.Fatal("asks nobody")
+	return 0, 0
+}

@@ -246,7 +246,7 @@ func (c *Core) fromVotes(st *Step, child votes.Step) {
 		st.Emit(Output{Certified: x})
 	}
 	if h := c.votes.CertifiedHeight(); h > c.catchup.certified {
-		c.catchup.certified, c.catchup.moved = h, true
+		c.catchup.certified = h
 		st.Record(certifiedKey, wire.AppendU64(nil, h))
 		c.fromBDT(st, c.bdt.Certified(h))
 	}

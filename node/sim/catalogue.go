@@ -95,6 +95,8 @@ var catalogue = []entry{
 		lie: func(d draw) Adversary { return &BadCoin{Withholds: d.IntN(4) == 0} }},
 	{name: "bad-inputs", help: "Byzantine: proposes invalid inputs to the agreement, and says two things in it",
 		lie: func(d draw) Adversary { return &BadInputs{Rate: d.float(0.2, 1)} }},
+	{name: "pushing", help: "Byzantine: sends certified blocks that nobody asked for, and answers requests for them badly",
+		lie: func(d draw) Adversary { return &Pushing{Rate: d.float(0.01, 0.2)} }},
 	{name: "twins", help: "Byzantine: two nodes with one identity, and all nodes in rounds of partitions",
 		lie: func(d draw) Adversary { return newTwins(d) }},
 

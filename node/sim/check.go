@@ -90,6 +90,13 @@ func (c *checks) refused(n *node, from protocols.Index, err error) {
 // carried: so many messages are on one link.
 func (c *checks) carried(i, j, count int) { c.bounds.carried(i, j, count) }
 
+// adopted: certified blocks were taken that were not asked for.
+func (c *checks) adopted(n *node, from protocols.Index, blocks uint64) {
+	if n.adversary == nil {
+		c.bounds.adopted(n, from, blocks)
+	}
+}
+
 // certified: a header has its certificate.
 func (c *checks) certified(n *node, x *votes.Certified) {
 	if n.adversary == nil {

@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"time"
+
 	"bdtnode/ledger"
 	"bdtnode/node/replica"
+	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/lanes"
 )
@@ -11,15 +14,31 @@ import (
 const (
 	maxStepSends = 2000
 	maxOnLink    = 20000
+	// maxStandstill is for how long, and over how many commits of its own, a replica may lack certificates that f+1
+	// honest replicas have.
+	maxStandstill        = 15 * time.Second
+	maxStandstillCommits = 50
 )
 
-// bounds: windows hold, and neither a step nor a link grows without limit (DESIGN §2.9).
+// bounds: windows hold, neither a step nor a link grows without limit (DESIGN §2.9), and what a replica keeps until it
+// is certified does not grow while it commits.
 type bounds struct {
-	s    *cluster
-	done []uint64 // greatest height each replica ever executed
+	s     *cluster
+	done  []uint64 // greatest height each replica ever executed
+	still []standstill
 }
 
-func newBounds(s *cluster) bounds { return bounds{s: s, done: make([]uint64, s.cfg.Nodes)} }
+// standstill is where a replica's certified height stands since when.
+type standstill struct {
+	life      int
+	since     protocols.Time
+	certified uint64
+	committed uint64 // then
+}
+
+func newBounds(s *cluster) bounds {
+	return bounds{s: s, done: make([]uint64, s.cfg.Nodes), still: make([]standstill, s.cfg.Nodes)}
+}
 
 func (c *bounds) executed(n *node, b *ledger.Block) {
 	c.done[n.id] = max(c.done[n.id], b.Header.Height)
@@ -29,7 +48,9 @@ func (c *bounds) stepped(n *node, st *replica.Step) {
 	if len(st.Sends) > maxStepSends {
 		c.s.fail("bounds", "one step of replica %d sends %d messages", n.id, len(st.Sends))
 	}
-	committed := n.core.Status().Committed
+	status := n.core.Status()
+	c.standsStill(n, status)
+	committed := status.Committed
 	for _, x := range st.Sends {
 		switch m := x.Message.(type) {
 		case *bolt.Propose:
@@ -48,6 +69,29 @@ func (c *bounds) stepped(n *node, st *replica.Step) {
 			}
 		}
 	}
+}
+
+// standsStill: the certified height does not stand still while the replica commits and others have certified more.
+func (c *bounds) standsStill(n *node, at replica.Status) {
+	x := &c.still[n.id]
+	more := 0
+	for _, other := range c.s.honest() {
+		if other.alive && other.core.Status().Certified > at.Certified {
+			more++
+		}
+	}
+	if x.life != n.life || x.certified != at.Certified || more < c.s.committee.WeakQuorum() {
+		*x = standstill{n.life, c.s.now, at.Certified, at.Committed}
+		return
+	}
+	if t := c.s.now.Sub(x.since); t > maxStandstill && at.Committed > x.committed+maxStandstillCommits {
+		c.s.fail("bounds", "replica %d certified height %d %v ago, and has committed %d more blocks since", n.id, at.Certified, t, at.Committed-x.committed)
+	}
+}
+
+// adopted: a replica takes certified blocks only as an answer.
+func (c *bounds) adopted(n *node, from protocols.Index, blocks uint64) {
+	c.s.fail("bounds", "replica %d takes %d certified blocks of replica %d, which it did not ask for", n.id, blocks, from)
 }
 
 func (c *bounds) carried(i, j, count int) {

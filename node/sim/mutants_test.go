@@ -151,6 +151,12 @@ func TestMutants(t *testing.T) {
 		{"certificates need no quorum", "lies", []edit{
 			{"protocols/statement.go", "	if len(cert.Signatures) < threshold {", "	if len(cert.Signatures) < 1 {"},
 		}},
+		{"a stall is judged by commits", "lost VOTEs", []edit{
+			{"node/replica/catchup.go", "	if lacks > x.lacks {\n		x.lacks, x.progress = lacks, now\n", "	if h := c.bdt.Base().Height; h > x.lacks {\n		x.lacks, x.progress = h, now\n"},
+		}},
+		{"certified blocks are taken from a peer that was not asked", "pushed history", []edit{
+			{"node/replica/catchup.go", "	if a.from == 0 {\n		return\n	}\n	x.asks[from]", "	x.asks[from]"},
+		}},
 		{"nothing is sent again to who reconnects", "crashes", []edit{
 			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n"},
 		}},

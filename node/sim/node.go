@@ -278,7 +278,15 @@ func (n *node) receive(sender *node, p packet) {
 		if a, ok := n.adversary.(listener); ok {
 			a.hear(n, from, m)
 		}
-		n.input(func(now protocols.Time) replica.Step { return n.core.Handle(now, from, m) })
+		n.input(func(now protocols.Time) replica.Step {
+			_, history := m.(*replica.History)
+			asked, before := n.core.Expects(from), n.core.Status().Committed
+			st := n.core.Handle(now, from, m)
+			if after := n.core.Status().Committed; history && !asked && after > before {
+				n.s.check.adopted(n, from, after-before)
+			}
+			return st
+		})
 	})
 }
 

@@ -138,6 +138,21 @@ var stories = map[string]func(seed uint64) Config{
 		x.Liars = []Liar{{0, &whispering{}}}
 		return cfg
 	},
+	// All connections of a replica break at once, so that it loses VOTEs that nobody sends again, while commits go on.
+	"lost VOTEs": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 30*time.Second, 40, false, false
+		x.Nodes, x.Delay, x.Slots, x.Liars = 4, 15*time.Millisecond, 0, nil
+		x.Faults = []Fault{blinking{Until: 8 * time.Second}}
+		return cfg
+	},
+	"pushed history": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 10*time.Second, 20, false, false
+		x.Nodes, x.Delay, x.Slots = 4, 10*time.Millisecond, 0
+		x.Faults, x.Liars = []Fault{blinking{Until: 10 * time.Second}}, []Liar{{2, &Pushing{Rate: 0.2}}}
+		return cfg
+	},
 	"a hoarded lane": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 10, false, false
@@ -200,6 +215,25 @@ func (*whispering) tamper(_ *node, to protocols.Index, m protocols.Message) []pa
 		return nil
 	}
 	return honestly(m)
+}
+
+// blinking breaks all connections of one replica at once, again and again for a while.
+type blinking struct{ Until time.Duration }
+
+func (f blinking) String() string {
+	return fmt.Sprintf("replicas lose all connections until %v", f.Until)
+}
+
+func (f blinking) start(s *cluster) {
+	s.repeat(700*time.Millisecond, func() {
+		if i := s.rng.IntN(len(s.nodes)); s.now < epoch.Add(f.Until) {
+			for j := range s.nodes {
+				if j != i {
+					s.network.sever(i, j)
+				}
+			}
+		}
+	})
 }
 
 // lagging makes what replica 3 sends late.

@@ -100,6 +100,7 @@ type Machine struct {
 	heights   map[uint64]*height
 	executed  uint64
 	certified uint64 // all heights at or below it are
+	lacks     uint64 // the first height without a certificate, at or above the next to certify
 	seen      []uint64
 }
 
@@ -120,6 +121,16 @@ func New(c *protocols.Committee, self protocols.Index, s sig.Signer, executed, c
 
 // CertifiedHeight is the height up to which every header is certified here.
 func (m *Machine) CertifiedHeight() uint64 { return m.certified }
+
+// Lacks is the first height above the certified one whose certificate is not here: those below it wait for execution
+// at most.
+func (m *Machine) Lacks() uint64 {
+	m.lacks = max(m.lacks, m.certified+1)
+	for m.heights[m.lacks] != nil && !m.heights[m.lacks].done.IsZero() {
+		m.lacks++
+	}
+	return m.lacks
+}
 
 // Highest is the greatest height a peer sent a VOTE for.
 func (m *Machine) Highest(i protocols.Index) uint64 { return m.seen[i] }
