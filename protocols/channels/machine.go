@@ -167,12 +167,18 @@ func (c *channel) room(st *Step, d *LD) bool {
 	return true
 }
 
-// lacking is the first position, from t down to but without number after, whose LD is not held; ok is false if all are.
+// lacking is the first position, from t down to but without number after, whose LD is not held; ok is false if all are,
+// or if t names an LD with another's number, below which there is nothing to ask for.
 func (c *channel) lacking(t lanes.Tip, after uint64) (_ lanes.Tip, ok bool) {
-	for ; t.Seq > after; t = (lanes.Tip{Seq: t.Seq - 1, Digest: c.held[t.Digest].previous}) {
-		if !c.holds(t.Digest) {
+	for t.Seq > after {
+		x, held := c.held[t.Digest]
+		switch {
+		case !held:
 			return t, true
+		case x.number != t.Seq:
+			return lanes.Tip{}, false
 		}
+		t = lanes.Tip{Seq: t.Seq - 1, Digest: x.previous}
 	}
 	return lanes.Tip{}, false
 }

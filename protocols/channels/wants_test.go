@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/wire"
@@ -29,6 +30,11 @@ func TestNamedWithAnotherNumber(t *testing.T) {
 	asked := m.Tick(t0.Add(fetchGrace)).Sends
 	if len(asked) != 1 || asked[0].Message.(*FetchLD).Tip != first.Tip() {
 		t.Errorf("asks for %v, want %v", asked, first.Tip())
+	}
+	m.HandleLD(t0, first)
+	m.Check(t0, origin, wrong, 2)
+	if asked := m.Tick(t0.Add(time.Minute)).Sends; len(asked) > 1 || len(asked) == 1 && asked[0].Message.(*FetchLD).Tip != wrong[1] {
+		t.Errorf("asks for %v below a false name", asked[0].Message)
 	}
 }
 
