@@ -14,10 +14,10 @@ import (
 const (
 	maxStepSends = 2000
 	maxOnLink    = 20000
-	// maxStandstill is for how long, and over how many commits of its own, a replica may lack certificates that f+1
-	// honest replicas have.
-	maxStandstill        = 15 * time.Second
-	maxStandstillCommits = 50
+	// maxStandstill is how long a replica may lack certificates that f+1 honest replicas have, while it commits with no
+	// pause longer than maxPause.
+	maxStandstill = 15 * time.Second
+	maxPause      = time.Second
 )
 
 // bounds: windows hold, neither a step nor a link grows without limit (DESIGN §2.9), and what a replica keeps until it
@@ -28,12 +28,13 @@ type bounds struct {
 	still []standstill
 }
 
-// standstill is where a replica's certified height stands since when.
+// standstill is where a replica's certified height stands, and since when it commits nevertheless.
 type standstill struct {
 	life      int
-	since     protocols.Time
 	certified uint64
-	committed uint64 // then
+	committed uint64
+	since     protocols.Time
+	last      protocols.Time // it committed
 }
 
 func newBounds(s *cluster) bounds {
@@ -80,12 +81,16 @@ func (c *bounds) standsStill(n *node, at replica.Status) {
 			more++
 		}
 	}
-	if x.life != n.life || x.certified != at.Certified || more < c.s.committee.WeakQuorum() {
-		*x = standstill{n.life, c.s.now, at.Certified, at.Committed}
-		return
+	now := c.s.now
+	if x.life != n.life || x.certified != at.Certified || more < c.s.committee.WeakQuorum() || now > x.last.Add(maxPause) {
+		x.since = now
 	}
-	if t := c.s.now.Sub(x.since); t > maxStandstill && at.Committed > x.committed+maxStandstillCommits {
-		c.s.fail("bounds", "replica %d certified height %d %v ago, and has committed %d more blocks since", n.id, at.Certified, t, at.Committed-x.committed)
+	if at.Committed != x.committed {
+		x.last = now
+	}
+	x.life, x.certified, x.committed = n.life, at.Certified, at.Committed
+	if t := now.Sub(x.since); t > maxStandstill {
+		c.s.fail("bounds", "replica %d has committed for %v, up to height %d, and its certified height is %d all the time", n.id, t, at.Committed, at.Certified)
 	}
 }
 
