@@ -109,7 +109,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 	n.book = ledger.NewBook(ledger.DefaultBookTxs, ledger.DefaultBookBytes)
 	n.engine, err = engine.New(engine.Config{
 		Committee: n.committee, Self: home.Replica, Signer: home.ConsensusKey, Scheme: sig.NewEd25519(),
-		Coin: tosses, Shares: home.Coin, Dumbo: g.Consensus == shard.ConsensusDumbo,
+		Coin: tosses, Shares: home.Coin, Dumbo: g.Consensus == shard.ConsensusDumbo, Window: int(g.Parameters.Window),
 		GenesisTimeMS: g.TimeMS, Store: n.consensus, State: n.state, Book: n.book,
 		Network: n.network, OnOutbox: func() { n.relay.Outbox() },
 	})

@@ -25,7 +25,6 @@ import (
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
-	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
@@ -57,6 +56,7 @@ type Config struct {
 	Coin          coin.Scheme
 	Shares        coin.Holder // of Self
 	Dumbo         bool        // there is no fast lane
+	Window        int         // bytes of a lane above the last commit, from genesis
 	GenesisTimeMS uint64
 	Store         kv.Store      // consensus store, with a log
 	State         *ledger.State // over a store without one
@@ -87,6 +87,7 @@ type Engine struct {
 	clients  *clients
 
 	status  atomic.Pointer[Status]
+	horizon atomic.Pointer[replica.Horizon] // what readers need not verify
 	commits commits
 
 	presence        atomic.Pointer[replica.Presence]
@@ -114,7 +115,7 @@ type event struct {
 func New(cfg Config) (*Engine, error) {
 	core, err := replica.Restore(replica.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares, Dumbo: cfg.Dumbo,
-		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(),
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window,
 	}, cfg.State, cfg.Store)
 	if err != nil {
 		return nil, err
@@ -276,6 +277,7 @@ func (e *Engine) carryOut(ctx context.Context, st replica.Step, done func()) {
 }
 
 func (e *Engine) publish() {
+	e.horizon.Store(e.core.Horizon())
 	s := Status{Status: e.core.Status(), Behind: e.core.Behind()}
 	if old := e.status.Load(); old == nil || *old != s {
 		e.status.Store(&s)
@@ -341,8 +343,11 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 	if replica.Bulk(m.Kind()) != (class == p2p.Bulk) {
 		return fmt.Errorf("message kind %#x came on the %s stream", m.Kind(), class)
 	}
-	if e.late(from, m) {
-		return nil
+	if v, ok := m.(*votes.VOTE); ok {
+		e.raiseHeight(from, v.Height)
+	}
+	if m = e.horizon.Load().Sift(from, m); m == nil {
+		return nil // of no use, so nobody need verify it
 	}
 	if err := replica.Verify(e.cfg.Committee, e.cfg.Scheme, e.cfg.Coin, from, m); err != nil {
 		return err
@@ -363,20 +368,6 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 	}
 	e.admit(event{from: from, message: m, token: e.quota[from][class]})
 	return nil
-}
-
-// late reports whether a message is of no use any more, so that nobody need verify it: of the n signatures on a block
-// or header, those that come behind the quorum are a good part of all there is to verify.
-func (e *Engine) late(from protocols.Index, m protocols.Message) bool {
-	s := e.status.Load()
-	switch x := m.(type) {
-	case *votes.VOTE:
-		e.raiseHeight(from, x.Height)
-		return x.Height <= s.Certified
-	case *bolt.Vote:
-		return x.Epoch == s.Epoch && x.Slot <= s.Slot
-	}
-	return false
 }
 
 // raiseHeight notes a height that a peer has shown to be at.

@@ -270,11 +270,17 @@ func (n *node) receive(sender *node, p packet) {
 			n.s.network.sever(sender.place, n.place) // as the node drops a peer that sends what it never may
 			return
 		}
+		if m == nil {
+			n.s.trace.add(n.s.now, "of no use", sender.place, n.place, p.frame, nil)
+			return
+		}
 		n.s.trace.add(n.s.now, "message", sender.place, n.place, p.frame, m)
 		if ofPings(m) {
 			n.s.trace.pings++
 		}
-		n.s.check.passed(n, from, p, m)
+		if _, unverified := m.(*bdt.Beyond); !unverified {
+			n.s.check.passed(n, from, p, m)
+		}
 		if a, ok := n.adversary.(listener); ok {
 			a.hear(n, from, m)
 		}
@@ -301,6 +307,11 @@ func (n *node) verify(from protocols.Index, frame []byte) (protocols.Message, er
 	m, err := replica.Decode(s.committee, frame)
 	if err != nil {
 		return nil, err
+	}
+	if n.adversary == nil {
+		if m = n.core.Horizon().Sift(from, m); m == nil {
+			return nil, nil
+		}
 	}
 	if err := replica.Verify(s.committee, s.scheme, s.coin, from, m); err != nil {
 		return nil, fmt.Errorf("%s: %w", describe(m), err)

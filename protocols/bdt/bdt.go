@@ -189,11 +189,13 @@ func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *
 	return st, batch
 }
 
-// Handle is called upon a checked message of the packages lanes, channels, bolt, mvba, coin and this one. It reports
-// false for any other.
+// Handle is called upon a checked message of the packages lanes, channels, bolt, mvba, coin and this one, or a [Beyond]. It
+// reports false for any other.
 func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols.Message) (Step, bool) {
 	var st Step
 	switch x := msg.(type) {
+	case *Beyond:
+		m.ahead(now, &st, from, x)
 	case *lanes.Batch:
 		m.fromLanes(now, &st, m.lanes.HandleBatch(now, from, x))
 	case *lanes.Ack:

@@ -3,6 +3,7 @@ package bdt
 import (
 	"bytes"
 	"iter"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -29,6 +30,8 @@ type shard struct {
 	now      protocols.Time
 	slots    uint64
 	dumbo    bool
+	carried  []carried // all that arrived
+	unused   int       // of these, need not have been verified
 }
 
 type carried struct {
@@ -116,10 +119,28 @@ func (s *shard) settle() {
 		if s.down.Has(x.to) || s.down.Has(x.from) {
 			continue
 		}
-		if st, ok := s.machines[x.to].Handle(s.now, x.from, x.m); ok {
+		s.carried = append(s.carried, x)
+		m := s.machines[x.to]
+		h := m.Horizon()
+		useful := h.Sift(x.from, x.m)
+		if useful == nil {
+			s.idle(m, x)
+			continue
+		}
+		if st, ok := m.Handle(s.now, x.from, useful); ok {
 			s.took(x.to, st)
 		}
 	}
+}
+
+// idle hands a machine a message that its horizon says to be of no use, which must change nothing.
+func (s *shard) idle(m *Machine, x carried) {
+	before := m.Horizon()
+	st, _ := m.Handle(s.now, x.from, x.m)
+	if len(st.Persist)+len(st.Sends)+len(st.Out) > 0 || !reflect.DeepEqual(before, m.Horizon()) {
+		s.t.Errorf("a %T of replica %d was of no use to replica %d, and makes %+v", x.m, x.from, x.to, st)
+	}
+	s.unused++
 }
 
 func (s *shard) append(i protocols.Index, payload string) {

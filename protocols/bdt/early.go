@@ -5,13 +5,18 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// maxEarly is how many messages of the next epoch are kept for each peer: what one sends before a replica that is one
-// message behind it has caught up.
-const maxEarly = 64
+// Bounds of what is kept of the next epoch: what a peer sends before a replica that is one message behind it has caught
+// up. What does not fit is asked for again when the epoch begins.
+const (
+	maxEarly      = 64       // messages of each peer
+	maxEarlyBytes = 16 << 20 // of all peers, each of which has an equal share
+)
 
 // early is messages of the next epoch, which some replicas begin before others.
 type early struct {
 	kept    [][]protocols.Message
+	bytes   []int         // of each peer's, encoded
+	full    protocols.Set // peers whose share is used up
 	refused protocols.Set // of whom something was not kept
 	of      uint64        // the lowest epoch of what was not kept
 }
@@ -21,15 +26,30 @@ type earlyMessage struct {
 	message protocols.Message
 }
 
-func newEarly(n int) early { return early{kept: make([][]protocols.Message, n)} }
+func newEarly(n int) early { return early{kept: make([][]protocols.Message, n), bytes: make([]int, n)} }
+
+// share is how many bytes are kept of one peer.
+func (x *early) share() int { return maxEarlyBytes / (len(x.kept) - 1) }
 
 // keep takes a message of a later epoch than the current one, or notes that it was refused.
 func (x *early) keep(from protocols.Index, number, current uint64, msg protocols.Message) {
 	_, value := msg.(*mvba.Value) // nobody has asked for it
 	if number == current+1 && len(x.kept[from]) < maxEarly && !value && !x.second(from, msg) {
-		x.kept[from] = append(x.kept[from], msg)
-		return
+		if size := len(msg.Append(nil)); x.bytes[from]+size <= x.share() {
+			x.kept[from] = append(x.kept[from], msg)
+			x.bytes[from] += size
+			if len(x.kept[from]) == maxEarly {
+				x.full.Add(from)
+			}
+			return
+		}
+		x.full.Add(from)
 	}
+	x.refuse(from, number)
+}
+
+// refuse notes that something of an epoch was not kept.
+func (x *early) refuse(from protocols.Index, number uint64) {
 	if x.refused.Len() == 0 || number < x.of {
 		x.of = number
 	}
@@ -58,8 +78,9 @@ func (x *early) take(number uint64) []earlyMessage {
 				out = append(out, earlyMessage{protocols.Index(i), msg})
 			}
 		}
-		x.kept[i] = nil
+		x.kept[i], x.bytes[i] = nil, 0
 	}
+	x.full = protocols.Set{}
 	return out
 }
 

@@ -6,8 +6,45 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 )
+
+// TestEarlyBytes: what is kept of one peer's large messages is its share of the bytes, whatever the others send, and then
+// nothing of its more is verified.
+func TestEarlyBytes(t *testing.T) {
+	for _, n := range []int{4, 100} {
+		x := newEarly(n)
+		share, total := maxEarlyBytes/(n-1), 0
+		large := func(slot uint64) protocols.Message {
+			return &bolt.Propose{Block: &bolt.Block{Epoch: 2, Slot: slot, Cut: make(lanes.Cut, share/8/(8+len(digest.Digest{})))}}
+		}
+		for from := 1; from < n; from++ {
+			for k := range uint64(maxEarly) {
+				x.keep(protocols.Index(from), 2, 1, large(1+k))
+			}
+			if !x.full.Has(protocols.Index(from)) || x.full.Has(0) {
+				t.Fatal("of whom no more is kept is not known")
+			}
+		}
+		for i, list := range x.kept {
+			sum := 0
+			for _, m := range list {
+				sum += len(m.Append(nil))
+			}
+			if total += sum; i > 0 && (sum > share || sum < share/2) {
+				t.Errorf("n=%d: %d bytes are kept of replica %d, its share is %d", n, sum, i, share)
+			}
+		}
+		if total > maxEarlyBytes {
+			t.Errorf("n=%d: %d bytes are kept in all", n, total)
+		}
+		x.take(2)
+		if again := x.again(2); again.Len() != n-1 || x.full.Len() != 0 {
+			t.Errorf("n=%d: %d are asked again", n, again.Len())
+		}
+	}
+}
 
 // TestFloodOfEarlyMessages: whatever one peer sends for epochs to come, a bounded part of it is kept, none of another's is
 // pushed out by it, and the other is asked again for what was not kept.

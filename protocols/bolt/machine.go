@@ -168,11 +168,16 @@ func (m *Machine) inWindow(from protocols.Index, epoch, s uint64) bool {
 	if s <= baseSlot(m.cfg.Epoch, m.base)+window {
 		return true
 	}
+	m.HandleAhead(from, s)
+	return false
+}
+
+// HandleAhead notes that something of a peer's was refused because its slot is ahead of the window.
+func (m *Machine) HandleAhead(from protocols.Index, s uint64) {
 	m.ahead.Add(from)
 	if m.aheadOf == 0 || s < m.aheadOf {
 		m.aheadOf = s
 	}
-	return false
 }
 
 // Refused is the peers of whom something was refused for being beyond the window and is not any more, so that they
@@ -472,7 +477,7 @@ func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
 // final block already, and so there is none of another block of the slot.
 func (m *Machine) voteFinal(now protocols.Time, st *Step, b *Block) {
 	x := m.slots[b.Slot]
-	if m.left || x == nil || x.vote != nil || b.Slot <= m.floor || b.Last {
+	if m.left || x == nil || x.vote != nil || b.Slot <= m.floor || b.Last || b.Height > m.executed+ExecutionLag {
 		return
 	}
 	m.cast(now, st, x, b)

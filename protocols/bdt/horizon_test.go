@@ -1,0 +1,106 @@
+package bdt
+
+import (
+	"math"
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
+)
+
+// TestSift: what is of no use is known before it is verified, and what is ahead is remembered, so that it is asked for
+// when it can be taken.
+func TestSift(t *testing.T) {
+	s := newShard(t, 4)
+	for _, x := range []string{"a", "b", "c"} {
+		s.append(1, x)
+	}
+	m := s.machines[0] // leads epoch 1, of which 3 slots are committed
+	d := digest.Of("d")
+	tip := func(seq uint64) lanes.Tip { return lanes.Tip{Seq: seq, Digest: d} }
+	batch := func(lane protocols.Index, seq uint64) *lanes.Batch {
+		h := lanes.Header{Lane: lane, Seq: seq, Parent: d, Count: 1}
+		return lanes.NewBatch(s.c, s.scheme.Signer(uint64(lane)), h, []byte("x"))
+	}
+	status := func(epoch uint64) *Status { return &Status{Claim: Claim{Epoch: epoch}} }
+	at := func(epoch uint64) mvba.At { return mvba.At{Instance: instance(epoch), Round: 1} }
+	m.now.statuses[2] = status(1)
+	h := m.Horizon()
+	for _, x := range []struct {
+		name string
+		m    protocols.Message
+		want protocols.Relevance
+	}{
+		{"a batch of the window", batch(3, 512), protocols.Useful},
+		{"one beyond it", batch(3, 513), protocols.Ahead},
+		{"one beyond it, passed on", batch(2, 513), protocols.Useless},
+		{"one far beyond it", batch(3, math.MaxUint64), protocols.Ahead},
+		{"an ack of another's lane", &lanes.Ack{Lane: 1, Tip: tip(9)}, protocols.Useless},
+		{"an ack of no lane", &lanes.Ack{Lane: 99, Tip: tip(9)}, protocols.Useless},
+		{"an ack", &lanes.Ack{Lane: 0, Tip: tip(1)}, protocols.Useful},
+		{"a certificate of no lane", &lanes.TipCertificate{Lane: 99, Tip: tip(1)}, protocols.Useless},
+		{"a conflict far ahead", &lanes.Conflict{SignedHeader: batch(3, 513).SignedHeader}, protocols.Useless},
+		{"a vote of a committed slot", &bolt.Vote{Epoch: 1, Slot: 3, Digest: d}, protocols.Useless},
+		{"a vote of the next", &bolt.Vote{Epoch: 1, Slot: 4, Digest: d}, protocols.Useful},
+		{"a vote of a slot far ahead", &bolt.Vote{Epoch: 1, Slot: 400, Digest: d}, protocols.Ahead},
+		{"a Commit of no slot", &bolt.Commit{Epoch: 1, Slot: EpochSlots + 1, Digest: d}, protocols.Useless},
+		{"a vote of the next epoch", &bolt.Vote{Epoch: 2, Slot: 1, Digest: d}, protocols.Useful},
+		{"a vote of one after it", &bolt.Vote{Epoch: 3, Slot: 1, Digest: d}, protocols.Ahead},
+		{"a Status", status(1), protocols.Useful},
+		{"a Status of the next epoch", status(2), protocols.Useful},
+		{"a Status of one far ahead", status(1 << 40), protocols.Ahead},
+		{"an agreement far ahead", &mvba.Proposal{At: at(3)}, protocols.Ahead},
+		{"an agreement", &mvba.Proposal{At: at(1)}, protocols.Useful},
+	} {
+		got := h.Sift(3, x.m)
+		_, noted := got.(*Beyond)
+		switch {
+		case x.want == protocols.Useless && got != nil, x.want == protocols.Useful && got != x.m, x.want == protocols.Ahead && !noted:
+			t.Errorf("%s: %T", x.name, got)
+		case noted:
+			m.Handle(t0, 3, got)
+		}
+	}
+	if h.Sift(2, status(1)) != nil {
+		t.Error("a second Status of a replica is verified")
+	}
+	if again := m.early.again(3); !again.Has(3) {
+		t.Error("what was ahead is not remembered")
+	}
+}
+
+// TestSiftOfEnded: of an epoch that a certified block follows nothing is verified, and what is not verified would change
+// nothing (the bench sees to that) when all that was ever sent is sent again.
+func TestSiftOfEnded(t *testing.T) {
+	s := newShard(t, 4, func(s *shard) { s.slots = 1 })
+	for _, x := range []string{"a", "b", "c", "d"} {
+		s.append(1, x)
+		for i, m := range s.machines {
+			for m.executed < m.base.Height {
+				s.took(protocols.Index(i), m.Executed(s.now, m.executed+1))
+			}
+			s.took(protocols.Index(i), m.Certified(m.base.Height))
+		}
+		s.pass(maxPatience)
+		s.queue, s.carried = append(s.queue, s.carried...), nil
+		s.settle()
+	}
+	m := s.machines[0]
+	if m.now.number < 3 {
+		t.Fatalf("epoch %d", m.now.number)
+	}
+	if s.unused == 0 {
+		t.Error("all of it is verified")
+	}
+	h := m.Horizon()
+	for _, x := range []protocols.Message{
+		&bolt.Propose{Block: &bolt.Block{Epoch: 1, Slot: 1}}, &bolt.Vote{Epoch: m.now.number - 1, Slot: 1}, &Status{Claim: Claim{Epoch: 1}},
+	} {
+		if h.Sift(1, x) != nil {
+			t.Errorf("a %T of an epoch that ended is verified", x)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package lanes
+
+import (
+	"slices"
+
+	"bdtnode/protocols"
+)
+
+// Horizon is what of the lanes a replica can use at one moment. It never changes, so that others may ask it while the
+// machine goes on.
+type Horizon struct {
+	self  protocols.Index
+	lanes []reach
+}
+
+type reach struct {
+	base, ordered, certified uint64
+	room                     int   // bytes that are stored unasked above ordered
+	asked                    []Tip // if there is no room for any batch
+	forked                   bool
+	frozen                   bool
+	frozenAt                 uint64
+}
+
+// Horizon is the present one.
+func (m *Machine) Horizon() Horizon {
+	h := Horizon{m.cfg.Self, make([]reach, len(m.lanes))}
+	for i, l := range m.lanes {
+		h.lanes[i] = reach{
+			base: l.base.Seq, ordered: l.ordered.Seq, certified: l.certified.Seq, room: m.limit() - l.bytes.held,
+			forked: l.certifiedOnly, frozen: l.frozen, frozenAt: l.frozenAt,
+		}
+	}
+	for at, w := range m.wants {
+		if x := &h.lanes[at.Lane]; w.named && x.room < MaxPayload {
+			x.asked = append(x.asked, at.Tip)
+		}
+	}
+	return h
+}
+
+// Sees judges a message by its numbers alone.
+func (h *Horizon) Sees(from protocols.Index, m protocols.Message) protocols.Relevance {
+	switch x := m.(type) {
+	case *Batch:
+		return h.batch(from, x)
+	case *Ack:
+		if x.Lane != h.self || x.Tip.Seq <= max(h.lanes[h.self].ordered, h.lanes[h.self].certified) {
+			return protocols.Useless
+		}
+	case *TipCertificate:
+		if l := h.at(x.Lane); l == nil || x.Tip.Seq <= l.base || x.Tip.Seq == l.certified {
+			return protocols.Useless
+		}
+	case *Conflict:
+		if l := h.at(x.Lane); l == nil || l.forked || x.Seq <= l.base || x.Seq > l.ordered+maxGrowth {
+			return protocols.Useless
+		}
+	}
+	return protocols.Useful
+}
+
+func (h *Horizon) batch(from protocols.Index, x *Batch) protocols.Relevance {
+	l := h.at(x.Lane)
+	switch {
+	case l == nil || x.Seq <= l.base || l.frozen && x.Seq > l.frozenAt:
+		return protocols.Useless
+	case x.Seq <= l.ordered || x.Seq <= l.ordered+maxGrowth && (int(x.Size) <= l.room || slices.Contains(l.asked, x.Tip())):
+		return protocols.Useful
+	case from != x.Lane:
+		return protocols.Useless // its owner has it, and is asked
+	}
+	return protocols.Ahead
+}
+
+func (h *Horizon) at(lane protocols.Index) *reach {
+	if int(lane) >= len(h.lanes) {
+		return nil
+	}
+	return &h.lanes[lane]
+}
+
+// HandleAhead is called upon a batch of its owner that was beyond the window when it came, and was dropped unverified: it
+// is asked for when the window has moved, or at once if it has since.
+func (m *Machine) HandleAhead(owner protocols.Index, seq uint64) Step {
+	var st Step
+	l := m.lanes[owner]
+	switch {
+	case l.frozen || seq <= l.base.Seq:
+	case seq <= l.ordered.Seq+maxGrowth && l.bytes.held <= m.cfg.Window:
+		st.Send(owner, &Fetch{Lane: owner, After: l.tip.Seq})
+	default:
+		l.refused = true
+	}
+	return st
+}
