@@ -16,8 +16,8 @@ var allowed = map[string][]string{
 	"merkle":             {"merkle", "internal"},
 	"internal":           {"internal"},
 	"protocols":          {"protocols", "internal/wire", "internal/digest", "internal/sig"},
-	"node/config":        {"shard", "ledger", "protocols", "internal"}, // a home on disk: no running node
-	"node/api":           {"node/api", "ledger", "internal"},           // what clients see
+	"node/config":        {"shard", "ledger", "protocols", "internal"},        // a home on disk: no running node
+	"node/api":           {"node/api", "node/loglimit", "ledger", "internal"}, // what clients see
 	"node/quorum":        {"protocols"},
 	"node/sim":           {"node/sim", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"}, // and no network
 	"node/replica":       {"protocols", "shard", "ledger", "merkle", "internal"},

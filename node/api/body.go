@@ -2,7 +2,12 @@ package api
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
 
 	"bdtnode/internal/wire"
 )
@@ -46,4 +51,93 @@ func DecodeTxs(body []byte) ([][]byte, error) {
 		return nil, fmt.Errorf("binary list of transactions: %w", err)
 	}
 	return txs, nil
+}
+
+// firstRoom is the bytes that a body gets room for before any of it has arrived.
+const firstRoom = 4 << 10
+
+// readBody reads the body of a submission. Room is taken as bytes arrive, whatever length was announced, and doubled when it is
+// full; while it is doubled the old half is kept too, until it is collected. The body must arrive at [Config].BodyRate
+// after [Config].BodyGrace, so that a client that sends nothing holds its place for no longer than the grace.
+func (s *Server) readBody(in *submitIn, place *submission) ([]byte, error) {
+	rc := http.NewResponseController(in.writer)
+	room := min(s.cfg.MaxBody, firstRoom)
+	if n := in.request.ContentLength; n > 0 {
+		room = min(room, n)
+	}
+	if !place.grow(room) {
+		return nil, tooMany()
+	}
+	buf := make([]byte, 0, room)
+	for began := time.Now(); ; {
+		due := began.Add(s.cfg.BodyGrace + time.Duration(len(buf))*time.Second/time.Duration(s.cfg.BodyRate))
+		if err := setDeadline(rc.SetReadDeadline, due); err != nil {
+			return nil, fmt.Errorf("set a deadline for the body: %w", err)
+		}
+		spare := buf[len(buf):cap(buf)]
+		if len(spare) == 0 { // full: it ends here, or more room is needed
+			spare = make([]byte, 1)
+		}
+		n, err := in.request.Body.Read(spare)
+		switch {
+		case n > 0 && len(buf) == cap(buf) && int64(len(buf)) == s.cfg.MaxBody:
+			return nil, s.tooLarge()
+		case n > 0 && len(buf) == cap(buf):
+			more := min(int64(cap(buf)), s.cfg.MaxBody-int64(cap(buf)))
+			if !place.grow(more) {
+				return nil, tooMany()
+			}
+			buf = append(append(make([]byte, 0, int64(cap(buf))+more), buf...), spare[0])
+		default:
+			buf = buf[:len(buf)+n]
+		}
+		switch {
+		case err == io.EOF:
+			// The server reads on to notice a client that leaves, and would take a deadline that passes for one.
+			return buf, setDeadline(rc.SetReadDeadline, time.Time{})
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, problem(http.StatusRequestTimeout, fmt.Sprintf("the request body arrived too slowly: %d bytes, at least %d a second are expected", len(buf), s.cfg.BodyRate))
+		case err != nil:
+			return nil, problem(http.StatusBadRequest, "the request body did not arrive in full: "+err.Error())
+		}
+	}
+}
+
+// setDeadline sets a deadline of a connection. Writers that have no connection, as in tests, have no deadlines either.
+func setDeadline(set func(time.Time) error, at time.Time) error {
+	if err := set(at); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// timed is the answer to one request. Its deadline runs from its first byte, however long the request waited before.
+type timed struct {
+	http.ResponseWriter
+	limit time.Duration
+	begun bool
+}
+
+// Unwrap gives http.ResponseController what is under w.
+func (w *timed) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *timed) WriteHeader(status int) {
+	w.begin()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *timed) Write(b []byte) (int, error) {
+	w.begin()
+	return w.ResponseWriter.Write(b)
+}
+
+func (w *timed) begin() {
+	if w.begun {
+		return
+	}
+	w.begun = true
+	// It fails for a connection that is closed, and then writing does.
+	_ = setDeadline(http.NewResponseController(w.ResponseWriter).SetWriteDeadline, time.Now().Add(w.limit))
 }

@@ -1,81 +1,86 @@
 package api
 
 import (
-	"net"
+	"net/netip"
 	"sync"
 )
 
-// intake bounds the submissions in work: how many, and how many bytes their bodies have.
+// intake bounds the submissions in work: how many, and how many bytes their bodies have. Nothing queues here, since a
+// waiting client would only find a more crowded replica.
+//
+// Under contention each client address has a share: it may hold as much as leaves a third of that free. One address
+// alone thus gets three quarters of all, and the next one always finds room. One submission, and one body of the largest size,
+// is granted to each as long as there is room at all.
 type intake struct {
-	mu    sync.Mutex
-	slots int
-	bytes int64
+	mu           sync.Mutex
+	slots, bytes pool
 }
 
-func newIntake(slots int, bytes int64) *intake { return &intake{slots: slots, bytes: bytes} }
+// pool is places or bytes that clients share.
+type pool struct {
+	free  int64
+	least int64 // what one client may hold as long as there is room
+	held  map[netip.Prefix]int64
+}
 
-// enter takes a slot and room for a body, or reports that there is none: nothing queues here, since a waiting
-// client would only find a more crowded replica.
-func (in *intake) enter(size int64) bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.slots == 0 || in.bytes < size {
+// shareOfFree is how much a client may hold for each unit that is left free.
+const shareOfFree = 3
+
+func newIntake(slots int, bytes, body int64) *intake {
+	return &intake{
+		slots: pool{free: int64(slots), least: 1, held: make(map[netip.Prefix]int64)},
+		bytes: pool{free: bytes, least: body, held: make(map[netip.Prefix]int64)},
+	}
+}
+
+func (p *pool) take(client netip.Prefix, n int64) bool {
+	free, held := p.free-n, p.held[client]+n
+	if free < 0 || held > p.least && held > shareOfFree*free {
 		return false
 	}
-	in.slots--
-	in.bytes -= size
+	p.free, p.held[client] = free, held
 	return true
 }
 
-// leave gives back what enter took.
-func (in *intake) leave(size int64) {
+func (p *pool) give(client netip.Prefix, n int64) {
+	p.free += n
+	if p.held[client] -= n; p.held[client] == 0 {
+		delete(p.held, client)
+	}
+}
+
+// submission is a place in the intake, and room for the part of its body that has arrived.
+type submission struct {
+	intake *intake
+	client netip.Prefix
+	bytes  int64
+}
+
+// enter takes a place, nil if there is none.
+func (in *intake) enter(client netip.Prefix) *submission {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.slots++
-	in.bytes += size
-}
-
-// limited is a listener that accepts no further connection while max are open.
-type limited struct {
-	net.Listener
-	open   chan struct{}
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newLimited(l net.Listener, max int) *limited {
-	return &limited{Listener: l, open: make(chan struct{}, max), closed: make(chan struct{})}
-}
-
-// Accept implements net.Listener.
-func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.open <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
+	if !in.slots.take(client, 1) {
+		return nil
 	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.open
-		return nil, err
+	return &submission{intake: in, client: client}
+}
+
+// grow takes room for n more bytes, and reports whether there was any.
+func (s *submission) grow(n int64) bool {
+	s.intake.mu.Lock()
+	defer s.intake.mu.Unlock()
+	ok := s.intake.bytes.take(s.client, n)
+	if ok {
+		s.bytes += n
 	}
-	return &limitedConn{Conn: c, l: l}, nil
+	return ok
 }
 
-// Close implements net.Listener, and ends an Accept that waits for a connection to close.
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-type limitedConn struct {
-	net.Conn
-	l    *limited
-	once sync.Once
-}
-
-func (c *limitedConn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(func() { <-c.l.open })
-	return err
+// leave gives back the place and the room.
+func (s *submission) leave() {
+	s.intake.mu.Lock()
+	defer s.intake.mu.Unlock()
+	s.intake.slots.give(s.client, 1)
+	s.intake.bytes.give(s.client, s.bytes)
 }

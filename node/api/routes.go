@@ -123,7 +123,7 @@ func asProblem(ctx context.Context, op string, err error) error {
 	case errors.Is(err, ErrUnavailable), ctx.Err() != nil:
 		return retryLater(problem(http.StatusServiceUnavailable, err.Error()), retryBusy)
 	}
-	logger.Errorf("%s: %v", op, err)
+	outside.Errorw("request failed", op, "operation", op, "error", err)
 	return problem(http.StatusInternalServerError, "the replica failed to answer, see its log")
 }
 

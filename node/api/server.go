@@ -16,9 +16,14 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/ipfs/go-log/v2"
+
+	"bdtnode/node/loglimit"
 )
 
 var logger = log.Logger("bdt/api")
+
+// outside writes the lines that clients cause.
+var outside = loglimit.New(logger)
 
 // Config adjusts a server. Zero values mean the defaults.
 type Config struct {
@@ -27,15 +32,16 @@ type Config struct {
 	MaxBody    int64         // bytes of one request body; default 4 MiB
 	MaxBodies  int64         // bytes of all bodies in work at a time; default 64 MiB
 	MaxWaiting int           // submissions in work or waiting at a time; default 1,024
-	MaxConns   int           // connections at a time, further ones queue in the kernel; default 4,096
+	MaxConns   int           // connections at a time, for a further one another is closed; default 4,096
+	BodyGrace  time.Duration // how long a body may take before BodyRate counts; default 2 s
+	BodyRate   int64         // bytes a second at which a body must arrive at least; default 128 KiB
+	AnswerTime time.Duration // how long a client may take to read an answer, from its first byte; default 20 s
 	Grace      time.Duration // how long answers may take once Run is to end; default 5 s
 }
 
-// Timeouts of a connection. The client's reading of an answer is bounded by what remains of writeTimeout.
+// Bounds of a connection between and before requests.
 const (
 	headerTimeout  = 5 * time.Second
-	bodyTimeout    = 10 * time.Second
-	writeTimeout   = MaxWait + 30*time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 16 << 10
 )
@@ -57,6 +63,9 @@ func New(cfg Config, b Backend) *Server {
 	setDefault(&cfg.MaxBodies, 64<<20)
 	setDefault(&cfg.MaxWaiting, 1024)
 	setDefault(&cfg.MaxConns, 4096)
+	setDefault(&cfg.BodyGrace, 2*time.Second)
+	setDefault(&cfg.BodyRate, 128<<10)
+	setDefault(&cfg.AnswerTime, 20*time.Second)
 	setDefault(&cfg.Grace, 5*time.Second)
 	if cfg.Version == "" {
 		cfg.Version = "unknown"
@@ -64,7 +73,7 @@ func New(cfg Config, b Backend) *Server {
 	cfg.MaxBodies = max(cfg.MaxBodies, cfg.MaxBody)
 	s := &Server{
 		cfg: cfg, backend: b, routes: http.NewServeMux(), broken: make(chan error, 1),
-		intake: newIntake(cfg.MaxWaiting, cfg.MaxBodies),
+		intake: newIntake(cfg.MaxWaiting, cfg.MaxBodies, cfg.MaxBody),
 	}
 	// The library's own description, documentation and schema paths stay off: its description is built on first
 	// use without a lock, and its documentation page loads scripts from elsewhere.
@@ -96,7 +105,18 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 
 // ServeHTTP answers one request. It is what [Server.Run] serves.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w = &timed{ResponseWriter: w, limit: s.cfg.AnswerTime}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.ContentLength != 0 {
+		// No route but that of submissions reads a body. Without a deadline the server would wait for the rest of one
+		// that was not read before it takes the next request.
+		_ = setDeadline(http.NewResponseController(w).SetReadDeadline, time.Now().Add(s.cfg.BodyGrace))
+		if r.Method != http.MethodPost {
+			w.Header().Set("Connection", "close")
+			write(w, problem(http.StatusBadRequest, fmt.Sprintf("a %s request has no body here", r.Method)))
+			return
+		}
+	}
 	if _, pattern := s.routes.Handler(r); pattern != "" {
 		s.routes.ServeHTTP(w, r)
 		return
@@ -109,6 +129,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
 		p = problem(m.status, fmt.Sprintf("%s does not take %s, use %s", r.URL.Path, r.Method, allow))
 	}
+	write(w, p)
+}
+
+// write answers with a problem.
+func write(w http.ResponseWriter, p *Problem) {
 	w.Header().Set("Content-Type", ProblemType)
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // a client that left is no concern
@@ -130,17 +155,18 @@ func (m *miss) WriteHeader(status int)      { m.status = status }
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	requests, cancel := context.WithCancel(ctx)
 	defer cancel()
+	open := newConns(l, s.cfg.MaxConns)
 	srv := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerTimeout,
-		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         open.changed,
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ErrorLog:          stdlog.New(serverLog{}, "", 0),
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(newLimited(l, s.cfg.MaxConns)) }()
+	go func() { served <- srv.Serve(open) }()
 
 	var failure error
 	select {

@@ -270,31 +270,3 @@ func TestRunTellsThatTheListenerFailed(t *testing.T) {
 		t.Errorf("Run: %v", err)
 	}
 }
-
-func TestConnectionsAreBounded(t *testing.T) {
-	url, stop, done := run(t, api.Config{MaxConns: 1}, &fake{status: api.Status{Ready: true}})
-	addr := strings.TrimPrefix(url, "http://")
-	hold, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprint(hold, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-	if _, err := hold.Read(make([]byte, 1)); err != nil { // accepted, and kept open
-		t.Fatal(err)
-	}
-	next := make(chan answer)
-	go func() { next <- do(t, "GET", url+"/livez", "", "") }()
-	select {
-	case a := <-next:
-		t.Fatalf("a second connection was answered %d next to the first", a.status)
-	default:
-	}
-	hold.Close()
-	if a := <-next; a.status != http.StatusOK {
-		t.Errorf("answered %d after the first connection closed", a.status)
-	}
-	stop()
-	if err := <-done; err != nil {
-		t.Errorf("Run: %v", err)
-	}
-}

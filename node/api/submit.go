@@ -15,6 +15,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"bdtnode/internal/origin"
 )
 
 // retryBusy is when a submission refused for want of a slot may come again.
@@ -45,19 +47,15 @@ func (in *submitIn) Resolve(ctx huma.Context) []error {
 type submitOut struct{ Body SubmitAnswer }
 
 func (s *Server) submit(ctx context.Context, in *submitIn) (*submitOut, error) {
-	size := in.request.ContentLength
-	if size > s.cfg.MaxBody {
+	if in.request.ContentLength > s.cfg.MaxBody {
 		return nil, s.tooLarge()
 	}
-	if size < 0 { // not known before it is read
-		size = s.cfg.MaxBody
+	place := s.intake.enter(origin.Of(in.request.RemoteAddr))
+	if place == nil {
+		return nil, tooMany()
 	}
-	if !s.intake.enter(size) {
-		p := problem(http.StatusServiceUnavailable, "too many submissions are waiting at this replica, try again later or elsewhere")
-		return nil, retryLater(p, retryBusy)
-	}
-	defer s.intake.leave(size)
-	txs, err := s.readTxs(in)
+	defer place.leave()
+	txs, err := s.readTxs(in, place)
 	if err != nil {
 		return nil, err
 	}
@@ -87,40 +85,31 @@ func allFull(answers []TxAnswer) (time.Duration, bool) {
 	return time.Duration(after) * time.Millisecond, true
 }
 
-// readTxs reads the body, within bodyTimeout, in either encoding.
-func (s *Server) readTxs(in *submitIn) ([][]byte, error) {
-	rc := http.NewResponseController(in.writer)
-	if err := rc.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, fmt.Errorf("set a deadline for the body: %w", err)
-	}
-	var buf bytes.Buffer
-	if n := in.request.ContentLength; n > 0 {
-		buf.Grow(int(n) + bytes.MinRead) // one allocation, of the size that was announced and admitted
-	}
-	_, err := buf.ReadFrom(http.MaxBytesReader(in.writer, in.request.Body, s.cfg.MaxBody))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, s.tooLarge()
-	case err != nil:
-		return nil, problem(http.StatusBadRequest, "the request body did not arrive in full: "+err.Error())
-	}
-	if err := rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, fmt.Errorf("lift the deadline of the body: %w", err)
+// readTxs reads the body in either encoding.
+func (s *Server) readTxs(in *submitIn, place *submission) ([][]byte, error) {
+	body, err := s.readBody(in, place)
+	if err != nil {
+		return nil, err
 	}
 	media, _, err := mime.ParseMediaType(in.request.Header.Get("Content-Type"))
 	switch {
 	case err == nil && media == TxsType:
-		txs, err := DecodeTxs(buf.Bytes())
+		txs, err := DecodeTxs(body)
 		if err != nil {
 			return nil, problem(http.StatusUnprocessableEntity, err.Error())
 		}
 		return txs, nil
 	case err == nil && media == "application/json":
-		return decodeJSON(buf.Bytes())
+		return decodeJSON(body)
 	}
 	return nil, problem(http.StatusUnsupportedMediaType, fmt.Sprintf("content type %q, use application/json or %s",
 		in.request.Header.Get("Content-Type"), TxsType))
+}
+
+// tooMany refuses a submission for want of a place or of room.
+func tooMany() error {
+	p := problem(http.StatusServiceUnavailable, "too many submissions are waiting at this replica, try again later or elsewhere")
+	return retryLater(p, retryBusy)
 }
 
 func (s *Server) tooLarge() error {

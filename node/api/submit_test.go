@@ -167,7 +167,7 @@ func TestFullBook(t *testing.T) {
 	const two = `{"txs":["01","02"]}`
 
 	a := do(t, "POST", s.URL+"/v1/txs", jsonType, two)
-	wantProblem(t, a, http.StatusTooManyRequests, "TX book")
+	wantProblem(t, a, http.StatusTooManyRequests, "no room for more transactions")
 	if a.header.Get("Retry-After") != "2" || a.problem.RetryMS != 1500 {
 		t.Errorf("Retry-After %q and retry_ms %d, want 2 and 1500", a.header.Get("Retry-After"), a.problem.RetryMS)
 	}
@@ -300,10 +300,16 @@ func FuzzDecodeTxs(f *testing.F) {
 	})
 }
 
-// deadlines records the read deadlines a handler sets on its connection.
+// deadlines records the deadlines that a handler sets on its connection.
 type deadlines struct {
 	*httptest.ResponseRecorder
-	set []time.Time
+	set     []time.Time // of reads
+	written []time.Time // of writes
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.written = append(d.written, t)
+	return nil
 }
 
 func (d *deadlines) SetReadDeadline(t time.Time) error {
@@ -316,8 +322,11 @@ func (d *deadlines) SetReadDeadline(t time.Time) error {
 func TestTheWaitHasNoReadDeadline(t *testing.T) {
 	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 	h := api.New(api.Config{}, &fake{submit: func(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
-		if len(w.set) != 2 || w.set[0].IsZero() || !w.set[1].IsZero() {
-			t.Errorf("read deadlines %v, want one for the body and none for the wait", w.set)
+		if n := len(w.set); n < 2 || w.set[0].IsZero() || !w.set[n-1].IsZero() {
+			t.Errorf("read deadlines %v, want some for the body and none for the wait", w.set)
+		}
+		if len(w.written) != 0 {
+			t.Errorf("write deadlines %v before the wait is over", w.written)
 		}
 		return settle(ctx, txs, wait)
 	}})
@@ -326,5 +335,8 @@ func TestTheWaitHasNoReadDeadline(t *testing.T) {
 	h.ServeHTTP(w, r)
 	if w.Code != http.StatusOK {
 		t.Errorf("answered %d %s", w.Code, w.Body)
+	}
+	if len(w.written) != 1 || w.written[0].IsZero() {
+		t.Errorf("write deadlines %v, want one for the answer", w.written)
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/ipfs/go-log/v2"
+	"go.uber.org/zap"
 )
 
 const (
@@ -39,8 +42,12 @@ type Logger struct {
 // New makes a logger with the default interval.
 func New(s Sink) *Logger { return Every(DefaultInterval, s) }
 
-// Every makes a logger with an interval of its own, for conditions that may last long.
+// Every makes a logger with an interval of its own, for conditions that may last long. Lines name the caller of its
+// methods as their place.
 func Every(interval time.Duration, s Sink) *Logger {
+	if l, ok := s.(*log.ZapEventLogger); ok {
+		s = l.Desugar().WithOptions(zap.AddCallerSkip(2)).Sugar()
+	}
 	return &Logger{sink: s, limit: limiter{interval: interval}}
 }
 

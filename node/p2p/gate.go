@@ -13,6 +13,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"bdtnode/internal/origin"
 )
 
 // gate bounds the inbound TCP connections whose peer is not known yet: their number, and the time of each. Nobody can
@@ -32,7 +34,7 @@ type gate struct {
 
 // admit takes in a connection, and closes another one if that is one too many.
 func (g *gate) admit(c manet.Conn) *arrival {
-	a := &arrival{Conn: c, gate: g, from: prefixOf(c.RemoteAddr())}
+	a := &arrival{Conn: c, gate: g, from: origin.Of(c.RemoteAddr().String())}
 	a.timer = time.AfterFunc(g.limit, func() {
 		if g.leave(a) {
 			g.evict(a, "no TLS handshake in time")
@@ -136,24 +138,6 @@ func (a *arrival) Close() error {
 
 // NetConn is the connection under this one.
 func (a *arrival) NetConn() net.Conn { return a.Conn }
-
-// prefixOf is what counts as one address: an IPv4 address, or an IPv6 network of 64 bits, which one host may have.
-func prefixOf(at net.Addr) netip.Prefix {
-	tcpAddr, ok := at.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := tcpAddr.AddrPort().Addr().Unmap().WithZone("")
-	bits := 64
-	if ip.Is4() {
-		bits = 32
-	}
-	p, err := ip.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // no IP address
-	}
-	return p
-}
 
 // gatedTCP is the TCP transport with a gate before its inbound connections.
 type gatedTCP struct {

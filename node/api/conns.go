@@ -1,0 +1,146 @@
+package api
+
+import (
+	"container/list"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"bdtnode/internal/origin"
+)
+
+// conns is a listener that bounds the open connections. For one too many it closes another, so that a client that connects
+// again and again, or leaves connections idle, closes its own:
+//
+//   - the one that has been idle for the longest, of the address with the most connections that has an idle one and has no
+//     fewer than the new one's address;
+//   - else the oldest one with a request, of the address with the most connections, if it has more than the new
+//     one's address will have;
+//   - else the new one.
+type conns struct {
+	net.Listener
+	max int
+
+	mu      sync.Mutex
+	open    int
+	clients map[netip.Prefix]*client
+}
+
+// client is the connections of one address, each list with the oldest first.
+type client struct {
+	idle list.List // without a request: new, or between two
+	busy list.List
+}
+
+func (c *client) open() int { return c.idle.Len() + c.busy.Len() }
+
+// conn is an open connection.
+type conn struct {
+	net.Conn
+	conns *conns
+	from  netip.Prefix
+	in    *list.List    // of its client, nil once it was closed
+	place *list.Element // there
+}
+
+func newConns(l net.Listener, max int) *conns {
+	return &conns{Listener: l, max: max, clients: make(map[netip.Prefix]*client)}
+}
+
+// Accept implements net.Listener.
+func (s *conns) Accept() (net.Conn, error) {
+	for {
+		raw, err := s.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &conn{Conn: raw, conns: s, from: origin.Of(raw.RemoteAddr().String())}
+		victim := s.add(c)
+		if victim != nil {
+			_ = victim.Close() // a client's connection, which may be closed already
+			outside.Warnw("API connection closed for a new one", victim.from, "from", victim.RemoteAddr(), "open", s.max)
+		}
+		if victim != c {
+			return c, nil
+		}
+	}
+}
+
+// add takes in a connection, and says which one to close if that is one too many.
+func (s *conns) add(c *conn) (victim *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := s.clients[c.from]
+	if own == nil {
+		own = &client{}
+		s.clients[c.from] = own
+	}
+	if s.open >= s.max {
+		victim = s.victim(own)
+	}
+	if s.open >= s.max && victim == nil {
+		victim = c
+	}
+	c.in = &own.idle
+	c.place = c.in.PushBack(c)
+	s.open++
+	return victim
+}
+
+// victim is the connection to close for one of client own, nil if there is none that may be.
+func (s *conns) victim(own *client) *conn {
+	var idle, largest *client
+	for _, c := range s.clients {
+		if c.idle.Len() > 0 && c.open() >= own.open() && (idle == nil || c.open() > idle.open()) {
+			idle = c
+		}
+		if largest == nil || c.open() > largest.open() {
+			largest = c
+		}
+	}
+	switch {
+	case idle != nil:
+		return idle.idle.Front().Value.(*conn)
+	case largest.open() > own.open()+1:
+		return largest.busy.Front().Value.(*conn)
+	}
+	return nil
+}
+
+// changed follows the state of a connection. It is the ConnState hook of the HTTP server.
+func (s *conns) changed(raw net.Conn, state http.ConnState) {
+	c := raw.(*conn)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.in == nil {
+		return
+	}
+	client := s.clients[c.from]
+	to := &client.idle
+	if state == http.StateActive {
+		to = &client.busy
+	}
+	c.in.Remove(c.place)
+	c.in, c.place = to, to.PushBack(c)
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	c.conns.remove(c)
+	return c.Conn.Close()
+}
+
+func (s *conns) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.in == nil {
+		return
+	}
+	c.in.Remove(c.place)
+	c.in = nil
+	s.open--
+	if s.clients[c.from].open() == 0 {
+		delete(s.clients, c.from)
+	}
+}

@@ -1,0 +1,35 @@
+package api
+
+import (
+	"net/netip"
+	"testing"
+)
+
+// An address alone gets three quarters of the places, and several have equal shares; a new one always finds room.
+func TestSharesOfTheIntake(t *testing.T) {
+	in := newIntake(100, 1000, 10)
+	enter := func(client string) (n int) {
+		for in.enter(netip.MustParsePrefix(client+"/32")) != nil {
+			n++
+		}
+		return n
+	}
+	if a, b, c := enter("10.0.0.1"), enter("10.0.0.2"), enter("10.0.0.3"); a != 75 || b != 18 || c < 1 {
+		t.Errorf("places %d, %d and %d", a, b, c)
+	}
+}
+
+// Places and bytes come back, and a body of the largest size always has room next to one other.
+func TestIntakeGivesBack(t *testing.T) {
+	in := newIntake(4, 20, 10)
+	a, b := netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("10.0.0.2/32")
+	x, y := in.enter(a), in.enter(b)
+	if !x.grow(10) || x.grow(6) || !y.grow(10) || y.grow(1) {
+		t.Error("room for two largest bodies is not for two bodies")
+	}
+	x.leave()
+	y.leave()
+	if in.slots.free != 4 || in.bytes.free != 20 || len(in.slots.held)+len(in.bytes.held) != 0 {
+		t.Errorf("left behind: %+v", in)
+	}
+}
