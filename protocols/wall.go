@@ -10,10 +10,10 @@ type Wall struct{ offset time.Duration }
 // Set notes the offset.
 func (w *Wall) Set(offset time.Duration) { w.offset = offset }
 
-// At is the wall clock's reading at now, a reading of the clock of deadlines.
+// At is the wall clock's reading at now, a reading of the clock of deadlines; at least 0, as block times have no sign.
 func (w *Wall) At(now Time) Time {
 	if w == nil {
 		return now
 	}
-	return now.Add(w.offset)
+	return max(now.Add(w.offset), 0)
 }

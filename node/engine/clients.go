@@ -225,7 +225,7 @@ func (e *Engine) enter(tx *ledger.Tx) (Progress, bool) {
 	if p, ok := e.decided(tx.ID()); ok {
 		return p, true
 	}
-	refusal, err := e.cfg.State.Precheck(tx, e.clock.now().Millis())
+	refusal, err := e.cfg.State.Precheck(tx, e.clock.wall().Millis())
 	if err != nil {
 		return Progress{}, false // the store failed: the node is stopping
 	}
@@ -434,7 +434,7 @@ func (c *clients) overdue(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
-			if c.e.cfg.Book.Overdue(c.e.clock.now().Millis()) {
+			if c.e.cfg.Book.Overdue(c.e.clock.wall().Millis()) {
 				c.e.wake()
 			}
 		case <-ctx.Done():

@@ -1,39 +1,48 @@
 package engine
 
 import (
-	"sync"
 	"time"
 
 	"bdtnode/protocols"
 )
 
-// reanchor is how often the clock looks at the wall clock.
-const reanchor = 5 * time.Second
-
-// clock reads Unix time that never goes back: a wall clock that was set forward is followed at once, one that was
-// set back is waited for at half speed, so that no deadline is missed or put off for long.
+// clock has the two times of a replica. Deadlines are measured by the first, which goes on evenly and is never set; it
+// began as the wall clock's time at the start, so the two differ only by what the wall clock was set since. Block times,
+// expiry and the comparison with peers go by the second, the wall clock as it is now.
 type clock struct {
-	mu     sync.Mutex
-	anchor time.Time // with its monotonic reading
-	at     protocols.Time
-	excess time.Duration // how far at was ahead of the wall clock
+	start time.Time // with its monotonic reading
+	read  func() (passed time.Duration, wall time.Time)
 }
 
 func newClock(now time.Time) *clock {
-	return &clock{anchor: now, at: protocols.Time(now.UnixNano())}
+	return &clock{start: now, read: func() (time.Duration, time.Time) {
+		t := time.Now()
+		return t.Sub(now), t // the difference is of monotonic readings
+	}}
 }
 
-func (c *clock) now() protocols.Time { return c.read(time.Now()) }
+// now is the time that deadlines are measured by.
+func (c *clock) now() protocols.Time {
+	now, _ := c.both()
+	return now
+}
 
-func (c *clock) read(t time.Time) protocols.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	passed := t.Sub(c.anchor)
-	now := c.at.Add(max(passed/2, passed-c.excess))
-	if passed >= reanchor {
-		wall := protocols.Time(t.UnixNano())
-		c.anchor, c.at, c.excess = t, max(now, wall), max(0, now.Sub(wall))
-		now = c.at
-	}
+// wall is the wall clock's time.
+func (c *clock) wall() protocols.Time {
+	now, offset := c.both()
+	return now.Add(offset)
+}
+
+// both is the time that deadlines are measured by, and how far the wall clock is ahead of it.
+func (c *clock) both() (protocols.Time, time.Duration) {
+	passed, wall := c.read()
+	now := protocols.Time(c.start.UnixNano()).Add(passed)
+	return now, protocols.Time(wall.UnixNano()).Sub(now)
+}
+
+// now is the time for the core's next input. The core learns with it what the wall clock says.
+func (e *Engine) now() protocols.Time {
+	now, offset := e.clock.both()
+	e.wall.Set(offset)
 	return now
 }

@@ -71,6 +71,7 @@ type Engine struct {
 	core  *replica.Core
 	net   Sender
 	clock *clock
+	wall  *protocols.Wall // of the core
 
 	in        chan event
 	kick      chan struct{} // the book or a connection has something
@@ -113,16 +114,17 @@ type event struct {
 
 // New restores the core from the store and starts nothing.
 func New(cfg Config) (*Engine, error) {
+	wall := &protocols.Wall{}
 	core, err := replica.Restore(replica.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares, Dumbo: cfg.Dumbo,
-		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window,
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, Wall: wall,
 	}, cfg.State, cfg.Store)
 	if err != nil {
 		return nil, err
 	}
 	n := cfg.Committee.N()
 	e := &Engine{
-		cfg: cfg, core: core, clock: newClock(time.Now()),
+		cfg: cfg, core: core, clock: newClock(time.Now()), wall: wall,
 		in:        make(chan event, (n-1)*(controlQuota+bulkQuota)+bulkQuota+reserve),
 		offers:    make(chan struct{}, bulkQuota),
 		kick:      make(chan struct{}, 1),
@@ -180,7 +182,7 @@ func (e *Engine) Run(ctx context.Context, net Sender) error {
 
 // loop is the one goroutine that touches the core.
 func (e *Engine) loop(ctx context.Context) error {
-	e.carryOut(ctx, e.core.Start(e.clock.now()), nil)
+	e.carryOut(ctx, e.core.Start(e.now()), nil)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -206,7 +208,7 @@ func (e *Engine) loop(ctx context.Context) error {
 				e.carryOut(ctx, e.core.Connected(protocols.Index(i)), nil)
 			}
 		}
-		now := e.clock.now()
+		now := e.now()
 		if w := e.core.Wake(); w != 0 && now >= w {
 			e.carryOut(ctx, e.core.Tick(now), nil)
 		}
@@ -225,7 +227,7 @@ func (e *Engine) loop(ctx context.Context) error {
 }
 
 func (e *Engine) handle(ctx context.Context, ev event) {
-	now := e.clock.now()
+	now := e.now()
 	if ev.executed != nil {
 		b := ev.executed
 		e.carryOut(ctx, e.core.Executed(now, b.Header.Height, b.HeaderDigest), nil)

@@ -384,36 +384,3 @@ func (c *cluster) submitBrief(at int, raw []byte) {
 	defer cancel()
 	c.nodes[at].up().Submit(ctx, "", [][]byte{raw}, Logged)
 }
-
-func TestClockFollowsTheWallClock(t *testing.T) {
-	start := time.Now()
-	c := newClock(start)
-	last := c.read(start)
-	for i := 1; i < 100; i++ {
-		now := c.read(start.Add(time.Duration(i) * 700 * time.Millisecond))
-		if now < last {
-			t.Fatalf("step %d: %d after %d", i, now, last)
-		}
-		if off := now.Sub(protocols.Time(start.UnixNano())) - time.Duration(i)*700*time.Millisecond; off != 0 {
-			t.Fatalf("step %d: %v off a wall clock that was never set", i, off)
-		}
-		last = now
-	}
-}
-
-// A clock that was ahead by 3 s goes on at half speed until the wall clock has caught up, and then keeps up with it.
-func TestClockWaitsForAWallClockSetBack(t *testing.T) {
-	start := time.Now()
-	c := newClock(start)
-	c.at, c.excess = c.at.Add(3*time.Second), 3*time.Second
-	at := func(after time.Duration) time.Duration {
-		return c.read(start.Add(after)).Sub(protocols.Time(start.Add(after).UnixNano()))
-	}
-	for _, step := range []struct{ after, ahead time.Duration }{
-		{0, 3 * time.Second}, {2 * time.Second, 2 * time.Second}, {4 * time.Second, time.Second}, {7 * time.Second, 0}, {9 * time.Second, 0},
-	} {
-		if ahead := at(step.after); ahead != step.ahead {
-			t.Errorf("after %v the clock is %v ahead, want %v", step.after, ahead, step.ahead)
-		}
-	}
-}

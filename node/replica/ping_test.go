@@ -134,8 +134,9 @@ func TestSilentEnginesAreNoticed(t *testing.T) {
 func TestWrongClock(t *testing.T) {
 	for _, off := range []time.Duration{time.Hour, -time.Hour, 700 * time.Millisecond, -700 * time.Millisecond} {
 		p := newPinged(t, 4)
-		now := t0.Add(5 * time.Second)
-		p.run(t0, now)
+		start := t0.Add(10 * time.Hour)
+		now := start.Add(5 * time.Second)
+		p.run(start, now)
 		p.walls[1].Set(off)
 		p.run(now, now.Add(5*time.Second))
 		now = now.Add(5 * time.Second)

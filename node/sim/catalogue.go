@@ -56,6 +56,10 @@ var catalogue = []entry{
 		fault: func(d draw) Fault { return LeaderDies{After: d.during()} }},
 	{name: "clock-skew", odds: 2, help: "each replica's clock is off",
 		fault: func(d draw) Fault { return ClockSkew{Max: d.ms(1, 240)} }},
+	{name: "clock-steps", odds: 4, help: "the wall clock of one replica after another is set ahead or back by up to an hour, and right again",
+		fault: func(d draw) Fault {
+			return ClockSteps{Every: d.ms(2000, 15000), Lasts: d.ms(500, 10000), Most: time.Hour}
+		}},
 	{name: "slow-disks", odds: 2, help: "syncing a disk takes long",
 		fault: func(d draw) Fault { return SlowDisks{Mean: d.ms(5, 60)} }},
 	{name: "slow-execution", odds: 2, help: "executing a block takes long",

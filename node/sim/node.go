@@ -25,8 +25,9 @@ type node struct {
 	adversary Adversary // nil in an honest one
 	store     *kv.Mem   // of consensus
 	effects   *kv.Mem   // of the ledger
-	skew      time.Duration
-	dead      bool // for good
+	wall      *protocols.Wall
+	skew      time.Duration // of the wall clock
+	dead      bool          // for good
 
 	alive      bool
 	life       int // counts starts and crashes: what an earlier life began does not end in this one
@@ -47,11 +48,17 @@ type node struct {
 }
 
 func newNode(s *cluster, id protocols.Index, place int) *node {
-	return &node{s: s, id: id, place: place, store: kv.NewMem(), effects: kv.NewMem()}
+	return &node{s: s, id: id, place: place, store: kv.NewMem(), effects: kv.NewMem(), wall: &protocols.Wall{}}
 }
 
-// clock is what the replica believes the time to be.
+// clock is what the replica's wall clock says.
 func (n *node) clock() protocols.Time { return n.s.now.Add(n.skew) }
+
+// now is the time for the core's next input, which learns with it what the wall clock says.
+func (n *node) now() protocols.Time {
+	n.wall.Set(n.skew)
+	return n.s.now
+}
 
 // after does something later unless the replica has crashed by then.
 func (n *node) after(d time.Duration, what func()) {
@@ -75,7 +82,7 @@ func (n *node) start() {
 	}
 	cfg := replica.Config{
 		Committee: s.committee, Self: n.id, Signer: s.signers[n.id], Coin: s.coin, Shares: s.shares[n.id],
-		GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: len(s.shards), Dumbo: s.world.cfg.Dumbo, Slots: s.cfg.Slots,
+		GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: len(s.shards), Dumbo: s.world.cfg.Dumbo, Slots: s.cfg.Slots, Wall: n.wall,
 	}
 	if n.core, err = replica.Restore(cfg, n.state, n.store); err != nil {
 		panic(err)
@@ -107,7 +114,7 @@ func (n *node) crash() {
 
 // input gives the core something and carries out what it wants.
 func (n *node) input(f func(now protocols.Time) replica.Step) {
-	n.took(f(n.clock()))
+	n.took(f(n.now()))
 	if n.alive { // and has not crashed over it
 		n.propose()
 		n.arm()
@@ -228,6 +235,9 @@ func (n *node) send(sends []protocols.Send) {
 }
 
 func (n *node) tell(to protocols.To, m protocols.Message) {
+	if n.s.muted && ofPings(m) {
+		return
+	}
 	var frame []byte
 	for j, peer := range n.s.nodes {
 		if peer.id == n.id || to != protocols.Everyone && int(peer.id) != int(to) {
@@ -403,11 +413,11 @@ func (n *node) Delivery(ref channels.Ref) (*ledger.Delivery, error) {
 // propose makes batches of the own lane out of the book.
 func (n *node) propose() {
 	for n.alive && n.book.Waiting() > 0 {
-		ok, again := n.core.WantsBatch(n.clock(), n.book.Waiting())
+		ok, again := n.core.WantsBatch(n.now(), n.book.Waiting())
 		if !ok {
 			if again != 0 && (n.askAt == 0 || again < n.askAt) {
 				n.askAt = again
-				n.after(again.Sub(n.clock()), func() {
+				n.after(again.Sub(n.s.now), func() {
 					n.askAt = 0
 					n.propose()
 					if n.alive {
@@ -421,7 +431,7 @@ func (n *node) propose() {
 		if len(txs) == 0 {
 			return
 		}
-		st, batch := n.core.Append(n.clock(), ledger.EncodePayload(txs), len(txs))
+		st, batch := n.core.Append(n.now(), ledger.EncodePayload(txs), len(txs))
 		n.unlogged = append(n.unlogged, batch)
 		n.took(st)
 	}
@@ -447,12 +457,12 @@ func (n *node) arm() {
 		return
 	}
 	n.wake = w
-	n.after(max(w.Sub(n.clock()), time.Microsecond), func() {
+	n.after(max(w.Sub(n.s.now), time.Microsecond), func() {
 		if n.wake != w {
 			return // set to something sooner since
 		}
 		n.wake = 0
-		if due := n.core.Wake(); due != 0 && due <= n.clock() {
+		if due := n.core.Wake(); due != 0 && due <= n.s.now {
 			n.s.trace.add(n.s.now, "tick", n.place, -1, nil, nil)
 			n.input(func(now protocols.Time) replica.Step {
 				st := n.core.Tick(now)

@@ -233,7 +233,9 @@ func (w *world) silence() {
 		}
 		late = max(late, lanes.MaxAsking(s.cfg.Nodes)) // as of a lane whose owner is dead
 	}
+	w.muted = true
 	w.play(w.now.Add(late)) // what is late has come by then
+	w.muted = false
 	before := w.log.steps - w.log.pings
 	w.play(w.now.Add(20 * time.Second))
 	if n := w.log.steps - w.log.pings - before; n > 0 && !w.over() {

@@ -34,6 +34,14 @@ var stories = map[string]func(seed uint64) Config{
 		x.Faults = []Fault{PowerCuts{Every: 1200 * time.Millisecond, Down: 100 * time.Millisecond}}
 		return cfg
 	},
+	"clocks that are set": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 12, 8*time.Millisecond, nil
+		x.Faults = []Fault{
+			ClockSteps{Every: time.Second, Lasts: 2 * time.Second, Most: time.Hour}, Crashes{Every: 3 * time.Second, Down: 300 * time.Millisecond},
+		}
+		return cfg
+	},
 	"short epochs": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 15*time.Second, 15, 10*time.Millisecond, nil

@@ -25,6 +25,7 @@ type world struct {
 	queue     queue
 	log       *happenings
 	active    bool // there are load and faults
+	muted     bool // Pings are not carried: half an hour of them would cost more than the rest of a run
 	scheme    sig.Scheme
 	id        digest.Digest // of the network
 	peers     *settlement.Network

@@ -113,6 +113,7 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error)
 	var err error
 	m.lanes, err = lanes.Restore(lanes.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, AckAtOnce: cfg.Dumbo, Window: cfg.Window,
+		Wall: cfg.Wall,
 	}, m.delivered.Cut, stored)
 	if err != nil {
 		return nil, err

@@ -356,15 +356,15 @@ func TestMark(t *testing.T) {
 		t.Error("nothing is pending")
 	}
 	k.follow(t0, 7, 5)
-	if k.due(limit) != t0.Add(limit/4) || k.tired(t0.Add(time.Hour), limit, 1000, t0.Add(time.Hour).Millis()) {
+	if k.due(limit) != t0.Add(limit/4) || k.tired(t0.Add(time.Hour), limit, 1000, t0.Add(time.Hour).Millis(), nil) {
 		t.Error("it waits, though the leader was not told")
 	}
 	k.told, k.slot = t0.Add(limit/4), 10
 	early, late := k.told.Millis(), k.told.Add(limit/2).Millis()
-	if k.tired(t0.Add(limit), limit, 10, late) || !k.tired(k.told.Add(limit), limit, 10, early) || !k.tired(k.told, limit, 10+passedOver, late) {
+	if k.tired(t0.Add(limit), limit, 10, late, nil) || !k.tired(k.told.Add(limit), limit, 10, early, nil) || !k.tired(k.told, limit, 10+passedOver, late, nil) {
 		t.Error("it waits for another time")
 	}
-	if k.tired(k.told, limit, 10+passedOver, early) {
+	if k.tired(k.told, limit, 10+passedOver, early, nil) {
 		t.Error("slots that a replica finds when it has stood still passed over what was certified later")
 	}
 	if _, done := k.follow(t0, 9, 6); done {

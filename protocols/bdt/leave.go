@@ -70,7 +70,7 @@ func (m *Machine) watch(now protocols.Time, st *Step) {
 			mark.told, mark.slot = now, e.bolt.CommittedSlot()
 			m.tell(st, k)
 		}
-		leave = leave || m.cfg.Dumbo || mark.tired(now, limit, e.bolt.CommittedSlot(), m.base.TimeMS)
+		leave = leave || m.cfg.Dumbo || mark.tired(now, limit, e.bolt.CommittedSlot(), m.base.TimeMS, m.cfg.Wall)
 	}
 	if leave {
 		m.leave(now, st)
@@ -128,7 +128,7 @@ func (m *Machine) leave(now protocols.Time, st *Step) {
 	e := &m.now
 	e.bolt.Leave()
 	s := &Status{Claim: Claim{
-		Epoch: e.number, TimeMS: now.Millis(),
+		Epoch: e.number, TimeMS: m.cfg.Wall.At(now).Millis(),
 		Cut: make(lanes.Cut, m.cfg.Committee.N()), Inbound: make(lanes.Cut, m.cfg.Shards),
 	}}
 	if q := e.bolt.Top(); q != nil {

@@ -107,6 +107,6 @@ func (k *mark) overslept(now protocols.Time, limit time.Duration) bool {
 // tired reports whether a mark has waited too long since the leader was told, or was passed over for too many slots of
 // which the last, of a block of the time blockMS, was made well after: a replica that stood still finds many slots at
 // once that are old. (A leader that gives its blocks old times only loses its epoch by the time.)
-func (k *mark) tired(now protocols.Time, limit time.Duration, committedSlot, blockMS uint64) bool {
-	return k.told != 0 && (now >= k.told.Add(limit) || committedSlot >= k.slot+passedOver && blockMS >= k.told.Add(limit/2).Millis())
+func (k *mark) tired(now protocols.Time, limit time.Duration, committedSlot, blockMS uint64, wall *protocols.Wall) bool {
+	return k.told != 0 && (now >= k.told.Add(limit) || committedSlot >= k.slot+passedOver && blockMS >= wall.At(k.told.Add(limit/2)).Millis())
 }

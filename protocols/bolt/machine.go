@@ -37,7 +37,7 @@ const (
 	// MaxClockAhead is how far ahead of its own clock a replica lets a block's time be.
 	MaxClockAhead = 500 * time.Millisecond
 
-	maxClockWait = 60_000 // milliseconds after which a block from the future is looked at again
+	maxClockWait = 1_000 // milliseconds after which a block from the future is looked at again: the clock may have been set
 
 	fetchGrace    = 60 * time.Millisecond
 	fetchRetryMin = 150 * time.Millisecond
@@ -77,6 +77,7 @@ type Config struct {
 	Slots     uint64 // of the epoch: there is none after this one
 	Data      Data
 	Inbound   Inbound
+	Wall      *protocols.Wall
 }
 
 // Machine is one replica in one epoch's fast lane.
@@ -210,7 +211,7 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	cut, certs := m.cfg.Data.View(now, m.last.Cut)
 	b := &Block{
 		Epoch: m.cfg.Epoch, Slot: baseSlot(m.cfg.Epoch, m.last) + 1, Height: m.last.Height + 1,
-		Parent: m.last.digest, TimeMS: max(now.Millis(), m.last.TimeMS), Cut: cut, Inbound: m.cfg.Inbound.View(m.last.Inbound),
+		Parent: m.last.digest, TimeMS: max(m.cfg.Wall.At(now).Millis(), m.last.TimeMS), Cut: cut, Inbound: m.cfg.Inbound.View(m.last.Inbound),
 	}
 	if !b.Grows(m.last) {
 		return
@@ -303,7 +304,9 @@ func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
 	if b.Height > m.executed+ExecutionLag {
 		return
 	}
-	if limit := now.Add(MaxClockAhead).Millis(); b.TimeMS > limit { // in milliseconds: in nanoseconds it may wrap around
+	// A block with its parent's time is no further ahead than blocks that a quorum voted for: without it, a shard whose
+	// clocks were all ahead would stand still until that time comes.
+	if limit := max(m.cfg.Wall.At(now).Add(MaxClockAhead).Millis(), parent.TimeMS); b.TimeMS > limit { // in milliseconds: in nanoseconds it may wrap around
 		due := now.Add(time.Duration(min(b.TimeMS-limit, maxClockWait)) * time.Millisecond)
 		if m.clockDue == 0 || due < m.clockDue {
 			m.clockDue = due

@@ -53,7 +53,8 @@ type Config struct {
 	Self      protocols.Index
 	Signer    sig.Signer
 	AckAtOnce bool // acks are not held back, since nothing is ordered without a certificate
-	Window    int  // bytes of payload that a lane may have above the last commit; 0 is WindowBytes
+	Wall      *protocols.Wall
+	Window    int // bytes of payload that a lane may have above the last commit; 0 is WindowBytes
 }
 
 // Machine is one replica's view of all lanes of its shard.
@@ -133,7 +134,7 @@ func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *
 	l := m.lanes[m.cfg.Self]
 	b := NewBatch(m.cfg.Committee, m.cfg.Signer, Header{
 		Lane: m.cfg.Self, Seq: m.own.tip.Seq + 1, Parent: m.own.tip.Digest,
-		Count: uint32(count), TimeMS: now.Millis(),
+		Count: uint32(count), TimeMS: m.cfg.Wall.At(now).Millis(),
 	}, payload)
 	if l.cert != nil && l.certified.Seq > l.ordered.Seq {
 		b.Certificate, m.own.certDue = l.cert, 0
