@@ -42,7 +42,7 @@ func benchChain(b *testing.B, people, blocks int) (Config, []*Payload) {
 			raw[i] = tx.Encode()
 			purse = append(purse, owned{Outpoint{tx.ID(), 0}, from.amount / 2, to}, owned{Outpoint{tx.ID(), 1}, from.amount - from.amount/2 - 1, from.owner})
 		}
-		p, err := DecodePayload(EncodePayload(raw))
+		p, err := DecodePayload(nil, EncodePayload(raw))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -73,6 +73,11 @@ func (d *Desk) execute() error {
 		}
 	}
 	for _, p := range d.in.Payloads {
+		for _, n := range p.Notices {
+			if err := n.Execute(d); err != nil {
+				return err
+			}
+		}
 		for _, tx := range p.Txs {
 			if err := d.entry(tx); err != nil {
 				return err

@@ -83,7 +83,7 @@ func run(t failer, s *State, timeMS uint64, txs ...*Tx) *Block {
 		for i := range txs {
 			raw[i] = txs[i].Encode()
 		}
-		p, err := CheckPayload(ideal, testNet, EncodePayload(raw))
+		p, err := CheckPayload(nil, ideal, testNet, EncodePayload(raw))
 		if err != nil {
 			t.Fatal(err)
 		}

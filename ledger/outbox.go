@@ -72,10 +72,14 @@ func (d *Desk) Apply(x *Delivery) {
 	}
 }
 
-// Freeze has nothing more of a shard applied, this delivery included.
-func (d *Desk) Freeze(x *Delivery, why string) {
-	d.channel(x.Source).Frozen = true
-	d.out.Frozen = append(d.out.Frozen, Freeze{x.Source, x.Number, x.digest, why})
+// Freeze has nothing more of a shard applied, for the first reason there is.
+func (d *Desk) Freeze(f Freeze) {
+	c := d.channel(f.Source)
+	if c.Frozen {
+		return
+	}
+	c.Frozen = true
+	d.out.Frozen = append(d.out.Frozen, f)
 }
 
 // closeExpired has the rules close records of what expired in minutes that have passed.

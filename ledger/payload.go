@@ -17,41 +17,100 @@ const (
 	MaxPayloadEntries = 16384
 )
 
-// entryTx is the kind of an entry that is a transaction.
-const entryTx = 1
+// KindID is the byte that tells the kind of an entry.
+type KindID byte
 
-// Sizes in bytes of what a payload adds to its transactions.
+// The kinds of entries.
+const (
+	KindTx       KindID = 1 // a transaction
+	KindEvidence KindID = 2 // proof that a shard broke the rules of settlement
+)
+
+// Notice is an entry of a batch that is no transaction. It is immutable.
+type Notice interface {
+	// Encode is the canonical content of the entry.
+	Encode() []byte
+	// Check verifies all there is to verify without the state of the ledger. An error makes the batch malformed.
+	Check(scheme sig.Scheme) error
+	// Execute does what the entry does to the state. An error is one of the store.
+	Execute(d *Desk) error
+}
+
+// Kind is a kind of entry beside transactions.
+type Kind struct {
+	ID       KindID
+	Name     string
+	MaxBytes int // of the content
+	Decode   func(content []byte) (Notice, error)
+}
+
+// Kinds is the table of all kinds of entries beside transactions, which all replicas of a shard need the same of. The
+// nil Kinds allow transactions only.
+type Kinds []Kind
+
+func (k Kinds) of(id KindID) *Kind {
+	for i := range k {
+		if k[i].ID == id {
+			return &k[i]
+		}
+	}
+	return nil
+}
+
+// Sizes in bytes of what a payload adds to the content of its entries.
 const (
 	payloadHead  = 1 + 4
 	payloadEntry = 1 + 4
 )
 
 // Payload is the content of one batch of a lane, decoded. It is immutable.
-type Payload struct{ Txs []*Tx }
+type Payload struct {
+	Notices []Notice // they stand and are executed before the transactions
+	Txs     []*Tx
+}
 
-// PayloadSize is the length of the payload of so many transactions of so many bytes in all.
+// Len is the number of entries.
+func (p *Payload) Len() int { return len(p.Notices) + len(p.Txs) }
+
+// PayloadSize is the length of the payload of so many entries of so many bytes in all.
 func PayloadSize(count, bytes int) int { return payloadHead + count*payloadEntry + bytes }
 
-// EncodePayload makes the payload of encoded transactions: version 1 byte, number of entries 4, each with its kind
-// 1, length 4 and content. It panics if there are none, or more than the limits allow.
-func EncodePayload(txs [][]byte) []byte {
+// RawNotice is an encoded entry that is no transaction.
+type RawNotice struct {
+	Kind    KindID
+	Content []byte
+}
+
+// Size is how much longer the entry makes a payload.
+func (n *RawNotice) Size() int { return payloadEntry + len(n.Content) }
+
+// EncodePayload makes the payload of encoded transactions, and notices before them: version 1 byte, number of entries 4,
+// each with its kind 1, length 4 and content. It panics if there are none, or more than the limits allow.
+func EncodePayload(txs [][]byte, notices ...RawNotice) []byte {
 	size := 0
 	for _, raw := range txs {
 		size += len(raw)
 	}
-	if size = PayloadSize(len(txs), size); len(txs) == 0 || len(txs) > MaxPayloadEntries || size > MaxPayloadBytes {
-		panic(fmt.Sprintf("ledger: a payload of %d transactions in %d bytes", len(txs), size))
+	for _, n := range notices {
+		size += len(n.Content)
 	}
-	b := wire.AppendU32(append(make([]byte, 0, size), PayloadVersion), uint32(len(txs)))
+	count := len(txs) + len(notices)
+	if size = PayloadSize(count, size); count == 0 || count > MaxPayloadEntries || size > MaxPayloadBytes {
+		panic(fmt.Sprintf("ledger: a payload of %d entries in %d bytes", count, size))
+	}
+	b := wire.AppendU32(append(make([]byte, 0, size), PayloadVersion), uint32(count))
+	for _, n := range notices {
+		b = wire.AppendBytes(append(b, byte(n.Kind)), n.Content)
+	}
 	for _, raw := range txs {
-		b = wire.AppendBytes(append(b, entryTx), raw)
+		b = wire.AppendBytes(append(b, byte(KindTx)), raw)
 	}
 	return b
 }
 
-// DecodePayload takes a payload apart. Its transactions alias b, which must not change any more. It checks neither
-// what they say nor their signatures: [CheckPayload] does.
-func DecodePayload(b []byte) (*Payload, error) {
+// DecodePayload takes a payload apart. Its entries alias b, which must not change any more. It checks neither what they
+// say nor their signatures: [CheckPayload] does.
+func DecodePayload(kinds Kinds, b []byte) (*Payload, error) {
 	if len(b) > MaxPayloadBytes {
 		return nil, fmt.Errorf("%w: a payload of %d bytes, at most %d allowed", wire.ErrMalformed, len(b), MaxPayloadBytes)
 	}
@@ -64,19 +123,10 @@ func DecodePayload(b []byte) (*Payload, error) {
 		return nil, fmt.Errorf("%w: a payload of %d entries in %d bytes", wire.ErrMalformed, n, r.Len())
 	}
 	p := &Payload{Txs: make([]*Tx, 0, n)}
-	for i := range n {
-		if kind := r.U8(); kind != entryTx {
-			r.Fail("entry %d has unknown kind %d", i, kind)
-		}
-		raw := r.Bytes(MaxTxBytes)
-		if r.Err() != nil {
-			break
-		}
-		tx, err := DecodeTx(raw)
-		if err != nil {
+	for i := 0; i < n && r.Err() == nil; i++ {
+		if err := p.read(kinds, r); err != nil {
 			return nil, fmt.Errorf("entry %d: %w", i, err)
 		}
-		p.Txs = append(p.Txs, tx)
 	}
 	if err := r.Done(); err != nil {
 		return nil, err
@@ -84,27 +134,68 @@ func DecodePayload(b []byte) (*Payload, error) {
 	return p, nil
 }
 
-// CheckPayload decodes a payload and verifies all there is to verify without the state of the ledger, all
-// signatures at once. A payload with anything wrong in it is malformed as a whole, and so is its owner's fault.
+// read decodes the next entry.
+func (p *Payload) read(kinds Kinds, r *wire.Reader) error {
+	id := KindID(r.U8())
+	if id == KindTx {
+		raw := r.Bytes(MaxTxBytes)
+		if r.Err() != nil {
+			return r.Err()
+		}
+		tx, err := DecodeTx(raw)
+		if err != nil {
+			return err
+		}
+		p.Txs = append(p.Txs, tx)
+		return nil
+	}
+	kind := kinds.of(id)
+	switch {
+	case r.Err() != nil:
+		return r.Err()
+	case kind == nil:
+		return fmt.Errorf("%w: kind %d is unknown", wire.ErrMalformed, id)
+	case len(p.Txs) > 0:
+		return fmt.Errorf("%w: %s stands behind a transaction", wire.ErrMalformed, kind.Name)
+	}
+	content := r.Bytes(kind.MaxBytes)
+	if r.Err() != nil {
+		return r.Err()
+	}
+	notice, err := kind.Decode(content)
+	if err != nil {
+		return fmt.Errorf("%s: %w", kind.Name, err)
+	}
+	p.Notices = append(p.Notices, notice)
+	return nil
+}
+
+// CheckPayload decodes a payload and verifies all there is to verify without the state of the ledger, the signatures of
+// all transactions at once. A payload with anything wrong in it is malformed as a whole, and so is its owner's fault.
 // It is safe for concurrent use if scheme is.
-func CheckPayload(scheme sig.Scheme, network digest.Digest, b []byte) (*Payload, error) {
-	p, err := DecodePayload(b)
+func CheckPayload(kinds Kinds, scheme sig.Scheme, network digest.Digest, b []byte) (*Payload, error) {
+	p, err := DecodePayload(kinds, b)
 	if err != nil {
 		return nil, err
 	}
 	items := make([]sig.Item, 0, len(p.Txs)+len(p.Txs)/8)
 	for i, tx := range p.Txs {
 		if r := tx.Check(network); r != nil {
-			return nil, fmt.Errorf("transaction %s, entry %d: %w", tx.ID(), i, r)
+			return nil, fmt.Errorf("transaction %s, entry %d: %w", tx.ID(), len(p.Notices)+i, r)
 		}
 		items = tx.appendSigItems(items)
 	}
-	if scheme.VerifyAll(items) {
+	for i, n := range p.Notices {
+		if err := n.Check(scheme); err != nil {
+			return nil, fmt.Errorf("entry %d: %w", i, err)
+		}
+	}
+	if len(items) == 0 || scheme.VerifyAll(items) {
 		return p, nil
 	}
 	for i, tx := range p.Txs {
 		if r := badSignature(scheme, tx); r != nil {
-			return nil, fmt.Errorf("transaction %s, entry %d: %w", tx.ID(), i, r)
+			return nil, fmt.Errorf("transaction %s, entry %d: %w", tx.ID(), len(p.Notices)+i, r)
 		}
 	}
 	return nil, errBrokenScheme

@@ -164,17 +164,19 @@ func decodeChannel(v []byte, peer uint16) (Channel, error) {
 	return c, nil
 }
 
-// Freeze is why a channel was frozen: what a delivery of the peer said that no honest shard says.
+// Freeze is why a channel was frozen: what the peer said that no honest shard says, and the proof. All replicas keep
+// the same.
 type Freeze struct {
 	Source   uint16
-	Number   uint64        // of the delivery
+	Number   uint64        // of the delivery that shows it
 	Delivery digest.Digest // its digest
 	Why      string
+	Proof    string // encoding of the delivery if it was ordered, else of the evidence that was
 }
 
 func (f *Freeze) encode() []byte {
 	b := append(wire.AppendU64(nil, f.Number), f.Delivery[:]...)
-	return wire.AppendBytes(b, []byte(f.Why))
+	return wire.AppendBytes(wire.AppendBytes(b, []byte(f.Why)), []byte(f.Proof))
 }
 
 func decodeFreeze(v []byte, source uint16) (Freeze, error) {
@@ -182,6 +184,7 @@ func decodeFreeze(v []byte, source uint16) (Freeze, error) {
 	f := Freeze{Source: source, Number: r.U64()}
 	r.Fixed(f.Delivery[:])
 	f.Why = string(r.Bytes(r.Len()))
+	f.Proof = string(r.Bytes(r.Len()))
 	if err := r.Done(); err != nil {
 		return Freeze{}, fmt.Errorf("why the channel of shard %d is frozen is damaged: %w", source, err)
 	}

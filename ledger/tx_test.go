@@ -239,7 +239,7 @@ func TestWhatNeedsNoLedgerIsRefusedAtTheDoorAndInABatch(t *testing.T) {
 				return // no payload has room for such an entry
 			}
 			payload := EncodePayload([][]byte{good, c.raw})
-			_, err = CheckPayload(scheme, testNet, payload)
+			_, err = CheckPayload(nil, scheme, testNet, payload)
 			if got := refusalOf(err); got != c.want || (err == nil) != (c.want == ReasonNone) {
 				t.Errorf("in a batch: %v, want %q", err, c.want)
 			}
@@ -269,23 +269,77 @@ func TestAnIDCoversTheSignatures(t *testing.T) {
 func TestPayloadsAreStrict(t *testing.T) {
 	raw := sampleTx(t).Encode()
 	good := EncodePayload([][]byte{raw, raw})
-	if p, err := DecodePayload(good); err != nil || len(p.Txs) != 2 || len(good) != PayloadSize(2, 2*len(raw)) {
+	if p, err := DecodePayload(nil, good); err != nil || len(p.Txs) != 2 || len(good) != PayloadSize(2, 2*len(raw)) {
 		t.Fatal(err)
 	}
 	for name, b := range map[string][]byte{
-		"empty":            {},
-		"no entries":       {PayloadVersion, 0, 0, 0, 0},
-		"version 2":        append([]byte{2}, good[1:]...),
-		"too many entries": {PayloadVersion, 0xff, 0xff, 0xff, 0xff},
-		"entry missing":    append([]byte{PayloadVersion, 0, 0, 0, 3}, good[5:]...),
-		"entry too many":   append([]byte{PayloadVersion, 0, 0, 0, 1}, good[5:]...),
-		"unknown kind":     append(append(bytes.Clone(good[:5]), 2), good[6:]...),
-		"cut short":        good[:len(good)-1],
-		"a byte too many":  append(bytes.Clone(good), 0),
-		"too long":         make([]byte, MaxPayloadBytes+1),
+		"empty":                           {},
+		"no entries":                      {PayloadVersion, 0, 0, 0, 0},
+		"version 2":                       append([]byte{2}, good[1:]...),
+		"too many entries":                {PayloadVersion, 0xff, 0xff, 0xff, 0xff},
+		"entry missing":                   append([]byte{PayloadVersion, 0, 0, 0, 3}, good[5:]...),
+		"entry too many":                  append([]byte{PayloadVersion, 0, 0, 0, 1}, good[5:]...),
+		"unknown kind":                    append(append(bytes.Clone(good[:5]), 9), good[6:]...),
+		"a kind that is not in the table": EncodePayload([][]byte{raw}, RawNotice{KindEvidence, []byte("evidence that this ledger knows no form of, long enough to pass for one")}),
+		"cut short":                       good[:len(good)-1],
+		"a byte too many":                 append(bytes.Clone(good), 0),
+		"too long":                        make([]byte, MaxPayloadBytes+1),
 	} {
-		if _, err := DecodePayload(b); err == nil {
+		if _, err := DecodePayload(nil, b); err == nil {
 			t.Errorf("%s: decoded", name)
+		}
+	}
+}
+
+// mark is a notice for tests: a text.
+type mark string
+
+func (m mark) Encode() []byte { return []byte(m) }
+
+func (m mark) Check(sig.Scheme) error {
+	if m[0] == 'x' {
+		return errors.New("the mark is false")
+	}
+	return nil
+}
+
+func (m mark) Execute(d *Desk) error {
+	d.Freeze(Freeze{Source: 3, Why: string(m)})
+	return nil
+}
+
+// TestNotices: entries beside transactions go by the table of kinds, and stand before the transactions.
+func TestNotices(t *testing.T) {
+	raw := pay(t, 0, 10, []Outpoint{genesisOut(0, 0)}, 0, Output{addressOf(1), 10}).Encode()
+	kinds := Kinds{{ID: KindEvidence, Name: "mark", MaxBytes: 80, Decode: func(content []byte) (Notice, error) {
+		if len(content) < 60 {
+			return nil, errors.New("too short")
+		}
+		return mark(content), nil
+	}}}
+	text := func(first string) []byte { return []byte(first + strings.Repeat(".", 59)) }
+	notice := func(content []byte) RawNotice { return RawNotice{KindEvidence, content} }
+	good := EncodePayload([][]byte{raw}, notice(text("a")), notice(text("b")))
+	if size := notice(text("a")); len(good) != PayloadSize(1, len(raw))+2*size.Size() {
+		t.Errorf("the payload has %d bytes", len(good))
+	}
+	p, err := CheckPayload(kinds, ideal, testNet, good)
+	if err != nil || p.Len() != 3 || len(p.Notices) != 2 || string(p.Notices[1].Encode()) != string(text("b")) || len(p.Txs) != 1 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if p, err = CheckPayload(kinds, ideal, testNet, EncodePayload(nil, notice(text("a")))); err != nil || p.Len() != 1 {
+		t.Errorf("a notice alone: %v", err)
+	}
+	behind := append(bytes.Clone(EncodePayload([][]byte{raw})), EncodePayload(nil, notice(text("a")))[payloadHead:]...)
+	behind[4] = 2
+	for name, b := range map[string][]byte{
+		"false":                EncodePayload(nil, notice(text("x"))),
+		"behind a transaction": behind,
+		"malformed":            EncodePayload([][]byte{raw}, notice([]byte("short"))),
+		"too long":             EncodePayload(nil, notice(make([]byte, 81))),
+	} {
+		if _, err := CheckPayload(kinds, ideal, testNet, b); err == nil {
+			t.Errorf("%s: passed", name)
 		}
 	}
 }
@@ -295,7 +349,7 @@ func FuzzDecodePayload(f *testing.F) {
 	f.Add(EncodePayload([][]byte{raw}))
 	f.Add(EncodePayload([][]byte{raw, raw}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := DecodePayload(b)
+		p, err := DecodePayload(nil, b)
 		if err != nil {
 			return
 		}

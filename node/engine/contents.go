@@ -109,7 +109,7 @@ func (x *executor) Payload(ref lanes.Ref) (*ledger.Payload, error) {
 	if b == nil {
 		return nil, fmt.Errorf("batch %d of lane %d, digest %s, is not in the store although it was delivered", ref.Tip.Seq, ref.Lane, ref.Tip.Digest.Short())
 	}
-	return ledger.DecodePayload(b.Payload)
+	return ledger.DecodePayload(x.e.kinds, b.Payload)
 }
 
 // Delivery is the checked delivery of an ordered LD, from memory or from the store. It implements

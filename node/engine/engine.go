@@ -82,6 +82,8 @@ type Engine struct {
 
 	contents *contents
 	verified *verified
+	kinds    ledger.Kinds // of entries of batches
+	witness  witness
 	writer   *writer
 	server   *server
 	executor *executor
@@ -135,6 +137,8 @@ func New(cfg Config) (*Engine, error) {
 		nextLD:    make([]atomic.Uint64, cfg.Network.Shards()),
 		contents:  newContents(maxContents),
 		verified:  &verified{known: replica.NewVerified()},
+		kinds:     cfg.Network.Kinds(cfg.Committee.Shard()),
+		witness:   witness{seen: make(map[proven]bool)},
 	}
 	for i := range e.quota {
 		e.quota[i] = [2]chan struct{}{make(chan struct{}, controlQuota), make(chan struct{}, bulkQuota)}
@@ -208,6 +212,9 @@ func (e *Engine) loop(ctx context.Context) error {
 				e.carryOut(ctx, e.core.Connected(protocols.Index(i)), nil)
 			}
 		}
+		for _, x := range e.witness.take() {
+			e.carryOut(ctx, e.core.Witness(x), nil)
+		}
 		now := e.now()
 		if w := e.core.Wake(); w != 0 && now >= w {
 			e.carryOut(ctx, e.core.Tick(now), nil)
@@ -230,7 +237,7 @@ func (e *Engine) handle(ctx context.Context, ev event) {
 	now := e.now()
 	if ev.executed != nil {
 		b := ev.executed
-		e.carryOut(ctx, e.core.Executed(now, b.Header.Height, b.HeaderDigest), nil)
+		e.carryOut(ctx, e.core.Executed(now, b.Header.Height, b.HeaderDigest, b.Frozen...), nil)
 		return
 	}
 	if m, ok := ev.message.(*replica.Position); ok {
@@ -245,7 +252,8 @@ func (e *Engine) handle(ctx context.Context, ev event) {
 // fillLane makes batches of what the book has ready, as far as the lane takes them, and answers when to look again.
 func (e *Engine) fillLane(ctx context.Context, now protocols.Time) protocols.Time {
 	for {
-		waiting := e.cfg.Book.Waiting()
+		notices := e.core.Notices()
+		waiting := e.cfg.Book.Waiting() + notices
 		if waiting == 0 {
 			return 0
 		}
@@ -253,17 +261,16 @@ func (e *Engine) fillLane(ctx context.Context, now protocols.Time) protocols.Tim
 		if !ok {
 			return at
 		}
-		txs := e.cfg.Book.Take(lanes.MaxPayload, lanes.MaxCount)
-		if len(txs) == 0 {
+		txs := e.cfg.Book.Take(lanes.MaxPayload-notices, lanes.MaxCount-1)
+		if len(txs) == 0 && notices == 0 {
 			return 0
 		}
-		raw := ledger.EncodePayload(txs)
-		payload, err := ledger.DecodePayload(raw)
+		step, batch := e.core.Append(now, txs)
+		payload, err := ledger.DecodePayload(e.kinds, batch.Payload)
 		if err != nil {
 			panic(fmt.Sprintf("engine: own payload does not decode: %v", err))
 		}
-		step, batch := e.core.Append(now, raw, len(txs))
-		e.contents.put(batch.Digest(), sized{payload: payload, size: len(raw)})
+		e.contents.put(batch.Digest(), sized{payload: payload, size: len(batch.Payload)})
 		e.carryOut(ctx, step, func() { e.clients.logged(payload) })
 	}
 }
@@ -406,9 +413,9 @@ func (e *Engine) Offer(ld *settlement.LD) error {
 func (e *Engine) checkLD(x *replica.Inbound) (good bool, err error) {
 	err = replica.CheckLD(e.cfg.Committee, e.cfg.Scheme, e.cfg.Network, e.verified, x)
 	if evidence := (*settlement.Evidence)(nil); errors.As(err, &evidence) {
-		// Certified by f+1 of its source and yet against the rules: whoever passed it on is not to blame, and it
+		// Certified by f+1 of its source and yet against the rules: the peer that passed it on is innocent, and the LD
 		// never enters the order.
-		logger.Errorw("a shard broke the rules of settlement", "shard", x.Source, "number", x.Number, "evidence", evidence)
+		e.witness.put(e, evidence)
 		return false, nil
 	}
 	if err != nil {
@@ -422,12 +429,12 @@ func (e *Engine) checkPayload(b *lanes.Batch) error {
 	if e.contents.has(b.Digest()) {
 		return nil
 	}
-	p, err := ledger.CheckPayload(e.cfg.Scheme, e.cfg.Committee.Network(), b.Payload)
+	p, err := ledger.CheckPayload(e.kinds, e.cfg.Scheme, e.cfg.Committee.Network(), b.Payload)
 	if err != nil {
 		return err
 	}
-	if len(p.Txs) != int(b.Count) {
-		return fmt.Errorf("batch of %d transactions says it has %d", len(p.Txs), b.Count)
+	if p.Len() != int(b.Count) {
+		return fmt.Errorf("batch of %d entries says it has %d", p.Len(), b.Count)
 	}
 	e.contents.put(b.Digest(), sized{payload: p, size: len(b.Payload)})
 	return nil

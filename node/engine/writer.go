@@ -82,14 +82,16 @@ func (w *writer) run(ctx context.Context) error {
 			}
 		}
 		for i := range actions {
-			w.release(ctx, &actions[i])
+			if err := w.release(ctx, &actions[i]); err != nil {
+				return err
+			}
 			actions[i] = action{}
 		}
 		spare = actions
 	}
 }
 
-func (w *writer) release(ctx context.Context, a *action) {
+func (w *writer) release(ctx context.Context, a *action) error {
 	for _, s := range a.step.Sends {
 		switch m := s.Message.(type) {
 		case *lanes.Chain, *channels.Stretch, *replica.Serve:
@@ -105,11 +107,20 @@ func (w *writer) release(ctx context.Context, a *action) {
 		case o.Certified != nil:
 			w.e.clients.certified(o.Certified.Height)
 			w.e.outbox()
+		case o.Inbound != nil:
+			x, err := replica.Contradiction(w.e.cfg.Store, w.e.cfg.Network, o.Inbound)
+			if err != nil {
+				return err
+			}
+			if x != nil {
+				w.e.witness.put(w.e, x)
+			}
 		}
 	}
 	if a.done != nil {
 		a.done()
 	}
+	return nil
 }
 
 // send encodes a message once, for however many get it.

@@ -152,7 +152,7 @@ func TestAskedAgain(t *testing.T) {
 	store := kv.NewMem()
 	core := b.restore(t, 1, nil, store)
 	b.run(t, core, store, core.Start(t0))
-	st, _ := core.Append(t0, []byte("x"), 1) // something to send again
+	st, _ := core.Append(t0, [][]byte{[]byte("x")}) // something to send again
 	b.run(t, core, store, st)
 	given := func(sends []protocols.Send) bool {
 		for _, s := range sends {

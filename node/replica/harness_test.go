@@ -39,6 +39,8 @@ func (s state) Header(h uint64) (ledger.Header, bool, error) {
 	return s[h-1], true, nil
 }
 
+func (s state) Frozen() ([]ledger.Freeze, error) { return nil, nil }
+
 // newBench makes a chain of blocks up to a height; with another length of salt it is another.
 func newBench(t testing.TB, n, height int, salt string) *bench {
 	t.Helper()

@@ -10,6 +10,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/internal/wire"
+	"bdtnode/ledger"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
@@ -28,6 +29,7 @@ const (
 type Output struct {
 	Deliver   *bdt.Delivery    // execute this block next
 	Certified *votes.Certified // a header has f+1 VOTEs; its record is part of the step
+	Inbound   *Inbound         // an LD came: another one under its number in the store is evidence, see [Contradiction]
 }
 
 // Step is one step of the core.
@@ -56,6 +58,7 @@ type Core struct {
 	catchup    catchup
 	pings      pings
 	lastAppend protocols.Time
+	evidence   evidence
 	recalled   []digest.Digest // executed headers above the certified height, until Start
 }
 
@@ -77,6 +80,9 @@ func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest,
 		votes:   votes.New(cfg.Committee, cfg.Self, cfg.Signer, min(executed, certified), certified),
 		catchup: newCatchup(cfg, certified),
 		pings:   newPings(&cfg),
+	}
+	if err := c.evidence.recall(stored); err != nil {
+		return nil, err
 	}
 	// Nobody else may have this replica's VOTEs for what it executed and saw no certificate of, and after a crash of
 	// all nobody would ever certify it. They are not persisted, since the ledger has what they sign.
@@ -144,11 +150,13 @@ func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time
 	return false, c.lastAppend.Add(c.bdt.Gap())
 }
 
-// Append makes payload the next batch of the own lane; WantsBatch has allowed it.
-func (c *Core) Append(now protocols.Time, payload []byte, count int) (Step, *lanes.Batch) {
+// Append makes transactions, and before them what else waits ([Core.Notices]), the next batch of the own lane;
+// WantsBatch has allowed it.
+func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch) {
 	var st Step
 	c.lastAppend = now
-	child, batch := c.bdt.Append(now, payload, count)
+	notices := c.notices()
+	child, batch := c.bdt.Append(now, ledger.EncodePayload(txs, notices...), len(txs)+len(notices))
 	c.fromBDT(&st, child)
 	return st, batch
 }
@@ -189,6 +197,7 @@ func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Mess
 	case *Inbound:
 		child, _ := c.bdt.Handle(now, from, &x.LD)
 		c.fromBDT(&st, child)
+		st.Emit(Output{Inbound: x})
 	case *History:
 		c.history(now, &st, from, x)
 	default:
@@ -208,9 +217,11 @@ func (c *Core) Patience() time.Duration { return c.bdt.Patience() }
 // NextLD is the number of the first LD of a source shard that this replica lacks.
 func (c *Core) NextLD(source uint16) uint64 { return c.bdt.NextLD(source) }
 
-// Executed reports the header that the executor computed for the next delivered block.
-func (c *Core) Executed(now protocols.Time, height uint64, header digest.Digest) Step {
+// Executed reports the header that the executor computed for the next delivered block, and the channels that the block
+// has frozen.
+func (c *Core) Executed(now protocols.Time, height uint64, header digest.Digest, frozen ...ledger.Freeze) Step {
 	var st Step
+	c.evidence.froze(frozen)
 	c.fromBDT(&st, c.bdt.Executed(now, height))
 	c.fromVotes(&st, c.votes.Executed(height, header))
 	c.pursue(now, &st)

@@ -37,6 +37,7 @@ func Stored(r kv.Reader, failed *error) protocols.Stored {
 type Executed interface {
 	Headers
 	Height() uint64
+	Frozen() ([]ledger.Freeze, error)
 }
 
 // Restore makes the core from a consensus store, above what the ledger has executed.
@@ -53,7 +54,15 @@ func Restore(cfg Config, state Executed, r kv.Reader) (*Core, error) {
 	if failed != nil {
 		return nil, fmt.Errorf("read the consensus store: %w", failed)
 	}
-	return core, err
+	if err != nil {
+		return nil, err
+	}
+	frozen, err := state.Frozen()
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	core.evidence.froze(frozen)
+	return core, nil
 }
 
 // Apply adds a step's records to a batch and reports whether they must be on disk before its messages leave:

@@ -285,7 +285,7 @@ func (c *clients) answered(id ledger.TxID) bool {
 // synced is called when batches of a replica's own are on its disk.
 func (c *clients) synced(n *node, batches []*lanes.Batch) {
 	for _, b := range batches {
-		p, err := ledger.DecodePayload(b.Payload)
+		p, err := ledger.DecodePayload(c.s.kinds, b.Payload)
 		if err != nil {
 			panic(err)
 		}

@@ -26,6 +26,7 @@ type cluster struct {
 	shares      []toss.Holder // of the coin, by replica
 	signers     []sig.Signer  // of the replicas, then of the accounts
 	ledger      ledger.Config
+	kinds       ledger.Kinds // of entries of batches
 	syncMean    time.Duration
 	execMean    time.Duration
 	crashPoints *Crashes // nil if replicas do not crash at chosen places

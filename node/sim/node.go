@@ -184,6 +184,9 @@ func (n *node) release(group []replica.Step) {
 				n.deliveries = append(n.deliveries, o.Deliver)
 				n.execute()
 			}
+			if o.Inbound != nil {
+				n.compare(o.Inbound)
+			}
 			if o.Certified != nil {
 				n.s.check.certified(n, o.Certified)
 				n.certified = max(n.certified, o.Certified.Height)
@@ -327,12 +330,12 @@ func (n *node) verify(from protocols.Index, frame []byte) (protocols.Message, er
 		return nil, fmt.Errorf("%s: %w", describe(m), err)
 	}
 	if b, ok := m.(*lanes.Batch); ok {
-		p, err := ledger.CheckPayload(s.scheme, s.committee.Network(), b.Payload)
+		p, err := ledger.CheckPayload(s.kinds, s.scheme, s.committee.Network(), b.Payload)
 		if err != nil {
 			return nil, err
 		}
-		if len(p.Txs) != int(b.Count) {
-			return nil, fmt.Errorf("%s: %d entries in its payload", describe(m), len(p.Txs))
+		if p.Len() != int(b.Count) {
+			return nil, fmt.Errorf("%s: %d entries in its payload", describe(m), p.Len())
 		}
 	}
 	if x, ok := m.(*replica.Inbound); ok {
@@ -378,7 +381,9 @@ func (n *node) execute() {
 				panic(err)
 			}
 		}
-		n.input(func(now protocols.Time) replica.Step { return n.core.Executed(now, h, block.HeaderDigest) })
+		n.input(func(now protocols.Time) replica.Step {
+			return n.core.Executed(now, h, block.HeaderDigest, block.Frozen...)
+		})
 		if n.alive {
 			if len(block.Outbox) > 0 {
 				n.outbox() // the others may have certified the header before
@@ -394,7 +399,7 @@ func (n *node) Payload(ref lanes.Ref) (*ledger.Payload, error) {
 	if err != nil || b == nil {
 		return nil, fmt.Errorf("batch %d of lane %d is delivered and not in the store: %w", ref.Tip.Seq, ref.Lane, err)
 	}
-	return ledger.DecodePayload(b.Payload)
+	return ledger.DecodePayload(n.s.kinds, b.Payload)
 }
 
 // Delivery implements [replica.Contents].
@@ -412,8 +417,13 @@ func (n *node) Delivery(ref channels.Ref) (*ledger.Delivery, error) {
 
 // propose makes batches of the own lane out of the book.
 func (n *node) propose() {
-	for n.alive && n.book.Waiting() > 0 {
-		ok, again := n.core.WantsBatch(n.now(), n.book.Waiting())
+	for n.alive {
+		notices := n.core.Notices()
+		waiting := n.book.Waiting() + notices
+		if waiting == 0 {
+			return
+		}
+		ok, again := n.core.WantsBatch(n.now(), waiting)
 		if !ok {
 			if again != 0 && (n.askAt == 0 || again < n.askAt) {
 				n.askAt = again
@@ -427,11 +437,11 @@ func (n *node) propose() {
 			}
 			return
 		}
-		txs := n.book.Take(lanes.MaxPayload, lanes.MaxCount)
-		if len(txs) == 0 {
+		txs := n.book.Take(lanes.MaxPayload-notices, lanes.MaxCount-1)
+		if len(txs) == 0 && notices == 0 {
 			return
 		}
-		st, batch := n.core.Append(n.now(), ledger.EncodePayload(txs), len(txs))
+		st, batch := n.core.Append(n.now(), txs)
 		n.unlogged = append(n.unlogged, batch)
 		n.took(st)
 	}

@@ -210,7 +210,27 @@ func (n *node) take(from *node, p packet) error {
 func (n *node) checkLD(x *replica.Inbound) error {
 	err := replica.CheckLD(n.s.committee, n.s.scheme, n.s.peers, n.verified, x)
 	if evidence := (*settlement.Evidence)(nil); errors.As(err, &evidence) {
-		n.s.fail("evidence", "an honest shard is accused: %v", evidence)
+		n.accuse(evidence)
 	}
 	return err
+}
+
+// compare looks for another LD under the number of one that came, as the writer of a node does.
+func (n *node) compare(x *replica.Inbound) {
+	evidence, err := replica.Contradiction(n.store, n.s.peers, x)
+	if err != nil {
+		panic(err)
+	}
+	if evidence != nil {
+		n.accuse(evidence)
+	}
+}
+
+// accuse tells the core of evidence, a little later: the loop of a node has other things to do first.
+func (n *node) accuse(e *settlement.Evidence) {
+	n.s.trace.add(n.s.now, "evidence", int(n.id), int(e.Source()), nil, e)
+	n.s.fail("evidence", "an honest shard is accused: %v", e)
+	n.after(time.Microsecond, func() {
+		n.input(func(protocols.Time) replica.Step { return n.core.Witness(e) })
+	})
 }

@@ -78,6 +78,7 @@ func (w *world) found() error {
 		allocations = append(allocations, s.clients.allocations()...)
 	}
 	for _, s := range w.shards {
+		s.kinds = w.peers.Kinds(s.shard)
 		s.ledger = ledger.Config{
 			Network: w.id, Shard: s.shard, Home: w.peers.Home, GenesisTimeMS: epoch.Millis(),
 			HorizonMS: uint64(time.Hour / time.Millisecond), Allocations: allocations,

@@ -68,32 +68,6 @@ func DecodeLD(b []byte) (*LD, error) {
 	return l, nil
 }
 
-// Evidence is a certified LD that no honest shard makes: more than f replicas of its source are Byzantine. Its channel
-// is to be frozen, and the LD kept.
-type Evidence struct {
-	LD    *LD
-	Other *LD // the one that contradicts it, if that is why
-	Why   error
-}
-
-// Error names the source and what it did.
-func (e *Evidence) Error() string {
-	return fmt.Sprintf("shard %d broke the rules: its certified LD %d to shard %d has %v",
-		e.LD.Delivery.Source, e.LD.Delivery.Number, e.LD.Delivery.Destination, e.Why)
-}
-
-// Unwrap is why.
-func (e *Evidence) Unwrap() error { return e.Why }
-
-// Contradict is the evidence that two verified LDs give, if they are two under one number; nil if they are not.
-func Contradict(a, b *LD) *Evidence {
-	x, y := a.Delivery, b.Delivery
-	if x.Source != y.Source || x.Destination != y.Destination || x.Number != y.Number || x.Digest() == y.Digest() {
-		return nil
-	}
-	return &Evidence{LD: a, Other: b, Why: errors.New("another one under the same number")}
-}
-
 // Check is all there is to check of an LD without state, but for the signatures. They come in two parts: proof has
 // those of the certificate, and contents those of the transactions. An error that is an [*Evidence] stands once proof
 // verifies; any other is the fault of whoever sent the LD.
@@ -113,7 +87,7 @@ func (l *LD) Check(n *Network) (proof, contents []sig.Item, err error) {
 		return nil, nil, fmt.Errorf("LD %d of shard %d: %w", d.Number, d.Source, err)
 	}
 	if err := d.Check(n.ID(), n.Home); err != nil {
-		return proof, nil, &Evidence{LD: l, Why: err}
+		return proof, nil, &Evidence{LD: l, Why: err, network: n}
 	}
 	for i := range d.Entries {
 		contents = append(contents, d.Entries[i].Tx.SigItems()...)
@@ -138,5 +112,5 @@ func (l *LD) Verify(scheme sig.Scheme, n *Network) error {
 	if bad != nil {
 		return bad
 	}
-	return &Evidence{LD: l, Why: errors.New("a transaction with a bad signature")}
+	return &Evidence{LD: l, Why: errBadSignature, network: n}
 }

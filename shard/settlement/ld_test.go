@@ -204,13 +204,13 @@ func TestTwoLDsUnderOneNumberContradict(t *testing.T) {
 	again.Certificate = certify(n, &again.Header, 0, 0, 2)
 	altered(func(d *ledger.Delivery) { d.Applied++ })(b)
 	altered(func(d *ledger.Delivery) { d.Number++; d.Previous = a.Digest() })(later)
-	if e := Contradict(a, again); e != nil {
+	if e := Contradict(nil, a, again); e != nil {
 		t.Errorf("one certified twice: %v", e)
 	}
-	if e := Contradict(a, later); e != nil {
+	if e := Contradict(nil, a, later); e != nil {
 		t.Errorf("one after another: %v", e)
 	}
-	if e := Contradict(a, b); e == nil || e.LD != a || e.Other != b || !strings.Contains(e.Error(), "same number") {
+	if e := Contradict(nil, a, b); e == nil || e.LD != a || e.Other != b || !strings.Contains(e.Error(), "same number") {
 		t.Errorf("two: %v", e)
 	}
 }

@@ -78,10 +78,10 @@ func (rules Rules) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 	case c.Frozen || x.Destination != d.Shard() || x.Number != c.Applied+1:
 		return nil
 	case x.Previous != c.AppliedDigest:
-		d.Freeze(x, fmt.Sprintf("it follows another delivery %d than was applied", c.Applied))
+		freeze(d, x, fmt.Sprintf("it follows another delivery %d than was applied", c.Applied))
 		return nil
 	case x.Applied > c.Sent:
-		d.Freeze(x, fmt.Sprintf("it has applied %d deliveries of %d", x.Applied, c.Sent))
+		freeze(d, x, fmt.Sprintf("it has applied %d deliveries of %d", x.Applied, c.Sent))
 		return nil
 	}
 	for i := range x.Entries {
@@ -90,12 +90,17 @@ func (rules Rules) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 			return err
 		}
 		if why != "" {
-			d.Freeze(x, fmt.Sprintf("entry %d, transaction %s: %s", i, x.Entries[i].Tx.ID(), why))
+			freeze(d, x, fmt.Sprintf("entry %d, transaction %s: %s", i, x.Entries[i].Tx.ID(), why))
 			return nil
 		}
 	}
 	d.Apply(x)
 	return nil
+}
+
+// freeze is for what an ordered delivery shows by itself.
+func freeze(d *ledger.Desk, x *ledger.Delivery, why string) {
+	d.Freeze(ledger.Freeze{Source: x.Source, Number: x.Number, Delivery: x.Digest(), Why: why, Proof: string(x.Append(nil))})
 }
 
 // entry notes a verdict of another shard, answers it, and does what follows. It answers why an honest shard could not

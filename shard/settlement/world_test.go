@@ -131,6 +131,7 @@ type event struct {
 	deliver []uint16 // the next delivery of each of these shards
 	txs     []*ledger.Tx
 	extra   []*ledger.Delivery // not from the queues
+	notices []ledger.Notice
 }
 
 // fork is a copy of the world in which one shard may go on.
@@ -171,8 +172,8 @@ func (w *world) do(e event) (b *ledger.Block, err error) {
 		w.queues[from][s] = q[1:]
 	}
 	in.Deliveries = append(in.Deliveries, e.extra...)
-	if len(e.txs) > 0 {
-		in.Payloads = []*ledger.Payload{{Txs: e.txs}}
+	if len(e.txs)+len(e.notices) > 0 {
+		in.Payloads = []*ledger.Payload{{Txs: e.txs, Notices: e.notices}}
 	}
 	if b, err = w.states[s].Execute(in); err != nil {
 		return nil, err

@@ -184,7 +184,7 @@ func (w *testWorld) execute(txs [][]byte) []api.TxAnswer {
 			}
 		}
 		if len(of) > 0 {
-			p, err := ledger.CheckPayload(w.scheme, testNet, ledger.EncodePayload(of))
+			p, err := ledger.CheckPayload(nil, w.scheme, testNet, ledger.EncodePayload(of))
 			if err != nil {
 				w.t.Errorf("payload of the load: %v", err)
 				return answers
