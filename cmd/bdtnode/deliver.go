@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"bdtnode/cmd/bdtnode/output"
@@ -16,6 +17,9 @@ const (
 	shortPause = 50 * time.Millisecond
 	longPause  = 2 * time.Second
 )
+
+// confirmWithin is how long a replica may take to confirm a refusal.
+const confirmWithin = 2 * time.Second
 
 // delivery hands signed transactions to a network and waits for what becomes of them.
 type delivery struct {
@@ -87,6 +91,30 @@ func (d *delivery) send(parent context.Context, txs []*ledger.Tx) ([]outcome, er
 	default:
 		return nil, output.Unreachable("no replica took the transactions within %s", waited)
 	}
+}
+
+// confirmed asks further replicas, as many as may be faulty, about transactions that one says are refused, and answers
+// for each whether none of them denies it. Replicas that do not answer say nothing.
+func (d *delivery) confirmed(ctx context.Context, txs []*ledger.Tx, faulty int) []bool {
+	out := slices.Repeat([]bool{true}, len(txs))
+	all := make([]int, len(txs))
+	for i := range all {
+		all[i] = i
+	}
+	for _, c := range d.clients[1:] {
+		if faulty == 0 || len(txs) == 0 {
+			break
+		}
+		answers, err := c.Submit(ctx, encoded(txs, all), api.WaitAccepted, confirmWithin)
+		if err != nil {
+			continue
+		}
+		for i := range answers {
+			out[i] = out[i] && answers[i].State == api.StateRejected
+		}
+		faulty--
+	}
+	return out
 }
 
 // waitedText is the time since a moment, for people.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -27,7 +28,7 @@ import (
 // TestMain makes this program bdtnode with fake replicas when it is run with a command of it: net up starts this very
 // program once more for each replica.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "start" || os.Args[1] == "net") {
+	if len(os.Args) > 1 && (os.Args[1] == "start" || os.Args[1] == "net" || os.Args[1] == "tx") {
 		a := &app{in: os.Stdin}
 		replicaOfTests(a)
 		ctx, stop := signalled()
@@ -66,6 +67,9 @@ type fakeReplica struct {
 	override func(n int, txs [][]byte, wait api.Wait) []api.TxAnswer
 	submits  int
 
+	behind map[ledger.Outpoint]ledger.Output // listed instead of what there is, if not nil
+	asked  func()                            // called when outputs are listed, if not nil
+
 	rewritten bool   // whether its block 2 is another than others'
 	ceded     uint64 // value let go of, for nobody to create
 	escrow    uint64 // value held for other shards, of which each audit finds 1 less
@@ -88,6 +92,9 @@ func (f *fakeReplica) fund(a ledger.Address, amounts ...uint64) {
 		f.outputs[ledger.Outpoint{Tx: ledger.TxID(a), Index: uint16(i)}] = ledger.Output{Address: a, Amount: amount}
 	}
 }
+
+// lag makes the replica list what there is now, whatever it settles from here on.
+func (f *fakeReplica) lag() { f.behind = maps.Clone(f.outputs) }
 
 func (f *fakeReplica) Submit(_ context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
 	f.mu.Lock()
@@ -149,8 +156,15 @@ func (f *fakeReplica) Tx(id ledger.TxID) (api.TxAnswer, error) {
 func (f *fakeReplica) Account(a ledger.Address, _ string, limit int, older string, historyLimit int) (api.Account, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.asked != nil {
+		f.asked()
+	}
 	acc := api.Account{Address: a, Height: f.status.Height, Shard: shard.Home(a, f.status.Shards)}
-	for at, o := range f.outputs {
+	outputs := f.outputs
+	if f.behind != nil {
+		outputs = f.behind
+	}
+	for at, o := range outputs {
 		if o.Address != a {
 			continue
 		}

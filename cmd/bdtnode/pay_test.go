@@ -146,7 +146,7 @@ func TestExpiryBeyondHorizon(t *testing.T) {
 
 // TestInterruptedWait: Ctrl-C ends the wait, and what is said is how long that took and what is open.
 func TestInterruptedWait(t *testing.T) {
-	n := newNetwork(t, 10, 10, 10)
+	n := newNetwork(t, 10, 10, 10, 10) // the first payment keeps one
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	n.override = func(_ int, txs [][]byte, _ api.Wait) []api.TxAnswer {
@@ -262,7 +262,7 @@ func TestSendFileOutcomes(t *testing.T) {
 			}
 			var out []api.TxAnswer
 			for range txs {
-				out = append(out, api.TxAnswer{State: api.StateRejected, Reason: "consumed"})
+				out = append(out, api.TxAnswer{State: api.StateRejected, Reason: "expired"})
 			}
 			return out
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,6 +23,7 @@ type sendFlags struct {
 	expires     time.Duration
 	dryRun      bool
 	out         string
+	feeGiven    bool // rather than the least one
 	waitFlags
 }
 
@@ -36,6 +36,10 @@ func newTxSend(a *app) *cobra.Command {
 prints the transaction's id and what became of it. It makes no difference in which shards payer and payee are at
 home, nor whose replica is asked: a payment between shards takes a little longer, and settles in all or in none.
 
+Payments from one account on this machine do not get in each other's way, however many are made at a time: each
+reserves the outputs that it spends. One that needs the change of another goes behind it, or waits until it is settled
+if that is between shards. If the outputs turn out to be spent from elsewhere, others are chosen.
+
 With --file it pays every line of a CSV file (from,to,amount; a header line may be first), each line a
 transaction of its own, waits until each is settled, and counts the outcomes. A line that needs the change of an
 earlier one, or money that an earlier one brings, waits for that.`,
@@ -47,6 +51,7 @@ earlier one, or money that an earlier one brings, waits for that.`,
 			if err := f.check(cmd); err != nil {
 				return err
 			}
+			f.feeGiven = cmd.Flags().Changed("fee")
 			if f.file != "" {
 				return a.sendFile(cmd.Context(), &f)
 			}
@@ -57,7 +62,7 @@ earlier one, or money that an earlier one brings, waits for that.`,
 	fs.StringVar(&f.from, "from", "", "account that pays")
 	fs.StringVar(&f.to, "to", "", "address or account that is paid")
 	fs.Uint64Var(&f.amount, "amount", 0, "how much")
-	fs.Uint64Var(&f.fee, "fee", 0, "fee of each transaction, on top of the amount; it is burned")
+	fs.Uint64Var(&f.fee, "fee", 0, "fee of each transaction, on top of the amount; it is burned (default the least that the network takes)")
 	fs.StringVar(&f.file, "file", "", "CSV file of transfers: from,to,amount")
 	fs.DurationVar(&f.expires, "expires-in", 5*time.Minute, "time after which the transaction can no longer settle")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "sign, and do not submit")
@@ -100,7 +105,10 @@ func (f *sendFlags) terms(net *replicas) (pay.Terms, error) {
 	if most := time.Duration(net.status.HorizonMS) * time.Millisecond; most > 0 && f.expires > most {
 		return pay.Terms{}, output.Usage("--expires-in %v: this network takes at most %v", f.expires, most)
 	}
-	return pay.Terms{Network: id, ExpiryMS: uint64(time.Now().Add(f.expires).UnixMilli()), Fee: f.fee}, err
+	return pay.Terms{
+		Network: id, ExpiryMS: uint64(time.Now().Add(f.expires).UnixMilli()),
+		Fee: f.fee, FeeFixed: f.feeGiven, LeastFee: net.status.LeastFee,
+	}, err
 }
 
 func (a *app) sendOne(ctx context.Context, f *sendFlags) error {
@@ -112,46 +120,32 @@ func (a *app) sendOne(ctx context.Context, f *sendFlags) error {
 	if err != nil {
 		return err
 	}
-	wallet, err := a.wallet(f.from, net)
+	p, err := a.purse(f.from, net, f.timeout)
 	if err != nil {
 		return err
 	}
-	terms, err := f.terms(net)
-	if err != nil {
+	started := time.Now()
+	d := f.delivery(net)
+	s := singlePayment{to: to, amount: f.amount, dryRun: f.dryRun}
+	sent, err := p.pay(ctx, a, d, func() (pay.Terms, error) { return f.terms(net) }, &s, f.writeSigned)
+	switch {
+	case err != nil:
 		return err
+	case f.dryRun:
+		return a.printSigned(sent.tx)
 	}
-	if err := wallet.Fetch(ctx, net.first(), f.amount+f.fee, 1); err != nil {
-		return err
-	}
-	tx, err := wallet.Transfer(terms, to, f.amount)
-	if errors.Is(err, pay.ErrFunds) {
-		return fmt.Errorf("account %s: %w", f.from, err)
-	}
-	if err != nil {
-		return err
-	}
-	if f.out != "" {
-		if err := os.WriteFile(f.out, []byte(hex.EncodeToString(tx.Encode())+"\n"), 0o600); err != nil {
-			return fmt.Errorf("write the signed transaction: %w", err)
-		}
-	}
-	if f.dryRun {
-		return a.printSigned(tx)
-	}
-	return a.submitOne(ctx, f.delivery(net), tx)
+	return a.printOutcome(ctx, d, sent.tx.ID(), sent.outcome, started)
 }
 
-// wallet unlocks an account to pay from; its outputs are yet to be fetched.
-func (a *app) wallet(name string, net *replicas) (*pay.Wallet, error) {
-	acc, err := a.account(name, net.accounts)
-	if err != nil {
-		return nil, err
+// writeSigned writes a signed transaction to the file that was asked for.
+func (f *sendFlags) writeSigned(tx *ledger.Tx) error {
+	if f.out == "" {
+		return nil
 	}
-	key, err := acc.Unlock(func() (string, error) { return a.passphrase("Passphrase of " + name) })
-	if err != nil {
-		return nil, err
+	if err := os.WriteFile(f.out, []byte(hex.EncodeToString(tx.Encode())+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write the signed transaction: %w", err)
 	}
-	return pay.NewWallet(key), nil
+	return nil
 }
 
 // printSigned prints a transaction that was not submitted.

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -47,13 +47,14 @@ type sendProblem struct {
 // payer is an account of the file with the transfers it still has to make, in the file's order.
 type payer struct {
 	name   string
-	wallet *pay.Wallet
+	wallet *purse
 	queue  []payment
 }
 
 type payment struct {
 	pay.Transfer
-	to ledger.Address
+	to    ledger.Address
+	tries int // transactions for it that were refused since another one had consumed their inputs
 }
 
 // sent is a transfer on its way.
@@ -144,7 +145,7 @@ func (a *app) preparePayers(ctx context.Context, run *fileRun, list []pay.Transf
 		}
 		p := byName[t.From]
 		if p == nil {
-			w, err := a.wallet(t.From, run.net)
+			w, err := a.purse(t.From, run.net, run.flags.timeout)
 			if err != nil {
 				return fmt.Errorf("%s line %d: %w", run.flags.file, t.Line, err)
 			}
@@ -152,7 +153,7 @@ func (a *app) preparePayers(ctx context.Context, run *fileRun, list []pay.Transf
 			byName[t.From], run.byAddr[w.Address()] = p, p
 			run.payers = append(run.payers, p)
 		}
-		p.queue = append(p.queue, payment{t, to})
+		p.queue = append(p.queue, payment{Transfer: t, to: to})
 	}
 	for _, p := range run.payers {
 		if err := run.fetch(ctx, p); err != nil {
@@ -165,22 +166,23 @@ func (a *app) preparePayers(ctx context.Context, run *fileRun, list []pay.Transf
 // fetch asks what a payer owns. One output for each of its transfers lets them all go at once, instead of one after
 // another's change.
 func (r *fileRun) fetch(ctx context.Context, p *payer) error {
+	terms, err := r.flags.terms(r.net)
+	if err != nil {
+		return err
+	}
 	var need uint64
 	for _, t := range p.queue {
-		cost := t.Amount + r.flags.fee
-		if cost < t.Amount || need > math.MaxUint64-cost {
-			need = math.MaxUint64 // nobody has that much: all outputs are fetched
-			break
-		}
-		need += cost
+		need = saturated(need, saturated(t.Amount, terms.MostFee())) // nobody has the greatest number: all outputs are fetched
 	}
-	return p.wallet.Fetch(ctx, r.net.first(), need, len(p.queue))
+	return p.wallet.reserve(ctx, func(book *pay.Reservations) error {
+		return p.wallet.fetch(ctx, book, need, len(p.queue))
+	})
 }
 
 // work pays in rounds: each sends what the outputs at hand allow, and brings change and incoming money for the next.
 func (r *fileRun) work(ctx context.Context) error {
 	for ctx.Err() == nil {
-		round, more, err := r.nextRound()
+		round, more, err := r.nextRound(ctx)
 		if err != nil {
 			return err
 		}
@@ -202,11 +204,15 @@ func (r *fileRun) work(ctx context.Context) error {
 			txs[i] = round[i].tx
 		}
 		outcomes, err := r.settle(ctx, txs)
-		if err != nil {
-			return err
+		if err != nil { // none was taken
+			return errors.Join(err, r.release(context.WithoutCancel(ctx), round, nil))
 		}
+		r.confirm(ctx, round, outcomes)
 		for i, o := range outcomes {
 			r.record(round[i], o)
+		}
+		if err := r.release(context.WithoutCancel(ctx), round, outcomes); err != nil {
+			return err
 		}
 	}
 	return ctx.Err()
@@ -248,27 +254,73 @@ func (r *fileRun) settle(ctx context.Context, txs []*ledger.Tx) ([]outcome, erro
 
 // nextRound signs transfers, in each payer's order, until outputs or the room in one request run out. More says that
 // some are left.
-func (r *fileRun) nextRound() (round []sent, more bool, err error) {
+func (r *fileRun) nextRound(ctx context.Context) (round []sent, more bool, err error) {
 	terms, err := r.flags.terms(r.net)
 	if err != nil {
 		return nil, false, err
 	}
 	size := 0
 	for _, p := range r.payers {
-		for len(p.queue) > 0 && len(round) < api.MaxTxsPerRequest && size < maxRoundBytes {
-			tx, err := p.wallet.Transfer(terms, p.queue[0].to, p.queue[0].Amount)
-			if errors.Is(err, pay.ErrFunds) || errors.Is(err, pay.ErrScattered) {
-				break
+		err := p.wallet.reserve(ctx, func(book *pay.Reservations) error {
+			p.wallet.Drop(func(c pay.Coin) bool { return book.Taken(c.Outpoint) }) // by other processes
+			for len(p.queue) > 0 && len(round) < api.MaxTxsPerRequest && size < maxRoundBytes {
+				next := p.queue[0]
+				tx, err := p.wallet.Transfer(terms, next.to, next.Amount)
+				if short(err) {
+					break
+				}
+				if err == nil {
+					err = book.Add(tx, p.wallet.inside(next.to))
+				}
+				if err != nil {
+					return err
+				}
+				round, size = append(round, sent{next, p, tx}), size+len(tx.Encode())
+				p.queue = p.queue[1:]
 			}
-			if err != nil {
-				return nil, false, err
-			}
-			round, size = append(round, sent{p.queue[0], p, tx}), size+len(tx.Encode())
-			p.queue = p.queue[1:]
+			return nil
+		})
+		if err != nil {
+			return nil, false, errors.Join(p.wallet.named(err), r.release(ctx, round, nil))
 		}
 		more = more || len(p.queue) > 0
 	}
 	return round, more, nil
+}
+
+// confirm takes the outcome from transactions that one replica says are refused as consumed and another denies it: they
+// are not made anew.
+func (r *fileRun) confirm(ctx context.Context, round []sent, outcomes []outcome) {
+	var at []int
+	var txs []*ledger.Tx
+	for i, o := range outcomes {
+		if consumed(o) {
+			at, txs = append(at, i), append(txs, round[i].tx)
+		}
+	}
+	for n, ok := range r.flags.delivery(r.net).confirmed(ctx, txs, r.net.status.Faulty) {
+		outcomes[at[n]].known = ok
+	}
+}
+
+// release gives the reservations of a round back, but for those without an outcome. Without outcomes none was taken.
+func (r *fileRun) release(ctx context.Context, round []sent, outcomes []outcome) error {
+	var all []error
+	for _, p := range r.payers {
+		all = append(all, p.wallet.reserve(ctx, func(book *pay.Reservations) error {
+			for i, s := range round {
+				switch {
+				case s.from != p:
+				case outcomes == nil || outcomes[i].known && outcomes[i].answer.State == api.StateRejected:
+					book.Refused(s.tx.ID())
+				case outcomes[i].known:
+					book.Done(s.tx.ID())
+				}
+			}
+			return nil
+		}))
+	}
+	return errors.Join(all...)
 }
 
 // dropUnfunded gives up the earliest transfer left: nothing is on its way that could still fund it. Others may be
@@ -305,6 +357,12 @@ func (r *fileRun) record(s sent, o outcome) {
 	case !o.known:
 		r.summary.Unknown++
 		r.problem(sendProblem{Line: s.Line, ID: id.String(), State: "unknown"})
+		return
+	case consumed(o) && s.tries < maxRebuilds: // finally, so another transaction may pay in its stead
+		s.tries++
+		at, _ := slices.BinarySearchFunc(s.from.queue, s.Line, func(p payment, line int) int { return p.Line - line })
+		s.from.queue = slices.Insert(s.from.queue, at, s.payment)
+		r.stale = r.summary.Unknown == 0
 		return
 	case o.answer.State == api.StateRejected:
 		r.summary.Rejected++

@@ -146,26 +146,30 @@ func readSigned(path string, stdin io.Reader) ([]byte, error) {
 	return text, nil
 }
 
-// submitOne hands one transaction in, prints what became of it, and has the exit code that says so.
+// submitOne hands one transaction in.
 func (a *app) submitOne(ctx context.Context, d *delivery, tx *ledger.Tx) error {
 	started := time.Now()
 	outcomes, err := d.send(ctx, []*ledger.Tx{tx})
 	if err != nil {
 		return err
 	}
-	o := outcomes[0]
+	return a.printOutcome(ctx, d, tx.ID(), outcomes[0], started)
+}
+
+// printOutcome prints what became of a transaction, and has the exit code that says so.
+func (a *app) printOutcome(ctx context.Context, d *delivery, id ledger.TxID, o outcome, started time.Time) error {
 	if err := a.print.Data(o.answer, func(w io.Writer) { printAnswer(w, o.answer) }); err != nil {
 		return err
 	}
 	switch {
 	case !o.known && ctx.Err() != nil:
-		return output.OutcomeUnknown("interrupted after %s: transaction %s was not %s by then, and may still be", waitedText(started), tx.ID(), d.wait).
-			WithHint("ask with: bdtnode tx get %s", tx.ID())
+		return output.OutcomeUnknown("interrupted after %s: transaction %s was not %s by then, and may still be", waitedText(started), id, d.wait).
+			WithHint("ask with: bdtnode tx get %s", id)
 	case !o.known:
-		return output.OutcomeUnknown("transaction %s is not %s after %s, and may still be", tx.ID(), d.wait, waitedText(started)).
-			WithHint("ask with: bdtnode tx get %s", tx.ID())
+		return output.OutcomeUnknown("transaction %s is not %s after %s, and may still be", id, d.wait, waitedText(started)).
+			WithHint("ask with: bdtnode tx get %s", id)
 	case o.answer.State == api.StateRejected:
-		return output.Rejected("transaction %s is rejected: %s", tx.ID(), reasonOf(o.answer))
+		return output.Rejected("transaction %s is rejected: %s", id, reasonOf(o.answer))
 	}
 	return nil
 }

@@ -21,6 +21,8 @@ import (
 var (
 	// ErrFunds: the outputs known do not add up to the amount.
 	ErrFunds = errors.New("not enough funds")
+	// ErrFee: the fee given is below the least one.
+	ErrFee = errors.New("the fee is too low")
 	// ErrScattered: they do, but no 64 of them, and a transaction spends at most that many.
 	ErrScattered = fmt.Errorf("the funds are spread over too many outputs, and a transaction spends at most %d: send smaller amounts to yourself first", ledger.MaxInputs)
 )
@@ -46,24 +48,45 @@ func NewWallet(key sig.Signer) *Wallet {
 // Address is the account's.
 func (w *Wallet) Address() ledger.Address { return w.addr }
 
+// Listing is what a replica listed of an account's unspent outputs.
+type Listing struct {
+	Complete bool // there are no others
+	has      map[ledger.Outpoint]struct{}
+}
+
+// Has reports whether an output was listed.
+func (l Listing) Has(at ledger.Outpoint) bool {
+	_, ok := l.has[at]
+	return ok
+}
+
 // Fetch asks a replica for unspent outputs until one transaction could pay the amount from them and at least so many
-// are known, or there are no more.
-func (w *Wallet) Fetch(ctx context.Context, c *client.Client, amount uint64, outputs int) error {
+// are known, or there are no more. Those to skip are listed and do not get into the wallet; nil skips none.
+func (w *Wallet) Fetch(ctx context.Context, c *client.Client, amount uint64, outputs int, skip func(ledger.Outpoint) bool) (Listing, error) {
+	l := Listing{has: make(map[ledger.Outpoint]struct{})}
 	q := client.AccountQuery{Outputs: api.MaxPage}
 	for {
 		acc, err := c.Account(ctx, w.addr, q)
 		if err != nil {
-			return fmt.Errorf("ask for outputs of %s: %w", w.addr, err)
+			return l, fmt.Errorf("ask for outputs of %s: %w", w.addr, err)
 		}
 		for _, o := range acc.Outputs {
-			w.Add(Coin{Outpoint: ledger.Outpoint{Tx: o.Tx, Index: o.Index}, Amount: o.Amount})
+			at := ledger.Outpoint{Tx: o.Tx, Index: o.Index}
+			l.has[at] = struct{}{}
+			if skip == nil || !skip(at) {
+				w.Add(Coin{Outpoint: at, Amount: o.Amount})
+			}
 		}
-		if _, err := pick(w.coins, amount); acc.Next == "" || err == nil && len(w.coins) >= outputs {
-			return nil
+		l.Complete = acc.Next == ""
+		if _, err := pick(w.coins, amount); l.Complete || err == nil && len(w.coins) >= outputs {
+			return l, nil
 		}
 		q.Cursor = acc.Next
 	}
 }
+
+// Drop takes outputs out of the wallet.
+func (w *Wallet) Drop(which func(Coin) bool) { w.coins = slices.DeleteFunc(w.coins, which) }
 
 // Add puts an output that now exists into the wallet. One that is there already is not added twice.
 func (w *Wallet) Add(c Coin) {
@@ -92,38 +115,56 @@ func (w *Wallet) Total() uint64 {
 type Terms struct {
 	Network  digest.Digest
 	ExpiryMS uint64 // last block time at which it may settle, Unix milliseconds
-	Fee      uint64
+	Fee      uint64 // at least
+	FeeFixed bool   // pay no other than Fee
+	LeastFee uint64 // that the network takes for each byte of a transaction's encoding
 }
 
+// MostFee bounds the fee of any transfer on these terms.
+func (t *Terms) MostFee() uint64 { return max(t.Fee, t.LeastFee*ledger.MaxTxBytes) }
+
 // Transfer signs a transaction that pays amount to an address, from as few outputs as possible, the change back to
-// the wallet's own. The outputs leave the wallet; if the transaction is not to be sent, or did not consume them, give
-// them back with [Wallet.Add].
+// the wallet's own. Its fee is the least that the terms allow. The outputs leave the wallet; if the transaction is not
+// to be sent, or did not consume them, give them back with [Wallet.Add].
 func (w *Wallet) Transfer(t Terms, to ledger.Address, amount uint64) (*ledger.Tx, error) {
-	if amount > math.MaxUint64-t.Fee {
-		return nil, fmt.Errorf("%w: amount and fee overflow 64 bits", ErrFunds)
+	for { // the fee grows each time, and is bounded since the size of a transaction is
+		if amount > math.MaxUint64-t.Fee {
+			return nil, fmt.Errorf("%w: amount and fee overflow 64 bits", ErrFunds)
+		}
+		chosen, err := pick(w.coins, amount+t.Fee)
+		if err != nil {
+			return nil, err
+		}
+		tx, err := w.sign(&t, chosen, to, amount)
+		if err != nil {
+			return nil, err
+		}
+		least := t.LeastFee * uint64(len(tx.Encode()))
+		switch {
+		case t.Fee >= least:
+			for n, i := range chosen { // ascending, so each one's place has moved by those removed before
+				w.coins = slices.Delete(w.coins, i-n, i-n+1)
+			}
+			return tx, nil
+		case t.FeeFixed:
+			return nil, fmt.Errorf("%w: the network takes at least %d for this transaction, %d a byte", ErrFee, least, t.LeastFee)
+		}
+		t.Fee = least
 	}
-	want := amount + t.Fee
-	chosen, err := pick(w.coins, want)
-	if err != nil {
-		return nil, err
-	}
+}
+
+// sign signs a transfer that spends the coins at the places chosen.
+func (w *Wallet) sign(t *Terms, chosen []int, to ledger.Address, amount uint64) (*ledger.Tx, error) {
 	body := ledger.Body{Network: t.Network, ExpiryMS: t.ExpiryMS, Fee: t.Fee, Outputs: []ledger.Output{{Address: to, Amount: amount}}}
 	var sum uint64
 	for _, i := range chosen {
 		body.Inputs = append(body.Inputs, ledger.Input{Outpoint: w.coins[i].Outpoint, Key: w.key.Public(), Amount: w.coins[i].Amount})
 		sum += w.coins[i].Amount
 	}
-	if sum > want {
-		body.Outputs = append(body.Outputs, ledger.Output{Address: w.addr, Amount: sum - want})
+	if change := sum - amount - t.Fee; change > 0 {
+		body.Outputs = append(body.Outputs, ledger.Output{Address: w.addr, Amount: change})
 	}
-	tx, err := body.Sign(w.key)
-	if err != nil {
-		return nil, err
-	}
-	for n, i := range chosen { // ascending, so each one's place has moved by those removed before
-		w.coins = slices.Delete(w.coins, i-n, i-n+1)
-	}
-	return tx, nil
+	return body.Sign(w.key)
 }
 
 // pick chooses coins, which are in descending order, that add up to at least want: the smallest single one that is
