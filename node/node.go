@@ -73,6 +73,10 @@ func Open(home *config.Home) (_ *Node, err error) {
 		}
 	}()
 	g := home.Genesis
+	files, err := ownDescriptors(g)
+	if err != nil {
+		return nil, err
+	}
 	if n.committee, err = g.Committee(home.Shard); err != nil {
 		return nil, err
 	}
@@ -84,10 +88,10 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.consensus, err = kv.OpenPebble(filepath.Join(home.DataDir(), consensusDir), kv.Options{}); err != nil {
+	if n.consensus, err = kv.OpenPebble(filepath.Join(home.DataDir(), consensusDir), kv.Options{OpenFiles: files.store}); err != nil {
 		return nil, fmt.Errorf("consensus store: %w", err)
 	}
-	if n.ledgerKV, err = kv.OpenPebble(filepath.Join(home.DataDir(), ledgerDir), kv.Options{NoLog: true, CacheBytes: ledgerCache}); err != nil {
+	if n.ledgerKV, err = kv.OpenPebble(filepath.Join(home.DataDir(), ledgerDir), kv.Options{NoLog: true, CacheBytes: ledgerCache, OpenFiles: files.store}); err != nil {
 		return nil, fmt.Errorf("ledger store: %w", err)
 	}
 	allocations := make([]ledger.Allocation, len(g.Allocations))
@@ -129,13 +133,13 @@ func Open(home *config.Home) (_ *Node, err error) {
 		Identity: home.PeerKey, Network: g.ID(), Shard: home.Shard, Self: home.Replica, Members: members,
 		Listen: home.Config.P2P.Listen, Announce: home.Config.P2P.Announce, Bootstrap: home.Config.P2P.Bootstrap,
 		AddressFile: filepath.Join(home.DataDir(), addressFile), QUIC: home.Config.P2P.QUIC,
-		Limits: p2p.Limits{Serving: maxServing},
+		Limits: p2p.Limits{Serving: maxServing, Strangers: files.strangers, ConnsPerMember: files.memberConns},
 	}, handler{n.engine, n.relay})
 	if err != nil {
 		return nil, err
 	}
 	n.relay.Join(n.net)
-	n.api = api.New(api.Config{Version: n.version, Metrics: n.metrics()}, backend{n})
+	n.api = api.New(api.Config{Version: n.version, Metrics: n.metrics(), MaxConns: files.clients}, backend{n})
 	return n, nil
 }
 

@@ -22,6 +22,13 @@ const (
 	DefaultMemTableBytes = 16 << 20
 )
 
+// Open files of a store: the most that it gains by, and what it needs in any case. Of these 64 are tables, which the engine
+// always may keep open; the others are its log, its catalogue and what compactions write.
+const (
+	DefaultOpenFiles = 512
+	MinOpenFiles     = 96
+)
+
 // bloomBits per key keep nine of ten lookups of a missing key from reading a table's blocks, and far more.
 const bloomBits = 10
 
@@ -32,6 +39,7 @@ type Options struct {
 	NoLog         bool
 	CacheBytes    int64  // of blocks read, 0 for the default
 	MemTableBytes uint64 // of one memtable of up to four, 0 for the default
+	OpenFiles     int    // kept open at a time, about; 0 for the default. The engine needs [MinOpenFiles]
 	FS            vfs.FS // nil for the disk
 }
 
@@ -60,6 +68,9 @@ func OpenPebble(dir string, opts Options) (*Pebble, error) {
 	}
 	if opts.CacheBytes == 0 {
 		opts.CacheBytes = DefaultCacheBytes
+	}
+	if opts.OpenFiles == 0 {
+		opts.OpenFiles = DefaultOpenFiles
 	}
 	if opts.MemTableBytes == 0 {
 		opts.MemTableBytes = DefaultMemTableBytes
@@ -137,7 +148,7 @@ func (p *Pebble) options(opts Options, cache *pebble.Cache) *pebble.Options {
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       24,
 		LBaseMaxBytes:               64 << 20,
-		MaxOpenFiles:                512,
+		MaxOpenFiles:                opts.OpenFiles,
 		BytesPerSync:                1 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      engineLogger{p.fs},

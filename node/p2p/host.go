@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/libp2p/go-libp2p"
@@ -144,7 +145,7 @@ func (g gater) InterceptPeerDial(id peer.ID) bool                 { return g.adm
 func (g gater) InterceptAddrDial(id peer.ID, _ ma.Multiaddr) bool { return g.admits(id) }
 func (g gater) InterceptAccept(network.ConnMultiaddrs) bool       { return true }
 
-func (g gater) InterceptSecured(_ network.Direction, id peer.ID, at network.ConnMultiaddrs) bool {
+func (g gater) InterceptSecured(dir network.Direction, id peer.ID, at network.ConnMultiaddrs) bool {
 	why := g.net.refusal(id)
 	if why != "" {
 		g.net.count.refused.Add(1)
@@ -154,7 +155,25 @@ func (g gater) InterceptSecured(_ network.Direction, id peer.ID, at network.Conn
 	if a, ok := at.(*arrival); ok {
 		a.known()
 	}
+	if dir == network.DirInbound {
+		g.net.makeRoom(id)
+	}
 	return true
+}
+
+// makeRoom closes the oldest inbound connection of a member that has as many as it may have: of a process that is gone,
+// connections are left for as long as the muxer believes in them, and the next process needs one.
+func (n *Net) makeRoom(id peer.ID) {
+	var inbound []network.Conn
+	for _, c := range n.host.Network().ConnsToPeer(id) {
+		if c.Stat().Direction == network.DirInbound {
+			inbound = append(inbound, c)
+		}
+	}
+	if len(inbound) >= n.cfg.Limits.ConnsPerMember {
+		oldest := slices.MinFunc(inbound, func(a, b network.Conn) int { return a.Stat().Opened.Compare(b.Stat().Opened) })
+		_ = oldest.Close() // it may be closed already
+	}
 }
 
 func (g gater) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }

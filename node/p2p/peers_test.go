@@ -231,6 +231,19 @@ func TestReturnBeforeTheOldConnectionDies(t *testing.T) {
 	}
 }
 
+// A member that has as many connections as it may have, all of a process that is gone without a word, gets a new one.
+func TestReturnWhenAllPlacesAreTaken(t *testing.T) {
+	w := newTown(t, 4)
+	cfg := w.config(0, 0)
+	cfg.Limits.ConnsPerMember = 1
+	a := start(t, cfg)
+	old := start(t, w.config(0, 1, a.Addrs()[0]))
+	mesh(a, old)
+	fresh := newReturned(t, w, 1, a, old)
+	a.await("the new session", func() bool { return a.connects[1] > 1 && a.connected[1] })
+	fresh.awaitPeers(a)
+}
+
 // newReturned starts a second process of replica i, while the first is prevented from dialling.
 func newReturned(t *testing.T, w *town, i int, at, old *node) *node {
 	t.Helper()
