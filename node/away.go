@@ -18,7 +18,7 @@ const forwardEvery = 3 * time.Second
 // hand gives transactions to a replica of another shard and does not wait for what becomes of them.
 func (b backend) hand(ctx context.Context, shard uint16, raws [][]byte) {
 	if _, err := forwardCtx[[]api.TxAnswer](ctx, b.Node, shard, call{Submit: &submitCall{raws, api.WaitAccepted}}); err != nil {
-		logger.Debugw("transactions were not handed over", "shard", shard, "error", err)
+		outside.Debugw("transactions were not handed over", shard, "shard", shard, "error", err)
 	}
 }
 

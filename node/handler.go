@@ -26,7 +26,7 @@ func (h handler) Serve(ctx context.Context, shard uint16, from protocols.Index, 
 // Gossip implements [p2p.Handler].
 func (h handler) Gossip(data []byte) p2p.Verdict {
 	if err := h.relay.Gossip(data); err != nil {
-		logger.Debugw("gossip refused", "error", err)
+		outside.Debugw("gossip refused", "gossip", "error", err)
 		return p2p.Reject
 	}
 	return p2p.Accept

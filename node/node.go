@@ -19,6 +19,7 @@ import (
 	"bdtnode/node/api"
 	"bdtnode/node/config"
 	"bdtnode/node/engine"
+	"bdtnode/node/loglimit"
 	"bdtnode/node/p2p"
 	"bdtnode/node/relay"
 	"bdtnode/protocols"
@@ -28,6 +29,9 @@ import (
 )
 
 var logger = golog.Logger("bdt/node")
+
+// outside writes the lines that others than this replica cause.
+var outside = loglimit.New(logger)
 
 // Directories of the two stores in a home's data directory, and the file of the peers' last known addresses.
 const (

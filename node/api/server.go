@@ -193,7 +193,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 type serverLog struct{}
 
 func (serverLog) Write(b []byte) (int, error) {
-	logger.Debug(strings.TrimSpace(string(b)))
+	outside.Debugw("HTTP connection failed", "client", "error", strings.TrimSpace(string(b)))
 	return len(b), nil
 }
 

@@ -22,6 +22,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
+	"bdtnode/node/loglimit"
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
@@ -32,6 +33,9 @@ import (
 )
 
 var logger = golog.Logger("bdt/engine")
+
+// outside writes the lines that others than this replica cause.
+var outside = loglimit.New(logger)
 
 // Quotas of the inbound channel. Readers share it by peer and class; timers, executor and connections have the
 // reserve, more than they can ever use at once.
@@ -278,7 +282,7 @@ func (e *Engine) fillLane(ctx context.Context, now protocols.Time) protocols.Tim
 // carryOut hands a step to the writer. done, if not nil, is called once its records are on disk.
 func (e *Engine) carryOut(ctx context.Context, st replica.Step, done func()) {
 	for _, f := range st.Faults {
-		logger.Warnw("a peer misbehaved", "replica", f.Peer, "fault", f.Reason)
+		outside.Warnw("a peer misbehaved", f.Peer, "replica", f.Peer, "fault", f.Reason)
 	}
 	if len(st.Persist)+len(st.Sends)+len(st.Out) > 0 || done != nil {
 		e.writer.put(ctx, action{st, done})
@@ -366,7 +370,7 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 			if from == b.Lane {
 				return err
 			}
-			logger.Warnw("a peer passed on a batch with a bad payload", "replica", from, "lane", b.Lane, "error", err)
+			outside.Warnw("a peer passed on a batch with a bad payload", from, "replica", from, "lane", b.Lane, "error", err)
 			return nil
 		}
 	}

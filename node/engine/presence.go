@@ -45,9 +45,9 @@ func (e *Engine) publishPresence(now protocols.Time) {
 	}
 	offset := p.ClockOffset.Round(time.Millisecond).String()
 	if p.ClockOff {
-		logger.Errorw("the clock is wrong", "shard_ahead_by", offset, "limit", replica.MaxClockOffset.String())
+		outside.Errorw("the clock is wrong", "own", "shard_ahead_by", offset, "limit", replica.MaxClockOffset.String())
 	} else {
-		logger.Infow("the clock is right again", "shard_ahead_by", offset)
+		outside.Infow("the clock is right again", "own", "shard_ahead_by", offset)
 	}
 }
 

@@ -30,7 +30,7 @@ func (w *witness) put(e *Engine, x *settlement.Evidence) {
 	}
 	w.mu.Unlock()
 	if !again {
-		logger.Errorw("a shard broke the rules of settlement", "shard", x.Source(), "number", x.LD.Delivery.Number, "evidence", x)
+		outside.Errorw("a shard broke the rules of settlement", x.Source(), "shard", x.Source(), "number", x.LD.Delivery.Number, "evidence", x)
 		e.wake()
 	}
 }

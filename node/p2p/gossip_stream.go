@@ -108,7 +108,7 @@ func (g *gossip) checkSilence(now time.Time) {
 			s.next, s.pause = now.Add(s.pause), min(2*s.pause, silencePauseMax)
 			g.net.outside.Infow("reconnecting a peer that tells no gossip subscription", m.id, "shard", m.shard, "replica", m.index, "peer", m.id)
 			if err := g.net.host.Network().ClosePeer(m.id); err != nil {
-				logger.Debugw("close connections", "peer", m.id, "error", err)
+				g.net.outside.Debugw("close connections", m.id, "peer", m.id, "error", err)
 			}
 		}
 	}

@@ -238,7 +238,7 @@ func (m *member) drop(why garbage) {
 	m.mu.Unlock()
 	m.net.outside.Warnw("peer dropped for garbage", m.id, "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why, "kept out", pause)
 	if err := m.net.host.Network().ClosePeer(m.id); err != nil {
-		logger.Debugw("close connections", "peer", m.id, "error", err)
+		m.net.outside.Debugw("close connections", m.id, "peer", m.id, "error", err)
 	}
 }
 

@@ -135,7 +135,7 @@ func (n *Net) answer(s network.Stream) {
 	defer limit.Stop()
 	stop := context.AfterFunc(ctx, func() { s.Reset() })
 	if err := n.answerOne(ctx, cancel, s, m); err != nil {
-		logger.Debugw("request not answered", "shard", m.shard, "replica", m.index, "error", err)
+		n.outside.Debugw("request not answered", m.id, "shard", m.shard, "replica", m.index, "error", err)
 		s.Reset()
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/internal/wire"
 	"bdtnode/ledger"
+	"bdtnode/node/loglimit"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/shard/courier"
@@ -24,6 +25,9 @@ import (
 )
 
 var logger = golog.Logger("bdt/relay")
+
+// outside writes the lines that others than this replica cause.
+var outside = loglimit.New(logger)
 
 const (
 	askTimeout = 3 * time.Second
@@ -226,7 +230,7 @@ func (r *Relay) position(ctx context.Context, a courier.Ask) (next uint64, ok bo
 		return rd.Done()
 	})
 	if err != nil {
-		logger.Debugw("a replica does not take LDs", "shard", a.Shard, "replica", a.To, "error", err)
+		outside.Debugw("a replica does not take LDs", a.To, "shard", a.Shard, "replica", a.To, "error", err)
 	}
 	return next, err == nil, nil
 }
@@ -245,7 +249,7 @@ func (r *Relay) fetch(ctx context.Context, a courier.Ask) (count int, err error)
 		return r.take(ld)
 	})
 	if err != nil {
-		logger.Debugw("a fetch of LDs failed", "shard", a.Shard, "replica", a.To, "error", err)
+		outside.Debugw("a fetch of LDs failed", a.To, "shard", a.Shard, "replica", a.To, "error", err)
 	}
 	return count, err
 }
