@@ -85,22 +85,3 @@ func TestAShardAloneTakesNoDeliveries(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-
-// TestTheBookLetsGoOfWhatGoesNoFurther has blocks leave transactions between shards out for good, and for a while.
-func TestTheBookLetsGoOfWhatGoesNoFurther(t *testing.T) {
-	b := NewBook(10, 1<<20)
-	taken, elsewhere, busy, spent := bookTx(t, "a", TxID{}, 100), bookTx(t, "b", TxID{}, 100), bookTx(t, "c", TxID{}, 100), bookTx(t, "d", TxID{}, 100)
-	add(t, b, taken, elsewhere, busy, spent)
-	take(b, 4)
-	block := executed(1).leftOut(taken, ReasonConsumed).leftOut(elsewhere, ReasonWrongShard).leftOut(busy, ReasonShardBusy)
-	block.Receipts = []Receipt{{Tx: spent.ID(), Verdict: VerdictSpent}}
-	b.Executed(block)
-	if b.Len() != 1 || !b.Has(busy.ID()) {
-		t.Errorf("%d left", b.Len())
-	}
-	b.Executed(executed(2))
-	b.Executed(executed(3))
-	if got := take(b, 5); len(got) != 1 {
-		t.Errorf("%d tried again", len(got))
-	}
-}

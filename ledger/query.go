@@ -154,32 +154,54 @@ func (s *State) Output(o Outpoint) (Output, bool, error) {
 // transaction that has a receipt is judged as if it had none: callers ask [State.Receipt] first. Of one that involves
 // other shards too, only the inputs in this shard are looked at. The error is the store's.
 func (s *State) Precheck(tx *Tx, timeMS uint64) (*Refusal, error) {
-	if r := s.foreign(tx.Parties(s.cfg.Home)); r != nil {
-		return r, nil
+	x, err := s.Inspect(tx, timeMS)
+	return x.Refusal, err
+}
+
+// Inspection is what the state says of a transaction that is not ordered yet.
+type Inspection struct {
+	Refusal *Refusal // as of [State.Precheck]
+	Horizon *Refusal // it expires too far ahead, whatever else is
+	Inside  bool     // it involves no other shard, so that its outputs exist once it has settled here
+	Own     []int    // its inputs in this shard
+	Missing []int    // those of Own that do not exist, not or not any more; without a final refusal it has all of them
+}
+
+// Inspect is Precheck with what it found on the way.
+func (s *State) Inspect(tx *Tx, timeMS uint64) (Inspection, error) {
+	p := tx.Parties(s.cfg.Home)
+	x := Inspection{Inside: p.Inside(s.cfg.Shard)}
+	if x.Refusal = s.foreign(p); x.Refusal != nil {
+		return x, nil
 	}
-	if r := s.underpaid(tx); r != nil {
-		return r, nil
+	if x.Refusal = s.underpaid(tx); x.Refusal != nil {
+		return x, nil
 	}
-	if r := expired(tx, timeMS); r != nil {
-		return r, nil
+	if x.Refusal = expired(tx, timeMS); x.Refusal != nil {
+		return x, nil
 	}
-	later := s.beyondHorizon(tx, timeMS)
+	x.Horizon = s.beyondHorizon(tx, timeMS)
+	x.Refusal = x.Horizon
 	for i := range tx.Inputs {
 		if !s.home(tx.owners[i]) {
 			continue
 		}
 		c, by, err := lookUp(s.store, tx.Inputs[i].Outpoint)
 		if err != nil {
-			return nil, err
+			return x, err
 		}
-		if r := tx.against(i, c, by); r != nil {
-			if r.Final() {
-				return r, nil
-			}
-			later = r
+		x.Own = append(x.Own, i)
+		r := tx.against(i, c, by)
+		switch {
+		case r == nil:
+		case r.Final():
+			x.Refusal = r
+			return x, nil
+		default:
+			x.Missing, x.Refusal = append(x.Missing, i), r
 		}
 	}
-	return later, nil
+	return x, nil
 }
 
 // Page asks for parts of an account. A limit of 0 leaves that list out, one above [MaxPage] is cut to it. Cursors

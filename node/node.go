@@ -16,6 +16,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
+	"bdtnode/node/admission"
 	"bdtnode/node/api"
 	"bdtnode/node/config"
 	"bdtnode/node/engine"
@@ -58,7 +59,6 @@ type Node struct {
 	consensus *kv.Pebble
 	ledgerKV  *kv.Pebble
 	state     *ledger.State
-	book      *ledger.Book
 	network   *settlement.Network
 	engine    *engine.Engine
 	relay     *relay.Relay
@@ -114,11 +114,10 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.book = ledger.NewBook(ledger.DefaultBookTxs, ledger.DefaultBookBytes)
 	n.engine, err = engine.New(engine.Config{
 		Committee: n.committee, Self: home.Replica, Signer: home.ConsensusKey, Scheme: sig.NewEd25519(),
 		Coin: tosses, Shares: home.Coin, Dumbo: g.Consensus == shard.ConsensusDumbo, Window: int(g.Parameters.Window),
-		GenesisTimeMS: g.TimeMS, Store: n.consensus, State: n.state, Book: n.book,
+		GenesisTimeMS: g.TimeMS, Store: n.consensus, State: n.state, Limits: admission.StandardLimits(),
 		Network: n.network, OnOutbox: func() { n.relay.Outbox() },
 	})
 	if err != nil {

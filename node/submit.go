@@ -12,10 +12,21 @@ import (
 
 // Submit implements [api.Backend]. A transaction goes into the TX book here if this shard has inputs of it, and to a
 // replica of each other shard that has. Where this shard has a part in it, its own ledger gives the answer; where it
-// has none, or only outputs, a rejection is believed when f+1 replicas of an input shard say so.
+// has none, or only outputs, a rejection is believed when f+1 replicas of an input shard say so. Copies of one
+// transaction cost as much as one.
 func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+	distinct, index := admission.Collapse(txs)
+	answers := b.submit(ctx, admission.ClientParty(from), distinct, wait)
+	out := make([]api.TxAnswer, len(txs))
+	for i, k := range index {
+		out[i] = answers[k]
+	}
+	return out
+}
+
+// submit is Submit for distinct transactions.
+func (b backend) submit(ctx context.Context, party admission.Party, txs [][]byte, wait api.Wait) []api.TxAnswer {
 	answers := make([]api.TxAnswer, len(txs))
-	party := admission.ClientParty(from)
 	var here, away plan
 	var wg sync.WaitGroup
 	elsewhere := make(map[uint16][][]byte) // other input shards, of what this shard orders too
@@ -68,12 +79,12 @@ func (p *plan) add(i int, raw []byte, tx *ledger.Tx) {
 }
 
 func (b backend) answer(p engine.Progress, stage engine.Stage) api.TxAnswer {
-	a := api.TxAnswer{ID: p.ID, Shard: b.home.Shard, State: api.StateAccepted, TimedOut: !p.Reached(stage)}
+	a := api.TxAnswer{ID: p.ID, Shard: b.home.Shard, State: api.StateWaiting, TimedOut: !p.Reached(stage)}
 	switch {
 	case p.Refusal != nil:
 		a.State = api.StateRejected
 		a.Reason, a.Detail = p.Refusal.Reason.String(), p.Refusal.Detail
-		if p.Refusal.Reason == ledger.ReasonBookFull {
+		if r := p.Refusal.Reason; r == ledger.ReasonBookFull || r == ledger.ReasonBusy {
 			a.RetryMS = bookRetry.Milliseconds()
 		}
 		if !p.Refusal.Final() {
@@ -90,6 +101,8 @@ func (b backend) answer(p engine.Progress, stage engine.Stage) api.TxAnswer {
 			a.State = api.StateRejected
 			a.Reason, a.Detail = p.Receipt.Reason.String(), p.Receipt.Reason.Words()
 		}
+	case p.Logged:
+		a.State = api.StateAccepted
 	}
 	return a
 }

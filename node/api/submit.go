@@ -66,7 +66,7 @@ func (s *Server) submit(ctx context.Context, in *submitIn) (*submitOut, error) {
 		panic(fmt.Sprintf("%d answers for %d transactions", len(answers), len(txs)))
 	}
 	if after, full := allFull(answers); full {
-		p := problem(http.StatusTooManyRequests, "the replica has no room for more transactions of this client, none was taken")
+		p := problem(http.StatusTooManyRequests, "the TX book, or the share of it that this client may have, is full: none of the transactions was taken")
 		return nil, retryLater(p, after)
 	}
 	return &submitOut{Body: SubmitAnswer{Answers: answers}}, nil

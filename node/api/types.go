@@ -26,7 +26,7 @@ type State string
 // The states of a transaction. Settled and rejected are final, and come for each that was accepted.
 const (
 	StateUnknown   State = "unknown"   // this replica has never seen it, has forgotten it, or did not take it; Reason says why
-	StateWaiting   State = "waiting"   // not accepted: an input is not there yet; kept in memory for a short time
+	StateWaiting   State = "waiting"   // not accepted: an input is not there yet, or the batch is not on disk; kept in memory
 	StateAccepted  State = "accepted"  // on this replica's disk; a final answer will come
 	StateOrdered   State = "ordered"   // in a committed block, not everywhere settled
 	StateCertified State = "certified" // its block's header carries f+1 VOTEs

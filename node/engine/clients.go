@@ -5,210 +5,210 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/replica"
 )
 
-// Stage is how far a transaction has come in this shard.
-type Stage uint8
+// What clients wait for and are told is package admission's.
+type (
+	Stage    = admission.Stage
+	Progress = admission.Progress
+)
 
-// The stages. Logged: in a batch of this replica's lane, on its disk, so that no crash loses it. Ordered: a committed
-// block gave it a receipt. Certified: besides, that block's header has f+1 VOTEs. Final: its receipt is the last; inside
-// one shard that is the first.
+// The stages, see [admission.Stage].
 const (
-	Logged Stage = iota + 1
-	Ordered
-	Certified
-	Final
+	Logged    = admission.Logged
+	Ordered   = admission.Ordered
+	Certified = admission.Certified
+	Final     = admission.Final
 )
 
-// Progress is where a transaction stands in this shard.
-type Progress struct {
-	ID        ledger.TxID
-	Logged    bool
-	Receipt   ledger.Receipt  // the newest; its Height is 0 if there is none
-	Certified bool            // the header of the receipt's block is
-	Refusal   *ledger.Refusal // why it was not taken, or left the book; final if Refusal.Final
-}
-
-// Reached reports whether the transaction has come to a stage, or to its end, beyond which it never comes.
-func (p *Progress) Reached(s Stage) bool {
-	ordered := p.Receipt.Height > 0
-	switch {
-	case p.Refusal != nil:
-		return true
-	case s == Logged:
-		return p.Logged || ordered
-	case s == Ordered:
-		return ordered
-	case s == Certified:
-		return ordered && p.Certified
-	}
-	return ordered && p.Receipt.Verdict.Final()
-}
-
-// maxRemembered bounds the refusals at the door that are remembered for a while, and overdueEvery is how often the
-// book is searched for what has expired.
 const (
-	maxRemembered = 1 << 14
-	overdueEvery  = time.Second
+	verifyChunk     = 64                     // transactions verified in one turn of their party
+	lookMost        = 64                     // transactions looked at again without a pause
+	lookEvery       = 200 * time.Millisecond // how often the door is asked what is due
+	checkpointEvery = time.Second            // how often what was accepted is brought to disk
 )
 
-// clients connects those who wait for transactions with what becomes of them.
+// clients runs the door under a lock. Reading the ledger, verifying and waiting happen outside of it.
 type clients struct {
-	e       *Engine
-	refused *lru.Cache[ledger.TxID, *ledger.Refusal]
-
-	mu        sync.Mutex
-	waits     map[ledger.TxID][]*wait
-	atHeight  map[uint64][]*wait       // for a header to be certified
-	onDisk    map[ledger.TxID]struct{} // logged and undecided
-	certTop   uint64
+	e         *Engine
+	verifying *turns
 	latencies latencies
+	due       chan struct{} // the door may have something to look at
+
+	mu   sync.Mutex
+	door *admission.Door
+
+	waiting   atomic.Int64 // bytes that wait for a batch, the door's last word
+	certified atomic.Uint64
 }
 
-// wait is one client's interest in one transaction of its request.
-type wait struct {
-	req   *request
-	at    int
-	stage Stage
-}
-
-type request struct {
-	progress []Progress
-	open     int
-	since    time.Time
-	done     chan struct{}
-}
-
-func newClients(e *Engine) *clients {
-	refused, err := lru.New[ledger.TxID, *ledger.Refusal](maxRemembered)
+func newClients(e *Engine, verifiers int) (*clients, error) {
+	c := &clients{e: e, verifying: newTurns(verifiers), due: make(chan struct{}, 1)}
+	certified := e.core.Status().Certified
+	door, err := admission.Restore(admission.Config{
+		Limits: e.cfg.Limits, Kinds: e.kinds, Height: e.cfg.State.Height(), Certified: certified,
+		Took: func(took time.Duration) { c.latencies.add(time.Now(), took) },
+	}, e.cfg.State, e.cfg.Store, e.cfg.Committee, e.cfg.Self, e.instant())
 	if err != nil {
-		panic(err) // the size is positive
+		return nil, fmt.Errorf("accepted transactions: %w", err)
 	}
-	return &clients{
-		e: e, refused: refused,
-		waits:    make(map[ledger.TxID][]*wait),
-		atHeight: make(map[uint64][]*wait),
-		onDisk:   make(map[ledger.TxID]struct{}),
-		certTop:  e.core.Status().Certified,
-	}
+	c.door = door
+	c.certified.Store(certified)
+	return c, nil
 }
 
-// Submit checks transactions, puts the good ones into the TX book and waits until each has come to stage, is
-// refused, or ctx ends. It answers for each in order; one that has not Reached the stage is still open.
+// instant is now by both clocks.
+func (e *Engine) instant() admission.Instant {
+	now, offset := e.clock.both()
+	return admission.Instant{Now: now, WallMS: max(now.Add(offset), 0).Millis()}
+}
+
+// with does something to the door.
+func (c *clients) with(do func(d *admission.Door)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	do(c.door)
+	c.waiting.Store(int64(c.door.Waiting()))
+}
+
+// Submit checks transactions of a party, lets the good ones in and waits until each has come to stage, is refused, or
+// ctx ends. It answers for each in order; one that has not Reached the stage is still open. Copies of one transaction
+// cost as much as one.
 func (e *Engine) Submit(ctx context.Context, from admission.Party, raws [][]byte, stage Stage) []Progress {
 	c := e.clients
-	txs, refusals := e.verify(raws)
-	req := &request{progress: make([]Progress, len(raws)), done: make(chan struct{}), since: time.Now()}
-	c.mu.Lock()
-	for i, tx := range txs {
-		if tx == nil {
-			req.progress[i] = Progress{Refusal: refusals[i]}
-			continue
-		}
-		req.progress[i].ID = tx.ID()
-		req.open++
-		c.waits[tx.ID()] = append(c.waits[tx.ID()], &wait{req, i, stage})
-	}
-	if req.open == 0 {
-		close(req.done)
-	}
-	c.mu.Unlock()
-	defer c.leave(req)
-
+	distinct, index := admission.Collapse(raws)
+	since := e.clock.now()
+	txs, answers := c.verify(ctx, from, distinct)
+	ids := make([]ledger.TxID, 0, len(txs))
 	for _, tx := range txs {
-		if tx == nil {
+		if tx != nil {
+			ids = append(ids, tx.ID())
+		}
+	}
+	done := make(chan struct{})
+	r := admission.NewRequest(from, ids, stage, true, since, func() { close(done) })
+	c.with(func(d *admission.Door) { d.Enter(r) })
+	for _, tx := range txs {
+		if tx == nil || ctx.Err() != nil {
 			continue
 		}
-		if p, ok := e.enter(tx); ok {
-			c.mu.Lock()
-			c.tell(tx.ID(), p)
-			c.mu.Unlock()
+		if err := c.admit(r, tx); err != nil {
+			break // the store failed: the node is stopping
 		}
 	}
 	e.wake()
-	return e.await(ctx, req)
+	c.await(ctx, r, done)
+	for i, tx := range txs {
+		if tx != nil {
+			answers[i] = r.Progress(tx.ID())
+		}
+	}
+	out := make([]Progress, len(raws))
+	for i, k := range index {
+		out[i] = answers[k]
+	}
+	return out
+}
+
+// admit looks a transaction up and hands it to the door, again if a block came between.
+func (c *clients) admit(r *admission.Request, tx *ledger.Tx) error {
+	for admitted := false; !admitted; {
+		now := c.e.instant()
+		l, err := admission.Read(c.e.cfg.State, tx, now)
+		if err != nil {
+			return err
+		}
+		c.with(func(d *admission.Door) { admitted = d.Admit(r, tx, l, now) })
+	}
+	return nil
 }
 
 // Await waits like Submit, for transactions that others take care of: it checks nothing and adds nothing.
 func (e *Engine) Await(ctx context.Context, from admission.Party, ids []ledger.TxID, stage Stage) []Progress {
 	c := e.clients
-	req := &request{progress: make([]Progress, len(ids)), done: make(chan struct{}), since: time.Now()}
-	c.mu.Lock()
-	for i, id := range ids {
-		req.progress[i].ID = id
-		req.open++
-		c.waits[id] = append(c.waits[id], &wait{req, i, stage})
-	}
-	c.mu.Unlock()
-	defer c.leave(req)
-	for _, id := range ids {
-		if p, ok := e.decided(id); ok {
-			c.mu.Lock()
-			c.tell(id, p)
-			c.mu.Unlock()
+	done := make(chan struct{})
+	r := admission.NewRequest(from, ids, stage, false, e.clock.now(), func() { close(done) })
+	c.with(func(d *admission.Door) { d.Enter(r) })
+	for _, id := range r.IDs() {
+		if receipt, ok, err := e.cfg.State.Receipt(id); err == nil && ok {
+			c.with(func(d *admission.Door) { d.Answer(r, receipt, e.instant()) })
 		}
 	}
-	return e.await(ctx, req)
-}
-
-// Refuse tells those who wait for a transaction that it can never settle, which another shard has found.
-func (e *Engine) Refuse(id ledger.TxID, r *ledger.Refusal) {
-	c := e.clients
-	c.refused.Add(id, r)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.tell(id, Progress{ID: id, Refusal: r})
-}
-
-func (e *Engine) await(ctx context.Context, req *request) []Progress {
-	select {
-	case <-req.done:
-	case <-ctx.Done():
-	case <-e.stopped:
+	c.await(ctx, r, done)
+	out := make([]Progress, len(ids))
+	for i, id := range ids {
+		out[i] = r.Progress(id)
 	}
-	e.clients.mu.Lock()
-	defer e.clients.mu.Unlock()
-	return append([]Progress(nil), req.progress...)
+	return out
 }
 
-// verify checks encodings and signatures of many transactions at once; what is bad is found singly.
-func (e *Engine) verify(raws [][]byte) ([]*ledger.Tx, []*ledger.Refusal) {
-	txs := make([]*ledger.Tx, len(raws))
-	refusals := make([]*ledger.Refusal, len(raws))
+// await waits for a request's end, and takes it out of the door.
+func (c *clients) await(ctx context.Context, r *admission.Request, done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-c.e.stopped:
+	}
+	c.with(func(d *admission.Door) { d.Leave(r) })
+}
+
+// verify checks encodings and signatures of many transactions at once; what is bad is found singly. Parties verify in
+// turn, a chunk at a time. What was not verified before ctx ended has an id at most.
+func (c *clients) verify(ctx context.Context, from admission.Party, raws [][]byte) ([]*ledger.Tx, []Progress) {
+	txs, answers := make([]*ledger.Tx, len(raws)), make([]Progress, len(raws))
+	for start := 0; start < len(raws); start += verifyChunk {
+		if !c.verifying.take(ctx, from) {
+			break
+		}
+		end := min(start+verifyChunk, len(raws))
+		c.verifyChunk(raws[start:end], txs[start:end], answers[start:end])
+		c.verifying.give()
+	}
+	for i, raw := range raws {
+		if txs[i] == nil && answers[i].Refusal == nil { // there was no time for it
+			if tx, err := ledger.DecodeTx(raw); err == nil {
+				answers[i].ID = tx.ID()
+			}
+		}
+	}
+	return txs, answers
+}
+
+func (c *clients) verifyChunk(raws [][]byte, txs []*ledger.Tx, answers []Progress) {
+	network := c.e.cfg.Committee.Network()
 	var items []sig.Item
 	for i, raw := range raws {
 		tx, err := ledger.DecodeTx(raw)
 		if err == nil {
-			if r := tx.Check(e.cfg.Committee.Network()); r != nil {
+			if r := tx.Check(network); r != nil {
 				err = r
 			}
 		}
 		if err != nil {
-			refusals[i] = refusalOf(err)
+			answers[i].Refusal = refusalOf(err)
 			continue
 		}
 		txs[i] = tx
 		items = append(items, tx.SigItems()...)
 	}
-	if e.cfg.Scheme.VerifyAll(items) {
-		return txs, refusals
+	if c.e.cfg.Scheme.VerifyAll(items) {
+		return
 	}
 	for i, tx := range txs {
 		if tx == nil {
 			continue
 		}
-		if _, err := ledger.VerifyTx(e.cfg.Scheme, e.cfg.Committee.Network(), raws[i]); err != nil {
-			txs[i], refusals[i] = nil, refusalOf(err)
+		if _, err := ledger.VerifyTx(c.e.cfg.Scheme, network, raws[i]); err != nil {
+			txs[i], answers[i].Refusal = nil, refusalOf(err)
 		}
 	}
-	return txs, refusals
 }
 
 func refusalOf(err error) *ledger.Refusal {
@@ -219,226 +219,113 @@ func refusalOf(err error) *ledger.Refusal {
 	return r
 }
 
-// enter puts a verified transaction into the book, unless its outcome is known. It answers what is known already.
-func (e *Engine) enter(tx *ledger.Tx) (Progress, bool) {
-	before := e.cfg.State.Height()
-	if p, ok := e.decided(tx.ID()); ok {
-		return p, true
-	}
-	refusal, err := e.cfg.State.Precheck(tx, e.clock.wall().Millis())
-	if err != nil {
-		return Progress{}, false // the store failed: the node is stopping
-	}
-	if refusal != nil && (refusal.Final() || refusal.Reason != ledger.ReasonUnknownInput) {
-		if p, ok := e.decided(tx.ID()); ok {
-			return p, true // it was decided in between: an input is consumed by the transaction itself
-		}
-		if refusal.Final() {
-			e.clients.refused.Add(tx.ID(), refusal)
-		}
-		return Progress{ID: tx.ID(), Refusal: refusal}, true
-	}
-	added, full := e.cfg.Book.Add(tx)
-	if full != nil {
-		return Progress{ID: tx.ID(), Refusal: full}, true
-	}
-	if e.cfg.State.Height() != before {
-		if p, ok := e.decided(tx.ID()); ok {
-			return p, true // a block decided it between the look and the book
-		}
-	}
-	if !added && e.clients.isOnDisk(tx.ID()) {
-		return Progress{ID: tx.ID(), Logged: true}, true
-	}
-	return Progress{}, false
-}
-
-func (e *Engine) decided(id ledger.TxID) (Progress, bool) {
-	r, ok, err := e.cfg.State.Receipt(id)
-	if err != nil || !ok {
-		return Progress{}, false
-	}
-	return Progress{ID: id, Receipt: r, Certified: e.CertifiedHeight() >= r.Height}, true
-}
-
 // Find answers what this replica knows of a transaction; ok is false if that is nothing.
-func (e *Engine) Find(id ledger.TxID) (Progress, bool) {
-	if p, ok := e.decided(id); ok {
+func (e *Engine) Find(id ledger.TxID) (p Progress, ok bool) {
+	decided := func() bool {
+		r, known, err := e.cfg.State.Receipt(id)
+		p = Progress{ID: id, Receipt: r, Certified: known && e.CertifiedHeight() >= r.Height}
+		return err == nil && known
+	}
+	if decided() {
 		return p, true
 	}
-	if e.cfg.Book.Has(id) {
-		return Progress{ID: id, Logged: e.clients.isOnDisk(id)}, true
+	e.clients.with(func(d *admission.Door) { p, ok = d.Find(id) })
+	if !ok && decided() { // a block decided it between the two looks
+		return p, true
 	}
-	if r, ok := e.clients.refused.Get(id); ok {
-		return Progress{ID: id, Refusal: r}, true
-	}
-	return Progress{}, false
+	return p, ok
 }
 
 // CertifiedHeight is the height up to which headers are certified here.
-func (e *Engine) CertifiedHeight() uint64 {
-	e.clients.mu.Lock()
-	defer e.clients.mu.Unlock()
-	return e.clients.certTop
-}
+func (e *Engine) CertifiedHeight() uint64 { return e.clients.certified.Load() }
 
 // Latency is the median time from acceptance to execution of what clients submitted here in the last seconds.
 func (e *Engine) Latency() time.Duration { return e.clients.latencies.median(time.Now()) }
 
-func (c *clients) isOnDisk(id ledger.TxID) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, ok := c.onDisk[id]
-	return ok
+// Admission is how much the door holds.
+type Admission struct {
+	Book  int // transactions in the TX book
+	Room  int // transactions that wait for an input
+	Waits int // ids that requests wait for
 }
 
-// tell passes on what became of a transaction to those who wait for it. The lock is held.
-func (c *clients) tell(id ledger.TxID, p Progress) {
-	waits := c.waits[id]
-	keep := waits[:0]
-	for _, w := range waits {
-		q := &w.req.progress[w.at]
-		if p.Reached(Final) && p.Refusal == nil && !q.Reached(Final) {
-			now := time.Now()
-			c.latencies.add(now, now.Sub(w.req.since))
-		}
-		if p.Refusal != nil && q.Receipt.Height > 0 {
-			keep = append(keep, w)
-			continue // what a block said stands
-		}
-		if p.Receipt.Height >= q.Receipt.Height {
-			*q = p
-		}
-		switch {
-		case p.Reached(w.stage):
-			w.finish()
-		case w.stage == Certified && p.Receipt.Height > 0:
-			c.atHeight[p.Receipt.Height] = append(c.atHeight[p.Receipt.Height], w)
-		default:
-			keep = append(keep, w)
-		}
-	}
-	if len(keep) == 0 {
-		delete(c.waits, id)
-	} else {
-		c.waits[id] = keep
-	}
+// Admission reads how much the door holds.
+func (e *Engine) Admission() (a Admission) {
+	e.clients.with(func(d *admission.Door) { a = Admission{d.Len(), d.Room(), d.Waits()} })
+	return a
 }
 
-func (w *wait) finish() {
-	if w.req.open--; w.req.open == 0 {
-		close(w.req.done)
-	}
+// take hands out transactions for one batch.
+func (c *clients) take(maxBytes, maxCount int) (txs [][]byte) {
+	c.with(func(d *admission.Door) { txs = d.Take(maxBytes, maxCount) })
+	return txs
 }
 
-// leave forgets what a request still waits for.
-func (c *clients) leave(req *request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if req.open == 0 {
-		return
-	}
-	drop := func(waits []*wait) []*wait {
-		keep := waits[:0]
-		for _, w := range waits {
-			if w.req != req {
-				keep = append(keep, w)
-			}
-		}
-		clear(waits[len(keep):])
-		return keep
-	}
-	for i := range req.progress {
-		id := req.progress[i].ID
-		if waits, ok := c.waits[id]; ok {
-			if keep := drop(waits); len(keep) > 0 {
-				c.waits[id] = keep
-			} else {
-				delete(c.waits, id)
-			}
-		}
-		if h := req.progress[i].Receipt.Height; h > 0 {
-			if keep := drop(c.atHeight[h]); len(keep) > 0 {
-				c.atHeight[h] = keep
-			} else {
-				delete(c.atHeight, h)
-			}
-		}
-	}
+// logged is called when a batch of the own lane is on disk: no crash loses its transactions.
+func (c *clients) logged(number uint64, p *ledger.Payload) {
+	c.with(func(d *admission.Door) { d.Logged(number, p.Txs, c.e.instant()) })
 }
 
-// logged is called when a batch of the own lane is on disk.
-func (c *clients) logged(p *ledger.Payload) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, tx := range p.Txs {
-		if c.e.cfg.Book.Has(tx.ID()) {
-			c.onDisk[tx.ID()] = struct{}{}
-		}
-		if len(c.waits[tx.ID()]) > 0 {
-			c.tell(tx.ID(), Progress{ID: tx.ID(), Logged: true})
-		}
-	}
-}
-
-// executed is called when a block has been applied to the ledger.
-func (c *clients) executed(b *ledger.Block) {
-	book := c.e.cfg.Book
-	book.Executed(b)
-	expired := book.Expired(b.Header.TimeMS)
+// executed is called when a block's effects are in the ledger, with the number of the last own batch in it, 0 if there
+// is none.
+func (c *clients) executed(b *ledger.Block, ordered uint64) {
+	c.with(func(d *admission.Door) { d.Executed(b, ordered, c.e.instant()) })
 	c.e.wake()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i := range b.Receipts {
-		r := &b.Receipts[i]
-		delete(c.onDisk, r.Tx)
-		if len(c.waits[r.Tx]) == 0 {
-			continue
-		}
-		c.tell(r.Tx, Progress{ID: r.Tx, Receipt: *r, Certified: c.certTop >= r.Height})
-	}
-	for i := range b.LeftOut {
-		if l := &b.LeftOut[i]; l.Refusal.Final() {
-			delete(c.onDisk, l.ID)
-			c.refused.Add(l.ID, l.Refusal)
-			c.tell(l.ID, Progress{ID: l.ID, Refusal: l.Refusal})
-		}
-	}
-	for _, id := range b.Duplicates {
-		delete(c.onDisk, id)
-	}
-	for _, tx := range expired {
-		delete(c.onDisk, tx.ID())
-		r := &ledger.Refusal{Reason: ledger.ReasonExpired, Detail: "no block ordered it before it expired"}
-		c.refused.Add(tx.ID(), r)
-		c.tell(tx.ID(), Progress{ID: tx.ID(), Refusal: r})
+	select {
+	case c.due <- struct{}{}:
+	default:
 	}
 }
 
-// certified is called when a header has its f+1 VOTEs.
-func (c *clients) certified(height uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.certTop = max(c.certTop, height)
-	for _, w := range c.atHeight[height] {
-		w.req.progress[w.at].Certified = true
-		w.finish()
-	}
-	delete(c.atHeight, height)
+// headerCertified is called when a header has its f+1 VOTEs.
+func (c *clients) headerCertified(height uint64) {
+	c.certified.Store(max(c.certified.Load(), height))
+	c.with(func(d *admission.Door) { d.Certified(height) })
 }
 
-// overdue has what expired in the book ordered, so that it gets its final answer, also when nothing else goes on.
-func (c *clients) overdue(ctx context.Context) error {
-	tick := time.NewTicker(overdueEvery)
+// run looks at what the door wants looked at again, and brings to disk what it keeps.
+func (c *clients) run(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	var kept time.Time
 	for {
 		select {
 		case <-tick.C:
-			if c.e.cfg.Book.Overdue(c.e.clock.wall().Millis()) {
-				c.e.wake()
-			}
+		case <-c.due:
 		case <-ctx.Done():
 			return nil
 		}
+		for more := true; more && ctx.Err() == nil; {
+			var err error
+			if more, err = c.lookAgain(); err != nil {
+				return err
+			}
+		}
+		if now := time.Now(); now.Sub(kept) >= checkpointEvery {
+			kept = now
+			var st replica.Step
+			c.with(func(d *admission.Door) { st.Persist = d.Checkpoint() })
+			if len(st.Persist) > 0 {
+				c.e.carryOut(ctx, st, nil)
+			}
+		}
 	}
+}
+
+// lookAgain looks at some of what is due, and reports whether there may be more.
+func (c *clients) lookAgain() (more bool, err error) {
+	var due []*ledger.Tx
+	c.with(func(d *admission.Door) { due = d.Due(c.e.instant(), lookMost) })
+	for _, tx := range due {
+		now := c.e.instant()
+		l, err := admission.Read(c.e.cfg.State, tx, now)
+		if err != nil {
+			return false, fmt.Errorf("look up a transaction: %w", err)
+		}
+		c.with(func(d *admission.Door) { d.Again(tx, l, now) })
+	}
+	if len(due) > 0 {
+		c.e.wake()
+	}
+	return len(due) == lookMost, nil
 }

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
+	"bdtnode/node/admission"
 	"bdtnode/node/loglimit"
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
@@ -62,9 +64,9 @@ type Config struct {
 	Dumbo         bool        // there is no fast lane
 	Window        int         // bytes of a lane above the last commit, from genesis
 	GenesisTimeMS uint64
-	Store         kv.Store      // consensus store, with a log
-	State         *ledger.State // over a store without one
-	Book          *ledger.Book
+	Store         kv.Store         // consensus store, with a log
+	State         *ledger.State    // over a store without one
+	Limits        admission.Limits // of what clients may have here
 	Network       *settlement.Network
 	OnOutbox      func() // called when LDs may have become certified; must not block
 }
@@ -147,7 +149,10 @@ func New(cfg Config) (*Engine, error) {
 	for i := range e.quota {
 		e.quota[i] = [2]chan struct{}{make(chan struct{}, controlQuota), make(chan struct{}, bulkQuota)}
 	}
-	e.clients = newClients(e)
+	// One processor is left to consensus whatever clients submit.
+	if e.clients, err = newClients(e, max(1, runtime.GOMAXPROCS(0)-1)); err != nil {
+		return nil, err
+	}
 	e.executor = newExecutor(e, core.Status().Certified)
 	e.server = newServer(e)
 	e.writer = newWriter(e)
@@ -178,7 +183,7 @@ func (e *Engine) Run(ctx context.Context, net Sender) error {
 	part("server", e.server.run)
 	part("executor", e.executor.run)
 	part("flusher", e.executor.flushes)
-	part("clients", e.clients.overdue)
+	part("clients", e.clients.run)
 	part("engine", e.loop)
 	wg.Wait()
 	close(e.stopped)
@@ -257,7 +262,7 @@ func (e *Engine) handle(ctx context.Context, ev event) {
 func (e *Engine) fillLane(ctx context.Context, now protocols.Time) protocols.Time {
 	for {
 		notices := e.core.Notices()
-		waiting := e.cfg.Book.Waiting() + notices
+		waiting := int(e.clients.waiting.Load()) + notices
 		if waiting == 0 {
 			return 0
 		}
@@ -265,7 +270,7 @@ func (e *Engine) fillLane(ctx context.Context, now protocols.Time) protocols.Tim
 		if !ok {
 			return at
 		}
-		txs := e.cfg.Book.Take(lanes.MaxPayload-notices, lanes.MaxCount-1)
+		txs := e.clients.take(lanes.MaxPayload-notices, lanes.MaxCount-1)
 		if len(txs) == 0 && notices == 0 {
 			return 0
 		}
@@ -275,7 +280,7 @@ func (e *Engine) fillLane(ctx context.Context, now protocols.Time) protocols.Tim
 			panic(fmt.Sprintf("engine: own payload does not decode: %v", err))
 		}
 		e.contents.put(batch.Digest(), sized{payload: payload, size: len(batch.Payload)})
-		e.carryOut(ctx, step, func() { e.clients.logged(payload) })
+		e.carryOut(ctx, step, func() { e.clients.logged(batch.Seq, payload) })
 	}
 }
 
@@ -309,7 +314,7 @@ func (e *Engine) work() Work {
 	switch {
 	case e.core.Pending():
 		return Batches
-	case e.cfg.Book.Waiting() > 0:
+	case e.clients.waiting.Load() > 0:
 		return Transactions
 	}
 	return NoWork

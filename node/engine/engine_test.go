@@ -14,6 +14,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
+	"bdtnode/node/admission"
 	"bdtnode/node/p2p"
 	"bdtnode/protocols"
 	"bdtnode/protocols/coin"
@@ -35,6 +36,7 @@ type cluster struct {
 	committee *protocols.Committee
 	signers   []*sig.Ed25519Key
 	owner     *sig.Ed25519Key
+	scheme    sig.Scheme
 	genesis   uint64
 	nodes     []*member
 }
@@ -60,7 +62,7 @@ type link struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, genesis: uint64(time.Now().UnixMilli())}
+	c := &cluster{t: t, scheme: sig.NewEd25519(), genesis: uint64(time.Now().UnixMilli())}
 	keys := make([]sig.PublicKey, replicas)
 	for i := range keys {
 		k, err := sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), byte(i+1)))
@@ -98,9 +100,9 @@ func (m *member) start() {
 	}
 	tosses := coin.NewIdeal(1, m.c.committee.WeakQuorum())
 	engine, err := New(Config{
-		Committee: m.c.committee, Self: m.index, Signer: m.c.signers[m.index], Scheme: sig.NewEd25519(),
+		Committee: m.c.committee, Self: m.index, Signer: m.c.signers[m.index], Scheme: m.c.scheme,
 		Coin: tosses, Shares: tosses.Holder(m.index),
-		GenesisTimeMS: m.c.genesis, Store: m.store, State: m.state, Book: ledger.NewBook(1000, 1<<20),
+		GenesisTimeMS: m.c.genesis, Store: m.store, State: m.state, Limits: admission.StandardLimits(),
 		Network: settlement.NetworkOf([]*protocols.Committee{m.c.committee}),
 	})
 	if err != nil {

@@ -67,8 +67,12 @@ func (x *executor) execute(ctx context.Context, d *bdt.Delivery) error {
 			return err
 		}
 	}
+	ordered := uint64(0)
 	for _, ref := range d.Refs {
 		x.e.contents.drop(ref.Tip.Digest)
+		if ref.Lane == x.e.cfg.Self {
+			ordered = max(ordered, ref.Tip.Seq)
+		}
 	}
 	for _, ref := range d.LDs {
 		x.e.contents.drop(ref.Tip.Digest)
@@ -85,7 +89,7 @@ func (x *executor) execute(ctx context.Context, d *bdt.Delivery) error {
 	case <-ctx.Done():
 		return nil
 	}
-	x.e.clients.executed(block)
+	x.e.clients.executed(block, ordered)
 	if len(block.Outbox) > 0 {
 		x.e.outbox() // the others may have certified the header before this replica had executed the block
 	}

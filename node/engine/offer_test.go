@@ -9,6 +9,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/merkle"
+	"bdtnode/node/admission"
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
@@ -48,7 +49,7 @@ func newOffers(t *testing.T) *offers {
 	tosses := coin.NewIdeal(1, c.committee.WeakQuorum())
 	e, err := New(Config{
 		Committee: c.committee, Self: 0, Signer: c.signers[0], Scheme: sig.NewEd25519(), Coin: tosses, Shares: tosses.Holder(0),
-		GenesisTimeMS: c.genesis, Store: kv.NewMem(), State: state, Book: ledger.NewBook(1, 1<<20), Network: network,
+		GenesisTimeMS: c.genesis, Store: kv.NewMem(), State: state, Limits: admission.StandardLimits(), Network: network,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -105,7 +105,7 @@ func (w *writer) release(ctx context.Context, a *action) error {
 		case o.Deliver != nil:
 			w.e.executor.put(ctx, o.Deliver)
 		case o.Certified != nil:
-			w.e.clients.certified(o.Certified.Height)
+			w.e.clients.headerCertified(o.Certified.Height)
 			w.e.outbox()
 		case o.Inbound != nil:
 			x, err := replica.Contradiction(w.e.cfg.Store, w.e.cfg.Network, o.Inbound)

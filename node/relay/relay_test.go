@@ -15,6 +15,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
+	"bdtnode/node/admission"
 	"bdtnode/node/engine"
 	"bdtnode/node/p2p"
 	"bdtnode/protocols"
@@ -112,7 +113,7 @@ func newWorld(t *testing.T) *world {
 			m.engine, err = engine.New(engine.Config{
 				Coin: tosses, Shares: tosses.Holder(m.index),
 				Committee: committees[s], Self: m.index, Signer: signers[s][i], Scheme: sig.NewEd25519(), GenesisTimeMS: w.genesis,
-				Store: store, State: m.state, Book: ledger.NewBook(1000, 1<<20), Network: w.network,
+				Store: store, State: m.state, Limits: admission.StandardLimits(), Network: w.network,
 				OnOutbox: func() { m.relay.Outbox() },
 			})
 			if err != nil {

@@ -20,6 +20,7 @@ type checks struct {
 	certificates certificates
 	blame        blame
 	bounds       bounds
+	promises     promises
 }
 
 func newChecks(s *cluster) *checks {
@@ -34,6 +35,7 @@ func newChecks(s *cluster) *checks {
 		certificates: newCertificates(s),
 		blame:        blame{s: s},
 		bounds:       newBounds(s),
+		promises:     newPromises(s),
 	}
 }
 
@@ -125,6 +127,7 @@ func (c *checks) crashed(n *node) {
 func (c *checks) started(n *node) {
 	if n.adversary == nil {
 		c.durability.started(n)
+		c.promises.kept(n)
 	}
 }
 
@@ -136,6 +139,7 @@ func (c *checks) end() {
 	}
 	for _, n := range c.s.honest() {
 		c.durability.ended(n)
+		c.promises.ended(n)
 		c.value(n)
 	}
 }

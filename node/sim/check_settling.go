@@ -247,7 +247,7 @@ func (c *settling) open() string {
 			}
 		}
 	}
-	for _, id := range c.w.payers.order {
+	for _, id := range c.w.submissions.order {
 		f := c.fates[id]
 		if f == nil {
 			continue
@@ -270,8 +270,8 @@ func (c *settling) closed() string {
 			if err != nil {
 				panic(err)
 			}
-			if a.Open > 0 || a.Escrow > 0 || n.book.Len() > 0 {
-				return fmt.Sprintf("replica %d of shard %d has %d open records, %d in escrow and %d transactions in its book", n.id, s.shard, a.Open, a.Escrow, n.book.Len())
+			if a.Open > 0 || a.Escrow > 0 || n.door.Len() > 0 {
+				return fmt.Sprintf("replica %d of shard %d has %d open records, %d in escrow and %d transactions in its book", n.id, s.shard, a.Open, a.Escrow, n.door.Len())
 			}
 		}
 	}

@@ -5,10 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"bdtnode/internal/digest"
 	"bdtnode/ledger"
 	"bdtnode/protocols"
-	"bdtnode/protocols/lanes"
 )
 
 // Size of the economy. Coins are plenty, so that load never stops for want of one.
@@ -22,27 +20,14 @@ const (
 // lifetime is how long after it is made a transaction can settle, but for those made to expire soon or never.
 const lifetime = 30 * time.Minute
 
-// clients submit transactions, good and bad, to one replica or to several, and submit again what a replica that
-// crashed may have forgotten.
+// clients submit transactions, good and bad, to one replica or to several.
 type clients struct {
-	s        *cluster
-	fresh    []coin // made by genesis or by transactions submitted, not spent by one
-	used     []coin
-	sent     []*ledger.Tx
-	accepted map[ledger.TxID]*ledger.Tx // by an honest replica
-	order    []ledger.TxID              // of accepted, without those that have their answer
-	holders  map[ledger.TxID]*protocols.Set
-	told     map[ledger.TxID]ledger.Reason // clients were told why it does not settle, and gave up
-	doomed   map[ledger.TxID]ledger.Reason // of these, refused for good by the state of the ledger: it must never settle
-	logged   map[logging]bool
-	leftOut  map[ledger.TxID]bool
-	quiet    bool
-}
-
-// logging is a replica's promise that a transaction is on its disk: no crash loses it.
-type logging struct {
-	who protocols.Index
-	id  ledger.TxID
+	s      *cluster
+	fresh  []coin // made by genesis or by transactions submitted, not spent by one
+	used   []coin
+	sent   []*ledger.Tx
+	doomed map[ledger.TxID]ledger.Reason // refused for good by an honest replica: it must never settle
+	quiet  bool
 }
 
 type coin struct {
@@ -52,11 +37,7 @@ type coin struct {
 }
 
 func newClients(s *cluster) *clients {
-	return &clients{
-		s: s, accepted: make(map[ledger.TxID]*ledger.Tx), holders: make(map[ledger.TxID]*protocols.Set),
-		told: make(map[ledger.TxID]ledger.Reason), doomed: make(map[ledger.TxID]ledger.Reason),
-		leftOut: make(map[ledger.TxID]bool), logged: make(map[logging]bool),
-	}
+	return &clients{s: s, doomed: make(map[ledger.TxID]ledger.Reason)}
 }
 
 func (c *clients) address(account int) ledger.Address {
@@ -75,7 +56,7 @@ func (c *clients) allocations() []ledger.Allocation {
 	return out
 }
 
-// start reads what genesis gave, and begins to ask what became of what is submitted.
+// start reads what genesis gave.
 func (c *clients) start() {
 	for i := range accounts {
 		a, err := c.s.nodes[0].state.Account(c.address(i), ledger.Page{Limit: coinsPerAccount})
@@ -86,12 +67,12 @@ func (c *clients) start() {
 			c.fresh = append(c.fresh, coin{o.Outpoint, i, o.Amount})
 		}
 	}
-	c.poll()
 }
 
 // load begins to submit so many transactions a second, until some time.
 func (c *clients) load(rate float64, until protocols.Time) {
 	c.start()
+	c.s.submissions.poll()
 	if rate == 0 {
 		return
 	}
@@ -125,6 +106,7 @@ func (c *clients) submitOne() {
 		var id ledger.TxID
 		id[0], id[1] = byte(rng.Uint32()), byte(rng.Uint32())
 		tx = c.spend(coin{ledger.Outpoint{Tx: id}, rng.IntN(accounts), coinValue}, expiry, false)
+		c.s.check.promises.never[tx.ID()] = true
 	case r < 0.88: // about to expire
 		tx = c.spend(c.take(), c.s.now.Add(c.s.between(0, 400*time.Millisecond)).Millis(), false)
 	case r < 0.91: // another's output, or another amount
@@ -151,7 +133,7 @@ func (c *clients) submitOne() {
 		copies = 2
 	}
 	for k := range copies {
-		c.submit(c.s.nodes[(first+k)%len(c.s.nodes)], tx)
+		c.s.submissions.bring(c.s.nodes[(first+k)%len(c.s.nodes)], tx)
 	}
 }
 
@@ -195,114 +177,6 @@ func (c *clients) spend(x coin, expiry uint64, keep bool) *ledger.Tx {
 		}
 	}
 	return tx
-}
-
-// submit is what the door of a replica does: look whether the answer is known, then whether there is a reason never
-// to settle it, then put it into the book.
-func (c *clients) submit(n *node, tx *ledger.Tx) {
-	if !n.alive {
-		return
-	}
-	id := tx.ID()
-	if _, known, err := n.state.Receipt(id); err != nil || known {
-		return
-	}
-	refusal, err := n.state.Precheck(tx, n.clock().Millis())
-	if err != nil {
-		panic(err)
-	}
-	if refusal != nil && refusal.Reason != ledger.ReasonUnknownInput {
-		c.s.trace.add(c.s.now, "refuse tx", int(n.id), -1, id[:], refusal)
-		if n.adversary == nil {
-			c.told[id] = refusal.Reason
-			if refusal.Final() && refusal.Reason != ledger.ReasonExpired { // that goes by this replica's clock
-				c.doomed[id] = refusal.Reason
-			}
-		}
-		return
-	}
-	if added, full := n.book.Add(tx); !added || full != nil {
-		return
-	}
-	c.s.trace.add(c.s.now, "accept tx", int(n.id), -1, id[:], digest.Digest(id).Short())
-	if n.adversary == nil {
-		if c.accepted[id] == nil { // polling never drops what has no answer, so it is not in order twice
-			c.accepted[id] = tx
-			c.order = append(c.order, id)
-			c.holders[id] = &protocols.Set{}
-		}
-		c.holders[id].Add(n.id)
-	}
-	c.s.guard(n, func() {
-		n.propose()
-		if n.alive {
-			n.arm()
-		}
-	})
-}
-
-// poll asks now and then what became of what was accepted. A replica that crashed has forgotten what it had not said
-// to be on its disk, and what a block left out: such a one is submitted again.
-func (c *clients) poll() {
-	c.s.after(2*time.Second, func() {
-		open := c.order[:0]
-		for _, id := range c.order {
-			if c.answered(id) {
-				continue
-			}
-			open = append(open, id)
-			if c.orphaned(id) {
-				c.submit(c.s.honest()[c.s.rng.IntN(len(c.s.honest()))], c.accepted[id])
-			}
-			for _, n := range c.s.nodes {
-				if n.alive && c.holders[id].Has(n.id) && !n.book.Has(id) && (c.leftOut[id] || !c.logged[logging{n.id, id}]) {
-					c.submit(n, c.accepted[id])
-				}
-			}
-		}
-		c.order = open
-		c.poll()
-	})
-}
-
-// orphaned reports whether all who accepted a transaction are down for good.
-func (c *clients) orphaned(id ledger.TxID) bool {
-	for _, n := range c.s.nodes {
-		if c.holders[id].Has(n.id) && !n.dead {
-			return false
-		}
-	}
-	return true
-}
-
-// answered reports whether a client has an answer, and asks no more.
-func (c *clients) answered(id ledger.TxID) bool {
-	_, settled := c.s.check.durability.answers[id]
-	_, told := c.told[id]
-	return settled || told
-}
-
-// synced is called when batches of a replica's own are on its disk.
-func (c *clients) synced(n *node, batches []*lanes.Batch) {
-	for _, b := range batches {
-		p, err := ledger.DecodePayload(c.s.kinds, b.Payload)
-		if err != nil {
-			panic(err)
-		}
-		for _, tx := range p.Txs {
-			c.logged[logging{n.id, tx.ID()}] = true
-		}
-	}
-}
-
-// executed is called when an honest replica has executed a block, with what left its book because it has expired.
-func (c *clients) executed(b *ledger.Block, expired []*ledger.Tx) {
-	for i := range b.LeftOut {
-		c.leftOut[b.LeftOut[i].ID] = true
-	}
-	for _, tx := range expired {
-		c.told[tx.ID()], c.doomed[tx.ID()] = ledger.ReasonExpired, ledger.ReasonExpired
-	}
 }
 
 // junk is a transaction in good form that can never settle, for liars to fill batches with.

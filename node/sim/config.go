@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bdtnode/ledger"
+	"bdtnode/node/admission"
 	"bdtnode/protocols"
 )
 
@@ -31,6 +32,7 @@ type Shard struct {
 	Slots    uint64        // of an epoch; 0 is the usual number
 	Faults   []Fault
 	Liars    []Liar
+	Book     int // most transactions in a replica's book; 0 is the usual number
 	mutation mutation
 }
 
@@ -152,6 +154,15 @@ func (x *Shard) validate() error {
 
 // faulty is how many replicas may be Byzantine or die.
 func (x *Shard) faulty() int { return (x.Nodes - 1) / 3 }
+
+// limits are those of the replicas' doors.
+func (x *Shard) limits() admission.Limits {
+	l := admission.StandardLimits()
+	if x.Book > 0 {
+		l.Txs = x.Book
+	}
+	return l
+}
 
 // places is how many nodes there are: twins are two.
 func (x *Shard) places() int {

@@ -25,7 +25,7 @@ func TestChecksFail(t *testing.T) {
 			return slices.DeleteFunc(records, func(r protocols.Record) bool { return bytes.HasPrefix(r.Key, []byte(prefix)) })
 		}}
 	}
-	const enough = 12 // seeds within which each must be found
+	const enough = 32 // seeds within which each must be found
 	for _, m := range []struct {
 		name, story string
 		mutation

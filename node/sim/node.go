@@ -7,6 +7,7 @@ import (
 
 	"bdtnode/internal/kv"
 	"bdtnode/ledger"
+	"bdtnode/node/admission"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
@@ -28,17 +29,19 @@ type node struct {
 	wall      *protocols.Wall
 	skew      time.Duration // of the wall clock
 	dead      bool          // for good
+	promised  []*ledger.Tx  // accepted in any life, and without a final answer as far as clients know
 
 	alive      bool
 	life       int // counts starts and crashes: what an earlier life began does not end in this one
 	core       *replica.Core
 	state      *ledger.State
-	book       *ledger.Book
+	door       *admission.Door
 	unwritten  []replica.Step
 	writing    bool
 	deliveries []*bdt.Delivery
 	executing  bool
-	wake       protocols.Time    // of the timer that is set, zero if none is
+	wake       protocols.Time // of the timer that is set, zero if none is
+	attended   int
 	unlogged   []*lanes.Batch    // own ones that are not on disk
 	askAt      protocols.Time    // when the book is looked into again, zero if no time is set
 	certified  uint64            // greatest height of a header with a certificate
@@ -53,6 +56,11 @@ func newNode(s *cluster, id protocols.Index, place int) *node {
 
 // clock is what the replica's wall clock says.
 func (n *node) clock() protocols.Time { return n.s.now.Add(n.skew) }
+
+// instant is now by both clocks.
+func (n *node) instant() admission.Instant {
+	return admission.Instant{Now: n.s.now, WallMS: n.clock().Millis()}
+}
 
 // now is the time for the core's next input, which learns with it what the wall clock says.
 func (n *node) now() protocols.Time {
@@ -87,7 +95,11 @@ func (n *node) start() {
 	if n.core, err = replica.Restore(cfg, n.state, n.store); err != nil {
 		panic(err)
 	}
-	n.book = ledger.NewBook(ledger.DefaultBookTxs, ledger.DefaultBookBytes)
+	n.door, err = admission.Restore(admission.Config{Limits: s.cfg.limits(), Kinds: s.kinds, Height: n.state.Height(), Certified: n.core.Status().Certified},
+		n.state, n.store, s.committee, n.id, n.instant())
+	if err != nil {
+		panic(err)
+	}
 	n.life++
 	n.alive, n.writing, n.executing, n.wake, n.askAt = true, false, false, 0, 0
 	n.unwritten, n.deliveries, n.unlogged, n.verified = nil, nil, nil, replica.NewVerified()
@@ -95,7 +107,7 @@ func (n *node) start() {
 	s.check.started(n)
 	n.certified = n.core.Status().Certified
 	n.input(n.core.Start)
-	n.overdue()
+	n.attend()
 	n.relate()
 	s.network.up(n.place)
 }
@@ -162,7 +174,7 @@ func (n *node) write() {
 			panic(err)
 		}
 		n.s.check.synced(n, group)
-		n.s.clients.synced(n, own)
+		n.synced(own)
 		n.writing = false
 		if n.s.crashPoint(n) {
 			return // written, and nobody told
@@ -370,12 +382,14 @@ func (n *node) execute() {
 		}
 		n.s.trace.add(n.s.now, "executed", n.place, -1, block.HeaderDigest[:], h)
 		n.s.check.executed(n, &in, block)
-		n.book.Executed(block)
-		expired := n.book.Expired(block.Header.TimeMS)
-		if n.adversary == nil {
-			n.s.clients.executed(block, expired)
-			n.s.payers.executed(n, block, expired)
+		ordered := uint64(0)
+		for _, ref := range d.Refs {
+			if ref.Lane == n.id {
+				ordered = max(ordered, ref.Tip.Seq)
+			}
 		}
+		n.door.Executed(block, ordered, n.instant())
+		n.lookAgain()
 		if n.s.rng.IntN(16) == 0 {
 			if err := n.state.Flush(); err != nil {
 				panic(err)
@@ -415,11 +429,11 @@ func (n *node) Delivery(ref channels.Ref) (*ledger.Delivery, error) {
 	return ld.Delivery, nil
 }
 
-// propose makes batches of the own lane out of the book.
+// propose makes batches of the own lane of what the door has ready.
 func (n *node) propose() {
 	for n.alive {
 		notices := n.core.Notices()
-		waiting := n.book.Waiting() + notices
+		waiting := n.door.Waiting() + notices
 		if waiting == 0 {
 			return
 		}
@@ -437,7 +451,7 @@ func (n *node) propose() {
 			}
 			return
 		}
-		txs := n.book.Take(lanes.MaxPayload-notices, lanes.MaxCount-1)
+		txs := n.door.Take(lanes.MaxPayload-notices, lanes.MaxCount-1)
 		if len(txs) == 0 && notices == 0 {
 			return
 		}
@@ -447,17 +461,43 @@ func (n *node) propose() {
 	}
 }
 
-// overdue has what expired in the book ordered, so that it gets its final answer.
-func (n *node) overdue() {
-	n.after(time.Second, func() {
-		if n.book.Overdue(n.clock().Millis()) {
-			n.propose()
-			if n.alive {
-				n.arm()
+// Pauses of attend, and how much is looked at again without one, as in the engine.
+const (
+	attendEvery     = 200 * time.Millisecond
+	checkpointEvery = 5 // attendances
+	lookMost        = 64
+)
+
+// attend has the door's transactions that are due looked at again, and what it keeps written.
+func (n *node) attend() {
+	n.after(attendEvery, func() {
+		n.lookAgain()
+		n.propose()
+		if n.attended++; n.alive && n.attended%checkpointEvery == 0 {
+			if records := n.door.Checkpoint(); len(records) > 0 {
+				n.took(replica.Step{Persist: records})
 			}
 		}
-		n.overdue()
+		if n.alive {
+			n.arm()
+			n.attend()
+		}
 	})
+}
+
+// lookAgain looks up what the door wants looked at again.
+func (n *node) lookAgain() {
+	for more := true; more; {
+		due := n.door.Due(n.instant(), lookMost)
+		for _, tx := range due {
+			l, err := admission.Read(n.state, tx, n.instant())
+			if err != nil {
+				panic(err)
+			}
+			n.door.Again(tx, l, n.instant())
+		}
+		more = len(due) == lookMost
+	}
 }
 
 // arm sets the timer to when the core wants it.

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/protocols"
@@ -20,20 +19,10 @@ type payers struct {
 	fresh    []coin // made by genesis or by payments submitted, not spent by one
 	used     []coin
 	sent     []*ledger.Tx
-	reserved []coin                     // one of each shard, for the end
-	accepted map[ledger.TxID]*ledger.Tx // by an honest replica
-	order    []ledger.TxID              // of accepted
-	holders  map[ledger.TxID][]*node
-	told     map[ledger.TxID]ledger.Reason // a client was told that it never settles, and not by a receipt
-	leftOut  map[ledger.TxID]bool
+	reserved []coin // one of each shard, for the end
 }
 
-func newPayers(w *world) *payers {
-	return &payers{
-		w: w, accepted: make(map[ledger.TxID]*ledger.Tx), holders: make(map[ledger.TxID][]*node),
-		told: make(map[ledger.TxID]ledger.Reason), leftOut: make(map[ledger.TxID]bool),
-	}
-}
+func newPayers(w *world) *payers { return &payers{w: w} }
 
 // load takes what genesis gave, and begins to make so many payments a second, until some time.
 func (p *payers) load(rate float64, until protocols.Time) {
@@ -46,7 +35,7 @@ func (p *payers) load(rate float64, until protocols.Time) {
 		p.reserved = append(p.reserved, p.fresh[len(p.fresh)-1])
 		p.fresh = p.fresh[:len(p.fresh)-1]
 	}
-	p.poll()
+	p.w.submissions.poll()
 	if rate > 0 {
 		p.w.repeat(time.Duration(float64(time.Second)/rate), func() {
 			if p.w.now < until {
@@ -118,7 +107,7 @@ func (p *payers) tell(tx *ledger.Tx) {
 		first, copies := rng.IntN(len(nodes)), 1+rng.IntN(2)*rng.IntN(len(nodes))
 		for k := range copies {
 			n := nodes[(first+k)%len(nodes)]
-			p.w.after(p.w.around(p.w.crossing.delay), func() { p.submit(n, tx) })
+			p.w.after(p.w.around(p.w.crossing.delay), func() { p.w.submissions.bring(n, tx) })
 		}
 	}
 }
@@ -197,123 +186,6 @@ func (p *payers) pay(from []coin, expiry uint64, parts int, keep bool) *ledger.T
 	return tx
 }
 
-// submit is what the door of a replica does: look whether the answer is known, then whether there is a reason never
-// to settle it or none of its business, then put it into the book.
-func (p *payers) submit(n *node, tx *ledger.Tx) {
-	if !n.alive {
-		return
-	}
-	id := tx.ID()
-	if _, known, err := n.state.Receipt(id); err != nil || known {
-		return
-	}
-	refusal, err := n.state.Precheck(tx, n.clock().Millis())
-	if err != nil {
-		panic(err)
-	}
-	if refusal != nil && refusal.Reason != ledger.ReasonUnknownInput {
-		n.s.trace.add(p.w.now, "refuse tx", int(n.id), -1, id[:], refusal)
-		if n.adversary == nil && refusal.Final() {
-			p.told[id] = refusal.Reason
-			if refusal.Reason != ledger.ReasonExpired { // that goes by this replica's clock
-				n.s.clients.doomed[id] = refusal.Reason
-			}
-		}
-		return
-	}
-	if added, full := n.book.Add(tx); !added || full != nil {
-		return
-	}
-	n.s.trace.add(p.w.now, "accept tx", int(n.id), -1, id[:], digest.Digest(id).Short())
-	if n.adversary == nil {
-		if p.accepted[id] == nil {
-			p.accepted[id] = tx
-			p.order = append(p.order, id)
-		}
-		if !slices.Contains(p.holders[id], n) {
-			p.holders[id] = append(p.holders[id], n)
-		}
-	}
-	n.s.guard(n, func() {
-		n.propose()
-		if n.alive {
-			n.arm()
-		}
-	})
-}
-
-// poll asks now and then what became of what was accepted, and submits again what a replica forgot in a crash or what
-// a block left out.
-func (p *payers) poll() {
-	p.w.after(2*time.Second, func() {
-		for _, id := range p.order {
-			if p.answered(id) {
-				continue
-			}
-			for _, n := range p.holders[id] {
-				if n.alive && !n.book.Has(id) && (p.leftOut[id] || !n.s.clients.logged[logging{n.id, id}]) {
-					p.submit(n, p.accepted[id])
-				}
-			}
-		}
-		p.poll()
-	})
-}
-
-// answered reports whether a client has an answer from some shard: that it is on its way to its end, or never is.
-func (p *payers) answered(id ledger.TxID) bool {
-	if _, told := p.told[id]; told {
-		return true
-	}
-	for _, s := range p.w.shards {
-		if _, spent := s.check.durability.spent[id]; spent {
-			return true
-		}
-		if _, ended := s.check.durability.answers[id]; ended {
-			return true
-		}
-	}
-	return false
-}
-
-// executed is called when an honest replica has executed a block, with what left its book because it has expired.
-func (p *payers) executed(n *node, b *ledger.Block, expired []*ledger.Tx) {
-	for i := range b.LeftOut {
-		l := &b.LeftOut[i]
-		p.leftOut[l.ID] = true
-		said := p.w.settling.fates[l.ID] // of one that is long over a batch may still bring a copy
-		if l.Refusal.Final() && p.w.settling.txs[l.ID] != nil && (said == nil || said.verdicts[n.s.shard] == 0) {
-			p.told[l.ID], n.s.clients.doomed[l.ID] = l.Refusal.Reason, l.Refusal.Reason
-		}
-	}
-	for _, tx := range expired {
-		p.told[tx.ID()] = ledger.ReasonExpired
-	}
-}
-
-// open says which accepted payment has no answer, if there is one. One with an input that is not there waits.
-func (p *payers) open() string {
-	for _, id := range p.order {
-		if p.answered(id) {
-			continue
-		}
-		for _, n := range p.holders[id] {
-			if n.dead {
-				continue
-			}
-			tip, _, _ := n.state.Tip()
-			refusal, err := n.state.Precheck(p.accepted[id], tip.TimeMS)
-			if err != nil {
-				panic(err)
-			}
-			if refusal == nil || refusal.Final() {
-				return "transaction " + id.String() + " has no answer"
-			}
-		}
-	}
-	return ""
-}
-
 // last pays something inside each shard, so that time goes on in it.
 func (p *payers) last() {
 	for k, s := range p.w.shards {
@@ -327,8 +199,9 @@ func (p *payers) last() {
 		}
 		p.w.settling.txs[tx.ID()] = tx
 		p.reserved[k] = coin{ledger.Outpoint{Tx: tx.ID()}, x.owner, x.amount}
+		p.w.submissions.wanted = append(p.w.submissions.wanted, tx.ID())
 		for _, n := range s.honest() {
-			p.submit(n, tx)
+			p.w.submissions.bring(n, tx)
 		}
 	}
 }

@@ -218,7 +218,7 @@ func (w *world) unsettled() string {
 			return lack
 		}
 	}
-	if lack := w.payers.open(); lack != "" {
+	if lack := w.submissions.lacking(); lack != "" {
 		return lack
 	}
 	return w.settling.open()
@@ -228,7 +228,7 @@ func (w *world) unsettled() string {
 func (w *world) silence() {
 	late := 15 * time.Second
 	for _, s := range w.shards {
-		if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.alive && n.book.Len() > 0 }) {
+		if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.alive && n.door.Len() > 0 }) {
 			late = max(late, lifetime+time.Minute) // what waits for an input that never comes is answered when it expires
 		}
 		late = max(late, lanes.MaxAsking(s.cfg.Nodes)) // as of a lane whose owner is dead
@@ -236,6 +236,11 @@ func (w *world) silence() {
 	w.muted = true
 	w.play(w.now.Add(late)) // what is late has come by then
 	w.muted = false
+	for _, s := range w.shards {
+		for _, n := range s.honest() {
+			s.check.promises.ended(n)
+		}
+	}
 	before := w.log.steps - w.log.pings
 	w.play(w.now.Add(20 * time.Second))
 	if n := w.log.steps - w.log.pings - before; n > 0 && !w.over() {

@@ -174,7 +174,7 @@ func (c *clients) pay(groups []int) {
 		}
 		if len(in) > 0 && len(c.fresh) > 0 {
 			tx := c.spend(c.take(), c.s.now.Add(30*time.Minute).Millis(), false)
-			c.submit(in[c.s.rng.IntN(len(in))], tx)
+			c.s.submissions.bring(in[c.s.rng.IntN(len(in))], tx)
 		}
 	}
 }

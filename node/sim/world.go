@@ -18,22 +18,23 @@ const epoch protocols.Time = 1_700_000_000_000_000_000
 
 // world is what the shards of a run have in common: time, chance, what has happened, and the first violation.
 type world struct {
-	ctx       context.Context // a run lasts seconds; this ends it sooner
-	cfg       *Config
-	rng       *rand.Rand
-	now       protocols.Time
-	queue     queue
-	log       *happenings
-	active    bool // there are load and faults
-	muted     bool // Pings are not carried: half an hour of them would cost more than the rest of a run
-	scheme    sig.Scheme
-	id        digest.Digest // of the network
-	peers     *settlement.Network
-	shards    []*cluster
-	crossing  *crossing
-	settling  *settling
-	payers    *payers
-	violation *Violation
+	ctx         context.Context // a run lasts seconds; this ends it sooner
+	cfg         *Config
+	rng         *rand.Rand
+	now         protocols.Time
+	queue       queue
+	log         *happenings
+	active      bool // there are load and faults
+	muted       bool // Pings are not carried: half an hour of them would cost more than the rest of a run
+	scheme      sig.Scheme
+	id          digest.Digest // of the network
+	peers       *settlement.Network
+	shards      []*cluster
+	crossing    *crossing
+	settling    *settling
+	payers      *payers
+	submissions *submissions
+	violation   *Violation
 }
 
 func newWorld(ctx context.Context, cfg Config) *world {
@@ -72,7 +73,7 @@ func (w *world) found() error {
 		w.shards = append(w.shards, s)
 	}
 	w.peers = settlement.NetworkOf(committees)
-	w.crossing, w.settling, w.payers = newCrossing(w), newSettling(w), newPayers(w)
+	w.crossing, w.settling, w.payers, w.submissions = newCrossing(w), newSettling(w), newPayers(w), newSubmissions(w)
 	var allocations []ledger.Allocation
 	for _, s := range w.shards {
 		allocations = append(allocations, s.clients.allocations()...)

@@ -1,0 +1,193 @@
+package admission
+
+import (
+	"fmt"
+
+	"bdtnode/internal/kv"
+	"bdtnode/internal/wire"
+	"bdtnode/ledger"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+// Keys in the consensus store. An accepted transaction is on disk in a batch of this replica's lane. Batches up to the
+// mark are executed, and what their transactions came to is in the ledger or under a key of its own, so that a start
+// reads the batches above the mark only. The mark moves in one batch of the store with those records: whatever a crash
+// takes, no transaction is between them.
+var keyMark = []byte("d/m")
+
+const (
+	prefixTx     = "d/t" // id → encoding of an accepted transaction that a block left out
+	prefixReason = "d/r" // id → number of the reason why an accepted transaction without a receipt never settles
+)
+
+// maxReasons bounds the records of reasons; the oldest go first.
+const maxReasons = maxRefused
+
+func keptKey(prefix string, id ledger.TxID) []byte { return append([]byte(prefix), id[:]...) }
+
+// kept is what of a door survives a crash.
+type kept struct {
+	mark    uint64   // on disk, or about to be
+	ordered uint64   // number of the newest own batch that is executed
+	left    []*entry // left out by a block since the mark was set
+	pending []protocols.Record
+	reasons []ledger.TxID // recorded, oldest first
+}
+
+func (k *kept) erase(id ledger.TxID) {
+	k.pending = append(k.pending, protocols.Record{Key: keptKey(prefixTx, id)})
+}
+
+func (k *kept) refuse(id ledger.TxID, reason ledger.Reason) {
+	k.pending = append(k.pending, protocols.Record{Key: keptKey(prefixReason, id), Value: []byte{byte(reason)}})
+	if k.reasons = append(k.reasons, id); len(k.reasons) > maxReasons {
+		k.pending = append(k.pending, protocols.Record{Key: keptKey(prefixReason, k.reasons[0])})
+		k.reasons = k.reasons[1:]
+	}
+}
+
+// Checkpoint is the records that keep what was accepted; the caller writes them in one batch of the consensus store, and
+// behind the batches of the lane that Logged was told of. It is called from time to time: what happened since is read
+// from the lane's batches at a start.
+func (d *Door) Checkpoint() []protocols.Record {
+	k := &d.kept
+	if k.ordered == k.mark && len(k.pending) == 0 {
+		return nil
+	}
+	records := k.pending
+	k.pending = nil
+	left := k.left[:0]
+	for _, e := range k.left {
+		switch {
+		case e.state == gone:
+		case !e.logged || e.batch > k.ordered: // the batch is above the mark
+			left = append(left, e)
+			continue
+		default:
+			e.recorded = true
+			records = append(records, protocols.Record{Key: keptKey(prefixTx, e.id()), Value: e.tx.Encode()})
+		}
+		e.listed = false
+	}
+	clear(k.left[len(left):])
+	k.left = left
+	k.mark = max(k.mark, k.ordered)
+	return append(records, protocols.Record{Key: keyMark, Value: wire.AppendU64(nil, k.mark)})
+}
+
+// Restore makes the door of a replica from what an earlier one kept: accepted transactions without a final answer are
+// found again. Those in batches above the ledger's position are in a batch that a block decides; the others are tried
+// again. The error is a store's, or says what in it is damaged.
+func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committee, self protocols.Index, now Instant) (*Door, error) {
+	d := New(cfg)
+	cut, err := executedCut(state)
+	if err != nil {
+		return nil, err
+	}
+	if int(self) < len(cut) {
+		d.kept.ordered = cut[self].Seq
+	}
+	value, ok, err := r.Get(keyMark)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		rd := wire.NewReader(value)
+		if d.kept.mark = rd.U64(); rd.Done() != nil {
+			return nil, fmt.Errorf("the record of accepted transactions is malformed: the store is damaged")
+		}
+	}
+	if err := d.restoreReasons(r); err != nil {
+		return nil, err
+	}
+	err = scan(r, []byte(prefixTx), kv.PrefixEnd([]byte(prefixTx)), func(_, value []byte) error {
+		tx, err := ledger.DecodeTx(value)
+		if err != nil {
+			return fmt.Errorf("an accepted transaction: %w: the store is damaged", err)
+		}
+		return d.restore(tx, 0, true, state, now)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, scan(r, lanes.StoredKey(self, lanes.Tip{Seq: d.kept.mark + 1}), lanes.StoredKey(self+1, lanes.Tip{}), func(_, value []byte) error {
+		b, err := lanes.DecodeStored(c, value)
+		if err != nil {
+			return fmt.Errorf("a batch of the own lane: %w: the store is damaged", err)
+		}
+		p, err := ledger.DecodePayload(cfg.Kinds, b.Payload)
+		if err != nil {
+			return fmt.Errorf("a batch of the own lane: %w: the store is damaged", err)
+		}
+		for _, tx := range p.Txs {
+			if err := d.restore(tx, b.Seq, false, state, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (d *Door) restoreReasons(r kv.Reader) error {
+	return scan(r, []byte(prefixReason), kv.PrefixEnd([]byte(prefixReason)), func(key, value []byte) error {
+		if len(key) != len(keptKey(prefixReason, ledger.TxID{})) || len(value) != 1 {
+			return fmt.Errorf("the record %x of a refused transaction is malformed: the store is damaged", key)
+		}
+		id := ledger.TxID(key[len(prefixReason):])
+		reason := ledger.Reason(value[0])
+		d.kept.reasons = append(d.kept.reasons, id)
+		d.remember(id, &ledger.Refusal{Reason: reason, Detail: reason.Words()})
+		return nil
+	})
+}
+
+// restore takes one accepted transaction back, with the number of its batch, unless the ledger has its receipt.
+func (d *Door) restore(tx *ledger.Tx, batch uint64, recorded bool, state *ledger.State, now Instant) error {
+	if d.entries[tx.ID()] != nil || d.refused.Contains(tx.ID()) {
+		return nil
+	}
+	l, err := Read(state, tx, now)
+	if err != nil || l.Known {
+		return err
+	}
+	d.arrived++
+	e := &entry{
+		tx: tx, seq: d.arrived, state: flying, inside: l.Found.Inside, own: l.Found.Own, backoff: retryFirst,
+		logged: true, batch: batch, recorded: recorded,
+	}
+	d.entries[tx.ID()] = e
+	d.book.add(e.from, e.size())
+	d.expiry.add(e)
+	if batch > d.kept.ordered {
+		for _, i := range e.own {
+			d.spends[tx.Inputs[i].Outpoint] = e
+		}
+		return nil
+	}
+	d.park(e, now)
+	return nil
+}
+
+func executedCut(state *ledger.State) (lanes.Cut, error) {
+	_, _, raw := state.Tip()
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	rd := wire.NewReader(raw)
+	cut := lanes.ReadCut(rd)
+	return cut, rd.Err()
+}
+
+// scan is a scan whose callback can fail.
+func scan(r kv.Reader, from, to []byte, each func(key, value []byte) error) error {
+	var bad error
+	err := r.Scan(from, to, false, func(key, value []byte) bool {
+		bad = each(key, value)
+		return bad == nil
+	})
+	if err != nil {
+		return err
+	}
+	return bad
+}

@@ -1,0 +1,225 @@
+package admission
+
+import (
+	"time"
+
+	"bdtnode/ledger"
+	"bdtnode/protocols"
+)
+
+// waitSize is what one wait counts for in bytes, about what it takes in memory.
+const waitSize = 256
+
+// Collapse lists the distinct encodings among raws, and for each of raws which of them it is.
+func Collapse(raws [][]byte) (distinct [][]byte, index []int) {
+	seen := make(map[string]int, len(raws))
+	index = make([]int, len(raws))
+	for i, raw := range raws {
+		k, ok := seen[string(raw)]
+		if !ok {
+			k = len(distinct)
+			seen[string(raw)] = k
+			distinct = append(distinct, raw)
+		}
+		index[i] = k
+	}
+	return distinct, index
+}
+
+// Request is one client's interest in some transactions until each has come to a stage. Each id is waited for once,
+// however often the request names it.
+type Request struct {
+	from    Party
+	stage   Stage
+	since   protocols.Time
+	submits bool   // it brings the transactions, and wants to know of refusals that are not final too
+	done    func() // called once, when no wait is open any more
+	waits   []wait
+	at      map[ledger.TxID]int
+	open    int
+}
+
+// wait is a request's interest in one transaction.
+type wait struct {
+	req      *Request
+	progress Progress
+	state    waitState
+	place    int // in the list it is in
+}
+
+type waitState uint8
+
+const (
+	waitIdle  waitState = iota // not registered
+	waitByID                   // in waits.byID of its id
+	waitByTop                  // in waits.atHeight of its receipt's height
+	waitOver
+)
+
+// NewRequest makes a request of a party for transactions, of which it may name some twice. A request that submits them
+// is told of every refusal, another one of final ones only. done is called once, when every transaction has come to
+// the stage; it must not block, nor call into this package.
+func NewRequest(from Party, ids []ledger.TxID, stage Stage, submits bool, now protocols.Time, done func()) *Request {
+	r := &Request{from: from, stage: stage, since: now, submits: submits, done: done, at: make(map[ledger.TxID]int, len(ids))}
+	r.waits = make([]wait, 0, len(ids))
+	for _, id := range ids {
+		if _, ok := r.at[id]; !ok {
+			r.at[id] = len(r.waits)
+			r.waits = append(r.waits, wait{req: r, progress: Progress{ID: id}})
+		}
+	}
+	return r
+}
+
+// IDs are the request's transactions, each once.
+func (r *Request) IDs() []ledger.TxID {
+	ids := make([]ledger.TxID, len(r.waits))
+	for i := range r.waits {
+		ids[i] = r.waits[i].progress.ID
+	}
+	return ids
+}
+
+// Progress is where one of the request's transactions stands.
+func (r *Request) Progress(id ledger.TxID) Progress {
+	i, ok := r.at[id]
+	if !ok {
+		return Progress{ID: id}
+	}
+	return r.waits[i].progress
+}
+
+// waits connects requests with what becomes of transactions. What a notification costs is bounded by the requests that
+// wait for that id, which are fewer than the requests in work.
+type waits struct {
+	shares   shares
+	byID     map[ledger.TxID][]*wait
+	atHeight map[uint64][]*wait // for a header to be certified
+	certTop  uint64
+	took     func(time.Duration) // called with the time to its end of each that was submitted here and ordered
+	visited  int                 // waits that notifications have looked at, for tests
+}
+
+func newWaits(limit int, certified uint64, took func(time.Duration)) waits {
+	return waits{
+		shares: newShares(limit, limit*waitSize), byID: make(map[ledger.TxID][]*wait),
+		atHeight: make(map[uint64][]*wait), certTop: certified, took: took,
+	}
+}
+
+// enter registers a request. Transactions beyond the party's share are refused as busy.
+func (c *waits) enter(r *Request) {
+	for i := range r.waits {
+		w := &r.waits[i]
+		if !c.shares.allows(r.from, waitSize) {
+			w.progress.Refusal = &ledger.Refusal{Reason: ledger.ReasonBusy, Detail: "the client waits for too many transactions at this replica"}
+			w.state = waitOver
+			continue
+		}
+		c.shares.add(r.from, waitSize)
+		r.open++
+		id := w.progress.ID
+		w.state, w.place = waitByID, len(c.byID[id])
+		c.byID[id] = append(c.byID[id], w)
+	}
+	if r.open == 0 {
+		r.done()
+	}
+}
+
+// leave forgets what a request still waits for.
+func (c *waits) leave(r *Request) {
+	for i := range r.waits {
+		if w := &r.waits[i]; w.state == waitByID || w.state == waitByTop {
+			c.unlist(w)
+			w.state = waitOver
+			c.shares.remove(r.from, waitSize)
+			r.open--
+		}
+	}
+}
+
+func (c *waits) unlist(w *wait) {
+	if w.state == waitByID {
+		unlist(c.byID, w.progress.ID, w)
+	} else {
+		unlist(c.atHeight, w.progress.Receipt.Height, w)
+	}
+}
+
+// unlist takes w out of one of the lists, putting the last in its place.
+func unlist[K comparable](lists map[K][]*wait, key K, w *wait) {
+	list := lists[key]
+	last := len(list) - 1
+	list[w.place] = list[last]
+	list[w.place].place = w.place
+	list[last] = nil
+	if last == 0 {
+		delete(lists, key)
+		return
+	}
+	lists[key] = list[:last]
+}
+
+// finish ends a wait that is in no list any more.
+func (c *waits) finish(w *wait) {
+	w.state = waitOver
+	c.shares.remove(w.req.from, waitSize)
+	if w.req.open--; w.req.open == 0 {
+		w.req.done()
+	}
+}
+
+// tell passes on what became of a transaction to the requests that wait for it.
+func (c *waits) tell(p Progress, now protocols.Time) {
+	for i := len(c.byID[p.ID]) - 1; i >= 0; i-- { // backwards: a wait that ends is replaced by one that was told
+		c.visited++
+		c.update(c.byID[p.ID][i], p, now)
+	}
+}
+
+// tellOne passes on an answer to one request.
+func (c *waits) tellOne(r *Request, p Progress, now protocols.Time) {
+	if i, ok := r.at[p.ID]; ok && r.waits[i].state == waitByID {
+		c.update(&r.waits[i], p, now)
+	}
+}
+
+func (c *waits) update(w *wait, p Progress, now protocols.Time) {
+	have := &w.progress
+	switch {
+	case p.Refusal != nil && (have.Receipt.Height > 0 || !w.req.submits && !p.Refusal.Final()):
+		return // what a block said stands
+	case p.Receipt.Height < have.Receipt.Height:
+		return
+	}
+	if w.req.submits && p.Refusal == nil && p.Reached(Final) && !have.Reached(Final) && c.took != nil {
+		c.took(now.Sub(w.req.since))
+	}
+	p.Certified = p.Receipt.Height > 0 && c.certTop >= p.Receipt.Height
+	top := p.Receipt.Height > 0 && w.req.stage == Certified && !p.Certified
+	if over := p.Reached(w.req.stage); over || top {
+		unlist(c.byID, p.ID, w)
+		*have = p
+		if over {
+			c.finish(w)
+			return
+		}
+		w.state, w.place = waitByTop, len(c.atHeight[p.Receipt.Height])
+		c.atHeight[p.Receipt.Height] = append(c.atHeight[p.Receipt.Height], w)
+		return
+	}
+	*have = p
+}
+
+// certified is called when headers up to a height have their f+1 VOTEs; it is called for each height.
+func (c *waits) certified(height uint64) {
+	c.certTop = max(c.certTop, height)
+	list := c.atHeight[height]
+	delete(c.atHeight, height)
+	for _, w := range list {
+		c.visited++
+		w.progress.Certified = true
+		c.finish(w)
+	}
+}

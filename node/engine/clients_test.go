@@ -1,0 +1,245 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/node/admission"
+)
+
+// spend makes a transaction of the owner with one input, which pays the owner.
+func (c *cluster) spend(o ledger.Outpoint, lifetime time.Duration, fee uint64) *ledger.Tx {
+	c.t.Helper()
+	tx, err := (&ledger.Body{
+		Network: c.committee.Network(), ExpiryMS: uint64(time.Now().Add(lifetime).UnixMilli()), Fee: fee,
+		Inputs:  []ledger.Input{{Outpoint: o, Key: c.owner.Public(), Amount: 10}},
+		Outputs: []ledger.Output{{Address: ledger.AddressOf(c.owner.Public()), Amount: 10 - fee}},
+	}).Sign(c.owner)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return tx
+}
+
+// until polls for something to become true.
+func (c *cluster) until(what string, ok func() bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("it does not come to this: %s", what)
+		}
+	}
+}
+
+// A transaction that a replica accepted, and that a block left out since its input was lost to another replica's
+// transaction, gets its final answer from that replica in an idle shard, also if the replica restarts.
+func TestAcceptedAndLeftOutGetsItsEnd(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restart %v", restart), func(t *testing.T) {
+			c := newCluster(t)
+			c.nodes[0].start()
+			c.nodes[1].start()
+			coin := ledger.Outpoint{Tx: genesisTx(c, ledger.AddressOf(c.owner.Public())), Index: 3}
+			parent, rival := c.spend(coin, time.Minute, 0), c.spend(coin, time.Minute, 1)
+			child := c.spend(ledger.Outpoint{Tx: parent.ID()}, 3*time.Second, 0)
+			for _, p := range c.submit(0, Logged, parent.Encode(), child.Encode()) { // alone, so that no block has them
+				if !p.Logged {
+					t.Fatalf("not accepted: %+v", p)
+				}
+			}
+			c.nodes[0].kill()
+			c.nodes[2].start()
+			c.nodes[3].start()
+			c.connect()
+			if p := c.submit(1, Final, rival.Encode())[0]; p.Receipt.Verdict != ledger.VerdictSettled {
+				t.Fatalf("%+v", p)
+			}
+			c.nodes[0].start()
+			c.connect()
+			c.until("the parent is rejected", func() bool {
+				p, ok := c.nodes[0].up().Find(parent.ID())
+				return ok && p.Receipt.Reason == ledger.ReasonConsumed
+			})
+			if p, ok := c.nodes[0].up().Find(child.ID()); !ok || !p.Logged && !p.Ended() {
+				t.Fatalf("the accepted child is %v %+v", ok, p)
+			}
+			if restart {
+				c.nodes[0].kill()
+				c.nodes[0].start()
+				c.connect()
+				if p, ok := c.nodes[0].up().Find(child.ID()); !ok || !p.Logged && !p.Ended() {
+					t.Fatalf("after a restart the accepted child is %v %+v", ok, p)
+				}
+			}
+			c.until("the child has its final answer", func() bool {
+				p, ok := c.nodes[0].up().Find(child.ID())
+				return ok && p.Ended()
+			})
+			if p, _ := c.nodes[0].up().Find(child.ID()); p.Receipt.Reason != ledger.ReasonExpired && (p.Refusal == nil || p.Refusal.Reason != ledger.ReasonExpired) {
+				t.Errorf("the answer is %+v, want expired", p)
+			}
+			c.stopAll()
+		})
+	}
+}
+
+// A replica whose clock is past an expiry says nothing final: block time may be before it, and the transaction settle.
+func TestTheClockEndsNothing(t *testing.T) {
+	c := newCluster(t)
+	c.genesis -= 60_000
+	c.nodes[0].start()
+	c.nodes[1].start()
+	defer c.stopAll()
+	h, _, _ := c.nodes[0].state.Tip()
+	tx := c.spend(ledger.Outpoint{Tx: genesisTx(c, ledger.AddressOf(c.owner.Public())), Index: 3}, -30*time.Second, 0)
+	p := c.submit(0, Logged, tx.Encode())[0]
+	if p.Refusal == nil || p.Refusal.Final() {
+		t.Fatalf("%+v, want a refusal that is not final", p)
+	}
+	b, err := c.nodes[0].state.Execute(ledger.Ordered{Height: h.Height + 1, Epoch: 1, Digest: digest.Of("b"), TimeMS: h.TimeMS + 10, Payloads: []*ledger.Payload{{Txs: []*ledger.Tx{tx}}}})
+	if err != nil || len(b.Receipts) != 1 || b.Receipts[0].Verdict != ledger.VerdictSettled {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+// Transactions of keys that own nothing take nothing from others, and are in no batch.
+func TestJunkFillsNothing(t *testing.T) {
+	c := newCluster(t)
+	c.startAll()
+	defer c.stopAll()
+	c.settle(0, 2, 0, 1)
+	var junk [][]byte
+	for i := range 1000 {
+		junk = append(junk, c.spend(ledger.Outpoint{Tx: ledger.TxID(digest.Of("none", []byte(fmt.Sprint(i))))}, time.Minute, 0).Encode())
+	}
+	for _, p := range c.submit(0, Logged, junk...) {
+		if !p.Waiting || p.Logged || p.Refusal != nil {
+			t.Fatalf("%+v, want it to wait", p)
+		}
+	}
+	c.settle(2, 10, 0, 1, 2, 3)
+	c.agree()
+	if a := c.nodes[0].up().Admission(); a.Book != 0 || a.Room != 1000 {
+		t.Errorf("the door holds %+v", a)
+	}
+	for h := uint64(1); h <= c.nodes[0].state.Height(); h++ {
+		if txs, ok, err := c.nodes[0].state.BlockTxs(h); err != nil || !ok || len(txs) > 8 {
+			t.Errorf("block %d has %d transactions, %v", h, len(txs), err)
+		}
+	}
+}
+
+// counting counts the signatures that are verified.
+type counting struct {
+	sig.Scheme
+	items atomic.Int64
+}
+
+func (s *counting) VerifyAll(items []sig.Item) bool {
+	s.items.Add(int64(len(items)))
+	return s.Scheme.VerifyAll(items)
+}
+
+// Posts of many copies of a transaction whose input never comes cost what one copy in each costs, in signatures, waits
+// and places, and nothing once their clients are gone.
+func TestCopiesCostNothing(t *testing.T) {
+	const posts, copies = 250, 1000
+	c := newCluster(t)
+	scheme := &counting{Scheme: c.scheme}
+	c.scheme = scheme
+	c.startAll()
+	defer c.stopAll()
+	e := c.nodes[0].up()
+	junk := c.spend(ledger.Outpoint{Tx: ledger.TxID(digest.Of("none"))}, time.Minute, 0).Encode()
+	ctx, leave := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for range posts {
+		wg.Go(func() {
+			for _, p := range e.Submit(ctx, "attacker", slices.Repeat([][]byte{junk}, copies), Final) {
+				if p.Logged || p.Receipt.Height > 0 {
+					t.Errorf("%+v", p)
+				}
+			}
+		})
+	}
+	c.until("all posts wait", func() bool { return e.Admission().Waits == posts })
+	if got := scheme.items.Load(); got > posts {
+		t.Errorf("%d signatures verified for %d posts of one transaction", got, posts)
+	}
+	if a := e.Admission(); a.Room != 1 || a.Book != 0 {
+		t.Errorf("the door holds %+v for one transaction", a)
+	}
+	c.settle(1, 9, 0, 1, 2, 3)
+	leave()
+	wg.Wait()
+	if a := e.Admission(); a.Waits != 0 {
+		t.Errorf("%d waits of clients that are gone", a.Waits)
+	}
+}
+
+// A party that verifies much takes turns with others.
+func TestPartiesVerifyInTurn(t *testing.T) {
+	turns := newTurns(1)
+	if !turns.take(t.Context(), "greedy") {
+		t.Fatal("no place")
+	}
+	var mu sync.Mutex
+	var order []admission.Party
+	var wg sync.WaitGroup
+	queue := func(p admission.Party, n int) {
+		for range n {
+			before := waiting(turns)
+			wg.Go(func() {
+				if turns.take(t.Context(), p) {
+					mu.Lock()
+					order = append(order, p)
+					mu.Unlock()
+					turns.give()
+				}
+			})
+			for waiting(turns) == before {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	queue("greedy", 5)
+	queue("modest", 2)
+	gone, cancel := context.WithCancel(t.Context())
+	wg.Go(func() {
+		if turns.take(gone, "gone") {
+			t.Error("a place for a client that is gone")
+		}
+	})
+	for waiting(turns) != 8 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	for waiting(turns) != 7 {
+		time.Sleep(time.Millisecond)
+	}
+	turns.give()
+	wg.Wait()
+	if want := []admission.Party{"greedy", "modest", "greedy", "modest", "greedy", "greedy", "greedy"}; !slices.Equal(order, want) {
+		t.Errorf("places went to %v, want %v", order, want)
+	}
+	if turns.free != 1 || len(turns.order)+len(turns.queues) != 0 {
+		t.Errorf("%d free places, %v wait", turns.free, turns.order)
+	}
+}
+
+func waiting(t *turns) (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, q := range t.queues {
+		n += len(q)
+	}
+	return n
+}

@@ -1,0 +1,92 @@
+package sim
+
+import (
+	"time"
+
+	"bdtnode/ledger"
+	"bdtnode/node/admission"
+)
+
+// graceful is within which time after its expiry an accepted transaction must have its final answer once there are no
+// faults: the clocks' differences, a batch in each second, and a block.
+const graceful = 2 * time.Minute
+
+// promises: what an honest replica accepted it knows until its end, over restarts too, and its end comes; a final answer
+// is not contradicted; and what enters its batches is processable.
+type promises struct {
+	s     *cluster
+	never map[ledger.TxID]bool // transactions with an input that is never made
+}
+
+func newPromises(s *cluster) promises { return promises{s: s, never: make(map[ledger.TxID]bool)} }
+
+// kept is called when a replica is asked for what it accepted.
+func (c *promises) kept(n *node) {
+	open := n.promised[:0]
+	for _, tx := range n.promised {
+		id := tx.ID()
+		p, ok := n.find(id)
+		if !ok && !c.replayed(n, id) {
+			c.s.fail("promises", "replica %d has accepted transaction %s and does not know it", n.id, id)
+			return
+		}
+		if p.Refusal != nil && !p.Refusal.Final() {
+			c.s.fail("promises", "replica %d has accepted transaction %s and then refuses it: %v", n.id, id, p.Refusal)
+			return
+		}
+		if p.Refusal != nil {
+			c.refused(n, id, p.Refusal.Reason)
+			c.s.submissions.told[id], c.s.clients.doomed[id] = p.Refusal.Reason, p.Refusal.Reason
+		}
+		if !p.Ended() {
+			open = append(open, tx)
+		}
+	}
+	n.promised = open
+}
+
+// replayed reports whether a replica will know a transaction once it has executed blocks again.
+func (c *promises) replayed(n *node, id ledger.TxID) bool {
+	for _, answers := range []map[ledger.TxID]ledger.Receipt{c.s.check.durability.answers, c.s.check.durability.spent} {
+		if r, ok := answers[id]; ok && r.Height > n.state.Height() {
+			return true
+		}
+	}
+	return false
+}
+
+// refused: an honest replica says that a transaction never settles.
+func (c *promises) refused(n *node, id ledger.TxID, reason ledger.Reason) {
+	if r, ok := c.s.check.durability.answers[id]; ok && r.Verdict == ledger.VerdictSettled {
+		c.s.fail("promises", "replica %d says that transaction %s never settles (%v), which has settled at height %d", n.id, id, reason, r.Height)
+	}
+}
+
+// batched: transactions are in a batch of an honest replica's own, on its disk.
+func (c *promises) batched(n *node, txs []*ledger.Tx) {
+	for _, tx := range txs {
+		if c.never[tx.ID()] {
+			c.s.fail("promises", "replica %d puts transaction %s into a batch, whose input is never made", n.id, tx.ID())
+		}
+	}
+}
+
+// ended: long after the faults every accepted transaction that has expired has its final answer where it was accepted.
+func (c *promises) ended(n *node) {
+	c.kept(n)
+	for _, tx := range n.promised {
+		if c.s.now.Millis() > tx.ExpiryMS+uint64(graceful/time.Millisecond) {
+			c.s.fail("promises", "replica %d has accepted transaction %s, which has expired, and has no final answer", n.id, tx.ID())
+		}
+	}
+}
+
+// find is what a replica answers to who asks for a transaction.
+func (n *node) find(id ledger.TxID) (admission.Progress, bool) {
+	if r, known, err := n.state.Receipt(id); err != nil {
+		panic(err)
+	} else if known {
+		return admission.Progress{ID: id, Receipt: r}, true
+	}
+	return n.door.Find(id)
+}
