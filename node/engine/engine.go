@@ -43,7 +43,7 @@ var outside = loglimit.New(logger)
 // reserve, more than they can ever use at once.
 const (
 	controlQuota = 256
-	bulkQuota    = 64
+	bulkQuota    = 64 // places, of quotaUnit bytes each
 	reserve      = 128
 	maxBurst     = 128 // events handled before timers and the book get their turn
 )
@@ -90,6 +90,7 @@ type Engine struct {
 	verified *verified
 	kinds    ledger.Kinds // of entries of batches
 	witness  witness
+	readers  readers
 	writer   *writer
 	server   *server
 	executor *executor
@@ -116,6 +117,7 @@ type event struct {
 	from    protocols.Index
 	message protocols.Message
 	token   chan struct{} // to be given back, nil if none was taken
+	places  int           // of it
 
 	executed *ledger.Block // instead of a message
 }
@@ -145,6 +147,7 @@ func New(cfg Config) (*Engine, error) {
 		verified:  &verified{known: replica.NewVerified()},
 		kinds:     cfg.Network.Kinds(cfg.Committee.Shard()),
 		witness:   witness{seen: make(map[proven]bool)},
+		readers:   newReaders(n),
 	}
 	for i := range e.quota {
 		e.quota[i] = [2]chan struct{}{make(chan struct{}, controlQuota), make(chan struct{}, bulkQuota)}
@@ -253,7 +256,7 @@ func (e *Engine) handle(ctx context.Context, ev event) {
 		e.heights[ev.from].Store(m.Certified)
 	}
 	e.carryOut(ctx, e.core.Handle(now, ev.from, ev.message), nil)
-	if ev.token != nil {
+	for range ev.places {
 		<-ev.token
 	}
 }
@@ -354,6 +357,9 @@ func (e *Engine) Disconnected(protocols.Index) {}
 // Receive decodes and verifies a frame on its reader's goroutine, and hands what is good to the loop. An error means
 // that the frame is garbage.
 func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) error {
+	if !e.passes(from, frame) {
+		return nil
+	}
 	m, err := replica.Decode(e.cfg.Committee, frame)
 	if err != nil {
 		return err
@@ -367,7 +373,7 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 	if m = e.horizon.Load().Sift(from, m); m == nil {
 		return nil // of no use, so nobody need verify it
 	}
-	if err := replica.Verify(e.cfg.Committee, e.cfg.Scheme, e.cfg.Coin, from, m); err != nil {
+	if err := replica.Verify(e.cfg.Committee, e.cfg.Network.Shards(), e.cfg.Scheme, e.cfg.Coin, from, m); err != nil {
 		return err
 	}
 	if b, ok := m.(*lanes.Batch); ok {
@@ -384,7 +390,7 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 			return err
 		}
 	}
-	e.admit(event{from: from, message: m, token: e.quota[from][class]})
+	e.admit(event{from: from, message: m, token: e.quota[from][class], places: places(class, frame)})
 	return nil
 }
 
@@ -395,13 +401,16 @@ func (e *Engine) raiseHeight(i protocols.Index, height uint64) {
 	}
 }
 
-// admit waits for the quota, which is a place in the channel.
+// admit waits for the quota. It has no more places than the channel has for it, and one reader at a time takes several.
 func (e *Engine) admit(ev event) {
-	select {
-	case ev.token <- struct{}{}:
-		e.in <- ev
-	case <-e.stopped:
+	for range ev.places {
+		select {
+		case ev.token <- struct{}{}:
+		case <-e.stopped:
+			return
+		}
 	}
+	e.in <- ev
 }
 
 // Offer takes an LD from outside the shard: from gossip, or from a replica of its source. An error means that it is
@@ -414,7 +423,7 @@ func (e *Engine) Offer(ld *settlement.LD) error {
 	if good, err := e.checkLD(x); !good {
 		return err
 	}
-	e.admit(event{from: e.cfg.Self, message: x, token: e.offers})
+	e.admit(event{from: e.cfg.Self, message: x, token: e.offers, places: 1})
 	return nil
 }
 

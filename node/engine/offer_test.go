@@ -15,6 +15,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
 )
@@ -71,6 +72,11 @@ func (x *offers) ld(number uint64, entries ...ledger.Entry) *settlement.LD {
 		tally.Add(protocols.Index(i), k.Sign(votes.Statement(x.source, number, tally.Digest)))
 	}
 	return settlement.NewLD(ledger.Outgoing{Height: number, Count: 1, Path: merkle.Prove(leaves, 0), Delivery: sealed}, h, tally.Certificate())
+}
+
+// asked lets members give LDs: the replica has asked for some.
+func (x *offers) asked() {
+	x.e.readers.asks(protocols.Everyone, &channels.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 10}})
 }
 
 // handled is how many events have come to the loop, which handles them.
@@ -145,6 +151,7 @@ func TestEvidenceStaysOut(t *testing.T) {
 			"stream": func() error { return x.e.Receive(1, p2p.Bulk, replica.Encode(&replica.NewInbound(ld).LD)) },
 		} {
 			x.e = newOffers(t).e
+			x.asked()
 			if err := come(); err != nil {
 				t.Errorf("%s, by %s: whoever passes it on is blamed: %v", name, way, err)
 			}
@@ -194,6 +201,7 @@ func TestCopyOfAVerifiedLD(t *testing.T) {
 				if handled {
 					x.handled()
 				}
+				x.asked()
 				if err := x.e.Receive(1, p2p.Bulk, replica.Encode(&replica.NewInbound(&bad).LD)); err == nil {
 					t.Errorf("LD %d, handled %v: a copy with a bad %s is taken from a member", number, handled, name)
 				}
@@ -202,5 +210,35 @@ func TestCopyOfAVerifiedLD(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestUnaskedFrames: what a member sends without being asked, or beyond its budget, is neither decoded nor verified, and
+// does not reach the loop; a malformed request ends its stream.
+func TestUnaskedFrames(t *testing.T) {
+	x := newOffers(t)
+	ld := replica.Encode(&replica.NewInbound(x.ld(1)).LD)
+	if err := x.e.Receive(1, p2p.Bulk, ld); err != nil || x.handled() != 0 {
+		t.Errorf("an LD that nobody asked for is taken: %v", err)
+	}
+	if err := x.e.Receive(1, p2p.Bulk, replica.Encode(&replica.History{})); err != nil || x.handled() != 0 {
+		t.Errorf("a history that nobody asked for is taken: %v", err)
+	}
+	x.asked()
+	if err := x.e.Receive(1, p2p.Bulk, ld); err != nil || x.handled() != 1 {
+		t.Errorf("an LD that was asked for is not taken: %v", err)
+	}
+	if err := x.e.Receive(2, p2p.Control, replica.Encode(&channels.FetchLD{Source: 7, Tip: lanes.Tip{Seq: 3, Digest: digest.Of("x")}})); err == nil {
+		t.Error("a request for the LDs of a shard that does not exist is no fault")
+	}
+	taken := 0
+	for range 160 {
+		if err := x.e.Receive(3, p2p.Control, replica.Encode(&replica.Request{From: 1})); err != nil {
+			t.Fatal(err)
+		}
+		taken += x.handled()
+	}
+	if taken < 100 || taken == 160 {
+		t.Errorf("of 160 requests at once %d are taken, want the budget of 100 and what comes back meanwhile", taken)
 	}
 }

@@ -242,8 +242,9 @@ func decoded[M protocols.Message](m M, err error) (protocols.Message, error) {
 }
 
 // Verify checks all of a message that needs no state. A message is handed to the [Core] only when that is no error; a
-// batch, besides, only when its payload is in order, and an [Inbound] only when its LD is ([settlement.LD.Verify]).
-func Verify(c *protocols.Committee, signatures sig.Scheme, tosses coin.Scheme, from protocols.Index, m protocols.Message) error {
+// batch, besides, only when its payload is in order, and an [Inbound] only when its LD is ([CheckLD]). The network has so
+// many shards.
+func Verify(c *protocols.Committee, shards int, signatures sig.Scheme, tosses coin.Scheme, from protocols.Index, m protocols.Message) error {
 	if _, agreement := mvba.InstanceOf(m); agreement {
 		proof, err := mvba.Check(c, from, m)
 		if err != nil {
@@ -261,6 +262,9 @@ func Verify(c *protocols.Committee, signatures sig.Scheme, tosses coin.Scheme, f
 			proof.Items = append(proof.Items, items...)
 		}
 		return proof.Verify(signatures, tosses)
+	}
+	if source, ok := sourceOf(m); ok && (int(source) >= shards || source == c.Shard()) {
+		return fmt.Errorf("message kind %#x is of the channel from shard %d, in shard %d of %d", uint8(m.Kind()), source, c.Shard(), shards)
 	}
 	items, err := items(c, from, m)
 	if err != nil {
@@ -281,6 +285,19 @@ func valueOf(m protocols.Message) []byte {
 		return x.Value
 	}
 	return nil
+}
+
+// sourceOf is the channel that a message is about, if it is about one.
+func sourceOf(m protocols.Message) (source uint16, ok bool) {
+	switch x := m.(type) {
+	case *channels.SIGN:
+		return x.Source, true
+	case *channels.TipCertificate:
+		return x.Source, true
+	case *channels.FetchLD:
+		return x.Source, true
+	}
+	return 0, false
 }
 
 // items names the signatures that prove a message.

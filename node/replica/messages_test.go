@@ -83,7 +83,7 @@ func TestHistoryIsProved(t *testing.T) {
 		if err != nil {
 			return false
 		}
-		return Verify(b.c, b.scheme, b.coin, 2, m) == nil
+		return Verify(b.c, 2, b.scheme, b.coin, 2, m) == nil
 	}
 	if !passes(b.history(2, 4)) {
 		t.Fatal("a good history is refused")
@@ -124,8 +124,23 @@ func FuzzDecode(f *testing.F) {
 		if !bytes.Equal(Encode(m), frame) {
 			t.Errorf("%x encodes to %x", frame, Encode(m))
 		}
-		_ = Verify(b.c, b.scheme, b.coin, 1, m)
+		_ = Verify(b.c, 2, b.scheme, b.coin, 1, m)
 	})
 }
 
 func votesOfZero() []byte { return Encode(&votes.VOTE{}) }
+
+// TestRequestsForNoChannel: what is about a channel that the network does not have, or about the own shard's, is malformed.
+func TestRequestsForNoChannel(t *testing.T) {
+	b := newBench(t, 4, 1, "")
+	tip := lanes.Tip{Seq: 3, Digest: b.genesis.Digest()}
+	for source, good := range map[uint16]bool{0: false, 1: true, 2: false, 9: false} {
+		m, err := Decode(b.c, Encode(&channels.FetchLD{Source: source, Tip: tip, After: 1}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Verify(b.c, 2, b.scheme, b.coin, 1, m); (err == nil) != good {
+			t.Errorf("a request for the channel of shard %d: %v", source, err)
+		}
+	}
+}

@@ -99,6 +99,13 @@ func (c *checks) adopted(n *node, from protocols.Index, blocks uint64) {
 	}
 }
 
+// overBudget: a replica found another one's messages of a kind to be more than it may send.
+func (c *checks) overBudget(n, sender *node, kind protocols.Kind) {
+	if n.adversary == nil && sender.adversary == nil {
+		c.s.fail("bounds", "honest replica %d sends replica %d more messages of kind %#x than its budget", sender.id, n.id, uint8(kind))
+	}
+}
+
 // certified: a header has its certificate.
 func (c *checks) certified(n *node, x *votes.Certified) {
 	if n.adversary == nil {

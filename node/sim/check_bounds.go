@@ -59,7 +59,7 @@ func (c *bounds) stepped(n *node, st *replica.Step) {
 				c.s.fail("bounds", "leader proposes height %d, and has committed %d", m.Block.Height, committed)
 			}
 		case *bolt.Vote:
-			if h, ok := c.s.check.signing.heights[m.Digest]; ok && h > c.done[n.id]+bolt.ExecutionLag {
+			if h, ok := c.s.check.signing.heights[m.Digest]; ok && h > max(committed, c.done[n.id]+bolt.ExecutionLag) { // a final block has every replica's vote
 				c.s.fail("bounds", "replica %d votes for height %d, and has executed %d", n.id, h, c.done[n.id])
 			}
 		case *bolt.Commit:

@@ -219,7 +219,7 @@ func TestHalves(t *testing.T) {
 func TestFlapping(t *testing.T) {
 	const turn = 300 * time.Millisecond
 	sides := make(map[string]int)
-	divided(events(t, undisturbed(4, 4, Flapping{Every: 4 * time.Second, Lasts: 3 * time.Second, Turn: turn})),
+	divided(events(t, undisturbed(5, 4, Flapping{Every: 4 * time.Second, Lasts: 3 * time.Second, Turn: turn})),
 		func(e Event, parted bool) {
 			if parted {
 				t.Fatalf("%s: across a partition", e)

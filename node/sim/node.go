@@ -46,8 +46,11 @@ type node struct {
 	askAt      protocols.Time    // when the book is looked into again, zero if no time is set
 	certified  uint64            // greatest height of a header with a certificate
 	verified   *replica.Verified // encodings of LDs
-	courier    *courier.Machine  // nil in a network of one shard
-	courierAt  protocols.Time    // of its timer, zero if none is set
+	serving    *replica.Serving
+	answering  bool             // a request is read from the store, or waits for its peer's turn
+	gates      []*replica.Gate  // of each peer
+	courier    *courier.Machine // nil in a network of one shard
+	courierAt  protocols.Time   // of its timer, zero if none is set
 }
 
 func newNode(s *cluster, id protocols.Index, place int) *node {
@@ -103,6 +106,10 @@ func (n *node) start() {
 	n.life++
 	n.alive, n.writing, n.executing, n.wake, n.askAt = true, false, false, 0, 0
 	n.unwritten, n.deliveries, n.unlogged, n.verified = nil, nil, nil, replica.NewVerified()
+	n.serving, n.answering, n.gates = replica.NewServing(s.committee.N()), false, nil
+	for range s.committee.N() {
+		n.gates = append(n.gates, replica.NewGate())
+	}
 	s.trace.add(s.now, "start", n.place, -1, nil, fmt.Sprintf("executed %d committed %d", n.state.Height(), n.core.Status().Committed))
 	s.check.started(n)
 	n.certified = n.core.Status().Certified
@@ -211,42 +218,48 @@ func (n *node) release(group []replica.Step) {
 // serveMean is how long it takes to read stored data for a peer, which happens beside everything else.
 const serveMean = 500 * time.Microsecond
 
-// send sends, and has read what stands for stored data.
+// send sends, and has what stands for stored data read.
 func (n *node) send(sends []protocols.Send) {
 	for _, x := range sends {
-		switch m := x.Message.(type) {
-		case *lanes.Chain:
-			n.after(n.s.around(serveMean), func() {
-				batches, err := replica.Chain(n.s.committee, n.store, m)
-				if err != nil {
-					panic(err)
-				}
-				for _, b := range batches {
-					n.tell(x.To, b)
-				}
-			})
-		case *channels.Stretch:
-			n.after(n.s.around(serveMean), func() {
-				lds, err := replica.Stretch(n.store, m)
-				if err != nil {
-					panic(err)
-				}
-				for _, ld := range lds {
-					n.tell(x.To, ld)
-				}
-			})
-		case *replica.Serve:
-			n.after(n.s.around(serveMean), func() {
-				h, err := replica.ReadHistory(n.s.committee, n.store, n.state, m)
-				if err != nil {
-					panic(err)
-				}
-				n.tell(x.To, h)
-			})
-		default:
-			n.tell(x.To, m)
+		if replica.Serves(x.Message) {
+			n.serving.Put(protocols.Index(x.To), x.Message)
+			n.serveNext()
+			continue
 		}
+		n.tell(x.To, x.Message)
 	}
+}
+
+// serveNext answers the requests of peers one after another.
+func (n *node) serveNext() {
+	if n.answering {
+		return
+	}
+	to, m, again := n.serving.Next(n.s.now)
+	if m == nil {
+		if again != 0 {
+			n.answering = true
+			n.after(again.Sub(n.s.now), n.served)
+		}
+		return
+	}
+	n.answering = true
+	n.after(n.s.around(serveMean), func() {
+		messages, read, err := replica.Answer(n.s.committee, n.store, n.state, m)
+		if err != nil {
+			panic(err)
+		}
+		n.serving.Read(n.s.now, to, read)
+		for _, x := range messages {
+			n.tell(protocols.To(to), x)
+		}
+		n.served()
+	})
+}
+
+func (n *node) served() {
+	n.answering = false
+	n.serveNext()
 }
 
 func (n *node) tell(to protocols.To, m protocols.Message) {
@@ -258,6 +271,7 @@ func (n *node) tell(to protocols.To, m protocols.Message) {
 		if peer.id == n.id || to != protocols.Everyone && int(peer.id) != int(to) {
 			continue
 		}
+		n.gates[peer.id].Asks(m)
 		if n.adversary != nil {
 			for _, p := range n.adversary.tamper(n, peer.id, m) {
 				n.s.network.send(n.place, j, p)
@@ -288,6 +302,9 @@ func (n *node) connected(to protocols.Index) {
 func (n *node) receive(sender *node, p packet) {
 	from := sender.id
 	n.s.guard(n, func() {
+		if !n.enter(sender, p.frame) {
+			return
+		}
 		m, err := n.verify(from, p.frame)
 		if err != nil {
 			n.s.trace.add(n.s.now, "refused", sender.place, n.place, p.frame, err)
@@ -326,6 +343,23 @@ func ofPings(m protocols.Message) bool {
 	return m.Kind() == replica.KindPing || m.Kind() == replica.KindPong
 }
 
+// enter reports whether a frame is to be decoded.
+func (n *node) enter(sender *node, frame []byte) bool {
+	if len(frame) == 0 {
+		return true
+	}
+	gate, kind := n.gates[sender.id], protocols.Kind(frame[0])
+	before, _ := gate.Refused()
+	take, _ := gate.Admit(n.s.now, kind, len(frame))
+	if over, _ := gate.Refused(); over > before {
+		n.s.check.overBudget(n, sender, kind)
+	}
+	if !take {
+		n.s.trace.add(n.s.now, "dropped", sender.place, n.place, frame, nil)
+	}
+	return take
+}
+
 // verify takes a frame apart and checks all of it that needs no state.
 func (n *node) verify(from protocols.Index, frame []byte) (protocols.Message, error) {
 	s := n.s
@@ -338,7 +372,7 @@ func (n *node) verify(from protocols.Index, frame []byte) (protocols.Message, er
 			return nil, nil
 		}
 	}
-	if err := replica.Verify(s.committee, s.scheme, s.coin, from, m); err != nil {
+	if err := replica.Verify(s.committee, len(s.shards), s.scheme, s.coin, from, m); err != nil {
 		return nil, fmt.Errorf("%s: %w", describe(m), err)
 	}
 	if b, ok := m.(*lanes.Batch); ok {

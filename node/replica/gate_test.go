@@ -1,0 +1,79 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"bdtnode/protocols"
+	"bdtnode/protocols/channels"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/votes"
+)
+
+// TestGateFlood: of a flood of one kind no more is taken than the budget, the sender's stream is slowed, and other kinds
+// are taken as before.
+func TestGateFlood(t *testing.T) {
+	for _, kind := range []protocols.Kind{KindPosition, KindRequest, lanes.KindFetch, channels.KindFetchLD, votes.KindVOTE, lanes.KindAck, 0xff} {
+		g := NewGate()
+		b, ok := budgets[kind]
+		if !ok {
+			b = standard
+		}
+		taken, frames, now := 0, 0, t0
+		for end := t0.Add(10 * time.Second); now < end; now = now.Add(2 * time.Microsecond) {
+			take, wait := g.Admit(now, kind, 90)
+			frames++
+			if take {
+				taken++
+			}
+			now = now.Add(wait)
+		}
+		if most := b.burst + 10*b.perSecond; taken > most || taken < most*9/10 {
+			t.Errorf("kind %#x: %d of %d frames are taken in 10 s, want about %d", uint8(kind), taken, frames, most)
+		}
+		if frames > taken+5000 {
+			t.Errorf("kind %#x: %d frames are read", uint8(kind), frames)
+		}
+		if take, wait := g.Admit(now, bdtStatus, 90); !take || wait > 0 {
+			t.Errorf("kind %#x: another kind has to suffer", uint8(kind))
+		}
+	}
+}
+
+const bdtStatus = protocols.KindsBDT
+
+// TestGateAnswers: answers are taken as far as they were asked for, from whom they were asked.
+func TestGateAnswers(t *testing.T) {
+	g := NewGate()
+	admitted := func(kind protocols.Kind) (n int) {
+		for range 2000 {
+			if take, wait := g.Admit(t0, kind, 1<<20); take {
+				n++
+			} else if wait < slowMiB {
+				t.Fatalf("a stream of answers that nobody asked for is read on after %v", wait)
+			}
+		}
+		return n
+	}
+	if n := admitted(KindHistory) + admitted(channels.KindLD); n > 0 {
+		t.Errorf("%d answers are taken that nobody asked for", n)
+	}
+	g.Asks(&Request{From: 1})
+	g.Asks(&channels.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 40}, After: 33})
+	if n := admitted(KindHistory); n != 1 {
+		t.Errorf("%d histories for one request", n)
+	}
+	if n := admitted(channels.KindLD); n != 7 {
+		t.Errorf("%d LDs for a request for 7", n)
+	}
+	for range 1000 {
+		g.Asks(&Request{From: 1})
+		g.Asks(&channels.FetchLD{Source: 1, Tip: lanes.Tip{Seq: channels.Window}, After: 0})
+	}
+	if n := admitted(KindHistory); n != maxHistories {
+		t.Errorf("%d histories wait to come", n)
+	}
+	if n := admitted(channels.KindLD); n != maxLDs {
+		t.Errorf("%d LDs wait to come", n)
+	}
+}

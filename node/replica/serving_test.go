@@ -1,0 +1,139 @@
+package replica
+
+import (
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+	"bdtnode/protocols"
+	"bdtnode/protocols/channels"
+	"bdtnode/protocols/lanes"
+)
+
+// TestServingTakesTurns: a peer that asks for more than is kept loses its own questions, and others wait for one answer
+// to it each. A question that waits is not taken twice, and of those for certified blocks the newest counts.
+func TestServingTakesTurns(t *testing.T) {
+	s := NewServing(4)
+	for k := range uint64(10 * maxWaiting) {
+		s.Put(3, &Serve{From: 1 + k})
+		s.Put(3, &lanes.Chain{Lane: protocols.Index(k % 4), Tip: lanes.Tip{Seq: k}})
+		s.Put(3, &channels.Stretch{Source: uint16(k % 64), Tip: lanes.Tip{Seq: k % 128}})
+	}
+	s.Put(1, &lanes.Chain{Lane: 1, Tip: lanes.Tip{Seq: 7}})
+	s.Put(1, &lanes.Chain{Lane: 1, Tip: lanes.Tip{Seq: 7}})
+	s.Put(1, &Serve{From: 8})
+	given := make(map[protocols.Index]int)
+	for range 4 {
+		to, m, _ := s.Next(t0)
+		if m == nil {
+			t.Fatal("nothing waits")
+		}
+		if x, ok := m.(*Serve); ok && to == 3 && x.From != 10*maxWaiting {
+			t.Errorf("answers an old question, from %d", x.From)
+		}
+		given[to]++
+	}
+	if given[1] != 2 || given[3] != 2 {
+		t.Errorf("of four answers %v", given)
+	}
+	rest := 0
+	for _, m, _ := s.Next(t0); m != nil; _, m, _ = s.Next(t0) {
+		rest++
+	}
+	if want := 1 + 4*maxOfSubject + 64*2 - 2; rest != min(want, maxWaiting-2) {
+		t.Errorf("%d more wait for the peer that asked too much, want %d", rest, want)
+	}
+}
+
+// TestServingRate: whatever a peer asks for, it is read at a bounded rate, and another peer does not wait for it.
+func TestServingRate(t *testing.T) {
+	s := NewServing(2)
+	read, now := 0, t0
+	for end := t0.Add(2e9); now < end; {
+		for k := range uint64(maxOfSubject) {
+			s.Put(1, &channels.Stretch{Source: 1, Tip: lanes.Tip{Seq: k + 1}})
+		}
+		to, m, again := s.Next(now)
+		if m == nil {
+			if s.Put(0, &Serve{From: 1}); again <= now {
+				t.Fatal("nothing to do, and not later either")
+			}
+			if to, m, _ := s.Next(now); m == nil || to != 0 {
+				t.Fatal("a peer waits for another one's budget")
+			}
+			now = again
+			continue
+		}
+		read += maxChainBytes
+		s.Read(now, to, maxChainBytes)
+	}
+	if most := 2*servedRate*11/10 + servedAtOnce + maxChainBytes; read > most || read < 2*servedRate*9/10 {
+		t.Errorf("%d MiB are read in 2 s, want about %d", read>>20, 2*servedRate>>20)
+	}
+}
+
+// counted counts the bytes that are read.
+type counted struct {
+	kv.Reader
+	bytes int
+}
+
+func (c *counted) Get(k []byte) ([]byte, bool, error) {
+	v, ok, err := c.Reader.Get(k)
+	c.bytes += len(v)
+	return v, ok, err
+}
+
+// TestAnswersReadWhatTheySend: no request has more read than is sent, and all the answers that it takes to get a whole
+// channel or lane read each part once.
+func TestAnswersReadWhatTheySend(t *testing.T) {
+	b := newBench(t, 4, 1, "")
+	store := &counted{Reader: kv.NewMem()}
+	var batch kv.Batch
+	var ld, own lanes.Tip
+	const count, size = 100, 200 << 10
+	for n := uint64(1); n <= count; n++ {
+		d := &channels.LD{Source: 1, Number: n, Previous: ld.Digest, Digest: digest.Of("ld", []byte{byte(n)}), Raw: make([]byte, size)}
+		batch.Set(channels.StoredKey(1, d.Tip()), d.EncodeStored())
+		ld = d.Tip()
+		x := lanes.NewBatch(b.c, b.scheme.Signer(0), lanes.Header{Lane: 0, Seq: n, Parent: own.Digest, Count: 1}, make([]byte, size))
+		batch.Set(lanes.StoredKey(0, lanes.Tip{Seq: n, Digest: x.Digest()}), x.Stored())
+		own = lanes.Tip{Seq: n, Digest: x.Digest()}
+	}
+	if err := store.Reader.(*kv.Mem).Apply(&batch, true); err != nil {
+		t.Fatal(err)
+	}
+	for name, next := range map[string]func(protocols.Message) protocols.Message{
+		"channel": func(last protocols.Message) protocols.Message {
+			if last == nil {
+				return &channels.Stretch{Source: 1, Tip: ld}
+			}
+			d := last.(*channels.LD)
+			return &channels.Stretch{Source: 1, Tip: lanes.Tip{Seq: d.Number - 1, Digest: d.Previous}}
+		},
+		"lane": func(last protocols.Message) protocols.Message {
+			if last == nil {
+				return &lanes.Chain{Lane: 0, Tip: own}
+			}
+			x := last.(*lanes.Batch)
+			return &lanes.Chain{Lane: 0, Tip: lanes.Tip{Seq: x.Seq - 1, Digest: x.Parent}}
+		},
+	} {
+		store.bytes = 0
+		var last protocols.Message
+		for got := 0; got < count; {
+			before := store.bytes
+			out, bytes, err := Answer(b.c, store, b.headers, next(last))
+			if err != nil || len(out) == 0 {
+				t.Fatalf("%s: no answer after %d: %v", name, got, err)
+			}
+			if read := store.bytes - before; bytes != len(out)*size || read > bytes+len(out)*1024 || bytes > maxChainBytes+size {
+				t.Errorf("%s: %d bytes are read for %d messages, and %d are counted", name, read, len(out), bytes)
+			}
+			got, last = got+len(out), out[len(out)-1]
+		}
+		if store.bytes > count*(size+1024) {
+			t.Errorf("%s: %d bytes are read to send %d", name, store.bytes, count*size)
+		}
+	}
+}
