@@ -200,4 +200,5 @@ func (s *State) remember() {
 	for peer, c := range w.channels {
 		s.channels[peer] = *c
 	}
+	s.untold = w.left
 }

@@ -17,6 +17,8 @@ type Rules interface {
 	Ordered(d *Desk, tx *Tx) error
 	// Expired is called for an open record of an input shard some time after its transaction has expired.
 	Expired(d *Desk, r *Record) error
+	// Told is called for a record whose own verdict has been told to all other shards involved.
+	Told(d *Desk, r *Record) error
 	// Ending is called behind the last entry of each block.
 	Ending(d *Desk) error
 }
@@ -243,7 +245,10 @@ func (d *Desk) Reject(r *Record, reason Reason) {
 // Close ends a record. What it consumed is merely unknown from now on.
 func (d *Desk) Close(r *Record) {
 	w := &d.s.work
-	d.changes(r).Part.Open = false
+	if d.changes(r).Part.Untold != 0 {
+		panic(fmt.Sprintf("ledger: the verdict on transaction %s is not told to all", r.Part.Tx))
+	}
+	r.Part.Open = false
 	if k := r.Part.Of(d.Shard()); k != nil && k.Verdict == VerdictSpent {
 		for i := range r.Tx.Inputs {
 			if d.s.home(r.Tx.owners[i]) {

@@ -14,6 +14,7 @@ type ruleFunc func(d *Desk, tx *Tx) error
 func (f ruleFunc) Ordered(d *Desk, tx *Tx) error  { return f(d, tx) }
 func (ruleFunc) Delivered(*Desk, *Delivery) error { return nil }
 func (ruleFunc) Expired(d *Desk, r *Record) error { return nil }
+func (ruleFunc) Told(*Desk, *Record) error        { return nil }
 func (ruleFunc) Ending(*Desk) error               { return nil }
 func spend(d *Desk, tx *Tx) *Record {
 	if r, _, err := d.Judge(tx); r != nil || err != nil {
@@ -51,7 +52,14 @@ func TestTheDeskIsNotToBeMisused(t *testing.T) {
 		}, "a second verdict"},
 		"a verdict of no input shard": {func(d *Desk, tx *Tx) { d.Note(d.Open(tx), 1, VerdictSpent, ReasonNone) }, "a second verdict of shard 1"},
 		"changing what is closed":     {func(d *Desk, tx *Tx) { x := d.Open(tx); d.Close(x); d.Close(x) }, "is not open"},
-		"skipping a delivery":         {func(d *Desk, tx *Tx) { d.Apply(NewDelivery(Delivery{Source: 1, Number: 2})) }, "does not follow"},
+		"telling nothing":             {func(d *Desk, tx *Tx) { d.Tell(d.Open(tx)) }, "nothing to tell"},
+		"closing what is not told": {func(d *Desk, tx *Tx) {
+			x := d.Open(tx)
+			d.Note(x, 0, VerdictSpent, ReasonNone)
+			d.Tell(x)
+			d.Close(x)
+		}, "is not told to all"},
+		"skipping a delivery": {func(d *Desk, tx *Tx) { d.Apply(NewDelivery(Delivery{Source: 1, Number: 2})) }, "does not follow"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := testConfig(2, 1, 100)

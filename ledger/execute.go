@@ -32,6 +32,7 @@ type Block struct {
 	Duplicates   []TxID     // had a receipt before
 	Outbox       []Outgoing // what the block tells other shards, by destination and then number
 	Frozen       []Freeze   // channels that this block has frozen
+	More         bool       // verdicts wait for further blocks to tell them
 }
 
 // LeftOut is a transaction that a block named and that can neither settle nor be rejected now.

@@ -31,6 +31,7 @@ const (
 	keyChannel                  // shard 2 -> how the shard stands with that one
 	keyOutbox                   // destination 2, number 8 -> delivery that is not shown applied
 	keyFreeze                   // source 2 -> why its channel is frozen
+	keyUntold                   // height 8, number 4 -> id of a transaction, the verdict on which is still to be told
 )
 
 // coin is an unspent output.

@@ -42,13 +42,6 @@ func (d *Desk) Changed() []Channel {
 	return out
 }
 
-// Tell has the block tell another shard a verdict, after all it tells it already.
-func (d *Desk) Tell(peer uint16, e Entry) {
-	w := &d.s.work
-	d.channel(peer)
-	w.tell[peer] = append(w.tell[peer], e)
-}
-
 // Acknowledge has the block tell another shard at least what was applied of it.
 func (d *Desk) Acknowledge(peer uint16) {
 	d.channel(peer)
@@ -112,6 +105,9 @@ func (d *Desk) closeExpired(b *kv.Batch) error {
 func (d *Desk) settlement(b *kv.Batch) (outbox digest.Digest, err error) {
 	if d.s.cfg.Rules == nil {
 		return digest.Digest{}, nil
+	}
+	if err := d.tellAll(b); err != nil {
+		return digest.Digest{}, err
 	}
 	if err := d.s.cfg.Rules.Ending(d); err != nil {
 		return digest.Digest{}, err

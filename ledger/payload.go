@@ -24,6 +24,7 @@ type KindID byte
 const (
 	KindTx       KindID = 1 // a transaction
 	KindEvidence KindID = 2 // proof that a shard broke the rules of settlement
+	KindContinue KindID = 3 // nothing: a block is asked for
 )
 
 // Notice is an entry of a batch that is no transaction. It is immutable.
@@ -42,6 +43,24 @@ type Kind struct {
 	Name     string
 	MaxBytes int // of the content
 	Decode   func(content []byte) (Notice, error)
+}
+
+// Continue is a notice without content. Its replica has seen that verdicts wait to be told, and asks for a block: without
+// it an idle shard would tell them only when something else happens.
+type Continue struct{}
+
+// Encode implements [Notice].
+func (Continue) Encode() []byte { return nil }
+
+// Check implements [Notice].
+func (Continue) Check(sig.Scheme) error { return nil }
+
+// Execute implements [Notice].
+func (Continue) Execute(*Desk) error { return nil }
+
+// ContinueKind is the kind of [Continue].
+func ContinueKind() Kind {
+	return Kind{ID: KindContinue, Name: "continue", Decode: func([]byte) (Notice, error) { return Continue{}, nil }}
 }
 
 // Kinds is the table of all kinds of entries beside transactions, which all replicas of a shard need the same of. The
@@ -119,10 +138,10 @@ func DecodePayload(kinds Kinds, b []byte) (*Payload, error) {
 		return nil, fmt.Errorf("%w: payload version %d is unknown", wire.ErrMalformed, v)
 	}
 	n := int(r.U32())
-	if r.Err() == nil && (n == 0 || n > MaxPayloadEntries || n*(payloadEntry+minTxBytes) > r.Len()) {
+	if r.Err() == nil && (n == 0 || n > MaxPayloadEntries || n*payloadEntry > r.Len()) {
 		return nil, fmt.Errorf("%w: a payload of %d entries in %d bytes", wire.ErrMalformed, n, r.Len())
 	}
-	p := &Payload{Txs: make([]*Tx, 0, n)}
+	p := &Payload{Txs: make([]*Tx, 0, min(n, r.Len()/(payloadEntry+minTxBytes)))}
 	for i := 0; i < n && r.Err() == nil; i++ {
 		if err := p.read(kinds, r); err != nil {
 			return nil, fmt.Errorf("entry %d: %w", i, err)

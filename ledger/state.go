@@ -59,6 +59,7 @@ type State struct {
 	channels map[uint16]Channel
 	due      uint64 // no consumed output is due to be forgotten before this minute
 	openDue  uint64 // nor an open record to be closed before this one
+	untold   int    // verdicts that later blocks have to tell
 	supply   uint64 // of the whole network
 	work     work
 }
@@ -96,6 +97,9 @@ func Open(store kv.Store, cfg Config) (*State, error) {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
 	if s.openDue, err = s.firstDue(keyOpenDue); err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	if s.untold, err = s.countUntold(); err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
 	channels, err := s.Channels()

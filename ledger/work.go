@@ -39,6 +39,9 @@ type work struct {
 	channels  map[uint16]*Channel
 	tell      map[uint16][]Entry // by destination
 	acked     []outboxRange
+	untold    []TxID    // on which the block gave a verdict, in order
+	said      outboxUse // what telling those takes
+	left      int       // verdicts that are still to be told by later blocks
 }
 
 type historyAt struct {
@@ -76,7 +79,8 @@ func (w *work) reset() {
 	clear(w.channels)
 	clear(w.tell)
 	clear(w.changed)
-	w.changed, w.forgotten, w.acked = w.changed[:0], w.forgotten[:0], w.acked[:0]
+	w.changed, w.forgotten, w.acked, w.untold = w.changed[:0], w.forgotten[:0], w.acked[:0], w.untold[:0]
+	w.said, w.left = outboxUse{}, 0
 }
 
 func (w *work) use(o Outpoint, u use) *use {

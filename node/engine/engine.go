@@ -249,7 +249,7 @@ func (e *Engine) handle(ctx context.Context, ev event) {
 	now := e.now()
 	if ev.executed != nil {
 		b := ev.executed
-		e.carryOut(ctx, e.core.Executed(now, b.Header.Height, b.HeaderDigest, b.Frozen...), nil)
+		e.carryOut(ctx, e.core.Executed(now, b), nil)
 		return
 	}
 	if m, ok := ev.message.(*replica.Position); ok {

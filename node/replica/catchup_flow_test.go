@@ -67,7 +67,7 @@ func (f *flow) do(st Step) {
 		for _, o := range next.Out {
 			if h := uint64(0); o.Deliver != nil && !f.stuck {
 				h = o.Deliver.Block.Height
-				queue = append(queue, f.core.Executed(f.now, h, f.b.headers[h-1].Digest()))
+				queue = append(queue, f.core.Executed(f.now, f.b.executed(h)))
 			}
 		}
 	}

@@ -85,21 +85,36 @@ func (c *Core) Witness(e *settlement.Evidence) Step {
 
 // Notices is how many bytes the next payload has beside transactions.
 func (c *Core) Notices() int {
-	if p := c.evidence.next(); p != nil {
-		n := ledger.RawNotice{Content: p.content}
+	if n := c.notice(); n != nil {
 		return n.Size()
 	}
 	return 0
 }
 
-// notices are the entries that the next payload has beside transactions.
-func (c *Core) notices() []ledger.RawNotice {
-	p := c.evidence.next()
-	if p == nil {
-		return nil
+// notice is the entry that the next payload has beside transactions, or nil: evidence, or, if verdicts wait for a block to
+// tell them, a request for one. That is made once for each block.
+func (c *Core) notice() *ledger.RawNotice {
+	switch p := c.evidence.next(); {
+	case p != nil:
+		return &ledger.RawNotice{Kind: ledger.KindEvidence, Content: p.content}
+	case c.more && !c.asked:
+		return &ledger.RawNotice{Kind: ledger.KindContinue}
 	}
-	p.told = true
-	return []ledger.RawNotice{{Kind: ledger.KindEvidence, Content: p.content}}
+	return nil
+}
+
+// takeNotice is the notice for a payload that is made now.
+func (c *Core) takeNotice() []ledger.RawNotice {
+	n := c.notice()
+	switch {
+	case n == nil:
+		return nil
+	case n.Kind == ledger.KindEvidence:
+		c.evidence.next().told = true
+	default:
+		c.asked = true
+	}
+	return []ledger.RawNotice{*n}
 }
 
 // Contradiction is the evidence that a verified LD gives together with one that the store has under the same number, or

@@ -66,6 +66,28 @@ func TestEvidenceIsKeptAndTold(t *testing.T) {
 	}
 }
 
+// TestABlockIsAskedFor: while verdicts wait for blocks to tell them, each block that was executed has the replica ask for one
+// more, in a batch without anything else if there is nothing else.
+func TestABlockIsAskedFor(t *testing.T) {
+	b := newBench(t, 4, 0, "")
+	core := b.restore(t, 1, nil, kv.NewMem())
+	if core.Notices() != 0 {
+		t.Error("a block is asked for and nothing waits")
+	}
+	core.more = true // as a block left it, or an earlier life
+	want := ledger.EncodePayload(nil, ledger.RawNotice{Kind: ledger.KindContinue})
+	if _, batch := core.Append(t0, nil); !bytes.Equal(batch.Payload, want) || batch.Count != 1 {
+		t.Errorf("the batch has %d entries, %x", batch.Count, batch.Payload)
+	}
+	if core.Notices() != 0 {
+		t.Error("asked for twice")
+	}
+	n := settlement.NetworkOf([]*protocols.Committee{b.c, b.c})
+	if p, err := ledger.CheckPayload(n.Kinds(0), b.scheme, b.c.Network(), want); err != nil || p.Len() != 1 {
+		t.Errorf("the payload is refused: %v", err)
+	}
+}
+
 // TestContradiction: two LDs under one number are evidence whichever is in the store, one LD under two certificates is not.
 func TestContradiction(t *testing.T) {
 	b := newBench(t, 4, 0, "")

@@ -40,6 +40,7 @@ func (s state) Header(h uint64) (ledger.Header, bool, error) {
 }
 
 func (s state) Frozen() ([]ledger.Freeze, error) { return nil, nil }
+func (s state) Untold() (bool, error)            { return false, nil }
 
 // newBench makes a chain of blocks up to a height; with another length of salt it is another.
 func newBench(t testing.TB, n, height int, salt string) *bench {
@@ -108,6 +109,11 @@ func (b *bench) history(from, to uint64) *History {
 	return h
 }
 
+// executed is what executing a block comes to.
+func (b *bench) executed(h uint64) *ledger.Block {
+	return &ledger.Block{Header: b.headers[h-1], HeaderDigest: b.headers[h-1].Digest()}
+}
+
 // run carries out a core's step: records into the store, and blocks executed as the chain says.
 func (b *bench) run(t *testing.T, core *Core, store *kv.Mem, st Step) []protocols.Send {
 	t.Helper()
@@ -120,7 +126,7 @@ func (b *bench) run(t *testing.T, core *Core, store *kv.Mem, st Step) []protocol
 	for _, o := range st.Out {
 		if o.Deliver != nil {
 			h := o.Deliver.Block.Height
-			sends = append(sends, b.run(t, core, store, core.Executed(t0, h, b.headers[h-1].Digest()))...)
+			sends = append(sends, b.run(t, core, store, core.Executed(t0, b.executed(h)))...)
 		}
 	}
 	return sends

@@ -59,6 +59,8 @@ type Core struct {
 	pings      pings
 	lastAppend protocols.Time
 	evidence   evidence
+	more       bool            // verdicts wait for blocks to tell them
+	asked      bool            // for the next one
 	recalled   []digest.Digest // executed headers above the certified height, until Start
 }
 
@@ -155,7 +157,7 @@ func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time
 func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch) {
 	var st Step
 	c.lastAppend = now
-	notices := c.notices()
+	notices := c.takeNotice()
 	child, batch := c.bdt.Append(now, ledger.EncodePayload(txs, notices...), len(txs)+len(notices))
 	c.fromBDT(&st, child)
 	return st, batch
@@ -217,13 +219,14 @@ func (c *Core) Patience() time.Duration { return c.bdt.Patience() }
 // NextLD is the number of the first LD of a source shard that this replica lacks.
 func (c *Core) NextLD(source uint16) uint64 { return c.bdt.NextLD(source) }
 
-// Executed reports the header that the executor computed for the next delivered block, and the channels that the block
-// has frozen.
-func (c *Core) Executed(now protocols.Time, height uint64, header digest.Digest, frozen ...ledger.Freeze) Step {
+// Executed reports what the executor came to with the next delivered block.
+func (c *Core) Executed(now protocols.Time, b *ledger.Block) Step {
 	var st Step
-	c.evidence.froze(frozen)
+	height := b.Header.Height
+	c.evidence.froze(b.Frozen)
+	c.more, c.asked = b.More, false
 	c.fromBDT(&st, c.bdt.Executed(now, height))
-	c.fromVotes(&st, c.votes.Executed(height, header))
+	c.fromVotes(&st, c.votes.Executed(height, b.HeaderDigest))
 	c.pursue(now, &st)
 	return st
 }

@@ -38,6 +38,7 @@ type Executed interface {
 	Headers
 	Height() uint64
 	Frozen() ([]ledger.Freeze, error)
+	Untold() (bool, error)
 }
 
 // Restore makes the core from a consensus store, above what the ledger has executed.
@@ -58,10 +59,13 @@ func Restore(cfg Config, state Executed, r kv.Reader) (*Core, error) {
 		return nil, err
 	}
 	frozen, err := state.Frozen()
+	if err == nil {
+		core.evidence.froze(frozen)
+		core.more, err = state.Untold()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
-	core.evidence.froze(frozen)
 	return core, nil
 }
 

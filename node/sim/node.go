@@ -430,7 +430,7 @@ func (n *node) execute() {
 			}
 		}
 		n.input(func(now protocols.Time) replica.Step {
-			return n.core.Executed(now, h, block.HeaderDigest, block.Frozen...)
+			return n.core.Executed(now, block)
 		})
 		if n.alive {
 			if len(block.Outbox) > 0 {

@@ -133,8 +133,11 @@ func (e *Evidence) Execute(d *ledger.Desk) error {
 
 // Kinds is the table of the entries that a batch of a shard may have beside transactions.
 func (n *Network) Kinds(shard uint16) ledger.Kinds {
-	return ledger.Kinds{{
-		ID: ledger.KindEvidence, Name: "evidence", MaxBytes: MaxEvidenceBytes,
-		Decode: func(content []byte) (ledger.Notice, error) { return DecodeEvidence(n, shard, content) },
-	}}
+	return ledger.Kinds{
+		{
+			ID: ledger.KindEvidence, Name: "evidence", MaxBytes: MaxEvidenceBytes,
+			Decode: func(content []byte) (ledger.Notice, error) { return DecodeEvidence(n, shard, content) },
+		},
+		ledger.ContinueKind(),
+	}
 }

@@ -42,8 +42,15 @@ func (m forgetsEarly) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 	return err
 }
 
+func (forgetsEarly) Told(d *ledger.Desk, r *ledger.Record) error {
+	if r.Part.Complete() {
+		d.Close(r)
+	}
+	return nil
+}
+
 func closing(d *ledger.Desk, tx *ledger.Tx, err error) error {
-	if r, _ := d.Record(tx.ID()); err == nil && r != nil && r.Part.Complete() {
+	if r, _ := d.Record(tx.ID()); err == nil && r != nil && r.Part.Complete() && r.Part.Untold == 0 {
 		d.Close(r)
 	}
 	return err
@@ -131,6 +138,8 @@ func (m silent) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 type neverForgets struct{ Rules }
 
 func (neverForgets) Expired(*ledger.Desk, *ledger.Record) error { return nil }
+
+func (neverForgets) Told(*ledger.Desk, *ledger.Record) error { return nil }
 
 // TestLooserRulesAreCaught explores mutants of the rules until a guarantee breaks, replaying old deliveries to them too.
 func TestLooserRulesAreCaught(t *testing.T) {

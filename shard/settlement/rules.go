@@ -48,6 +48,10 @@ func (rules Rules) Ordered(d *ledger.Desk, tx *ledger.Tx) error {
 			return nil
 		}
 	}
+	if !d.Room(tx) {
+		d.Busy(tx, d.Shard(), "tells other shards as much as one block may")
+		return nil
+	}
 	r = d.Open(tx)
 	if err := say(d, r, ledger.VerdictSpent, ledger.ReasonNone); err != nil {
 		return err
@@ -184,9 +188,7 @@ func say(d *ledger.Desk, r *ledger.Record, v ledger.Verdict, reason ledger.Reaso
 		d.Reject(r, reason)
 	}
 	d.Note(r, d.Shard(), v, reason)
-	for _, shard := range r.Parties.All().Without(d.Shard()).Members() {
-		d.Tell(shard, ledger.Entry{Verdict: v, Reason: reason, Tx: r.Tx})
-	}
+	d.Tell(r)
 	return nil
 }
 
@@ -210,17 +212,23 @@ func resolve(d *ledger.Desk, r *ledger.Record) error {
 	return nil
 }
 
-// forget closes a record once it can change nothing any more: the verdicts of all input shards are known, and in an
-// input shard the transaction has expired, so that no batch brings it back. Every shard that hears of a transaction
-// answers, so records close.
+// forget closes a record once it can change nothing any more: the verdicts of all input shards are known, the own one is
+// told to all, and in an input shard the transaction has expired, so that no batch brings it back. Every shard that hears
+// of a transaction answers, so records close.
 func forget(d *ledger.Desk, r *ledger.Record) {
-	if r.Part.Complete() && (!r.Parties.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS) {
+	if r.Part.Untold == 0 && r.Part.Complete() && (!r.Parties.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS) {
 		d.Close(r)
 	}
 }
 
 // Expired is forgetting: a record that is complete is closed; one that is not will be when it is.
 func (Rules) Expired(d *ledger.Desk, r *ledger.Record) error {
+	forget(d, r)
+	return nil
+}
+
+// Told is forgetting too.
+func (Rules) Told(d *ledger.Desk, r *ledger.Record) error {
 	forget(d, r)
 	return nil
 }
