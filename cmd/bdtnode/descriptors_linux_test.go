@@ -62,12 +62,17 @@ func TestIdleConnectionsLeaveTheStores(t *testing.T) {
 		})
 	}
 	eventually(t, "the shard is ready", func() bool { return bdtnode(t, "status", "--node", apis[0]).code == 0 })
-	for range connections {
+	for i := range connections {
 		c, err := net.Dial("tcp", strings.TrimPrefix(apis[0], "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
+		c.SetDeadline(time.Now().Add(30 * time.Second))
+		fmt.Fprint(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+		if _, err := c.Read(make([]byte, 4096)); err != nil {
+			t.Fatalf("connection %d was not served: %v", i, err)
+		}
 	}
 	var answer api.TxAnswer
 	r := bdtnode(t, "tx", "send", "--node", apis[0], "--keys", filepath.Join(dir, netup.AccountsDir), "--from", "alice", "--to", "bob",
