@@ -28,8 +28,9 @@ type Config struct {
 // Shard is the replicas of one shard and what is wrong with them.
 type Shard struct {
 	Nodes    int
-	Delay    time.Duration // mean one-way delay of a message; each link has its own between half and twice of it
-	Slots    uint64        // of an epoch; 0 is the usual number
+	Delay    time.Duration     // mean one-way delay of a message; each link has its own between half and twice of it
+	Links    [][]time.Duration // one-way delay from each replica to each, in place of what follows from Delay; nil is none
+	Slots    uint64            // of an epoch; 0 is the usual number
 	Faults   []Fault
 	Liars    []Liar
 	Book     int // most transactions in a replica's book; 0 is the usual number
@@ -138,6 +139,8 @@ func (x *Shard) validate() error {
 	switch {
 	case x.Nodes < protocols.MinReplicas || x.Nodes > protocols.MaxReplicas:
 		return fmt.Errorf("%d replicas, want %d to %d", x.Nodes, protocols.MinReplicas, protocols.MaxReplicas)
+	case x.Links != nil && len(x.Links) != x.places():
+		return fmt.Errorf("delays of %d replicas, there are %d", len(x.Links), x.places())
 	case x.Delay <= 0:
 		return errors.New("the delay of messages must be above 0")
 	case len(x.Liars)+x.deaths() > x.faulty():

@@ -21,6 +21,9 @@ type network struct {
 	scheduling *scheduling // nil if no adversary decides when messages arrive
 }
 
+// linkSpread is how many times the variation of a link goes into its delay, where that is given.
+const linkSpread = 100
+
 // hindrance is more delay for a message, chosen by who sends it to whom, and what it is. One that goes aside is
 // overtaken by what is sent later on its stream; else that waits for it.
 type hindrance func(from, to protocols.Index, p packet) (late time.Duration, aside bool)
@@ -34,7 +37,8 @@ type pair struct {
 
 type link struct {
 	up      bool // the sender knows of the connection
-	mean    time.Duration
+	least   time.Duration
+	spread  float64           // mean of what comes on top of it, nanoseconds
 	free    [2]protocols.Time // when a stream delivered last
 	count   int               // of frames under way
 	stalls  int               // faults for which nothing arrives, though the connection stands
@@ -65,7 +69,12 @@ func newNetwork(s *cluster) *network {
 		w.links = append(w.links, make([]*link, nodes))
 		for j := range nodes {
 			w.pairs[i][j] = &pair{}
-			w.links[i][j] = &link{mean: time.Duration(float64(s.cfg.Delay) * (0.5 + 1.5*s.rng.Float64()))}
+			mean := float64(s.cfg.Delay) * (0.5 + 1.5*s.rng.Float64())
+			w.links[i][j] = &link{least: time.Duration(mean / 4), spread: 0.75 * mean}
+			if s.cfg.Links != nil {
+				d := s.cfg.Links[i][j]
+				w.links[i][j] = &link{least: d, spread: float64(d) / linkSpread}
+			}
 			if j < i {
 				w.pairs[i][j] = w.pairs[j][i]
 			}
@@ -233,7 +242,7 @@ func (w *network) carry(i, j int, p packet) {
 	if w.scheduling != nil {
 		w.scheduling.sees(w.s.nodes[i].id, p.message)
 	}
-	at := w.s.now.Add(l.mean/4 + time.Duration(w.s.rng.ExpFloat64()*0.75*float64(l.mean)))
+	at := w.s.now.Add(l.least + time.Duration(w.s.rng.ExpFloat64()*l.spread))
 	overtaken := w.reorders > 0 && w.s.rng.Float64() < w.reorders
 	for _, f := range w.hindrances {
 		late, aside := f(w.s.nodes[i].id, w.s.nodes[j].id, p)

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"testing"
+	"time"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
@@ -22,6 +23,8 @@ type data struct {
 	sends   []protocols.Send // of a verdict
 	locked  []lanes.Cut
 	certs   int
+	heldUp  []heldUp
+	blames  bool
 }
 
 func (d *data) View(_ protocols.Time, parent lanes.Cut) (lanes.Cut, []*lanes.TipCertificate) {
@@ -48,6 +51,17 @@ func (d *data) Lock(_ protocols.Time, _, cut lanes.Cut) lanes.Step {
 func (d *data) HandleCertificate(protocols.Time, *lanes.TipCertificate) lanes.Step {
 	d.certs++
 	return lanes.Step{}
+}
+
+func (d *data) HeldUp(_ protocols.Time, _, cut lanes.Cut, late protocols.Set, wait time.Duration) bool {
+	d.heldUp = append(d.heldUp, heldUp{cut, late, wait})
+	return d.blames
+}
+
+type heldUp struct {
+	cut  lanes.Cut
+	late protocols.Set
+	wait time.Duration
 }
 
 // inbound stands for channels in which nothing happens, or which pass a verdict.

@@ -50,6 +50,9 @@ type Data interface {
 	CheckCut(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) (lanes.Step, lanes.Verdict)
 	Lock(now protocols.Time, parent, cut lanes.Cut) lanes.Step
 	HandleCertificate(now protocols.Time, c *lanes.TipCertificate) lanes.Step
+	// HeldUp reports a slot of this leader's that got its QC so much later than usual, since late voted later than they
+	// usually do, and says whether that is put down to a lane.
+	HeldUp(now protocols.Time, parent, cut lanes.Cut, late protocols.Set, wait time.Duration) bool
 }
 
 // Inbound is what bolt asks of the channels from other shards.
@@ -100,6 +103,7 @@ type Machine struct {
 	last       *Block // last proposed, or base
 	lastAt     protocols.Time
 	pace       pace
+	usual      []time.Duration // of each replica, from a proposal to its vote, smoothed; zero before the first
 	proposeDue protocols.Time
 	clockDue   protocols.Time // a block's time is ahead of the clock until then
 }
@@ -118,6 +122,7 @@ type slot struct {
 	equivoc  bool          // the leader was blamed for two blocks
 	objected bool          // the leader was told what stands against the cut
 	refused  bool          // the proposal does not extend its parent
+	response *response     // to the own proposal; nil in other replicas' epochs, and after a restart
 }
 
 // New makes the machine of an epoch whose first slot extends base.
@@ -125,7 +130,7 @@ func New(cfg Config, base *Block, executed uint64) *Machine {
 	return &Machine{
 		cfg: cfg, base: base, last: base, executed: executed,
 		slots: make(map[uint64]*slot), wants: make(map[digest.Digest]*want),
-		floor: baseSlot(cfg.Epoch, base), pace: newPace(),
+		floor: baseSlot(cfg.Epoch, base), pace: newPace(), usual: make([]time.Duration, cfg.Committee.N()),
 	}
 }
 
@@ -223,11 +228,12 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	b.seal(m.cfg.Committee)
 	p := &Propose{Leader: m.cfg.Self, Block: b, Certificates: certs}
 	p.Signature = m.cfg.Signer.Sign(proposeStatement(m.cfg.Committee, m.cfg.Self, b))
+	x := m.slot(b.Slot)
+	x.response = &response{at: now, parent: m.last.Cut, took: make([]time.Duration, m.cfg.Committee.N())}
 	m.last, m.lastAt = b, now
 	m.pace.proposed(now, b.Slot)
 	st.Record(proposalKey(b.Epoch, b.Slot), p.Append(nil))
 	st.Broadcast(p)
-	x := m.slot(b.Slot)
 	x.proposal, x.blocks[b.digest] = p, p
 }
 
@@ -382,10 +388,12 @@ func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, 
 		x.votes[v.Digest] = t
 	}
 	t.Add(from, v.Signature)
+	m.answered(now, x, from)
 	if t.Len() < m.cfg.Committee.Quorum() || x.qc != nil {
 		return
 	}
 	x.qc = &QC{Epoch: v.Epoch, Slot: v.Slot, Digest: v.Digest, Certificate: t.Certificate()}
+	m.judge(now, x)
 	if x.blocks[v.Digest] == nil && v.Slot > baseSlot(m.cfg.Epoch, m.base) {
 		m.want(now, v.Slot, v.Digest)
 	}

@@ -7,12 +7,13 @@ import "bdtnode/protocols"
 func (m *Machine) View(now protocols.Time, parent Cut) (Cut, []*TipCertificate) {
 	cut := make(Cut, len(m.lanes))
 	copy(cut, parent)
+	m.ripeAt = 0
 	var certs []*TipCertificate
 	for i, l := range m.lanes {
 		p := cut[i]
 		tip := p
-		if !l.certifiedOnly && now >= l.suspectUntil && l.tip.Seq > max(p.Seq, l.certified.Seq) {
-			tip = l.above(p)
+		if !l.certifiedOnly && l.tip.Seq > max(p.Seq, l.certified.Seq) {
+			tip = l.above(p, m.ripe(now, l))
 		}
 		switch {
 		case l.frozen:
@@ -26,10 +27,10 @@ func (m *Machine) View(now protocols.Time, parent Cut) (Cut, []*TipCertificate) 
 	return cut, certs
 }
 
-// above is how far a cut on top of stop may go: to the highest acknowledged position, which is in the window, or not at
-// all unless everything on the way is held and linked to stop.
-func (l *lane) above(stop Tip) Tip {
-	tip := l.tip
+// above is how far a cut on top of stop may go: to top, which is acknowledged and so in the window, or not at all unless
+// everything on the way is held and linked to stop.
+func (l *lane) above(stop, top Tip) Tip {
+	tip := top
 	for tip.Seq > stop.Seq {
 		e := l.entries[tip.Digest]
 		if e == nil {
@@ -40,7 +41,7 @@ func (l *lane) above(stop Tip) Tip {
 	if tip != stop {
 		return stop
 	}
-	return l.tip
+	return top
 }
 
 // Verdict says whether a cut can be voted for.

@@ -102,8 +102,8 @@ func (l *lane) below(t Tip) uint64 {
 	return min(floor, t.Seq-1)
 }
 
-// HandleFetch answers a peer that lacks batches, with the newest of those that it asks for, as many as a cut may name at most. Being asked for a tip that this replica proposed uncertified means
-// the lane held up a slot: for a while it is proposed certified-only.
+// HandleFetch answers a peer that lacks batches, with the newest of those that it asks for, as many as a cut may name at
+// most. A leader notes who lacks what it may have proposed uncertified.
 func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch) Step {
 	var st Step
 	l := m.lanes[f.Lane]
@@ -113,8 +113,8 @@ func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch
 		}
 		return st
 	}
-	if f.Tip.Seq > l.ordered.Seq && f.Tip.Seq > l.certified.Seq && f.Lane != m.cfg.Self && l.acked[f.Tip.Seq] == f.Tip.Digest {
-		l.suspectUntil = now.Add(suspicion)
+	if f.Tip.Seq > l.ordered.Seq && l.acked[f.Tip.Seq] == f.Tip.Digest {
+		l.lag.lacks(from, f.Tip.Seq)
 	}
 	if e := l.entries[f.Tip.Digest]; f.Tip.Seq > l.base.Seq && (e == nil || e.Seq != f.Tip.Seq) {
 		return st

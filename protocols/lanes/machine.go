@@ -35,7 +35,6 @@ const (
 	// askRounds is how often everyone is asked for what no committed cut names: a block that is given up, or a batch
 	// that nobody has, must not be asked for for ever. Whatever names it again starts anew.
 	askRounds = 3
-	suspicion = 10 * time.Second // how long a lane that held up a slot is proposed certified-only
 )
 
 // Output is what the machine has to tell its parent.
@@ -66,6 +65,7 @@ type Machine struct {
 	own     ownLane
 	acksDue protocols.Time // when acks that were held back go; zero if there are none
 	beyond  bool           // a cut reached beyond the window since it last moved
+	ripeAt  protocols.Time // when a tip that was held back may be proposed; zero if none is
 }
 
 type ownLane struct {
@@ -87,7 +87,7 @@ type lane struct {
 	certifiedOnly bool                     // the owner signed two headers for one number
 	frozen        bool                     // a committed chain missed the cut before it
 	frozenAt      uint64                   // the lane's number in that cut: what lies above it contributes nothing
-	suspectUntil  protocols.Time
+	lag           lag
 	refused       bool // a batch beyond the window was refused since the window last moved
 	bytes         weight
 }
@@ -249,6 +249,7 @@ func (m *Machine) ack(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
 	l.acked[h.Seq] = h.digest
 	if h.Seq > l.ordered.Seq {
 		l.bytes.acked += int(h.Size)
+		l.lag.arrived(h.Seq, now)
 	}
 	if h.Seq > l.tip.Seq {
 		l.tip = h.Tip()
@@ -363,7 +364,7 @@ func (m *Machine) HandleConflict(h *Conflict) Step {
 
 // Wake is when the machine next wants a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
-	w := m.own.certDue
+	w := protocols.Earliest(m.own.certDue, m.ripeAt)
 	if w == 0 || m.acksDue != 0 && m.acksDue < w {
 		w = m.acksDue
 	}
@@ -375,9 +376,13 @@ func (m *Machine) Wake() protocols.Time {
 	return w
 }
 
-// Tick carries out what has become due: certificates that go alone, and fetches.
+// Tick carries out what has become due: certificates that go alone, fetches, and tips that were held back.
 func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
+	if m.ripeAt != 0 && now >= m.ripeAt {
+		m.ripeAt = 0
+		st.Emit(Output{Grew: true})
+	}
 	if m.acksDue != 0 && now >= m.acksDue {
 		m.sendAcks(&st)
 	}

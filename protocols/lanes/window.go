@@ -94,6 +94,7 @@ func (m *Machine) shift(l *lane, t Tip) {
 		}
 	}
 	l.ordered = t
+	l.lag.ordered(t.Seq)
 	if l.tip.Seq < t.Seq {
 		l.tip = t
 	}

@@ -1,0 +1,198 @@
+package sim
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"bdtnode/ledger"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+// regions is eight of AWS with the round trip between each two, in milliseconds: medians of 2017, published as "Latency
+// Between AWS Global Regions" (acomputerscientistlearnsaws.blogspot.com/2017/04/aws-regions.html has the table).
+var regions = []struct {
+	name string
+	rtt  [8]float64
+}{
+	{"Virginia", [8]float64{0, 86.98, 80.55, 88.66, 145.3, 216.7, 230, 119.5}},
+	{"Oregon", [8]float64{86.98, 0, 137, 159.5, 89.1, 161.4, 162.2, 182.7}},
+	{"Ireland", [8]float64{80.55, 137, 0, 19.56, 212.4, 239, 309.6, 191.3}},
+	{"Frankfurt", [8]float64{88.66, 159.5, 19.56, 0, 236.5, 325.9, 323.5, 194.9}},
+	{"Tokyo", [8]float64{145.3, 89.1, 212.4, 236.5, 0, 73.79, 103.9, 256.8}},
+	{"Singapore", [8]float64{216.7, 161.4, 239, 325.9, 73.79, 0, 175.3, 328.1}},
+	{"Sydney", [8]float64{230, 162.2, 309.6, 323.5, 103.9, 175.3, 0, 322.5}},
+	{"São Paulo", [8]float64{119.5, 182.7, 191.3, 194.9, 256.8, 328.1, 322.5, 0}},
+}
+
+// oneWay is half of each round trip.
+func oneWay() [][]time.Duration {
+	out := make([][]time.Duration, len(regions))
+	for i := range regions {
+		for j := range regions {
+			out[i] = append(out[i], time.Duration(regions[i].rtt[j]/2*float64(time.Millisecond)))
+		}
+	}
+	return out
+}
+
+// leastLatency is how long it takes at the least from a transaction's arrival at replica i until that one knows it to be
+// committed, with links of these delays and everything else instantaneous: the batch goes to the leader, the proposal to
+// all, who vote when they have the batch too; n-f votes make a replica send its Commit, of which n-f commit.
+func leastLatency(d [][]time.Duration, leader, i int) time.Duration {
+	n := len(d)
+	quorum := n - (n-1)/3
+	at := func(times []time.Duration) time.Duration { return slices.Sorted(slices.Values(times))[quorum-1] }
+	proposed := d[i][leader]
+	sends := make([]time.Duration, n) // when each sends its Commit
+	for k := range n {
+		votes := make([]time.Duration, n)
+		for j := range n {
+			votes[j] = max(proposed+d[leader][j], d[i][j]) + d[j][k]
+		}
+		sends[k] = at(votes) + d[k][i]
+	}
+	return at(sends)
+}
+
+// travellers submits transactions to each replica at a rate, and notes how long each takes until that replica has
+// executed it.
+type travellers struct {
+	each time.Duration // mean between two of one replica
+	took [][]time.Duration
+}
+
+func (*travellers) String() string { return "travellers" }
+
+func (v *travellers) start(s *cluster) {
+	v.took = make([][]time.Duration, len(s.nodes))
+	for _, n := range s.nodes {
+		s.repeat(v.each, func() { v.submit(s, n) })
+	}
+}
+
+func (v *travellers) submit(s *cluster, n *node) {
+	c := s.clients
+	if s.now < epoch.Add(warmup) || len(c.fresh) == 0 {
+		return
+	}
+	x := c.fresh[0]
+	c.fresh = c.fresh[1:]
+	tx := c.spend(x, s.now.Add(lifetime).Millis(), false)
+	begun := s.now
+	s.submissions.bring(n, tx)
+	v.watch(s, n, tx.ID(), begun)
+}
+
+// warmup is when all connections are up.
+const warmup = 2 * time.Second
+
+func (v *travellers) watch(s *cluster, n *node, id ledger.TxID, begun protocols.Time) {
+	s.after(time.Millisecond, func() {
+		if _, known, err := n.state.Receipt(id); err != nil || !known {
+			v.watch(s, n, id, begun)
+			return
+		}
+		v.took[n.id] = append(v.took[n.id], s.now.Sub(begun))
+	})
+}
+
+// TestEightRegions: with a replica in each of eight regions and a few transactions a second at each, half of each
+// replica's transactions are committed in little more than the least time that the distances allow, whoever leads. A lane
+// that is far from the leader is no exception, nor one whose batches are late here and there, or asked for without need.
+func TestEightRegions(t *testing.T) {
+	for _, x := range []struct {
+		name   string
+		leader int
+		liars  []Liar
+		faults []Fault
+	}{
+		{"leader in Virginia", 0, nil, nil},
+		{"leader in Tokyo", 4, nil, nil},
+		{"f ask the leader for each batch", 0, []Liar{{1, &asking{}}, {7, &asking{}}}, nil},
+		{"batches are late here and there", 0, nil, []Fault{lateBatches{}}},
+		{"one gives its batches to half of the others", 0, []Liar{{3, &toHalf{}}}, nil},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			v := &travellers{each: 200 * time.Millisecond}
+			delays := turned(oneWay(), x.leader)
+			cfg := Config{
+				Seed: 1, Active: 11 * time.Second, Settle: settleAlone, Load: 0.01,
+				Shards: []Shard{{Nodes: len(regions), Delay: time.Millisecond, Links: delays, Faults: append(x.faults, v), Liars: x.liars}},
+			}
+			r, err := Run(t.Context(), cfg, nil)
+			if err != nil {
+				report(t, err)
+				return
+			}
+			if r.Epochs > 0 {
+				t.Errorf("%d epochs ended", r.Epochs)
+			}
+			for i, took := range v.took {
+				if slices.ContainsFunc(x.liars, func(l Liar) bool { return int(l.Replica) == i }) {
+					continue
+				}
+				slices.Sort(took)
+				least, half := leastLatency(delays, 0, i), took[len(took)/2]
+				name, ratio := regions[(i+x.leader)%len(regions)].name, float64(half)/float64(least)
+				if len(took) < 20 || ratio > 1.15 {
+					t.Errorf("%s: half of %d transactions take %v, %.2f times the least, %v", name, len(took), half, ratio, least)
+				}
+				t.Logf("%s: %v for half of %d, %.2f times the least, %v", name, half, len(took), ratio, least)
+			}
+		})
+	}
+}
+
+// asking asks the leader for every batch of the others that it is given, as if it lacked it.
+type asking struct{}
+
+func (*asking) String() string { return "asks for what it has" }
+
+func (*asking) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet { return honestly(m) }
+
+func (*asking) hear(n *node, from protocols.Index, m protocols.Message) {
+	if b, ok := m.(*lanes.Batch); ok && b.Lane == from && from != 0 {
+		n.tell(0, &lanes.Fetch{Lane: b.Lane, Tip: b.Tip(), After: b.Seq - 1})
+	}
+}
+
+// toHalf gives its batches to the leader and half of the others only.
+type toHalf struct{}
+
+func (*toHalf) String() string { return "gives its batches to half of the others" }
+
+func (*toHalf) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
+	if b, ok := m.(*lanes.Batch); ok && b.Lane == n.id && to >= 4 {
+		return nil
+	}
+	return honestly(m)
+}
+
+// lateBatches makes one of forty batches late for one replica.
+type lateBatches struct{}
+
+func (lateBatches) String() string { return "late batches" }
+
+func (lateBatches) start(s *cluster) {
+	s.network.hinder(func(from, to protocols.Index, p packet) (time.Duration, bool) {
+		if b, ok := p.message.(*lanes.Batch); ok && b.Lane == from && s.rng.IntN(40) == 0 {
+			return 150 * time.Millisecond, true
+		}
+		return 0, false
+	})
+}
+
+// turned is delays of which the first replica is another: it leads the first epoch.
+func turned(d [][]time.Duration, first int) [][]time.Duration {
+	n := len(d)
+	out := make([][]time.Duration, n)
+	for i := range n {
+		for j := range n {
+			out[i] = append(out[i], d[(i+first)%n][(j+first)%n])
+		}
+	}
+	return out
+}

@@ -1,0 +1,70 @@
+package bolt
+
+import (
+	"testing"
+	"time"
+
+	"bdtnode/protocols"
+)
+
+// TestHeldUp: a slot is held up if more than f of the others vote later than they usually do, whatever f Byzantine ones do:
+// only then are the lanes looked at. What lanes are to blame for is not taken for usual.
+func TestHeldUp(t *testing.T) {
+	b := newBench(t, 7) // f is 2, a quorum 5
+	m, d := b.machine(0)
+	now, slot := t0, uint64(0)
+	// run lets the others vote after so many milliseconds each, 0 never, and reports whether the slot is judged held up.
+	run := func(after ...int) bool {
+		t.Helper()
+		slot++
+		now = now.Add(time.Second)
+		d.grow, d.heldUp = slot, nil
+		m.Progress(now)
+		x := m.last
+		if x.Slot != slot {
+			t.Fatalf("slot %d is not proposed", slot)
+		}
+		for ms := 1; ms <= 1000; ms++ {
+			for k, a := range after {
+				if a == ms {
+					m.HandleVote(now.Add(time.Duration(ms)*time.Millisecond), protocols.Index(k+1), b.vote(protocols.Index(k+1), x))
+				}
+			}
+		}
+		b.commits(m, x, 1, 6)
+		m.Executed(now, x.Height)
+		return len(d.heldUp) > 0
+	}
+	for range 30 {
+		if run(40, 60, 80, 100, 120, 140) {
+			t.Fatal("the usual is late")
+		}
+	}
+	for name, votes := range map[string][]int{
+		"f are silent":               {0, 0, 80, 100, 120, 140},
+		"f are late":                 {300, 300, 80, 100, 120, 140},
+		"noise":                      {45, 66, 90, 108, 130, 150},
+		"late, and none was lacking": {40, 60, 80, 100, 300, 300},
+	} {
+		if run(votes...) {
+			t.Errorf("%s: held up", name)
+		}
+	}
+	d.blames = true
+	for range 20 {
+		if !run(0, 0, 280, 290, 310, 320) {
+			t.Fatal("not held up, or what a lane is to blame for is usual after a while")
+		}
+	}
+	h := d.heldUp[0]
+	if h.cut[0].Seq != slot || h.late.Has(0) || h.late.Len() <= b.c.F() || h.wait < 150*time.Millisecond || h.wait > 250*time.Millisecond {
+		t.Errorf("reported as %+v", h)
+	}
+	d.blames = false
+	for range 60 {
+		run(240, 260, 280, 290, 310, 320)
+	}
+	if run(240, 260, 280, 290, 310, 320) {
+		t.Error("a network that became slower is never usual")
+	}
+}
