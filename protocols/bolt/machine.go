@@ -9,7 +9,8 @@
 //
 // Why the thresholds suffice. An honest replica votes once a slot, so two QCs of one slot would share an honest
 // voter: there is one QC digest a slot. It votes only for a block whose parent it voted for, or which has a QC, or
-// is committed: so below a QC there is one chain of QCs, by induction. A Commit is sent only with the QC, and n-f
+// is committed: so below a QC there is one chain of QCs, by induction. (A vote for a block that is final already adds to
+// the QC that an honest replica has, and makes no other.) A Commit is sent only with the QC, and n-f
 // Commits mean that f+1 honest replicas hold it, on disk, whatever crashes: who asks n-f replicas hears of it.
 //
 // Differences from the paper: blocks carry positions in the lanes instead of transactions; slots are pipelined; a

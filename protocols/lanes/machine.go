@@ -9,7 +9,8 @@
 // Why the thresholds suffice. A certificate is n-f acknowledgements. An honest replica acknowledges one digest
 // per (lane, number) ever, so two certificates at one number would share an honest signer, which signed both: no.
 // It acknowledges number s only if the parent is what it acknowledged at s-1, or is certified or committed, so by
-// induction a certified position has one chain below it. n-f acknowledgements include f+1 honest holders (f+1
+// induction a certified position has one chain below it. It acknowledges nothing at or below its ordered position, since
+// what it acknowledged there may be forgotten. n-f acknowledgements include f+1 honest holders (f+1
 // would do for that alone). A vote for a cut with an uncertified tip acknowledges every header up to the tip, not
 // the tip alone: with only the tip, two committed cuts could lie on different chains.
 //
