@@ -14,7 +14,7 @@ const (
 	// baseDescriptors is for standard streams, listeners, the home's lock, names looked up, and files open for a moment.
 	baseDescriptors = 48
 
-	minMemberConns, maxMemberConns = 2, 8 // connections of each member, in each direction
+	minMemberConns, maxMemberConns = 4, 8 // connections of each member, in each direction
 	minStrangers, maxStrangers     = 16, 128
 	minClients, maxClients         = 32, 4096
 )

@@ -24,7 +24,7 @@ import (
 
 // newHost starts a libp2p host that only listens, dials and identifies: no relay, no reachability probes, no pings.
 func (n *Net) newHost() (host.Host, error) {
-	resources, err := newResources(len(n.roster.places), n.cfg.Limits.ConnsPerMember)
+	resources, err := newResources(len(n.roster.places)-1, n.cfg.Limits.ConnsPerMember)
 	if err != nil {
 		return nil, fmt.Errorf("network resource manager: %w", err)
 	}
@@ -90,34 +90,39 @@ func (n *Net) listen(h host.Host) error {
 // that it closes stays in these accounts until a goroutine has seen its end. QUIC has no gate, and this bound alone.
 const unknownConns = 4096
 
+// dialsPerMember is how many addresses of one member libp2p dials at a time. Each counts as a connection, and one above
+// a bound would be an address not tried; in all they share the places of outbound connections.
+const dialsPerMember = 8
+
 // streamsPerMember is how many streams a member may have open in each direction.
 const streamsPerMember = 128
 
-// newResources bounds what libp2p may hold: for each member what is its own, so that no other peer takes it, and in all
-// the sum of these. Inbound connections with unknown peers have places of their own, and own dials too.
+// newResources bounds what libp2p may hold with so many other members: for each one what is its own, so that no other
+// peer takes it, and in all the sum of these. Inbound connections with unknown peers have places of their own, and own
+// dials too.
 //
 // Its defaults would admit 8 connections from one IPv4 address, and new ones at one in 5 seconds after the first 16,
 // which is too few where replicas share a host. The rate for each address bounds the TLS handshakes that it can cause.
-func newResources(members, connsPerMember int) (network.ResourceManager, error) {
-	conns, streams := connsPerMember*members, streamsPerMember*members
+func newResources(others, connsPerMember int) (network.ResourceManager, error) {
+	conns, streams := connsPerMember*others, streamsPerMember*others
 	limits := rcmgr.PartialLimitConfig{
 		System: rcmgr.ResourceLimits{
 			Conns: rcmgr.Unlimited, ConnsInbound: rcmgr.LimitVal(conns + unknownConns), ConnsOutbound: rcmgr.LimitVal(conns),
 			Streams: rcmgr.Unlimited, StreamsInbound: rcmgr.LimitVal(streams), StreamsOutbound: rcmgr.LimitVal(streams),
-			FD: rcmgr.Unlimited, Memory: rcmgr.LimitVal64(members+4) * (64 << 20),
+			FD: rcmgr.Unlimited, Memory: rcmgr.LimitVal64(others+4) * (64 << 20),
 		},
 		Transient: rcmgr.ResourceLimits{ // not yet authenticated, or not yet told their protocol
 			Conns: rcmgr.Unlimited, ConnsInbound: unknownConns, ConnsOutbound: rcmgr.LimitVal(conns),
 			Streams: rcmgr.Unlimited, StreamsInbound: rcmgr.LimitVal(streams), StreamsOutbound: rcmgr.LimitVal(streams),
-			FD: rcmgr.Unlimited, Memory: rcmgr.LimitVal64(members+4) * (4 << 20),
+			FD: rcmgr.Unlimited, Memory: rcmgr.LimitVal64(others+4) * (4 << 20),
 		},
 		PeerDefault: rcmgr.ResourceLimits{
-			Conns: rcmgr.Unlimited, ConnsInbound: rcmgr.LimitVal(connsPerMember), ConnsOutbound: rcmgr.LimitVal(connsPerMember),
+			Conns: rcmgr.Unlimited, ConnsInbound: rcmgr.LimitVal(connsPerMember), ConnsOutbound: rcmgr.LimitVal(connsPerMember + dialsPerMember),
 			Streams: rcmgr.Unlimited, StreamsInbound: streamsPerMember, StreamsOutbound: streamsPerMember,
 			FD: rcmgr.Unlimited, Memory: 64 << 20,
 		},
 	}
-	perSecond := rate.Limit{RPS: float64(8*members + 64), Burst: 2 * (8*members + 64)}
+	perSecond := rate.Limit{RPS: float64(8*others + 64), Burst: 2 * (8*others + 64)}
 	loopback := []rate.PrefixLimit{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}, {Prefix: netip.MustParsePrefix("::1/128")}}
 	return rcmgr.NewResourceManager(
 		rcmgr.NewFixedLimiter(limits.Build(rcmgr.InfiniteLimits)),
