@@ -159,11 +159,7 @@ func (s *Server) block(_ context.Context, in *blockIn) (*body[Block], error) {
 }
 
 func (s *Server) audit(ctx context.Context, _ *none) (*body[Audit], error) {
-	if !s.audits.TryLock() {
-		return nil, retryLater(problem(http.StatusServiceUnavailable, "another audit is running"), retryAudit)
-	}
-	defer s.audits.Unlock()
-	a, err := s.backend.Audit(ctx)
+	a, err := s.audits.audit(ctx, s.backend, time.Now)
 	return &body[Audit]{a}, err
 }
 

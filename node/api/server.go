@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -53,7 +52,7 @@ type Server struct {
 	routes  *http.ServeMux
 	spec    []byte // OpenAPI 3.1, JSON
 	intake  *intake
-	audits  sync.Mutex // one audit at a time: each reads the whole ledger
+	audits  auditor
 	broken  chan error // the first panic of the backend
 }
 

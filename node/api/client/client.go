@@ -178,14 +178,26 @@ func (c *Client) Commits(ctx context.Context, after uint64) (api.CommitList, err
 	return get[api.CommitList](ctx, c, "/v1/commits?after="+strconv.FormatUint(after, 10))
 }
 
-// Audit makes the replica count all its outputs. That takes long on a large ledger, so it may take auditTimeout
-// whatever the client's timeout.
+// Audit makes the replica count all its outputs. That takes long on a large ledger, and a replica rests after each
+// count, so it may take auditTimeout whatever the client's timeout.
 func (c *Client) Audit(ctx context.Context) (api.Audit, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
-	var a api.Audit
-	err := c.do(ctx, http.MethodGet, "/v1/audit", nil, &a)
-	return a, err
+	for {
+		var a api.Audit
+		err := c.do(ctx, http.MethodGet, "/v1/audit", nil, &a)
+		var p *ProblemError
+		if !errors.As(err, &p) || p.Status != http.StatusServiceUnavailable || p.RetryAfter == 0 {
+			return a, err
+		}
+		again := time.NewTimer(p.RetryAfter)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return a, err
+		}
+	}
 }
 
 // Ready reports whether the replica takes part, and if not, why.

@@ -1,0 +1,50 @@
+package api
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// counting is a backend whose audits take a second.
+type counting struct {
+	Backend
+	now    time.Time
+	height uint64
+	runs   int
+}
+
+func (c *counting) Status() Status { return Status{Height: c.height} }
+
+func (c *counting) Audit(context.Context) (Audit, error) {
+	c.runs++
+	c.now = c.now.Add(time.Second)
+	return Audit{Height: c.height}, nil
+}
+
+// TestAuditsInALoop: an audit that follows another too soon is not run: its answer is the last one's while the height is
+// the same, and else when to come again. In a loop audits take a tenth of the time.
+func TestAuditsInALoop(t *testing.T) {
+	var a auditor
+	c := &counting{now: time.Unix(1000, 0), height: 7}
+	ask := func() (Audit, error) { return a.audit(t.Context(), c, func() time.Time { return c.now }) }
+	for range 3 {
+		if x, err := ask(); err != nil || x.Height != 7 {
+			t.Fatalf("height %d: %v", x.Height, err)
+		}
+	}
+	if c.runs != 1 {
+		t.Errorf("%d audits are run for three questions at one height", c.runs)
+	}
+	c.height++
+	if _, err := ask(); err == nil || c.runs != 1 {
+		t.Errorf("an audit runs again at once: %v", err)
+	}
+	for end := c.now.Add(100 * time.Second); c.now.Before(end); c.now = c.now.Add(10 * time.Millisecond) {
+		c.height++
+		_, _ = ask()
+	}
+	if c.runs < 9 || c.runs > 12 {
+		t.Errorf("%d s of 100 s are spent on audits", c.runs)
+	}
+}
