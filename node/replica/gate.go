@@ -4,9 +4,11 @@ import (
 	"time"
 
 	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 )
 
 // budget is how many messages of one kind a peer may send.
@@ -16,17 +18,27 @@ type budget struct {
 }
 
 // budgets by kind. Requests are dropped beyond theirs, since they are repeated. All others are protocol messages that are
-// sent once in a session: beyond their budget the peer's stream is read more slowly.
+// sent once in a session: beyond their budget the peer's stream is read more slowly. Messages with many signatures, or
+// whose answer is large, have small budgets.
 var budgets = map[protocols.Kind]budget{
-	KindPosition:         {50, 200, true},
-	KindRequest:          {50, 100, true},
-	lanes.KindFetch:      {500, 2000, true},
-	bolt.KindFetchBlock:  {200, 400, true},
-	channels.KindFetchLD: {500, 2000, true},
+	KindPosition:             {50, 200, true},
+	KindRequest:              {50, 100, true},
+	lanes.KindFetch:          {500, 2000, true},
+	bolt.KindFetchBlock:      {200, 400, true},
+	channels.KindFetchLD:     {500, 2000, true},
+	lanes.KindBatch:          {500, 2000, false},
+	lanes.KindCertified:      {500, 2000, false},
+	channels.KindCertificate: {500, 2000, false},
+	bolt.KindPropose:         {300, 1000, false},
+	bdt.KindStatus:           {200, 400, false},
+	mvba.KindProposal:        {200, 400, false},
+	mvba.KindValue:           {50, 200, false},
+	mvba.KindWant:            {50, 200, false},
+	mvba.KindAgain:           {50, 200, false},
 }
 
-// standard is the budget of each other kind: four times what a replica of the largest shard sends under full load, and
-// at once as much as it sends again to a peer that connects.
+// standard is the budget of each other kind: four times what a replica sends under full load, and at once as much as it
+// sends again to a peer that connects.
 var standard = budget{2000, 8000, false}
 
 // Bounds of answers that are awaited of a peer.

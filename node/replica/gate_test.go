@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
@@ -34,13 +35,11 @@ func TestGateFlood(t *testing.T) {
 		if frames > taken+5000 {
 			t.Errorf("kind %#x: %d frames are read", uint8(kind), frames)
 		}
-		if take, wait := g.Admit(now, bdtStatus, 90); !take || wait > 0 {
+		if take, wait := g.Admit(now, bdt.KindStatus, 90); !take || wait > 0 {
 			t.Errorf("kind %#x: another kind has to suffer", uint8(kind))
 		}
 	}
 }
-
-const bdtStatus = protocols.KindsBDT
 
 // TestGateAnswers: answers are taken as far as they were asked for, from whom they were asked.
 func TestGateAnswers(t *testing.T) {
