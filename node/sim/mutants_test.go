@@ -64,11 +64,9 @@ func TestChecksFail(t *testing.T) {
 type edit struct{ file, from, to string }
 
 // TestMutants puts one bug at a time into the protocols' source, builds these tests with it, and wants the stories
-// to fail. It does so only when -sim.mutants asks for it, since each takes a compilation.
+// to fail. It does so only when -sim.mutants asks for it, since each takes a compilation; else it sees that the source
+// still has what each bug changes.
 func TestMutants(t *testing.T) {
-	if !*mutants {
-		return
-	}
 	const (
 		lanesMachine = "protocols/lanes/machine.go"
 		boltMachine  = "protocols/bolt/machine.go"
@@ -151,7 +149,7 @@ func TestMutants(t *testing.T) {
 			{"protocols/mvba/instance.go", "return a.append(make([]byte, 0, instanceSize+4))", "return nil"},
 		}},
 		{"refused messages are never asked for again", "a late replica", []edit{
-			{"protocols/bdt/early.go", "maxEarly = 64", "maxEarly = 0"}, // which by itself is no bug, and makes refusing common
+			{"protocols/bdt/early.go", "maxEarly      = 64 ", "maxEarly      = 0 "}, // which by itself is no bug, and makes refusing common
 			{"node/replica/catchup.go", "	again := c.bdt.Refused()\n", "	c.bdt.Refused()\n	again := protocols.Set{}\n"},
 		}},
 		{"certificates need no quorum", "lies", []edit{
@@ -168,6 +166,10 @@ func TestMutants(t *testing.T) {
 		}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
+			if !*mutants {
+				overlay(t, m.edits)
+				return
+			}
 			args := []string{"-run", "TestStory", "-sim.story", m.story, "-sim.seeds", "24"}
 			if m.story == "" {
 				args = []string{"-run", "TestEightRegions"}
@@ -187,6 +189,14 @@ func TestMutants(t *testing.T) {
 
 // runMutant runs tests of this package with edited sources in place of the real ones, which stay as they are.
 func runMutant(t *testing.T, edits []edit, args ...string) (string, error) {
+	t.Helper()
+	file := overlay(t, edits)
+	out, err := exec.Command("go", append([]string{"test", "-vet=off", "-failfast", "-overlay", file, "."}, args...)...).CombinedOutput()
+	return string(out), err
+}
+
+// overlay is a file that tells the compiler to take edited sources. Each edit must change one place of its source.
+func overlay(t *testing.T, edits []edit) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -213,14 +223,13 @@ func runMutant(t *testing.T, edits []edit, args ...string) (string, error) {
 		}
 		replace[real] = to
 	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	content, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+	if err := os.WriteFile(file, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("go", append([]string{"test", "-vet=off", "-failfast", "-overlay", file, "."}, args...)...).CombinedOutput()
-	return string(out), err
+	return file
 }

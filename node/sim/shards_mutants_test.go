@@ -6,11 +6,8 @@ import (
 )
 
 // TestNetworkMutants puts one bug at a time into what settles between shards, and wants the sweep over networks to find
-// it. Like TestMutants it does so only when -sim.mutants asks for it.
+// it. Like TestMutants it compiles only when -sim.mutants asks for it.
 func TestNetworkMutants(t *testing.T) {
-	if !*mutants {
-		return
-	}
 	const (
 		sweep   = ""
 		inbound = "protocols/channels/machine.go"
@@ -80,6 +77,10 @@ func TestNetworkMutants(t *testing.T) {
 		}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
+			if !*mutants {
+				overlay(t, m.edits)
+				return
+			}
 			args := []string{"-run", "TestNetworkSweep", "-sim.networks", "40"}
 			if m.story != sweep {
 				args = []string{"-run", "TestNetworkStory", "-sim.story", m.story, "-sim.networks", "40"}
