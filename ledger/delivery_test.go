@@ -25,7 +25,7 @@ func TestDeliveriesAreAsRecorded(t *testing.T) {
 	d := sampleDelivery(t)
 	empty := NewDelivery(Delivery{Source: 1, Destination: 2, Number: 1})
 	out := Outgoing{Height: 9, Index: 1, Count: 3, Path: merkle.Proof{Path: []digest.Digest{digest.Of("a")}}, Delivery: d}
-	part := Part{Tx: sampleTx(t).ID(), Shard: 2, Stage: StageReturned, Open: true, Height: 8,
+	part := Part{Tx: sampleTx(t).ID(), Shard: 2, Stage: StageReturned, Open: true, Height: 8, Outputs: ShardSet(0).With(2).With(63),
 		Known: []Known{{1, VerdictRejected, ReasonConsumed, 7}, {Shard: 3}}}
 	channel := Channel{Peer: 4, Sent: 1, SentDigest: digest.Of("s"), Acked: 2, Applied: 3, AppliedDigest: digest.Of("a"), Told: 4, Frozen: true, Waiting: 5, Escrow: 6, Created: 7}
 	freeze := Freeze{Source: 4, Number: 5, Delivery: digest.Of("d"), Why: "because"}

@@ -134,7 +134,7 @@ func (d *Desk) Open(tx *Tx) *Record {
 	}
 	p := d.Parties(tx)
 	x := &openRecord{born: true, Record: Record{Tx: tx, Parties: p,
-		Part: Part{Tx: tx.id, Shard: d.Shard(), Open: true, Height: d.in.Height, Known: make([]Known, 0, p.Inputs.Len())}}}
+		Part: Part{Tx: tx.id, Shard: d.Shard(), Open: true, Height: d.in.Height, Outputs: p.Outputs, Known: make([]Known, 0, p.Inputs.Len())}}}
 	for _, shard := range p.Inputs.Members() {
 		x.Part.Known = append(x.Part.Known, Known{Shard: shard})
 		if shard != d.Shard() {

@@ -9,7 +9,7 @@ import (
 )
 
 // StateVersion is the version of the layout of the state in its store.
-const StateVersion = 3
+const StateVersion = 4
 
 // Key prefixes of the state. A key is its prefix and fields of fixed width, integers big-endian, so keys sort by
 // their fields.

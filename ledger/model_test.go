@@ -160,6 +160,9 @@ func (m *model) check(t *rapid.T, s *State, people int) {
 			t.Fatalf("person %d: balance %d, count %d, of %d in %d outputs; owns %d", p, acc.Balance, acc.Count, balance, len(acc.Outputs), owned)
 		}
 		var ids []TxID
+		if want := (Change{acc.History[0].Height, uint64(len(acc.History))}); acc.Changed != want {
+			t.Fatalf("account %d was changed last at %+v, its history says %+v", p, acc.Changed, want)
+		}
 		for _, h := range acc.History[:len(acc.History)-1] { // the oldest is the genesis
 			ids = append(ids, h.Tx)
 		}

@@ -216,12 +216,21 @@ type Page struct {
 // Account is what an address owns at one height.
 type Account struct {
 	Height  uint64
+	Changed Change // the last at or below Height
 	Balance uint64
 	Count   uint64 // unspent outputs
 	Outputs []Unspent
 	Next    string         // cursor of the next page of outputs, empty on the last
 	History []HistoryEntry // newest first
 	Older   string         // cursor of the next page of history, empty on the last
+}
+
+// Change is where an account was changed last: the height of the block, and the position of the change among all of the
+// account, the first being 1. Replicas at whatever heights that agree on it agree on the account. An address never heard
+// of has the zero Change.
+type Change struct {
+	Height   uint64
+	Position uint64
 }
 
 // Unspent is one unspent output of a known owner.
@@ -253,6 +262,9 @@ func (s *State) readPage(snap kv.Snapshot, a Address, after []byte, before uint6
 	acc, err := readAccount(snap, a)
 	out := Account{Balance: acc.balance, Count: acc.coins}
 	if err != nil {
+		return out, err
+	}
+	if out.Changed, err = lastChange(snap, a, acc.entries); err != nil {
 		return out, err
 	}
 	var bad error
@@ -289,6 +301,23 @@ func (s *State) readPage(snap kv.Snapshot, a Address, after []byte, before uint6
 		err = errors.Join(err, bad)
 	}
 	return out, err
+}
+
+// lastChange is the change that wrote the last of an account's history entries.
+func lastChange(r kv.Reader, a Address, entries uint64) (Change, error) {
+	if entries == 0 {
+		return Change{}, nil
+	}
+	var mem arena
+	v, ok, err := r.Get(mem.historyKey(a, entries-1))
+	if err == nil && !ok {
+		err = fmt.Errorf("the ledger has lost entry %d of the history of %s", entries-1, a)
+	}
+	if err != nil {
+		return Change{}, err
+	}
+	h, err := decodeHistory(v)
+	return Change{h.Height, entries}, err
 }
 
 // parseOutputsCursor reads the outpoint that the next page begins with.

@@ -45,7 +45,9 @@ type Part struct {
 	Open   bool     // it decides later blocks still
 	Height uint64   // of the block that brought it to its Stage
 	Untold ShardSet // shards that are still to be told the own verdict
-	Known  []Known  // every input shard, ascending
+	// Outputs are the shards that the transaction creates outputs in: it is settled when they exist in all of these.
+	Outputs ShardSet
+	Known   []Known // every input shard, ascending
 }
 
 // Of is what is known of a shard's verdict, nil if it is no input shard.
@@ -92,8 +94,9 @@ const knownSize = 2 + 1 + 1 + 8
 
 // encode leaves out the id and the shard, which are known where a part is read.
 func (p *Part) encode() []byte {
-	b := append(make([]byte, 0, 1+1+8+8+2+len(p.Known)*knownSize), byte(p.Stage))
+	b := append(make([]byte, 0, 1+1+8+8+8+2+len(p.Known)*knownSize), byte(p.Stage))
 	b = wire.AppendU64(wire.AppendU64(wire.AppendBool(b, p.Open), p.Height), uint64(p.Untold))
+	b = wire.AppendU64(b, uint64(p.Outputs))
 	b = wire.AppendU16(b, uint16(len(p.Known)))
 	for i := range p.Known {
 		k := &p.Known[i]
@@ -105,7 +108,7 @@ func (p *Part) encode() []byte {
 
 func decodePart(v []byte, id TxID, shard uint16) (Part, error) {
 	r := wire.NewReader(v)
-	p := Part{Tx: id, Shard: shard, Stage: Stage(r.U8()), Open: r.Bool(), Height: r.U64(), Untold: ShardSet(r.U64())}
+	p := Part{Tx: id, Shard: shard, Stage: Stage(r.U8()), Open: r.Bool(), Height: r.U64(), Untold: ShardSet(r.U64()), Outputs: ShardSet(r.U64())}
 	p.Known = make([]Known, r.Count(MaxShards, knownSize))
 	for i := range p.Known {
 		p.Known[i] = Known{Shard: r.U16(), Verdict: Verdict(r.U8()), Reason: Reason(r.U8()), Height: r.U64()}
