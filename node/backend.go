@@ -11,6 +11,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/api"
 	"bdtnode/node/engine"
+	"bdtnode/node/foreign"
 	"bdtnode/node/replica"
 )
 
@@ -28,12 +29,17 @@ var stages = map[api.Wait]engine.Stage{
 }
 
 // Account implements [api.Backend].
-func (b backend) Account(addr ledger.Address, cursor string, limit int, older string, historyLimit int) (api.Account, error) {
+func (b backend) Account(ctx context.Context, addr ledger.Address, cursor string, limit int, older string, historyLimit int) (api.Account, error) {
+	q := foreign.Account{Address: addr, Cursor: cursor, Limit: limit, Older: older, HistoryLimit: historyLimit}
 	if home := b.home.Genesis.Home(addr); home != b.home.Shard {
-		q := accountCall{addr, cursor, limit, older, historyLimit}
-		return forward[api.Account](b.Node, home, call{Account: &q})
+		return b.foreign.Account(ctx, home, q)
 	}
-	a, err := b.state.Account(addr, ledger.Page{Cursor: cursor, Limit: limit, Older: older, HistoryLimit: historyLimit})
+	return b.accountHere(&q)
+}
+
+// accountHere reads an account of this shard.
+func (b backend) accountHere(q *foreign.Account) (api.Account, error) {
+	a, err := b.state.Account(q.Address, ledger.Page{Cursor: q.Cursor, Limit: q.Limit, Older: q.Older, HistoryLimit: q.HistoryLimit})
 	if errors.Is(err, ledger.ErrBadCursor) {
 		err = fmt.Errorf("%w: %w", api.ErrBadCursor, err)
 	}
@@ -41,7 +47,7 @@ func (b backend) Account(addr ledger.Address, cursor string, limit int, older st
 		return api.Account{}, err
 	}
 	out := api.Account{
-		Address: addr, Shard: b.home.Genesis.Home(addr), Height: a.Height, Balance: a.Balance, Count: a.Count,
+		Address: q.Address, Shard: b.home.Shard, Height: a.Height, Changed: api.Change(a.Changed), Balance: a.Balance, Count: a.Count,
 		Outputs: make([]api.Output, 0, len(a.Outputs)), Next: a.Next, Older: a.Older,
 	}
 	for _, u := range a.Outputs {
@@ -56,13 +62,18 @@ func (b backend) Account(addr ledger.Address, cursor string, limit int, older st
 }
 
 // Block implements [api.Backend].
-func (b backend) Block(shard uint16, height uint64) (api.Block, error) {
+func (b backend) Block(ctx context.Context, shard uint16, height uint64) (api.Block, error) {
 	if int(shard) >= len(b.home.Genesis.Shards) {
 		return api.Block{}, fmt.Errorf("shard %d: the network has %d: %w", shard, len(b.home.Genesis.Shards), api.ErrNotFound)
 	}
 	if shard != b.home.Shard {
-		return forward[api.Block](b.Node, shard, call{Block: &blockCall{height}})
+		return b.foreign.Block(ctx, shard, height)
 	}
+	return b.blockHere(height)
+}
+
+// blockHere reads a block of this shard.
+func (b backend) blockHere(height uint64) (api.Block, error) {
 	h, ok, err := b.state.Header(height)
 	if err != nil {
 		return api.Block{}, err
@@ -79,7 +90,7 @@ func (b backend) Block(shard uint16, height uint64) (api.Block, error) {
 		return api.Block{}, err
 	}
 	out := api.Block{
-		Shard: shard, Height: height, HeaderHash: h.Digest().String(), Header: base64.StdEncoding.EncodeToString(h.Encode()),
+		Shard: b.home.Shard, Height: height, HeaderHash: h.Digest().String(), Header: base64.StdEncoding.EncodeToString(h.Encode()),
 		Parent: h.Parent.String(), Block: h.Block.String(), Epoch: h.Epoch, Slot: h.Slot, TimeMS: h.TimeMS,
 		TxRoot: h.TxRoot.String(), Receipts: h.Receipts.String(), WriteSet: h.WriteSet.String(),
 		Signers: []uint16{}, Txs: txs,

@@ -20,6 +20,7 @@ import (
 	"bdtnode/node/api"
 	"bdtnode/node/config"
 	"bdtnode/node/engine"
+	"bdtnode/node/foreign"
 	"bdtnode/node/loglimit"
 	"bdtnode/node/p2p"
 	"bdtnode/node/relay"
@@ -62,6 +63,7 @@ type Node struct {
 	network   *settlement.Network
 	engine    *engine.Engine
 	relay     *relay.Relay
+	foreign   *foreign.Reader
 	net       *p2p.Net
 	api       *api.Server
 	version   string
@@ -126,6 +128,11 @@ func Open(home *config.Home) (_ *Node, err error) {
 	n.relay = relay.New(relay.Config{
 		Shard: home.Shard, Self: home.Replica, Network: n.network, State: n.state, Store: n.consensus, Answer: n.answerCall,
 	}, n.engine)
+	committees := make([]*protocols.Committee, len(g.Shards))
+	for s := range committees {
+		committees[s] = n.network.Committee(uint16(s))
+	}
+	n.foreign = foreign.NewReader(home.Replica, committees, n.relay)
 	members := make([][]string, len(g.Shards))
 	for s, spec := range g.Shards {
 		for _, m := range spec.Members {

@@ -7,37 +7,41 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
 	"bdtnode/node/api"
-	"bdtnode/node/engine"
 )
 
-// awaitOutputs waits until the outputs of what has settled exist in every shard that they are at home in, so that
-// whoever is told settled may spend them. That they will exist is certain, so one replica's word for when is enough.
-func (b backend) awaitOutputs(ctx context.Context, from admission.Party, p *plan, answers []api.TxAnswer) {
-	pending := make(map[uint16][]int)
+// everywhere makes settled mean that the outputs exist in every shard that they are at home in, so that whoever is told
+// so may spend them. What has settled in the answering shard, by this replica's ledger or by f+1 replicas there, is
+// ordered until f+1 replicas of each other shard say that its outputs exist. With wait settled they are waited for.
+func (b backend) everywhere(ctx context.Context, from admission.Party, p *plan, answers []api.TxAnswer, wait api.Wait) {
+	type open struct {
+		at  []int
+		ids []ledger.TxID
+	}
+	pending := make(map[uint16]*open)
 	for k, i := range p.at {
 		if answers[i].State != api.StateSettled {
 			continue
 		}
-		for _, s := range p.txs[k].Parties(b.home.Genesis.Home).Outputs.Members() {
-			if s != answers[i].Shard {
-				pending[s] = append(pending[s], i)
+		for _, s := range p.txs[k].Parties(b.home.Genesis.Home).Outputs.Without(answers[i].Shard).Members() {
+			if pending[s] == nil {
+				pending[s] = &open{}
 			}
+			pending[s].at, pending[s].ids = append(pending[s].at, i), append(pending[s].ids, answers[i].ID)
 		}
 	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for s, at := range pending {
+	for s, o := range pending {
 		wg.Go(func() {
-			ids := make([]ledger.TxID, len(at))
-			for k, i := range at {
-				ids[k] = answers[i].ID
+			settled := make([]bool, len(o.ids))
+			if wait == api.WaitSettled {
+				settled = b.settledIn(ctx, from, s, o.ids)
 			}
-			final := b.awaitIn(ctx, from, s, ids)
 			mu.Lock()
 			defer mu.Unlock()
-			for k, i := range at {
-				if !final[k] {
-					answers[i].State, answers[i].TimedOut = api.StateOrdered, true
+			for k, i := range o.at {
+				if !settled[k] {
+					answers[i].State, answers[i].TimedOut = api.Seen(answers[i].Certified), wait == api.WaitSettled
 				}
 			}
 		})
@@ -45,22 +49,14 @@ func (b backend) awaitOutputs(ctx context.Context, from admission.Party, p *plan
 	wg.Wait()
 }
 
-// awaitIn waits until transactions are final in a shard, and answers which are.
-func (b backend) awaitIn(ctx context.Context, from admission.Party, shard uint16, ids []ledger.TxID) []bool {
-	if shard == b.home.Shard {
-		return b.finalHere(ctx, from, ids)
+// settledIn waits until transactions are settled in a shard, and answers which are.
+func (b backend) settledIn(ctx context.Context, from admission.Party, shard uint16, ids []ledger.TxID) []bool {
+	if shard != b.home.Shard {
+		return b.foreign.Settled(ctx, shard, ids)
 	}
-	final, err := forwardCtx[[]bool](ctx, b.Node, shard, call{Await: &awaitCall{ids}})
-	if err != nil || len(final) != len(ids) {
-		return make([]bool, len(ids))
+	settled := make([]bool, len(ids))
+	for k, s := range b.finalHere(ctx, from, ids) {
+		settled[k] = s == api.StateSettled
 	}
-	return final
-}
-
-func (n *Node) finalHere(ctx context.Context, from admission.Party, ids []ledger.TxID) []bool {
-	final := make([]bool, len(ids))
-	for k, p := range n.engine.Await(ctx, from, ids, engine.Final) {
-		final[k] = p.Reached(engine.Final)
-	}
-	return final
+	return settled
 }

@@ -60,10 +60,8 @@ func (b backend) submit(ctx context.Context, party admission.Party, txs [][]byte
 		}
 	}
 	wg.Wait()
-	if wait == api.WaitSettled {
-		b.awaitOutputs(ctx, party, &here, answers)
-		b.awaitOutputs(ctx, party, &away, answers)
-	}
+	b.everywhere(ctx, party, &here, answers, wait)
+	b.everywhere(ctx, party, &away, answers, wait)
 	return answers
 }
 
@@ -96,7 +94,7 @@ func (b backend) answer(p engine.Progress, stage engine.Stage) api.TxAnswer {
 		case ledger.VerdictSettled:
 			a.State = api.StateSettled
 		case ledger.VerdictSpent:
-			a.State = api.StateOrdered
+			a.State = api.Seen(p.Certified)
 		default:
 			a.State = api.StateRejected
 			a.Reason, a.Detail = p.Receipt.Reason.String(), p.Receipt.Reason.Words()

@@ -1,49 +1,29 @@
 package node
 
 import (
-	"fmt"
+	"context"
 	"sync"
 
 	"bdtnode/ledger"
 	"bdtnode/node/api"
 	"bdtnode/node/engine"
+	"bdtnode/node/foreign"
 )
 
-// Tx implements [api.Backend]. Of a transaction between shards, every shard is asked for its part.
-func (b backend) Tx(id ledger.TxID) (api.TxAnswer, error) {
-	a, found := b.txHere(id)
-	if len(b.home.Genesis.Shards) == 1 || found && len(a.Parts) == 0 && a.Height > 0 { // all of it is in this shard
-		if !found {
-			return a, fmt.Errorf("transaction %s: %w", id, api.ErrNotFound)
-		}
-		return a, nil
+// Tx implements [api.Backend]. Of a transaction between shards, every other shard with a part in it is asked for that.
+func (b backend) Tx(ctx context.Context, id ledger.TxID) (api.TxAnswer, error) {
+	var own *api.TxAnswer
+	if a, found := b.txHere(id); found {
+		own = &a
 	}
-	others := make([]*api.TxAnswer, len(b.home.Genesis.Shards))
+	shards := foreign.Involved(b.home.Shard, len(b.home.Genesis.Shards), own)
+	rows := make([]foreign.Row, len(shards))
 	var wg sync.WaitGroup
-	for s := range others {
-		if uint16(s) != b.home.Shard {
-			wg.Go(func() {
-				if x, err := forward[api.TxAnswer](b.Node, uint16(s), call{Tx: &txCall{id}}); err == nil {
-					others[s] = &x
-				}
-			})
-		}
+	for i, s := range shards {
+		wg.Go(func() { rows[i] = b.foreign.Tx(ctx, s, id) })
 	}
 	wg.Wait()
-	for _, x := range others {
-		switch {
-		case x == nil || x.State == api.StateUnknown:
-			continue
-		case !found:
-			a, found = *x, true
-		default:
-			a.Parts = append(a.Parts, x.Parts...)
-		}
-	}
-	if !found {
-		return a, fmt.Errorf("transaction %s: %w", id, api.ErrNotFound)
-	}
-	return a, nil
+	return foreign.Combine(id, own, rows)
 }
 
 // txHere is what this shard alone knows of a transaction.
@@ -65,8 +45,10 @@ func (b backend) txHere(id ledger.TxID) (api.TxAnswer, bool) {
 			v.Verdict = k.Verdict.String()
 		}
 		x.Verdicts = append(x.Verdicts, v)
+		a.Inputs = append(a.Inputs, k.Shard)
 	}
 	a.Parts = []api.Part{x}
+	a.Outputs = part.Outputs.Members()
 	if !ok { // heard of, and no receipt yet
 		a.State = api.StateOrdered
 	}

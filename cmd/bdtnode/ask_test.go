@@ -137,6 +137,16 @@ func TestQueries(t *testing.T) {
 	if r.code != 0 || b.Balance != 110 || b.Outputs != 2 {
 		t.Errorf("%d %+v", r.code, b)
 	}
+	if r := n.run(t, "query", "balance", "alice"); r.code != 0 || strings.Contains(r.out, "unconfirmed") {
+		t.Errorf("%d %s", r.code, r.out)
+	}
+	n.unconfirmed = true
+	if r := n.run(t, "query", "balance", "alice"); r.code != 0 || !strings.Contains(r.out, "(unconfirmed)\n") {
+		t.Errorf("%d %s", r.code, r.out)
+	}
+	if r := n.run(t, "query", "history", "alice"); r.code != 0 || !strings.Contains(r.err, "unconfirmed: fewer than f+1 replicas") {
+		t.Errorf("%d %s", r.code, r.err)
+	}
 	if r := n.run(t, "query", "balance", "nobody", "-o", "json"); r.code != output.ExitNotFound {
 		t.Errorf("unknown account: exit %d %s", r.code, r.err)
 	}

@@ -54,14 +54,15 @@ func TestMain(m *testing.M) {
 
 // fakeReplica is a ledger that one replica keeps alone, settling what it is given at once.
 type fakeReplica struct {
-	home    *config.Home // nil in tests of single commands
-	started time.Time
-	mu      sync.Mutex
-	status  api.Status
-	network digest.Digest
-	outputs map[ledger.Outpoint]ledger.Output
-	owners  map[ledger.TxID]api.TxAnswer
-	history map[ledger.Address][]api.HistoryEntry
+	unconfirmed bool         // what accounts are marked with
+	home        *config.Home // nil in tests of single commands
+	started     time.Time
+	mu          sync.Mutex
+	status      api.Status
+	network     digest.Digest
+	outputs     map[ledger.Outpoint]ledger.Output
+	owners      map[ledger.TxID]api.TxAnswer
+	history     map[ledger.Address][]api.HistoryEntry
 
 	// What it does to submissions, if not to settle them: answered in its stead.
 	override func(n int, txs [][]byte, wait api.Wait) []api.TxAnswer
@@ -144,7 +145,7 @@ func (f *fakeReplica) settle(raw []byte) api.TxAnswer {
 	return answer
 }
 
-func (f *fakeReplica) Tx(id ledger.TxID) (api.TxAnswer, error) {
+func (f *fakeReplica) Tx(_ context.Context, id ledger.TxID) (api.TxAnswer, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if a, ok := f.owners[id]; ok {
@@ -153,7 +154,7 @@ func (f *fakeReplica) Tx(id ledger.TxID) (api.TxAnswer, error) {
 	return api.TxAnswer{}, api.ErrNotFound
 }
 
-func (f *fakeReplica) Account(a ledger.Address, _ string, limit int, older string, historyLimit int) (api.Account, error) {
+func (f *fakeReplica) Account(_ context.Context, a ledger.Address, _ string, limit int, older string, historyLimit int) (api.Account, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.asked != nil {
@@ -181,10 +182,11 @@ func (f *fakeReplica) Account(a ledger.Address, _ string, limit int, older strin
 		acc.Older = strings.Repeat("x", from+historyLimit)
 	}
 	acc.History = entries
+	acc.Unconfirmed = f.unconfirmed
 	return acc, nil
 }
 
-func (f *fakeReplica) Block(_ uint16, height uint64) (api.Block, error) {
+func (f *fakeReplica) Block(_ context.Context, _ uint16, height uint64) (api.Block, error) {
 	if height == 2 && f.rewritten {
 		return api.Block{HeaderHash: digest.Of("test/rewritten").String()}, nil
 	}

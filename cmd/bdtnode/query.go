@@ -28,6 +28,9 @@ type balance struct {
 	Height  uint64         `json:"height"` // block height it was read at
 	Balance uint64         `json:"balance"`
 	Outputs uint64         `json:"outputs"` // unspent ones
+	Changed api.Change     `json:"changed"` // last
+	// Unconfirmed: fewer than f+1 replicas of the account's shard say so.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 }
 
 func newQueryBalance(a *app) *cobra.Command {
@@ -35,6 +38,9 @@ func newQueryBalance(a *app) *cobra.Command {
 		Use:               "balance ADDRESS",
 		ValidArgsFunction: a.completeAccounts,
 		Short:             "Show what an address, or a named account, owns",
+		Long: `Shows what an address, or a named account, owns. If its home is another shard than that of the replica asked, f+1
+replicas there must agree, whatever their heights. A balance on which they do not is marked (unconfirmed): the account
+goes on changing, or too few of them answer.`,
 		Example: `  bdtnode query balance alice
   bdtnode query balance 5f0c… -o json`,
 		Args: cobra.ExactArgs(1),
@@ -51,9 +57,9 @@ func newQueryBalance(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b := balance{Address: addr, Shard: acc.Shard, Height: acc.Height, Balance: acc.Balance, Outputs: acc.Count}
+			b := balance{Address: addr, Shard: acc.Shard, Height: acc.Height, Balance: acc.Balance, Outputs: acc.Count, Changed: acc.Changed, Unconfirmed: acc.Unconfirmed}
 			return a.print.Data(b, func(w io.Writer) {
-				fmt.Fprintf(w, "address\t%s\nbalance\t%d\noutputs\t%d unspent\nshard\t%d, at height %d\n", b.Address, b.Balance, b.Outputs, b.Shard, b.Height)
+				fmt.Fprintf(w, "address\t%s\nbalance\t%d%s\noutputs\t%d unspent\nshard\t%d, at height %d\n", b.Address, b.Balance, unconfirmed(b.Unconfirmed), b.Outputs, b.Shard, b.Height)
 			})
 		},
 	}
@@ -64,6 +70,16 @@ type history struct {
 	Address ledger.Address     `json:"address"`
 	History []api.HistoryEntry `json:"history"` // newest first
 	Older   string             `json:"older,omitempty"`
+	// Unconfirmed: fewer than f+1 replicas of the account's shard say so.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
+}
+
+// unconfirmed marks what fewer than f+1 replicas of another shard say.
+func unconfirmed(is bool) string {
+	if is {
+		return " (unconfirmed)"
+	}
+	return ""
 }
 
 func newQueryHistory(a *app) *cobra.Command {
@@ -92,12 +108,15 @@ func newQueryHistory(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			h := history{Address: addr, History: acc.History, Older: acc.Older}
+			h := history{Address: addr, History: acc.History, Older: acc.Older, Unconfirmed: acc.Unconfirmed}
 			if h.History == nil {
 				h.History = []api.HistoryEntry{}
 			}
 			if err := a.print.Data(h, func(w io.Writer) { printHistory(w, h.History) }); err != nil {
 				return err
+			}
+			if h.Unconfirmed {
+				a.print.Note("unconfirmed: fewer than f+1 replicas of shard %d agree on this list", acc.Shard)
 			}
 			if h.Older != "" {
 				a.print.Note("older ones: bdtnode query history %s --limit %d --older %s", args[0], limit, h.Older)

@@ -32,9 +32,13 @@ func newTxGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "get ID",
 		Short: "Show what became of a transaction; exit code 4 if nobody knows one of that id",
-		Long: `Shows what became of a transaction. Of one between shards it shows the part of each: whether its inputs there are in
-escrow, whether it is settled, or returned to their owners or rejected, at which height, and which verdicts of the
-input shards that shard knows, with the block that brought it the verdict and the reason of a rejection.`,
+		Long: `Shows what became of a transaction. It is settled when its outputs exist in every shard that it creates some in.
+
+Of a transaction between shards it shows the part of each: whether its inputs there are in escrow, whether it is settled,
+or returned to their owners or rejected, at which height, and which verdicts of the input shards that shard knows, with
+the block that brought it the verdict and the reason of a rejection. The part in another shard than that of the replica
+asked is what f+1 replicas there agree on. A shard that does not answer is shown as unreachable, one whose replicas do
+not agree as unconfirmed, and then the transaction is not shown as settled unless all its outputs are known to exist.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := ledger.ParseTxID(args[0])
@@ -185,7 +189,7 @@ func reasonOf(t api.TxAnswer) string {
 }
 
 func printAnswer(w io.Writer, t api.TxAnswer) {
-	fmt.Fprintf(w, "id\t%s\nstate\t%s\n", t.ID, t.State)
+	fmt.Fprintf(w, "id\t%s\nstate\t%s%s\n", t.ID, t.State, unconfirmed(t.Unconfirmed))
 	if t.Reason != "" || t.Detail != "" {
 		fmt.Fprintf(w, "reason\t%s\n", reasonOf(t))
 	}

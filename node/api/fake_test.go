@@ -33,15 +33,17 @@ type fake struct {
 func (f *fake) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
 	return f.submit(ctx, txs, wait)
 }
-func (f *fake) Tx(id ledger.TxID) (api.TxAnswer, error) { return f.tx(id) }
-func (f *fake) Account(a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {
+func (f *fake) Tx(_ context.Context, id ledger.TxID) (api.TxAnswer, error) { return f.tx(id) }
+func (f *fake) Account(_ context.Context, a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {
 	return f.account(a, cursor, limit, older, history)
 }
-func (f *fake) Block(shard uint16, height uint64) (api.Block, error) { return f.block(shard, height) }
-func (f *fake) Audit(ctx context.Context) (api.Audit, error)         { return f.audit(ctx) }
-func (f *fake) Status() api.Status                                   { return f.status }
-func (f *fake) Peers() []api.Peer                                    { return f.peers }
-func (f *fake) Commits(after uint64) api.CommitList                  { return f.commits(after) }
+func (f *fake) Block(_ context.Context, shard uint16, height uint64) (api.Block, error) {
+	return f.block(shard, height)
+}
+func (f *fake) Audit(ctx context.Context) (api.Audit, error) { return f.audit(ctx) }
+func (f *fake) Status() api.Status                           { return f.status }
+func (f *fake) Peers() []api.Peer                            { return f.peers }
+func (f *fake) Commits(after uint64) api.CommitList          { return f.commits(after) }
 
 // settle answers every transaction as settled, with a made-up id.
 func settle(_ context.Context, txs [][]byte, _ api.Wait) []api.TxAnswer {

@@ -127,12 +127,12 @@ func asProblem(ctx context.Context, op string, err error) error {
 	return problem(http.StatusInternalServerError, "the replica failed to answer, see its log")
 }
 
-func (s *Server) tx(_ context.Context, in *txIn) (*body[TxAnswer], error) {
+func (s *Server) tx(ctx context.Context, in *txIn) (*body[TxAnswer], error) {
 	id, err := ledger.ParseTxID(in.ID)
 	if err != nil {
 		return nil, problem(http.StatusUnprocessableEntity, err.Error())
 	}
-	a, err := s.backend.Tx(id)
+	a, err := s.backend.Tx(ctx, id)
 	if err == nil && a.State == StateUnknown {
 		err = ErrNotFound
 	}
@@ -142,18 +142,18 @@ func (s *Server) tx(_ context.Context, in *txIn) (*body[TxAnswer], error) {
 	return &body[TxAnswer]{a}, err
 }
 
-func (s *Server) account(_ context.Context, in *accountIn) (*body[Account], error) {
+func (s *Server) account(ctx context.Context, in *accountIn) (*body[Account], error) {
 	addr, err := ledger.ParseAddress(in.Address)
 	if err != nil {
 		return nil, problem(http.StatusUnprocessableEntity, err.Error())
 	}
-	a, err := s.backend.Account(addr, in.Cursor, in.Limit, in.Older, in.History)
+	a, err := s.backend.Account(ctx, addr, in.Cursor, in.Limit, in.Older, in.History)
 	a.Outputs = nonNil(a.Outputs)
 	return &body[Account]{a}, err
 }
 
-func (s *Server) block(_ context.Context, in *blockIn) (*body[Block], error) {
-	b, err := s.backend.Block(in.Shard, in.Height)
+func (s *Server) block(ctx context.Context, in *blockIn) (*body[Block], error) {
+	b, err := s.backend.Block(ctx, in.Shard, in.Height)
 	b.Signers, b.Txs = nonNil(b.Signers), nonNil(b.Txs)
 	return &body[Block]{b}, err
 }

@@ -30,9 +30,17 @@ const (
 	StateAccepted  State = "accepted"  // on this replica's disk; a final answer will come
 	StateOrdered   State = "ordered"   // in a committed block, not everywhere settled
 	StateCertified State = "certified" // its block's header carries f+1 VOTEs
-	StateSettled   State = "settled"   // outputs exist
+	StateSettled   State = "settled"   // its outputs exist in every shard that it creates some in
 	StateRejected  State = "rejected"  // can never settle; Reason says why
 )
+
+// Seen is the state of a transaction that is in a committed block and not known to be settled or rejected.
+func Seen(certified bool) State {
+	if certified {
+		return StateCertified
+	}
+	return StateOrdered
+}
 
 // MaxTxsPerRequest is how many transactions one POST may carry.
 const MaxTxsPerRequest = 1000
@@ -48,13 +56,18 @@ type TxAnswer struct {
 	Shard     uint16      `json:"shard"`
 	Height    uint64      `json:"height,omitempty" doc:"block that ordered it, 0 while it has none"`
 	RetryMS   int64       `json:"retry_ms,omitempty" doc:"with reason book_full or busy: when to try again"`
-	Parts     []Part      `json:"parts,omitempty" doc:"of a transaction between shards: what became of it in each, as far as they answered"`
+	Parts     []Part      `json:"parts,omitempty" doc:"of a transaction between shards: what became of it in each"`
+	Inputs    []uint16    `json:"input_shards,omitempty" doc:"of a transaction between shards: those it spends in"`
+	Outputs   []uint16    `json:"output_shards,omitempty" doc:"of a transaction between shards: those it creates outputs in; it is settled when they exist in all of these"`
+	// Unconfirmed is set if the state is not the word of f+1 replicas, or if shards contradict each other, which needs
+	// one with more than f Byzantine replicas. The state is none that is final then.
+	Unconfirmed bool `json:"unconfirmed,omitempty" doc:"fewer than f+1 replicas of a shard say so, or shards contradict each other"`
 }
 
 // Part is one shard's part of a transaction between shards.
 type Part struct {
 	Shard    uint16        `json:"shard"`
-	Stage    string        `json:"stage" enum:"pending,escrow,settled,returned,rejected" doc:"pending: nothing consumed or created here; escrow: its inputs here are held for it; settled, returned, rejected: final"`
+	Stage    string        `json:"stage" enum:"pending,escrow,settled,returned,rejected,unreachable,unconfirmed" doc:"pending: nothing consumed or created here; escrow: its inputs here are held for it; settled, returned, rejected: final; unreachable: no replica of the shard answers; unconfirmed: too few of them give equal answers"`
 	Height   uint64        `json:"height,omitempty" doc:"block that brought it to the stage"`
 	Verdicts []PartVerdict `json:"verdicts,omitempty" nullable:"false" doc:"what this shard knows of each input shard's verdict"`
 }
@@ -72,17 +85,32 @@ type SubmitAnswer struct {
 	Answers []TxAnswer `json:"answers" nullable:"false" doc:"one for each transaction, in their order"`
 }
 
+// Stages of a [Part] that is not known.
+const (
+	StageUnreachable = "unreachable" // no replica of the shard answers
+	StageUnconfirmed = "unconfirmed" // replicas of the shard answer, and fewer than f+1 of them give equal answers
+)
+
+// Change is where an account was changed last.
+type Change struct {
+	Height   uint64 `json:"height"`
+	Position uint64 `json:"position" doc:"of the change among all of the account, the first being 1; 0 if it never changed"`
+}
+
 // Account is what an address owns.
 type Account struct {
 	Address ledger.Address `json:"address"`
 	Shard   uint16         `json:"shard" doc:"home shard of the address"`
 	Height  uint64         `json:"height" doc:"block height the answer was read at"`
+	Changed Change         `json:"changed" doc:"the last change of the account up to that height; replicas that agree on it agree on the account"`
 	Balance uint64         `json:"balance" doc:"sum of unspent outputs"`
 	Count   uint64         `json:"count" doc:"number of unspent outputs"`
 	Outputs []Output       `json:"outputs" nullable:"false" doc:"unspent outputs, a page of them"`
 	Next    string         `json:"next,omitempty" doc:"cursor of the next page of outputs"`
 	History []HistoryEntry `json:"history,omitempty" nullable:"false" doc:"newest first, a page of it"`
 	Older   string         `json:"older,omitempty" doc:"cursor of the next page of history"`
+	// Unconfirmed is set on an answer from another shard that fewer than f+1 of its replicas gave.
+	Unconfirmed bool `json:"unconfirmed,omitempty" doc:"fewer than f+1 replicas of the home shard agree on this answer: the account goes on changing, or they do not answer"`
 }
 
 // Output is one unspent output.
@@ -220,11 +248,11 @@ type Backend interface {
 	// Submit takes encoded transactions of a client, whose host and port are given, and answers for each, in their
 	// order, when each has reached the stage, was rejected, or the context ended (then with TimedOut).
 	Submit(ctx context.Context, from string, txs [][]byte, wait Wait) []TxAnswer
-	Tx(id ledger.TxID) (TxAnswer, error)
+	Tx(ctx context.Context, id ledger.TxID) (TxAnswer, error)
 	// Account answers a page of outputs (limit, from cursor) and of history (historyLimit, from older); limits of 0
 	// leave that list out. Cursors are what the page before answered, or empty.
-	Account(a ledger.Address, cursor string, limit int, older string, historyLimit int) (Account, error)
-	Block(shard uint16, height uint64) (Block, error)
+	Account(ctx context.Context, a ledger.Address, cursor string, limit int, older string, historyLimit int) (Account, error)
+	Block(ctx context.Context, shard uint16, height uint64) (Block, error)
 	Status() Status
 	Peers() []Peer
 	// Commits is the newest commits above a height.

@@ -39,8 +39,8 @@ type Machine struct {
 	turn      int // replicas of the round that were asked or passed over
 	items     []item
 	undecided int
-	answers   int
-	pausing   bool // wake begins the next round
+	heard     protocols.Set // replicas that answered
+	pausing   bool          // wake begins the next round
 	wake      protocols.Time
 	done      bool
 }
@@ -80,7 +80,7 @@ func (m *Machine) Answered(now protocols.Time, a Ask, keys []Key) []Ask {
 	if len(keys) != len(m.items) {
 		panic(fmt.Sprintf("quorum: %d keys for %d items", len(keys), len(m.items))) // the driver has checked the answer
 	}
-	m.answers++
+	m.heard.Add(a.To)
 	for i, key := range keys {
 		if x := &m.items[i]; key != "" && x.decided == 0 && x.add(key, a.To, m.cfg.Need) {
 			m.undecided--
@@ -171,9 +171,17 @@ func (m *Machine) ask(count int) []Ask {
 	return asks
 }
 
-// again reports whether a further round may be begun, and would ask anybody.
+// again reports whether a further round may be begun, and would ask anybody. When those that answered say nothing of
+// what is undecided, a bounded question has no use for one.
 func (m *Machine) again() bool {
-	return (m.cfg.Rounds == 0 || m.round < m.cfg.Rounds) && m.open.Len() < len(m.asked)
+	switch {
+	case m.open.Len() == len(m.asked):
+		return false
+	case m.cfg.Rounds == 0:
+		return true
+	}
+	silent := m.heard.Len() > 0 && !slices.ContainsFunc(m.items, func(x item) bool { return x.decided == 0 && len(x.votes) > 0 })
+	return m.round < m.cfg.Rounds && !silent
 }
 
 // rest begins the pause before the next round.
@@ -217,8 +225,8 @@ func (m *Machine) Most(i int) (key Key, by protocols.Set) {
 	return m.items[i].votes[b].key, m.items[i].votes[b].by
 }
 
-// Answers is how many answers there were.
-func (m *Machine) Answers() int { return m.answers }
+// Heard is how many replicas have answered.
+func (m *Machine) Heard() int { return m.heard.Len() }
 
 // add notes a replica's word, and reports whether that decides the item.
 func (x *item) add(key Key, by protocols.Index, need int) bool {

@@ -35,6 +35,9 @@ func question(t testing.TB) Config {
 	}
 }
 
+// nothing stands for an answer with an empty key.
+const nothing Key = "nothing"
+
 // event is an input at a time: an answer if key is set, a failure if to is set alone, else a tick.
 type event struct {
 	at   time.Duration
@@ -94,6 +97,9 @@ func TestQuestions(t *testing.T) {
 			{1 * ms, 1, "", []int{2}}, {1 * ms, 2, "", []int{3}}, {1 * ms, 3, "", nil}, {1 * ms, 4, "", nil},
 			{101 * ms, 0, "", []int{0, 1, 2, 3}}, {102 * ms, 1, "", nil}, {102 * ms, 2, "", nil}, {102 * ms, 3, "", nil}, {102 * ms, 4, "", nil},
 		}, "", nil, true, 0},
+		"nothing to say is not asked for again": {nil, []int{0, 1}, []event{
+			{10 * ms, 1, nothing, []int{2}}, {20 * ms, 2, nothing, []int{3}}, {30 * ms, 3, nothing, nil}, {40 * ms, 4, nothing, nil},
+		}, "", nil, true, 0},
 		"the deadline ends it": {nil, []int{0, 1}, []event{{5 * time.Second, 0, "", nil}}, "", nil, true, 0},
 		"a wait hears others soon after the first": {func(c *Config) { c.Patience, c.Rounds = 3*time.Second, 0 }, []int{0, 1}, []event{
 			{300 * ms, 0, "", nil}, {1000 * ms, 1, "settled", nil}, {1300 * ms, 0, "", []int{2}}, {1310 * ms, 3, "settled", nil},
@@ -129,6 +135,8 @@ func TestQuestions(t *testing.T) {
 					asks = m.Tick(now)
 				case e.key == "":
 					asks = m.Failed(now, open[e.to-1])
+				case e.key == nothing:
+					asks = m.Answered(now, open[e.to-1], []Key{""})
 				default:
 					asks = m.Answered(now, open[e.to-1], []Key{e.key})
 				}

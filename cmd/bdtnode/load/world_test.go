@@ -253,7 +253,7 @@ func (w *testWorld) answer(id ledger.TxID) (a api.TxAnswer, known bool) {
 	return a, known
 }
 
-func (r *testReplica) Tx(id ledger.TxID) (api.TxAnswer, error) {
+func (r *testReplica) Tx(_ context.Context, id ledger.TxID) (api.TxAnswer, error) {
 	if r.tx != nil {
 		return r.tx(id)
 	}
@@ -281,7 +281,7 @@ func (r *testReplica) find(id ledger.TxID) (api.TxAnswer, error) {
 	return a, nil
 }
 
-func (r *testReplica) Account(a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {
+func (r *testReplica) Account(_ context.Context, a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {
 	acc, err := r.world.states[r.world.home(a)].Account(a, ledger.Page{Cursor: cursor, Limit: limit, Older: older, HistoryLimit: history})
 	out := api.Account{Address: a, Next: acc.Next}
 	for _, u := range acc.Outputs {
@@ -290,10 +290,12 @@ func (r *testReplica) Account(a ledger.Address, cursor string, limit int, older 
 	return out, err
 }
 
-func (r *testReplica) Block(uint16, uint64) (api.Block, error) { return api.Block{}, api.ErrNotFound }
-func (r *testReplica) Status() api.Status                      { return api.Status{Ready: true} }
-func (r *testReplica) Peers() []api.Peer                       { return nil }
-func (r *testReplica) Commits(uint64) api.CommitList           { return api.CommitList{} }
+func (r *testReplica) Block(context.Context, uint16, uint64) (api.Block, error) {
+	return api.Block{}, api.ErrNotFound
+}
+func (r *testReplica) Status() api.Status            { return api.Status{Ready: true} }
+func (r *testReplica) Peers() []api.Peer             { return nil }
+func (r *testReplica) Commits(uint64) api.CommitList { return api.CommitList{} }
 func (r *testReplica) Audit(context.Context) (api.Audit, error) {
 	return api.Audit{}, errors.New("not part of a load")
 }

@@ -46,21 +46,21 @@ func (n *node) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait
 	return out
 }
 
-func (n *node) Tx(id ledger.TxID) (api.TxAnswer, error) {
+func (n *node) Tx(_ context.Context, id ledger.TxID) (api.TxAnswer, error) {
 	if id != known {
 		return api.TxAnswer{}, api.ErrNotFound
 	}
 	return api.TxAnswer{ID: id, State: api.StateSettled, Height: 4}, nil
 }
 
-func (n *node) Account(a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {
+func (n *node) Account(_ context.Context, a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {
 	if cursor == "bad" {
 		return api.Account{}, api.ErrBadCursor
 	}
 	return api.Account{Address: a, Next: fmt.Sprint(cursor, "|", limit), Older: fmt.Sprint(older, "|", history)}, nil
 }
 
-func (n *node) Block(shard uint16, height uint64) (api.Block, error) {
+func (n *node) Block(_ context.Context, shard uint16, height uint64) (api.Block, error) {
 	if height > 4 {
 		return api.Block{}, fmt.Errorf("height %d: %w", height, api.ErrNotFound)
 	}

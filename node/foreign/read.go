@@ -1,0 +1,176 @@
+package foreign
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+	"bdtnode/node/quorum"
+	"bdtnode/protocols"
+)
+
+// Account reads an account of another shard. Replicas agree if they say the same of it and of its last change, at
+// whatever height each of them is; the answer has the least of their heights. If too few agree, since the account goes
+// on changing or replicas do not answer, the answer is what most of them said, marked as unconfirmed.
+func (r *Reader) Account(ctx context.Context, shard uint16, c Account) (api.Account, error) {
+	said := newSaid(func(first, further *api.Account) { first.Height = min(first.Height, further.Height) })
+	q := question[api.Account]{
+		Config: r.reading(shard), shard: shard, most: mostAnswer,
+		call: func(time.Duration) []byte { return encode(Call{Account: &c}) },
+		read: func(_ protocols.Index, a *api.Account, err error) ([]quorum.Key, error) {
+			if err != nil {
+				return refused(err)
+			}
+			if a.Address != c.Address || a.Shard != shard || a.Height < a.Changed.Height {
+				return nil, fmt.Errorf("an answer about %s of shard %d at height %d, changed at %d", a.Address, a.Shard, a.Height, a.Changed.Height)
+			}
+			a.Unconfirmed = false
+			same := *a
+			same.Height = 0
+			key := keyOf(same)
+			said.note(0, key, a)
+			return []quorum.Key{key}, nil
+		},
+	}
+	h := put(ctx, r, q, readTime)
+	a, ok, err := result(&h, shard, said)
+	if err != nil {
+		return api.Account{}, err
+	}
+	a.Unconfirmed = !ok
+	return *a, nil
+}
+
+// Block reads a block of another shard. Its certificate is not compared: replicas hold different ones. The answer's
+// signers are those that all who agree name.
+func (r *Reader) Block(ctx context.Context, shard uint16, height uint64) (api.Block, error) {
+	said := newSaid(func(first, further *api.Block) {
+		first.Certified = first.Certified && further.Certified
+		first.Signers = intersection(first.Signers, further.Signers)
+	})
+	q := question[api.Block]{
+		Config: r.reading(shard), shard: shard, most: mostBlock,
+		call: func(time.Duration) []byte { return encode(Call{Block: &Block{height}}) },
+		read: func(_ protocols.Index, b *api.Block, err error) ([]quorum.Key, error) {
+			if err != nil {
+				return refused(err)
+			}
+			if b.Shard != shard || b.Height != height {
+				return nil, fmt.Errorf("an answer about block %d of shard %d", b.Height, b.Shard)
+			}
+			same := *b
+			same.Certified, same.Signers = false, nil
+			key := keyOf(same)
+			said.note(0, key, b)
+			return []quorum.Key{key}, nil
+		},
+	}
+	h := put(ctx, r, q, readTime)
+	b, ok, err := result(&h, shard, said)
+	if err == nil && !ok {
+		err = h.unavailable(shard)
+	}
+	if err != nil {
+		return api.Block{}, err
+	}
+	return *b, nil
+}
+
+func intersection(a, b []uint16) []uint16 {
+	out := []uint16{}
+	for _, x := range a {
+		for _, y := range b {
+			if x == y {
+				out = append(out, x)
+			}
+		}
+	}
+	return out
+}
+
+// Row is what is known of a transaction in another shard.
+type Row struct {
+	Shard       uint16
+	Unreachable bool // no replica answers
+	Unconfirmed bool // replicas answer, and too few agree
+	// Accepted says that replicas, fewer than f+1 perhaps, have the transaction in their books. It is a hint: of a
+	// transaction that is not ordered a shard has no word.
+	Accepted bool
+	Answer   api.TxAnswer // of state unknown if the shard has ordered nothing of it
+}
+
+// Tx asks a shard for its part of a transaction. Replicas agree if receipt, stage and verdicts are equal. What is final
+// there is decided by f+1 of them. What is not, some have left behind already: then all are asked, and f+1 that agree
+// are believed only if no final word is.
+func (r *Reader) Tx(ctx context.Context, shard uint16, id ledger.TxID) Row {
+	row := Row{Shard: shard, Answer: api.TxAnswer{ID: id, Shard: shard, State: api.StateUnknown}}
+	said := newSaid(func(first, further *api.TxAnswer) { first.Certified = first.Certified && further.Certified })
+	open := make(map[protocols.Index]quorum.Key) // what replicas said last that is not final
+	q := question[api.TxAnswer]{
+		Config: r.reading(shard), shard: shard, most: mostAnswer,
+		call: func(time.Duration) []byte { return encode(Call{Tx: &Tx{id}}) },
+		read: func(from protocols.Index, a *api.TxAnswer, err error) ([]quorum.Key, error) {
+			if err != nil {
+				return nil, err
+			}
+			if a.ID != id || a.Shard != shard || len(a.Parts) > 1 || len(a.Parts) == 1 && a.Parts[0].Shard != shard {
+				return nil, fmt.Errorf("an answer about transaction %s in shard %d", a.ID, a.Shard)
+			}
+			if a.Height == 0 && len(a.Parts) == 0 && a.State != api.StateRejected {
+				row.Accepted = row.Accepted || a.State == api.StateAccepted
+				*a = api.TxAnswer{ID: id, Shard: shard, State: api.StateUnknown}
+			}
+			same := *a
+			same.Certified = false
+			key := keyOf(same)
+			said.note(0, key, a)
+			if a.State != api.StateSettled && a.State != api.StateRejected {
+				open[from] = key
+				return []quorum.Key{""}, nil
+			}
+			return []quorum.Key{key}, nil
+		},
+	}
+	h := put(ctx, r, q, readTime)
+	a, ok, _ := result(&h, shard, said)
+	if !ok {
+		a, ok = openAnswer(open, said, q.Need)
+	}
+	switch {
+	case ok:
+		row.Answer = *a
+	case h.Heard() == 0:
+		row.Unreachable = true
+	default:
+		row.Unconfirmed = true
+	}
+	return row
+}
+
+// openAnswer is what enough replicas said last that is not final: of several such answers that of the latest block.
+func openAnswer(open map[protocols.Index]quorum.Key, said *said[api.TxAnswer], need int) (latest *api.TxAnswer, ok bool) {
+	count := make(map[quorum.Key]int)
+	for _, key := range open {
+		if count[key]++; count[key] < need {
+			continue
+		}
+		if a := said.by[itemKey{0, key}]; latest == nil || noted(a) > noted(latest) {
+			latest = a
+		}
+	}
+	return latest, latest != nil
+}
+
+// noted is the height of the last block that an answer tells of.
+func noted(a *api.TxAnswer) uint64 {
+	height := a.Height
+	for i := range a.Parts {
+		height = max(height, a.Parts[i].Height)
+		for k := range a.Parts[i].Verdicts {
+			height = max(height, a.Parts[i].Verdicts[k].Height)
+		}
+	}
+	return height
+}

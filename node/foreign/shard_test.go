@@ -1,0 +1,95 @@
+package foreign
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+	"bdtnode/protocols"
+)
+
+// behaviour is what a replica of the other shard does with a call: a result, or an error of it. Silent ones answer when
+// ctx ends.
+type behaviour func(ctx context.Context, c Call) (any, error)
+
+var errAway = errors.New("not connected")
+
+// away is a replica that cannot be reached, silent one that stands still.
+func away(context.Context, Call) (any, error) { return nil, errAway }
+
+func silent(ctx context.Context, _ Call) (any, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// always answers the same.
+func always(v any) behaviour { return func(context.Context, Call) (any, error) { return v, nil } }
+
+func fails(err error) behaviour { return func(context.Context, Call) (any, error) { return nil, err } }
+
+// otherShard is shard 1 as its replicas behave.
+type otherShard struct {
+	t        testing.TB
+	replicas []behaviour
+
+	mu    sync.Mutex
+	calls int
+	most  int // bytes of a call
+}
+
+func (o *otherShard) Call(ctx context.Context, shard uint16, to protocols.Index, raw []byte, most int64) ([]byte, error) {
+	o.mu.Lock()
+	o.calls++
+	o.most = max(o.most, len(raw))
+	o.mu.Unlock()
+	var c Call
+	if err := json.Unmarshal(raw, &c); err != nil || shard != 1 {
+		o.t.Errorf("a call to shard %d: %v", shard, err)
+	}
+	v, err := o.replicas[to](ctx, c)
+	if errors.Is(err, errAway) || ctx.Err() != nil {
+		return nil, err
+	}
+	return EncodeReply(v, err), nil
+}
+
+// reader asks a shard of as many replicas as there are behaviours, beginning with the first.
+func reader(t testing.TB, replicas ...behaviour) (*Reader, *otherShard) {
+	t.Helper()
+	scheme := sig.NewIdeal(1)
+	keys := make([]sig.PublicKey, len(replicas))
+	for i := range keys {
+		keys[i] = scheme.Signer(uint64(i)).Public()
+	}
+	c, err := protocols.NewCommittee(digest.Of("test"), 1, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &otherShard{t: t, replicas: replicas}
+	return NewReader(protocols.Index(len(replicas)-1), []*protocols.Committee{nil, c}, o), o
+}
+
+// waits is the context of a request that may wait for a time.
+func waits(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+var (
+	owner = ledger.Address{7}
+	id    = ledger.TxID{9}
+)
+
+// account is what an honest replica at a height says of owner.
+func account(balance, changed, height uint64) api.Account {
+	return api.Account{Address: owner, Shard: 1, Height: height, Changed: api.Change{Height: changed, Position: changed},
+		Balance: balance, Count: 1, Outputs: []api.Output{{Tx: id, Amount: balance}}}
+}

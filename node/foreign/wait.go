@@ -1,0 +1,166 @@
+package foreign
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"bdtnode/ledger"
+	"bdtnode/node/api"
+	"bdtnode/node/quorum"
+	"bdtnode/protocols"
+)
+
+// Settled waits until f+1 replicas of a shard say of each transaction that it is settled there, and answers of which
+// they do. It returns when they do of all, or when ctx ends.
+func (r *Reader) Settled(ctx context.Context, shard uint16, ids []ledger.TxID) []bool {
+	q := question[[]api.State]{
+		Config: r.waiting(shard, len(ids)), shard: shard, most: mostAnswer,
+		call: func(left time.Duration) []byte {
+			return encode(Call{Await: &Await{IDs: ids, WaitMS: max(0, left-margin).Milliseconds()}})
+		},
+		read: func(_ protocols.Index, a *[]api.State, err error) ([]quorum.Key, error) {
+			if err != nil {
+				return nil, err
+			}
+			keys := make([]quorum.Key, len(*a))
+			for i, s := range *a {
+				if s == api.StateSettled || s == api.StateRejected {
+					keys[i] = quorum.Key(s)
+				}
+			}
+			return keys, nil
+		},
+	}
+	h := put(ctx, r, q, api.MaxWait)
+	settled := make([]bool, len(ids))
+	for i := range ids {
+		key, _, ok := h.Decided(i)
+		settled[i] = ok && key == quorum.Key(api.StateSettled)
+	}
+	return settled
+}
+
+// Submit gives transactions that have inputs in a shard to f+1 of its replicas, so that an honest one has them, and to
+// further ones in place of those that do not answer. For each it answers what f+1 say of how far it has come: that it is
+// rejected or was not taken, each for the same reason, or that it has come to the stage. What they differ in beyond that,
+// since they may be at different heights, is left out. Where too few agree when ctx ends, the outcome is open.
+func (r *Reader) Submit(ctx context.Context, shard uint16, raws [][]byte, ids []ledger.TxID, wait api.Wait) []api.TxAnswer {
+	answers := make([]api.TxAnswer, len(ids))
+	var wg sync.WaitGroup
+	at := 0
+	for _, some := range pieces(raws) {
+		from, to := at, at+len(some)
+		wg.Go(func() { r.submit(ctx, shard, some, ids[from:to], wait, answers[from:to]) })
+		at = to
+	}
+	wg.Wait()
+	return answers
+}
+
+func (r *Reader) submit(ctx context.Context, shard uint16, raws [][]byte, ids []ledger.TxID, wait api.Wait, answers []api.TxAnswer) {
+	said := newSaid(common)
+	q := question[[]api.TxAnswer]{
+		Config: r.waiting(shard, len(ids)), shard: shard, most: mostAnswer,
+		call: func(left time.Duration) []byte {
+			return encode(Call{Submit: &Submit{Txs: raws, Wait: wait, WaitMS: max(0, left-margin).Milliseconds()}})
+		},
+		read: func(_ protocols.Index, a *[]api.TxAnswer, err error) ([]quorum.Key, error) {
+			if err != nil {
+				return nil, err
+			}
+			if len(*a) != len(ids) {
+				return nil, fmt.Errorf("%d answers for %d transactions", len(*a), len(ids))
+			}
+			keys := make([]quorum.Key, len(ids))
+			for i := range *a {
+				x := &(*a)[i]
+				if x.ID != ids[i] || x.Shard != shard {
+					return nil, fmt.Errorf("an answer about transaction %s in shard %d", x.ID, x.Shard)
+				}
+				keys[i] = stand(x)
+			}
+			for i := range *a {
+				said.note(i, keys[i], &(*a)[i])
+			}
+			return keys, nil
+		},
+	}
+	h := put(ctx, r, q, api.MaxWait)
+	for i, id := range ids {
+		answers[i] = api.TxAnswer{ID: id, State: api.StateUnknown, Shard: shard, TimedOut: true}
+		if key, _, ok := h.Decided(i); ok {
+			answers[i] = *said.by[itemKey{i, key}]
+		}
+	}
+}
+
+// stand is the key of how a submitted transaction stands, empty while that is open. How far it has come beyond the stage
+// that was waited for does not count.
+func stand(a *api.TxAnswer) quorum.Key {
+	a.Parts, a.Inputs, a.Outputs = nil, nil, nil
+	switch {
+	case a.State == api.StateRejected:
+		return quorum.Key("rejected " + a.Reason)
+	case a.TimedOut || a.State == api.StateUnknown && a.Reason == "":
+		return ""
+	case a.State == api.StateUnknown: // not taken
+		return quorum.Key("refused " + a.Reason)
+	case a.State == api.StateWaiting:
+		return "waiting"
+	}
+	return "reached"
+}
+
+// reached orders the states of a transaction that is not rejected by how far it has come.
+var reached = map[api.State]int{api.StateAccepted: 1, api.StateOrdered: 2, api.StateCertified: 3, api.StateSettled: 4}
+
+// common leaves of an answer what another one says too.
+func common(a, b *api.TxAnswer) {
+	if reached[b.State] < reached[a.State] {
+		a.State = b.State
+	}
+	a.Certified = a.Certified && b.Certified
+	if a.Height != b.Height {
+		a.Height = 0
+	}
+	if a.Detail != b.Detail {
+		a.Detail = ""
+	}
+}
+
+// Hand gives transactions to a replica of a shard, and to another one if that fails. Nothing is waited for or learned: it
+// is a hint.
+func (r *Reader) Hand(ctx context.Context, shard uint16, raws [][]byte) {
+	for _, some := range pieces(raws) {
+		q := question[[]api.TxAnswer]{
+			Config: r.reading(shard), shard: shard, most: mostAnswer,
+			call: func(left time.Duration) []byte {
+				return encode(Call{Submit: &Submit{Txs: some, Wait: api.WaitAccepted, WaitMS: left.Milliseconds()}})
+			},
+			read: func(_ protocols.Index, a *[]api.TxAnswer, err error) ([]quorum.Key, error) {
+				return []quorum.Key{"given"}, err
+			},
+		}
+		q.Need, q.Rounds = 1, 1
+		if h := put(ctx, r, q, readTime); h.Heard() == 0 {
+			logger.Debugw("transactions were not handed over", "shard", shard, "count", len(some), "error", h.last)
+		}
+	}
+}
+
+// piece is the bytes of transactions that go into one call: encoded, it has less than the 256 KiB that a call may have.
+const piece = 128 << 10
+
+// pieces cuts a list of transactions so that each piece goes into a call.
+func pieces(raws [][]byte) (out [][][]byte) {
+	size := 0
+	for _, raw := range raws {
+		if size += len(raw); len(out) == 0 || size > piece {
+			out, size = append(out, nil), len(raw)
+		}
+		out[len(out)-1] = append(out[len(out)-1], raw)
+	}
+	return out
+}
