@@ -34,6 +34,7 @@ func TestRealNetwork(t *testing.T) {
 		return answer
 	}
 	first := pay(api.StateCertified, "--out", signed, "--wait", "certified") // in its input shard: what becomes of it elsewhere is not asked
+	everywhere(t, first) // so each shard has committed under its first leader
 	for _, i := range []int{0, 4} { // the leaders
 		syscall.Kill(n.intro.Replicas[i].PID, syscall.SIGKILL)
 	}
