@@ -69,9 +69,11 @@ func (n *Node) submitHere(ctx context.Context, from admission.Party, c *foreign.
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	b := backend{n}
-	answers := make([]api.TxAnswer, 0, len(c.Txs))
-	for _, p := range n.engine.Submit(ctx, from, c.Txs, stage) {
-		answers = append(answers, b.answer(p, stage))
+	distinct, index := admission.Collapse(c.Txs) // copies cost as much as one
+	progress := n.engine.Submit(ctx, from, distinct, stage)
+	answers := make([]api.TxAnswer, len(c.Txs))
+	for i, k := range index {
+		answers[i] = b.answer(progress[k], stage)
 	}
 	return answers, nil
 }

@@ -11,11 +11,12 @@ import (
 	golog "github.com/ipfs/go-log/v2"
 
 	"bdtnode/node/api"
+	"bdtnode/node/loglimit"
 	"bdtnode/node/quorum"
 	"bdtnode/protocols"
 )
 
-var logger = golog.Logger("bdt/foreign")
+var outside = loglimit.New(golog.Logger("bdt/foreign"))
 
 // Times of questions.
 const (
@@ -163,7 +164,7 @@ func take[T any](h *heard, q *question[T], now protocols.Time, a quorum.Ask, raw
 	}
 	if err != nil {
 		h.last = fmt.Errorf("shard %d replica %d: %w", q.shard, a.To, err)
-		logger.Debugw("no answer", "shard", q.shard, "replica", a.To, "error", err)
+		outside.Debugw("no answer", [2]uint16{q.shard, uint16(a.To)}, "shard", q.shard, "replica", a.To, "error", err)
 		return h.Failed(now, a)
 	}
 	return h.Answered(now, a, keys)

@@ -145,7 +145,7 @@ func (r *Reader) Hand(ctx context.Context, shard uint16, raws [][]byte) {
 		}
 		q.Need, q.Rounds = 1, 1
 		if h := put(ctx, r, q, readTime); h.Heard() == 0 {
-			logger.Debugw("transactions were not handed over", "shard", shard, "count", len(some), "error", h.last)
+			outside.Debugw("transactions were not handed over", shard, "shard", shard, "count", len(some), "error", h.last)
 		}
 	}
 }
