@@ -97,6 +97,10 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if n.consensus, err = kv.OpenPebble(filepath.Join(home.DataDir(), consensusDir), kv.Options{OpenFiles: files.store}); err != nil {
 		return nil, fmt.Errorf("consensus store: %w", err)
 	}
+	begun, err := begin(home, n.committee, n.consensus)
+	if err != nil {
+		return nil, err
+	}
 	if n.ledgerKV, err = kv.OpenPebble(filepath.Join(home.DataDir(), ledgerDir), kv.Options{NoLog: true, CacheBytes: ledgerCache, OpenFiles: files.store}); err != nil {
 		return nil, fmt.Errorf("ledger store: %w", err)
 	}
@@ -120,7 +124,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 		Committee: n.committee, Self: home.Replica, Signer: home.ConsensusKey, Scheme: sig.NewEd25519(),
 		Coin: tosses, Shares: home.Coin, Dumbo: g.Consensus == shard.ConsensusDumbo, Window: int(g.Parameters.Window),
 		GenesisTimeMS: g.TimeMS, Store: n.consensus, State: n.state, Limits: admission.StandardLimits(),
-		Network: n.network, OnOutbox: func() { n.relay.Outbox() },
+		Network: n.network, Begun: begun, OnOutbox: func() { n.relay.Outbox() },
 	})
 	if err != nil {
 		return nil, err

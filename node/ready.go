@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"bdtnode/node/engine"
@@ -21,12 +22,27 @@ type reading struct {
 	height           uint64        // committed
 	clockOffset      time.Duration // of the shard's clocks before the own one
 	clockOff         bool          // that is too much
+	unsigned         bool          // too few peers have answered this start, so nothing is signed
+	answers, needed  int           // of peers to this start
+	twins            []twin        // peers that run as two processes
 }
+
+// twin is a second process of a peer.
+type twin struct {
+	replica      uint16
+	fenced, kept uint64 // their starts
+	ago          time.Duration
+}
+
+// twinAge is for how long after it was last heard of a second process of a peer is told of.
+const twinAge = 10 * time.Minute
 
 // notReady is why the replica does not take part, empty if it does.
 func (r *reading) notReady() string {
 	few := fmt.Sprintf("%d of %d replicas answer, %d needed", r.answering, r.replicas, r.quorum)
 	switch {
+	case r.unsigned:
+		return fmt.Sprintf("signs nothing until %d peers have answered this start: %d have; %s", r.needed, r.answers, few)
 	case r.waited >= maxUncommitted && r.answering < r.quorum:
 		return r.uncommitted() + "; " + few
 	case r.answering < r.quorum:
@@ -47,13 +63,18 @@ func (r *reading) uncommitted() string {
 
 // degraded is what is wrong with a replica, whether or not it takes part; empty if nothing is.
 func (r *reading) degraded() string {
-	if !r.clockOff {
-		return ""
+	var all []string
+	switch {
+	case r.clockOff && r.clockOffset > 0:
+		all = append(all, r.clock())
+	case r.clockOff:
+		all = append(all, r.clock()+": the others refuse its blocks when it leads")
 	}
-	if r.clockOffset > 0 {
-		return r.clock()
+	for _, t := range r.twins {
+		all = append(all, fmt.Sprintf("replica %d runs as two processes: start %d was fenced %s ago, start %d is kept",
+			t.replica, t.fenced, t.ago.Round(time.Second), t.kept))
 	}
-	return r.clock() + ": the others refuse its blocks when it leads"
+	return strings.Join(all, "; ")
 }
 
 func (r *reading) clock() string {
@@ -66,13 +87,19 @@ func (r *reading) clock() string {
 
 // read takes what readiness is judged by.
 func (n *Node) read() reading {
-	p, s := n.engine.Presence(), n.engine.Status()
+	p, s, start := n.engine.Presence(), n.engine.Status(), n.engine.Standing()
 	r := reading{
 		replicas: n.committee.N(), quorum: n.committee.Quorum(), answering: p.Answering(),
 		behind: s.Behind, height: s.Committed, clockOffset: p.ClockOffset, clockOff: p.ClockOff,
 	}
 	if since, work := n.engine.Waiting(); !since.IsZero() {
 		r.waited, r.work = time.Since(since), work
+	}
+	r.unsigned, r.answers, r.needed = !start.Running, start.Answered, start.Needed
+	for _, t := range start.Twins {
+		if ago := p.Now.Sub(t.At); ago < twinAge {
+			r.twins = append(r.twins, twin{uint16(t.Replica), t.Boot, t.Kept, ago})
+		}
 	}
 	return r
 }

@@ -18,6 +18,7 @@ import (
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/cmd/bdtnode/registry"
 	"bdtnode/node/config"
+	identity "bdtnode/node/replica"
 )
 
 // stopTimeout is how long a replica may take to stop; then the process ends anyway, as it may at any time.
@@ -127,7 +128,7 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 	tuneMemory()
 	n, err := a.open(home)
 	if err != nil {
-		return err
+		return lost(err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
@@ -148,7 +149,17 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil // asked to stop, and did
 	}
-	return err
+	return lost(err)
+}
+
+// lost gives an error that says that the replica must not sign its exit code, and what to do.
+func lost(err error) error {
+	var l *identity.Lost
+	if !errors.As(err, &l) {
+		return err
+	}
+	return output.Lost(err).WithHint("stop every other process that has these keys. If data/ was emptied or replaced and the directory that was " +
+		"in use last still exists, put it back. Else leave this replica stopped: its shard goes on while n-f replicas are up")
 }
 
 // Defaults of the collector for a replica. Most of its garbage is short-lived (messages, batches, requests) and what

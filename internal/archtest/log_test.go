@@ -19,6 +19,8 @@ var ownLines = []string{
 	"listening",
 	"panic while answering: %v\n%s", // and the replica stops
 	"the kernel's send buffer stays unbounded",
+	"enough peers have answered: the replica may sign", // once in a start, as the next
+	"the consensus store is a copy or was restored",
 }
 
 // unlimitedLines are the log lines of a file that nothing bounds. A limited line's event must be a constant, since the

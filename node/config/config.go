@@ -3,6 +3,7 @@
 //
 // A home is
 //
+//	born                   there until the first start
 //	config.toml            settings; BDTNODE_<SECTION>_<KEY> in the environment and flags go before it
 //	genesis.json           what the whole network agrees on
 //	keys/consensus.key     secret the replica signs consensus messages with

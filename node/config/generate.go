@@ -187,6 +187,7 @@ func writeHome(dir string, c Config, genesis []byte, k replicaKeys) error {
 		return fmt.Errorf("make directories: %w", err)
 	}
 	return errors.Join(
+		writeNew(filepath.Join(dir, bornFile), []byte("The replica has not been started yet. It removes this file at its first start.\n"), 0o644),
 		writeNew(filepath.Join(dir, configFile), []byte(c.toml()), 0o644),
 		writeNew(filepath.Join(dir, genesisFile), genesis, 0o644),
 		writeKey(filepath.Join(dir, keysDir, consensusFile), kindConsensus, k.consensus),

@@ -68,7 +68,8 @@ type Config struct {
 	State         *ledger.State    // over a store without one
 	Limits        admission.Limits // of what clients may have here
 	Network       *settlement.Network
-	OnOutbox      func() // called when LDs may have become certified; must not block
+	Begun         *replica.Begun // this start; nil trusts the store
+	OnOutbox      func()         // called when LDs may have become certified; must not block
 }
 
 // Engine is one running replica. It handles what comes from its shard over consensus streams.
@@ -101,7 +102,8 @@ type Engine struct {
 	commits commits
 
 	presence        atomic.Pointer[replica.Presence]
-	presenceVersion uint64          // of the loop
+	presenceVersion uint64 // of the loop
+	standing        atomic.Pointer[replica.Standing]
 	beat            atomic.Int64    // when the loop last handled something
 	heights         []atomic.Uint64 // that peers have shown to be at
 	nextLD          []atomic.Uint64 // by source shard
@@ -127,7 +129,7 @@ func New(cfg Config) (*Engine, error) {
 	wall := &protocols.Wall{}
 	core, err := replica.Restore(replica.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares, Dumbo: cfg.Dumbo,
-		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, Wall: wall,
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, Wall: wall, Begun: cfg.Begun,
 	}, cfg.State, cfg.Store)
 	if err != nil {
 		return nil, err
@@ -305,6 +307,7 @@ func (e *Engine) publish() {
 	}
 	e.commits.note(time.Now(), s.Status, e.work())
 	e.publishPresence(e.clock.now())
+	e.publishStanding()
 	for i := range e.nextLD {
 		if n := e.core.NextLD(uint16(i)); n != e.nextLD[i].Load() {
 			e.nextLD[i].Store(n)

@@ -51,6 +51,20 @@ func (e *Engine) publishPresence(now protocols.Time) {
 	}
 }
 
+// publishStanding makes readable how far the start has come and which peers run twice.
+func (e *Engine) publishStanding() {
+	old := e.standing.Load()
+	if s := e.core.Standing(); old == nil || !s.Equal(old) {
+		if old != nil && !old.Running && s.Running {
+			logger.Infow("enough peers have answered: the replica may sign", "boot", s.Boot, "answers", s.Answered)
+		}
+		e.standing.Store(&s)
+	}
+}
+
+// Standing reads how far the start has come.
+func (e *Engine) Standing() replica.Standing { return *e.standing.Load() }
+
 // Work is what waits for a commit.
 type Work string
 

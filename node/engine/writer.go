@@ -96,6 +96,7 @@ func (w *writer) run(ctx context.Context) error {
 	}
 }
 
+// release lets a step's messages and outputs out. An error means that the replica must end.
 func (w *writer) release(ctx context.Context, a *action) error {
 	for _, s := range a.step.Sends {
 		if replica.Serves(s.Message) {
@@ -119,6 +120,10 @@ func (w *writer) release(ctx context.Context, a *action) error {
 			if x != nil {
 				w.e.witness.put(w.e, x)
 			}
+		case o.Twin != nil:
+			outside.Errorw("two processes run with the identity of one replica", o.Twin.Replica, "replica", o.Twin.Replica, "fenced_boot", o.Twin.Boot, "kept_boot", o.Twin.Kept)
+		case o.Lost != nil:
+			return o.Lost
 		}
 	}
 	if a.done != nil {

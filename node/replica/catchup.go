@@ -76,6 +76,7 @@ func (c *Core) repay(now protocols.Time, st *Step) {
 		}
 		x.owed.Remove(i)
 		x.again[i] = now
+		st.Send(i, &Position{Certified: c.votes.CertifiedHeight()}) // one that has only now started has heard none
 		c.resend(st, i)
 	}
 }

@@ -227,6 +227,12 @@ func Decode(c *protocols.Committee, frame []byte) (protocols.Message, error) {
 		return decoded(decodePing(body))
 	case KindPong:
 		return decoded(decodePong(body))
+	case KindHello:
+		return decoded(decodeHello(body))
+	case KindKnown:
+		return decoded(decodeKnown(c, body))
+	case KindFenced:
+		return decoded(decodeFenced(body))
 	}
 	if kind := protocols.Kind(frame[0]); kind >= protocols.KindsCoin && kind < protocols.KindsChannels {
 		return mvba.Decode(kind, body)
@@ -325,6 +331,8 @@ func items(c *protocols.Committee, from protocols.Index, m protocols.Message) ([
 		return x.Items(c, from)
 	case *votes.VOTE:
 		return x.Items(c, from)
+	case *Known:
+		return x.items(c)
 	case *History:
 		return x.items(c)
 	}

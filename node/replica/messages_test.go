@@ -7,6 +7,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
@@ -36,6 +37,9 @@ func every(b *bench) []protocols.Message {
 		&Request{From: 9},
 		b.history(1, 2), &History{},
 		&Ping{Sent: 7}, &Pong{Sent: 7, Wall: 8},
+		&Hello{Boot: 1, Nonce: 2, Epoch: 3, Slot: 4, Number: 5}, &Fenced{Boot: 1, Nonce: 2}, &Known{Member: 2, To: 3},
+		&Known{Member: 2, To: 3, Boot: 4, Nonce: 5, Header: &lanes.Conflict{SignedHeader: batch.SignedHeader},
+			Vote: &bolt.Vote{Epoch: 1, Slot: 2, Digest: d}, Status: &bdt.SignedClaim{Replica: 2, Claim: bdt.Claim{Epoch: 1, Cut: make(lanes.Cut, 4), Inbound: make(lanes.Cut, 1)}}},
 	}
 }
 

@@ -125,14 +125,15 @@ func newPings(cfg *Config) pings {
 // connected has all peers asked at once.
 func (x *pings) connected() { x.due = 1 }
 
-// tick sends Pings and compares clocks when that is due.
-func (x *pings) tick(now protocols.Time, st *Step) {
+// tick sends Pings and compares clocks when that is due, and reports whether it was.
+func (x *pings) tick(now protocols.Time, st *Step) bool {
 	if x.due == 0 || now < x.due {
-		return
+		return false
 	}
 	x.compare(now)
 	x.due = now.Add(pingEvery)
 	st.Broadcast(&Ping{Sent: uint64(now)})
+	return true
 }
 
 // asked answers a Ping.

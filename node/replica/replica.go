@@ -30,6 +30,8 @@ type Output struct {
 	Deliver   *bdt.Delivery    // execute this block next
 	Certified *votes.Certified // a header has f+1 VOTEs; its record is part of the step
 	Inbound   *Inbound         // an LD came: another one under its number in the store is evidence, see [Contradiction]
+	Lost      *Lost            // the replica must end
+	Twin      *Twin            // a peer runs as two processes
 }
 
 // Step is one step of the core.
@@ -48,6 +50,7 @@ type Config struct {
 	Slots         uint64 // of an epoch; 0 is the usual number
 	Window        int    // bytes of a lane above the last commit; 0 is lanes.WindowBytes
 	Wall          *protocols.Wall
+	Begun         *Begun // this start; nil trusts the store, as a test of one machine or a Byzantine replica does
 }
 
 // Core is one replica.
@@ -57,6 +60,7 @@ type Core struct {
 	votes      *votes.Machine
 	catchup    catchup
 	pings      pings
+	identity   identity
 	lastAppend protocols.Time
 	evidence   evidence
 	more       bool            // verdicts wait for blocks to tell them
@@ -68,7 +72,10 @@ type Core struct {
 // still has, header gives the digests of its headers, and stored what was persisted. Blocks committed above executed
 // are delivered again by Start.
 func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest, error), stored protocols.Stored) (*Core, error) {
-	m, err := bdt.New(bdt.Config(cfg), executed, stored)
+	m, err := bdt.New(bdt.Config{
+		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares,
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Shards, Dumbo: cfg.Dumbo, Slots: cfg.Slots, Window: cfg.Window, Wall: cfg.Wall,
+	}, executed, stored)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +93,9 @@ func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest,
 	if err := c.evidence.recall(stored); err != nil {
 		return nil, err
 	}
+	if c.identity, err = restoreIdentity(&cfg, stored); err != nil {
+		return nil, err
+	}
 	// Nobody else may have this replica's VOTEs for what it executed and saw no certificate of, and after a crash of
 	// all nobody would ever certify it. They are not persisted, since the ledger has what they sign.
 	for h := certified + 1; h <= executed; h++ {
@@ -98,19 +108,30 @@ func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest,
 	return c, nil
 }
 
-// Start is the first input.
+// Start is the first input. The protocols start with it if the store is trusted, else when enough peers have answered.
 func (c *Core) Start(now protocols.Time) Step {
 	var st Step
-	c.catchup.progress = now
-	c.fromBDT(&st, c.bdt.Start(now))
-	certified := c.votes.CertifiedHeight()
-	c.fromBDT(&st, c.bdt.Certified(certified))
-	for k, d := range c.recalled {
-		c.fromVotes(&st, c.votes.Executed(certified+1+uint64(k), d))
+	if c.identity.begun == nil {
+		c.run(now, &st)
 	}
-	c.recalled = nil
 	return st
 }
+
+// run starts the protocols: from here on the replica signs.
+func (c *Core) run(now protocols.Time, st *Step) {
+	c.identity.running = true
+	c.catchup.progress = now
+	c.fromBDT(st, c.bdt.Start(now))
+	certified := c.votes.CertifiedHeight()
+	c.fromBDT(st, c.bdt.Certified(certified))
+	for k, d := range c.recalled {
+		c.fromVotes(st, c.votes.Executed(certified+1+uint64(k), d))
+	}
+	c.recalled = nil
+}
+
+// signs reports whether the replica may sign.
+func (c *Core) signs() bool { return c.identity.running && !c.identity.lost }
 
 // Status is what operators are told.
 type Status struct {
@@ -142,6 +163,8 @@ func (c *Core) Pending() bool { return c.bdt.Pending() }
 func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time) {
 	open := c.bdt.Uncertified()
 	switch {
+	case !c.signs():
+		return false, 0
 	case !c.bdt.Room() || open >= maxUnanswered:
 		return false, 0
 	case open == 0 || waiting >= FullBatch:
@@ -167,12 +190,16 @@ func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch) {
 func (c *Core) Connected(to protocols.Index) Step {
 	var st Step
 	c.pings.connected()
+	c.hello(&st, to)
 	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})
 	c.resend(&st, to)
 	return st
 }
 
 func (c *Core) resend(st *Step, to protocols.Index) {
+	if !c.signs() {
+		return
+	}
 	c.fromBDT(st, c.bdt.Resend(to))
 	protocols.Absorb(st, c.votes.Resend(to))
 }
@@ -180,20 +207,15 @@ func (c *Core) resend(st *Step, to protocols.Index) {
 // Handle is called upon a checked message of a peer.
 func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Message) Step {
 	var st Step
+	if handled := c.handleIdentity(now, &st, from, m); handled {
+		c.identity.write(now, &st)
+		return st
+	}
 	switch x := m.(type) {
 	case *votes.VOTE:
 		c.fromVotes(&st, c.votes.HandleVOTE(from, x))
 	case *Position:
-		c.catchup.heard(from, x.Certified)
-		if x.Again {
-			c.catchup.owed.Add(from)
-		}
-	case *Ping:
-		c.pings.asked(now, &st, from, x)
-		return st
-	case *Pong:
-		c.pings.answered(now, from, x)
-		return st
+		c.heard(from, x)
 	case *Request:
 		st.Send(from, &Serve{From: x.From})
 	case *Inbound:
@@ -210,7 +232,16 @@ func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Mess
 		c.fromBDT(&st, child)
 	}
 	c.pursue(now, &st)
+	c.identity.write(now, &st)
 	return st
+}
+
+// heard takes a peer's position.
+func (c *Core) heard(from protocols.Index, m *Position) {
+	c.catchup.heard(from, m.Certified)
+	if m.Again {
+		c.catchup.owed.Add(from)
+	}
 }
 
 // Patience is how long this replica lets something wait before it leaves the epoch.
@@ -222,6 +253,9 @@ func (c *Core) NextLD(source uint16) uint64 { return c.bdt.NextLD(source) }
 // Executed reports what the executor came to with the next delivered block.
 func (c *Core) Executed(now protocols.Time, b *ledger.Block) Step {
 	var st Step
+	if !c.signs() {
+		return st
+	}
 	height := b.Header.Height
 	c.evidence.froze(b.Frozen)
 	c.more, c.asked = b.More, false
@@ -233,13 +267,21 @@ func (c *Core) Executed(now protocols.Time, b *ledger.Block) Step {
 
 // Wake is when the core next wants a Tick, or zero.
 func (c *Core) Wake() protocols.Time {
+	if !c.signs() {
+		return c.pings.due
+	}
 	return protocols.Earliest(c.bdt.Wake(), c.catchup.wake, c.catchup.oweAt, c.pings.due)
 }
 
 // Tick carries out what has become due.
 func (c *Core) Tick(now protocols.Time) Step {
 	var st Step
-	c.pings.tick(now, &st)
+	if c.pings.tick(now, &st) && !c.identity.running {
+		c.helloAgain(&st)
+	}
+	if !c.signs() {
+		return st
+	}
 	if due := protocols.Earliest(c.bdt.Wake(), c.catchup.wake, c.catchup.oweAt); due == 0 || now < due {
 		return st // only Pings were due
 	}

@@ -21,6 +21,7 @@ type checks struct {
 	blame        blame
 	bounds       bounds
 	promises     promises
+	identity     identity
 }
 
 func newChecks(s *cluster) *checks {
@@ -36,6 +37,7 @@ func newChecks(s *cluster) *checks {
 		blame:        blame{s: s},
 		bounds:       newBounds(s),
 		promises:     newPromises(s),
+		identity:     newIdentity(s),
 	}
 }
 
@@ -63,11 +65,12 @@ func (c *checks) sent(n *node, m protocols.Message) {
 	c.signing.sent(n, m)
 	c.leaving.told(n, m)
 	c.acking.sent(n, m)
+	c.identity.sent(n, m)
 }
 
 // resent: what a core gives to a peer that connects.
 func (c *checks) resent(n *node, st *replica.Step) {
-	if n.adversary == nil {
+	if n.adversary == nil && n.core.Standing().Running {
 		c.signing.resent(n, st)
 	}
 }
@@ -76,6 +79,10 @@ func (c *checks) resent(n *node, st *replica.Step) {
 func (c *checks) passed(n *node, from protocols.Index, p packet, m protocols.Message) {
 	if n.adversary == nil {
 		c.blame.passed(n, from, p, m)
+		c.identity.passed(n, from, m)
+		if !n.core.Standing().Running {
+			return // it takes no notice of the rest
+		}
 		c.certificates.passed(n, m)
 		c.tossing.passed(n, from, m)
 		c.acking.passed(n, m)
@@ -133,6 +140,7 @@ func (c *checks) crashed(n *node) {
 // started: a life began.
 func (c *checks) started(n *node) {
 	if n.adversary == nil {
+		c.identity.started(n)
 		c.durability.started(n)
 		c.promises.kept(n)
 	}

@@ -33,6 +33,9 @@ func (c *durability) synced(n *node, group []replica.Step) {
 }
 
 func (c *durability) started(n *node) {
+	if n.replaced {
+		c.onDisk[n.id] = n.core.Status().Committed
+	}
 	if have := n.core.Status().Committed; have < c.onDisk[n.id] {
 		c.s.fail("durability", "replica %d had committed height %d on disk, and starts at %d", n.id, c.onDisk[n.id], have)
 	}

@@ -182,7 +182,8 @@ func (x *Shard) places() int {
 func (x *Shard) deaths() int {
 	n := 0
 	for _, f := range x.Faults {
-		if _, ok := f.(LeaderDies); ok {
+		switch f.(type) {
+		case LeaderDies, LosesDisk, OldStore:
 			n++
 		}
 	}

@@ -47,6 +47,12 @@ func describe(m protocols.Message) string {
 		return fmt.Sprintf("VOTE height %d %s", x.Height, x.Header.Short())
 	case *replica.Position:
 		return fmt.Sprintf("position certified %d again %v", x.Certified, x.Again)
+	case *replica.Hello:
+		return fmt.Sprintf("hello start %d nonce %d epoch %d slot %d number %d", x.Boot, x.Nonce, x.Epoch, x.Slot, x.Number)
+	case *replica.Known:
+		return fmt.Sprintf("known of replica %d start %d nonce %d", x.Member, x.Boot, x.Nonce)
+	case *replica.Fenced:
+		return fmt.Sprintf("fenced by start %d nonce %d", x.Boot, x.Nonce)
 	case *replica.Ping:
 		return fmt.Sprintf("ping %d", x.Sent)
 	case *replica.Pong:

@@ -143,11 +143,12 @@ func (n *node) derived(x message) []protocols.Message {
 	switch m := x.Message.(type) {
 	case *lanes.Batch:
 		return []protocols.Message{
+			&replica.Known{Member: m.Lane, Header: &lanes.Conflict{SignedHeader: m.SignedHeader}},
 			&lanes.Conflict{SignedHeader: m.SignedHeader}, &lanes.Fetch{Lane: m.Lane, Tip: m.Tip(), After: m.Seq - 1},
 			&lanes.TipCertificate{Lane: m.Lane, Tip: m.Tip(), Certificate: quorum(n.signAck(m.Lane, m.Tip()).Signature)},
 		}
 	case *bolt.Vote:
-		return []protocols.Message{&bolt.FetchBlock{Epoch: m.Epoch, Slot: m.Slot, Digest: m.Digest}}
+		return []protocols.Message{&replica.Known{Member: n.id, Vote: m}, &bolt.FetchBlock{Epoch: m.Epoch, Slot: m.Slot, Digest: m.Digest}}
 	case *channels.SIGN:
 		out := []protocols.Message{
 			&channels.FetchLD{Source: m.Source, Tip: m.Tip, After: m.Tip.Seq - 1},
@@ -160,7 +161,7 @@ func (n *node) derived(x message) []protocols.Message {
 		}
 		return out
 	case *replica.Position:
-		var out []protocols.Message
+		out := []protocols.Message{&replica.Hello{Boot: 1, Nonce: 1}, &replica.Fenced{Boot: 1, Nonce: 1}}
 		if height := n.state.Height(); height > 0 {
 			out = append(out, &replica.Request{From: height})
 			h, err := replica.ReadHistory(c, n.store, n.state, &replica.Serve{From: max(height, 4) - 3})
@@ -181,7 +182,7 @@ func (n *node) derived(x message) []protocols.Message {
 			m.Inbound[source] = lanes.Tip{Seq: 1, Digest: invented(1)}
 			m.Deliveries = []*channels.TipCertificate{{Certificate: n.certificate(c.WeakQuorum(), n.signLD(source, m.Inbound[source]).Signature)}}
 		}
-		return []protocols.Message{n.signStatus(m)}
+		return []protocols.Message{n.signStatus(m), &replica.Known{Member: n.id, Status: m.Signed(n.id)}}
 	case *mvba.Proposal:
 		if m.Round > 1 {
 			return nil

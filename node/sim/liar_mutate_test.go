@@ -28,6 +28,7 @@ var everyType = map[protocols.Kind]any{
 	channels.KindCertificate: channels.TipCertificate{}, bdt.KindStatus: bdt.Status{}, votes.KindVOTE: votes.VOTE{},
 	replica.KindPosition: replica.Position{}, replica.KindRequest: replica.Request{}, replica.KindHistory: replica.History{},
 	replica.KindPing: replica.Ping{}, replica.KindPong: replica.Pong{},
+	replica.KindHello: replica.Hello{}, replica.KindKnown: replica.Known{}, replica.KindFenced: replica.Fenced{},
 	toss.KindRelease: toss.Release{}, toss.KindRelay: toss.Relay{},
 	mvba.KindProposal: mvba.Proposal{}, mvba.KindEcho: mvba.Echo{}, mvba.KindLock: mvba.Lock{}, mvba.KindAccept: mvba.Accept{},
 	mvba.KindFinish: mvba.Finish{}, mvba.KindPreVote: mvba.PreVote{}, mvba.KindVote: mvba.Vote{}, mvba.KindDecision: mvba.Decision{},

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -30,6 +31,9 @@ type node struct {
 	skew      time.Duration // of the wall clock
 	dead      bool          // for good
 	promised  []*ledger.Tx  // accepted in any life, and without a final answer as far as clients know
+	fresh     bool          // it was never started
+	replaced  bool          // its stores are not those that it signed with
+	nonce     uint64        // of this life
 
 	alive      bool
 	life       int // counts starts and crashes: what an earlier life began does not end in this one
@@ -54,7 +58,7 @@ type node struct {
 }
 
 func newNode(s *cluster, id protocols.Index, place int) *node {
-	return &node{s: s, id: id, place: place, store: kv.NewMem(), effects: kv.NewMem(), wall: &protocols.Wall{}}
+	return &node{fresh: true, s: s, id: id, place: place, store: kv.NewMem(), effects: kv.NewMem(), wall: &protocols.Wall{}}
 }
 
 // clock is what the replica's wall clock says.
@@ -95,6 +99,11 @@ func (n *node) start() {
 		Committee: s.committee, Self: n.id, Signer: s.signers[n.id], Coin: s.coin, Shares: s.shares[n.id],
 		GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: len(s.shards), Dumbo: s.world.cfg.Dumbo, Slots: s.cfg.Slots, Wall: n.wall,
 	}
+	if n.adversary == nil {
+		if cfg.Begun = n.begin(); cfg.Begun == nil {
+			return
+		}
+	}
 	if n.core, err = replica.Restore(cfg, n.state, n.store); err != nil {
 		panic(err)
 	}
@@ -119,6 +128,38 @@ func (n *node) start() {
 	s.network.up(n.place)
 }
 
+// begin decides whether the replica may start, and is nil if it may not.
+func (n *node) begin() *replica.Begun {
+	var failed error
+	n.s.check.identity.nonce++
+	n.nonce = n.s.check.identity.nonce
+	b, err := replica.Begin(n.s.committee, n.id, replica.Stored(n.store, &failed), replica.Origin{Born: n.fresh, Nonce: n.nonce})
+	if lost := (*replica.Lost)(nil); errors.As(err, &lost) {
+		n.lost(lost)
+		return nil
+	}
+	if err = errors.Join(err, failed); err != nil {
+		panic(err)
+	}
+	n.fresh = false
+	var batch kv.Batch
+	sync := replica.Apply(&batch, []protocols.Record{b.Record()})
+	if err := n.store.Apply(&batch, sync); err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// lost ends a replica for good.
+func (n *node) lost(why *replica.Lost) {
+	n.s.trace.add(n.s.now, "lost", n.place, -1, nil, why.Why)
+	n.s.check.identity.lost(n, why)
+	n.dead = true
+	if n.alive {
+		n.crash()
+	}
+}
+
 // crash ends a life. Of what was not synced a random part survives.
 func (n *node) crash() {
 	s := n.s
@@ -134,6 +175,9 @@ func (n *node) crash() {
 // input gives the core something and carries out what it wants.
 func (n *node) input(f func(now protocols.Time) replica.Step) {
 	n.took(f(n.now()))
+	if n.alive && n.adversary == nil {
+		n.s.check.identity.looked(n)
+	}
 	if n.alive { // and has not crashed over it
 		n.propose()
 		n.arm()
@@ -199,6 +243,10 @@ func (n *node) release(group []replica.Step) {
 			return
 		}
 		for _, o := range group[i].Out {
+			if o.Lost != nil {
+				n.lost(o.Lost)
+				return
+			}
 			if o.Deliver != nil {
 				n.deliveries = append(n.deliveries, o.Deliver)
 				n.execute()

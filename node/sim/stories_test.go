@@ -34,6 +34,19 @@ var stories = map[string]func(seed uint64) Config{
 		x.Faults = []Fault{PowerCuts{Every: 1200 * time.Millisecond, Down: 100 * time.Millisecond}}
 		return cfg
 	},
+	"a lost disk": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 15*time.Second, 12, 8*time.Millisecond, nil
+		x.Faults = []Fault{LosesDisk{After: 5 * time.Second}}
+		return cfg
+	},
+	"an old store": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars, cfg.Bursts = 4, 15*time.Second, 12, 8*time.Millisecond, nil, false
+		cfg.Dumbo = false
+		x.Faults = []Fault{OldStore{After: 3 * time.Second, Votes: seed%2 == 1}}
+		return cfg
+	},
 	"clocks that are set": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 12, 8*time.Millisecond, nil

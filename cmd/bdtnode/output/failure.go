@@ -22,6 +22,7 @@ const (
 	ExitRejected    = 6
 	ExitUnhealthy   = 7
 	ExitBadProof    = 8
+	ExitLost        = 9 // the replica may have signed what its store does not have: starting it again changes nothing
 )
 
 // Failure is an error with its exit code. Code is the same for machines that read JSON.
@@ -74,6 +75,11 @@ func Unhealthy(format string, args ...any) *Failure {
 // Interrupted is a command that was ended before it was done, with nothing left open.
 func Interrupted(format string, args ...any) *Failure {
 	return &Failure{Exit: ExitFailure, Code: "interrupted", Message: fmt.Sprintf(format, args...)}
+}
+
+// Lost is a replica that must not sign any more.
+func Lost(err error) *Failure {
+	return &Failure{Exit: ExitLost, Code: "lost", Message: err.Error()}
 }
 
 // FailureOf gives any error its exit code; nil stays nil. It is the one place that does.

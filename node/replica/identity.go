@@ -1,0 +1,316 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+)
+
+// Upon a start a replica says Hello to each peer and signs nothing until 2f have answered with the newest that they know
+// of it. It is lost if an answer, or any later message, carries its own signature on something that its store lacks, if
+// f+1 peers know a later start of it, or if f+1 keep another process in its place. Answers are facts that a replica gives
+// also while it waits itself, so all replicas of a shard can start at once. n-f replicas that are up are 2f others at least.
+
+const (
+	// marksEvery is how often what is known of peers is written, with records that are synced anyway.
+	marksEvery = 50 * time.Millisecond
+	// twinEvery is how often a second process of one peer is told of.
+	twinEvery = time.Minute
+)
+
+// mark is the newest that is known of one peer. It is kept on disk and never deleted.
+type mark struct {
+	boot, nonce uint64 // of the process that is kept, 0 if none is known
+	header      *lanes.Conflict
+	vote        *bolt.Vote
+	status      *bdt.SignedClaim
+	twin        Twin // the last process that was fenced
+}
+
+// Twin is a second process of a peer.
+type Twin struct {
+	Replica protocols.Index
+	Boot    uint64         // of the process that was fenced
+	Kept    uint64         // start of the other one
+	At      protocols.Time // when it was last heard of
+	told    protocols.Time
+}
+
+// identity is what the replicas of a shard know of each other's starts and signatures.
+type identity struct {
+	begun    *Begun        // nil in a replica that trusts its store
+	running  bool          // the protocols were started
+	lost     bool          // nothing is signed any more
+	answered protocols.Set // peers that answered this start's Hello
+	later    protocols.Set // of them, who know of a later start
+	fencedBy protocols.Set
+	marks    []mark
+	dirty    protocols.Set // members whose marks are not on disk
+	writeAt  protocols.Time
+}
+
+func markKeyOf(i protocols.Index) []byte { return wire.AppendU16([]byte("i/m"), uint16(i)) }
+
+func restoreIdentity(cfg *Config, stored protocols.Stored) (identity, error) {
+	x := identity{begun: cfg.Begun, running: cfg.Begun == nil, marks: make([]mark, cfg.Committee.N())}
+	for key, value := range stored(markKeyOf(0), markKeyOf(protocols.Index(cfg.Committee.N()))) {
+		kr := wire.NewReader(key[len("i/m"):])
+		i := kr.U16()
+		r := wire.NewReader(append([]byte(nil), value...))
+		k := mark{boot: r.U64(), nonce: r.U64()}
+		k.header, k.vote, k.status = readSigned(cfg.Committee, r)
+		if kr.Done() != nil || r.Done() != nil {
+			return x, fmt.Errorf("record %x of a peer's newest signatures is malformed: the store is damaged", key)
+		}
+		x.marks[i] = k
+	}
+	return x, nil
+}
+
+// needed is how many peers must answer before anything is signed.
+func (c *Core) needed() int { return 2 * c.cfg.Committee.F() }
+
+// hello opens a session.
+func (c *Core) hello(st *Step, to protocols.Index) {
+	if b := c.identity.begun; b != nil {
+		s := c.Status()
+		st.Send(to, &Hello{Boot: b.Boot, Nonce: b.Nonce, Epoch: s.Epoch, Slot: s.Slot, Number: c.bdt.OwnNumber()})
+	}
+}
+
+// helloAgain repeats the Hello to peers that have not answered, until the replica may sign.
+func (c *Core) helloAgain(st *Step) {
+	for i := range protocols.Index(c.cfg.Committee.N()) {
+		if i != c.cfg.Self && !c.identity.answered.Has(i) {
+			c.hello(st, i)
+		}
+	}
+}
+
+// handleIdentity takes the messages that are handled in any state, also before the replica may sign. It reports
+// whether m was one, or is not for a replica that may not sign.
+func (c *Core) handleIdentity(now protocols.Time, st *Step, from protocols.Index, m protocols.Message) bool {
+	x := &c.identity
+	if why := c.lacking(m); why != "" {
+		c.lose(st, why)
+	}
+	switch y := m.(type) {
+	case *Hello:
+		c.answerHello(now, st, from, y)
+	case *Known:
+		c.known(now, st, from, y)
+	case *Fenced:
+		c.fenced(st, from, y)
+	case *Ping:
+		c.pings.asked(now, st, from, y)
+	case *Pong:
+		c.pings.answered(now, from, y)
+	case *Position:
+		if !x.answered.Has(from) {
+			c.hello(st, from) // an answer is lost if the peer learned of the connection after the Hello
+		}
+		if x.running {
+			return x.lost
+		}
+		c.heard(from, y)
+	default:
+		x.remark(from, m)
+		return !c.signs()
+	}
+	return true
+}
+
+// remark keeps the newest that a peer signed.
+func (x *identity) remark(from protocols.Index, m protocols.Message) {
+	switch y := m.(type) {
+	case *lanes.Batch:
+		if k := &x.marks[y.Lane]; k.header == nil || y.Seq > k.header.Seq {
+			k.header = &lanes.Conflict{SignedHeader: y.SignedHeader}
+			x.dirty.Add(y.Lane)
+		}
+	case *bolt.Vote:
+		if k := &x.marks[from]; k.vote == nil || y.Epoch > k.vote.Epoch || y.Epoch == k.vote.Epoch && y.Slot > k.vote.Slot {
+			k.vote = y
+			x.dirty.Add(from)
+		}
+	case *bdt.Status:
+		if k := &x.marks[from]; k.status == nil || y.Epoch > k.status.Epoch {
+			k.status = y.Signed(from)
+			x.dirty.Add(from)
+		}
+	}
+}
+
+// write adds what is new of peers to a step that is synced anyway.
+func (x *identity) write(now protocols.Time, st *Step) {
+	if len(st.Persist) == 0 || x.dirty.Len() == 0 || now < x.writeAt {
+		return
+	}
+	x.writeAt = now.Add(marksEvery)
+	for _, i := range x.dirty.Members() {
+		k := &x.marks[i]
+		b := wire.AppendU64(wire.AppendU64(nil, k.boot), k.nonce)
+		st.Record(markKeyOf(i), appendSigned(b, k.header, k.vote, k.status))
+	}
+	x.dirty = protocols.Set{}
+}
+
+// answerHello answers with what was known before, and keeps the process of the later start, or the first of one start.
+func (c *Core) answerHello(now protocols.Time, st *Step, from protocols.Index, m *Hello) {
+	k := &c.identity.marks[from]
+	st.Send(from, &Known{Member: from, To: m.Nonce, Boot: k.boot, Nonce: k.nonce, Header: k.header, Vote: k.vote, Status: k.status})
+	switch {
+	case m.Boot > k.boot:
+		k.boot, k.nonce = m.Boot, m.Nonce
+		c.identity.dirty.Add(from)
+	case m.Boot < k.boot || m.Nonce != k.nonce:
+		st.Send(from, &Fenced{Boot: k.boot, Nonce: k.nonce})
+		t := &k.twin
+		again := t.told != 0 && now < t.told.Add(twinEvery)
+		t.Replica, t.Boot, t.Kept, t.At = from, m.Boot, k.boot, now
+		if !again {
+			t.told = now
+			told := *t
+			st.Emit(Output{Twin: &told})
+		}
+	}
+}
+
+// known counts a peer's answer. The protocols start with the last one that is needed.
+func (c *Core) known(now protocols.Time, st *Step, from protocols.Index, m *Known) {
+	x := &c.identity
+	if x.begun == nil || m.Member != c.cfg.Self || m.To != x.begun.Nonce {
+		return
+	}
+	b := x.begun
+	if m.Boot > b.Boot || b.First && m.Boot > 0 && (m.Boot != b.Boot || m.Nonce != b.Nonce) {
+		x.later.Add(from)
+	}
+	x.answered.Add(from)
+	if x.later.Len() >= c.cfg.Committee.WeakQuorum() {
+		c.lose(st, fmt.Sprintf("%d peers know a later start of it than this one, which is number %d by its store", x.later.Len(), b.Boot))
+	}
+	if !x.lost && !x.running && x.answered.Len() >= c.needed() {
+		c.run(now, st)
+		st.Broadcast(&Position{Certified: c.votes.CertifiedHeight(), Again: true})
+		for i := range protocols.Index(c.cfg.Committee.N()) {
+			if i != c.cfg.Self {
+				c.resend(st, i)
+			}
+		}
+		c.pursue(now, st)
+	}
+}
+
+// fenced counts the peers that keep another process of this replica.
+func (c *Core) fenced(st *Step, from protocols.Index, m *Fenced) {
+	x := &c.identity
+	if x.begun == nil || m.Boot < x.begun.Boot || m.Boot == x.begun.Boot && m.Nonce == x.begun.Nonce {
+		return
+	}
+	if x.fencedBy.Add(from) && x.fencedBy.Len() >= c.cfg.Committee.WeakQuorum() {
+		c.lose(st, fmt.Sprintf("another process runs with its keys: %d peers keep that one, start %d", x.fencedBy.Len(), m.Boot))
+	}
+}
+
+// lose ends all signing for good. The record of it is on disk before anybody is told.
+func (c *Core) lose(st *Step, why string) {
+	x := &c.identity
+	if x.begun == nil || x.lost {
+		return
+	}
+	x.lost, x.begun.Lost = true, true
+	st.Persist = append(st.Persist, x.begun.Record())
+	st.Emit(Output{Lost: &Lost{why}})
+}
+
+// lacking is what in a message carries this replica's own signature and is not in its store; empty if nothing is.
+func (c *Core) lacking(m protocols.Message) string {
+	if c.identity.begun == nil || c.identity.lost {
+		return ""
+	}
+	switch x := m.(type) {
+	case *lanes.Batch:
+		if c.bdt.LacksHeader(&x.SignedHeader) {
+			return fmt.Sprintf("a peer has header %d of its lane with its signature, and its store has not", x.Seq)
+		}
+		if x.Certificate != nil {
+			return c.certificates(x.Certificate)
+		}
+	case *lanes.Conflict:
+		if c.bdt.LacksHeader(&x.SignedHeader) {
+			return fmt.Sprintf("a peer has header %d of its lane with its signature, and its store has not", x.Seq)
+		}
+	case *lanes.TipCertificate:
+		return c.certificates(x)
+	case *bolt.Propose:
+		return c.certificates(x.Certificates...)
+	case *bdt.Status:
+		if x.QC != nil && c.bdt.LacksQCVote(x.QC) {
+			return fmt.Sprintf("a QC has its vote for epoch %d slot %d, and its store has not", x.QC.Epoch, x.QC.Slot)
+		}
+		return c.certificates(x.Certificates...)
+	case *Known:
+		if x.Member == c.cfg.Self {
+			return c.newer(x)
+		}
+	}
+	return ""
+}
+
+func (c *Core) certificates(list ...*lanes.TipCertificate) string {
+	for _, x := range list {
+		if c.bdt.LacksAck(x) {
+			return fmt.Sprintf("a certificate has its acknowledgement of number %d of lane %d, and its store has not", x.Tip.Seq, x.Lane)
+		}
+	}
+	return ""
+}
+
+// newer is what a peer knows of this replica and its store lacks.
+func (c *Core) newer(x *Known) string {
+	switch {
+	case x.Header != nil && c.bdt.LacksHeader(&x.Header.SignedHeader):
+		return fmt.Sprintf("a peer has header %d of its lane with its signature, and its store has not", x.Header.Seq)
+	case x.Vote != nil && c.bdt.LacksVote(x.Vote.Epoch, x.Vote.Slot, x.Vote.Digest):
+		return fmt.Sprintf("a peer has its vote for epoch %d slot %d, and its store has not", x.Vote.Epoch, x.Vote.Slot)
+	case x.Status != nil && c.bdt.LacksStatus(&x.Status.Claim):
+		return fmt.Sprintf("a peer has its Status of epoch %d, and its store has not", x.Status.Epoch)
+	}
+	return ""
+}
+
+// Standing is how far a start has come, and what is known of second processes of peers.
+type Standing struct {
+	Boot     uint64 // 0 in a replica that trusts its store
+	Running  bool   // it may sign
+	Answered int    // peers that have answered this start
+	Needed   int    // before it may sign
+	Twins    []Twin
+}
+
+// Equal reports whether two are the same.
+func (s *Standing) Equal(t *Standing) bool {
+	return s.Boot == t.Boot && s.Running == t.Running && s.Answered == t.Answered && s.Needed == t.Needed && slices.Equal(s.Twins, t.Twins)
+}
+
+// Standing reads it.
+func (c *Core) Standing() Standing {
+	x := &c.identity
+	s := Standing{Running: x.running && !x.lost, Answered: x.answered.Len(), Needed: c.needed()}
+	if x.begun != nil {
+		s.Boot = x.begun.Boot
+	}
+	for i := range x.marks {
+		if t := x.marks[i].twin; t.At != 0 {
+			s.Twins = append(s.Twins, t)
+		}
+	}
+	return s
+}

@@ -1,0 +1,163 @@
+package replica
+
+import (
+	"fmt"
+
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+)
+
+// Kinds of the messages by which a replica learns at a start whether its store has all that it signed.
+const (
+	KindHello  = protocols.KindsCatchup + 4
+	KindKnown  = protocols.KindsCatchup + 5
+	KindFenced = protocols.KindsCatchup + 6
+)
+
+// maxKnownPart bounds each part of a [Known], in bytes. The largest is a claim with a position for each lane and channel.
+const maxKnownPart = 64 << 10
+
+// Hello opens a session: which start of its sender this is, and where it stands.
+type Hello struct {
+	Boot, Nonce uint64
+	Epoch, Slot uint64
+	Number      uint64 // of the newest batch of its lane
+}
+
+// Kind is KindHello.
+func (*Hello) Kind() protocols.Kind { return KindHello }
+
+// Append encodes the numbers.
+func (m *Hello) Append(b []byte) []byte {
+	for _, x := range []uint64{m.Boot, m.Nonce, m.Epoch, m.Slot, m.Number} {
+		b = wire.AppendU64(b, x)
+	}
+	return b
+}
+
+func decodeHello(b []byte) (*Hello, error) {
+	r := wire.NewReader(b)
+	m := &Hello{Boot: r.U64(), Nonce: r.U64(), Epoch: r.U64(), Slot: r.U64(), Number: r.U64()}
+	if m.Boot == 0 {
+		r.Fail("starts count from 1")
+	}
+	return m, r.Done()
+}
+
+// Known answers a Hello with the newest that its sender knew of the replica before it: its start, and what it signed.
+type Known struct {
+	Member      protocols.Index // about whom it is
+	To          uint64          // nonce of the Hello
+	Boot, Nonce uint64          // 0 if it knew of no start
+	Header      *lanes.Conflict // of its lane; nil if it knows of none
+	Vote        *bolt.Vote
+	Status      *bdt.SignedClaim
+}
+
+// Kind is KindKnown.
+func (*Known) Kind() protocols.Kind { return KindKnown }
+
+// Append encodes everything.
+func (m *Known) Append(b []byte) []byte {
+	b = wire.AppendU64(wire.AppendU16(b, uint16(m.Member)), m.To)
+	b = wire.AppendU64(wire.AppendU64(b, m.Boot), m.Nonce)
+	return appendSigned(b, m.Header, m.Vote, m.Status)
+}
+
+// appendSigned encodes what a member signed; nil is nothing.
+func appendSigned(b []byte, h *lanes.Conflict, v *bolt.Vote, s *bdt.SignedClaim) []byte {
+	var header, vote, status []byte
+	if h != nil {
+		header = h.Append(nil)
+	}
+	if v != nil {
+		vote = v.Append(nil)
+	}
+	if s != nil {
+		status = s.Append(nil)
+	}
+	return wire.AppendBytes(wire.AppendBytes(wire.AppendBytes(b, header), vote), status)
+}
+
+func readSigned(c *protocols.Committee, r *wire.Reader) (h *lanes.Conflict, v *bolt.Vote, s *bdt.SignedClaim) {
+	header, vote, status := r.Bytes(maxKnownPart), r.Bytes(maxKnownPart), r.Bytes(maxKnownPart)
+	if r.Err() != nil {
+		return nil, nil, nil
+	}
+	var err error
+	if len(header) > 0 {
+		if h, err = lanes.DecodeConflict(c, header); err != nil {
+			r.Fail("header: %v", err)
+		}
+	}
+	if len(vote) > 0 {
+		if v, err = bolt.DecodeVote(vote); err != nil {
+			r.Fail("vote: %v", err)
+		}
+	}
+	if len(status) > 0 {
+		if s, err = bdt.DecodeSignedClaim(c, status); err != nil {
+			r.Fail("Status: %v", err)
+		}
+	}
+	return h, v, s
+}
+
+func decodeKnown(c *protocols.Committee, b []byte) (*Known, error) {
+	r := wire.NewReader(b)
+	m := &Known{Member: protocols.Index(r.U16()), To: r.U64(), Boot: r.U64(), Nonce: r.U64()}
+	m.Header, m.Vote, m.Status = readSigned(c, r)
+	return m, r.Done()
+}
+
+// items names the signatures, all of the member.
+func (m *Known) items(c *protocols.Committee) ([]sig.Item, error) {
+	if !c.Has(m.Member) {
+		return nil, fmt.Errorf("a Known about replica %d of %d", m.Member, c.N())
+	}
+	var items []sig.Item
+	if m.Header != nil {
+		if m.Header.Lane != m.Member {
+			return nil, fmt.Errorf("a Known about replica %d with a header of lane %d", m.Member, m.Header.Lane)
+		}
+		more, err := m.Header.Items(c)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, more...)
+	}
+	if m.Vote != nil {
+		more, err := m.Vote.Items(c, m.Member)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, more...)
+	}
+	if m.Status != nil {
+		if m.Status.Replica != m.Member {
+			return nil, fmt.Errorf("a Known about replica %d with a Status of replica %d", m.Member, m.Status.Replica)
+		}
+		items = append(items, m.Status.Item(c))
+	}
+	return items, nil
+}
+
+// Fenced tells a process that its peer keeps another process of the same replica: the one of a later start, or the first
+// of two of one start.
+type Fenced struct{ Boot, Nonce uint64 } // of the process that is kept
+
+// Kind is KindFenced.
+func (*Fenced) Kind() protocols.Kind { return KindFenced }
+
+// Append encodes the start.
+func (m *Fenced) Append(b []byte) []byte { return wire.AppendU64(wire.AppendU64(b, m.Boot), m.Nonce) }
+
+func decodeFenced(b []byte) (*Fenced, error) {
+	r := wire.NewReader(b)
+	m := &Fenced{Boot: r.U64(), Nonce: r.U64()}
+	return m, r.Done()
+}

@@ -1,0 +1,66 @@
+package bdt
+
+import (
+	"bytes"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+)
+
+// This file tells whether something that carries this replica's signature is missing from its own store. Then the store
+// is not the one that the signature was made with, or another process signs with the same key.
+
+// LacksHeader reports whether an own lane header is missing.
+func (m *Machine) LacksHeader(h *lanes.SignedHeader) bool { return m.lanes.LacksHeader(h) }
+
+// LacksAck reports whether an own acknowledgement in a certificate is missing.
+func (m *Machine) LacksAck(c *lanes.TipCertificate) bool { return m.lanes.LacksAck(c, m.base.Cut) }
+
+// LacksVote reports whether an own vote is missing.
+func (m *Machine) LacksVote(epoch, slot uint64, d digest.Digest) bool {
+	return epoch > m.now.number || epoch == m.now.number && m.now.bolt.LacksVote(slot, d)
+}
+
+// LacksQCVote reports whether an own vote in a QC is missing.
+func (m *Machine) LacksQCVote(q *bolt.QC) bool {
+	return q.Certificate.Signers.Has(m.cfg.Self) && m.LacksVote(q.Epoch, q.Slot, q.Digest)
+}
+
+// LacksStatus reports whether an own Status is missing.
+func (m *Machine) LacksStatus(x *Claim) bool {
+	own := m.now.status
+	return x.Epoch > m.now.number ||
+		x.Epoch == m.now.number && (own == nil || !bytes.Equal(own.Claim.append(nil), x.append(nil)))
+}
+
+// OwnNumber is the number of the newest batch of the own lane.
+func (m *Machine) OwnNumber() uint64 { return m.lanes.OwnNumber() }
+
+// Signed is the Status without its proofs.
+func (m *Status) Signed(by protocols.Index) *SignedClaim {
+	return &SignedClaim{Replica: by, Claim: m.Claim, Signature: m.Signature}
+}
+
+// Append encodes replica, epoch, claim and signature.
+func (x *SignedClaim) Append(b []byte) []byte {
+	b = x.Claim.append(wire.AppendU64(wire.AppendU16(b, uint16(x.Replica)), x.Epoch))
+	return append(b, x.Signature[:]...)
+}
+
+// DecodeSignedClaim reads what Append wrote.
+func DecodeSignedClaim(c *protocols.Committee, b []byte) (*SignedClaim, error) {
+	r := wire.NewReader(b)
+	x := &SignedClaim{Replica: protocols.Index(r.U16())}
+	x.Claim = readClaim(c, r.U64(), r)
+	r.Fixed(x.Signature[:])
+	return x, r.Done()
+}
+
+// Item is the signature that proves the claim.
+func (x *SignedClaim) Item(c *protocols.Committee) sig.Item {
+	return c.Item(x.Replica, x.statement(c), x.Signature)
+}
