@@ -18,7 +18,7 @@ type Limits struct {
 
 // StandardLimits are those of a node.
 func StandardLimits() Limits {
-	return Limits{Txs: 100_000, Bytes: 64 << 20, RoomTxs: 8192, RoomBytes: 8 << 20, Waits: 1 << 17}
+	return Limits{Txs: 1 << 16, Bytes: 32 << 20, RoomTxs: 1 << 13, RoomBytes: 8 << 20, Waits: 1 << 17}
 }
 
 const (

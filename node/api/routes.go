@@ -50,7 +50,7 @@ func (s *Server) register(a huma.API) {
 	route(s, a, huma.Operation{
 		Method: http.MethodPost, Path: "/v1/txs", OperationID: "submit-transactions",
 		Summary:     "Submit transactions and wait for what becomes of them",
-		Description: "Submitting a transaction again is harmless and gets the same answer. 429 means that the TX book had room for none.",
+		Description: "Submitting a transaction again is harmless and gets the same answer. Accepted means that a final answer will come; waiting promises nothing. 429 means that there was room for none: the TX book, or the share of it or of waits that this client address may have, is full.",
 		Errors:      []int{400, 413, 415, 422, 429, 503},
 	}, s.submit)
 	// Described only now, for a description that comes with the operation makes the library read and check the body.
