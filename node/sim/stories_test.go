@@ -174,6 +174,21 @@ var stories = map[string]func(seed uint64) Config{
 		x.Faults, x.Liars = []Fault{blinking{Until: 10 * time.Second}}, []Liar{{2, &Pushing{Rate: 0.2}}}
 		return cfg
 	},
+	// Clocks differ by as much as transactions live, clients pay on with what is not settled, and replicas crash.
+	"doors": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 40, false, false
+		x.Nodes, x.Delay, x.Slots, x.Liars = 4, 30*time.Millisecond, 0, nil
+		x.Faults = []Fault{Crashes{Every: 900 * time.Millisecond, Down: 200 * time.Millisecond}, ClockSkew{Max: 300 * time.Millisecond}}
+		return cfg
+	},
+	// The TX book has room for a few transactions, and some pay more than others.
+	"a small book": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 60, false, true
+		x.Nodes, x.Delay, x.Slots, x.Liars, x.Faults, x.Book = 4, 60*time.Millisecond, 0, nil, nil, 8
+		return cfg
+	},
 	"a hoarded lane": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 10, false, false

@@ -1,0 +1,56 @@
+package sim
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestDoorMutants puts one bug at a time into admission, and wants the stories to find it. Like TestMutants it does so
+// only when -sim.mutants asks for it.
+func TestDoorMutants(t *testing.T) {
+	if !*mutants {
+		return
+	}
+	const (
+		kept = "node/admission/kept.go"
+		door = "node/admission/door.go"
+		look = "node/admission/look.go"
+		book = "node/admission/book.go"
+	)
+	for _, m := range []struct {
+		name, story string
+		edits       []edit
+	}{
+		{"the mark moves without the records of what was left out", "doors", []edit{
+			{kept, "			records = append(records, protocols.Record{Key: keptKey(prefixTx, e.id()), Value: e.tx.Encode()})\n", ""},
+		}},
+		{"what a block left out is not found again at a start", "doors", []edit{
+			{kept, "	d.park(e, now)\n	return nil\n", "	d.drop(e)\n	return nil\n"},
+		}},
+		{"a left-out transaction is dropped", "doors", []edit{
+			{"node/admission/executed.go", "	case e.state == flying:\n		d.park(e, now)\n", "	case e.state == flying:\n		d.drop(e)\n		return\n"},
+		}},
+		{"transactions with unknown inputs are batched", "doors", []edit{
+			{door, "			links, processable = append(links, link{entry: e, on: in.Outpoint.Tx}), false\n			continue\n", "			links = append(links, link{entry: e, on: in.Outpoint.Tx})\n			continue\n"},
+		}},
+		{"expiry goes by the clock of the replica", "doors", []edit{
+			{look, "max(h.TimeMS, min(now.WallMS, tx.ExpiryMS))", "max(h.TimeMS, now.WallMS)"},
+		}},
+		{"a full book evicts what was accepted", "a small book", []edit{
+			{book, "		d.queues.serve(e)\n		d.fees.remove(e)\n", "		d.queues.serve(e)\n"},
+			{"node/admission/entry.go", "{ return (e.state == ready || e.state == behind) && !e.logged }", "{ return true }"},
+		}},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			out, err := runMutant(t, m.edits, "-run", "TestStory", "-sim.story", m.story, "-sim.seeds", "24")
+			if err == nil {
+				t.Fatalf("not found:\n%s", out)
+			}
+			if !strings.Contains(out, " violated at step ") {
+				t.Fatalf("did not run: %v\n%s", err, out)
+			}
+			_, found, _ := strings.Cut(out, "stories_test.go:")
+			t.Logf("found: %.160s", strings.TrimSpace(found))
+		})
+	}
+}
