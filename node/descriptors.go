@@ -15,7 +15,7 @@ const (
 	baseDescriptors = 48
 
 	minMemberConns, maxMemberConns = 4, 8 // connections of each member, in each direction
-	minStrangers, maxStrangers     = 16, 128
+	minStrangers, maxStrangers     = 16, 512
 	minClients, maxClients         = 32, 4096
 )
 

@@ -44,6 +44,9 @@ type conn struct {
 	place *list.Element // there
 }
 
+// connKey finds a request's connection in its context.
+type connKey struct{}
+
 func newConns(l net.Listener, max int) *conns {
 	return &conns{Listener: l, max: max, clients: make(map[netip.Prefix]*client)}
 }

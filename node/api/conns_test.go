@@ -189,3 +189,18 @@ func TestBodiesOfManySizes(t *testing.T) {
 		}
 	}
 }
+
+// Reads whose bodies never come leave the places to others, of the same address too.
+func TestBodiesOfReadsLeaveThePlaces(t *testing.T) {
+	url, stop, done := run(t, api.Config{MaxConns: 4, BodyGrace: time.Hour, Grace: time.Millisecond}, &fake{})
+	for range 20 {
+		fmt.Fprint(dial(t, "127.0.0.1", url), "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+		if !alive(dial(t, "127.0.0.1", url)) {
+			t.Fatal("not served")
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}

@@ -107,11 +107,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = &timed{ResponseWriter: w, limit: s.cfg.AnswerTime}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.ContentLength != 0 {
-		// No route but that of submissions reads a body. Without a deadline the server would wait for the rest of one
-		// that was not read before it takes the next request.
+		// No route but that of submissions reads a body. Without a deadline the server would wait for ever for the rest
+		// of one that was not read, before it answers.
 		_ = setDeadline(http.NewResponseController(w).SetReadDeadline, time.Now().Add(s.cfg.BodyGrace))
 		if r.Method != http.MethodPost {
-			w.Header().Set("Connection", "close")
+			// Closing at once would only have the client connect again at once. Meanwhile the place is anybody's.
+			if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+				c.conns.changed(c, http.StateIdle)
+			}
 			write(w, problem(http.StatusBadRequest, fmt.Sprintf("a %s request has no body here", r.Method)))
 			return
 		}
@@ -161,6 +164,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnState:         open.changed,
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ErrorLog:          stdlog.New(serverLog{}, "", 0),
 	}

@@ -167,7 +167,7 @@ func TestFullBook(t *testing.T) {
 	const two = `{"txs":["01","02"]}`
 
 	a := do(t, "POST", s.URL+"/v1/txs", jsonType, two)
-	wantProblem(t, a, http.StatusTooManyRequests, "no room for more transactions")
+	wantProblem(t, a, http.StatusTooManyRequests, "TX book")
 	if a.header.Get("Retry-After") != "2" || a.problem.RetryMS != 1500 {
 		t.Errorf("Retry-After %q and retry_ms %d, want 2 and 1500", a.header.Get("Retry-After"), a.problem.RetryMS)
 	}

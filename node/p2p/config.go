@@ -138,7 +138,7 @@ type Limits struct {
 	// that a peer which sent garbage is kept out (60 s).
 	MaxBackoff time.Duration
 	MaxPenalty time.Duration
-	// Strangers is how many inbound TCP connections may be without a TLS handshake at a time (128): one more closes an
+	// Strangers is how many inbound TCP connections may be without a TLS handshake at a time (512): one more closes an
 	// older one. HandshakeTime is how long each may take (5 s).
 	Strangers     int
 	HandshakeTime time.Duration
@@ -165,7 +165,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	orDefault(&l.HeldBytesAll, 32<<20)
 	orDefault(&l.MaxBackoff, 5*time.Second)
 	orDefault(&l.MaxPenalty, 60*time.Second)
-	orDefault(&l.Strangers, 128)
+	orDefault(&l.Strangers, 512)
 	orDefault(&l.HandshakeTime, 5*time.Second)
 	orDefault(&l.ConnsPerMember, 8)
 	if l.ControlQueue < 0 || l.BulkQueue < 0 || l.WriteTime < 0 || l.ServeTime < 0 || l.ServeBytes < 0 ||
