@@ -47,6 +47,9 @@ const (
 	maxLDs       = 2 * channels.Window
 )
 
+// loose is the budget of LDs that were not asked for, as answers that come after a restart: an LD is proved by itself.
+var loose = budget{5, 16, true}
+
 // Slowing of a stream on which frames are dropped: so long for each, and for each MiB of it.
 const (
 	slowFrame = 2 * time.Millisecond
@@ -58,6 +61,7 @@ const (
 // concurrent use.
 type Gate struct {
 	meters    map[protocols.Kind]*meter
+	loose     meter
 	histories int // answers to a Request that may come
 	lds       int // LDs that may come
 	over      uint64
@@ -65,7 +69,9 @@ type Gate struct {
 }
 
 // NewGate has all budgets full.
-func NewGate() *Gate { return &Gate{meters: make(map[protocols.Kind]*meter)} }
+func NewGate() *Gate {
+	return &Gate{meters: make(map[protocols.Kind]*meter), loose: newMeter(loose.perSecond, loose.burst)}
+}
 
 // Asks notes a message to the peer, before it leaves: some have answers.
 func (g *Gate) Asks(m protocols.Message) {
@@ -79,15 +85,30 @@ func (g *Gate) Asks(m protocols.Message) {
 
 // Admit says of a frame whether it is taken, and how long its stream is not to be read before that or in its place.
 func (g *Gate) Admit(now protocols.Time, kind protocols.Kind, size int) (take bool, wait time.Duration) {
+	m, b := g.budget(kind)
 	switch {
-	case kind == KindHistory && g.histories == 0, kind == channels.KindLD && g.lds == 0:
+	case kind == KindHistory && g.histories == 0:
 		g.unasked++
 		return false, slow(size)
 	case kind == KindHistory:
 		g.histories--
+	case kind == channels.KindLD && g.lds == 0:
+		m, b = &g.loose, loose
 	case kind == channels.KindLD:
 		g.lds--
 	}
+	if wait = max(0, m.due().Sub(now)); wait > 0 {
+		g.over++
+		if b.repeats {
+			return false, slow(size)
+		}
+	}
+	m.take(now, 1)
+	return true, wait
+}
+
+// budget is that of a kind, and how far it is used.
+func (g *Gate) budget(kind protocols.Kind) (*meter, budget) {
 	b, ok := budgets[kind]
 	if !ok {
 		b = standard
@@ -98,14 +119,7 @@ func (g *Gate) Admit(now protocols.Time, kind protocols.Kind, size int) (take bo
 		m = &x
 		g.meters[kind] = m
 	}
-	if wait = max(0, m.due().Sub(now)); wait > 0 {
-		g.over++
-		if b.repeats {
-			return false, slow(size)
-		}
-	}
-	m.take(now, 1)
-	return true, wait
+	return m, b
 }
 
 func slow(size int) time.Duration { return slowFrame + slowMiB*time.Duration(size)>>20 }

@@ -54,8 +54,11 @@ func TestGateAnswers(t *testing.T) {
 		}
 		return n
 	}
-	if n := admitted(KindHistory) + admitted(channels.KindLD); n > 0 {
-		t.Errorf("%d answers are taken that nobody asked for", n)
+	if n := admitted(KindHistory); n > 0 {
+		t.Errorf("%d histories are taken that nobody asked for", n)
+	}
+	if n := admitted(channels.KindLD); n != loose.burst {
+		t.Errorf("%d LDs are taken that nobody asked for, want %d", n, loose.burst)
 	}
 	g.Asks(&Request{From: 1})
 	g.Asks(&channels.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 40}, After: 33})
