@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -153,7 +154,7 @@ func retryable(err error) (again bool, after time.Duration) {
 	case errors.As(err, &full):
 		return true, full.RetryAfter
 	case errors.As(err, &problem):
-		return problem.RetryAfter > 0, problem.RetryAfter
+		return problem.RetryAfter > 0 || problem.Status == http.StatusRequestTimeout, problem.RetryAfter
 	}
 	return false, 0
 }

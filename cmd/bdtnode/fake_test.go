@@ -289,7 +289,7 @@ func (r result) json(t *testing.T, v any) {
 	t.Helper()
 	dec := json.NewDecoder(strings.NewReader(r.out))
 	if err := dec.Decode(v); err != nil || dec.More() {
-		t.Fatalf("standard output is not one JSON value: %v\n%s", err, r.out)
+		t.Fatalf("exit %d, standard output is not one JSON value: %v\n%s%s", r.code, err, r.out, r.err)
 	}
 }
 

@@ -97,7 +97,7 @@ func (r *run) retryAfter(err error) time.Duration {
 		return full.RetryAfter
 	case errors.Is(err, client.ErrUnreachable):
 		return 0
-	case errors.As(err, &problem) && problem.Status >= http.StatusInternalServerError:
+	case errors.As(err, &problem) && (problem.Status >= http.StatusInternalServerError || problem.Status == http.StatusRequestTimeout):
 		return problem.RetryAfter
 	}
 	return -1
