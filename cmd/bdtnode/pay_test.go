@@ -139,7 +139,16 @@ func TestExpiryBeyondHorizon(t *testing.T) {
 			t.Errorf("exit %d after %d submissions: %s", r.code, n.submits, r.err)
 		}
 	}
-	if r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "1", "--expires-in", "15m"); r.code != 0 {
+	file := filepath.Join(t.TempDir(), "pay.tx")
+	if r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "1", "--expires-in", "15m", "--dry-run", "--out", file); r.code != 0 {
+		t.Errorf("%d %s", r.code, r.err)
+	}
+	n.status.HorizonMS = 600_000
+	if r := n.run(t, "tx", "submit", file); r.code != output.ExitUsage || !strings.Contains(r.err, "takes at most 10m0s from now") || n.submits > 0 {
+		t.Errorf("exit %d after %d submissions: %s", r.code, n.submits, r.err)
+	}
+	n.status.HorizonMS = 900_000
+	if r := n.run(t, "tx", "submit", file); r.code != 0 {
 		t.Errorf("%d %s", r.code, r.err)
 	}
 }

@@ -124,12 +124,29 @@ func newTxSubmit(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkExpiry(tx, net.status, time.Now()); err != nil {
+				return err
+			}
 			return a.submitOne(cmd.Context(), waiting.delivery(net), tx)
 		},
 	}
 	c.Flags().StringVar(&raw, "raw", "", "the signed transaction, in hexadecimal")
 	waiting.add(c)
 	return c
+}
+
+// expiryMargin is how far clocks may differ when an expiry is compared with the horizon.
+const expiryMargin = 5 * time.Second
+
+// checkExpiry refuses a transaction whose expiry is so far ahead that the network would not take it within a wait.
+func checkExpiry(tx *ledger.Tx, st api.Status, now time.Time) error {
+	most := time.Duration(st.HorizonMS) * time.Millisecond
+	latest := now.Add(most + expiryMargin).UnixMilli()
+	if most == 0 || tx.ExpiryMS <= uint64(latest) {
+		return nil
+	}
+	return output.Usage("the transaction expires at %s, and this network takes at most %v from now",
+		time.UnixMilli(int64(min(tx.ExpiryMS, 1<<53))).UTC().Format(time.RFC3339), most)
 }
 
 // readSigned reads a file that tx send --out wrote.

@@ -1,9 +1,12 @@
 package load
 
 import (
+	"net/http"
 	"slices"
 	"testing"
 	"time"
+
+	"bdtnode/node/api/client"
 )
 
 func TestScheduleHasOneArrivalInEachInterval(t *testing.T) {
@@ -105,5 +108,19 @@ func TestTallyAcross(t *testing.T) {
 	r := ta.result(9*time.Second, false)
 	if r.Settled != 3 || r.CrossSettled != 2 || r.Recovered != 2 || r.Partial || (r.Latency != Percentiles{100, 100, 100}) || (r.CrossLatency != Percentiles{1000, 7000, 7000}) {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A request that a replica did not work on may be sent again; one that it will always refuse ends the load.
+func TestRetryAfter(t *testing.T) {
+	for want, err := range map[time.Duration]error{
+		3 * time.Second: &client.ErrBookFull{RetryAfter: 3 * time.Second},
+		2 * time.Second: &client.ProblemError{Status: http.StatusServiceUnavailable, RetryAfter: 2 * time.Second},
+		0:               &client.ProblemError{Status: http.StatusRequestTimeout},
+		-1:              &client.ProblemError{Status: http.StatusUnprocessableEntity},
+	} {
+		if got := (&run{}).retryAfter(err); got != want {
+			t.Errorf("%v: %v, want %v", err, got, want)
+		}
 	}
 }
