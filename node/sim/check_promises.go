@@ -75,6 +75,9 @@ func (c *promises) batched(n *node, txs []*ledger.Tx) {
 func (c *promises) ended(n *node) {
 	c.kept(n)
 	for _, tx := range n.promised {
+		if p, _ := n.find(tx.ID()); p.Receipt.Verdict == ledger.VerdictSpent && c.s.involved(tx) {
+			continue // in escrow until a hostile shard has its say
+		}
 		if c.s.now.Millis() > tx.ExpiryMS+uint64(graceful/time.Millisecond) {
 			c.s.fail("promises", "replica %d has accepted transaction %s, which has expired, and has no final answer", n.id, tx.ID())
 		}

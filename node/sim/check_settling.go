@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
@@ -22,6 +23,7 @@ type settling struct {
 	fates    map[ledger.TxID]*fate
 	channels [][]channelSeen // by source and destination
 	drift    int64           // value that partly settled transactions have created beyond what they let go of
+	owed     int64           // the same of transactions that involve a hostile shard
 	held     []ledger.Audit  // by shard, at the height looked at
 	refusals int
 }
@@ -38,6 +40,8 @@ type channelSeen struct {
 	made    []digest.Digest // of the LDs, by number from 1
 	told    map[ledger.TxID]bool
 	applied uint64
+	hostile pretence // of a hostile source
+	frozen  uint64   // height of the destination at which it froze the channel
 }
 
 func newSettling(w *world) *settling {
@@ -64,7 +68,7 @@ func (c *settling) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
 	}
 	c.height[s.shard]++
 	for _, f := range b.Frozen {
-		s.fail("channels", "the channel of shard %d is frozen: %s", f.Source, f.Why)
+		c.froze(s, b.Header.Height, f)
 	}
 	for _, d := range in.Deliveries {
 		c.applied(s, d)
@@ -78,9 +82,26 @@ func (c *settling) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
 	c.value(n)
 }
 
+// froze: only the channel of a shard that lied is frozen, once.
+func (c *settling) froze(s *cluster, height uint64, f ledger.Freeze) {
+	ch := &c.channels[f.Source][s.shard]
+	if !ch.hostile.lied || ch.frozen != 0 {
+		s.fail("channels", "the channel of shard %d is frozen: %s", f.Source, f.Why)
+	}
+	s.trace.add(s.now, "frozen", -1, int(f.Source), nil, f.Why)
+	ch.frozen = height
+}
+
 // applied: deliveries are applied in order, each once, and they are what their source made.
 func (c *settling) applied(s *cluster, d *ledger.Delivery) {
 	ch := &c.channels[d.Source][s.shard]
+	if c.w.shards[d.Source].hostile() {
+		if d.Number == ch.applied+1 && ch.hostile.said(d) {
+			ch.applied = d.Number
+			return
+		}
+		s.fail("channels", "LD %d of hostile shard %d is ordered after number %d", d.Number, d.Source, ch.applied)
+	}
 	switch {
 	case d.Destination != s.shard || d.Number != ch.applied+1:
 		s.fail("channels", "LD %d of shard %d to %d is applied after number %d", d.Number, d.Source, d.Destination, ch.applied)
@@ -94,6 +115,9 @@ func (c *settling) applied(s *cluster, d *ledger.Delivery) {
 func (c *settling) made(s *cluster, d *ledger.Delivery) {
 	ch := &c.channels[s.shard][d.Destination]
 	ch.made = append(ch.made, d.Digest())
+	if s.hostile() {
+		ch.hostile.pretend(s.cfg.Hostile, d)
+	}
 	if d.Source != s.shard || d.Number != uint64(len(ch.made)) || d.Number > 1 && d.Previous != ch.made[d.Number-2] {
 		s.fail("channels", "LD %d of shard %d to %d is made as number %d", d.Number, d.Source, d.Destination, len(ch.made))
 	}
@@ -137,7 +161,7 @@ func (c *settling) receipt(s *cluster, r *ledger.Receipt) {
 			s.fail("verdicts", "the shard says %s of transaction %s, and said %s before", r.Verdict, r.Tx, said)
 		}
 		f.verdicts[s.shard] = r.Verdict
-		if r.Verdict == ledger.VerdictRejected && f.told(parties, s.shard) == 0 {
+		if r.Verdict == ledger.VerdictRejected && f.told(parties, s.shard) == 0 && !c.w.involved(tx) {
 			s.fail("verdicts", "the shard rejects transaction %s, of which no other told it", r.Tx)
 		}
 	}
@@ -145,6 +169,12 @@ func (c *settling) receipt(s *cluster, r *ledger.Receipt) {
 		return
 	}
 	f.ends[s.shard] = r.Verdict
+	if c.w.involved(tx) { // atomicity is not promised
+		if r.Verdict == ledger.VerdictSettled {
+			c.moved(s, tx, &c.owed)
+		}
+		return
+	}
 	rejected := false
 	for _, shard := range parties.Inputs.Members() {
 		switch f.verdicts[shard] {
@@ -169,18 +199,26 @@ func (c *settling) receipt(s *cluster, r *ledger.Receipt) {
 	if f.settled++; rejected || f.settled < len(f.ends) {
 		s.fail("atomicity", "transaction %s settles, and is undone in another shard", r.Tx)
 	}
+	c.moved(s, tx, &c.drift)
+}
+
+// moved adds to sum what a transaction that settles in a shard creates there beyond what it lets go of.
+func (c *settling) moved(s *cluster, tx *ledger.Tx, sum *int64) {
+	if s.hostile() {
+		return
+	}
 	for i := range tx.Inputs {
 		if c.w.peers.Home(ledger.AddressOf(tx.Inputs[i].Key)) == s.shard {
-			c.drift -= int64(tx.Inputs[i].Amount)
+			*sum -= int64(tx.Inputs[i].Amount)
 		}
 	}
 	for i := range tx.Outputs {
 		if c.w.peers.Home(tx.Outputs[i].Address) == s.shard {
-			c.drift += int64(tx.Outputs[i].Amount)
+			*sum += int64(tx.Outputs[i].Amount)
 		}
 	}
 	if c.w.peers.Home(ledger.AddressOf(tx.Inputs[0].Key)) == s.shard {
-		c.drift += int64(tx.Fee)
+		*sum += int64(tx.Fee)
 	}
 }
 
@@ -206,22 +244,33 @@ func (c *settling) value(n *node) {
 	if !a.Conserved() {
 		n.s.fail("value", "%d unspent, %d in escrow, %d burned, %d ceded of %d and %d gained", a.Unspent, a.Escrow, a.Burned, a.Ceded, a.Genesis, a.Gained)
 	}
+	if supply := c.supply(n.s); a.Unspent+a.Burned > supply {
+		n.s.fail("value", "%d unspent and %d burned of a supply of %d", a.Unspent, a.Burned, supply)
+	}
 	var total, genesis int64
 	for s := range c.held {
-		if h := &c.held[s]; h.Height > 0 {
+		if h := &c.held[s]; h.Height > 0 && !c.w.shards[s].hostile() {
 			total += int64(h.Unspent + h.Escrow + h.Burned)
 			genesis += int64(h.Genesis)
 		}
 	}
-	if total != genesis+c.drift {
-		n.s.fail("value", "the shards hold %d of %d, and transactions under way account for %d", total, genesis, c.drift)
+	if total != genesis+c.drift+c.owed {
+		n.s.fail("value", "the shards hold %d of %d, and transactions under way account for %d and %d", total, genesis, c.drift, c.owed)
 	}
+}
+
+// supply is the value that the network was born with.
+func (c *settling) supply(s *cluster) (sum uint64) {
+	for _, a := range s.ledger.Allocations {
+		sum += a.Amount * uint64(a.Outputs)
+	}
+	return sum
 }
 
 // refused: a replica refused an LD, which must be the fault of who gave it.
 func (c *settling) refused(n, from *node, err error) {
 	c.refusals++
-	if n.adversary == nil && from.adversary == nil {
+	if n.adversary == nil && from.adversary == nil && !from.s.hostile() {
 		n.s.fail("blame", "replica %d refuses an LD of honest replica %d of shard %d: %v", n.id, from.id, from.s.shard, err)
 	}
 }
@@ -232,7 +281,14 @@ func (c *settling) took(n, from *node, p packet, ld *settlement.LD) {
 		n.s.fail("blame", "replica %d takes a forged LD of replica %d of shard %d (%s)", n.id, from.id, from.s.shard, p.forged)
 	}
 	d := ld.Delivery
-	made := c.channels[d.Source][n.s.shard].made
+	ch := &c.channels[d.Source][n.s.shard]
+	made := ch.made
+	if c.w.shards[d.Source].hostile() {
+		if !ch.hostile.said(d) {
+			n.s.fail("channels", "replica %d takes LD %d of hostile shard %d, which that shard did not certify", n.id, d.Number, d.Source)
+		}
+		return
+	}
 	if d.Number > uint64(len(made)) || made[d.Number-1] != d.Digest() {
 		n.s.fail("channels", "replica %d takes LD %d of shard %d, which that shard did not make", n.id, d.Number, d.Source)
 	}
@@ -242,14 +298,19 @@ func (c *settling) took(n, from *node, p packet, ld *settlement.LD) {
 func (c *settling) open() string {
 	for a := range c.channels {
 		for b := range c.channels[a] {
-			if ch := &c.channels[a][b]; ch.applied < uint64(len(ch.made)) {
+			ch := &c.channels[a][b]
+			switch {
+			case ch.hostile.lied && !c.w.shards[b].hostile() && ch.frozen == 0:
+				return fmt.Sprintf("shard %d lied to shard %d, which has not frozen its channel", a, b)
+			case c.w.shards[a].hostile() || c.w.shards[b].hostile():
+			case ch.applied < uint64(len(ch.made)):
 				return fmt.Sprintf("shard %d has made %d LDs for shard %d, which has applied %d", a, len(ch.made), b, ch.applied)
 			}
 		}
 	}
 	for _, id := range c.w.submissions.order {
 		f := c.fates[id]
-		if f == nil {
+		if f == nil || c.w.involved(c.txs[id]) {
 			continue
 		}
 		for _, shard := range c.txs[id].Parties(c.w.peers.Home).All().Members() {
@@ -264,7 +325,13 @@ func (c *settling) open() string {
 // closed says what is left that should be forgotten, if anything is: some time after everything has its end and has
 // expired, nothing is in escrow, no record is open, and no transaction waits in a book.
 func (c *settling) closed() string {
+	if lack := c.alike(); lack != "" {
+		return lack
+	}
 	for _, s := range c.w.shards {
+		if c.w.hostile() != 0 {
+			break // escrow of transactions that involve the hostile shard stays
+		}
 		for _, n := range s.honest() {
 			a, err := n.state.Audit(context.Background())
 			if err != nil {
@@ -277,6 +344,26 @@ func (c *settling) closed() string {
 	}
 	if c.drift != 0 {
 		return fmt.Sprintf("%d of value came from nowhere", c.drift)
+	}
+	return ""
+}
+
+// alike says which replicas of a shard have frozen other channels than others, or for other reasons, if any have.
+func (c *settling) alike() string {
+	for _, s := range c.w.shards {
+		var first []ledger.Freeze
+		for i, n := range s.honest() {
+			frozen, err := n.state.Frozen()
+			if err != nil {
+				panic(err)
+			}
+			if i == 0 {
+				first = frozen
+			}
+			if !slices.Equal(first, frozen) {
+				return fmt.Sprintf("replica %d of shard %d has frozen %d channels, another one %d or for other reasons", n.id, s.shard, len(frozen), len(first))
+			}
+		}
 	}
 	return ""
 }

@@ -33,7 +33,8 @@ type Shard struct {
 	Slots    uint64            // of an epoch; 0 is the usual number
 	Faults   []Fault
 	Liars    []Liar
-	Book     int // most transactions in a replica's book; 0 is the usual number
+	Hostile  Hostile // what it tells other shards if more than f of its replicas are Byzantine, else nil
+	Book     int     // most transactions in a replica's book; 0 is the usual number
 	mutation mutation
 }
 
@@ -110,6 +111,9 @@ func (x *Shard) describe() string {
 	}
 	for _, l := range x.Liars {
 		s += fmt.Sprintf(", replica %d %s", l.Replica, l.Adversary)
+	}
+	if x.Hostile != nil {
+		s += ", " + x.Hostile.String()
 	}
 	return s
 }

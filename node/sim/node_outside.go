@@ -179,6 +179,9 @@ func (n *node) told(to *node, ld *settlement.LD) []packet {
 	if liar, ok := n.adversary.(stranger); ok {
 		return liar.tell(n, to, ld)
 	}
+	if n.s.hostile() {
+		ld = n.pretended(to, ld)
+	}
 	return []packet{{frame: ld.Encode()}}
 }
 
@@ -229,7 +232,9 @@ func (n *node) compare(x *replica.Inbound) {
 // accuse tells the core of evidence, a little later: the loop of a node has other things to do first.
 func (n *node) accuse(e *settlement.Evidence) {
 	n.s.trace.add(n.s.now, "evidence", int(n.id), int(e.Source()), nil, e)
-	n.s.fail("evidence", "an honest shard is accused: %v", e)
+	if !n.s.shards[e.Source()].hostile() {
+		n.s.fail("evidence", "an honest shard is accused: %v", e)
+	}
 	n.after(time.Microsecond, func() {
 		n.input(func(protocols.Time) replica.Step { return n.core.Witness(e) })
 	})

@@ -148,7 +148,7 @@ func (w *world) perform() {
 		f.begin(w)
 	}
 	for _, s := range w.shards {
-		honest = honest && len(s.cfg.Liars) == 0
+		honest = honest && len(s.cfg.Liars) == 0 && !s.hostile()
 		for _, f := range s.cfg.Faults {
 			f.start(s)
 		}

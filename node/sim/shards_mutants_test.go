@@ -72,6 +72,23 @@ func TestNetworkMutants(t *testing.T) {
 		{"LDs are known as verified by their deliveries", sweep, []edit{
 			{"node/replica/verified.go", `digest.Of("bdt/LD-encoding/1", m.Raw)`, "m.Digest"},
 		}},
+		{"a closed record is none", "hostile", []edit{
+			{rules, "	return past != nil, err // a record closes with the verdicts of all", "	return false, err"},
+			{rules, "	past, err := d.Past(id)", "	_, err := d.Past(id)"},
+			{desk, "	if w.records[tx.id] != nil {", "	if x := w.records[tx.id]; x != nil && x.Part.Open {"},
+		}},
+		{"a second verdict on an open record is ignored", "hostile", []edit{
+			{rules, "	if said, err := hadItsSay(d, r, e.Tx.ID(), source); said || err != nil {", "	if r != nil && r.Part.Of(source).Verdict != 0 {\n		return \"\", nil\n	}\n	if said, err := hadItsSay(d, r, e.Tx.ID(), source); said || err != nil {"},
+		}},
+		{"two LDs under one number are not noticed", "hostile", []edit{
+			{"node/replica/evidence.go", "	return settlement.Contradict(n, ld, x.Content), nil", "	_ = ld\n	return nil, nil"},
+		}},
+		{"evidence is not told", "hostile", []edit{
+			{"node/replica/evidence.go", "	case p != nil:\n		return &ledger.RawNotice{Kind: ledger.KindEvidence, Content: p.content}\n", "	case p != nil:\n		return nil\n"},
+		}},
+		{"evidence that is ordered freezes nothing", "hostile", []edit{
+			{"shard/settlement/evidence.go", "func (e *Evidence) Execute(d *ledger.Desk) error {\n", "func (e *Evidence) Execute(d *ledger.Desk) error {\n	return nil\n}\n\nfunc (e *Evidence) executed(d *ledger.Desk) error {\n"},
+		}},
 		{"a path is not verified", sweep, []edit{
 			{lds, "	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):", "	case false:"},
 		}},

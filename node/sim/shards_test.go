@@ -62,6 +62,17 @@ var networkStories = map[string]func(seed uint64) Config{
 		}
 		return cfg
 	},
+	// One shard has more than f Byzantine replicas, and lies to the others in one of several ways.
+	"hostile": func(seed uint64) Config {
+		cfg := among(seed)
+		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 5*time.Second, 6, 30*time.Millisecond
+		for k := range cfg.Shards {
+			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond}
+		}
+		cfg.Shards[(seed+2)%3].Faults = []Fault{Crashes{Every: 4 * time.Second, Down: time.Second}}
+		cfg.Shards[seed%3].Hostile = []Hostile{TwoLDs{}, SecondSpent{}, BrokenLD{}}[seed/3%3]
+		return cfg
+	},
 	// Everyone wants the same coins, and each shard hears of another payment first.
 	"conflicts": func(seed uint64) Config {
 		cfg := among(seed)
@@ -73,8 +84,11 @@ var networkStories = map[string]func(seed uint64) Config{
 
 // TestNetworkStory runs the stories in which bugs show with everything as it is.
 func TestNetworkStory(t *testing.T) {
-	for _, name := range []string{"conflicts", "hermits", "outages"} {
+	for _, name := range []string{"conflicts", "hermits", "hostile", "outages"} {
 		count := min(*networks, 2)
+		if name == "hostile" {
+			count = min(*networks, 9) // each lie of each shard
+		}
 		if *story == name {
 			count = *networks
 		} else if *story != "" {
