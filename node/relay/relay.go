@@ -78,11 +78,13 @@ type Relay struct {
 
 	mu      sync.Mutex
 	machine *courier.Machine
+	serving map[service]int // requests of the kinds in places
 }
 
 // New makes a relay and starts nothing.
 func New(cfg Config, engine Engine) *Relay {
 	r := &Relay{cfg: cfg, engine: engine, born: time.Now(), kick: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	r.serving = make(map[service]int)
 	committees := make([]*protocols.Committee, cfg.Network.Shards())
 	for s := range committees {
 		committees[s] = cfg.Network.Committee(uint16(s))
@@ -303,66 +305,4 @@ func (r *Relay) Call(ctx context.Context, shard uint16, to protocols.Index, call
 		return nil, fmt.Errorf("replica %d of shard %d: %w", to, shard, err)
 	}
 	return answer, nil
-}
-
-// Kinds of requests, their first byte.
-const (
-	askLDs  = 1 // number from which on: LDs for the asking replica's shard
-	askNext = 2 // the number of the first LD of the asking replica's shard that is lacking here
-	askCall = 3 // a client call
-	askTake = 4 // an LD for this shard; answered like askNext, once it was taken
-)
-
-// Serve answers a request of a replica of any shard.
-func (r *Relay) Serve(ctx context.Context, peer Peer, request []byte, w func(frame []byte) error) error {
-	from := peer.Shard
-	if len(request) == 0 {
-		return errors.New("an empty request")
-	}
-	body := request[1:]
-	switch request[0] {
-	case askLDs:
-		rd := wire.NewReader(body)
-		number := rd.U64()
-		if err := rd.Done(); err != nil {
-			return err
-		}
-		return r.serveLDs(from, number, w)
-	case askNext:
-		return w(wire.AppendU64(nil, r.engine.NextLD(from)))
-	case askTake:
-		ld, err := settlement.DecodeLD(body)
-		if err == nil && ld.Delivery.Source != from {
-			err = fmt.Errorf("shard %d gives an LD of shard %d", from, ld.Delivery.Source)
-		}
-		if err == nil {
-			err = r.take(ld)
-		}
-		if err != nil {
-			return err
-		}
-		return w(wire.AppendU64(nil, max(r.engine.NextLD(from), ld.Delivery.Number+1)))
-	case askCall:
-		if len(body) > maxCall {
-			return fmt.Errorf("a call of %d bytes, at most %d are answered", len(body), maxCall)
-		}
-		return w(r.cfg.Answer(ctx, peer, body))
-	}
-	return fmt.Errorf("request kind %d is unknown", request[0])
-}
-
-func (r *Relay) serveLDs(to uint16, number uint64, w func(frame []byte) error) error {
-	certified := r.engine.CertifiedHeight()
-	for size := 0; size < maxServed; number++ {
-		ld, err := r.ld(to, number, certified)
-		if err != nil || ld == nil {
-			return err
-		}
-		frame := ld.Encode()
-		size += len(frame)
-		if err := w(frame); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -340,6 +340,39 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// A replica has a few requests of a kind in service, and another one has its own.
+func TestPlacesOfRequests(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	r := w.members[0][0].relay
+	ask := func(peer Peer, w func([]byte) error) error {
+		return r.Serve(context.Background(), peer, []byte{askNext}, w)
+	}
+	block, entered, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	for range places[askNext] {
+		go func() {
+			done <- ask(Peer{1, 2}, func([]byte) error { entered <- struct{}{}; <-block; return nil })
+		}()
+		<-entered
+	}
+	none := func([]byte) error { return nil }
+	if ask(Peer{1, 2}, none) == nil {
+		t.Errorf("more than %d are served", places[askNext])
+	}
+	if err := ask(Peer{1, 3}, none); err != nil {
+		t.Errorf("another replica: %v", err)
+	}
+	close(block)
+	for range places[askNext] {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := ask(Peer{1, 2}, none); err != nil || len(r.serving) != 0 {
+		t.Errorf("afterwards: %v, %d counted", err, len(r.serving))
+	}
+}
+
 func TestGarbage(t *testing.T) {
 	w := newWorld(t)
 	defer w.close()
