@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"bytes"
 	"time"
 
 	"bdtnode/ledger"
@@ -10,7 +11,8 @@ import (
 // waitSize is what one wait counts for in bytes, about what it takes in memory.
 const waitSize = 256
 
-// Collapse lists the distinct encodings among raws, and for each of raws which of them it is.
+// Collapse lists copies of the distinct encodings among raws, and for each of raws which of them it is. A transaction
+// keeps the bytes that it was decoded from: those of the request would keep all of the request in memory.
 func Collapse(raws [][]byte) (distinct [][]byte, index []int) {
 	seen := make(map[string]int, len(raws))
 	index = make([]int, len(raws))
@@ -19,7 +21,7 @@ func Collapse(raws [][]byte) (distinct [][]byte, index []int) {
 		if !ok {
 			k = len(distinct)
 			seen[string(raw)] = k
-			distinct = append(distinct, raw)
+			distinct = append(distinct, bytes.Clone(raw))
 		}
 		index[i] = k
 	}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -186,8 +185,7 @@ func (c *clients) verifyChunk(raws [][]byte, txs []*ledger.Tx, answers []Progres
 	network := c.e.cfg.Committee.Network()
 	var items []sig.Item
 	for i, raw := range raws {
-		// A transaction keeps the bytes it was decoded from: without a copy one would keep its whole request in memory.
-		tx, err := ledger.DecodeTx(bytes.Clone(raw))
+		tx, err := ledger.DecodeTx(raw)
 		if err == nil {
 			if r := tx.Check(network); r != nil {
 				err = r
