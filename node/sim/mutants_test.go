@@ -108,6 +108,16 @@ func TestMutants(t *testing.T) {
 		{"restored votes are forgotten", "crashes", []edit{
 			{"protocols/bolt/restore.go", "		x.vote = v\n", ""},
 		}},
+		{"a newer vote that a peer knows is no evidence", "an old store", []edit{
+			{"node/replica/identity.go", "	case x.Vote != nil && c.bdt", "	case x.Vote != nil && x.To == 0 && c.bdt"},
+		}},
+		{"a newer header that a peer knows is no evidence", "an old store", []edit{
+			{"node/replica/identity.go", "	case x.Header != nil && c.bdt", "	case x.Header != nil && x.To == 0 && c.bdt"},
+			{"node/replica/identity.go", "	case x.Vote != nil && c.bdt", "	case x.Vote != nil && x.To == 0 && c.bdt"},
+		}},
+		{"fewer than 2f answers to a start suffice", "crashes", []edit{
+			{"node/replica/identity.go", "return 2 * c.cfg.Committee.F() }", "return c.cfg.Committee.F() }"},
+		}},
 		{"VOTEs are not made again after a crash", "power cuts", []edit{
 			{"node/replica/replica.go", "		c.recalled = append(c.recalled, d)\n", "		_ = d\n"},
 		}},
