@@ -170,6 +170,7 @@ func TestMutants(t *testing.T) {
 		}},
 		{"certified blocks are taken from a peer that was not asked", "pushed history", []edit{
 			{"node/replica/catchup.go", "	if a.from == 0 {\n		return\n	}\n	x.asks[from]", "	x.asks[from]"},
+			{"node/replica/gate.go", "	case kind == KindHistory && g.histories == 0:\n		g.unasked++\n		return false, slow(size)\n", ""},
 		}},
 		{"nothing is sent again to who reconnects", "crashes", []edit{
 			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n"},
