@@ -34,6 +34,7 @@ func generate(t *testing.T) string {
 func TestGeneratedHomesLoad(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
 	n := network(4)
+	n.LeastFee = 3
 	n.Places[0][0].Announce = "/dns/a.example/tcp/4001"
 	n.Places[0][3].Listen = []string{"/ip4/127.0.0.1/tcp/0"} // nobody can be told
 	g, err := Generate(dir, n)
@@ -47,6 +48,9 @@ func TestGeneratedHomesLoad(t *testing.T) {
 		}
 		if h.Shard != 0 || int(h.Replica) != i {
 			t.Errorf("home %d says it is shard %d replica %d", i, h.Shard, h.Replica)
+		}
+		if p := h.Genesis.Parameters; p.LeastFee != 3 || p.StateInterval == 0 {
+			t.Errorf("home %d has a genesis with parameters %+v", i, p)
 		}
 		if h.Genesis.ID() != g.ID() {
 			t.Errorf("home %d has another genesis", i)

@@ -62,6 +62,10 @@ func (x *executor) execute(ctx context.Context, d *bdt.Delivery) error {
 	if err != nil {
 		return fmt.Errorf("execute block %d: %w", in.Height, err)
 	}
+	for i := range block.Frozen { // once for each shard, ever
+		f := &block.Frozen[i]
+		outside.Errorw("channel frozen: the shard broke the rules of settlement", f.Source, "shard", f.Source, "number", f.Number, "height", in.Height, "why", f.Why)
+	}
 	if in.Height <= x.certified {
 		if err := replica.CheckExecuted(x.e.cfg.Store, in.Height, block.HeaderDigest); err != nil {
 			return err
