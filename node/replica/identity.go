@@ -55,12 +55,12 @@ type identity struct {
 	writeAt  protocols.Time
 }
 
-func markKeyOf(i protocols.Index) []byte { return wire.AppendU16([]byte("i/m"), uint16(i)) }
+func markKeyOf(i protocols.Index) []byte { return wire.AppendU16([]byte("p/m"), uint16(i)) }
 
 func restoreIdentity(cfg *Config, stored protocols.Stored) (identity, error) {
 	x := identity{begun: cfg.Begun, running: cfg.Begun == nil, marks: make([]mark, cfg.Committee.N())}
 	for key, value := range stored(markKeyOf(0), markKeyOf(protocols.Index(cfg.Committee.N()))) {
-		kr := wire.NewReader(key[len("i/m"):])
+		kr := wire.NewReader(key[len("p/m"):])
 		i := kr.U16()
 		r := wire.NewReader(append([]byte(nil), value...))
 		k := mark{boot: r.U64(), nonce: r.U64()}

@@ -14,7 +14,7 @@ import (
 // selfVersion is the first byte of an encoded [Self].
 const selfVersion = 1
 
-var selfKey = []byte("i/self")
+var selfKey = []byte("p/self")
 
 // Anchor identifies a file of the store on its file system: a copy of the store has another. The zero Anchor is unknown.
 type Anchor struct {
