@@ -10,6 +10,7 @@ import (
 const (
 	maxHold  = 10 * time.Second
 	minHold  = time.Millisecond // less is none
+	chance   = 4                // a lane's part of what the first slot cost that it held up
 	halfLife = 5 * time.Second  // of what a slot that was held up cost
 )
 
@@ -43,11 +44,11 @@ func (g *lag) now(now protocols.Time) time.Duration {
 	return d
 }
 
-// charge is called when the lane held up a slot by some time. One that does so again before it is forgotten is held back
-// twice as long, whatever it cost: its owner gives its batches to some only.
+// charge is called when the lane held up a slot by some time. Once is chance, and costs it a part of that. One that does so
+// again before it is forgotten is held back twice as long: it is late as a rule, or its owner gives its batches to some only.
 func (g *lag) charge(now protocols.Time, wait time.Duration) {
 	have := g.now(now)
-	g.hold, g.since = min(have+max(have, wait), maxHold), now
+	g.hold, g.since = min(have+max(have, wait/chance), maxHold), now
 }
 
 func (g *lag) arrived(seq uint64, now protocols.Time) {

@@ -64,7 +64,7 @@ func TestHoldingBack(t *testing.T) {
 	m.HandleBatch(t0, 2, a[0])
 	m.HandleFetch(t0, 3, &Fetch{Lane: 2, Tip: a[0].Tip()})
 	cut := b.cut(map[protocols.Index]Tip{2: a[0].Tip()})
-	m.HeldUp(t0, origin, cut, late(1, 3), 80*time.Millisecond)
+	m.HeldUp(t0, origin, cut, late(1, 3), chance*80*time.Millisecond)
 	m.Ordered(t0, cut)
 	m.Tick(t0.Add(time.Second)) // acks go
 
