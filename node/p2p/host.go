@@ -22,11 +22,12 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// newHost starts a libp2p host that only listens, dials and identifies: no relay, no reachability probes, no pings.
-func (n *Net) newHost() (host.Host, error) {
+// startHost starts a libp2p host that only listens, dials and identifies: no relay, no reachability probes, no pings. The
+// host is in place before it listens, since the first connection may arrive at once.
+func (n *Net) startHost() error {
 	resources, err := newResources(len(n.roster.places)-1, n.cfg.Limits.ConnsPerMember)
 	if err != nil {
-		return nil, fmt.Errorf("network resource manager: %w", err)
+		return fmt.Errorf("network resource manager: %w", err)
 	}
 	opts := []libp2p.Option{
 		libp2p.Identity(n.cfg.Identity),
@@ -52,14 +53,13 @@ func (n *Net) newHost() (host.Host, error) {
 	if len(n.roster.announce) > 0 {
 		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return n.roster.announce }))
 	}
-	h, err := libp2p.New(opts...)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start libp2p: %w", err), resources.Close())
+	if n.host, err = libp2p.New(opts...); err != nil {
+		return errors.Join(fmt.Errorf("start libp2p: %w", err), resources.Close())
 	}
-	if err := n.listen(h); err != nil {
-		return nil, errors.Join(err, h.Close())
+	if err := n.listen(n.host); err != nil {
+		return errors.Join(err, n.host.Close())
 	}
-	return h, nil
+	return nil
 }
 
 // listen makes the host listen. Each address must work, and failing here leaves nothing behind, which libp2p's own way to

@@ -104,7 +104,7 @@ func (n *Net) Run(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	n.ctx = ctx
-	if n.host, err = n.newHost(); err != nil {
+	if err := n.startHost(); err != nil {
 		cancel()
 		return err
 	}
