@@ -256,6 +256,39 @@ func TestSendFileBesideOthers(t *testing.T) {
 	}
 }
 
+// TestUnconfirmedListFreesNothing: a list of outputs that too few replicas agree on does not end a reservation.
+func TestUnconfirmedListFreesNothing(t *testing.T) {
+	n := newNetwork(t, 10, 10, 10)
+	dir, err := reservationsDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := ledger.Outpoint{}
+	for i, unconfirmed := range []bool{false, true, false} {
+		n.unconfirmed = unconfirmed
+		r, answer := n.send(t)
+		if r.code != 0 {
+			t.Fatalf("exit %d %s", r.code, r.err)
+		}
+		err := pay.Reserve(t.Context(), dir, n.network, n.accounts["alice"].Address, 0, func(r *pay.Reservations) error {
+			if i == 0 {
+				for index := range uint16(3) {
+					if at := (ledger.Outpoint{Tx: ledger.TxID(n.accounts["alice"].Address), Index: index}); r.Taken(at) {
+						first = at
+					}
+				}
+			}
+			if kept := r.Taken(first); kept != (i < 2) {
+				t.Errorf("after payment %d, %s: reserved %t", i, answer.ID, kept)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestSendWithoutAPlace: where nothing can be kept, a payment is made all the same.
 func TestSendWithoutAPlace(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", writeFile(t, "")) // a file

@@ -50,7 +50,7 @@ func (w *Wallet) Address() ledger.Address { return w.addr }
 
 // Listing is what a replica listed of an account's unspent outputs.
 type Listing struct {
-	Complete bool // there are no others
+	Complete bool // there are no others, and it is not the word of too few replicas
 	has      map[ledger.Outpoint]struct{}
 }
 
@@ -65,7 +65,7 @@ func (l Listing) Has(at ledger.Outpoint) bool {
 func (w *Wallet) Fetch(ctx context.Context, c *client.Client, amount uint64, outputs int, skip func(ledger.Outpoint) bool) (Listing, error) {
 	l := Listing{has: make(map[ledger.Outpoint]struct{})}
 	q := client.AccountQuery{Outputs: api.MaxPage}
-	for {
+	for confirmed := true; ; {
 		acc, err := c.Account(ctx, w.addr, q)
 		if err != nil {
 			return l, fmt.Errorf("ask for outputs of %s: %w", w.addr, err)
@@ -77,8 +77,9 @@ func (w *Wallet) Fetch(ctx context.Context, c *client.Client, amount uint64, out
 				w.Add(Coin{Outpoint: at, Amount: o.Amount})
 			}
 		}
-		l.Complete = acc.Next == ""
-		if _, err := pick(w.coins, amount); l.Complete || err == nil && len(w.coins) >= outputs {
+		confirmed = confirmed && !acc.Unconfirmed
+		l.Complete = confirmed && acc.Next == ""
+		if _, err := pick(w.coins, amount); acc.Next == "" || err == nil && len(w.coins) >= outputs {
 			return l, nil
 		}
 		q.Cursor = acc.Next
