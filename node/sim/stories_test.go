@@ -127,15 +127,6 @@ var stories = map[string]func(seed uint64) Config{
 		x.Liars = []Liar{{1, []Adversary{&Forging{Rate: 0.1}, &DoubleVoting{}, &Garbage{Rate: 0.05}, &Withholding{}, &Relabelling{Rate: 0.3}}[seed%5]}}
 		return cfg
 	},
-	// Acks are forgotten when they are executed, and the ledger is behind them after a power cut.
-	"a late fork": func(seed uint64) Config {
-		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay = 4, 6*time.Second, 40, 5*time.Millisecond
-		cfg.Dumbo, cfg.Bursts, x.Slots = false, false, 0
-		x.Faults = []Fault{PowerCuts{Every: 1500 * time.Millisecond, Down: 50 * time.Millisecond}}
-		x.Liars = []Liar{{3, &lateFork{}}}
-		return cfg
-	},
 	"a Commit to one": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 30*time.Second, 1, false, false

@@ -1,0 +1,34 @@
+package sim
+
+import (
+	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/votes"
+)
+
+// commitsToOne keeps its batches and votes from replica 1 and sends its Commits to that one alone. It
+// certifies no header, so that the others do not learn of the commit in that way.
+type commitsToOne struct{}
+
+func (*commitsToOne) String() string { return "sends Commits to replica 1 alone" }
+
+func (*commitsToOne) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
+	switch x := m.(type) {
+	case *lanes.Batch:
+		if to == 1 && x.Lane == n.id {
+			return nil
+		}
+	case *votes.VOTE:
+		return nil
+	case *bolt.Vote:
+		if to == 1 {
+			return nil
+		}
+	case *bolt.Commit:
+		if to != 1 {
+			return nil
+		}
+	}
+	return honestly(m)
+}
