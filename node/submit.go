@@ -14,12 +14,12 @@ import (
 // replica of each other shard that has. Where this shard has a part in it, its own ledger gives the answer; where it
 // has none, or only outputs, a rejection is believed when f+1 replicas of an input shard say so. Copies of one
 // transaction cost as much as one.
-func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait) []*api.TxAnswer {
 	distinct, index := admission.Collapse(txs)
 	answers := b.submit(ctx, admission.ClientParty(from), distinct, wait)
-	out := make([]api.TxAnswer, len(txs))
+	out := make([]*api.TxAnswer, len(txs))
 	for i, k := range index {
-		out[i] = answers[k]
+		out[i] = &answers[k]
 	}
 	return out
 }

@@ -97,7 +97,14 @@ func (f *fakeReplica) fund(a ledger.Address, amounts ...uint64) {
 // lag makes the replica list what there is now, whatever it settles from here on.
 func (f *fakeReplica) lag() { f.behind = maps.Clone(f.outputs) }
 
-func (f *fakeReplica) Submit(_ context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (f *fakeReplica) Submit(_ context.Context, _ string, txs [][]byte, wait api.Wait) (out []*api.TxAnswer) {
+	for _, a := range f.submit(txs, wait) {
+		out = append(out, &a)
+	}
+	return out
+}
+
+func (f *fakeReplica) submit(txs [][]byte, wait api.Wait) []api.TxAnswer {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.submits++

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -84,6 +85,10 @@ func TestTemporaryHomeGoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A process that was started with SIGHUP ignored, as nohup does, would have the children ignore it too.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	defer signal.Stop(heard)
 	for name, end := range map[string]func(up *exec.Cmd, read io.Closer){
 		"SIGHUP":      func(up *exec.Cmd, _ io.Closer) { up.Process.Signal(syscall.SIGHUP) },
 		"two SIGHUPs": func(up *exec.Cmd, _ io.Closer) { up.Process.Signal(syscall.SIGHUP); up.Process.Signal(syscall.SIGHUP) },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -54,7 +55,11 @@ func (s *Server) register(a huma.API) {
 		Errors:      []int{400, 413, 415, 422, 429, 503},
 	}, s.submit)
 	// Described only now, for a description that comes with the operation makes the library read and check the body.
-	a.OpenAPI().Paths["/v1/txs"].Post.RequestBody = submitBody()
+	post := a.OpenAPI().Paths["/v1/txs"].Post
+	post.RequestBody = submitBody()
+	post.Responses["200"].Content = map[string]*huma.MediaType{
+		"application/json": {Schema: huma.SchemaFromType(a.OpenAPI().Components.Schemas, reflect.TypeFor[SubmitAnswer]())},
+	}
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/txs/{id}", OperationID: "get-transaction",
 		Summary: "What became of a transaction", Errors: []int{404, 422, 503},

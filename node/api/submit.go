@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -21,6 +22,9 @@ import (
 
 // retryBusy is when a submission refused for want of a slot may come again.
 const retryBusy = time.Second
+
+// answerBuffer is how many bytes of an answer are written at a time.
+const answerBuffer = 16 << 10
 
 // txsBody is the JSON body of POST /v1/txs.
 type txsBody struct {
@@ -44,7 +48,9 @@ func (in *submitIn) Resolve(ctx huma.Context) []error {
 	return nil
 }
 
-type submitOut struct{ Body SubmitAnswer }
+// submitOut writes the answers. They are not put together in memory before they are written: many clients with many copies
+// of one transaction would otherwise have the replica hold the text of all of them at a time.
+type submitOut struct{ Body func(huma.Context) }
 
 func (s *Server) submit(ctx context.Context, in *submitIn) (*submitOut, error) {
 	if in.request.ContentLength > s.cfg.MaxBody {
@@ -54,7 +60,19 @@ func (s *Server) submit(ctx context.Context, in *submitIn) (*submitOut, error) {
 	if place == nil {
 		return nil, tooMany()
 	}
-	defer place.leave()
+	answers, err := s.answers(ctx, in, place)
+	if err != nil {
+		place.leave()
+		return nil, err
+	}
+	return &submitOut{Body: func(out huma.Context) {
+		defer place.leave()
+		out.SetHeader("Content-Type", "application/json")
+		_ = writeAnswers(out.BodyWriter(), answers) // a client that left is no concern
+	}}, nil
+}
+
+func (s *Server) answers(ctx context.Context, in *submitIn, place *submission) ([]*TxAnswer, error) {
 	txs, err := s.readTxs(in, place)
 	if err != nil {
 		return nil, err
@@ -69,12 +87,32 @@ func (s *Server) submit(ctx context.Context, in *submitIn) (*submitOut, error) {
 		p := problem(http.StatusTooManyRequests, "the TX book, or the share of it that this client may have, is full: none of the transactions was taken")
 		return nil, retryLater(p, after)
 	}
-	return &submitOut{Body: SubmitAnswer{Answers: answers}}, nil
+	return answers, nil
+}
+
+// writeAnswers writes a [SubmitAnswer], some answers at a time.
+func writeAnswers(to io.Writer, answers []*TxAnswer) error {
+	w := bufio.NewWriterSize(to, answerBuffer)
+	w.WriteString(`{"answers":[`)
+	for i, a := range answers {
+		if i > 0 {
+			w.WriteByte(',')
+		}
+		text, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(text); err != nil {
+			return err
+		}
+	}
+	w.WriteString("]}\n")
+	return w.Flush()
 }
 
 // allFull reports whether every transaction was refused for want of room, in the TX book or for waits, and when there
 // may be some.
-func allFull(answers []TxAnswer) (time.Duration, bool) {
+func allFull(answers []*TxAnswer) (time.Duration, bool) {
 	var after int64
 	for i := range answers {
 		if r := answers[i].Reason; r != ReasonBookFull && r != ReasonBusy {

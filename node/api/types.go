@@ -246,8 +246,9 @@ type Audit struct {
 // is one of ledger's or this package's sentinel errors where the client is to tell it apart.
 type Backend interface {
 	// Submit takes encoded transactions of a client, whose host and port are given, and answers for each, in their
-	// order, when each has reached the stage, was rejected, or the context ended (then with TimedOut).
-	Submit(ctx context.Context, from string, txs [][]byte, wait Wait) []TxAnswer
+	// order, when each has reached the stage, was rejected, or the context ended (then with TimedOut). Copies of one
+	// transaction share one answer.
+	Submit(ctx context.Context, from string, txs [][]byte, wait Wait) []*TxAnswer
 	Tx(ctx context.Context, id ledger.TxID) (TxAnswer, error)
 	// Account answers a page of outputs (limit, from cursor) and of history (historyLimit, from older); limits of 0
 	// leave that list out. Cursors are what the page before answered, or empty.

@@ -42,12 +42,15 @@ const (
 	fundAmount = 1000
 )
 
+var built string // directory of program's binary
+
 // program is the binary that the replicas run, built once.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "bdtnode-attack")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	path := filepath.Join(dir, "bdtnode")
 	out, err := exec.Command("go", "build", "-o", path, "bdtnode/cmd/bdtnode").CombinedOutput()
 	if err != nil {
@@ -58,8 +61,8 @@ var program = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	if built != "" {
+		os.RemoveAll(built)
 	}
 	os.Exit(code)
 }
