@@ -21,9 +21,6 @@ func (s *shares) allows(p Party, size int) bool {
 	return h.items < s.maxItems-s.items && h.bytes+size <= s.maxBytes-s.bytes
 }
 
-// fits reports whether there is room for one item more of a size, whoever holds it.
-func (s *shares) fits(size int) bool { return s.items < s.maxItems && s.bytes+size <= s.maxBytes }
-
 func (s *shares) add(p Party, size int) {
 	h := s.of[p]
 	s.of[p] = held{h.items + 1, h.bytes + size}

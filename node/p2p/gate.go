@@ -166,7 +166,7 @@ func (t *gatedTCP) Listen(at ma.Multiaddr) (transport.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.upgrader.UpgradeListener(t, &gatedListener{l, t.gate}), nil
+	return t.upgrader.UpgradeGatedMaListener(t, t.upgrader.GateMaListener(&gatedListener{l, t.gate})), nil
 }
 
 // gatedListener accepts connections through a gate.

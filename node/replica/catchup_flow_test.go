@@ -11,16 +11,15 @@ import (
 
 // flow drives a core with a shard that commits on, and with peers that answer its Requests.
 type flow struct {
-	t      *testing.T
-	b      *bench
-	core   *Core
-	store  *kv.Mem
-	now    protocols.Time
-	serve  func(to protocols.Index, from uint64) (answer *History, after time.Duration) // nil: none
-	due    []dueAnswer
-	asked  []uint64 // the first heights of all Requests
-	queued []Step   // that are not carried out, if the executor stands still
-	stuck  bool
+	t     *testing.T
+	b     *bench
+	core  *Core
+	store *kv.Mem
+	now   protocols.Time
+	serve func(to protocols.Index, from uint64) (answer *History, after time.Duration) // nil: none
+	due   []dueAnswer
+	asked []uint64 // the first heights of all Requests
+	stuck bool
 }
 
 type dueAnswer struct {

@@ -51,33 +51,40 @@ func (s *scene) startAgain(ctx context.Context, home string) {
 		return
 	}
 	started := time.Now()
-	why := "it does not say where it listens"
-	for time.Since(started) < comeBack && ctx.Err() == nil {
+	lacks := "it was not asked"
+	for lacks != "" && time.Since(started) < comeBack && ctx.Err() == nil {
 		pause(ctx, 50*time.Millisecond)
-		run, ok, err := config.ReadRunning(home)
-		if err != nil || !ok || run.PID != cmd.Process.Pid {
-			continue
-		}
-		cl, err := client.New(run.API, client.Options{})
-		if err != nil {
-			why = err.Error()
-			continue
-		}
-		ready, reason, err := cl.Ready(ctx)
-		cl.Close()
-		if ready {
-			s.t.Logf("the replica was ready after %v", time.Since(started).Round(10*time.Millisecond))
-			break
-		}
-		if why = reason; err != nil {
-			why = err.Error()
-		}
-		if time.Since(started) > comeBack-time.Second {
-			s.t.Errorf("the replica that started is not ready after %v: %s", comeBack, why)
-			break
-		}
+		lacks = lacking(ctx, home, cmd.Process.Pid)
+	}
+	if lacks != "" {
+		s.t.Errorf("the replica that started is not ready after %v: %s", time.Since(started), lacks)
+	} else {
+		s.t.Logf("the replica was ready after %v", time.Since(started).Round(10*time.Millisecond))
 	}
 	_ = cmd.Wait() // it is killed when ctx ends
+}
+
+// lacking is what the replica of a home, as a process, lacks to be ready; empty if it is.
+func lacking(ctx context.Context, home string, pid int) string {
+	run, ok, err := config.ReadRunning(home)
+	if err != nil || !ok || run.PID != pid {
+		return "it does not say where it listens"
+	}
+	cl, err := client.New(run.API, client.Options{})
+	if err != nil {
+		return err.Error()
+	}
+	defer cl.Close()
+	ready, reason, err := cl.Ready(ctx)
+	switch {
+	case err != nil:
+		return err.Error()
+	case !ready && reason == "":
+		return "it does not say why"
+	case !ready:
+		return reason
+	}
+	return ""
 }
 
 // tcpAddress is where a replica listens for the others.
