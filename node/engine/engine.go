@@ -42,8 +42,8 @@ var outside = loglimit.New(logger)
 // Quotas of the inbound channel. Readers share it by peer and class; timers, executor and connections have the
 // reserve, more than they can ever use at once.
 const (
-	controlQuota = 256
-	bulkQuota    = 64 // places, of quotaUnit bytes each
+	controlQuota = 256 // places, of quotaUnit bytes each
+	bulkQuota    = 64
 	reserve      = 128
 	maxBurst     = 128 // events handled before timers and the book get their turn
 )

@@ -16,3 +16,19 @@ func TestLargestValueIsAFrame(t *testing.T) {
 		t.Errorf("a frame of %d bytes, and a control frame has at most %d", len(frame), p2p.MaxControlFrame)
 	}
 }
+
+// TestFramesThatWaitAreBounded: the frames of one peer that wait for the loop hold no more bytes than its quota, whatever
+// their class and size, but for what two of the largest hold.
+func TestFramesThatWaitAreBounded(t *testing.T) {
+	for class, quota := range map[p2p.Class]int{p2p.Control: controlQuota, p2p.Bulk: bulkQuota} {
+		for size := 1; size <= class.MaxFrame(); size *= 2 {
+			n := places(class, make([]byte, size))
+			if n < 1 || n > quota {
+				t.Fatalf("a %s frame of %d bytes takes %d of %d places: it never passes", class, size, n, quota)
+			}
+			if waiting := quota / n * size; waiting > max(quota*quotaUnit, 2*size) {
+				t.Errorf("%d MiB of %s frames of %d bytes wait for the loop", waiting>>20, class, size)
+			}
+		}
+	}
+}

@@ -10,7 +10,7 @@ import (
 	"bdtnode/protocols/channels"
 )
 
-// quotaUnit is the bytes of a bulk frame that take one place of its peer's quota.
+// quotaUnit is the bytes of a frame that take one place of its peer's quota.
 const quotaUnit = 64 << 10
 
 // readers are the gates that peers' frames pass before they are decoded, one for each peer.
@@ -68,10 +68,11 @@ func (e *Engine) passes(from protocols.Index, frame []byte) bool {
 	return take
 }
 
-// places is how many places of its quota a frame takes.
+// places is how many places of its quota a frame takes: a value of agreement may have 2 MiB, though it is control.
 func places(class p2p.Class, frame []byte) int {
+	quota := controlQuota
 	if class == p2p.Bulk {
-		return min(1+len(frame)/quotaUnit, bulkQuota/2)
+		quota = bulkQuota
 	}
-	return 1
+	return min(1+len(frame)/quotaUnit, quota/2)
 }
