@@ -18,6 +18,9 @@ const (
 	// pause longer than maxPause.
 	maxStandstill = 15 * time.Second
 	maxPause      = time.Second
+	// maxUnexecuted is how many blocks a replica may commit beyond its own execution: where it waits, and what one step or
+	// one answer of catching up adds.
+	maxUnexecuted = bolt.CommitLag + 2*replica.MaxHistory
 )
 
 // bounds: windows hold, neither a step nor a link grows without limit (DESIGN §2.9), and what a replica keeps until it
@@ -52,6 +55,9 @@ func (c *bounds) stepped(n *node, st *replica.Step) {
 	status := n.core.Status()
 	c.standsStill(n, status)
 	committed := status.Committed
+	if committed > c.done[n.id]+maxUnexecuted {
+		c.s.fail("bounds", "replica %d has committed %d, and executed %d", n.id, committed, c.done[n.id])
+	}
 	for _, x := range st.Sends {
 		switch m := x.Message.(type) {
 		case *bolt.Propose:
@@ -59,7 +65,7 @@ func (c *bounds) stepped(n *node, st *replica.Step) {
 				c.s.fail("bounds", "leader proposes height %d, and has committed %d", m.Block.Height, committed)
 			}
 		case *bolt.Vote:
-			if h, ok := c.s.check.signing.heights[m.Digest]; ok && h > max(committed, c.done[n.id]+bolt.ExecutionLag) { // a final block has every replica's vote
+			if h, ok := c.s.check.signing.heights[m.Digest]; ok && h > c.done[n.id]+bolt.ExecutionLag {
 				c.s.fail("bounds", "replica %d votes for height %d, and has executed %d", n.id, h, c.done[n.id])
 			}
 		case *bolt.Commit:

@@ -131,7 +131,7 @@ func TestMutants(t *testing.T) {
 			{"protocols/lanes/cuts.go", "			path = append(path, e)\n", "			path = append(path, e)\n			break\n"},
 		}},
 		{"a replica past a slot votes there no more", "a Commit to one", []edit{
-			{boltMachine, "	for _, b := range chain {\n		m.voteFinal(now, st, b)\n	}\n", ""},
+			{"protocols/bolt/final.go", "	for _, b := range chain {\n		m.voteFinal(now, st, b)\n	}\n", ""},
 		}},
 		{"one question holds a lane back", "", []edit{
 			{"protocols/lanes/fetch.go", "		l.lag.lacks(from, f.Tip.Seq)\n", "		l.lag.charge(now, maxHold)\n"},

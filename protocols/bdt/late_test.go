@@ -1,6 +1,7 @@
 package bdt
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -187,5 +188,32 @@ func TestPatienceThatShrinks(t *testing.T) {
 		if m.now.status == nil {
 			t.Errorf("lane %d waits for long, and now for %v, and it does not leave", victim, now.Sub(m.marks[victim].since))
 		}
+	}
+}
+
+// TestEpochsAwaitExecution: a replica that executes nothing ends no epoch beyond bolt.CommitLag, and goes on when it has
+// executed.
+func TestEpochsAwaitExecution(t *testing.T) {
+	s := newShard(t, 4, func(s *shard) { s.dumbo = true })
+	const slow = 3
+	for k := range bolt.CommitLag + 20 {
+		s.append(0, fmt.Sprint(k))
+		for i := range protocols.Index(slow) {
+			s.execute(i)
+		}
+	}
+	if h := s.machines[slow].base.Height; h != bolt.CommitLag {
+		t.Fatalf("committed %d and executed nothing, want %d", h, bolt.CommitLag)
+	}
+	s.execute(slow)
+	for range 3 {
+		for i := range protocols.Index(slow) { // as a Position asks for
+			s.took(i, s.machines[i].Resend(slow))
+		}
+		s.settle()
+		s.execute(slow)
+	}
+	if h := s.machines[slow].base.Height; h <= bolt.CommitLag {
+		t.Errorf("committed %d in the end, want more than %d", h, bolt.CommitLag)
 	}
 }

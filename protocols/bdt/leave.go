@@ -28,10 +28,11 @@ func (m *Machine) advance(now protocols.Time, st *Step) {
 	}
 }
 
-// ended reports whether the epoch is decided and everything before its last block is committed.
+// ended reports whether the epoch is decided, everything before its last block is committed, and the executor is near
+// enough for that block.
 func (m *Machine) ended() bool {
 	x := m.now.decided
-	return x != nil && m.base.Digest() == x.parent(m.now.base).Digest()
+	return x != nil && m.base.Digest() == x.parent(m.now.base).Digest() && !bolt.Lags(m.base.Height, m.executed)
 }
 
 // watch leaves the epoch when it is time to (DESIGN §4.3), and tells the leader before what it seems not to know.

@@ -138,3 +138,114 @@ func TestOwedCommitIsForgotten(t *testing.T) {
 		t.Errorf("%d slots are kept that others may need a Commit for, want at most %d", len(m.slots), window)
 	}
 }
+
+// TestFinalVoteAwaitsExecution: a vote for a final block is no further beyond the own execution than another, and comes when
+// execution has.
+func TestFinalVoteAwaitsExecution(t *testing.T) {
+	b := newBench(t, 4)
+	m, _ := b.machine(1)
+	chain := b.chain(b.genesis, ExecutionLag+2)
+	m.Adopt(t0, chain[ExecutionLag-1])
+	for k, x := range chain[ExecutionLag:] {
+		steps := append([]Step{m.HandlePropose(t0, 0, b.propose(x))}, b.commits(m, x, 1, 3)...)
+		if len(committed(steps...)) != 1 || len(sent[*Vote](steps...)) != 0 {
+			t.Fatalf("block %d beyond the lag: %d committed, %d votes", k, len(committed(steps...)), len(sent[*Vote](steps...)))
+		}
+	}
+	for h := uint64(1); h <= 2; h++ {
+		votes := sent[*Vote](m.Executed(t0, h))
+		if len(votes) != 1 || votes[0].Digest != chain[ExecutionLag+h-1].digest {
+			t.Errorf("at height %d: %d votes, want the one that is owed", h, len(votes))
+		}
+	}
+	if n := len(sent[*Vote](m.Executed(t0, 3))); n != 0 {
+		t.Errorf("%d votes though none is owed", n)
+	}
+}
+
+// TestCommitsAwaitExecution: a replica that executes more slowly than the others do commits no further than CommitLag and
+// the window beyond, and goes on when it has executed.
+func TestCommitsAwaitExecution(t *testing.T) {
+	b := newBench(t, 4)
+	m, _ := b.machine(1)
+	chain := b.chain(b.genesis, 2*CommitLag)
+	feed := func() {
+		for _, x := range chain {
+			m.HandlePropose(t0, 0, b.propose(x))
+			b.commits(m, x, 0, 3)
+		}
+	}
+	feed()
+	if h := m.Base().Height; h != CommitLag {
+		t.Fatalf("committed %d and executed nothing, want %d", h, CommitLag)
+	}
+	if len(committed(m.Executed(t0, 1))) == 0 {
+		t.Error("nothing is committed though execution has come on")
+	}
+	if h := m.Base().Height; h > CommitLag+window {
+		t.Errorf("committed %d with one step, want at most %d", h, CommitLag+window)
+	}
+	m.Executed(t0, CommitLag)
+	if refused := m.Refused(); !refused.Has(0) {
+		t.Error("what was refused meanwhile is asked for of nobody")
+	}
+	feed()
+	if h := m.Base().Height; h != 2*CommitLag {
+		t.Errorf("committed %d in the end, want %d", h, 2*CommitLag)
+	}
+}
+
+// TestFinalVoteAndAnotherBlock: of a leader's two blocks in a slot, a replica that voted for the one that did not become
+// final votes no more, also after a restart; one that had not voted votes for the final one alone.
+func TestFinalVoteAndAnotherBlock(t *testing.T) {
+	for _, restarts := range []bool{false, true} {
+		for _, voted := range []bool{false, true} {
+			b := newBench(t, 4)
+			m, d := b.machine(1)
+			x, other := b.block(b.genesis, 0), b.block(b.genesis, 7)
+			kept := disk{}
+			restart := func(base *Block) {
+				if !restarts {
+					return
+				}
+				var err error
+				if m, err = Restore(b.config(1, d), base, 0, kept.stored); err != nil {
+					t.Fatal(err)
+				}
+				kept.keep(m.Resume(t0))
+			}
+			if !voted {
+				d.verdict = lanes.Missing
+			}
+			first := m.HandlePropose(t0, 0, b.propose(other))
+			kept.keep(first)
+			restart(b.genesis)
+			steps := []Step{first}
+			hear := func(all ...Step) {
+				kept.keep(all...)
+				steps = append(steps, all...)
+			}
+			hear(b.commits(m, x, 0, 3)...)
+			m.want(t0, x.Slot, x.digest)
+			hear(m.HandlePropose(t0, 0, b.propose(x)))
+			if m.Base() != x {
+				t.Fatalf("restarts %v, voted %v: the final block is not committed", restarts, voted)
+			}
+			restart(x)
+			d.verdict = lanes.Votable
+			hear(m.HandlePropose(t0, 0, b.propose(other)), m.Progress(t0))
+			hear(m.Executed(t0, 1))
+			want := x.digest
+			if voted {
+				want = other.digest
+			}
+			votes := sent[*Vote](steps...)
+			if len(votes) != 1 || votes[0].Digest != want {
+				t.Errorf("restarts %v, voted %v: %d votes, want one for %s", restarts, voted, len(votes), want.Short())
+			}
+			if !voted && len(d.locked) != 0 {
+				t.Errorf("restarts %v: a tip is acknowledged with a vote for a block whose data is not here", restarts)
+			}
+		}
+	}
+}

@@ -32,6 +32,9 @@ const (
 	Pipeline = 16
 	// ExecutionLag is how many blocks beyond its own execution a replica votes (X in DESIGN §4.2).
 	ExecutionLag = 128
+	// CommitLag is how many blocks beyond its own execution a replica commits before it waits for the executor. One step
+	// that commits several may go beyond it by what is in the window.
+	CommitLag = 4 * ExecutionLag
 	// window is how many slots above the last commit messages are kept for. What is further ahead is refused: a
 	// replica that far behind catches up by certified headers.
 	window = 4 * Pipeline
@@ -62,7 +65,8 @@ type Inbound interface {
 	Check(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict
 }
 
-// Committed is a block that is final, in order of height. Signers sent Commit or voted for it: they hold its data.
+// Committed is a block that is final, in order of height. Signers sent Commit or voted for it, and most of them hold its data:
+// not those that had committed it before they voted.
 type Committed struct {
 	Block   *Block
 	Signers protocols.Set
@@ -124,6 +128,7 @@ type slot struct {
 	objected bool          // the leader was told what stands against the cut
 	refused  bool          // the proposal does not extend its parent
 	response *response     // to the own proposal; nil in other replicas' epochs, and after a restart
+	owed     *Block        // final here, and voted for when execution allows it; nil if there is none
 }
 
 // New makes the machine of an epoch whose first slot extends base.
@@ -440,75 +445,6 @@ func (m *Machine) countCommit(now protocols.Time, st *Step, from protocols.Index
 	}
 }
 
-// finish commits what is final, from the last commit up, as far as the chain of blocks is here.
-func (m *Machine) finish(now protocols.Time, st *Step) {
-	top := baseSlot(m.cfg.Epoch, m.base)
-	if m.decided != nil && m.decided.Slot > top {
-		m.finishUpTo(now, st, m.decided.Slot)
-		return
-	}
-	for s := top + window; s > top; s-- {
-		if x := m.slots[s]; x != nil && !x.final.IsZero() {
-			m.finishUpTo(now, st, s)
-			return
-		}
-	}
-}
-
-func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
-	first := baseSlot(m.cfg.Epoch, m.base) + 1
-	chain := make([]*Block, s-first+1)
-	d := m.slots[s].final
-	for k := s; k >= first; k-- {
-		b := m.Block(k, d)
-		if b == nil {
-			m.want(now, k, d)
-			return
-		}
-		chain[k-first] = b
-		d = b.Parent
-	}
-	if d != m.base.digest {
-		panic("bolt: a final block does not extend the last committed one: more than f replicas are Byzantine")
-	}
-	for k, b := range chain {
-		m.pace.committed(now, b.Slot)
-		st.Emit(Committed{Block: b, Signers: m.signers(first+uint64(k), b.digest)})
-	}
-	m.rebase(chain[len(chain)-1])
-	for _, b := range chain {
-		m.voteFinal(now, st, b)
-	}
-	m.propose(now, st)
-	m.voteAll(now, st)
-}
-
-// upon a block that became final here before this replica voted in its slot: vote for it all the same, content or not.
-// The others may lack this vote for their QC, and then this replica's Commit: a Byzantine replica that sends its Commit to
-// one alone would leave them with an open slot. It is as safe as no vote at all, since an honest replica has the QC of a
-// final block already, and so there is none of another block of the slot.
-func (m *Machine) voteFinal(now protocols.Time, st *Step, b *Block) {
-	x := m.slots[b.Slot]
-	if m.left || x == nil || x.vote != nil || b.Slot <= m.floor || b.Last || b.Height > m.executed+ExecutionLag {
-		return
-	}
-	m.cast(now, st, x, b)
-}
-
-func (m *Machine) signers(s uint64, d digest.Digest) protocols.Set {
-	var set protocols.Set
-	x := m.slot(s)
-	if m.decided != nil && m.decided.Slot == s {
-		set = m.holders
-	} else if t := x.votes[d]; t != nil {
-		set = t.Signers()
-	} else if c := x.commits[d]; c != nil {
-		set = *c
-	}
-	set.Remove(m.cfg.Self)
-	return set
-}
-
 func (m *Machine) rebase(b *Block) {
 	m.base = b
 	m.pace.forget(baseSlot(m.cfg.Epoch, b))
@@ -539,7 +475,9 @@ func (m *Machine) Adopt(now protocols.Time, b *Block) Step {
 func (m *Machine) Executed(now protocols.Time, height uint64) Step {
 	var st Step
 	m.executed = height
+	m.payVotes(now, &st)
 	m.propose(now, &st)
 	m.voteAll(now, &st)
+	m.finish(now, &st)
 	return st
 }
