@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 )
 
 // Upon a start a replica says Hello to each peer and signs nothing until 2f have answered with the newest that they know
@@ -26,11 +28,25 @@ const (
 
 // mark is the newest that is known of one peer. It is kept on disk and never deleted.
 type mark struct {
-	boot, nonce uint64 // of the process that is kept, 0 if none is known
-	header      *lanes.Conflict
-	vote        *bolt.Vote
-	status      *bdt.SignedClaim
-	twin        Twin // the last process that was fenced
+	Known      // boot and nonce are of the process that is kept
+	twin  Twin // the last process that was fenced
+}
+
+// markVersion is the first byte of an encoded mark.
+const markVersion = 1
+
+func (k *mark) encode() []byte {
+	return k.appendSigned(wire.AppendU64(wire.AppendU64([]byte{markVersion}, k.Boot), k.Nonce))
+}
+
+func decodeMark(c *protocols.Committee, b []byte) (k mark, err error) {
+	r := wire.NewReader(b)
+	if v := r.U8(); v != markVersion {
+		r.Fail("version %d, this program reads %d", v, markVersion)
+	}
+	k.Boot, k.Nonce = r.U64(), r.U64()
+	k.readSigned(c, r)
+	return k, r.Done()
 }
 
 // Twin is a second process of a peer.
@@ -62,11 +78,9 @@ func restoreIdentity(cfg *Config, stored protocols.Stored) (identity, error) {
 	for key, value := range stored(markKeyOf(0), markKeyOf(protocols.Index(cfg.Committee.N()))) {
 		kr := wire.NewReader(key[len("p/m"):])
 		i := kr.U16()
-		r := wire.NewReader(append([]byte(nil), value...))
-		k := mark{boot: r.U64(), nonce: r.U64()}
-		k.header, k.vote, k.status = readSigned(cfg.Committee, r)
-		if kr.Done() != nil || r.Done() != nil {
-			return x, fmt.Errorf("record %x of a peer's newest signatures is malformed: the store is damaged", key)
+		k, err := decodeMark(cfg.Committee, append([]byte(nil), value...))
+		if err = errors.Join(err, kr.Done()); err != nil {
+			return x, fmt.Errorf("record %x of a peer's newest signatures: %w: the store is damaged", key, err)
 		}
 		x.marks[i] = k
 	}
@@ -97,7 +111,7 @@ func (c *Core) helloAgain(st *Step) {
 // whether m was one, or is not for a replica that may not sign.
 func (c *Core) handleIdentity(now protocols.Time, st *Step, from protocols.Index, m protocols.Message) bool {
 	x := &c.identity
-	if why := c.lacking(m); why != "" {
+	if why := c.lacking(from, m); why != "" {
 		c.lose(st, why)
 	}
 	switch y := m.(type) {
@@ -128,22 +142,34 @@ func (c *Core) handleIdentity(now protocols.Time, st *Step, from protocols.Index
 
 // remark keeps the newest that a peer signed.
 func (x *identity) remark(from protocols.Index, m protocols.Message) {
+	k, newer := &x.marks[from], false
 	switch y := m.(type) {
 	case *lanes.Batch:
-		if k := &x.marks[y.Lane]; k.header == nil || y.Seq > k.header.Seq {
-			k.header = &lanes.Conflict{SignedHeader: y.SignedHeader}
-			x.dirty.Add(y.Lane)
+		from, k = y.Lane, &x.marks[y.Lane]
+		if newer = k.Header == nil || y.Seq > k.Header.Seq; newer {
+			k.Header = &lanes.Conflict{SignedHeader: y.SignedHeader}
+		}
+	case *bolt.Propose:
+		from, k = y.Leader, &x.marks[y.Leader]
+		b, had := y.Block, k.Proposal
+		if newer = had == nil || b.Epoch > had.Epoch || b.Epoch == had.Epoch && b.Slot > had.Slot; newer {
+			k.Proposal = y.Signed()
 		}
 	case *bolt.Vote:
-		if k := &x.marks[from]; k.vote == nil || y.Epoch > k.vote.Epoch || y.Epoch == k.vote.Epoch && y.Slot > k.vote.Slot {
-			k.vote = y
-			x.dirty.Add(from)
+		if newer = k.Vote == nil || y.Epoch > k.Vote.Epoch || y.Epoch == k.Vote.Epoch && y.Slot > k.Vote.Slot; newer {
+			k.Vote = y
 		}
 	case *bdt.Status:
-		if k := &x.marks[from]; k.status == nil || y.Epoch > k.status.Epoch {
-			k.status = y.Signed(from)
-			x.dirty.Add(from)
+		if newer = k.Status == nil || y.Epoch > k.Status.Epoch; newer {
+			k.Status = y.Signed(from)
 		}
+	default:
+		if s := mvba.SignedBySender(m); s != nil && (k.Agreement == nil || s.After(k.Agreement)) {
+			k.Agreement, newer = s, true
+		}
+	}
+	if newer {
+		x.dirty.Add(from)
 	}
 }
 
@@ -154,9 +180,7 @@ func (x *identity) write(now protocols.Time, st *Step) {
 	}
 	x.writeAt = now.Add(marksEvery)
 	for _, i := range x.dirty.Members() {
-		k := &x.marks[i]
-		b := wire.AppendU64(wire.AppendU64(nil, k.boot), k.nonce)
-		st.Record(markKeyOf(i), appendSigned(b, k.header, k.vote, k.status))
+		st.Record(markKeyOf(i), x.marks[i].encode())
 	}
 	x.dirty = protocols.Set{}
 }
@@ -164,16 +188,18 @@ func (x *identity) write(now protocols.Time, st *Step) {
 // answerHello answers with what was known before, and keeps the process of the later start, or the first of one start.
 func (c *Core) answerHello(now protocols.Time, st *Step, from protocols.Index, m *Hello) {
 	k := &c.identity.marks[from]
-	st.Send(from, &Known{Member: from, To: m.Nonce, Boot: k.boot, Nonce: k.nonce, Header: k.header, Vote: k.vote, Status: k.status})
+	known := k.Known
+	known.Member, known.To = from, m.Nonce
+	st.Send(from, &known)
 	switch {
-	case m.Boot > k.boot:
-		k.boot, k.nonce = m.Boot, m.Nonce
+	case m.Boot > k.Boot:
+		k.Boot, k.Nonce = m.Boot, m.Nonce
 		c.identity.dirty.Add(from)
-	case m.Boot < k.boot || m.Nonce != k.nonce:
-		st.Send(from, &Fenced{Boot: k.boot, Nonce: k.nonce})
+	case m.Boot < k.Boot || m.Nonce != k.Nonce:
+		st.Send(from, &Fenced{Boot: k.Boot, Nonce: k.Nonce})
 		t := &k.twin
 		again := t.told != 0 && now < t.told.Add(twinEvery)
-		t.Replica, t.Boot, t.Kept, t.At = from, m.Boot, k.boot, now
+		t.Replica, t.Boot, t.Kept, t.At = from, m.Boot, k.Boot, now
 		if !again {
 			t.told = now
 			told := *t
@@ -231,7 +257,7 @@ func (c *Core) lose(st *Step, why string) {
 }
 
 // lacking is what in a message carries this replica's own signature and is not in its store; empty if nothing is.
-func (c *Core) lacking(m protocols.Message) string {
+func (c *Core) lacking(from protocols.Index, m protocols.Message) string {
 	if c.identity.begun == nil || c.identity.lost {
 		return ""
 	}
@@ -250,6 +276,11 @@ func (c *Core) lacking(m protocols.Message) string {
 	case *lanes.TipCertificate:
 		return c.certificates(x)
 	case *bolt.Propose:
+		if x.Leader == c.cfg.Self {
+			if why := c.proposal(x.Signed()); why != "" {
+				return why
+			}
+		}
 		return c.certificates(x.Certificates...)
 	case *bdt.Status:
 		if x.QC != nil && c.bdt.LacksQCVote(x.QC) {
@@ -260,8 +291,28 @@ func (c *Core) lacking(m protocols.Message) string {
 		if x.Member == c.cfg.Self {
 			return c.newer(x)
 		}
+	default:
+		for _, y := range mvba.SignedBy(c.cfg.Self, from, m) {
+			if why := c.agreed(&y); why != "" {
+				return why
+			}
+		}
 	}
 	return ""
+}
+
+func (c *Core) proposal(x *bolt.SignedProposal) string {
+	if !c.bdt.LacksProposal(x.Epoch, x.Slot, x.Digest) {
+		return ""
+	}
+	return fmt.Sprintf("a peer has its proposal for epoch %d slot %d, and its store has not", x.Epoch, x.Slot)
+}
+
+func (c *Core) agreed(x *mvba.Signed) string {
+	if !c.bdt.LacksSigned(x) {
+		return ""
+	}
+	return fmt.Sprintf("a peer has its signature of round %d of the agreement of epoch %d, and its store has not", x.Round, x.Instance.Epoch)
 }
 
 func (c *Core) certificates(list ...*lanes.TipCertificate) string {
@@ -282,6 +333,14 @@ func (c *Core) newer(x *Known) string {
 		return fmt.Sprintf("a peer has its vote for epoch %d slot %d, and its store has not", x.Vote.Epoch, x.Vote.Slot)
 	case x.Status != nil && c.bdt.LacksStatus(&x.Status.Claim):
 		return fmt.Sprintf("a peer has its Status of epoch %d, and its store has not", x.Status.Epoch)
+	}
+	if x.Proposal != nil {
+		if why := c.proposal(x.Proposal); why != "" {
+			return why
+		}
+	}
+	if x.Agreement != nil {
+		return c.agreed(x.Agreement)
 	}
 	return ""
 }

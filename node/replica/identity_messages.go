@@ -9,6 +9,7 @@ import (
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 )
 
 // Kinds of the messages by which a replica learns at a start whether its store has all that it signed.
@@ -56,6 +57,8 @@ type Known struct {
 	Header      *lanes.Conflict // of its lane; nil if it knows of none
 	Vote        *bolt.Vote
 	Status      *bdt.SignedClaim
+	Proposal    *bolt.SignedProposal
+	Agreement   *mvba.Signed
 }
 
 // Kind is KindKnown.
@@ -65,52 +68,54 @@ func (*Known) Kind() protocols.Kind { return KindKnown }
 func (m *Known) Append(b []byte) []byte {
 	b = wire.AppendU64(wire.AppendU16(b, uint16(m.Member)), m.To)
 	b = wire.AppendU64(wire.AppendU64(b, m.Boot), m.Nonce)
-	return appendSigned(b, m.Header, m.Vote, m.Status)
+	return m.appendSigned(b)
 }
 
-// appendSigned encodes what a member signed; nil is nothing.
-func appendSigned(b []byte, h *lanes.Conflict, v *bolt.Vote, s *bdt.SignedClaim) []byte {
-	var header, vote, status []byte
-	if h != nil {
-		header = h.Append(nil)
+// appendSigned encodes what the member signed; an empty part is nothing.
+func (m *Known) appendSigned(b []byte) []byte {
+	var header, vote, status, proposal, agreement []byte
+	if m.Header != nil {
+		header = m.Header.Append(nil)
 	}
-	if v != nil {
-		vote = v.Append(nil)
+	if m.Vote != nil {
+		vote = m.Vote.Append(nil)
 	}
-	if s != nil {
-		status = s.Append(nil)
+	if m.Status != nil {
+		status = m.Status.Append(nil)
 	}
-	return wire.AppendBytes(wire.AppendBytes(wire.AppendBytes(b, header), vote), status)
+	if m.Proposal != nil {
+		proposal = m.Proposal.Append(nil)
+	}
+	if m.Agreement != nil {
+		agreement = m.Agreement.Append(nil)
+	}
+	for _, part := range [][]byte{header, vote, status, proposal, agreement} {
+		b = wire.AppendBytes(b, part)
+	}
+	return b
 }
 
-func readSigned(c *protocols.Committee, r *wire.Reader) (h *lanes.Conflict, v *bolt.Vote, s *bdt.SignedClaim) {
-	header, vote, status := r.Bytes(maxKnownPart), r.Bytes(maxKnownPart), r.Bytes(maxKnownPart)
-	if r.Err() != nil {
-		return nil, nil, nil
-	}
-	var err error
-	if len(header) > 0 {
-		if h, err = lanes.DecodeConflict(c, header); err != nil {
-			r.Fail("header: %v", err)
+func (m *Known) readSigned(c *protocols.Committee, r *wire.Reader) {
+	part := func(name string, decode func(b []byte) error) {
+		b := r.Bytes(maxKnownPart)
+		if len(b) == 0 || r.Err() != nil {
+			return
+		}
+		if err := decode(b); err != nil {
+			r.Fail("%s: %v", name, err)
 		}
 	}
-	if len(vote) > 0 {
-		if v, err = bolt.DecodeVote(vote); err != nil {
-			r.Fail("vote: %v", err)
-		}
-	}
-	if len(status) > 0 {
-		if s, err = bdt.DecodeSignedClaim(c, status); err != nil {
-			r.Fail("Status: %v", err)
-		}
-	}
-	return h, v, s
+	part("header", func(b []byte) (err error) { m.Header, err = lanes.DecodeConflict(c, b); return err })
+	part("vote", func(b []byte) (err error) { m.Vote, err = bolt.DecodeVote(b); return err })
+	part("Status", func(b []byte) (err error) { m.Status, err = bdt.DecodeSignedClaim(c, b); return err })
+	part("proposal", func(b []byte) (err error) { m.Proposal, err = bolt.DecodeSignedProposal(b); return err })
+	part("agreement", func(b []byte) (err error) { m.Agreement, err = mvba.DecodeSigned(b); return err })
 }
 
 func decodeKnown(c *protocols.Committee, b []byte) (*Known, error) {
 	r := wire.NewReader(b)
 	m := &Known{Member: protocols.Index(r.U16()), To: r.U64(), Boot: r.U64(), Nonce: r.U64()}
-	m.Header, m.Vote, m.Status = readSigned(c, r)
+	m.readSigned(c, r)
 	return m, r.Done()
 }
 
@@ -142,6 +147,19 @@ func (m *Known) items(c *protocols.Committee) ([]sig.Item, error) {
 			return nil, fmt.Errorf("a Known about replica %d with a Status of replica %d", m.Member, m.Status.Replica)
 		}
 		items = append(items, m.Status.Item(c))
+	}
+	if m.Proposal != nil {
+		if m.Proposal.Leader != m.Member {
+			return nil, fmt.Errorf("a Known about replica %d with a proposal of replica %d", m.Member, m.Proposal.Leader)
+		}
+		items = append(items, m.Proposal.Item(c))
+	}
+	if m.Agreement != nil {
+		item, err := m.Agreement.Item(c, m.Member)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, item)
 	}
 	return items, nil
 }

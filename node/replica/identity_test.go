@@ -10,7 +10,9 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 )
 
 // begin starts a replica with a store as the process does, its record on disk before the core exists.
@@ -154,6 +156,7 @@ func TestOwnSignaturesThatAreLacking(t *testing.T) {
 		}
 		return x
 	}
+	agreement := func(epoch uint64) mvba.At { return mvba.At{Instance: mvba.Instance{Epoch: epoch, Kind: 1}, Round: 1} }
 	for _, x := range []struct {
 		name string
 		m    func(to uint64) protocols.Message
@@ -176,6 +179,32 @@ func TestOwnSignaturesThatAreLacking(t *testing.T) {
 		{"a proposal with such a certificate", func(uint64) protocols.Message {
 			return &bolt.Propose{Block: b.blocks[0], Certificates: []*lanes.TipCertificate{cert(1, 2, 3)}}
 		}, true},
+		{"a proposal of its own", func(uint64) protocols.Message { return &bolt.Propose{Leader: 1, Block: b.blocks[0]} }, true},
+		{"a proposal of another", func(uint64) protocols.Message { return &bolt.Propose{Leader: 0, Block: b.blocks[0]} }, false},
+		{"a known proposal", func(to uint64) protocols.Message {
+			return &Known{Member: 1, To: to, Proposal: (&bolt.Propose{Leader: 1, Block: b.blocks[0]}).Signed()}
+		}, true},
+		{"a first-phase proof with its echo", func(uint64) protocols.Message {
+			return &mvba.Lock{At: agreement(1), Digest: batch.Digest(), Echoes: cert(0, 1, 2).Certificate}
+		}, true},
+		{"a first-phase proof of others", func(uint64) protocols.Message {
+			return &mvba.Lock{At: agreement(1), Digest: batch.Digest(), Echoes: cert(0, 2, 3).Certificate}
+		}, false},
+		{"such a proof of an epoch that ended", func(uint64) protocols.Message {
+			return &mvba.Lock{At: agreement(0), Digest: batch.Digest(), Echoes: cert(0, 1, 2).Certificate}
+		}, false},
+		{"a second-phase proof with its accept", func(uint64) protocols.Message {
+			return &mvba.Finish{At: agreement(2), Digest: batch.Digest(), Accepts: cert(0, 1, 2).Certificate}
+		}, true},
+		{"a coin with its share", func(uint64) protocols.Message {
+			return &coin.Relay{Name: coin.Name{Epoch: 1, Kind: 1, Round: 1}, Shares: coin.Shares{Holders: cert(1, 2).Certificate.Signers}}
+		}, true},
+		{"a known echo", func(to uint64) protocols.Message {
+			return &Known{Member: 1, To: to, Agreement: &mvba.Signed{At: agreement(1), Phase: mvba.PhaseEcho, Digest: batch.Digest()}}
+		}, true},
+		{"a known echo of an epoch that ended", func(to uint64) protocols.Message {
+			return &Known{Member: 1, To: to, Agreement: &mvba.Signed{At: agreement(0), Phase: mvba.PhaseEcho, Digest: batch.Digest()}}
+		}, false},
 	} {
 		for _, running := range []bool{false, true} {
 			store := kv.NewMem()
@@ -293,7 +322,11 @@ func TestMarksOutliveTheirKeeper(t *testing.T) {
 	b.run(t, peer, store, peer.Start(t0))
 	batch := lanes.NewBatch(b.c, b.scheme.Signer(1), lanes.Header{Lane: 1, Seq: 1, Count: 1}, []byte("payload"))
 	vote := &bolt.Vote{Epoch: 1, Slot: 1, Digest: b.blocks[0].Digest()}
-	for k, m := range []protocols.Message{&Hello{Boot: 3, Nonce: 4}, vote, batch} {
+	propose := &bolt.Propose{Leader: 1, Block: b.blocks[0]}
+	at := mvba.At{Instance: mvba.Instance{Epoch: 1, Kind: 1}, Round: 1}
+	echo := &mvba.Echo{At: at, Broadcaster: 2, Digest: batch.Digest()}
+	no := &mvba.PreVote{At: at, Leader: 2}
+	for k, m := range []protocols.Message{&Hello{Boot: 3, Nonce: 4}, vote, propose, no, echo, batch} {
 		st := peer.Handle(t0.Add(marksEvery*time.Duration(2*k)), 1, m)
 		b.persist(t, store, st.Persist)
 	}
@@ -304,6 +337,17 @@ func TestMarksOutliveTheirKeeper(t *testing.T) {
 	}
 	if x := known[0]; x.Boot != 3 || x.Nonce != 4 || x.Header == nil || x.Header.Digest() != batch.Digest() || x.Vote == nil || *x.Vote != *vote || x.Status != nil {
 		t.Errorf("knows %+v", x)
+	}
+	if x := known[0]; x.Proposal == nil || *x.Proposal != *propose.Signed() || x.Agreement == nil || *x.Agreement != *mvba.SignedBySender(no) {
+		t.Errorf("knows %+v", x)
+	}
+	for _, m := range []*Known{
+		{Member: 1, Proposal: propose.Signed()}, {Member: 3, Proposal: propose.Signed()}, {Member: 1, Agreement: mvba.SignedBySender(no)},
+		{Member: 1, Agreement: &mvba.Signed{At: at, Phase: mvba.PhaseShare}},
+	} {
+		if err := Verify(b.c, 1, b.scheme, b.coin, 2, m); err == nil {
+			t.Errorf("passes without a good signature of its member: %+v", m)
+		}
 	}
 	if err := Verify(b.c, 1, b.scheme, b.coin, 2, &Known{Member: 1, Vote: vote}); err == nil {
 		t.Error("a vote without a good signature passes")

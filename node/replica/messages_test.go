@@ -11,6 +11,7 @@ import (
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
 )
 
@@ -39,7 +40,9 @@ func every(b *bench) []protocols.Message {
 		&Ping{Sent: 7}, &Pong{Sent: 7, Wall: 8},
 		&Hello{Boot: 1, Nonce: 2, Epoch: 3, Slot: 4, Number: 5}, &Fenced{Boot: 1, Nonce: 2}, &Known{Member: 2, To: 3},
 		&Known{Member: 2, To: 3, Boot: 4, Nonce: 5, Header: &lanes.Conflict{SignedHeader: batch.SignedHeader},
-			Vote: &bolt.Vote{Epoch: 1, Slot: 2, Digest: d}, Status: &bdt.SignedClaim{Replica: 2, Claim: bdt.Claim{Epoch: 1, Cut: make(lanes.Cut, 4), Inbound: make(lanes.Cut, 1)}}},
+			Vote: &bolt.Vote{Epoch: 1, Slot: 2, Digest: d}, Status: &bdt.SignedClaim{Replica: 2, Claim: bdt.Claim{Epoch: 1, Cut: make(lanes.Cut, 4), Inbound: make(lanes.Cut, 1)}},
+			Proposal: &bolt.SignedProposal{Leader: 2, Epoch: 1, Slot: 2, Digest: d}, Agreement: &mvba.Signed{
+				At: mvba.At{Instance: mvba.Instance{Epoch: 1, Kind: 1}, Round: 2}, Phase: mvba.PhaseNoVote, Claim: 1}},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 )
 
 // This file tells whether something that carries this replica's signature is missing from its own store. Then the store
@@ -28,6 +29,17 @@ func (m *Machine) LacksVote(epoch, slot uint64, d digest.Digest) bool {
 // LacksQCVote reports whether an own vote in a QC is missing.
 func (m *Machine) LacksQCVote(q *bolt.QC) bool {
 	return q.Certificate.Signers.Has(m.cfg.Self) && m.LacksVote(q.Epoch, q.Slot, q.Digest)
+}
+
+// LacksProposal reports whether a block that this replica proposed is missing.
+func (m *Machine) LacksProposal(epoch, slot uint64, d digest.Digest) bool {
+	return epoch > m.now.number || epoch == m.now.number && m.now.bolt.LacksProposal(slot, d)
+}
+
+// LacksSigned reports whether something that this replica signed in the agreement of an epoch is missing.
+func (m *Machine) LacksSigned(x *mvba.Signed) bool {
+	epoch := x.Instance.Epoch
+	return epoch > m.now.number || epoch == m.now.number && m.now.agreement.Lacks(x)
 }
 
 // LacksStatus reports whether an own Status is missing.

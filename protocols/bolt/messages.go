@@ -182,5 +182,9 @@ func voteStatement(c *protocols.Committee, epoch, slot uint64, d digest.Digest) 
 }
 
 func proposeStatement(c *protocols.Committee, leader protocols.Index, b *Block) []byte {
-	return c.Statement("bdt/propose/1", wire.AppendU16(nil, uint16(leader)), appendSlot(nil, b.Epoch, b.Slot, b.digest))
+	return slotProposed(c, leader, b.Epoch, b.Slot, b.digest)
+}
+
+func slotProposed(c *protocols.Committee, leader protocols.Index, epoch, slot uint64, d digest.Digest) []byte {
+	return c.Statement("bdt/propose/1", wire.AppendU16(nil, uint16(leader)), appendSlot(nil, epoch, slot, d))
 }

@@ -1,6 +1,11 @@
 package bolt
 
-import "bdtnode/internal/digest"
+import (
+	"bdtnode/internal/digest"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/protocols"
+)
 
 // LacksVote reports whether a vote that this replica signed in this epoch has no record here, though nothing would have
 // deleted it: records above the last commit are kept.
@@ -10,4 +15,45 @@ func (m *Machine) LacksVote(slot uint64, d digest.Digest) bool {
 	}
 	x := m.slots[slot]
 	return x == nil || x.vote == nil || x.vote.Digest != d
+}
+
+// LacksProposal reports the same of a block that this replica proposed as the leader of this epoch.
+func (m *Machine) LacksProposal(slot uint64, d digest.Digest) bool {
+	if slot <= baseSlot(m.cfg.Epoch, m.base) {
+		return false
+	}
+	x := m.slots[slot]
+	return x == nil || x.blocks[d] == nil
+}
+
+// SignedProposal is a leader's signature on the block of a slot, without the block.
+type SignedProposal struct {
+	Leader      protocols.Index
+	Epoch, Slot uint64
+	Digest      digest.Digest
+	Signature   sig.Signature
+}
+
+// Signed is the proposal without the block.
+func (m *Propose) Signed() *SignedProposal {
+	return &SignedProposal{m.Leader, m.Block.Epoch, m.Block.Slot, m.Block.digest, m.Signature}
+}
+
+// Append encodes leader, epoch, slot, digest and signature.
+func (x *SignedProposal) Append(b []byte) []byte {
+	return append(appendSlot(wire.AppendU16(b, uint16(x.Leader)), x.Epoch, x.Slot, x.Digest), x.Signature[:]...)
+}
+
+// DecodeSignedProposal reads what Append wrote.
+func DecodeSignedProposal(b []byte) (*SignedProposal, error) {
+	r := wire.NewReader(b)
+	x := &SignedProposal{Leader: protocols.Index(r.U16())}
+	x.Epoch, x.Slot, x.Digest = readSlot(r)
+	r.Fixed(x.Signature[:])
+	return x, r.Done()
+}
+
+// Item is the signature that proves it.
+func (x *SignedProposal) Item(c *protocols.Committee) sig.Item {
+	return c.Item(x.Leader, slotProposed(c, x.Leader, x.Epoch, x.Slot, x.Digest), x.Signature)
 }

@@ -102,6 +102,7 @@ type world struct {
 	blames    int
 	rounds    uint32
 	know      *knowledge
+	shown     map[Phase]int                                     // signatures of honest replicas that certificates showed them
 	tap       func(from protocols.Index, msg protocols.Message) // sees what honest replicas send
 }
 
@@ -329,6 +330,11 @@ func (w *world) apply(i protocols.Index, s Step) {
 			delete(r.store, string(rec.Key))
 		} else {
 			r.store[string(rec.Key)] = bytes.Clone(rec.Value)
+		}
+	}
+	for _, send := range s.Sends {
+		if x := SignedBySender(send.Message); x != nil {
+			w.holds(i, x)
 		}
 	}
 	for _, send := range s.Sends { // a crash between sends may still have let the adversary see some

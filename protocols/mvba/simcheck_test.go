@@ -110,3 +110,40 @@ func (w *world) inOrder(i protocols.Index, msg protocols.Message) {
 		}
 	}
 }
+
+// witnessed checks the certificates in a message for the receiver's own signatures: it lacks none, and a replica with an
+// empty store lacks all.
+func (w *world) witnessed(e *envelope) {
+	if w.check(e.from, e.msg) != nil {
+		return
+	}
+	empty, err := New(w.replicas[e.to].cfg)
+	if err != nil {
+		w.fail("new %d: %v", e.to, err)
+		return
+	}
+	for _, x := range SignedBy(e.to, e.from, e.msg) {
+		w.holds(e.to, &x)
+		if !empty.Lacks(&x) {
+			w.fail("replica %d with an empty store does not lack %+v", e.to, x)
+		}
+		if w.shown == nil {
+			w.shown = make(map[Phase]int)
+		}
+		w.shown[x.Phase]++
+	}
+}
+
+// holds checks that a replica has what it signed, now and after a restart.
+func (w *world) holds(i protocols.Index, x *Signed) {
+	r := w.replicas[i]
+	if r.machine.Lacks(x) {
+		w.fail("replica %d lacks what it signed: %+v", i, *x)
+	}
+	if w.order%16 != 0 {
+		return
+	}
+	if m, err := Restore(r.cfg, stored(r.store)); err != nil || m.Lacks(x) {
+		w.fail("replica %d lacks after a restart what it signed: %+v, %v", i, *x, err)
+	}
+}

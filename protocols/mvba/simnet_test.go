@@ -51,6 +51,7 @@ func (w *world) deliver(e *envelope) {
 	if !r.up {
 		return
 	}
+	w.witnessed(e)
 	msg := e.msg
 	if w.encode {
 		again, err := Decode(msg.Kind(), msg.Append(nil))
