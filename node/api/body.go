@@ -110,34 +110,3 @@ func setDeadline(set func(time.Time) error, at time.Time) error {
 	}
 	return nil
 }
-
-// timed is the answer to one request. Its deadline runs from its first byte, however long the request waited before.
-type timed struct {
-	http.ResponseWriter
-	limit time.Duration
-	begun bool
-}
-
-// Unwrap gives http.ResponseController what is under w.
-func (w *timed) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// WriteHeader implements http.ResponseWriter.
-func (w *timed) WriteHeader(status int) {
-	w.begin()
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements http.ResponseWriter.
-func (w *timed) Write(b []byte) (int, error) {
-	w.begin()
-	return w.ResponseWriter.Write(b)
-}
-
-func (w *timed) begin() {
-	if w.begun {
-		return
-	}
-	w.begun = true
-	// It fails for a connection that is closed, and then writing does.
-	_ = setDeadline(http.NewResponseController(w.ResponseWriter).SetWriteDeadline, time.Now().Add(w.limit))
-}

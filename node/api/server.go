@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/ipfs/go-log/v2"
 
+	"bdtnode/internal/origin"
 	"bdtnode/node/loglimit"
 )
 
@@ -31,6 +32,7 @@ type Config struct {
 	MaxBody    int64         // bytes of one request body; default 4 MiB
 	MaxBodies  int64         // bytes of all bodies in work at a time; default 64 MiB
 	MaxWaiting int           // submissions in work or waiting at a time; default 1,024
+	MaxAnswers int64         // bytes of all large answers that clients are taking; default 32 MiB
 	MaxConns   int           // connections at a time, for a further one another is closed; default 4,096
 	BodyGrace  time.Duration // how long a body may take before BodyRate counts; default 2 s
 	BodyRate   int64         // bytes a second at which a body must arrive at least; default 128 KiB
@@ -52,6 +54,7 @@ type Server struct {
 	routes  *http.ServeMux
 	spec    []byte // OpenAPI 3.1, JSON
 	intake  *intake
+	outlet  *outlet
 	audits  auditor
 	broken  chan error // the first panic of the backend
 }
@@ -60,6 +63,7 @@ type Server struct {
 func New(cfg Config, b Backend) *Server {
 	setDefault(&cfg.MaxBody, 4<<20)
 	setDefault(&cfg.MaxBodies, 64<<20)
+	setDefault(&cfg.MaxAnswers, 32<<20)
 	setDefault(&cfg.MaxWaiting, 1024)
 	setDefault(&cfg.MaxConns, 4096)
 	setDefault(&cfg.BodyGrace, 2*time.Second)
@@ -72,7 +76,7 @@ func New(cfg Config, b Backend) *Server {
 	cfg.MaxBodies = max(cfg.MaxBodies, cfg.MaxBody)
 	s := &Server{
 		cfg: cfg, backend: b, routes: http.NewServeMux(), broken: make(chan error, 1),
-		intake: newIntake(cfg.MaxWaiting, cfg.MaxBodies, cfg.MaxBody),
+		intake: newIntake(cfg.MaxWaiting, cfg.MaxBodies, cfg.MaxBody), outlet: newOutlet(cfg.MaxAnswers),
 	}
 	// The library's own description, documentation and schema paths stay off: its description is built on first
 	// use without a lock, and its documentation page loads scripts from elsewhere.
@@ -104,7 +108,13 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 
 // ServeHTTP answers one request. It is what [Server.Run] serves.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w = &timed{ResponseWriter: w, limit: s.cfg.AnswerTime}
+	out := &outgoing{ResponseWriter: w, limit: s.cfg.AnswerTime, outlet: s.outlet, client: origin.Of(r.RemoteAddr)}
+	defer out.giveBack()
+	s.serve(out, r)
+	out.end()
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.ContentLength != 0 {
 		// No route but that of submissions reads a body. Without a deadline the server would wait for ever for the rest

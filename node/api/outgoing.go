@@ -1,0 +1,111 @@
+package api
+
+import (
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// outlet bounds the bytes of large answers that clients are taking: each is in memory as a whole until its client has read
+// it. Client addresses share them as they share the intake.
+type outlet struct {
+	mu    sync.Mutex
+	bytes pool
+	most  int64 // that one answer counts for, so that each can be given
+}
+
+func newOutlet(bytes int64) *outlet {
+	most := bytes / 4
+	return &outlet{bytes: pool{free: bytes, least: most, held: make(map[netip.Prefix]int64)}, most: most}
+}
+
+func (o *outlet) take(client netip.Prefix, n int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes.take(client, n)
+}
+
+func (o *outlet) give(client netip.Prefix, n int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.bytes.give(client, n)
+}
+
+// outgoing is the answer to one request. Its deadline runs from its first byte, however long the request waited before.
+// The status is written with that byte: if the answer is large and the outlet is full, another one is.
+type outgoing struct {
+	http.ResponseWriter
+	limit  time.Duration
+	outlet *outlet
+	client netip.Prefix
+
+	status  int
+	begun   bool
+	refused bool // the handler's answer is dropped
+	taken   int64
+}
+
+// Unwrap gives http.ResponseController what is under w.
+func (w *outgoing) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *outgoing) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (w *outgoing) Write(b []byte) (int, error) {
+	if !w.begun && len(b) > answerBuffer {
+		n := min(int64(len(b)), w.outlet.most)
+		if w.outlet.take(w.client, n) {
+			w.taken = n
+		} else {
+			w.refuse()
+		}
+	}
+	if w.refused {
+		return len(b), nil
+	}
+	w.begin()
+	return w.ResponseWriter.Write(b)
+}
+
+// refuse answers that clients have to take other answers first.
+func (w *outgoing) refuse() {
+	p := problem(http.StatusServiceUnavailable, "clients are slow to take large answers of this replica, try again later or ask for less")
+	p.RetryMS = retryBusy.Milliseconds()
+	w.Header().Set("Retry-After", retryAfter(p.RetryMS))
+	w.status = p.Status
+	write(w, p)
+	w.refused = true
+}
+
+// end writes the status of an answer without a body.
+func (w *outgoing) end() {
+	if w.status != 0 {
+		w.begin()
+	}
+}
+
+// giveBack gives back what the outlet gave.
+func (w *outgoing) giveBack() {
+	if w.taken > 0 {
+		w.outlet.give(w.client, w.taken)
+		w.taken = 0
+	}
+}
+
+func (w *outgoing) begin() {
+	if w.begun {
+		return
+	}
+	w.begun = true
+	// It fails for a connection that is closed, and then writing does.
+	_ = setDeadline(http.NewResponseController(w.ResponseWriter).SetWriteDeadline, time.Now().Add(w.limit))
+	if w.status != 0 {
+		w.ResponseWriter.WriteHeader(w.status)
+	}
+}
