@@ -20,6 +20,7 @@ type Config struct {
 	Apart       time.Duration // mean one-way delay between shards
 	Load        float64       // transactions a second of all clients together
 	Bursts      bool          // in a single shard load comes in bursts with pauses between them
+	Once        bool          // clients bring nothing again, so that no answer can depend on that
 	Dumbo       bool          // there is no fast lane
 	Ed25519     bool          // production signatures and coin, in place of ideal ones
 	Disruptions []Disruption  // of what passes between shards
@@ -85,6 +86,9 @@ func (c Config) String() string {
 	s += fmt.Sprintf("load %.1f/s", c.Load)
 	if c.Bursts {
 		s += " in bursts"
+	}
+	if c.Once {
+		s += ", clients bring nothing again"
 	}
 	if c.Dumbo {
 		s += ", no fast lane"

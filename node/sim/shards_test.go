@@ -138,3 +138,25 @@ func TestNetworkReplay(t *testing.T) {
 		t.Errorf("two seeds, one of them twice, gave %d traces", len(hashes))
 	}
 }
+
+// TestNothingIsBroughtAgain: whatever replicas accepted before they crashed or became idle comes to its end, though clients
+// bring nothing again.
+func TestNothingIsBroughtAgain(t *testing.T) {
+	t.Parallel()
+	for faults, nodes := range map[string]int{"twins,double-votes,forged-lds,crashes": 7, "crashes,power-cuts": 4} {
+		p := Plan{Shards: 2, Nodes: []int{nodes}, For: 8 * time.Second}
+		if err := p.ParseFaults(faults); err != nil {
+			t.Fatal(err)
+		}
+		for seed := range uint64(4) {
+			cfg, err := p.Scenario(seed + 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.Once = true
+			if _, err := Run(t.Context(), cfg, nil); err != nil {
+				report(t, err)
+			}
+		}
+	}
+}

@@ -11,7 +11,7 @@ import (
 
 // submissions is what clients have brought to replicas and what they were told. Clients believe an honest replica: what
 // it accepted they bring to nobody again, and they hold it to its word. What a crash took before an answer came they
-// bring again, and as long as the run is active what waited for an input in vain.
+// bring again, and as long as the run is active what waited for an input in vain; with [Config.Once] they do not.
 type submissions struct {
 	w        *world
 	open     []*submission
@@ -152,6 +152,9 @@ func (x *submissions) review(sub *submission) {
 		}
 		n.door.Leave(sub.logged)
 		n.door.Leave(sub.final)
+	}
+	if x.w.cfg.Once {
+		return
 	}
 	switch {
 	case n.dead && len(x.promises[id]) == 0 && len(n.s.honest()) > 0:
