@@ -49,6 +49,9 @@ func (c *clients) allocations() []ledger.Allocation {
 	if len(c.s.world.cfg.Shards) > 1 || c.s.world.cfg.Load == 0 {
 		coins = coinsAmongMany
 	}
+	if c.s.cfg.Coins > 0 {
+		coins = c.s.cfg.Coins
+	}
 	var out []ledger.Allocation
 	for i := range accounts {
 		out = append(out, ledger.Allocation{Address: c.address(i), Amount: coinValue, Outputs: coins})

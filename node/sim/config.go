@@ -36,6 +36,7 @@ type Shard struct {
 	Liars    []Liar
 	Hostile  Hostile // what it tells other shards if more than f of its replicas are Byzantine, else nil
 	Book     int     // most transactions in a replica's book; 0 is the usual number
+	Coins    uint32  // of each account at genesis; 0 is the usual number
 	mutation mutation
 }
 

@@ -14,13 +14,14 @@ type crossing struct {
 	lost       float64       // share of what is gossiped that does not arrive
 	deaf       int           // while above 0 no gossip arrives at all
 	duplicates float64
-	cuts       [][]int // partitions that part two shards
+	cuts       [][]int           // partitions that part two shards
+	slow       [][]time.Duration // further delay of what one shard sends to another
 }
 
 func newCrossing(w *world) *crossing {
-	x := &crossing{w: w, delay: time.Millisecond, cuts: make([][]int, len(w.shards))}
+	x := &crossing{w: w, delay: time.Millisecond, cuts: make([][]int, len(w.shards)), slow: make([][]time.Duration, len(w.shards))}
 	for s := range x.cuts {
-		x.cuts[s] = make([]int, len(w.shards))
+		x.cuts[s], x.slow[s] = make([]int, len(w.shards)), make([]time.Duration, len(w.shards))
 	}
 	return x
 }
@@ -36,8 +37,9 @@ func (x *crossing) heal() {
 		x.lost = 0
 	}
 	x.deaf, x.duplicates = 0, 0
-	for _, c := range x.cuts {
-		clear(c)
+	for s := range x.cuts {
+		clear(x.cuts[s])
+		clear(x.slow[s])
 	}
 }
 
@@ -47,7 +49,7 @@ func (x *crossing) carry(from, to *node, what func()) {
 	if x.cuts[a][b] > 0 {
 		return
 	}
-	x.w.after(x.delay/4+x.w.around(x.delay*3/4), func() {
+	x.w.after(x.delay/4+x.w.around(x.delay*3/4)+x.slow[a][b], func() {
 		if x.cuts[a][b] == 0 && to.alive {
 			to.s.guard(to, what)
 		}

@@ -89,6 +89,9 @@ func TestNetworkMutants(t *testing.T) {
 		{"evidence that is ordered freezes nothing", "hostile", []edit{
 			{"shard/settlement/evidence.go", "func (e *Evidence) Execute(d *ledger.Desk) error {\n", "func (e *Evidence) Execute(d *ledger.Desk) error {\n	return nil\n}\n\nfunc (e *Evidence) executed(d *ledger.Desk) error {\n"},
 		}},
+		{"the guard of a shard's word counts escrow", "a slow channel", []edit{
+			{desk, "bits.Add64(d.t.unspent+d.t.burned, made, 0)", "bits.Add64(d.t.unspent+d.t.burned+d.t.escrow, made, 0)"},
+		}},
 		{"a path is not verified", sweep, []edit{
 			{lds, "	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):", "	case false:"},
 		}},
