@@ -142,6 +142,7 @@ func (c *checks) started(n *node) {
 	if n.adversary == nil {
 		c.identity.started(n)
 		c.durability.started(n)
+		c.acking.started(n)
 		c.promises.kept(n)
 	}
 }

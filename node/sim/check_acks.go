@@ -16,7 +16,8 @@ import (
 
 // acking: a vote acknowledges every header up to the tips of its block that its maker holds no certificate for, and no
 // replica acknowledges two headers for one number of a lane (DESIGN §4.1): else what a quorum voted for can be left behind
-// by a certificate of another chain.
+// by a certificate of another chain. For the same reason a replica acknowledges nothing at or below its ordered position:
+// its earlier acknowledgements there may be deleted.
 type acking struct {
 	s         *cluster
 	headers   map[digest.Digest]lanes.Header
@@ -24,6 +25,8 @@ type acking struct {
 	certified map[heldTip]bool             // certificates that reached a replica in any life
 	voted     map[ballot][]laneTip         // what a vote acknowledges, by what its maker knew when it made it
 	acked     map[laneNumber]digest.Digest // by acks and by votes that were sent
+	cuts      map[uint64]lanes.Cut         // of the committed blocks, by height
+	height    []uint64                     // by replica: the last block that it has committed
 }
 
 // ballot is a replica's vote for a block.
@@ -54,6 +57,7 @@ func newAcking(s *cluster) acking {
 	return acking{
 		s: s, headers: make(map[digest.Digest]lanes.Header), blocks: make(map[digest.Digest]*bolt.Block),
 		certified: make(map[heldTip]bool), voted: make(map[ballot][]laneTip), acked: make(map[laneNumber]digest.Digest),
+		cuts: make(map[uint64]lanes.Cut), height: make([]uint64, s.cfg.Nodes),
 	}
 }
 
@@ -91,9 +95,38 @@ func (c *acking) inputs(value []byte) []*lanes.TipCertificate {
 	return nil
 }
 
+// started: a crash may have taken commits that were not on disk.
+func (c *acking) started(n *node) { c.height[n.id] = n.core.Status().Committed }
+
+// recorded looks at the acknowledgements that a step records, and at what it commits after them.
+func (c *acking) recorded(n *node, st *replica.Step) {
+	cut, height := c.cuts[c.height[n.id]], c.height[n.id]
+	for _, r := range st.Persist {
+		if lane, seq, ok := acknowledged(r); ok && cut != nil && seq <= cut[lane].Seq {
+			c.s.fail("acking", "replica %d acknowledges number %d of lane %d, which is ordered up to %d", n.id, seq, lane, cut[lane].Seq)
+		}
+		if b := committed(c.s, r); b != nil {
+			c.cuts[b.Height], height = b.Cut, max(height, b.Height)
+		}
+	}
+	c.height[n.id] = height
+}
+
+// acknowledged is the position in a record, if it is that of an acknowledgement.
+func acknowledged(r protocols.Record) (lane protocols.Index, seq uint64, ok bool) {
+	key, ours := bytes.CutPrefix(r.Key, []byte("l/a"))
+	if !ours || r.Value == nil {
+		return 0, 0, false
+	}
+	x := wire.NewReader(key)
+	lane, seq = protocols.Index(x.U16()), x.U64()
+	return lane, seq, x.Done() == nil
+}
+
 // stepped notes what the votes that an honest replica makes acknowledge. A vote that is only said again comes in a step
 // with nothing to persist; certificates that its maker has learnt since change nothing about it.
 func (c *acking) stepped(n *node, st *replica.Step) {
+	c.recorded(n, st)
 	for _, x := range st.Sends {
 		switch m := x.Message.(type) {
 		case *lanes.Batch:

@@ -130,6 +130,10 @@ func TestMutants(t *testing.T) {
 		{"a vote acks only the tip", "a forked lane", []edit{
 			{"protocols/lanes/cuts.go", "			path = append(path, e)\n", "			path = append(path, e)\n			break\n"},
 		}},
+		{"forks from below the ordered position are acknowledged after a crash", "power cuts", []edit{
+			{lanesMachine, "	if h.Seq <= l.ordered.Seq || h.Seq", "	if h.Seq <= l.base.Seq || h.Seq"},
+			{lanesMachine, "	if p == l.ordered.Seq {\n		return h.Parent == l.ordered.Digest\n	}\n	return", "	return (Tip{p, h.Parent}) == l.ordered || (Tip{p, h.Parent}) == l.base ||"},
+		}},
 		{"a replica past a slot votes there no more", "a Commit to one", []edit{
 			{"protocols/bolt/final.go", "	for _, b := range chain {\n		m.voteFinal(now, st, b)\n	}\n", ""},
 		}},
