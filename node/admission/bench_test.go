@@ -8,7 +8,6 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
-	"bdtnode/protocols"
 )
 
 // BenchmarkDoor is what a transaction costs at the door, without reading the ledger and verifying: to be waited for,
@@ -30,7 +29,7 @@ func BenchmarkDoor(b *testing.B) {
 		txs = append(txs, tx)
 	}
 	ids := idsOf(txs...)
-	now := Instant{protocols.Time(start), start.Millis()}
+	now := Instant{start, start.Millis()}
 	d := New(Config{Limits: StandardLimits()})
 	found := ledger.Inspection{Inside: true, Own: []int{0}}
 	b.ReportAllocs()

@@ -93,20 +93,20 @@ func (s *Server) answers(ctx context.Context, in *submitIn, place *submission) (
 // writeAnswers writes a [SubmitAnswer], some answers at a time.
 func writeAnswers(to io.Writer, answers []*TxAnswer) error {
 	w := bufio.NewWriterSize(to, answerBuffer)
-	w.WriteString(`{"answers":[`)
-	for i, a := range answers {
-		if i > 0 {
-			w.WriteByte(',')
-		}
+	before := `{"answers":[`
+	for _, a := range answers {
 		text, err := json.Marshal(a)
 		if err != nil {
 			return err
 		}
-		if _, err := w.Write(text); err != nil {
+		if _, err := fmt.Fprintf(w, "%s%s", before, text); err != nil {
 			return err
 		}
+		before = ","
 	}
-	w.WriteString("]}\n")
+	if _, err := fmt.Fprintln(w, "]}"); err != nil {
+		return err
+	}
 	return w.Flush()
 }
 

@@ -157,8 +157,12 @@ func TestWhatRestsIsDecided(t *testing.T) {
 	for seed := range uint64(seeds) {
 		w := newWorld(t, seed, true)
 		key, ok, end := w.run(t)
-		f := time.Duration(w.cfg.Committee.F())
-		if !ok || key != "v0" || time.Duration(end) > w.cfg.Patience*f+w.slow*(f+1) {
+		f := w.cfg.Committee.F()
+		limit := w.slow
+		for range f {
+			limit += w.cfg.Patience + w.slow
+		}
+		if !ok || key != "v0" || time.Duration(end) > limit {
 			t.Fatalf("seed %d: decided %q, %v, after %v with %d liars, answers within %v", seed, key, ok, time.Duration(end), f, w.slow)
 		}
 	}

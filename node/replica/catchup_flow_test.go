@@ -64,9 +64,8 @@ func (f *flow) do(st Step) {
 			}
 		}
 		for _, o := range next.Out {
-			if h := uint64(0); o.Deliver != nil && !f.stuck {
-				h = o.Deliver.Block.Height
-				queue = append(queue, f.core.Executed(f.now, f.b.executed(h)))
+			if o.Deliver != nil && !f.stuck {
+				queue = append(queue, f.core.Executed(f.now, f.b.executed(o.Deliver.Block.Height)))
 			}
 		}
 	}

@@ -19,7 +19,8 @@ func (m *Machine) Horizon() Horizon {
 
 // Sees judges a message of the epoch by its slot alone.
 func (h *Horizon) Sees(m protocols.Message) protocols.Relevance {
-	slot, wanted := uint64(0), false
+	var slot uint64
+	var wanted bool
 	switch x := m.(type) {
 	case *Propose:
 		slot, wanted = x.Block.Slot, h.wanting

@@ -472,7 +472,7 @@ func TestAShardHasItsSayOnce(t *testing.T) {
 					first := w.sent[0][2][0]
 					second.Tx = tx
 					again := ledger.NewDelivery(ledger.Delivery{Source: 0, Destination: 2, Number: 2, Previous: first.Digest(), Entries: []ledger.Entry{second}})
-					want := 0
+					var want int
 					if !later { // both in one block
 						b := w.must(t, event{shard: 2, deliver: []uint16{0}, extra: []*ledger.Delivery{again}})
 						wantFrozen(t, b, 0, 2, "a second verdict")
