@@ -64,7 +64,8 @@ type identity struct {
 	running  bool          // the protocols were started
 	lost     bool          // nothing is signed any more
 	answered protocols.Set // peers that answered this start's Hello
-	later    protocols.Set // of them, who know of a later start
+	session  protocols.Set // peers that answered a Hello of the present session
+	later    protocols.Set // peers that know of a later start
 	fencedBy protocols.Set
 	marks    []mark
 	dirty    protocols.Set // members whose marks are not on disk
@@ -126,7 +127,7 @@ func (c *Core) handleIdentity(now protocols.Time, st *Step, from protocols.Index
 	case *Pong:
 		c.pings.answered(now, from, y)
 	case *Position:
-		if !x.answered.Has(from) {
+		if !x.session.Has(from) {
 			c.hello(st, from) // an answer is lost if the peer learned of the connection after the Hello
 		}
 		if x.running {
@@ -219,6 +220,7 @@ func (c *Core) known(now protocols.Time, st *Step, from protocols.Index, m *Know
 		x.later.Add(from)
 	}
 	x.answered.Add(from)
+	x.session.Add(from)
 	if x.later.Len() >= c.cfg.Committee.WeakQuorum() {
 		c.lose(st, fmt.Sprintf("%d peers know a later start of it than this one, which is number %d by its store", x.later.Len(), b.Boot))
 	}

@@ -359,3 +359,25 @@ func TestMarksOutliveTheirKeeper(t *testing.T) {
 		t.Errorf("a good header: %v", err)
 	}
 }
+
+// TestHelloOfEachSession: a replica that runs says Hello again in a session in which a peer has not answered, since the
+// answer may say that another process is kept.
+func TestHelloOfEachSession(t *testing.T) {
+	b := newBench(t, 4, 0, "")
+	core, h := b.asking(t, 1, kv.NewMem(), Origin{Born: true, Nonce: 5})
+	good := &Known{Member: 1, To: h.Nonce}
+	core.Handle(t0, 2, good)
+	core.Handle(t0, 3, good)
+	hellos := func(from protocols.Index) int { return len(sent[*Hello](core.Handle(t0, from, &Position{}).Sends)) }
+	if hellos(2) != 0 {
+		t.Error("says Hello to a peer that answered in this session")
+	}
+	core.Connected(2)
+	if hellos(2) != 1 || hellos(3) != 0 {
+		t.Error("says no Hello again to a peer that has not answered in a new session")
+	}
+	core.Handle(t0, 2, good)
+	if hellos(2) != 0 {
+		t.Error("says Hello to a peer that answered in the new session")
+	}
+}

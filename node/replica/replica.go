@@ -190,6 +190,7 @@ func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch) {
 func (c *Core) Connected(to protocols.Index) Step {
 	var st Step
 	c.pings.connected()
+	c.identity.session.Remove(to)
 	c.hello(&st, to)
 	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})
 	c.resend(&st, to)
