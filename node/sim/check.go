@@ -65,7 +65,6 @@ func (c *checks) sent(n *node, m protocols.Message) {
 	c.signing.sent(n, m)
 	c.leaving.told(n, m)
 	c.acking.sent(n, m)
-	c.identity.sent(n, m)
 }
 
 // resent: what a core gives to a peer that connects.
@@ -77,9 +76,11 @@ func (c *checks) resent(n *node, st *replica.Step) {
 
 // passed: a message was found in order by who received it.
 func (c *checks) passed(n *node, from protocols.Index, p packet, m protocols.Message) {
+	if n.guards() {
+		c.identity.passed(n, from, m)
+	}
 	if n.adversary == nil {
 		c.blame.passed(n, from, p, m)
-		c.identity.passed(n, from, m)
 		if !n.core.Standing().Running {
 			return // it takes no notice of the rest
 		}
@@ -139,8 +140,10 @@ func (c *checks) crashed(n *node) {
 
 // started: a life began.
 func (c *checks) started(n *node) {
-	if n.adversary == nil {
+	if n.guards() {
 		c.identity.started(n)
+	}
+	if n.adversary == nil {
 		c.durability.started(n)
 		c.acking.started(n)
 		c.promises.kept(n)
@@ -152,6 +155,11 @@ func (c *checks) end() {
 	if lack := c.unsettled(); lack != "" {
 		c.s.fail("liveness", "%v after the faults stopped: %s", c.s.world.cfg.Settle, lack)
 		return
+	}
+	for _, l := range c.s.cfg.Liars {
+		if a, ok := l.Adversary.(*SecondProcess); ok {
+			a.ended(c.s)
+		}
 	}
 	for _, n := range c.s.honest() {
 		c.durability.ended(n)

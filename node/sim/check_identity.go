@@ -77,7 +77,7 @@ func (c *identity) looked(n *node) {
 
 // lost is called when a replica was found lost.
 func (c *identity) lost(n *node, why *replica.Lost) {
-	if !n.replaced {
+	if _, second := n.adversary.(*SecondProcess); !n.replaced && !second {
 		c.s.fail("identity", "replica %d has the store that it signed with, and was found lost: %s", n.id, why.Why)
 	}
 }

@@ -50,7 +50,7 @@ func (s *cluster) heal() {
 func (s *cluster) guard(n *node, what func()) {
 	defer func() {
 		if r := recover(); r != nil {
-			if n.adversary != nil {
+			if !n.guards() {
 				n.alive = false
 				s.trace.add(s.now, "broken", n.place, -1, nil, r)
 				return

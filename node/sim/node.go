@@ -97,7 +97,7 @@ func (n *node) start() {
 		Committee: s.committee, Self: n.id, Signer: s.signers[n.id], Coin: s.coin, Shares: s.shares[n.id],
 		GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: len(s.shards), Dumbo: s.world.cfg.Dumbo, Slots: s.cfg.Slots, Wall: n.wall,
 	}
-	if n.adversary == nil {
+	if n.guards() {
 		if cfg.Begun = n.begin(); cfg.Begun == nil {
 			return
 		}
@@ -173,7 +173,7 @@ func (n *node) crash() {
 // input gives the core something and carries out what it wants.
 func (n *node) input(f func(now protocols.Time) replica.Step) {
 	n.took(f(n.now()))
-	if n.alive && n.adversary == nil {
+	if n.alive && n.guards() {
 		n.s.check.identity.looked(n)
 	}
 	if n.alive { // and has not crashed over it

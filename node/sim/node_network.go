@@ -68,6 +68,12 @@ func (n *node) tell(to protocols.To, m protocols.Message) {
 			continue
 		}
 		n.gates[peer.id].Asks(m)
+		if a, ok := peer.adversary.(*SecondProcess); ok && !a.reaches(n, peer, m) {
+			continue
+		}
+		if n.guards() {
+			n.s.check.identity.sent(n, m)
+		}
 		if n.adversary != nil {
 			for _, p := range n.adversary.tamper(n, peer.id, m) {
 				n.s.network.send(n.place, j, p)
@@ -118,6 +124,9 @@ func (n *node) receive(sender *node, p packet) {
 		}
 		if _, unverified := m.(*bdt.Beyond); !unverified {
 			n.s.check.passed(n, from, p, m)
+		}
+		if a, ok := sender.adversary.(*SecondProcess); ok {
+			a.greeted(n, sender, m)
 		}
 		if a, ok := n.adversary.(listener); ok {
 			a.hear(n, from, m)

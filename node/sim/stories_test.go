@@ -47,6 +47,18 @@ var stories = map[string]func(seed uint64) Config{
 		x.Faults = []Fault{OldStore{After: 3 * time.Second, Votes: seed%2 == 1}}
 		return cfg
 	},
+	"a second process": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, cfg.Dumbo = 4, 12*time.Second, 12, 8*time.Millisecond, false
+		x.Slots = 40
+		x.Faults = nil
+		second := &SecondProcess{After: 3 * time.Second, Late: seed%4 == 0, Again: seed%4 == 2}
+		if seed%4 == 3 {
+			second.Apart = 800 * time.Millisecond
+		}
+		x.Liars = []Liar{{Replica: protocols.Index(seed / 4 % 4), Adversary: second}}
+		return cfg
+	},
 	"clocks that are set": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 12, 8*time.Millisecond, nil

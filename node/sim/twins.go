@@ -93,7 +93,7 @@ func newTwins(d draw) *Twins {
 // twinned reports whether who behaves so is two nodes.
 func twinned(a Adversary) bool {
 	switch x := a.(type) {
-	case *Twins:
+	case *Twins, *SecondProcess:
 		return true
 	case *Turns:
 		return slices.ContainsFunc(x.Behaviours, twinned)
