@@ -113,7 +113,8 @@ func (a *SecondProcess) reaches(peer, to *node, m protocols.Message) bool {
 }
 
 func (a *SecondProcess) tamper(n *node, _ protocols.Index, m protocols.Message) []packet {
-	at, d := saying{kind: m.Kind()}, digest.Digest{}
+	at := saying{kind: m.Kind()}
+	var d digest.Digest
 	switch x := m.(type) {
 	case *lanes.Batch:
 		at.lane, at.a, d = x.Lane, x.Seq, x.Digest()
