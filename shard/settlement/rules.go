@@ -39,7 +39,17 @@ func (rules Rules) Ordered(d *ledger.Desk, tx *ledger.Tx) error {
 		refusal = d.Horizon(tx)
 	}
 	if refusal != nil {
-		d.LeaveOut(tx, refusal, missing)
+		// Its record may have closed, at the latest in this block: then what stands against it now is no answer, since it
+		// has one.
+		past, err := d.Past(tx.ID())
+		switch {
+		case err != nil:
+			return err
+		case past != nil:
+			d.Duplicate(tx)
+		default:
+			d.LeaveOut(tx, refusal, missing)
+		}
 		return nil
 	}
 	for _, shard := range d.Parties(tx).All().Without(d.Shard()).Members() {

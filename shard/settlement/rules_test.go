@@ -532,3 +532,26 @@ func TestASecondSpentMintsNothing(t *testing.T) {
 		t.Errorf("an output was spent twice: %+v", b)
 	}
 }
+
+// TestLeftOutIsNoAnswerToTheSettled: a transaction that settles is not refused as expired when a batch has it again, whether its
+// record closes in the same block or has closed before.
+func TestLeftOutIsNoAnswerToTheSettled(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		w, tx := simple(Standard(), masks{0b011, 0b100}, 0)
+		w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
+		w.must(t, event{shard: 1, txs: []*ledger.Tx{tx}})
+		e := event{shard: 0, timeMS: txExpiry + 1, deliver: []uint16{1}}
+		if later {
+			w.must(t, e)
+			e = event{shard: 0}
+		}
+		e.txs = []*ledger.Tx{tx}
+		b := w.must(t, e)
+		if p := w.part(0, tx); p.Stage != ledger.StageSettled {
+			t.Fatalf("later %v: %+v: the schedule shows nothing", later, p)
+		}
+		if len(b.LeftOut) > 0 || !slices.Equal(b.Duplicates, []ledger.TxID{tx.ID()}) {
+			t.Errorf("later %v: left out %+v, duplicates %v", later, b.LeftOut, b.Duplicates)
+		}
+	}
+}
