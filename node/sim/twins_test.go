@@ -212,7 +212,7 @@ func TestTwinScenarios(t *testing.T) {
 func TestTwinMutants(t *testing.T) {
 	const boltMachine = "protocols/bolt/machine.go"
 	// rare are bugs that take long to come to, with a scenario that shows them as long as it gives the same run.
-	rare := map[string]string{"a decision is deleted when its block is certified": "15178"}
+	rare := map[string]string{"a decision is deleted when its block is certified": "50425"}
 	for _, m := range []struct {
 		name  string
 		edits []edit
