@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"slices"
 	"time"
 
 	"bdtnode/internal/kv"
@@ -16,19 +17,34 @@ const (
 	servedRate    = 32 << 20 // bytes that are read for a peer in a second
 	servedAtOnce  = 8 << 20  // bytes that are read for a peer without a pause, one answer more at most
 	answerAtLeast = 4 << 10  // bytes that an answer counts for, whatever it holds
+	maxAnswered   = 64       // questions for LDs of a peer that are remembered as answered
 )
 
+// answeredFor is how long a question for LDs is not answered again. The peer's gate lets the LDs of each question come
+// once, and few beyond them, so that a question that arrives twice must not have two answers, whether the first one
+// still waits or was just taken up. It is less than the 150 ms after which a replica asks again at the earliest, which it
+// does of another peer first.
+const answeredFor = 100 * time.Millisecond
+
 // Serving is what peers asked for that is to be read from the store: batches of a lane, LDs of a channel, certified
-// blocks. Peers take turns, each is served at a bounded rate, and a question that waits is not taken twice; of questions
-// for certified blocks the newest counts. What is dropped is asked for again. It is not safe for concurrent use.
+// blocks. Peers take turns, each is served at a bounded rate, and a question that waits is not taken twice, nor one for
+// LDs that was taken up just before; of questions for certified blocks the newest counts. What is dropped is asked for
+// again. It is not safe for concurrent use.
 type Serving struct {
 	peers []served
 	turn  int // whose request was taken last
 }
 
 type served struct {
-	waiting []protocols.Message
-	bytes   meter
+	waiting  []protocols.Message
+	answered []answered // oldest first
+	bytes    meter
+}
+
+// answered is a question for LDs, and when its answer was taken up.
+type answered struct {
+	channels.Stretch
+	at protocols.Time
 }
 
 // NewServing serves so many peers.
@@ -91,11 +107,36 @@ func (s *Serving) Next(now protocols.Time) (peer protocols.Index, m protocols.Me
 			again = protocols.Earliest(again, due)
 			continue
 		}
-		m = p.waiting[0]
-		p.waiting = p.waiting[1:]
-		return protocols.Index(s.turn), m, 0
+		if m = p.take(now); m != nil {
+			return protocols.Index(s.turn), m, 0
+		}
 	}
 	return 0, nil, again
+}
+
+// take is the first question that waits and was not just answered, if there is one.
+func (p *served) take(now protocols.Time) protocols.Message {
+	for len(p.waiting) > 0 {
+		m := p.waiting[0]
+		p.waiting = p.waiting[1:]
+		if x, ok := m.(*channels.Stretch); !ok || p.first(now, *x) {
+			return m
+		}
+	}
+	return nil
+}
+
+// first reports whether a question for LDs was not answered just before, and remembers it.
+func (p *served) first(now protocols.Time, x channels.Stretch) bool {
+	p.answered = slices.DeleteFunc(p.answered, func(a answered) bool { return now >= a.at.Add(answeredFor) })
+	if slices.ContainsFunc(p.answered, func(a answered) bool { return a.Stretch == x }) {
+		return false
+	}
+	if len(p.answered) == maxAnswered {
+		p.answered = slices.Delete(p.answered, 0, 1)
+	}
+	p.answered = append(p.answered, answered{x, now})
+	return true
 }
 
 // Read counts what was read for a peer's request.

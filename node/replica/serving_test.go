@@ -45,6 +45,38 @@ func TestServingTakesTurns(t *testing.T) {
 	}
 }
 
+// TestServingAnswersOnce: a question for LDs that arrives twice is answered once, as its peer lets the LDs of each question
+// come once; asked again later it is answered again, and another peer's is not the same.
+func TestServingAnswersOnce(t *testing.T) {
+	s, now := NewServing(2), t0
+	answers := func(peer protocols.Index, after uint64) (n int) {
+		s.Put(peer, &channels.Stretch{Source: 1, Tip: lanes.Tip{Seq: 600}, After: after})
+		for _, m, _ := s.Next(now); m != nil; _, m, _ = s.Next(now) {
+			n++
+		}
+		return n
+	}
+	expect := func(what string, n, want int) {
+		t.Helper()
+		if n != want {
+			t.Errorf("%d answers to %s, want %d", n, what, want)
+		}
+	}
+	expect("a question", answers(1, 590), 1)
+	now = now.Add(answeredFor - 1)
+	expect("the same question that arrives twice", answers(1, 590), 0)
+	expect("a question for more", answers(1, 580), 1)
+	expect("another peer's question", answers(0, 590), 1)
+	now = now.Add(1)
+	expect("a question that is asked again", answers(1, 590), 1)
+	for k := range uint64(10 * maxAnswered) {
+		answers(1, k)
+	}
+	if n := len(s.peers[1].answered); n != maxAnswered {
+		t.Errorf("%d questions are remembered", n)
+	}
+}
+
 // TestServingRate: whatever a peer asks for, it is read at a bounded rate, and another peer does not wait for it.
 func TestServingRate(t *testing.T) {
 	s := NewServing(2)
