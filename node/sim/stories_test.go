@@ -73,7 +73,7 @@ var stories = map[string]func(seed uint64) Config{
 		cfg.Dumbo, x.Slots = false, 4+seed%4
 		x.Faults = []Fault{
 			Crashes{Every: 700 * time.Millisecond, Down: 200 * time.Millisecond},
-			PowerCuts{Every: 2500 * time.Millisecond, Down: 100 * time.Millisecond}, Reordering{Rate: 0.2},
+			PowerCuts{Every: 900 * time.Millisecond, Down: 100 * time.Millisecond}, Reordering{Rate: 0.2},
 		}
 		return cfg
 	},
