@@ -49,7 +49,7 @@ func TestNetworkMutants(t *testing.T) {
 			{"node/sim/node_outside.go", "max(n.courier.Known(c.Peer), c.Acked)", "n.courier.Known(c.Peer)"},
 		}},
 		{"REJECTED is given from a batch", sweep, []edit{
-			{rules, "		d.LeaveOut(tx, refusal, missing)\n		return nil\n", "		_ = missing\n		return say(d, d.Open(tx), ledger.VerdictRejected, refusal.Reason)\n"},
+			{rules, "			d.LeaveOut(tx, refusal, missing)\n", "			_ = missing\n			return say(d, d.Open(tx), ledger.VerdictRejected, refusal.Reason)\n"},
 		}},
 		{"a verdict is forgotten before the transaction expires", sweep, []edit{
 			{rules, "r.Part.Complete() && (!r.Parties.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS)", "r.Part.Complete()"},
