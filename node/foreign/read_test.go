@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,21 +57,22 @@ func TestSilentReplicaIsReplaced(t *testing.T) {
 // An account that changes meanwhile is asked again, and is marked when that was of no use.
 func TestChangingAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls := uint64(0)
+		var calls atomic.Uint64
 		changing := func(until uint64) behaviour {
 			return func(context.Context, Call) (any, error) {
-				calls++ // the calls of one question come one after another here
-				return account(100+min(calls, until), min(calls, until), 50), nil
+				n := min(calls.Add(1), until)
+				return account(100+n, n, 50), nil
 			}
 		}
 		for until, unconfirmed := range map[uint64]bool{5: false, 1000: true} {
-			calls = 0
+			calls.Store(0)
 			b := changing(until)
 			r, o := reader(t, b, b, b, b)
 			a, err := r.Account(waits(t, time.Minute), 1, Account{Address: owner})
 			if err != nil || a.Unconfirmed != unconfirmed || !unconfirmed && a.Balance != 105 {
 				t.Errorf("until %d: %+v, %v", until, a, err)
 			}
+			synctest.Wait() // calls that were given up have ended
 			if o.calls > rounds*4 {
 				t.Errorf("%d calls", o.calls)
 			}

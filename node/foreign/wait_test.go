@@ -104,8 +104,9 @@ func stands(a api.TxAnswer) behaviour {
 	return func(_ context.Context, c Call) (any, error) {
 		var out []api.TxAnswer
 		for _, raw := range c.Submit.Txs {
-			a.ID, a.Shard = ledger.TxID{raw[0]}, 1
-			out = append(out, a)
+			given := a // calls are concurrent
+			given.ID, given.Shard = ledger.TxID{raw[0]}, 1
+			out = append(out, given)
 		}
 		return out, nil
 	}
