@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,24 +117,24 @@ func TestPacerBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer()
 		ctx, cancel := context.WithCancelCause(context.Background())
-		granted := 0
+		var granted atomic.Int64
 		for range 10 {
 			go func() {
 				if p.reserve(ctx, chunk) == nil {
-					granted++
+					granted.Add(1)
 					p.add(chunk) // the stream handed it over
 					p.release(chunk)
 				}
 			}()
 		}
 		synctest.Wait()
-		if want := paceBudget / chunk; granted != want {
-			t.Fatalf("%d chunks on their way, want %d", granted, want)
+		if want := int64(paceBudget / chunk); granted.Load() != want {
+			t.Fatalf("%d chunks on their way, want %d", granted.Load(), want)
 		}
 		p.add(-chunk) // the socket took one
 		synctest.Wait()
-		if want := paceBudget/chunk + 1; granted != want {
-			t.Fatalf("%d chunks after one had left, want %d", granted, want)
+		if want := int64(paceBudget/chunk + 1); granted.Load() != want {
+			t.Fatalf("%d chunks after one had left, want %d", granted.Load(), want)
 		}
 		gone := errors.New("gone")
 		cancel(gone)
@@ -141,7 +142,7 @@ func TestPacerBudget(t *testing.T) {
 		if err := p.reserve(ctx, chunk); !errors.Is(err, gone) {
 			t.Fatalf("reserve on a dead connection: %v", err)
 		}
-		if granted != paceBudget/chunk+1 {
+		if granted.Load() != paceBudget/chunk+1 {
 			t.Fatal("granted after the end")
 		}
 	})
