@@ -70,6 +70,9 @@ func (p *payers) one() {
 		tx = p.pay(p.take(1+rng.IntN(maxParts)), p.w.now.Add(p.w.between(0, 3*time.Second)).Millis(), 1+rng.IntN(maxParts), false)
 	case r < 0.93: // an input that is another's, is not there or holds something else
 		from := p.take(1 + rng.IntN(maxParts))
+		if len(from) == 0 {
+			return
+		}
 		x := &from[rng.IntN(len(from))]
 		switch rng.IntN(3) {
 		case 0:

@@ -51,7 +51,7 @@ func TestNetworkMutants(t *testing.T) {
 		{"REJECTED is given from a batch", sweep, []edit{
 			{rules, "			d.LeaveOut(tx, refusal, missing)\n", "			_ = missing\n			return say(d, d.Open(tx), ledger.VerdictRejected, refusal.Reason)\n"},
 		}},
-		{"a verdict is forgotten before the transaction expires", sweep, []edit{
+		{"a verdict is forgotten before the transaction expires", "conflicts", []edit{
 			{rules, "r.Part.Complete() && (!r.Parties.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS)", "r.Part.Complete()"},
 		}},
 		{"a record is forgotten before all had their say", sweep, []edit{
