@@ -114,7 +114,7 @@ func (b backend) Status() api.Status {
 		Shard: b.home.Shard, Shards: len(b.home.Genesis.Shards),
 		Replica: uint16(b.home.Replica), Replicas: b.committee.N(), Faulty: b.committee.F(), PeerID: b.net.PeerID(),
 		Epoch: s.Epoch, Leader: uint16(s.Leader), Height: h.Height, Certified: s.Certified, HeaderDigest: d.String(),
-		BlockTimeMS: h.TimeMS, TxsOrdered: h.Txs, BookSize: b.engine.Admission().Book, ConnectedPeer: b.net.ReadyPeers(),
+		BlockTimeMS: h.TimeMS, TxsOrdered: h.Txs, BookSize: b.engine.Holding().Book, ConnectedPeer: b.net.ReadyPeers(),
 		UptimeSeconds: time.Since(b.started).Seconds(), CPUSeconds: cpuSeconds(), Syncs: b.syncs(),
 		LatencyMS: b.engine.Latency().Seconds() * 1000,
 	}

@@ -28,9 +28,9 @@ func (n *Node) metrics() http.Handler {
 	gauge("answering_replicas", "Replicas of the shard whose engines answer, with this one.", func() float64 { return float64(n.read().answering) })
 	gauge("waiting_seconds", "Age of the oldest work without a commit, 0 if there is none.", func() float64 { return n.read().waited.Seconds() })
 	gauge("clock_offset_seconds", "Median of the shard's clocks less this replica's.", func() float64 { return n.read().clockOffset.Seconds() })
-	gauge("book_transactions", "Transactions in the TX book.", func() float64 { return float64(n.engine.Admission().Book) })
-	gauge("room_transactions", "Transactions that wait for an input.", func() float64 { return float64(n.engine.Admission().Room) })
-	gauge("client_waits", "Transactions that client requests wait for.", func() float64 { return float64(n.engine.Admission().Waits) })
+	gauge("book_transactions", "Transactions in the TX book.", func() float64 { return float64(n.engine.Holding().Book) })
+	gauge("room_transactions", "Transactions that wait for an input.", func() float64 { return float64(n.engine.Holding().Room) })
+	gauge("client_waits", "Transactions that client requests wait for.", func() float64 { return float64(n.engine.Holding().Waits) })
 	gauge("latency_seconds", "Median time from acceptance to execution of this replica's recent submissions.", func() float64 { return n.engine.Latency().Seconds() })
 	counter("transactions_ordered_total", "Transactions with a receipt since genesis.", nil, func() float64 {
 		h, _, _ := n.state.Tip()

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"runtime/debug"
-	"sync"
 	"time"
 
 	golog "github.com/ipfs/go-log/v2"
@@ -19,11 +17,13 @@ import (
 	"bdtnode/node/admission"
 	"bdtnode/node/api"
 	"bdtnode/node/config"
+	"bdtnode/node/driver"
 	"bdtnode/node/engine"
 	"bdtnode/node/foreign"
 	"bdtnode/node/loglimit"
 	"bdtnode/node/p2p"
 	"bdtnode/node/relay"
+	"bdtnode/node/supervise"
 	"bdtnode/protocols"
 	"bdtnode/protocols/coin"
 	"bdtnode/shard"
@@ -121,17 +121,17 @@ func Open(home *config.Home) (_ *Node, err error) {
 		return nil, err
 	}
 	n.engine, err = engine.New(engine.Config{
-		Committee: n.committee, Self: home.Replica, Signer: home.ConsensusKey, Scheme: sig.NewEd25519(),
-		Coin: tosses, Shares: home.Coin, Dumbo: g.Consensus == shard.ConsensusDumbo, Window: int(g.Parameters.Window),
-		GenesisTimeMS: g.TimeMS, Store: n.consensus, State: n.state, Limits: admission.StandardLimits(),
-		Network: n.network, Begun: begun, OnOutbox: func() { n.relay.Outbox() },
+		Config: driver.Config{
+			Committee: n.committee, Self: home.Replica, Signer: home.ConsensusKey, Scheme: sig.NewEd25519(),
+			Coin: tosses, Shares: home.Coin, Dumbo: g.Consensus == shard.ConsensusDumbo, Window: int(g.Parameters.Window),
+			GenesisTimeMS: g.TimeMS, State: n.state, Limits: admission.StandardLimits(), Network: n.network, Begun: begun,
+		},
+		Store: n.consensus,
 	})
 	if err != nil {
 		return nil, err
 	}
-	n.relay = relay.New(relay.Config{
-		Shard: home.Shard, Self: home.Replica, Network: n.network, State: n.state, Store: n.consensus, Answer: n.answerCall,
-	}, n.engine)
+	n.relay = relay.New(n.engine, n.answerCall)
 	committees := make([]*protocols.Committee, len(g.Shards))
 	for s := range committees {
 		committees[s] = n.network.Committee(uint16(s))
@@ -165,27 +165,13 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("client API cannot listen on %s (setting %s): %w", n.home.Config.API.Address, config.KeyAPIAddress, err)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wg sync.WaitGroup
-	part := func(name string, run func(context.Context) error) {
-		wg.Go(func() {
-			defer func() {
-				if r := recover(); r != nil {
-					cancel(fmt.Errorf("%s: broken invariant: %v\n%s", name, r, debug.Stack()))
-				}
-			}()
-			if err := run(ctx); err != nil {
-				cancel(fmt.Errorf("%s: %w", name, err))
-			}
-		})
-	}
-	part("network", n.net.Run)
-	part("consensus", func(ctx context.Context) error { return n.engine.Run(ctx, n.net) })
-	part("relay", n.relay.Run)
-	part("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })
-	part("stores", func(ctx context.Context) error { return n.watchStores(ctx) })
-	part("start", func(ctx context.Context) error {
+	g := supervise.New(ctx)
+	g.Go("network", n.net.Run)
+	g.Go("consensus", func(ctx context.Context) error { return n.engine.Run(ctx, n.net) })
+	g.Go("relay", n.relay.Run)
+	g.Go("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })
+	g.Go("stores", n.watchStores)
+	g.Go("start", func(ctx context.Context) error {
 		select {
 		case <-n.net.Started():
 		case <-ctx.Done():
@@ -193,11 +179,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		}
 		return n.home.Publish(n.net.Addrs(), "http://"+listener.Addr().String())
 	})
-	wg.Wait()
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
+	return g.Wait()
 }
 
 // watchStores stops the node at the first failure of a disk, even if nothing is being written.

@@ -19,8 +19,10 @@ var allowed = map[string][]string{
 	"node/config":        {"shard", "ledger", "protocols", "internal"},        // a home on disk: no running node
 	"node/api":           {"node/api", "node/loglimit", "ledger", "internal"}, // what clients see
 	"node/quorum":        {"protocols"},
-	"node/sim":           {"node/sim", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"}, // and no network
+	"node/sim":           {"node/sim", "node/driver", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"}, // and no network
 	"node/replica":       {"protocols", "shard", "ledger", "merkle", "internal"},
+	"node/driver":        {"node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"},
+	"node/supervise":     {},
 	"node/admission":     {"node/replica", "protocols", "ledger", "internal"},
 	"internal/digest":    {},
 	"internal/wire":      {},

@@ -127,7 +127,7 @@ func TestJunkFillsNothing(t *testing.T) {
 	}
 	c.settle(2, 10, 0, 1, 2, 3)
 	c.agree()
-	if a := c.nodes[0].up().Admission(); a.Book != 0 || a.Room != 1000 {
+	if a := c.nodes[0].up().Holding(); a.Book != 0 || a.Room != 1000 {
 		t.Errorf("the door holds %+v", a)
 	}
 	for h := uint64(1); h <= c.nodes[0].state.Height(); h++ {
@@ -170,17 +170,17 @@ func TestCopiesCostNothing(t *testing.T) {
 			}
 		})
 	}
-	c.until("all posts wait", func() bool { return e.Admission().Waits == posts })
+	c.until("all posts wait", func() bool { return e.Holding().Waits == posts })
 	if got := scheme.items.Load(); got > posts {
 		t.Errorf("%d signatures verified for %d posts of one transaction", got, posts)
 	}
-	if a := e.Admission(); a.Room != 1 || a.Book != 0 {
+	if a := e.Holding(); a.Room != 1 || a.Book != 0 {
 		t.Errorf("the door holds %+v for one transaction", a)
 	}
 	c.settle(1, 9, 0, 1, 2, 3)
 	leave()
 	wg.Wait()
-	if a := e.Admission(); a.Waits != 0 {
+	if a := e.Holding(); a.Waits != 0 {
 		t.Errorf("%d waits of clients that are gone", a.Waits)
 	}
 }

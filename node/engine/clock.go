@@ -39,10 +39,3 @@ func (c *clock) both() (protocols.Time, time.Duration) {
 	now := protocols.Time(c.start.UnixNano()).Add(passed)
 	return now, protocols.Time(wall.UnixNano()).Sub(now)
 }
-
-// now is the time for the core's next input. The core learns with it what the wall clock says.
-func (e *Engine) now() protocols.Time {
-	now, offset := e.clock.both()
-	e.wall.Set(offset)
-	return now
-}

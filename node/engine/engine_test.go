@@ -15,6 +15,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/driver"
 	"bdtnode/node/p2p"
 	"bdtnode/protocols"
 	"bdtnode/protocols/coin"
@@ -99,12 +100,12 @@ func (m *member) start() {
 		t.Fatal(err)
 	}
 	tosses := coin.NewIdeal(1, m.c.committee.WeakQuorum())
-	engine, err := New(Config{
+	engine, err := New(Config{Store: m.store, Config: driver.Config{
 		Committee: m.c.committee, Self: m.index, Signer: m.c.signers[m.index], Scheme: m.c.scheme,
 		Coin: tosses, Shares: tosses.Holder(m.index),
-		GenesisTimeMS: m.c.genesis, Store: m.store, State: m.state, Limits: admission.StandardLimits(),
+		GenesisTimeMS: m.c.genesis, State: m.state, Limits: admission.StandardLimits(),
 		Network: settlement.NetworkOf([]*protocols.Committee{m.c.committee}),
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/merkle"
 	"bdtnode/node/admission"
+	"bdtnode/node/driver"
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
@@ -48,13 +49,14 @@ func newOffers(t *testing.T) *offers {
 		t.Fatal(err)
 	}
 	tosses := coin.NewIdeal(1, c.committee.WeakQuorum())
-	e, err := New(Config{
+	e, err := New(Config{Store: kv.NewMem(), Config: driver.Config{
 		Committee: c.committee, Self: 0, Signer: c.signers[0], Scheme: sig.NewEd25519(), Coin: tosses, Shares: tosses.Holder(0),
-		GenesisTimeMS: c.genesis, Store: kv.NewMem(), State: state, Limits: admission.StandardLimits(), Network: network,
-	})
+		GenesisTimeMS: c.genesis, State: state, Limits: admission.StandardLimits(), Network: network,
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.net = nowhere{}
 	return &offers{t, c, e, source, network}
 }
 
@@ -74,18 +76,24 @@ func (x *offers) ld(number uint64, entries ...ledger.Entry) *settlement.LD {
 	return settlement.NewLD(ledger.Outgoing{Height: number, Count: 1, Path: merkle.Prove(leaves, 0), Delivery: sealed}, h, tally.Certificate())
 }
 
+// nowhere sends no frame.
+type nowhere struct{}
+
+func (nowhere) Send(protocols.Index, p2p.Class, []byte) {}
+
 // asked lets members give LDs: the replica has asked for some.
 func (x *offers) asked() {
-	x.e.readers.asks(protocols.Everyone, &channels.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 100}})
+	fetch := protocols.Send{To: protocols.Everyone, Message: &channels.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 100}}}
+	x.e.driver.Send(&driver.Action{Step: replica.Step{Sends: []protocols.Send{fetch}}})
 }
 
 // handled is how many events have come to the loop, which handles them.
 func (x *offers) handled() (n int) {
 	for {
 		select {
-		case ev := <-x.e.in:
-			x.e.handle(x.t.Context(), ev)
-			x.e.publish()
+		case ev := <-x.e.inbound.events:
+			x.e.handle(ev)
+			x.e.driver.Turn()
 			n++
 			continue
 		default:
@@ -99,7 +107,7 @@ func (x *offers) handled() (n int) {
 func TestRefusedLDComesAgain(t *testing.T) {
 	x := newOffers(t)
 	offer := func(number uint64) int {
-		if err := x.e.Offer(x.ld(number)); err != nil {
+		if err := x.e.driver.Offer(x.ld(number)); err != nil {
 			t.Fatal(err)
 		}
 		return x.handled()
@@ -110,8 +118,8 @@ func TestRefusedLDComesAgain(t *testing.T) {
 			t.Error("an LD that was refused by its number never reaches the replica again")
 		}
 	}
-	if offer(1) != 1 || x.e.NextLD(1) != 2 {
-		t.Fatalf("the next one is not taken: %d is lacking", x.e.NextLD(1))
+	if offer(1) != 1 || x.e.driver.NextLD(1) != 2 {
+		t.Fatalf("the next one is not taken: %d is lacking", x.e.driver.NextLD(1))
 	}
 	if offer(1) != 0 {
 		t.Error("an LD that is held reaches the replica again")
@@ -147,7 +155,7 @@ func TestEvidenceStaysOut(t *testing.T) {
 	}{"good": {tx, 2}, "forged": {forged, 1}} {
 		ld := x.ld(1, ledger.Entry{Verdict: ledger.VerdictSpent, Tx: want.tx})
 		for way, come := range map[string]func() error{
-			"gossip": func() error { return x.e.Offer(ld) },
+			"gossip": func() error { return x.e.driver.Offer(ld) },
 			"stream": func() error { return x.e.Receive(1, p2p.Bulk, replica.Encode(&replica.NewInbound(ld).LD)) },
 		} {
 			x.e = newOffers(t).e
@@ -155,8 +163,8 @@ func TestEvidenceStaysOut(t *testing.T) {
 			if err := come(); err != nil {
 				t.Errorf("%s, by %s: whoever passes it on is blamed: %v", name, way, err)
 			}
-			if x.handled(); x.e.NextLD(1) != want.next {
-				t.Errorf("%s, by %s: the next LD is %d, want %d", name, way, x.e.NextLD(1), want.next)
+			if x.handled(); x.e.driver.NextLD(1) != want.next {
+				t.Errorf("%s, by %s: the next LD is %d, want %d", name, way, x.e.driver.NextLD(1), want.next)
 			}
 		}
 	}
@@ -195,7 +203,7 @@ func TestCopyOfAVerifiedLD(t *testing.T) {
 				good := x.ld(number)
 				bad := *good
 				wrong(&bad)
-				if err := x.e.Offer(good); err != nil {
+				if err := x.e.driver.Offer(good); err != nil {
 					t.Fatal(err)
 				}
 				if handled {
@@ -205,7 +213,7 @@ func TestCopyOfAVerifiedLD(t *testing.T) {
 				if err := x.e.Receive(1, p2p.Bulk, replica.Encode(&replica.NewInbound(&bad).LD)); err == nil {
 					t.Errorf("LD %d, handled %v: a copy with a bad %s is taken from a member", number, handled, name)
 				}
-				if err := x.e.Offer(&bad); err == nil {
+				if err := x.e.driver.Offer(&bad); err == nil {
 					t.Errorf("LD %d, handled %v: a copy with a bad %s is taken from outside", number, handled, name)
 				}
 			}

@@ -30,14 +30,14 @@ func (e *Engine) Presence() Presence {
 	return p
 }
 
-// publishPresence makes what Pings have shown readable, and logs when the own clock becomes wrong or right.
-func (e *Engine) publishPresence(now protocols.Time) {
+// reportPresence makes the results of Pings readable, and logs when the own clock becomes wrong or right.
+func (e *Engine) reportPresence(now protocols.Time) {
 	e.beat.Store(int64(now))
-	if e.presence.Load() != nil && e.presenceVersion == e.core.PresenceVersion() {
+	if e.presence.Load() != nil && e.presenceVersion == e.driver.Core().PresenceVersion() {
 		return
 	}
 	old := e.presence.Load()
-	p, version := e.core.Presence()
+	p, version := e.driver.Core().Presence()
 	e.presence.Store(&p)
 	e.presenceVersion = version
 	if old == nil || old.ClockOff == p.ClockOff {
@@ -51,10 +51,10 @@ func (e *Engine) publishPresence(now protocols.Time) {
 	}
 }
 
-// publishStanding makes readable how far the start has come and which peers run twice.
-func (e *Engine) publishStanding() {
+// reportStanding makes readable how far the start has come and which peers run twice.
+func (e *Engine) reportStanding() {
 	old := e.standing.Load()
-	if s := e.core.Standing(); old == nil || !s.Equal(old) {
+	if s := e.driver.Core().Standing(); old == nil || !s.Equal(old) {
 		if old != nil && !old.Running && s.Running {
 			logger.Infow("enough peers have answered: the replica may sign", "boot", s.Boot, "answers", s.Answered)
 		}

@@ -2,34 +2,13 @@ package engine
 
 import (
 	"context"
-	"sync"
 	"time"
-
-	"bdtnode/node/replica"
-	"bdtnode/protocols"
 )
 
-// server answers what peers ask for from the store, away from the writer. What is answered when, and at what rate, is
-// decided by [replica.Serving].
+// server reads stored data for peers, away from the writer. The driver decides which request is answered when.
 type server struct {
-	e       *Engine
-	mu      sync.Mutex
-	serving *replica.Serving
-	some    chan struct{} // something waits
-}
-
-func newServer(e *Engine) *server {
-	return &server{e: e, serving: replica.NewServing(e.cfg.Committee.N()), some: make(chan struct{}, 1)}
-}
-
-func (s *server) put(to protocols.Index, m protocols.Message) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.serving.Put(to, m)
-	select {
-	case s.some <- struct{}{}:
-	default:
-	}
+	e    *Engine
+	some chan struct{} // there may be a request
 }
 
 func (s *server) run(ctx context.Context) error {
@@ -43,33 +22,16 @@ func (s *server) run(ctx context.Context) error {
 			return nil
 		}
 		for ctx.Err() == nil {
-			s.mu.Lock()
-			now := s.e.clock.now()
-			to, m, again := s.serving.Next(now)
-			s.mu.Unlock()
+			peer, m, again := s.e.driver.NextRequest()
 			if m == nil {
 				if again != 0 {
-					timer.Reset(again.Sub(now))
+					timer.Reset(max(0, again.Sub(s.e.clock.now())))
 				}
 				break
 			}
-			if err := s.answer(to, m); err != nil {
+			if err := s.e.driver.Answer(peer, m); err != nil {
 				return err
 			}
 		}
 	}
-}
-
-func (s *server) answer(to protocols.Index, m protocols.Message) error {
-	messages, read, err := replica.Answer(s.e.cfg.Committee, s.e.cfg.Store, s.e.cfg.State, m)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.serving.Read(s.e.clock.now(), to, read)
-	s.mu.Unlock()
-	for _, x := range messages {
-		s.e.send(protocols.To(to), x)
-	}
-	return nil
 }

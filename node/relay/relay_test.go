@@ -16,6 +16,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/driver"
 	"bdtnode/node/engine"
 	"bdtnode/node/p2p"
 	"bdtnode/protocols"
@@ -110,21 +111,17 @@ func newWorld(t *testing.T) *world {
 				t.Fatal(err)
 			}
 			tosses := coin.NewIdeal(1, committees[s].WeakQuorum())
-			m.engine, err = engine.New(engine.Config{
+			m.engine, err = engine.New(engine.Config{Store: store, Config: driver.Config{
 				Coin: tosses, Shares: tosses.Holder(m.index),
 				Committee: committees[s], Self: m.index, Signer: signers[s][i], Scheme: sig.NewEd25519(), GenesisTimeMS: w.genesis,
-				Store: store, State: m.state, Limits: admission.StandardLimits(), Network: w.network,
-				OnOutbox: func() { m.relay.Outbox() },
-			})
+				State: m.state, Limits: admission.StandardLimits(), Network: w.network,
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.relay = New(Config{
-				Shard: m.shard, Self: m.index, Network: w.network, State: m.state, Store: store,
-				Answer: func(_ context.Context, from Peer, call []byte) []byte {
-					return fmt.Appendf(nil, "%d/%d said %s", from.Shard, from.Replica, call)
-				},
-			}, m.engine)
+			m.relay = New(m.engine, func(_ context.Context, from Peer, call []byte) []byte {
+				return fmt.Appendf(nil, "%d/%d said %s", from.Shard, from.Replica, call)
+			})
 			m.relay.Join(m)
 			for k := range m.links {
 				m.links[k] = [2]chan []byte{make(chan []byte, 1<<12), make(chan []byte, 1<<12)}
@@ -206,7 +203,7 @@ func (m *member) Request(ctx context.Context, shard uint16, to protocols.Index, 
 	if m.dead.Load() || peer.dead.Load() {
 		return errors.New("out of reach")
 	}
-	return peer.relay.Serve(ctx, Peer{m.shard, m.index}, request, each)
+	return peer.relay.Serve(ctx, Peer{Shard: m.shard, Replica: m.index}, request, each)
 }
 
 // pay makes a transaction with an input of each shard in from and an output in each in to.
@@ -248,7 +245,7 @@ func (w *world) settles(at int, tx *ledger.Tx, where []int, want ledger.Stage) {
 		for s := range shards {
 			for _, m := range w.members[s] {
 				channels, _ := m.state.Channels()
-				w.t.Logf("shard %d replica %d dead %v: %+v executed %d next LD %d, channels %+v", s, m.index, m.dead.Load(), m.engine.Status(), m.state.Height(), m.engine.NextLD(uint16(1-s)), channels)
+				w.t.Logf("shard %d replica %d dead %v: %+v executed %d next LD %d, channels %+v", s, m.index, m.dead.Load(), m.engine.Status(), m.state.Height(), m.engine.Exchange().Position(uint16(1-s)), channels)
 			}
 		}
 		w.t.Fatalf("no final answer at shard %d: %+v", at, p)
@@ -335,13 +332,14 @@ func TestCalls(t *testing.T) {
 	if _, err := r.Call(ctx, 1, 1, large, 100); err == nil {
 		t.Error("a call that is too large was sent")
 	}
-	if err := r.Serve(ctx, Peer{1, 0}, append([]byte{askCall}, large...), func([]byte) error { return nil }); err == nil {
+	if err := r.Serve(ctx, Peer{Shard: 1, Replica: 0}, append([]byte{askCall}, large...), func([]byte) error { return nil }); err == nil {
 		t.Error("a call that is too large was answered")
 	}
 }
 
 // A replica has a few requests of a kind in service, and another one has its own.
 func TestPlacesOfRequests(t *testing.T) {
+	const places = 8 // for questions of one replica for the position
 	w := newWorld(t)
 	defer w.close()
 	r := w.members[0][0].relay
@@ -349,27 +347,27 @@ func TestPlacesOfRequests(t *testing.T) {
 		return r.Serve(context.Background(), peer, []byte{askNext}, w)
 	}
 	block, entered, done := make(chan struct{}), make(chan struct{}), make(chan error)
-	for range places[askNext] {
+	for range places {
 		go func() {
-			done <- ask(Peer{1, 2}, func([]byte) error { entered <- struct{}{}; <-block; return nil })
+			done <- ask(Peer{Shard: 1, Replica: 2}, func([]byte) error { entered <- struct{}{}; <-block; return nil })
 		}()
 		<-entered
 	}
 	none := func([]byte) error { return nil }
-	if ask(Peer{1, 2}, none) == nil {
-		t.Errorf("more than %d are served", places[askNext])
+	if ask(Peer{Shard: 1, Replica: 2}, none) == nil {
+		t.Errorf("more than %d are served", places)
 	}
-	if err := ask(Peer{1, 3}, none); err != nil {
+	if err := ask(Peer{Shard: 1, Replica: 3}, none); err != nil {
 		t.Errorf("another replica: %v", err)
 	}
 	close(block)
-	for range places[askNext] {
+	for range places {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	}
-	if err := ask(Peer{1, 2}, none); err != nil || len(r.serving) != 0 {
-		t.Errorf("afterwards: %v, %d counted", err, len(r.serving))
+	if err := ask(Peer{Shard: 1, Replica: 2}, none); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 
@@ -384,7 +382,7 @@ func TestGarbage(t *testing.T) {
 	}
 	none := func([]byte) error { return nil }
 	for _, request := range [][]byte{nil, {0}, {99}, {askLDs}, {askLDs, 1}, {askTake}, {askTake, 1, 2, 3}} {
-		if err := r.Serve(context.Background(), Peer{1, 0}, request, none); err == nil {
+		if err := r.Serve(context.Background(), Peer{Shard: 1, Replica: 0}, request, none); err == nil {
 			t.Errorf("request %v was answered", request)
 		}
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bdtnode/ledger"
+	"bdtnode/node/driver"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/votes"
@@ -45,7 +46,6 @@ func newChecks(s *cluster) *checks {
 func (c *checks) stepped(n *node, st *replica.Step) {
 	if n.adversary == nil {
 		c.agreement.stepped(n, st)
-		c.blame.stepped(n, st)
 		c.bounds.stepped(n, st)
 		c.leaving.stepped(n, st)
 		c.tossing.stepped(n, st)
@@ -53,8 +53,15 @@ func (c *checks) stepped(n *node, st *replica.Step) {
 	}
 }
 
+// blamed: a replica found another one at fault.
+func (c *checks) blamed(n *node, f protocols.Fault) {
+	if n.adversary == nil {
+		c.blame.blamed(n, f)
+	}
+}
+
 // synced: steps' records are on disk for good.
-func (c *checks) synced(n *node, group []replica.Step) {
+func (c *checks) synced(n *node, group []driver.Action) {
 	if n.adversary == nil {
 		c.durability.synced(n, group)
 	}

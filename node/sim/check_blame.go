@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"bdtnode/node/replica"
 	"bdtnode/protocols"
 )
 
@@ -11,12 +10,10 @@ type blame struct {
 	refused int
 }
 
-func (c *blame) stepped(n *node, st *replica.Step) {
-	for _, f := range st.Faults {
-		c.s.trace.add(c.s.now, "blame", int(n.id), int(f.Peer), nil, f.Reason)
-		if c.s.nodes[f.Peer].adversary == nil {
-			c.s.fail("blame", "replica %d blames an honest one: %v", n.id, f)
-		}
+func (c *blame) blamed(n *node, f protocols.Fault) {
+	c.s.trace.add(c.s.now, "blame", int(n.id), int(f.Peer), nil, f.Reason)
+	if c.s.nodes[f.Peer].adversary == nil {
+		c.s.fail("blame", "replica %d blames an honest one: %v", n.id, f)
 	}
 }
 

@@ -2,7 +2,7 @@ package sim
 
 import (
 	"bdtnode/ledger"
-	"bdtnode/node/replica"
+	"bdtnode/node/driver"
 	"bdtnode/protocols/bdt"
 )
 
@@ -22,7 +22,7 @@ func newDurability(s *cluster) durability {
 	}
 }
 
-func (c *durability) synced(n *node, group []replica.Step) {
+func (c *durability) synced(n *node, group []driver.Action) {
 	for i := range group {
 		for _, r := range group[i].Persist {
 			if b := committed(c.s, r); b != nil {

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"bdtnode/ledger"
-	"bdtnode/node/admission"
 )
 
 // graceful is within which time after its expiry an accepted transaction must have its final answer once there are no
@@ -22,6 +21,9 @@ func newPromises(s *cluster) promises { return promises{s: s, never: make(map[le
 
 // kept is called when a replica is asked for what it accepted.
 func (c *promises) kept(n *node) {
+	if n.replaced {
+		return // its store was lost, and its peers tell it so soon
+	}
 	open := n.promised[:0]
 	for _, tx := range n.promised {
 		id := tx.ID()
@@ -82,14 +84,4 @@ func (c *promises) ended(n *node) {
 			c.s.fail("promises", "replica %d has accepted transaction %s, which has expired, and has no final answer", n.id, tx.ID())
 		}
 	}
-}
-
-// find is what a replica answers to who asks for a transaction.
-func (n *node) find(id ledger.TxID) (admission.Progress, bool) {
-	if r, known, err := n.state.Receipt(id); err != nil {
-		panic(err)
-	} else if known {
-		return admission.Progress{ID: id, Receipt: r}, true
-	}
-	return n.door.Find(id)
 }

@@ -337,8 +337,8 @@ func (c *settling) closed() string {
 			if err != nil {
 				panic(err)
 			}
-			if a.Open > 0 || a.Escrow > 0 || n.door.Len() > 0 {
-				return fmt.Sprintf("replica %d of shard %d has %d open records, %d in escrow and %d transactions in its book", n.id, s.shard, a.Open, a.Escrow, n.door.Len())
+			if a.Open > 0 || a.Escrow > 0 || n.driver.Clients().Holding().Book > 0 {
+				return fmt.Sprintf("replica %d of shard %d has %d open records, %d in escrow and %d transactions in its book", n.id, s.shard, a.Open, a.Escrow, n.driver.Clients().Holding().Book)
 			}
 		}
 	}

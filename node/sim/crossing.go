@@ -61,7 +61,7 @@ func (x *crossing) gossip(from *node, ld *settlement.LD) {
 	for _, to := range x.w.shards[ld.Delivery.Destination].nodes {
 		for _, p := range from.told(to, ld) {
 			for copies := x.copies(); copies > 0; copies-- {
-				x.carry(from, to, func() { _ = to.take(from, p) })
+				x.carry(from, to, func() { to.take(from, p) })
 			}
 		}
 	}

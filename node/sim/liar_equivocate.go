@@ -35,7 +35,7 @@ func (a *EquivocatingLane) hear(n *node, from protocols.Index, m protocols.Messa
 		a.acks[x.Tip.Digest] = t
 	}
 	if t.Add(from, x.Signature) && t.Len() == n.s.committee.Quorum() {
-		n.tell(protocols.Everyone, &lanes.TipCertificate{Lane: x.Lane, Tip: x.Tip, Certificate: t.Certificate()})
+		n.send(protocols.Everyone, &lanes.TipCertificate{Lane: x.Lane, Tip: x.Tip, Certificate: t.Certificate()})
 	}
 }
 

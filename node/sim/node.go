@@ -3,29 +3,26 @@ package sim
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"bdtnode/internal/kv"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/driver"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
-	"bdtnode/protocols/lanes"
-	"bdtnode/shard/courier"
 )
 
-// node is one replica: its core, what it stores, and what it has begun and not finished. Everything but the two
+// node is one replica: its driver, its stores, and the work that has begun and has not ended. Everything but the two
 // stores is gone after a crash.
 type node struct {
 	s         *cluster
 	id        protocols.Index
-	place     int       // among the shard's nodes: its id, or above all ids in the second of twins
-	adversary Adversary // nil in an honest one
-	store     *kv.Mem   // of consensus
-	effects   *kv.Mem   // of the ledger
-	wall      *protocols.Wall
+	place     int           // among the shard's nodes: its id, or above all ids in the second of twins
+	adversary Adversary     // nil in an honest one
+	store     *kv.Mem       // of consensus
+	effects   *kv.Mem       // of the ledger
 	skew      time.Duration // of the wall clock
 	dead      bool          // for good
 	promised  []*ledger.Tx  // accepted in any life, and without a final answer as far as clients know
@@ -34,44 +31,35 @@ type node struct {
 	nonce     uint64        // of this life
 
 	alive      bool
-	life       int // counts starts and crashes: what an earlier life began does not end in this one
-	core       *replica.Core
+	life       int // counts starts and crashes: work of an earlier life does not end in this one
+	driver     *driver.Driver
+	core       *replica.Core // the driver's
 	state      *ledger.State
-	door       *admission.Door
-	unwritten  []replica.Step
+	due        due
+	exceeded   []uint64 // frames of each peer that were beyond their budget
+	unwritten  []driver.Action
 	writing    bool
 	deliveries []*bdt.Delivery
 	executing  bool
-	wake       protocols.Time // of the timer that is set, zero if none is
-	attended   int
-	unlogged   []*lanes.Batch    // own ones that are not on disk
-	askAt      protocols.Time    // when the book is looked into again, zero if no time is set
-	certified  uint64            // greatest height of a header with a certificate
-	verified   *replica.Verified // encodings of LDs
-	serving    *replica.Serving
-	answering  bool             // a request is read from the store, or waits for its peer's turn
-	gates      []*replica.Gate  // of each peer
-	courier    *courier.Machine // nil in a network of one shard
-	courierAt  protocols.Time   // of its timer, zero if none is set
+	inbound    []*replica.Inbound // verified LDs from other shards
+	answering  bool               // a request is read from the store, or waits for its peer's turn
+	turnAt     protocols.Time     // of the timer for the next turn, zero if none is set
+	tickAt     protocols.Time     // of the exchange's timer, zero if none is set
+	resending  bool               // the driver takes a connection
+	onlyPings  bool               // no turn has done anything but send Pings
+}
+
+// due is the calls that the driver has asked for.
+type due struct {
+	turn, attend, serve, publish, tick bool
 }
 
 func newNode(s *cluster, id protocols.Index, place int) *node {
-	return &node{fresh: true, s: s, id: id, place: place, store: kv.NewMem(), effects: kv.NewMem(), wall: &protocols.Wall{}}
+	return &node{fresh: true, s: s, id: id, place: place, store: kv.NewMem(), effects: kv.NewMem()}
 }
 
-// clock is what the replica's wall clock says.
+// clock is the time of the replica's wall clock.
 func (n *node) clock() protocols.Time { return n.s.now.Add(n.skew) }
-
-// instant is now by both clocks.
-func (n *node) instant() admission.Instant {
-	return admission.Instant{Now: n.s.now, WallMS: n.clock().Millis()}
-}
-
-// now is the time for the core's next input, which learns with it what the wall clock says.
-func (n *node) now() protocols.Time {
-	n.wall.Set(n.skew)
-	return n.s.now
-}
 
 // after does something later unless the replica has crashed by then.
 func (n *node) after(d time.Duration, what func()) {
@@ -83,7 +71,7 @@ func (n *node) after(d time.Duration, what func()) {
 	})
 }
 
-// start begins a life with what the stores hold.
+// start begins a life from the stores.
 func (n *node) start() {
 	s := n.s
 	if n.dead {
@@ -93,36 +81,28 @@ func (n *node) start() {
 	if n.state, err = ledger.Open(n.effects, s.ledger); err != nil {
 		panic(err)
 	}
-	cfg := replica.Config{
-		Committee: s.committee, Self: n.id, Signer: s.signers[n.id], Coin: s.coin, Shares: s.shares[n.id],
-		GenesisTimeMS: s.ledger.GenesisTimeMS, Shards: len(s.shards), Dumbo: s.world.cfg.Dumbo, Slots: s.cfg.Slots, Wall: n.wall,
+	cfg := driver.Config{
+		Committee: s.committee, Self: n.id, Signer: s.signers[n.id], Scheme: s.scheme, Coin: s.coin, Shares: s.shares[n.id],
+		Dumbo: s.world.cfg.Dumbo, Slots: s.cfg.Slots, GenesisTimeMS: s.ledger.GenesisTimeMS, Store: n.store, State: n.state,
+		Limits: s.cfg.limits(), Network: s.peers, TakeAll: n.adversary != nil,
 	}
 	if n.guards() {
 		if cfg.Begun = n.begin(); cfg.Begun == nil {
 			return
 		}
 	}
-	if n.core, err = replica.Restore(cfg, n.state, n.store); err != nil {
-		panic(err)
-	}
-	n.door, err = admission.Restore(admission.Config{Limits: s.cfg.limits(), Kinds: s.kinds, Height: n.state.Height(), Certified: n.core.Status().Certified},
-		n.state, n.store, s.committee, n.id, n.instant())
-	if err != nil {
-		panic(err)
-	}
 	n.life++
-	n.alive, n.writing, n.executing, n.wake, n.askAt = true, false, false, 0, 0
-	n.unwritten, n.deliveries, n.unlogged, n.verified = nil, nil, nil, replica.NewVerified()
-	n.serving, n.answering, n.gates = replica.NewServing(s.committee.N()), false, nil
-	for range s.committee.N() {
-		n.gates = append(n.gates, replica.NewGate())
+	if n.driver, err = driver.New(cfg, host{n, n.life}); err != nil {
+		panic(err)
 	}
+	n.core, n.alive = n.driver.Core(), true
+	n.due, n.exceeded = due{publish: true, tick: true}, make([]uint64, s.committee.N())
+	n.unwritten, n.deliveries, n.inbound, n.writing, n.executing, n.answering = nil, nil, nil, false, false, false
+	n.turnAt, n.tickAt = 0, 0
 	s.trace.add(s.now, "start", n.place, -1, nil, fmt.Sprintf("executed %d committed %d", n.state.Height(), n.core.Status().Committed))
 	s.check.started(n)
-	n.certified = n.core.Status().Certified
-	n.input(n.core.Start)
+	n.do(n.driver.Start)
 	n.attend()
-	n.relate()
 	s.network.up(n.place)
 }
 
@@ -158,7 +138,7 @@ func (n *node) lost(why *replica.Lost) {
 	}
 }
 
-// crash ends a life. Of what was not synced a random part survives.
+// crash ends a life. Of the data that was not synced a random part survives.
 func (n *node) crash() {
 	s := n.s
 	n.alive = false
@@ -170,120 +150,85 @@ func (n *node) crash() {
 	s.network.down(n.place)
 }
 
-// input gives the core something and carries out what it wants.
-func (n *node) input(f func(now protocols.Time) replica.Step) {
-	n.took(f(n.now()))
-	if n.alive && n.guards() {
+// do calls the driver, and then makes the calls that it has asked for, until there are none or the replica has crashed.
+func (n *node) do(call func()) {
+	life := n.life
+	call()
+	n.due.turn = true
+	for n.alive && n.life == life {
+		switch d := &n.due; {
+		case len(n.inbound) > 0:
+			x := n.inbound[0]
+			n.inbound, d.turn = n.inbound[1:], true
+			n.driver.Handle(n.id, x)
+		case d.attend:
+			d.attend = false
+			must(n.driver.Attend())
+		case d.turn:
+			d.turn = false
+			n.turn()
+		case d.serve:
+			d.serve = false
+			n.serve()
+		case d.publish:
+			d.publish = false
+			n.publish()
+		case d.tick:
+			d.tick = false
+			n.tick()
+		default:
+			return
+		}
+	}
+}
+
+// must stops the run if a store in memory fails.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// turn gives the driver its turn, and sets the timer for the next.
+func (n *node) turn() {
+	next := n.driver.Turn()
+	if !n.alive {
+		return
+	}
+	if n.guards() {
 		n.s.check.identity.looked(n)
 	}
-	if n.alive { // and has not crashed over it
-		n.propose()
-		n.arm()
-	}
-}
-
-// took queues a step of the core.
-func (n *node) took(st replica.Step) {
-	n.s.check.stepped(n, &st)
-	if f := n.s.cfg.mutation.persist; f != nil {
-		st.Persist = f(st.Persist)
-	}
-	if n.s.cfg.mutation.sendEarly {
-		n.send(st.Sends)
-		st.Sends = nil
-	}
-	n.unwritten = append(n.unwritten, st)
-	n.write()
-}
-
-// write puts all steps that wait into the store, with one sync if any needs it, and then lets them out.
-func (n *node) write() {
-	if n.writing || !n.alive || len(n.unwritten) == 0 {
+	if next == 0 || n.turnAt != 0 && n.turnAt <= next {
 		return
 	}
-	group, own := n.unwritten, n.unlogged
-	n.unwritten, n.unlogged = nil, nil
-	sync := false
-	for i := range group {
-		var b kv.Batch
-		sync = replica.Apply(&b, group[i].Persist) || sync
-		if b.Len() > 0 {
-			if err := n.store.Apply(&b, false); err != nil {
-				panic(err)
-			}
+	n.turnAt = next
+	n.after(max(next.Sub(n.s.now), time.Microsecond), func() {
+		if n.turnAt != next {
+			return // set to an earlier time since
 		}
-	}
-	if !sync {
-		n.release(group)
-		return
-	}
-	n.writing = true
-	n.after(n.s.around(n.s.syncMean), func() {
-		if err := n.store.Flush(); err != nil {
-			panic(err)
+		n.turnAt = 0
+		if w := n.core.Wake(); w == 0 || w > n.s.now {
+			n.do(func() {})
+			return
 		}
-		n.s.check.synced(n, group)
-		n.synced(own)
-		n.writing = false
-		if n.s.crashPoint(n) {
-			return // written, and nobody told
+		n.s.trace.add(n.s.now, "tick", n.place, -1, nil, nil)
+		n.onlyPings = true
+		n.do(func() {})
+		if n.onlyPings {
+			n.s.trace.pings++
 		}
-		n.release(group)
-		n.write()
 	})
 }
 
-// release sends what steps want sent, and acts on their outputs.
-func (n *node) release(group []replica.Step) {
-	for i := range group {
-		n.send(group[i].Sends)
-		if len(group[i].Sends) > 0 && n.s.crashPoint(n) {
-			return
+// attend calls the driver's Attend from time to time.
+func (n *node) attend() {
+	n.after(driver.AttendEvery, func() {
+		n.do(func() { must(n.driver.Attend()) })
+		if n.alive {
+			n.attend()
 		}
-		for _, o := range group[i].Out {
-			if o.Lost != nil {
-				n.lost(o.Lost)
-				return
-			}
-			if o.Deliver != nil {
-				n.deliveries = append(n.deliveries, o.Deliver)
-				n.execute()
-			}
-			if o.Inbound != nil {
-				n.compare(o.Inbound)
-			}
-			if o.Certified != nil {
-				n.s.check.certified(n, o.Certified)
-				n.certified = max(n.certified, o.Certified.Height)
-				n.outbox()
-			}
-		}
-	}
-}
-
-// arm sets the timer to when the core wants it.
-func (n *node) arm() {
-	w := n.core.Wake()
-	if w == 0 || n.wake != 0 && n.wake <= w {
-		return
-	}
-	n.wake = w
-	n.after(max(w.Sub(n.s.now), time.Microsecond), func() {
-		if n.wake != w {
-			return // set to something sooner since
-		}
-		n.wake = 0
-		if due := n.core.Wake(); due != 0 && due <= n.s.now {
-			n.s.trace.add(n.s.now, "tick", n.place, -1, nil, nil)
-			n.input(func(now protocols.Time) replica.Step {
-				st := n.core.Tick(now)
-				if len(st.Sends) > 0 && !slices.ContainsFunc(st.Sends, func(x protocols.Send) bool { return !ofPings(x.Message) }) {
-					n.s.trace.pings++
-				}
-				return st
-			})
-			return
-		}
-		n.arm()
 	})
 }
+
+// find is the replica's answer to a client that asks for a transaction.
+func (n *node) find(id ledger.TxID) (admission.Progress, bool) { return n.driver.Clients().Find(id) }

@@ -1,37 +1,22 @@
 package sim
 
 import (
-	"fmt"
 	"time"
 
-	"bdtnode/ledger"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
-	"bdtnode/protocols/lanes"
 )
 
-// serveMean is how long it takes to read stored data for a peer, which happens beside everything else.
+// serveMean is how long it takes to read stored data for a peer. Reading happens beside everything else.
 const serveMean = 500 * time.Microsecond
 
-// send sends, and has what stands for stored data read.
-func (n *node) send(sends []protocols.Send) {
-	for _, x := range sends {
-		if replica.Serves(x.Message) {
-			n.serving.Put(protocols.Index(x.To), x.Message)
-			n.serveNext()
-			continue
-		}
-		n.tell(x.To, x.Message)
-	}
-}
-
-// serveNext answers the requests of peers one after another.
-func (n *node) serveNext() {
+// serve answers the requests of peers one after another.
+func (n *node) serve() {
 	if n.answering {
 		return
 	}
-	to, m, again := n.serving.Next(n.s.now)
+	peer, m, again := n.driver.NextRequest()
 	if m == nil {
 		if again != 0 {
 			n.answering = true
@@ -41,24 +26,24 @@ func (n *node) serveNext() {
 	}
 	n.answering = true
 	n.after(n.s.around(serveMean), func() {
-		messages, read, err := replica.Answer(n.s.committee, n.store, n.state, m)
-		if err != nil {
-			panic(err)
-		}
-		n.serving.Read(n.s.now, to, read)
-		for _, x := range messages {
-			n.tell(protocols.To(to), x)
-		}
+		must(n.driver.Answer(peer, m))
 		n.served()
 	})
 }
 
 func (n *node) served() {
 	n.answering = false
-	n.serveNext()
+	n.serve()
 }
 
-func (n *node) tell(to protocols.To, m protocols.Message) {
+// Send implements [driver.Host].
+func (h host) Send(to protocols.To, m protocols.Message) {
+	if h.up() {
+		h.send(to, m)
+	}
+}
+
+func (n *node) send(to protocols.To, m protocols.Message) {
 	if n.s.muted && ofPings(m) {
 		return
 	}
@@ -67,7 +52,6 @@ func (n *node) tell(to protocols.To, m protocols.Message) {
 		if peer.id == n.id || to != protocols.Everyone && int(peer.id) != int(to) {
 			continue
 		}
-		n.gates[peer.id].Asks(m)
 		if a, ok := peer.adversary.(*SecondProcess); ok && !a.reaches(n, peer, m) {
 			continue
 		}
@@ -92,30 +76,31 @@ func (n *node) tell(to protocols.To, m protocols.Message) {
 func (n *node) connected(to protocols.Index) {
 	n.s.guard(n, func() {
 		n.s.trace.add(n.s.now, "connected", n.place, int(to), nil, nil)
-		n.input(func(protocols.Time) replica.Step {
-			st := n.core.Connected(to)
-			n.s.check.resent(n, &st)
-			return st
+		n.do(func() {
+			n.resending = true
+			n.driver.Connected(to)
+			n.resending = false
 		})
 	})
 }
 
-// receive checks a frame as the workers of a node do, and hands it to the core.
+// receive checks a frame as the reader goroutines of a process do, and hands its message to the driver.
 func (n *node) receive(sender *node, p packet) {
 	from := sender.id
 	n.s.guard(n, func() {
-		if !n.enter(sender, p.frame) {
+		if !n.pass(sender, p.frame) {
 			return
 		}
-		m, err := n.verify(from, p.frame)
+		m, err := n.driver.Check(from, p.frame)
 		if err != nil {
 			n.s.trace.add(n.s.now, "refused", sender.place, n.place, p.frame, err)
 			n.s.check.refused(n, from, err)
-			n.s.network.sever(sender.place, n.place) // as the node drops a peer that sends what it never may
+			n.s.network.sever(sender.place, n.place) // as a process drops a peer that sends such a frame
 			return
 		}
 		if m == nil {
 			n.s.trace.add(n.s.now, "of no use", sender.place, n.place, p.frame, nil)
+			n.do(func() {})
 			return
 		}
 		n.s.trace.add(n.s.now, "message", sender.place, n.place, p.frame, m)
@@ -131,16 +116,18 @@ func (n *node) receive(sender *node, p packet) {
 		if a, ok := n.adversary.(listener); ok {
 			a.hear(n, from, m)
 		}
-		n.input(func(now protocols.Time) replica.Step {
-			_, history := m.(*replica.History)
-			asked, before := n.core.Expects(from), n.core.Status().Committed
-			st := n.core.Handle(now, from, m)
-			if after := n.core.Status().Committed; history && !asked && after > before {
-				n.s.check.adopted(n, from, after-before)
-			}
-			return st
-		})
+		n.do(func() { n.handle(from, m) })
 	})
+}
+
+// handle gives a message to the driver, and notes certified blocks that the core took without having asked for them.
+func (n *node) handle(from protocols.Index, m protocols.Message) {
+	_, history := m.(*replica.History)
+	asked, before := n.core.Expects(from), n.core.Status().Committed
+	n.driver.Handle(from, m)
+	if after := n.core.Status().Committed; n.alive && history && !asked && after > before {
+		n.s.check.adopted(n, from, after-before)
+	}
 }
 
 // ofPings reports whether a message is of those that an idle network sends too.
@@ -148,51 +135,15 @@ func ofPings(m protocols.Message) bool {
 	return m.Kind() == replica.KindPing || m.Kind() == replica.KindPong
 }
 
-// enter reports whether a frame is to be decoded.
-func (n *node) enter(sender *node, frame []byte) bool {
-	if len(frame) == 0 {
-		return true
-	}
-	gate, kind := n.gates[sender.id], protocols.Kind(frame[0])
-	before, _ := gate.Refused()
-	take, _ := gate.Admit(n.s.now, kind, len(frame))
-	if over, _ := gate.Refused(); over > before {
-		n.s.check.overBudget(n, sender, kind)
+// pass reports whether a frame is to be checked.
+func (n *node) pass(sender *node, frame []byte) bool {
+	before := n.exceeded[sender.id]
+	take, _ := n.driver.Pass(sender.id, frame)
+	if n.exceeded[sender.id] > before {
+		n.s.check.overBudget(n, sender, protocols.Kind(frame[0]))
 	}
 	if !take {
 		n.s.trace.add(n.s.now, "dropped", sender.place, n.place, frame, nil)
 	}
 	return take
-}
-
-// verify takes a frame apart and checks all of it that needs no state.
-func (n *node) verify(from protocols.Index, frame []byte) (protocols.Message, error) {
-	s := n.s
-	m, err := replica.Decode(s.committee, frame)
-	if err != nil {
-		return nil, err
-	}
-	if n.adversary == nil {
-		if m = n.core.Horizon().Sift(from, m); m == nil {
-			return nil, nil
-		}
-	}
-	if err := replica.Verify(s.committee, len(s.shards), s.scheme, s.coin, from, m); err != nil {
-		return nil, fmt.Errorf("%s: %w", describe(m), err)
-	}
-	if b, ok := m.(*lanes.Batch); ok {
-		p, err := ledger.CheckPayload(s.kinds, s.scheme, s.committee.Network(), b.Payload)
-		if err != nil {
-			return nil, err
-		}
-		if p.Len() != int(b.Count) {
-			return nil, fmt.Errorf("%s: %d entries in its payload", describe(m), p.Len())
-		}
-	}
-	if x, ok := m.(*replica.Inbound); ok {
-		if err := n.checkLD(x); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
 }

@@ -155,7 +155,7 @@ func (*asking) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet 
 
 func (*asking) hear(n *node, from protocols.Index, m protocols.Message) {
 	if b, ok := m.(*lanes.Batch); ok && b.Lane == from && from != 0 {
-		n.tell(0, &lanes.Fetch{Lane: b.Lane, Tip: b.Tip(), After: b.Seq - 1})
+		n.send(0, &lanes.Fetch{Lane: b.Lane, Tip: b.Tip(), After: b.Seq - 1})
 	}
 }
 

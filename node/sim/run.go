@@ -228,7 +228,7 @@ func (w *world) unsettled() string {
 func (w *world) silence() {
 	late := 15 * time.Second
 	for _, s := range w.shards {
-		if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.alive && n.door.Len() > 0 }) {
+		if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.alive && n.driver.Clients().Holding().Book > 0 }) {
 			late = max(late, lifetime+time.Minute) // what waits for an input that never comes is answered when it expires
 		}
 		late = max(late, lanes.MaxAsking(s.cfg.Nodes)) // as of a lane whose owner is dead

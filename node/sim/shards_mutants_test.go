@@ -46,7 +46,7 @@ func TestNetworkMutants(t *testing.T) {
 		}},
 		{"what was shown applied is waited for", sweep, []edit{
 			{carrier, "	o.known = max(o.known, o.acked) // what is applied need not be certified here any more\n", ""},
-			{"node/sim/node_outside.go", "max(n.courier.Known(c.Peer), c.Acked)", "n.courier.Known(c.Peer)"},
+			{"node/driver/exchange.go", "max(x.machine.Known(c.Peer), c.Acked)", "x.machine.Known(c.Peer)"},
 		}},
 		{"REJECTED is given from a batch", sweep, []edit{
 			{rules, "			d.LeaveOut(tx, refusal, missing)\n", "			_ = missing\n			return say(d, d.Open(tx), ledger.VerdictRejected, refusal.Reason)\n"},

@@ -6,7 +6,6 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
-	"bdtnode/protocols/lanes"
 )
 
 // submissions is what clients have brought to replicas and what they were told. Clients believe an honest replica: what
@@ -45,26 +44,17 @@ func (x *submissions) bring(n *node, tx *ledger.Tx) {
 	id := tx.ID()
 	from := admission.Party(fmt.Sprintf("client %d", id[0]%3))
 	sub := &submission{n: n, life: n.life, tx: tx}
+	clients := n.driver.Clients()
 	request := func(stage admission.Stage) *admission.Request {
 		r := admission.NewRequest(from, []ledger.TxID{id}, stage, true, x.w.now, func() { x.hear(sub, stage) })
-		n.door.Enter(r)
+		clients.Open(r)
 		return r
 	}
 	sub.logged = request(admission.Logged)
 	sub.final = request(admission.Final)
 	x.open = append(x.open, sub)
-	l, err := admission.Read(n.state, tx, n.instant())
-	if err != nil {
-		panic(err)
-	}
-	if !n.door.Admit(sub.logged, tx, l, n.instant()) {
-		panic("sim: a look at the ledger is old at once")
-	}
 	n.s.guard(n, func() {
-		n.propose()
-		if n.alive {
-			n.arm()
-		}
+		n.do(func() { must(clients.Bring(sub.logged, tx)) })
 	})
 }
 
@@ -146,12 +136,12 @@ func (x *submissions) review(sub *submission) {
 		switch p := sub.final.Progress(id); {
 		case p.Ended():
 			return
-		case p.Refusal == nil && !sub.logged.Progress(id).Waiting || p.Waiting || n.door.Holds(id):
+		case p.Refusal == nil && !sub.logged.Progress(id).Waiting || p.Waiting || waitsAt(n, id):
 			x.open = append(x.open, sub)
 			return
 		}
-		n.door.Leave(sub.logged)
-		n.door.Leave(sub.final)
+		n.driver.Clients().Close(sub.logged)
+		n.driver.Clients().Close(sub.final)
 	}
 	if x.w.cfg.Once {
 		return
@@ -166,6 +156,12 @@ func (x *submissions) review(sub *submission) {
 	if (x.w.active || !same) && !x.holds(n, id) {
 		x.bring(n, sub.tx)
 	}
+}
+
+// waitsAt reports whether a transaction waits at a replica, for a batch or for an input.
+func waitsAt(n *node, id ledger.TxID) bool {
+	p, ok := n.find(id)
+	return ok && p.Refusal == nil && p.Receipt.Height == 0
 }
 
 // holds reports whether a replica has accepted a transaction.
@@ -221,18 +217,4 @@ func (x *submissions) lacking() string {
 		}
 	}
 	return ""
-}
-
-// synced is called when batches of a replica's own are on its disk.
-func (n *node) synced(batches []*lanes.Batch) {
-	for _, b := range batches {
-		p, err := ledger.DecodePayload(n.s.kinds, b.Payload)
-		if err != nil {
-			panic(err)
-		}
-		if n.adversary == nil {
-			n.s.check.promises.batched(n, p.Txs)
-		}
-		n.door.Logged(b.Seq, p.Txs, n.instant())
-	}
 }

@@ -1,0 +1,262 @@
+// Package driver is one replica as the process and the simulator both run it: everything that decides. The process
+// supplies disk, clock, links, client connections and parallel verification; the simulator supplies its own. Both do it
+// through [Host].
+//
+// A frame of a peer goes through [Driver.Pass] (the peer's budget) and [Driver.Check] (decoding and verification) to
+// [Driver.Handle]. Handle and every other input of the consensus core end in one [Action] for [Host.Write]. The host makes
+// the action's records durable, then calls [Driver.Send] for its messages and [Driver.Deliver] for its outputs: persist, send,
+// deliver. A committed block goes to [Host.Execute], the host calls [Driver.Execute] and gives the
+// result back through [Driver.Executed] and [Driver.Notify]. [Driver.Turn] does what is due after any input.
+//
+// Start, Handle, Executed, Connected and Turn are calls of one goroutine, the loop. Send and Deliver are calls of one
+// goroutine, and so are Execute and Notify. All other methods may be called concurrently. No method blocks but by calls of the Host.
+package driver
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"bdtnode/internal/kv"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/node/admission"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/coin"
+	"bdtnode/shard/settlement"
+)
+
+// Config describes a replica.
+type Config struct {
+	Committee     *protocols.Committee
+	Self          protocols.Index
+	Signer        sig.Signer
+	Scheme        sig.Scheme
+	Coin          coin.Scheme
+	Shares        coin.Holder // of Self
+	Dumbo         bool        // there is no fast lane
+	Slots         uint64      // of an epoch; 0 is the usual number
+	Window        int         // bytes of a lane above the last commit, from genesis; 0 is lanes.WindowBytes
+	GenesisTimeMS uint64
+	Store         kv.Reader // consensus store
+	State         *ledger.State
+	Limits        admission.Limits // of clients
+	Network       *settlement.Network
+	Begun         *replica.Begun      // this start; nil trusts the store
+	Took          func(time.Duration) // if not nil, called with the time from submission to the end of each transaction
+	TakeAll       bool                // messages without use are verified and handled too, as an adversary of the simulator does
+}
+
+// Host is the surroundings of a replica. No method may call back into the [Driver].
+type Host interface {
+	// Clock reads the clock that deadlines are measured by, which is never set, and how far the wall clock is ahead of it.
+	Clock() (now protocols.Time, wallAhead time.Duration)
+	// Write queues an action behind all earlier ones. The host makes its records durable, many actions in one sync, and
+	// calls [Driver.Send] and [Driver.Deliver] for each action in order.
+	Write(a Action)
+	// Send sends a message to one peer or to all. It does not block; a message that is lost is followed by
+	// [Driver.Connected].
+	Send(to protocols.To, m protocols.Message)
+	// Execute queues a committed block for [Driver.Execute].
+	Execute(d *bdt.Delivery)
+	// Inbound hands a verified LD of another shard to the loop, for [Driver.Handle] with Self as its sender. It may block
+	// while the loop has many.
+	Inbound(x *replica.Inbound)
+	// Wake asks for [Driver.Turn] soon, Attend for [Driver.Attend], Serve for [Driver.NextRequest] and Publish for
+	// [Exchange.Publish]. They do not block.
+	Wake()
+	Attend()
+	Serve()
+	Publish()
+	Log
+}
+
+// Log is told of events that an operator should know of.
+type Log interface {
+	Misbehaved(f protocols.Fault)                 // of a peer
+	RunsTwice(t *replica.Twin)                    // a peer
+	BrokeRules(e *settlement.Evidence)            // another shard; once for each kind of evidence and shard since the start
+	Frozen(f *ledger.Freeze, height uint64)       // another shard's channel, by a block
+	OverBudget(from protocols.Index, x Exceeding) // a peer's frames
+}
+
+// Exceeding counts refused frames of a peer since the start.
+type Exceeding struct {
+	Frames  uint64 // beyond the budget of their kind
+	Answers uint64 // to no request
+}
+
+// Action is one step of the core, to be written, sent and delivered.
+type Action struct {
+	replica.Step
+	Own *OwnBatch // nil, or the batch of the own lane in the step
+}
+
+// OwnBatch is a batch of this replica's own lane.
+type OwnBatch struct {
+	Number  uint64
+	Payload *ledger.Payload
+}
+
+// Driver is one running replica.
+type Driver struct {
+	cfg  Config
+	host Host
+	core *replica.Core
+	wall *protocols.Wall // of the core
+
+	kinds    ledger.Kinds // of entries of batches
+	gates    []gate
+	contents *contents
+	verified verified
+	witness  witness
+	clients  *Clients
+	exchange *Exchange
+	serving  serving
+
+	certifiedBefore uint64                          // headers up to here were certified before the start
+	horizon         atomic.Pointer[replica.Horizon] // messages beyond it need no verification
+	nextLD          []atomic.Uint64                 // by source shard
+	heights         []atomic.Uint64                 // of peers, as far as they have shown
+}
+
+// New restores a replica from its stores. It calls only [Host.Clock].
+func New(cfg Config, host Host) (*Driver, error) {
+	wall := &protocols.Wall{}
+	core, err := replica.Restore(replica.Config{
+		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares, Dumbo: cfg.Dumbo, Slots: cfg.Slots,
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, Wall: wall, Begun: cfg.Begun,
+	}, cfg.State, cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	n := cfg.Committee.N()
+	d := &Driver{
+		cfg: cfg, host: host, core: core, wall: wall,
+		kinds:           cfg.Network.Kinds(cfg.Committee.Shard()),
+		gates:           newGates(n),
+		contents:        newContents(maxContents),
+		verified:        verified{known: replica.NewVerified()},
+		witness:         witness{seen: make(map[proof]bool)},
+		serving:         serving{queue: replica.NewServing(n)},
+		certifiedBefore: core.Status().Certified,
+		nextLD:          make([]atomic.Uint64, cfg.Network.Shards()),
+		heights:         make([]atomic.Uint64, n),
+	}
+	if d.clients, err = newClients(d); err != nil {
+		return nil, err
+	}
+	d.publish()
+	d.exchange = newExchange(d)
+	return d, nil
+}
+
+// Clients is the replica's part for clients.
+func (d *Driver) Clients() *Clients { return d.clients }
+
+// Exchange is the replica's part in the exchange of LDs between shards.
+func (d *Driver) Exchange() *Exchange { return d.exchange }
+
+// Core is the consensus core, for readings of its state on the loop's goroutine. Its inputs are the driver's.
+func (d *Driver) Core() *replica.Core { return d.core }
+
+// Start begins the replica. It is the first call of the loop.
+func (d *Driver) Start() { d.write(d.core.Start(d.now())) }
+
+// Handle takes a message that [Driver.Check] gave.
+func (d *Driver) Handle(from protocols.Index, m protocols.Message) {
+	if p, ok := m.(*replica.Position); ok {
+		d.heights[from].Store(p.Certified)
+	}
+	d.write(d.core.Handle(d.now(), from, m))
+}
+
+// Connected begins a session with a peer: it is sent again all that it may lack.
+func (d *Driver) Connected(to protocols.Index) { d.write(d.core.Connected(to)) }
+
+// Turn does what is due after inputs: evidence, timers of the core, and batches of the own lane. It returns the time of
+// the next call, zero if no time is set.
+func (d *Driver) Turn() protocols.Time {
+	for _, e := range d.witness.take() {
+		d.write(d.core.Witness(e))
+	}
+	now := d.now()
+	if due := d.core.Wake(); due != 0 && now >= due {
+		d.write(d.core.Tick(now))
+	}
+	again := d.fillLane(now)
+	d.publish()
+	return protocols.Earliest(d.core.Wake(), again)
+}
+
+// fillLane makes batches of the transactions that wait, as far as the lane takes them. It returns the time of the next
+// attempt, zero if no transaction waits for a time.
+func (d *Driver) fillLane(now protocols.Time) protocols.Time {
+	for {
+		notices := d.core.Notices()
+		waiting := d.clients.Waiting() + notices
+		if waiting == 0 {
+			return 0
+		}
+		ok, at := d.core.WantsBatch(now, waiting)
+		if !ok {
+			return at
+		}
+		txs := d.clients.take(notices)
+		if len(txs) == 0 && notices == 0 {
+			return 0
+		}
+		step, batch := d.core.Append(now, txs)
+		payload, err := ledger.DecodePayload(d.kinds, batch.Payload)
+		if err != nil {
+			panic(fmt.Sprintf("driver: own payload does not decode: %v", err))
+		}
+		d.contents.put(batch.Digest(), content{payload: payload, size: len(batch.Payload)})
+		d.host.Write(Action{Step: step, Own: &OwnBatch{batch.Seq, payload}})
+	}
+}
+
+// write gives a step of the core to the host.
+func (d *Driver) write(st replica.Step) {
+	for _, f := range st.Faults {
+		d.host.Misbehaved(f)
+	}
+	d.host.Write(Action{Step: st})
+}
+
+// publish makes the core's state readable for other goroutines.
+func (d *Driver) publish() {
+	d.horizon.Store(d.core.Horizon())
+	for i := range d.nextLD {
+		if n := d.core.NextLD(uint16(i)); n != d.nextLD[i].Load() {
+			d.nextLD[i].Store(n)
+		}
+	}
+}
+
+// now is the time for the next input of the core. The core learns with it the time of the wall clock.
+func (d *Driver) now() protocols.Time {
+	now, ahead := d.host.Clock()
+	d.wall.Set(ahead)
+	return now
+}
+
+// instant is the present time by both clocks.
+func (d *Driver) instant() admission.Instant {
+	now, ahead := d.host.Clock()
+	return admission.Instant{Now: now, WallMS: max(now.Add(ahead), 0).Millis()}
+}
+
+// time is the present time by the clock that deadlines are measured by.
+func (d *Driver) time() protocols.Time {
+	now, _ := d.host.Clock()
+	return now
+}
+
+// NextLD is the number of the first LD of a source shard that this replica lacks.
+func (d *Driver) NextLD(source uint16) uint64 { return d.nextLD[source].Load() }
+
+// PeerHeight is the height that a peer has shown to be at, 0 if it has shown none.
+func (d *Driver) PeerHeight(i protocols.Index) uint64 { return d.heights[i].Load() }

@@ -1,0 +1,202 @@
+package driver
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/shard/courier"
+	"bdtnode/shard/settlement"
+)
+
+// Bounds of an answer to another shard's replica, and of what is taken of its answer.
+const (
+	maxServed  = 4 << 20 // bytes of LDs, beyond which no further LD is added
+	MaxFetched = 8 << 20 // bytes of LDs taken of one answer
+)
+
+// Never is a wait without an end.
+const Never = time.Duration(math.MaxInt64)
+
+// maxInService bounds the requests of one replica that are in service, by kind. An honest replica has at most one fetch
+// open, and one question for the position to each shard; the further places are for requests that were given up and have
+// not ended yet.
+var maxInService = map[courier.What]int{courier.Fetch: 2, courier.Position: 8, courier.Take: 8}
+
+// Peer is a replica of any shard.
+type Peer struct {
+	Shard   uint16
+	Replica protocols.Index
+}
+
+// Publication is an LD to be published on the topic of its destination.
+type Publication struct {
+	Destination uint16
+	LD          *settlement.LD
+}
+
+// Exchange is the replica's part in the exchange of LDs with other shards: it decides which LDs it publishes, gives and
+// asks for, and serves those of other shards. The host carries the requests.
+type Exchange struct {
+	d       *Driver
+	mu      sync.Mutex
+	machine *courier.Machine
+	serving map[service]int // requests in service
+}
+
+// service is the requests of one kind by one replica.
+type service struct {
+	peer Peer
+	kind courier.What
+}
+
+func newExchange(d *Driver) *Exchange {
+	committees := make([]*protocols.Committee, d.cfg.Network.Shards())
+	for s := range committees {
+		committees[s] = d.cfg.Network.Committee(uint16(s))
+	}
+	cfg := courier.Config{Shard: d.cfg.Committee.Shard(), Self: d.cfg.Self, Committees: committees, Next: d.NextLD}
+	return &Exchange{d: d, machine: courier.New(cfg, d.time()), serving: make(map[service]int)}
+}
+
+// Publish lists the LDs that have become certified and that it is this replica's turn to publish. The host calls it at the
+// start and after [Host.Publish]. The error is the store's.
+func (x *Exchange) Publish() ([]Publication, error) {
+	channels, err := x.d.cfg.State.Channels()
+	if err != nil {
+		return nil, err
+	}
+	var out []Publication
+	for _, c := range channels {
+		x.mu.Lock()
+		known := max(x.machine.Known(c.Peer), c.Acked)
+		x.mu.Unlock()
+		fresh := make(map[uint64]*settlement.LD)
+		number := known
+		for ; number < c.Sent; number++ {
+			ld, err := x.ld(c.Peer, number+1)
+			if err != nil {
+				return nil, err
+			}
+			if ld == nil {
+				break
+			}
+			fresh[number+1] = ld
+		}
+		x.mu.Lock()
+		st := x.machine.Certified(x.d.time(), c.Peer, c.Acked, number)
+		x.mu.Unlock()
+		for _, p := range st.Publish {
+			if ld := fresh[p.Number]; ld != nil {
+				out = append(out, Publication{p.Destination, ld})
+			}
+		}
+	}
+	return out, nil
+}
+
+// ld reads an LD for another shard, or nil if it is not certified yet or was shown applied.
+func (x *Exchange) ld(destination uint16, number uint64) (*settlement.LD, error) {
+	return replica.OutgoingLD(x.d.cfg.Store, x.d.cfg.State, destination, number, x.d.clients.CertifiedHeight())
+}
+
+// Tick lists the requests that are due, and how long the host waits at most before the next call, [Never] if no time is
+// set. Every other method but Serve, Enter and Leave may bring the next call forward: the host calls Tick after them.
+func (x *Exchange) Tick() (asks []courier.Ask, wait time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	now := x.d.time()
+	asks = x.machine.Tick(now).Asks
+	next := x.machine.Wake()
+	if next == 0 {
+		return asks, Never
+	}
+	return asks, max(0, next.Sub(now))
+}
+
+// Given is the LD that a request of kind [courier.Take] gives to its receiver, or nil if it was shown applied in the
+// meantime. The error is the store's.
+func (x *Exchange) Given(a courier.Ask) (*settlement.LD, error) { return x.ld(a.Shard, a.Number) }
+
+// Answered takes the answer to a request for the position, the number of the first LD that the replica lacks, or the
+// failure of the request. It returns requests that follow from it.
+func (x *Exchange) Answered(a courier.Ask, next uint64, ok bool) []courier.Ask {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.machine.Position(x.d.time(), a, next, ok).Asks
+}
+
+// Fetched takes the end of a request for LDs: how many were taken in, and whether the request failed.
+func (x *Exchange) Fetched(a courier.Ask, count int, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.machine.Fetched(x.d.time(), a, count, ok)
+}
+
+// Take takes an LD from gossip or from a replica of its source, see [Driver.Offer].
+func (x *Exchange) Take(ld *settlement.LD) error {
+	if err := x.d.Offer(ld); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.machine.Seen(x.d.time(), ld.Delivery.Source, ld.Delivery.Number)
+	return nil
+}
+
+// Enter begins the service of a request. An error says that the peer has as many in service as it may. Each Enter without
+// an error is followed by a [Exchange.Leave].
+func (x *Exchange) Enter(peer Peer, kind courier.What) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := service{peer, kind}
+	if x.serving[s] >= maxInService[kind] {
+		return fmt.Errorf("%d requests of this kind are in service, the most for one replica", x.serving[s])
+	}
+	x.serving[s]++
+	return nil
+}
+
+// Leave ends the service of a request.
+func (x *Exchange) Leave(peer Peer, kind courier.What) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := service{peer, kind}
+	if x.serving[s]--; x.serving[s] == 0 {
+		delete(x.serving, s)
+	}
+}
+
+// Serve calls each with the LDs for a shard from a number on, at most about 4 MiB of them. The error is the store's or that
+// of each.
+func (x *Exchange) Serve(destination uint16, number uint64, each func(ld *settlement.LD) error) error {
+	for size := 0; size < maxServed; number++ {
+		ld, err := x.ld(destination, number)
+		if err != nil || ld == nil {
+			return err
+		}
+		size += ld.Delivery.Size()
+		if err := each(ld); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Position is the number of the first LD of a source shard that this replica lacks, for a replica of that shard.
+func (x *Exchange) Position(source uint16) uint64 { return x.d.NextLD(source) }
+
+// Receive takes an LD that a replica of its source gives, and returns the number of the first LD that this replica lacks
+// after it.
+func (x *Exchange) Receive(source uint16, ld *settlement.LD) (next uint64, err error) {
+	if ld.Delivery.Source != source {
+		return 0, fmt.Errorf("shard %d gives an LD of shard %d", source, ld.Delivery.Source)
+	}
+	if err := x.Take(ld); err != nil {
+		return 0, err
+	}
+	return max(x.d.NextLD(source), ld.Delivery.Number+1), nil
+}

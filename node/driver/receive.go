@@ -1,0 +1,220 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"bdtnode/internal/digest"
+	"bdtnode/ledger"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/channels"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/votes"
+	"bdtnode/shard/settlement"
+)
+
+// gate is the budget of one peer's frames, behind a lock: the peer's streams are read by several goroutines.
+type gate struct {
+	mu sync.Mutex
+	*replica.Gate
+}
+
+func newGates(n int) []gate {
+	g := make([]gate, n)
+	for i := range g {
+		g[i].Gate = replica.NewGate()
+	}
+	return g
+}
+
+// asks notes a message that leaves, if it has an answer.
+func (d *Driver) asks(to protocols.To, m protocols.Message) {
+	switch m.(type) {
+	case *replica.Request, *channels.FetchLD:
+	default:
+		return
+	}
+	for i := range d.gates {
+		if to == protocols.Everyone || int(to) == i {
+			g := &d.gates[i]
+			g.mu.Lock()
+			g.Asks(m)
+			g.mu.Unlock()
+		}
+	}
+}
+
+// Pass reports whether a peer's frame is to be checked, and how long its stream is not to be read before that or in its
+// place. It costs the same for every frame, so it is asked before anything is decoded.
+func (d *Driver) Pass(from protocols.Index, frame []byte) (take bool, wait time.Duration) {
+	if len(frame) == 0 {
+		return true, 0
+	}
+	g := &d.gates[from]
+	g.mu.Lock()
+	take, wait = g.Admit(d.time(), protocols.Kind(frame[0]), len(frame))
+	frames, answers := g.Refused()
+	g.mu.Unlock()
+	if wait > 0 {
+		d.host.OverBudget(from, Exceeding{frames, answers})
+	}
+	return take, wait
+}
+
+// Check decodes a frame and verifies all of its message that needs no state of the core. The message is nil if the replica
+// has no use for it. An error is the sender's fault: no honest replica sends such a frame.
+func (d *Driver) Check(from protocols.Index, frame []byte) (protocols.Message, error) {
+	m, err := replica.Decode(d.cfg.Committee, frame)
+	if err != nil {
+		return nil, err
+	}
+	if v, ok := m.(*votes.VOTE); ok {
+		d.raiseHeight(from, v.Height)
+	}
+	if !d.cfg.TakeAll {
+		if m = d.horizon.Load().Sift(from, m); m == nil {
+			return nil, nil
+		}
+	}
+	if err := replica.Verify(d.cfg.Committee, d.cfg.Network.Shards(), d.cfg.Scheme, d.cfg.Coin, from, m); err != nil {
+		return nil, err
+	}
+	switch x := m.(type) {
+	case *lanes.Batch:
+		if err := d.checkPayload(x); err != nil {
+			if from == x.Lane {
+				return nil, err
+			}
+			d.host.Misbehaved(protocols.Fault{Peer: from, Reason: fmt.Sprintf("it passed on batch %d of lane %d, whose payload is bad: %v", x.Seq, x.Lane, err)})
+			return nil, nil
+		}
+	case *replica.Inbound:
+		if good, err := d.checkLD(x); !good {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// raiseHeight notes a height that a peer has shown to be at.
+func (d *Driver) raiseHeight(i protocols.Index, height uint64) {
+	h := &d.heights[i]
+	for old := h.Load(); height > old && !h.CompareAndSwap(old, height); old = h.Load() {
+	}
+}
+
+// checkPayload verifies a batch's payload, unless it has been verified before and is still in memory.
+func (d *Driver) checkPayload(b *lanes.Batch) error {
+	if d.contents.has(b.Digest()) {
+		return nil
+	}
+	p, err := ledger.CheckPayload(d.kinds, d.cfg.Scheme, d.cfg.Committee.Network(), b.Payload)
+	if err != nil {
+		return err
+	}
+	if p.Len() != int(b.Count) {
+		return fmt.Errorf("batch of %d entries says it has %d", p.Len(), b.Count)
+	}
+	d.contents.put(b.Digest(), content{payload: p, size: len(b.Payload)})
+	return nil
+}
+
+// Offer takes an LD from outside the shard: from gossip, or from a replica of its source. An error is the fault of the peer
+// that passed the LD on. It blocks while the loop has many LDs.
+func (d *Driver) Offer(ld *settlement.LD) error {
+	if source := ld.Delivery.Source; int(source) >= d.cfg.Network.Shards() {
+		return fmt.Errorf("an LD of shard %d, the network has %d shards", source, d.cfg.Network.Shards())
+	}
+	x := replica.NewInbound(ld)
+	if x.Number < d.NextLD(x.Source) && d.verified.Has(x.Encoding()) {
+		return nil // it is held; a verified LD may have been too far ahead when it first came
+	}
+	if good, err := d.checkLD(x); !good {
+		return err
+	}
+	d.host.Inbound(x)
+	return nil
+}
+
+// checkLD reports whether an LD is good. An error is the fault of the peer that passed the LD on.
+func (d *Driver) checkLD(x *replica.Inbound) (good bool, err error) {
+	err = replica.CheckLD(d.cfg.Committee, d.cfg.Scheme, d.cfg.Network, &d.verified, x)
+	if evidence := (*settlement.Evidence)(nil); errors.As(err, &evidence) {
+		// The LD is certified by f+1 replicas of its source and yet against the rules: the peer that passed it on is innocent,
+		// and the LD never enters the order.
+		d.accuse(evidence)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	d.contents.put(x.Digest, content{delivery: x.Content.Delivery, size: len(x.Raw)})
+	return true, nil
+}
+
+// accuse takes evidence against another shard.
+func (d *Driver) accuse(e *settlement.Evidence) {
+	if d.witness.put(e) {
+		d.host.BrokeRules(e)
+		d.host.Wake()
+	}
+}
+
+// witness takes evidence against other shards to the loop: the first of each kind for each source, so it is bounded
+// whatever arrives.
+type witness struct {
+	mu   sync.Mutex
+	seen map[proof]bool
+	todo []*settlement.Evidence
+}
+
+// proof is a kind of evidence against a shard.
+type proof struct {
+	source uint16
+	two    bool // LDs under one number
+}
+
+// put reports whether the evidence is the first of its kind since the start.
+func (w *witness) put(e *settlement.Evidence) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := proof{e.Source(), e.Other != nil}
+	if w.seen[key] {
+		return false
+	}
+	w.seen[key] = true
+	w.todo = append(w.todo, e)
+	return true
+}
+
+// take empties the queue.
+func (w *witness) take() []*settlement.Evidence {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := w.todo
+	w.todo = nil
+	return out
+}
+
+// verified is the set of LD encodings that were verified, behind a lock.
+type verified struct {
+	mu    sync.Mutex
+	known *replica.Verified
+}
+
+// Has implements [replica.Encodings].
+func (v *verified) Has(encoding digest.Digest) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.known.Has(encoding)
+}
+
+// Add implements [replica.Encodings].
+func (v *verified) Add(encoding digest.Digest) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.known.Add(encoding)
+}

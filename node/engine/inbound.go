@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"bdtnode/node/driver"
+	"bdtnode/node/p2p"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+)
+
+// Quotas of the inbound channel. Readers share it by peer and class; the executor has the reserve, more than it can ever
+// use at once.
+const (
+	controlQuota = 256 // places, of quotaUnit bytes each
+	bulkQuota    = 64
+	reserve      = 128
+	quotaUnit    = 64 << 10 // bytes of a frame that take one place of its peer's quota
+)
+
+// inbound is the one channel to the loop, with a quota for each peer and class and one for LDs from outside the shard.
+type inbound struct {
+	events chan event
+	quota  [][2]chan struct{} // by peer and class
+	offers chan struct{}      // for LDs from outside the shard
+}
+
+// event is one input of the loop: a message, or an executed block.
+type event struct {
+	from    protocols.Index
+	message protocols.Message
+	quota   chan struct{} // of which places were taken
+	places  int
+
+	executed *driver.Executed // instead of a message
+}
+
+func newInbound(n int) *inbound {
+	in := &inbound{
+		events: make(chan event, (n-1)*(controlQuota+bulkQuota)+bulkQuota+reserve),
+		offers: make(chan struct{}, bulkQuota),
+		quota:  make([][2]chan struct{}, n),
+	}
+	for i := range in.quota {
+		in.quota[i] = [2]chan struct{}{make(chan struct{}, controlQuota), make(chan struct{}, bulkQuota)}
+	}
+	return in
+}
+
+// put blocks while the quota is used up, until the engine has stopped. The channel has as many places as all quotas
+// together, and one reader at a time takes several.
+func (in *inbound) put(ev event, stopped <-chan struct{}) {
+	for range ev.places {
+		select {
+		case ev.quota <- struct{}{}:
+		case <-stopped:
+			return
+		}
+	}
+	in.events <- ev
+}
+
+// release gives the event's places back.
+func (ev *event) release() {
+	for range ev.places {
+		<-ev.quota
+	}
+}
+
+// Receive checks a frame on its reader's goroutine, and hands a good message to the loop. An error means that no honest
+// replica sends such a frame.
+func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) error {
+	take, wait := e.driver.Pass(from, frame)
+	if wait > 0 && !e.pause(wait) || !take {
+		return nil
+	}
+	if len(frame) > 0 && replica.Bulk(protocols.Kind(frame[0])) != (class == p2p.Bulk) {
+		return fmt.Errorf("message kind %#x came on the %s stream", frame[0], class)
+	}
+	m, err := e.driver.Check(from, frame)
+	if m == nil || err != nil {
+		return err
+	}
+	e.inbound.put(event{from: from, message: m, quota: e.inbound.quota[from][class], places: places(class, frame)}, e.stopped)
+	return nil
+}
+
+// pause makes the stream of a peer that is over a budget wait. It is false if the engine stops before the end.
+func (e *Engine) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-e.stopped:
+		return false
+	}
+}
+
+// places is how many places of its quota a frame takes: a value of agreement may have 2 MiB, though it is control.
+func places(class p2p.Class, frame []byte) int {
+	quota := controlQuota
+	if class == p2p.Bulk {
+		quota = bulkQuota
+	}
+	return min(1+len(frame)/quotaUnit, quota/2)
+}
