@@ -95,7 +95,18 @@ func (f *fakeReplica) fund(a ledger.Address, amounts ...uint64) {
 }
 
 // lag makes the replica list what there is now, whatever it settles from here on.
-func (f *fakeReplica) lag() { f.behind = maps.Clone(f.outputs) }
+func (f *fakeReplica) lag() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.behind = maps.Clone(f.outputs)
+}
+
+// catchUp ends a lag.
+func (f *fakeReplica) catchUp() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.behind = nil
+}
 
 func (f *fakeReplica) Submit(_ context.Context, _ string, txs [][]byte, wait api.Wait) (out []*api.TxAnswer) {
 	for _, a := range f.submit(txs, wait) {

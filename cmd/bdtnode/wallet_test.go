@@ -46,7 +46,7 @@ func TestSendTwice(t *testing.T) {
 				t.Errorf("exit %d %s", r.code, r.err)
 			}
 		}
-		n.behind = nil
+		n.catchUp()
 		if got := n.balanceAt(t, "bob"); got != 30 {
 			t.Errorf("of %v, bob has %d", amounts, got)
 		}
@@ -73,7 +73,7 @@ func TestSendFiveAtOnce(t *testing.T) {
 			})
 		}
 		all.Wait()
-		n.behind = nil
+		n.catchUp()
 		if got := n.balanceAt(t, "bob"); got != 50 {
 			t.Errorf("of %v, bob has %d", amounts, got)
 		}
@@ -164,7 +164,7 @@ func TestSendAnew(t *testing.T) {
 	if r.code != 0 || answer.State != api.StateSettled || n.submits != 3 || strings.Count(r.err, "is rejected: consumed. Paying with other outputs") != 2 {
 		t.Errorf("exit %d after %d submissions: %+v %s", r.code, n.submits, answer, r.err)
 	}
-	n.behind = nil
+	n.catchUp()
 	if got := n.balanceAt(t, "bob"); got != 10 {
 		t.Errorf("bob has %d", got)
 	}
@@ -250,7 +250,7 @@ func TestSendFileBesideOthers(t *testing.T) {
 	if r.code != 0 || s.Settled != 2 || s.Rejected != 0 {
 		t.Errorf("%d %+v %s", r.code, s, r.err)
 	}
-	n.behind = nil
+	n.catchUp()
 	if got := n.balanceAt(t, "bob"); got != 30 {
 		t.Errorf("bob has %d", got)
 	}
