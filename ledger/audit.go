@@ -9,27 +9,27 @@ import (
 	"bdtnode/internal/kv"
 )
 
-// Audit is the whole value of a shard at one height, counted output by output and record by record.
+// Audit is the value of a shard at one height, summed output by output and record by record.
 //
-// Between shards value moves in two steps: a settlement deletes escrow in the input shards and creates outputs in the
-// output shards, each in a block of its own. A shard that has let go of more than it has created is Ceded so much, one
-// that has created more than it let go of has Gained it. When nothing is on its way, what all shards have ceded is what
-// all have gained, and the unspent outputs, escrow and burned fees of all shards make up the genesis value of all.
+// Value moves between shards in two steps: a settlement deletes escrow in the input shards and creates outputs in the
+// output shards, in different blocks. Ceded is the value by which a shard has deleted more than it has created,
+// Gained the value by which it has created more than it has deleted. When no settlement is under way, the sum of
+// Ceded over all shards equals the sum of Gained, and the unspent outputs, escrow and burned fees of all shards equal
+// the genesis value of the network.
 type Audit struct {
 	Height       uint64
 	HeaderDigest digest.Digest
-	Outputs      uint64 // unspent
-	Unspent      uint64 // their value
-	Escrow       uint64 // value held for transactions that are not decided
-	Open         uint64 // records of transactions between shards that are not closed
+	Outputs      uint64 // number of unspent outputs
+	Unspent      uint64 // value of the unspent outputs
+	Escrow       uint64 // value held for transactions that are neither settled nor returned
+	Open         uint64 // number of open records of transactions between shards
 	Burned       uint64
 	Gained       uint64
 	Ceded        uint64
-	Genesis      uint64 // value the shard was born with
+	Genesis      uint64 // value of the shard's outputs at genesis
 }
 
-// Conserved reports whether unspent outputs, escrow, burned fees and what was ceded to other shards make up the genesis
-// value and what was gained from them.
+// Conserved reports whether unspent + escrow + burned + ceded = genesis + gained, without overflow.
 func (a *Audit) Conserved() bool {
 	have, want := a.Genesis+a.Gained, a.Unspent
 	for _, v := range []uint64{a.Escrow, a.Burned, a.Ceded} {
@@ -40,11 +40,11 @@ func (a *Audit) Conserved() bool {
 	return have >= a.Genesis && have == want
 }
 
-// auditStride is how many outputs are counted between two looks at the context.
+// auditStride is the number of outputs, or records, that are counted between two checks of the context.
 const auditStride = 4096
 
-// Audit counts every unspent output and every escrow, on a snapshot, while blocks go on. It ends early with the
-// context's error.
+// Audit sums every unspent output and every escrow on a snapshot, while further blocks are executed. It returns the
+// context's error if the context ends first.
 func (s *State) Audit(ctx context.Context) (Audit, error) {
 	snap, t, err := s.snapshot()
 	if err != nil {
@@ -66,7 +66,7 @@ func (a *Audit) countOutputs(ctx context.Context, r kv.Reader) error {
 			return false
 		}
 		if a.Unspent+c.amount < a.Unspent {
-			bad = errors.New("the unspent outputs add up to more than 64 bits hold")
+			bad = errors.New("the unspent outputs add up to more than 64 bits")
 			return false
 		}
 		a.Outputs++

@@ -9,11 +9,11 @@ import (
 	"bdtnode/internal/kv"
 )
 
-// benchBlock is how many transactions the benchmarks put into a block.
+// benchBlock is the number of transactions in a block of the benchmarks.
 const benchBlock = 1000
 
-// benchChain makes blocks of simple transfers of one input and two outputs, each spending what an earlier one made,
-// as payloads are after verification.
+// benchChain makes blocks of transfers with one input and two outputs, decoded as after verification. Each transfer
+// spends an output of an earlier one.
 func benchChain(b *testing.B, people, blocks int) (Config, []*Payload) {
 	config := testConfig(people, 10, 1<<40)
 	config.HorizonMS = 1 << 40
@@ -22,25 +22,25 @@ func benchChain(b *testing.B, people, blocks int) (Config, []*Payload) {
 		amount uint64
 		owner  int
 	}
-	var purse []owned
+	var unspent []owned
 	for p := range people {
 		for k := range 10 {
-			purse = append(purse, owned{genesisOut(p, k), 1 << 40, p})
+			unspent = append(unspent, owned{genesisOut(p, k), 1 << 40, p})
 		}
 	}
 	var out []*Payload
 	for n := range blocks {
 		raw := make([][]byte, benchBlock)
 		for i := range raw {
-			from := purse[0]
-			purse = purse[1:]
+			from := unspent[0]
+			unspent = unspent[1:]
 			to := (from.owner*7 + n + i) % people
 			body := Body{Network: testNet, ExpiryMS: genesisTime + 600_000, Fee: 1,
 				Inputs:  []Input{{from.o, signer(from.owner).Public(), from.amount}},
 				Outputs: []Output{{addressOf(to), from.amount / 2}, {addressOf(from.owner), from.amount - from.amount/2 - 1}}}
 			tx := signed(b, body, from.owner)
 			raw[i] = tx.Encode()
-			purse = append(purse, owned{Outpoint{tx.ID(), 0}, from.amount / 2, to}, owned{Outpoint{tx.ID(), 1}, from.amount - from.amount/2 - 1, from.owner})
+			unspent = append(unspent, owned{Outpoint{tx.ID(), 0}, from.amount / 2, to}, owned{Outpoint{tx.ID(), 1}, from.amount - from.amount/2 - 1, from.owner})
 		}
 		p, err := DecodePayload(nil, EncodePayload(raw))
 		if err != nil {
@@ -79,10 +79,11 @@ func benchExecute(b *testing.B, store func() kv.Store) {
 	}
 	txs := float64(b.N) * blocks * benchBlock
 	b.ReportMetric(txs/b.Elapsed().Seconds(), "tx/s")
-	b.ReportMetric(float64(cpu.Microseconds())/txs, "cpu-µs/tx") // of all threads: compaction and collection too
+	b.ReportMetric(float64(cpu.Microseconds())/txs, "cpu-µs/tx") // of all threads, including compaction and garbage collection
 }
 
-// cpuTime is what the process has used, which a busy machine changes less than the time on the wall.
+// cpuTime is the processor time that the process has used. Other load on the machine changes it less than elapsed
+// time.
 func cpuTime(b *testing.B) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

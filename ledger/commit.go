@@ -12,19 +12,20 @@ import (
 
 const tagWriteSet = "bdt/write-set/1"
 
-// What is to be forgotten goes by the minute in which a transaction expires, in lists of at most duePerList items. A
-// block goes through at most duePerBlock lists and twice as many as it adds, so the work is bounded by the block's own
-// and what is due does not pile up.
+// Due lists say which consumed outputs to forget and which records to close after a transaction has expired. They are
+// kept by the minute of the expiry, at most duePerList items in each. A block processes at most duePerBlock lists
+// plus twice as many as it adds. So the work of a block is bounded by a constant and its own size, and lists do not
+// accumulate.
 const (
 	minuteMS    = 60_000
 	duePerList  = 512
 	duePerBlock = 4
 )
 
-// dueLists is what one block adds to be forgotten.
+// dueLists are the items that one block adds to the due lists of each minute.
 type dueLists[T any] struct {
 	by      map[uint64][]T
-	minutes []uint64 // order of by
+	minutes []uint64 // keys of by in the order of their insertion
 }
 
 func (l *dueLists[T]) init() { l.by = make(map[uint64][]T) }
@@ -42,7 +43,7 @@ func (l *dueLists[T]) add(minute uint64, item T) {
 	l.by[minute] = append(list, item)
 }
 
-// write puts the lists into the batch, and answers how many they are.
+// write puts the lists into the batch and returns their number.
 func (l *dueLists[T]) write(b *kv.Batch, prefix byte, height uint64, size int, encode func([]byte, T) []byte) (lists int) {
 	for _, minute := range l.minutes {
 		due := l.by[minute]
@@ -60,9 +61,10 @@ func (l *dueLists[T]) write(b *kv.Batch, prefix byte, height uint64, size int, e
 	return lists
 }
 
-// passed takes out the lists whose minute has passed, at most limit of them, and answers their contents. *due is the
-// minute before which there are none; added are the minutes of lists that this block adds.
-func (d *Desk) passed(b *kv.Batch, prefix byte, due *uint64, added []uint64, limit int) (lists [][]byte, err error) {
+// takeDue removes the lists whose minute has passed, at most limit of them, and returns their contents. *due is a
+// minute before which there are no lists in the store; takeDue advances it. added are the minutes of the lists that
+// this block adds.
+func (d *Desk) takeDue(b *kv.Batch, prefix byte, due *uint64, added []uint64, limit int) (lists [][]byte, err error) {
 	w := &d.s.work
 	now := d.in.TimeMS / minuteMS
 	if *due < now {
@@ -83,7 +85,7 @@ func (d *Desk) passed(b *kv.Batch, prefix byte, due *uint64, added []uint64, lim
 		}
 		*due = earliest
 	}
-	for _, minute := range added { // not expired, so never before now
+	for _, minute := range added { // these transactions have not expired, so their minutes are not before now
 		*due = min(*due, minute)
 	}
 	return lists, nil
@@ -91,7 +93,8 @@ func (d *Desk) passed(b *kv.Batch, prefix byte, due *uint64, added []uint64, lim
 
 func minuteOf(key []byte) uint64 { return binary.BigEndian.Uint64(key[1:]) }
 
-// finish closes what is due, makes the outbox and the header, and fills the batch with all changes of the block.
+// finish closes the records that are due, makes the deliveries and the header, and fills the batch with all changes
+// of the block.
 func (d *Desk) finish(b *kv.Batch) error {
 	w := &d.s.work
 	var mem arena
@@ -99,7 +102,7 @@ func (d *Desk) finish(b *kv.Batch) error {
 		return err
 	}
 	added := w.spentDue.write(b, keySpentDue, d.in.Height, outpointSize, func(v []byte, o Outpoint) []byte { return o.append(v) })
-	lists, err := d.passed(b, keySpentDue, &d.s.due, w.spentDue.minutes, duePerBlock+2*added)
+	lists, err := d.takeDue(b, keySpentDue, &d.s.due, w.spentDue.minutes, duePerBlock+2*added)
 	if err != nil {
 		return err
 	}
@@ -108,20 +111,20 @@ func (d *Desk) finish(b *kv.Batch) error {
 			b.Delete(append(append(mem.take(1+outpointSize), keySpent), list[:outpointSize]...))
 		}
 		if len(list) > 0 {
-			return errors.New("a list of consumed outputs is damaged")
+			return errors.New("the list of consumed outputs of one expiry minute is damaged")
 		}
 	}
-	d.outputs(b)
+	d.writeOutputs(b)
 	outbox, err := d.settlement(b)
 	if err != nil {
 		return err
 	}
-	d.head(b, outbox)
+	d.writeHeader(b, outbox)
 	return nil
 }
 
-// outputs writes what became of outputs and accounts.
-func (d *Desk) outputs(b *kv.Batch) {
+// writeOutputs writes the changed outputs, accounts and history entries.
+func (d *Desk) writeOutputs(b *kv.Batch) {
 	w := &d.s.work
 	var mem arena
 	for _, o := range w.order {
@@ -147,8 +150,8 @@ func (d *Desk) outputs(b *kv.Batch) {
 	}
 }
 
-// head makes the header and the new tip, and writes them with the receipts.
-func (d *Desk) head(b *kv.Batch, outbox digest.Digest) {
+// writeHeader makes the header and the new tip, and writes them together with the receipts.
+func (d *Desk) writeHeader(b *kv.Batch, outbox digest.Digest) {
 	w, last := &d.s.work, &d.s.tip
 	ids := make([]digest.Digest, len(d.out.Receipts))
 	leaves := make([]digest.Digest, len(d.out.Receipts))
@@ -184,8 +187,8 @@ func (d *Desk) head(b *kv.Batch, outbox digest.Digest) {
 	b.Set([]byte{keyTip}, d.t.encode())
 }
 
-// remember brings what is kept in memory up to the block just written.
-func (s *State) remember() {
+// updateCaches updates the caches in memory with the block that was just written.
+func (s *State) updateCaches() {
 	w := &s.work
 	for _, o := range w.order {
 		if u := w.uses[o]; u.spent {

@@ -12,7 +12,8 @@ import (
 // DeliveryVersion is the version of a delivery's encoding, its first byte.
 const DeliveryVersion = 1
 
-// MaxDeliveryBytes bounds the encoding of a Delivery. What one block tells a shard beyond it goes into more of them.
+// MaxDeliveryBytes bounds the encoding of a Delivery. Entries of a block for one destination beyond it go into
+// further deliveries.
 const MaxDeliveryBytes = 224 << 10
 
 // Sizes in bytes of the parts of a delivery.
@@ -27,27 +28,27 @@ const (
 	tagEntry    = "bdt/entry/1"
 )
 
-// Entry is one shard's final word on one transaction: VerdictSpent, or VerdictRejected with a reason.
+// Entry is one shard's final verdict on one transaction: VerdictSpent, or VerdictRejected with a reason.
 type Entry struct {
 	Verdict Verdict
 	Reason  Reason // of a rejection
 	Tx      *Tx
 }
 
-// Delivery is what one block of a shard tells another, without the proof that it does: the content of an LD. A
-// block may make several for one destination, and one without entries when there is nothing to tell but Applied.
-// It is immutable.
+// Delivery has verdicts that one block of a source shard sends to a destination shard: it is the content of an LD
+// without the proof. A block may make several deliveries for one destination, and one without entries if only Applied
+// has to be sent. A Delivery is immutable.
 type Delivery struct {
 	Source      uint16
 	Destination uint16
-	Number      uint64        // counts from 1, without gaps, for each source and destination
-	Previous    digest.Digest // of the delivery before, zero for the first
+	Number      uint64        // counts from 1 without gaps for each pair of source and destination
+	Previous    digest.Digest // digest of the delivery with the number before, zero for the first
 	Applied     uint64        // number of the last delivery of Destination that Source has applied
 	Entries     []Entry
 	digest      digest.Digest
 }
 
-// NewDelivery completes a delivery.
+// NewDelivery returns the delivery with its digest computed.
 func NewDelivery(d Delivery) *Delivery {
 	leaves := make([]digest.Digest, len(d.Entries))
 	for i := range d.Entries {
@@ -62,12 +63,12 @@ func NewDelivery(d Delivery) *Delivery {
 	return &d
 }
 
-// Digest names the delivery: it covers all of it, and through Previous all before it. It is the delivery's leaf under
-// the outbox root of its block's header.
+// Digest is the digest of the delivery. It covers all fields and, through Previous, all earlier deliveries of the
+// channel. It is also the delivery's leaf in the Merkle tree of the outbox root of its block's header.
 func (d *Delivery) Digest() digest.Digest { return d.digest }
 
 // Append encodes the delivery: version 1 byte, source 2, destination 2, number 8, previous 32, applied 8, number of
-// entries 4, each with verdict 1, reason 1, and the transaction behind its length 4.
+// entries 4, and for each entry verdict 1, reason 1, length of the transaction 4 and the transaction.
 func (d *Delivery) Append(b []byte) []byte {
 	b = append(b, DeliveryVersion)
 	b = wire.AppendU16(wire.AppendU16(b, d.Source), d.Destination)
@@ -80,7 +81,7 @@ func (d *Delivery) Append(b []byte) []byte {
 	return b
 }
 
-// Size is the length of the encoding.
+// Size is the length of the encoding in bytes.
 func (d *Delivery) Size() int {
 	size := deliveryHead
 	for i := range d.Entries {
@@ -91,8 +92,8 @@ func (d *Delivery) Size() int {
 
 func (e *Entry) size() int { return deliveryItem + len(e.Tx.raw) }
 
-// ReadDelivery decodes what Append wrote. The transactions alias the input. What they say is not checked, see
-// [Delivery.Check].
+// ReadDelivery decodes a delivery that Append encoded. The transactions alias the input of r. ReadDelivery checks the
+// encoding only, see [Delivery.Check].
 func ReadDelivery(r *wire.Reader) *Delivery {
 	if r.Len() > MaxDeliveryBytes {
 		r.Fail("a delivery of %d bytes, at most %d allowed", r.Len(), MaxDeliveryBytes)
@@ -136,7 +137,7 @@ func ReadDelivery(r *wire.Reader) *Delivery {
 	return NewDelivery(d)
 }
 
-// DecodeDelivery decodes exactly one delivery.
+// DecodeDelivery decodes exactly one delivery; it is an error if bytes are left over.
 func DecodeDelivery(b []byte) (*Delivery, error) {
 	r := wire.NewReader(b)
 	d := ReadDelivery(r)
@@ -146,8 +147,8 @@ func DecodeDelivery(b []byte) (*Delivery, error) {
 	return d, nil
 }
 
-// Check is what is wrong with the entries whatever the state of the ledger, but for signatures: an honest shard never
-// tells such a thing.
+// Check returns the first rule that an entry violates for every state of the ledger, or nil. It does not verify
+// signatures. An honest source shard never sends a delivery that fails Check.
 func (d *Delivery) Check(network digest.Digest, home func(Address) uint16) error {
 	seen := make(map[TxID]struct{}, len(d.Entries))
 	for i := range d.Entries {
@@ -158,9 +159,9 @@ func (d *Delivery) Check(network digest.Digest, home func(Address) uint16) error
 		p := tx.Parties(home)
 		switch {
 		case !p.Inputs.Has(d.Source):
-			return fmt.Errorf("entry %d, transaction %s: shard %d gives a verdict and has none of its inputs", i, tx.id, d.Source)
+			return fmt.Errorf("entry %d, transaction %s: shard %d gives a verdict but has none of its inputs", i, tx.id, d.Source)
 		case !p.All().Has(d.Destination):
-			return fmt.Errorf("entry %d, transaction %s: shard %d is told of it and has no part in it", i, tx.id, d.Destination)
+			return fmt.Errorf("entry %d, transaction %s: shard %d receives it but has no part in it", i, tx.id, d.Destination)
 		}
 		if _, twice := seen[tx.id]; twice {
 			return fmt.Errorf("entry %d, transaction %s: a second verdict", i, tx.id)
@@ -170,11 +171,11 @@ func (d *Delivery) Check(network digest.Digest, home func(Address) uint16) error
 	return nil
 }
 
-// Outgoing is a delivery with its place under the outbox root of the block that made it.
+// Outgoing is a delivery with its position and Merkle path under the outbox root of the block that made it.
 type Outgoing struct {
 	Height   uint64 // of the block
-	Index    uint32 // of its leaf
-	Count    uint32 // of the leaves
+	Index    uint32 // of its leaf, from 0
+	Count    uint32 // number of leaves
 	Path     merkle.Proof
 	Delivery *Delivery
 }

@@ -21,7 +21,7 @@ func sampleDelivery(t testing.TB) *Delivery {
 	}})
 }
 
-func TestDeliveriesAreAsRecorded(t *testing.T) {
+func TestDeliveriesMatchGolden(t *testing.T) {
 	d := sampleDelivery(t)
 	empty := NewDelivery(Delivery{Source: 1, Destination: 2, Number: 1})
 	out := Outgoing{Height: 9, Index: 1, Count: 3, Path: merkle.Proof{Path: []digest.Digest{digest.Of("a")}}, Delivery: d}
@@ -57,23 +57,23 @@ func TestDeliveriesAreAsRecorded(t *testing.T) {
 	}
 }
 
-// TestADeliverysDigestCoversItAll changes each field.
-func TestADeliverysDigestCoversItAll(t *testing.T) {
+// TestDeliveryDigestCoversAllFields changes each field.
+func TestDeliveryDigestCoversAllFields(t *testing.T) {
 	other := pay(t, 0, 10, []Outpoint{{}}, 1, Output{addressOf(1), 9})
 	seen := map[digest.Digest]string{sampleDelivery(t).Digest(): "nothing"}
 	for name, change := range map[string]func(d *Delivery){
-		"source":      func(d *Delivery) { d.Source++ },
-		"destination": func(d *Delivery) { d.Destination++ },
-		"number":      func(d *Delivery) { d.Number++ },
-		"previous":    func(d *Delivery) { d.Previous[3]++ },
-		"applied":     func(d *Delivery) { d.Applied++ },
-		"verdict":     func(d *Delivery) { d.Entries[0].Verdict = VerdictRejected },
-		"reason":      func(d *Delivery) { d.Entries[1].Reason = ReasonConsumed },
-		"transaction": func(d *Delivery) { d.Entries[0].Tx = other },
-		"order":       func(d *Delivery) { slices.Reverse(d.Entries) },
-		"one less":    func(d *Delivery) { d.Entries = d.Entries[:1] },
-		"one more":    func(d *Delivery) { d.Entries = append(d.Entries, d.Entries[1]) },
-		"none":        func(d *Delivery) { d.Entries = nil },
+		"source":         func(d *Delivery) { d.Source++ },
+		"destination":    func(d *Delivery) { d.Destination++ },
+		"number":         func(d *Delivery) { d.Number++ },
+		"previous":       func(d *Delivery) { d.Previous[3]++ },
+		"applied":        func(d *Delivery) { d.Applied++ },
+		"verdict":        func(d *Delivery) { d.Entries[0].Verdict = VerdictRejected },
+		"reason":         func(d *Delivery) { d.Entries[1].Reason = ReasonConsumed },
+		"transaction":    func(d *Delivery) { d.Entries[0].Tx = other },
+		"order":          func(d *Delivery) { slices.Reverse(d.Entries) },
+		"one entry less": func(d *Delivery) { d.Entries = d.Entries[:1] },
+		"one entry more": func(d *Delivery) { d.Entries = append(d.Entries, d.Entries[1]) },
+		"none":           func(d *Delivery) { d.Entries = nil },
 	} {
 		d := *sampleDelivery(t)
 		change(&d)
@@ -95,31 +95,31 @@ func TestMalformedDeliveriesAreRefused(t *testing.T) {
 		change func(b []byte) []byte
 		why    string
 	}{
-		"empty":                      {func([]byte) []byte { return nil }, "wanted"},
-		"another version":            {at(0, 9), "version 9"},
-		"from no shard":              {at(1, 0, MaxShards), "from shard 64"},
-		"to no shard":                {at(3, 255, 0), "to 65280"},
-		"to itself":                  {at(3, 0, 1), "from shard 1 to 1"},
-		"number 0":                   {at(5, make([]byte, 8)...), "delivery 0"},
-		"the first after another":    {at(5, 0, 0, 0, 0, 0, 0, 0, 1), "delivery 1 after"},
-		"a later one after none":     {at(13, make([]byte, 32)...), "delivery 7 after"},
-		"more entries than fit":      {at(53, 255, 255, 255, 255), "entries in"},
-		"one entry too few":          {at(56, 1), "left over"},
-		"one entry too many":         {at(56, 3), ""},
-		"settled":                    {at(entry, byte(VerdictSettled)), "verdict 1"},
-		"no verdict":                 {at(entry, 0), "verdict 0"},
-		"SPENT with a reason":        {at(entry+1, byte(ReasonConsumed)), "verdict 3 with reason"},
-		"REJECTED without":           {at(entry, byte(VerdictRejected)), "verdict 2 with reason 0"},
-		"REJECTED for want of room":  {at(entry, byte(VerdictRejected), byte(ReasonBookFull)), "verdict 2 with reason"},
-		"REJECTED for who knows":     {at(entry, byte(VerdictRejected), 200), "verdict 2 with reason"},
-		"a transaction of 2^31 byte": {at(entry+2, 128), "at most"},
-		"a broken transaction":       {at(entry+6, 77), "transaction version 77"},
-		"something behind":           {func(b []byte) []byte { return append(b, 0) }, "left over"},
-		"cut off":                    {func(b []byte) []byte { return b[:len(b)-1] }, ""},
-		"too long":                   {func([]byte) []byte { return make([]byte, MaxDeliveryBytes+1) }, "at most"},
+		"empty":                                    {func([]byte) []byte { return nil }, "wanted"},
+		"another version":                          {at(0, 9), "version 9"},
+		"from an impossible shard":                 {at(1, 0, MaxShards), "from shard 64"},
+		"to an impossible shard":                   {at(3, 255, 0), "to 65280"},
+		"to its source":                            {at(3, 0, 1), "from shard 1 to 1"},
+		"number 0":                                 {at(5, make([]byte, 8)...), "delivery 0"},
+		"the first delivery with a previous one":   {at(5, 0, 0, 0, 0, 0, 0, 0, 1), "delivery 1 after"},
+		"a later delivery without a previous one":  {at(13, make([]byte, 32)...), "delivery 7 after"},
+		"more entries than fit":                    {at(53, 255, 255, 255, 255), "entries in"},
+		"one entry too few":                        {at(56, 1), "left over"},
+		"one entry too many":                       {at(56, 3), ""},
+		"verdict settled":                          {at(entry, byte(VerdictSettled)), "verdict 1"},
+		"verdict 0":                                {at(entry, 0), "verdict 0"},
+		"SPENT with a reason":                      {at(entry+1, byte(ReasonConsumed)), "verdict 3 with reason"},
+		"REJECTED without a reason":                {at(entry, byte(VerdictRejected)), "verdict 2 with reason 0"},
+		"REJECTED with a reason that is not final": {at(entry, byte(VerdictRejected), byte(ReasonBookFull)), "verdict 2 with reason"},
+		"REJECTED with an unknown reason":          {at(entry, byte(VerdictRejected), 200), "verdict 2 with reason"},
+		"a transaction of 2^31 bytes":              {at(entry+2, 128), "at most"},
+		"a broken transaction":                     {at(entry+6, 77), "transaction version 77"},
+		"one byte too many":                        {func(b []byte) []byte { return append(b, 0) }, "left over"},
+		"cut off":                                  {func(b []byte) []byte { return b[:len(b)-1] }, ""},
+		"too long":                                 {func([]byte) []byte { return make([]byte, MaxDeliveryBytes+1) }, "at most"},
 	} {
 		if _, err := DecodeDelivery(c.change(bytes.Clone(good))); err == nil || !strings.Contains(err.Error(), c.why) {
-			t.Errorf("%s: %v, want it to say %q", name, err, c.why)
+			t.Errorf("%s: %v, want an error with %q", name, err, c.why)
 		}
 	}
 }
@@ -129,7 +129,7 @@ func FuzzDecodeDelivery(f *testing.F) {
 	f.Add(NewDelivery(Delivery{Destination: 1, Number: 1}).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if d, err := DecodeDelivery(b); err == nil && !bytes.Equal(d.Append(nil), b) {
-			t.Errorf("decoded and encoded again it differs: %x", b)
+			t.Errorf("%x decodes, but is not the canonical encoding of the result", b)
 		}
 	})
 }
@@ -142,21 +142,21 @@ func FuzzDecodeRecords(f *testing.F) {
 	f.Add((&Outgoing{Delivery: sampleDelivery(f)}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if p, err := decodePart(b, TxID{}, 0); err == nil && !bytes.Equal(p.encode(), b) {
-			t.Errorf("part %x", b)
+			t.Errorf("%x decodes to a part, but is not its encoding", b)
 		}
 		if c, err := decodeChannel(b, 0); err == nil && !bytes.Equal(c.encode(), b) {
-			t.Errorf("channel %x", b)
+			t.Errorf("%x decodes to a channel, but is not its encoding", b)
 		}
 		if x, err := decodeFreeze(b, 0); err == nil && !bytes.Equal(x.encode(), b) {
-			t.Errorf("freeze %x", b)
+			t.Errorf("%x decodes to a freeze, but is not its encoding", b)
 		}
 		if o, err := decodeOutgoing(b); err == nil && !bytes.Equal(o.encode(), b) {
-			t.Errorf("outgoing %x", b)
+			t.Errorf("%x decodes to an outgoing delivery, but is not its encoding", b)
 		}
 	})
 }
 
-func TestPartiesAreTheHomesOfOwners(t *testing.T) {
+func TestPartiesAreHomeShards(t *testing.T) {
 	home := func(a Address) uint16 {
 		for i := range 5 {
 			if a == addressOf(i) {
@@ -172,7 +172,7 @@ func TestPartiesAreTheHomesOfOwners(t *testing.T) {
 		t.Errorf("%v and %v", p.Inputs.Members(), p.Outputs.Members())
 	}
 	if !p.Inputs.Has(3) || p.Inputs.Has(2) || p.Inputs.Has(64) || p.Inputs.Has(65535) || p.Inside(3) || p.All().Without(3).Has(3) {
-		t.Error("membership")
+		t.Error("Has, Inside or Without is wrong")
 	}
 	inside := Body{Network: testNet, Inputs: b.Inputs[1:2], Outputs: b.Outputs[:1]}
 	if in := signed(t, inside, 3).Parties(home); !in.Inside(3) || in.Inside(1) {
@@ -180,14 +180,15 @@ func TestPartiesAreTheHomesOfOwners(t *testing.T) {
 	}
 }
 
-// TestBalanceKeepsOneSide checks the account with other shards against plain sums.
-func TestBalanceKeepsOneSide(t *testing.T) {
+// TestAddSettlement compares gained and ceded with a plain sum: their difference is the sum, and one of them is
+// 0.
+func TestAddSettlement(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var x tip
 		net := int64(0)
 		for range rapid.IntRange(1, 20).Draw(t, "settlements") {
 			made, spent := rapid.Uint64Range(0, 100).Draw(t, "made"), rapid.Uint64Range(0, 100).Draw(t, "spent")
-			x.balance(made, spent)
+			x.addSettlement(made, spent)
 			net += int64(made) - int64(spent)
 			if x.gained > 0 && x.ceded > 0 || int64(x.gained)-int64(x.ceded) != net {
 				t.Fatalf("gained %d, ceded %d, net %d", x.gained, x.ceded, net)

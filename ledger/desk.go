@@ -8,23 +8,25 @@ import (
 )
 
 // Rules settle transactions between shards. A State calls them while it executes a block, one call at a time in the
-// order of the block, and they act through the Desk, which is valid during the call only. All replicas need the same
-// rules: what these do is part of what a header certifies. An error is one of the store and ends the block.
+// order of the block. They change the state through the Desk, which is valid during the call only. All replicas must
+// use the same rules, because the header certifies the result of the rules too. A returned error is an error of the
+// store; it aborts the block.
 type Rules interface {
-	// Delivered is called for a delivery of another shard.
+	// Delivered is called for each delivery of another shard in the block.
 	Delivered(d *Desk, x *Delivery) error
-	// Ordered is called for a transaction of a batch that has inputs in this shard and involves others.
+	// Ordered is called for each transaction of a batch that has inputs in this shard and involves other shards.
 	Ordered(d *Desk, tx *Tx) error
-	// Expired is called for an open record of an input shard some time after its transaction has expired.
+	// Expired is called in an input shard for an open record whose transaction has expired, in the block that finds
+	// the expiry minute past or in a later one.
 	Expired(d *Desk, r *Record) error
-	// Told is called for a record whose own verdict has been told to all other shards involved.
+	// Told is called for a record after this shard's verdict is sent to all other shards involved.
 	Told(d *Desk, r *Record) error
-	// Ending is called behind the last entry of each block.
+	// Ending is called after the last entry of each block.
 	Ending(d *Desk) error
 }
 
-// Desk is what rules see of the state and may do to it, as the block at hand has left it. Misuse is a panic: spending
-// what was not judged, settling twice, a second verdict.
+// Desk is the interface of [Rules] to the state: it reads the state with the changes of the current block, and
+// changes it. Misuse panics: spending without Judge before, settling twice, giving a second verdict.
 type Desk struct {
 	s   *State
 	in  *Ordered
@@ -32,39 +34,44 @@ type Desk struct {
 	out *Block
 }
 
-// Shard is the shard of the ledger.
+// Shard is the shard of this ledger.
 func (d *Desk) Shard() uint16 { return d.s.cfg.Shard }
 
 // TimeMS is the block time, Unix milliseconds.
 func (d *Desk) TimeMS() uint64 { return d.in.TimeMS }
 
-// Parties are the shards that a transaction involves.
+// Parties returns the shards that a transaction involves.
 func (d *Desk) Parties(tx *Tx) Parties { return tx.Parties(d.s.cfg.Home) }
 
-// Judge is what stands against the inputs of a transaction in this shard at this time, permanent reasons first, and
-// which output is missing if one is. If it is nothing, the transaction may be spent next.
+// Judge checks the inputs of a transaction in this shard at block time. It returns the refusal, nil if all inputs are
+// good, and the first unknown input if the refusal is for one. A final refusal takes precedence over one that is not
+// final. After a nil refusal, the rules may Spend the transaction next.
 func (d *Desk) Judge(tx *Tx) (*Refusal, Outpoint, error) { return d.judge(tx, false) }
 
-// Horizon is the refusal of a transaction that expires too far ahead, or nil. It has not expired.
+// Horizon returns the refusal of a transaction whose expiry is beyond the horizon, or nil. The transaction must not
+// have expired.
 func (d *Desk) Horizon(tx *Tx) *Refusal { return d.s.beyondHorizon(tx, d.in.TimeMS) }
 
-// Underpaid is the refusal of a transaction whose fee is below the least fee, or nil.
+// Underpaid returns the refusal of a transaction whose fee is below the least fee, or nil.
 func (d *Desk) Underpaid(tx *Tx) *Refusal { return d.s.underpaid(tx) }
 
-// LeaveOut notes a transaction of a batch that gets neither verdict nor record; it may come again.
+// LeaveOut records in the block that a transaction of a batch is left out: it gets neither verdict nor record, and
+// may be ordered again.
 func (d *Desk) LeaveOut(tx *Tx, r *Refusal, missing Outpoint) {
 	d.out.LeftOut = append(d.out.LeftOut, LeftOut{tx.id, r, missing})
 }
 
-// Busy leaves a transaction out because of one of the shards it involves.
+// Busy leaves a transaction out because of one of the shards that it involves; why is the rest of a sentence about
+// it.
 func (d *Desk) Busy(tx *Tx, shard uint16, why string) {
 	d.LeaveOut(tx, refuse(ReasonShardBusy, "shard %d %s", shard, why), Outpoint{})
 }
 
-// Duplicate notes a transaction of a batch that is known.
+// Duplicate records in the block that a transaction of a batch was ordered before.
 func (d *Desk) Duplicate(tx *Tx) { d.out.Duplicates = append(d.out.Duplicates, tx.id) }
 
-// Record is the open record of a transaction, nil if there is none. It is read only; the methods of the Desk change it.
+// Record returns the open record of a transaction, nil if there is none. The caller must not change it except through
+// the Desk.
 func (d *Desk) Record(id TxID) (*Record, error) {
 	x, err := d.open(id)
 	if err != nil || x == nil || !x.Part.Open {
@@ -73,8 +80,8 @@ func (d *Desk) Record(id TxID) (*Record, error) {
 	return &x.Record, nil
 }
 
-// Past is what a closed record of a transaction came to, nil if there is none. It says for good what each input shard's
-// verdict was.
+// Past returns the final state of a closed record of a transaction, nil if there is none. It has the verdict of every
+// input shard, which never changes any more.
 func (d *Desk) Past(id TxID) (*Part, error) {
 	if x := d.s.work.records[id]; x != nil {
 		if x.Part.Open {
@@ -89,7 +96,8 @@ func (d *Desk) Past(id TxID) (*Part, error) {
 	return &p, nil
 }
 
-// open finds an open record in the store, or one that was open at the beginning of the block or since.
+// open returns the record of a transaction if it is open in the store or was changed by the current block. A record
+// that the current block has closed is returned too.
 func (d *Desk) open(id TxID) (*openRecord, error) {
 	w := &d.s.work
 	if x := w.records[id]; x != nil {
@@ -112,7 +120,7 @@ func (d *Desk) open(id TxID) (*openRecord, error) {
 	return x, nil
 }
 
-// changes is an open record that is about to change.
+// changes marks an open record as changed by the current block and returns it.
 func (d *Desk) changes(r *Record) *Record {
 	w := &d.s.work
 	x := w.records[r.Part.Tx]
@@ -126,14 +134,14 @@ func (d *Desk) changes(r *Record) *Record {
 	return r
 }
 
-// Open opens a record for a transaction that has none.
+// Open opens a record for a transaction. It panics if the current block has one of it already.
 func (d *Desk) Open(tx *Tx) *Record {
 	w := &d.s.work
 	if w.records[tx.id] != nil {
 		panic(fmt.Sprintf("ledger: a second record of transaction %s", tx.id))
 	}
 	p := d.Parties(tx)
-	x := &openRecord{born: true, Record: Record{Tx: tx, Parties: p,
+	x := &openRecord{opened: true, Record: Record{Tx: tx, Parties: p,
 		Part: Part{Tx: tx.id, Shard: d.Shard(), Open: true, Height: d.in.Height, Outputs: p.Outputs, Known: make([]Known, 0, p.Inputs.Len())}}}
 	for _, shard := range p.Inputs.Members() {
 		x.Part.Known = append(x.Part.Known, Known{Shard: shard})
@@ -141,14 +149,14 @@ func (d *Desk) Open(tx *Tx) *Record {
 			d.channel(shard).Waiting++
 		}
 	}
-	if p.Inputs.Has(d.Shard()) && tx.ExpiryMS >= d.in.TimeMS { // else it is closed when it is complete
+	if p.Inputs.Has(d.Shard()) && tx.ExpiryMS >= d.in.TimeMS { // else it is closed as soon as it is complete
 		w.openDue.add(tx.ExpiryMS/minuteMS, tx.id)
 	}
 	w.records[tx.id] = x
 	return d.changes(&x.Record)
 }
 
-// Note puts the verdict of an input shard into a record that does not know it.
+// Note records the verdict of an input shard in a record. It panics if the record has that shard's verdict already.
 func (d *Desk) Note(r *Record, shard uint16, v Verdict, reason Reason) {
 	k := d.changes(r).Part.Of(shard)
 	if k == nil || k.Verdict != 0 {
@@ -159,38 +167,39 @@ func (d *Desk) Note(r *Record, shard uint16, v Verdict, reason Reason) {
 		c := d.channel(shard)
 		c.Waiting--
 		if r.Part.Stage == StageEscrow {
-			c.Escrow -= d.stake(r)
+			c.Escrow -= d.ownValue(r)
 		}
 	}
 }
 
-// Spend takes the own inputs of a transaction, which was just judged good, into escrow.
+// Spend moves the transaction's inputs in this shard into escrow. The call of Judge just before must have accepted
+// the transaction.
 func (d *Desk) Spend(r *Record) error {
 	d.enter(r, StagePending, StageEscrow)
-	d.begin()
+	d.resetHistory()
 	value, err := d.consume(r.Tx)
 	if err != nil {
 		return err
 	}
-	if value != d.stake(r) {
-		panic(fmt.Sprintf("ledger: transaction %s puts %d into escrow and declares %d", r.Part.Tx, value, d.stake(r)))
+	if value != d.ownValue(r) {
+		panic(fmt.Sprintf("ledger: transaction %s puts %d into escrow and declares %d", r.Part.Tx, value, d.ownValue(r)))
 	}
 	d.t.escrow += value
 	d.waiting(r, func(c *Channel) { c.Escrow += value })
-	d.remark(r.Tx)
+	d.recordHistory(r.Tx)
 	d.receipt(r.Tx, VerdictSpent, ReasonNone)
 	return nil
 }
 
-// Settle deletes the escrow of a transaction, if any, creates its outputs in this shard, and burns its fee if its
-// first input was here.
+// Settle deletes the transaction's escrow in this shard, if any, and creates its outputs in this shard. The home
+// shard of the first input burns the fee.
 func (d *Desk) Settle(r *Record) error {
 	spent := uint64(0)
 	if r.Part.Stage == StageEscrow {
-		spent = d.stake(r)
+		spent = d.ownValue(r)
 	}
 	d.enter(r, r.Part.Stage, StageSettled)
-	d.begin()
+	d.resetHistory()
 	made, err := d.create(r.Tx)
 	if err != nil {
 		return err
@@ -200,23 +209,23 @@ func (d *Desk) Settle(r *Record) error {
 		made += r.Tx.Fee
 	}
 	d.t.escrow -= spent
-	d.t.balance(made, spent)
+	d.t.addSettlement(made, spent)
 	for i := range r.Part.Known {
 		if shard := r.Part.Known[i].Shard; shard != d.Shard() {
 			c := d.channel(shard)
 			c.Created += min(made, d.declared(r.Tx, shard))
 		}
 	}
-	d.remark(r.Tx)
+	d.recordHistory(r.Tx)
 	d.receipt(r.Tx, VerdictSettled, ReasonNone)
 	return nil
 }
 
-// Return gives the escrow of a transaction back to the owners, as new outputs.
+// Return ends the escrow of a transaction: its value goes back to the owners as new outputs, see [Returned].
 func (d *Desk) Return(r *Record, reason Reason) error {
-	value := d.stake(r)
+	value := d.ownValue(r)
 	d.enter(r, StageEscrow, StageReturned)
-	d.begin()
+	d.resetHistory()
 	for i := range r.Tx.Inputs {
 		if in := &r.Tx.Inputs[i]; d.s.home(r.Tx.owners[i]) {
 			if err := d.mint(Returned(r.Tx.id, in.Outpoint), r.Tx.owners[i], in.Amount); err != nil {
@@ -226,27 +235,29 @@ func (d *Desk) Return(r *Record, reason Reason) error {
 	}
 	d.t.escrow -= value
 	d.waiting(r, func(c *Channel) { c.Escrow -= value })
-	d.remark(r.Tx)
+	d.recordHistory(r.Tx)
 	d.receipt(r.Tx, VerdictReturned, reason)
 	return nil
 }
 
-// Returned is the output that gives an input of a transaction back to its owner.
+// Returned is the outpoint of the new output that returns an input of a transaction to its owner. It differs from the
+// input's outpoint, so a spent output never becomes unspent again.
 func Returned(tx TxID, input Outpoint) Outpoint {
 	return Outpoint{Tx: TxID(digest.Of("bdt/return/1", tx[:], input.append(nil)))}
 }
 
-// Reject ends a transaction that has nothing in escrow here.
+// Reject ends a transaction that has nothing in escrow in this shard.
 func (d *Desk) Reject(r *Record, reason Reason) {
 	d.enter(r, StagePending, StageRejected)
 	d.receipt(r.Tx, VerdictRejected, reason)
 }
 
-// Close ends a record. What it consumed is merely unknown from now on.
+// Close closes a record. From then on, the ledger no longer knows which transaction consumed the inputs that it
+// spent: they are merely unknown. It panics if this shard's verdict is not sent to all shards yet.
 func (d *Desk) Close(r *Record) {
 	w := &d.s.work
 	if d.changes(r).Part.Untold != 0 {
-		panic(fmt.Sprintf("ledger: the verdict on transaction %s is not told to all", r.Part.Tx))
+		panic(fmt.Sprintf("ledger: the record of transaction %s is closed before its verdict is sent to all shards", r.Part.Tx))
 	}
 	r.Part.Open = false
 	if k := r.Part.Of(d.Shard()); k != nil && k.Verdict == VerdictSpent {
@@ -258,21 +269,21 @@ func (d *Desk) Close(r *Record) {
 	}
 }
 
-// enter moves a record to another stage.
+// enter moves a record to another stage. It panics if the record is not in stage from, or if that stage is final.
 func (d *Desk) enter(r *Record, from, to Stage) {
 	if p := &d.changes(r).Part; p.Stage != from || from > StageEscrow {
-		panic(fmt.Sprintf("ledger: transaction %s goes from %s to %s", p.Tx, p.Stage, to))
+		panic(fmt.Sprintf("ledger: transaction %s changes from %s to %s", p.Tx, p.Stage, to))
 	}
 	r.Part.Stage, r.Part.Height = to, d.in.Height
 }
 
-// begin starts the list of what a transaction does to each address.
-func (d *Desk) begin() {
+// resetHistory resets the history entries of the current transaction, one for each address.
+func (d *Desk) resetHistory() {
 	w := &d.s.work
-	w.parties, w.names = w.parties[:0], w.names[:0]
+	w.txHistory, w.txOwners = w.txHistory[:0], w.txOwners[:0]
 }
 
-// waiting changes the channels of the shards whose verdict a record waits for.
+// waiting applies change to the channel of each other shard whose verdict the record still lacks.
 func (d *Desk) waiting(r *Record, change func(*Channel)) {
 	for i := range r.Part.Known {
 		if k := &r.Part.Known[i]; k.Verdict == 0 && k.Shard != d.Shard() {
@@ -281,8 +292,8 @@ func (d *Desk) waiting(r *Record, change func(*Channel)) {
 	}
 }
 
-// stake is the declared value of the inputs in this shard.
-func (d *Desk) stake(r *Record) uint64 { return d.declared(r.Tx, d.Shard()) }
+// ownValue returns the declared value of the transaction's inputs in this shard.
+func (d *Desk) ownValue(r *Record) uint64 { return d.declared(r.Tx, d.Shard()) }
 
 func (d *Desk) declared(tx *Tx, shard uint16) uint64 { return declared(tx, d.s.cfg.Home, shard) }
 
@@ -295,9 +306,10 @@ func declared(tx *Tx, home func(Address) uint16, shard uint16) (value uint64) {
 	return value
 }
 
-// Fits reports whether a transaction could settle here without what is unspent and burned in this shard going beyond what
-// the whole network was born with. spent says that its inputs here are in escrow already; else they are still unspent.
-// Escrow is left out: the outputs it stands for may exist elsewhere, and may have come back here.
+// Fits reports whether the transaction could settle in this shard without raising unspent outputs plus burned fees in
+// this shard above the genesis supply of the whole network. spent says that its inputs in this shard are in escrow
+// already; otherwise they are still unspent. Escrow is not counted: the outputs that it pays for may already exist in
+// another shard, and their value may have come back to this shard.
 func (d *Desk) Fits(tx *Tx, spent bool) bool {
 	made := uint64(0)
 	for i := range tx.Outputs {
@@ -315,8 +327,9 @@ func (d *Desk) Fits(tx *Tx, spent bool) bool {
 	return carry == 0 && sum <= d.s.supply
 }
 
-// balance accounts for a settlement: made is what it created and burned here, spent what was in escrow here for it.
-func (t *tip) balance(made, spent uint64) {
+// addSettlement updates gained and ceded for one settlement: made is the value it created and burned in this shard, spent
+// the value it had in escrow in this shard.
+func (t *tip) addSettlement(made, spent uint64) {
 	if made > spent {
 		gain := made - spent
 		paid := min(gain, t.ceded)

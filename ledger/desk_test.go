@@ -8,7 +8,7 @@ import (
 	"bdtnode/internal/kv"
 )
 
-// ruleFunc is rules that do one thing upon a transaction of a batch.
+// ruleFunc implements Rules by a function for transactions of batches; all other methods do nothing.
 type ruleFunc func(d *Desk, tx *Tx) error
 
 func (f ruleFunc) Ordered(d *Desk, tx *Tx) error  { return f(d, tx) }
@@ -18,7 +18,7 @@ func (ruleFunc) Told(*Desk, *Record) error        { return nil }
 func (ruleFunc) Ending(*Desk) error               { return nil }
 func spend(d *Desk, tx *Tx) *Record {
 	if r, _, err := d.Judge(tx); r != nil || err != nil {
-		panic(fmt.Sprint("judged ", r, err))
+		panic(fmt.Sprint("Judge: ", r, err))
 	}
 	x := d.Open(tx)
 	if err := d.Spend(x); err != nil {
@@ -27,38 +27,38 @@ func spend(d *Desk, tx *Tx) *Record {
 	return x
 }
 
-// TestTheDeskIsNotToBeMisused has rules that do what no rules may: the node has to stop, and nothing may be written.
-func TestTheDeskIsNotToBeMisused(t *testing.T) {
+// TestDeskMisusePanics uses rules that misuse the Desk: the call panics, and nothing is written to the store.
+func TestDeskMisusePanics(t *testing.T) {
 	for name, c := range map[string]struct {
 		do  func(d *Desk, tx *Tx)
 		why string
 	}{
-		"spending without judging": {func(d *Desk, tx *Tx) { _ = d.Spend(d.Open(tx)) }, "without being judged"},
+		"spending without Judge":   {func(d *Desk, tx *Tx) { _ = d.Spend(d.Open(tx)) }, "its inputs were not checked"},
 		"spending twice":           {func(d *Desk, tx *Tx) { _ = d.Spend(spend(d, tx)) }, "from escrow to escrow"},
 		"settling twice":           {func(d *Desk, tx *Tx) { x := spend(d, tx); _ = d.Settle(x); _ = d.Settle(x) }, "from settled to settled"},
-		"returning what settled":   {func(d *Desk, tx *Tx) { x := spend(d, tx); _ = d.Settle(x); _ = d.Return(x, ReasonElsewhere) }, "from settled to returned"},
-		"settling what returned":   {func(d *Desk, tx *Tx) { x := spend(d, tx); _ = d.Return(x, ReasonElsewhere); _ = d.Settle(x) }, "from returned to settled"},
+		"returning after settling": {func(d *Desk, tx *Tx) { x := spend(d, tx); _ = d.Settle(x); _ = d.Return(x, ReasonElsewhere) }, "from settled to returned"},
+		"settling after returning": {func(d *Desk, tx *Tx) { x := spend(d, tx); _ = d.Return(x, ReasonElsewhere); _ = d.Settle(x) }, "from returned to settled"},
 		"returning twice": {func(d *Desk, tx *Tx) {
 			x := spend(d, tx)
 			_ = d.Return(x, ReasonElsewhere)
 			_ = d.Return(x, ReasonElsewhere)
 		}, "from returned to returned"},
-		"rejecting what is spent": {func(d *Desk, tx *Tx) { d.Reject(spend(d, tx), ReasonElsewhere) }, "from escrow to rejected"},
-		"two records":             {func(d *Desk, tx *Tx) { d.Open(tx); d.Open(tx) }, "a second record"},
+		"rejecting after spending": {func(d *Desk, tx *Tx) { d.Reject(spend(d, tx), ReasonElsewhere) }, "from escrow to rejected"},
+		"two records":              {func(d *Desk, tx *Tx) { d.Open(tx); d.Open(tx) }, "a second record"},
 		"two verdicts": {func(d *Desk, tx *Tx) {
 			x := d.Open(tx)
 			d.Note(x, 0, VerdictSpent, ReasonNone)
 			d.Note(x, 0, VerdictRejected, ReasonConsumed)
 		}, "a second verdict"},
-		"a verdict of no input shard": {func(d *Desk, tx *Tx) { d.Note(d.Open(tx), 1, VerdictSpent, ReasonNone) }, "a second verdict of shard 1"},
-		"changing what is closed":     {func(d *Desk, tx *Tx) { x := d.Open(tx); d.Close(x); d.Close(x) }, "is not open"},
-		"telling nothing":             {func(d *Desk, tx *Tx) { d.Tell(d.Open(tx)) }, "nothing to tell"},
-		"closing what is not told": {func(d *Desk, tx *Tx) {
+		"a verdict of a shard that is no input shard": {func(d *Desk, tx *Tx) { d.Note(d.Open(tx), 1, VerdictSpent, ReasonNone) }, "a second verdict of shard 1"},
+		"changing a closed record":                    {func(d *Desk, tx *Tx) { x := d.Open(tx); d.Close(x); d.Close(x) }, "is not open"},
+		"sending without a verdict":                   {func(d *Desk, tx *Tx) { d.Tell(d.Open(tx)) }, "has no verdict of this shard"},
+		"closing before the verdict is sent": {func(d *Desk, tx *Tx) {
 			x := d.Open(tx)
 			d.Note(x, 0, VerdictSpent, ReasonNone)
 			d.Tell(x)
 			d.Close(x)
-		}, "is not told to all"},
+		}, "before its verdict is sent"},
 		"skipping a delivery": {func(d *Desk, tx *Tx) { d.Apply(NewDelivery(Delivery{Source: 1, Number: 2})) }, "does not follow"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestTheDeskIsNotToBeMisused(t *testing.T) {
 					t.Errorf("%v, want a panic about %q", p, c.why)
 				}
 				if again := open(t, store, config); again.Height() != 0 {
-					t.Error("something was written")
+					t.Error("the block was written to the store")
 				}
 			}()
 			run(t, s, genesisTime, tx)
@@ -86,10 +86,10 @@ func TestTheDeskIsNotToBeMisused(t *testing.T) {
 	}
 }
 
-func TestAShardAloneTakesNoDeliveries(t *testing.T) {
+func TestDeliveryWithoutRulesIsAnError(t *testing.T) {
 	s := open(t, kv.NewMem(), testConfig(1, 1, 100))
 	_, err := s.Execute(Ordered{Height: 1, TimeMS: genesisTime, Deliveries: []*Delivery{NewDelivery(Delivery{Source: 1, Number: 1})}})
-	if err == nil || !strings.Contains(err.Error(), "without rules") || s.Height() != 0 {
+	if err == nil || !strings.Contains(err.Error(), "has no rules") || s.Height() != 0 {
 		t.Errorf("%v", err)
 	}
 }

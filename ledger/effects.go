@@ -7,10 +7,11 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// settle consumes the inputs of a transaction inside the shard, which was judged, and creates its outputs.
+// settle consumes the inputs of a transaction that involves this shard only, and creates its outputs. judge must have
+// accepted the transaction before.
 func (d *Desk) settle(tx *Tx) error {
 	w := &d.s.work
-	w.parties, w.names = w.parties[:0], w.names[:0]
+	w.txHistory, w.txOwners = w.txHistory[:0], w.txOwners[:0]
 	spent, err := d.consume(tx)
 	if err != nil {
 		return err
@@ -27,15 +28,16 @@ func (d *Desk) settle(tx *Tx) error {
 		panic(fmt.Sprintf("ledger: transaction %s consumes %d, creates %d and burns %d", tx.id, spent, made, tx.Fee))
 	}
 	d.t.burned += tx.Fee
-	d.remark(tx)
+	d.recordHistory(tx)
 	return nil
 }
 
-// consume takes away the transaction's inputs in this shard, whose coins judge left in work, and answers their value.
+// consume marks the transaction's inputs in this shard as spent and returns their total value. judge must have stored
+// their coins in work just before.
 func (d *Desk) consume(tx *Tx) (value uint64, err error) {
 	w := &d.s.work
 	if w.judged != tx.id {
-		panic(fmt.Sprintf("ledger: transaction %s is spent without being judged", tx.id))
+		panic(fmt.Sprintf("ledger: transaction %s is spent, but its inputs were not checked before", tx.id))
 	}
 	w.judged = TxID{}
 	coins := w.coins
@@ -60,21 +62,21 @@ func (d *Desk) consume(tx *Tx) (value uint64, err error) {
 			return 0, err
 		}
 		if acc.coins == 0 || acc.balance < u.coin.amount {
-			panic(fmt.Sprintf("ledger: address %s owns an output it has no balance for", u.coin.owner))
+			panic(fmt.Sprintf("ledger: address %s owns an output, but its balance or output count is too small", u.coin.owner))
 		}
 		acc.balance -= u.coin.amount
 		acc.coins--
-		w.party(u.coin.owner).Spent += u.coin.amount
+		w.historyOf(u.coin.owner).Spent += u.coin.amount
 		d.t.coins--
 	}
 	if value > d.t.unspent {
-		panic(fmt.Sprintf("ledger: transaction %s consumes %d of %d", tx.id, value, d.t.unspent))
+		panic(fmt.Sprintf("ledger: transaction %s consumes value %d, but only %d is unspent", tx.id, value, d.t.unspent))
 	}
 	d.t.unspent -= value
 	return value, nil
 }
 
-// create makes the transaction's outputs in this shard, and answers their value.
+// create creates the transaction's outputs in this shard and returns their total value.
 func (d *Desk) create(tx *Tx) (value uint64, err error) {
 	for i := range tx.Outputs {
 		to := &tx.Outputs[i]
@@ -89,7 +91,7 @@ func (d *Desk) create(tx *Tx) (value uint64, err error) {
 	return value, nil
 }
 
-// mint makes one output.
+// mint creates one output.
 func (d *Desk) mint(o Outpoint, owner Address, amount uint64) error {
 	w := &d.s.work
 	w.use(o, use{coin: coin{owner, amount}, created: true})
@@ -100,17 +102,17 @@ func (d *Desk) mint(o Outpoint, owner Address, amount uint64) error {
 	}
 	acc.balance += amount
 	acc.coins++
-	w.party(owner).Received += amount
+	w.historyOf(owner).Received += amount
 	d.t.coins++
 	d.t.unspent += amount
 	return nil
 }
 
-// remark puts what the transaction just did to each address into its history.
-func (d *Desk) remark(tx *Tx) {
+// recordHistory appends a history entry for each address that the current transaction changed in this shard.
+func (d *Desk) recordHistory(tx *Tx) {
 	w := &d.s.work
-	for i, owner := range w.names {
-		e := w.parties[i]
+	for i, owner := range w.txOwners {
+		e := w.txHistory[i]
 		e.Tx, e.Height, e.TimeMS = tx.id, d.in.Height, d.in.TimeMS
 		acc := w.accounts[owner]
 		w.history = append(w.history, historyAt{owner, acc.entries, e})
@@ -118,19 +120,19 @@ func (d *Desk) remark(tx *Tx) {
 	}
 }
 
-// party is the line of owner in the history of the transaction at hand.
-func (w *work) party(owner Address) *HistoryEntry {
-	for i := range w.names {
-		if w.names[i] == owner {
-			return &w.parties[i]
+// historyOf returns the history entry of owner for the current transaction, creating it if necessary.
+func (w *work) historyOf(owner Address) *HistoryEntry {
+	for i := range w.txOwners {
+		if w.txOwners[i] == owner {
+			return &w.txHistory[i]
 		}
 	}
-	w.names = append(w.names, owner)
-	w.parties = append(w.parties, HistoryEntry{})
-	return &w.parties[len(w.parties)-1]
+	w.txOwners = append(w.txOwners, owner)
+	w.txHistory = append(w.txHistory, HistoryEntry{})
+	return &w.txHistory[len(w.txHistory)-1]
 }
 
-// account is the account of owner as the block at hand has left it, to be changed in place.
+// account returns the account of owner with the changes of the current block. The caller changes it in place.
 func (s *State) account(owner Address) (*account, error) {
 	w := &s.work
 	if a, ok := w.accounts[owner]; ok {

@@ -8,44 +8,44 @@ import (
 	"bdtnode/internal/kv"
 )
 
-// Ordered is one committed block as consensus hands it to execution.
+// Ordered is one committed block, the input of execution.
 type Ordered struct {
-	Height uint64 // one above the last executed
+	Height uint64 // one above that of the last executed block
 	Epoch  uint64
 	Slot   uint64
-	Last   bool          // the block that ends its epoch
-	Digest digest.Digest // of the consensus block
-	TimeMS uint64        // block time, Unix milliseconds, not before the last block's
-	Cut    []byte        // the block's cut, encoded: kept with the state, so that a replica knows its position
-	// Deliveries of other shards, by source and then number. They come before the batches. Each had its proof checked
-	// when it was received; one that is not the next of its channel is not applied.
+	Last   bool          // whether it is the last block of its epoch
+	Digest digest.Digest // digest of the consensus block
+	TimeMS uint64        // block time, Unix milliseconds, not below that of the last executed block
+	Cut    []byte        // the block's cut, encoded; stored with the state so that a replica knows up to where it has executed
+	// Deliveries are those of other shards, by source and then number. They are executed before the batches. The
+	// proof of each was checked when it was received. A delivery that is not the next of its channel is not applied.
 	Deliveries []*Delivery
-	Payloads   []*Payload // in the order of execution, each passed by CheckPayload
+	Payloads   []*Payload // in the order of execution; CheckPayload has accepted each
 }
 
-// Block is what executing one block came to.
+// Block is the result of executing one block.
 type Block struct {
 	Header       Header
 	HeaderDigest digest.Digest
-	Receipts     []Receipt  // in order of position
-	LeftOut      []LeftOut  // no receipt, no record: they may come again
-	Duplicates   []TxID     // had a receipt before
-	Outbox       []Outgoing // what the block tells other shards, by destination and then number
-	Frozen       []Freeze   // channels that this block has frozen
-	More         bool       // verdicts wait for further blocks to tell them
+	Receipts     []Receipt  // by position
+	LeftOut      []LeftOut  // transactions without a receipt and a record; they may be ordered again
+	Duplicates   []TxID     // transactions that had a receipt or a record before
+	Outbox       []Outgoing // deliveries to other shards, by destination and then number
+	Frozen       []Freeze   // channels that this block froze
+	More         bool       // verdicts are left that only later blocks can send
 }
 
-// LeftOut is a transaction that a block named and that can neither settle nor be rejected now.
+// LeftOut is a transaction of a block's batches that can neither settle nor be rejected now.
 type LeftOut struct {
 	ID      TxID
 	Refusal *Refusal
-	Missing Outpoint // the first input that is unknown, with ReasonUnknownInput
+	Missing Outpoint // with ReasonUnknownInput, the first unknown input
 }
 
-// Execute applies a block to the state, in one atomic batch which is not synced: after a crash the state is that of
-// an earlier block, and blocks are executed again to the same result. Entries apply strictly one after another.
-// An error is one of the store, or a block that does not follow the last; the state has not changed then. Value
-// that is not conserved is a panic.
+// Execute applies a block to the state in one atomic batch, which is not synced: after a crash the state is that of
+// an earlier block, and executing the later blocks again gives the same result. Entries are applied strictly one
+// after another. It is an error if the store fails or if the block does not follow the last one; the state is
+// unchanged then. Execute panics if the block does not conserve value.
 func (s *State) Execute(in Ordered) (*Block, error) {
 	last := &s.tip // only Execute changes it
 	switch {
@@ -59,14 +59,14 @@ func (s *State) Execute(in Ordered) (*Block, error) {
 	if err := d.execute(); err != nil {
 		return nil, fmt.Errorf("execute block %d: %w", in.Height, err)
 	}
-	s.remember()
+	s.updateCaches()
 	s.mu.Lock()
 	s.tip = d.t
 	s.mu.Unlock()
 	return d.out, nil
 }
 
-// execute does all of the block, up to its batch in the store.
+// execute applies the entries of the block and writes its batch to the store.
 func (d *Desk) execute() error {
 	for _, x := range d.in.Deliveries {
 		if err := d.deliver(x); err != nil {
@@ -96,10 +96,10 @@ func (d *Desk) execute() error {
 	return d.s.store.Apply(b, false)
 }
 
-// deliver applies a delivery of another shard.
+// deliver passes a delivery of another shard to the rules.
 func (d *Desk) deliver(x *Delivery) error {
 	if d.s.cfg.Rules == nil {
-		return fmt.Errorf("a delivery of shard %d reached a shard without rules for it", x.Source)
+		return fmt.Errorf("the block has a delivery of shard %d, but this ledger has no rules for deliveries", x.Source)
 	}
 	return d.s.cfg.Rules.Delivered(d, x)
 }
@@ -111,7 +111,7 @@ func (d *Desk) entry(tx *Tx) error {
 		return nil
 	}
 	if p := tx.Parties(d.s.cfg.Home); !p.Inside(d.s.cfg.Shard) {
-		if r := d.s.foreign(p); r != nil {
+		if r := d.s.refuseForeign(p); r != nil {
 			d.LeaveOut(tx, r, Outpoint{})
 			return nil
 		}
@@ -125,8 +125,8 @@ func (d *Desk) entry(tx *Tx) error {
 		refusal = d.s.beyondHorizon(tx, d.in.TimeMS)
 	}
 	if refusal != nil {
-		// A transaction all of whose inputs are good has no receipt: settling it would have consumed them, and what
-		// it could have been rejected for never mends. So only here is there a need to look.
+		// Only a refused transaction can have a receipt already. A transaction whose inputs are all good has none:
+		// settling would have consumed its inputs, and a reason for rejecting it would still hold.
 		known, err := d.decided(tx.id)
 		switch {
 		case err != nil:
@@ -159,8 +159,9 @@ func (d *Desk) receipt(tx *Tx, v Verdict, r Reason) {
 	})
 }
 
-// judge is what stands against the transaction's inputs in this shard, all of them if it is inside, permanent reasons
-// first. If that is nothing, their coins are left in work.
+// judge checks the transaction's inputs in this shard, or all of them if inside is true, at block time. It returns
+// the refusal, nil if all are good, and with ReasonUnknownInput the first unknown input. A final refusal takes
+// precedence. After a nil refusal, work has the coins of these inputs.
 func (d *Desk) judge(tx *Tx, inside bool) (*Refusal, Outpoint, error) {
 	if r := expired(tx, d.in.TimeMS); r != nil {
 		return r, Outpoint{}, nil
@@ -177,7 +178,7 @@ func (d *Desk) judge(tx *Tx, inside bool) (*Refusal, Outpoint, error) {
 		if err != nil {
 			return nil, missing, err
 		}
-		r := tx.against(i, c, by)
+		r := tx.checkInput(i, c, by)
 		switch {
 		case r == nil:
 			w.coins = append(w.coins, *c)
@@ -190,60 +191,63 @@ func (d *Desk) judge(tx *Tx, inside bool) (*Refusal, Outpoint, error) {
 	return later, missing, nil
 }
 
-// home reports whether the shard holds the outputs of a.
+// home reports whether this shard is the home shard of a.
 func (s *State) home(a Address) bool { return s.cfg.Home(a) == s.cfg.Shard }
 
-// foreign is the refusal of a transaction that this shard has no say in, or may not settle.
-func (s *State) foreign(p Parties) *Refusal {
+// refuseForeign returns the refusal of a transaction that has no input in this shard, or that involves other shards
+// although this ledger has no rules for settling between shards; nil for all others.
+func (s *State) refuseForeign(p Parties) *Refusal {
 	switch {
 	case !p.Inputs.Has(s.cfg.Shard):
-		return refuse(ReasonWrongShard, "it spends outputs of shards %v, this is shard %d", p.Inputs.Members(), s.cfg.Shard)
+		return refuse(ReasonWrongShard, "it spends outputs of shards %v, this shard is %d", p.Inputs.Members(), s.cfg.Shard)
 	case s.cfg.Rules == nil && !p.Inside(s.cfg.Shard):
-		return refuse(ReasonWrongShard, "it involves shards %v, and this ledger has shard %d alone", p.All().Members(), s.cfg.Shard)
+		return refuse(ReasonWrongShard, "it involves shards %v, but the network of this ledger has shard %d only", p.All().Members(), s.cfg.Shard)
 	}
 	return nil
 }
 
 func expired(tx *Tx, timeMS uint64) *Refusal {
 	if timeMS > tx.ExpiryMS {
-		return refuse(ReasonExpired, "expired at %d, it is %d (Unix ms)", tx.ExpiryMS, timeMS)
+		return refuse(ReasonExpired, "expired at %d ms, block time is %d ms (Unix time)", tx.ExpiryMS, timeMS)
 	}
 	return nil
 }
 
 func (s *State) beyondHorizon(tx *Tx, timeMS uint64) *Refusal {
-	if tx.ExpiryMS-timeMS > s.cfg.HorizonMS { // not expired, so no less than 0
+	if tx.ExpiryMS-timeMS > s.cfg.HorizonMS { // not expired, so the difference is not negative
 		return refuse(ReasonExpiryTooFar, "expires %d ms from now, at most %d allowed", tx.ExpiryMS-timeMS, s.cfg.HorizonMS)
 	}
 	return nil
 }
 
-// underpaid is the refusal of a transaction whose fee is below the least fee, or nil. It gets no receipt: an honest
-// replica proposes none, so it is not worth a place in the state.
+// underpaid returns the refusal of a transaction whose fee is below the least fee, or nil. Such a transaction gets no
+// receipt: honest replicas propose none, so storing receipts would only serve faulty replicas.
 func (s *State) underpaid(tx *Tx) *Refusal {
 	if least := s.cfg.LeastFee * uint64(len(tx.raw)); tx.Fee < least {
-		return refuse(ReasonFeeTooLow, "the fee is %d, for %d bytes it must be at least %d", tx.Fee, len(tx.raw), least)
+		return refuse(ReasonFeeTooLow, "the fee is %d, at least %d is required for %d bytes", tx.Fee, least, len(tx.raw))
 	}
 	return nil
 }
 
-// against is what the ledger says against input i: c is its output if unspent, by who consumed it, if known.
-func (t *Tx) against(i int, c *coin, by *TxID) *Refusal {
+// checkInput returns the refusal for input i, or nil: c is its output if unspent, by the transaction that consumed it if
+// that is known.
+func (t *Tx) checkInput(i int, c *coin, by *TxID) *Refusal {
 	in := &t.Inputs[i]
 	switch {
 	case c == nil && by == nil:
-		return refuse(ReasonUnknownInput, "input %d, output %d of %s, does not exist", i, in.Outpoint.Index, in.Outpoint.Tx)
+		return refuse(ReasonUnknownInput, "input %d spends output %d of transaction %s, which does not exist", i, in.Outpoint.Index, in.Outpoint.Tx)
 	case c == nil:
-		return refuse(ReasonConsumed, "input %d was consumed by %s", i, *by)
+		return refuse(ReasonConsumed, "input %d was consumed by transaction %s", i, *by)
 	case c.owner != t.owners[i]:
-		return refuse(ReasonWrongOwner, "input %d belongs to another owner than its key's", i)
+		return refuse(ReasonWrongOwner, "input %d belongs to another address than that of its key", i)
 	case c.amount != in.Amount:
-		return refuse(ReasonWrongAmount, "input %d holds %d, not %d", i, c.amount, in.Amount)
+		return refuse(ReasonWrongAmount, "input %d has amount %d, the transaction declares %d", i, c.amount, in.Amount)
 	}
 	return nil
 }
 
-// find looks an output up as the block at hand has left it.
+// find returns an output with the changes of the current block: its coin if it is unspent, or the transaction that
+// consumed it, or neither if it is unknown.
 func (s *State) find(o Outpoint) (*coin, *TxID, error) {
 	w := &s.work
 	if u, ok := w.uses[o]; ok {
@@ -258,7 +262,8 @@ func (s *State) find(o Outpoint) (*coin, *TxID, error) {
 	return lookUp(s.store, o)
 }
 
-// lookUp finds an output in the store, or who consumed it.
+// lookUp returns an output of the store: its coin if it is unspent, or the transaction that consumed it, or neither
+// if it is unknown.
 func lookUp(r kv.Reader, o Outpoint) (*coin, *TxID, error) {
 	var key [1 + outpointSize]byte
 	v, ok, err := r.Get(o.append(append(key[:0], keyOutput)))

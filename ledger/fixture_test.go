@@ -8,7 +8,7 @@ import (
 	"bdtnode/internal/sig"
 )
 
-// failer is what plain tests and those of rapid have in common.
+// failer is the common interface of *testing.T, *testing.B, *testing.F and *rapid.T.
 type failer interface {
 	Helper()
 	Fatal(args ...any)
@@ -32,7 +32,7 @@ func genesisOut(i, k int) Outpoint {
 	return Outpoint{genesisID(testNet, i, addressOf(i), 0), uint16(k)}
 }
 
-// testConfig gives each of so many people some outputs.
+// testConfig gives each person the same number of genesis outputs of the same amount.
 func testConfig(people int, outputs uint32, amount uint64) Config {
 	c := Config{Network: testNet, Home: oneShard, GenesisTimeMS: genesisTime, HorizonMS: horizon}
 	for i := range people {
@@ -50,7 +50,7 @@ func open(t failer, store kv.Store, c Config) *State {
 	return s
 }
 
-// pay makes a transaction of person from, spending outputs of one amount each.
+// pay makes a transaction of person from, which spends outputs of one amount each.
 func pay(t failer, from int, amount uint64, spend []Outpoint, fee uint64, outs ...Output) *Tx {
 	t.Helper()
 	b := Body{Network: testNet, ExpiryMS: genesisTime + 60_000, Outputs: outs, Fee: fee}
@@ -73,7 +73,7 @@ func signed(t failer, b Body, people ...int) *Tx {
 	return tx
 }
 
-// run executes one block of transactions, each payload checked as a replica would.
+// run executes one block of transactions, after checking each payload as a replica does.
 func run(t failer, s *State, timeMS uint64, txs ...*Tx) *Block {
 	t.Helper()
 	in := Ordered{Height: s.Height() + 1, Epoch: 1, Slot: s.Height() + 1, TimeMS: timeMS}

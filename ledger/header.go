@@ -15,8 +15,8 @@ const HeaderSize = 1 + digest.Size + 2 + 3*8 + 1 + 6*digest.Size + 2*8
 
 const tagHeader = "bdt/header/1"
 
-// Header says what one block did to the ledger. Replicas that executed the same blocks have equal headers; f+1
-// signatures on one prove it.
+// Header describes the effect of one block on the ledger. Replicas that executed the same blocks have equal headers;
+// f+1 signatures on a header prove it, since one of the signers is honest.
 type Header struct {
 	Network  digest.Digest
 	Shard    uint16
@@ -24,14 +24,14 @@ type Header struct {
 	Epoch    uint64
 	Slot     uint64
 	Last     bool          // the block that ended its epoch
-	Parent   digest.Digest // of the header before, zero at height 0
-	Block    digest.Digest // of the consensus block, zero at height 0
+	Parent   digest.Digest // digest of the header at Height-1, zero at height 0
+	Block    digest.Digest // digest of the consensus block, zero at height 0
 	TxRoot   digest.Digest // Merkle root over the ids of the transactions that got a receipt, in order
 	Receipts digest.Digest // Merkle root over the receipts, in the same order
-	Outbox   digest.Digest // Merkle root over what is told to other shards, zero if that is nothing
-	WriteSet digest.Digest // of every change that decides later blocks, chained on the header before's
-	TimeMS   uint64        // block time, Unix milliseconds, never before the parent's
-	Txs      uint64        // receipts in this block and all before
+	Outbox   digest.Digest // Merkle root over the deliveries to other shards, zero if there are none
+	WriteSet digest.Digest // digest of every change that later blocks depend on, chained on the WriteSet of the parent
+	TimeMS   uint64        // block time, Unix milliseconds, not below the parent's
+	Txs      uint64        // number of receipts in this block and in all earlier blocks
 }
 
 // Append encodes the header, [HeaderSize] bytes.
@@ -53,10 +53,10 @@ func (h *Header) Append(b []byte) []byte {
 // Encode is the canonical encoding.
 func (h *Header) Encode() []byte { return h.Append(make([]byte, 0, HeaderSize)) }
 
-// Digest is the header's tagged hash: what a VOTE signs.
+// Digest is the tagged hash of the header. A VOTE signs it.
 func (h *Header) Digest() digest.Digest { return digest.Of(tagHeader, h.Encode()) }
 
-// ReadHeader decodes what Append wrote.
+// ReadHeader decodes a header that Append encoded.
 func ReadHeader(r *wire.Reader) Header {
 	var h Header
 	if v := r.U8(); v != HeaderVersion {
@@ -76,7 +76,7 @@ func ReadHeader(r *wire.Reader) Header {
 	return h
 }
 
-// DecodeHeader decodes exactly one header.
+// DecodeHeader decodes exactly one header; it is an error if bytes are left over.
 func DecodeHeader(b []byte) (Header, error) {
 	r := wire.NewReader(b)
 	h := ReadHeader(r)

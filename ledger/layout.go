@@ -11,8 +11,8 @@ import (
 // StateVersion is the version of the layout of the state in its store.
 const StateVersion = 4
 
-// Key prefixes of the state. A key is its prefix and fields of fixed width, integers big-endian, so keys sort by
-// their fields.
+// Key prefixes of the state. A key is its prefix followed by fields of fixed width in bytes, integers big-endian, so
+// keys sort by their fields.
 const (
 	keyIdentity byte = 1 + iota // -> version 4, network 32, shard 2
 	keyTip                      // -> the tip record
@@ -28,10 +28,10 @@ const (
 	keyPart                     // id 32 -> the shard's part of a transaction between shards
 	keyOpen                     // id 32 -> encoding of the transaction, while its record is open
 	keyOpenDue                  // minute of the expiry 8, height 8, number 4 -> ids of records to close
-	keyChannel                  // shard 2 -> how the shard stands with that one
-	keyOutbox                   // destination 2, number 8 -> delivery that is not shown applied
-	keyFreeze                   // source 2 -> why its channel is frozen
-	keyUntold                   // height 8, number 4 -> id of a transaction, the verdict on which is still to be told
+	keyChannel                  // peer shard 2 -> the Channel with it, both directions
+	keyOutbox                   // destination 2, number 8 -> delivery that the destination has not acknowledged
+	keyFreeze                   // source 2 -> the Freeze of its channel: reason and proof
+	keyUntold                   // height 8, number 4 -> id of a transaction whose verdict here is not sent yet
 )
 
 // coin is an unspent output.
@@ -40,10 +40,12 @@ type coin struct {
 	amount uint64
 }
 
-// account is what is kept per address so that reading it does not depend on how much there is.
+// account has the totals of one address. They are stored so that reading them does not depend on the number of
+// outputs and history entries.
 type account struct{ balance, coins, entries uint64 }
 
-// arena hands out byte slices from larger and larger pieces, which is cheaper than one allocation each.
+// arena allocates byte slices from pieces of 1 KiB to 256 KiB, each four times the one before. That is cheaper than
+// one allocation per slice.
 type arena struct {
 	free  []byte
 	piece int
@@ -124,17 +126,17 @@ func decodeOutpoint(p []byte) (Outpoint, error) {
 	return o, r.Done()
 }
 
-// tip is where the state stands: the last executed block, and the sums kept along the way.
+// tip is the last executed block and the running totals of the state.
 type tip struct {
 	header  Header
 	digest  digest.Digest // of the header
-	genesis uint64        // value the shard was born with
+	genesis uint64        // value of the shard's outputs at genesis
 	unspent uint64
 	escrow  uint64
 	burned  uint64
-	gained  uint64 // created or burned here beyond what was spent here, or
-	ceded   uint64 // spent here beyond that: one of both is 0
-	coins   uint64 // unspent outputs
+	gained  uint64 // value created or burned here by settling across shards beyond the value consumed here, or
+	ceded   uint64 // value consumed here beyond the value created or burned here: one of the two is 0
+	coins   uint64 // number of unspent outputs
 	cut     []byte
 }
 
@@ -157,9 +159,9 @@ func decodeTip(v []byte) (tip, error) {
 	return t, nil
 }
 
-// HistoryEntry is one settled transaction's effect on an address.
+// HistoryEntry is the effect of one transaction on one address.
 type HistoryEntry struct {
-	Tx       TxID // of a genesis output, the id it goes by
+	Tx       TxID // for genesis outputs, the id in their outpoints
 	Height   uint64
 	TimeMS   uint64 // block time
 	Received uint64
@@ -184,8 +186,8 @@ func decodeHistory(v []byte) (HistoryEntry, error) {
 	return h, r.Done()
 }
 
-// generations remembers the most recently used entries, between limit and twice as many, in two maps of which the
-// older is dropped when the younger is full.
+// generations is a cache of the most recently used entries: at most 2·limit, and at least the limit used last. It has
+// two maps; when the young one is full, the old one is dropped and the young one becomes the old one.
 type generations[K comparable, V any] struct {
 	young, old map[K]V
 	limit      int

@@ -12,17 +12,19 @@ import (
 	"bdtnode/internal/kv"
 )
 
-// model is the ledger as one would write it down, with no thought of speed, storage or forgetting.
+// model is the simplest implementation of the ledger's rules for one shard. It keeps everything in maps and forgets
+// nothing.
 type model struct {
 	unspent map[Outpoint]Output
-	spent   map[Outpoint]*Tx // by whom
+	spent   map[Outpoint]*Tx // by the transaction that spent it
 	done    map[TxID]Receipt
 	history map[Address][]TxID
 	burned  uint64
 }
 
-// expect is what the model says to a transaction: its verdict and reason, or neither if it is ignored. Where the
-// consumer of an input has expired, both answers are right: it may be forgotten or not.
+// expect is the result of a transaction in the model: its verdict and reason, or neither if it is a duplicate. either
+// is set if the consumer of an input has expired: then the ledger may have forgotten the consumer or not, so both
+// results are right.
 type expect struct {
 	verdict Verdict
 	reason  Reason
@@ -80,7 +82,7 @@ func (m *model) settle(tx *Tx) {
 	}
 }
 
-// block checks a block the state made against the model, and moves the model on.
+// block compares a block that the state executed with the model, and applies the block to the model.
 func (m *model) block(t *rapid.T, b *Block, txs []*Tx) {
 	receipts, left, dups := b.Receipts, b.LeftOut, b.Duplicates
 	for _, tx := range txs {
@@ -97,24 +99,24 @@ func (m *model) block(t *rapid.T, b *Block, txs []*Tx) {
 		case len(dups) > 0 && dups[0] == tx.ID():
 			dups = dups[1:]
 		default:
-			t.Fatalf("block %d says nothing of %s", b.Header.Height, tx.ID())
+			t.Fatalf("block %d has no result for transaction %s", b.Header.Height, tx.ID())
 		}
 		if want.either && got.verdict == VerdictRejected && got.reason == ReasonConsumed {
 			continue
 		}
 		if got != want {
-			t.Fatalf("block %d: transaction %+v came to %+v, want %+v", b.Header.Height, tx.Body, got, want)
+			t.Fatalf("block %d: transaction %+v has result %+v, want %+v", b.Header.Height, tx.Body, got, want)
 		}
 		if got.verdict == VerdictSettled {
 			m.settle(tx)
 		}
 	}
 	if len(receipts)+len(left)+len(dups) > 0 {
-		t.Fatalf("block %d speaks of transactions it does not have: %+v", b.Header.Height, b)
+		t.Fatalf("block %d has results for transactions that are not in it: %+v", b.Header.Height, b)
 	}
 }
 
-// check compares all there is to ask.
+// check compares the results of all queries with the model.
 func (m *model) check(t *rapid.T, s *State, people int) {
 	var total, count uint64
 	for o, out := range m.unspent {
@@ -126,7 +128,7 @@ func (m *model) check(t *rapid.T, s *State, people int) {
 	}
 	for o := range m.spent {
 		if _, ok, err := s.Output(o); ok || err != nil {
-			t.Fatalf("output %v was spent and is there, %v", o, err)
+			t.Fatalf("output %v was spent, but Output returns it, %v", o, err)
 		}
 	}
 	for id, want := range m.done {
@@ -146,7 +148,7 @@ func (m *model) check(t *rapid.T, s *State, people int) {
 		var balance uint64
 		for _, u := range acc.Outputs {
 			if out := m.unspent[u.Outpoint]; out.Address != addressOf(p) || out.Amount != u.Amount {
-				t.Fatalf("person %d has %+v, which is %+v", p, u, out)
+				t.Fatalf("person %d has output %+v, in the model it is %+v", p, u, out)
 			}
 			balance += u.Amount
 		}
@@ -161,7 +163,7 @@ func (m *model) check(t *rapid.T, s *State, people int) {
 		}
 		var ids []TxID
 		if want := (Change{acc.History[0].Height, uint64(len(acc.History))}); acc.Changed != want {
-			t.Fatalf("account %d was changed last at %+v, its history says %+v", p, acc.Changed, want)
+			t.Fatalf("account %d: last change %+v, the history has %+v", p, acc.Changed, want)
 		}
 		for _, h := range acc.History[:len(acc.History)-1] { // the oldest is the genesis
 			ids = append(ids, h.Tx)
@@ -173,7 +175,7 @@ func (m *model) check(t *rapid.T, s *State, people int) {
 	}
 }
 
-// drawTx makes a transaction, good or not, from what the model has or once had.
+// drawTx makes a transaction, valid or not, from outputs that exist or existed in the model.
 func (m *model) drawTx(t *rapid.T, known []Outpoint, outs map[Outpoint]Output, people int, now uint64) *Tx {
 	b := Body{Network: testNet, ExpiryMS: now + uint64(rapid.SampledFrom([]int{-1, 0, 1, 50_000, 130_000, horizon, horizon + 70_000}).Draw(t, "expiry"))}
 	var total uint64
@@ -214,16 +216,17 @@ func (m *model) drawTx(t *rapid.T, known []Outpoint, outs map[Outpoint]Output, p
 	return signed(t, b, signers...)
 }
 
-// TestExecutionIsThatOfTheModel executes random blocks on two replicas, of which one crashes now and then, loses
-// what was not flushed, and executes again; both have equal headers, and do what the model does.
-func TestExecutionIsThatOfTheModel(t *testing.T) {
+// TestExecutionMatchesModel executes random blocks on two replicas. One of them crashes at random, loses all that was
+// not flushed, and executes the lost blocks again. Both replicas must have equal headers, and both must match the
+// model.
+func TestExecutionMatchesModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const people, outputs, amount = 4, 5, 1000
 		config := testConfig(people, outputs, amount)
 		storeA, storeB := kv.NewMem(), kv.NewMem()
 		a, b := open(t, storeA, config), open(t, storeB, config)
 		m := &model{make(map[Outpoint]Output), make(map[Outpoint]*Tx), make(map[TxID]Receipt), make(map[Address][]TxID), 0}
-		outs := make(map[Outpoint]Output) // all that ever were or could have been
+		outs := make(map[Outpoint]Output) // all outputs of all transactions made, executed or not
 		var known []Outpoint
 		learn := func(o Outpoint, out Output) {
 			outs[o] = out
@@ -277,7 +280,7 @@ func TestExecutionIsThatOfTheModel(t *testing.T) {
 				}
 				want, _, err := a.Header(again.Header.Height)
 				if err != nil || again.Header != want {
-					t.Fatalf("replicas differ: %+v and %+v, %v", again.Header, want, err)
+					t.Fatalf("headers of the two replicas differ: %+v and %+v, %v", again.Header, want, err)
 				}
 			}
 			if rapid.IntRange(0, 3).Draw(t, "flush") == 0 {

@@ -7,22 +7,23 @@ import (
 	"bdtnode/internal/sig"
 )
 
-// Address is the owner of outputs: the tagged hash of an Ed25519 public key. Its first bytes fix its home shard.
+// Address identifies the owner of outputs: it is the tagged hash of an Ed25519 public key. Its first 8 bytes
+// determine its home shard.
 type Address digest.Digest
 
 // TxID identifies a transaction: the tagged hash of its whole canonical encoding, signatures included.
 type TxID digest.Digest
 
-// Outpoint names one output of one transaction.
+// Outpoint identifies one output of one transaction.
 type Outpoint struct {
 	Tx    TxID   `json:"tx"`
 	Index uint16 `json:"index"`
 }
 
-// AddressOf is the address that key's owner spends from.
+// AddressOf returns the address whose outputs are spent with signatures of key.
 func AddressOf(key sig.PublicKey) Address { return Address(digest.Of("bdt/address/1", key[:])) }
 
-// ParseAddress reads the 64 hexadecimal characters that String writes.
+// ParseAddress parses the 64 hexadecimal characters of an address; everything else is an error.
 func ParseAddress(s string) (Address, error) {
 	d, err := digest.Parse(s)
 	if err != nil {
@@ -31,7 +32,7 @@ func ParseAddress(s string) (Address, error) {
 	return Address(d), nil
 }
 
-// ParseTxID reads the 64 hexadecimal characters that String writes.
+// ParseTxID parses the 64 hexadecimal characters of an id; everything else is an error.
 func ParseTxID(s string) (TxID, error) {
 	d, err := digest.Parse(s)
 	if err != nil {
@@ -43,17 +44,17 @@ func ParseTxID(s string) (TxID, error) {
 // String is the address in hexadecimal.
 func (a Address) String() string { return digest.Digest(a).String() }
 
-// MarshalText is String.
+// MarshalText returns the text that String returns.
 func (a Address) MarshalText() ([]byte, error) { return digest.Digest(a).MarshalText() }
 
-// UnmarshalText reads what String writes.
+// UnmarshalText decodes the text that String returns.
 func (a *Address) UnmarshalText(b []byte) error { return (*digest.Digest)(a).UnmarshalText(b) }
 
 // String is the id in hexadecimal.
 func (t TxID) String() string { return digest.Digest(t).String() }
 
-// MarshalText is String.
+// MarshalText returns the text that String returns.
 func (t TxID) MarshalText() ([]byte, error) { return digest.Digest(t).MarshalText() }
 
-// UnmarshalText reads what String writes.
+// UnmarshalText decodes the text that String returns.
 func (t *TxID) UnmarshalText(b []byte) error { return (*digest.Digest)(t).UnmarshalText(b) }

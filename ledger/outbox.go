@@ -10,7 +10,7 @@ import (
 	"bdtnode/merkle"
 )
 
-// Channel is how the shard stands with another one.
+// Channel returns the channel with a peer shard, with the changes of the current block.
 func (d *Desk) Channel(peer uint16) Channel {
 	if c, ok := d.s.work.channels[peer]; ok {
 		return *c
@@ -20,7 +20,7 @@ func (d *Desk) Channel(peer uint16) Channel {
 	return c
 }
 
-// channel is a channel to be changed.
+// channel returns the channel with a peer shard for changing it; finish writes it.
 func (d *Desk) channel(peer uint16) *Channel {
 	w := &d.s.work
 	c, ok := w.channels[peer]
@@ -32,7 +32,7 @@ func (d *Desk) channel(peer uint16) *Channel {
 	return c
 }
 
-// Changed are the channels that the block has changed, by peer.
+// Changed lists the channels that the current block has changed, by peer.
 func (d *Desk) Changed() []Channel {
 	out := make([]Channel, 0, len(d.s.work.channels))
 	for _, c := range d.s.work.channels {
@@ -42,7 +42,8 @@ func (d *Desk) Changed() []Channel {
 	return out
 }
 
-// Acknowledge has the block tell another shard at least what was applied of it.
+// Acknowledge makes the block send at least one delivery to a peer, so that the peer learns the number of its last
+// delivery applied here. The delivery is empty if there are no verdicts to send.
 func (d *Desk) Acknowledge(peer uint16) {
 	d.channel(peer)
 	if w := &d.s.work; w.tell[peer] == nil {
@@ -50,8 +51,8 @@ func (d *Desk) Acknowledge(peer uint16) {
 	}
 }
 
-// Apply moves a channel on by a delivery, the next of it. Those of its own that the delivery shows applied are not kept
-// any longer.
+// Apply records that a delivery, the next of its channel, is applied. Deliveries of this shard that x acknowledges
+// are deleted from the outbox at the end of the block. It panics if x is not the next delivery of its channel.
 func (d *Desk) Apply(x *Delivery) {
 	c := d.channel(x.Source)
 	if x.Number != c.Applied+1 || x.Previous != c.AppliedDigest || x.Applied > c.Sent {
@@ -65,7 +66,8 @@ func (d *Desk) Apply(x *Delivery) {
 	}
 }
 
-// Freeze has nothing more of a shard applied, for the first reason there is.
+// Freeze stops the channel from a shard: no further delivery of it is applied. The first reason is kept; later calls
+// do nothing.
 func (d *Desk) Freeze(f Freeze) {
 	c := d.channel(f.Source)
 	if c.Frozen {
@@ -75,11 +77,11 @@ func (d *Desk) Freeze(f Freeze) {
 	d.out.Frozen = append(d.out.Frozen, f)
 }
 
-// closeExpired has the rules close records of what expired in minutes that have passed.
+// closeExpired calls the rules for open records whose expiry minute has passed, so that they close these.
 func (d *Desk) closeExpired(b *kv.Batch) error {
 	w := &d.s.work
 	added := w.openDue.write(b, keyOpenDue, d.in.Height, digest.Size, func(v []byte, id TxID) []byte { return append(v, id[:]...) })
-	lists, err := d.passed(b, keyOpenDue, &d.s.openDue, w.openDue.minutes, duePerBlock+2*added)
+	lists, err := d.takeDue(b, keyOpenDue, &d.s.openDue, w.openDue.minutes, duePerBlock+2*added)
 	if err != nil {
 		return err
 	}
@@ -94,14 +96,14 @@ func (d *Desk) closeExpired(b *kv.Batch) error {
 			}
 		}
 		if len(list) > 0 {
-			return errors.New("a list of open records is damaged")
+			return errors.New("the list of open records of one expiry minute is damaged")
 		}
 	}
 	return nil
 }
 
-// settlement ends the block for the rules, and writes records, channels and what the block tells others. It answers
-// the root over that.
+// settlement calls the end-of-block rule, writes records, channels and deliveries, and returns the Merkle root over
+// the deliveries.
 func (d *Desk) settlement(b *kv.Batch) (outbox digest.Digest, err error) {
 	if d.s.cfg.Rules == nil {
 		return digest.Digest{}, nil
@@ -119,9 +121,9 @@ func (d *Desk) settlement(b *kv.Batch) (outbox digest.Digest, err error) {
 		w.writes = append(append(w.writes, id[:]...), value...)
 		b.Set(append([]byte{keyPart}, id[:]...), value)
 		switch {
-		case x.born && x.Part.Open:
+		case x.opened && x.Part.Open:
 			b.Set(append([]byte{keyOpen}, id[:]...), x.Tx.raw)
-		case !x.born && !x.Part.Open:
+		case !x.opened && !x.Part.Open:
 			b.Delete(append([]byte{keyOpen}, id[:]...))
 		}
 	}
@@ -135,7 +137,7 @@ func (d *Desk) settlement(b *kv.Batch) (outbox digest.Digest, err error) {
 			b.Delete(outboxKey(a.destination, n))
 		}
 	}
-	outbox = d.seal(b)
+	outbox = d.makeDeliveries(b)
 	for _, c := range d.Changed() {
 		value := c.encode()
 		w.writes = append(append(w.writes, byte(c.Peer>>8), byte(c.Peer)), value...)
@@ -148,8 +150,9 @@ func (d *Desk) settlement(b *kv.Batch) (outbox digest.Digest, err error) {
 	return outbox, nil
 }
 
-// seal makes the deliveries of the block: what it tells each destination, in order, cut where one would grow too long.
-func (d *Desk) seal(b *kv.Batch) digest.Digest {
+// makeDeliveries makes the deliveries of the block: for each destination its entries in order, split so that no delivery
+// exceeds MaxDeliveryBytes. It returns the Merkle root over them.
+func (d *Desk) makeDeliveries(b *kv.Batch) digest.Digest {
 	w := &d.s.work
 	var leaves []digest.Digest
 	for _, c := range d.Changed() {
@@ -161,7 +164,7 @@ func (d *Desk) seal(b *kv.Batch) digest.Digest {
 					break
 				}
 			}
-			x := d.next(c.Peer, entries[:n:n])
+			x := d.nextDelivery(c.Peer, entries[:n:n])
 			d.out.Outbox = append(d.out.Outbox, Outgoing{Height: d.in.Height, Index: uint32(len(leaves)), Delivery: x})
 			leaves = append(leaves, x.digest)
 			entries = entries[n:]
@@ -176,8 +179,8 @@ func (d *Desk) seal(b *kv.Batch) digest.Digest {
 	return merkle.Root(leaves)
 }
 
-// next makes the next delivery for a shard.
-func (d *Desk) next(peer uint16, entries []Entry) *Delivery {
+// nextDelivery makes the next delivery for a peer and advances the channel.
+func (d *Desk) nextDelivery(peer uint16, entries []Entry) *Delivery {
 	c := d.channel(peer)
 	x := NewDelivery(Delivery{
 		Source: d.Shard(), Destination: peer, Number: c.Sent + 1, Previous: c.SentDigest, Applied: c.Applied, Entries: entries,

@@ -2,20 +2,20 @@ package ledger
 
 import "math/bits"
 
-// MaxShards bounds a network: a ShardSet has 64 bits. A transaction may have inputs in as many shards, and outputs
-// in as many: [MaxInputs] and [MaxOutputs] allow no more either.
+// MaxShards is the greatest number of shards of a network: a ShardSet has 64 bits. One transaction may have inputs in
+// MaxShards shards and outputs in MaxShards shards; [MaxInputs] and [MaxOutputs] allow no more either.
 const MaxShards = 64
 
-// ShardSet is a set of shards.
+// ShardSet is a set of shards: bit s stands for shard s.
 type ShardSet uint64
 
 // Has reports whether shard s is in the set.
 func (s ShardSet) Has(shard uint16) bool { return shard < MaxShards && s>>shard&1 == 1 }
 
-// With is the set and one shard more.
+// With returns the set with one shard added.
 func (s ShardSet) With(shard uint16) ShardSet { return s | 1<<shard }
 
-// Without is the set but for one shard.
+// Without returns the set with one shard removed.
 func (s ShardSet) Without(shard uint16) ShardSet { return s &^ (1 << shard) }
 
 // Len is the number of members.
@@ -30,13 +30,14 @@ func (s ShardSet) Members() []uint16 {
 	return out
 }
 
-// Parties are the shards a transaction involves. An owner's address fixes its home shard.
+// Parties are the shards that a transaction involves. The address of an owner determines its home shard.
 type Parties struct {
-	Inputs  ShardSet // those it spends outputs of
-	Outputs ShardSet // those it creates outputs in
+	Inputs  ShardSet // home shards of the outputs that it spends
+	Outputs ShardSet // home shards of the outputs that it creates
 }
 
-// Parties are the shards the transaction involves, home telling the shard of an address, below [MaxShards].
+// Parties returns the shards that the transaction involves. home returns the home shard of an address, below
+// [MaxShards].
 func (t *Tx) Parties(home func(Address) uint16) Parties {
 	var p Parties
 	for _, owner := range t.owners {
@@ -48,8 +49,9 @@ func (t *Tx) Parties(home func(Address) uint16) Parties {
 	return p
 }
 
-// All is every shard involved.
+// All returns the input and output shards.
 func (p Parties) All() ShardSet { return p.Inputs | p.Outputs }
 
-// Inside reports whether the transaction involves that shard alone, and so settles when it is committed.
+// Inside reports whether the transaction involves only the given shard. Such a transaction settles in the block that
+// commits it.
 func (p Parties) Inside(shard uint16) bool { return p.All() == ShardSet(0).With(shard) }

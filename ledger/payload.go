@@ -11,42 +11,42 @@ import (
 // PayloadVersion is the version of a payload's encoding, its first byte.
 const PayloadVersion = 1
 
-// Limits of a payload: what one batch of a lane carries.
+// Limits of a payload, which is the content of one batch of a lane: bytes of the encoding and number of entries.
 const (
 	MaxPayloadBytes   = 4 << 20
 	MaxPayloadEntries = 16384
 )
 
-// KindID is the byte that tells the kind of an entry.
+// KindID is the byte that identifies the kind of an entry.
 type KindID byte
 
 // The kinds of entries.
 const (
 	KindTx       KindID = 1 // a transaction
 	KindEvidence KindID = 2 // proof that a shard broke the rules of settlement
-	KindContinue KindID = 3 // nothing: a block is asked for
+	KindContinue KindID = 3 // no content: a replica asks for a block
 )
 
-// Notice is an entry of a batch that is no transaction. It is immutable.
+// Notice is an entry of a batch other than a transaction. It is immutable.
 type Notice interface {
 	// Encode is the canonical content of the entry.
 	Encode() []byte
-	// Check verifies all there is to verify without the state of the ledger. An error makes the batch malformed.
+	// Check verifies everything that does not need the state of the ledger. An error makes the batch malformed.
 	Check(scheme sig.Scheme) error
-	// Execute does what the entry does to the state. An error is one of the store.
+	// Execute applies the entry to the state. An error is an error of the store.
 	Execute(d *Desk) error
 }
 
-// Kind is a kind of entry beside transactions.
+// Kind is a kind of entry other than transactions.
 type Kind struct {
 	ID       KindID
 	Name     string
-	MaxBytes int // of the content
+	MaxBytes int // greatest length of the content
 	Decode   func(content []byte) (Notice, error)
 }
 
-// Continue is a notice without content. Its replica has seen that verdicts wait to be told, and asks for a block: without
-// it an idle shard would tell them only when something else happens.
+// Continue is a notice without content. A replica puts it into a batch while verdicts wait to be sent. It causes a
+// further block: without it, an idle shard would send these verdicts only with the next transaction.
 type Continue struct{}
 
 // Encode implements [Notice].
@@ -63,8 +63,8 @@ func ContinueKind() Kind {
 	return Kind{ID: KindContinue, Name: "continue", Decode: func([]byte) (Notice, error) { return Continue{}, nil }}
 }
 
-// Kinds is the table of all kinds of entries beside transactions, which all replicas of a shard need the same of. The
-// nil Kinds allow transactions only.
+// Kinds is the table of all kinds of entries other than transactions. All replicas of a shard must use the same
+// table. The nil Kinds allow transactions only.
 type Kinds []Kind
 
 func (k Kinds) of(id KindID) *Kind {
@@ -76,7 +76,7 @@ func (k Kinds) of(id KindID) *Kind {
 	return nil
 }
 
-// Sizes in bytes of what a payload adds to the content of its entries.
+// Sizes in bytes that a payload adds to the content of its entries.
 const (
 	payloadHead  = 1 + 4
 	payloadEntry = 1 + 4
@@ -84,27 +84,28 @@ const (
 
 // Payload is the content of one batch of a lane, decoded. It is immutable.
 type Payload struct {
-	Notices []Notice // they stand and are executed before the transactions
+	Notices []Notice // encoded and executed before the transactions
 	Txs     []*Tx
 }
 
 // Len is the number of entries.
 func (p *Payload) Len() int { return len(p.Notices) + len(p.Txs) }
 
-// PayloadSize is the length of the payload of so many entries of so many bytes in all.
+// PayloadSize is the length in bytes of a payload of count entries whose contents have the given bytes in all.
 func PayloadSize(count, bytes int) int { return payloadHead + count*payloadEntry + bytes }
 
-// RawNotice is an encoded entry that is no transaction.
+// RawNotice is an encoded entry other than a transaction.
 type RawNotice struct {
 	Kind    KindID
 	Content []byte
 }
 
-// Size is how much longer the entry makes a payload.
+// Size is the number of bytes by which the entry makes a payload longer.
 func (n *RawNotice) Size() int { return payloadEntry + len(n.Content) }
 
-// EncodePayload makes the payload of encoded transactions, and notices before them: version 1 byte, number of entries 4,
-// each with its kind 1, length 4 and content. It panics if there are none, or more than the limits allow.
+// EncodePayload encodes a payload: version 1 byte, number of entries 4, and for each entry kind 1, length 4 and
+// content; notices come before the transactions. It panics if there are no entries, or more entries or bytes than the
+// limits allow.
 func EncodePayload(txs [][]byte, notices ...RawNotice) []byte {
 	size := 0
 	for _, raw := range txs {
@@ -127,8 +128,8 @@ func EncodePayload(txs [][]byte, notices ...RawNotice) []byte {
 	return b
 }
 
-// DecodePayload takes a payload apart. Its entries alias b, which must not change any more. It checks neither what they
-// say nor their signatures: [CheckPayload] does.
+// DecodePayload decodes a payload. Its entries alias b, so b must not change afterwards. It checks the encoding only;
+// [CheckPayload] checks fields and signatures too.
 func DecodePayload(kinds Kinds, b []byte) (*Payload, error) {
 	if len(b) > MaxPayloadBytes {
 		return nil, fmt.Errorf("%w: a payload of %d bytes, at most %d allowed", wire.ErrMalformed, len(b), MaxPayloadBytes)
@@ -175,7 +176,7 @@ func (p *Payload) read(kinds Kinds, r *wire.Reader) error {
 	case kind == nil:
 		return fmt.Errorf("%w: kind %d is unknown", wire.ErrMalformed, id)
 	case len(p.Txs) > 0:
-		return fmt.Errorf("%w: %s stands behind a transaction", wire.ErrMalformed, kind.Name)
+		return fmt.Errorf("%w: entry of kind %s follows a transaction", wire.ErrMalformed, kind.Name)
 	}
 	content := r.Bytes(kind.MaxBytes)
 	if r.Err() != nil {
@@ -189,9 +190,9 @@ func (p *Payload) read(kinds Kinds, r *wire.Reader) error {
 	return nil
 }
 
-// CheckPayload decodes a payload and verifies all there is to verify without the state of the ledger, the signatures of
-// all transactions at once. A payload with anything wrong in it is malformed as a whole, and so is its owner's fault.
-// It is safe for concurrent use if scheme is.
+// CheckPayload decodes a payload and verifies everything that does not need the state of the ledger; the signatures
+// of all transactions are verified together. If any entry is wrong, the whole payload is malformed, which is the
+// fault of the lane's owner. It may be called concurrently if scheme may.
 func CheckPayload(kinds Kinds, scheme sig.Scheme, network digest.Digest, b []byte) (*Payload, error) {
 	p, err := DecodePayload(kinds, b)
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// MaxPage bounds a page of outputs or history.
+// MaxPage is the greatest number of outputs or history entries in a page.
 const MaxPage = 1000
 
-// ErrBadCursor is wrapped by the error for a cursor that no page answered.
+// ErrBadCursor is wrapped by the error for a cursor that no earlier page has returned.
 var ErrBadCursor = errors.New("not a cursor of this list")
 
 // Height is the height of the last executed block.
@@ -25,14 +25,15 @@ func (s *State) Height() uint64 {
 	return s.tip.header.Height
 }
 
-// Tip is the header of the last executed block, its digest, and the cut it was executed with.
+// Tip returns the header of the last executed block, its digest, and the encoded cut of that block.
 func (s *State) Tip() (h Header, d digest.Digest, cut []byte) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.tip.header, s.tip.digest, s.tip.cut
 }
 
-// FlushedHeight is the height that the state has at least after a crash of the machine now.
+// FlushedHeight returns the height of the last block that survives a crash of the machine. It may be below the height
+// that would really survive, never above.
 func (s *State) FlushedHeight() (uint64, error) {
 	v, ok, err := s.store.Durable([]byte{keyTip})
 	if err != nil || !ok {
@@ -42,10 +43,10 @@ func (s *State) FlushedHeight() (uint64, error) {
 	return t.header.Height, err
 }
 
-// Flush returns when all executed blocks survive a crash.
+// Flush returns after all executed blocks survive a crash of the machine.
 func (s *State) Flush() error { return s.store.Flush() }
 
-// Header is the header of a block, if it was executed.
+// Header returns the header of a block, if the block was executed.
 func (s *State) Header(height uint64) (Header, bool, error) {
 	v, ok, err := s.store.Get(heightKey(keyHeader, height))
 	if err != nil || !ok {
@@ -55,7 +56,7 @@ func (s *State) Header(height uint64) (Header, bool, error) {
 	return h, err == nil, err
 }
 
-// BlockTxs lists the transactions that got their receipt in a block, by position.
+// BlockTxs lists the transactions that got a receipt in a block, by position, if the block was executed.
 func (s *State) BlockTxs(height uint64) ([]TxID, bool, error) {
 	v, ok, err := s.store.Get(heightKey(keyBlockTxs, height))
 	if err != nil || !ok {
@@ -68,7 +69,8 @@ func (s *State) BlockTxs(height uint64) ([]TxID, bool, error) {
 	return ids, true, nil
 }
 
-// Receipt is the last word on a transaction, if there was one. Between shards it may not be the final one yet.
+// Receipt returns the newest receipt of a transaction, if it has one. For a transaction between shards it may be
+// followed by another one.
 func (s *State) Receipt(id TxID) (Receipt, bool, error) {
 	v, ok, err := s.store.Get(append([]byte{keyReceipt}, id[:]...))
 	if err != nil || !ok {
@@ -78,7 +80,7 @@ func (s *State) Receipt(id TxID) (Receipt, bool, error) {
 	return r, err == nil, err
 }
 
-// Part is the shard's part of a transaction between shards, if it has heard of it.
+// Part returns this shard's part of a transaction between shards, if this shard knows the transaction.
 func (s *State) Part(id TxID) (Part, bool, error) { return readPart(s.store, id, s.cfg.Shard) }
 
 func readPart(r kv.Reader, id TxID, shard uint16) (Part, bool, error) {
@@ -90,7 +92,8 @@ func readPart(r kv.Reader, id TxID, shard uint16) (Part, bool, error) {
 	return p, err == nil, err
 }
 
-// Channel is the shard's channel with another one, at its origin if neither has told the other anything.
+// Channel returns the channel with a peer shard. All its numbers are 0 if neither shard has sent a delivery to the
+// other.
 func (s *State) Channel(peer uint16) (Channel, error) {
 	v, ok, err := s.store.Get(channelKey(keyChannel, peer))
 	if err != nil || !ok {
@@ -99,7 +102,8 @@ func (s *State) Channel(peer uint16) (Channel, error) {
 	return decodeChannel(v, peer)
 }
 
-// Channels are the shard's channels with the shards it has told something or heard from, by peer.
+// Channels returns the channels with all shards to which this shard has sent a delivery or from which it has applied
+// one, by peer.
 func (s *State) Channels() ([]Channel, error) {
 	var out []Channel
 	var bad error
@@ -115,7 +119,8 @@ func (s *State) Channels() ([]Channel, error) {
 	return out, nil
 }
 
-// Outgoing is a delivery made for another shard, until that shard has shown that it applied it.
+// Outgoing returns a delivery made for another shard. It is kept until the destination has acknowledged that it
+// applied it.
 func (s *State) Outgoing(destination uint16, number uint64) (Outgoing, bool, error) {
 	v, ok, err := s.store.Get(outboxKey(destination, number))
 	if err != nil || !ok {
@@ -125,7 +130,7 @@ func (s *State) Outgoing(destination uint16, number uint64) (Outgoing, bool, err
 	return o, err == nil, err
 }
 
-// Frozen are the channels that are frozen, by source, and why.
+// Frozen returns the freeze record of each frozen channel, by source.
 func (s *State) Frozen() ([]Freeze, error) {
 	var out []Freeze
 	var bad error
@@ -141,7 +146,7 @@ func (s *State) Frozen() ([]Freeze, error) {
 	return out, nil
 }
 
-// Output is an output, if it is unspent.
+// Output returns an output, if it is unspent.
 func (s *State) Output(o Outpoint) (Output, bool, error) {
 	c, _, err := lookUp(s.store, o)
 	if err != nil || c == nil {
@@ -150,28 +155,28 @@ func (s *State) Output(o Outpoint) (Output, bool, error) {
 	return Output{c.owner, c.amount}, true, nil
 }
 
-// Precheck is what stands against a transaction if it were ordered at this time (Unix milliseconds), or nil. A
-// transaction that has a receipt is judged as if it had none: callers ask [State.Receipt] first. Of one that involves
-// other shards too, only the inputs in this shard are looked at. The error is the store's.
+// Precheck returns the refusal that a transaction would get if it were ordered at the given time (Unix milliseconds),
+// or nil. It ignores receipts: callers ask [State.Receipt] first. If the transaction involves other shards, Precheck
+// checks only the inputs in this shard. The error is an error of the store.
 func (s *State) Precheck(tx *Tx, timeMS uint64) (*Refusal, error) {
 	x, err := s.Inspect(tx, timeMS)
 	return x.Refusal, err
 }
 
-// Inspection is what the state says of a transaction that is not ordered yet.
+// Inspection is the result of checking a transaction that is not ordered yet against the state.
 type Inspection struct {
-	Refusal *Refusal // as of [State.Precheck]
-	Horizon *Refusal // it expires too far ahead, whatever else is
-	Inside  bool     // it involves no other shard, so that its outputs exist once it has settled here
-	Own     []int    // its inputs in this shard
-	Missing []int    // those of Own that do not exist, not or not any more; without a final refusal it has all of them
+	Refusal *Refusal // as [State.Precheck] returns it
+	Horizon *Refusal // set if the expiry is beyond the horizon, also if Refusal has another reason
+	Inside  bool     // it involves no other shard, so its outputs exist as soon as it has settled here
+	Own     []int    // indexes of its inputs in this shard
+	Missing []int    // those of Own that do not exist; complete unless Refusal is final
 }
 
-// Inspect is Precheck with what it found on the way.
+// Inspect checks a transaction like [State.Precheck] and returns more details.
 func (s *State) Inspect(tx *Tx, timeMS uint64) (Inspection, error) {
 	p := tx.Parties(s.cfg.Home)
 	x := Inspection{Inside: p.Inside(s.cfg.Shard)}
-	if x.Refusal = s.foreign(p); x.Refusal != nil {
+	if x.Refusal = s.refuseForeign(p); x.Refusal != nil {
 		return x, nil
 	}
 	if x.Refusal = s.underpaid(tx); x.Refusal != nil {
@@ -191,7 +196,7 @@ func (s *State) Inspect(tx *Tx, timeMS uint64) (Inspection, error) {
 			return x, err
 		}
 		x.Own = append(x.Own, i)
-		r := tx.against(i, c, by)
+		r := tx.checkInput(i, c, by)
 		switch {
 		case r == nil:
 		case r.Final():
@@ -204,8 +209,8 @@ func (s *State) Inspect(tx *Tx, timeMS uint64) (Inspection, error) {
 	return x, nil
 }
 
-// Page asks for parts of an account. A limit of 0 leaves that list out, one above [MaxPage] is cut to it. Cursors
-// are those of the page before, or empty for the first.
+// Page selects parts of an account. A limit of 0 leaves that list out, a limit above [MaxPage] counts as MaxPage. A
+// cursor is the one that the page before returned, or empty for the first page.
 type Page struct {
 	Cursor       string
 	Limit        int
@@ -213,21 +218,21 @@ type Page struct {
 	HistoryLimit int
 }
 
-// Account is what an address owns at one height.
+// Account is the state of an address at one height.
 type Account struct {
 	Height  uint64
-	Changed Change // the last at or below Height
+	Changed Change // the last change at or below Height
 	Balance uint64
-	Count   uint64 // unspent outputs
+	Count   uint64 // number of unspent outputs
 	Outputs []Unspent
 	Next    string         // cursor of the next page of outputs, empty on the last
 	History []HistoryEntry // newest first
 	Older   string         // cursor of the next page of history, empty on the last
 }
 
-// Change is where an account was changed last: the height of the block, and the position of the change among all of the
-// account, the first being 1. Replicas at whatever heights that agree on it agree on the account. An address never heard
-// of has the zero Change.
+// Change identifies the last change of an account: the height of the block that made it, and its position among all
+// changes of the account, from 1. Replicas that return the same Change have the same state of the account, even at
+// different heights. An address without any change has the zero Change.
 type Change struct {
 	Height   uint64
 	Position uint64
@@ -239,7 +244,8 @@ type Unspent struct {
 	Amount   uint64
 }
 
-// Account reads an account, all of it at one height. An address never heard of owns nothing.
+// Account returns an account, all of it at one height. The account of an unknown address is empty. The error wraps
+// [ErrBadCursor] or is an error of the store.
 func (s *State) Account(a Address, page Page) (Account, error) {
 	after, err := parseOutputsCursor(page.Cursor)
 	if err != nil {
@@ -303,7 +309,7 @@ func (s *State) readPage(snap kv.Snapshot, a Address, after []byte, before uint6
 	return out, err
 }
 
-// lastChange is the change that wrote the last of an account's history entries.
+// lastChange returns the change that wrote the newest history entry of an account.
 func lastChange(r kv.Reader, a Address, entries uint64) (Change, error) {
 	if entries == 0 {
 		return Change{}, nil
@@ -311,7 +317,7 @@ func lastChange(r kv.Reader, a Address, entries uint64) (Change, error) {
 	var mem arena
 	v, ok, err := r.Get(mem.historyKey(a, entries-1))
 	if err == nil && !ok {
-		err = fmt.Errorf("the ledger has lost entry %d of the history of %s", entries-1, a)
+		err = fmt.Errorf("history entry %d of address %s is missing in the store", entries-1, a)
 	}
 	if err != nil {
 		return Change{}, err
@@ -320,7 +326,7 @@ func lastChange(r kv.Reader, a Address, entries uint64) (Change, error) {
 	return Change{h.Height, entries}, err
 }
 
-// parseOutputsCursor reads the outpoint that the next page begins with.
+// parseOutputsCursor decodes the key of the outpoint with which the next page begins.
 func parseOutputsCursor(s string) ([]byte, error) {
 	b, err := hex.DecodeString(s)
 	if err != nil || (s != "" && len(b) != outpointSize) {
@@ -329,7 +335,7 @@ func parseOutputsCursor(s string) ([]byte, error) {
 	return b, nil
 }
 
-// parseHistoryCursor reads the number of the entry before which the next page begins.
+// parseHistoryCursor decodes the number of the history entry before which the next page begins.
 func parseHistoryCursor(s string) (uint64, error) {
 	if s == "" {
 		return ^uint64(0), nil
@@ -341,7 +347,7 @@ func parseHistoryCursor(s string) (uint64, error) {
 	return n, nil
 }
 
-// snapshot is the state as it is now with its tip.
+// snapshot returns a snapshot of the current state, and its tip.
 func (s *State) snapshot() (kv.Snapshot, tip, error) {
 	snap, err := s.store.Snapshot()
 	if err != nil {
@@ -349,7 +355,7 @@ func (s *State) snapshot() (kv.Snapshot, tip, error) {
 	}
 	v, ok, err := snap.Get([]byte{keyTip})
 	if err == nil && !ok {
-		err = errors.New("the ledger has lost its last block")
+		err = errors.New("the record of the last block is missing in the store")
 	}
 	var t tip
 	if err == nil {

@@ -16,16 +16,17 @@ const ReceiptSize = 1 + digest.Size + 2 + 8 + 4 + 1 + 1 + 8
 
 const tagReceipt = "bdt/receipt/1"
 
-// Verdict is a shard's word on a transaction.
+// Verdict is the result of a transaction in one shard.
 type Verdict uint8
 
-// The verdicts. Inside one shard a transaction is settled or rejected by the block that orders it. Between shards each
-// input shard first has its say, spent or rejected, and tells it to the others.
+// The verdicts. A transaction inside one shard is settled or rejected by the block that orders it. For a transaction
+// between shards, each input shard first gives its verdict, spent or rejected, and sends it to the other shards
+// involved.
 const (
-	VerdictSettled  Verdict = 1 // its inputs here are gone and its outputs here exist
-	VerdictRejected Verdict = 2 // it changed nothing here and never will
-	VerdictSpent    Verdict = 3 // its inputs here are in escrow until all its input shards have had their say
-	VerdictReturned Verdict = 4 // its inputs here were in escrow and are given back as new outputs
+	VerdictSettled  Verdict = 1 // its inputs in this shard are consumed and its outputs in this shard exist
+	VerdictRejected Verdict = 2 // it changed nothing in this shard and never will
+	VerdictSpent    Verdict = 3 // its inputs in this shard are in escrow until all input shards have given their verdict
+	VerdictReturned Verdict = 4 // its inputs in this shard were in escrow and are returned to the owners as new outputs
 )
 
 // String is "settled", "rejected", "spent" or "returned".
@@ -43,11 +44,12 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("verdict_%d", uint8(v))
 }
 
-// Final reports whether nothing more becomes of the transaction in the shard: all but VerdictSpent.
+// Final reports whether the verdict is the last one on the transaction in its shard: all but VerdictSpent are.
 func (v Verdict) Final() bool { return v != VerdictSpent }
 
-// allows reports whether the verdict may have the reason: one of a rejection or return, and none otherwise. Between
-// shards an unknown input is reason enough, since others wait for the word.
+// allows reports whether a receipt may combine the verdict with the reason. Settled and spent have no reason.
+// Rejected and returned have a final reason or, between shards, ReasonUnknownInput: other shards wait for the
+// verdict, so the shard cannot wait for the input.
 func (v Verdict) allows(r Reason) bool {
 	switch v {
 	case VerdictSettled, VerdictSpent:
@@ -58,13 +60,13 @@ func (v Verdict) allows(r Reason) bool {
 	return false
 }
 
-// Receipt is what became of a transaction in one block. A transaction between shards may have two in each: of its
-// inputs being spent, and of its end.
+// Receipt is the result of a transaction in one block. A transaction between shards may have two receipts in each
+// shard: spent, then settled or returned.
 type Receipt struct {
 	Tx       TxID
 	Shard    uint16
 	Height   uint64
-	Position uint32 // among the receipts of its block
+	Position uint32 // among the receipts of its block, from 0
 	Verdict  Verdict
 	Reason   Reason // of a rejection or return
 	TimeMS   uint64 // block time
@@ -84,10 +86,10 @@ func (r *Receipt) Append(b []byte) []byte {
 // Encode is the canonical encoding.
 func (r *Receipt) Encode() []byte { return r.Append(make([]byte, 0, ReceiptSize)) }
 
-// Leaf is the receipt's leaf under its header's receipt root.
+// Leaf is the leaf of the receipt in the Merkle tree of the header's receipt root.
 func (r *Receipt) Leaf() digest.Digest { return digest.Of(tagReceipt, r.Encode()) }
 
-// DecodeReceipt decodes exactly one receipt.
+// DecodeReceipt decodes exactly one receipt; it is an error if bytes are left over.
 func DecodeReceipt(b []byte) (Receipt, error) {
 	d := wire.NewReader(b)
 	if v := d.U8(); v != ReceiptVersion {
@@ -109,7 +111,7 @@ func DecodeReceipt(b []byte) (Receipt, error) {
 	return r, nil
 }
 
-// Prove reports whether p shows that the receipt is in the block of h, which has count receipts.
+// Prove reports whether p proves that the receipt is in the block of h, which has count receipts.
 func (r *Receipt) Prove(h *Header, p merkle.Proof, count int) bool {
 	return r.Shard == h.Shard && r.Height == h.Height && p.Verify(h.Receipts, r.Leaf(), int(r.Position), count)
 }

@@ -7,21 +7,21 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// Stage is how far a transaction between shards has come in one of them.
+// Stage is the progress of a transaction between shards in one of these shards.
 type Stage uint8
 
-// The stages. An input shard with a verdict is never pending.
+// The stages. An input shard that has given its verdict is never in StagePending.
 const (
-	StagePending  Stage = iota // nothing of it is consumed or created here
-	StageEscrow                // its inputs here are consumed and held for it
-	StageSettled               // its outputs here exist
-	StageReturned              // its inputs here were given back as new outputs
-	StageRejected              // it will never change anything here
+	StagePending  Stage = iota // nothing consumed and nothing created in this shard
+	StageEscrow                // its inputs in this shard are consumed and held in escrow
+	StageSettled               // its outputs in this shard exist
+	StageReturned              // its inputs in this shard were returned as new outputs
+	StageRejected              // it changed nothing in this shard and never will
 )
 
 var stageNames = [...]string{"pending", "escrow", "settled", "returned", "rejected"}
 
-// String is the stage as the API tells it.
+// String is the name of the stage in the API.
 func (s Stage) String() string {
 	if int(s) >= len(stageNames) {
 		return fmt.Sprintf("stage_%d", uint8(s))
@@ -29,28 +29,29 @@ func (s Stage) String() string {
 	return stageNames[s]
 }
 
-// Known is what a shard knows of the verdict of one input shard.
+// Known is one input shard's verdict as another shard, or the input shard itself, has recorded it.
 type Known struct {
 	Shard   uint16
-	Verdict Verdict // VerdictSpent, VerdictRejected, or 0 while it is not known
+	Verdict Verdict // VerdictSpent, VerdictRejected, or 0 until it is known
 	Reason  Reason  // of a rejection
-	Height  uint64  // of the own block that noted it
+	Height  uint64  // height in this shard of the block that recorded it
 }
 
-// Part is one shard's part of a transaction between shards. It is kept for queries after it is closed.
+// Part is the state of a transaction between shards in one of these shards. It is kept for queries after the record
+// is closed.
 type Part struct {
 	Tx     TxID
 	Shard  uint16
 	Stage  Stage
-	Open   bool     // it decides later blocks still
-	Height uint64   // of the block that brought it to its Stage
-	Untold ShardSet // shards that are still to be told the own verdict
-	// Outputs are the shards that the transaction creates outputs in: it is settled when they exist in all of these.
+	Open   bool     // the record may still affect later blocks
+	Height uint64   // of the block that set Stage
+	Untold ShardSet // shards to which this shard's verdict is not sent yet
+	// Outputs are the output shards. The transaction is settled when its outputs exist in all of them.
 	Outputs ShardSet
 	Known   []Known // every input shard, ascending
 }
 
-// Of is what is known of a shard's verdict, nil if it is no input shard.
+// Of returns the entry of an input shard in Known, nil if the shard is not an input shard.
 func (p *Part) Of(shard uint16) *Known {
 	for i := range p.Known {
 		if p.Known[i].Shard == shard {
@@ -70,7 +71,7 @@ func (p *Part) Complete() bool {
 	return true
 }
 
-// AllSpent reports whether all input shards are known to have spent their inputs.
+// AllSpent reports whether the known verdict of every input shard is SPENT.
 func (p *Part) AllSpent() bool {
 	for i := range p.Known {
 		if p.Known[i].Verdict != VerdictSpent {
@@ -80,7 +81,7 @@ func (p *Part) AllSpent() bool {
 	return true
 }
 
-// Rejection is the first known rejection, by shard, or nil.
+// Rejection returns the known rejection of the lowest-numbered shard, or nil.
 func (p *Part) Rejection() *Known {
 	for i := range p.Known {
 		if p.Known[i].Verdict == VerdictRejected {
@@ -92,7 +93,7 @@ func (p *Part) Rejection() *Known {
 
 const knownSize = 2 + 1 + 1 + 8
 
-// encode leaves out the id and the shard, which are known where a part is read.
+// encode omits the id and the shard: a reader has both, the id from the key.
 func (p *Part) encode() []byte {
 	b := append(make([]byte, 0, 1+1+8+8+8+2+len(p.Known)*knownSize), byte(p.Stage))
 	b = wire.AppendU64(wire.AppendU64(wire.AppendBool(b, p.Open), p.Height), uint64(p.Untold))
@@ -119,32 +120,33 @@ func decodePart(v []byte, id TxID, shard uint16) (Part, error) {
 	return p, nil
 }
 
-// Record is an open record: a transaction between shards that may still change something here, or whose verdict here
-// must still be remembered.
+// Record is an open record: a transaction between shards that may still change something in this shard, or whose
+// verdict in this shard must be kept so that no second one is given.
 type Record struct {
 	Part    Part
 	Parties Parties
 	Tx      *Tx
 }
 
-// Channel is how a shard stands with another one, in both directions.
+// Channel is the state of the deliveries between this shard and a peer shard, in both directions. Numbers of
+// deliveries count from 1; 0 means none.
 type Channel struct {
 	Peer          uint16
 	Sent          uint64        // number of the last delivery made for the peer
 	SentDigest    digest.Digest // of it
-	Acked         uint64        // number of the last one that the peer has shown it applied
-	Applied       uint64        // number of the last delivery of the peer that was applied
+	Acked         uint64        // number of the last delivery to the peer that the peer has acknowledged as applied
+	Applied       uint64        // number of the last delivery from the peer that was applied
 	AppliedDigest digest.Digest // of it
-	Told          uint64        // what Applied was when the peer was last told
-	Frozen        bool          // the peer broke the rules; nothing more of it is applied
-	Waiting       uint64        // open records that wait for its verdict
-	Escrow        uint64        // value held here that waits for its verdict
-	Created       uint64        // value created here on its word, in all
+	Told          uint64        // value of Applied in the last delivery made for the peer
+	Frozen        bool          // the peer broke the rules; no further delivery from it is applied
+	Waiting       uint64        // number of open records that wait for the peer's verdict
+	Escrow        uint64        // value in escrow here for transactions that wait for the peer's verdict
+	Created       uint64        // total value created here because the peer's verdict was SPENT
 }
 
 const channelSize = 8*8 + 2*digest.Size + 1
 
-// encode leaves out the peer, which is in the key.
+// encode omits the peer, which is in the key.
 func (c *Channel) encode() []byte {
 	b := make([]byte, 0, channelSize)
 	b = append(wire.AppendU64(b, c.Sent), c.SentDigest[:]...)
@@ -168,14 +170,14 @@ func decodeChannel(v []byte, peer uint16) (Channel, error) {
 	return c, nil
 }
 
-// Freeze is why a channel was frozen: what the peer said that no honest shard says, and the proof. All replicas keep
-// the same.
+// Freeze is the reason why a channel was frozen: a rule that the source shard broke, with a proof. All replicas of
+// the destination store the same Freeze.
 type Freeze struct {
 	Source   uint16
-	Number   uint64        // of the delivery that shows it
+	Number   uint64        // of the delivery that breaks the rule
 	Delivery digest.Digest // its digest
 	Why      string
-	Proof    string // encoding of the delivery if it was ordered, else of the evidence that was
+	Proof    string // encoding of the delivery if the delivery was ordered, else encoding of the evidence
 }
 
 func (f *Freeze) encode() []byte {
@@ -190,7 +192,7 @@ func decodeFreeze(v []byte, source uint16) (Freeze, error) {
 	f.Why = string(r.Bytes(r.Len()))
 	f.Proof = string(r.Bytes(r.Len()))
 	if err := r.Done(); err != nil {
-		return Freeze{}, fmt.Errorf("why the channel of shard %d is frozen is damaged: %w", source, err)
+		return Freeze{}, fmt.Errorf("the freeze record of the channel from shard %d is damaged: %w", source, err)
 	}
 	return f, nil
 }

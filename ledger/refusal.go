@@ -2,37 +2,37 @@ package ledger
 
 import "fmt"
 
-// Reason says why a transaction was refused. Its text is part of the API and never changes; its number is part of
-// a receipt's encoding.
+// Reason is the reason why a transaction was refused. Its text is part of the API and its number part of a receipt's
+// encoding: neither ever changes.
 type Reason uint8
 
-// The reasons. ReasonNone is that of a transaction that was not refused.
+// The reasons. ReasonNone stands for a transaction that was not refused.
 const (
 	ReasonNone           Reason = iota
 	ReasonMalformed             // not the encoding of a transaction of a known version
 	ReasonOversized             // longer than MaxTxBytes
-	ReasonNonCanonical          // followed by bytes that do not belong to it
+	ReasonNonCanonical          // bytes follow the transaction
 	ReasonWrongNetwork          // made for another network
 	ReasonBadSignature          // a signature does not verify
 	ReasonExpired               // block time is past its expiry
 	ReasonExpiryTooFar          // its expiry is further ahead than the horizon
 	ReasonOverflow              // amounts add up to more than 64 bits
 	ReasonUnbalanced            // inputs are not outputs + fee
-	ReasonZeroAmount            // an input or output of nothing
+	ReasonZeroAmount            // an input or output has amount 0
 	ReasonNoInputs              // no inputs
 	ReasonNoOutputs             // no outputs
-	ReasonDuplicateInput        // one output named twice
+	ReasonDuplicateInput        // two inputs spend the same output
 	ReasonConsumed              // an input was consumed by another transaction
-	ReasonUnknownInput          // an input is not there, or not there any more
+	ReasonUnknownInput          // an input does not exist yet, or was forgotten after it was spent
 	ReasonWrongOwner            // an input belongs to another address than its key's
 	ReasonWrongAmount           // an input has another amount than declared
-	ReasonWrongShard            // it spends nothing of this shard
-	ReasonBookFull              // the TX book has no room now
+	ReasonWrongShard            // it has no input in this shard, or this network has no rules between shards
+	ReasonBookFull              // the TX book is full
 	ReasonElsewhere             // another input shard rejected it
-	ReasonShardBusy             // a shard it involves is too far behind, or cut off
+	ReasonShardBusy             // a shard that it involves is too far behind, or its channel is frozen
 	ReasonFeeTooLow             // its fee is below the network's least fee
 	ReasonLate                  // the replica's clock is past its expiry, block time is not
-	ReasonBusy                  // the client has too much waiting at the replica
+	ReasonBusy                  // too many transactions of the client wait at the replica
 	reasonsEnd
 )
 
@@ -40,7 +40,7 @@ var reasonTexts = [...]struct{ name, words string }{
 	ReasonNone:           {"", ""},
 	ReasonMalformed:      {"malformed", "not the encoding of a transaction"},
 	ReasonOversized:      {"oversized", "the transaction is too long"},
-	ReasonNonCanonical:   {"non_canonical", "bytes are left over behind the transaction"},
+	ReasonNonCanonical:   {"non_canonical", "bytes follow the end of the transaction"},
 	ReasonWrongNetwork:   {"wrong_network", "the transaction was made for another network"},
 	ReasonBadSignature:   {"bad_signature", "a signature does not verify"},
 	ReasonExpired:        {"expired", "the transaction has expired"},
@@ -50,21 +50,21 @@ var reasonTexts = [...]struct{ name, words string }{
 	ReasonZeroAmount:     {"zero_amount", "an amount is 0"},
 	ReasonNoInputs:       {"no_inputs", "the transaction has no inputs"},
 	ReasonNoOutputs:      {"no_outputs", "the transaction has no outputs"},
-	ReasonDuplicateInput: {"duplicate_input", "an output is spent twice by the transaction"},
+	ReasonDuplicateInput: {"duplicate_input", "two inputs spend the same output"},
 	ReasonConsumed:       {"consumed", "an input was consumed by another transaction"},
 	ReasonUnknownInput:   {"unknown_input", "an input does not exist"},
 	ReasonWrongOwner:     {"wrong_owner", "an input belongs to another owner"},
 	ReasonWrongAmount:    {"wrong_amount", "an input has another amount than declared"},
 	ReasonWrongShard:     {"wrong_shard", "the transaction belongs to another shard"},
-	ReasonBookFull:       {"book_full", "the replica has too many transactions waiting"},
+	ReasonBookFull:       {"book_full", "too many transactions wait at the replica"},
 	ReasonElsewhere:      {"rejected_elsewhere", "another shard rejected the transaction"},
-	ReasonShardBusy:      {"shard_busy", "a shard it involves cannot be waited for now"},
+	ReasonShardBusy:      {"shard_busy", "a shard that it involves is too far behind or its channel is frozen"},
 	ReasonFeeTooLow:      {"fee_too_low", "the fee is below the least fee of the network"},
-	ReasonLate:           {"late", "its expiry has passed by the clock of the replica, and not by block time"},
+	ReasonLate:           {"late", "its expiry has passed by the clock of the replica, but not by block time"},
 	ReasonBusy:           {"busy", "too many transactions of the client wait at the replica"},
 }
 
-// String is the reason as the API tells it, such as "unknown_input"; empty for ReasonNone.
+// String is the text of the reason in the API, such as "unknown_input"; empty for ReasonNone.
 func (r Reason) String() string {
 	if r >= reasonsEnd {
 		return fmt.Sprintf("reason_%d", uint8(r))
@@ -72,7 +72,7 @@ func (r Reason) String() string {
 	return reasonTexts[r].name
 }
 
-// Words is the reason in plain words.
+// Words is a description of the reason for people.
 func (r Reason) Words() string {
 	if r >= reasonsEnd {
 		return r.String()
@@ -80,10 +80,10 @@ func (r Reason) Words() string {
 	return reasonTexts[r].words
 }
 
-// MarshalText is String.
+// MarshalText returns the text that String returns.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText reads what String writes.
+// UnmarshalText decodes the text that String returns. It is an error if no reason has it.
 func (r *Reason) UnmarshalText(text []byte) error {
 	for i := range reasonTexts {
 		if reasonTexts[i].name == string(text) {
@@ -94,7 +94,7 @@ func (r *Reason) UnmarshalText(text []byte) error {
 	return fmt.Errorf("reason %q is unknown", text)
 }
 
-// Final reports whether a transaction refused for r can never settle, whatever happens later.
+// Final reports whether a transaction that was refused for r can never settle.
 func (r Reason) Final() bool {
 	switch r {
 	case ReasonNone, ReasonExpiryTooFar, ReasonUnknownInput, ReasonWrongShard, ReasonBookFull, ReasonShardBusy, ReasonLate, ReasonBusy:
@@ -103,13 +103,13 @@ func (r Reason) Final() bool {
 	return true
 }
 
-// Refusal is why a transaction was not taken. A nil *Refusal is none.
+// Refusal is the reason why a transaction was refused. A nil *Refusal means that it was not.
 type Refusal struct {
 	Reason Reason
-	Detail string // in words, naming what was wrong
+	Detail string // a sentence with the values at fault
 }
 
-// Error is the reason and the detail.
+// Error is the text of the reason and the detail.
 func (r *Refusal) Error() string { return r.Reason.String() + ": " + r.Detail }
 
 // Final reports whether the transaction can never settle.

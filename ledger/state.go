@@ -12,40 +12,40 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// Bounds of what a State keeps in memory beside its store.
+// Limits of the two caches of a State, in entries. Each holds up to twice as many.
 const (
-	cachedCoins    = 1 << 16 // up to twice as many, about 15 MB
+	cachedCoins    = 1 << 16 // at most 2·65,536 coins take about 15 MB
 	cachedAccounts = 1 << 14
 )
 
-// maxOutputsPerID is how many outputs one id can name: an index has 16 bits.
+// maxOutputsPerID is the number of outputs that one id can name: an output index has 16 bits.
 const maxOutputsPerID = 1 << 16
 
-// genesisChunk is how many outputs of the genesis are written in one batch.
+// genesisChunk is the number of genesis outputs that are written in one batch.
 const genesisChunk = 8192
 
-// Config is what a shard's ledger is born with. All replicas of the shard need the same.
+// Config has the initial state and the settings of a shard's ledger. All replicas of the shard must use the same.
 type Config struct {
 	Network       digest.Digest          // id of the genesis
-	Shard         uint16                 // whose ledger this is
-	Home          func(a Address) uint16 // the shard that holds a's outputs
+	Shard         uint16                 // the shard of this ledger
+	Home          func(a Address) uint16 // returns the home shard of a
 	GenesisTimeMS uint64                 // time of block 0, Unix milliseconds
-	HorizonMS     uint64                 // how far past block time an expiry may be
-	LeastFee      uint64                 // burned at least for each byte of a transaction's encoding
-	Allocations   []Allocation           // of the whole network; those at home here are created
-	Rules         Rules                  // of settlement between shards; nil in a network of one
+	HorizonMS     uint64                 // greatest difference between a transaction's expiry and block time, milliseconds
+	LeastFee      uint64                 // least fee per byte of a transaction's encoding; fees are burned
+	Allocations   []Allocation           // of the whole network; Open creates those whose home shard is Shard
+	Rules         Rules                  // of settlement between shards; nil in a network of one shard
 }
 
-// Allocation gives an address its first outputs.
+// Allocation gives genesis outputs to an address.
 type Allocation struct {
 	Address Address
 	Amount  uint64 // of each output
-	Outputs uint32 // how many
+	Outputs uint32 // number of outputs
 }
 
-// State is the ledger of one shard: which outputs are unspent, and what became of every transaction. Execute
-// advances it, one call at a time; all other methods are safe concurrently with it and with each other. After an
-// error of the store it answers only that error.
+// State is the ledger of one shard: the unspent outputs and the result of every transaction. Execute advances it, one
+// call at a time; all other methods may be called concurrently with it and with each other. After an error of the
+// store, every call that uses the store returns that error.
 type State struct {
 	cfg   Config
 	store kv.Store
@@ -53,19 +53,20 @@ type State struct {
 	mu  sync.RWMutex
 	tip tip
 
-	// Execute's own.
+	// Used by Execute only.
 	coins    *generations[Outpoint, coin]
 	accounts *generations[Address, account]
 	channels map[uint16]Channel
 	due      uint64 // no consumed output is due to be forgotten before this minute
 	openDue  uint64 // nor an open record to be closed before this one
-	untold   int    // verdicts that later blocks have to tell
-	supply   uint64 // of the whole network
+	untold   int    // verdicts that later blocks have to send
+	supply   uint64 // genesis value of the whole network
 	work     work
 }
 
-// Open opens the state in store. An empty store, or one whose genesis was not finished, gets the genesis, which is
-// then flushed. It is an error if the store holds the state of another network or shard, or of an unknown version.
+// Open opens the state in store. If the store is empty, or an earlier call did not finish the genesis, Open writes
+// the genesis and flushes it. It is an error if the store holds the state of another network or shard, or of an
+// unknown version.
 func Open(store kv.Store, cfg Config) (*State, error) {
 	s := &State{
 		cfg:      cfg,
@@ -112,7 +113,7 @@ func Open(store kv.Store, cfg Config) (*State, error) {
 	return s, nil
 }
 
-// firstDue is the earliest minute of a kind of due lists, 0 if there are none.
+// firstDue returns the earliest minute of the due lists with the key prefix, 0 if there are none.
 func (s *State) firstDue(prefix byte) (minute uint64, err error) {
 	err = s.store.Scan([]byte{prefix}, []byte{prefix + 1}, false, func(key, _ []byte) bool {
 		minute = minuteOf(key)
@@ -121,7 +122,8 @@ func (s *State) firstDue(prefix byte) (minute uint64, err error) {
 	return minute, err
 }
 
-// networkSupply is the value of all shards at genesis.
+// networkSupply returns the value of all shards at genesis. It is an error if an allocation is empty or the sum
+// overflows 64 bits.
 func networkSupply(allocations []Allocation) (supply uint64, err error) {
 	for i, a := range allocations {
 		hi, value := bits.Mul64(a.Amount, uint64(a.Outputs))
@@ -133,7 +135,8 @@ func networkSupply(allocations []Allocation) (supply uint64, err error) {
 	return supply, nil
 }
 
-// identify checks whose state the store holds, and says so in an empty one.
+// identify checks that the store holds the state of this network and shard in a known version. It writes this
+// identity into an empty store.
 func (s *State) identify() error {
 	want := wire.AppendU16(append(wire.AppendU32(nil, StateVersion), s.cfg.Network[:]...), s.cfg.Shard)
 	have, ok, err := s.store.Get([]byte{keyIdentity})
@@ -155,7 +158,7 @@ func (s *State) identify() error {
 	shard := r.U16()
 	switch {
 	case r.Done() != nil:
-		return errors.New("the ledger's identity is damaged")
+		return errors.New("the identity record of the ledger's store is damaged")
 	case version != StateVersion:
 		return fmt.Errorf("the ledger's store has version %d, this program reads version %d: use the program that wrote it, or stop the replica, delete the ledger's store and let it be executed again", version, StateVersion)
 	}
@@ -163,12 +166,13 @@ func (s *State) identify() error {
 		shard, network.Short(), s.cfg.Shard, s.cfg.Network.Short())
 }
 
-// genesisID names outputs number chunk*65536 and on of allocation number i.
+// genesisID is the id in the outpoints of outputs chunk·65,536 to chunk·65,536+65,535 of allocation i.
 func genesisID(network digest.Digest, i int, a Address, chunk uint32) TxID {
 	return TxID(digest.Of("bdt/genesis-outputs/1", network[:], wire.AppendU32(nil, uint32(i)), a[:], wire.AppendU32(nil, chunk)))
 }
 
-// writeGenesis writes outputs chunk by chunk and the tip last: without a tip, all is written again, to the same keys.
+// writeGenesis writes the outputs in chunks and the tip last. If a crash happens before the tip is written, the next
+// Open writes everything again, under the same keys.
 func (s *State) writeGenesis() error {
 	accounts := make(map[Address]account)
 	var supply, coins uint64
@@ -178,7 +182,7 @@ func (s *State) writeGenesis() error {
 		if s.cfg.Home(alloc.Address) != s.cfg.Shard {
 			continue
 		}
-		value := alloc.Amount * uint64(alloc.Outputs) // networkSupply has seen that it does not overflow
+		value := alloc.Amount * uint64(alloc.Outputs) // networkSupply has checked that it does not overflow
 		supply += value
 		coins += uint64(alloc.Outputs)
 		acc := accounts[alloc.Address]

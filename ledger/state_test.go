@@ -11,7 +11,7 @@ import (
 	"bdtnode/merkle"
 )
 
-func TestGenesisIsWrittenOnceAndWhole(t *testing.T) {
+func TestGenesisSurvivesCrashes(t *testing.T) {
 	c := Config{Network: testNet, Home: oneShard, GenesisTimeMS: genesisTime, HorizonMS: horizon}
 	c.Allocations = []Allocation{{addressOf(0), 3, 70_000}, {addressOf(1), 5, 2}, {addressOf(0), 7, 1}}
 	const supply = 3*70_000 + 10 + 7
@@ -38,7 +38,7 @@ func TestGenesisIsWrittenOnceAndWhole(t *testing.T) {
 			t.Errorf("output %v is missing: %v", o, err)
 		}
 	}
-	// A crash at any point of writing it: opened again, the same comes out.
+	// After a crash at any point of writing the genesis, Open writes the same genesis.
 	for keep := 0; ; keep += 3 {
 		half := kv.NewMem()
 		stop := &applyLimit{Mem: half, left: keep}
@@ -59,7 +59,7 @@ func TestGenesisIsWrittenOnceAndWhole(t *testing.T) {
 	}
 }
 
-// applyLimit is a store that fails after so many batches.
+// applyLimit is a store that fails after a number of batches.
 type applyLimit struct {
 	*kv.Mem
 	left int
@@ -72,7 +72,7 @@ func (l *applyLimit) Apply(b *kv.Batch, sync bool) error {
 	return l.Mem.Apply(b, sync)
 }
 
-func TestOpenRefusesAnotherLedger(t *testing.T) {
+func TestOpenRefusesStateOfAnotherLedger(t *testing.T) {
 	store := kv.NewMem()
 	c := testConfig(1, 1, 1)
 	open(t, store, c)
@@ -104,7 +104,7 @@ func TestATransferSettles(t *testing.T) {
 		t.Fatalf("block %+v", b)
 	}
 	if got := mustReceipt(t, s, tx.ID()); got != b.Receipts[0] {
-		t.Errorf("stored receipt %+v, told %+v", got, b.Receipts[0])
+		t.Errorf("stored receipt %+v, returned receipt %+v", got, b.Receipts[0])
 	}
 	h, ok, err := s.Header(1)
 	if err != nil || !ok || h != b.Header || h.Digest() != b.HeaderDigest {
@@ -118,7 +118,7 @@ func TestATransferSettles(t *testing.T) {
 		t.Errorf("ids %v, %v", ids, err)
 	}
 	if _, ok, err := s.BlockTxs(2); ok || err != nil {
-		t.Errorf("a block that is not: %v %v", ok, err)
+		t.Errorf("a block that was not executed: %v %v", ok, err)
 	}
 	acc, err := s.Account(addressOf(0), Page{Limit: 9, HistoryLimit: 9})
 	if err != nil || acc.Height != 1 || acc.Balance != 43 || acc.Count != 1 || len(acc.Outputs) != 1 || acc.Outputs[0] != (Unspent{Outpoint{tx.ID(), 1}, 43}) {
@@ -137,9 +137,9 @@ func TestATransferSettles(t *testing.T) {
 	}
 }
 
-// TestWhatTheLedgerSaysAgainstATransaction has every way a block can meet an unusable transaction, and that the
-// question at the door is answered as the block does.
-func TestWhatTheLedgerSaysAgainstATransaction(t *testing.T) {
+// TestRefusalsByState tries every refusal that depends on the state. Precheck and the execution of a block must give
+// the same one.
+func TestRefusalsByState(t *testing.T) {
 	halves := func(a Address) uint16 {
 		if a == addressOf(3) {
 			return 1
@@ -147,7 +147,7 @@ func TestWhatTheLedgerSaysAgainstATransaction(t *testing.T) {
 		return 0
 	}
 	const now = genesisTime + 1000
-	gone := Outpoint{TxID(digest.Of("nobody made this")), 0}
+	gone := Outpoint{TxID(digest.Of("unknown transaction")), 0}
 	for _, c := range []struct {
 		name string
 		make func(b *Body)
@@ -157,15 +157,15 @@ func TestWhatTheLedgerSaysAgainstATransaction(t *testing.T) {
 		{"consumed", func(b *Body) { b.Inputs[0].Outpoint = genesisOut(0, 1) }, ReasonConsumed},
 		{"unknown", func(b *Body) { b.Inputs[0].Outpoint = gone }, ReasonUnknownInput},
 		{"unknown index", func(b *Body) { b.Inputs[0].Outpoint.Index = 99 }, ReasonUnknownInput},
-		{"another's output", func(b *Body) { b.Inputs[0].Outpoint = genesisOut(1, 0) }, ReasonWrongOwner},
+		{"output of another owner", func(b *Body) { b.Inputs[0].Outpoint = genesisOut(1, 0) }, ReasonWrongOwner},
 		{"another amount", func(b *Body) { b.Inputs[0].Amount++; b.Fee++ }, ReasonWrongAmount},
 		{"expired", func(b *Body) { b.ExpiryMS = now - 1 }, ReasonExpired},
 		{"at its expiry", func(b *Body) { b.ExpiryMS = now }, ReasonNone},
 		{"at the horizon", func(b *Body) { b.ExpiryMS = now + horizon }, ReasonNone},
 		{"beyond the horizon", func(b *Body) { b.ExpiryMS = now + horizon + 1 }, ReasonExpiryTooFar},
 		{"never expiring", func(b *Body) { b.ExpiryMS = ^uint64(0) }, ReasonExpiryTooFar},
-		{"output elsewhere", func(b *Body) { b.Outputs[0].Address = addressOf(3) }, ReasonWrongShard},
-		{"input elsewhere", func(b *Body) { b.Inputs[0].Key = signer(3).Public() }, ReasonWrongShard},
+		{"output in another shard", func(b *Body) { b.Outputs[0].Address = addressOf(3) }, ReasonWrongShard},
+		{"input in another shard", func(b *Body) { b.Inputs[0].Key = signer(3).Public() }, ReasonWrongShard},
 		{"unknown, then consumed", func(b *Body) {
 			b.Inputs = append([]Input{{gone, signer(0).Public(), 5}}, b.Inputs...)
 			b.Inputs[1].Outpoint = genesisOut(0, 1)
@@ -186,7 +186,7 @@ func TestWhatTheLedgerSaysAgainstATransaction(t *testing.T) {
 			tx := signed(t, b, 0, 3)
 			r, err := s.Precheck(tx, now)
 			if err != nil || (r == nil) != (c.want == ReasonNone) || r != nil && r.Reason != c.want {
-				t.Errorf("at the door: %v, %v; want %q", r, err, c.want)
+				t.Errorf("Precheck: %v, %v; want %q", r, err, c.want)
 			}
 			before, _, _ := s.Tip()
 			audit, _ := s.Audit(context.Background())
@@ -200,14 +200,14 @@ func TestWhatTheLedgerSaysAgainstATransaction(t *testing.T) {
 				return
 			case c.want.Final():
 				if len(block.Receipts) != 1 || block.Receipts[0].Verdict != VerdictRejected || block.Receipts[0].Reason != c.want || !has {
-					t.Errorf("not rejected for it: %+v", block)
+					t.Errorf("not rejected with reason %q: %+v", c.want, block)
 				}
 			default:
 				if len(block.Receipts) != 0 || has || len(block.LeftOut) != 1 || block.LeftOut[0].Refusal.Reason != c.want || block.LeftOut[0].ID != tx.ID() {
-					t.Errorf("not left out for it: %+v", block)
+					t.Errorf("not left out with reason %q: %+v", c.want, block)
 				}
 				if !block.Header.TxRoot.IsZero() || block.Header.Txs != before.Txs {
-					t.Errorf("what was left out is in the header: %+v", block.Header)
+					t.Errorf("the header counts a transaction that was left out: %+v", block.Header)
 				}
 			}
 			if c.want == ReasonUnknownInput && block.LeftOut[0].Missing != b.Inputs[0].Outpoint {
@@ -215,17 +215,17 @@ func TestWhatTheLedgerSaysAgainstATransaction(t *testing.T) {
 			}
 			after, _ := s.Audit(context.Background())
 			if after.Unspent != audit.Unspent || after.Outputs != audit.Outputs || after.Burned != audit.Burned {
-				t.Errorf("it changed the ledger: %+v, then %+v", audit, after)
+				t.Errorf("a refused transaction changed the ledger: %+v before, %+v after", audit, after)
 			}
 			again := run(t, s, now, tx)
 			if c.want.Final() != (len(again.Duplicates) == 1) {
-				t.Errorf("in the next block: %+v", again)
+				t.Errorf("ordered again in the next block: %+v", again)
 			}
 		})
 	}
 }
 
-func TestEntriesApplyOneAfterAnother(t *testing.T) {
+func TestEntriesAreAppliedInOrder(t *testing.T) {
 	s := open(t, kv.NewMem(), testConfig(1, 1, 100))
 	first := pay(t, 0, 100, []Outpoint{genesisOut(0, 0)}, 1, Output{addressOf(1), 99})
 	second := pay(t, 1, 99, []Outpoint{{first.ID(), 0}}, 1, Output{addressOf(2), 98})
@@ -250,14 +250,14 @@ func TestEntriesApplyOneAfterAnother(t *testing.T) {
 	}
 	acc, err := s.Account(addressOf(1), Page{Limit: 5, HistoryLimit: 5})
 	if err != nil || acc.Balance != 0 || acc.Count != 0 || len(acc.Outputs) != 0 || len(acc.History) != 2 {
-		t.Errorf("who passed it on: %+v, %v", acc, err)
+		t.Errorf("account that received and spent in one block: %+v, %v", acc, err)
 	}
 	if b = run(t, s, genesisTime, early); len(b.Receipts) != 1 || b.Receipts[0].Verdict != VerdictSettled {
-		t.Errorf("the early one later: %+v", b)
+		t.Errorf("the transaction that was ordered before its input existed, ordered again: %+v", b)
 	}
 }
 
-func TestAnEmptyBlockIsNormal(t *testing.T) {
+func TestEmptyBlock(t *testing.T) {
 	s := open(t, kv.NewMem(), testConfig(1, 1, 1))
 	b := run(t, s, genesisTime)
 	if b.Header.Height != 1 || !b.Header.TxRoot.IsZero() || !b.Header.Receipts.IsZero() || b.Header.Parent.IsZero() {
@@ -265,7 +265,7 @@ func TestAnEmptyBlockIsNormal(t *testing.T) {
 	}
 }
 
-func TestABlockFollowsTheLast(t *testing.T) {
+func TestBlockMustFollowTheLast(t *testing.T) {
 	s := open(t, kv.NewMem(), testConfig(1, 1, 1))
 	run(t, s, genesisTime+10)
 	for _, in := range []Ordered{{Height: 1, TimeMS: genesisTime + 10}, {Height: 3, TimeMS: genesisTime + 10}, {Height: 2, TimeMS: genesisTime + 9}} {
@@ -278,7 +278,7 @@ func TestABlockFollowsTheLast(t *testing.T) {
 	}
 }
 
-func TestTheHeaderCoversWhatTheBlockDid(t *testing.T) {
+func TestHeaderCoversAllOfTheBlock(t *testing.T) {
 	base := func() (*State, Ordered) {
 		s := open(t, kv.NewMem(), testConfig(1, 2, 100))
 		return s, Ordered{Height: 1, Epoch: 1, Slot: 1, Digest: digest.Of("b"), TimeMS: genesisTime, Cut: []byte("cut")}
@@ -315,7 +315,7 @@ func TestTheHeaderCoversWhatTheBlockDid(t *testing.T) {
 	}
 }
 
-func TestWhoConsumedIsRememberedUntilTheConsumerExpires(t *testing.T) {
+func TestConsumerIsKnownUntilItsExpiry(t *testing.T) {
 	s := open(t, kv.NewMem(), testConfig(1, 1, 100))
 	tx := pay(t, 0, 100, []Outpoint{genesisOut(0, 0)}, 0, Output{addressOf(1), 100})
 	run(t, s, genesisTime, tx)
@@ -325,15 +325,15 @@ func TestWhoConsumedIsRememberedUntilTheConsumerExpires(t *testing.T) {
 		return signed(t, b, 0)
 	}
 	if b := run(t, s, tx.ExpiryMS, rival(1)); len(b.Receipts) != 1 || b.Receipts[0].Reason != ReasonConsumed {
-		t.Errorf("at the consumer's expiry: %+v", b)
+		t.Errorf("at the expiry of the consuming transaction: %+v", b)
 	}
 	late := tx.ExpiryMS + 2*60_000
 	run(t, s, late)
 	if b := run(t, s, late, rival(2)); len(b.LeftOut) != 1 || b.LeftOut[0].Refusal.Reason != ReasonUnknownInput {
-		t.Errorf("after it: %+v", b)
+		t.Errorf("after the expiry of the consuming transaction: %+v", b)
 	}
 	if b := run(t, s, late, tx, rival(1)); len(b.Duplicates) != 2 {
-		t.Errorf("what had a receipt lost it: %+v", b)
+		t.Errorf("a transaction with a receipt is not a duplicate: %+v", b)
 	}
 	left := 0
 	if err := s.store.Scan([]byte{keySpent}, []byte{keySpentDue + 1}, false, func(_, _ []byte) bool { left++; return true }); err != nil || left != 0 {
@@ -341,7 +341,7 @@ func TestWhoConsumedIsRememberedUntilTheConsumerExpires(t *testing.T) {
 	}
 }
 
-func TestARestartDoesNotChangeWhatIsForgotten(t *testing.T) {
+func TestRestartKeepsDueLists(t *testing.T) {
 	config := testConfig(1, 3, 100)
 	stayed := open(t, kv.NewMem(), config)
 	store := kv.NewMem()
@@ -357,16 +357,16 @@ func TestARestartDoesNotChangeWhatIsForgotten(t *testing.T) {
 			t.Fatalf("headers of height %d differ after a restart", a.Header.Height)
 		}
 	}
-	both(genesisTime, spend(0, 6)) // all that a start finds is due late
+	both(genesisTime, spend(0, 6)) // after the restart, the earliest due list in the store is this one
 	restarted = open(t, store, config)
-	both(genesisTime, spend(1, 1)) // and then comes what is due before that
+	both(genesisTime, spend(1, 1)) // this block adds an earlier due list
 	both(genesisTime+3*60_000, spend(2, 4))
 	both(genesisTime + 9*60_000)
 }
 
-func TestForgettingIsBoundedPerBlock(t *testing.T) {
+func TestDueListsPerBlockAreBounded(t *testing.T) {
 	s := open(t, kv.NewMem(), testConfig(1, 40, 100))
-	for k := range 40 { // a list per block
+	for k := range 40 { // one due list per block
 		run(t, s, genesisTime, pay(t, 0, 100, []Outpoint{genesisOut(0, k)}, 0, Output{addressOf(0), 100}))
 	}
 	lists := func() (n int) {
@@ -386,7 +386,7 @@ func TestForgettingIsBoundedPerBlock(t *testing.T) {
 	}
 }
 
-func TestPagesCoverAnAccountOnce(t *testing.T) {
+func TestPagesHaveEachEntryOnce(t *testing.T) {
 	s := open(t, kv.NewMem(), testConfig(1, 25, 10))
 	for k := range 6 {
 		run(t, s, genesisTime+uint64(k), pay(t, 0, 10, []Outpoint{genesisOut(0, k)}, 1, Output{addressOf(0), 4}, Output{addressOf(0), 5}))
@@ -445,17 +445,17 @@ func TestAFailedStoreStopsExecution(t *testing.T) {
 	broken := errors.New("input/output error")
 	mem.Fail(broken)
 	if _, err := s.Execute(Ordered{Height: 1, TimeMS: genesisTime}); !errors.Is(err, broken) {
-		t.Errorf("execution answered %v", err)
+		t.Errorf("Execute returned %v", err)
 	}
 	if s.Height() != 0 {
-		t.Error("the height moved")
+		t.Error("the height changed")
 	}
 	if _, err := s.Audit(context.Background()); !errors.Is(err, broken) {
-		t.Errorf("audit answered %v", err)
+		t.Errorf("Audit returned %v", err)
 	}
 }
 
-func TestAuditSeesWhatIsWrongAndStops(t *testing.T) {
+func TestAuditFindsAMissingOutput(t *testing.T) {
 	store := kv.NewMem()
 	s := open(t, store, testConfig(1, 9000, 1))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -469,23 +469,24 @@ func TestAuditSeesWhatIsWrongAndStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a, err := s.Audit(context.Background()); err != nil || a.Conserved() {
-		t.Errorf("an output is gone and the audit says %+v, %v", a, err)
+		t.Errorf("an output is missing, but the audit returned %+v, %v", a, err)
 	}
 }
 
-// TestExecutionStopsAtBrokenValue feeds it what no checked payload can hold.
-func TestExecutionStopsAtBrokenValue(t *testing.T) {
+// TestExecuteThatCreatesValuePanics executes a transaction that CheckPayload would refuse: its outputs exceed its
+// inputs.
+func TestExecuteThatCreatesValuePanics(t *testing.T) {
 	s := open(t, kv.NewMem(), testConfig(1, 1, 100))
 	tx := pay(t, 0, 100, []Outpoint{genesisOut(0, 0)}, 0, Output{addressOf(0), 101})
 	defer func() {
 		if recover() == nil {
-			t.Error("value out of nothing was executed")
+			t.Error("a transaction whose outputs exceed its inputs was executed")
 		}
 	}()
 	_, _ = s.Execute(Ordered{Height: 1, TimeMS: genesisTime, Payloads: []*Payload{{Txs: []*Tx{tx}}}})
 }
 
-func TestReceiptsAreProvedAgainstTheHeader(t *testing.T) {
+func TestReceiptProofs(t *testing.T) {
 	s := open(t, kv.NewMem(), testConfig(1, 9, 100))
 	var txs []*Tx
 	for k := range 9 {
@@ -508,8 +509,8 @@ func TestReceiptsAreProvedAgainstTheHeader(t *testing.T) {
 	}
 }
 
-// TestLeastFee: a transaction that pays less than the least fee for its bytes is left out for good, without a receipt,
-// by the same count in a block and at the door.
+// TestLeastFee: a transaction that pays less than the least fee for its bytes is left out with a final refusal and
+// gets no receipt. Precheck and execution use the same limit.
 func TestLeastFee(t *testing.T) {
 	config := testConfig(1, 2, 100_000)
 	config.LeastFee = 7
@@ -533,7 +534,7 @@ func TestLeastFee(t *testing.T) {
 		t.Errorf("receipts %+v, want that of the transaction that pays enough", b.Receipts)
 	}
 	if len(b.LeftOut) != 1 || b.LeftOut[0].ID != low.ID() || b.LeftOut[0].Refusal.Reason != ReasonFeeTooLow || !b.LeftOut[0].Refusal.Final() {
-		t.Errorf("left out %+v, want the transaction that pays too little, finally", b.LeftOut)
+		t.Errorf("left out %+v, want the transaction that pays too little, with a final refusal", b.LeftOut)
 	}
 	if _, ok, err := s.Receipt(low.ID()); ok || err != nil {
 		t.Errorf("a transaction that pays too little has a receipt: %v", err)

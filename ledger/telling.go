@@ -10,28 +10,29 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// Bounds of what one block tells other shards: bytes of all entries, of those for one shard, and their number. One
-// transaction of the greatest size for all shards fits.
+// Bounds of the entries that one block sends to other shards: bytes in all, bytes to one shard, and number of
+// entries. One transaction of the greatest size, sent to all shards, fits.
 //
-// Verdicts wait in one queue, in the order in which they were given, and each block tells from its front what fits.
-// Nothing starves. Whatever is first in the queue fits into an empty outbox, so each block with a queue tells at least its
-// first verdict to all. Only answers to other shards enlarge the queue: a transaction of a batch is left out unless all
-// that is given already and its own verdict fit into this block's outbox, and comes again. While there is a queue,
-// replicas ask for further blocks, and a shard that is owed many answers is owed acknowledgements too: an honest one stops
-// at its limit of deliveries that are not shown applied.
+// Verdicts wait in one queue, in the order in which they were given, and each block sends those at its front that
+// fit. No verdict waits for ever. The first verdict of the queue fits into an empty outbox, so each block with a
+// non-empty queue sends at least that one to all its shards. Only answers to other shards lengthen the queue: a
+// transaction of a batch is left out, and may be ordered again, unless all verdicts given so far and its own fit into
+// this block's outbox. While the queue is not empty, replicas ask for further blocks. The queue of answers to another
+// shard is bounded by that shard too: acknowledgements wait with the answers, and an honest shard stops at its limit
+// of deliveries that are not acknowledged.
 const (
 	MaxOutboxBytes   = 8 << 20
-	MaxToldBytes     = 2 << 20 // to one shard
+	MaxToldBytes     = 2 << 20 // bytes to one shard
 	MaxOutboxEntries = 16384
 )
 
-// outboxUse is how much of a block's outbox is used.
+// outboxUse counts the used part of a block's outbox.
 type outboxUse struct {
 	bytes, entries int
-	to             [MaxShards]int // bytes
+	to             [MaxShards]int // bytes by destination
 }
 
-// room reports whether an entry of a size fits for each of some shards.
+// room reports whether an entry of size bytes still fits for each shard of to.
 func (u *outboxUse) room(to ShardSet, size int) bool {
 	n := to.Len()
 	if u.bytes+n*size > MaxOutboxBytes || u.entries+n > MaxOutboxEntries {
@@ -55,34 +56,35 @@ func (u *outboxUse) add(to ShardSet, size int) {
 
 func entrySize(tx *Tx) int { return deliveryItem + len(tx.raw) }
 
-// Tell has the own verdict on a transaction told to all other shards involved: by this block, or by a later one if this
-// one tells as much as it may.
+// Tell queues this shard's verdict on a transaction for all other shards involved. This block sends it, or a later
+// one if this block's outbox is full.
 func (d *Desk) Tell(r *Record) {
 	w := &d.s.work
 	if k := d.changes(r).Part.Of(d.Shard()); k == nil || k.Verdict == 0 || r.Part.Untold != 0 {
-		panic(fmt.Sprintf("ledger: nothing to tell of transaction %s", r.Part.Tx))
+		panic(fmt.Sprintf("ledger: transaction %s has no verdict of this shard that is not sent yet", r.Part.Tx))
 	}
 	r.Part.Untold = r.Parties.All().Without(d.Shard())
 	w.untold = append(w.untold, r.Part.Tx)
-	w.said.add(r.Part.Untold, entrySize(r.Tx))
+	w.given.add(r.Part.Untold, entrySize(r.Tx))
 }
 
-// Room reports whether a verdict on a transaction, given now, is told by this block.
+// Room reports whether this block would send a verdict on a transaction that is given now.
 func (d *Desk) Room(tx *Tx) bool {
-	return d.s.untold == 0 && d.s.work.said.room(d.Parties(tx).All().Without(d.Shard()), entrySize(tx))
+	return d.s.untold == 0 && d.s.work.given.room(d.Parties(tx).All().Without(d.Shard()), entrySize(tx))
 }
 
-// tellAll tells verdicts from the front of the queue, as far as this block may, and puts what is left into the store.
+// tellAll sends verdicts from the front of the queue as far as the bounds of this block allow, and stores the rest of
+// the queue.
 func (d *Desk) tellAll(b *kv.Batch) error {
 	w := &d.s.work
 	var used outboxUse
 	left := d.s.untold
-	late, err := d.late()
+	queue, err := d.queueFront()
 	if err != nil {
 		return err
 	}
 	full := false
-	for _, q := range late {
+	for _, q := range queue {
 		if full, err = d.tell(&used, q.id); full || err != nil {
 			break
 		}
@@ -109,14 +111,14 @@ func (d *Desk) tellAll(b *kv.Batch) error {
 	return nil
 }
 
-// queued is a verdict that an earlier block could not tell.
+// queued is a verdict that an earlier block gave and could not send.
 type queued struct {
 	key []byte
 	id  TxID
 }
 
-// late is the front of the queue as earlier blocks left it, as long as one block may use.
-func (d *Desk) late() (out []queued, err error) {
+// queueFront returns the front of the queue that earlier blocks left, at most as many verdicts as one block may send.
+func (d *Desk) queueFront() (out []queued, err error) {
 	if d.s.untold == 0 {
 		return nil, nil
 	}
@@ -129,19 +131,19 @@ func (d *Desk) late() (out []queued, err error) {
 		return len(out) < MaxOutboxEntries
 	})
 	if err == nil && damaged {
-		err = errors.New("the queue of verdicts to be told is damaged")
+		err = errors.New("the queue of verdicts that are not sent yet is damaged")
 	}
 	return out, err
 }
 
-// tell tells one verdict, unless it does not fit into the block any more.
+// tell puts one verdict into the deliveries of this block. full reports that it does not fit any more.
 func (d *Desk) tell(used *outboxUse, id TxID) (full bool, err error) {
 	x, err := d.open(id)
 	switch {
 	case err != nil:
 		return false, err
 	case x == nil || x.Part.Untold == 0:
-		return false, fmt.Errorf("the record of transaction %s, whose verdict is not told yet, is missing", id)
+		return false, fmt.Errorf("the record of transaction %s, whose verdict is not sent yet, is missing", id)
 	}
 	r, size := &x.Record, entrySize(x.Tx)
 	if !used.room(r.Part.Untold, size) {
@@ -157,13 +159,13 @@ func (d *Desk) tell(used *outboxUse, id TxID) (full bool, err error) {
 	return false, d.s.cfg.Rules.Told(d, r)
 }
 
-// countUntold is how many verdicts wait to be told.
+// countUntold returns the number of verdicts that are not sent yet.
 func (s *State) countUntold() (n int, err error) {
 	err = s.store.Scan([]byte{keyUntold}, []byte{keyUntold + 1}, false, func(_, _ []byte) bool { n++; return true })
 	return n, err
 }
 
-// Untold reports whether verdicts wait to be told by later blocks, though nothing else happens.
+// Untold reports whether verdicts are left that later blocks have to send, even if nothing else is to be ordered.
 func (s *State) Untold() (bool, error) {
 	some := false
 	err := s.store.Scan([]byte{keyUntold}, []byte{keyUntold + 1}, false, func(_, _ []byte) bool { some = true; return false })

@@ -12,7 +12,8 @@ import (
 // TxVersion is the version of a transaction's encoding, its first byte.
 const TxVersion = 1
 
-// Limits of a transaction. One of as many inputs, keys and outputs as are allowed takes 11.4 kB.
+// Limits of a transaction: MaxInputs and MaxOutputs are counts, MaxTxBytes bounds the encoding in bytes. The encoding
+// of a transaction with 64 inputs, each with its own key, and 64 outputs takes 11.4 kB.
 const (
 	MaxInputs  = 64
 	MaxOutputs = 64
@@ -33,20 +34,20 @@ const (
 	tagSigning = "bdt/tx-signing/1"
 )
 
-// Input spends one output, whole.
+// Input spends one output completely; an output is never spent in part.
 type Input struct {
 	Outpoint Outpoint
-	Key      sig.PublicKey // of the owner, who signs
-	Amount   uint64        // what the output is declared to hold
+	Key      sig.PublicKey // public key of the owner, whose signature is required
+	Amount   uint64        // declared amount of the output; the transaction is rejected if it differs
 }
 
-// Output gives an amount to an address.
+// Output gives an amount, which is not 0, to an address.
 type Output struct {
 	Address Address
 	Amount  uint64
 }
 
-// Body is what the owners of a transaction's inputs sign.
+// Body is the part of a transaction that the owners of its inputs sign: everything but the signatures.
 type Body struct {
 	Network  digest.Digest // id of the genesis
 	ExpiryMS uint64        // last block time at which it may settle, Unix milliseconds
@@ -64,10 +65,11 @@ type Tx struct {
 	owners     []Address // of each input's key
 }
 
-// Sign makes the transaction of the body. Each distinct key of the inputs needs its signer; their order is free.
+// Sign makes the signed transaction. Each distinct key of the inputs needs one signer; the order of the signers is
+// free. It is an error if there are more inputs or outputs than the limits allow, or if a key has no signer.
 func (b *Body) Sign(signers ...sig.Signer) (*Tx, error) {
 	if len(b.Inputs) > MaxInputs || len(b.Outputs) > MaxOutputs {
-		return nil, fmt.Errorf("a transaction has at most %d inputs and %d outputs, this one has %d and %d", MaxInputs, MaxOutputs, len(b.Inputs), len(b.Outputs))
+		return nil, fmt.Errorf("a transaction has at most %d inputs and %d outputs, this one has %d inputs and %d outputs", MaxInputs, MaxOutputs, len(b.Inputs), len(b.Outputs))
 	}
 	raw := b.append(make([]byte, 0, b.size()+sig.SignatureSize*len(signers)))
 	message := signingDigest(raw)
@@ -115,10 +117,11 @@ func (b *Body) append(p []byte) []byte {
 
 func (o Outpoint) append(p []byte) []byte { return wire.AppendU16(append(p, o.Tx[:]...), o.Index) }
 
-// DecodeTx takes apart the one encoding of a transaction: version 1 byte, network 32, expiry 8, number of inputs 1,
-// each outpoint 34, key 32 and amount 8, number of outputs 1, each address 32 and amount 8, fee 8, and signatures of
-// 64, as many as there are distinct keys. Its error is a *[Refusal]. The transaction aliases raw, which must not
-// change any more. What the fields say is not checked, see [Tx.Check], nor are signatures, see [Tx.SigItems].
+// DecodeTx decodes the canonical encoding of a transaction: version 1 byte, network 32, expiry 8, number of inputs 1,
+// for each input outpoint 34, key 32 and amount 8, number of outputs 1, for each output address 32 and amount 8, fee
+// 8, and signatures of 64 bytes, one for each distinct key. Its error is a *[Refusal]. The transaction aliases raw,
+// so raw must not change afterwards. DecodeTx checks the encoding only: [Tx.Check] checks the fields, and the
+// signatures have to be verified, see [Tx.SigItems].
 func DecodeTx(raw []byte) (*Tx, error) {
 	if len(raw) > MaxTxBytes {
 		return nil, refuse(ReasonOversized, "%d bytes, at most %d allowed", len(raw), MaxTxBytes)
@@ -166,13 +169,13 @@ func DecodeTx(raw []byte) (*Tx, error) {
 	return tx, nil
 }
 
-func readCount(r *wire.Reader, what string, limit, size int) int {
+func readCount(r *wire.Reader, items string, limit, size int) int {
 	n := int(r.U8())
 	if n > limit {
-		r.Fail("%d %s, at most %d allowed", n, what, limit)
+		r.Fail("%d %s, at most %d allowed", n, items, limit)
 	}
 	if n*size > r.Len() {
-		r.Fail("%d %s in %d bytes", n, what, r.Len())
+		r.Fail("%d %s in %d bytes", n, items, r.Len())
 	}
 	if r.Err() != nil {
 		return 0
@@ -180,20 +183,21 @@ func readCount(r *wire.Reader, what string, limit, size int) int {
 	return n
 }
 
-// Encode is the canonical encoding. It must not be changed.
+// Encode returns the canonical encoding. The caller must not change it.
 func (t *Tx) Encode() []byte { return t.raw }
 
-// ID is the tagged hash of the whole encoding.
+// ID is the tagged hash of the whole encoding, signatures included.
 func (t *Tx) ID() TxID { return t.id }
 
-// SigningDigest is what each owner signs: the tagged hash of the encoding without signatures.
+// SigningDigest is the message that each owner signs: the tagged hash of the encoding without signatures.
 func (t *Tx) SigningDigest() digest.Digest {
 	return signingDigest(t.raw[:len(t.raw)-sig.SignatureSize*len(t.Signatures)])
 }
 
 func signingDigest(body []byte) digest.Digest { return digest.Of(tagSigning, body) }
 
-// SigItems are the signatures to verify, for many transactions at a time.
+// SigItems lists the signatures to verify, one for each distinct key. Callers collect those of many transactions and
+// verify them together.
 func (t *Tx) SigItems() []sig.Item { return t.appendSigItems(nil) }
 
 func (t *Tx) appendSigItems(items []sig.Item) []sig.Item {
@@ -204,8 +208,8 @@ func (t *Tx) appendSigItems(items []sig.Item) []sig.Item {
 	return items
 }
 
-// firstOfKey lists the inputs that name a key not named before. There are 64 inputs at most, so looking back is
-// cheaper than a map.
+// firstOfKey lists the indexes of the inputs whose key does not occur in an earlier input. There are at most 64
+// inputs, so comparing each with the earlier ones is cheaper than a map.
 func firstOfKey(inputs []Input) []int {
 	first := make([]int, 0, 4)
 next:
@@ -227,12 +231,12 @@ func countKeys(inputs []Input) int {
 	return len(firstOfKey(inputs))
 }
 
-// Check is what is wrong with the transaction whatever the state of the ledger, or nil. It does not verify
-// signatures.
+// Check returns the first rule that the transaction violates for every state of the ledger, or nil. It checks
+// network, counts, amounts and balance; it does not verify signatures.
 func (t *Tx) Check(network digest.Digest) *Refusal {
 	switch {
 	case t.Network != network:
-		return refuse(ReasonWrongNetwork, "made for network %s, this is %s", t.Network.Short(), network.Short())
+		return refuse(ReasonWrongNetwork, "made for network %s, this network is %s", t.Network.Short(), network.Short())
 	case len(t.Inputs) == 0:
 		return refuse(ReasonNoInputs, "at least one input is needed")
 	case len(t.Outputs) == 0:
@@ -269,8 +273,8 @@ func (t *Tx) Check(network digest.Digest) *Refusal {
 	return nil
 }
 
-// VerifyTx decodes and checks one transaction with its signatures, as a client's submission is. Its error is a
-// *[Refusal] unless the scheme is broken.
+// VerifyTx decodes one transaction, checks it and verifies its signatures. It is the check of a client's submission.
+// Its error is a *[Refusal], except if the scheme accepts all signatures one by one but not together.
 func VerifyTx(scheme sig.Scheme, network digest.Digest, raw []byte) (*Tx, error) {
 	tx, err := DecodeTx(raw)
 	if err != nil {
@@ -288,9 +292,9 @@ func VerifyTx(scheme sig.Scheme, network digest.Digest, raw []byte) (*Tx, error)
 	return nil, errBrokenScheme
 }
 
-var errBrokenScheme = errors.New("signatures verify one by one and not together: the scheme is broken")
+var errBrokenScheme = errors.New("the signatures verify one by one but not together: the signature scheme is broken")
 
-// badSignature names the first signature that fails alone.
+// badSignature returns the refusal for the first signature that does not verify by itself, or nil.
 func badSignature(scheme sig.Scheme, tx *Tx) *Refusal {
 	for _, it := range tx.SigItems() {
 		if !scheme.Verify(it) {

@@ -14,9 +14,9 @@ import (
 	"bdtnode/internal/sig"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
-// golden compares with a file of hexadecimal lines, each behind its name.
+// golden compares lines with a file in testdata. A line is a name and hexadecimal characters.
 func golden(t *testing.T, name string, lines []string) {
 	t.Helper()
 	path := "testdata/" + name
@@ -63,7 +63,7 @@ func sampleTx(t failer) *Tx {
 	return tx
 }
 
-func TestEncodingsAreAsRecorded(t *testing.T) {
+func TestEncodingsMatchGolden(t *testing.T) {
 	tx := sampleTx(t)
 	h := Header{Network: testNet, Shard: 3, Height: 9, Epoch: 2, Slot: 5, Last: true, Parent: digest.Of("p"), Block: digest.Of("b"),
 		TxRoot: digest.Of("t"), Receipts: digest.Of("r"), WriteSet: digest.Of("w"), TimeMS: 1_700_000_000_000, Txs: 77}
@@ -114,15 +114,15 @@ func TestReasonsKeepTheirNumbers(t *testing.T) {
 		}
 		var back Reason
 		if err := back.UnmarshalText([]byte(name)); err != nil || back != r {
-			t.Errorf("%q reads as %d, %v", name, back, err)
+			t.Errorf("%q decodes to reason %d, %v", name, back, err)
 		}
 		if i > 0 && r.Words() == "" {
-			t.Errorf("reason %q has no words", name)
+			t.Errorf("reason %q has no description", name)
 		}
 	}
 }
 
-func TestASimpleTransferIsSmall(t *testing.T) {
+func TestSizeOfASimpleTransfer(t *testing.T) {
 	tx := pay(t, 0, 10, []Outpoint{{}}, 1, Output{addressOf(1), 4}, Output{addressOf(0), 5})
 	if n := len(tx.Encode()); n != 269 {
 		t.Errorf("one input and two outputs take %d bytes", n)
@@ -150,7 +150,7 @@ func TestTheLargestTransactionFits(t *testing.T) {
 	}
 }
 
-func TestSignaturesGoByFirstAppearance(t *testing.T) {
+func TestSignaturesAreInOrderOfFirstUse(t *testing.T) {
 	tx := sampleTx(t)
 	items := tx.SigItems()
 	if len(items) != 2 || items[0].Key != edKey(t, 1).Public() || items[1].Key != edKey(t, 2).Public() {
@@ -160,11 +160,11 @@ func TestSignaturesGoByFirstAppearance(t *testing.T) {
 		t.Error("the signatures do not verify")
 	}
 	if _, err := tx.Sign(edKey(t, 1)); err == nil || !strings.Contains(err.Error(), "no signer for key") {
-		t.Errorf("signing with a key missing: %v", err)
+		t.Errorf("signing without the signer of one key: %v", err)
 	}
 }
 
-// refusalOf is the reason in err.
+// refusalOf returns the reason of the refusal in err.
 func refusalOf(err error) Reason {
 	var r *Refusal
 	if !errors.As(err, &r) {
@@ -173,7 +173,7 @@ func refusalOf(err error) Reason {
 	return r.Reason
 }
 
-func TestWhatNeedsNoLedgerIsRefusedAtTheDoorAndInABatch(t *testing.T) {
+func TestRefusalsWithoutState(t *testing.T) {
 	edit := func(change func(b *Body)) []byte {
 		tx := sampleTx(t)
 		b := tx.Body
@@ -210,20 +210,20 @@ func TestWhatNeedsNoLedgerIsRefusedAtTheDoorAndInABatch(t *testing.T) {
 		{"65 inputs", poke(41, 65), ReasonMalformed},
 		{"more inputs than bytes", poke(41, 64), ReasonMalformed},
 		{"longer than allowed", make([]byte, MaxTxBytes+1), ReasonOversized},
-		{"a byte too many", append(bytes.Clone(good), 0), ReasonNonCanonical},
-		{"a signature too many", append(bytes.Clone(good), good[len(good)-64:]...), ReasonNonCanonical},
+		{"one byte too many", append(bytes.Clone(good), 0), ReasonNonCanonical},
+		{"one signature too many", append(bytes.Clone(good), good[len(good)-64:]...), ReasonNonCanonical},
 		{"another network", edit(func(b *Body) { b.Network[0] ^= 1 }), ReasonWrongNetwork},
 		{"no inputs", edit(func(b *Body) { b.Inputs = nil }), ReasonNoInputs},
 		{"no outputs", edit(func(b *Body) { b.Outputs, b.Fee = nil, 100 }), ReasonNoOutputs},
 		{"input of 0", edit(func(b *Body) { b.Inputs[1].Amount = 0 }), ReasonZeroAmount},
 		{"output of 0", edit(func(b *Body) { b.Outputs[0].Amount, b.Fee = 0, 63 }), ReasonZeroAmount},
-		{"input twice", edit(func(b *Body) { b.Inputs[2].Outpoint = b.Inputs[0].Outpoint }), ReasonDuplicateInput},
-		{"input twice with other keys", edit(func(b *Body) { b.Inputs[1].Outpoint = b.Inputs[0].Outpoint }), ReasonDuplicateInput},
+		{"one output spent twice", edit(func(b *Body) { b.Inputs[2].Outpoint = b.Inputs[0].Outpoint }), ReasonDuplicateInput},
+		{"one output spent twice with different keys", edit(func(b *Body) { b.Inputs[1].Outpoint = b.Inputs[0].Outpoint }), ReasonDuplicateInput},
 		{"inputs overflow", edit(func(b *Body) { b.Inputs[0].Amount = math.MaxUint64 }), ReasonOverflow},
 		{"outputs overflow", edit(func(b *Body) { b.Outputs[0].Amount = math.MaxUint64 }), ReasonOverflow},
-		{"the fee overflows to a balance", edit(func(b *Body) { b.Outputs[0].Amount, b.Fee = 100, math.MaxUint64-36 }), ReasonOverflow},
-		{"out of nothing", edit(func(b *Body) { b.Fee-- }), ReasonUnbalanced},
-		{"into nothing", edit(func(b *Body) { b.Fee++ }), ReasonUnbalanced},
+		{"the sum with the fee overflows to the sum of the inputs", edit(func(b *Body) { b.Outputs[0].Amount, b.Fee = 100, math.MaxUint64-36 }), ReasonOverflow},
+		{"outputs exceed inputs", edit(func(b *Body) { b.Fee-- }), ReasonUnbalanced},
+		{"inputs exceed outputs by 1", edit(func(b *Body) { b.Fee++ }), ReasonUnbalanced},
 		{"first signature broken", poke(len(good)-128, good[len(good)-128]^1), ReasonBadSignature},
 		{"last signature broken", poke(len(good)-1, good[len(good)-1]^1), ReasonBadSignature},
 		{"signed for another expiry", poke(40, good[40]^1), ReasonBadSignature},
@@ -233,10 +233,10 @@ func TestWhatNeedsNoLedgerIsRefusedAtTheDoorAndInABatch(t *testing.T) {
 			scheme := sig.NewEd25519()
 			tx, err := VerifyTx(scheme, testNet, c.raw)
 			if got := refusalOf(err); got != c.want || (err == nil) != (c.want == ReasonNone) || (tx == nil) != (err != nil) {
-				t.Fatalf("at the door: %v, want %q", err, c.want)
+				t.Fatalf("submitted: %v, want %q", err, c.want)
 			}
 			if len(c.raw) == 0 || len(c.raw) > MaxTxBytes {
-				return // no payload has room for such an entry
+				return // a payload cannot contain such an entry
 			}
 			payload := EncodePayload([][]byte{good, c.raw})
 			_, err = CheckPayload(nil, scheme, testNet, payload)
@@ -244,13 +244,13 @@ func TestWhatNeedsNoLedgerIsRefusedAtTheDoorAndInABatch(t *testing.T) {
 				t.Errorf("in a batch: %v, want %q", err, c.want)
 			}
 			if err != nil && !strings.Contains(err.Error(), "entry 1") {
-				t.Errorf("the error does not say which: %v", err)
+				t.Errorf("the error does not name the entry: %v", err)
 			}
 		})
 	}
 }
 
-func TestAnIDCoversTheSignatures(t *testing.T) {
+func TestIDCoversSignatures(t *testing.T) {
 	good := sampleTx(t)
 	raw := bytes.Clone(good.Encode())
 	raw[len(raw)-1] ^= 1
@@ -259,14 +259,14 @@ func TestAnIDCoversTheSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	if other.ID() == good.ID() {
-		t.Error("a copy with a broken signature has the id of the real one")
+		t.Error("a copy with a broken signature has the same id")
 	}
 	if other.SigningDigest() != good.SigningDigest() {
-		t.Error("a signature changes what is signed")
+		t.Error("the signed digest depends on a signature")
 	}
 }
 
-func TestPayloadsAreStrict(t *testing.T) {
+func TestMalformedPayloadsAreRefused(t *testing.T) {
 	raw := sampleTx(t).Encode()
 	good := EncodePayload([][]byte{raw, raw})
 	if p, err := DecodePayload(nil, good); err != nil || len(p.Txs) != 2 || len(good) != PayloadSize(2, 2*len(raw)) {
@@ -277,12 +277,12 @@ func TestPayloadsAreStrict(t *testing.T) {
 		"no entries":                      {PayloadVersion, 0, 0, 0, 0},
 		"version 2":                       append([]byte{2}, good[1:]...),
 		"too many entries":                {PayloadVersion, 0xff, 0xff, 0xff, 0xff},
-		"entry missing":                   append([]byte{PayloadVersion, 0, 0, 0, 3}, good[5:]...),
-		"entry too many":                  append([]byte{PayloadVersion, 0, 0, 0, 1}, good[5:]...),
+		"one entry too few":               append([]byte{PayloadVersion, 0, 0, 0, 3}, good[5:]...),
+		"one entry too many":              append([]byte{PayloadVersion, 0, 0, 0, 1}, good[5:]...),
 		"unknown kind":                    append(append(bytes.Clone(good[:5]), 9), good[6:]...),
-		"a kind that is not in the table": EncodePayload([][]byte{raw}, RawNotice{KindEvidence, []byte("evidence that this ledger knows no form of, long enough to pass for one")}),
+		"a kind that is not in the table": EncodePayload([][]byte{raw}, RawNotice{KindEvidence, []byte("content of an entry whose kind is not in the table, long enough for an entry")}),
 		"cut short":                       good[:len(good)-1],
-		"a byte too many":                 append(bytes.Clone(good), 0),
+		"one byte too many":               append(bytes.Clone(good), 0),
 		"too long":                        make([]byte, MaxPayloadBytes+1),
 	} {
 		if _, err := DecodePayload(nil, b); err == nil {
@@ -291,14 +291,14 @@ func TestPayloadsAreStrict(t *testing.T) {
 	}
 }
 
-// mark is a notice for tests: a text.
+// mark is a notice for tests: a text, wrong if it begins with x.
 type mark string
 
 func (m mark) Encode() []byte { return []byte(m) }
 
 func (m mark) Check(sig.Scheme) error {
 	if m[0] == 'x' {
-		return errors.New("the mark is false")
+		return errors.New("the mark is wrong")
 	}
 	return nil
 }
@@ -308,7 +308,7 @@ func (m mark) Execute(d *Desk) error {
 	return nil
 }
 
-// TestNotices: entries beside transactions go by the table of kinds, and stand before the transactions.
+// TestNotices: entries other than transactions are decoded by the table of kinds and come before the transactions.
 func TestNotices(t *testing.T) {
 	raw := pay(t, 0, 10, []Outpoint{genesisOut(0, 0)}, 0, Output{addressOf(1), 10}).Encode()
 	kinds := Kinds{{ID: KindEvidence, Name: "mark", MaxBytes: 80, Decode: func(content []byte) (Notice, error) {
@@ -333,13 +333,13 @@ func TestNotices(t *testing.T) {
 	behind := append(bytes.Clone(EncodePayload([][]byte{raw})), EncodePayload(nil, notice(text("a")))[payloadHead:]...)
 	behind[4] = 2
 	for name, b := range map[string][]byte{
-		"false":                EncodePayload(nil, notice(text("x"))),
-		"behind a transaction": behind,
-		"malformed":            EncodePayload([][]byte{raw}, notice([]byte("short"))),
-		"too long":             EncodePayload(nil, notice(make([]byte, 81))),
+		"fails its check":     EncodePayload(nil, notice(text("x"))),
+		"after a transaction": behind,
+		"malformed":           EncodePayload([][]byte{raw}, notice([]byte("short"))),
+		"too long":            EncodePayload(nil, notice(make([]byte, 81))),
 	} {
 		if _, err := CheckPayload(kinds, ideal, testNet, b); err == nil {
-			t.Errorf("%s: passed", name)
+			t.Errorf("%s: accepted", name)
 		}
 	}
 }
@@ -358,7 +358,7 @@ func FuzzDecodePayload(f *testing.F) {
 			raws[i] = tx.Encode()
 		}
 		if !bytes.Equal(EncodePayload(raws), b) {
-			t.Fatalf("%x is not the one encoding of what it decodes to", b)
+			t.Fatalf("%x decodes, but is not the canonical encoding of the result", b)
 		}
 	})
 }
@@ -379,11 +379,11 @@ func FuzzDecodeTx(f *testing.F) {
 			again = append(again, tx.Signatures[i][:]...)
 		}
 		if !bytes.Equal(again, b) {
-			t.Fatalf("%x is not the one encoding of what it decodes to", b)
+			t.Fatalf("%x decodes, but is not the canonical encoding of the result", b)
 		}
 		tx.Check(testNet)
 		if len(tx.SigItems()) != len(tx.Signatures) {
-			t.Fatal("a signature nobody checks")
+			t.Fatal("the number of signatures to verify differs from the number of signatures")
 		}
 	})
 }
@@ -395,10 +395,10 @@ func FuzzDecodeHeaderAndReceipt(f *testing.F) {
 	f.Add(r.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h, err := DecodeHeader(b); err == nil && !bytes.Equal(h.Encode(), b) {
-			t.Fatalf("%x is not the one encoding of its header", b)
+			t.Fatalf("%x decodes to a header, but is not its canonical encoding", b)
 		}
 		if r, err := DecodeReceipt(b); err == nil && !bytes.Equal(r.Encode(), b) {
-			t.Fatalf("%x is not the one encoding of its receipt", b)
+			t.Fatalf("%x decodes to a receipt, but is not its canonical encoding", b)
 		}
 	})
 }

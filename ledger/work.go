@@ -1,47 +1,47 @@
 package ledger
 
-// use is what a block did to one output.
+// use is the effect of the current block on one output.
 type use struct {
 	coin    coin
 	created bool // in this block
 	spent   bool
-	by      TxID // who spent it
+	by      TxID // the transaction that spent it
 }
 
-// openRecord is a record as the block at hand has left it.
+// openRecord is a record with the changes of the current block.
 type openRecord struct {
 	Record
-	born    bool // in this block
+	opened  bool // in this block
 	changed bool
 }
 
-// work is what Execute builds up for one block; it is emptied and used again for the next.
+// work holds the changes of one block while Execute applies it. It is reset and used again for the next block.
 type work struct {
-	uses     map[Outpoint]*use
-	order    []Outpoint // of uses
-	accounts map[Address]*account
-	touched  []Address // order of accounts
-	decided  map[TxID]struct{}
-	spentDue dueLists[Outpoint]
-	openDue  dueLists[TxID]
-	history  []historyAt
-	writes   []byte // every change that decides later blocks, as it is made
-	coins    []coin // of the own inputs of the transaction last judged
-	judged   TxID   // that transaction, until its coins are spent
-	parties  []HistoryEntry
-	names    []Address // of parties
-	slab     []use
+	uses      map[Outpoint]*use
+	order     []Outpoint // keys of uses in the order of their insertion
+	accounts  map[Address]*account
+	touched   []Address // keys of accounts in the order of their first change
+	decided   map[TxID]struct{}
+	spentDue  dueLists[Outpoint]
+	openDue   dueLists[TxID]
+	history   []historyAt    // entries to append
+	writes    []byte         // input of the write-set digest: every change that later blocks depend on, in order
+	coins     []coin         // coins of the inputs in this shard of the transaction that judge checked last
+	judged    TxID           // id of that transaction, zero once its coins are spent
+	txHistory []HistoryEntry // of the current transaction, one entry for each address
+	txOwners  []Address      // address of each of txHistory
+	slab      []use
 
-	// What settles between shards.
-	records   map[TxID]*openRecord // those that the block has looked at or opened
+	// Used for settlement between shards.
+	records   map[TxID]*openRecord // records that the block has read or opened
 	changed   []*openRecord
-	forgotten []Outpoint // whose consumer's record was closed
+	forgotten []Outpoint // outputs whose consumer's record was closed
 	channels  map[uint16]*Channel
-	tell      map[uint16][]Entry // by destination
+	tell      map[uint16][]Entry // entries to send, by destination
 	acked     []outboxRange
-	untold    []TxID    // on which the block gave a verdict, in order
-	said      outboxUse // what telling those takes
-	left      int       // verdicts that are still to be told by later blocks
+	untold    []TxID    // transactions on which the block gave a verdict, in order
+	given     outboxUse // the part of the outbox that these verdicts need
+	left      int       // number of verdicts that later blocks have to send
 }
 
 type historyAt struct {
@@ -50,7 +50,7 @@ type historyAt struct {
 	entry  HistoryEntry
 }
 
-// outboxRange is deliveries from number first to last that need not be kept.
+// outboxRange are the deliveries from number first to number last that are acknowledged and need not be kept.
 type outboxRange struct {
 	destination uint16
 	first, last uint64
@@ -80,7 +80,7 @@ func (w *work) reset() {
 	clear(w.tell)
 	clear(w.changed)
 	w.changed, w.forgotten, w.acked, w.untold = w.changed[:0], w.forgotten[:0], w.acked[:0], w.untold[:0]
-	w.said, w.left = outboxUse{}, 0
+	w.given, w.left = outboxUse{}, 0
 }
 
 func (w *work) use(o Outpoint, u use) *use {
