@@ -1,10 +1,10 @@
-// Package merkle has binary hash trees over lists of digests, and proofs that a digest is at one place of a list.
+// Package merkle has binary hash trees over lists of digests, and proofs that a digest is at a given index of a list.
 //
-// The tree has the shape of RFC 6962: leaves pair up from the left, and a node without a partner rises as it is,
-// so no leaf is ever doubled. Leaves, inner nodes and roots are hashed behind different first bytes (0, 1 and 2),
-// so none can be taken for another; no tagged digest of package digest begins with these. The root also covers
-// the number of leaves: a proof holds for one list length, index and leaf only. The empty list has no tree, and
-// the zero Digest for a root.
+// The tree has the shape of RFC 6962, section 2.1: leaves are paired from the left, and a node without a partner is
+// moved up unchanged, so no leaf is ever duplicated. Leaves, inner nodes and roots are hashed with different first
+// bytes (0, 1 and 2), so that none can be used in place of another; tagged digests of package digest never have these
+// first bytes. The root also covers the number of leaves: a proof is valid for one list length, one index and one
+// leaf only. The root of an empty list is the zero Digest.
 package merkle
 
 import (
@@ -17,13 +17,14 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// MaxDepth bounds the path of a proof: a list has at most 2^32-1 leaves.
+// MaxDepth is the greatest number of siblings in a proof: a list has at most 2^32-1 leaves.
 const MaxDepth = 32
 
-// Proof is the path from a leaf to the root: the siblings met on the way, lowest first.
+// Proof is the path from a leaf to the root: the sibling at each level that has one, lowest level first.
 type Proof struct{ Path []digest.Digest }
 
-// Root is the root over leaves in their order; the zero Digest if there are none. Leaves are left unchanged.
+// Root returns the root over leaves in their order, the zero Digest if there are none. It does not change leaves. It
+// panics if there are more than 2^32-1 leaves.
 func Root(leaves []digest.Digest) digest.Digest {
 	if len(leaves) == 0 {
 		return digest.Digest{}
@@ -35,7 +36,7 @@ func Root(leaves []digest.Digest) digest.Digest {
 	return rootOf(len(leaves), level[0])
 }
 
-// Prove makes the proof for leaves[i]. It panics if there is no such leaf.
+// Prove returns the proof for leaves[i]. It panics if i is out of range.
 func Prove(leaves []digest.Digest, i int) Proof {
 	if i < 0 || i >= len(leaves) {
 		panic(fmt.Sprintf("merkle: proof of leaf %d of %d", i, len(leaves)))
@@ -49,7 +50,7 @@ func Prove(leaves []digest.Digest, i int) Proof {
 	return p
 }
 
-// Verify reports whether leaf is number index of a list of count leaves under root.
+// Verify reports whether leaf is at index of a list of count leaves under root.
 func (p Proof) Verify(root, leaf digest.Digest, index, count int) bool {
 	if index < 0 || index >= count || uint64(count) > 1<<MaxDepth-1 {
 		return false
@@ -73,7 +74,7 @@ func (p Proof) Verify(root, leaf digest.Digest, index, count int) bool {
 	return len(path) == 0 && rootOf(count, node) == root
 }
 
-// Append encodes the proof: the number of siblings in 1 byte, then 32 bytes for each.
+// Append encodes the proof: number of siblings 1 byte, then each sibling 32.
 func (p Proof) Append(b []byte) []byte {
 	if len(p.Path) > MaxDepth {
 		panic(fmt.Sprintf("merkle: a path of %d siblings, at most %d", len(p.Path), MaxDepth))
@@ -85,7 +86,7 @@ func (p Proof) Append(b []byte) []byte {
 	return b
 }
 
-// ReadProof decodes what Append wrote.
+// ReadProof decodes a proof that Append encoded. It is an error if it has more than MaxDepth siblings.
 func ReadProof(r *wire.Reader) Proof {
 	n := int(r.U8())
 	if n > MaxDepth {
@@ -103,7 +104,7 @@ func ReadProof(r *wire.Reader) Proof {
 	return p
 }
 
-// hashLeaves is the lowest level of the tree.
+// hashLeaves returns the lowest level of the tree.
 func hashLeaves(leaves []digest.Digest) []digest.Digest {
 	if bits.Len(uint(len(leaves))) > MaxDepth {
 		panic(fmt.Sprintf("merkle: %d leaves, at most 2^%d-1", len(leaves), MaxDepth))
@@ -115,7 +116,7 @@ func hashLeaves(leaves []digest.Digest) []digest.Digest {
 	return level
 }
 
-// ascend turns a level into the one above, in place.
+// ascend computes the next higher level, in place.
 func ascend(level []digest.Digest) []digest.Digest {
 	half := len(level) / 2
 	for i := range half {

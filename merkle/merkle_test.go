@@ -20,7 +20,7 @@ func leavesOf(n int) []digest.Digest {
 	return leaves
 }
 
-// reference is the definition of RFC 6962, section 2.1, over leaves that are digests.
+// reference is the tree hash as RFC 6962, section 2.1, defines it, over leaves that are digests.
 func reference(leaves []digest.Digest) digest.Digest {
 	if len(leaves) == 1 {
 		return sha256.Sum256(append([]byte{0}, leaves[0][:]...))
@@ -50,7 +50,7 @@ func TestRootHasTheShapeOfRFC6962(t *testing.T) {
 	}
 }
 
-func TestRootIsAsRecorded(t *testing.T) {
+func TestRootMatchesRecordedValues(t *testing.T) {
 	for n, want := range map[int]string{
 		1: "199bca2259add66dba428d46d0310bce900cfdf7b0041b6f2bb8eb138d16fb01",
 		5: "4fdae0222790b712d65c16f27194350e3db3228daf5b2bc96a82cae4ddbf6058",
@@ -61,8 +61,8 @@ func TestRootIsAsRecorded(t *testing.T) {
 	}
 }
 
-// TestAProofHoldsForOnePlaceOnly tries every proof of every small list at every place of every small list.
-func TestAProofHoldsForOnePlaceOnly(t *testing.T) {
+// TestProofIsValidForOneIndexOnly tries every proof of lists up to 18 leaves with every leaf, index and length.
+func TestProofIsValidForOneIndexOnly(t *testing.T) {
 	const limit = 18
 	for n := 1; n <= limit; n++ {
 		leaves := leavesOf(n)
@@ -83,14 +83,14 @@ func TestAProofHoldsForOnePlaceOnly(t *testing.T) {
 	}
 }
 
-func TestNoOtherPathVerifies(t *testing.T) {
+func TestChangedProofDoesNotVerify(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 400).Draw(t, "n")
 		i := rapid.IntRange(0, n-1).Draw(t, "i")
 		leaves := leavesOf(n)
 		root, p := Root(leaves), Prove(leaves, i)
 		if !p.Verify(root, leaves[i], i, n) {
-			t.Fatal("a good proof does not verify")
+			t.Fatal("a valid proof does not verify")
 		}
 		other := Proof{Path: append([]digest.Digest(nil), p.Path...)}
 		switch k := rapid.IntRange(0, 3).Draw(t, "how"); {
@@ -111,8 +111,9 @@ func TestNoOtherPathVerifies(t *testing.T) {
 	})
 }
 
-// TestAnInnerNodeIsNoLeaf tries the second preimage that trees without domains fall to.
-func TestAnInnerNodeIsNoLeaf(t *testing.T) {
+// TestInnerNodeIsNotALeaf tries to pass an inner node as a leaf. This second-preimage attack works on trees that hash
+// leaves and nodes alike.
+func TestInnerNodeIsNotALeaf(t *testing.T) {
 	leaves := leavesOf(4)
 	left := hashNode(hashLeaf(leaves[0]), hashLeaf(leaves[1]))
 	right := hashNode(hashLeaf(leaves[2]), hashLeaf(leaves[3]))
@@ -141,10 +142,10 @@ func FuzzReadProof(f *testing.F) {
 			return
 		}
 		if len(p.Path) > MaxDepth {
-			t.Fatalf("a path of %d", len(p.Path))
+			t.Fatalf("a path of %d siblings was decoded", len(p.Path))
 		}
 		if again := p.Append(nil); !bytes.Equal(again, b) {
-			t.Fatalf("%x decodes to what encodes as %x", b, again)
+			t.Fatalf("%x decodes to a proof that encodes as %x", b, again)
 		}
 		p.Verify(digest.Digest{1}, digest.Digest{2}, 3, 1000)
 	})

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// allowed says what of the module the packages of each tree may import. The most specific tree counts.
+// allowed lists, for the packages of each tree, the trees of the module that they may import. The most specific tree
+// counts.
 var allowed = map[string][]string{
 	"cmd":                {"cmd", "node", "protocols", "shard", "ledger", "merkle", "internal"},
 	"node":               {"node", "protocols", "shard", "ledger", "merkle", "internal"},
@@ -16,10 +17,10 @@ var allowed = map[string][]string{
 	"merkle":             {"merkle", "internal"},
 	"internal":           {"internal"},
 	"protocols":          {"protocols", "internal/wire", "internal/digest", "internal/sig"},
-	"node/config":        {"shard", "ledger", "protocols", "internal"},        // a home on disk: no running node
-	"node/api":           {"node/api", "node/loglimit", "ledger", "internal"}, // what clients see
+	"node/config":        {"shard", "ledger", "protocols", "internal"},        // reads and writes a home on disk; does not run a node
+	"node/api":           {"node/api", "node/loglimit", "ledger", "internal"}, // the interface to clients
 	"node/quorum":        {"protocols"},
-	"node/sim":           {"node/sim", "node/driver", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"}, // and no network
+	"node/sim":           {"node/sim", "node/driver", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"}, // no network
 	"node/replica":       {"protocols", "shard", "ledger", "merkle", "internal"},
 	"node/driver":        {"node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"},
 	"node/supervise":     {},
@@ -31,7 +32,7 @@ var allowed = map[string][]string{
 	"cmd/bdtnode/output": {"node/api"},
 }
 
-// forbiddenArrows are the imports of a file that go where no arrow goes.
+// forbiddenArrows lists the imports of a file that its tree is not allowed.
 func forbiddenArrows(s *source) []string {
 	tree := ""
 	for t := range allowed {
@@ -41,7 +42,7 @@ func forbiddenArrows(s *source) []string {
 	}
 	var out []string
 	if tree == "" {
-		return []string{fmt.Sprintf("%s: its directory has no place in the layout", s.name)}
+		return []string{fmt.Sprintf("%s: its directory is in no tree of the table", s.name)}
 	}
 	for p := range s.imports() {
 		dir, is := own(p)
@@ -58,7 +59,7 @@ func forbiddenArrows(s *source) []string {
 func TestArrowsRunDown(t *testing.T) {
 	for _, s := range read(t) {
 		if s.test && below(s.dir, "cmd") {
-			continue // tests of the program drive everything
+			continue // tests of the program may import everything
 		}
 		for _, wrong := range forbiddenArrows(s) {
 			t.Error(wrong)
@@ -66,8 +67,8 @@ func TestArrowsRunDown(t *testing.T) {
 	}
 }
 
-// TestForbiddenArrowsAreSeen: the check above can fail.
-func TestForbiddenArrowsAreSeen(t *testing.T) {
+// TestForbiddenArrowsAreFound: forbiddenArrows finds forbidden imports.
+func TestForbiddenArrowsAreFound(t *testing.T) {
 	for _, c := range []struct {
 		file, imports string
 		want          bool

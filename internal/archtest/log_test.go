@@ -9,22 +9,22 @@ import (
 	"testing"
 )
 
-// ownLines are the log lines that a replica writes of its own accord, so that nobody outside decides how often. All
-// others go through package loglimit.
+// ownLines are the log lines whose frequency nobody outside the replica can influence. All other lines must go
+// through package loglimit.
 var ownLines = []string{
 	"address family not available",
-	"closing connections whose answers took longer than %v: %v", // once, at the end
+	"closing connections whose answers took longer than %v: %v", // once, when the replica stops
 	"last known addresses are lost, peers have to be searched for",
 	"last known addresses are not kept",
 	"listening",
-	"panic while answering: %v\n%s", // and the replica stops
+	"panic while answering: %v\n%s", // the replica stops then
 	"the kernel's send buffer stays unbounded",
-	"enough peers have answered: the replica may sign", // once in a start, as the next
+	"enough peers have answered: the replica may sign", // at most once per start, like the next
 	"the consensus store is a copy or was restored",
 }
 
-// unlimitedLines are the log lines of a file that nothing bounds. A limited line's event must be a constant, since the
-// limiter keeps something for each.
+// unlimitedLines lists the log lines of a file whose number is not bounded. The event of a limited line must be a
+// constant, since the limiter keeps an entry for each event.
 func unlimitedLines(s *source) []string {
 	var out []string
 	if s.test || !below(s.dir, "node") || below(s.dir, "node/loglimit") {
@@ -57,7 +57,7 @@ func unlimitedLines(s *source) []string {
 		case to == "logger" && !slices.Contains(ownLines, strings.ReplaceAll(event, `\n`, "\n")):
 			out = append(out, at+": a log line that is not limited")
 		case (to == "outside" || to == "lasting") && event == "":
-			out = append(out, at+": a limited log line whose event is no constant")
+			out = append(out, at+": the event of a limited log line is not a constant")
 		}
 		return true
 	})
@@ -72,8 +72,8 @@ func TestLogLinesAreLimited(t *testing.T) {
 	}
 }
 
-// TestUnlimitedLinesAreSeen: the check above can fail.
-func TestUnlimitedLinesAreSeen(t *testing.T) {
+// TestUnlimitedLinesAreFound: unlimitedLines finds lines that are not limited.
+func TestUnlimitedLinesAreFound(t *testing.T) {
 	for _, c := range []struct {
 		file, line string
 		want       bool

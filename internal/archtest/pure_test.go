@@ -8,28 +8,28 @@ import (
 	"testing"
 )
 
-// Trees by how pure they have to be.
+// Trees of packages by the kind of impurity that is forbidden in them.
 var (
-	// machines decide the same on every replica and in the simulator.
+	// machines must behave alike on every replica and in the simulator.
 	machines = []string{"protocols", "shard/settlement", "shard/courier", "node/replica", "node/quorum", "node/admission", "node/sim"}
-	// timeless read no clock and touch no network.
+	// timeless read no clock and use no network.
 	timeless = []string{"protocols", "shard", "ledger", "merkle", "internal"}
 	// diskless open no files.
 	diskless = []string{"protocols", "shard/settlement", "shard/courier", "ledger", "merkle", "internal/digest", "internal/sig", "internal/wire", "node/replica", "node/quorum", "node/admission", "node/sim"}
 )
 
-// clockReads are what of package time depends on when it is called.
+// clockReads are the functions of package time whose result depends on the time of the call.
 var clockReads = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 
-// seeded are what of math/rand/v2 depends on nothing but a seed. All else draws from the process.
+// seeded are the names of math/rand/v2 that depend on a seed only. All others use the random source of the process.
 var seeded = []string{"New", "NewPCG", "NewChaCha8", "NewZipf", "Rand", "PCG", "ChaCha8", "Source", "Zipf"}
 
-// isIn reports whether dir belongs to one of the trees.
+// isIn reports whether dir is in one of the trees.
 func isIn(dir string, trees []string) bool {
 	return slices.ContainsFunc(trees, func(t string) bool { return below(dir, t) })
 }
 
-// impurities are what in a file its place forbids.
+// impurities lists the uses in a file that are forbidden in its tree.
 func impurities(s *source) []string {
 	var out []string
 	say := func(at token.Pos, format string, args ...any) {
@@ -40,13 +40,13 @@ func impurities(s *source) []string {
 		p := spec.Path.Value[1 : len(spec.Path.Value)-1]
 		switch {
 		case isIn(s.dir, machines) && slices.Contains([]string{"sync", "sync/atomic"}, p):
-			say(spec.Pos(), "a machine has no locks: %s", p)
+			say(spec.Pos(), "a machine must not use locks: %s", p)
 		case isIn(s.dir, []string{"protocols", "shard/settlement", "shard/courier", "node/replica", "node/quorum", "node/admission"}) && slices.Contains([]string{"math/rand", "math/rand/v2", "crypto/rand"}, p):
-			say(spec.Pos(), "a machine has no randomness of its own: %s", p)
+			say(spec.Pos(), "a machine must not use randomness: %s", p)
 		case isIn(s.dir, timeless) && slices.Contains([]string{"net", "net/http"}, p):
-			say(spec.Pos(), "only cmd and node touch a network: %s", p)
+			say(spec.Pos(), "only cmd and node may use a network: %s", p)
 		case isIn(s.dir, diskless) && slices.Contains([]string{"os", "io/ioutil", "syscall"}, p):
-			say(spec.Pos(), "only the stores touch disk: %s", p)
+			say(spec.Pos(), "only the stores may access the disk: %s", p)
 		}
 	}
 	ast.Inspect(s.file, func(n ast.Node) bool {
@@ -57,22 +57,22 @@ func impurities(s *source) []string {
 				break
 			}
 			if name, has := imports["time"]; has && pkg.Name == name && slices.Contains(clockReads, x.Sel.Name) && isIn(s.dir, append(timeless, machines...)) {
-				say(x.Pos(), "time enters as an argument: time.%s", x.Sel.Name)
+				say(x.Pos(), "time must be passed as an argument: time.%s", x.Sel.Name)
 			}
 			if name, has := imports["math/rand/v2"]; has && pkg.Name == name && !slices.Contains(seeded, x.Sel.Name) && isIn(s.dir, machines) {
-				say(x.Pos(), "all randomness comes from the seed: rand.%s", x.Sel.Name)
+				say(x.Pos(), "all randomness must come from the seed: rand.%s", x.Sel.Name)
 			}
 		case *ast.GoStmt:
 			if isIn(s.dir, machines) {
-				say(x.Pos(), "a machine starts no goroutine")
+				say(x.Pos(), "a machine must not start a goroutine")
 			}
 		case *ast.ChanType, *ast.SendStmt, *ast.SelectStmt:
 			if isIn(s.dir, machines) {
-				say(x.Pos(), "a machine has no channel")
+				say(x.Pos(), "a machine must not use channels")
 			}
 		case *ast.UnaryExpr:
 			if x.Op == token.ARROW && isIn(s.dir, machines) {
-				say(x.Pos(), "a machine has no channel")
+				say(x.Pos(), "a machine must not use channels")
 			}
 		}
 		return true
@@ -91,8 +91,8 @@ func TestMachinesArePure(t *testing.T) {
 	}
 }
 
-// TestImpuritiesAreSeen: the check above can fail.
-func TestImpuritiesAreSeen(t *testing.T) {
+// TestImpuritiesAreFound: impurities finds forbidden uses.
+func TestImpuritiesAreFound(t *testing.T) {
 	for _, c := range []struct {
 		file, text string
 		want       int
@@ -118,7 +118,7 @@ func TestImpuritiesAreSeen(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := impurities(s); len(got) != c.want {
-			t.Errorf("%s in %s: %d faults, want %d: %q", c.text, c.file, len(got), c.want, got)
+			t.Errorf("%s in %s: %d impurities, want %d: %q", c.text, c.file, len(got), c.want, got)
 		}
 	}
 }

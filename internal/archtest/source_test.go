@@ -18,15 +18,15 @@ const module = "bdtnode"
 
 // source is one Go file.
 type source struct {
-	name string // slash-separated, below the module's root
-	dir  string // its package's
+	name string // slash-separated path relative to the module's root
+	dir  string // directory of its package, in the same form
 	test bool
 	file *ast.File
 }
 
 var files = token.NewFileSet()
 
-// imports lists the paths a file imports, and the name each goes by in it.
+// imports maps each path that a file imports to the name that it has in the file.
 func (s *source) imports() map[string]string {
 	out := make(map[string]string)
 	for _, spec := range s.file.Imports {
@@ -46,18 +46,18 @@ func (s *source) imports() map[string]string {
 	return out
 }
 
-// isVersion tells the last part of math/rand/v2, which is no package's name.
+// isVersion recognises a last path element such as v2 in math/rand/v2, which is not the package's name.
 func isVersion(name string) bool {
 	n, err := strconv.Atoi(strings.TrimPrefix(name, "v"))
 	return strings.HasPrefix(name, "v") && err == nil && n > 1
 }
 
-// own is the directory of an imported package of this module.
+// own returns the directory of an imported package of this module; ok is false for other packages.
 func own(imported string) (dir string, ok bool) {
 	return strings.CutPrefix(imported, module+"/")
 }
 
-// below reports whether dir is tree or in it.
+// below reports whether dir is tree or a directory below it.
 func below(dir, tree string) bool { return dir == tree || strings.HasPrefix(dir, tree+"/") }
 
 // read parses every Go file of the module.

@@ -1,7 +1,7 @@
-// Package digest has the one hash of the system: SHA-256 with a domain tag in front.
+// Package digest has the only hash function of the system: SHA-256 with a domain tag in front.
 //
-// A tag is the name of what is hashed, with the version of its encoding ("bdt/block/1"). It is hashed behind its
-// length, so no value of one kind can be taken for a value of another.
+// A tag names the kind of the hashed value and the version of its encoding ("bdt/block/1"). The length of the tag is
+// hashed before the tag, so that no two kinds of values have the same hash input.
 package digest
 
 import (
@@ -13,11 +13,11 @@ import (
 // Size is the length of a digest in bytes.
 const Size = sha256.Size
 
-// Digest is a SHA-256 digest. The zero Digest stands for "none"; no value hashes to it.
+// Digest is a SHA-256 digest. The zero Digest means "none"; no known value hashes to it.
 type Digest [Size]byte
 
-// Of hashes parts, one after another, under tag. Callers frame the parts themselves: only canonical encodings
-// and fields of fixed width may be passed.
+// Of hashes tag and parts, one after another. Part boundaries are not hashed: callers must pass only canonical
+// encodings and fields of fixed width. A tag has at most 255 bytes.
 func Of(tag string, parts ...[]byte) Digest {
 	h := sha256.New()
 	h.Write([]byte{byte(len(tag))})
@@ -39,10 +39,10 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 // Short is the first 8 characters of String, for logs.
 func (d Digest) Short() string { return hex.EncodeToString(d[:4]) }
 
-// MarshalText is String.
+// MarshalText returns the text that String returns.
 func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText reads exactly what String writes.
+// UnmarshalText decodes the text that String returns; everything else is an error, which leaves d unchanged.
 func (d *Digest) UnmarshalText(text []byte) error {
 	v, err := Parse(string(text))
 	if err == nil {
@@ -51,7 +51,7 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Parse reads 64 hexadecimal characters.
+// Parse reads 64 hexadecimal characters; everything else is an error.
 func Parse(s string) (Digest, error) {
 	var d Digest
 	if len(s) != 2*Size {

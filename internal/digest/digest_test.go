@@ -6,14 +6,15 @@ import (
 	"testing"
 )
 
-// TestDefinition: SHA-256 over the tag's length, the tag, and the parts.
+// TestDefinition: a digest is SHA-256 over the tag's length, the tag, and the parts.
 func TestDefinition(t *testing.T) {
 	if got, want := Of("tag", []byte("ab"), []byte("c")), Digest(sha256.Sum256([]byte("\x03tagabc"))); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
 
-// TestTagsSeparate: what is hashed under one tag is nothing under another, also where a tag begins another.
+// TestTagsSeparate: the same content has different digests under different tags, also if one tag is a prefix of
+// another.
 func TestTagsSeparate(t *testing.T) {
 	seen := make(map[Digest]string)
 	for _, c := range []struct{ tag, content string }{
@@ -21,7 +22,7 @@ func TestTagsSeparate(t *testing.T) {
 	} {
 		d := Of(c.tag, []byte(c.content))
 		if before, dup := seen[d]; dup {
-			t.Errorf("%q under %q is %s", c.content, c.tag, before)
+			t.Errorf("%q under %q has the digest of %s", c.content, c.tag, before)
 		}
 		seen[d] = c.content + " under " + c.tag
 	}
@@ -32,18 +33,18 @@ func TestText(t *testing.T) {
 	text, err := d.MarshalText()
 	var back Digest
 	if err != nil || back.UnmarshalText(text) != nil || back != d || d.IsZero() || !(Digest{}).IsZero() {
-		t.Errorf("%s comes back as %s", d, back)
+		t.Errorf("%s is decoded as %s", d, back)
 	}
 	if d.Short() != d.String()[:8] || len(d.Short()) != 8 {
-		t.Errorf("short of %s is %s", d, d.Short())
+		t.Errorf("Short of %s is %s", d, d.Short())
 	}
 	for _, wrong := range []string{"", "00", strings.Repeat("0", 63), strings.Repeat("0", 65), strings.Repeat("x", 64)} {
 		if _, err := Parse(wrong); err == nil {
-			t.Errorf("%q is taken for a digest", wrong)
+			t.Errorf("%q is parsed as a digest", wrong)
 		}
 		kept := d
 		if kept.UnmarshalText([]byte(wrong)) == nil || kept != d {
-			t.Errorf("%q changed a digest", wrong)
+			t.Errorf("UnmarshalText of %q changed the digest or returned no error", wrong)
 		}
 	}
 }

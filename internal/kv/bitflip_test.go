@@ -9,10 +9,10 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// logBlock is the unit in which the engine reads its log.
+// logBlock is the size in bytes of the blocks of the engine's log.
 const logBlock = 32 << 10
 
-// liveLog is the name of the log that was being written.
+// liveLog returns the name of the log that the store was writing.
 func liveLog(t *testing.T, fs vfs.FS) string {
 	t.Helper()
 	names, err := fs.List("store")
@@ -48,11 +48,11 @@ func flip(t *testing.T, fs vfs.FS, name string, at int) {
 	}
 }
 
-// damageLog writes synced batches, crashes, flips one bit at a given part of the log, and says what opening then
-// comes to: how many batches were written, how many are there, and the error.
+// damageLog writes synced batches, crashes, flips one bit of the log at the offset that where returns, and opens the
+// store again. It returns the number of batches written, the number of batches found, and the error of opening.
 func damageLog(t *testing.T, fs *vfs.MemFS, p *Pebble, where func(size int) int) (wrote, left int, err error) {
 	t.Helper()
-	const batches = 300 // short of filling the first memtable, which would end the log
+	const batches = 300 // not enough to fill the first memtable, which would end the log
 	for i := range batches {
 		b := numbered(i)
 		b.Set([]byte("ballast"), make([]byte, 500))
@@ -94,24 +94,24 @@ func TestDamageInsideTheLogIsRefused(t *testing.T) {
 				t.Fatalf("a store with a damaged log opened, with %d of %d synced batches", left, wrote)
 			}
 			if !strings.Contains(err.Error(), "store store is damaged") {
-				t.Errorf("the error is not clear: %v", err)
+				t.Errorf("the error does not say that the store is damaged: %v", err)
 			}
 		})
 	}
 }
 
-// TestDamageAtTheEndOfTheLogIsNotSeen holds what the package promises to the truth: if the engine learns to see
-// this, the documentation of Pebble is to be made better.
+// TestDamageAtTheEndOfTheLogIsNotSeen checks the limit that the comment of Pebble states. If a later engine finds
+// such damage, this test fails and the comment has to be changed.
 func TestDamageAtTheEndOfTheLogIsNotSeen(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	wrote, left, err := damageLog(t, fs, openMemFS(t, fs, false), func(size int) int { return size - 2000 })
 	if err != nil || left >= wrote || left < wrote-logBlock/500 {
-		t.Errorf("%d of %d synced batches left, error %v; expected a silent loss of less than a block", left, wrote, err)
+		t.Errorf("%d of %d synced batches left, error %v; want a loss of less than a block without an error", left, wrote, err)
 	}
 }
 
-// TestTheFirstLogOfANewStoreHidesDamage shows why OpenPebble flushes a new store: without that, one flipped bit
-// loses everything, and the store looks new.
+// TestTheFirstLogOfANewStoreHidesDamage shows why OpenPebble flushes a new store: without the flush, one flipped bit
+// loses all batches, and the store looks new.
 func TestTheFirstLogOfANewStoreHidesDamage(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	p, err := openEngine("store", Options{FS: fs, CacheBytes: 1 << 20, MemTableBytes: DefaultMemTableBytes})
@@ -119,7 +119,7 @@ func TestTheFirstLogOfANewStoreHidesDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, left, err := damageLog(t, fs, p, func(int) int { return 100 }); err != nil || left != 0 {
-		t.Errorf("%d batches left, error %v: the engine has become better, OpenPebble may become simpler", left, err)
+		t.Errorf("%d batches left, error %v: the engine now finds the damage, so OpenPebble need not flush a new store", left, err)
 	}
 }
 
@@ -144,12 +144,12 @@ func TestDamageInATableIsRefused(t *testing.T) {
 		}
 	}
 	p, err = OpenPebble("store", Options{FS: fs, NoLog: true})
-	if err == nil { // else it was seen at once, which is as good
+	if err == nil { // otherwise the damage was found when opening, which is right too
 		if _, _, err = p.Get([]byte("key 000000")); err == nil {
 			t.Fatal("a damaged table was read")
 		}
 		if again := p.Apply(numbered(1), false); !errors.Is(again, err) {
-			t.Errorf("after reading damage the store went on: %v", again)
+			t.Errorf("a call after damaged data was read returned %v", again)
 		}
 	}
 }

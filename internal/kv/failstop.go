@@ -9,13 +9,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// failStop is a file system that stops at its first failed write. Pebble answers a failed flush by trying again,
-// and trusts a sync that succeeds after one that failed; here neither can happen, since the goroutine that met the
-// failure, and any that writes after it, never returns from the call. It also counts syncs.
+// failStop is a file system that stops all writes after the first failed one, and counts syncs. Pebble itself retries
+// a failed flush and trusts a sync that succeeds after a failed one, although the data of the failed sync may be
+// lost. failStop prevents both: the call that met the failure, and every later write, never returns.
 type failStop struct {
 	vfs.FS
 	syncs  atomic.Uint64
-	armed  atomic.Bool // parks failing goroutines; before that, while opening, they just get the error
+	armed  atomic.Bool // failing calls block for ever; before it is set, while the store is being opened, they return the error
 	once   sync.Once
 	failed chan struct{}
 	err    error // set before failed is closed
@@ -31,7 +31,7 @@ func (f *failStop) fail(err error) {
 	})
 }
 
-// failure is the first failure, or nil.
+// failure returns the first failure, or nil.
 func (f *failStop) failure() error {
 	select {
 	case <-f.failed:
@@ -41,7 +41,7 @@ func (f *failStop) failure() error {
 	}
 }
 
-// before stands in front of every write.
+// before is called before every write.
 func (f *failStop) before() error {
 	if err := f.failure(); err != nil {
 		return f.stop(err)
@@ -49,26 +49,26 @@ func (f *failStop) before() error {
 	return nil
 }
 
-// after stands behind every write.
-func (f *failStop) after(err error, what, name string) error {
+// after is called with the result of every write; op and name are its operation and its file.
+func (f *failStop) after(err error, op, name string) error {
 	if err == nil {
 		return nil
 	}
-	f.fail(fmt.Errorf("%s of %s failed, the store is stopped and the node must be too: %w", what, name, err))
+	f.fail(fmt.Errorf("%s of %s failed, so the store has stopped and the replica must stop: %w", op, name, err))
 	return f.stop(f.err)
 }
 
 func (f *failStop) stop(err error) error {
 	if f.armed.Load() {
-		select {} // parked for good: the process is about to end
+		select {} // block for ever: the process is about to end
 	}
 	return err
 }
 
 func (f *failStop) Unwrap() vfs.FS { return f.FS }
 
-func (f *failStop) file(g vfs.File, err error, what, name string) (vfs.File, error) {
-	if err := f.after(err, what, name); err != nil {
+func (f *failStop) file(g vfs.File, err error, op, name string) (vfs.File, error) {
+	if err := f.after(err, op, name); err != nil {
 		return nil, err
 	}
 	return &failStopFile{File: g, fs: f, name: name}, nil
@@ -120,7 +120,7 @@ func (f *failStop) Rename(oldname, newname string) error {
 	return f.after(f.FS.Rename(oldname, newname), "rename", newname)
 }
 
-// Remove must not forget a log whose content did not reach its table.
+// Remove is guarded too: after a failed write, a log must not be deleted whose content did not reach its table.
 func (f *failStop) Remove(name string) error {
 	if err := f.before(); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// failer is what plain tests and those of rapid have in common.
+// failer is the common interface of *testing.T and *rapid.T.
 type failer interface {
 	Helper()
 	Fatal(args ...any)
@@ -27,7 +27,7 @@ func openMemFS(t failer, fs vfs.FS, noLog bool) *Pebble {
 	return p
 }
 
-// model is the naive store.
+// model is the simplest implementation of a store: a Go map.
 type model map[string]string
 
 func (m model) apply(b *Batch) model {
@@ -132,15 +132,15 @@ func checkAgainstModel(t *rapid.T, s Store) {
 		t.Fatal(err)
 	}
 	if _, _, err := s.Get([]byte("a")); err == nil {
-		t.Fatal("a closed store answered")
+		t.Fatal("a call of a closed store did not fail")
 	}
 }
 
-func TestMemIsAnOrderedMap(t *testing.T) {
+func TestMemMatchesModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) { checkAgainstModel(t, NewMem()) })
 }
 
-func TestPebbleIsAnOrderedMap(t *testing.T) {
+func TestPebbleMatchesModel(t *testing.T) {
 	n := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		n++
@@ -148,10 +148,10 @@ func TestPebbleIsAnOrderedMap(t *testing.T) {
 	})
 }
 
-func TestMemCrashKeepsWhatWasSynced(t *testing.T) {
+func TestMemCrashKeepsSyncedBatches(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := NewMem()
-		states := []model{{}} // from the last synced on
+		states := []model{{}} // from the state that was synced last
 		for range rapid.IntRange(1, 20).Draw(t, "batches") {
 			b := drawBatch(t)
 			sync := rapid.IntRange(0, 3).Draw(t, "sync") == 0
@@ -170,9 +170,9 @@ func TestMemCrashKeepsWhatWasSynced(t *testing.T) {
 		after := m.Crash(keep)
 		states[keep].check(t, after, nil, nil)
 		if err := m.Apply(&Batch{}, false); err == nil {
-			t.Fatal("a crashed store took a batch")
+			t.Fatal("a crashed store accepted a batch")
 		}
-		b := drawBatch(t) // the survivor goes on without disturbing what it came from
+		b := drawBatch(t) // batches of the survivor must not change the versions it shares
 		if err := after.Apply(b, true); err != nil {
 			t.Fatal(err)
 		}
@@ -197,8 +197,8 @@ func TestMemIsBalanced(t *testing.T) {
 		}
 		return 1 + max(depth(n.left), depth(n.right))
 	}
-	if d := depth(m.now); d > 50 { // a random treap of 20,000 has about 35
-		t.Fatalf("20,000 ascending keys make a tree %d deep", d)
+	if d := depth(m.now); d > 50 { // a random treap of 20,000 keys has a depth of about 35
+		t.Fatalf("20,000 ascending keys make a tree of depth %d", d)
 	}
 }
 

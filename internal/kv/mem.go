@@ -5,28 +5,29 @@ import (
 	"sync"
 )
 
-// Mem is a store in memory that can crash. Each batch makes a new version that shares what did not change with the
-// one before, so a snapshot and a crash cost nothing.
+// Mem is a store in memory that can crash. Each batch makes a new version, which shares all unchanged nodes with the
+// version before, so that a snapshot and a crash cost nothing.
 type Mem struct {
 	mu       sync.Mutex
 	now      *node
-	durable  *node   // what was synced
-	unsynced []*node // the version after each batch since
+	durable  *node   // the version that was synced last
+	unsynced []*node // the version after each later batch
 	edit     uint64
 	syncs    uint64
-	err      error // why it refuses
+	err      error // the error that all calls return after a failure, crash or close
 	failed   chan struct{}
 }
 
-// maxUnsynced bounds the versions a crash can choose from: older unsynced batches count as written, as a disk
-// would have written them by then.
+// maxUnsynced is the number of versions that a crash can choose from. Older unsynced batches count as synced, as a
+// disk would have written them by then.
 const maxUnsynced = 4096
 
-// NewMem makes an empty store.
+// NewMem returns an empty store.
 func NewMem() *Mem { return &Mem{failed: make(chan struct{})} }
 
-// Crash returns a store with what survives a crash of m now: everything synced, and of the batches applied since
-// the first keep, or all if there are fewer. The store m refuses everything from then on, as a dead process would.
+// Crash returns a store with the data that survives a crash of m now: everything synced, and of the batches applied
+// since then the first keep, or all if there are fewer. Afterwards all calls of m return an error, like those of a
+// dead process.
 func (m *Mem) Crash(keep int) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -38,21 +39,21 @@ func (m *Mem) Crash(keep int) *Mem {
 	return &Mem{now: root, durable: root, edit: m.edit, failed: make(chan struct{})}
 }
 
-// Fork returns a store of its own with what m holds now, at no cost, as if all of it were synced.
+// Fork returns an independent store with the current data of m, as if all of it were synced. It copies nothing.
 func (m *Mem) Fork() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return &Mem{now: m.now, durable: m.now, edit: m.edit, failed: make(chan struct{})}
 }
 
-// Unsynced is the number of batches that a crash now may lose.
+// Unsynced returns the number of batches that a crash now may lose.
 func (m *Mem) Unsynced() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.unsynced)
 }
 
-// Fail makes the store refuse everything from now on with err, as after a failed write.
+// Fail makes all later calls return err, as after a failed write.
 func (m *Mem) Fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -169,7 +170,7 @@ func (m *Mem) Syncs() uint64 {
 // Failed implements [Store].
 func (m *Mem) Failed() <-chan struct{} { return m.failed }
 
-// Close implements [Store]. The content is gone with it.
+// Close implements [Store]. The data is lost.
 func (m *Mem) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -193,9 +194,9 @@ func (s memSnapshot) Scan(lower, upper []byte, reverse bool, yield func(key, val
 
 func (memSnapshot) Close() error { return nil }
 
-// node is a node of a treap: a search tree by key, a heap by rank, where rank is a hash of the key, so the shape
-// follows from the content alone and is balanced for keys not chosen against it. A node belongs to the batch that
-// made it, which may change it in place; any other batch copies it first.
+// node is a node of a treap: a search tree by key and a heap by rank. The rank is a hash of the key, so the shape
+// depends on the content alone, and the tree is balanced unless keys are chosen to unbalance it. A node belongs to
+// the batch that made it, which may change it in place; every other batch copies it before changing it.
 type node struct {
 	key, value  []byte
 	rank        uint64
@@ -280,7 +281,7 @@ func (n *node) remove(key []byte, edit uint64) *node {
 	return n
 }
 
-// join makes one treap of two, all keys of l being below those of r.
+// join merges two treaps, all keys of l being below those of r.
 func join(l, r *node, edit uint64) *node {
 	switch {
 	case l == nil:
@@ -297,12 +298,12 @@ func join(l, r *node, edit uint64) *node {
 	return r
 }
 
-// scan reports whether to go on.
+// scan reports whether the scan continues.
 func (n *node) scan(lower, upper []byte, reverse bool, yield func(key, value []byte) bool) bool {
 	if n == nil {
 		return true
 	}
-	low := bytes.Compare(n.key, lower) >= 0 // n is not below the range
+	low := bytes.Compare(n.key, lower) >= 0 // n.key is not below the range
 	high := upper == nil || bytes.Compare(n.key, upper) < 0
 	first, second, firstIn, secondIn := n.left, n.right, low, high
 	if reverse {

@@ -16,52 +16,55 @@ import (
 
 var logger = log.Logger("bdt/kv")
 
-// Memory of a store in bytes unless the options say otherwise. Four nodes of two stores each fit in 512 MiB.
+// Default memory of a store in bytes. With it, four replicas of two stores each fit in 512 MiB.
 const (
 	DefaultCacheBytes    = 16 << 20
 	DefaultMemTableBytes = 16 << 20
 )
 
-// Open files of a store: the most that it gains by, and what it needs in any case. Of these 64 are tables, which the engine
-// always may keep open; the others are its log, its catalogue and what compactions write.
+// Open files of a store: DefaultOpenFiles is the greatest number from which it benefits, MinOpenFiles the least with
+// which it works. Of the latter, 64 are tables, which the engine may always keep open; the others are its log, its
+// manifest and the outputs of compactions.
 const (
 	DefaultOpenFiles = 512
 	MinOpenFiles     = 96
 )
 
-// bloomBits per key keep nine of ten lookups of a missing key from reading a table's blocks, and far more.
+// bloomBits is the number of bits per key of a table's Bloom filter. With 10 bits, about 1% of the lookups of a
+// missing key read blocks of a table.
 const bloomBits = 10
 
-// Options of a store on disk. The zero Options are those of a store with a log.
+// Options of a store on disk. The zero Options are the defaults, with a log.
 type Options struct {
-	// NoLog leaves out the write-ahead log: cheaper, and a crash loses what was not flushed, see [Store.Apply].
-	// Apply with sync then flushes, which is slow.
+	// NoLog omits the write-ahead log. Batches are cheaper, but a crash loses all that was not flushed, see
+	// [Store.Apply]; Apply with sync flushes, which is slow.
 	NoLog         bool
-	CacheBytes    int64  // of blocks read, 0 for the default
-	MemTableBytes uint64 // of one memtable of up to four, 0 for the default
-	OpenFiles     int    // kept open at a time, about; 0 for the default. The engine needs [MinOpenFiles]
-	FS            vfs.FS // nil for the disk
+	CacheBytes    int64  // size of the cache of blocks; 0 for the default
+	MemTableBytes uint64 // size of one memtable, of which there are up to four; 0 for the default
+	OpenFiles     int    // approximate greatest number of open files; 0 for the default, at least [MinOpenFiles]
+	FS            vfs.FS // file system; nil for the disk
 }
 
 // Pebble is a store in a directory.
 //
-// Tables are checksummed block by block, and a flipped bit in one is found when it is read. The log is weaker: a
-// flipped bit in it may look like a write that a crash cut short. Each record of the format used here also says up
-// to where the log is known to be synced. Damage is refused at open if a later 32 KiB block of the log has a record
-// that says so. Damage in the last blocks is not seen: the log is taken to end there, and synced batches behind it
-// are lost without a word. Whoever cannot bear that has to notice it by other means.
+// Tables have a checksum for each block, so a flipped bit in a table is found when the block is read. The log is
+// weaker: a flipped bit in it may look like a write that a crash cut short. In the format used here, each record of
+// the log also says up to where the log was synced before it. OpenPebble returns an error for a damaged log if a
+// later 32 KiB block of the log has a record that shows that the damaged part was synced. Damage in the last blocks
+// is not found: the log is taken to end there, and synced batches after the damage are lost without an error. Callers
+// that must not lose them have to detect the loss by other means.
 type Pebble struct {
 	db     *pebble.DB
 	fs     *failStop
 	noLog  bool
 	mu     sync.Mutex
-	idle   *sync.Cond // signalled when calls falls to 0
-	calls  int        // under way
+	idle   *sync.Cond // signalled when calls drops to 0
+	calls  int        // number of calls in progress
 	closed bool
 }
 
-// OpenPebble opens the store in dir, and makes one if dir has none. It is an error if another process has it open,
-// if it is damaged, or if its format is unknown to this program.
+// OpenPebble opens the store in dir, and creates one if dir has none. It is an error if another process has the store
+// open, if the store is damaged, or if this program does not know its format.
 func OpenPebble(dir string, opts Options) (*Pebble, error) {
 	if opts.FS == nil {
 		opts.FS = vfs.Default
@@ -106,7 +109,7 @@ func openError(dir string, err error) error {
 	return fmt.Errorf("open store %s: %w", dir, err)
 }
 
-// checkFormat reads the format key, or writes it into a store that is empty.
+// checkFormat checks the format version of the store, or writes it into an empty store.
 func (p *Pebble) checkFormat(dir string) error {
 	v, ok, err := get(p.db, formatKey)
 	if err != nil {
@@ -128,8 +131,8 @@ func (p *Pebble) checkFormat(dir string) error {
 	if !empty {
 		return fmt.Errorf("store %s has no format version: it is not a store of this program", dir)
 	}
-	// The engine begins the log of a new store before it raises the store to the newest format, so that log would
-	// be of an old one. Flushing begins another.
+	// The engine creates the log of a new store before it raises the store to the newest format, so that log has an
+	// old format. A flush makes the engine start another log.
 	err = errors.Join(p.db.Set(formatKey, binary.BigEndian.AppendUint32(nil, FormatVersion), pebble.NoSync), p.db.Flush())
 	if err != nil {
 		return fmt.Errorf("write the format of store %s: %w", dir, err)
@@ -154,7 +157,7 @@ func (p *Pebble) options(opts Options, cache *pebble.Cache) *pebble.Options {
 		Logger:                      engineLogger{p.fs},
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) {
-				p.fs.fail(fmt.Errorf("work in the background failed, the store is stopped and the node must be too: %w", err))
+				p.fs.fail(fmt.Errorf("a flush or compaction in the background failed, so the store has stopped and the replica must stop: %w", err))
 			},
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				p.fs.fail(fmt.Errorf("the store is damaged: %s", info))
@@ -167,7 +170,7 @@ func (p *Pebble) options(opts Options, cache *pebble.Cache) *pebble.Options {
 	return o
 }
 
-// enter begins a call; leave ends it unless there is an error.
+// enter begins a call. If it returns no error, leave must end the call.
 func (p *Pebble) enter() error {
 	if err := p.fs.failure(); err != nil {
 		return err
@@ -189,7 +192,8 @@ func (p *Pebble) leave() {
 	}
 }
 
-// guard runs work that may wait for the disk, and does not wait for it any longer once the store has failed.
+// guard runs work that may wait for the disk. If the store fails meanwhile, guard returns without waiting for work,
+// which may never end.
 func (p *Pebble) guard(work func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -207,7 +211,7 @@ func (p *Pebble) guard(work func() error) error {
 	}
 }
 
-// read makes an error of reading final: damage found once does not heal.
+// read makes an error of reading permanent, since damaged data stays damaged.
 func (p *Pebble) read(err error) error {
 	if err != nil {
 		p.fs.fail(fmt.Errorf("reading the store failed: %w", err))
@@ -233,7 +237,7 @@ func (p *Pebble) Scan(lower, upper []byte, reverse bool, yield func(key, value [
 	}
 	defer p.leave()
 	if len(lower) == 0 {
-		lower = []byte{1} // what is below is the store's own
+		lower = []byte{1} // keys below belong to the store itself
 	}
 	return p.read(scan(p.db, lower, upper, reverse, yield))
 }
@@ -313,8 +317,8 @@ func (p *Pebble) Syncs() uint64 { return p.fs.syncs.Load() }
 // Failed implements [Store].
 func (p *Pebble) Failed() <-chan struct{} { return p.fs.failed }
 
-// Close implements [Store]. A store that failed stays as it is, locked, until the process ends: its engine may be
-// stopped in the middle of anything. Close answers the failure then.
+// Close implements [Store]. If the store has failed, Close returns the failure and releases nothing, since calls of
+// the engine may be blocked. The directory stays locked until the process ends.
 func (p *Pebble) Close() error {
 	if err := p.fs.failure(); err != nil {
 		return err
@@ -397,15 +401,15 @@ func (s *pebbleSnapshot) Close() error {
 	return s.snap.Close()
 }
 
-// engineLogger takes what the engine says. Its fatal messages stop the store.
+// engineLogger receives the log messages of the engine. A fatal message stops the store.
 type engineLogger struct{ fs *failStop }
 
 func (engineLogger) Infof(format string, args ...any)  { logger.Debugf(format, args...) }
 func (engineLogger) Errorf(format string, args ...any) { logger.Errorf(format, args...) }
 
-// Fatalf must not return into an engine that expects the process to have ended.
+// Fatalf must not return, since the engine expects that the process has ended. So it blocks for ever.
 func (l engineLogger) Fatalf(format string, args ...any) {
-	l.fs.fail(fmt.Errorf("the storage engine gave up: "+format, args...))
+	l.fs.fail(fmt.Errorf("the storage engine cannot continue: "+format, args...))
 	l.fs.armed.Store(true)
 	_ = l.fs.stop(nil)
 }

@@ -24,13 +24,13 @@ func numbered(i int) *Batch {
 	return b
 }
 
-// prefix is the number of numbered batches a store holds; it fails if they are no prefix.
+// prefix returns the number of numbered batches in a store. It fails if they are not batches 0 to n-1, each complete.
 func prefix(t *testing.T, r Reader) int {
 	t.Helper()
 	n := 0
 	err := r.Scan([]byte("key "), []byte("key!"), false, func(k, v []byte) bool {
 		if want := fmt.Sprintf("key %06d", n); string(k) != want {
-			t.Fatalf("%q where %q should be: not a prefix", k, want)
+			t.Fatalf("found key %q instead of %q: an earlier batch is missing", k, want)
 		}
 		n++
 		return true
@@ -40,7 +40,7 @@ func prefix(t *testing.T, r Reader) int {
 	}
 	v, ok, err := r.Get([]byte("last"))
 	if err != nil || ok != (n > 0) || ok && int(binary.BigEndian.Uint32(v)) != n-1 {
-		t.Fatalf("a batch came in part: last is %x, %v, %v after %d batches", v, ok, err, n)
+		t.Fatalf("a batch is incomplete: key last is %x, %v, %v after %d batches", v, ok, err, n)
 	}
 	return n
 }
@@ -83,7 +83,8 @@ func TestPebbleWithoutLogKeepsAPrefix(t *testing.T) {
 		if i%1500 != 10 {
 			continue
 		}
-		// What Durable answers survives, and nothing but a prefix does.
+		// After a crash, at least the batches that Durable showed survive, and the survivors are a prefix of all
+		// batches.
 		v, ok, err := p.Durable([]byte("last"))
 		if err != nil || !ok {
 			t.Fatalf("durable after a sync: %v %v", ok, err)
@@ -92,14 +93,14 @@ func TestPebbleWithoutLogKeepsAPrefix(t *testing.T) {
 		lagged = lagged || durable < i+1
 		after := openMemFS(t, fs.CrashClone(vfs.CrashCloneCfg{}), true)
 		if n := prefix(t, after); n < durable || n > i+1 {
-			t.Fatalf("%d batches survived of %d, %d were said to be durable", n, i+1, durable)
+			t.Fatalf("%d of %d batches survived, Durable had shown %d", n, i+1, durable)
 		}
 		if err := after.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if !lagged {
-		t.Error("every batch was durable at once: the test shows nothing")
+		t.Error("every batch was durable at once, so the test does not cover the loss of batches")
 	}
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
@@ -128,13 +129,14 @@ func TestAFailedWriteOrSyncIsFinal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var armed, failed atomic.Bool
-			var after atomic.Int32 // writes the disk saw after it had failed one
+			var after atomic.Int32 // number of writes that reached the disk after the failed one
 			broken := errors.New("input/output error")
 			inject := errorfs.InjectorFunc(func(op errorfs.Op) error {
 				if failed.Load() && (op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpCreate || isSync(op)) {
 					after.Add(1)
 				}
-				// The disk fails once and then seems well again, as one whose kernel has dropped the dirty pages.
+				// The disk fails once and then works again, like a disk after whose failure the kernel has dropped
+				// the dirty pages.
 				if armed.Load() && hit(op) && failed.CompareAndSwap(false, true) {
 					return broken
 				}
@@ -150,7 +152,7 @@ func TestAFailedWriteOrSyncIsFinal(t *testing.T) {
 				err = p.Flush()
 			}
 			if !errors.Is(err, broken) {
-				t.Fatalf("the failure came back as %v", err)
+				t.Fatalf("the call that failed returned %v", err)
 			}
 			<-p.Failed()
 			for range 3 {
@@ -160,12 +162,12 @@ func TestAFailedWriteOrSyncIsFinal(t *testing.T) {
 				scanErr := p.Scan(nil, nil, false, func(_, _ []byte) bool { return true })
 				for i, err := range []error{p.Apply(numbered(2), true), p.Flush(), p.Close(), getErr, durableErr, snapErr, scanErr} {
 					if !errors.Is(err, broken) {
-						t.Errorf("call %d after the failure answered %v", i, err)
+						t.Errorf("call %d after the failure returned %v", i, err)
 					}
 				}
 			}
 			if n := after.Load(); n > 0 {
-				t.Errorf("%d more writes went to a disk that had failed", n)
+				t.Errorf("%d writes reached the disk after the failed one", n)
 			}
 		})
 	}
@@ -180,14 +182,14 @@ func TestSyncsAreCounted(t *testing.T) {
 		}
 	}
 	if n := p.Syncs() - before; n < 1 || n > 6 {
-		t.Errorf("5 synced batches counted as %d syncs", n)
+		t.Errorf("5 synced batches made %d syncs", n)
 	}
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestOpenRefusesWhatItDoesNotKnow(t *testing.T) {
+func TestOpenRefusesUnknownFormats(t *testing.T) {
 	for _, format := range []byte{FormatVersion - 1, FormatVersion + 1} {
 		t.Run(fmt.Sprintf("format %d", format), func(t *testing.T) {
 			fs := vfs.NewMem()
@@ -200,11 +202,11 @@ func TestOpenRefusesWhatItDoesNotKnow(t *testing.T) {
 			_, err := OpenPebble("store", Options{FS: fs})
 			want := fmt.Sprintf("store store has format %d, this program reads format %d: use the program that wrote it", format, FormatVersion)
 			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Fatalf("a store of format %d opened with %v", format, err)
+				t.Fatalf("opening a store of format %d returned %v", format, err)
 			}
 		})
 	}
-	t.Run("foreign", func(t *testing.T) {
+	t.Run("store of another program", func(t *testing.T) {
 		fs := vfs.NewMem()
 		db, err := pebble.Open("store", &pebble.Options{FS: fs})
 		if err != nil {
@@ -214,12 +216,12 @@ func TestOpenRefusesWhatItDoesNotKnow(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := OpenPebble("store", Options{FS: fs}); err == nil || !strings.Contains(err.Error(), "no format version") {
-			t.Fatalf("a foreign store opened with %v", err)
+			t.Fatalf("opening a store of another program returned %v", err)
 		}
 	})
 }
 
-// lockHelper makes the test binary a process that tries to open a store.
+// lockHelper is the environment variable that makes the test binary open the store at its value and exit.
 const lockHelper = "KV_TEST_OPEN_STORE"
 
 func TestMain(m *testing.M) {
@@ -231,7 +233,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestOneProcessAtATime(t *testing.T) {
+func TestStoreIsLockedByOneProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	p, err := OpenPebble(dir, Options{})
 	if err != nil {

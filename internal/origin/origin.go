@@ -1,10 +1,11 @@
-// Package origin says which remote addresses count as one party.
+// Package origin defines which remote addresses count as one party for limits.
 package origin
 
 import "net/netip"
 
-// Of is the party of a host and port: an IPv4 address, or an IPv6 network of 64 bits, since whoever has one such address
-// usually has all of them. What is no address and port is the zero Prefix, one party like any other.
+// Of returns the party of a host and port: the IPv4 address, or the /64 network of an IPv6 address, since a host with
+// one address of such a network can usually use all of them. Anything that does not parse as address and port gives
+// the zero Prefix, which counts as one party.
 func Of(hostPort string) netip.Prefix {
 	at, err := netip.ParseAddrPort(hostPort)
 	if err != nil {

@@ -17,7 +17,7 @@ func TestOf(t *testing.T) {
 		{"@", "10.0.0.1:1", false},
 	} {
 		if got := Of(c.a) == Of(c.b); got != c.same {
-			t.Errorf("%s and %s: one party %v, want %v", c.a, c.b, got, c.same)
+			t.Errorf("%s and %s: same party %v, want %v", c.a, c.b, got, c.same)
 		}
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Compares one by one with all at once, in microseconds a signature, for the sizes that occur: votes of one block,
-// and batches of transactions.
+// BenchmarkVerify measures VerifyAll in microseconds a signature, for the numbers of signatures that occur: one, the
+// votes of a block, batches of transactions.
 func BenchmarkVerify(b *testing.B) {
 	s := NewEd25519()
 	for _, n := range []int{1, 3, 8, 32, 128, 1024} {

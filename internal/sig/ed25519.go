@@ -9,16 +9,17 @@ import (
 	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519/extra/cache"
 )
 
-// SeedSize is the length in bytes of the secret an Ed25519 key is made from.
+// SeedSize is the length in bytes of the secret seed of an Ed25519 key.
 const SeedSize = voi.SeedSize
 
-// keyCacheSize bounds how many public keys are kept expanded: 4,096 keys, about 6 MiB.
+// keyCacheSize is the number of public keys that are cached in expanded form: 4,096 keys, about 6 MiB.
 const keyCacheSize = 4096
 
-// zip215 are the verification rules everyone in the network must share; consensus depends on them.
+// zip215 are the verification rules. All replicas of a network must use the same, since consensus depends on equal
+// results.
 var zip215 = &voi.Options{Verify: voi.VerifyOptionsZIP_215}
 
-// Ed25519 is the production scheme. Make it with [NewEd25519]: it keeps expanded keys.
+// Ed25519 is the production scheme. It caches expanded public keys; [NewEd25519] makes one.
 type Ed25519 struct{ keys *cache.Verifier }
 
 // NewEd25519 returns a scheme with an empty key cache.
@@ -47,13 +48,14 @@ func (s *Ed25519) VerifyAll(items []Item) bool {
 	return batch.VerifyBatchOnly(rand.Reader)
 }
 
-// Ed25519Key is a secret key. It has no String and is never logged.
+// Ed25519Key is a secret key. Its String and GoString show the public key only.
 type Ed25519Key struct {
 	secret voi.PrivateKey
 	public PublicKey
 }
 
-// GenerateEd25519 makes a new key from random, which is crypto/rand.Reader in production.
+// GenerateEd25519 makes a new key with a seed read from random, which is crypto/rand.Reader in production. It is an
+// error if random has fewer than [SeedSize] bytes.
 func GenerateEd25519(random io.Reader) (*Ed25519Key, error) {
 	seed := make([]byte, SeedSize)
 	if _, err := io.ReadFull(random, seed); err != nil {
@@ -72,10 +74,10 @@ func Ed25519FromSeed(seed []byte) (*Ed25519Key, error) {
 	return k, nil
 }
 
-// Seed is the secret the key was made from.
+// Seed returns a copy of the secret seed.
 func (k *Ed25519Key) Seed() []byte { return append([]byte(nil), k.secret[:voi.SeedSize]...) }
 
-// Public is the key others verify with.
+// Public returns the public key.
 func (k *Ed25519Key) Public() PublicKey { return k.public }
 
 // Sign signs message.

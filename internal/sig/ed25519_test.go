@@ -13,18 +13,18 @@ import (
 	"github.com/hdevalence/ed25519consensus"
 )
 
-// other is another implementation of the same rules.
+// other verifies with another implementation of ZIP-215.
 func other(it Item) bool { return ed25519consensus.Verify(it.Key[:], it.Message, it.Signature[:]) }
 
-// agree fails unless both implementations, and checking singly and together, give one answer.
+// agree fails unless both implementations, and single and batch verification, give the same result, which it returns.
 func agree(t *testing.T, s *Ed25519, it Item) bool {
 	t.Helper()
 	got := s.Verify(it)
 	if want := other(it); got != want {
-		t.Fatalf("key %x, message %x, signature %x: %v, another implementation says %v", it.Key, it.Message, it.Signature, got, want)
+		t.Fatalf("key %x, message %x, signature %x: %v, the other implementation returns %v", it.Key, it.Message, it.Signature, got, want)
 	}
 	if all := s.VerifyAll([]Item{it, it}); all != got {
-		t.Fatalf("key %x, signature %x: alone %v, with others %v", it.Key, it.Signature, got, all)
+		t.Fatalf("key %x, signature %x: verified alone %v, in a batch %v", it.Key, it.Signature, got, all)
 	}
 	return got
 }
@@ -40,7 +40,7 @@ func makeKey(t testing.TB, i int) *Ed25519Key {
 	return k
 }
 
-// TestAgreesWithAnotherImplementation: good signatures, and those with one bit changed anywhere.
+// TestAgreesWithAnotherImplementation tries valid signatures, and ones with one bit changed anywhere.
 func TestAgreesWithAnotherImplementation(t *testing.T) {
 	s := NewEd25519()
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -52,7 +52,7 @@ func TestAgreesWithAnotherImplementation(t *testing.T) {
 		}
 		good := Item{Key: k.Public(), Message: m, Signature: k.Sign(m)}
 		if !agree(t, s, good) || !stded25519.Verify(good.Key[:], m, good.Signature[:]) {
-			t.Fatal("a good signature does not verify")
+			t.Fatal("a valid signature does not verify")
 		}
 		bad := good
 		switch bit := rng.IntN(8); i % 3 {
@@ -96,8 +96,8 @@ var smallOrder = func() (out [][32]byte) {
 	return out
 }()
 
-// TestRulesOfZIP215: with s = 0, every pair of points of small order is a signature on anything. The rules differ
-// exactly there between implementations, and batch checks from single ones; here they must not.
+// TestRulesOfZIP215: with s = 0, every pair of points of small order is a valid signature on any message.
+// Implementations, and batch and single verification, usually differ exactly in these cases; here they must not.
 func TestRulesOfZIP215(t *testing.T) {
 	s := NewEd25519()
 	stricter := 0
@@ -107,7 +107,7 @@ func TestRulesOfZIP215(t *testing.T) {
 			it := Item{Key: a, Message: []byte("anything")}
 			copy(it.Signature[:], r[:])
 			if !agree(t, s, it) {
-				t.Errorf("key %x, point %x: refused", a, r)
+				t.Errorf("key %x, point %x: does not verify", a, r)
 			}
 			if !stded25519.Verify(it.Key[:], it.Message, it.Signature[:]) {
 				stricter++
@@ -116,15 +116,16 @@ func TestRulesOfZIP215(t *testing.T) {
 		}
 	}
 	if !s.VerifyAll(items) {
-		t.Error("refused together")
+		t.Error("the batch of all of them does not verify")
 	}
 	if stricter == 0 {
-		t.Error("the standard library takes all of them: these are no edge cases")
+		t.Error("the standard library accepts all of them, so they are not edge cases")
 	}
 }
 
-// TestOneSignatureOneForm: s and s + L would be two signatures by one key on one message.
-func TestOneSignatureOneForm(t *testing.T) {
+// TestSignatureIsNotMalleable: s and s + L, L being the group order, must not both be valid signatures by one key on
+// one message.
+func TestSignatureIsNotMalleable(t *testing.T) {
 	order, _ := new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
 	k := makeKey(t, 1)
 	it := Item{Key: k.Public(), Message: []byte("pay"), Signature: k.Sign([]byte("pay"))}
@@ -138,11 +139,11 @@ func TestOneSignatureOneForm(t *testing.T) {
 	}
 }
 
-// TestOneBadAmongMany: checking together is as strict as one by one, wherever the bad one is.
+// TestOneBadAmongMany: a batch with one invalid signature at any index does not verify.
 func TestOneBadAmongMany(t *testing.T) {
 	s := NewEd25519()
 	if !s.VerifyAll(nil) {
-		t.Error("no signatures are not valid")
+		t.Error("an empty batch does not verify")
 	}
 	for _, n := range []int{1, 2, 5, 40} {
 		items := make([]Item, n)
@@ -151,41 +152,41 @@ func TestOneBadAmongMany(t *testing.T) {
 			items[i] = Item{Key: k.Public(), Message: m, Signature: k.Sign(m)}
 		}
 		if !s.VerifyAll(items) {
-			t.Fatalf("%d good ones are refused", n)
+			t.Fatalf("%d valid signatures do not verify", n)
 		}
 		for i := range items {
 			items[i].Signature[40] ^= 1
 			if s.VerifyAll(items) {
-				t.Errorf("of %d number %d is bad, and all verify", n, i)
+				t.Errorf("signature %d of %d is invalid, but the batch verifies", i, n)
 			}
 			items[i].Signature[40] ^= 1
 		}
 	}
 }
 
-// TestKeys: a seed gives one key, the one that everybody else derives from it.
+// TestKeys: a seed always gives the same key, and the standard library derives the same public key from it.
 func TestKeys(t *testing.T) {
 	k := makeKey(t, 3)
 	again, err := Ed25519FromSeed(k.Seed())
 	if err != nil || again.Public() != k.Public() || again.Sign(nil) != k.Sign(nil) {
-		t.Errorf("another key of the same seed: %v", err)
+		t.Errorf("the same seed gives another key: %v", err)
 	}
 	if want := stded25519.NewKeyFromSeed(k.Seed()).Public().(stded25519.PublicKey); !slices.Equal(want, k.public[:]) {
 		t.Errorf("key %s, the standard library derives %x", k.Public(), want)
 	}
 	if _, err := Ed25519FromSeed(k.Seed()[1:]); err == nil {
-		t.Error("a short seed is taken")
+		t.Error("a short seed is accepted")
 	}
 	if _, err := GenerateEd25519(strings.NewReader("too short")); err == nil {
-		t.Error("too little randomness makes a key")
+		t.Error("a key is made from too little randomness")
 	}
-	k.Seed()[0] ^= 1 // a copy: the key is as before
+	k.Seed()[0] ^= 1 // Seed returned a copy, so this must not change the key
 	if again.Sign(nil) != k.Sign(nil) {
-		t.Error("the seed handed out is the key's own")
+		t.Error("Seed returned the key's own memory")
 	}
 }
 
-// TestSecretsAreNotPrinted: nothing of a secret shows, however it is formatted.
+// TestSecretsAreNotPrinted: no formatting verb prints any part of the secret.
 func TestSecretsAreNotPrinted(t *testing.T) {
 	k := makeKey(t, 0x5a5a)
 	secret := hex.EncodeToString(k.Seed())[:16]
@@ -204,23 +205,23 @@ func TestPublicKeyText(t *testing.T) {
 	text, err := k.MarshalText()
 	var back PublicKey
 	if err != nil || back.UnmarshalText(text) != nil || back != k {
-		t.Errorf("%s comes back as %s", k, back)
+		t.Errorf("%s is decoded as %s", k, back)
 	}
 	for _, wrong := range []string{"", "00", strings.Repeat("0", 63), strings.Repeat("0", 65), strings.Repeat("g", 64)} {
 		if back.UnmarshalText([]byte(wrong)) == nil {
-			t.Errorf("%q is taken for a key", wrong)
+			t.Errorf("%q is parsed as a key", wrong)
 		}
 	}
 }
 
-// TestIdeal: the scheme of simulations tells keys, messages and networks apart as the real one does.
+// TestIdeal: a signature of the ideal scheme verifies only for its key, its message and its scheme.
 func TestIdeal(t *testing.T) {
 	s, elsewhere := NewIdeal(1), NewIdeal(2)
 	a, b := s.Signer(1), s.Signer(2)
 	m := []byte("message")
 	good := Item{Key: a.Public(), Message: m, Signature: a.Sign(m)}
 	if !s.Verify(good) || !s.VerifyAll([]Item{good, good}) || !s.VerifyAll(nil) {
-		t.Error("a good signature is refused")
+		t.Error("a valid signature does not verify")
 	}
 	for name, bad := range map[string]Item{
 		"another message": {Key: a.Public(), Message: []byte("messagf"), Signature: good.Signature},
@@ -229,12 +230,12 @@ func TestIdeal(t *testing.T) {
 		"none":            {Key: a.Public(), Message: m},
 	} {
 		if s.Verify(bad) || s.VerifyAll([]Item{good, bad}) {
-			t.Errorf("%s: taken", name)
+			t.Errorf("%s: verifies", name)
 		}
 	}
 }
 
-// FuzzAgrees searches for anything on which two implementations, or single and batch checks, differ.
+// FuzzAgrees searches for an input on which the two implementations, or single and batch verification, differ.
 func FuzzAgrees(f *testing.F) {
 	k := makeKey(f, 1)
 	pub, signature := k.Public(), k.Sign([]byte("m"))

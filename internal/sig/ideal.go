@@ -5,19 +5,18 @@ import (
 	"encoding/binary"
 )
 
-// Ideal is a scheme whose signatures nobody can forge because only it can make them: a signature is a hash over a
-// secret that the scheme alone holds, the key and the message. All parties must share the one Ideal, as they do
-// inside a simulation.
+// Ideal is an unforgeable scheme for simulations: a signature is a hash over a secret of the scheme, the key and the
+// message, so only the scheme can make one. All parties must use the same Ideal.
 type Ideal struct{ secret [32]byte }
 
-// NewIdeal makes a scheme of its own; signatures of one seed mean nothing under another.
+// NewIdeal makes a scheme from a seed. Signatures of one seed do not verify under another.
 func NewIdeal(seed uint64) *Ideal {
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], seed)
 	return &Ideal{secret: sha256.Sum256(append([]byte("bdt/ideal-signatures/1"), b[:]...))}
 }
 
-// Signer is the signer number i of the scheme.
+// Signer returns signer number i of the scheme.
 func (s *Ideal) Signer(i uint64) Signer {
 	k := idealSigner{scheme: s}
 	binary.BigEndian.PutUint64(k.public[:], i)
@@ -28,7 +27,7 @@ func (s *Ideal) Signer(i uint64) Signer {
 // Verify checks one signature.
 func (s *Ideal) Verify(it Item) bool { return s.tag(it.Key, it.Message) == it.Signature }
 
-// VerifyAll checks each.
+// VerifyAll checks each signature.
 func (s *Ideal) VerifyAll(items []Item) bool {
 	for i := range items {
 		if !s.Verify(items[i]) {

@@ -1,8 +1,8 @@
-// Package sig has the signatures of clients and replicas behind one interface.
+// Package sig has the signature schemes of clients and replicas behind one interface.
 //
-// [Ed25519] is the production scheme: Ed25519 with the verification rules of ZIP-215, under which a signature
-// that a batch check accepts is one that a single check accepts, so no two replicas can differ on one.
-// [Ideal] is unforgeable by construction and as cheap as a hash, for simulations.
+// [Ed25519] is the production scheme: Ed25519 with the verification rules of ZIP-215. Under these rules, a batch
+// check accepts a signature exactly if a single check does, so two replicas never differ on one. [Ideal] is
+// unforgeable by construction and costs one hash; simulations use it.
 package sig
 
 import (
@@ -16,7 +16,7 @@ const (
 	SignatureSize = 64
 )
 
-// PublicKey names a signer.
+// PublicKey identifies a signer.
 type PublicKey [PublicKeySize]byte
 
 // Signature is one signature.
@@ -25,10 +25,10 @@ type Signature [SignatureSize]byte
 // String is the key in lower-case hexadecimal.
 func (k PublicKey) String() string { return hex.EncodeToString(k[:]) }
 
-// MarshalText is String.
+// MarshalText returns the text that String returns.
 func (k PublicKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText reads exactly what String writes.
+// UnmarshalText decodes the text that String returns; everything else is an error.
 func (k *PublicKey) UnmarshalText(text []byte) error {
 	if len(text) != 2*PublicKeySize {
 		return fmt.Errorf("public key %q has %d characters, want %d hexadecimal ones", text, len(text), 2*PublicKeySize)
@@ -37,8 +37,8 @@ func (k *PublicKey) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Signer signs for one key. Message is whatever the caller wants bound: callers sign tagged digests or
-// statements that begin with their own domain.
+// Signer signs messages with one key. Callers sign tagged digests, or statements that begin with a domain of their
+// own, so that a signature is never valid for a message of another kind.
 type Signer interface {
 	Public() PublicKey
 	Sign(message []byte) Signature
@@ -55,7 +55,7 @@ type Item struct {
 type Scheme interface {
 	// Verify checks one signature.
 	Verify(it Item) bool
-	// VerifyAll checks many, faster than one by one. It is true only if each is valid; to learn which is not,
-	// callers check singly. No items are valid.
+	// VerifyAll checks many signatures, faster than one by one. It returns true only if all are valid; to find an
+	// invalid one, callers check them singly. It returns true for no items.
 	VerifyAll(items []Item) bool
 }

@@ -1,13 +1,13 @@
-// Package spell finds the known word that a misspelt one was probably meant to be.
+// Package spell finds the known word that is nearest to a misspelt one.
 package spell
 
 import "strings"
 
-// maxDistance bounds how many single-character changes make one word of another; words farther apart are unrelated.
+// maxDistance is the greatest edit distance of two words that count as near.
 const maxDistance = 2
 
-// Nearest is the known word that is nearest to a typed one, or empty if none is near. A word of which the typed one is
-// a beginning or an end is near, whatever its length.
+// Nearest returns the known word that is nearest to the typed one, or "" if none is near. A known word that begins or
+// ends with the typed one is near at any length.
 func Nearest(typed string, known []string) string {
 	best, distance := "", maxDistance+1
 	for _, word := range known {
@@ -22,7 +22,8 @@ func Nearest(typed string, known []string) string {
 	return best
 }
 
-// editDistance is how many single-character changes lie between a and b.
+// editDistance is the Levenshtein distance of a and b in bytes: the least number of insertions, deletions and
+// substitutions that turn a into b.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

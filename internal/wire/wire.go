@@ -1,8 +1,8 @@
-// Package wire is the one canonical binary encoding for everything that is signed, hashed, stored or sent.
+// Package wire is the canonical binary encoding of everything that is signed, hashed, stored or sent.
 //
-// Integers are big-endian and of fixed width, byte strings carry a fixed-width length, lists a fixed-width
-// count. A value therefore has exactly one encoding, and a [Reader] that ends with [Reader.Done] accepts no
-// other. Appending goes through the Append functions of [encoding/binary] and the few below.
+// Integers are big-endian and of fixed width, byte strings are preceded by their length and lists by their count,
+// both of fixed width. So a value has exactly one encoding, and a [Reader] that ends with [Reader.Done] accepts no
+// other. Values are encoded with the Append functions of [encoding/binary] and those of this package.
 package wire
 
 import (
@@ -11,7 +11,7 @@ import (
 	"fmt"
 )
 
-// ErrMalformed is wrapped by every decoding error: the bytes are not the canonical encoding of the type asked for.
+// ErrMalformed is wrapped by every decoding error: the bytes are not the canonical encoding of the requested type.
 var ErrMalformed = errors.New("malformed encoding")
 
 // AppendU16 appends v, big-endian, 2 bytes.
@@ -23,7 +23,7 @@ func AppendU32(b []byte, v uint32) []byte { return binary.BigEndian.AppendUint32
 // AppendU64 appends v, big-endian, 8 bytes.
 func AppendU64(b []byte, v uint64) []byte { return binary.BigEndian.AppendUint64(b, v) }
 
-// AppendBytes appends p behind its length in 4 bytes.
+// AppendBytes appends the length of p, 4 bytes, and p.
 func AppendBytes(b, p []byte) []byte { return append(AppendU32(b, uint32(len(p))), p...) }
 
 // AppendBool appends one byte, 0 or 1.
@@ -34,15 +34,15 @@ func AppendBool(b []byte, v bool) []byte {
 	return append(b, 0)
 }
 
-// Reader takes an encoding apart. The first failure sticks: later calls return zero values, and [Reader.Done]
-// or [Reader.Err] reports it. A Reader never allocates more than its input holds, and the byte slices it
-// returns alias the input.
+// Reader decodes an encoding. After the first failure, all calls return zero values, and [Reader.Done] and
+// [Reader.Err] return that failure. A Reader never allocates more than its input has bytes, and the byte slices that
+// it returns alias the input.
 type Reader struct {
 	rest []byte
 	err  error
 }
 
-// NewReader reads b from its start.
+// NewReader returns a Reader of b, from its start.
 func NewReader(b []byte) *Reader { return &Reader{rest: b} }
 
 // Err is the first failure, or nil.
@@ -51,7 +51,8 @@ func (r *Reader) Err() error { return r.err }
 // Len is the number of unread bytes.
 func (r *Reader) Len() int { return len(r.rest) }
 
-// Fail makes the Reader fail, for a rule that the caller checks. It wraps [ErrMalformed].
+// Fail makes the Reader fail because of a rule that the caller checks. The error wraps [ErrMalformed]. If the Reader
+// has failed before, Fail does nothing.
 func (r *Reader) Fail(format string, args ...any) {
 	if r.err == nil {
 		r.err = fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
@@ -59,7 +60,8 @@ func (r *Reader) Fail(format string, args ...any) {
 	}
 }
 
-// Done is nil if everything was read and nothing failed. Bytes left over are an error: encodings are exact.
+// Done returns nil if all bytes were read and nothing failed. Bytes left over are an error, since an encoding is
+// exact.
 func (r *Reader) Done() error {
 	if r.err == nil && len(r.rest) > 0 {
 		r.Fail("%d bytes left over", len(r.rest))
@@ -67,7 +69,7 @@ func (r *Reader) Done() error {
 	return r.err
 }
 
-// Raw returns the next n bytes.
+// Raw returns the next n bytes. Its capacity is n, so appending to it does not overwrite the input.
 func (r *Reader) Raw(n int) []byte {
 	if r.err != nil {
 		return nil
@@ -125,7 +127,7 @@ func (r *Reader) U64() uint64 {
 	return 0
 }
 
-// Bytes reads a byte string with its 4-byte length, at most limit bytes long.
+// Bytes reads a 4-byte length, which must be at most limit, and a byte string of that length.
 func (r *Reader) Bytes(limit int) []byte {
 	n := r.U32()
 	if int64(n) > int64(limit) {
@@ -135,8 +137,9 @@ func (r *Reader) Bytes(limit int) []byte {
 	return r.Raw(int(n))
 }
 
-// Count reads a 2-byte list length, at most limit, of elements that take at least elemSize bytes each, so that a
-// short message cannot ask for a long list.
+// Count reads a 2-byte list length, which must be at most limit. It fails if the unread bytes are fewer than
+// length·elemSize, so that a short message cannot make the caller allocate a long list; elemSize is the least size of
+// an element in bytes.
 func (r *Reader) Count(limit, elemSize int) int {
 	n := int(r.U16())
 	if n > limit {

@@ -51,7 +51,7 @@ var sample = record{
 	fixed: [5]byte{1, 2, 3, 4, 5}, text: []byte("text"), list: []uint16{3, 2, 1},
 }
 
-// TestLayout: fields one after another, big-endian, as the documentation says.
+// TestLayout: fields are encoded one after another, big-endian, as the package documentation says.
 func TestLayout(t *testing.T) {
 	want := []byte{
 		7, 1, 0xff, 0xff, 1, 2, 3, 4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe,
@@ -65,8 +65,8 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// TestEveryCutIsRefused: what ends early, or goes on, is not an encoding.
-func TestEveryCutIsRefused(t *testing.T) {
+// TestTruncatedEncodingsAreRefused: an encoding that is cut anywhere, or has a byte more, is refused.
+func TestTruncatedEncodingsAreRefused(t *testing.T) {
 	whole := sample.append(nil)
 	for n := range whole {
 		if _, err := read(whole[:n]); !errors.Is(err, ErrMalformed) {
@@ -74,7 +74,7 @@ func TestEveryCutIsRefused(t *testing.T) {
 		}
 	}
 	if _, err := read(append(whole, 0)); !errors.Is(err, ErrMalformed) {
-		t.Errorf("a byte behind: %v", err)
+		t.Errorf("one byte more: %v", err)
 	}
 }
 
@@ -83,13 +83,13 @@ func TestRefused(t *testing.T) {
 		in   []byte
 		read func(*Reader)
 	}{
-		"a boolean of 2":            {[]byte{2}, func(r *Reader) { r.Bool() }},
-		"a string above its limit":  {AppendBytes(nil, make([]byte, 5)), func(r *Reader) { r.Bytes(4) }},
-		"a string of 4 GiB":         {[]byte{0xff, 0xff, 0xff, 0xff}, func(r *Reader) { r.Bytes(math.MaxInt) }},
-		"a list above its limit":    {[]byte{0, 3, 1, 1, 1}, func(r *Reader) { r.Count(2, 1) }},
-		"a list longer than it can": {[]byte{0, 3, 1, 1, 1}, func(r *Reader) { r.Count(9, 2) }},
-		"a negative number of it":   {[]byte{1}, func(r *Reader) { r.Raw(-1) }},
-		"the caller's rule":         {[]byte{1}, func(r *Reader) { r.U8(); r.Fail("%d is not allowed", 1) }},
+		"a boolean of 2":               {[]byte{2}, func(r *Reader) { r.Bool() }},
+		"a string above its limit":     {AppendBytes(nil, make([]byte, 5)), func(r *Reader) { r.Bytes(4) }},
+		"a string of 4 GiB":            {[]byte{0xff, 0xff, 0xff, 0xff}, func(r *Reader) { r.Bytes(math.MaxInt) }},
+		"a list above its limit":       {[]byte{0, 3, 1, 1, 1}, func(r *Reader) { r.Count(2, 1) }},
+		"a list longer than the input": {[]byte{0, 3, 1, 1, 1}, func(r *Reader) { r.Count(9, 2) }},
+		"a negative number of bytes":   {[]byte{1}, func(r *Reader) { r.Raw(-1) }},
+		"a rule of the caller":         {[]byte{1}, func(r *Reader) { r.U8(); r.Fail("%d is not allowed", 1) }},
 	} {
 		r := NewReader(c.in)
 		c.read(r)
@@ -99,43 +99,43 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestTheFirstFailureSticks: afterwards everything reads as zero, and the error stays what it was.
-func TestTheFirstFailureSticks(t *testing.T) {
+// TestFirstFailureStays: after a failure every read returns zero, and the error does not change.
+func TestFirstFailureStays(t *testing.T) {
 	r := NewReader([]byte{2, 1, 2, 3, 4, 5, 6, 7, 8, 9})
 	r.Bool()
 	first := r.Err()
 	fixed := [2]byte{9, 9}
 	r.Fixed(fixed[:])
 	if r.U8() != 0 || r.U16() != 0 || r.U32() != 0 || r.U64() != 0 || r.Bool() || r.Raw(1) != nil || r.Bytes(9) != nil || r.Count(9, 1) != 0 || r.Len() != 0 {
-		t.Error("something was read after a failure")
+		t.Error("a read after a failure returned data")
 	}
 	r.Fail("another")
 	if first == nil || r.Err() != first || r.Done() != first {
-		t.Errorf("%v, at first %v", r.Done(), first)
+		t.Errorf("the error is %v, the first error was %v", r.Done(), first)
 	}
 	if fixed != [2]byte{9, 9} {
 		t.Error("a failed read changed its destination")
 	}
 }
 
-// TestRawDoesNotGrow: appending to what was read must not write over what comes behind it.
-func TestRawDoesNotGrow(t *testing.T) {
+// TestRawHasNoSpareCapacity: appending to a slice that Raw returned must not overwrite the bytes after it.
+func TestRawHasNoSpareCapacity(t *testing.T) {
 	in := []byte{1, 2, 3}
 	p := NewReader(in).Raw(1)
 	_ = append(p, 9)
 	if in[1] != 2 {
-		t.Error("the input was written over")
+		t.Error("the input was overwritten")
 	}
 }
 
-// FuzzRead: whatever decodes is the one encoding of what it decodes to.
+// FuzzRead: every input that decodes is the canonical encoding of the decoded value.
 func FuzzRead(f *testing.F) {
 	f.Add(sample.append(nil))
 	f.Add((&record{}).append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		x, err := read(b)
 		if err == nil && !bytes.Equal(x.append(nil), b) {
-			t.Errorf("%x decodes, and encodes to %x", b, x.append(nil))
+			t.Errorf("%x decodes to a value that encodes to %x", b, x.append(nil))
 		}
 		if err != nil && !errors.Is(err, ErrMalformed) {
 			t.Errorf("%v does not wrap ErrMalformed", err)
