@@ -1,5 +1,5 @@
-// Package shard says which shard owns what and who runs it: the genesis that all nodes of a network share, its
-// committees, and the home shard of an address.
+// Package shard has the genesis that all replicas of a network share: the parameters, the committee of each shard,
+// and the home shard of each address.
 package shard
 
 import (
@@ -23,56 +23,56 @@ import (
 // GenesisVersion is the version of the genesis file and of its digest.
 const GenesisVersion = 2
 
-// MaxShards bounds a network.
+// MaxShards is the greatest number of shards of a network.
 const MaxShards = 64
 
-// Names of what orders a shard's transactions in a genesis.
+// Names of the consensus protocols in a genesis.
 const (
-	ConsensusBDT   = "bdt"   // Bolt-Dumbo Transformer: a fast lane, and an agreement when that does not work
-	ConsensusDumbo = "dumbo" // the agreement alone
+	ConsensusBDT   = "bdt"   // Bolt-Dumbo Transformer: a fast lane with an asynchronous fallback
+	ConsensusDumbo = "dumbo" // the asynchronous agreement without a fast lane
 )
 
-// Limits on what a genesis may hold.
+// Limits of a genesis: bytes of the file, number of allocations, number of outputs of all allocations.
 const (
 	maxGenesisBytes = 64 << 20
 	maxAllocations  = 100_000
 	maxGenesisOuts  = 5_000_000
 )
 
-// Genesis is what every node of a network has to agree on before the first message. Its [Genesis.ID] is the
-// network's name under every signature.
+// Genesis is the configuration on which all replicas of a network must agree before they exchange messages. Every
+// signature covers its [Genesis.ID], so a signature of one network is never valid in another.
 type Genesis struct {
 	Version     int          `json:"version"`
-	Name        string       `json:"name"`       // for people; 1 to 64 bytes
+	Name        string       `json:"name"`       // for people, not interpreted; 1 to 64 bytes
 	TimeMS      uint64       `json:"time_ms"`    // time of block 0, Unix milliseconds
-	Consensus   string       `json:"consensus"`  // "bdt" or "dumbo"
-	HorizonMS   uint64       `json:"horizon_ms"` // how far ahead of block time a transaction may expire
+	Consensus   string       `json:"consensus"`  // ConsensusBDT or ConsensusDumbo
+	HorizonMS   uint64       `json:"horizon_ms"` // greatest difference between a transaction's expiry and block time, milliseconds
 	Parameters  Parameters   `json:"parameters"`
 	Shards      []Spec       `json:"shards"`
 	Allocations []Allocation `json:"allocations"`
 }
 
-// Spec is the replicas of one shard in the order of their index.
+// Spec lists the replicas of one shard, in the order of their index.
 type Spec struct {
 	Members []Member `json:"members"`
 }
 
-// Member is one replica: the key it signs consensus messages with, its libp2p peer id, and the key that its shares of
-// the shard's coin are verified with.
+// Member is one replica: its public key for consensus messages, its libp2p peer id, and the public key of its shares
+// of the shard's coin.
 type Member struct {
 	Key  sig.PublicKey  `json:"key"`
 	Peer string         `json:"peer"`
 	Coin coin.PublicKey `json:"coin"`
 }
 
-// Allocation gives an address its first outputs, in its home shard.
+// Allocation gives genesis outputs to an address, in its home shard.
 type Allocation struct {
 	Address ledger.Address `json:"address"`
 	Amount  uint64         `json:"amount"`  // of each output
-	Outputs uint32         `json:"outputs"` // how many
+	Outputs uint32         `json:"outputs"` // number of outputs
 }
 
-// ReadGenesis loads and validates a genesis file.
+// ReadGenesis reads and validates a genesis file of at most 64 MiB. Errors name the file.
 func ReadGenesis(path string) (*Genesis, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -96,7 +96,7 @@ func ReadGenesis(path string) (*Genesis, error) {
 	return &g, nil
 }
 
-// decodeGenesis looks at the version first: in a genesis of another one, other keys are right.
+// decodeGenesis checks the version before the keys, because a genesis of another version has other keys.
 func decodeGenesis(raw []byte, g *Genesis) error {
 	var of struct {
 		Version int `json:"version"`
@@ -122,7 +122,7 @@ func checkVersion(v int) error {
 	return nil
 }
 
-// Validate names the first thing that is wrong with the genesis.
+// Validate returns the first rule that the genesis violates, or nil.
 func (g *Genesis) Validate() error {
 	if err := checkVersion(g.Version); err != nil {
 		return err
@@ -165,7 +165,8 @@ func (g *Genesis) Validate() error {
 	return err
 }
 
-// ID is the network's identity: the tagged hash of everything in the genesis.
+// ID identifies the network: the tagged hash of all fields of the genesis. Parameters that have their default value
+// are not hashed, see [DefaultParameters].
 func (g *Genesis) ID() digest.Digest {
 	b := wire.AppendU32(nil, uint32(g.Version))
 	b = wire.AppendBytes(b, []byte(g.Name))
@@ -191,7 +192,8 @@ func (g *Genesis) ID() digest.Digest {
 	return digest.Of("bdt/genesis/2", b)
 }
 
-// Committee is the replicas of shard s.
+// Committee returns the committee of shard s. It is an error if the shard does not exist or its keys are not valid
+// for a committee.
 func (g *Genesis) Committee(s uint16) (*protocols.Committee, error) {
 	if int(s) >= len(g.Shards) {
 		return nil, fmt.Errorf("shard %d of %d does not exist", s, len(g.Shards))
@@ -203,7 +205,7 @@ func (g *Genesis) Committee(s uint16) (*protocols.Committee, error) {
 	return protocols.NewCommittee(g.ID(), s, keys)
 }
 
-// Coin is the common coin of shard s: f+1 of its replicas toss it.
+// Coin returns the common coin of shard s: shares of f+1 replicas reveal a toss.
 func (g *Genesis) Coin(s uint16) (*coin.DH, error) {
 	c, err := g.Committee(s)
 	if err != nil {
@@ -220,10 +222,11 @@ func (g *Genesis) Coin(s uint16) (*coin.DH, error) {
 	return d, nil
 }
 
-// Home is the shard that holds a's outputs: the address space is split evenly.
+// Home returns the home shard of an address. The address space is divided evenly.
 func (g *Genesis) Home(a ledger.Address) uint16 { return Home(a, len(g.Shards)) }
 
-// Home is the shard, of so many, that holds a's outputs.
+// Home returns the home shard of an address in a network of so many shards: ⌊lead · shards / 2^64⌋, lead being the
+// first 8 bytes of the address, big-endian.
 func Home(a ledger.Address, shards int) uint16 {
 	var lead uint64
 	for _, b := range a[:8] {
@@ -233,9 +236,9 @@ func Home(a ledger.Address, shards int) uint16 {
 	return uint16(hi)
 }
 
-// Supply is the value that shard s holds at genesis.
+// Supply returns the genesis value of shard s.
 func (g *Genesis) Supply(s uint16) uint64 {
-	v, _ := g.supply(&s) // Validate has seen that it does not overflow
+	v, _ := g.supply(&s) // Validate has checked that it does not overflow
 	return v
 }
 
@@ -254,7 +257,7 @@ func (g *Genesis) supply(only *uint16) (uint64, error) {
 		}
 		total += v
 		if outs += uint64(a.Outputs); outs > maxGenesisOuts {
-			return 0, fmt.Errorf("allocation %d: more than %d outputs in all", i, maxGenesisOuts)
+			return 0, fmt.Errorf("allocation %d: more than %d outputs in total", i, maxGenesisOuts)
 		}
 	}
 	return total, nil

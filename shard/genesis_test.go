@@ -15,7 +15,7 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// sample is a genesis of so many shards of so many replicas.
+// sample returns a valid genesis with the given number of shards and of replicas in each.
 func sample(shards, replicas int) *Genesis {
 	g := &Genesis{
 		Version: GenesisVersion, Name: "test", TimeMS: 1_700_000_000_000, Consensus: ConsensusBDT, HorizonMS: 900_000,
@@ -44,8 +44,9 @@ func TestSampleIsValid(t *testing.T) {
 	}
 }
 
-// TestIDCoversEverything: whatever two nodes disagree about, they are in two networks.
-func TestIDCoversEverything(t *testing.T) {
+// TestIDCoversAllFields: a genesis that differs in any field has another id, so replicas that disagree are in
+// different networks.
+func TestIDCoversAllFields(t *testing.T) {
 	seen := map[digest.Digest]string{sample(2, 4).ID(): "the sample"}
 	for name, change := range map[string]func(*Genesis){
 		"version":            func(g *Genesis) { g.Version++ },
@@ -74,7 +75,7 @@ func TestIDCoversEverything(t *testing.T) {
 		g := sample(2, 4)
 		change(g)
 		if before, dup := seen[g.ID()]; dup {
-			t.Errorf("another %s: the id is that of %s", name, before)
+			t.Errorf("with another %s, the id is that of %s", name, before)
 		}
 		seen[g.ID()] = name
 	}
@@ -85,30 +86,30 @@ func TestRefused(t *testing.T) {
 		change func(*Genesis)
 		says   string
 	}{
-		"an older version":    {func(g *Genesis) { g.Version = 1 }, "version 1, this program reads version 2"},
-		"a newer version":     {func(g *Genesis) { g.Version = 3 }, "version 3, this program reads version 2"},
-		"a fee too large":     {func(g *Genesis) { g.Parameters.LeastFee = MaxLeastFee + 1 }, "least_fee is 1125899906842624, allowed: 0 to 1125899906842623"},
-		"no interval":         {func(g *Genesis) { g.Parameters.StateInterval = 0 }, "state_interval is 0, allowed: 16 to"},
-		"unknown signatures":  {func(g *Genesis) { g.Parameters.Signatures = "some" }, `signatures is "some", allowed: ["all"]`},
-		"unknown ledger":      {func(g *Genesis) { g.Parameters.Ledger = "" }, `ledger is "", allowed: ["payments"]`},
-		"another protocol":    {func(g *Genesis) { g.Parameters.ProtocolVersion = 2 }, "protocol_version is 2, allowed: 1 to 1"},
-		"a small window":      {func(g *Genesis) { g.Parameters.Window = 1 }, "window is 1, allowed: 2097152 to"},
-		"no name":             {func(g *Genesis) { g.Name = "" }, "name"},
-		"a long name":         {func(g *Genesis) { g.Name = strings.Repeat("x", 65) }, "name"},
-		"unknown consensus":   {func(g *Genesis) { g.Consensus = "paxos" }, "consensus"},
-		"no horizon":          {func(g *Genesis) { g.HorizonMS = 0 }, "horizon_ms"},
-		"no shards":           {func(g *Genesis) { g.Shards = nil }, "shards"},
-		"too many shards":     {func(g *Genesis) { *g = *sample(MaxShards+1, 4) }, "shards"},
-		"three replicas":      {func(g *Genesis) { g.Shards[1].Members = g.Shards[1].Members[:3] }, "shard 1"},
-		"a key twice":         {func(g *Genesis) { g.Shards[1].Members[2].Key = g.Shards[0].Members[0].Key }, "shard 1 replica 2"},
-		"a peer twice":        {func(g *Genesis) { g.Shards[1].Members[2].Peer = g.Shards[0].Members[0].Peer }, "shard 1 replica 2"},
-		"no coin":             {func(g *Genesis) { g.Shards[1].Members[2].Coin = coin.PublicKey{} }, "shard 1: coin key 2"},
-		"another coin's key":  {func(g *Genesis) { g.Shards[1].Members[2].Coin = g.Shards[0].Members[2].Coin }, "one dealing"},
-		"no peer id":          {func(g *Genesis) { g.Shards[0].Members[1].Peer = "" }, "shard 0 replica 1"},
-		"a long peer id":      {func(g *Genesis) { g.Shards[0].Members[1].Peer = strings.Repeat("p", 257) }, "shard 0 replica 1"},
-		"an amount of 0":      {func(g *Genesis) { g.Allocations[1].Amount = 0 }, "allocation 1"},
-		"no outputs":          {func(g *Genesis) { g.Allocations[0].Outputs = 0 }, "allocation 0"},
-		"a product too large": {func(g *Genesis) { g.Allocations[1].Amount = math.MaxUint64 }, "allocation 1"},
+		"an older version":     {func(g *Genesis) { g.Version = 1 }, "version 1, this program reads version 2"},
+		"a newer version":      {func(g *Genesis) { g.Version = 3 }, "version 3, this program reads version 2"},
+		"a fee too large":      {func(g *Genesis) { g.Parameters.LeastFee = MaxLeastFee + 1 }, "least_fee is 1125899906842624, allowed: 0 to 1125899906842623"},
+		"no interval":          {func(g *Genesis) { g.Parameters.StateInterval = 0 }, "state_interval is 0, allowed: 16 to"},
+		"unknown signatures":   {func(g *Genesis) { g.Parameters.Signatures = "some" }, `signatures is "some", allowed: ["all"]`},
+		"unknown ledger":       {func(g *Genesis) { g.Parameters.Ledger = "" }, `ledger is "", allowed: ["payments"]`},
+		"another protocol":     {func(g *Genesis) { g.Parameters.ProtocolVersion = 2 }, "protocol_version is 2, allowed: 1 to 1"},
+		"a small window":       {func(g *Genesis) { g.Parameters.Window = 1 }, "window is 1, allowed: 2097152 to"},
+		"no name":              {func(g *Genesis) { g.Name = "" }, "name"},
+		"a long name":          {func(g *Genesis) { g.Name = strings.Repeat("x", 65) }, "name"},
+		"unknown consensus":    {func(g *Genesis) { g.Consensus = "paxos" }, "consensus"},
+		"no horizon":           {func(g *Genesis) { g.HorizonMS = 0 }, "horizon_ms"},
+		"no shards":            {func(g *Genesis) { g.Shards = nil }, "shards"},
+		"too many shards":      {func(g *Genesis) { *g = *sample(MaxShards+1, 4) }, "shards"},
+		"three replicas":       {func(g *Genesis) { g.Shards[1].Members = g.Shards[1].Members[:3] }, "shard 1"},
+		"a key used twice":     {func(g *Genesis) { g.Shards[1].Members[2].Key = g.Shards[0].Members[0].Key }, "shard 1 replica 2"},
+		"a peer id used twice": {func(g *Genesis) { g.Shards[1].Members[2].Peer = g.Shards[0].Members[0].Peer }, "shard 1 replica 2"},
+		"no coin":              {func(g *Genesis) { g.Shards[1].Members[2].Coin = coin.PublicKey{} }, "shard 1: coin key 2"},
+		"another coin's key":   {func(g *Genesis) { g.Shards[1].Members[2].Coin = g.Shards[0].Members[2].Coin }, "one dealing"},
+		"no peer id":           {func(g *Genesis) { g.Shards[0].Members[1].Peer = "" }, "shard 0 replica 1"},
+		"a long peer id":       {func(g *Genesis) { g.Shards[0].Members[1].Peer = strings.Repeat("p", 257) }, "shard 0 replica 1"},
+		"an amount of 0":       {func(g *Genesis) { g.Allocations[1].Amount = 0 }, "allocation 1"},
+		"no outputs":           {func(g *Genesis) { g.Allocations[0].Outputs = 0 }, "allocation 0"},
+		"a product too large":  {func(g *Genesis) { g.Allocations[1].Amount = math.MaxUint64 }, "allocation 1"},
 		"a sum too large": {func(g *Genesis) {
 			g.Allocations[0] = Allocation{Amount: math.MaxUint64, Outputs: 1}
 		}, "allocation 1"},
@@ -117,13 +118,14 @@ func TestRefused(t *testing.T) {
 		g := sample(2, 4)
 		c.change(g)
 		if err := g.Validate(); err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v, want an error that names %s", name, err, c.says)
+			t.Errorf("%s: %v, want an error with %q", name, err, c.says)
 		}
 	}
 }
 
-// TestHomeSplitsEvenly: every address has one home, ranges follow one another, and their sizes differ by one at most.
-func TestHomeSplitsEvenly(t *testing.T) {
+// TestHomeDividesEvenly: every address has one home shard, the shards' ranges follow one another, and their sizes
+// differ by at most one.
+func TestHomeDividesEvenly(t *testing.T) {
 	at := func(lead uint64) (a ledger.Address) {
 		for i := range 8 {
 			a[i] = byte(lead >> (56 - 8*i))
@@ -132,11 +134,11 @@ func TestHomeSplitsEvenly(t *testing.T) {
 	}
 	for shards := 1; shards <= MaxShards; shards++ {
 		if Home(at(0), shards) != 0 || Home(at(math.MaxUint64), shards) != uint16(shards-1) {
-			t.Fatalf("%d shards: the ends are at home in %d and %d", shards, Home(at(0), shards), Home(at(math.MaxUint64), shards))
+			t.Fatalf("%d shards: the first and last address have home shards %d and %d", shards, Home(at(0), shards), Home(at(math.MaxUint64), shards))
 		}
 		size := math.MaxUint64 / uint64(shards)
 		for s := 1; s < shards; s++ {
-			first := func(k int) uint64 { // the first leading bytes at home in shard k or above
+			first := func(k int) uint64 { // the least leading bytes of an address whose home shard is k or above
 				low, high := uint64(0), uint64(math.MaxUint64)
 				for low < high {
 					if mid := low + (high-low)/2; int(Home(at(mid), shards)) >= k {
@@ -148,20 +150,20 @@ func TestHomeSplitsEvenly(t *testing.T) {
 				return low
 			}
 			if got := first(s); got-uint64(s)*size > uint64(shards) {
-				t.Errorf("%d shards: shard %d begins at %#x, far from %#x", shards, s, got, uint64(s)*size)
+				t.Errorf("%d shards: shard %d begins at %#x, want about %#x", shards, s, got, uint64(s)*size)
 			}
 		}
 	}
 }
 
-// TestSupply: each shard is born with what its addresses are given, and all together with everything.
+// TestSupply: the genesis value of a shard is the sum of the allocations to its addresses.
 func TestSupply(t *testing.T) {
 	g := sample(2, 4)
 	if a, b := g.Supply(0), g.Supply(1); a != 30 || b != 14 {
-		t.Errorf("shards are born with %d and %d, want 30 and 14", a, b)
+		t.Errorf("genesis values of the shards are %d and %d, want 30 and 14", a, b)
 	}
 	if one := sample(1, 4); one.Supply(0) != 44 {
-		t.Errorf("one shard is born with %d, want 44", one.Supply(0))
+		t.Errorf("genesis value of the only shard is %d, want 44", one.Supply(0))
 	}
 }
 
@@ -197,7 +199,7 @@ func TestReadGenesis(t *testing.T) {
 	}
 	back, err := ReadGenesis(write("good", string(raw)+"\n"))
 	if err != nil || back.ID() != g.ID() {
-		t.Errorf("it comes back as another: %v", err)
+		t.Errorf("the genesis that was read differs from the one written: %v", err)
 	}
 	for name, text := range map[string]string{
 		"empty":                     "",
@@ -216,11 +218,12 @@ func TestReadGenesis(t *testing.T) {
 		}
 	}
 	if _, err := ReadGenesis(filepath.Join(dir, "none")); err == nil {
-		t.Error("a missing file is read")
+		t.Error("reading a missing file returned no error")
 	}
 }
 
-// TestOlderGenesis: a genesis of another version is refused with both versions, whatever else it holds.
+// TestOlderGenesis: the error for a genesis of another version names both versions, even if the genesis has unknown
+// keys.
 func TestOlderGenesis(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "genesis.json")
 	for _, version := range []string{"1", "3"} {
@@ -235,8 +238,8 @@ func TestOlderGenesis(t *testing.T) {
 	}
 }
 
-// TestParametersLeftOut: a parameter that a genesis does not name has its default, and the id is that of a genesis that
-// names it. So a later program that knows further parameters reads the same id.
+// TestParametersLeftOut: a parameter that the genesis omits has its default, and the id is the same as if the genesis
+// had it. So a later program that knows more parameters computes the same id.
 func TestParametersLeftOut(t *testing.T) {
 	g := sample(1, 4)
 	raw, err := json.Marshal(g)
@@ -272,7 +275,7 @@ func TestParametersLeftOut(t *testing.T) {
 	}
 }
 
-// TestUnknownParameter: the refusal of an unknown key has the known ones.
+// TestUnknownParameter: the error for an unknown key lists the known ones.
 func TestUnknownParameter(t *testing.T) {
 	p := DefaultParameters()
 	err := json.Unmarshal([]byte(`{"least_fees": 3}`), &p)

@@ -13,51 +13,52 @@ import (
 	"bdtnode/ledger"
 )
 
-// Names that parameters of a genesis take.
+// Values of the parameters of a genesis that are texts.
 const (
-	SignaturesAll  = "all"      // every replica verifies every signature of a transaction
-	LedgerPayments = "payments" // unspent outputs that signed transactions move
+	SignaturesAll  = "all"      // every replica verifies all signatures of every transaction
+	LedgerPayments = "payments" // a ledger of unspent outputs and signed transactions
 )
 
-// Limits of parameters.
+// Limits of the parameters that are numbers.
 const (
-	MaxLeastFee      = math.MaxUint64 / ledger.MaxTxBytes // of the longest transaction it fits into 64 bits
+	MaxLeastFee      = math.MaxUint64 / ledger.MaxTxBytes // the least fee of the longest transaction fits into 64 bits
 	minStateInterval = 16
 	maxStateInterval = 1 << 32
-	minWindow        = 2 << 20 // two batches of the greatest size
+	minWindow        = 2 << 20 // bytes: two batches of the greatest size
 	maxWindow        = 256 << 20
 )
 
-// Parameters are the settings of a network that all its nodes share. The zero Parameters are not valid, see
-// [DefaultParameters]. A genesis may leave out any of them, which then has its default.
+// Parameters are the settings that all replicas of a network share. The zero Parameters are not valid, see
+// [DefaultParameters]. A parameter that a genesis omits has its default.
 type Parameters struct {
-	LeastFee        uint64 `json:"least_fee"`        // burned at least for each byte of a transaction's encoding
-	StateInterval   uint64 `json:"state_interval"`   // heights from one commitment to the whole state to the next
+	LeastFee        uint64 `json:"least_fee"`        // least fee per byte of a transaction's encoding
+	StateInterval   uint64 `json:"state_interval"`   // number of heights from one commitment to the whole state to the next
 	Signatures      string `json:"signatures"`       // which replicas verify a transaction's signatures
-	Ledger          string `json:"ledger"`           // what the entries of a block mean
-	ProtocolVersion uint64 `json:"protocol_version"` // of the messages between replicas
-	Window          uint64 `json:"window"`           // bytes of a lane that may be uncommitted
+	Ledger          string `json:"ledger"`           // the ledger that executes the entries of a block
+	ProtocolVersion uint64 `json:"protocol_version"` // version of the messages between replicas
+	Window          uint64 `json:"window"`           // bytes of one lane that may be uncommitted
 }
 
-// DefaultParameters are those of a genesis that sets none. They never change: a parameter that has its default is not
-// part of a genesis's id, so that a program that knows a further one reads the same id.
+// DefaultParameters returns the parameters of a genesis that sets none. They never change. A parameter that has its
+// default is not hashed into the genesis id, so a later program that knows more parameters computes the same id.
 func DefaultParameters() Parameters {
 	return Parameters{
 		StateInterval: 16384, Signatures: SignaturesAll, Ledger: LedgerPayments, ProtocolVersion: 1, Window: 16 << 20,
 	}
 }
 
-// parameter is one row of the table of parameters: its key, its value in a set, and what values it may have.
+// parameter is one row of the table of parameters: its key, its field, and its allowed values.
 type parameter struct {
 	name    string
-	number  func(*Parameters) *uint64 // of a number, else nil
-	text    func(*Parameters) *string // of a text, else nil
-	min     uint64                    // of a number
+	number  func(*Parameters) *uint64 // the field of a number, else nil
+	text    func(*Parameters) *string // the field of a text, else nil
+	min     uint64                    // least value of a number
 	max     uint64
-	choices []string // of a text
+	choices []string // allowed values of a text
 }
 
-// parameters is the table of all, in the order of their names, in which the id has them.
+// parameters is the table of all parameters in the order of their names, which is also their order in the hash of the
+// id.
 var parameters = []parameter{
 	{name: "least_fee", number: func(p *Parameters) *uint64 { return &p.LeastFee }, max: MaxLeastFee},
 	{name: "ledger", text: func(p *Parameters) *string { return &p.Ledger }, choices: []string{LedgerPayments}},
@@ -67,7 +68,7 @@ var parameters = []parameter{
 	{name: "window", number: func(p *Parameters) *uint64 { return &p.Window }, min: minWindow, max: maxWindow},
 }
 
-// value is the parameter's value in a set, as text.
+// value returns the parameter's value in p as text.
 func (x *parameter) value(p *Parameters) string {
 	if x.text != nil {
 		return *x.text(p)
@@ -75,7 +76,7 @@ func (x *parameter) value(p *Parameters) string {
 	return fmt.Sprint(*x.number(p))
 }
 
-// check is what is wrong with the parameter's value in a set.
+// check returns an error if the parameter's value in p is not allowed.
 func (x *parameter) check(p *Parameters) error {
 	switch {
 	case x.text != nil && !slices.Contains(x.choices, *x.text(p)):
@@ -86,7 +87,7 @@ func (x *parameter) check(p *Parameters) error {
 	return nil
 }
 
-// Validate names the first parameter whose value is not allowed, and the values that are.
+// Validate returns an error that names the first parameter whose value is not allowed, and the allowed values.
 func (p *Parameters) Validate() error {
 	for i := range parameters {
 		if err := parameters[i].check(p); err != nil {
@@ -96,7 +97,7 @@ func (p *Parameters) Validate() error {
 	return nil
 }
 
-// UnmarshalJSON reads the section of a genesis. It refuses keys it does not know, with those that it does.
+// UnmarshalJSON decodes the parameters of a genesis. The error for an unknown key lists the known keys.
 func (p *Parameters) UnmarshalJSON(b []byte) error {
 	given := make(map[string]json.RawMessage)
 	if err := json.Unmarshal(b, &given); err != nil {
@@ -129,8 +130,8 @@ func (p *Parameters) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// append encodes the parameters for the genesis's id: how many differ from their default, and each with its name and
-// value as text.
+// append encodes the parameters for the genesis id: the number of parameters that differ from their default, and the
+// name and value of each as text.
 func (p *Parameters) append(b []byte) []byte {
 	usual := DefaultParameters()
 	var changed []*parameter

@@ -33,10 +33,10 @@ func TestNetworkMutants(t *testing.T) {
 			{carrier, "		o.at, o.pause = now.Add(stepIn), stepIn\n	}\n	return st", "	}\n	return st"},
 		}},
 		{"one replica's word ends the looks", "hermits", []edit{
-			{carrier, "said[len(said)-m.cfg.Committees[destination].Quorum()]", "said[len(said)-1]"},
+			{carrier, "held[len(held)-m.cfg.Committees[destination].Quorum()]", "held[len(held)-1]"},
 		}},
 		{"what a crash took is not asked for", "outages", []edit{
-			{carrier, " || i.sure.Len() < m.cfg.Committees[source].WeakQuorum()", ""},
+			{carrier, " || i.exhausted.Len() < m.cfg.Committees[source].WeakQuorum()", ""},
 		}},
 		{"a request for LDs never moves on", sweep, []edit{
 			{"node/replica/store.go", "size < maxChainBytes; {\n		d, err", "size < 1; {\n		d, err"}, // which by itself is no bug
@@ -45,11 +45,11 @@ func TestNetworkMutants(t *testing.T) {
 			{"protocols/channels/fetch.go", "	if !lacks || m.wants[Ref{w.Source, t}] != nil {", "	if _ = lacks; true {"},
 		}},
 		{"what was shown applied is waited for", sweep, []edit{
-			{carrier, "	o.known = max(o.known, o.acked) // what is applied need not be certified here any more\n", ""},
+			{carrier, "	o.known = max(o.known, o.acked) // an acknowledged LD need not be certified here\n", ""},
 			{"node/driver/exchange.go", "max(x.machine.Known(c.Peer), c.Acked)", "x.machine.Known(c.Peer)"},
 		}},
 		{"REJECTED is given from a batch", sweep, []edit{
-			{rules, "			d.LeaveOut(tx, refusal, missing)\n", "			_ = missing\n			return say(d, d.Open(tx), ledger.VerdictRejected, refusal.Reason)\n"},
+			{rules, "			d.LeaveOut(tx, refusal, missing)\n", "			_ = missing\n			return giveVerdict(d, d.Open(tx), ledger.VerdictRejected, refusal.Reason)\n"},
 		}},
 		{"a verdict is forgotten before the transaction expires", "conflicts", []edit{
 			{rules, "r.Part.Complete() && (!r.Parties.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS)", "r.Part.Complete()"},
@@ -78,7 +78,7 @@ func TestNetworkMutants(t *testing.T) {
 			{desk, "	if w.records[tx.id] != nil {", "	if x := w.records[tx.id]; x != nil && x.Part.Open {"},
 		}},
 		{"a second verdict on an open record is ignored", "hostile", []edit{
-			{rules, "	if said, err := hadItsSay(d, r, e.Tx.ID(), source); said || err != nil {", "	if r != nil && r.Part.Of(source).Verdict != 0 {\n		return \"\", nil\n	}\n	if said, err := hadItsSay(d, r, e.Tx.ID(), source); said || err != nil {"},
+			{rules, "	if said, err := hasGivenVerdict(d, r, e.Tx.ID(), source); said || err != nil {", "	if r != nil && r.Part.Of(source).Verdict != 0 {\n		return \"\", nil\n	}\n	if said, err := hasGivenVerdict(d, r, e.Tx.ID(), source); said || err != nil {"},
 		}},
 		{"two LDs under one number are not noticed", "hostile", []edit{
 			{"node/replica/evidence.go", "	return settlement.Contradict(n, ld, x.Content), nil", "	_ = ld\n	return nil, nil"},

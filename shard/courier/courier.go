@@ -1,16 +1,23 @@
-// Package courier decides what a replica does to bring LDs to other shards and to get theirs: what it publishes, whom
-// it asks, what it gives and what it fetches. It knows numbers only; whoever drives it reads, encodes and sends.
+// Package courier is the state machine of one replica for the transfer of LDs between shards: which LDs it publishes,
+// which replicas of other shards it asks, which LDs it gives them, and which it fetches. It handles numbers of LDs
+// only; its caller reads, encodes and sends the LDs.
 //
-// Gossip is a hint. Of each LD f+1 replicas of the source publish at once, chosen by its number, so one honest among
-// them. All of the source look a while later, again and again, until the destination has shown that it applied the LD,
-// or n-f of its replicas said that they have it: then f+1 honest ones do, which is what it takes to order it. Each look
-// asks another replica, and gives it what it lacks.
+// # Sending
 //
-// A destination replica that sees a gap fetches the missing numbers from a replica of the source, another one each
-// time, until the gap is closed. One that starts asks f+1 of each source whether there is more than it has, since what
-// it said it had may be gone with what a crash took.
+// Publication by gossip may be lost. Each LD is published at once by f+1 replicas of the source, chosen by its
+// number, so at least one of them is honest. Later all replicas of the source check repeatedly whether the LD has
+// arrived. Each check asks another replica of the destination, and gives it the LDs that it lacks. The checks end
+// when the destination has acknowledged that it applied the LD, or when n-f of its replicas have reported that they
+// hold it: then f+1 honest ones do, which is enough to order it.
 //
-// So no replica is indispensable, no single one is believed, and once everything has arrived nothing is sent.
+// # Fetching
+//
+// A destination replica that finds a gap fetches the missing numbers from a replica of the source, each time from
+// another one, until the gap is closed. A replica that starts asks f+1 replicas of each source for LDs that it lacks,
+// since LDs that it had reported to hold may have been lost in a crash.
+//
+// So every replica can be replaced by another one, no report of a single replica is relied on, and nothing is sent
+// once everything has arrived.
 package courier
 
 import (
@@ -22,32 +29,33 @@ import (
 
 // Delays and bounds.
 const (
-	stepIn   = 1 * time.Second        // a replica of the source looks for the first time whether its LDs have arrived
-	nextLook = 250 * time.Millisecond // and for the next, when the last one went well
-	gapGrace = 150 * time.Millisecond // a gap in a channel may close by itself
-	maxPause = 15 * time.Second       // between two looks, or two fetches, for which there was no success
-	maxGiven = 64                     // LDs a look gives a replica
+	stepIn    = 1 * time.Second        // until a replica of the source checks for the first time whether its LDs have arrived
+	nextCheck = 250 * time.Millisecond // until the next check, after one that succeeded
+	gapGrace  = 150 * time.Millisecond // until a gap is fetched, since gossip may close it
+	maxPause  = 15 * time.Second       // longest pause between two checks, or two fetches, without success
+	maxGiven  = 64                     // LDs that one check gives a replica
 )
 
-// Config is what a machine is made of.
+// Config has the settings of a machine.
 type Config struct {
 	Shard      uint16
 	Self       protocols.Index
-	Committees []*protocols.Committee     // of all shards, by number
-	Next       func(source uint16) uint64 // the number of the first LD of a source that this replica lacks
+	Committees []*protocols.Committee     // of all shards, by shard number
+	Next       func(source uint16) uint64 // returns the number of the first LD of a source that this replica lacks
 }
 
-// What an Ask is about.
+// What is the kind of an Ask.
 type What uint8
 
-// The questions a replica asks one of another shard.
+// The kinds of questions to a replica of another shard.
 const (
-	Position What = iota + 1 // what is the first LD of my shard that you lack?
-	Take                     // here is LD Number; then as Position
-	Fetch                    // give me the LDs for my shard from Number on
+	Position What = iota + 1 // asks for the number of the first LD of this shard that the replica lacks
+	Take                     // gives LD Number; then like Position
+	Fetch                    // asks for the LDs to this shard from Number on
 )
 
-// Ask is a question to one replica of another shard. Its answer, or that there is none, must be reported.
+// Ask is a question to one replica of another shard. The caller must report its answer, or that there is none, by
+// [Machine.Position] or [Machine.Fetched].
 type Ask struct {
 	What   What
 	Shard  uint16
@@ -55,53 +63,53 @@ type Ask struct {
 	Number uint64
 }
 
-// Publication is an LD to be published on its destination's topic.
+// Publication is an LD that the caller publishes on its destination's topic.
 type Publication struct {
 	Destination uint16
 	Number      uint64
 }
 
-// Step is what one input made the machine want.
+// Step is the output of the machine for one input.
 type Step struct {
 	Publish []Publication
 	Asks    []Ask
 }
 
-// Machine is one replica's part. It is not safe for concurrent use.
+// Machine is the state of one replica. It is not safe for concurrent use.
 type Machine struct {
 	cfg Config
 	out []outbound // by destination
 	in  []inbound  // by source
 }
 
-// outbound is the channel to another shard.
+// outbound is the state of the channel to another shard.
 type outbound struct {
-	known  uint64   // LDs up to here are certified, or were shown applied
-	acked  uint64   // shown applied
-	said   []uint64 // by each replica of the destination: it has all up to here
-	asking bool
-	turn   int            // replicas asked
-	given  int            // LDs in this look
-	at     protocols.Time // of the next look, zero if there is no need of one
-	pause  time.Duration
+	known     uint64   // LDs up to this number are certified or acknowledged
+	acked     uint64   // LDs up to this number are acknowledged: the destination has shown that it applied them
+	held      []uint64 // by replica of the destination: it has reported to hold all LDs up to this number
+	asking    bool
+	lastAsked int            // index of the replica asked last
+	given     int            // LDs given in the current check
+	at        protocols.Time // time of the next check, zero if none is needed
+	pause     time.Duration
 }
 
-// inbound is the channel from another shard.
+// inbound is the state of the channel from another shard.
 type inbound struct {
-	seen   uint64        // greatest number of a verified LD
-	sure   protocols.Set // replicas of the source that had nothing more, since the start
-	asking bool
-	turn   int            // replicas asked
-	last   uint64         // number asked for last
-	at     protocols.Time // of the next fetch, zero if there is no need of one
-	pause  time.Duration
+	seen      uint64        // greatest number of a verified LD
+	exhausted protocols.Set // replicas of the source that had no further LD when asked since the start
+	asking    bool
+	lastAsked int            // index of the replica asked last
+	last      uint64         // first number of the last fetch
+	at        protocols.Time // time of the next fetch, zero if none is needed
+	pause     time.Duration
 }
 
-// New makes a machine that knows of no LDs, of a replica that starts now.
+// New makes the machine of a replica that starts at now. It knows no LDs.
 func New(cfg Config, now protocols.Time) *Machine {
 	m := &Machine{cfg: cfg}
 	for s, c := range cfg.Committees {
-		o, i := outbound{said: make([]uint64, c.N()), turn: int(cfg.Self)}, inbound{turn: int(cfg.Self), pause: gapGrace}
+		o, i := outbound{held: make([]uint64, c.N()), lastAsked: int(cfg.Self)}, inbound{lastAsked: int(cfg.Self), pause: gapGrace}
 		if uint16(s) != cfg.Shard {
 			i.at = now.Add(gapGrace)
 		}
@@ -110,16 +118,16 @@ func New(cfg Config, now protocols.Time) *Machine {
 	return m
 }
 
-// Known is up to which number LDs to a destination were reported certified or applied.
+// Known returns the number up to which LDs to a destination are reported certified or acknowledged.
 func (m *Machine) Known(destination uint16) uint64 { return m.out[destination].known }
 
-// Certified reports that the LDs to a destination are certified up to a number, those above [Machine.Known] being new,
-// and that the destination has shown that it applied those up to acked.
+// Certified is called when the LDs to a destination are certified up to a number; those above [Machine.Known] are
+// new. The destination has acknowledged that it applied those up to acked.
 func (m *Machine) Certified(now protocols.Time, destination uint16, acked, number uint64) Step {
 	var st Step
 	o := &m.out[destination]
 	o.acked = max(o.acked, acked)
-	o.known = max(o.known, o.acked) // what is applied need not be certified here any more
+	o.known = max(o.known, o.acked) // an acknowledged LD need not be certified here
 	for o.known < number {
 		o.known++
 		if m.first(o.known) {
@@ -139,24 +147,26 @@ func (m *Machine) first(number uint64) bool {
 	return (uint64(m.cfg.Self)+n-number%n)%n < uint64(c.WeakQuorum())
 }
 
-// arrived reports whether nothing need be done any more for the LDs to a destination.
+// arrived reports whether all LDs to a destination are acknowledged, or held by a quorum of its replicas by their
+// reports.
 func (m *Machine) arrived(destination uint16) bool {
 	o := &m.out[destination]
 	if o.acked >= o.known {
 		return true
 	}
-	said := slices.Sorted(slices.Values(o.said))
-	return said[len(said)-m.cfg.Committees[destination].Quorum()] >= o.known
+	held := slices.Sorted(slices.Values(o.held))
+	return held[len(held)-m.cfg.Committees[destination].Quorum()] >= o.known
 }
 
-// Position answers a Position or Take: the first LD that the replica lacks. ok is false if there was no answer, or if
-// the LD to be given is not there any more, which happens once it was shown applied.
+// Position is called with the answer to a Position or Take: next is the number of the first LD that the replica
+// lacks. ok is false if there was no answer, or if the LD to give does not exist any more, which happens after it was
+// acknowledged.
 func (m *Machine) Position(now protocols.Time, a Ask, next uint64, ok bool) Step {
 	var st Step
 	o := &m.out[a.Shard]
 	o.asking = false
 	if ok && next > 0 {
-		o.said[a.To] = max(o.said[a.To], min(next-1, o.known))
+		o.held[a.To] = max(o.held[a.To], min(next-1, o.known))
 		if next <= o.known && next > a.Number && o.given < maxGiven {
 			o.asking = true
 			o.given++
@@ -168,21 +178,21 @@ func (m *Machine) Position(now protocols.Time, a Ask, next uint64, ok bool) Step
 	case m.arrived(a.Shard):
 		o.at = 0
 	case ok && next > o.known:
-		o.at, o.pause = now.Add(nextLook), stepIn
+		o.at, o.pause = now.Add(nextCheck), stepIn
 	default:
-		o.at = now.Add(o.pause + m.spread(o))
+		o.at = now.Add(o.pause + m.jitter(o))
 		o.pause = min(2*o.pause, maxPause)
 	}
 	return st
 }
 
-// spread is up to half of a pause, and differs between replicas and from one time to the next.
-func (m *Machine) spread(o *outbound) time.Duration {
+// jitter returns up to half of a pause. It differs between replicas and from one check to the next.
+func (m *Machine) jitter(o *outbound) time.Duration {
 	n := m.cfg.Committees[m.cfg.Shard].N()
-	return o.pause / 2 * time.Duration((o.turn+int(m.cfg.Self))%n) / time.Duration(n)
+	return o.pause / 2 * time.Duration((o.lastAsked+int(m.cfg.Self))%n) / time.Duration(n)
 }
 
-// Seen reports a verified LD of another shard, or that of a number there must be one.
+// Seen is called when an LD of another shard is verified, or when it is known that an LD of this number exists.
 func (m *Machine) Seen(now protocols.Time, source uint16, number uint64) {
 	i := &m.in[source]
 	i.seen = max(i.seen, number)
@@ -191,14 +201,16 @@ func (m *Machine) Seen(now protocols.Time, source uint16, number uint64) {
 	}
 }
 
-// Fetched answers a Fetch: how many LDs came. ok is false if there was no answer.
+// Fetched is called with the answer to a Fetch: the number of LDs that came. ok is false if there was no answer.
 func (m *Machine) Fetched(now protocols.Time, a Ask, count int, ok bool) {
 	i := &m.in[a.Shard]
 	i.asking = false
 	if ok && count == 0 {
-		i.sure.Add(a.To)
+		i.exhausted.Add(a.To)
 	}
-	moved := a.Number > i.last // what an earlier answer brought was taken: a replica takes only so much above the order
+	// moved: the LDs of the answer before were accepted. A replica accepts only a limited number of LDs above the
+	// ordered ones.
+	moved := a.Number > i.last
 	i.last = a.Number
 	if ok && (count > 0 && moved || i.seen < m.cfg.Next(a.Shard)) {
 		i.pause = gapGrace
@@ -208,13 +220,13 @@ func (m *Machine) Fetched(now protocols.Time, a Ask, count int, ok bool) {
 	i.at = now.Add(i.pause)
 }
 
-// lacking reports whether there is, or may be, something to fetch of a source.
+// lacking reports whether LDs of a source are, or may be, missing.
 func (m *Machine) lacking(source uint16) bool {
 	i := &m.in[source]
-	return i.seen >= m.cfg.Next(source) || i.sure.Len() < m.cfg.Committees[source].WeakQuorum()
+	return i.seen >= m.cfg.Next(source) || i.exhausted.Len() < m.cfg.Committees[source].WeakQuorum()
 }
 
-// Wake is when the machine next wants a Tick, or zero.
+// Wake returns the time at which the machine next needs a Tick, zero if it needs none.
 func (m *Machine) Wake() protocols.Time {
 	var at protocols.Time
 	for s := range m.out {
@@ -228,7 +240,7 @@ func (m *Machine) Wake() protocols.Time {
 	return at
 }
 
-// Tick looks and fetches where it is time to.
+// Tick starts the checks and fetches that are due at now.
 func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
 	for s := range m.out {
@@ -237,32 +249,32 @@ func (m *Machine) Tick(now protocols.Time) Step {
 			o.at = 0
 			if !m.arrived(shard) {
 				o.asking, o.given = true, 0
-				st.Asks = append(st.Asks, Ask{What: Position, Shard: shard, To: o.other()})
+				st.Asks = append(st.Asks, Ask{What: Position, Shard: shard, To: o.nextReplica()})
 			}
 		}
 		if i := &m.in[s]; i.at != 0 && i.at <= now && !i.asking {
 			i.at = 0
 			if m.lacking(shard) {
 				i.asking = true
-				st.Asks = append(st.Asks, Ask{Fetch, shard, i.other(m.cfg.Committees[s].N()), m.cfg.Next(shard)})
+				st.Asks = append(st.Asks, Ask{Fetch, shard, i.nextReplica(m.cfg.Committees[s].N()), m.cfg.Next(shard)})
 			}
 		}
 	}
 	return st
 }
 
-// other is a replica of the destination that is not known to have everything, another one each time.
-func (o *outbound) other() protocols.Index {
-	for range o.said {
-		if o.turn = (o.turn + 1) % len(o.said); o.said[o.turn] < o.known {
+// nextReplica returns a replica of the destination that has not reported to hold all LDs, another one each time.
+func (o *outbound) nextReplica() protocols.Index {
+	for range o.held {
+		if o.lastAsked = (o.lastAsked + 1) % len(o.held); o.held[o.lastAsked] < o.known {
 			break
 		}
 	}
-	return protocols.Index(o.turn)
+	return protocols.Index(o.lastAsked)
 }
 
-// other is one of the source's n replicas, another one each time.
-func (i *inbound) other(n int) protocols.Index {
-	i.turn = (i.turn + 1) % n
-	return protocols.Index(i.turn)
+// nextReplica returns one of the source's n replicas, another one each time.
+func (i *inbound) nextReplica(n int) protocols.Index {
+	i.lastAsked = (i.lastAsked + 1) % n
+	return protocols.Index(i.lastAsked)
 }

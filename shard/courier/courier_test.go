@@ -11,10 +11,10 @@ import (
 
 const t0 protocols.Time = 1_000_000_000
 
-// bench is the machine of replica self of shard 0, in a network of three shards of n.
+// bench is the machine of replica self of shard 0, in a network of three shards of n replicas.
 type bench struct {
 	*Machine
-	next [3]uint64 // LDs lacking
+	next [3]uint64 // by source, number of the first LD that the replica lacks
 }
 
 func newBench(t *testing.T, n int, self protocols.Index) *bench {
@@ -37,7 +37,7 @@ func newBench(t *testing.T, n int, self protocols.Index) *bench {
 	return b
 }
 
-// settled is a bench whose machine has found at its start that there is nothing to fetch.
+// settled returns a bench whose machine has asked all sources since its start and lacks no LDs.
 func settled(t *testing.T, n int, self protocols.Index) (*bench, protocols.Time) {
 	t.Helper()
 	b := newBench(t, n, self)
@@ -50,7 +50,7 @@ func settled(t *testing.T, n int, self protocols.Index) (*bench, protocols.Time)
 	return b, t0.Add(time.Minute)
 }
 
-func TestFirstSendersHaveAnHonestOne(t *testing.T) {
+func TestFirstPublishersAreAWeakQuorum(t *testing.T) {
 	for _, n := range []int{4, 5, 7, 10} {
 		published := make(map[uint64]int)
 		for self := range n {
@@ -66,8 +66,8 @@ func TestFirstSendersHaveAnHonestOne(t *testing.T) {
 	}
 }
 
-// A replica that was behind while the destination applied LDs goes on with the next.
-func TestWhatWasAppliedIsPassedOver(t *testing.T) {
+// A replica that did not certify LDs which the destination has acknowledged continues with the next LD.
+func TestAcknowledgedLDsAreSkipped(t *testing.T) {
 	b, now := settled(t, 4, 2)
 	b.Certified(now, 1, 0, 3)
 	b.Certified(now, 1, 9, 9)
@@ -76,12 +76,13 @@ func TestWhatWasAppliedIsPassedOver(t *testing.T) {
 	}
 	b.Certified(now, 1, 9, 10)
 	if b.Known(1) != 10 || b.Wake() == 0 {
-		t.Errorf("known up to %d, looks at %d", b.Known(1), b.Wake())
+		t.Errorf("known up to %d, next check at %d", b.Known(1), b.Wake())
 	}
 }
 
-// The last LD is looked after until n-f replicas of the destination said that they have it, one look each.
-func TestLooksUntilAQuorumHasIt(t *testing.T) {
+// The checks for the last LD continue until n-f replicas of the destination have reported that they hold it, one
+// check for each.
+func TestChecksUntilAQuorumHoldsTheLD(t *testing.T) {
 	b, now := settled(t, 4, 1)
 	b.Certified(now, 1, 0, 2)
 	asked := make(map[protocols.Index]int)
@@ -92,26 +93,26 @@ func TestLooksUntilAQuorumHasIt(t *testing.T) {
 		now = b.Wake()
 		for _, a := range b.Tick(now).Asks {
 			if a.What != Position || a.Shard != 1 {
-				t.Fatalf("asks %+v", a)
+				t.Fatalf("unexpected question %+v", a)
 			}
 			asked[a.To]++
-			b.Position(now, a, 1<<60, true) // it may lie about what there is not
+			b.Position(now, a, 1<<60, true) // a false report: there are no LDs with such numbers
 		}
 	}
 	if b.Wake() != 0 || len(asked) != 3 {
-		t.Errorf("asked %v, looks again: %v", asked, b.Wake() != 0)
+		t.Errorf("asked %v, further checks: %v", asked, b.Wake() != 0)
 	}
 	b.Certified(now, 1, 0, 3)
 	if b.Wake() == 0 {
-		t.Error("what they said they have is taken for more")
+		t.Error("a report counts for an LD that was made after it")
 	}
 	b.Certified(now, 1, 3, 3)
 	if now = b.Wake(); len(b.Tick(now).Asks) != 0 || b.Wake() != 0 {
-		t.Error("looks for what was shown applied")
+		t.Error("checks for an LD that was acknowledged")
 	}
 }
 
-func TestGivesWhatIsLacking(t *testing.T) {
+func TestGivesMissingLDs(t *testing.T) {
 	b, now := settled(t, 4, 0)
 	b.Certified(now, 2, 0, 200)
 	a := b.Tick(b.Wake()).Asks[0]
@@ -122,18 +123,18 @@ func TestGivesWhatIsLacking(t *testing.T) {
 			break
 		}
 		if a = more[0]; a.What != Take || a.Number != next {
-			t.Fatalf("gives %+v, lacking is %d", a, next)
+			t.Fatalf("gives %+v, the replica lacks %d", a, next)
 		}
 		given++
 	}
 	if given != maxGiven {
-		t.Errorf("gives %d in one look", given)
+		t.Errorf("gives %d LDs in one check", given)
 	}
-	// One that does not take what it is given is left.
+	// A replica that does not accept the LDs given to it is given no more.
 	a = b.Tick(b.Wake()).Asks[0]
 	a = b.Position(now, a, 7, true).Asks[0]
 	if len(b.Position(now, a, 7, true).Asks) != 0 {
-		t.Error("gives the same again at once")
+		t.Error("gives the same LD again at once")
 	}
 }
 
@@ -166,32 +167,33 @@ func TestPausesGrow(t *testing.T) {
 func TestGapsAreFetched(t *testing.T) {
 	b, now := settled(t, 4, 0)
 	b.Seen(now, 1, 1)
-	b.next[1] = 2 // it was the next
+	b.next[1] = 2 // the replica has LD 1 now
 	if at := b.Wake(); len(b.Tick(at).Asks) != 0 || b.Wake() != 0 {
-		t.Fatal("fetches what is there")
+		t.Fatal("fetches an LD that the replica holds")
 	}
 	b.Seen(now, 1, 9)
 	now = b.Wake()
 	asks := b.Tick(now).Asks
 	if len(asks) != 1 || asks[0].What != Fetch || asks[0].Number != 2 || asks[0].Shard != 1 {
-		t.Fatalf("asks %+v", asks)
+		t.Fatalf("unexpected questions %+v", asks)
 	}
 	if b.Seen(now, 1, 10); b.Wake() != 0 {
-		t.Error("asks twice at a time")
+		t.Error("two fetches of one source at a time")
 	}
 	b.Fetched(now, asks[0], 3, true)
 	b.next[1] = 5
 	if now = b.Wake(); len(b.Tick(now).Asks) != 1 {
-		t.Fatal("a gap that is left is not fetched")
+		t.Fatal("a remaining gap is not fetched")
 	}
 	b.next[1] = 11
 	b.Fetched(now, asks[0], 6, true)
 	if at := b.Wake(); len(b.Tick(at).Asks) != 0 || b.Wake() != 0 {
-		t.Error("no rest")
+		t.Error("fetches although nothing is missing")
 	}
 }
 
-// What a replica said it had may be gone after a crash: it asks f+1 of each source at its start.
+// LDs that a replica had reported to hold may be lost after a crash: at its start it asks f+1 replicas of each
+// source.
 func TestAsksAtTheStart(t *testing.T) {
 	b := newBench(t, 7, 3)
 	asked := [3]map[protocols.Index]bool{{}, {}, {}}

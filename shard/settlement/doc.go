@@ -1,41 +1,43 @@
-// Package settlement settles transactions between shards, all or nothing, without a coordinator (after Kronos, arXiv
-// 2403.03655, and with numbered channels against the replays of arXiv 1901.11218).
+// Package settlement has the rules that settle transactions between shards, all or nothing, without a coordinator
+// (after Kronos, arXiv 2403.03655, with numbered channels against the replay attacks of arXiv 1901.11218).
 //
 // # How
 //
-// Each input shard of a transaction has one final word on it, SPENT or REJECTED, and tells it to every other shard
-// involved in an LD: a numbered delivery under a header that f+1 VOTEs of its shard certify. SPENT takes the inputs into
-// escrow. When every input shard is known to have SPENT, each shard settles its part; when one REJECTED, each gives its
-// escrow back, as new outputs. [Rules] are these rules, called by the ledger as it executes a block, so what they do is
-// as replicated and certified as all execution.
+// Each input shard of a transaction gives one final verdict on it, SPENT or REJECTED, and sends it to every other shard
+// involved in an LD: a numbered delivery with a proof that leads to a header which f+1 VOTEs of its shard certify.
+// SPENT moves the inputs into escrow. When the verdict of every input shard is SPENT, each shard settles its part. When
+// one is REJECTED, each shard returns its escrow as new outputs. [Rules] are these rules. The ledger calls them while it
+// executes a block, so their results are replicated and certified like all execution.
 //
-//   - Spend: an input shard takes a transaction from a batch if its inputs here are good, else leaves it out without a
-//     trace. So only a transaction with real value in escrow costs other shards anything.
-//   - Tell: a block's verdicts for one destination go into LDs numbered without gaps.
-//   - Receive: LDs are applied once, strictly in order.
-//   - Answer: an input shard that is told of a transaction and has had no say has it in that block. REJECTED is only ever
-//     an answer.
-//   - Settle, roll back: as above. Spent outputs never become unspent again: what is given back has a new name. So a
+//   - Spend: an input shard spends a transaction of a batch if its inputs in this shard are good; otherwise it leaves
+//     the transaction out and stores nothing. So only a transaction with real value in escrow costs other shards
+//     anything.
+//   - Send: the verdicts of a block for one destination go into LDs that are numbered without gaps.
+//   - Receive: each LD is applied once, strictly in order.
+//   - Answer: an input shard that receives another shard's verdict on a transaction, and has not given its own, gives
+//     it in the same block. REJECTED is given only in this way.
+//   - Settle, roll back: as above. Spent outputs never become unspent again: a returned output has a new outpoint. So a
 //     verdict, once given, stays true.
-//   - Forget: a record lives until the verdicts of all input shards are known, and in an input shard until the
-//     transaction has expired too: before, a batch could bring it again and get a second verdict.
+//   - Forget: a record is kept until the verdicts of all input shards are known. An input shard also keeps it until the
+//     transaction has expired: before that, a batch could contain the transaction again and get a second verdict.
 //
 // # Why it holds
 //
-// One verdict: a record is opened before a verdict is given and outlives every way in which the transaction could be
-// judged again; each LD counts once. All or nothing: all shards decide by the same function of the same verdicts. It
-// ends: whoever is told answers, LDs are pulled until they arrive, and so every record closes, however late, unless a
-// shard with more than f Byzantine replicas stays silent. Such a shard can hold the escrow of what it takes part in, settle
-// it in part, and claim value that is not there, up to the supply; what it says against the rules freezes its channel.
+// One verdict: a record is opened before a verdict is given, and it is kept as long as a block could judge the
+// transaction again; each LD is applied once. All or nothing: all shards decide by the same function of the same
+// verdicts. Termination: every shard that receives a verdict answers it, and LDs are fetched until they arrive. So every
+// record closes at some time, unless a shard with more than f Byzantine replicas sends nothing. Such a shard can keep
+// the escrow of the transactions that involve it, settle them in part, and claim value that does not exist, up to the
+// supply. A delivery of it that breaks a rule freezes its channel.
 //
 // # Where this differs from the design
 //
 // The leaf under the outbox root is the digest of the whole delivery: source, destination, number, the digest of the
-// delivery before, the number of the last delivery applied from the destination, and the root over the entries. So the
-// whole channel up to an LD is certified with it, one digest names the LD whoever certified which header, and what lets
-// the destination drop its own deliveries is in what is agreed on, not beside it: a header need not carry it for all
-// shards.
+// delivery before, the number of the last delivery applied from the destination, and the root over the entries. So an
+// LD certifies the whole channel up to it, and one digest identifies the LD whichever replicas certified the header. The
+// acknowledgement, by which the destination deletes its own deliveries, is part of the ordered delivery, so headers
+// need not carry acknowledgements for all shards.
 //
-// Cancellation without consensus is not part of this yet. A CL will be one more way in which resolve learns of a
-// rejection, kept apart in the record from verdicts, since only an LD closes it.
+// Cancellation without consensus (CL) is not implemented. A CL would be one more way by which resolve learns of a
+// rejection. The record would have to keep it separate from verdicts, since only an LD closes a record.
 package settlement

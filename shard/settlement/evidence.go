@@ -12,38 +12,39 @@ import (
 // EvidenceVersion is the version of the encoding of evidence, its first byte.
 const EvidenceVersion = 1
 
-// MaxEvidenceBytes bounds the encoding of evidence: two LDs of the greatest size.
+// MaxEvidenceBytes is the greatest length of encoded evidence: two LDs of the greatest length.
 const MaxEvidenceBytes = 1 + 2*(4+MaxLDBytes)
 
-// Why a certified LD is evidence, where the delivery does not say it.
+// Reasons why a certified LD is evidence, in addition to those that [ledger.Delivery.Check] returns.
 var (
-	errTwoUnderOne  = errors.New("another one under the same number")
+	errTwoUnderOne  = errors.New("another LD under the same number")
 	errBadSignature = errors.New("a transaction with a bad signature")
 )
 
-// Evidence is a certified LD that no honest shard makes, or two of which it makes one at most: more than f replicas of
-// their source are Byzantine. It is an entry of a batch: once it is ordered, the channel of the source is frozen, on
-// every replica at the same height. It is immutable.
+// Evidence is a certified LD that no honest shard makes, or two certified LDs of which an honest shard makes at most
+// one. It proves that more than f replicas of the source are Byzantine. It is an entry of a batch: executing it
+// freezes the channel of the source, on every replica at the same height. It is immutable.
 type Evidence struct {
 	LD      *LD
-	Other   *LD // the one that contradicts it, if that is why
+	Other   *LD // the LD that contradicts it, nil if Why is another reason
 	Why     error
 	network *Network
 }
 
-// Error names the source and what it did.
+// Error names the source, the LD and the broken rule.
 func (e *Evidence) Error() string {
 	return fmt.Sprintf("shard %d broke the rules: its certified LD %d to shard %d has %v",
 		e.LD.Delivery.Source, e.LD.Delivery.Number, e.LD.Delivery.Destination, e.Why)
 }
 
-// Unwrap is why.
+// Unwrap returns the broken rule.
 func (e *Evidence) Unwrap() error { return e.Why }
 
 // Source is the shard that broke the rules.
 func (e *Evidence) Source() uint16 { return e.LD.Delivery.Source }
 
-// Contradict is the evidence that two verified LDs give, if they are two under one number; nil if they are not.
+// Contradict returns the evidence of two verified LDs that differ under one number of a channel; nil if they do not
+// contradict each other.
 func Contradict(n *Network, a, b *LD) *Evidence {
 	x, y := a.Delivery, b.Delivery
 	if x.Source != y.Source || x.Destination != y.Destination || x.Number != y.Number || x.Digest() == y.Digest() {
@@ -52,8 +53,8 @@ func Contradict(n *Network, a, b *LD) *Evidence {
 	return &Evidence{LD: a, Other: b, Why: errTwoUnderOne, network: n}
 }
 
-// Encode implements [ledger.Notice]: version 1 byte, then the LD and the other one, each behind its length 4, which is 0
-// if there is no other.
+// Encode implements [ledger.Notice]: version 1 byte, then for each of LD and Other a length 4 and the encoding; the
+// length of a missing Other is 0.
 func (e *Evidence) Encode() []byte {
 	b := wire.AppendBytes([]byte{EvidenceVersion}, e.LD.Encode())
 	if e.Other == nil {
@@ -62,7 +63,7 @@ func (e *Evidence) Encode() []byte {
 	return wire.AppendBytes(b, e.Other.Encode())
 }
 
-// DecodeEvidence decodes evidence against a shard that is heard in another one, to. It proves nothing yet: see
+// DecodeEvidence decodes evidence about LDs to shard to, against their source. It does not verify it, see
 // [Evidence.Check].
 func DecodeEvidence(n *Network, to uint16, b []byte) (*Evidence, error) {
 	r := wire.NewReader(b)
@@ -97,7 +98,7 @@ func DecodeEvidence(n *Network, to uint16, b []byte) (*Evidence, error) {
 	return e, nil
 }
 
-// Check implements [ledger.Notice]: nil if the evidence proves what it says.
+// Check implements [ledger.Notice]. It returns nil if the evidence proves that the source broke a rule.
 func (e *Evidence) Check(scheme sig.Scheme) error {
 	if e.Other == nil {
 		err := e.LD.Verify(scheme, e.network)
@@ -131,7 +132,7 @@ func (e *Evidence) Execute(d *ledger.Desk) error {
 	return nil
 }
 
-// Kinds is the table of the entries that a batch of a shard may have beside transactions.
+// Kinds returns the table of the kinds of entries, other than transactions, that a batch of a shard may have.
 func (n *Network) Kinds(shard uint16) ledger.Kinds {
 	return ledger.Kinds{
 		{

@@ -11,7 +11,7 @@ import (
 	"bdtnode/ledger"
 )
 
-// certified is anLD with its delivery changed, certified by its source.
+// certified returns anLD with a changed delivery, certified by its source.
 func certified(t testing.TB, n *Network, change func(d *ledger.Delivery)) *LD {
 	t.Helper()
 	l := anLD(t, n)
@@ -21,21 +21,21 @@ func certified(t testing.TB, n *Network, change func(d *ledger.Delivery)) *LD {
 	return l
 }
 
-// proofs are evidence of each kind against shard 0, for shard 2.
+// proofs returns evidence of each kind against shard 0, for shard 2.
 func proofs(t testing.TB, n *Network) map[string]*Evidence {
 	t.Helper()
 	broken := certified(t, n, func(d *ledger.Delivery) { d.Entries = append(d.Entries, d.Entries[0]) })
 	unsigned := certified(t, n, func(d *ledger.Delivery) { d.Entries[0].Tx = resigned(d.Entries[0].Tx) })
 	return map[string]*Evidence{
-		"two under one number":             Contradict(n, anLD(t, n), certified(t, n, func(d *ledger.Delivery) { d.Entries = nil })),
-		"two, one of which breaks a rule":  Contradict(n, anLD(t, n), broken),
-		"a delivery that breaks a rule":    {LD: broken, Why: broken.Delivery.Check(network, home), network: n},
-		"a transaction that nobody signed": {LD: unsigned, Why: errBadSignature, network: n},
+		"two LDs under one number":            Contradict(n, anLD(t, n), certified(t, n, func(d *ledger.Delivery) { d.Entries = nil })),
+		"two LDs, one of which breaks a rule": Contradict(n, anLD(t, n), broken),
+		"a delivery that breaks a rule":       {LD: broken, Why: broken.Delivery.Check(network, home), network: n},
+		"a transaction with a bad signature":  {LD: unsigned, Why: errBadSignature, network: n},
 	}
 }
 
-// TestEvidenceFreezes: evidence goes through a batch as an entry, verified by each replica, and freezes the channel of its
-// source where it is executed, once, for good, with its proof kept.
+// TestEvidenceFreezes: evidence is an entry of a batch, and each replica verifies it. Executing it freezes the
+// channel of its source once and permanently, and the proof is kept.
 func TestEvidenceFreezes(t *testing.T) {
 	n := testNetwork(t)
 	for name, e := range proofs(t, n) {
@@ -45,7 +45,7 @@ func TestEvidenceFreezes(t *testing.T) {
 			if err != nil || len(p.Notices) != 1 || !bytes.Equal(p.Notices[0].Encode(), e.Encode()) {
 				t.Fatalf("%+v, %v", p, err)
 			}
-			again, err := ledger.DecodePayload(n.Kinds(2), raw) // as read from the store, without a check
+			again, err := ledger.DecodePayload(n.Kinds(2), raw) // decoded as when read from the store, without a check
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,21 +59,21 @@ func TestEvidenceFreezes(t *testing.T) {
 			other := newWorld(Standard(), 4)
 			other.lies = true
 			if x := other.must(t, event{shard: 2, notices: again.Notices}); x.HeaderDigest != b.HeaderDigest || !reflect.DeepEqual(x.Frozen, b.Frozen) {
-				t.Errorf("another replica comes to %+v, this one to %+v", x.Frozen, b.Frozen)
+				t.Errorf("another replica has %+v, this one %+v", x.Frozen, b.Frozen)
 			}
 			if empty := newWorld(Standard(), 4); empty.must(t, event{shard: 2}).HeaderDigest == b.HeaderDigest {
-				t.Error("the header does not show that the channel is frozen")
+				t.Error("the header does not depend on the frozen channel")
 			}
 			w.states[2] = w.open(2)
 			if kept, err := w.states[2].Frozen(); err != nil || !slices.Equal(kept, b.Frozen) {
 				t.Errorf("kept %+v, %v", kept, err)
 			}
 			if b := w.must(t, event{shard: 2, notices: again.Notices}); len(b.Frozen) > 0 {
-				t.Errorf("frozen again: %+v", b.Frozen)
+				t.Errorf("frozen a second time: %+v", b.Frozen)
 			}
 			b = w.must(t, event{shard: 2, txs: []*ledger.Tx{transfer(masks{0b100, 0b001}, txExpiry, coin(1))}})
 			if len(b.LeftOut) != 1 || b.LeftOut[0].Refusal.Reason != ledger.ReasonShardBusy {
-				t.Errorf("with a frozen shard: %+v", b)
+				t.Errorf("a transaction that involves the frozen shard: %+v", b)
 			}
 		})
 	}
@@ -97,25 +97,25 @@ func TestForgedEvidence(t *testing.T) {
 		content []byte
 		why     string
 	}{
-		"an honest LD":               {(&Evidence{LD: good}).Encode(), "breaks no rule"},
-		"a bad certificate":          {(&Evidence{LD: forged}).Encode(), "does not verify"},
-		"one of two not certified":   {(&Evidence{LD: good, Other: uncertified}).Encode(), "does not verify"},
-		"one of two of another net":  {(&Evidence{LD: good, Other: foreign}).Encode(), "network"},
-		"one LD certified twice":     {(&Evidence{LD: good, Other: again}).Encode(), "do not contradict"},
-		"one after the other":        {(&Evidence{LD: good, Other: later}).Encode(), "do not contradict"},
-		"another version":            {append([]byte{2}, two[1:]...), "version 2"},
-		"cut short":                  {two[:len(two)-1], "malformed"},
-		"something behind it":        {append(bytes.Clone(two), 0), "malformed"},
-		"longer than two LDs may be": {make([]byte, MaxEvidenceBytes+1), "at most"},
+		"an honest LD":                     {(&Evidence{LD: good}).Encode(), "breaks no rule"},
+		"a bad certificate":                {(&Evidence{LD: forged}).Encode(), "does not verify"},
+		"one LD of two not certified":      {(&Evidence{LD: good, Other: uncertified}).Encode(), "does not verify"},
+		"one LD of two of another network": {(&Evidence{LD: good, Other: foreign}).Encode(), "network"},
+		"one LD certified twice":           {(&Evidence{LD: good, Other: again}).Encode(), "do not contradict"},
+		"LDs with consecutive numbers":     {(&Evidence{LD: good, Other: later}).Encode(), "do not contradict"},
+		"another version":                  {append([]byte{2}, two[1:]...), "version 2"},
+		"cut short":                        {two[:len(two)-1], "malformed"},
+		"one byte too many":                {append(bytes.Clone(two), 0), "malformed"},
+		"longer than MaxEvidenceBytes":     {make([]byte, MaxEvidenceBytes+1), "at most"},
 	} {
 		raw := ledger.EncodePayload(nil, ledger.RawNotice{Kind: ledger.KindEvidence, Content: c.content})
 		if _, err := ledger.CheckPayload(n.Kinds(2), ideal, network, raw); err == nil || !strings.Contains(err.Error(), c.why) {
-			t.Errorf("%s: %v, want an error that says %q", name, err, c.why)
+			t.Errorf("%s: %v, want an error with %q", name, err, c.why)
 		}
 	}
 	raw := ledger.EncodePayload(nil, ledger.RawNotice{Kind: ledger.KindEvidence, Content: two})
 	if _, err := ledger.CheckPayload(n.Kinds(1), ideal, network, raw); err == nil || !strings.Contains(err.Error(), "this is shard 1") {
-		t.Errorf("in a shard that it does not concern: %v", err)
+		t.Errorf("in a shard that is not the destination: %v", err)
 	}
 }
 
@@ -127,7 +127,7 @@ func FuzzDecodeEvidence(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := DecodeEvidence(n, 2, b)
 		if err == nil && !bytes.Equal(e.Encode(), b) {
-			t.Errorf("decoded and encoded again it differs: %x", b)
+			t.Errorf("%x decodes, but is not the canonical encoding of the result", b)
 		}
 	})
 }

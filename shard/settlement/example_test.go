@@ -6,9 +6,10 @@ import (
 	"bdtnode/ledger"
 )
 
-// TestTheWorkedExample enumerates every interleaving of the shards' events in the example of the design: a transaction
-// with inputs in shards 1 and 2 and its output in 0, whose input in 1 is consumed already. Each shard that may order it
-// from a batch does so at any time, or never; deliveries come in any order that keeps each channel's.
+// TestTheWorkedExample enumerates every interleaving of the shards' events in the example of the design: a
+// transaction with inputs in shards 1 and 2 and its output in shard 0; its input in shard 1 is consumed already. Each
+// input shard orders it from a batch at any time or never. Deliveries are applied in any order that keeps the order
+// of each channel.
 func TestTheWorkedExample(t *testing.T) {
 	sc := makeScenario(Standard(), "example", twoTimes, true, masks{0b110, 0b001})
 	tx, thief := sc.txs[0], sc.thieves[1][0]
@@ -45,7 +46,7 @@ func TestTheWorkedExample(t *testing.T) {
 			}
 			if spent {
 				held++
-				theEnd(t, w, tx, trace)
+				checkEnd(t, w, tx, trace)
 			}
 		}
 		for _, e := range next {
@@ -59,23 +60,24 @@ func TestTheWorkedExample(t *testing.T) {
 				after.ordered1 = r.ordered1 || e.shard == 1
 				after.ordered2 = r.ordered2 || e.shard == 2
 				if e.shard == 1 && len(b.LeftOut)+len(b.Duplicates) != 1 || e.shard == 1 && len(b.Receipts)+len(b.Outbox) > 0 {
-					t.Fatalf("shard 1 does not leave it out: %+v", b)
+					t.Fatalf("shard 1 does not leave the transaction out: %+v", b)
 				}
 			}
 			walk(&n, after, append(trace[:len(trace):len(trace)], sc.describe(e)))
 		}
 	}
 	walk(&start, run{}, nil)
-	// By hand: 2 spends and tells 0 and 1; upon hearing it 1 answers, and tells 0 and 2. So of the four deliveries two
-	// come behind one other: 8 orders. The batch of 1 goes anywhere among these five events, or nowhere: 7 ways. If 2
-	// never spends there is the batch of 1, or nothing.
+	// The number of interleavings, computed by hand: shard 2 spends and sends its verdict to 0 and 1; upon it, shard
+	// 1 answers and sends to 0 and 2. So of the four deliveries, two are behind one other each: 8 orders. The batch
+	// of shard 1 is at any position among these five events, or nowhere: 7 ways. If shard 2 never spends, there is
+	// the batch of shard 1 or no event: 2 more.
 	if held != 8*7 || paths != held+2 {
-		t.Errorf("%d interleavings end, %d after shard 2 spent; want 58 and 56", paths, held)
+		t.Errorf("%d interleavings, in %d of them shard 2 spends; want 58 and 56", paths, held)
 	}
 }
 
-// theEnd is how the example has to end once shard 2 has spent, whatever the order.
-func theEnd(t *testing.T, w *world, tx *ledger.Tx, trace []string) {
+// checkEnd checks the final state of the example after shard 2 has spent, which is the same in every order.
+func checkEnd(t *testing.T, w *world, tx *ledger.Tx, trace []string) {
 	t.Helper()
 	one, two, zero := w.part(1, tx), w.part(2, tx), w.part(0, tx)
 	switch {
@@ -90,20 +92,20 @@ func theEnd(t *testing.T, w *world, tx *ledger.Tx, trace []string) {
 		s := home(ledger.AddressOf(in.Key))
 		back, ok, err := w.states[s].Output(ledger.Returned(tx.ID(), in.Outpoint))
 		if err != nil || ok != (s == 2) || ok && (back.Amount != in.Amount || back.Address != ledger.AddressOf(in.Key)) {
-			t.Fatalf("input %d given back in shard %d: %v, %+v, %v", i, s, ok, back, err)
+			t.Fatalf("input %d returned in shard %d: %v, %+v, %v", i, s, ok, back, err)
 		}
 		if _, ok, _ := w.states[s].Output(in.Outpoint); ok {
 			t.Fatalf("input %d is unspent again", i)
 		}
 	}
 	if _, ok, _ := w.states[0].Output(ledger.Outpoint{Tx: tx.ID()}); ok {
-		t.Fatalf("the output exists")
+		t.Fatalf("the output of the transaction exists")
 	}
 	r, ok, err := w.states[2].Receipt(tx.ID())
 	if err != nil || !ok || r.Verdict != ledger.VerdictReturned || r.Reason != ledger.ReasonConsumed || r.Height != two.Height {
 		t.Fatalf("receipt of shard 2: %+v, %v", r, err)
 	}
 	if a := w.audit(2); a.Unspent != uint64(w.each)*coinValue || a.Escrow != 0 || a.Burned != 0 {
-		t.Fatalf("shard 2 after giving back: %+v", a)
+		t.Fatalf("audit of shard 2 after the return: %+v", a)
 	}
 }

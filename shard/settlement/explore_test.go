@@ -14,30 +14,30 @@ import (
 
 var exploreAll = flag.Bool("explore.all", false, "explore all configurations of two transactions to the end (minutes)")
 
-// Expiries in the exploration, of transactions and of thieves that are forgotten before them.
+// Expiries in the exploration: of transactions, and of thieves that are forgotten before the transactions expire.
 const (
 	minute      = 60_000
 	txExpiry    = genesisTime + 3*minute
 	earlyExpiry = genesisTime
 )
 
-// The block times that each shard goes through, in its own time: with two, all expire at once; with three, early
-// thieves first.
+// The block times of each shard, which it reaches independently of the others. With two times, everything expires at
+// once; with three, early thieves expire first.
 var (
 	twoTimes   = []uint64{genesisTime, genesisTime + 4*minute}
 	threeTimes = []uint64{genesisTime, genesisTime + 2*minute, genesisTime + 4*minute}
 )
 
-// scenario is transactions that clients may give to any shard at any time, any number of times, and thieves: for some
-// coins, a transaction inside their shard that takes them.
+// scenario is the start of an exploration. Clients may submit its transactions to any shard at any time and
+// repeatedly. A thief is a transaction inside one shard that spends an input of the first transaction.
 type scenario struct {
 	name    string
 	start   world
 	times   []uint64
 	txs     []*ledger.Tx
 	thieves [shards][]*ledger.Tx
-	probes  []ledger.Outpoint // outputs that may come and go
-	replays bool              // old deliveries come again, and later ones early
+	probes  []ledger.Outpoint // outputs whose existence is part of the state
+	replays bool              // deliveries are also ordered again, and before their turn
 }
 
 func replaying(sc *scenario) *scenario {
@@ -45,14 +45,15 @@ func replaying(sc *scenario) *scenario {
 	return sc
 }
 
-// masks says in which shards a transaction has inputs and outputs: bit s for shard s.
+// masks has the input and output shards of a transaction: bit s for shard s.
 type masks struct{ in, out uint8 }
 
 func (m masks) String() string { return fmt.Sprintf("%03b>%03b", m.in, m.out) }
 
 func (m masks) crosses() bool { return m.in != m.out || m.in&(m.in-1) != 0 }
 
-// spec is a transaction to be made: which coin it spends in each of its input shards.
+// transfer makes a transaction that spends one coin in each of its input shards and pays to each of its output
+// shards.
 func transfer(m masks, expiry uint64, coin func(s uint16) (ledger.Outpoint, uint64)) *ledger.Tx {
 	b := ledger.Body{Network: network, ExpiryMS: expiry, Fee: 1}
 	var total uint64
@@ -80,8 +81,8 @@ func transfer(m masks, expiry uint64, coin func(s uint16) (ledger.Outpoint, uint
 	return tx
 }
 
-// makeScenario has one transaction, or two that conflict, are distinct, or of which the second spends what the first
-// creates where it can.
+// makeScenario makes a scenario of one or two transactions. By mode, the second one spends the same coins
+// ("conflict"), others ("distinct"), or outputs of the first where it has some ("dep").
 func makeScenario(rules ledger.Rules, mode string, times []uint64, thieves bool, ms ...masks) *scenario {
 	sc := &scenario{name: fmt.Sprint(mode, ms), start: newWorld(rules, 2), times: times}
 	sc.txs = append(sc.txs, transfer(ms[0], txExpiry, coin(0)))
@@ -121,7 +122,7 @@ func makeScenario(rules ledger.Rules, mode string, times []uint64, thieves bool,
 	return sc
 }
 
-// key is what decides the future of a world: heights and digests do not.
+// key encodes the part of a world's state that later events depend on. Heights and digests are not part of it.
 func (sc *scenario) key(w *world, buf []byte) []byte {
 	buf = buf[:0]
 	for s := range uint16(shards) {
@@ -165,7 +166,7 @@ func (sc *scenario) key(w *world, buf []byte) []byte {
 	return buf
 }
 
-// events are all that may happen next.
+// events lists all possible next events.
 func (sc *scenario) events(w *world) (out []event) {
 	for s := range uint16(shards) {
 		for _, tx := range sc.txs {
@@ -214,8 +215,8 @@ func (sc *scenario) describe(e event) string {
 	return fmt.Sprintf("shard %d orders a thief of T1's input", e.shard)
 }
 
-// explore visits every state reachable from the start, or limit of them, and checks each. It answers how many it saw,
-// and the way to a state that breaks a guarantee.
+// explore visits the states reachable from the start, at most limit of them, and checks each. It returns their
+// number, and the trace of events to a state that violates a guarantee.
 func (sc *scenario) explore(limit int) (states int, violation error) {
 	type visit struct {
 		w    *world
@@ -257,7 +258,8 @@ func (sc *scenario) explore(limit int) (states int, violation error) {
 	return len(seen), nil
 }
 
-// permuted is one of all that are the same but for the names of the shards.
+// permuted reports whether another assignment of shard numbers gives the same configuration and comes first, so that
+// this one need not be explored.
 func permuted(ms []masks) bool {
 	perms := [][3]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
 	number := func(ms []masks, p [3]int) (n int) {
@@ -292,7 +294,8 @@ func allMasks() (out []masks) {
 	return out
 }
 
-// TestOneTransactionInEveryOrder explores, to the end, every transaction of three shards whose inputs may be stolen.
+// TestOneTransactionInEveryOrder explores all states of every transaction between three shards, with thieves of its
+// inputs.
 func TestOneTransactionInEveryOrder(t *testing.T) {
 	times := twoTimes
 	if *exploreAll {
@@ -312,8 +315,8 @@ func TestOneTransactionInEveryOrder(t *testing.T) {
 	t.Logf("%d states", total)
 }
 
-// TestTwoTransactions explores pairs that spend the same coins, or other coins, or of which one spends what the other
-// creates: some of them and not to the end, unless told to.
+// TestTwoTransactions explores pairs of transactions that spend the same coins, different coins, or of which one
+// spends outputs of the other. Without -explore.all it explores some pairs and a limited number of states.
 func TestTwoTransactions(t *testing.T) {
 	for _, mode := range []string{"dep", "conflict", "distinct"} {
 		total, count := 0, 0

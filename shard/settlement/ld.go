@@ -16,26 +16,27 @@ import (
 // LDVersion is the version of an LD's encoding, its first byte.
 const LDVersion = 1
 
-// MaxLDBytes bounds an encoded LD: a delivery of the greatest length with the greatest header, certificate and path.
+// MaxLDBytes is the greatest length of an encoded LD: a delivery of the greatest length with the greatest header,
+// certificate and path.
 const MaxLDBytes = 256 << 10
 
-// LD is a ledger delivery: what one block of a shard tells another, with the proof that the shard says so. It is
-// immutable.
+// LD is a ledger delivery: the verdicts that one block of a shard sends to another shard, with the proof that the
+// block contains them. It is immutable.
 type LD struct {
 	Header      ledger.Header         // of the block
 	Certificate protocols.Certificate // f+1 VOTEs of the source shard for the header
-	Index       uint32                // of the delivery among the leaves of the header's outbox root
-	Count       uint32                // of the leaves
+	Index       uint32                // of the delivery among the leaves under the header's outbox root
+	Count       uint32                // number of leaves
 	Path        merkle.Proof
 	Delivery    *ledger.Delivery
 }
 
-// NewLD joins a delivery from the outbox with its block's header and that one's certificate.
+// NewLD makes an LD of a delivery in the outbox, its block's header, and the certificate of that header.
 func NewLD(out ledger.Outgoing, header ledger.Header, certificate protocols.Certificate) *LD {
 	return &LD{header, certificate, out.Index, out.Count, out.Path, out.Delivery}
 }
 
-// Digest is the digest of the delivery: whoever certified the header, it is the same.
+// Digest is the digest of the delivery. It does not depend on the replicas that certified the header.
 func (l *LD) Digest() digest.Digest { return l.Delivery.Digest() }
 
 // Append encodes the LD: version 1 byte, header, certificate, index 4, count 4, path, delivery.
@@ -49,8 +50,8 @@ func (l *LD) Append(b []byte) []byte {
 // Encode is the canonical encoding.
 func (l *LD) Encode() []byte { return l.Append(make([]byte, 0, 4096+l.Delivery.Size())) }
 
-// DecodeLD decodes exactly one LD. Its transactions alias b, which must not change any more. It proves nothing yet:
-// see [LD.Verify].
+// DecodeLD decodes exactly one LD. Its transactions alias b, so b must not change afterwards. It checks the encoding
+// only, see [LD.Verify].
 func DecodeLD(b []byte) (*LD, error) {
 	if len(b) > MaxLDBytes {
 		return nil, fmt.Errorf("LD: %w: %d bytes, at most %d allowed", wire.ErrMalformed, len(b), MaxLDBytes)
@@ -68,9 +69,9 @@ func DecodeLD(b []byte) (*LD, error) {
 	return l, nil
 }
 
-// Check is all there is to check of an LD without state, but for the signatures. They come in two parts: proof has
-// those of the certificate, and contents those of the transactions. An error that is an [*Evidence] stands once proof
-// verifies; any other is the fault of whoever sent the LD.
+// Check checks everything of an LD that needs neither state nor signature verification. It returns the signatures to
+// verify in two parts: proof has those of the certificate, contents those of the transactions. If the error is an
+// [*Evidence], it counts only if proof verifies; any other error is the fault of the sender of the LD.
 func (l *LD) Check(n *Network) (proof, contents []sig.Item, err error) {
 	d := l.Delivery
 	committee := n.Committee(d.Source)
@@ -80,7 +81,7 @@ func (l *LD) Check(n *Network) (proof, contents []sig.Item, err error) {
 	case l.Header.Network != n.ID() || l.Header.Shard != d.Source:
 		return nil, nil, fmt.Errorf("LD %d of shard %d: its header is of shard %d, network %s", d.Number, d.Source, l.Header.Shard, l.Header.Network.Short())
 	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):
-		return nil, nil, fmt.Errorf("LD %d of shard %d: it is not under the outbox root of its header", d.Number, d.Source)
+		return nil, nil, fmt.Errorf("LD %d of shard %d: its path does not lead to the outbox root of its header", d.Number, d.Source)
 	}
 	certified := votes.Certified{Height: l.Header.Height, Header: l.Header.Digest(), Certificate: l.Certificate}
 	if proof, err = certified.Items(committee); err != nil {
@@ -95,8 +96,8 @@ func (l *LD) Check(n *Network) (proof, contents []sig.Item, err error) {
 	return proof, contents, nil
 }
 
-// Verify checks an LD with all signatures: its error is nil, an [*Evidence] against the source, or the fault of
-// whoever sent it. It is safe for concurrent use if scheme is.
+// Verify checks an LD and verifies its signatures. The error is nil, an [*Evidence] against the source, or the fault
+// of the sender of the LD. It may be called concurrently if scheme may.
 func (l *LD) Verify(scheme sig.Scheme, n *Network) error {
 	proof, contents, err := l.Check(n)
 	var bad *Evidence

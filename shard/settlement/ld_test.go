@@ -15,7 +15,7 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// replicas of each shard, of which two certify.
+// replicas is the number of replicas of each shard. Two of them certify a header.
 const replicas = 4
 
 func replica(s uint16, i int) sig.Signer { return ideal.Signer(1_000 + uint64(s)*replicas + uint64(i)) }
@@ -37,7 +37,7 @@ func testNetwork(t testing.TB) *Network {
 	return NetworkOf(committees)
 }
 
-// certify has some replicas of a shard sign a header.
+// certify returns a certificate of a header by some replicas of a shard.
 func certify(n *Network, h *ledger.Header, s uint16, who ...int) protocols.Certificate {
 	d := h.Digest()
 	tally := protocols.NewTally(d)
@@ -47,7 +47,7 @@ func certify(n *Network, h *ledger.Header, s uint16, who ...int) protocols.Certi
 	return tally.Certificate()
 }
 
-// anLD is what shard 0 tells shard 2 in a block that tells shard 1 too.
+// anLD returns an LD from shard 0 to shard 2, of a block that sends to shard 1 too.
 func anLD(t testing.TB, n *Network) *LD {
 	t.Helper()
 	w := newWorld(Standard(), 4)
@@ -68,7 +68,7 @@ func anLD(t testing.TB, n *Network) *LD {
 	return NewLD(out, h, certify(n, &h, 0, 1, 3))
 }
 
-func TestAnLDIsProved(t *testing.T) {
+func TestLDVerifies(t *testing.T) {
 	n := testNetwork(t)
 	l := anLD(t, n)
 	if err := l.Verify(ideal, n); err != nil {
@@ -89,41 +89,41 @@ func TestAnLDIsProved(t *testing.T) {
 	other := *l
 	other.Certificate = certify(n, &l.Header, 0, 0, 2, 3)
 	if err := other.Verify(ideal, n); err != nil || other.Digest() != l.Digest() || bytes.Equal(other.Encode(), enc) {
-		t.Errorf("signed by others it is the same: %v", err)
+		t.Errorf("the same LD certified by other replicas: %v", err)
 	}
 }
 
-// TestAForgedLDIsRefused has everything someone else than the source can do to an LD.
+// TestAForgedLDIsRefused tries every change that a party other than the source can make to an LD.
 func TestAForgedLDIsRefused(t *testing.T) {
 	n := testNetwork(t)
 	for name, c := range map[string]struct {
 		forge func(l *LD)
 		why   string
 	}{
-		"no signatures":      {func(l *LD) { l.Certificate = protocols.Certificate{} }, "0 signers"},
-		"f signatures":       {func(l *LD) { l.Certificate = certify(n, &l.Header, 0, 2) }, "1 signers"},
-		"another shard's":    {func(l *LD) { l.Certificate = certify(n, &l.Header, 1, 0, 1, 2, 3) }, "does not verify"},
-		"signed for another": {func(l *LD) { h := l.Header; h.TimeMS++; l.Certificate = certify(n, &h, 0, 0, 1) }, "does not verify"},
-		"one bad signature":  {func(l *LD) { l.Certificate.Signatures[1][5]++ }, "does not verify"},
-		"another header":     {func(l *LD) { l.Header.TimeMS++ }, "does not verify"},
-		"another network":    {func(l *LD) { l.Header.Network = digest.Of("another") }, "network"},
-		"header of another":  {func(l *LD) { l.Header.Shard = 1 }, "its header is of shard 1"},
-		"another place":      {func(l *LD) { l.Index-- }, "outbox root"},
-		"another count":      {func(l *LD) { l.Count++ }, "outbox root"},
-		"no path":            {func(l *LD) { l.Path.Path = nil }, "outbox root"},
-		"another number":     {altered(func(d *ledger.Delivery) { d.Number++; d.Previous = digest.Of("x") }), "outbox root"},
-		"another one before": {altered(func(d *ledger.Delivery) { d.Previous = digest.Of("x") }), "outbox root"},
-		"more applied":       {altered(func(d *ledger.Delivery) { d.Applied++ }), "outbox root"},
-		"to another shard":   {altered(func(d *ledger.Delivery) { d.Destination = 1 }), "outbox root"},
-		"to no shard":        {altered(func(d *ledger.Delivery) { d.Destination = shards }), "the network has 3 shards"},
-		"from no shard":      {altered(func(d *ledger.Delivery) { d.Source = shards }), "the network has 3 shards"},
-		"without entries":    {altered(func(d *ledger.Delivery) { d.Entries = nil }), "outbox root"},
-		"an entry twice":     {altered(func(d *ledger.Delivery) { d.Entries = append(d.Entries, d.Entries[0]) }), "outbox root"},
+		"no signatures":                {func(l *LD) { l.Certificate = protocols.Certificate{} }, "0 signers"},
+		"f signatures":                 {func(l *LD) { l.Certificate = certify(n, &l.Header, 0, 2) }, "1 signers"},
+		"signatures of another shard":  {func(l *LD) { l.Certificate = certify(n, &l.Header, 1, 0, 1, 2, 3) }, "does not verify"},
+		"signatures on another header": {func(l *LD) { h := l.Header; h.TimeMS++; l.Certificate = certify(n, &h, 0, 0, 1) }, "does not verify"},
+		"one bad signature":            {func(l *LD) { l.Certificate.Signatures[1][5]++ }, "does not verify"},
+		"another header":               {func(l *LD) { l.Header.TimeMS++ }, "does not verify"},
+		"another network":              {func(l *LD) { l.Header.Network = digest.Of("another") }, "network"},
+		"header of another shard":      {func(l *LD) { l.Header.Shard = 1 }, "its header is of shard 1"},
+		"another index":                {func(l *LD) { l.Index-- }, "outbox root"},
+		"another count":                {func(l *LD) { l.Count++ }, "outbox root"},
+		"no path":                      {func(l *LD) { l.Path.Path = nil }, "outbox root"},
+		"another number":               {altered(func(d *ledger.Delivery) { d.Number++; d.Previous = digest.Of("x") }), "outbox root"},
+		"another previous delivery":    {altered(func(d *ledger.Delivery) { d.Previous = digest.Of("x") }), "outbox root"},
+		"more applied":                 {altered(func(d *ledger.Delivery) { d.Applied++ }), "outbox root"},
+		"to another shard":             {altered(func(d *ledger.Delivery) { d.Destination = 1 }), "outbox root"},
+		"to an unknown shard":          {altered(func(d *ledger.Delivery) { d.Destination = shards }), "the network has 3 shards"},
+		"from an unknown shard":        {altered(func(d *ledger.Delivery) { d.Source = shards }), "the network has 3 shards"},
+		"without entries":              {altered(func(d *ledger.Delivery) { d.Entries = nil }), "outbox root"},
+		"an entry twice":               {altered(func(d *ledger.Delivery) { d.Entries = append(d.Entries, d.Entries[0]) }), "outbox root"},
 		"REJECTED for SPENT": {altered(func(d *ledger.Delivery) {
 			d.Entries[0].Verdict, d.Entries[0].Reason = ledger.VerdictRejected, ledger.ReasonConsumed
 		}), "outbox root"},
-		"another transaction":    {altered(func(d *ledger.Delivery) { d.Entries[0].Tx = transfer(masks{0b001, 0b100}, txExpiry, coin(1)) }), "outbox root"},
-		"one signed differently": {altered(func(d *ledger.Delivery) { d.Entries[0].Tx = resigned(d.Entries[0].Tx) }), "outbox root"},
+		"another transaction":                {altered(func(d *ledger.Delivery) { d.Entries[0].Tx = transfer(masks{0b001, 0b100}, txExpiry, coin(1)) }), "outbox root"},
+		"another signature of a transaction": {altered(func(d *ledger.Delivery) { d.Entries[0].Tx = resigned(d.Entries[0].Tx) }), "outbox root"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := anLD(t, n)
@@ -131,7 +131,7 @@ func TestAForgedLDIsRefused(t *testing.T) {
 			err := l.Verify(ideal, n)
 			var evidence *Evidence
 			if err == nil || errors.As(err, &evidence) || !strings.Contains(err.Error(), c.why) {
-				t.Errorf("%v, want it to say %q", err, c.why)
+				t.Errorf("%v, want an error with %q", err, c.why)
 			}
 		})
 	}
@@ -146,7 +146,7 @@ func altered(change func(d *ledger.Delivery)) func(l *LD) {
 	}
 }
 
-// resigned is the transaction with the last signature broken.
+// resigned returns the transaction with its last signature changed.
 func resigned(tx *ledger.Tx) *ledger.Tx {
 	raw := bytes.Clone(tx.Encode())
 	raw[len(raw)-1] ^= 1
@@ -157,9 +157,9 @@ func resigned(tx *ledger.Tx) *ledger.Tx {
 	return bad
 }
 
-// TestWhatNoHonestShardSaysIsEvidence has the source itself certify what is against the rules; without the certificate
-// it is but a forgery.
-func TestWhatNoHonestShardSaysIsEvidence(t *testing.T) {
+// TestLDThatBreaksARuleIsEvidence lets the source certify LDs that break a rule. Without a valid certificate, such an
+// LD is not evidence.
+func TestLDThatBreaksARuleIsEvidence(t *testing.T) {
 	n := testNetwork(t)
 	foreign := ledger.Body{Network: digest.Of("another"), ExpiryMS: 1, Inputs: []ledger.Input{{Key: person(0, 0).Public(), Amount: 1}},
 		Outputs: []ledger.Output{{Address: address(2, 0), Amount: 1}}}
@@ -174,12 +174,12 @@ func TestWhatNoHonestShardSaysIsEvidence(t *testing.T) {
 		change func(d *ledger.Delivery)
 		why    string
 	}{
-		"a verdict of another shard":  {set(transfer(masks{0b010, 0b100}, txExpiry, coin(0))), "has none of its inputs"},
-		"a shard told for no reason":  {set(transfer(masks{0b001, 0b010}, txExpiry, coin(0))), "has no part in it"},
-		"a transaction inside itself": {set(transfer(masks{0b001, 0b001}, txExpiry, coin(0))), "has no part in it"},
-		"one of another network":      {set(alien), "wrong_network"},
-		"a second verdict":            {func(d *ledger.Delivery) { d.Entries = append(d.Entries, d.Entries[0]) }, "a second verdict"},
-		"a bad client signature":      {func(d *ledger.Delivery) { d.Entries[0].Tx = resigned(d.Entries[0].Tx) }, "bad signature"},
+		"a verdict of a shard without inputs":  {set(transfer(masks{0b010, 0b100}, txExpiry, coin(0))), "has none of its inputs"},
+		"sent to a shard that is not involved": {set(transfer(masks{0b001, 0b010}, txExpiry, coin(0))), "has no part in it"},
+		"a transaction inside the source":      {set(transfer(masks{0b001, 0b001}, txExpiry, coin(0))), "has no part in it"},
+		"a transaction of another network":     {set(alien), "wrong_network"},
+		"a second verdict":                     {func(d *ledger.Delivery) { d.Entries = append(d.Entries, d.Entries[0]) }, "a second verdict"},
+		"a bad client signature":               {func(d *ledger.Delivery) { d.Entries[0].Tx = resigned(d.Entries[0].Tx) }, "bad signature"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := anLD(t, n)
@@ -188,7 +188,7 @@ func TestWhatNoHonestShardSaysIsEvidence(t *testing.T) {
 			l.Certificate = certify(n, &l.Header, 0, 0, 1)
 			var evidence *Evidence
 			if err := l.Verify(ideal, n); !errors.As(err, &evidence) || evidence.LD != l || !strings.Contains(err.Error(), c.why) {
-				t.Errorf("%v, want evidence that says %q", err, c.why)
+				t.Errorf("%v, want evidence with %q", err, c.why)
 			}
 			l.Certificate.Signatures[0][0]++
 			if err := l.Verify(ideal, n); err == nil || errors.As(err, new(*Evidence)) {
@@ -205,26 +205,26 @@ func TestTwoLDsUnderOneNumberContradict(t *testing.T) {
 	altered(func(d *ledger.Delivery) { d.Applied++ })(b)
 	altered(func(d *ledger.Delivery) { d.Number++; d.Previous = a.Digest() })(later)
 	if e := Contradict(nil, a, again); e != nil {
-		t.Errorf("one certified twice: %v", e)
+		t.Errorf("one LD certified twice: %v", e)
 	}
 	if e := Contradict(nil, a, later); e != nil {
-		t.Errorf("one after another: %v", e)
+		t.Errorf("LDs with consecutive numbers: %v", e)
 	}
 	if e := Contradict(nil, a, b); e == nil || e.LD != a || e.Other != b || !strings.Contains(e.Error(), "same number") {
-		t.Errorf("two: %v", e)
+		t.Errorf("two LDs under one number: %v", e)
 	}
 }
 
-// rootOf makes the LD the only leaf of an outbox.
+// rootOf returns the outbox root of a block whose only delivery is that of the LD, and makes the LD's path fit it.
 func rootOf(l *LD) digest.Digest {
 	l.Index, l.Count, l.Path.Path = 0, 1, nil
 	return merkle.Root([]digest.Digest{l.Digest()})
 }
 
-func TestTheGreatestLDFits(t *testing.T) {
+func TestLongestLDFits(t *testing.T) {
 	head := ledger.HeaderSize + 2 + protocols.MaxReplicas*(2+sig.SignatureSize) + 1 + 4 + 4 + 1 + 32*digest.Size
 	if most := head + ledger.MaxDeliveryBytes; most > MaxLDBytes {
-		t.Errorf("an LD may take %d bytes, at most %d are allowed", most, MaxLDBytes)
+		t.Errorf("the longest LD has %d bytes, MaxLDBytes is %d", most, MaxLDBytes)
 	}
 	if _, err := DecodeLD(make([]byte, MaxLDBytes+1)); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("too long: %v", err)
@@ -244,10 +244,10 @@ func FuzzDecodeLD(f *testing.F) {
 			return
 		}
 		if !bytes.Equal(l.Encode(), b) {
-			t.Errorf("decoded and encoded again it differs: %x", b)
+			t.Errorf("%x decodes, but is not the canonical encoding of the result", b)
 		}
 		if err := l.Verify(ideal, n); err == nil && l.Delivery.Source != 0 {
-			t.Errorf("verified: %x", b)
+			t.Errorf("an LD that nobody signed verifies: %x", b)
 		}
 	})
 }

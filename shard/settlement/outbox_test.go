@@ -10,21 +10,21 @@ import (
 	"bdtnode/shard"
 )
 
-// crowd is a network of as many shards as there may be, with an owner and a payee at home in each.
-type crowd struct {
+// maxNetwork is a network of the greatest number of shards, with the keys of one owner and one payee in each.
+type maxNetwork struct {
 	owners [shard.MaxShards]sig.Signer
 	payees [shard.MaxShards]ledger.Address
 	allocs []ledger.Allocation
 }
 
-func crowdHome(a ledger.Address) uint16 { return shard.Home(a, shard.MaxShards) }
+func maxNetworkHome(a ledger.Address) uint16 { return shard.Home(a, shard.MaxShards) }
 
-func newCrowd(outputs uint32) *crowd {
-	c := &crowd{}
+func newMaxNetwork(outputs uint32) *maxNetwork {
+	c := &maxNetwork{}
 	for i, full := uint64(0), 0; full < len(c.owners); i++ {
 		s := ideal.Signer(i)
 		a := ledger.AddressOf(s.Public())
-		h := crowdHome(a)
+		h := maxNetworkHome(a)
 		if c.owners[h] == nil {
 			full++
 		}
@@ -36,9 +36,9 @@ func newCrowd(outputs uint32) *crowd {
 	return c
 }
 
-func (c *crowd) open(t *testing.T, store *kv.Mem, s uint16) *ledger.State {
+func (c *maxNetwork) open(t *testing.T, store *kv.Mem, s uint16) *ledger.State {
 	t.Helper()
-	st, err := ledger.Open(store, ledger.Config{Network: network, Shard: s, Home: crowdHome, GenesisTimeMS: genesisTime,
+	st, err := ledger.Open(store, ledger.Config{Network: network, Shard: s, Home: maxNetworkHome, GenesisTimeMS: genesisTime,
 		HorizonMS: horizon, Rules: Standard(), Allocations: c.allocs})
 	if err != nil {
 		t.Fatal(err)
@@ -46,8 +46,8 @@ func (c *crowd) open(t *testing.T, store *kv.Mem, s uint16) *ledger.State {
 	return st
 }
 
-// coins are unspent outputs of a shard's owner.
-func (c *crowd) coins(t *testing.T, st *ledger.State, s uint16, count int) (out []ledger.Input) {
+// coins returns unspent outputs of a shard's owner as inputs.
+func (c *maxNetwork) coins(t *testing.T, st *ledger.State, s uint16, count int) (out []ledger.Input) {
 	t.Helper()
 	key := c.owners[s].Public()
 	for page := (ledger.Page{Limit: ledger.MaxPage}); len(out) < count; {
@@ -63,8 +63,8 @@ func (c *crowd) coins(t *testing.T, st *ledger.State, s uint16, count int) (out 
 	return out[:count]
 }
 
-// toAll pays from some outputs to every shard.
-func (c *crowd) toAll(t *testing.T, ins ...ledger.Input) *ledger.Tx {
+// toAll makes a transaction that pays from some outputs to every shard.
+func (c *maxNetwork) toAll(t *testing.T, ins ...ledger.Input) *ledger.Tx {
 	t.Helper()
 	b := ledger.Body{Network: network, ExpiryMS: txExpiry, Inputs: ins}
 	for _, in := range ins {
@@ -91,7 +91,8 @@ func execute(t *testing.T, st *ledger.State, in ledger.Ordered) *ledger.Block {
 	return b
 }
 
-// bounded sees that a block tells no more than it may, and answers which transactions it tells each shard of.
+// bounded checks that a block's deliveries are within the bounds, and returns the transactions whose verdicts it
+// sends, by destination.
 func bounded(t *testing.T, b *ledger.Block) map[uint16][]ledger.TxID {
 	t.Helper()
 	bytes, entries := 0, 0
@@ -102,7 +103,7 @@ func bounded(t *testing.T, b *ledger.Block) map[uint16][]ledger.TxID {
 		empty := ledger.NewDelivery(ledger.Delivery{Source: d.Source, Destination: d.Destination}).Size()
 		ld := NewLD(*o, b.Header, certify(testNetwork(t), &b.Header, 0, 0, 1))
 		if _, err := DecodeLD(ld.Encode()); err != nil || d.Size() > ledger.MaxDeliveryBytes {
-			t.Errorf("a delivery of %d bytes fits no LD: %v", d.Size(), err)
+			t.Errorf("a delivery of %d bytes does not decode: %v", d.Size(), err)
 		}
 		bytes, entries = bytes+d.Size()-empty, entries+len(d.Entries)
 		per[d.Destination] += d.Size() - empty
@@ -111,20 +112,20 @@ func bounded(t *testing.T, b *ledger.Block) map[uint16][]ledger.TxID {
 		}
 	}
 	if bytes > ledger.MaxOutboxBytes || entries > ledger.MaxOutboxEntries {
-		t.Errorf("block %d tells %d entries of %d bytes", b.Header.Height, entries, bytes)
+		t.Errorf("block %d sends %d entries of %d bytes", b.Header.Height, entries, bytes)
 	}
 	for s, n := range per {
 		if n > ledger.MaxToldBytes {
-			t.Errorf("block %d tells shard %d %d bytes", b.Header.Height, s, n)
+			t.Errorf("block %d sends to shard %d %d bytes", b.Header.Height, s, n)
 		}
 	}
 	return told
 }
 
-// TestOneBlocksOutboxIsBounded: transactions of a batch whose verdicts do not fit into a block's outbox are left out, and
-// settle when they come again.
-func TestOneBlocksOutboxIsBounded(t *testing.T) {
-	c := newCrowd(1000)
+// TestOutboxOfABlockIsBounded: transactions of a batch whose verdicts do not fit into the block's outbox are left
+// out, and settle when they are ordered again.
+func TestOutboxOfABlockIsBounded(t *testing.T) {
+	c := newMaxNetwork(1000)
 	st := c.open(t, kv.NewMem(), 0)
 	var txs []*ledger.Tx
 	size := 0
@@ -136,27 +137,27 @@ func TestOneBlocksOutboxIsBounded(t *testing.T) {
 	for ; len(txs) > 0; blocks++ {
 		b := execute(t, st, ledger.Ordered{Payloads: []*ledger.Payload{{Txs: txs}}})
 		bounded(t, b)
-		spent := len(b.Receipts) / 2 // and settled at once
+		spent := len(b.Receipts) / 2 // each has two receipts: spent, and settled at once
 		if spent == 0 || spent+len(b.LeftOut) != len(txs) || b.More {
-			t.Fatalf("block %d: %d spent and %d left out of %d; more to tell: %v", blocks, spent, len(b.LeftOut), len(txs), b.More)
+			t.Fatalf("block %d: %d spent and %d left out of %d; more to send: %v", blocks, spent, len(b.LeftOut), len(txs), b.More)
 		}
 		for i := range b.LeftOut {
 			if l := &b.LeftOut[i]; l.Refusal.Reason != ledger.ReasonShardBusy || l.Refusal.Final() {
-				t.Fatalf("left out for %v", l.Refusal)
+				t.Fatalf("left out with %v", l.Refusal)
 			}
 		}
 		txs = txs[spent:]
 	}
 	if want := size * (shard.MaxShards - 1) / ledger.MaxOutboxBytes; blocks < want || blocks > 2*want {
-		t.Errorf("told in %d blocks, the bound allows %d", blocks, want)
+		t.Errorf("all verdicts sent in %d blocks, want %d", blocks, want)
 	}
 }
 
-// TestAnswersAreSpreadOverBlocks: a block that has to answer more than it may tell gives every verdict at once, and
-// tells the rest in later blocks, in order, each verdict once to each shard, also after a crash. Transactions of batches
-// wait until that is done.
+// TestAnswersAreSpreadOverBlocks: a block that has to answer more transactions than it can send verdicts for gives
+// all verdicts at once. Later blocks send the rest in order, each verdict once to each shard, also after a crash.
+// Until all are sent, transactions of batches are left out.
 func TestAnswersAreSpreadOverBlocks(t *testing.T) {
-	c := newCrowd(600)
+	c := newMaxNetwork(600)
 	store := kv.NewMem()
 	st := c.open(t, store, 1)
 	mine, theirs := c.coins(t, st, 1, 501), c.coins(t, c.open(t, kv.NewMem(), 0), 0, 500)
@@ -189,7 +190,7 @@ func TestAnswersAreSpreadOverBlocks(t *testing.T) {
 	for ; ; blocks++ {
 		if now := bounded(t, b); b.More {
 			if len(b.LeftOut) != 1 || b.LeftOut[0].Refusal.Reason != ledger.ReasonShardBusy {
-				t.Fatalf("block %d: left out %+v while verdicts wait", blocks, b.LeftOut)
+				t.Fatalf("block %d: left out %+v while verdicts wait to be sent", blocks, b.LeftOut)
 			}
 			for s, ids := range now {
 				told[s] = append(told[s], ids...)
@@ -205,7 +206,7 @@ func TestAnswersAreSpreadOverBlocks(t *testing.T) {
 		}
 		st = c.open(t, store, 1)
 		if more, err := st.Untold(); err != nil || !more {
-			t.Fatalf("block %d: a restart forgets what waits to be told: %v", blocks, err)
+			t.Fatalf("block %d: a restart loses the verdicts that wait to be sent: %v", blocks, err)
 		}
 		b = execute(t, st, ledger.Ordered{Payloads: []*ledger.Payload{{Txs: []*ledger.Tx{own}}}})
 	}
@@ -214,19 +215,19 @@ func TestAnswersAreSpreadOverBlocks(t *testing.T) {
 			continue
 		}
 		if len(told[s]) != len(order) {
-			t.Fatalf("shard %d was told %d verdicts of %d", s, len(told[s]), len(order))
+			t.Fatalf("shard %d was sent %d verdicts of %d", s, len(told[s]), len(order))
 		}
 		for i, id := range told[s] {
 			if id != order[i] {
-				t.Fatalf("shard %d was told verdict %d out of order", s, i)
+				t.Fatalf("shard %d was sent verdict %d out of order", s, i)
 			}
 		}
 	}
 	if blocks < 3 {
-		t.Errorf("told in %d blocks: nothing was spread", blocks)
+		t.Errorf("all verdicts sent in %d blocks, so the test does not cover the spreading", blocks)
 	}
 	b = execute(t, st, ledger.Ordered{Payloads: []*ledger.Payload{{Txs: []*ledger.Tx{own}}}})
 	if len(b.Receipts) == 0 || b.Receipts[0].Tx != own.ID() || b.Receipts[0].Verdict != ledger.VerdictSpent {
-		t.Errorf("the transaction that was left out comes to %d receipts", len(b.Receipts))
+		t.Errorf("the transaction that was left out has %d receipts after it was ordered again", len(b.Receipts))
 	}
 }

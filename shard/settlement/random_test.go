@@ -10,21 +10,21 @@ import (
 	"bdtnode/ledger"
 )
 
-// gambler makes transactions of whatever outputs there are, were or might come to be.
+// gambler draws transactions from outputs that exist, existed or may be created later.
 type gambler struct {
 	w     *world
-	known []ledger.Unspent // their owner is person 0 of owners
+	known []ledger.Unspent // owned by person 0 of the shard at the same index of owner
 	owner []uint16
 	pool  []*ledger.Tx
-	late  uint64 // the last expiry
+	late  uint64 // the latest expiry
 }
 
 func (g *gambler) learn(u ledger.Unspent, s uint16) {
 	g.known, g.owner = append(g.known, u), append(g.owner, s)
 }
 
-// draw makes a transaction over any number of shards: it may spend what another spends too, what does not exist yet or
-// will never, or declare what is wrong.
+// draw makes a transaction over any number of shards. It may spend an output that another transaction spends too, or
+// that does not exist yet or never will, and it may declare a wrong amount or owner.
 func (g *gambler) draw(t *rapid.T) *ledger.Tx {
 	now := slices.Max(g.w.time[:])
 	b := ledger.Body{Network: network, ExpiryMS: now + uint64(rapid.SampledFrom([]int{0, 30_000, 200_000, horizon, horizon + 90_000}).Draw(t, "expiry"))}
@@ -33,20 +33,20 @@ func (g *gambler) draw(t *rapid.T) *ledger.Tx {
 	for range rapid.IntRange(1, 4).Draw(t, "inputs") {
 		i := rapid.IntRange(0, len(g.known)-1).Draw(t, "coin")
 		u, s := g.known[i], g.owner[i]
-		who := 0
+		owner := 0
 		switch rapid.IntRange(0, 24).Draw(t, "wrong") {
 		case 0:
 			u.Amount++
 		case 1:
-			who = 1
+			owner = 1
 		case 2:
 			u.Outpoint.Index += 1000
 		}
 		if slices.ContainsFunc(b.Inputs, func(in ledger.Input) bool { return in.Outpoint == u.Outpoint }) {
 			continue
 		}
-		b.Inputs = append(b.Inputs, ledger.Input{Outpoint: u.Outpoint, Key: person(s, who).Public(), Amount: u.Amount})
-		signers = append(signers, person(s, who))
+		b.Inputs = append(b.Inputs, ledger.Input{Outpoint: u.Outpoint, Key: person(s, owner).Public(), Amount: u.Amount})
+		signers = append(signers, person(s, owner))
 		total += u.Amount
 	}
 	for n := rapid.IntRange(1, 4).Draw(t, "outputs"); n > 0 && total > 0; n-- {
@@ -73,8 +73,8 @@ func (g *gambler) draw(t *rapid.T) *ledger.Tx {
 	return tx
 }
 
-// block draws the next block of a shard: some of what was delivered, in order, and batches of old and new transactions,
-// each shard being told what the drawing wants.
+// block draws the next block of a shard: some of the deliveries under way, in order, replays of others, and a batch
+// of old and new transactions.
 func (g *gambler) block(t *rapid.T) event {
 	w := g.w
 	e := event{shard: rapid.Uint16Range(0, shards-1).Draw(t, "shard")}
@@ -97,8 +97,8 @@ func (g *gambler) block(t *rapid.T) event {
 	return e
 }
 
-// TestRandomWorlds runs three shards on random transactions, duplicates, replays, crashes and narrow limits. After every
-// block every guarantee holds; at the end all becomes quiet, and everything that was opened is closed.
+// TestRandomWorlds runs three shards with random transactions, duplicates, replays, crashes and small limits. Every
+// guarantee holds after every block. At the end no delivery is under way and every record is closed.
 func TestRandomWorlds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rules := Standard()
@@ -130,11 +130,11 @@ func TestRandomWorlds(t *testing.T) {
 		}
 		settleDown(t, w, 0)
 		settleDown(t, w, g.late+2*minute)
-		theBooksBalance(t, w)
+		checkChannels(t, w)
 	})
 }
 
-// settleDown delivers until nothing is on its way, in blocks of the time given or the one that is.
+// settleDown makes blocks until no delivery is under way, at the given block time, or at the present one if it is 0.
 func settleDown(t *rapid.T, w *world, timeMS uint64) {
 	t.Helper()
 	for round := 0; ; round++ {
@@ -155,23 +155,24 @@ func settleDown(t *rapid.T, w *world, timeMS uint64) {
 				t.Fatal(err)
 			}
 		}
-		if w.quiet() && round > 4 { // some blocks more: what is due is closed a few lists a block
+		if w.quiet() && round > 4 { // some more blocks, since each closes only a few lists of expired records
 			return
 		}
 		if round > 100 {
-			t.Fatal("it does not become quiet")
+			t.Fatal("deliveries are still under way")
 		}
 	}
 }
 
-// theBooksBalance compares what the shards say about each other when all is over.
-func theBooksBalance(t *rapid.T, w *world) {
+// checkChannels compares the channels of the shards with each other and with the deliveries made, and the sum of all
+// value with the genesis, after all records are closed.
+func checkChannels(t *rapid.T, w *world) {
 	t.Helper()
 	var total, genesis, gained, ceded uint64
 	for s := range uint16(shards) {
 		a := w.audit(s)
 		if a.Open != 0 || a.Escrow != 0 {
-			t.Fatalf("shard %d: %d records open, %d in escrow though all is over", s, a.Open, a.Escrow)
+			t.Fatalf("shard %d: %d records open and %d in escrow at the end", s, a.Open, a.Escrow)
 		}
 		total, genesis = total+a.Unspent+a.Burned, genesis+a.Genesis
 		gained, ceded = gained+a.Gained, ceded+a.Ceded
@@ -185,17 +186,17 @@ func theBooksBalance(t *rapid.T, w *world) {
 				t.Fatalf("shard %d: channel %+v, %d deliveries sent, %d received", s, c, len(sent), len(w.sent[c.Peer][s]))
 			}
 			if c.Sent-c.Acked >= w.rules.(Rules).AnswerAfter {
-				t.Fatalf("shard %d: the last %d deliveries to %d were never shown applied", s, c.Sent-c.Acked, c.Peer)
+				t.Fatalf("shard %d: the last %d deliveries to %d are not acknowledged", s, c.Sent-c.Acked, c.Peer)
 			}
 			for i, d := range sent {
 				o, kept, err := w.states[s].Outgoing(c.Peer, d.Number)
 				if err != nil || kept != (uint64(i) >= c.Acked) || kept && o.Delivery.Digest() != d.Digest() {
-					t.Fatalf("shard %d: delivery %d of %d, %d shown applied: kept %v, %v", s, d.Number, c.Sent, c.Acked, kept, err)
+					t.Fatalf("shard %d: delivery %d of %d, %d acknowledged: kept %v, %v", s, d.Number, c.Sent, c.Acked, kept, err)
 				}
 			}
 		}
 	}
 	if total != genesis || gained != ceded {
-		t.Fatalf("%d of %d are there; %d gained, %d ceded", total, genesis, gained, ceded)
+		t.Fatalf("value %d, at genesis %d; %d gained, %d ceded", total, genesis, gained, ceded)
 	}
 }

@@ -6,22 +6,24 @@ import (
 	"bdtnode/ledger"
 )
 
-// Rules are the rules of settlement between shards. They have no state of their own. All replicas of a shard need the
-// same; the zero Rules do nothing useful, see [Standard].
+// Rules are the rules of settlement between shards. They have no state. All replicas of a shard must use the same;
+// the zero Rules are not useful, see [Standard].
 type Rules struct {
-	// MaxOutstanding is how many LDs to one shard may not be shown applied, and MaxWaiting how many open records may
-	// wait for its verdict, before transactions of batches that involve it are left out.
+	// Transactions of batches that involve a shard are left out while MaxOutstanding LDs to it are not acknowledged,
+	// or MaxWaiting open records wait for its verdict.
 	MaxOutstanding, MaxWaiting uint64
-	// AnswerAfter is how many LDs of one shard are applied without telling it anything before it is told just that. It is
-	// 2 at least: else two shards would go on telling each other that they have nothing to tell.
+	// AnswerAfter is the number of applied LDs of one shard after which that shard is sent an acknowledgement if
+	// nothing else was sent to it. It must be at least 2: with 1, two shards would acknowledge each other's
+	// acknowledgements for ever.
 	AnswerAfter uint64
 }
 
-// Standard are the rules of every network.
+// Standard returns the rules of every network.
 func Standard() Rules { return Rules{MaxOutstanding: 1024, MaxWaiting: 1 << 16, AnswerAfter: 8} }
 
-// Ordered is spending: upon a transaction in an ordered batch, with inputs here. Good ones go into escrow. One that is
-// not good is left out without a trace, so that only real value in escrow costs other shards anything.
+// Ordered is the rule Spend, upon a transaction of a batch that has inputs in this shard. If they are good, they go
+// into escrow. Otherwise the transaction is left out and nothing is stored, so that only real value in escrow costs
+// other shards anything.
 func (rules Rules) Ordered(d *ledger.Desk, tx *ledger.Tx) error {
 	r, err := d.Record(tx.ID())
 	if err != nil {
@@ -39,8 +41,8 @@ func (rules Rules) Ordered(d *ledger.Desk, tx *ledger.Tx) error {
 		refusal = d.Horizon(tx)
 	}
 	if refusal != nil {
-		// Its record may have closed, at the latest in this block: then what stands against it now is no answer, since it
-		// has one.
+		// Its record may be closed, at the latest by this block. Then the transaction has its result, and the refusal
+		// by the present state is not reported.
 		past, err := d.Past(tx.ID())
 		switch {
 		case err != nil:
@@ -59,43 +61,43 @@ func (rules Rules) Ordered(d *ledger.Desk, tx *ledger.Tx) error {
 		}
 	}
 	if !d.Room(tx) {
-		d.Busy(tx, d.Shard(), "tells other shards as much as one block may")
+		d.Busy(tx, d.Shard(), "has no room left in the deliveries of this block")
 		return nil
 	}
 	r = d.Open(tx)
-	if err := say(d, r, ledger.VerdictSpent, ledger.ReasonNone); err != nil {
+	if err := giveVerdict(d, r, ledger.VerdictSpent, ledger.ReasonNone); err != nil {
 		return err
 	}
 	return resolve(d, r)
 }
 
-// busy is why a shard takes no part in new transactions now, empty if it may. A shard that is down so blocks what it is
-// part of, and nothing else.
+// busy returns the reason why no new transaction may involve a shard now, empty if there is none. So a shard that is
+// down blocks only transactions that involve it.
 func (rules Rules) busy(c ledger.Channel) string {
 	switch {
 	case c.Frozen:
-		return "broke the rules and is not listened to"
+		return "broke the rules, so its channel is frozen"
 	case c.Sent-c.Acked >= rules.MaxOutstanding:
-		return fmt.Sprintf("has not shown that it applied the last %d deliveries", c.Sent-c.Acked)
+		return fmt.Sprintf("has not acknowledged the last %d deliveries", c.Sent-c.Acked)
 	case c.Waiting >= rules.MaxWaiting:
 		return fmt.Sprintf("has %d transactions waiting for its verdict", c.Waiting)
 	}
 	return ""
 }
 
-// Delivered is receiving: upon an ordered LD. Each is applied once and in order: one under another number than the next
-// contributes nothing. One under the next number that was made behind another one than the last applied shows that there
-// are two under that one's number.
+// Delivered is the rule Receive, upon an ordered LD. Each LD is applied once and in order: one whose number is not
+// the next is ignored. One with the next number whose Previous is not the digest of the last applied LD proves that
+// there are two LDs under that earlier number, so it freezes the channel.
 func (rules Rules) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 	c := d.Channel(x.Source)
 	switch {
 	case c.Frozen || x.Destination != d.Shard() || x.Number != c.Applied+1:
 		return nil
 	case x.Previous != c.AppliedDigest:
-		freeze(d, x, fmt.Sprintf("it follows another delivery %d than was applied", c.Applied))
+		freeze(d, x, fmt.Sprintf("its previous delivery is another delivery %d than the applied one", c.Applied))
 		return nil
 	case x.Applied > c.Sent:
-		freeze(d, x, fmt.Sprintf("it has applied %d deliveries of %d", x.Applied, c.Sent))
+		freeze(d, x, fmt.Sprintf("it acknowledges %d deliveries, only %d were sent", x.Applied, c.Sent))
 		return nil
 	}
 	for i := range x.Entries {
@@ -112,17 +114,17 @@ func (rules Rules) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 	return nil
 }
 
-// freeze is for what an ordered delivery shows by itself.
+// freeze freezes the channel of an ordered delivery that itself proves that its source broke a rule.
 func freeze(d *ledger.Desk, x *ledger.Delivery, why string) {
 	d.Freeze(ledger.Freeze{Source: x.Source, Number: x.Number, Delivery: x.Digest(), Why: why, Proof: string(x.Append(nil))})
 }
 
-// entry notes a verdict of another shard, answers it, and does what follows. It answers why an honest shard could not
-// have given it.
+// entry records a verdict of another shard, answers it, and settles or rolls back if possible. It returns the rule
+// that the verdict breaks, if any; an honest shard breaks none.
 func (rules Rules) entry(d *ledger.Desk, source uint16, e *ledger.Entry) (why string, err error) {
 	p := d.Parties(e.Tx)
 	if !p.Inputs.Has(source) || !p.All().Has(d.Shard()) {
-		return "the shard gives a verdict that is not its own to give", nil
+		return "the shard has no inputs of the transaction, or this shard is not involved", nil
 	}
 	if r := d.Underpaid(e.Tx); r != nil {
 		return r.Detail, nil
@@ -131,11 +133,11 @@ func (rules Rules) entry(d *ledger.Desk, source uint16, e *ledger.Entry) (why st
 	if err != nil {
 		return "", err
 	}
-	if said, err := hadItsSay(d, r, e.Tx.ID(), source); said || err != nil {
+	if said, err := hasGivenVerdict(d, r, e.Tx.ID(), source); said || err != nil {
 		return "the shard gives a second verdict", err
 	}
-	if e.Verdict == ledger.VerdictSpent && lastWord(d, p, r, source) && !d.Fits(e.Tx, r != nil && r.Part.Stage == ledger.StageEscrow) {
-		return "it would make more value than there is", nil
+	if e.Verdict == ledger.VerdictSpent && isLastVerdict(d, p, r, source) && !d.Fits(e.Tx, r != nil && r.Part.Stage == ledger.StageEscrow) {
+		return "settling would create more value than the supply of the network", nil
 	}
 	if r == nil {
 		r = d.Open(e.Tx)
@@ -149,9 +151,9 @@ func (rules Rules) entry(d *ledger.Desk, source uint16, e *ledger.Entry) (why st
 	return "", resolve(d, r)
 }
 
-// hadItsSay reports whether a shard has given its verdict on a transaction before. An honest one tells it to each shard
-// once. A closed record still says so: with none open, a second SPENT would create the outputs again.
-func hadItsSay(d *ledger.Desk, r *ledger.Record, id ledger.TxID, source uint16) (bool, error) {
+// hasGivenVerdict reports whether a shard has given its verdict on a transaction before. An honest shard sends it to
+// each shard once. A closed record counts too: if it did not, a second SPENT would create the outputs again.
+func hasGivenVerdict(d *ledger.Desk, r *ledger.Record, id ledger.TxID, source uint16) (bool, error) {
 	if r != nil {
 		return r.Part.Of(source).Verdict != 0, nil
 	}
@@ -159,8 +161,9 @@ func hadItsSay(d *ledger.Desk, r *ledger.Record, id ledger.TxID, source uint16) 
 	return past != nil, err // a record closes with the verdicts of all
 }
 
-// lastWord reports whether only the source's verdict, and perhaps our own, is missing for a transaction to settle.
-func lastWord(d *ledger.Desk, p ledger.Parties, r *ledger.Record, source uint16) bool {
+// isLastVerdict reports whether the verdict of source is the last one that is missing for settling the transaction,
+// apart from this shard's own.
+func isLastVerdict(d *ledger.Desk, p ledger.Parties, r *ledger.Record, source uint16) bool {
 	for _, shard := range p.Inputs.Without(source).Members() {
 		said := ledger.Verdict(0)
 		if r != nil {
@@ -173,23 +176,23 @@ func lastWord(d *ledger.Desk, p ledger.Parties, r *ledger.Record, source uint16)
 	return true
 }
 
-// answer gives the own verdict on a transaction that another shard told of, whatever its expiry. REJECTED is only ever
-// given here.
+// answer gives this shard's verdict on a transaction on which another shard sent its verdict, also after its expiry.
+// This is the only place where REJECTED is given.
 func answer(d *ledger.Desk, r *ledger.Record) error {
 	refusal, _, err := d.Judge(r.Tx)
 	switch {
 	case err != nil:
 		return err
 	case refusal != nil:
-		return say(d, r, ledger.VerdictRejected, refusal.Reason)
+		return giveVerdict(d, r, ledger.VerdictRejected, refusal.Reason)
 	case r.Part.Rejection() != nil:
-		return say(d, r, ledger.VerdictRejected, ledger.ReasonElsewhere)
+		return giveVerdict(d, r, ledger.VerdictRejected, ledger.ReasonElsewhere)
 	}
-	return say(d, r, ledger.VerdictSpent, ledger.ReasonNone)
+	return giveVerdict(d, r, ledger.VerdictSpent, ledger.ReasonNone)
 }
 
-// say gives the own verdict, once, and tells it to every other shard involved.
-func say(d *ledger.Desk, r *ledger.Record, v ledger.Verdict, reason ledger.Reason) error {
+// giveVerdict gives this shard's verdict, once, and sends it to every other shard involved.
+func giveVerdict(d *ledger.Desk, r *ledger.Record, v ledger.Verdict, reason ledger.Reason) error {
 	if v == ledger.VerdictSpent {
 		if err := d.Spend(r); err != nil {
 			return err
@@ -202,8 +205,8 @@ func say(d *ledger.Desk, r *ledger.Record, v ledger.Verdict, reason ledger.Reaso
 	return nil
 }
 
-// resolve does what the verdicts known by now come to: settle when all input shards have SPENT, roll back what is in
-// escrow when one has REJECTED.
+// resolve settles the transaction if the verdict of every input shard is SPENT. If one is REJECTED, it returns the
+// escrow of the transaction, or rejects it if it has none.
 func resolve(d *ledger.Desk, r *ledger.Record) error {
 	var err error
 	rejection := r.Part.Rejection()
@@ -222,28 +225,30 @@ func resolve(d *ledger.Desk, r *ledger.Record) error {
 	return nil
 }
 
-// forget closes a record once it can change nothing any more: the verdicts of all input shards are known, the own one is
-// told to all, and in an input shard the transaction has expired, so that no batch brings it back. Every shard that hears
-// of a transaction answers, so records close.
+// forget closes a record that can change nothing any more: the verdicts of all input shards are known, this shard's
+// verdict is sent to all, and in an input shard the transaction has expired, so that no batch can contain it again.
+// Every shard that receives a verdict answers it, so records close.
 func forget(d *ledger.Desk, r *ledger.Record) {
 	if r.Part.Untold == 0 && r.Part.Complete() && (!r.Parties.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS) {
 		d.Close(r)
 	}
 }
 
-// Expired is forgetting: a record that is complete is closed; one that is not will be when it is.
+// Expired is the rule Forget upon expiry: a complete record is closed; one that is not is closed when it becomes
+// complete.
 func (Rules) Expired(d *ledger.Desk, r *ledger.Record) error {
 	forget(d, r)
 	return nil
 }
 
-// Told is forgetting too.
+// Told is the rule Forget after this shard's verdict was sent to all other shards involved.
 func (Rules) Told(d *ledger.Desk, r *ledger.Record) error {
 	forget(d, r)
 	return nil
 }
 
-// Ending tells shards that were long told nothing what was applied of theirs, so that they need not keep it.
+// Ending acknowledges deliveries of shards to which nothing was sent for AnswerAfter deliveries, so that these shards
+// can delete them.
 func (rules Rules) Ending(d *ledger.Desk) error {
 	for _, c := range d.Changed() {
 		if !c.Frozen && c.Applied-c.Told >= rules.AnswerAfter {

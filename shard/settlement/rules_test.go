@@ -10,7 +10,7 @@ import (
 	"bdtnode/ledger"
 )
 
-// simple is a world with one transaction over the given shards, of coin number slot.
+// simple returns a world and a transaction of coin number slot with the given input and output shards.
 func simple(rules ledger.Rules, m masks, slot int) (*world, *ledger.Tx) {
 	w := newWorld(rules, 4)
 	tx := transfer(m, txExpiry, coin(slot))
@@ -39,7 +39,7 @@ func (w *world) reason(t *testing.T, s uint16, tx *ledger.Tx) ledger.Reason {
 	return r.Reason
 }
 
-func TestAShardWithoutInputsIgnoresATransaction(t *testing.T) {
+func TestShardWithoutInputsIgnoresATransaction(t *testing.T) {
 	w, tx := simple(Standard(), masks{0b001, 0b010}, 0)
 	for _, s := range []uint16{1, 2} {
 		b := w.must(t, event{shard: s, txs: []*ledger.Tx{tx}})
@@ -49,7 +49,7 @@ func TestAShardWithoutInputsIgnoresATransaction(t *testing.T) {
 	}
 }
 
-func TestWhatABatchCannotSpendLeavesNoTrace(t *testing.T) {
+func TestUnspendableTransactionOfABatchLeavesNoTrace(t *testing.T) {
 	w, tx := simple(Standard(), masks{0b011, 0b100}, 0)
 	beyond := transfer(masks{0b001, 0b100}, genesisTime+horizon+1, coin(1))
 	thief := transfer(masks{0b001, 0b001}, txExpiry, func(s uint16) (ledger.Outpoint, uint64) { return tx.Inputs[0].Outpoint, coinValue })
@@ -66,9 +66,9 @@ func TestWhatABatchCannotSpendLeavesNoTrace(t *testing.T) {
 	}
 }
 
-// TestTheHorizonIsForBatchesOnly has a shard answer to a transaction whose expiry it would not take from a batch: its
-// block time is far behind the other's.
-func TestTheHorizonIsForBatchesOnly(t *testing.T) {
+// TestHorizonAppliesToBatchesOnly: a shard whose block time is far behind answers a delivery with a transaction that
+// it would leave out of a batch because its expiry is beyond the horizon.
+func TestHorizonAppliesToBatchesOnly(t *testing.T) {
 	w, _ := simple(Standard(), masks{0b001, 0b010}, 0)
 	tx := transfer(masks{0b011, 0b100}, genesisTime+horizon+minute, coin(1))
 	w.watch(tx)
@@ -82,8 +82,9 @@ func TestTheHorizonIsForBatchesOnly(t *testing.T) {
 	}
 }
 
-// TestEachReasonOfARejectionIsTold has an input shard answer what it has against its input.
-func TestEachReasonOfARejectionIsTold(t *testing.T) {
+// TestReasonsOfRejections: an input shard answers with the reason for which its input is not good, and every shard
+// involved records that reason.
+func TestReasonsOfRejections(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(in *ledger.Input)
 		pass   uint64
@@ -122,7 +123,7 @@ func TestEachReasonOfARejectionIsTold(t *testing.T) {
 	}
 }
 
-func TestASettlementIsToldWhole(t *testing.T) {
+func TestSettlementOfThreeShards(t *testing.T) {
 	w, tx := simple(Standard(), masks{0b011, 0b110}, 0)
 	b := w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
 	if len(b.Receipts) != 1 || b.Receipts[0].Verdict != ledger.VerdictSpent || b.Receipts[0].Verdict.Final() || len(b.Outbox) != 2 {
@@ -153,7 +154,7 @@ func TestASettlementIsToldWhole(t *testing.T) {
 	}
 	c, err := w.states[2].Channels()
 	if err != nil || len(c) != 2 || c[0].Created != 40 || c[1].Created != 40 {
-		t.Errorf("created on the word of others: %+v, %v", c, err)
+		t.Errorf("Created of the channels: %+v, %v", c, err)
 	}
 	acc, err := w.states[1].Account(address(1, 0), ledger.Page{HistoryLimit: 5})
 	if err != nil || len(acc.History) != 3 || acc.History[0].Received != 159 || acc.History[1].Spent != coinValue {
@@ -161,9 +162,9 @@ func TestASettlementIsToldWhole(t *testing.T) {
 	}
 }
 
-// TestTheConsumerIsRememberedAsLongAsItsRecord asks for a coin that a transaction consumed: taken while its record is
-// open, however long that is, and merely unknown afterwards.
-func TestTheConsumerIsRememberedAsLongAsItsRecord(t *testing.T) {
+// TestConsumerIsKnownWhileItsRecordIsOpen: a coin that a transaction consumed is refused as consumed while the record
+// of that transaction is open, also after its expiry, and as unknown afterwards.
+func TestConsumerIsKnownWhileItsRecordIsOpen(t *testing.T) {
 	w, tx := simple(Standard(), masks{0b011, 0b100}, 0)
 	rival := transfer(masks{0b001, 0b001}, genesisTime+40*minute, func(uint16) (ledger.Outpoint, uint64) { return tx.Inputs[0].Outpoint, coinValue })
 	w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
@@ -190,7 +191,7 @@ func TestTheConsumerIsRememberedAsLongAsItsRecord(t *testing.T) {
 	}
 }
 
-// tamper makes another delivery of the next one from a shard.
+// tamper returns a changed copy of the next delivery from a shard.
 func (w *world) tamper(from, to uint16, change func(d *ledger.Delivery)) *ledger.Delivery {
 	d := *w.queues[from][to][0]
 	d.Entries = slices.Clone(d.Entries)
@@ -200,10 +201,10 @@ func (w *world) tamper(from, to uint16, change func(d *ledger.Delivery)) *ledger
 
 func TestOnlyTheNextDeliveryIsApplied(t *testing.T) {
 	for name, change := range map[string]func(d *ledger.Delivery){
-		"another number":   func(d *ledger.Delivery) { d.Number += 2 },
-		"an old number":    func(d *ledger.Delivery) { d.Number-- },
-		"for another":      func(d *ledger.Delivery) { d.Destination = 0 },
-		"skipping to next": func(d *ledger.Delivery) { d.Number++ },
+		"another number":     func(d *ledger.Delivery) { d.Number += 2 },
+		"an old number":      func(d *ledger.Delivery) { d.Number-- },
+		"for another shard":  func(d *ledger.Delivery) { d.Destination = 0 },
+		"one number skipped": func(d *ledger.Delivery) { d.Number++ },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, first := simple(Standard(), masks{0b001, 0b100}, 0)
@@ -217,16 +218,16 @@ func TestOnlyTheNextDeliveryIsApplied(t *testing.T) {
 				t.Fatalf("applied: %+v", b)
 			}
 			if b = w.must(t, event{shard: 2, deliver: []uint16{0}}); len(b.Receipts) != 1 {
-				t.Fatalf("the right one: %+v", b)
+				t.Fatalf("the unchanged delivery: %+v", b)
 			}
 		})
 	}
 }
 
-// TestAChannelIsFrozen has a shard say what no honest shard says. Nothing of that delivery or of later ones is applied,
-// and transactions that involve the shard are left out.
-func TestAChannelIsFrozen(t *testing.T) {
-	rich := func(in, out uint16) *ledger.Tx { // spends in a shard what was never there
+// TestInvalidDeliveryFreezesChannel: a delivery that no honest shard sends freezes the channel. Neither this delivery
+// nor later ones are applied, and transactions that involve the shard are left out.
+func TestInvalidDeliveryFreezesChannel(t *testing.T) {
+	rich := func(in, out uint16) *ledger.Tx { // spends more in a shard than exists there
 		b := ledger.Body{Network: network, ExpiryMS: txExpiry}
 		b.Inputs = []ledger.Input{{Outpoint: ledger.Outpoint{Index: 7}, Key: person(in, 0).Public(), Amount: 9 * coinValue}}
 		b.Outputs = []ledger.Output{{Address: address(out, 0), Amount: 9 * coinValue}}
@@ -236,7 +237,7 @@ func TestAChannelIsFrozen(t *testing.T) {
 		}
 		return tx
 	}
-	huge := func() *ledger.Tx { // so much that the sum would overflow
+	huge := func() *ledger.Tx { // an amount with which the sum overflows
 		b := ledger.Body{Network: network, ExpiryMS: txExpiry}
 		b.Inputs = []ledger.Input{{Key: person(0, 0).Public(), Amount: math.MaxUint64}}
 		b.Outputs = []ledger.Output{{Address: address(2, 0), Amount: math.MaxUint64}}
@@ -257,12 +258,12 @@ func TestAChannelIsFrozen(t *testing.T) {
 		change func(d *ledger.Delivery)
 		why    string
 	}{
-		"value beyond the supply":   {spent(rich(0, 2)), "more value"},
-		"value beyond all numbers":  {spent(huge()), "more value"},
-		"a verdict of another":      {spent(elsewhere), "not its own"},
-		"what it does not concern":  {spent(between), "not its own"},
-		"it follows another":        {func(d *ledger.Delivery) { d.Previous[0]++ }, "another delivery 0"},
-		"applied what was not sent": {func(d *ledger.Delivery) { d.Applied = 1 }, "applied 1 deliveries of 0"},
+		"value beyond the supply":              {spent(rich(0, 2)), "more value"},
+		"value that overflows":                 {spent(huge()), "more value"},
+		"a verdict of a shard without inputs":  {spent(elsewhere), "has no inputs"},
+		"sent to a shard that is not involved": {spent(between), "not involved"},
+		"another previous delivery":            {func(d *ledger.Delivery) { d.Previous[0]++ }, "another delivery 0"},
+		"acknowledges more than was sent":      {func(d *ledger.Delivery) { d.Applied = 1 }, "acknowledges 1 deliveries, only 0 were sent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, tx := simple(Standard(), masks{0b001, 0b100}, 0)
@@ -278,7 +279,7 @@ func TestAChannelIsFrozen(t *testing.T) {
 				t.Errorf("kept: %+v, %v", kept, err)
 			}
 			if a := w.audit(2); !a.Conserved() || a.Unspent > 5*coinValue {
-				t.Errorf("value %+v", a)
+				t.Errorf("audit %+v", a)
 			}
 			w.states[2] = w.open(2)
 			if b = w.must(t, event{shard: 2, deliver: []uint16{0}}); len(b.Receipts)+len(b.Frozen) > 0 {
@@ -288,15 +289,16 @@ func TestAChannelIsFrozen(t *testing.T) {
 				other := transfer(m, txExpiry, coin(1))
 				b = w.must(t, event{shard: 2, txs: []*ledger.Tx{other}})
 				if len(b.LeftOut) != 1 || b.LeftOut[0].Refusal.Reason != ledger.ReasonShardBusy || b.LeftOut[0].Refusal.Final() {
-					t.Errorf("%v with a frozen shard: %+v", m, b)
+					t.Errorf("%v, a transaction that involves the frozen shard: %+v", m, b)
 				}
 			}
 		})
 	}
 }
 
-// TestAShardThatIsDownBlocksWhatItIsPartOf fills both limits, sees other transactions go on, and the shard come back.
-func TestAShardThatIsDownBlocksWhatItIsPartOf(t *testing.T) {
+// TestShardThatIsDownBlocksItsTransactionsOnly reaches each limit for a shard that is down. Transactions that do not
+// involve it are still ordered; its own are again when it is back.
+func TestShardThatIsDownBlocksItsTransactionsOnly(t *testing.T) {
 	for name, c := range map[string]struct {
 		rules Rules
 		m     masks
@@ -321,19 +323,20 @@ func TestAShardThatIsDownBlocksWhatItIsPartOf(t *testing.T) {
 			other := transfer(masks{0b001, 0b100}, txExpiry, coin(3))
 			w.watch(other)
 			if b := w.must(t, event{shard: 0, txs: []*ledger.Tx{other}}); len(b.Receipts) == 0 {
-				t.Fatalf("what the shard is no part of: %+v", b)
+				t.Fatalf("a transaction that does not involve the shard: %+v", b)
 			}
 			w.must(t, event{shard: 1, deliver: []uint16{0, 0}})
 			w.must(t, event{shard: 0, deliver: []uint16{1}})
 			if b := w.must(t, event{shard: 0, txs: txs[2:3]}); len(b.Receipts) == 0 {
-				t.Fatalf("when it is back: %+v", b)
+				t.Fatalf("after the shard is back: %+v", b)
 			}
 		})
 	}
 }
 
-// TestAShardWithNothingToTellShowsWhatItApplied has one shard tell another that has nothing to answer.
-func TestAShardWithNothingToTellShowsWhatItApplied(t *testing.T) {
+// TestAcknowledgementWithoutEntries: a shard that has no verdicts to send acknowledges deliveries by an empty
+// delivery, and empty deliveries are not acknowledged by themselves.
+func TestAcknowledgementWithoutEntries(t *testing.T) {
 	w, _ := simple(Rules{MaxOutstanding: 100, MaxWaiting: 100, AnswerAfter: 3}, masks{0b001, 0b010}, 0)
 	for slot := range 3 {
 		tx := transfer(masks{0b001, 0b010}, txExpiry, coin(slot))
@@ -351,16 +354,16 @@ func TestAShardWithNothingToTellShowsWhatItApplied(t *testing.T) {
 		t.Fatalf("delivery 3 is not kept: %v", err)
 	}
 	if b := w.must(t, event{shard: 0, deliver: []uint16{1}}); len(b.Outbox) != 0 || !b.Header.Outbox.IsZero() {
-		t.Errorf("an answer to an empty delivery: %+v", b.Outbox)
+		t.Errorf("an empty delivery is acknowledged: %+v", b.Outbox)
 	}
 	for n := uint64(1); n <= 3; n++ {
 		if _, ok, err := w.states[0].Outgoing(1, n); ok || err != nil {
-			t.Errorf("delivery %d is kept though it was shown applied: %v", n, err)
+			t.Errorf("delivery %d is kept although it was acknowledged: %v", n, err)
 		}
 	}
 }
 
-// TestManyVerdictsMakeSeveralDeliveries has one block tell more than one delivery holds.
+// TestManyVerdictsMakeSeveralDeliveries: one block sends more verdicts than one delivery can hold.
 func TestManyVerdictsMakeSeveralDeliveries(t *testing.T) {
 	const count = 200
 	start := newWorld(Standard(), count)
@@ -382,7 +385,7 @@ func TestManyVerdictsMakeSeveralDeliveries(t *testing.T) {
 		size += len(tx.Encode())
 	}
 	if size < 2*ledger.MaxDeliveryBytes {
-		t.Fatalf("%d bytes are too few", size)
+		t.Fatalf("%d bytes of entries fit into one delivery, so the test does not cover the split", size)
 	}
 	b := w.must(t, event{shard: 0, txs: txs})
 	if len(b.Outbox) < 3 {
@@ -408,9 +411,9 @@ func TestManyVerdictsMakeSeveralDeliveries(t *testing.T) {
 	}
 }
 
-// TestARecordIsOpenAtItsExpiry has everything known at the very time at which a batch could still bring the transaction:
-// closing the record then would let the shard judge again, and better.
-func TestARecordIsOpenAtItsExpiry(t *testing.T) {
+// TestRecordIsOpenAtItsExpiry: all verdicts are known at the last block time at which a batch could contain the
+// transaction. If the record closed then, the shard could give a second, better verdict.
+func TestRecordIsOpenAtItsExpiry(t *testing.T) {
 	w, first := simple(Standard(), masks{0b001, 0b010}, 0)
 	tx := transfer(masks{0b110, 0b001}, txExpiry, func(s uint16) (ledger.Outpoint, uint64) {
 		if s == 1 {
@@ -427,11 +430,11 @@ func TestARecordIsOpenAtItsExpiry(t *testing.T) {
 	}
 	b := w.must(t, event{shard: 1, deliver: []uint16{0}, txs: []*ledger.Tx{tx}})
 	if len(b.Duplicates) != 1 || len(b.Receipts) != 1 {
-		t.Errorf("once its input is there: %+v", b)
+		t.Errorf("after its input exists: %+v", b)
 	}
 }
 
-// TestOneRejectionIsEnough has a shard with a good input hear of a rejection first: it does not spend.
+// TestOneRejectionIsEnough: a shard whose own input is good, and which receives a rejection first, does not spend.
 func TestOneRejectionIsEnough(t *testing.T) {
 	w, tx := simple(Standard(), masks{0b111, 0b001}, 0)
 	thief := transfer(masks{0b100, 0b100}, txExpiry, coin(0))
@@ -443,7 +446,7 @@ func TestOneRejectionIsEnough(t *testing.T) {
 		t.Errorf("%+v, receipts %+v", p, b.Receipts)
 	}
 	if b = w.must(t, event{shard: 1, txs: []*ledger.Tx{tx}}); len(b.Duplicates) != 1 {
-		t.Errorf("ordered once more: %+v", b)
+		t.Errorf("ordered again: %+v", b)
 	}
 	w.must(t, event{shard: 1, deliver: []uint16{0}})
 	w.must(t, event{shard: 0, deliver: []uint16{1, 2}})
@@ -453,14 +456,14 @@ func TestOneRejectionIsEnough(t *testing.T) {
 	}
 }
 
-// TestAShardHasItsSayOnce has a shard give a second verdict on a transaction, the same or another one, while its record is
-// open and after it was closed. It changes nothing but that the channel is frozen.
-func TestAShardHasItsSayOnce(t *testing.T) {
+// TestSecondVerdictFreezesChannel: a shard sends a second verdict on a transaction, the same or another one, while
+// the record is open or after it was closed. The only effect is that the channel is frozen.
+func TestSecondVerdictFreezesChannel(t *testing.T) {
 	for name, c := range map[string]struct {
 		m      masks
 		closed bool
 	}{
-		"open":   {masks{0b011, 0b100}, false}, // shard 1 has not had its say
+		"open":   {masks{0b011, 0b100}, false}, // shard 1 has not given its verdict
 		"closed": {masks{0b001, 0b100}, true},
 	} {
 		for _, second := range []ledger.Entry{{Verdict: ledger.VerdictSpent}, {Verdict: ledger.VerdictRejected, Reason: ledger.ReasonConsumed}} {
@@ -487,10 +490,10 @@ func TestAShardHasItsSayOnce(t *testing.T) {
 						}
 					}
 					if open := w.part(2, tx).Open; open == c.closed || c.closed != (want == 1) {
-						t.Fatalf("open %v with %d receipts: the schedule is another one", open, want)
+						t.Fatalf("open %v with %d receipts: the test does not reach the intended state", open, want)
 					}
 					if a := w.audit(2); !a.Conserved() {
-						t.Errorf("value %+v", a)
+						t.Errorf("audit %+v", a)
 					}
 				})
 			}
@@ -505,9 +508,9 @@ func wantFrozen(t *testing.T, b *ledger.Block, source uint16, number uint64, why
 	}
 }
 
-// TestASecondSpentMintsNothing: a shard that lies says SPENT again when the output it stands for was made, spent, and the
+// TestSecondSpentCreatesNothing: a Byzantine shard sends SPENT again after the output was created and spent and the
 // record closed. The output stays spent.
-func TestASecondSpentMintsNothing(t *testing.T) {
+func TestSecondSpentCreatesNothing(t *testing.T) {
 	w, tx := simple(Standard(), masks{0b001, 0b010}, 0)
 	w.lies = true
 	w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
@@ -533,9 +536,9 @@ func TestASecondSpentMintsNothing(t *testing.T) {
 	}
 }
 
-// TestLeftOutIsNoAnswerToTheSettled: a transaction that settles is not refused as expired when a batch has it again, whether its
-// record closes in the same block or has closed before.
-func TestLeftOutIsNoAnswerToTheSettled(t *testing.T) {
+// TestSettledTransactionIsADuplicate: a transaction that has settled is a duplicate when a batch contains it again
+// after its expiry, whether its record closes in the same block or has closed before. It is not refused as expired.
+func TestSettledTransactionIsADuplicate(t *testing.T) {
 	for _, later := range []bool{false, true} {
 		w, tx := simple(Standard(), masks{0b011, 0b100}, 0)
 		w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
@@ -548,7 +551,7 @@ func TestLeftOutIsNoAnswerToTheSettled(t *testing.T) {
 		e.txs = []*ledger.Tx{tx}
 		b := w.must(t, e)
 		if p := w.part(0, tx); p.Stage != ledger.StageSettled {
-			t.Fatalf("later %v: %+v: the schedule shows nothing", later, p)
+			t.Fatalf("later %v: %+v: the test does not reach the intended state", later, p)
 		}
 		if len(b.LeftOut) > 0 || !slices.Equal(b.Duplicates, []ledger.TxID{tx.ID()}) {
 			t.Errorf("later %v: left out %+v, duplicates %v", later, b.LeftOut, b.Duplicates)

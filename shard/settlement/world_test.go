@@ -13,8 +13,8 @@ import (
 	"bdtnode/shard"
 )
 
-// The tests drive three whole shards, of one replica each, over the ledger's own execution: a world is their states and
-// the deliveries on their way. Each event makes a block of one shard.
+// The tests run three whole shards of one replica each with the ledger's own execution. A world has their states and
+// the deliveries under way. Each event makes a block of one shard.
 const (
 	shards      = 3
 	coinValue   = 100
@@ -28,7 +28,7 @@ var (
 	home    = func(a ledger.Address) uint16 { return shard.Home(a, shards) }
 )
 
-// people are signers of accounts, a few in each shard.
+// people returns the signers of at least three accounts in each shard.
 var people = sync.OnceValue(func() (out [shards][]sig.Signer) {
 	for i := uint64(0); slices.ContainsFunc(out[:], func(p []sig.Signer) bool { return len(p) < 3 }); i++ {
 		s := ideal.Signer(i)
@@ -41,7 +41,7 @@ var people = sync.OnceValue(func() (out [shards][]sig.Signer) {
 func person(s uint16, i int) sig.Signer      { return people()[s][i] }
 func address(s uint16, i int) ledger.Address { return ledger.AddressOf(person(s, i).Public()) }
 
-// genesisCoins are the first outputs that person 0 of each shard is born with.
+// genesisCoins returns the first four genesis outputs of person 0 of each shard.
 var genesisCoins = sync.OnceValue(func() (out [shards][]ledger.Unspent) {
 	w := newWorld(Standard(), 4)
 	for s := range uint16(shards) {
@@ -58,7 +58,7 @@ func allCoins(st *ledger.State, s uint16, limit int) []ledger.Unspent {
 	return a.Outputs
 }
 
-// coin is output number slot of person 0 of a shard.
+// coin returns the genesis output number slot of person 0 of a shard.
 func coin(slot int) func(s uint16) (ledger.Outpoint, uint64) {
 	return func(s uint16) (ledger.Outpoint, uint64) {
 		u := genesisCoins()[s][slot]
@@ -74,27 +74,28 @@ func config(s uint16, rules ledger.Rules, each uint32) ledger.Config {
 	return c
 }
 
-// fate is what became of one transaction in one shard, counted outside the ledger.
+// fate is the result of one transaction in one shard, counted independently of the ledger.
 type fate struct {
-	verdict           ledger.Verdict // told to others
+	verdict           ledger.Verdict // the verdict sent to other shards
 	settled, returned uint8
-	told              ledger.ShardSet // whom
+	told              ledger.ShardSet // the shards to which it was sent
 }
 
-// world is one state of everything. It does not change: an event makes another.
+// world is one state of all shards and channels. step leaves it unchanged and returns another world; do changes it in
+// place.
 type world struct {
 	rules  ledger.Rules
 	each   uint32
 	stores [shards]*kv.Mem
 	states [shards]*ledger.State
 	time   [shards]uint64                     // block time
-	queues [shards][shards][]*ledger.Delivery // on their way
-	sent   [shards][shards][]*ledger.Delivery // all there ever were
+	queues [shards][shards][]*ledger.Delivery // by source and destination, deliveries under way
+	sent   [shards][shards][]*ledger.Delivery // all deliveries made
 	fates  map[ledger.TxID]*[shards]fate
-	txs    []*ledger.Tx // with a fate, in the order of being heard of
-	busy   bool         // more may be due at once than one block forgets
-	keep   bool         // log the blocks
-	lies   bool         // some shard is not honest, so a channel may be frozen
+	txs    []*ledger.Tx // those with a fate, in the order of watch
+	busy   bool         // more records may be due at once than one block closes
+	keep   bool         // keep the blocks in log
+	lies   bool         // a shard breaks the rules, so a channel may be frozen
 	log    [shards][]ledger.Ordered
 }
 
@@ -116,7 +117,7 @@ func (w *world) open(s uint16) *ledger.State {
 	return st
 }
 
-// watch has the world count what becomes of a transaction between shards.
+// watch makes the world count the results of a transaction between shards.
 func (w *world) watch(tx *ledger.Tx) {
 	if w.fates[tx.ID()] == nil {
 		w.fates[tx.ID()] = &[shards]fate{}
@@ -127,14 +128,14 @@ func (w *world) watch(tx *ledger.Tx) {
 // event is one block of one shard.
 type event struct {
 	shard   uint16
-	timeMS  uint64   // 0 leaves it as it is
-	deliver []uint16 // the next delivery of each of these shards
+	timeMS  uint64   // 0 for the block time of the block before
+	deliver []uint16 // take the next delivery from the queue of each of these shards
 	txs     []*ledger.Tx
-	extra   []*ledger.Delivery // not from the queues
+	extra   []*ledger.Delivery // further deliveries, not taken from the queues
 	notices []ledger.Notice
 }
 
-// fork is a copy of the world in which one shard may go on.
+// fork returns a copy of the world in which shard s can be changed without changing w.
 func (w *world) fork(s uint16) world {
 	n := *w
 	n.stores[s] = w.stores[s].Fork()
@@ -147,14 +148,14 @@ func (w *world) fork(s uint16) world {
 	return n
 }
 
-// step is the world after an event.
+// step returns the world after an event.
 func (w *world) step(e event) (next world, err error) {
 	n := w.fork(e.shard)
 	_, err = n.do(e)
 	return n, err
 }
 
-// do makes a block in place, and counts what it says. Its error is a broken guarantee.
+// do makes the block of an event in place and counts its results. The error is a violated guarantee.
 func (w *world) do(e event) (b *ledger.Block, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -182,17 +183,17 @@ func (w *world) do(e event) (b *ledger.Block, err error) {
 		w.log[s] = append(w.log[s], in)
 	}
 	if len(b.Frozen) > 0 && !w.lies {
-		return b, fmt.Errorf("shard %d freezes an honest one: %+v", s, b.Frozen)
+		return b, fmt.Errorf("shard %d freezes the channel of an honest shard: %+v", s, b.Frozen)
 	}
 	return b, w.count(s, b)
 }
 
-// count takes a block into account.
+// count updates queues and fates with the results of a block.
 func (w *world) count(s uint16, b *ledger.Block) error {
 	for _, o := range b.Outbox {
 		d := o.Delivery
 		if !o.Path.Verify(b.Header.Outbox, d.Digest(), int(o.Index), int(o.Count)) {
-			return fmt.Errorf("shard %d: delivery %d to %d has no proof", s, d.Number, d.Destination)
+			return fmt.Errorf("shard %d: the path of delivery %d to %d does not verify", s, d.Number, d.Destination)
 		}
 		if err := d.Check(network, home); err != nil {
 			return err
@@ -224,7 +225,8 @@ func (w *world) count(s uint16, b *ledger.Block) error {
 	return nil
 }
 
-// crash has a shard lose its newest blocks but for keep of them, and execute again what it lost.
+// crash crashes a shard: of the blocks that were not synced, keep survive. The shard executes the lost blocks again,
+// which must give the same headers.
 func (w *world) crash(s uint16, keep int) error {
 	before := w.states[s]
 	headers := make([]ledger.Header, len(w.log[s])+1)
@@ -239,13 +241,13 @@ func (w *world) crash(s uint16, keep int) error {
 			return err
 		}
 		if b.Header != headers[h] {
-			return fmt.Errorf("shard %d after a crash: header %d is %+v, was %+v", s, h, b.Header, headers[h])
+			return fmt.Errorf("shard %d after a crash: header %d is %+v, was %+v before", s, h, b.Header, headers[h])
 		}
 	}
 	return nil
 }
 
-// quiet reports whether nothing is on its way.
+// quiet reports whether no delivery is under way.
 func (w *world) quiet() bool {
 	for a := range w.queues {
 		for b := range w.queues[a] {
@@ -273,8 +275,8 @@ func (w *world) audit(s uint16) ledger.Audit {
 	return a
 }
 
-// check has every guarantee that a state of the world must keep: one verdict, all or nothing, value conserved, and when
-// nothing is on its way, nothing held.
+// check returns the first guarantee that the world violates, or nil: at most one verdict per input shard, all or
+// nothing, conservation of value, and, when no delivery is under way, no escrow and no incomplete record.
 func (w *world) check() error {
 	var owed, ceded, gained, escrow, total uint64
 	quiet := w.quiet()
@@ -288,7 +290,7 @@ func (w *world) check() error {
 				return fmt.Errorf("shard %d: settled %d times, returned %d times", s, x.settled, x.returned)
 			}
 			if (x.settled > 0 || x.returned > 0 || x.verdict != 0) && !p.All().Has(s) {
-				return fmt.Errorf("shard %d has a part it should not have", s)
+				return fmt.Errorf("shard %d changed or gave a verdict, but is not involved", s)
 			}
 			settled += int(x.settled)
 			returned += int(x.returned)
@@ -304,11 +306,11 @@ func (w *world) check() error {
 		case settled > 0 && returned > 0:
 			return fmt.Errorf("settled in %d shards and returned in %d", settled, returned)
 		case settled > 0 && !decided:
-			return fmt.Errorf("settled without every SPENT")
+			return fmt.Errorf("settled, but not all verdicts are SPENT")
 		case decided && returned > 0:
-			return fmt.Errorf("all SPENT and returned")
+			return fmt.Errorf("returned, but all verdicts are SPENT")
 		case heard && spent == 0:
-			return fmt.Errorf("shards speak of a transaction with nothing in escrow anywhere")
+			return fmt.Errorf("a verdict was sent, but no input shard has SPENT")
 		}
 		for s := range uint16(shards) {
 			here := w.part(s, tx)
@@ -319,7 +321,7 @@ func (w *world) check() error {
 				escrow += in
 			}
 			if f[s].verdict == ledger.VerdictSpent && b2i(held)+int(f[s].returned)+int(f[s].settled) != 1 {
-				return fmt.Errorf("shard %d: SPENT, and its escrow is not held, returned or settled, once", s)
+				return fmt.Errorf("shard %d: SPENT, but its escrow is not exactly one of held, returned and settled", s)
 			}
 			if decided && settled > 0 && p.All().Has(s) && f[s].settled == 0 {
 				owed += out - in
@@ -329,17 +331,17 @@ func (w *world) check() error {
 			}
 			switch {
 			case held:
-				return fmt.Errorf("shard %d: all is quiet and escrow is stuck", s)
+				return fmt.Errorf("shard %d: no delivery is under way, but escrow is held", s)
 			case open && !here.Complete():
-				return fmt.Errorf("shard %d: all is quiet and a record waits", s)
+				return fmt.Errorf("shard %d: no delivery is under way, but a record lacks a verdict", s)
 			case open && !p.Inputs.Has(s):
-				return fmt.Errorf("shard %d: all is quiet and the record of an output shard is open", s)
+				return fmt.Errorf("shard %d: no delivery is under way, but a record of an output shard is open", s)
 			case open && !w.busy && w.time[s]/60_000 > tx.ExpiryMS/60_000:
-				return fmt.Errorf("shard %d: all is quiet and a record is not forgotten", s)
+				return fmt.Errorf("shard %d: no delivery is under way, but an expired record is open", s)
 			}
 		}
 		if quiet && spent > 0 && decided && settled != p.All().Len() {
-			return fmt.Errorf("all is quiet and settled in %d shards of %d", settled, p.All().Len())
+			return fmt.Errorf("no delivery is under way, but settled in %d shards of %d", settled, p.All().Len())
 		}
 	}
 	var audited uint64
@@ -359,7 +361,7 @@ func (w *world) check() error {
 	return nil
 }
 
-// stake is what a transaction takes from a shard, and what it makes or burns there.
+// stake returns the value of the transaction's inputs in a shard, and the value that it creates or burns there.
 func stake(tx *ledger.Tx, s uint16) (in, out uint64) {
 	for i, x := range tx.Inputs {
 		if home(ledger.AddressOf(x.Key)) == s {
