@@ -10,8 +10,8 @@ import (
 	"bdtnode/ledger"
 )
 
-// BenchmarkDoor is what a transaction costs at the door, without reading the ledger and verifying: to be waited for,
-// admitted, put into a batch, accepted, decided and answered.
+// BenchmarkDoor measures the cost of a transaction in the Door, without reading the ledger and verifying signatures:
+// waiting, admission, batch, acceptance, decision and answer.
 func BenchmarkDoor(b *testing.B) {
 	const block = 1000
 	scheme := sig.NewIdeal(1)
@@ -56,7 +56,8 @@ func BenchmarkDoor(b *testing.B) {
 	b.ReportMetric(float64(cpuNow(b)-cpu)/float64(b.N*block), "cpu-ns/tx")
 }
 
-// cpuNow is the processor time of the process so far, in nanoseconds, which a busy machine changes less than the wall's.
+// cpuNow returns the processor time of the process so far in nanoseconds. Other load on the machine changes it less
+// than elapsed time.
 func cpuNow(b *testing.B) int64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -6,17 +6,17 @@ import (
 	"bdtnode/ledger"
 )
 
-// fullness says how full the book is.
+// fullness describes how full the TX book is, for the detail of a refusal.
 func (d *Door) fullness() string {
-	s := fmt.Sprintf("%d transactions wait, %d bytes", d.book.items, d.book.bytes)
+	s := fmt.Sprintf("%d transactions of %d bytes wait", d.book.items, d.book.bytes)
 	if least, ok := d.fees.top(); ok {
-		s += fmt.Sprintf("; one that pays more than a fee of %d for %d bytes takes the place of another", least.tx.Fee, least.size())
+		s += fmt.Sprintf("; a transaction that pays more per byte than a fee of %d for %d bytes replaces another one", least.tx.Fee, least.size())
 	}
 	return s
 }
 
-// makeSpace reports whether an entry may enter the book: within its party's share, or in place of entries that no batch
-// has and that pay less per byte.
+// makeSpace reports whether an entry may enter the TX book: within its party's share, or by evicting entries that are
+// in no batch and pay less per byte. It evicts them, at most maxVictims, only if that is enough.
 func (d *Door) makeSpace(e *entry, now Instant) bool {
 	size := e.size()
 	if d.book.allows(e.from, size) {
@@ -37,14 +37,14 @@ func (d *Door) makeSpace(e *entry, now Instant) bool {
 	for _, v := range victims {
 		if !enough {
 			d.fees.add(v)
-		} else if v.free() { // one that followed another victim is in the room by now
-			d.end(v, &ledger.Refusal{Reason: ledger.ReasonBookFull, Detail: "transactions that pay more took its place"}, now)
+		} else if v.evictable() { // evicting a transaction may have moved v to the waiting room, if v spends an output of it
+			d.end(v, &ledger.Refusal{Reason: ledger.ReasonBookFull, Detail: "transactions that pay more per byte replaced it"}, now)
 		}
 	}
 	return enough
 }
 
-// enterBook gives a processable entry its place.
+// enterBook puts a processable entry into the TX book.
 func (d *Door) enterBook(e *entry, links []link, own []int) {
 	e.own = own
 	d.entries[e.id()] = e
@@ -54,7 +54,7 @@ func (d *Door) enterBook(e *entry, links []link, own []int) {
 	d.enqueue(e, links)
 }
 
-// enqueue makes an entry of the book ready, or behind those that it depends on.
+// enqueue makes an entry of the TX book ready, or behind the entries that must be in a batch first.
 func (d *Door) enqueue(e *entry, links []link) {
 	for _, i := range e.own {
 		if o := e.tx.Inputs[i].Outpoint; d.spends[o] == nil {
@@ -68,7 +68,7 @@ func (d *Door) enqueue(e *entry, links []link) {
 	}
 	for _, l := range d.links[e.id()] {
 		if l.entry.state == inRoom || l.entry.state == parked {
-			d.nudge(l.entry)
+			d.markDue(l.entry)
 		}
 	}
 }
@@ -85,7 +85,7 @@ func (d *Door) leaveBook(e *entry) {
 	d.book.remove(e.from, e.size())
 }
 
-// dequeue takes an entry of the book out of what a batch may be made of, and off its inputs.
+// dequeue removes an entry of the TX book from the queue for batches, and removes its claims on its inputs.
 func (d *Door) dequeue(e *entry) {
 	if e.state == ready {
 		d.queues.remove(e)
@@ -97,12 +97,13 @@ func (d *Door) dequeue(e *entry) {
 	}
 }
 
-// Waiting is the bytes of the transactions that Take would hand out.
+// Waiting returns the number of bytes of the transactions that are ready for a batch.
 func (d *Door) Waiting() int { return d.queues.bytes }
 
-// Take hands out the encodings of transactions for one batch of this replica's lane: at most maxCount, whose payload
-// ([ledger.EncodePayload]) takes at most maxBytes, which must leave room for one of any size. Each comes behind those
-// whose outputs it spends. They stay in the book until a block decides them. The encodings must not be changed.
+// Take returns the encodings of transactions for one batch of this replica's lane: at most maxCount, whose payload
+// ([ledger.EncodePayload]) takes at most maxBytes bytes. maxBytes must allow one transaction of any size. A
+// transaction comes after those whose outputs it spends. The transactions stay in the TX book until a block decides
+// them. The caller must not change the encodings.
 func (d *Door) Take(maxBytes, maxCount int) [][]byte {
 	var out [][]byte
 	bytes := 0
@@ -113,7 +114,7 @@ func (d *Door) Take(maxBytes, maxCount int) [][]byte {
 		}
 		d.queues.serve(e)
 		d.fees.remove(e)
-		e.state = flying
+		e.state = inBatch
 		bytes += e.size()
 		out = append(out, e.tx.Encode())
 		d.taken(e.id())
@@ -121,7 +122,7 @@ func (d *Door) Take(maxBytes, maxCount int) [][]byte {
 	return out
 }
 
-// taken makes ready those that were behind a transaction only.
+// taken makes the entries ready that were behind this transaction only.
 func (d *Door) taken(id ledger.TxID) {
 	for _, l := range d.links[id] {
 		if !l.first {
@@ -136,12 +137,13 @@ func (d *Door) taken(id ledger.TxID) {
 	}
 }
 
-// Logged is called when a batch of this replica's lane is on its disk: its transactions are accepted.
+// Logged is called when a batch of this replica's lane, with the given number, is on its disk. Its transactions are
+// accepted from then on.
 func (d *Door) Logged(number uint64, txs []*ledger.Tx, now Instant) {
 	for _, tx := range txs {
 		e := d.entries[tx.ID()]
 		if e == nil {
-			continue // decided or expired before
+			continue // a block decided it, or it expired before
 		}
 		e.logged, e.batch = true, number
 		d.waits.tell(Progress{ID: tx.ID(), Logged: true}, now.Now)

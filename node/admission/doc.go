@@ -1,22 +1,26 @@
-// Package admission decides which transactions a replica takes from clients, which of them enter a batch of its lane
-// next, and what clients are told. It is deterministic: time is an argument, and what the ledger says is read by the
-// caller, who hands it over as a [Look]. The node runs it under one lock, the simulator without any.
+// Package admission decides which client transactions a replica accepts, which of them enter the next batch of its
+// lane, and which answers requests of clients get. It is deterministic: time is an argument, and the caller reads the
+// ledger and passes the result as a [Look]. The node calls it under one lock, the simulator without any.
+//
+// Transactions are in one of two places. The TX book has processable transactions and those that are in a batch of this
+// replica's lane. The waiting room has transactions that are not processable yet.
 //
 // Guarantees:
 //
 //   - Only a processable transaction enters a batch: each of its inputs in this shard existed when the ledger was last
-//     read for it, or is made by a transaction that comes before it in this replica's lane, and no transaction before
-//     it spends that input. What another replica's transaction consumes in the meantime is the exception. So is an
-//     accepted transaction past its expiry, one in a second, so that block time passes its expiry where a shard has
-//     nothing else to do.
-//   - A transaction is accepted once it is in a batch of this replica's lane, on its disk. From then on it is kept, in
-//     memory and, by [Door.Checkpoint] and [Restore], over restarts, until its final answer: a receipt, or a refusal for
-//     a reason that is permanent. One that a block leaves out is tried again, at most 256 in each second.
-//   - A final answer goes by blocks alone. The clock of a replica gives at most a refusal that is not final.
-//   - What is kept is bounded in all and for each [Party]. A party may hold as much as is free. A full book keeps what
-//     pays more per byte, and all that was accepted. Transactions whose inputs are missing have a room of their own,
-//     which they leave after 10 seconds; the book never gives way to them.
+//     read for it, or is an output of a transaction that is ahead of it in this replica's lane, and no transaction
+//     ahead of it spends that input. There are two exceptions. A transaction of another replica may consume the input
+//     in the meantime. And an accepted transaction past its expiry enters a batch whatever its inputs, one per second,
+//     so that block time passes its expiry in a shard that has nothing else to do.
+//   - A transaction is accepted when it is in a batch of this replica's lane on its disk. From then on it is kept until
+//     its final answer, which is a receipt or a refusal for a permanent reason. It is kept in memory and, by
+//     [Door.Checkpoint] and [Restore], across restarts. One that a block leaves out is tried again; at most 256 are
+//     tried in a second.
+//   - A final answer depends on blocks only. The clock of the replica causes at most a refusal that is not final.
+//   - Memory is bounded in total and for each [Party]. A party may hold as much as is free. A full TX book keeps
+//     accepted transactions, and of the others those that pay more per byte. The waiting room has limits of its own and
+//     keeps a transaction for 10 seconds at most; it never takes space of the TX book.
 //   - Parties get equal bytes of the batches while several have transactions ready.
-//   - What a notification costs is bounded by the requests in work that wait for that transaction, each of which
-//     waits for it once, however often it names it.
+//   - The cost of a notification is bounded by the number of open requests that wait for that transaction. A request
+//     waits for a transaction once, even if it names it several times.
 package admission

@@ -9,71 +9,76 @@ import (
 	"bdtnode/protocols"
 )
 
-// Limits of a door. A party may hold as much of each as is free, so one alone reaches half.
+// Limits of a Door. A party may hold as much of each as is free, so a single party reaches half.
 type Limits struct {
-	Txs, Bytes         int // of the TX book, accepted transactions included; bytes of encodings
-	RoomTxs, RoomBytes int // of transactions that wait for an input
-	Waits              int // ids that requests wait for
+	Txs, Bytes         int // of the TX book, accepted transactions included: number, and bytes of encodings
+	RoomTxs, RoomBytes int // of the waiting room: number, and bytes of encodings
+	Waits              int // number of ids that requests wait for
 }
 
-// StandardLimits are those of a node.
+// StandardLimits returns the limits of a node.
 func StandardLimits() Limits {
 	return Limits{Txs: 1 << 16, Bytes: 32 << 20, RoomTxs: 1 << 13, RoomBytes: 8 << 20, Waits: 1 << 17}
 }
 
 const (
-	roomFor    = 10 * time.Second // for how long a transaction waits for an input
+	roomFor = 10 * time.Second // longest time of a transaction in the waiting room
+	// A transaction that a block left out is tried again after retryFirst, then after twice as long each time, up to
+	// retryMost.
 	retryFirst = 500 * time.Millisecond
-	retryMost  = 16 * time.Second // a transaction left out is tried again after retryFirst, twice that, up to retryMost
-	// maxRetries bounds the transactions left out before that are looked at again in each second.
+	retryMost  = 16 * time.Second
+	// maxRetries is the number of transactions that blocks left out and that are looked up again in each second.
 	maxRetries = 256
-	// overdueAfter is how long after its expiry, by this replica's clock, an accepted transaction is put into a batch so
-	// that block time passes its expiry. One goes in each overdueEvery: a block of that time ends them all.
+	// overdueAfter is the time from the expiry of an accepted transaction, by this replica's clock, until it is put
+	// into a batch so that block time passes its expiry. One is put into a batch each overdueEvery, since a block of
+	// that time ends all of them.
 	overdueAfter = time.Second
 	overdueEvery = time.Second
-	maxRefused   = 1 << 14 // final refusals without a receipt that are remembered
-	maxVictims   = 256     // evicted for one transaction that pays more
+	maxRefused   = 1 << 14 // number of final refusals without a receipt that are remembered
+	maxVictims   = 256     // greatest number of transactions evicted for one that pays more per byte
 )
 
-// Config is what a door is made of.
+// Config has the settings and the initial state of a Door.
 type Config struct {
 	Limits    Limits
-	Kinds     ledger.Kinds        // of entries of batches
-	Height    uint64              // of the last executed block
-	Certified uint64              // greatest height of a certified header
-	Took      func(time.Duration) // if not nil, called with the time to its end of each transaction ordered
+	Kinds     ledger.Kinds // kinds of the entries of batches
+	Height    uint64       // of the last executed block
+	Certified uint64       // greatest height of a certified header
+	// Took, if not nil, is called for each submitted transaction that gets its final receipt, with the time since its
+	// request.
+	Took func(time.Duration)
 }
 
-// Door is the admission of one replica. It has no lock: its user calls one method at a time.
+// Door is the admission state of one replica. It has no lock: the caller calls one method at a time.
 type Door struct {
 	limits  Limits
-	height  uint64 // of the last block it has heard of
-	timeMS  uint64 // its block time
-	arrived uint64 // transactions so far
+	height  uint64 // of the last block passed to Executed
+	timeMS  uint64 // its block time, Unix milliseconds
+	arrived uint64 // number of transactions so far
 
-	entries map[ledger.TxID]*entry
-	spends  map[ledger.Outpoint]*entry // of ready, behind and flying ones, the outputs of this shard
-	links   map[ledger.TxID][]*link
-	book    shares
-	room    shares
-	rooms   map[Party]*ordered[*entry] // by arrival, in the place of queuePlace
-	crowd   ordered[*entry]            // all of the rooms, by arrival
-	queues  queues
-	fees    ordered[*entry] // entries that may be evicted, the one that pays least on top
-	expiry  ordered[*entry]
-	timers  ordered[*entry] // of the room and of parked ones, by until
-	due     []*entry        // to be looked at again
+	entries       map[ledger.TxID]*entry
+	spends        map[ledger.Outpoint]*entry // by output of this shard, the ready, behind or inBatch entry that spends it
+	links         map[ledger.TxID][]*link
+	book          shares
+	room          shares
+	rooms         map[Party]*ordered[*entry] // waiting room by party, in order of arrival; index in queuePlace
+	roomByArrival ordered[*entry]            // whole waiting room in order of arrival; index in feePlace
+	queues        queues
+	fees          ordered[*entry] // entries that may be evicted, the one that pays least per byte on top
+	expiry        ordered[*entry]
+	timers        ordered[*entry] // entries of the waiting room and parked entries, by until
+	due           []*entry        // entries to be looked up again
 
-	second    protocols.Time // in which retries are counted
+	second    protocols.Time // start of the second in which retries are counted
 	retries   int
-	overdueAt protocols.Time // not before this is another overdue transaction put into a batch
+	overdueAt protocols.Time // earliest time at which another overdue transaction is put into a batch
 
 	refused *simplelru.LRU[ledger.TxID, *ledger.Refusal]
 	kept    kept
 	waits   waits
 }
 
-// New makes a door without transactions.
+// New returns a Door without transactions.
 func New(cfg Config) *Door {
 	refused, err := simplelru.NewLRU[ledger.TxID, *ledger.Refusal](maxRefused, nil)
 	if err != nil {
@@ -83,14 +88,14 @@ func New(cfg Config) *Door {
 		limits: cfg.Limits, height: cfg.Height,
 		entries: make(map[ledger.TxID]*entry), spends: make(map[ledger.Outpoint]*entry), links: make(map[ledger.TxID][]*link),
 		book: newShares(cfg.Limits.Txs, cfg.Limits.Bytes), room: newShares(cfg.Limits.RoomTxs, cfg.Limits.RoomBytes),
-		queues:  newQueues(),
-		crowd:   byArrival(func(e *entry) *int { return &e.feePlace }),
-		rooms:   make(map[Party]*ordered[*entry]),
-		fees:    ordered[*entry]{less: paysLess, place: func(e *entry) *int { return &e.feePlace }},
-		expiry:  ordered[*entry]{less: expiresBefore, place: func(e *entry) *int { return &e.expiryPlace }},
-		timers:  ordered[*entry]{less: dueBefore, place: func(e *entry) *int { return &e.timerPlace }},
-		refused: refused,
-		waits:   newWaits(cfg.Limits.Waits, cfg.Certified, cfg.Took),
+		queues:        newQueues(),
+		roomByArrival: byArrival(func(e *entry) *int { return &e.feePlace }),
+		rooms:         make(map[Party]*ordered[*entry]),
+		fees:          ordered[*entry]{less: paysLess, place: func(e *entry) *int { return &e.feePlace }},
+		expiry:        ordered[*entry]{less: expiresBefore, place: func(e *entry) *int { return &e.expiryPlace }},
+		timers:        ordered[*entry]{less: dueBefore, place: func(e *entry) *int { return &e.timerPlace }},
+		refused:       refused,
+		waits:         newWaits(cfg.Limits.Waits, cfg.Certified, cfg.Took),
 	}
 }
 
@@ -98,7 +103,7 @@ func paysLess(a, b *entry) bool {
 	if c := pays(a.tx, b.tx); c != 0 {
 		return c < 0
 	}
-	return a.seq > b.seq // of those that pay the same the newest goes first
+	return a.seq > b.seq // of those that pay the same, the newest is evicted first
 }
 
 func expiresBefore(a, b *entry) bool {
@@ -115,27 +120,28 @@ func dueBefore(a, b *entry) bool {
 	return a.seq < b.seq
 }
 
-// Enter registers a request. Each of its transactions that comes to the request's stage, or is refused, is noted in it.
+// Enter registers a request. For each of its transactions, the request records when the transaction reaches the
+// request's stage or is refused.
 func (d *Door) Enter(r *Request) { d.waits.enter(r) }
 
-// Answer notes in a request that a transaction has a receipt.
+// Answer records in a request that a transaction has a receipt.
 func (d *Door) Answer(r *Request, receipt ledger.Receipt, now Instant) {
 	d.waits.tellOne(r, Progress{ID: receipt.Tx, Receipt: receipt}, now.Now)
 }
 
-// Leave forgets a request, which may have come to its end or not.
+// Leave removes a request, whether it has ended or not.
 func (d *Door) Leave(r *Request) { d.waits.leave(r) }
 
-// Admit is called for each transaction of a request that was entered, with signatures verified and after a look at the
-// ledger. It reports whether the look was good: if not, the caller looks again. What becomes of the transaction is noted
-// in the request.
+// Admit is called for each transaction of a request that was entered, after its signatures were verified and the
+// ledger was read. It returns false if the look is older than the last executed block; then the caller reads the
+// ledger again. The result is recorded in the request.
 func (d *Door) Admit(r *Request, tx *ledger.Tx, l Look, now Instant) bool {
 	if l.Height < d.height {
 		return false
 	}
 	id := tx.ID()
 	if i, ok := r.at[id]; !ok || r.waits[i].state != waitByID {
-		return true // it has no wait, or its answer
+		return true // the request does not wait for it, or has its answer
 	}
 	e := d.entries[id]
 	switch {
@@ -154,13 +160,13 @@ func (d *Door) Admit(r *Request, tx *ledger.Tx, l Look, now Instant) bool {
 		d.waits.tellOne(r, Progress{ID: id, Refusal: l.refusal()}, now.Now)
 	case now.WallMS > tx.ExpiryMS:
 		d.waits.tellOne(r, Progress{ID: id, Refusal: &ledger.Refusal{Reason: ledger.ReasonLate,
-			Detail: "its expiry has passed by the clock of this replica; the answer is final once a block of a later time is executed"}}, now.Now)
+			Detail: "its expiry has passed by the clock of this replica; the answer becomes final when a block with a later block time is executed"}}, now.Now)
 	default:
 		if e == nil {
 			d.arrived++
-			e = &entry{tx: tx, from: r.from, seq: d.arrived, state: gone, inside: l.Found.Inside, backoff: retryFirst}
+			e = &entry{tx: tx, from: r.from, seq: d.arrived, state: removed, inside: l.Found.Inside, backoff: retryFirst}
 		}
-		if refusal := d.seat(e, &l, now); refusal != nil {
+		if refusal := d.place(e, &l, now); refusal != nil {
 			d.waits.tellOne(r, Progress{ID: id, Refusal: refusal}, now.Now)
 		} else if e.state == inRoom {
 			d.waits.tellOne(r, Progress{ID: id, Waiting: true}, now.Now)
@@ -169,7 +175,7 @@ func (d *Door) Admit(r *Request, tx *ledger.Tx, l Look, now Instant) bool {
 	return true
 }
 
-// refusal is what stands against the transaction other than inputs that are not there.
+// refusal returns the refusal of the transaction for any reason other than an unknown input, or nil.
 func (l *Look) refusal() *ledger.Refusal {
 	if r := l.Found.Refusal; r != nil && r.Reason != ledger.ReasonUnknownInput {
 		return r
@@ -177,16 +183,16 @@ func (l *Look) refusal() *ledger.Refusal {
 	return l.Found.Horizon
 }
 
-// seat gives a new entry, or one of the room, its place: the book if it is processable, else the room. It answers why the
-// entry has none.
-func (d *Door) seat(e *entry, l *Look, now Instant) *ledger.Refusal {
+// place puts a new entry, or one of the waiting room, into the TX book if it is processable, otherwise into the
+// waiting room. If it gets no place, the entry ends, and place returns the refusal.
+func (d *Door) place(e *entry, l *Look, now Instant) *ledger.Refusal {
 	links, processable := d.dependencies(e, &l.Found)
 	if processable && !d.makeSpace(e, now) {
 		refusal := &ledger.Refusal{Reason: ledger.ReasonBookFull, Detail: d.fullness()}
 		d.end(e, refusal, now)
 		return refusal
 	}
-	if processable { // making space may have taken away what it depends on
+	if processable { // makeSpace may have evicted a transaction that it depends on
 		links, processable = d.dependencies(e, &l.Found)
 	}
 	if !processable {
@@ -201,8 +207,8 @@ func (d *Door) seat(e *entry, l *Look, now Instant) *ledger.Refusal {
 	return nil
 }
 
-// dependencies are the transactions that an entry depends on, and whether it is processable: its inputs in this shard
-// exist or are made by entries ahead of it, and no other entry spends them.
+// dependencies returns the transactions that an entry depends on, and whether it is processable: its inputs in this
+// shard exist or are outputs of entries ahead of it, and no other entry spends them.
 func (d *Door) dependencies(e *entry, found *ledger.Inspection) (links []link, processable bool) {
 	processable = true
 	for _, i := range found.Own {
@@ -213,17 +219,17 @@ func (d *Door) dependencies(e *entry, found *ledger.Inspection) (links []link, p
 	for _, i := range found.Missing {
 		in := &e.tx.Inputs[i]
 		parent := d.entries[in.Outpoint.Tx]
-		if parent == nil || !parent.ahead() || !parent.inside || !makes(parent.tx, in) {
+		if parent == nil || !parent.ahead() || !parent.inside || !hasOutput(parent.tx, in) {
 			links, processable = append(links, link{entry: e, on: in.Outpoint.Tx}), false
 			continue
 		}
-		links = append(links, link{entry: e, on: in.Outpoint.Tx, first: parent.state != flying})
+		links = append(links, link{entry: e, on: in.Outpoint.Tx, first: parent.state != inBatch})
 	}
 	return links, processable
 }
 
-// makes reports whether an input spends an output of a transaction as it is.
-func makes(tx *ledger.Tx, in *ledger.Input) bool {
+// hasOutput reports whether tx has the output that the input spends, with the same amount and owner.
+func hasOutput(tx *ledger.Tx, in *ledger.Input) bool {
 	if int(in.Outpoint.Index) >= len(tx.Outputs) {
 		return false
 	}
@@ -262,7 +268,7 @@ func (d *Door) unlink(e *entry) {
 	e.links, e.waitFor = nil, 0
 }
 
-// end removes an entry for a reason, and tells those who wait for it.
+// end removes an entry with a refusal, and passes the refusal to the requests that wait for it.
 func (d *Door) end(e *entry, r *ledger.Refusal, now Instant) {
 	d.drop(e)
 	if e.logged && r.Final() {
@@ -270,7 +276,7 @@ func (d *Door) end(e *entry, r *ledger.Refusal, now Instant) {
 	}
 	d.remember(e.id(), r)
 	d.waits.tell(Progress{ID: e.id(), Refusal: r}, now.Now)
-	d.orphan(e.id(), now)
+	d.recheckDependents(e.id(), now)
 }
 
 func (d *Door) remember(id ledger.TxID, r *ledger.Refusal) {
@@ -279,7 +285,7 @@ func (d *Door) remember(id ledger.TxID, r *ledger.Refusal) {
 	}
 }
 
-// drop takes an entry out of everything.
+// drop removes an entry from all data structures.
 func (d *Door) drop(e *entry) {
 	switch {
 	case e.state == inRoom:
@@ -289,14 +295,14 @@ func (d *Door) drop(e *entry) {
 	}
 	d.unlink(e)
 	d.expiry.remove(e)
-	e.state = gone
+	e.state = removed
 	delete(d.entries, e.id())
 	if e.recorded {
 		d.kept.erase(e.id())
 	}
 }
 
-// Find is what is known of a transaction that has no receipt; ok is false if that is nothing.
+// Find returns the progress of a transaction that has no receipt; ok is false if the transaction is unknown.
 func (d *Door) Find(id ledger.TxID) (p Progress, ok bool) {
 	if e := d.entries[id]; e != nil {
 		return Progress{ID: id, Logged: e.logged, Waiting: !e.logged}, true
@@ -307,20 +313,20 @@ func (d *Door) Find(id ledger.TxID) (p Progress, ok bool) {
 	return Progress{ID: id}, false
 }
 
-// Holds reports whether a transaction is in the book or the room.
+// Holds reports whether a transaction is in the TX book or the waiting room.
 func (d *Door) Holds(id ledger.TxID) bool { return d.entries[id] != nil }
 
-// Len is the number of transactions in the book, those in a batch included.
+// Len returns the number of transactions in the TX book, those in a batch included.
 func (d *Door) Len() int { return d.book.items }
 
-// Room is the number of transactions that wait for an input.
+// Room returns the number of transactions in the waiting room.
 func (d *Door) Room() int { return d.room.items }
 
-// Waits is the number of ids that requests wait for, each counted for each request.
+// Waits returns the number of ids that requests wait for, counted once for each request.
 func (d *Door) Waits() int { return d.waits.shares.items }
 
-// CertifiedHeight is the height up to which headers are certified.
+// CertifiedHeight returns the height up to which headers are certified.
 func (d *Door) CertifiedHeight() uint64 { return d.waits.certTop }
 
-// Certified is called when a header has its f+1 VOTEs.
+// Certified is called when the header of a height has its f+1 VOTEs.
 func (d *Door) Certified(height uint64) { d.waits.certified(height) }

@@ -18,42 +18,43 @@ func wantRefusal(t *testing.T, p Progress, reason ledger.Reason) {
 	}
 }
 
-// Transactions of keys that own nothing never enter a batch, and take nothing from those that do.
-func TestJunkWaitsAndGoes(t *testing.T) {
+// TestTransactionsWithUnknownInputs: transactions whose inputs do not exist never enter a batch, do not delay other
+// transactions, and leave the waiting room after roomFor.
+func TestTransactionsWithUnknownInputs(t *testing.T) {
 	limits := StandardLimits()
 	limits.RoomTxs = 100
-	d := newDesk(t, limits)
+	d := newFixture(t, limits)
 	var junk []*ledger.Tx
 	for i := range 300 {
 		tx := d.pay(life, 0, d.nothing(fmt.Sprint(i)))
-		if p := d.submit("stranger", tx); !p.Waiting || p.Logged || p.Refusal != nil {
-			t.Fatalf("%+v, want it to wait", p)
+		if p := d.submit("party without coins", tx); !p.Waiting || p.Logged || p.Refusal != nil {
+			t.Fatalf("%+v, want Waiting", p)
 		}
 		junk = append(junk, tx)
 	}
 	if d.door.Len() != 0 || d.door.Room() != 50 {
-		t.Errorf("%d in the book and %d in the room, want 0 and one party's half of 100", d.door.Len(), d.door.Room())
+		t.Errorf("%d in the TX book and %d in the waiting room, want 0 and one party's half of 100", d.door.Len(), d.door.Room())
 	}
-	wantRefusal(t, d.at(junk[0]), ledger.ReasonUnknownInput) // the oldest goes first
+	wantRefusal(t, d.at(junk[0]), ledger.ReasonUnknownInput) // the oldest is removed first
 	good := d.pay(life, 0, d.coin(0))
 	d.submit("client", good)
 	d.wantBatch(good)
 	d.pass(roomFor + time.Second)
 	if d.door.Room() != 0 {
-		t.Errorf("%d in the room after its time", d.door.Room())
+		t.Errorf("%d in the waiting room after roomFor", d.door.Room())
 	}
 	wantRefusal(t, d.at(junk[299]), ledger.ReasonUnknownInput)
 	d.wantBatch()
 }
 
-func TestAnInputMadeByTheBookIsThere(t *testing.T) {
-	d := newDesk(t, StandardLimits())
+func TestInputsCreatedInTheBook(t *testing.T) {
+	d := newFixture(t, StandardLimits())
 	parent := d.pay(life, 0, d.coin(0))
 	child := d.pay(life, 0, d.output(parent, 0))
 	grandchild := d.pay(life, 0, d.output(child, 0), d.coin(1))
 	for _, tx := range []*ledger.Tx{grandchild, child} {
 		if p := d.submit("a", tx); !p.Waiting {
-			t.Fatalf("%+v, want it to wait", p)
+			t.Fatalf("%+v, want Waiting", p)
 		}
 	}
 	d.wantBatch()
@@ -61,7 +62,7 @@ func TestAnInputMadeByTheBookIsThere(t *testing.T) {
 	d.lookAgain()
 	d.lookAgain()
 	if d.door.Room() != 0 || d.door.Len() != 3 {
-		t.Fatalf("%d in the room, %d in the book", d.door.Room(), d.door.Len())
+		t.Fatalf("%d in the waiting room, %d in the TX book", d.door.Room(), d.door.Len())
 	}
 	d.wantBatch(parent, child, grandchild)
 	if b := d.block(); len(b.LeftOut) > 0 || len(b.Receipts) != 3 {
@@ -72,24 +73,26 @@ func TestAnInputMadeByTheBookIsThere(t *testing.T) {
 	}
 }
 
-// Of two transactions that spend one output the second waits for what becomes of the first.
-func TestAnOutputIsSpentOnceInTheBook(t *testing.T) {
-	d := newDesk(t, StandardLimits())
+// TestOutputIsSpentOnceInTheBook: of two transactions that spend one output, the second waits until the first is
+// decided.
+func TestOutputIsSpentOnceInTheBook(t *testing.T) {
+	d := newFixture(t, StandardLimits())
 	first, second := d.pay(life, 0, d.coin(0)), d.pay(life, 1, d.coin(0))
 	d.submit("a", first)
 	if p := d.submit("b", second); !p.Waiting {
-		t.Fatalf("%+v, want it to wait", p)
+		t.Fatalf("%+v, want Waiting", p)
 	}
 	d.wantBatch(first)
 	d.block()
 	wantRefusal(t, d.at(second), ledger.ReasonConsumed)
 	if d.door.Len() != 0 || d.door.Room() != 0 {
-		t.Errorf("%d in the book, %d in the room", d.door.Len(), d.door.Room())
+		t.Errorf("%d in the TX book, %d in the waiting room", d.door.Len(), d.door.Room())
 	}
 }
 
-// orphaned makes an accepted transaction whose input never comes: its parent loses against another replica's.
-func (d *desk) orphaned(coin int, lifetime time.Duration) *ledger.Tx {
+// acceptedWithoutInput makes an accepted transaction whose input never exists, because the transaction that would create it loses
+// a conflict with one of another replica.
+func (d *fixture) acceptedWithoutInput(coin int, lifetime time.Duration) *ledger.Tx {
 	d.t.Helper()
 	parent, rival := d.pay(life, 0, d.coin(coin)), d.pay(life, 2, d.coin(coin))
 	child := d.pay(lifetime, 0, d.output(parent, 0))
@@ -103,38 +106,38 @@ func (d *desk) orphaned(coin int, lifetime time.Duration) *ledger.Tx {
 	return child
 }
 
-// An accepted transaction that a block left out is known, and gets its final answer by block time, also after a crash
-// at any moment.
-func TestAcceptedIsKeptToItsEnd(t *testing.T) {
+// TestAcceptedIsKeptUntilItsFinalAnswer: an accepted transaction that a block left out stays known, and block time
+// gives it a final answer, also after crashes.
+func TestAcceptedIsKeptUntilItsFinalAnswer(t *testing.T) {
 	steps := []struct {
 		name string
-		keep func(d *desk)
+		keep func(d *fixture)
 	}{
-		{"as it is", func(*desk) {}},
-		{"crash", (*desk).crash},
-		{"ledger on disk, then a crash", func(d *desk) {
+		{"no crash", func(*fixture) {}},
+		{"crash", (*fixture).crash},
+		{"ledger flushed, then a crash", func(d *fixture) {
 			if err := d.state.Flush(); err != nil {
 				t.Fatal(err)
 			}
 			d.crash()
 		}},
-		{"kept, then a crash", func(d *desk) { d.keep(); d.crash() }},
-		{"kept, a crash, kept, a crash", func(d *desk) { d.keep(); d.crash(); d.keep(); d.crash() }},
+		{"checkpoint, then a crash", func(d *fixture) { d.keep(); d.crash() }},
+		{"checkpoint, crash, checkpoint, crash", func(d *fixture) { d.keep(); d.crash(); d.keep(); d.crash() }},
 	}
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
-			d := newDesk(t, StandardLimits())
-			child := d.orphaned(0, 20*time.Second)
+			d := newFixture(t, StandardLimits())
+			child := d.acceptedWithoutInput(0, 20*time.Second)
 			step.keep(d)
 			if p, ok := d.door.Find(child.ID()); !ok || !p.Logged {
-				t.Fatalf("the accepted transaction is %v %+v", ok, p)
+				t.Fatalf("the accepted transaction: known %v, progress %+v", ok, p)
 			}
 			d.batches = nil
 			batches := 0
 			for end := d.now.Add(time.Minute); d.now < end; d.pass(200 * time.Millisecond) {
 				if d.now.Millis() <= child.ExpiryMS {
 					if got := d.batch(); len(got) > 0 {
-						t.Fatalf("a batch with an input that is not there, %v before the expiry", time.Duration(child.ExpiryMS-d.now.Millis())*time.Millisecond)
+						t.Fatalf("a batch has the transaction, although its input does not exist, %v before its expiry", time.Duration(child.ExpiryMS-d.now.Millis())*time.Millisecond)
 					}
 					continue
 				}
@@ -145,36 +148,36 @@ func TestAcceptedIsKeptToItsEnd(t *testing.T) {
 			}
 			receipt, ok, err := d.state.Receipt(child.ID())
 			if err != nil || !ok || receipt.Reason != ledger.ReasonExpired {
-				t.Errorf("the answer is %v %+v %v, want expired", ok, receipt, err)
+				t.Errorf("receipt: %v %+v %v, want expired", ok, receipt, err)
 			}
 			if batches != 1 || d.door.Len() != 0 {
-				t.Errorf("%d batches for it, want 1; %d left in the book", batches, d.door.Len())
+				t.Errorf("%d batches have the transaction, want 1; %d left in the TX book", batches, d.door.Len())
 			}
 		})
 	}
 }
 
-// What a final refusal of an accepted transaction said is said after a restart.
-func TestAFinalRefusalIsKept(t *testing.T) {
-	d := newDesk(t, StandardLimits())
-	child := d.orphaned(0, 20*time.Second)
+// TestFinalRefusalIsKept: the final refusal of an accepted transaction is known after a restart.
+func TestFinalRefusalIsKept(t *testing.T) {
+	d := newFixture(t, StandardLimits())
+	child := d.acceptedWithoutInput(0, 20*time.Second)
 	d.now = d.now.Add(time.Minute)
 	d.block(d.pay(life, 0, d.coin(5))) // block time passes its expiry
 	wantRefusal(t, d.at(child), ledger.ReasonExpired)
 	d.keep()
 	d.crash()
 	if p, ok := d.door.Find(child.ID()); !ok || p.Refusal == nil || p.Refusal.Reason != ledger.ReasonExpired {
-		t.Errorf("after a restart it is %v %+v", ok, p)
+		t.Errorf("after a restart: known %v, progress %+v", ok, p)
 	}
 	if records := d.door.Checkpoint(); len(records) > 1 {
-		t.Errorf("%d records of nothing", len(records))
+		t.Errorf("%d records although nothing changed", len(records))
 	}
 }
 
-// An accepted transaction whose input comes late is batched again at once.
-func TestAcceptedFollowsItsInput(t *testing.T) {
-	d := newDesk(t, StandardLimits())
-	child := d.orphaned(0, life)
+// TestTransactionFollowsItsInput: a transaction that waits for an input enters a batch as soon as the input exists.
+func TestTransactionFollowsItsInput(t *testing.T) {
+	d := newFixture(t, StandardLimits())
+	child := d.acceptedWithoutInput(0, life)
 	_ = child
 	late := d.pay(life, 0, d.coin(1))
 	heir := d.pay(life, 0, d.output(late, 0))
@@ -193,9 +196,9 @@ func TestAcceptedFollowsItsInput(t *testing.T) {
 	}
 }
 
-// The clock of a replica, whatever it says, ends nothing.
+// TestFinalAnswersGoByBlockTime: a wrong clock of the replica never causes a final answer.
 func TestFinalAnswersGoByBlockTime(t *testing.T) {
-	d := newDesk(t, StandardLimits())
+	d := newFixture(t, StandardLimits())
 	tx := d.pay(time.Second, 0, d.coin(0))
 	d.skew = time.Hour
 	p := d.submit("a", tx)
@@ -204,7 +207,7 @@ func TestFinalAnswersGoByBlockTime(t *testing.T) {
 		t.Fatalf("the refusal is final: %v", p.Refusal)
 	}
 	if found, ok := d.door.Find(tx.ID()); ok {
-		t.Errorf("it is remembered: %+v", found)
+		t.Errorf("a refusal that is not final is remembered: %+v", found)
 	}
 	d.skew = 0 // the clock is right again
 	d.submit("a", tx)
@@ -216,14 +219,14 @@ func TestFinalAnswersGoByBlockTime(t *testing.T) {
 	other := d.pay(time.Second, 0, d.coin(1))
 	d.now = d.now.Add(time.Hour)
 	d.block(d.pay(life, 0, d.coin(2)))
-	d.skew = -2 * time.Hour // and now it is slow
+	d.skew = -2 * time.Hour // now the clock is slow
 	wantRefusal(t, d.submit("a", other), ledger.ReasonExpired)
 }
 
-func TestAFullBookKeepsWhatPaysMore(t *testing.T) {
+func TestFullBookKeepsHigherFees(t *testing.T) {
 	limits := StandardLimits()
 	limits.Txs = 8
-	d := newDesk(t, limits)
+	d := newFixture(t, limits)
 	var cheap []*ledger.Tx
 	for i := range 4 {
 		cheap = append(cheap, d.pay(life, 1, d.coin(i)))
@@ -232,33 +235,33 @@ func TestAFullBookKeepsWhatPaysMore(t *testing.T) {
 		}
 	}
 	same := d.pay(life, 1, d.coin(10))
-	wantRefusal(t, d.submit("a", same), ledger.ReasonBookFull) // a has its half
+	wantRefusal(t, d.submit("a", same), ledger.ReasonBookFull) // party a has reached its half
 	if p := d.submit("b", same); p.Refusal != nil {
 		t.Errorf("another party is refused: %+v", p)
 	}
 	dear := d.pay(life, 5, d.coin(11))
 	if p := d.submit("a", dear); p.Refusal != nil {
-		t.Errorf("what pays more is refused: %+v", p)
+		t.Errorf("a transaction that pays more is refused: %+v", p)
 	}
 	wantRefusal(t, d.at(same), ledger.ReasonBookFull) // the newest of those that pay least
 	if d.batch() == nil {
 		t.Fatal("no batch")
 	}
-	for i := range 10 { // all is accepted, and stays, whatever others pay
+	for i := range 10 { // the transactions in the batch are accepted and stay, whatever others pay
 		d.submit("c", d.pay(life, 100, d.coin(20+i)))
 	}
 	for _, tx := range append(cheap, dear) {
 		if p := d.at(tx); !p.Logged || p.Refusal != nil {
-			t.Errorf("what was accepted is %+v", p)
+			t.Errorf("an accepted transaction has progress %+v", p)
 		}
 	}
 }
 
-// Evicting a transaction takes those that spend its outputs out of the book as well.
-func TestWhatFollowsTheEvictedIsNotBatched(t *testing.T) {
+// TestDependentsOfEvictedLeaveTheBook: evicting a transaction moves those that spend its outputs to the waiting room.
+func TestDependentsOfEvictedLeaveTheBook(t *testing.T) {
 	limits := StandardLimits()
 	limits.Txs = 4
-	d := newDesk(t, limits)
+	d := newFixture(t, limits)
 	parent := d.pay(life, 0, d.coin(0))
 	child := d.pay(life, 3, d.output(parent, 0))
 	d.submit("a", parent)
@@ -269,13 +272,14 @@ func TestWhatFollowsTheEvictedIsNotBatched(t *testing.T) {
 	wantRefusal(t, d.at(parent), ledger.ReasonBookFull)
 	d.wantBatch(dear)
 	if p := d.at(child); p.Logged || d.door.Room() != 1 {
-		t.Errorf("%+v, %d in the room", p, d.door.Room())
+		t.Errorf("%+v, %d in the waiting room", p, d.door.Room())
 	}
 }
 
-// Parties that all have transactions ready get equal parts of a batch; one alone gets all of it.
-func TestPartiesTakeTurns(t *testing.T) {
-	d := newDesk(t, StandardLimits())
+// TestPartiesGetEqualBytes: parties that have transactions ready get equal parts of a batch; a single one gets all of
+// it.
+func TestPartiesGetEqualBytes(t *testing.T) {
+	d := newFixture(t, StandardLimits())
 	of := make(map[ledger.TxID]Party)
 	submit := func(from Party, coin int) {
 		tx := d.pay(life, 0, d.coin(coin))
@@ -298,15 +302,15 @@ func TestPartiesTakeTurns(t *testing.T) {
 		count[of[tx.ID()]]++
 	}
 	if count["greedy"] != 5 || count["modest"] != 5 || count["late"] != 5 {
-		t.Errorf("of 15 the parties got %v", count)
+		t.Errorf("transactions of the parties in a batch of 15: %v", count)
 	}
 	if got := d.door.Take(1<<20, 100); len(got) != 55 {
-		t.Errorf("the party that is alone got %d of 55", len(got))
+		t.Errorf("the only party left got %d of 55", len(got))
 	}
 }
 
-func TestWhatGoesNoFurtherLeaves(t *testing.T) {
-	d := newDesk(t, StandardLimits())
+func TestLeftOutTransactions(t *testing.T) {
+	d := newFixture(t, StandardLimits())
 	txs := []*ledger.Tx{d.pay(life, 0, d.coin(0)), d.pay(life, 0, d.coin(1)), d.pay(5*life, 0, d.coin(2)), d.pay(life, 0, d.coin(3))}
 	d.submit("a", txs...)
 	d.wantBatch(txs...)
@@ -318,12 +322,12 @@ func TestWhatGoesNoFurtherLeaves(t *testing.T) {
 	}, Receipts: []ledger.Receipt{{Tx: txs[3].ID(), Verdict: ledger.VerdictSpent}}}
 	d.door.Executed(b, 1, d.instant())
 	if d.door.Len() != 1 || !d.at(txs[2]).Logged {
-		t.Errorf("%d left", d.door.Len())
+		t.Errorf("%d left in the TX book, want the one that is not refused finally", d.door.Len())
 	}
 	d.wantBatch()
 	d.pass(time.Second)
 	d.wantBatch(txs[2])
-	for wait := 2 * retryFirst; wait <= retryMost; wait *= 2 { // left out again and again, it is tried ever less often
+	for wait := 2 * retryFirst; wait <= retryMost; wait *= 2 { // each time a block leaves it out, the delay doubles
 		b.Receipts, b.LeftOut = nil, []ledger.LeftOut{{ID: txs[2].ID(), Refusal: refuse(ledger.ReasonShardBusy)}}
 		d.door.Executed(b, 0, d.instant())
 		d.pass(wait - 200*time.Millisecond)
@@ -334,9 +338,9 @@ func TestWhatGoesNoFurtherLeaves(t *testing.T) {
 }
 
 func TestRetriesAreBounded(t *testing.T) {
-	d := newDesk(t, StandardLimits())
+	d := newFixture(t, StandardLimits())
 	for i := range 3 * maxRetries {
-		e := &entry{tx: d.pay(life, 0, d.nothing(fmt.Sprint(i))), seq: uint64(i), state: flying, backoff: retryFirst, logged: true}
+		e := &entry{tx: d.pay(life, 0, d.nothing(fmt.Sprint(i))), seq: uint64(i), state: inBatch, backoff: retryFirst, logged: true}
 		d.door.entries[e.id()] = e
 		d.door.book.add("", e.size())
 		d.door.park(e, d.instant())
@@ -344,13 +348,13 @@ func TestRetriesAreBounded(t *testing.T) {
 	for range 5 {
 		d.now = d.now.Add(time.Second)
 		if got := len(d.door.Due(d.instant(), 1<<20)); got > maxRetries {
-			t.Fatalf("%d retries in a second", got)
+			t.Fatalf("%d retries in one second", got)
 		}
 	}
 }
 
-func TestASecondRequestHearsTheSame(t *testing.T) {
-	d := newDesk(t, StandardLimits())
+func TestSecondRequestGetsTheSameAnswer(t *testing.T) {
+	d := newFixture(t, StandardLimits())
 	tx := d.pay(life, 0, d.coin(0))
 	d.submit("a", tx)
 	first := d.known[tx.ID()]
@@ -367,9 +371,9 @@ func TestASecondRequestHearsTheSame(t *testing.T) {
 	}
 }
 
-// A look at the ledger from before a block is not used.
-func TestAnOldLookIsRefused(t *testing.T) {
-	d := newDesk(t, StandardLimits())
+// TestOldLookIsRefused: a look at the ledger that was read before the last block is not used.
+func TestOldLookIsRefused(t *testing.T) {
+	d := newFixture(t, StandardLimits())
 	tx := d.pay(life, 0, d.coin(0))
 	l, err := Read(d.state, tx, d.instant())
 	if err != nil {
@@ -386,6 +390,6 @@ func TestAnOldLookIsRefused(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	if slices.Contains(d.batch(), tx.ID()) {
-		t.Error("it is batched again")
+		t.Error("a settled transaction is in a batch again")
 	}
 }

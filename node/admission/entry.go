@@ -8,40 +8,40 @@ import (
 	"bdtnode/protocols"
 )
 
-// state is where an entry is.
+// state is the place of an entry.
 type state uint8
 
 const (
-	inRoom state = iota // not processable: an input is missing, or another entry spends it
-	ready               // processable, and in its party's queue
-	behind              // processable once entries that it spends outputs of are in a batch
-	flying              // in a batch that no block has decided yet
-	parked              // left out by a block, to be tried again
-	gone
+	inRoom  state = iota // in the waiting room: not processable, since an input is missing or another entry spends it
+	ready                // in the TX book: processable, in its party's queue
+	behind               // in the TX book: processable once the entries whose outputs it spends are in a batch
+	inBatch              // in the TX book: in a batch that no block has decided yet
+	parked               // in the TX book: left out by a block, to be tried again
+	removed              // in neither place
 )
 
 func (s state) String() string {
-	return [...]string{"in the room", "ready", "behind", "flying", "parked", "gone"}[s]
+	return [...]string{"in the waiting room", "ready", "behind", "in a batch", "parked", "removed"}[s]
 }
 
-// entry is one transaction that the door keeps.
+// entry is one transaction in the TX book or the waiting room.
 type entry struct {
 	tx     *ledger.Tx
 	from   Party
-	seq    uint64 // of arrival
+	seq    uint64 // number in the order of arrival
 	state  state
-	inside bool  // as of [ledger.Inspection]
-	own    []int // as there, of an entry of the book
+	inside bool  // like [ledger.Inspection.Inside]
+	own    []int // like [ledger.Inspection.Own], set in the TX book
 
-	logged   bool   // in a batch of this replica's lane, on its disk
-	batch    uint64 // number of the newest of these
-	recorded bool   // on disk under its own key too
-	listed   bool   // in kept.left
+	logged   bool   // accepted: in a batch of this replica's lane on its disk
+	batch    uint64 // number of the newest of these batches
+	recorded bool   // a record of its own is on disk too, see kept.go
+	listed   bool   // it is in kept.left
 
-	links   []*link        // to what its fate depends on
-	waitFor int            // of links, entries that have to be in a batch first
-	due     bool           // in Door.due
-	until   protocols.Time // in the room: when it is dropped; parked: when it is tried again
+	links   []*link        // to the transactions that it depends on
+	waitFor int            // number of links to entries that must be in a batch first
+	due     bool           // it is in Door.due
+	until   protocols.Time // in the waiting room: time at which it is dropped; parked: time at which it is tried again
 	backoff time.Duration
 
 	queuePlace, feePlace, expiryPlace, timerPlace int
@@ -50,26 +50,27 @@ type entry struct {
 func (e *entry) id() ledger.TxID { return e.tx.ID() }
 func (e *entry) size() int       { return len(e.tx.Encode()) }
 
-// inBook reports whether the entry counts as one of the book.
+// inBook reports whether the entry counts as one of the TX book.
 func (e *entry) inBook() bool {
-	return e.state == ready || e.state == behind || e.state == flying || e.state == parked
+	return e.state == ready || e.state == behind || e.state == inBatch || e.state == parked
 }
 
-// free reports whether the entry may be evicted: no batch has it, and nothing was promised.
-func (e *entry) free() bool { return (e.state == ready || e.state == behind) && !e.logged }
+// evictable reports whether the entry may be evicted: it is in no batch and not accepted.
+func (e *entry) evictable() bool { return (e.state == ready || e.state == behind) && !e.logged }
 
-// ahead reports whether the entry is in the book and not left out, so that what spends its outputs may follow it.
-func (e *entry) ahead() bool { return e.state == ready || e.state == behind || e.state == flying }
+// ahead reports whether the entry is in the TX book and not left out by a block, so that a transaction that spends
+// its outputs may follow it.
+func (e *entry) ahead() bool { return e.state == ready || e.state == behind || e.state == inBatch }
 
-// link says that an entry depends on a transaction.
+// link is the dependency of an entry on a transaction.
 type link struct {
 	entry *entry
 	on    ledger.TxID
-	first bool // that transaction has to be in a batch before the entry
-	place int  // in Door.links
+	first bool // the transaction must be in a batch before the entry
+	place int  // index in Door.links[on]
 }
 
-// pays compares what two transactions pay per byte.
+// pays compares the fees per byte of two transactions: -1 if a pays less than b, 0 if the same, 1 if more.
 func pays(a, b *ledger.Tx) int {
 	hiA, loA := bits.Mul64(a.Fee, uint64(len(b.Encode())))
 	hiB, loB := bits.Mul64(b.Fee, uint64(len(a.Encode())))

@@ -7,8 +7,8 @@ import (
 	"bdtnode/ledger"
 )
 
-// Executed is called for each executed block in order, once the ledger has it. ordered is the number of the last batch
-// of this replica's lane in it, 0 if it has none.
+// Executed is called for each executed block, in order, after the ledger has it. ordered is the number of the last
+// batch of this replica's lane in the block, 0 if it has none.
 func (d *Door) Executed(b *ledger.Block, ordered uint64, now Instant) {
 	d.height, d.timeMS = b.Header.Height, b.Header.TimeMS
 	d.kept.ordered = max(d.kept.ordered, ordered)
@@ -18,7 +18,7 @@ func (d *Door) Executed(b *ledger.Block, ordered uint64, now Instant) {
 	for _, id := range b.Duplicates {
 		if e := d.entries[id]; e != nil {
 			d.drop(e)
-			d.orphan(id, now)
+			d.recheckDependents(id, now)
 		}
 	}
 	for i := range b.Receipts {
@@ -29,7 +29,7 @@ func (d *Door) Executed(b *ledger.Block, ordered uint64, now Instant) {
 		if r.Verdict == ledger.VerdictSettled {
 			d.settled(r.Tx)
 		} else {
-			d.orphan(r.Tx, now)
+			d.recheckDependents(r.Tx, now)
 		}
 		d.waits.tell(Progress{ID: r.Tx, Receipt: *r}, now.Now)
 	}
@@ -42,7 +42,7 @@ func (d *Door) Executed(b *ledger.Block, ordered uint64, now Instant) {
 	}
 }
 
-// leftOut is called for a transaction that a block gave neither receipt nor record.
+// leftOut is called for a transaction that a block left out.
 func (d *Door) leftOut(l *ledger.LeftOut, now Instant) {
 	e := d.entries[l.ID]
 	switch {
@@ -53,47 +53,49 @@ func (d *Door) leftOut(l *ledger.LeftOut, now Instant) {
 		}
 	case l.Refusal.Final() || l.Refusal.Reason == ledger.ReasonWrongShard:
 		d.end(e, l.Refusal, now)
-	case e.state == flying:
+	case e.state == inBatch:
 		d.park(e, now)
 		if l.Refusal.Reason == ledger.ReasonUnknownInput {
 			d.link(e, []link{{entry: e, on: l.Missing.Tx}})
 		}
-	case e.free() && l.Refusal.Reason == ledger.ReasonUnknownInput: // it was in a batch of another replica
-		d.demote(e, now)
+	case e.evictable() && l.Refusal.Reason == ledger.ReasonUnknownInput: // the transaction was in a batch of another replica too
+		d.moveToRoom(e, now)
 	}
 }
 
-// settled is called when the outputs of a transaction in this shard exist.
+// settled is called when a transaction has created its outputs in this shard.
 func (d *Door) settled(id ledger.TxID) {
 	d.taken(id)
 	for _, l := range d.links[id] {
 		if l.entry.state == inRoom || l.entry.state == parked {
-			d.nudge(l.entry)
+			d.markDue(l.entry)
 		}
 	}
 }
 
-// orphan is called when a transaction makes no outputs now, or will not consume what it spends.
-func (d *Door) orphan(id ledger.TxID, now Instant) {
+// recheckDependents is called when a transaction will not create its outputs now, or will not consume its inputs. It updates the
+// entries that depend on it.
+func (d *Door) recheckDependents(id ledger.TxID, now Instant) {
 	for _, l := range slices.Clone(d.links[id]) {
 		switch e := l.entry; {
 		case e.state == inRoom || e.state == parked:
-			d.nudge(e)
-		case e.free():
-			d.demote(e, now)
-		case e.state == ready || e.state == behind: // accepted before, and about to be tried again
+			d.markDue(e)
+		case e.evictable():
+			d.moveToRoom(e, now)
+		case e.state == ready || e.state == behind: // accepted, left out before, and about to be tried again
 			d.park(e, now)
 		}
 	}
 }
 
-// demote moves an entry that is processable no more from the book to the room, and has it looked at.
-func (d *Door) demote(e *entry, now Instant) {
+// moveToRoom moves an entry that is not processable any more from the TX book to the waiting room, and has it looked up
+// again.
+func (d *Door) moveToRoom(e *entry, now Instant) {
 	d.leaveBook(e)
-	e.state = gone
+	e.state = removed
 	d.enterRoom(e, now)
-	d.orphan(e.id(), now)
-	d.nudge(e)
+	d.recheckDependents(e.id(), now)
+	d.markDue(e)
 }
 
 // park keeps an accepted entry that cannot be in a batch now, until it is tried again.
@@ -106,10 +108,11 @@ func (d *Door) park(e *entry, now Instant) {
 		d.kept.left = append(d.kept.left, e)
 	}
 	d.retryLater(e, now)
-	d.orphan(e.id(), now)
+	d.recheckDependents(e.id(), now)
 }
 
-// retryLater sets when a parked entry is tried again: later each time, but soon after its expiry.
+// retryLater sets the time at which a parked entry is tried again: after twice as long each time, but at most
+// overdueAfter after its expiry.
 func (d *Door) retryLater(e *entry, now Instant) {
 	e.until = now.Now.Add(e.backoff)
 	e.backoff = min(2*e.backoff, retryMost)
@@ -122,15 +125,16 @@ func (d *Door) retryLater(e *entry, now Instant) {
 	d.timers.add(e)
 }
 
-// nudge has an entry of the room, or a parked one, looked at again.
-func (d *Door) nudge(e *entry) {
+// markDue has an entry of the waiting room, or a parked one, looked up again.
+func (d *Door) markDue(e *entry) {
 	if !e.due {
 		e.due = true
 		d.due = append(d.due, e)
 	}
 }
 
-// Due is up to so many transactions that the caller looks up and hands to Again, one after another.
+// Due returns at most most transactions. For each of them, the caller reads the ledger and calls Again, in this
+// order.
 func (d *Door) Due(now Instant, most int) []*ledger.Tx {
 	var out []*ledger.Tx
 	for len(d.due) > 0 && len(out) < most {
@@ -158,16 +162,16 @@ func (d *Door) Due(now Instant, most int) []*ledger.Tx {
 	return out
 }
 
-// Again is called for each of the transactions of Due, after a look at the ledger.
+// Again is called for each transaction that Due returned, after the ledger was read for it.
 func (d *Door) Again(tx *ledger.Tx, l Look, now Instant) {
 	e := d.entries[tx.ID()]
 	switch {
 	case e == nil || e.state != inRoom && e.state != parked:
 		return
 	case l.Height < d.height:
-		d.nudge(e)
-	case l.Known: // the door is about to hear of the block
-		d.nudge(e)
+		d.markDue(e)
+	case l.Known: // Executed is about to be called with the block that gave the receipt
+		d.markDue(e)
 	case l.refusal() != nil && l.refusal().Final():
 		d.end(e, l.refusal(), now)
 	case e.state == inRoom:
@@ -180,11 +184,11 @@ func (d *Door) Again(tx *ledger.Tx, l Look, now Instant) {
 func (d *Door) againInRoom(e *entry, l *Look, now Instant) {
 	refusal := l.refusal()
 	if refusal == nil {
-		if refusal = d.seat(e, l, now); refusal != nil || e.state != inRoom {
+		if refusal = d.place(e, l, now); refusal != nil || e.state != inRoom {
 			return
 		}
 		if refusal = l.Found.Refusal; refusal == nil {
-			refusal = &ledger.Refusal{Reason: ledger.ReasonUnknownInput, Detail: "another transaction that is not decided spends an input"}
+			refusal = &ledger.Refusal{Reason: ledger.ReasonUnknownInput, Detail: "another transaction, which no block has decided yet, spends an input"}
 		}
 		if now.Now < e.until {
 			d.timers.add(e)
@@ -195,7 +199,7 @@ func (d *Door) againInRoom(e *entry, l *Look, now Instant) {
 }
 
 func (d *Door) againParked(e *entry, l *Look, now Instant) {
-	if now.WallMS > e.tx.ExpiryMS { // a block of this time ends it, whatever its inputs
+	if now.WallMS > e.tx.ExpiryMS { // a block of this time rejects it as expired, whatever its inputs
 		if now.Now < d.overdueAt {
 			d.retryLater(e, now)
 			return

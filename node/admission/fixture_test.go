@@ -15,14 +15,14 @@ import (
 
 const (
 	start    = protocols.Time(1_700_000_000_000_000_000)
-	coins    = 200 // genesis outputs of the owner
+	coins    = 200 // number of genesis outputs of the owner
 	coinSize = 1000
 	horizon  = 10 * time.Minute
 )
 
-// desk is one replica's door over a real ledger of one shard, with its lane in a store: what is taken for a batch is on
-// disk when the test says so, and in a block when it says so.
-type desk struct {
+// fixture is the Door of one replica with a real ledger of one shard and a store with its lane. Tests control when
+// transactions go into a batch on disk and when batches go into a block.
+type fixture struct {
 	t         *testing.T
 	committee *protocols.Committee
 	owner     *sig.Ed25519Key
@@ -32,23 +32,23 @@ type desk struct {
 	state     *ledger.State
 	door      *Door
 	now       protocols.Time
-	skew      time.Duration // of the wall clock
+	skew      time.Duration // of the wall clock against now
 	limits    Limits
-	tip       lanes.Tip      // of the lane
-	batches   []*lanes.Batch // on disk and in no block
+	tip       lanes.Tip      // of the replica's lane
+	batches   []*lanes.Batch // on disk, but in no block
 	committed []committed
 	known     map[ledger.TxID]*Request
 }
 
-// committed is a block as consensus has it on disk, with the number of the last batch of the lane in it.
+// committed is a committed block, with the number of the last batch of the lane in it.
 type committed struct {
 	ledger.Ordered
 	ordered uint64
 }
 
-func newDesk(t *testing.T, limits Limits) *desk {
+func newFixture(t *testing.T, limits Limits) *fixture {
 	t.Helper()
-	d := &desk{t: t, ledgerKV: kv.NewMem(), store: kv.NewMem(), now: start, limits: limits, known: make(map[ledger.TxID]*Request)}
+	d := &fixture{t: t, ledgerKV: kv.NewMem(), store: kv.NewMem(), now: start, limits: limits, known: make(map[ledger.TxID]*Request)}
 	keys := make([]sig.PublicKey, 4)
 	for i := range keys {
 		k := key(t, byte(i+1))
@@ -63,8 +63,8 @@ func newDesk(t *testing.T, limits Limits) *desk {
 	return d
 }
 
-// instant is now by both clocks.
-func (d *desk) instant() Instant { return Instant{d.now, d.now.Add(d.skew).Millis()} }
+// instant returns the present time by both clocks.
+func (d *fixture) instant() Instant { return Instant{d.now, d.now.Add(d.skew).Millis()} }
 
 func key(t *testing.T, i byte) *sig.Ed25519Key {
 	t.Helper()
@@ -75,8 +75,8 @@ func key(t *testing.T, i byte) *sig.Ed25519Key {
 	return k
 }
 
-// open starts the replica from what its stores hold.
-func (d *desk) open() {
+// open starts the replica from the content of its stores.
+func (d *fixture) open() {
 	d.t.Helper()
 	var err error
 	d.state, err = ledger.Open(d.ledgerKV, ledger.Config{
@@ -98,15 +98,15 @@ func (d *desk) open() {
 	}
 }
 
-// crash restarts the replica with what was synced.
-func (d *desk) crash() {
+// crash restarts the replica with the data that was synced.
+func (d *fixture) crash() {
 	d.store, d.ledgerKV = d.store.Crash(0), d.ledgerKV.Crash(0)
 	d.known = make(map[ledger.TxID]*Request)
 	d.open()
 }
 
-// coin is genesis output i.
-func (d *desk) coin(i int) ledger.Input {
+// coin returns an input that spends genesis output i.
+func (d *fixture) coin(i int) ledger.Input {
 	a, err := d.state.Account(ledger.AddressOf(d.owner.Public()), ledger.Page{HistoryLimit: ledger.MaxPage})
 	if err != nil || len(a.History) == 0 {
 		d.t.Fatalf("no genesis: %v", err)
@@ -115,18 +115,18 @@ func (d *desk) coin(i int) ledger.Input {
 	return ledger.Input{Outpoint: ledger.Outpoint{Tx: genesis, Index: uint16(i)}, Key: d.owner.Public(), Amount: coinSize}
 }
 
-// output is output i of a transaction, which pays the owner.
-func (d *desk) output(tx *ledger.Tx, i int) ledger.Input {
+// output returns an input that spends output i of a transaction that pays the owner.
+func (d *fixture) output(tx *ledger.Tx, i int) ledger.Input {
 	return ledger.Input{Outpoint: ledger.Outpoint{Tx: tx.ID(), Index: uint16(i)}, Key: d.owner.Public(), Amount: tx.Outputs[i].Amount}
 }
 
-// nothing is an input that never is.
-func (d *desk) nothing(name string) ledger.Input {
+// nothing returns an input whose output never exists.
+func (d *fixture) nothing(name string) ledger.Input {
 	return ledger.Input{Outpoint: ledger.Outpoint{Tx: ledger.TxID(digest.Of("none", []byte(name)))}, Key: d.owner.Public(), Amount: coinSize}
 }
 
-// pay makes a transaction that gives inputs back to the owner as one output, but for a fee.
-func (d *desk) pay(lifetime time.Duration, fee uint64, in ...ledger.Input) *ledger.Tx {
+// pay makes a transaction that pays its inputs back to the owner as one output, minus a fee.
+func (d *fixture) pay(lifetime time.Duration, fee uint64, in ...ledger.Input) *ledger.Tx {
 	d.t.Helper()
 	sum := uint64(0)
 	for i := range in {
@@ -142,8 +142,8 @@ func (d *desk) pay(lifetime time.Duration, fee uint64, in ...ledger.Input) *ledg
 	return tx
 }
 
-// submit brings transactions as a party, and is where the first stands.
-func (d *desk) submit(from Party, txs ...*ledger.Tx) Progress {
+// submit submits transactions as a party, and returns the progress of the first.
+func (d *fixture) submit(from Party, txs ...*ledger.Tx) Progress {
 	d.t.Helper()
 	ids := make([]ledger.TxID, len(txs))
 	for i, tx := range txs {
@@ -158,22 +158,22 @@ func (d *desk) submit(from Party, txs ...*ledger.Tx) Progress {
 	return r.Progress(ids[0])
 }
 
-func (d *desk) admit(r *Request, tx *ledger.Tx) {
+func (d *fixture) admit(r *Request, tx *ledger.Tx) {
 	d.t.Helper()
 	l, err := Read(d.state, tx, d.instant())
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	if !d.door.Admit(r, tx, l, d.instant()) {
-		d.t.Fatal("a look at the ledger is old at once")
+		d.t.Fatal("Admit rejected a look that was just read")
 	}
 }
 
-// at is where a submitted transaction stands, as its request has heard.
-func (d *desk) at(tx *ledger.Tx) Progress { return d.known[tx.ID()].Progress(tx.ID()) }
+// at returns the progress of a submitted transaction from its request.
+func (d *fixture) at(tx *ledger.Tx) Progress { return d.known[tx.ID()].Progress(tx.ID()) }
 
-// batch makes a batch of what the door has ready, on disk, and answers its transactions.
-func (d *desk) batch() []ledger.TxID {
+// batch makes a batch of the ready transactions, writes it to disk, and returns their ids.
+func (d *fixture) batch() []ledger.TxID {
 	d.t.Helper()
 	raws := d.door.Take(lanes.MaxPayload, lanes.MaxCount)
 	if len(raws) == 0 {
@@ -198,7 +198,7 @@ func (d *desk) batch() []ledger.TxID {
 	return ids
 }
 
-func (d *desk) write(records ...protocols.Record) {
+func (d *fixture) write(records ...protocols.Record) {
 	d.t.Helper()
 	var b kv.Batch
 	for _, r := range records {
@@ -213,8 +213,8 @@ func (d *desk) write(records ...protocols.Record) {
 	}
 }
 
-// block executes a block of the batches so far, behind transactions of another replica's lane.
-func (d *desk) block(others ...*ledger.Tx) *ledger.Block {
+// block executes a block of all batches so far, after transactions of another replica's lane.
+func (d *fixture) block(others ...*ledger.Tx) *ledger.Block {
 	d.t.Helper()
 	h, _, _ := d.state.Tip()
 	cut := make(lanes.Cut, 4)
@@ -238,7 +238,7 @@ func (d *desk) block(others ...*ledger.Tx) *ledger.Block {
 	return d.execute(in, ordered)
 }
 
-func (d *desk) execute(in ledger.Ordered, ordered uint64) *ledger.Block {
+func (d *fixture) execute(in ledger.Ordered, ordered uint64) *ledger.Block {
 	d.t.Helper()
 	b, err := d.state.Execute(in)
 	if err != nil {
@@ -249,15 +249,15 @@ func (d *desk) execute(in ledger.Ordered, ordered uint64) *ledger.Block {
 	return b
 }
 
-// pass lets time pass in small steps, with the door attended to.
-func (d *desk) pass(t time.Duration) {
+// pass advances time in small steps, and makes the periodic calls of the Door in each.
+func (d *fixture) pass(t time.Duration) {
 	for end := d.now.Add(t); d.now < end; {
 		d.now = d.now.Add(100 * time.Millisecond)
 		d.lookAgain()
 	}
 }
 
-func (d *desk) lookAgain() {
+func (d *fixture) lookAgain() {
 	d.t.Helper()
 	for _, tx := range d.door.Due(d.instant(), 1<<20) {
 		l, err := Read(d.state, tx, d.instant())
@@ -268,8 +268,8 @@ func (d *desk) lookAgain() {
 	}
 }
 
-// keep writes what the door keeps, and makes the ledger durable.
-func (d *desk) keep() {
+// keep writes the records of Checkpoint, and flushes the ledger.
+func (d *fixture) keep() {
 	d.t.Helper()
 	d.write(d.door.Checkpoint()...)
 	if err := d.state.Flush(); err != nil {
@@ -285,7 +285,7 @@ func idsOf(txs ...*ledger.Tx) []ledger.TxID {
 	return ids
 }
 
-func (d *desk) wantBatch(txs ...*ledger.Tx) {
+func (d *fixture) wantBatch(txs ...*ledger.Tx) {
 	d.t.Helper()
 	if got := d.batch(); !slices.Equal(got, idsOf(txs...)) {
 		d.t.Fatalf("a batch of %d transactions %v, want %d: %v", len(got), got, len(txs), idsOf(txs...))

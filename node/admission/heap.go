@@ -2,11 +2,11 @@ package admission
 
 import "container/heap"
 
-// ordered is a heap of items that know their place, so that each can be taken out.
+// ordered is a heap. Each item stores its index in the heap, so that it can be removed.
 type ordered[T any] struct {
 	items []T
 	less  func(a, b T) bool
-	place func(T) *int // where the item keeps its place in the heap, from 1; 0 if it is not in it
+	place func(T) *int // where the item stores its index in the heap plus 1; 0 if it is not in the heap
 }
 
 func (h *ordered[T]) Len() int           { return len(h.items) }
@@ -46,14 +46,14 @@ func (h *ordered[T]) remove(item T) {
 	}
 }
 
-// moved restores the order after the key of an item changed.
+// moved restores the order of the heap after the key of an item changed.
 func (h *ordered[T]) moved(item T) {
 	if at := *h.place(item); at > 0 {
 		heap.Fix(h, at-1)
 	}
 }
 
-// top is the least item; ok is false if there is none.
+// top returns the least item; ok is false if the heap is empty.
 func (h *ordered[T]) top() (item T, ok bool) {
 	if len(h.items) == 0 {
 		return item, false

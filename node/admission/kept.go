@@ -10,29 +10,29 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// Keys in the consensus store. An accepted transaction is on disk in a batch of this replica's lane. Batches up to the
-// mark are executed, and what their transactions came to is in the ledger or under a key of its own, so that a start
-// reads the batches above the mark only. The mark moves in one batch of the store with those records: whatever a crash
-// takes, no transaction is between them.
+// Keys in the consensus store. An accepted transaction is on disk in a batch of this replica's lane. The mark is the
+// number of a batch: all batches up to it are executed, and the results of their transactions are in the ledger or in
+// records of their own. So a start reads only the batches above the mark. The mark and these records are written in
+// one batch of the store, so no crash separates them.
 var keyMark = []byte("d/m")
 
 const (
 	prefixTx     = "d/t" // id → encoding of an accepted transaction that a block left out
-	prefixReason = "d/r" // id → number of the reason why an accepted transaction without a receipt never settles
+	prefixReason = "d/r" // id → number of the reason of the final refusal of an accepted transaction without a receipt
 )
 
-// maxReasons bounds the records of reasons; the oldest go first.
+// maxReasons is the greatest number of records of reasons; the oldest are deleted first.
 const maxReasons = maxRefused
 
 func keptKey(prefix string, id ledger.TxID) []byte { return append([]byte(prefix), id[:]...) }
 
-// kept is what of a door survives a crash.
+// kept is the part of a Door that survives a crash.
 type kept struct {
-	mark    uint64   // on disk, or about to be
-	ordered uint64   // number of the newest own batch that is executed
-	left    []*entry // left out by a block since the mark was set
+	mark    uint64   // mark on disk, or in the records that Checkpoint returned last
+	ordered uint64   // number of the newest batch of this replica's lane that is executed
+	left    []*entry // entries that a block left out and that have no record yet
 	pending []protocols.Record
-	reasons []ledger.TxID // recorded, oldest first
+	reasons []ledger.TxID // ids of the records of reasons, oldest first
 }
 
 func (k *kept) erase(id ledger.TxID) {
@@ -47,9 +47,9 @@ func (k *kept) refuse(id ledger.TxID, reason ledger.Reason) {
 	}
 }
 
-// Checkpoint is the records that keep what was accepted; the caller writes them in one batch of the consensus store, and
-// behind the batches of the lane that Logged was told of. It is called from time to time: what happened since is read
-// from the lane's batches at a start.
+// Checkpoint returns the records that keep accepted transactions across restarts. The caller writes them in one batch
+// of the consensus store, after the batches of the lane that were passed to Logged. It is called from time to time; a
+// start reads later changes from the batches of the lane.
 func (d *Door) Checkpoint() []protocols.Record {
 	k := &d.kept
 	if k.ordered == k.mark && len(k.pending) == 0 {
@@ -60,7 +60,7 @@ func (d *Door) Checkpoint() []protocols.Record {
 	left := k.left[:0]
 	for _, e := range k.left {
 		switch {
-		case e.state == gone:
+		case e.state == removed:
 		case !e.logged || e.batch > k.ordered: // the batch is above the mark
 			left = append(left, e)
 			continue
@@ -76,9 +76,9 @@ func (d *Door) Checkpoint() []protocols.Record {
 	return append(records, protocols.Record{Key: keyMark, Value: wire.AppendU64(nil, k.mark)})
 }
 
-// Restore makes the door of a replica from what an earlier one kept: accepted transactions without a final answer are
-// found again. Those in batches above the ledger's position are in a batch that a block decides; the others are tried
-// again. The error is a store's, or says what in it is damaged.
+// Restore returns a Door with the accepted transactions of an earlier run that have no final answer. Those in batches
+// above the ledger's position wait for a block that decides these batches; the others are tried again. The error is
+// an error of a store, or says which record is damaged.
 func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committee, self protocols.Index, now Instant) (*Door, error) {
 	d := New(cfg)
 	cut, err := executedCut(state)
@@ -95,7 +95,7 @@ func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committe
 	if ok {
 		rd := wire.NewReader(value)
 		if d.kept.mark = rd.U64(); rd.Done() != nil {
-			return nil, fmt.Errorf("the record of accepted transactions is malformed: the store is damaged")
+			return nil, fmt.Errorf("the mark of accepted transactions is malformed: the store is damaged")
 		}
 	}
 	if err := d.restoreReasons(r); err != nil {
@@ -104,7 +104,7 @@ func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committe
 	err = scan(r, []byte(prefixTx), kv.PrefixEnd([]byte(prefixTx)), func(_, value []byte) error {
 		tx, err := ledger.DecodeTx(value)
 		if err != nil {
-			return fmt.Errorf("an accepted transaction: %w: the store is damaged", err)
+			return fmt.Errorf("the record of an accepted transaction: %w: the store is damaged", err)
 		}
 		return d.restore(tx, 0, true, state, now)
 	})
@@ -114,11 +114,11 @@ func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committe
 	return d, scan(r, lanes.StoredKey(self, lanes.Tip{Seq: d.kept.mark + 1}), lanes.StoredKey(self+1, lanes.Tip{}), func(_, value []byte) error {
 		b, err := lanes.DecodeStored(c, value)
 		if err != nil {
-			return fmt.Errorf("a batch of the own lane: %w: the store is damaged", err)
+			return fmt.Errorf("a batch of this replica's lane: %w: the store is damaged", err)
 		}
 		p, err := ledger.DecodePayload(cfg.Kinds, b.Payload)
 		if err != nil {
-			return fmt.Errorf("a batch of the own lane: %w: the store is damaged", err)
+			return fmt.Errorf("a batch of this replica's lane: %w: the store is damaged", err)
 		}
 		for _, tx := range p.Txs {
 			if err := d.restore(tx, b.Seq, false, state, now); err != nil {
@@ -142,7 +142,7 @@ func (d *Door) restoreReasons(r kv.Reader) error {
 	})
 }
 
-// restore takes one accepted transaction back, with the number of its batch, unless the ledger has its receipt.
+// restore adds one accepted transaction, with the number of its batch, unless the ledger has its receipt.
 func (d *Door) restore(tx *ledger.Tx, batch uint64, recorded bool, state *ledger.State, now Instant) error {
 	if d.entries[tx.ID()] != nil || d.refused.Contains(tx.ID()) {
 		return nil
@@ -153,7 +153,7 @@ func (d *Door) restore(tx *ledger.Tx, batch uint64, recorded bool, state *ledger
 	}
 	d.arrived++
 	e := &entry{
-		tx: tx, seq: d.arrived, state: flying, inside: l.Found.Inside, own: l.Found.Own, backoff: retryFirst,
+		tx: tx, seq: d.arrived, state: inBatch, inside: l.Found.Inside, own: l.Found.Own, backoff: retryFirst,
 		logged: true, batch: batch, recorded: recorded,
 	}
 	d.entries[tx.ID()] = e
@@ -179,7 +179,7 @@ func executedCut(state *ledger.State) (lanes.Cut, error) {
 	return cut, rd.Err()
 }
 
-// scan is a scan whose callback can fail.
+// scan is [kv.Reader.Scan] in ascending order with a callback that can return an error.
 func scan(r kv.Reader, from, to []byte, each func(key, value []byte) error) error {
 	var bad error
 	err := r.Scan(from, to, false, func(key, value []byte) bool {

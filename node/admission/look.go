@@ -5,25 +5,26 @@ import (
 	"bdtnode/protocols"
 )
 
-// Instant is a moment by both clocks of a replica.
+// Instant is a time by both clocks of a replica.
 type Instant struct {
-	Now    protocols.Time // by the clock that deadlines are measured by, which is never set
-	WallMS uint64         // by the wall clock, Unix milliseconds, which expiries are compared with
+	Now    protocols.Time // by the monotonic clock, with which delays are measured
+	WallMS uint64         // by the wall clock, Unix milliseconds, with which expiries are compared
 }
 
-// Look is what the executed ledger says of one transaction. It is read without the door's lock, and good as long as the
-// door has heard of no block above Height.
+// Look is the state of one transaction in the executed ledger. It is read without the lock of the Door, and valid
+// until the Door is passed a block above Height.
 type Look struct {
-	Height  uint64 // of the last block executed when reading began
-	Known   bool
+	Height  uint64            // of the last block that was executed when reading began
+	Known   bool              // the transaction has a receipt
 	Receipt ledger.Receipt    // if Known
 	Found   ledger.Inspection // if not Known
 }
 
-// Read looks a transaction up. The error is the store's.
+// Read reads a transaction's state from the ledger. The error is an error of the store.
 //
-// Expiry is judged by block time, since a block of that time or earlier might still settle it whatever this replica's
-// clock says. The horizon is judged by the clock too: block time stands still while a shard has nothing to do.
+// Expiry is compared with block time, since a block of that time or earlier might still settle the transaction,
+// whatever the replica's clock. The horizon is compared with the replica's clock too, since block time does not
+// advance while a shard has nothing to order.
 func Read(state *ledger.State, tx *ledger.Tx, now Instant) (Look, error) {
 	h, _, _ := state.Tip()
 	l := Look{Height: h.Height}
@@ -33,7 +34,7 @@ func Read(state *ledger.State, tx *ledger.Tx, now Instant) (Look, error) {
 	}
 	l.Found, err = state.Inspect(tx, max(h.TimeMS, min(now.WallMS, tx.ExpiryMS)))
 	if err == nil && l.Found.Refusal != nil && l.Found.Refusal.Reason == ledger.ReasonConsumed {
-		// It may have consumed the input itself in a block after the first reading.
+		// A block after the first reading of the receipt may have settled this transaction itself.
 		l.Receipt, l.Known, err = state.Receipt(tx.ID())
 	}
 	return l, err

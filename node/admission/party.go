@@ -7,12 +7,12 @@ import (
 	"bdtnode/protocols"
 )
 
-// Party is a source of transactions and of waits that limits are counted for: a client address or a replica of another
-// shard. The zero Party is this replica itself.
+// Party is a source of transactions and requests to which limits apply: a client address, or a replica of another
+// shard. The zero Party is this replica.
 type Party string
 
-// ClientParty is the party of a client's host and port. IPv6 hosts of one /64 network are one party, since whoever has
-// one such address usually has all of them.
+// ClientParty returns the party of a client's host and port. All IPv6 addresses of one /64 network are one party,
+// since a host with one such address can usually use all of them.
 func ClientParty(hostPort string) Party {
 	ap, err := netip.ParseAddrPort(hostPort)
 	if err != nil {
@@ -26,7 +26,7 @@ func ClientParty(hostPort string) Party {
 	return Party("client " + a.String())
 }
 
-// PeerParty is the party of a replica of another shard.
+// PeerParty returns the party of a replica of another shard.
 func PeerParty(shard uint16, replica protocols.Index) Party {
 	return Party(fmt.Sprintf("replica %d/%d", shard, replica))
 }

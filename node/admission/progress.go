@@ -2,12 +2,12 @@ package admission
 
 import "bdtnode/ledger"
 
-// Stage is how far a transaction has come in this shard.
+// Stage is a stage of a transaction in this shard.
 type Stage uint8
 
-// The stages. Logged: in a batch of this replica's lane, on its disk, so that no crash loses it. Ordered: a committed
-// block gave it a receipt. Certified: besides, that block's header has f+1 VOTEs. Final: its receipt is the last; inside
-// one shard that is the first.
+// The stages. Logged: the transaction is in a batch of this replica's lane on its disk, so a crash does not lose it.
+// Ordered: a committed block gave it a receipt. Certified: that block's header also has f+1 VOTEs. Final: its receipt
+// is the last one; inside one shard, the first receipt is the last.
 const (
 	Logged Stage = iota + 1
 	Ordered
@@ -15,18 +15,19 @@ const (
 	Final
 )
 
-// Progress is where a transaction stands in this shard.
+// Progress is the state of a transaction in this shard.
 type Progress struct {
 	ID        ledger.TxID
-	Waiting   bool            // an input is not there yet; the replica has promised nothing
-	Logged    bool            // accepted: a final answer will come
-	Receipt   ledger.Receipt  // the newest; its Height is 0 if there is none
-	Certified bool            // the header of the receipt's block is
-	Refusal   *ledger.Refusal // why it was not taken, or left the book; final if Refusal.Final
+	Waiting   bool            // not accepted yet: in the waiting room, or in no batch on disk
+	Logged    bool            // accepted: it will get a final answer
+	Receipt   ledger.Receipt  // the newest receipt; its Height is 0 if there is none
+	Certified bool            // the header of the receipt's block is certified
+	Refusal   *ledger.Refusal // reason why it was refused or removed from the TX book; final if Refusal.Final
 }
 
-// Reached reports whether the transaction has come to a stage, or to an answer after which nothing more is known of it
-// until it is submitted again. Of one that waits for an input, that is so for Logged: the request ends without a promise.
+// Reached reports whether the transaction has reached a stage, or has an answer after which it has no further
+// progress until it is submitted again. A transaction in the waiting room has reached Logged in this sense: the
+// request ends, but the transaction is not accepted.
 func (p *Progress) Reached(s Stage) bool {
 	ordered := p.Receipt.Height > 0
 	switch {
@@ -42,7 +43,7 @@ func (p *Progress) Reached(s Stage) bool {
 	return ordered && p.Receipt.Verdict.Final()
 }
 
-// Ended reports whether no later answer differs.
+// Ended reports whether the answer is final.
 func (p *Progress) Ended() bool {
 	return p.Refusal != nil && p.Refusal.Final() || p.Receipt.Height > 0 && p.Receipt.Verdict.Final()
 }

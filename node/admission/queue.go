@@ -1,19 +1,19 @@
 package admission
 
-// queues hand out ready entries so that parties get equal bytes while several have some: each party's entries by
-// arrival, and of the parties the one that was served least. One alone gets all.
+// queues are the ready entries of the parties. Entries of one party are taken by arrival. The next party is the one
+// that was served least, so parties get equal bytes while several have ready entries, and a single one gets all.
 type queues struct {
 	of     map[Party]*queue
 	active ordered[*queue]
-	clock  uint64 // what the party served last had been served before
-	born   uint64
-	bytes  int // of all ready entries
+	clock  uint64 // value of served of the party served last, before its last entry
+	born   uint64 // number of queues made so far
+	bytes  int    // bytes of all ready entries
 }
 
 type queue struct {
 	from    Party
 	entries ordered[*entry]
-	served  uint64 // bytes, from the clock at its birth
+	served  uint64 // bytes taken from the queue, plus the clock when it was made
 	born    uint64
 	place   int
 }
@@ -52,7 +52,7 @@ func (s *queues) remove(e *entry) {
 	}
 }
 
-// next is the entry whose turn it is, nil if there is none.
+// next returns the entry that is taken next, nil if there is none.
 func (s *queues) next() *entry {
 	q, ok := s.active.top()
 	if !ok {
@@ -62,7 +62,7 @@ func (s *queues) next() *entry {
 	return e
 }
 
-// serve takes out the next entry.
+// serve removes the entry that next returned.
 func (s *queues) serve(e *entry) {
 	q := s.of[e.from]
 	s.clock = q.served

@@ -9,24 +9,24 @@ import (
 	"bdtnode/ledger"
 )
 
-// walk does random things to a small door and holds it to what the package promises.
+// walk makes random calls of a small Door and checks the guarantees of the package.
 type walk struct {
-	*desk
+	*fixture
 	rng      *rand.Rand
-	txs      []*ledger.Tx // with outputs that may come to exist
-	rivals   []*ledger.Tx // that another replica's lane may bring
+	txs      []*ledger.Tx // those submitted; their outputs may be created
+	rivals   []*ledger.Tx // conflicting transactions that a batch of another replica may contain
 	accepted map[ledger.TxID]*ledger.Tx
 	coins    int
 }
 
-// TestRandomWalk: over submissions, batches, blocks, time and crashes in any order, only what is processable is batched,
-// what is accepted is known and never refused for a while, its end comes, and all counts agree.
+// TestRandomWalk: for submissions, batches, blocks, time and crashes in any order, only processable transactions
+// enter batches, every accepted transaction is known until it gets a final answer, and all counters are right.
 func TestRandomWalk(t *testing.T) {
 	for seed := range uint64(24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			limits := Limits{Txs: 24, Bytes: 1 << 20, RoomTxs: 12, RoomBytes: 1 << 20, Waits: 1 << 12}
-			w := &walk{desk: newDesk(t, limits), rng: rand.New(rand.NewPCG(seed, 1)), accepted: make(map[ledger.TxID]*ledger.Tx)}
+			w := &walk{fixture: newFixture(t, limits), rng: rand.New(rand.NewPCG(seed, 1)), accepted: make(map[ledger.TxID]*ledger.Tx)}
 			for range 400 {
 				w.step()
 				w.check()
@@ -69,7 +69,7 @@ func (w *walk) submitOne() {
 		case r < 4 && w.coins < coins:
 			in = append(in, w.coin(w.coins))
 			w.coins++
-		case r < 8 && len(w.txs) > 0: // often in flight, spent, or never to be
+		case r < 8 && len(w.txs) > 0: // often in a batch, already spent, or never created
 			parent := w.txs[max(0, len(w.txs)-1-w.rng.IntN(8))]
 			in = append(in, w.output(parent, 0))
 		case r < 9 && w.coins > 0:
@@ -89,12 +89,12 @@ func (w *walk) submitOne() {
 	from := Party(fmt.Sprint("party ", w.rng.IntN(3)))
 	p := w.submit(from, tx)
 	if p.Logged || p.Receipt.Height > 0 {
-		w.t.Fatalf("a new transaction is %+v", p)
+		w.t.Fatalf("a new transaction has progress %+v", p)
 	}
 }
 
-// takeBatch makes a batch, each of whose inputs must exist or be made ahead of it in the lane, unless another replica's
-// transaction has consumed it since.
+// takeBatch makes a batch and checks that each input of its transactions exists or is an output of a transaction
+// ahead in the lane, unless a transaction of another replica has consumed it since.
 func (w *walk) takeBatch() {
 	ahead := make(map[ledger.TxID]bool)
 	for _, b := range w.batches {
@@ -121,7 +121,7 @@ func (w *walk) takeBatch() {
 					w.t.Fatal(err)
 				}
 				if !exists && !ahead[o.Tx] || spent[o] {
-					w.t.Fatalf("transaction %s is batched without its input %d: it exists: %v, is made ahead: %v, is spent ahead: %v", id, i, exists, ahead[o.Tx], spent[o])
+					w.t.Fatalf("transaction %s is in a batch without its input %d: exists: %v, created ahead in the lane: %v, spent ahead in the lane: %v", id, i, exists, ahead[o.Tx], spent[o])
 				}
 				spent[o] = true
 			}
@@ -131,7 +131,7 @@ func (w *walk) takeBatch() {
 	}
 }
 
-// check holds the door to its counts, and to its word.
+// check checks the counters and the guarantees of the Door.
 func (w *walk) check() {
 	t, d := w.t, w.door
 	book, room, readyBytes := 0, 0, 0
@@ -142,27 +142,27 @@ func (w *walk) check() {
 		case e.inBook():
 			book++
 		default:
-			t.Fatalf("an entry is %s", e.state)
+			t.Fatalf("an entry is in state %s", e.state)
 		}
 		if e.state == ready {
 			readyBytes += e.size()
 		}
 		if e.state == behind != (e.waitFor > 0) && e.state != inRoom && e.state != parked {
-			t.Fatalf("an entry %s waits for %d", e.state, e.waitFor)
+			t.Fatalf("an entry in state %s waits for %d others", e.state, e.waitFor)
 		}
 		if e.state == parked && !e.due && e.timerPlace == 0 {
-			t.Fatalf("entry %s is parked for ever", id)
+			t.Fatalf("entry %s is parked without a timer", id)
 		}
 	}
 	if book != d.book.items || room != d.room.items || readyBytes != d.queues.bytes || d.expiry.Len() != len(d.entries) {
-		t.Fatalf("%d in the book, %d in the room, %d bytes ready; counted %d, %d, %d", book, room, readyBytes, d.book.items, d.room.items, d.queues.bytes)
+		t.Fatalf("%d in the TX book, %d in the waiting room, %d bytes ready; counters %d, %d, %d", book, room, readyBytes, d.book.items, d.room.items, d.queues.bytes)
 	}
 	if d.room.items > d.limits.RoomTxs {
-		t.Fatalf("%d in a room for %d", d.room.items, d.limits.RoomTxs)
+		t.Fatalf("%d in the waiting room, the limit is %d", d.room.items, d.limits.RoomTxs)
 	}
 	for o, e := range d.spends {
 		if !e.ahead() {
-			t.Fatalf("an entry %s spends %v", e.state, o)
+			t.Fatalf("an entry in state %s is registered as spending %v", e.state, o)
 		}
 	}
 	for id := range w.accepted {
@@ -170,12 +170,12 @@ func (w *walk) check() {
 			continue
 		}
 		if p, ok := d.Find(id); !ok || !p.Logged && !p.Ended() {
-			t.Fatalf("the accepted transaction %s is %v %+v", id, ok, p)
+			t.Fatalf("the accepted transaction %s: known %v, progress %+v", id, ok, p)
 		}
 	}
 }
 
-// finish lets time pass until everything has its end.
+// finish advances time until every transaction has a final answer.
 func (w *walk) finish() {
 	for end := w.now.Add(2 * time.Minute); w.now < end; w.pass(500 * time.Millisecond) {
 		if w.takeBatch(); len(w.batches) > 0 {
@@ -186,10 +186,10 @@ func (w *walk) finish() {
 	for id := range w.accepted {
 		_, known, err := w.state.Receipt(id)
 		if p, ok := w.door.Find(id); err != nil || !known && (!ok || !p.Ended()) {
-			w.t.Errorf("the accepted transaction %s has no end: %+v", id, p)
+			w.t.Errorf("the accepted transaction %s has no final answer: %+v", id, p)
 		}
 	}
 	if w.door.Len()+w.door.Room()+len(w.door.links)+len(w.door.spends)+w.door.timers.Len() != 0 {
-		w.t.Errorf("the door still holds %d, %d, %d links, %d inputs and %d timers", w.door.Len(), w.door.Room(), len(w.door.links), len(w.door.spends), w.door.timers.Len())
+		w.t.Errorf("at the end: %d in the TX book, %d in the waiting room, %d links, %d inputs and %d timers", w.door.Len(), w.door.Room(), len(w.door.links), len(w.door.spends), w.door.timers.Len())
 	}
 }

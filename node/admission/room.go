@@ -8,27 +8,27 @@ func byArrival(place func(*entry) *int) ordered[*entry] {
 	return ordered[*entry]{less: func(a, b *entry) bool { return a.seq < b.seq }, place: place}
 }
 
-// enterRoom gives a new entry a place in the room. If its party has no place left, the party's oldest entry goes; if it
-// has none, the oldest of all.
+// enterRoom puts an entry into the waiting room. If the party's share is full, its oldest entry ends; if the party
+// has none, the oldest entry of all ends.
 func (d *Door) enterRoom(e *entry, now Instant) {
 	size := e.size()
 	for !d.room.allows(e.from, size) {
 		victim, ok := d.roomOf(e.from).top()
 		if !ok {
-			victim, _ = d.crowd.top() // there is one, since less is free than a share holds
+			victim, _ = d.roomByArrival.top() // the waiting room is not empty, since otherwise the entry would be allowed
 		}
-		d.end(victim, &ledger.Refusal{Reason: ledger.ReasonUnknownInput, Detail: "an input did not come, and newer transactions wait"}, now)
+		d.end(victim, &ledger.Refusal{Reason: ledger.ReasonUnknownInput, Detail: "an input is still missing, and newer transactions need the space"}, now)
 	}
 	e.state, e.until = inRoom, now.Now.Add(roomFor)
 	d.entries[e.id()] = e
 	d.room.add(e.from, size)
 	d.roomOf(e.from).add(e)
-	d.crowd.add(e)
+	d.roomByArrival.add(e)
 	d.expiry.add(e)
 	d.timers.add(e)
 }
 
-// roomOf is the entries of a party in the room, oldest first.
+// roomOf returns the entries of a party in the waiting room, oldest first.
 func (d *Door) roomOf(p Party) *ordered[*entry] {
 	h := d.rooms[p]
 	if h == nil {
@@ -48,7 +48,7 @@ func (d *Door) leaveRoom(e *entry) {
 	if h.remove(e); h.Len() == 0 {
 		delete(d.rooms, e.from)
 	}
-	d.crowd.remove(e)
+	d.roomByArrival.remove(e)
 	d.timers.remove(e)
-	e.state = gone
+	e.state = removed
 }

@@ -1,8 +1,8 @@
 package admission
 
-// shares counts a resource that parties compete for, in items and bytes. A party may hold as much as is free at most.
-// One party alone therefore reaches half of all, k parties that take what they can reach 1/(k+1) each, and a party that
-// comes later finds as much as one of them holds.
+// shares counts the use of a limited resource, in items and bytes, by party. A party may hold at most as much as is
+// free. So a single party reaches half of the resource, k parties that take all they can reach 1/(k+1) each, and a
+// party that comes later can hold as much as one of them.
 type shares struct {
 	maxItems, maxBytes int
 	items, bytes       int
@@ -15,7 +15,7 @@ func newShares(maxItems, maxBytes int) shares {
 	return shares{maxItems: maxItems, maxBytes: maxBytes, of: make(map[Party]held)}
 }
 
-// allows reports whether a party may hold one item more of a size.
+// allows reports whether a party may hold one more item of the given size.
 func (s *shares) allows(p Party, size int) bool {
 	h := s.of[p]
 	return h.items < s.maxItems-s.items && h.bytes+size <= s.maxBytes-s.bytes
@@ -31,7 +31,7 @@ func (s *shares) add(p Party, size int) {
 func (s *shares) remove(p Party, size int) {
 	h := s.of[p]
 	if h.items <= 0 || h.bytes < size {
-		panic("admission: a party gives back more than it holds")
+		panic("admission: a party releases more than it holds")
 	}
 	s.items--
 	s.bytes -= size

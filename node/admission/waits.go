@@ -8,11 +8,12 @@ import (
 	"bdtnode/protocols"
 )
 
-// waitSize is what one wait counts for in bytes, about what it takes in memory.
+// waitSize is the number of bytes that one wait counts for, about its size in memory.
 const waitSize = 256
 
-// Collapse lists copies of the distinct encodings among raws, and for each of raws which of them it is. A transaction
-// keeps the bytes that it was decoded from: those of the request would keep all of the request in memory.
+// Collapse returns copies of the distinct encodings among raws, and for each of raws its index among them. The copies
+// are necessary because a decoded transaction keeps its encoding: without a copy, it would keep the memory of the
+// whole request.
 func Collapse(raws [][]byte) (distinct [][]byte, index []int) {
 	seen := make(map[string]int, len(raws))
 	index = make([]int, len(raws))
@@ -28,39 +29,39 @@ func Collapse(raws [][]byte) (distinct [][]byte, index []int) {
 	return distinct, index
 }
 
-// Request is one client's interest in some transactions until each has come to a stage. Each id is waited for once,
-// however often the request names it.
+// Request is a request of one client that waits until each of some transactions has reached a stage. Each id is
+// waited for once, even if the request names it several times.
 type Request struct {
 	from    Party
 	stage   Stage
 	since   protocols.Time
-	submits bool   // it brings the transactions, and wants to know of refusals that are not final too
-	done    func() // called once, when no wait is open any more
+	submits bool   // it submits the transactions, so refusals that are not final end its waits too
+	done    func() // called once, when the last wait has ended
 	waits   []wait
 	at      map[ledger.TxID]int
-	open    int
+	open    int // number of waits that have not ended
 }
 
-// wait is a request's interest in one transaction.
+// wait is the wait of a request for one transaction.
 type wait struct {
 	req      *Request
 	progress Progress
 	state    waitState
-	place    int // in the list it is in
+	place    int // index in its list
 }
 
 type waitState uint8
 
 const (
-	waitIdle  waitState = iota // not registered
-	waitByID                   // in waits.byID of its id
-	waitByTop                  // in waits.atHeight of its receipt's height
+	waitIdle  waitState = iota // not entered
+	waitByID                   // in the list waits.byID of its id
+	waitByTop                  // in the list waits.atHeight of its receipt's height
 	waitOver
 )
 
-// NewRequest makes a request of a party for transactions, of which it may name some twice. A request that submits them
-// is told of every refusal, another one of final ones only. done is called once, when every transaction has come to
-// the stage; it must not block, nor call into this package.
+// NewRequest returns a request of a party for transactions; ids may contain an id several times. A request that
+// submits the transactions is passed every refusal, another one only final refusals. done is called once, when every
+// transaction has reached the stage. It must not block and must not call into this package.
 func NewRequest(from Party, ids []ledger.TxID, stage Stage, submits bool, now protocols.Time, done func()) *Request {
 	r := &Request{from: from, stage: stage, since: now, submits: submits, done: done, at: make(map[ledger.TxID]int, len(ids))}
 	r.waits = make([]wait, 0, len(ids))
@@ -73,7 +74,7 @@ func NewRequest(from Party, ids []ledger.TxID, stage Stage, submits bool, now pr
 	return r
 }
 
-// IDs are the request's transactions, each once.
+// IDs returns the ids of the request's transactions, each once.
 func (r *Request) IDs() []ledger.TxID {
 	ids := make([]ledger.TxID, len(r.waits))
 	for i := range r.waits {
@@ -82,7 +83,7 @@ func (r *Request) IDs() []ledger.TxID {
 	return ids
 }
 
-// Progress is where one of the request's transactions stands.
+// Progress returns the progress of one of the request's transactions.
 func (r *Request) Progress(id ledger.TxID) Progress {
 	i, ok := r.at[id]
 	if !ok {
@@ -91,15 +92,15 @@ func (r *Request) Progress(id ledger.TxID) Progress {
 	return r.waits[i].progress
 }
 
-// waits connects requests with what becomes of transactions. What a notification costs is bounded by the requests that
-// wait for that id, which are fewer than the requests in work.
+// waits passes the progress of transactions to requests. The cost of a notification is bounded by the number of
+// requests that wait for that id, which is at most the number of open requests.
 type waits struct {
 	shares   shares
 	byID     map[ledger.TxID][]*wait
-	atHeight map[uint64][]*wait // for a header to be certified
+	atHeight map[uint64][]*wait // waits for the certified header of a height
 	certTop  uint64
-	took     func(time.Duration) // called with the time to its end of each that was submitted here and ordered
-	visited  int                 // waits that notifications have looked at, for tests
+	took     func(time.Duration) // see Config.Took
+	visited  int                 // number of waits that notifications have visited, for tests
 }
 
 func newWaits(limit int, certified uint64, took func(time.Duration)) waits {
@@ -109,7 +110,7 @@ func newWaits(limit int, certified uint64, took func(time.Duration)) waits {
 	}
 }
 
-// enter registers a request. Transactions beyond the party's share are refused as busy.
+// enter registers a request. Waits beyond the party's share are refused as busy.
 func (c *waits) enter(r *Request) {
 	for i := range r.waits {
 		w := &r.waits[i]
@@ -129,7 +130,7 @@ func (c *waits) enter(r *Request) {
 	}
 }
 
-// leave forgets what a request still waits for.
+// leave ends the remaining waits of a request.
 func (c *waits) leave(r *Request) {
 	for i := range r.waits {
 		if w := &r.waits[i]; w.state == waitByID || w.state == waitByTop {
@@ -149,7 +150,7 @@ func (c *waits) unlist(w *wait) {
 	}
 }
 
-// unlist takes w out of one of the lists, putting the last in its place.
+// unlist removes w from one of the lists; the last element takes its place.
 func unlist[K comparable](lists map[K][]*wait, key K, w *wait) {
 	list := lists[key]
 	last := len(list) - 1
@@ -172,15 +173,16 @@ func (c *waits) finish(w *wait) {
 	}
 }
 
-// tell passes on what became of a transaction to the requests that wait for it.
+// tell passes the progress of a transaction to all requests that wait for it.
 func (c *waits) tell(p Progress, now protocols.Time) {
-	for i := len(c.byID[p.ID]) - 1; i >= 0; i-- { // backwards: a wait that ends is replaced by one that was told
+	// Backwards, since unlist replaces a wait that ends by the last one, which was visited already.
+	for i := len(c.byID[p.ID]) - 1; i >= 0; i-- {
 		c.visited++
 		c.update(c.byID[p.ID][i], p, now)
 	}
 }
 
-// tellOne passes on an answer to one request.
+// tellOne passes the progress of a transaction to one request.
 func (c *waits) tellOne(r *Request, p Progress, now protocols.Time) {
 	if i, ok := r.at[p.ID]; ok && r.waits[i].state == waitByID {
 		c.update(&r.waits[i], p, now)
@@ -191,7 +193,7 @@ func (c *waits) update(w *wait, p Progress, now protocols.Time) {
 	have := &w.progress
 	switch {
 	case p.Refusal != nil && (have.Receipt.Height > 0 || !w.req.submits && !p.Refusal.Final()):
-		return // what a block said stands
+		return // a refusal does not replace a receipt
 	case p.Receipt.Height < have.Receipt.Height:
 		return
 	}
@@ -214,7 +216,7 @@ func (c *waits) update(w *wait, p Progress, now protocols.Time) {
 	*have = p
 }
 
-// certified is called when headers up to a height have their f+1 VOTEs; it is called for each height.
+// certified is called for each height when its header has f+1 VOTEs.
 func (c *waits) certified(height uint64) {
 	c.certTop = max(c.certTop, height)
 	list := c.atHeight[height]

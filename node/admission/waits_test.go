@@ -17,8 +17,9 @@ func someIDs(n int) []ledger.TxID {
 	return ids
 }
 
-// What a client registers costs what distinct ids it names, whether it registers, is told or leaves.
-func TestCopiesCostWhatOneCosts(t *testing.T) {
+// TestDuplicateIDsCostOneWait: a request with many copies of one id registers, is notified and is removed at the cost
+// of one wait.
+func TestDuplicateIDsCostOneWait(t *testing.T) {
 	w := newWaits(1<<17, 0, nil)
 	id := someIDs(1)[0]
 	var requests []*Request
@@ -28,15 +29,15 @@ func TestCopiesCostWhatOneCosts(t *testing.T) {
 		requests = append(requests, r)
 	}
 	if w.shares.items != 250 || len(w.byID[id]) != 250 {
-		t.Fatalf("%d waits, %d for the id, want one of each request", w.shares.items, len(w.byID[id]))
+		t.Fatalf("%d waits, %d for the id, want one for each request", w.shares.items, len(w.byID[id]))
 	}
 	w.tell(Progress{ID: someIDs(2)[1], Logged: true}, start)
 	if w.visited != 0 {
-		t.Errorf("news of another transaction looked at %d waits", w.visited)
+		t.Errorf("a notification of another transaction visited %d waits", w.visited)
 	}
 	w.tell(Progress{ID: id, Logged: true}, start)
 	if w.visited != 250 {
-		t.Errorf("news of the transaction looked at %d waits, want 250", w.visited)
+		t.Errorf("a notification of the transaction visited %d waits, want 250", w.visited)
 	}
 	for _, r := range requests {
 		w.leave(r)
@@ -46,7 +47,8 @@ func TestCopiesCostWhatOneCosts(t *testing.T) {
 	}
 }
 
-// A party has at most what is free; one that comes later finds room, and what is beyond is refused as busy.
+// TestWaitsAreShared: a party may have as many waits as are free. A party that comes later still gets some, and waits
+// beyond the share are refused as busy.
 func TestWaitsAreShared(t *testing.T) {
 	w := newWaits(1000, 0, nil)
 	ids := someIDs(1000)
@@ -61,13 +63,13 @@ func TestWaitsAreShared(t *testing.T) {
 	greedy := NewRequest("greedy", ids, Final, true, start, func() {})
 	w.enter(greedy)
 	if got := busy(greedy); got != 500 {
-		t.Errorf("%d of 1000 refused to one alone, want half", got)
+		t.Errorf("%d of 1000 refused to a single party, want half", got)
 	}
 	ended := false
 	modest := NewRequest("modest", ids[:100], Final, true, start, func() { ended = true })
 	w.enter(modest)
 	if got := busy(modest); got != 0 || ended {
-		t.Errorf("%d of 100 refused to another", got)
+		t.Errorf("%d of 100 refused to a second party", got)
 	}
 	again := NewRequest("greedy", ids[:10], Final, true, start, func() { ended = true })
 	w.enter(again)
@@ -92,8 +94,8 @@ func TestStages(t *testing.T) {
 		stage   Stage
 		submits bool
 		news    []Progress
-		height  uint64 // certified then
-		ends    int    // upon the so manieth piece of news, the certified header coming last
+		height  uint64 // height whose header is certified last
+		ends    int    // number of the notification that ends the request; the certified header comes last
 	}{
 		{"accepted", Logged, true, []Progress{{ID: ids[0], Logged: true}}, 0, 1},
 		{"waiting", Logged, true, []Progress{{ID: ids[0], Waiting: true}}, 0, 1},
@@ -102,8 +104,8 @@ func TestStages(t *testing.T) {
 		{"certified", Certified, true, []Progress{spent}, 3, 2},
 		{"certified before", Certified, true, []Progress{{ID: ids[1], Logged: true}, spent}, 3, 3},
 		{"refused", Final, true, []Progress{notFinal}, 0, 1},
-		{"a refusal that is not final is for those who submit", Final, false, []Progress{notFinal, settled}, 0, 2},
-		{"a receipt stands", Final, true, []Progress{spent, notFinal, settled}, 0, 3},
+		{"a refusal that is not final does not end a request that does not submit", Final, false, []Progress{notFinal, settled}, 0, 2},
+		{"a refusal does not replace a receipt", Final, true, []Progress{spent, notFinal, settled}, 0, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWaits(100, 0, nil)
@@ -114,7 +116,7 @@ func TestStages(t *testing.T) {
 			for _, p := range c.news {
 				w.tell(p, start)
 				if steps++; ended > 0 != (steps >= c.ends) {
-					t.Fatalf("ended %d times upon news %d", ended, steps)
+					t.Fatalf("ended %d times upon notification %d", ended, steps)
 				}
 			}
 			if c.height > 0 {
@@ -131,7 +133,7 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// Nothing that is kept of a request keeps the request's bytes.
+// TestCollapseCopies: the results of Collapse do not refer to the memory of the request.
 func TestCollapseCopies(t *testing.T) {
 	body := []byte("one two one one")
 	distinct, index := Collapse([][]byte{body[0:3], body[4:7], body[8:11], body[12:15]})

@@ -28,7 +28,7 @@ func TestDoorMutants(t *testing.T) {
 			{kept, "	d.park(e, now)\n	return nil\n", "	d.drop(e)\n	return nil\n"},
 		}},
 		{"a left-out transaction is dropped", "doors", []edit{
-			{"node/admission/executed.go", "	case e.state == flying:\n		d.park(e, now)\n", "	case e.state == flying:\n		d.drop(e)\n		return\n"},
+			{"node/admission/executed.go", "	case e.state == inBatch:\n		d.park(e, now)\n", "	case e.state == inBatch:\n		d.drop(e)\n		return\n"},
 		}},
 		{"transactions with unknown inputs are batched", "doors", []edit{
 			{door, "			links, processable = append(links, link{entry: e, on: in.Outpoint.Tx}), false\n			continue\n", "			links = append(links, link{entry: e, on: in.Outpoint.Tx})\n			continue\n"},
