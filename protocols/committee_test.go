@@ -83,7 +83,7 @@ func TestStatementBindsEverything(t *testing.T) {
 	}
 	seen := make(map[string]string)
 	for name, s := range map[string][]byte{
-		"itself":          c.Statement("bdt/x/1", []byte("ab")),
+		"base":            c.Statement("bdt/x/1", []byte("ab")),
 		"another kind":    c.Statement("bdt/y/1", []byte("ab")),
 		"another version": c.Statement("bdt/x/2", []byte("ab")),
 		"another network": otherNetwork.Statement("bdt/x/1", []byte("ab")),
@@ -114,7 +114,7 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// TestTallyCountsSigners: a quorum is of senders, never of messages.
+// TestTallyCountsSigners: a tally counts distinct signers, not messages.
 func TestTallyCountsSigners(t *testing.T) {
 	c, scheme := committee(t, 4)
 	m := c.Statement("bdt/x/1")
@@ -139,11 +139,11 @@ func TestTallyCountsSigners(t *testing.T) {
 	if items, err := c.Items(&cert, 3, c.Statement("bdt/y/1")); err == nil && scheme.VerifyAll(items) {
 		t.Error("a certificate proves another statement")
 	}
-	var stranger Certificate
-	stranger.Signers.Add(4)
-	stranger.Signatures = []sig.Signature{{}}
-	if _, err := c.Items(&stranger, 1, m); err == nil {
-		t.Error("a signer who is no replica passes")
+	var outsider Certificate
+	outsider.Signers.Add(4)
+	outsider.Signatures = []sig.Signature{{}}
+	if _, err := c.Items(&outsider, 1, m); err == nil {
+		t.Error("a certificate with a signer outside the committee passes")
 	}
 }
 
@@ -152,12 +152,12 @@ func TestCertificateRefused(t *testing.T) {
 		return append(wire.AppendU16(b, i), make([]byte, sig.SignatureSize)...)
 	}
 	for name, b := range map[string][]byte{
-		"a signer twice":    one(one(wire.AppendU16(nil, 2), 1), 1),
-		"out of order":      one(one(wire.AppendU16(nil, 2), 2), 1),
-		"beyond the limit":  one(wire.AppendU16(nil, 1), MaxReplicas),
-		"more than is here": one(wire.AppendU16(nil, 2), 1),
-		"bytes left over":   append(one(wire.AppendU16(nil, 1), 1), 0),
-		"nothing":           nil,
+		"a signer twice":   one(one(wire.AppendU16(nil, 2), 1), 1),
+		"out of order":     one(one(wire.AppendU16(nil, 2), 2), 1),
+		"beyond the limit": one(wire.AppendU16(nil, 1), MaxReplicas),
+		"count too large":  one(wire.AppendU16(nil, 2), 1),
+		"bytes left over":  append(one(wire.AppendU16(nil, 1), 1), 0),
+		"empty":            nil,
 	} {
 		r := wire.NewReader(b)
 		ReadCertificate(r)

@@ -1,11 +1,11 @@
 package protocols
 
-// Relevance is whether a replica can use a message, judged before anything of it is verified.
+// Relevance says whether a replica can use a message. It is decided before anything in the message is verified.
 type Relevance uint8
 
 // The relevances of a message.
 const (
 	Useful  Relevance = iota
-	Useless           // now and for ever
-	Ahead             // later: who sent it must be asked for it again
+	Useless           // the replica cannot use the message now or later
+	Ahead             // the replica can use it later: then it must ask the sender for it again
 )

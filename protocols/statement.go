@@ -9,9 +9,9 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// Statement is what a replica signs: a kind with its version ("bdt/vote/1"), the network and shard, and fields
-// that the kind defines, each of fixed width. Nothing is ever signed without it, so a signature of one network,
-// shard, kind or instance means nothing in another.
+// Statement is the byte string that a replica signs: a kind with its version ("bdt/vote/1"), the network, the shard, and
+// the fields that the kind defines, each of fixed width. Every signature covers a Statement, so a signature of one
+// network, shard, kind or instance is not valid in another.
 func (c *Committee) Statement(kind string, fields ...[]byte) []byte {
 	b := make([]byte, 0, 128)
 	b = append(b, byte(len(kind)))
@@ -24,12 +24,12 @@ func (c *Committee) Statement(kind string, fields ...[]byte) []byte {
 	return b
 }
 
-// Item is the check of i's signature on a statement.
+// Item is the check of the signature s of replica i on a statement. It panics if i is not a replica of the shard.
 func (c *Committee) Item(i Index, statement []byte, s sig.Signature) sig.Item {
 	return sig.Item{Key: c.keys[i], Message: statement, Signature: s}
 }
 
-// Certificate is signatures of distinct replicas on one statement.
+// Certificate has signatures of distinct replicas on one statement.
 type Certificate struct {
 	Signers    Set
 	Signatures []sig.Signature // in ascending order of signers
@@ -38,7 +38,8 @@ type Certificate struct {
 // IsZero reports whether the certificate is empty.
 func (c *Certificate) IsZero() bool { return len(c.Signatures) == 0 }
 
-// Append encodes the certificate: count, then index and signature of each signer in ascending order.
+// Append encodes the certificate: the number of signers (2 bytes), then for each signer, in ascending order, its index
+// (2 bytes) and its signature.
 func (c *Certificate) Append(b []byte) []byte {
 	b = wire.AppendU16(b, uint16(len(c.Signatures)))
 	for k, i := range c.Signers.Members() {
@@ -48,7 +49,8 @@ func (c *Certificate) Append(b []byte) []byte {
 	return b
 }
 
-// ReadCertificate decodes what Append wrote. It refuses signers out of order, so also one named twice.
+// ReadCertificate decodes the output of Append. It refuses signers that are not in strictly ascending order, so also a
+// signer that appears twice, and a signer of [MaxReplicas] or above.
 func ReadCertificate(r *wire.Reader) Certificate {
 	n := r.Count(MaxReplicas, 2+sig.SignatureSize)
 	var c Certificate
@@ -68,8 +70,8 @@ func ReadCertificate(r *wire.Reader) Certificate {
 	return c
 }
 
-// Items are the checks that prove the certificate on statement, or an error if it has fewer signers than
-// threshold or one that is no replica.
+// Items lists the signature checks that prove the certificate on statement. It returns an error if the certificate has
+// fewer signers than threshold, or a signer that is not a replica of the shard.
 func (c *Committee) Items(cert *Certificate, threshold int, statement []byte) ([]sig.Item, error) {
 	if len(cert.Signatures) < threshold {
 		return nil, fmt.Errorf("certificate has %d signers, want %d", len(cert.Signatures), threshold)
@@ -84,19 +86,19 @@ func (c *Committee) Items(cert *Certificate, threshold int, statement []byte) ([
 	return items, nil
 }
 
-// Tally counts checked signatures on one digest, one a replica, until they make a certificate.
+// Tally collects checked signatures on one digest, at most one of each replica, for a certificate.
 type Tally struct {
 	Digest digest.Digest
 	signed Set
 	sigs   map[Index]sig.Signature
 }
 
-// NewTally starts a count for d.
+// NewTally makes an empty tally for d.
 func NewTally(d digest.Digest) *Tally {
 	return &Tally{Digest: d, sigs: make(map[Index]sig.Signature)}
 }
 
-// Add counts i's signature, and reports whether it is i's first.
+// Add counts the signature of replica i and reports whether it is the first of i. Later ones are ignored.
 func (t *Tally) Add(i Index, s sig.Signature) bool {
 	if !t.signed.Add(i) {
 		return false
@@ -108,10 +110,10 @@ func (t *Tally) Add(i Index, s sig.Signature) bool {
 // Len is the number of distinct signers.
 func (t *Tally) Len() int { return len(t.sigs) }
 
-// Signers are those counted.
+// Signers is the set of replicas whose signature is counted.
 func (t *Tally) Signers() Set { return t.signed }
 
-// Certificate is all that was counted.
+// Certificate has all counted signatures.
 func (t *Tally) Certificate() Certificate {
 	c := Certificate{Signers: t.signed, Signatures: make([]sig.Signature, 0, len(t.sigs))}
 	for _, i := range t.signed.Members() {

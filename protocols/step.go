@@ -1,10 +1,10 @@
-// Package protocols has what the consensus protocols of one shard share: the committee and its thresholds,
+// Package protocols has the parts that the consensus protocols of one shard share: the committee and its thresholds,
 // statements and certificates, and the shape of a state machine.
 //
-// A protocol is a pure state machine: an input in, a [Step] out. It has no goroutine, channel, clock, randomness
-// or I/O, and no map order decides anything. Time enters as an argument. What a step asks for happens in one
-// order: Persist is on disk before Sends leave and before Out is acted on, and steps are carried out in the order
-// in which they were made.
+// A protocol is a pure state machine: it takes one input and returns one [Step]. It has no goroutine, channel, clock,
+// randomness or I/O, and no result depends on the order of a map. Time is an argument. The caller carries out each step in
+// this order: Persist is durable before Sends are sent and before Out is handled. It carries out steps in the order in
+// which the machine returned them.
 package protocols
 
 import (
@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// Time is a reading of the node's clock, in nanoseconds since the Unix epoch. The simulator has its own.
+// Time is a reading of the clock of a replica, in nanoseconds since the Unix epoch. The simulator has its own clock.
 type Time int64
 
-// Add is t later by d.
+// Add is the time d after t.
 func (t Time) Add(d time.Duration) Time { return t + Time(d) }
 
 // Sub is the time from u to t.
@@ -25,7 +25,7 @@ func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 // Millis is t in milliseconds since the Unix epoch, the unit of block times.
 func (t Time) Millis() uint64 { return uint64(t / 1e6) }
 
-// Earliest is the first of several deadlines, of which a zero is none.
+// Earliest is the first of several deadlines. A deadline of 0 means "none"; the result is 0 if all are 0.
 func Earliest(deadlines ...Time) Time {
 	var first Time
 	for _, t := range deadlines {
@@ -42,17 +42,17 @@ type Record struct {
 	Value []byte
 }
 
-// Message is something one replica sends another. Kind is its first byte on the wire and Append its body.
-// A message is immutable once sent: every peer gets the same one.
+// Message is a message from one replica to another. On the wire, Kind is its first byte and Append encodes the rest.
+// A message must not change once it is sent, since all receivers share the same value.
 type Message interface {
 	Kind() Kind
 	Append(b []byte) []byte
 }
 
-// Kind is the type of a message on the wire. Each package numbers its own in the block that Kinds reserve.
+// Kind is the type of a message on the wire. Each package numbers its messages from its constant below.
 type Kind uint8
 
-// Blocks of message kinds, one for each package. Numbers are never reused within a wire version.
+// First message kind of each package. Numbers are never reused within a wire version.
 const (
 	KindsLanes    Kind = 0x10
 	KindsBolt     Kind = 0x20
@@ -64,10 +64,10 @@ const (
 	KindsBDT      Kind = 0x80
 )
 
-// To says who gets a message: one replica, or with Everyone all others of the shard.
+// To is the receiver of a message: the index of one replica, or [Everyone].
 type To int32
 
-// Everyone is all replicas of the shard but the sender.
+// Everyone means all replicas of the shard except the sender.
 const Everyone To = -1
 
 // Send is a message to one replica or to all others.
@@ -76,7 +76,7 @@ type Send struct {
 	Message Message
 }
 
-// Fault is a proof or suspicion that a peer misbehaved. It is never an error of this replica.
+// Fault is a proof or a suspicion that a peer misbehaved. An error of this replica is never a Fault.
 type Fault struct {
 	Peer   Index
 	Reason string
@@ -84,13 +84,13 @@ type Fault struct {
 
 func (f Fault) String() string { return fmt.Sprintf("replica %d: %s", f.Peer, f.Reason) }
 
-// Stored gives what was persisted, in key order: the records with from <= key < to. Keys and values are only valid
-// until the next one.
+// Stored reads persisted records: those with from <= key < to, in key order. A key and a value are valid only until the
+// next record is read.
 type Stored func(from, to []byte) iter.Seq2[[]byte, []byte]
 
-// Step is everything one input made an instance want; the zero Step is nothing.
-// Sends leave, and Out is acted on, only after Persist is synced. Machines with deadlines have a method Wake, the
-// earliest time at which they want a Tick, zero for none.
+// Step is the result of one input: records to persist, messages to send, outputs for the parent and faults of peers. The
+// zero Step asks for nothing. Sends are sent, and Out is handled, only after Persist is synced. A machine with deadlines
+// has a method Wake: the earliest time at which it needs a Tick, zero for none.
 type Step[O any] struct {
 	Persist []Record
 	Sends   []Send
@@ -115,7 +115,7 @@ func (s *Step[O]) Blame(peer Index, format string, args ...any) {
 	s.Faults = append(s.Faults, Fault{peer, fmt.Sprintf(format, args...)})
 }
 
-// Absorb takes over all of a child's step but its outputs, which the parent acts on itself and which are returned.
+// Absorb adds the step of a child machine to s, except its outputs. It returns the outputs, for the parent to handle.
 func Absorb[O, C any](s *Step[O], child Step[C]) []C {
 	s.Persist = append(s.Persist, child.Persist...)
 	s.Sends = append(s.Sends, child.Sends...)
