@@ -10,15 +10,17 @@ import (
 	"bdtnode/protocols"
 )
 
-// Cached remembers what another scheme found, since the same share comes back in every relay, certificate and
-// justification of its round. Only results that hold are kept, so garbage cannot push them out.
+// Cached remembers the results of another scheme, since the same share comes again in every relay, certificate and
+// justification of its round. It keeps only positive results: valid shares and combined values. So invalid shares cannot
+// push valid ones out of the cache.
 type Cached struct {
 	scheme   Scheme
 	verified *lru.Cache[digest.Digest, struct{}]
 	values   *lru.Cache[digest.Digest, Value]
 }
 
-// NewCached remembers up to size > 0 shares, about 100 bytes each, and as many values.
+// NewCached makes a cache of up to size > 0 verified shares, about 100 bytes each, and as many values. It returns an error
+// if size is not above 0.
 func NewCached(scheme Scheme, size int) (*Cached, error) {
 	verified, err := lru.New[digest.Digest, struct{}](size)
 	if err != nil {
@@ -31,10 +33,10 @@ func NewCached(scheme Scheme, size int) (*Cached, error) {
 	return &Cached{scheme: scheme, verified: verified, values: values}, nil
 }
 
-// Threshold is the scheme's.
+// Threshold is the threshold of the wrapped scheme.
 func (c *Cached) Threshold() int { return c.scheme.Threshold() }
 
-// Verify is the scheme's, at the cost of a hash for a share seen before.
+// Verify gives the result of the wrapped scheme. For a share that was verified before it costs only a hash.
 func (c *Cached) Verify(i protocols.Index, statement []byte, s Share) bool {
 	key := digest.Of("bdt/coin-cache/1", wire.AppendU16(nil, uint16(i)), s[:], statement)
 	if c.verified.Contains(key) {
@@ -47,7 +49,8 @@ func (c *Cached) Verify(i protocols.Index, statement []byte, s Share) bool {
 	return true
 }
 
-// Combine is the scheme's, remembered by statement: all verified shares of a toss give one value.
+// Combine gives the result of the wrapped scheme. Values are cached by statement: all verified shares of a toss give one
+// value.
 func (c *Cached) Combine(statement []byte, shares *Shares) (Value, error) {
 	key := digest.Of("bdt/coin-cache-value/1", statement)
 	if v, ok := c.values.Get(key); ok && len(shares.Shares) >= c.scheme.Threshold() {

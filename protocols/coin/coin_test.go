@@ -24,7 +24,8 @@ func committee(t testing.TB, n int) *protocols.Committee {
 	return c
 }
 
-// The leader is uniform: each of n is within 5 standard deviations of its share.
+// TestLeaderIsUnbiased: the leader is uniform. The number of tosses that each of n replicas leads is within 5 standard
+// deviations of the mean.
 func TestLeaderIsUnbiased(t *testing.T) {
 	const tosses = 40_000
 	for _, n := range []int{4, 5, 7, 16, 100} {
@@ -49,8 +50,9 @@ func TestLeaderIsUnbiased(t *testing.T) {
 	}
 }
 
-// The ideal coin keeps the rules of the real one: no value from fewer shares, or from any that is not true.
-func TestIdealKeepsTheRules(t *testing.T) {
+// TestIdealFollowsRules: the ideal coin follows the rules of the real one. It gives no value from fewer shares than the
+// threshold, or if one of the shares is invalid.
+func TestIdealFollowsRules(t *testing.T) {
 	c := NewIdeal(3, 2)
 	statement := []byte("s")
 	good := sharesOf(c.Holder, statement, 0, 3)
@@ -69,7 +71,7 @@ func TestIdealKeepsTheRules(t *testing.T) {
 	}
 	forged := sharesOf(NewIdeal(4, 2).Holder, statement, 0, 3)
 	if _, err := c.Combine(statement, forged); err == nil || c.Verify(0, statement, forged.Shares[0]) {
-		t.Error("another coin's shares count")
+		t.Error("shares of another coin are accepted")
 	}
 }
 
@@ -89,8 +91,9 @@ func (c *counting) Combine(statement []byte, s *Shares) (Value, error) {
 	return c.Scheme.Combine(statement, s)
 }
 
-// The cache asks once for what holds, every time for what does not, and mixes nothing up.
-func TestCacheAnswersAsTheScheme(t *testing.T) {
+// TestCachedMatchesScheme: the cache calls the scheme once for a valid share and every time for an invalid one, and gives
+// the same results as the scheme.
+func TestCachedMatchesScheme(t *testing.T) {
 	d, secrets := deal(t, 4, 2)
 	under := &counting{Scheme: d}
 	c, err := NewCached(under, 16)
@@ -103,7 +106,7 @@ func TestCacheAnswersAsTheScheme(t *testing.T) {
 	forged[40] ^= 1
 	for range 3 {
 		if !c.Verify(0, statement, s) || c.Verify(0, statement, forged) || c.Verify(1, statement, s) || c.Verify(0, []byte("t"), s) {
-			t.Fatal("the cache answers otherwise than the scheme")
+			t.Fatal("the result of the cache differs from that of the scheme")
 		}
 	}
 	if under.verified != 1+3*3 {
@@ -123,12 +126,13 @@ func TestCacheAnswersAsTheScheme(t *testing.T) {
 		t.Error("one share gives a value from the cache")
 	}
 	if under.combined != 2 {
-		t.Errorf("%d times combined, want 2", under.combined)
+		t.Errorf("the scheme combined %d times, want 2", under.combined)
 	}
 }
 
-// A toss is known with the threshold's share of distinct replicas, not before, and proves its leader to others.
-func TestTossKnowsAtTheThreshold(t *testing.T) {
+// TestTossThreshold: a toss is known when the threshold number of distinct replicas gave shares, not before. Its proof
+// convinces others of the leader.
+func TestTossThreshold(t *testing.T) {
 	c := committee(t, 7)
 	ideal := NewIdeal(1, c.WeakQuorum())
 	name := Name{Epoch: 1, Kind: 2, Index: 3, Round: 4}
@@ -136,12 +140,12 @@ func TestTossKnowsAtTheThreshold(t *testing.T) {
 	toss := NewToss(c, ideal, name)
 	for range 5 {
 		if toss.Add(4, ideal.Holder(4).Share(statement)) || toss.Known() {
-			t.Fatal("one replica's share, sent again, makes the coin known")
+			t.Fatal("the share of one replica, added again, makes the coin known")
 		}
 	}
 	toss.Add(2, ideal.Holder(2).Share(statement))
 	if !toss.Add(6, ideal.Holder(6).Share(statement)) || !toss.Known() {
-		t.Fatal("three shares of seven do not make the coin known")
+		t.Fatal("f+1 = 3 shares do not make the coin known")
 	}
 	if toss.Add(1, ideal.Holder(1).Share(statement)) {
 		t.Error("the coin becomes known twice")
@@ -160,16 +164,16 @@ func TestTossKnowsAtTheThreshold(t *testing.T) {
 	}
 	other := NewToss(c, ideal, name)
 	if !other.Learn(&proof) || other.Leader() != toss.Leader() {
-		t.Error("who learns the relayed shares knows another leader")
+		t.Error("a toss that learns the relayed shares has another leader")
 	}
 	proof.Shares = proof.Shares[:2]
 	proof.Holders.Remove(6)
 	if _, err := NewCheck(c, name, &proof); err == nil {
 		t.Error("too few relayed shares pass")
 	}
-	stranger := sharesOf(ideal.Holder, statement, 1, 2, 90)
-	if _, err := NewCheck(c, name, stranger); err == nil {
-		t.Error("a stranger's share passes")
+	outsider := sharesOf(ideal.Holder, statement, 1, 2, 90)
+	if _, err := NewCheck(c, name, outsider); err == nil {
+		t.Error("the share of a replica outside the committee passes")
 	}
 	forged := sharesOf(NewIdeal(2, 3).Holder, statement, 1, 2, 3)
 	k, err := NewCheck(c, name, forged)
@@ -181,7 +185,7 @@ func TestTossKnowsAtTheThreshold(t *testing.T) {
 	}
 }
 
-// Whatever decodes encodes to the same bytes, and replicas come in ascending order.
+// FuzzShares: if bytes decode, the result encodes to the same bytes, and holders are in ascending order.
 func FuzzShares(f *testing.F) {
 	ideal := NewIdeal(1, 2)
 	f.Add(sharesOf(ideal.Holder, []byte("s"), 0, 3, 99).Append(nil))
@@ -196,7 +200,7 @@ func FuzzShares(f *testing.F) {
 		s := ReadShares(r)
 		if err := r.Done(); err != nil {
 			if !errors.Is(err, wire.ErrMalformed) {
-				t.Fatalf("error %v does not say that the encoding is malformed", err)
+				t.Fatalf("error %v is not wire.ErrMalformed", err)
 			}
 			return
 		}
@@ -204,25 +208,25 @@ func FuzzShares(f *testing.F) {
 			t.Fatalf("%x encodes as %x", b, s.Append(nil))
 		}
 		if s.Holders.Len() != len(s.Shares) {
-			t.Fatalf("%d holders of %d shares", s.Holders.Len(), len(s.Shares))
+			t.Fatalf("%d holders for %d shares", s.Holders.Len(), len(s.Shares))
 		}
 	})
 }
 
-// Messages have one encoding.
+// TestMessagesRoundTrip: a message decodes to itself, and distinct names have distinct statements.
 func TestMessagesRoundTrip(t *testing.T) {
 	name := Name{Epoch: 1, Kind: 2, Index: 3, Round: 4}
 	ideal := NewIdeal(1, 2)
 	release := &Release{name, ideal.Holder(1).Share([]byte("s"))}
 	r := wire.NewReader(release.Append(nil))
 	if again := ReadRelease(r); r.Done() != nil || *again != *release {
-		t.Error("a Release does not survive its encoding")
+		t.Error("a Release decodes to another")
 	}
 	relay := &Relay{name, *sharesOf(ideal.Holder, []byte("s"), 1, 3)}
 	r = wire.NewReader(relay.Append(nil))
 	again := ReadRelay(r)
 	if r.Done() != nil || again.Name != name || !bytes.Equal(again.Append(nil), relay.Append(nil)) {
-		t.Error("a Relay does not survive its encoding")
+		t.Error("a Relay decodes to another")
 	}
 	c := committee(t, 4)
 	seen := map[string]bool{}
@@ -230,6 +234,6 @@ func TestMessagesRoundTrip(t *testing.T) {
 		seen[string(n.Statement(c))] = true
 	}
 	if len(seen) != 5 {
-		t.Error("two names have one statement")
+		t.Error("two names have the same statement")
 	}
 }

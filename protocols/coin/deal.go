@@ -9,9 +9,10 @@ import (
 	"bdtnode/protocols"
 )
 
-// Deal shares a fresh secret among n replicas so that any threshold of them can toss, and no fewer. random is
-// crypto/rand.Reader in production. Whoever deals could keep the secret: it is for generating a network's keys in
-// one trusted place, and nothing of it remains but what is returned.
+// Deal shares a fresh secret among n replicas: any threshold of them can toss, fewer cannot. random is
+// crypto/rand.Reader in production. The dealer could keep the secret, so Deal is for generating the keys of a network in
+// one trusted place; only the return values keep anything of the secret. It returns an error if n is above
+// [protocols.MaxReplicas], if threshold is not in 1..n, or if random fails.
 func Deal(random io.Reader, n, threshold int) ([]PublicKey, []*Secret, error) {
 	if n > protocols.MaxReplicas || threshold < 1 || threshold > n {
 		return nil, nil, fmt.Errorf("cannot deal a coin to %d replicas with threshold %d", n, threshold)

@@ -13,19 +13,20 @@ import (
 	"bdtnode/protocols"
 )
 
-// KeySize is the length in bytes of a verification key and of a secret key share.
+// KeySize is the length in bytes of a verification key and of a secret key.
 const KeySize = 32
 
-// PublicKey verifies one replica's shares: its canonical ristretto255 encoding.
+// PublicKey is the key that verifies the shares of one replica, in the canonical ristretto255 encoding.
 type PublicKey [KeySize]byte
 
 // String is the key in lower-case hexadecimal.
 func (k PublicKey) String() string { return hex.EncodeToString(k[:]) }
 
-// MarshalText is String.
+// MarshalText gives the result of String.
 func (k PublicKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText reads exactly what String writes.
+// UnmarshalText reads the output of String. It returns an error for any other length and for characters that are not
+// hexadecimal.
 func (k *PublicKey) UnmarshalText(text []byte) error {
 	if len(text) != 2*KeySize {
 		return fmt.Errorf("coin key %q has %d characters, want %d hexadecimal ones", text, len(text), 2*KeySize)
@@ -34,19 +35,19 @@ func (k *PublicKey) UnmarshalText(text []byte) error {
 	return err
 }
 
-// DH is the production scheme for one shard. Make it with [NewDH].
+// DH is the production coin of one shard. It is made by [NewDH].
 type DH struct {
 	threshold int
 	public    []PublicKey
 	keys      []*ristretto255.Element
 }
 
-// NewDH takes the verification keys of all replicas in the order of their index, and how many shares determine a
-// value. It is an error if a key is not canonical or is the identity, or if the keys do not lie on one polynomial
-// of degree threshold-1: then different shares would give different values.
+// NewDH makes the coin from the verification keys of all replicas, in the order of their index, and the number of shares
+// that determine a value. It returns an error if a key is not canonical or is the identity, or if the keys do not lie on
+// one polynomial of degree threshold-1: then different shares would give different values.
 func NewDH(public []PublicKey, threshold int) (*DH, error) {
 	if len(public) > protocols.MaxReplicas || threshold < 1 || threshold > len(public) {
-		return nil, fmt.Errorf("a coin of %d keys with threshold %d, want 1 to %d keys and a threshold within",
+		return nil, fmt.Errorf("%d coin keys with threshold %d: want a threshold from 1 to the number of keys, and at most %d keys",
 			len(public), threshold, protocols.MaxReplicas)
 	}
 	d := &DH{threshold: threshold, public: append([]PublicKey(nil), public...)}
@@ -67,9 +68,9 @@ func NewDH(public []PublicKey, threshold int) (*DH, error) {
 	return d, nil
 }
 
-// consistent tests that the keys lie on a polynomial p of degree below threshold: then, and except with negligible
-// probability only then, the sum of m(i)·p(i)/Π(i-j) is zero for a random m of degree below n-threshold (the dual
-// code; Cascudo and David, SCRAPE, section 2.1). The hash of the keys chooses m.
+// consistent tests whether the keys lie on a polynomial p of degree below threshold. If they do, the sum of
+// m(i)·p(i)/Π(i-j) is zero for a random m of degree below n-threshold; if they do not, the sum is zero only with
+// negligible probability (the dual code; Cascudo and David, SCRAPE, section 2.1). The hash of the keys chooses m.
 func (d *DH) consistent() bool {
 	n := len(d.keys)
 	if n == d.threshold {
@@ -102,13 +103,14 @@ func (d *DH) consistent() bool {
 	return sum.Equal(ristretto255.NewIdentityElement()) == 1
 }
 
-// Threshold is how many shares determine a value.
+// Threshold is the number of shares that determine a value.
 func (d *DH) Threshold() int { return d.threshold }
 
 // N is the number of keys.
 func (d *DH) N() int { return len(d.keys) }
 
-// Verify checks the proof that the logarithms of the share to H(statement), and of i's key to G, are equal.
+// Verify checks the proof that the discrete logarithm of the share to base H(statement) equals that of the key of i to
+// base G.
 func (d *DH) Verify(i protocols.Index, statement []byte, s Share) bool {
 	if int(i) >= len(d.keys) {
 		return false
@@ -132,7 +134,7 @@ func (d *DH) Verify(i protocols.Index, statement []byte, s Share) bool {
 	return challenge(i, statement, d.public[i], s[:32], a, b).Equal(c) == 1
 }
 
-// Combine interpolates the shared point at zero and hashes it.
+// Combine interpolates the points of the shares at zero and hashes the result.
 func (d *DH) Combine(statement []byte, shares *Shares) (Value, error) {
 	if len(shares.Shares) < d.threshold {
 		return Value{}, fmt.Errorf("%d coin shares, want %d", len(shares.Shares), d.threshold)
@@ -159,21 +161,22 @@ func (d *DH) Combine(statement []byte, shares *Shares) (Value, error) {
 	return Value(digest.Of("bdt/coin-value/1", wire.AppendBytes(nil, statement), sum.Bytes())), nil
 }
 
-// Secret is one replica's share of the dealt secret. It never shows in formatted output.
+// Secret is the share of one replica in the dealt secret. Formatted output never contains it.
 type Secret struct {
 	index  protocols.Index
 	scalar *ristretto255.Scalar
 	public PublicKey
 }
 
-// NewSecret makes replica i's key from the [KeySize] bytes that [Secret.Bytes] gave.
+// NewSecret makes the key of replica i from the [KeySize] bytes of [Secret.Bytes]. It returns an error for another length,
+// a scalar that is not canonical, and zero.
 func NewSecret(i protocols.Index, bytes []byte) (*Secret, error) {
 	if len(bytes) != KeySize {
-		return nil, fmt.Errorf("a coin secret has %d bytes, this one %d", KeySize, len(bytes))
+		return nil, fmt.Errorf("a coin secret has %d bytes, not %d", KeySize, len(bytes))
 	}
 	x, err := ristretto255.NewScalar().SetCanonicalBytes(bytes)
 	if err != nil || x.Equal(ristretto255.NewScalar()) == 1 {
-		return nil, errors.New("the coin secret is not a scalar above 0, restore the key file from a copy")
+		return nil, errors.New("the coin secret is not a canonical scalar above 0, restore the key file from a copy")
 	}
 	return newSecret(i, x), nil
 }
@@ -184,13 +187,13 @@ func newSecret(i protocols.Index, x *ristretto255.Scalar) *Secret {
 	return s
 }
 
-// Index is the replica the secret was dealt to.
+// Index is the replica that the secret belongs to.
 func (s *Secret) Index() protocols.Index { return s.index }
 
-// Public is the key that verifies the shares.
+// Public is the key that verifies the shares of this replica.
 func (s *Secret) Public() PublicKey { return s.public }
 
-// Bytes is the secret itself, for a key file.
+// Bytes is the secret itself in [KeySize] bytes, for a key file.
 func (s *Secret) Bytes() []byte { return s.scalar.Bytes() }
 
 // Equal reports, in constant time, whether both are the same secret of the same replica.
@@ -198,7 +201,7 @@ func (s *Secret) Equal(o *Secret) bool {
 	return s.index == o.index && subtle.ConstantTimeCompare(s.Bytes(), o.Bytes()) == 1
 }
 
-// Share computes the share and its proof, in time that does not depend on the secret.
+// Share computes the share and its proof. Its time does not depend on the secret.
 func (s *Secret) Share(statement []byte) Share {
 	h := base(statement)
 	point := ristretto255.NewIdentityElement().ScalarMult(s.scalar, h)
@@ -220,19 +223,19 @@ func (s *Secret) String() string { return "coin.Secret(" + s.public.String() + "
 // GoString keeps the secret out of formatted output.
 func (s *Secret) GoString() string { return s.String() }
 
-// Format keeps the secret out of every verb, also those that would look into fields.
+// Format keeps the secret out of the output of every verb, also of verbs that print fields.
 func (s *Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
 
-// base is the point that a toss raises to the secret; nobody knows its logarithm.
+// base is H(statement), the point that a toss multiplies by the secret. Nobody knows its discrete logarithm to base G.
 func base(statement []byte) *ristretto255.Element {
 	e, err := ristretto255.NewIdentityElement().SetUniformBytes(wide("bdt/coin-base", statement))
 	if err != nil {
-		panic(fmt.Sprintf("coin: hash to group: %v", err)) // only for other lengths than 64 bytes
+		panic(fmt.Sprintf("coin: hash to group: %v", err)) // cannot happen: the input has 64 bytes
 	}
 	return e
 }
 
-// challenge binds a proof to all that it speaks of.
+// challenge is the challenge of a proof. It covers all inputs of the proof, so the proof is valid for no others.
 func challenge(i protocols.Index, statement []byte, key PublicKey, point []byte, a, b *ristretto255.Element) *ristretto255.Scalar {
 	return hashScalar("bdt/coin-proof", wire.AppendU16(nil, uint16(i)), wire.AppendBytes(nil, statement),
 		key[:], point, a.Bytes(), b.Bytes())
@@ -242,12 +245,12 @@ func challenge(i protocols.Index, statement []byte, key PublicKey, point []byte,
 func hashScalar(tag string, parts ...[]byte) *ristretto255.Scalar {
 	x, err := ristretto255.NewScalar().SetUniformBytes(wide(tag, parts...))
 	if err != nil {
-		panic(fmt.Sprintf("coin: hash to scalar: %v", err)) // only for other lengths than 64 bytes
+		panic(fmt.Sprintf("coin: hash to scalar: %v", err)) // cannot happen: the input has 64 bytes
 	}
 	return x
 }
 
-// wide is 64 bytes from two hashes with tags of their own.
+// wide is 64 bytes from two hashes with different tags.
 func wide(tag string, parts ...[]byte) []byte {
 	lo, hi := digest.Of(tag+"-0/1", parts...), digest.Of(tag+"-1/1", parts...)
 	return append(lo[:], hi[:]...)

@@ -39,7 +39,7 @@ func sharesOf(holder func(i protocols.Index) Holder, statement []byte, from ...p
 	return &s
 }
 
-// Any f+1 shares give the same value, which is the one the dealt secret gives.
+// TestAnyThresholdOfSharesGivesOneValue: any f+1 shares give the same value, and it is the value of the dealt secret.
 func TestAnyThresholdOfSharesGivesOneValue(t *testing.T) {
 	for _, c := range []struct{ n, threshold int }{{4, 2}, {7, 3}, {5, 2}} {
 		d, secrets := deal(t, c.n, c.threshold)
@@ -71,7 +71,7 @@ func TestAnyThresholdOfSharesGivesOneValue(t *testing.T) {
 				t.Fatalf("n=%d: shares of %v give another value", c.n, from)
 			}
 		}
-		// Interpolate the secret itself, which only the test can.
+		// Interpolate the secret itself. Only the test can do that, since it holds all keys.
 		x := ristretto255.NewScalar()
 		for i := 1; i <= c.threshold; i++ {
 			w := small(1)
@@ -85,7 +85,7 @@ func TestAnyThresholdOfSharesGivesOneValue(t *testing.T) {
 		}
 		point := ristretto255.NewIdentityElement().ScalarMult(x, base(statement))
 		if want := Value(digest.Of("bdt/coin-value/1", wire.AppendBytes(nil, statement), point.Bytes())); first != want {
-			t.Errorf("n=%d: the value is not the secret's", c.n)
+			t.Errorf("n=%d: the value differs from that of the secret", c.n)
 		}
 		other := []byte("b statement")
 		v, err := d.Combine(other, sharesOf(holder, other, 0, 1, 2))
@@ -95,8 +95,8 @@ func TestAnyThresholdOfSharesGivesOneValue(t *testing.T) {
 	}
 }
 
-// A share verifies for its replica and statement, and with any bit changed for none.
-func TestOnlyTrueSharesVerify(t *testing.T) {
+// TestOnlyCorrectSharesVerify: a share verifies for its replica and its statement only, and not with any bit changed.
+func TestOnlyCorrectSharesVerify(t *testing.T) {
 	d, secrets := deal(t, 4, 2)
 	statement := []byte("a statement")
 	s := secrets[1].Share(statement)
@@ -119,14 +119,14 @@ func TestOnlyTrueSharesVerify(t *testing.T) {
 			t.Errorf("a share with bit %d changed verifies", bit)
 		}
 	}
-	// A proof of a true statement about another point: right proof, wrong share.
+	// The proof of this share does not verify with the point of another replica's share.
 	other := secrets[2].Share(statement)
 	mixed := s
 	copy(mixed[:32], other[:32])
 	if d.Verify(1, statement, mixed) {
-		t.Error("another replica's point verifies with this one's proof")
+		t.Error("the point of another replica verifies with the proof of this one")
 	}
-	// Scalars that are not reduced are another encoding of the same proof.
+	// A scalar that is not reduced would be a second encoding of the same proof.
 	order, err := hex.DecodeString("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010")
 	if err != nil {
 		t.Fatal(err)
@@ -143,16 +143,16 @@ func TestOnlyTrueSharesVerify(t *testing.T) {
 	}
 }
 
-// Who holds a key cannot prove a wrong share: the challenge covers the share itself, so it cannot be chosen to fit
-// a proof that was made before.
-func TestProofCannotComeBeforeTheShare(t *testing.T) {
+// TestProofCoversShare: a replica that holds a key cannot prove a wrong share. The challenge covers the share itself, so
+// the share cannot be computed to fit a proof that was made before it.
+func TestProofCoversShare(t *testing.T) {
 	d, secrets := deal(t, 4, 2)
 	statement := []byte("s")
 	honest := secrets[0].Share(statement)
 	h := base(statement)
 	k := hashScalar("test", []byte("nonce"))
 	a := ristretto255.NewIdentityElement().ScalarBaseMult(k)
-	b := ristretto255.NewIdentityElement().ScalarBaseMult(hashScalar("test", []byte("b"))) // anything
+	b := ristretto255.NewIdentityElement().ScalarBaseMult(hashScalar("test", []byte("b"))) // any point
 	for _, claimed := range [][]byte{nil, honest[:32], make([]byte, 32)} {
 		c := challenge(0, statement, d.public[0], claimed, a, b)
 		z := ristretto255.NewScalar().Multiply(c, secrets[0].scalar)
@@ -169,7 +169,8 @@ func TestProofCannotComeBeforeTheShare(t *testing.T) {
 	}
 }
 
-// Keys that do not come from one dealing with this threshold are refused, and so are degenerate ones.
+// TestInconsistentKeysAreRefused: keys that do not come from one dealing with this threshold are refused, and so is the
+// identity.
 func TestInconsistentKeysAreRefused(t *testing.T) {
 	public, _, err := Deal(rand.Reader, 7, 3)
 	if err != nil {
@@ -189,7 +190,7 @@ func TestInconsistentKeysAreRefused(t *testing.T) {
 		mixed := append([]PublicKey(nil), public...)
 		mixed[i] = others[i]
 		if _, err := NewDH(mixed, 3); err == nil {
-			t.Errorf("a foreign key %d passes", i)
+			t.Errorf("key %d of another dealing passes", i)
 		}
 	}
 	swapped := append([]PublicKey(nil), public...)
@@ -203,19 +204,19 @@ func TestInconsistentKeysAreRefused(t *testing.T) {
 	bad := append([]PublicKey(nil), public...)
 	bad[2][0] ^= 1
 	if _, err := NewDH(bad, 3); err == nil {
-		t.Error("a key that is no point passes")
+		t.Error("a key that is not a group element passes")
 	}
 	for _, c := range []struct{ n, threshold int }{{4, 0}, {4, 5}, {protocols.MaxReplicas + 1, 3}} {
 		if _, _, err := Deal(rand.Reader, c.n, c.threshold); err == nil {
-			t.Errorf("deals to %d with threshold %d", c.n, c.threshold)
+			t.Errorf("Deal accepts %d replicas with threshold %d", c.n, c.threshold)
 		}
 	}
 	if _, _, err := Deal(bytes.NewReader(nil), 4, 2); err == nil {
-		t.Error("deals without randomness")
+		t.Error("Deal works without randomness")
 	}
 }
 
-// No verb prints a secret.
+// TestSecretsAreRedacted: no formatting verb prints a secret.
 func TestSecretsAreRedacted(t *testing.T) {
 	_, secrets := deal(t, 4, 2)
 	s := secrets[1]
@@ -234,26 +235,26 @@ func TestSecretsAreRedacted(t *testing.T) {
 	}
 	again, err := NewSecret(1, s.Bytes())
 	if err != nil || !again.Equal(s) || again.Public() != s.Public() || again.Equal(secrets[2]) {
-		t.Errorf("a secret does not survive its bytes: %v", err)
+		t.Errorf("a secret differs after Bytes and NewSecret: %v", err)
 	}
 	for _, bad := range [][]byte{nil, make([]byte, 32), bytes.Repeat([]byte{0xff}, 32), make([]byte, 33)} {
 		if _, err := NewSecret(1, bad); err == nil {
-			t.Errorf("%x passes for a secret", bad)
+			t.Errorf("%x is accepted as a secret", bad)
 		}
 	}
 }
 
-// No share that a peer can send makes the scheme panic, and only the true one verifies.
+// FuzzVerify: no share that a peer can send makes the scheme panic, and only the correct share verifies.
 func FuzzVerify(f *testing.F) {
 	d, secrets := deal(f, 4, 2)
 	statement := []byte("s")
-	true0 := secrets[0].Share(statement)
-	f.Add(true0[:])
+	correct := secrets[0].Share(statement)
+	f.Add(correct[:])
 	f.Add(make([]byte, ShareSize))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s Share
 		copy(s[:], b)
-		if d.Verify(0, statement, s) != (s == true0) {
+		if d.Verify(0, statement, s) != (s == correct) {
 			t.Fatalf("share %x", s)
 		}
 	})

@@ -9,31 +9,31 @@ import (
 	"bdtnode/protocols"
 )
 
-// Ideal is a coin as cheap as a hash, for simulations: only it can make shares, since they are hashes over a secret
-// that it alone holds, and it tells a value only to who shows enough of them. All parties of a simulation share the
-// one Ideal; an adversary that is handed no honest [Holder] can neither forge a share nor know a value early.
+// Ideal is a coin at the cost of a hash, for simulations. Shares are hashes over a secret that only the Ideal holds, so
+// nobody else can make them, and Combine gives the value only for enough valid shares. All parties of a simulation use the
+// same Ideal. An adversary that gets no [Holder] of an honest replica can neither forge a share nor know a value early.
 type Ideal struct {
 	threshold int
 	secret    digest.Digest
 }
 
-// NewIdeal makes a coin of its own; shares of one seed mean nothing under another.
+// NewIdeal makes a coin. Its shares are not valid for a coin with another seed.
 func NewIdeal(seed uint64, threshold int) *Ideal {
 	return &Ideal{threshold: threshold, secret: digest.Of("bdt/ideal-coin/1", binary.BigEndian.AppendUint64(nil, seed))}
 }
 
-// Holder makes the shares of replica i.
+// Holder gives the holder that makes the shares of replica i.
 func (c *Ideal) Holder(i protocols.Index) Holder { return idealHolder{c, i} }
 
-// Threshold is how many shares determine a value.
+// Threshold is the number of shares that determine a value.
 func (c *Ideal) Threshold() int { return c.threshold }
 
-// Verify checks one share.
+// Verify reports whether s is the share of replica i for statement.
 func (c *Ideal) Verify(i protocols.Index, statement []byte, s Share) bool {
 	return c.share(i, statement) == s
 }
 
-// Combine tells the value to who has enough shares.
+// Combine gives the value if there are at least threshold shares and all are valid, else an error.
 func (c *Ideal) Combine(statement []byte, shares *Shares) (Value, error) {
 	if len(shares.Shares) < c.threshold {
 		return Value{}, fmt.Errorf("%d coin shares, want %d", len(shares.Shares), c.threshold)

@@ -7,20 +7,20 @@ import (
 	"bdtnode/protocols"
 )
 
-// Kinds of the coin's messages.
+// Kinds of the messages of the coin.
 const (
 	KindRelease = protocols.KindsCoin + iota
 	KindRelay
 )
 
-// Release is a replica's own share of a toss, sent to all.
+// Release is a replica's own share of a toss. It is sent to all.
 type Release struct {
 	Name  Name
 	Share Share
 }
 
-// Relay is enough shares of a toss to know its value. Whoever learns a value sends it to all, so that a coin one
-// honest replica knows is known to all.
+// Relay has enough shares of a toss to compute its value. A replica that learns a value sends a Relay to all, so that a
+// value known to one honest replica becomes known to all.
 type Relay struct {
 	Name   Name
 	Shares Shares // exactly the threshold
@@ -32,14 +32,14 @@ func (m *Release) Kind() protocols.Kind { return KindRelease }
 // Append encodes the message.
 func (m *Release) Append(b []byte) []byte { return append(m.Name.Append(b), m.Share[:]...) }
 
-// ReadRelease decodes what Append wrote.
+// ReadRelease decodes the output of Append.
 func ReadRelease(r *wire.Reader) *Release {
 	m := &Release{Name: ReadName(r)}
 	r.Fixed(m.Share[:])
 	return m
 }
 
-// Check is what a worker has to verify of a Release by from.
+// Check is the check, by a worker, that proves a Release from replica from.
 func (m *Release) Check(c *protocols.Committee, from protocols.Index) Check {
 	k := Check{Statement: m.Name.Statement(c), Shares: Shares{Shares: []Share{m.Share}}}
 	k.Shares.Holders.Add(from)
@@ -52,13 +52,13 @@ func (m *Relay) Kind() protocols.Kind { return KindRelay }
 // Append encodes the message.
 func (m *Relay) Append(b []byte) []byte { return m.Shares.Append(m.Name.Append(b)) }
 
-// ReadRelay decodes what Append wrote.
+// ReadRelay decodes the output of Append.
 func ReadRelay(r *wire.Reader) *Relay { return &Relay{Name: ReadName(r), Shares: ReadShares(r)} }
 
-// Check is what a worker has to verify of a Relay.
+// Check is the check, by a worker, that proves a Relay. It returns the errors of [NewCheck].
 func (m *Relay) Check(c *protocols.Committee) (Check, error) { return NewCheck(c, m.Name, &m.Shares) }
 
-// Check is shares of one toss to verify, and, if Elects, the leader they must give.
+// Check has shares of one toss to verify and, if Elects is set, the leader that they must elect.
 type Check struct {
 	Statement []byte
 	Shares    Shares
@@ -67,8 +67,8 @@ type Check struct {
 	replicas  int
 }
 
-// NewCheck asks for the check of exactly as many shares as determine a value. It is an error if they are another
-// number or one is of no replica.
+// NewCheck makes the check of exactly threshold shares. It returns an error if their number is another, or if the holder
+// of one is not a replica of the shard.
 func NewCheck(c *protocols.Committee, name Name, shares *Shares) (Check, error) {
 	if len(shares.Shares) != c.WeakQuorum() {
 		return Check{}, fmt.Errorf("%d coin shares, want %d", len(shares.Shares), c.WeakQuorum())
@@ -81,13 +81,14 @@ func NewCheck(c *protocols.Committee, name Name, shares *Shares) (Check, error) 
 	return Check{Statement: name.Statement(c), Shares: *shares, replicas: c.N()}, nil
 }
 
-// Electing adds that the toss must elect leader.
+// Electing adds the condition that the toss elects leader.
 func (k Check) Electing(leader protocols.Index) Check {
 	k.Elects, k.Leader = true, leader
 	return k
 }
 
-// Verify does the check.
+// Verify carries out the check. It returns an error if a share is invalid, or if the toss elects another leader than
+// required.
 func (k *Check) Verify(scheme Scheme) error {
 	for n, i := range k.Shares.Holders.Members() {
 		if !scheme.Verify(i, k.Statement, k.Shares.Shares[n]) {

@@ -6,7 +6,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// Toss collects verified shares of one name until its value is known. It is a pure state machine.
+// Toss collects verified shares of one name until the value is known. It is a pure state machine.
 type Toss struct {
 	scheme    Scheme
 	statement []byte
@@ -17,12 +17,12 @@ type Toss struct {
 	proof     Shares
 }
 
-// NewToss starts collecting.
+// NewToss makes a Toss without shares.
 func NewToss(c *protocols.Committee, scheme Scheme, name Name) *Toss {
 	return &Toss{scheme: scheme, statement: name.Statement(c), replicas: c.N(), shares: make(map[protocols.Index]Share)}
 }
 
-// Add takes i's verified share and reports whether it made the value known.
+// Add takes the verified share of replica i and reports whether it made the value known.
 func (t *Toss) Add(i protocols.Index, s Share) bool {
 	if t.known {
 		return false
@@ -41,14 +41,15 @@ func (t *Toss) Add(i protocols.Index, s Share) bool {
 	return t.Learn(&all)
 }
 
-// Learn takes the verified shares that someone relayed and reports whether they made the value known.
+// Learn takes relayed shares, verified and at least threshold, and reports whether they made the value known. It panics if
+// they do not combine.
 func (t *Toss) Learn(shares *Shares) bool {
 	if t.known {
 		return false
 	}
 	v, err := t.scheme.Combine(t.statement, shares)
 	if err != nil {
-		panic(fmt.Sprintf("coin: shares that were verified do not combine: %v", err))
+		panic(fmt.Sprintf("coin: verified shares do not combine: %v", err))
 	}
 	t.known, t.leader, t.proof, t.shares = true, v.Leader(t.replicas), *shares, nil
 	return true
@@ -57,8 +58,8 @@ func (t *Toss) Learn(shares *Shares) bool {
 // Known reports whether the value is known.
 func (t *Toss) Known() bool { return t.known }
 
-// Leader is the replica that the toss elects, once the value is known.
+// Leader is the replica that the toss elects. It is valid once the value is known.
 func (t *Toss) Leader() protocols.Index { return t.leader }
 
-// Proof is the threshold of shares that the value came from, once it is known.
+// Proof has the shares that the value was computed from, as many as the threshold. It is valid once the value is known.
 func (t *Toss) Proof() Shares { return t.proof }
