@@ -1,8 +1,9 @@
 // Package votes certifies executed headers (DESIGN §5: VOTE).
 //
-// A replica that executed a block signs the header; f+1 signatures certify it. Why f+1 suffices: one of them is
-// honest, it executed a committed block, and execution is deterministic; so the header is the one that every honest
-// replica computes. A replica whose own header differs from a certified one must stop.
+// A replica that executed a block signs its header. f+1 signatures certify it. Why f+1 suffices: one of the signers is
+// honest, it executed a committed block, and execution is deterministic. So a certified header is the one that every honest
+// replica computes at that height. A replica whose own header differs from a certified one must stop, since its state is
+// corrupt.
 package votes
 
 import (
@@ -17,10 +18,10 @@ import (
 // KindVOTE is the VOTE's kind on the wire.
 const KindVOTE = protocols.KindsVotes + 0
 
-// window is how many heights VOTEs are kept for above the last certified one.
+// window is the number of heights above the last certified one for which VOTEs are kept.
 const window = 1024
 
-// VOTE is a replica's signature on an executed header.
+// VOTE is the signature of a replica on the header that it computed for a height.
 type VOTE struct {
 	Height    uint64
 	Header    digest.Digest
@@ -37,12 +38,12 @@ func (m *VOTE) Append(b []byte) []byte {
 	return append(b, m.Signature[:]...)
 }
 
-// Items names the signature that proves the VOTE to be from.
+// Items lists the signature check that proves the VOTE from replica from.
 func (m *VOTE) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
 	return []sig.Item{c.Item(from, Statement(c, m.Height, m.Header), m.Signature)}, nil
 }
 
-// DecodeVOTE reads a VOTE's body.
+// DecodeVOTE reads the body of a VOTE. It refuses height 0.
 func DecodeVOTE(b []byte) (*VOTE, error) {
 	r := wire.NewReader(b)
 	m := &VOTE{Height: r.U64()}
@@ -54,7 +55,7 @@ func DecodeVOTE(b []byte) (*VOTE, error) {
 	return m, r.Done()
 }
 
-// Statement is what a VOTE signs.
+// Statement is the byte string that a VOTE signs.
 func Statement(c *protocols.Committee, height uint64, header digest.Digest) []byte {
 	return c.Statement("bdt/VOTE/1", wire.AppendU64(nil, height), header[:])
 }
@@ -66,7 +67,8 @@ type Certified struct {
 	Certificate protocols.Certificate
 }
 
-// Items names the signatures that prove the certificate.
+// Items lists the signature checks that prove the certificate. It returns an error for height 0, fewer than f+1 signers, or
+// a signer outside the committee.
 func (x *Certified) Items(c *protocols.Committee) ([]sig.Item, error) {
 	if x.Height == 0 {
 		return nil, fmt.Errorf("a certificate for height 0")
@@ -81,7 +83,7 @@ func (x *Certified) Append(b []byte) []byte {
 	return x.Certificate.Append(b)
 }
 
-// ReadCertified decodes what Append wrote.
+// ReadCertified decodes the output of Append.
 func ReadCertified(r *wire.Reader) *Certified {
 	x := &Certified{Height: r.U64()}
 	r.Fixed(x.Header[:])
@@ -92,15 +94,15 @@ func ReadCertified(r *wire.Reader) *Certified {
 // Step is one step of the machine.
 type Step = protocols.Step[*Certified]
 
-// Machine collects VOTEs.
+// Machine collects VOTEs and makes certificates of them.
 type Machine struct {
 	committee *protocols.Committee
 	self      protocols.Index
 	signer    sig.Signer
 	heights   map[uint64]*height
 	executed  uint64
-	certified uint64 // all heights at or below it are
-	lacks     uint64 // the first height without a certificate, at or above the next to certify
+	certified uint64 // every height up to it is certified and executed here
+	lacks     uint64 // result of the last Lacks: all heights between certified and it have a certificate
 	seen      []uint64
 }
 
@@ -111,7 +113,8 @@ type height struct {
 	done    digest.Digest
 }
 
-// New makes a machine of a replica that has executed up to a height, and holds certificates up to another.
+// New makes the machine of a replica that has executed all heights up to executed and holds the certificates of all heights
+// up to certified.
 func New(c *protocols.Committee, self protocols.Index, s sig.Signer, executed, certified uint64) *Machine {
 	return &Machine{
 		committee: c, self: self, signer: s, executed: executed, certified: certified,
@@ -119,11 +122,11 @@ func New(c *protocols.Committee, self protocols.Index, s sig.Signer, executed, c
 	}
 }
 
-// CertifiedHeight is the height up to which every header is certified here.
+// CertifiedHeight is the height up to which every header is certified and executed here.
 func (m *Machine) CertifiedHeight() uint64 { return m.certified }
 
-// Lacks is the first height above the certified one whose certificate is not here: those below it wait for execution
-// at most.
+// Lacks is the first height above CertifiedHeight without a certificate here. The heights between the two have certificates
+// and wait only for their execution.
 func (m *Machine) Lacks() uint64 {
 	m.lacks = max(m.lacks, m.certified+1)
 	for m.heights[m.lacks] != nil && !m.heights[m.lacks].done.IsZero() {
@@ -132,10 +135,11 @@ func (m *Machine) Lacks() uint64 {
 	return m.lacks
 }
 
-// Highest is the greatest height a peer sent a VOTE for.
+// Highest is the greatest height for which replica i sent a VOTE, 0 if it sent none.
 func (m *Machine) Highest(i protocols.Index) uint64 { return m.seen[i] }
 
-// Executed is called with the header this replica computed for the next height: sign it and tell all.
+// Executed is called with the header that this replica computed for the next height. It signs the header and sends the VOTE
+// to all. It panics if another header is certified at h.
 func (m *Machine) Executed(h uint64, header digest.Digest) Step {
 	var st Step
 	v := &VOTE{Height: h, Header: header}
@@ -149,12 +153,12 @@ func (m *Machine) Executed(h uint64, header digest.Digest) Step {
 		}
 		m.count(&st, m.self, v)
 		m.advance()
-		st.Broadcast(v) // a height that is certified here is in the answer to whoever lacks it
+		st.Broadcast(v) // for h <= certified there is no need: a replica that lacks the height gets it by catching up
 	}
 	return st
 }
 
-// HandleVOTE is called upon a checked VOTE.
+// HandleVOTE is called upon a checked VOTE. A VOTE more than window above CertifiedHeight is not kept.
 func (m *Machine) HandleVOTE(from protocols.Index, v *VOTE) Step {
 	var st Step
 	m.seen[from] = max(m.seen[from], v.Height)
@@ -164,7 +168,7 @@ func (m *Machine) HandleVOTE(from protocols.Index, v *VOTE) Step {
 	return st
 }
 
-// Adopt takes a checked certificate from a peer's answer to catching up.
+// Adopt takes a checked certificate that a peer sent for catching up.
 func (m *Machine) Adopt(x *Certified) Step {
 	var st Step
 	if x.Height > m.certified && x.Height <= m.certified+window {
@@ -202,7 +206,7 @@ func (m *Machine) count(st *Step, from protocols.Index, v *VOTE) {
 func (m *Machine) complete(st *Step, x *height, c *Certified) {
 	if !x.done.IsZero() {
 		if x.done != c.Header {
-			panic(fmt.Sprintf("votes: two certified headers at height %d: more than f replicas are Byzantine", c.Height))
+			panic(fmt.Sprintf("votes: two different headers are certified at height %d: more than f replicas are Byzantine", c.Height))
 		}
 		return
 	}
@@ -214,7 +218,7 @@ func (m *Machine) complete(st *Step, x *height, c *Certified) {
 	m.advance()
 }
 
-// advance moves the certified height over what is both executed here and certified.
+// advance raises the certified height over the next heights that are executed here and certified.
 func (m *Machine) advance() {
 	for m.certified < m.executed {
 		next := m.heights[m.certified+1]
@@ -230,7 +234,7 @@ func divergence(h uint64, own, certified digest.Digest) string {
 	return fmt.Sprintf("votes: own header %s at height %d differs from the certified %s: this replica's state is corrupt", own.Short(), h, certified.Short())
 }
 
-// Resend gives a peer again the VOTEs for heights that are not certified here.
+// Resend sends a peer again the own VOTEs for the heights above CertifiedHeight.
 func (m *Machine) Resend(to protocols.Index) Step {
 	var st Step
 	for h := m.certified + 1; h <= m.executed; h++ {

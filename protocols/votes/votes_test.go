@@ -40,19 +40,19 @@ func (b *bench) vote(from protocols.Index, h uint64, d digest.Digest) *VOTE {
 
 func header(h uint64) digest.Digest { return digest.Of("header", wire.AppendU64(nil, h)) }
 
-// TestWeakQuorumCertifies: f+1 distinct replicas for one header, the own VOTE among them or not.
+// TestWeakQuorumCertifies: VOTEs of f+1 distinct replicas for one header certify it, with or without the own VOTE.
 func TestWeakQuorumCertifies(t *testing.T) {
 	for n := 4; n <= 7; n++ {
 		b := newBench(t, n)
 		weak := protocols.Index(b.c.WeakQuorum())
 		m := b.machine(0, 0)
 		var got []*Certified
-		for range 3 { // by sender, never by message
+		for range 3 { // counted by sender, not by message
 			for i := protocols.Index(1); i < weak; i++ {
 				got = append(got, m.HandleVOTE(i, b.vote(i, 1, header(1))).Out...)
 			}
 		}
-		for i := weak; i < 2*weak-1 && b.c.Has(i); i++ { // f others for another header, and then for this
+		for i := weak; i < 2*weak-1 && b.c.Has(i); i++ { // f other replicas vote for another header first, then for this one
 			got = append(got, m.HandleVOTE(i, b.vote(i, 1, header(99))).Out...)
 			got = append(got, m.HandleVOTE(i, b.vote(i, 1, header(1))).Out...)
 		}
@@ -61,7 +61,7 @@ func TestWeakQuorumCertifies(t *testing.T) {
 		}
 		st := m.Executed(1, header(1))
 		if len(st.Out) != 1 || m.CertifiedHeight() != 1 || len(st.Sends) != 1 || st.Sends[0].To != protocols.Everyone {
-			t.Fatalf("n=%d: the own VOTE makes %d certificates and %d sends", n, len(st.Out), len(st.Sends))
+			t.Fatalf("n=%d: after the own VOTE: %d certificates and %d sends", n, len(st.Out), len(st.Sends))
 		}
 		items, err := st.Out[0].Items(b.c)
 		if err != nil || !b.scheme.VerifyAll(items) || len(items) != b.c.WeakQuorum() {
@@ -70,7 +70,7 @@ func TestWeakQuorumCertifies(t *testing.T) {
 	}
 }
 
-// TestCertifiedHeightHasNoGaps: it is the height up to which all is certified and executed here.
+// TestCertifiedHeightHasNoGaps: all heights up to the certified height are certified and executed here.
 func TestCertifiedHeightHasNoGaps(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(0, 0)
@@ -89,11 +89,12 @@ func TestCertifiedHeightHasNoGaps(t *testing.T) {
 		}
 	}
 	if m.Highest(1) != 3 || m.Highest(3) != 0 {
-		t.Error("what peers have shown is not noted")
+		t.Error("the highest VOTE of a peer is not recorded")
 	}
 }
 
-// TestDivergenceStops: a replica whose own header differs from a certified one stops, whichever comes first.
+// TestDivergenceStops: a replica whose own header differs from a certified one panics, in any order of the two. It panics
+// also for two certificates of different headers at one height.
 func TestDivergenceStops(t *testing.T) {
 	b := newBench(t, 4)
 	certify := func(m *Machine) {
@@ -111,7 +112,7 @@ func TestDivergenceStops(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
 				if r, _ := recover().(string); !strings.HasPrefix(r, "votes: ") {
-					t.Errorf("it goes on: %q", r)
+					t.Errorf("no panic of this package: %q", r)
 				}
 			}()
 			do(b.machine(0, 0))
@@ -119,7 +120,7 @@ func TestDivergenceStops(t *testing.T) {
 	}
 }
 
-// TestWindow: VOTEs far ahead are not kept, but show where a peer is; old ones change nothing.
+// TestWindow: VOTEs beyond the window are not kept but raise Highest. VOTEs for certified heights change nothing.
 func TestWindow(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(5, 5)
@@ -131,14 +132,14 @@ func TestWindow(t *testing.T) {
 		t.Errorf("%d heights are kept", len(m.heights))
 	}
 	if st := m.Adopt(&Certified{Height: 5 + window + 1, Header: header(1)}); len(st.Out) != 0 {
-		t.Error("a certificate beyond the window is taken")
+		t.Error("a certificate beyond the window is accepted")
 	}
 	if st := m.Adopt(&Certified{Height: 6, Header: header(6)}); len(st.Out) != 1 {
-		t.Error("a certificate is not taken")
+		t.Error("a certificate within the window is not accepted")
 	}
 }
 
-// TestResend: the own VOTEs for what is not certified here, and no others.
+// TestResend: Resend sends the own VOTEs for the heights that are not certified here, and no others.
 func TestResend(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(0, 0)
@@ -151,23 +152,23 @@ func TestResend(t *testing.T) {
 	if len(st.Sends) != 2 || st.Sends[0].Message.(*VOTE).Height != 2 || st.Sends[1].Message.(*VOTE).Height != 3 {
 		t.Errorf("sends %d VOTEs again", len(st.Sends))
 	}
-	again := b.machine(2, 4) // the ledger lost what was certified: nothing to say
+	again := b.machine(2, 4) // the ledger lost certified blocks: no VOTE is needed for them
 	if st := again.Executed(3, header(3)); len(st.Sends) != 0 || len(st.Out) != 0 {
-		t.Error("a VOTE for what is certified")
+		t.Error("a VOTE is sent for a certified height")
 	}
 }
 
-func TestRefusedAtTheDoor(t *testing.T) {
+func TestStatelessChecks(t *testing.T) {
 	b := newBench(t, 4)
 	check := func(items []sig.Item, err error) bool { return err == nil && b.scheme.VerifyAll(items) }
 	v := b.vote(1, 7, header(7))
 	if !check(v.Items(b.c, 1)) || check(v.Items(b.c, 2)) {
-		t.Error("a VOTE proves who sent it, and nobody else")
+		t.Error("a VOTE does not verify for its sender, or verifies for another replica")
 	}
 	moved := *v
 	moved.Height = 8
 	if check(moved.Items(b.c, 1)) {
-		t.Error("a VOTE passes for another height")
+		t.Error("a VOTE verifies for another height")
 	}
 	if _, err := DecodeVOTE((&VOTE{}).Append(nil)); err == nil {
 		t.Error("a VOTE for height 0 decodes")
@@ -178,11 +179,11 @@ func TestRefusedAtTheDoor(t *testing.T) {
 	tally.Add(3, b.vote(3, 7, header(7)).Signature)
 	two := &Certified{Height: 7, Header: header(7), Certificate: tally.Certificate()}
 	if check(one.Items(b.c)) || !check(two.Items(b.c)) {
-		t.Error("f+1 VOTEs certify a header, and f do not")
+		t.Error("f VOTEs verify as a certificate, or f+1 do not")
 	}
 	two.Height = 0
 	if _, err := two.Items(b.c); err == nil {
-		t.Error("a certificate for height 0 passes")
+		t.Error("a certificate for height 0 verifies")
 	}
 }
 
