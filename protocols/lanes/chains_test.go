@@ -9,16 +9,16 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestOneChain is the package's guarantee on random schedules, with an owner that signs a tree of headers, a leader that
-// proposes any tip of it, and replicas that crash and come back with a ledger older than their records of the lanes:
-// positions that are certified, or in committed cuts, lie on one chain.
-// Only the Byzantine replica's lane grows. It is both owner and leader, and its own votes and acks go wherever they do
-// harm, so n-f minus f honest ones suffice for a quorum.
+// TestOneChain checks the guarantee of the package on random schedules: positions that are certified, or in committed cuts,
+// lie on one chain. The owner of a lane signs a tree of headers, the leader proposes any tip of the tree, and replicas crash
+// and come back with a ledger older than their records of the lanes.
+// Only the lane of the Byzantine replica grows. That replica is both owner and leader. The f Byzantine replicas vote for and
+// acknowledge everything, so n-f minus f honest replicas suffice for a quorum.
 func TestOneChain(t *testing.T) {
 	for _, n := range []int{4, 7} {
 		committed, certified := 0, 0
 		for seed := range uint64(1500) {
-			r := newRiot(t, n, seed)
+			r := newForkedLane(t, n, seed)
 			for range 150 {
 				r.step()
 				if r.broken != "" {
@@ -29,33 +29,33 @@ func TestOneChain(t *testing.T) {
 			certified += r.certs
 		}
 		if committed < 500 || certified < 500 {
-			t.Errorf("n=%d: only %d cuts committed and %d tips certified: the schedules show nothing", n, committed, certified)
+			t.Errorf("n=%d: only %d cuts committed and %d tips certified, want at least 500 of each", n, committed, certified)
 		}
 	}
 }
 
-// riot is the lane of replica n-1 as f Byzantine replicas make it, seen by the honest ones.
-type riot struct {
+// forkedLane is the lane of replica n-1, as the Byzantine replicas make it, and the state of the honest replicas.
+type forkedLane struct {
 	b        *bench
 	rng      *rand.Rand
 	owner    protocols.Index
 	honest   []*Machine
 	disks    []disk
-	executed []int    // of each, in chain
+	executed []int    // of each honest replica: number of executed cuts in chain
 	tree     []*Batch // every header that the owner signed
 	acks     map[digest.Digest]*protocols.Set
-	chain    []Cut // committed, one after another
+	chain    []Cut // committed cuts in order
 	proposal Cut
 	votes    protocols.Set
-	fixed    map[uint64]digest.Digest
+	fixed    map[uint64]digest.Digest // certified or committed digests by number
 	commits  int
 	certs    int
-	broken   string
+	broken   string // the violation found, empty if none
 }
 
-func newRiot(t *testing.T, n int, seed uint64) *riot {
+func newForkedLane(t *testing.T, n int, seed uint64) *forkedLane {
 	b := newBench(t, n)
-	r := &riot{
+	r := &forkedLane{
 		b: b, rng: rand.New(rand.NewPCG(seed, uint64(n))), owner: protocols.Index(n - 1), chain: []Cut{b.cut(nil)},
 		acks: make(map[digest.Digest]*protocols.Set), fixed: make(map[uint64]digest.Digest),
 	}
@@ -67,12 +67,12 @@ func newRiot(t *testing.T, n int, seed uint64) *riot {
 	return r
 }
 
-func (r *riot) step() {
+func (r *forkedLane) step() {
 	i := r.rng.IntN(len(r.honest))
 	m, d := r.honest[i], r.disks[i]
 	last := r.chain[len(r.chain)-1]
 	switch r.rng.IntN(12) {
-	case 0, 1: // another header
+	case 0, 1: // the owner signs another header
 		var on Tip
 		if len(r.tree) > 0 && r.rng.IntN(4) > 0 {
 			on = r.tree[r.rng.IntN(len(r.tree))].Tip()
@@ -80,30 +80,30 @@ func (r *riot) step() {
 		if on.Seq < 4 && len(r.tree) < 14 {
 			r.tree = append(r.tree, r.b.batch(r.owner, on, fmt.Sprint(len(r.tree))))
 		}
-	case 2, 3, 4: // a header reaches someone
+	case 2, 3, 4: // a replica receives a header
 		if len(r.tree) > 0 {
 			d.keep(m.HandleBatch(t0, r.owner, r.tree[r.rng.IntN(len(r.tree))]))
 		}
-	case 5: // a certificate reaches someone, if there is one
+	case 5: // a replica receives a certificate, if the header has one
 		if len(r.tree) > 0 {
 			if x := r.tree[r.rng.IntN(len(r.tree))]; r.certified(x.Digest()) {
 				d.keep(m.HandleCertificate(t0, r.b.certificate(r.owner, x.Tip())))
 			}
 		}
-	case 10: // someone executes what is committed
+	case 10: // a replica executes a committed cut
 		if k := r.executed[i]; k+1 < len(r.chain) {
 			r.executed[i]++
 			d.keep(m.Executed(r.chain[k+1]))
 		}
-	case 11: // someone crashes, and its ledger is where it was flushed last
+	case 11: // a replica crashes and restarts with an older ledger
 		r.restart(i)
-	case 6: // a proposal, in place of one that failed
+	case 6: // the leader makes a proposal, or replaces one
 		if len(r.tree) > 0 && (r.proposal == nil || r.rng.IntN(8) == 0) {
 			if x := r.tree[r.rng.IntN(len(r.tree))]; x.Seq > last[r.owner].Seq {
 				r.proposal, r.votes = r.b.cut(map[protocols.Index]Tip{r.owner: x.Tip()}), protocols.Set{}
 			}
 		}
-	default: // a vote
+	default: // a replica votes
 		if r.proposal == nil || r.votes.Has(protocols.Index(i)) {
 			break
 		}
@@ -124,7 +124,7 @@ func (r *riot) step() {
 	}
 }
 
-func (r *riot) restart(i int) {
+func (r *forkedLane) restart(i int) {
 	r.executed[i] = r.rng.IntN(r.executed[i] + 1)
 	m, err := Restore(r.b.config(protocols.Index(i)), r.chain[r.executed[i]], r.disks[i].stored)
 	if err != nil {
@@ -135,8 +135,8 @@ func (r *riot) restart(i int) {
 	r.disks[i].keep(m.Ordered(t0, r.chain[len(r.chain)-1]))
 }
 
-// gather takes stock of what the honest replicas have acknowledged.
-func (r *riot) gather() {
+// gather collects the acknowledgements of the honest replicas and checks the positions that they certify.
+func (r *forkedLane) gather() {
 	for i, m := range r.honest {
 		for _, d := range m.lanes[r.owner].acked {
 			if r.acks[d] == nil {
@@ -152,19 +152,19 @@ func (r *riot) gather() {
 	}
 }
 
-func (r *riot) certified(d digest.Digest) bool {
+func (r *forkedLane) certified(d digest.Digest) bool {
 	s := r.acks[d]
 	return s != nil && s.Len()+r.b.c.F() >= r.b.c.Quorum()
 }
 
-// fix notes a position that is certified or committed, with all below it.
-func (r *riot) fix(t Tip, how string) {
+// fix records a certified or committed position and all positions below it. It sets broken if another digest is recorded.
+func (r *forkedLane) fix(t Tip, how string) {
 	if how == "certified" && r.fixed[t.Seq] != t.Digest {
 		r.certs++
 	}
 	for t.Seq > 0 {
 		if have, ok := r.fixed[t.Seq]; ok && have != t.Digest {
-			r.broken = fmt.Sprintf("number %d is %s as %s, and fixed as %s", t.Seq, how, t.Digest.Short(), have.Short())
+			r.broken = fmt.Sprintf("number %d is %s with digest %s, and certified or committed with %s", t.Seq, how, t.Digest.Short(), have.Short())
 			return
 		}
 		r.fixed[t.Seq] = t.Digest

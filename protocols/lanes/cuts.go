@@ -2,18 +2,18 @@ package lanes
 
 import "bdtnode/protocols"
 
-// View is the highest cut that this replica can propose on top of parent, with the certificates of those new tips
-// that it has not itself acknowledged. With certifiedOnly every new tip is certified.
+// View is the highest cut that this replica can propose on top of parent. It comes with the certificates of the new tips
+// that are in the cut because they are certified. The new tips of a lane that is proposed certified-only are all certified.
 func (m *Machine) View(now protocols.Time, parent Cut) (Cut, []*TipCertificate) {
 	cut := make(Cut, len(m.lanes))
 	copy(cut, parent)
-	m.ripeAt = 0
+	m.tipDue = 0
 	var certs []*TipCertificate
 	for i, l := range m.lanes {
 		p := cut[i]
 		tip := p
 		if !l.certifiedOnly && l.tip.Seq > max(p.Seq, l.certified.Seq) {
-			tip = l.above(p, m.ripe(now, l))
+			tip = l.above(p, m.proposable(now, l))
 		}
 		switch {
 		case l.frozen:
@@ -27,8 +27,8 @@ func (m *Machine) View(now protocols.Time, parent Cut) (Cut, []*TipCertificate) 
 	return cut, certs
 }
 
-// above is how far a cut on top of stop may go: to top, which is acknowledged and so in the window, or not at all unless
-// everything on the way is held and linked to stop.
+// above gives the tip for a cut on top of stop: top if all headers between the two are held and linked to stop, else stop.
+// top is acknowledged, so it is in the window.
 func (l *lane) above(stop, top Tip) Tip {
 	tip := top
 	for tip.Seq > stop.Seq {
@@ -44,20 +44,21 @@ func (l *lane) above(stop, top Tip) Tip {
 	return top
 }
 
-// Verdict says whether a cut can be voted for.
+// Verdict says whether this replica may vote for a cut.
 type Verdict uint8
 
 // The verdicts on a cut.
 const (
 	Votable Verdict = iota
-	Missing         // content is not here yet and was asked for, or the commit that moves the window there is not
-	Refused         // another chain was acknowledged, the lane is frozen, or it is no position that a leader may name
+	Missing         // content is missing and was requested, or the commit is missing that moves the window to the tip
+	Refused         // another chain was acknowledged, the lane is frozen, or a position is invalid
 )
 
-// CheckCut says whether every new tip of cut on top of parent is certified, or is in the window above the ordered position
-// and held back to the parent's tip with nothing else acknowledged in between (so that Lock will be allowed). What is
-// missing is asked for, first from hint, who proposed it. A tip beyond the window is missing the commit that moves it:
-// the proposer has that one already. Where another header was acknowledged, hint is told which.
+// CheckCut reports whether this replica may vote for cut on top of parent. Every new tip must be certified, or all headers
+// from it back to the tip in parent must be held, with no other header acknowledged at their numbers (so that Lock will be
+// allowed), and the tip must be in the window above the ordered position. The machine requests missing headers, first from
+// hint, which is the proposer. For a tip beyond the window the verdict is Missing: the proposer already has the commit that
+// moves the window. If another header is acknowledged, the machine sends it to hint as a [Conflict].
 func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.Index) (Step, Verdict) {
 	var st Step
 	verdict := Votable
@@ -70,7 +71,7 @@ func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.I
 			return st, Refused
 		}
 		if t.Seq > l.ordered.Seq+maxGrowth || l.pathBytes(t) > m.limit() {
-			m.beyond = true
+			m.beyondWindow = true
 			verdict = max(verdict, Missing)
 			continue
 		}
@@ -78,12 +79,12 @@ func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.I
 			e := l.entries[t.Digest]
 			if e == nil {
 				m.want(now, protocols.Index(i), t, fetchGrace, hint, protocols.Index(i))
-				m.name(Ref{protocols.Index(i), t})
+				m.markNamed(Ref{protocols.Index(i), t})
 				verdict = max(verdict, Missing)
 				break
 			}
 			if e.Seq != t.Seq {
-				return st, Refused // no such position: its owner could never go on from there, nor anyone fetch it
+				return st, Refused // no header has this number and digest: no header can follow it and nobody can send it
 			}
 			if d, ok := l.acked[t.Seq]; ok && d != t.Digest {
 				if mine := l.entries[d]; mine != nil && hint != m.cfg.Self {
@@ -100,8 +101,8 @@ func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.I
 	return st, verdict
 }
 
-// Lock acknowledges all headers up to the uncertified tips of a cut that CheckCut found votable. It belongs to the
-// same step as the vote.
+// Lock acknowledges all headers up to the uncertified tips of a cut for which CheckCut returned Votable. Its step must be
+// part of the same step as the vote.
 func (m *Machine) Lock(now protocols.Time, parent, cut Cut) Step {
 	var st Step
 	for i, t := range cut {
@@ -133,10 +134,11 @@ type Ref struct {
 	Tip  Tip
 }
 
-// Content lists the batches between two committed cuts in the order in which they are executed: lanes round-robin,
-// each by number. If some are not here it asks signers for them and answers false. A lane whose chain misses the
-// previous cut contributes nothing from that block on, on every replica alike: it is frozen at its number in that cut, so
-// that one which executes the blocks before it once more executes the same.
+// Content lists the batches between two committed cuts in the order of execution: round-robin over the lanes, each lane by
+// number. If some are not held, it requests them from signers and returns false. If the chain of a lane does not contain
+// the position of the previous cut, the lane contributes nothing from that block on, at every replica: it is frozen at its
+// number in the previous cut. A frozen lane keeps that number, so a replica that executes earlier blocks again gets the
+// same result.
 func (m *Machine) Content(now protocols.Time, prev, cut Cut, signers protocols.Set) (Step, []Ref, bool) {
 	var st Step
 	complete := true
@@ -183,7 +185,7 @@ func (m *Machine) Content(now protocols.Time, prev, cut Cut, signers protocols.S
 	return st, refs, true
 }
 
-// Prefetch asks for the data between two committed cuts that are not yet the next to be executed.
+// Prefetch requests the data between two committed cuts that will be executed later.
 func (m *Machine) Prefetch(now protocols.Time, prev, cut Cut, signers protocols.Set) {
 	for i, t := range cut {
 		if l := m.lanes[i]; !(l.frozen && t.Seq > l.frozenAt) && t.Seq > max(prev[i].Seq, l.base.Seq) && l.entries[t.Digest] == nil {

@@ -8,13 +8,13 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestCheckCut is what may be voted for: every new tip certified, or held back to the parent's tip with nothing else
-// acknowledged on the way.
+// TestCheckCut: a replica may vote for a cut if every new tip is certified, or held with all headers back to the tip of the
+// parent and no other header acknowledged at their numbers.
 func TestCheckCut(t *testing.T) {
 	b := newBench(t, 4)
 	a, z := b.chain(3, Tip{}, 4, "a"), b.chain(3, Tip{}, 4, "z")
 	far := b.chain(3, Tip{}, maxGrowth+1, "far")
-	skips := b.batch(3, Tip{2, a[0].Digest()}, "") // says that it is the third, on top of the first
+	skips := b.batch(3, Tip{2, a[0].Digest()}, "") // numbered 3, but its parent has number 1
 	get := func(xs ...*Batch) func(*Machine) {
 		return func(m *Machine) {
 			for _, x := range xs {
@@ -30,25 +30,25 @@ func TestCheckCut(t *testing.T) {
 		inputs      []func(*Machine)
 		parent, tip Tip
 		want        Verdict
-		conflict    *Batch // the leader is told of
-		fetch       *Batch // is asked for
+		conflict    *Batch // sent to the leader
+		fetch       *Batch // is requested
 	}{
-		{"nothing new", nil, a[0].Tip(), a[0].Tip(), Votable, nil, nil},
+		{"no change", nil, a[0].Tip(), a[0].Tip(), Votable, nil, nil},
 		{"held", []func(*Machine){get(a[0], a[1])}, Tip{}, a[1].Tip(), Votable, nil, nil},
-		{"held and not acknowledged", []func(*Machine){get(a[1])}, a[0].Tip(), a[1].Tip(), Votable, nil, a[0]}, // which is the parent's own content
+		{"held and not acknowledged", []func(*Machine){get(a[1])}, a[0].Tip(), a[1].Tip(), Votable, nil, a[0]}, // a[0] is content of the parent
 		{"not held", nil, Tip{}, a[0].Tip(), Missing, nil, a[0]},
 		{"a gap", []func(*Machine){get(a[0], a[2])}, Tip{}, a[2].Tip(), Missing, nil, a[1]},
 		{"certified, not held", []func(*Machine){certify(a[2])}, Tip{}, a[2].Tip(), Votable, nil, nil},
 		{"another acknowledged at the tip", []func(*Machine){get(a[0], z[0])}, Tip{}, z[0].Tip(), Refused, a[0], nil},
 		{"another acknowledged below the tip", []func(*Machine){get(a[0], z[0], z[1], z[2])}, Tip{}, z[2].Tip(), Refused, a[0], nil},
 		{"another acknowledged, but certified", []func(*Machine){get(a[0], z[0]), certify(z[0])}, Tip{}, z[0].Tip(), Votable, nil, nil},
-		{"held, under a number of the window", []func(*Machine){get(a[0])}, Tip{}, Tip{3, a[0].Digest()}, Refused, nil, nil},
+		{"held, under another number", []func(*Machine){get(a[0])}, Tip{}, Tip{3, a[0].Digest()}, Refused, nil, nil},
 		{"on top of another number", []func(*Machine){get(a[0], skips)}, Tip{}, skips.Tip(), Refused, nil, nil},
-		{"as far as a cut may go", []func(*Machine){get(far...)}, Tip{}, far[maxGrowth-1].Tip(), Votable, nil, nil},
-		{"further", []func(*Machine){get(far...)}, Tip{}, far[maxGrowth].Tip(), Missing, nil, nil},
-		{"further, not held", nil, Tip{}, Tip{1 << 60, a[0].Digest()}, Missing, nil, nil},
-		{"further, and its parent too", []func(*Machine){get(far...), certify(far[1])}, far[1].Tip(), far[maxGrowth].Tip(), Missing, nil, nil},
-		{"further, certified", []func(*Machine){certify(far[maxGrowth])}, Tip{}, far[maxGrowth].Tip(), Votable, nil, nil},
+		{"at the end of the window", []func(*Machine){get(far...)}, Tip{}, far[maxGrowth-1].Tip(), Votable, nil, nil},
+		{"beyond the window", []func(*Machine){get(far...)}, Tip{}, far[maxGrowth].Tip(), Missing, nil, nil},
+		{"beyond the window, not held", nil, Tip{}, Tip{1 << 60, a[0].Digest()}, Missing, nil, nil},
+		{"beyond the window, and its parent too", []func(*Machine){get(far...), certify(far[1])}, far[1].Tip(), far[maxGrowth].Tip(), Missing, nil, nil},
+		{"beyond the window, certified", []func(*Machine){certify(far[maxGrowth])}, Tip{}, far[maxGrowth].Tip(), Votable, nil, nil},
 		{"not on the parent's chain", []func(*Machine){get(a[0], a[1])}, z[0].Tip(), a[1].Tip(), Refused, nil, nil},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -62,30 +62,31 @@ func TestCheckCut(t *testing.T) {
 			if got != x.want {
 				t.Errorf("verdict %d, want %d", got, x.want)
 			}
-			told := sent[*Conflict](st)
-			if (len(told) == 1) != (x.conflict != nil) || len(told) == 1 && (told[0].Digest() != x.conflict.Digest() || st.Sends[0].To != 2) {
-				t.Errorf("the leader is told of %v", told)
+			conflicts := sent[*Conflict](st)
+			if (len(conflicts) == 1) != (x.conflict != nil) || len(conflicts) == 1 && (conflicts[0].Digest() != x.conflict.Digest() || st.Sends[0].To != 2) {
+				t.Errorf("sends the conflicts %v to the leader", conflicts)
 			}
 			asked := m.Tick(t0.Add(fetchGrace))
 			f := sent[*Fetch](asked)
 			switch {
 			case (len(f) == 1) != (x.fetch != nil):
-				t.Errorf("asks for %v", f)
+				t.Errorf("requests %v", f)
 			case x.fetch != nil && f[0].Tip != x.fetch.Tip():
-				t.Errorf("asks for %d", f[0].Tip.Seq)
+				t.Errorf("requests number %d", f[0].Tip.Seq)
 			case x.name == "not held" && asked.Sends[0].To != 2:
-				t.Errorf("asks %d first, not the leader", asked.Sends[0].To)
+				t.Errorf("requests first from %d, not from the leader", asked.Sends[0].To)
 			}
 		})
 	}
 }
 
-// TestVoteAcksTheWholePath: with the tip alone, two committed cuts could lie on different chains.
+// TestVoteAcksTheWholePath: a vote acknowledges all headers up to the tip. If it acknowledged only the tip, two committed
+// cuts could lie on different chains.
 func TestVoteAcksTheWholePath(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
 	a := b.chain(3, Tip{}, 4, "a")
-	for _, x := range []*Batch{a[3], a[2], a[1]} { // held, and none acknowledged: the first is missing
+	for _, x := range []*Batch{a[3], a[2], a[1]} { // held but not acknowledged, since the first is missing
 		m.HandleBatch(t0, 3, x)
 	}
 	parent := b.cut(map[protocols.Index]Tip{3: a[0].Tip()})
@@ -95,7 +96,7 @@ func TestVoteAcksTheWholePath(t *testing.T) {
 	}
 	d := disk{}
 	d.keep(m.Lock(t0, parent, cut))
-	for k, want := range map[uint64]*Batch{2: a[1], 3: a[2], 4: a[3]} { // the last was waiting for its parent
+	for k, want := range map[uint64]*Batch{2: a[1], 3: a[2], 4: a[3]} { // the last one waited for its parent
 		if m.ackedIn(3, k) != want.Digest() {
 			t.Errorf("number %d is not acknowledged", k)
 		}
@@ -105,8 +106,8 @@ func TestVoteAcksTheWholePath(t *testing.T) {
 	}
 }
 
-// TestView: the highest acknowledged tips, held back to the parent; certified ones with their certificates; nothing of
-// a lane that the parent is ahead in.
+// TestView: View gives the highest acknowledged tips that are linked to the parent, and certified tips with their
+// certificates. For a lane in which the parent is ahead it gives the tip of the parent.
 func TestView(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(0)
@@ -123,10 +124,10 @@ func TestView(t *testing.T) {
 		t.Errorf("proposes %v, want %v", cut, want)
 	}
 	if len(certs) != 1 || certs[0].Lane != 2 {
-		t.Errorf("with %d certificates", len(certs))
+		t.Errorf("%d certificates, want that of lane 2", len(certs))
 	}
 	if again, certs := m.View(t0, cut); !slices.Equal(again, cut) || len(certs) != 0 {
-		t.Error("grows on itself")
+		t.Error("a cut grows on top of itself")
 	}
 
 	st := m.HandleFetch(t0, 2, &Fetch{Lane: 1, Tip: a1[2].Tip()})
@@ -134,12 +135,12 @@ func TestView(t *testing.T) {
 		t.Errorf("answers %v", c)
 	}
 	if st := m.HandleFetch(t0, 2, &Fetch{Lane: 3, Tip: a3[1].Tip()}); len(st.Sends) != 0 {
-		t.Error("answers for what is not here")
+		t.Error("answers a request for a batch that is not held")
 	}
 }
 
-// TestContent: batches come lanes round-robin, each by number; what is missing is asked for; a chain that misses the
-// previous cut contributes nothing and freezes its lane.
+// TestContent: batches are listed round-robin over the lanes, each lane by number. Missing batches are requested. A chain
+// that does not contain the position of the previous cut contributes nothing and freezes its lane.
 func TestContent(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(0)
@@ -151,11 +152,11 @@ func TestContent(t *testing.T) {
 	var signers protocols.Set
 	signers.Add(2)
 	if _, _, complete := m.Content(t0, b.cut(nil), cut, signers); complete {
-		t.Fatal("complete without a batch")
+		t.Fatal("the content is complete without a batch")
 	}
 	st := m.Tick(t0)
 	if f := sent[*Fetch](st); len(f) != 1 || f[0].Tip != a3[0].Tip() || f[0].After != 0 {
-		t.Fatalf("asks for %v", f)
+		t.Fatalf("requests %v", f)
 	}
 	m.HandleBatch(t0, 2, a3[0]) // from a signer
 	_, refs, complete := m.Content(t0, b.cut(nil), cut, signers)
@@ -174,10 +175,10 @@ func TestContent(t *testing.T) {
 	prev := b.cut(map[protocols.Index]Tip{1: a1[0].Tip()})
 	st, refs, complete = m.Content(t0, prev, b.cut(map[protocols.Index]Tip{1: z[1].Tip(), 2: a2[0].Tip()}), signers)
 	if !complete || len(refs) != 1 || refs[0].Lane != 2 || len(st.Persist) != 1 {
-		t.Errorf("a chain that misses the cut gives %v", refs)
+		t.Errorf("a chain without the previous position gives %v", refs)
 	}
 	if _, v := m.CheckCut(t0, prev, b.cut(map[protocols.Index]Tip{1: z[1].Tip()}), 0); v != Refused {
-		t.Error("a frozen lane can be voted for")
+		t.Error("a cut with a new tip of a frozen lane is not refused")
 	}
 	on := b.cut(map[protocols.Index]Tip{1: z[1].Tip()})
 	if _, refs, complete := m.Content(t0, on, b.cut(map[protocols.Index]Tip{1: z[2].Tip()}), signers); !complete || len(refs) != 0 {
@@ -185,8 +186,8 @@ func TestContent(t *testing.T) {
 	}
 }
 
-// TestFetchGoesRound: who is asked changes, with growing pauses, until the batch is here or is executed.
-func TestFetchGoesRound(t *testing.T) {
+// TestFetchAsksAllInTurn: requests go to all replicas in turn, with growing pauses, until the batch is held or executed.
+func TestFetchAsksAllInTurn(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
 	a := b.chain(3, Tip{}, 1, "a")
@@ -213,6 +214,6 @@ func TestFetchGoesRound(t *testing.T) {
 	m.HandleBatch(t0, 0, a[0])
 	m.Tick(t0.Add(ackDelay))
 	if m.Wake() != 0 {
-		t.Error("asks on for what is here")
+		t.Error("requests continue for a batch that is held")
 	}
 }

@@ -6,20 +6,23 @@ import (
 	"bdtnode/protocols"
 )
 
-// MaxAsking is how long a replica of a shard of n goes on asking for a batch that no committed cut names and nobody has.
+// MaxAsking is the longest time for which a replica of a shard of n requests a batch that no committed cut names and that
+// nobody sends.
 func MaxAsking(n int) time.Duration { return time.Duration(askRounds*(n-1)) * fetchRetryMax }
 
+// want is a request for one batch.
 type want struct {
 	Ref
-	named bool              // by a cut; else only by a batch on top of it
-	after uint64            // what lies at or below it is asked for by itself
-	ask   []protocols.Index // in turn
-	turn  int
-	next  protocols.Time
-	pause time.Duration
+	named bool              // a cut names it; else only a batch that follows it
+	after uint64            // batches at or below this number are requested separately
+	ask   []protocols.Index // peers to ask, in turn
+	turn  int               // number of requests sent
+	next  protocols.Time    // time of the next request
+	pause time.Duration     // until the request after that; doubles up to fetchRetryMax
 }
 
-// want asks for one batch, after a grace in which it may come by itself, from the replicas named and then everyone.
+// want requests one batch, after a grace in which the batch may arrive without a request: first from the given replicas,
+// then from all others in turn. It does nothing if there are already 4·WindowHeaders requests for each lane on average.
 func (m *Machine) want(now protocols.Time, lane protocols.Index, t Tip, grace time.Duration, first ...protocols.Index) {
 	at := Ref{lane, t}
 	if m.wants[at] != nil || len(m.wants) >= 4*WindowHeaders*len(m.lanes) {
@@ -42,19 +45,19 @@ func (m *Machine) want(now protocols.Time, lane protocols.Index, t Tip, grace ti
 	m.wants[at] = w
 }
 
-// name marks what is asked for as named by a cut.
-func (m *Machine) name(r Ref) {
+// markNamed records that a cut names a requested batch.
+func (m *Machine) markNamed(r Ref) {
 	if w := m.wants[r]; w != nil {
 		w.named = true
 	}
 }
 
-// wantFrom asks for one batch of a committed block, and those between it and after, at once.
+// wantFrom requests one batch of a committed block without a grace, and with it the batches between it and number after.
 func (m *Machine) wantFrom(now protocols.Time, lane protocols.Index, t Tip, after uint64, signers protocols.Set) {
 	if w := m.wants[Ref{lane, t}]; w != nil {
 		w.named = true
 		if w.turn == 0 {
-			w.next = now // it is committed: no longer wait for it to come by itself
+			w.next = now // it is committed: do not wait for the grace
 		}
 		return
 	}
@@ -102,8 +105,8 @@ func (l *lane) below(t Tip) uint64 {
 	return min(floor, t.Seq-1)
 }
 
-// HandleFetch answers a peer that lacks batches, with the newest of those that it asks for, as many as a cut may name at
-// most. A leader notes who lacks what it may have proposed uncertified.
+// HandleFetch answers a peer that lacks batches. The answer has the newest of the requested batches, at most as many as one
+// cut may add to a lane. A leader also records that the peer lacks a batch which the leader may have proposed uncertified.
 func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch) Step {
 	var st Step
 	l := m.lanes[f.Lane]

@@ -11,7 +11,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// bench is a shard's keys, and makes what its replicas sign.
+// bench has the keys of a shard. It makes messages signed by its replicas.
 type bench struct {
 	c      *protocols.Committee
 	scheme *sig.Ideal
@@ -37,12 +37,12 @@ func (b *bench) config(i protocols.Index) Config {
 
 func (b *bench) machine(i protocols.Index) *Machine { return New(b.config(i)) }
 
-// batch is a batch of a lane on top of a position.
+// batch makes a batch of a lane on top of a position.
 func (b *bench) batch(lane protocols.Index, on Tip, salt string) *Batch {
 	return NewBatch(b.c, b.scheme.Signer(uint64(lane)), Header{Lane: lane, Seq: on.Seq + 1, Parent: on.Digest, Count: 1}, []byte(salt))
 }
 
-// chain is so many batches of a lane on top of a position.
+// chain makes n batches of a lane on top of a position.
 func (b *bench) chain(lane protocols.Index, on Tip, n int, salt string) []*Batch {
 	var out []*Batch
 	for range n {
@@ -65,7 +65,7 @@ func (b *bench) certificate(lane protocols.Index, t Tip) *TipCertificate {
 	return &TipCertificate{Lane: lane, Tip: t, Certificate: tally.Certificate()}
 }
 
-// cut is the origin of all lanes but the ones given.
+// cut has the given tips, and the origin for all other lanes.
 func (b *bench) cut(tips map[protocols.Index]Tip) Cut {
 	c := make(Cut, b.c.N())
 	for i, t := range tips {
@@ -74,7 +74,7 @@ func (b *bench) cut(tips map[protocols.Index]Tip) Cut {
 	return c
 }
 
-// sent are the messages of one type in a step.
+// sent lists the messages of one type in a step.
 func sent[M protocols.Message](st Step) []M {
 	var out []M
 	for _, s := range st.Sends {
@@ -87,7 +87,7 @@ func sent[M protocols.Message](st Step) []M {
 
 func grew(st Step) bool { return len(st.Out) > 0 }
 
-// disk keeps what steps persist, for Restore.
+// disk keeps the persisted records of steps, for Restore.
 type disk map[string][]byte
 
 func (d disk) keep(st Step) Step {
@@ -118,7 +118,7 @@ func (d disk) stored(from, to []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// ackedBy lists the digests a machine acknowledged in a lane, by number from 1 on.
+// ackedIn is the digest that a machine acknowledged in a lane at a number, zero if none.
 func (m *Machine) ackedIn(lane protocols.Index, seq uint64) digest.Digest {
 	return m.lanes[lane].acked[seq]
 }

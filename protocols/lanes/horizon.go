@@ -6,27 +6,27 @@ import (
 	"bdtnode/protocols"
 )
 
-// Horizon is what of the lanes a replica can use at one moment. It never changes, so that others may ask it while the
-// machine goes on.
+// Horizon is a snapshot of the parts of the lanes that a replica can use. It never changes, so other goroutines may read it
+// while the machine continues.
 type Horizon struct {
 	self  protocols.Index
-	lanes []reach
+	lanes []laneHorizon
 }
 
-type reach struct {
+type laneHorizon struct {
 	base, ordered, certified uint64
-	room                     int   // bytes that are stored unasked above ordered
-	asked                    []Tip // if there is no room for any batch
+	room                     int   // bytes above ordered that are stored without a request
+	asked                    []Tip // requested positions, if room is too small for some batch
 	forked                   bool
 	frozen                   bool
 	frozenAt                 uint64
 }
 
-// Horizon is the present one.
+// Horizon takes the current snapshot.
 func (m *Machine) Horizon() Horizon {
-	h := Horizon{m.cfg.Self, make([]reach, len(m.lanes))}
+	h := Horizon{m.cfg.Self, make([]laneHorizon, len(m.lanes))}
 	for i, l := range m.lanes {
-		h.lanes[i] = reach{
+		h.lanes[i] = laneHorizon{
 			base: l.base.Seq, ordered: l.ordered.Seq, certified: l.certified.Seq, room: m.limit() - l.bytes.held,
 			forked: l.certifiedOnly, frozen: l.frozen, frozenAt: l.frozenAt,
 		}
@@ -39,7 +39,8 @@ func (m *Machine) Horizon() Horizon {
 	return h
 }
 
-// Sees judges a message by its numbers alone.
+// Sees decides whether a replica can use a message. It reads only the numbers and digests in the message and verifies
+// nothing.
 func (h *Horizon) Sees(from protocols.Index, m protocols.Message) protocols.Relevance {
 	switch x := m.(type) {
 	case *Batch:
@@ -68,20 +69,20 @@ func (h *Horizon) batch(from protocols.Index, x *Batch) protocols.Relevance {
 	case x.Seq <= l.ordered || x.Seq <= l.ordered+maxGrowth && (int(x.Size) <= l.room || slices.Contains(l.asked, x.Tip())):
 		return protocols.Useful
 	case from != x.Lane:
-		return protocols.Useless // its owner has it, and is asked
+		return protocols.Useless // the owner has it and is asked for it
 	}
 	return protocols.Ahead
 }
 
-func (h *Horizon) at(lane protocols.Index) *reach {
+func (h *Horizon) at(lane protocols.Index) *laneHorizon {
 	if int(lane) >= len(h.lanes) {
 		return nil
 	}
 	return &h.lanes[lane]
 }
 
-// HandleAhead is called upon a batch of its owner that was beyond the window when it came, and was dropped unverified: it
-// is asked for when the window has moved, or at once if it has since.
+// HandleAhead is called for a batch from its owner that was beyond the window when it arrived and was dropped unverified.
+// The machine requests it when the window has moved, or at once if the window has moved since.
 func (m *Machine) HandleAhead(owner protocols.Index, seq uint64) Step {
 	var st Step
 	l := m.lanes[owner]

@@ -6,23 +6,24 @@ import (
 	"bdtnode/protocols"
 )
 
-// Bounds of how long a leader holds back a lane's uncertified tips.
+// Bounds on the time for which a leader holds back the uncertified tips of a lane.
 const (
-	maxHold  = 10 * time.Second
-	minHold  = time.Millisecond // less is none
-	chance   = 4                // a lane's part of what the first slot cost that it held up
-	halfLife = 5 * time.Second  // of what a slot that was held up cost
+	maxHold       = 10 * time.Second
+	minHold       = time.Millisecond // a shorter time counts as zero
+	chargeDivisor = 4                // the first held-up slot adds the lost time divided by this
+	halfLife      = 5 * time.Second  // the hold decays by half in this time
 )
 
-// lag is what a leader has learnt of how much later than itself the others get a lane's batches. Its tips are proposed
-// uncertified when they have been here for that long: the others, or enough of them, have them then when the proposal
-// comes. If its certificate comes sooner, that is proposed. So waiting for a batch is never dearer than its certificate,
-// and other lanes in the slot do not wait for it. What is learnt is what slots were really held up, and it fades.
+// lag is the leader's estimate of how much later than the leader the other replicas receive the batches of a lane. A tip
+// of the lane is proposed uncertified only when it has been here for the time hold: then the other replicas, or enough of
+// them, have it when the proposal arrives. If its certificate arrives sooner, the tip is proposed at once. So a lane never
+// waits longer than for its certificate, and other lanes in the slot do not wait for it. The estimate is raised only by
+// slots that were really held up, and it decays.
 type lag struct {
-	hold     time.Duration // at since
+	hold     time.Duration // as it was at time since
 	since    protocols.Time
-	lacking  map[protocols.Index]uint64 // by replica, the number it last asked this one for, above the ordered one
-	arrivals []arrival                  // of acknowledged batches above the ordered one, in order
+	lacking  map[protocols.Index]uint64 // by replica: the last number above the ordered one that it requested from this replica
+	arrivals []arrival                  // of acknowledged batches above the ordered position, by number
 }
 
 type arrival struct {
@@ -30,7 +31,7 @@ type arrival struct {
 	at  protocols.Time
 }
 
-// now is how long tips are held back.
+// now is the time for which tips are held back, decayed to the time now.
 func (g *lag) now(now protocols.Time) time.Duration {
 	if g.hold == 0 {
 		return 0
@@ -44,52 +45,56 @@ func (g *lag) now(now protocols.Time) time.Duration {
 	return d
 }
 
-// charge is called when the lane held up a slot by some time. Once is chance, and costs it a part of that. One that does so
-// again before it is forgotten is held back twice as long: it is late as a rule, or its owner gives its batches to some only.
+// charge is called when the lane held up a slot by the time wait. The first time may be chance and adds only a part of wait.
+// A lane that does it again before the hold has decayed is held back at least twice as long: either its batches are usually
+// late, or its owner sends its batches only to some replicas.
 func (g *lag) charge(now protocols.Time, wait time.Duration) {
 	have := g.now(now)
-	g.hold, g.since = min(have+max(have, wait/chance), maxHold), now
+	g.hold, g.since = min(have+max(have, wait/chargeDivisor), maxHold), now
 }
 
+// arrived records the time of an acknowledgement.
 func (g *lag) arrived(seq uint64, now protocols.Time) {
 	g.arrivals = append(g.arrivals, arrival{seq, now})
 }
 
-func (g *lag) lacks(who protocols.Index, seq uint64) {
+// lacks records that a peer requested a number.
+func (g *lag) lacks(peer protocols.Index, seq uint64) {
 	if g.lacking == nil {
 		g.lacking = make(map[protocols.Index]uint64)
 	}
-	g.lacking[who] = seq
+	g.lacking[peer] = seq
 }
 
-// ordered forgets what is at or below a number.
+// ordered forgets all numbers up to seq.
 func (g *lag) ordered(seq uint64) {
 	k := 0
 	for k < len(g.arrivals) && g.arrivals[k].seq <= seq {
 		k++
 	}
 	g.arrivals = g.arrivals[k:]
-	for who, s := range g.lacking {
+	for peer, s := range g.lacking {
 		if s <= seq {
-			delete(g.lacking, who)
+			delete(g.lacking, peer)
 		}
 	}
 }
 
-// ripe is the highest acknowledged position of a lane that has been here for long enough.
-func (m *Machine) ripe(now protocols.Time, l *lane) Tip {
+// proposable is the highest acknowledged position of a lane that has been held back for long enough. It sets tipDue to the
+// time at which the next one will be.
+func (m *Machine) proposable(now protocols.Time, l *lane) Tip {
 	hold, arrivals := l.lag.now(now), l.lag.arrivals
 	if hold == 0 || len(arrivals) == 0 {
 		return l.tip
 	}
 	top := l.ordered
 	if before := arrivals[0].seq - 1; before > top.Seq {
-		top = Tip{before, l.acked[before]} // from before a restart
+		top = Tip{before, l.acked[before]} // acknowledged before a restart: arrival time unknown
 	}
 	for _, a := range arrivals {
 		due := a.at.Add(hold)
 		if now < due {
-			m.ripeAt = protocols.Earliest(m.ripeAt, due)
+			m.tipDue = protocols.Earliest(m.tipDue, due)
 			break
 		}
 		top = Tip{a.seq, l.acked[a.seq]}
@@ -97,15 +102,16 @@ func (m *Machine) ripe(now protocols.Time, l *lane) Tip {
 	return top
 }
 
-// HeldUp is called when a slot of this leader's got its QC so much later than usual, since more than f replicas voted late.
-// It is put down to the lanes whose new and uncertified batches one of these asked for.
+// HeldUp is called when a slot of this leader got its QC by the time wait later than usual, because more than f replicas
+// (the set late) voted late. It charges the lanes whose new uncertified batches one of these replicas requested, and
+// reports whether there is such a lane.
 func (m *Machine) HeldUp(now protocols.Time, parent, cut Cut, late protocols.Set, wait time.Duration) bool {
 	blamed := false
 	for i, t := range cut {
 		l := m.lanes[i]
 		held := false
-		for who, seq := range l.lag.lacking {
-			held = held || late.Has(who) && seq > parent[i].Seq && seq <= t.Seq
+		for peer, seq := range l.lag.lacking {
+			held = held || late.Has(peer) && seq > parent[i].Seq && seq <= t.Seq
 		}
 		if held && wait > 0 {
 			l.lag.charge(now, wait)

@@ -1,20 +1,22 @@
 // Package lanes spreads data before consensus orders it (DESIGN §4.1; Autobahn, arXiv 2401.10369, §5).
 //
-// Each replica owns a lane: a hash-chained stream of batches. A receiver stores a batch durably, its payload
-// checked, and acknowledges it with a signature.
+// Each replica owns a lane: a hash-chained stream of batches. A receiver checks the payload of a batch, stores the batch
+// durably, and then acknowledges it with a signature.
 //
-// Guarantee: two positions of one lane that are certified, or are in committed cuts, lie on one chain; and what
-// either names can be fetched from at least f+1 honest replicas.
+// Guarantee: two positions of one lane that are certified, or are in committed cuts, lie on one chain; and the batches up to
+// either can be fetched from at least f+1 honest replicas.
 //
-// Why the thresholds suffice. A certificate is n-f acknowledgements. An honest replica acknowledges one digest
-// per (lane, number) ever, so two certificates at one number would share an honest signer, which signed both: no.
-// It acknowledges number s only if the parent is what it acknowledged at s-1, or is certified or committed, so by
-// induction a certified position has one chain below it. It acknowledges nothing at or below its ordered position, since
-// what it acknowledged there may be forgotten. n-f acknowledgements include f+1 honest holders (f+1
-// would do for that alone). A vote for a cut with an uncertified tip acknowledges every header up to the tip, not
-// the tip alone: with only the tip, two committed cuts could lie on different chains.
+// Why the thresholds suffice. A certificate is n-f acknowledgements. An honest replica acknowledges at most one digest for
+// each (lane, number), ever. Two certificates with different digests at one number would share an honest signer that signed
+// both, which is impossible. An honest replica acknowledges number s only if the parent is the header that it acknowledged
+// at s-1, or is certified or committed. So, by induction, there is one chain below a certified position. It acknowledges
+// nothing at or below its ordered position, since it may have forgotten its earlier acknowledgements there. n-f
+// acknowledgements include at least f+1 honest holders; for availability alone, f+1 acknowledgements would suffice. A vote
+// for a cut with an uncertified tip acknowledges every header up to the tip, not only the tip: with only the tip, two
+// committed cuts could lie on different chains.
 //
-// The package orders nothing: bolt asks it what can be proposed and voted for, and reports what was committed.
+// The package orders nothing. Package bolt asks it for cuts to propose and checks cuts with it before a vote, and reports
+// committed cuts to it.
 package lanes
 
 import (
@@ -26,74 +28,74 @@ import (
 	"bdtnode/protocols"
 )
 
-// Delays of the machine, none of which safety or liveness depends on.
+// Delays of the machine. Safety and liveness do not depend on them.
 const (
-	ackDelay         = 15 * time.Millisecond // a batch that is committed by then needs no acks
-	certificateDelay = 20 * time.Millisecond // an idle lane's certificate goes alone after this
-	fetchGrace       = 60 * time.Millisecond // what is named but not here is probably on its way
-	fetchRetryMin    = 150 * time.Millisecond
-	fetchRetryMax    = 3 * time.Second
-	// askRounds is how often everyone is asked for what no committed cut names: a block that is given up, or a batch
-	// that nobody has, must not be asked for for ever. Whatever names it again starts anew.
+	ackDelay         = 15 * time.Millisecond  // before acks are sent: a batch that is committed by then needs none
+	certificateDelay = 20 * time.Millisecond  // before the certificate of an idle lane is sent alone
+	fetchGrace       = 60 * time.Millisecond  // before the first request: the batch is probably on its way
+	fetchRetryMin    = 150 * time.Millisecond // first pause between two requests
+	fetchRetryMax    = 3 * time.Second        // longest pause
+	// askRounds is the number of times that each replica is asked for a batch which no committed cut names. Requests for a
+	// block that was given up, or for a batch that nobody has, must end. A new cut that names the batch starts them anew.
 	askRounds = 3
 )
 
-// Output is what the machine has to tell its parent.
+// Output is an event for the parent of the machine.
 type Output struct {
-	// Grew: something new can be proposed, or content that a block waited for has come.
+	// Grew: a new position can be proposed, or content that a block waited for has arrived.
 	Grew bool
 }
 
 // Step is one step of the machine.
 type Step = protocols.Step[Output]
 
-// Config is what a machine is made of.
+// Config has the parameters of a machine.
 type Config struct {
 	Committee *protocols.Committee
 	Self      protocols.Index
 	Signer    sig.Signer
-	AckAtOnce bool // acks are not held back, since nothing is ordered without a certificate
+	AckAtOnce bool // send acks without delay: for consensus that orders nothing without a certificate
 	Wall      *protocols.Wall
-	Window    int // bytes of payload that a lane may have above the last commit; 0 is WindowBytes
+	Window    int // largest payload of a lane above the last commit, in bytes; 0 means WindowBytes
 }
 
-// Machine is one replica's view of all lanes of its shard.
+// Machine is the state of all lanes of the shard at one replica.
 type Machine struct {
-	cfg     Config
-	lanes   []*lane
-	acks    map[uint64]*protocols.Tally // of the own lane, above its certified tip
-	wants   map[Ref]*want               // by position: a leader may name a batch with another's number or lane
-	own     ownLane
-	acksDue protocols.Time // when acks that were held back go; zero if there are none
-	beyond  bool           // a cut reached beyond the window since it last moved
-	ripeAt  protocols.Time // when a tip that was held back may be proposed; zero if none is
+	cfg          Config
+	lanes        []*lane
+	acks         map[uint64]*protocols.Tally // of the own lane, above its certified tip
+	wants        map[Ref]*want               // by position, not by digest: a leader may name a batch with a wrong number or lane
+	own          ownLane
+	acksDue      protocols.Time // when delayed acks are sent; zero if there are none
+	beyondWindow bool           // CheckCut met a tip beyond the window since the window last moved
+	tipDue       protocols.Time // when a tip that is held back may be proposed; zero if there is none
 }
 
 type ownLane struct {
 	tip     Tip
-	certDue protocols.Time // when the newest certificate goes alone; zero if it went or needs not to
+	certDue protocols.Time // when the newest certificate is sent alone; zero if it was sent or is not needed
 }
 
 type lane struct {
-	base          Tip // executed: nothing at or below it is kept in memory
+	base          Tip // last executed position: nothing at or below it is kept in memory
 	ordered       Tip // position in the last committed cut
 	entries       map[digest.Digest]*SignedHeader
 	bySeq         map[uint64][]digest.Digest
-	acked         map[uint64]digest.Digest // above base
+	acked         map[uint64]digest.Digest // digests that this replica acknowledged, above base
 	tip           Tip                      // highest acknowledged
 	certified     Tip                      // highest certified
 	cert          *TipCertificate
 	certAt        map[uint64]digest.Digest // certified digests above base
-	sent          uint64                   // acks up to here were sent to the owner
+	sent          uint64                   // acks up to this number were sent to the owner
 	certifiedOnly bool                     // the owner signed two headers for one number
-	frozen        bool                     // a committed chain missed the cut before it
-	frozenAt      uint64                   // the lane's number in that cut: what lies above it contributes nothing
+	frozen        bool                     // a committed chain did not contain the position of the cut before it
+	frozenAt      uint64                   // the number of the lane in that cut: batches above it contribute nothing
 	lag           lag
-	refused       bool // a batch beyond the window was refused since the window last moved
-	bytes         weight
+	refused       bool // a batch beyond the window was refused and is not requested again yet
+	bytes         payloadBytes
 }
 
-// New makes a machine at the lanes' origin.
+// New makes a machine with all lanes at their origin.
 func New(cfg Config) *Machine {
 	if cfg.Window == 0 {
 		cfg.Window = WindowBytes
@@ -115,19 +117,19 @@ func New(cfg Config) *Machine {
 	return m
 }
 
-// Room reports whether the own lane may grow: its window of uncommitted headers and bytes is not full.
+// Room reports whether the own lane may grow: the uncommitted headers and bytes are below its window.
 func (m *Machine) Room() bool {
 	l := m.lanes[m.cfg.Self]
 	return !l.frozen && m.own.tip.Seq-l.ordered.Seq < WindowHeaders && l.bytes.held < m.cfg.Window
 }
 
-// Uncertified is how many batches of the own lane have neither a certificate nor a commit.
+// Uncertified is the number of batches of the own lane that are neither certified nor committed.
 func (m *Machine) Uncertified() int {
 	l := m.lanes[m.cfg.Self]
 	return int(m.own.tip.Seq - min(m.own.tip.Seq, max(l.certified.Seq, l.ordered.Seq)))
 }
 
-// Append makes payload, of count entries, the next batch of the own lane. The caller has seen that there is Room.
+// Append makes the next batch of the own lane from a payload with count entries. It panics if there is no Room.
 func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *Batch) {
 	if !m.Room() {
 		panic("lanes: append to a full lane")
@@ -149,7 +151,7 @@ func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *
 	return st, b
 }
 
-// HandleBatch is called upon a checked batch, from its owner or in answer to a Fetch.
+// HandleBatch is called upon a checked batch, from its owner or as the answer to a Fetch.
 func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch) Step {
 	var st Step
 	l := m.lanes[b.Lane]
@@ -167,17 +169,17 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 			m.sendAck(&st, &b.SignedHeader)
 		}
 		if l.acked[b.Seq] != d {
-			m.wantParent(now, l, b, from) // nobody asks for it any more if this replica crashed since
+			m.wantParent(now, l, b, from) // a crash of this replica since may have ended the requests for it
 		}
 		return st
-	case !m.takes(l, b, w):
+	case !m.accepts(l, b, w):
 		if b.Seq > l.ordered.Seq {
 			l.refused = true
 		}
 		delete(m.wants, Ref{b.Lane, b.Tip()})
 		return st
 	case w == nil && len(l.bySeq[b.Seq]) >= 2:
-		return st // evidence is kept once
+		return st // two headers for a number are evidence enough; more are not kept
 	}
 	delete(m.wants, Ref{b.Lane, b.Tip()})
 	m.store(&st, l, b)
@@ -185,7 +187,7 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 		m.equivocated(&st, l, b.Lane, b.Seq)
 	}
 	if b.Lane == m.cfg.Self && b.Seq > m.own.tip.Seq {
-		m.own.tip = b.Tip() // an own batch that this replica had lost, fetched because a cut names it
+		m.own.tip = b.Tip() // an own batch that this replica had lost and fetched because a cut names it
 	}
 	m.ackFrom(now, &st, l, &b.SignedHeader)
 	m.wantParent(now, l, b, from)
@@ -193,9 +195,9 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 	return st
 }
 
-// wantParent asks for what a batch was put on, unless its owner has already shown two headers for that number: with a
-// chain of its own below each header, two for each of a window's numbers would come to the window's square. Which of
-// them matters a cut says, and then it is asked for.
+// wantParent requests the parent of a batch, unless the owner has already shown two headers for the parent's number.
+// Otherwise, with a separate chain below each of two headers at each number, the number of headers would grow with the
+// square of the window. A cut tells which header matters, and then it is requested.
 func (m *Machine) wantParent(now protocols.Time, l *lane, b *Batch, from protocols.Index) {
 	if p := (Tip{b.Seq - 1, b.Parent}); p.Seq > l.base.Seq && l.entries[p.Digest] == nil && len(l.bySeq[p.Seq]) < 2 {
 		m.want(now, b.Lane, p, fetchGrace, from, b.Lane)
@@ -206,11 +208,11 @@ func (m *Machine) store(st *Step, l *lane, b *Batch) {
 	h := b.SignedHeader
 	l.entries[h.digest] = &h
 	l.bySeq[h.Seq] = append(l.bySeq[h.Seq], h.digest)
-	l.weigh(&h, 1)
+	l.countBytes(&h, 1)
 	st.Record(StoredKey(h.Lane, h.Tip()), b.Stored())
 }
 
-// ackFrom acknowledges h and, after it, what of the lane was waiting for h.
+// ackFrom acknowledges h and then the held headers of the lane that follow it.
 func (m *Machine) ackFrom(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
 	for h != nil && m.mayAck(l, h) {
 		m.ack(now, st, l, h)
@@ -218,7 +220,7 @@ func (m *Machine) ackFrom(now protocols.Time, st *Step, l *lane, h *SignedHeader
 	}
 }
 
-// child is a header on top of a position, if one is held; else nil.
+// child is a held header on top of a position, or nil if there is none.
 func (l *lane) child(t Tip) *SignedHeader {
 	for _, d := range l.bySeq[t.Seq+1] {
 		if e := l.entries[d]; e.Parent == t.Digest {
@@ -228,9 +230,9 @@ func (l *lane) child(t Tip) *SignedHeader {
 	return nil
 }
 
-// mayAck is the rule of §4.1: above the ordered position, in sequence, one digest per number ever, the parent
-// acknowledged, certified or committed, and not beyond the window. Acks at or below the ordered position may be forgotten,
-// and a ledger that came back older than they are would let a fork of them begin there.
+// mayAck is the rule of §4.1: above the ordered position, in sequence, at most one digest for each number ever, with a
+// parent that is acknowledged, certified or committed, and not beyond the window. Why only above the ordered position: acks
+// at or below it may be forgotten. If the ledger came back older than those acks, a fork of them could begin there.
 func (m *Machine) mayAck(l *lane, h *SignedHeader) bool {
 	if h.Seq <= l.ordered.Seq || h.Seq > l.ordered.Seq+maxGrowth || l.frozen || l.bytes.acked+int(h.Size) > m.limit() {
 		return false
@@ -245,7 +247,7 @@ func (m *Machine) mayAck(l *lane, h *SignedHeader) bool {
 	return l.acked[p] == h.Parent || l.certAt[p] == h.Parent
 }
 
-// ack records and sends the acknowledgement of h, which the caller has found allowed.
+// ack records the acknowledgement of h, which mayAck or CheckCut has allowed, and sends it or sets the time for sending.
 func (m *Machine) ack(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
 	l.acked[h.Seq] = h.digest
 	if h.Seq > l.ordered.Seq {
@@ -268,8 +270,8 @@ func (m *Machine) ack(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
 	}
 }
 
-// sendAcks sends what was held back: a certificate is for data that is not ordered at once, and while the fast lane
-// is fast none is needed.
+// sendAcks sends the delayed acks of batches that are neither ordered nor certified. A certificate is only for data that is
+// not ordered at once: while the fast lane is fast, no acks are needed.
 func (m *Machine) sendAcks(st *Step) {
 	m.acksDue = 0
 	for i, l := range m.lanes {
@@ -292,6 +294,7 @@ func (m *Machine) signAck(h *SignedHeader) *Ack {
 
 func (m *Machine) sendAck(st *Step, h *SignedHeader) { st.Send(h.Lane, m.signAck(h)) }
 
+// equivocated records that the owner of a lane signed two headers for one number.
 func (m *Machine) equivocated(st *Step, l *lane, owner protocols.Index, seq uint64) {
 	if !l.certifiedOnly {
 		l.certifiedOnly = true
@@ -323,7 +326,7 @@ func (m *Machine) countAck(now protocols.Time, st *Step, from protocols.Index, a
 	}
 }
 
-// HandleCertificate is called upon a checked certificate, alone or out of a proposal.
+// HandleCertificate is called upon a checked certificate, received alone or in a proposal.
 func (m *Machine) HandleCertificate(now protocols.Time, c *TipCertificate) Step {
 	var st Step
 	m.certify(now, &st, c)
@@ -336,10 +339,10 @@ func (m *Machine) certify(now protocols.Time, st *Step, c *TipCertificate) {
 		return
 	}
 	if d, other := l.certAt[c.Tip.Seq]; other && d != c.Tip.Digest {
-		panic("lanes: two certificates for one number of a lane: more than f replicas are Byzantine")
+		panic("lanes: two different headers of a lane are certified at one number: more than f replicas are Byzantine")
 	}
 	if len(l.certAt) > 4*WindowHeaders {
-		return // more than any honest window: the highest cut that is ordered will bring it back
+		return // above every honest window; the position comes again with an ordered cut
 	}
 	l.certAt[c.Tip.Seq] = c.Tip.Digest
 	if c.Tip.Seq > l.certified.Seq {
@@ -352,7 +355,8 @@ func (m *Machine) certify(now protocols.Time, st *Step, c *TipCertificate) {
 	st.Emit(Output{Grew: true})
 }
 
-// HandleConflict is called upon a header that a peer acknowledged where this replica proposed or acknowledged another.
+// HandleConflict is called upon a checked header that a peer acknowledged at a number for which this replica proposed or
+// acknowledged another. It is a fault of the owner if this replica acknowledged another one.
 func (m *Machine) HandleConflict(h *Conflict) Step {
 	var st Step
 	l := m.lanes[h.Lane]
@@ -363,9 +367,9 @@ func (m *Machine) HandleConflict(h *Conflict) Step {
 	return st
 }
 
-// Wake is when the machine next wants a Tick, or zero.
+// Wake is the time at which the machine next needs a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
-	w := protocols.Earliest(m.own.certDue, m.ripeAt)
+	w := protocols.Earliest(m.own.certDue, m.tipDue)
 	if w == 0 || m.acksDue != 0 && m.acksDue < w {
 		w = m.acksDue
 	}
@@ -377,11 +381,12 @@ func (m *Machine) Wake() protocols.Time {
 	return w
 }
 
-// Tick carries out what has become due: certificates that go alone, fetches, and tips that were held back.
+// Tick does everything that is due: it sends acks, the certificate of an idle lane and requests, and makes an output when a
+// tip that was held back may be proposed.
 func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
-	if m.ripeAt != 0 && now >= m.ripeAt {
-		m.ripeAt = 0
+	if m.tipDue != 0 && now >= m.tipDue {
+		m.tipDue = 0
 		st.Emit(Output{Grew: true})
 	}
 	if m.acksDue != 0 && now >= m.acksDue {
@@ -397,7 +402,8 @@ func (m *Machine) Tick(now protocols.Time) Step {
 	return st
 }
 
-// Resend gives a peer again what it may have missed while it was away: own batches without a commit, acks of its lane.
+// Resend sends a peer again the messages that it may have missed: own batches without a commit, the newest own certificate,
+// and the acks of its lane.
 func (m *Machine) Resend(to protocols.Index) Step {
 	var st Step
 	l := m.lanes[m.cfg.Self]
@@ -418,7 +424,8 @@ func (m *Machine) Resend(to protocols.Index) Step {
 	return st
 }
 
-// Pending is how far a lane is certified, and how far it is ordered. A lane that is frozen has nothing pending.
+// Pending gives the number up to which a lane is certified, and the number up to which it is ordered. The two are equal
+// for a frozen lane.
 func (m *Machine) Pending(lane protocols.Index) (certified, ordered uint64) {
 	l := m.lanes[lane]
 	if l.frozen {
@@ -427,7 +434,7 @@ func (m *Machine) Pending(lane protocols.Index) (certified, ordered uint64) {
 	return max(l.certified.Seq, l.ordered.Seq), l.ordered.Seq
 }
 
-// Certificate proves the highest certified position of a lane, if that is above the last committed cut; else it is nil.
+// Certificate proves the highest certified position of a lane. It is nil if that is not above the last committed cut.
 func (m *Machine) Certificate(lane protocols.Index) *TipCertificate {
 	if certified, ordered := m.Pending(lane); certified > ordered {
 		return m.lanes[lane].cert
@@ -435,10 +442,11 @@ func (m *Machine) Certificate(lane protocols.Index) *TipCertificate {
 	return nil
 }
 
-// OwnTip is the newest batch of the own lane.
+// OwnTip is the position of the newest batch of the own lane.
 func (m *Machine) OwnTip() Tip { return m.own.tip }
 
-// CertifiedOnly lists the lanes that are proposed certified-only for good: their owners signed two headers for a number.
+// CertifiedOnly lists the lanes of which only certified tips are proposed, for ever, since their owners signed two headers
+// for one number.
 func (m *Machine) CertifiedOnly() []protocols.Index {
 	var out []protocols.Index
 	for i, l := range m.lanes {
@@ -449,7 +457,7 @@ func (m *Machine) CertifiedOnly() []protocols.Index {
 	return slices.Clip(out)
 }
 
-// Holds reports whether the batch is in memory's window and on disk.
+// Holds reports whether a batch above the executed position is stored.
 func (m *Machine) Holds(lane protocols.Index, d digest.Digest) bool {
 	return m.lanes[lane].entries[d] != nil
 }

@@ -10,7 +10,8 @@ import (
 
 const t0 protocols.Time = 1_000_000_000
 
-// TestAckRule is §4.1: in sequence, one digest per number ever, the parent acknowledged, certified or committed.
+// TestAckRule: §4.1: in sequence, at most one digest for each number ever, with a parent that is acknowledged, certified or
+// committed.
 func TestAckRule(t *testing.T) {
 	b := newBench(t, 4)
 	a := b.chain(3, Tip{}, 4, "a")
@@ -24,7 +25,7 @@ func TestAckRule(t *testing.T) {
 	for _, x := range []struct {
 		name   string
 		inputs []input
-		want   []*Batch // acknowledged at 1, 2, ..., nil where nothing is
+		want   []*Batch // acknowledged at numbers 1, 2, ...; nil for none
 	}{
 		{"in order", []input{get(a[0]), get(a[1])}, []*Batch{a[0], a[1]}},
 		{"the first of two only", []input{get(a[0]), get(z[0])}, []*Batch{a[0]}},
@@ -34,8 +35,8 @@ func TestAckRule(t *testing.T) {
 		{"a parent that is certified instead", []input{get(a[0]), get(z[0]), get(z[1]), certify(z[0].Tip())}, []*Batch{a[0], z[1]}},
 		{"a parent certified before", []input{certify(z[0].Tip()), get(z[1])}, []*Batch{nil, z[1]}},
 		{"a parent that is committed instead", []input{get(a[0]), get(z[1]), order(z[0].Tip())}, []*Batch{a[0], z[1]}},
-		{"not the other child of what is committed", []input{get(a[1]), order(z[0].Tip())}, []*Batch{nil, nil}},
-		{"what waits behind an ack", []input{get(a[3]), get(a[2]), certify(a[1].Tip())}, []*Batch{nil, nil, a[2], a[3]}},
+		{"a child of a header other than the committed one", []input{get(a[1]), order(z[0].Tip())}, []*Batch{nil, nil}},
+		{"headers that wait for their parent", []input{get(a[3]), get(a[2]), certify(a[1].Tip())}, []*Batch{nil, nil, a[2], a[3]}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			m := b.machine(1)
@@ -55,23 +56,24 @@ func TestAckRule(t *testing.T) {
 	}
 }
 
-// TestAcksGoTogetherAndLate: an ack leaves with a delay, persisted before, and not at all for what is committed by then.
-func TestAcksGoTogetherAndLate(t *testing.T) {
+// TestAcksAreDelayedTogether: acks are persisted at once and sent together after a delay. Batches that are committed by then
+// get none.
+func TestAcksAreDelayedTogether(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
 	a := b.chain(3, Tip{}, 3, "a")
 	for _, x := range a {
 		st := m.HandleBatch(t0, 3, x)
 		if len(st.Sends) != 0 || len(st.Persist) != 2 || !grew(st) {
-			t.Fatalf("a batch makes %d sends, %d records", len(st.Sends), len(st.Persist))
+			t.Fatalf("a batch makes %d sends and %d records, want none and 2", len(st.Sends), len(st.Persist))
 		}
 	}
 	m.Ordered(t0, b.cut(map[protocols.Index]Tip{3: a[0].Tip()}))
 	if st := m.Tick(t0.Add(ackDelay - 1)); len(st.Sends) != 0 {
-		t.Error("acks leave early")
+		t.Error("acks are sent before the delay")
 	}
 	if w := m.Wake(); w != t0.Add(ackDelay) {
-		t.Errorf("wakes at %v", w.Sub(t0))
+		t.Errorf("Wake is after %v", w.Sub(t0))
 	}
 	st := m.Tick(t0.Add(ackDelay))
 	acks := sent[*Ack](st)
@@ -85,11 +87,12 @@ func TestAcksGoTogetherAndLate(t *testing.T) {
 		}
 	}
 	if m.Wake() != 0 || len(m.Tick(t0.Add(time.Second)).Sends) != 0 {
-		t.Error("acks go twice")
+		t.Error("acks are sent twice")
 	}
 }
 
-// TestCertificateNeedsQuorum: n-f acks of distinct replicas for the owner's digest, the owner's among them.
+// TestCertificateNeedsQuorum: a certificate needs n-f acks of distinct replicas for the digest of the owner, including its
+// own.
 func TestCertificateNeedsQuorum(t *testing.T) {
 	for n := 4; n <= 7; n++ {
 		b := newBench(t, n)
@@ -98,7 +101,7 @@ func TestCertificateNeedsQuorum(t *testing.T) {
 		other := b.batch(0, Tip{}, "other")
 		deliver := func(from protocols.Index, tip Tip) bool { return grew(m.HandleAck(t0, from, b.ack(from, 0, tip))) }
 		for from := 1; from < b.c.Quorum()-1; from++ {
-			for range 3 { // counted by sender, never by message
+			for range 3 { // counted by sender, not by message
 				if deliver(protocols.Index(from), batch.Tip()) {
 					t.Fatalf("n=%d: certified by %d and the owner", n, from)
 				}
@@ -106,10 +109,10 @@ func TestCertificateNeedsQuorum(t *testing.T) {
 		}
 		last := protocols.Index(b.c.Quorum() - 1)
 		if deliver(last, other.Tip()) {
-			t.Errorf("n=%d: an ack for another header counts", n)
+			t.Errorf("n=%d: an ack for another header is counted", n)
 		}
 		if !deliver(last, batch.Tip()) {
-			t.Errorf("n=%d: %d acks and the owner's make no certificate", n, last)
+			t.Errorf("n=%d: %d acks and that of the owner make no certificate", n, last)
 		}
 		st := m.Tick(t0.Add(certificateDelay))
 		certs := sent[*TipCertificate](st)
@@ -126,21 +129,22 @@ func TestCertificateNeedsQuorum(t *testing.T) {
 	}
 }
 
-// TestEquivocation: two headers for one number are evidence, kept once, and the lane is certified-only from then on.
+// TestEquivocation: two headers for one number are evidence, which is kept once. From then on only certified tips of the
+// lane are proposed.
 func TestEquivocation(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
 	x, y, z := b.batch(3, Tip{}, "x"), b.batch(3, Tip{}, "y"), b.batch(3, Tip{}, "z")
 	if st := m.HandleBatch(t0, 3, x); len(st.Faults) != 0 {
-		t.Errorf("one header blames: %v", st.Faults)
+		t.Errorf("faults after one header: %v", st.Faults)
 	}
 	if st := m.HandleBatch(t0, 3, x); len(st.Faults) != 0 {
-		t.Errorf("the same header twice blames: %v", st.Faults)
+		t.Errorf("faults after the same header twice: %v", st.Faults)
 	}
 	d := disk{}
 	st := d.keep(m.HandleBatch(t0, 2, y))
 	if len(st.Faults) != 1 || st.Faults[0].Peer != 3 {
-		t.Errorf("two headers: faults %v, want one of the owner", st.Faults)
+		t.Errorf("two headers: faults %v, want one fault of the owner", st.Faults)
 	}
 	if st := m.HandleBatch(t0, 3, z); len(st.Faults) != 0 || len(st.Persist) != 0 {
 		t.Error("evidence is kept more than once")
@@ -165,29 +169,29 @@ func TestEquivocation(t *testing.T) {
 	other := b.machine(2)
 	other.HandleBatch(t0, 3, x)
 	if st := other.HandleConflict(&Conflict{x.SignedHeader}); len(st.Faults) != 0 {
-		t.Error("a header that was acknowledged here blames")
+		t.Error("a Conflict with the acknowledged header makes a fault")
 	}
 	if st := other.HandleConflict(&Conflict{y.SignedHeader}); len(st.Faults) != 1 || st.Faults[0].Peer != 3 {
-		t.Errorf("another's header: faults %v", st.Faults)
+		t.Errorf("a Conflict with another header: faults %v, want one fault of the owner", st.Faults)
 	}
 }
 
-// TestWindow: an honest lane stops at its window, a header beyond it is refused, and asked for when the window moves.
+// TestWindow: an honest lane stops at its window. A header beyond the window is refused and requested when the window moves.
 func TestWindow(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(0)
 	for range WindowHeaders {
 		if !m.Room() {
-			t.Fatal("no room below the window")
+			t.Fatal("no room although the window is not full")
 		}
 		m.Append(t0, []byte("x"), 1)
 	}
 	if m.Room() || m.Uncertified() != WindowHeaders {
-		t.Errorf("room beyond the window, %d uncertified", m.Uncertified())
+		t.Errorf("after a full window: room, or %d uncertified", m.Uncertified())
 	}
 	m.Ordered(t0, b.cut(map[protocols.Index]Tip{0: m.OwnTip()}))
 	if !m.Room() || m.Uncertified() != 0 {
-		t.Error("no room after all is committed")
+		t.Error("no room although all is committed")
 	}
 	bytes := b.machine(0)
 	full := make([]byte, MaxPayload)
@@ -195,7 +199,7 @@ func TestWindow(t *testing.T) {
 		bytes.Append(t0, full, 1)
 	}
 	if bytes.Room() {
-		t.Error("room beyond the window of bytes")
+		t.Error("room although the byte window is full")
 	}
 
 	peer := b.machine(1)
@@ -208,10 +212,10 @@ func TestWindow(t *testing.T) {
 	st := peer.Ordered(t0, b.cut(map[protocols.Index]Tip{0: a[0].Tip()}))
 	fetches := sent[*Fetch](st)
 	if len(fetches) != 1 || st.Sends[0].To != 0 || !fetches[0].Tip.Digest.IsZero() || fetches[0].After != 1 {
-		t.Fatalf("the refused is asked for by %v", st.Sends)
+		t.Fatalf("the refused header is requested by %v", st.Sends)
 	}
 	if st := peer.Ordered(t0, b.cut(map[protocols.Index]Tip{0: a[0].Tip()})); len(st.Sends) != 0 {
-		t.Error("it is asked for twice")
+		t.Error("the refused header is requested twice")
 	}
 	owner := b.machine(0)
 	owner.Append(t0, []byte("q"), 1)
@@ -221,7 +225,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestExecutedForgets: nothing of what is executed is kept in memory, and its acks leave the disk.
+// TestExecutedForgets: nothing of executed batches stays in memory, and their acks are deleted from disk.
 func TestExecutedForgets(t *testing.T) {
 	b := newBench(t, 4)
 	m, d := b.machine(1), disk{}
@@ -236,7 +240,7 @@ func TestExecutedForgets(t *testing.T) {
 		t.Error("the wrong batches are in memory")
 	}
 	if st := m.HandleBatch(t0, 3, a[0]); len(st.Persist) != 0 || grew(st) {
-		t.Error("an executed batch comes in again")
+		t.Error("an executed batch is stored again")
 	}
 	again, err := Restore(b.config(1), cut, d.stored)
 	if err != nil || again.ackedIn(3, 3) != a[2].Digest() || !again.ackedIn(3, 2).IsZero() {
@@ -244,7 +248,8 @@ func TestExecutedForgets(t *testing.T) {
 	}
 }
 
-// TestRestore: after a crash a replica acks nothing else, goes on with its own lane, and gives again what it said.
+// TestRestore: after a crash a replica acknowledges no other header at a number, continues its own lane, and sends its
+// batches and acks again.
 func TestRestore(t *testing.T) {
 	b := newBench(t, 4)
 	m, d := b.machine(1), disk{}
@@ -265,16 +270,16 @@ func TestRestore(t *testing.T) {
 	}
 	resend := r.Resend(3)
 	if c := sent[*Chain](resend); len(c) != 1 || c[0].Tip != own.Tip() || c[0].After != 0 {
-		t.Errorf("own batches are given again by %v", c)
+		t.Errorf("own batches are sent again by %v", c)
 	}
 	if acks := sent[*Ack](resend); len(acks) != 1 || acks[0].Tip != a[0].Tip() {
-		t.Errorf("%d acks are given again", len(acks))
+		t.Errorf("%d acks are sent again", len(acks))
 	}
 	for from := protocols.Index(2); from < 4; from++ {
 		r.HandleAck(t0, from, b.ack(from, 1, own.Tip()))
 	}
 	if r.Uncertified() != 0 {
-		t.Error("the own ack from before the crash does not count")
+		t.Error("the own ack from before the crash is not counted")
 	}
 
 	for name, spoil := range map[string]func(disk){
@@ -297,14 +302,14 @@ func TestRestore(t *testing.T) {
 		}
 		spoil(bad)
 		if _, err := Restore(b.config(1), b.cut(nil), bad.stored); err == nil {
-			t.Errorf("%s: restored", name)
+			t.Errorf("%s: Restore returns no error", name)
 		}
 	}
 }
 
-// TestHeldParentIsAskedFor: who crashed after it stored a batch whose parent it lacked asks for that parent when the
-// batch comes again.
-func TestHeldParentIsAskedFor(t *testing.T) {
+// TestParentOfHeldBatchIsRequested: a replica that crashed after it stored a batch without its parent requests the parent
+// when the batch arrives again.
+func TestParentOfHeldBatchIsRequested(t *testing.T) {
 	b := newBench(t, 4)
 	m, d := b.machine(1), disk{}
 	a := b.chain(3, Tip{}, 2, "a")
@@ -314,11 +319,11 @@ func TestHeldParentIsAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.Wake() != 0 {
-		t.Fatal("something is due at once")
+		t.Fatal("Wake is set right after the restart")
 	}
 	r.HandleBatch(t0, 3, a[1])
 	f := sent[*Fetch](r.Tick(r.Wake()))
 	if len(f) != 1 || f[0].Tip != a[0].Tip() {
-		t.Errorf("asks for %v", f)
+		t.Errorf("requests %v", f)
 	}
 }

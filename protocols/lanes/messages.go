@@ -19,13 +19,13 @@ const (
 	KindChain     = protocols.KindsLanes + 5
 )
 
-// Batch is a header with its payload, from the lane's owner or in answer to a Fetch. Certificate, if not nil,
-// proves an earlier position of the same lane: it rides along so that a busy lane sends none alone.
+// Batch is a header with its payload, from the owner of the lane or as the answer to a Fetch. Certificate, if not nil,
+// proves an earlier position of the same lane: it is sent with the batch, so that a busy lane sends no certificate alone.
 type Batch struct {
 	SignedHeader
 	Payload     []byte
 	Certificate *TipCertificate
-	stored      []byte // the encoding without certificate, as it is kept on disk
+	stored      []byte // the encoding without certificate, as stored on disk
 }
 
 // Kind is KindBatch.
@@ -40,11 +40,11 @@ func (m *Batch) Append(b []byte) []byte {
 	return m.Certificate.append(wire.AppendBool(b, true))
 }
 
-// Stored is the batch as it is kept on disk, to be read again by [DecodeStored]. It aliases the message.
+// Stored is the encoding of the batch on disk, for [DecodeStored]. It aliases the message.
 func (m *Batch) Stored() []byte { return m.stored }
 
-// Items checks what needs no state, and names the signatures that prove the batch: its header is signed by the
-// lane's owner and matches the payload.
+// Items checks the batch without any state and lists the signature checks that prove it. It returns an error if the lane
+// does not exist, if the payload does not match the header, or if the certificate is invalid or of another lane.
 func (m *Batch) Items(c *protocols.Committee) ([]sig.Item, error) {
 	if !c.Has(m.Lane) {
 		return nil, fmt.Errorf("batch of lane %d, of %d", m.Lane, c.N())
@@ -55,7 +55,7 @@ func (m *Batch) Items(c *protocols.Committee) ([]sig.Item, error) {
 	items := []sig.Item{c.Item(m.Lane, laneStatement(c, m.digest), m.Signature)}
 	if m.Certificate != nil {
 		if m.Certificate.Lane != m.Lane {
-			return nil, errors.New("batch carries another lane's certificate")
+			return nil, errors.New("batch has a certificate of another lane")
 		}
 		more, err := m.Certificate.Items(c)
 		if err != nil {
@@ -66,7 +66,7 @@ func (m *Batch) Items(c *protocols.Committee) ([]sig.Item, error) {
 	return items, nil
 }
 
-// DecodeBatch reads a Batch's body. The result aliases b.
+// DecodeBatch reads the body of a Batch. The result aliases b.
 func DecodeBatch(c *protocols.Committee, b []byte) (*Batch, error) {
 	r := wire.NewReader(b)
 	m := readStored(c, r)
@@ -77,7 +77,7 @@ func DecodeBatch(c *protocols.Committee, b []byte) (*Batch, error) {
 	return m, r.Done()
 }
 
-// DecodeStored reads what [Batch.Stored] gave. The result aliases b.
+// DecodeStored reads the output of [Batch.Stored]. The result aliases b.
 func DecodeStored(c *protocols.Committee, b []byte) (*Batch, error) {
 	r := wire.NewReader(b)
 	m := readStored(c, r)
@@ -94,7 +94,7 @@ func readStored(c *protocols.Committee, r *wire.Reader) *Batch {
 	return m
 }
 
-// NewBatch signs a batch of the signer's own lane.
+// NewBatch makes and signs a batch of the lane of s. It sets size and payload digest in h.
 func NewBatch(c *protocols.Committee, s sig.Signer, h Header, payload []byte) *Batch {
 	h.Size, h.Payload = uint32(len(payload)), PayloadDigest(payload)
 	m := &Batch{SignedHeader: SignedHeader{Header: h, digest: headerDigest(c, &h)}, Payload: payload}
@@ -105,8 +105,8 @@ func NewBatch(c *protocols.Committee, s sig.Signer, h Header, payload []byte) *B
 	return m
 }
 
-// Ack tells a lane's owner that the sender holds everything up to a position, and will acknowledge no other
-// header at its number.
+// Ack states to the owner of a lane that the sender holds the batch at a position, and every batch below it that is neither
+// certified nor committed, and that it will acknowledge no other header at that number.
 type Ack struct {
 	Lane      protocols.Index
 	Tip       Tip
@@ -121,7 +121,7 @@ func (m *Ack) Append(b []byte) []byte {
 	return append(appendLaneTip(b, m.Lane, m.Tip), m.Signature[:]...)
 }
 
-// Items names the signature that proves the ack to be from.
+// Items lists the signature check that proves the ack from replica from.
 func (m *Ack) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
 	if !c.Has(m.Lane) {
 		return nil, fmt.Errorf("ack for lane %d, of %d", m.Lane, c.N())
@@ -129,7 +129,7 @@ func (m *Ack) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, e
 	return []sig.Item{c.Item(from, ackStatement(c, m.Lane, m.Tip), m.Signature)}, nil
 }
 
-// DecodeAck reads an Ack's body.
+// DecodeAck reads the body of an Ack.
 func DecodeAck(b []byte) (*Ack, error) {
 	r := wire.NewReader(b)
 	m := &Ack{}
@@ -138,14 +138,14 @@ func DecodeAck(b []byte) (*Ack, error) {
 	return m, r.Done()
 }
 
-// TipCertificate proves a position available: n-f replicas acknowledged it.
+// TipCertificate proves that the data up to a position is available: n-f replicas acknowledged the position.
 type TipCertificate struct {
 	Lane        protocols.Index
 	Tip         Tip
 	Certificate protocols.Certificate
 }
 
-// Kind is KindCertified: an idle lane's owner sends the certificate alone.
+// Kind is KindCertified. The owner of an idle lane sends its certificate alone.
 func (*TipCertificate) Kind() protocols.Kind { return KindCertified }
 
 // Append encodes lane, position and certificate.
@@ -155,7 +155,7 @@ func (m *TipCertificate) append(b []byte) []byte {
 	return m.Certificate.Append(appendLaneTip(b, m.Lane, m.Tip))
 }
 
-// Items names the signatures that prove the certificate.
+// Items lists the signature checks that prove the certificate.
 func (m *TipCertificate) Items(c *protocols.Committee) ([]sig.Item, error) {
 	if !c.Has(m.Lane) {
 		return nil, fmt.Errorf("certificate of lane %d, of %d", m.Lane, c.N())
@@ -163,14 +163,14 @@ func (m *TipCertificate) Items(c *protocols.Committee) ([]sig.Item, error) {
 	return c.Items(&m.Certificate, c.Quorum(), ackStatement(c, m.Lane, m.Tip))
 }
 
-// DecodeTipCertificate reads a TipCertificate's body.
+// DecodeTipCertificate reads the body of a TipCertificate.
 func DecodeTipCertificate(b []byte) (*TipCertificate, error) {
 	r := wire.NewReader(b)
 	m := readTipCertificate(r)
 	return m, r.Done()
 }
 
-// AppendTipCertificates encodes a list of certificates.
+// AppendTipCertificates encodes a list of certificates: their number (2 bytes), then each one.
 func AppendTipCertificates(b []byte, certs []*TipCertificate) []byte {
 	b = wire.AppendU16(b, uint16(len(certs)))
 	for _, c := range certs {
@@ -179,7 +179,8 @@ func AppendTipCertificates(b []byte, certs []*TipCertificate) []byte {
 	return b
 }
 
-// ReadTipCertificates decodes a list of certificates, at most one for each lane and in lane order.
+// ReadTipCertificates decodes a list of certificates. It refuses a list that is not in strictly ascending order of lane, so
+// it has at most one certificate for each lane.
 func ReadTipCertificates(r *wire.Reader) []*TipCertificate {
 	n := r.Count(protocols.MaxReplicas, 2+tipSize+2)
 	out := make([]*TipCertificate, 0, n)
@@ -200,8 +201,8 @@ func readTipCertificate(r *wire.Reader) *TipCertificate {
 	return m
 }
 
-// Fetch asks for the batches of a lane from Tip back to, but without, number After. A zero Digest asks the owner
-// for its own lane above After, as far as it is uncommitted.
+// Fetch requests the batches of a lane from Tip down to After, without number After itself. A zero Digest requests, from the
+// owner, the uncommitted batches of its own lane above After.
 type Fetch struct {
 	Lane  protocols.Index
 	Tip   Tip
@@ -211,12 +212,12 @@ type Fetch struct {
 // Kind is KindFetch.
 func (*Fetch) Kind() protocols.Kind { return KindFetch }
 
-// Append encodes lane, position and end.
+// Append encodes lane, position and the number After.
 func (m *Fetch) Append(b []byte) []byte {
 	return wire.AppendU64(appendLaneTip(b, m.Lane, m.Tip), m.After)
 }
 
-// Items checks what needs no state; a Fetch carries no signature.
+// Items checks the request without any state. A Fetch has no signature.
 func (m *Fetch) Items(c *protocols.Committee) ([]sig.Item, error) {
 	if !c.Has(m.Lane) || (!m.Tip.Digest.IsZero() && m.Tip.Seq <= m.After) {
 		return nil, fmt.Errorf("fetch of lane %d from %d to %d", m.Lane, m.Tip.Seq, m.After)
@@ -224,7 +225,7 @@ func (m *Fetch) Items(c *protocols.Committee) ([]sig.Item, error) {
 	return nil, nil
 }
 
-// DecodeFetch reads a Fetch's body.
+// DecodeFetch reads the body of a Fetch.
 func DecodeFetch(b []byte) (*Fetch, error) {
 	r := wire.NewReader(b)
 	m := &Fetch{}
@@ -233,8 +234,8 @@ func DecodeFetch(b []byte) (*Fetch, error) {
 	return m, r.Done()
 }
 
-// Conflict is a header that its sender acknowledged, for a replica that named another one at its number. Both
-// signed by the owner, they are evidence against it.
+// Conflict is a header that its sender acknowledged, sent to a replica that named another header at the same number. Both
+// headers are signed by the owner, so together they are evidence against the owner.
 type Conflict struct{ SignedHeader }
 
 // Kind is KindConflict.
@@ -245,7 +246,7 @@ func (m *Conflict) Append(b []byte) []byte {
 	return append(m.Header.append(b), m.Signature[:]...)
 }
 
-// Items names the owner's signature.
+// Items lists the check of the owner's signature.
 func (m *Conflict) Items(c *protocols.Committee) ([]sig.Item, error) {
 	if !c.Has(m.Lane) {
 		return nil, fmt.Errorf("header of lane %d, of %d", m.Lane, c.N())
@@ -253,7 +254,7 @@ func (m *Conflict) Items(c *protocols.Committee) ([]sig.Item, error) {
 	return []sig.Item{c.Item(m.Lane, laneStatement(c, m.digest), m.Signature)}, nil
 }
 
-// DecodeConflict reads a Conflict's body.
+// DecodeConflict reads the body of a Conflict.
 func DecodeConflict(c *protocols.Committee, b []byte) (*Conflict, error) {
 	r := wire.NewReader(b)
 	m := &Conflict{}
@@ -263,8 +264,8 @@ func DecodeConflict(c *protocols.Committee, b []byte) (*Conflict, error) {
 	return m, r.Done()
 }
 
-// Chain stands for stored batches, from Tip back to but without number After, that whoever carries out the step
-// reads from the store and sends as Batch messages, newest first. It never goes over the wire itself.
+// Chain stands for stored batches from Tip down to After, without number After itself. The node that carries out the step
+// reads them from the store and sends them as Batch messages, newest first. A Chain itself is never sent.
 type Chain struct {
 	Lane  protocols.Index
 	Tip   Tip
@@ -274,7 +275,7 @@ type Chain struct {
 // Kind is KindChain.
 func (*Chain) Kind() protocols.Kind { return KindChain }
 
-// Append panics: a Chain is expanded, never encoded.
+// Append panics: the node replaces a Chain by batches and never encodes it.
 func (*Chain) Append([]byte) []byte { panic("lanes: a Chain is not a wire message") }
 
 func appendLaneTip(b []byte, lane protocols.Index, t Tip) []byte {
@@ -290,7 +291,7 @@ func readLaneTip(r *wire.Reader) (protocols.Index, Tip) {
 	return lane, t
 }
 
-// StoredKey is where a batch is kept: by lane, number and digest, in that order, so that a lane can be scanned.
+// StoredKey is the key of a batch in the store: lane, number and digest, in that order, so that a lane can be scanned.
 func StoredKey(lane protocols.Index, t Tip) []byte {
 	b := append(make([]byte, 0, 3+2+tipSize), "l/b"...)
 	return appendLaneTip(b, lane, t)

@@ -11,7 +11,8 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestEncodings pins digests and encodings: they are signed and stored, and never change within a version.
+// TestEncodings checks digests and encodings against fixed values. They are signed and stored, so they must never change
+// within a version.
 func TestEncodings(t *testing.T) {
 	b := newBench(t, 4)
 	x := b.batch(2, Tip{}, "payload")
@@ -34,7 +35,7 @@ func TestEncodings(t *testing.T) {
 	network := b.c.Network()
 	pre := append(append([]byte(nil), network[:]...), 0, 0)
 	if want := digest.Of("bdt/lane-header/1", pre, x.Header.append(nil)); x.Digest() != want {
-		t.Error("a header's digest does not name network, shard and header")
+		t.Error("the digest of a header does not cover network, shard and header")
 	}
 	for _, m := range []*Batch{x, y} {
 		got, err := DecodeBatch(b.c, m.Append(nil))
@@ -43,7 +44,7 @@ func TestEncodings(t *testing.T) {
 		}
 		items, err := got.Items(b.c)
 		if err != nil || !b.scheme.VerifyAll(items) {
-			t.Errorf("it does not verify: %v", err)
+			t.Errorf("a decoded batch does not verify: %v", err)
 		}
 		back, err := DecodeStored(b.c, m.Stored())
 		if err != nil || back.Digest() != m.Digest() {
@@ -59,8 +60,8 @@ func sum(tag, s string) []byte {
 	return d[:]
 }
 
-// TestRefusedAtTheDoor: what needs no state to see is seen before the machine.
-func TestRefusedAtTheDoor(t *testing.T) {
+// TestStatelessChecks: errors that need no state to detect are found before a message reaches the machine.
+func TestStatelessChecks(t *testing.T) {
 	b := newBench(t, 4)
 	good := b.batch(2, Tip{}, "payload")
 	ok := func(items []sig.Item, err error) bool { return err == nil && b.scheme.VerifyAll(items) }
@@ -88,36 +89,36 @@ func TestRefusedAtTheDoor(t *testing.T) {
 		}
 	}
 	for name, passes := range map[string]func() bool{
-		"another lane":                   batch(func(x *Batch) { x.Lane = 1 }),
-		"a lane that is none":            batch(func(x *Batch) { x.Lane = 4 }),
-		"another payload":                batch(func(x *Batch) { x.Payload = []byte("payloae") }),
-		"a longer payload":               batch(func(x *Batch) { x.Payload = []byte("payload!") }),
-		"another signature":              batch(func(x *Batch) { x.Signature[0] ^= 1 }),
-		"number 0":                       batch(func(x *Batch) { x.Seq = 0 }),
-		"number 1 with a parent":         batch(func(x *Batch) { x.Parent[0] = 1 }),
-		"number 2 without a parent":      batch(func(x *Batch) { x.Seq = 2 }),
-		"no entries":                     batch(func(x *Batch) { x.Count = 0 }),
-		"too many entries":               batch(func(x *Batch) { x.Count = MaxCount + 1 }),
-		"a certificate of another lane":  batch(func(x *Batch) { x.Certificate = b.certificate(1, good.Tip()) }),
-		"a certificate of n-f-1":         func() bool { return ok(few.Items(b.c)) },
-		"a certificate of another tip":   func() bool { return ok(moved.Items(b.c)) },
-		"an ack in another's name":       func() bool { return ok(b.ack(1, 2, good.Tip()).Items(b.c, 0)) },
-		"an ack for a lane that is none": func() bool { return ok(b.ack(1, 4, good.Tip()).Items(b.c, 1)) },
-		"a fetch that ends before it begins": func() bool {
+		"another lane":                          batch(func(x *Batch) { x.Lane = 1 }),
+		"a lane that does not exist":            batch(func(x *Batch) { x.Lane = 4 }),
+		"another payload":                       batch(func(x *Batch) { x.Payload = []byte("payloae") }),
+		"a longer payload":                      batch(func(x *Batch) { x.Payload = []byte("payload!") }),
+		"another signature":                     batch(func(x *Batch) { x.Signature[0] ^= 1 }),
+		"number 0":                              batch(func(x *Batch) { x.Seq = 0 }),
+		"number 1 with a parent":                batch(func(x *Batch) { x.Parent[0] = 1 }),
+		"number 2 without a parent":             batch(func(x *Batch) { x.Seq = 2 }),
+		"no entries":                            batch(func(x *Batch) { x.Count = 0 }),
+		"too many entries":                      batch(func(x *Batch) { x.Count = MaxCount + 1 }),
+		"a certificate of another lane":         batch(func(x *Batch) { x.Certificate = b.certificate(1, good.Tip()) }),
+		"a certificate of n-f-1":                func() bool { return ok(few.Items(b.c)) },
+		"a certificate of another tip":          func() bool { return ok(moved.Items(b.c)) },
+		"an ack signed by another replica":      func() bool { return ok(b.ack(1, 2, good.Tip()).Items(b.c, 0)) },
+		"an ack for a lane that does not exist": func() bool { return ok(b.ack(1, 4, good.Tip()).Items(b.c, 1)) },
+		"a fetch of no batch": func() bool {
 			return ok((&Fetch{Lane: 1, Tip: good.Tip(), After: 1}).Items(b.c))
 		},
-		"a conflict that nobody signed": func() bool {
+		"a conflict with an invalid signature": func() bool {
 			x := &Conflict{good.SignedHeader}
 			x.Signature[5] ^= 1
 			return ok(x.Items(b.c))
 		},
 	} {
 		if passes() {
-			t.Errorf("%s passes", name)
+			t.Errorf("%s: accepted", name)
 		}
 	}
 	if !batch(func(*Batch) {})() {
-		t.Error("the unspoiled batch does not pass")
+		t.Error("the unchanged batch is refused")
 	}
 }
 
@@ -130,7 +131,7 @@ func TestExtends(t *testing.T) {
 	}{
 		{"one lane grew", Cut{{1, x}, {}}, Cut{{}, {}}, true},
 		{"none grew", Cut{{1, x}, {}}, Cut{{1, x}, {}}, true},
-		{"one grew, one fell back", Cut{{2, x}, {}}, Cut{{1, x}, {1, x}}, false},
+		{"one grew, one shrank", Cut{{2, x}, {}}, Cut{{1, x}, {1, x}}, false},
 		{"another digest at one number", Cut{{1, y}, {1, x}}, Cut{{1, x}, {}}, false},
 		{"another number of lanes", Cut{{1, x}}, Cut{{}, {}}, false},
 	} {

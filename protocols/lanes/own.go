@@ -1,6 +1,7 @@
 package lanes
 
-// LacksHeader reports whether a header that this replica signed is not held here, though nothing would have deleted it.
+// LacksHeader reports whether this replica does not hold h although it signed h and would not have deleted it. Then its
+// store is older than the header.
 func (m *Machine) LacksHeader(h *SignedHeader) bool {
 	if h.Lane != m.cfg.Self {
 		return false
@@ -9,8 +10,8 @@ func (m *Machine) LacksHeader(h *SignedHeader) bool {
 	return h.Seq > m.own.tip.Seq || h.Seq > l.base.Seq && l.entries[h.digest] == nil
 }
 
-// LacksAck reports whether an acknowledgement that this replica signed has no record here, given the last committed
-// cut: records above it are never deleted.
+// LacksAck reports whether there is no record of an acknowledgement by this replica that is in c. committed is the last
+// committed cut; records above it are never deleted. Then the store is older than the acknowledgement.
 func (m *Machine) LacksAck(c *TipCertificate, committed Cut) bool {
 	if !c.Certificate.Signers.Has(m.cfg.Self) || int(c.Lane) >= len(m.lanes) || c.Tip.Seq <= committed[c.Lane].Seq {
 		return false

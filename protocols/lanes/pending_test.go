@@ -7,7 +7,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestPending: only what is certified is pending, until it is ordered.
+// TestPending: a certified position is pending until it is ordered. A position without a certificate is not pending.
 func TestPending(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
@@ -15,7 +15,7 @@ func TestPending(t *testing.T) {
 	m.HandleBatch(t0, 2, x[0])
 	m.HandleBatch(t0, 2, x[1])
 	if certified, ordered := m.Pending(2); certified != 0 || ordered != 0 || m.Certificate(2) != nil {
-		t.Error("what is held is pending though it is not certified")
+		t.Error("a held batch is pending without a certificate")
 	}
 	m.HandleCertificate(t0, b.certificate(2, x[0].Tip()))
 	if certified, ordered := m.Pending(2); certified != 1 || ordered != 0 || m.Certificate(2).Tip != x[0].Tip() {
@@ -27,7 +27,7 @@ func TestPending(t *testing.T) {
 	}
 }
 
-// TestAckAtOnce: where nothing is ordered without a certificate, acks are not held back.
+// TestAckAtOnce: with AckAtOnce acks are not delayed.
 func TestAckAtOnce(t *testing.T) {
 	b := newBench(t, 4)
 	cfg := b.config(1)
@@ -35,19 +35,19 @@ func TestAckAtOnce(t *testing.T) {
 	m := New(cfg)
 	x := b.chain(2, Tip{}, 1, "")[0]
 	if a := sent[*Ack](m.HandleBatch(t0, 2, x)); len(a) != 1 || a[0].Tip != x.Tip() {
-		t.Errorf("%d acks at once", len(a))
+		t.Errorf("%d acks at once, want 1", len(a))
 	}
 	if a := sent[*Ack](m.Tick(t0.Add(time.Second))); len(a) != 0 {
-		t.Errorf("%d acks again later", len(a))
+		t.Errorf("%d acks are sent again later", len(a))
 	}
 	if a := sent[*Ack](b.machine(1).HandleBatch(t0, 2, x)); len(a) != 0 {
-		t.Errorf("with a fast lane %d acks at once", len(a))
+		t.Errorf("%d acks at once without AckAtOnce", len(a))
 	}
 }
 
-// TestAskingEnds: what a cut that is not committed names, and nobody gives, is not asked for for ever; when it is named
-// again, it is.
-func TestAskingEnds(t *testing.T) {
+// TestRequestsEnd: a batch that only a cut without a commit names, and that nobody sends, is not requested for ever. It is
+// requested again when a cut names it again.
+func TestRequestsEnd(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
 	missing := b.chain(2, Tip{}, 1, "")[0].Tip()
@@ -57,12 +57,12 @@ func TestAskingEnds(t *testing.T) {
 		asked := 0
 		for w := m.Wake(); w != 0; w = m.Wake() {
 			if asked += len(sent[*Fetch](m.Tick(w))); asked > 1000 {
-				t.Fatal("it never ends")
+				t.Fatal("the requests do not end")
 			}
 		}
 		return asked
 	}
 	if first, again := ask(), ask(); first != askRounds*3 || again != first {
-		t.Errorf("asked %d times, then %d, want %d", first, again, askRounds*3)
+		t.Errorf("requested %d times, then %d, want %d", first, again, askRounds*3)
 	}
 }

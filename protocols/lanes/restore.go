@@ -13,7 +13,7 @@ const (
 	markFrozen        = 2
 )
 
-// marks are what is remembered of a lane for good: flags, and the number that it was frozen at.
+// marks is the permanent record of a lane: flags (1 byte), and the number at which it was frozen (8 bytes).
 func (l *lane) marks() []byte {
 	var b byte
 	if l.certifiedOnly {
@@ -33,8 +33,9 @@ func (l *lane) readMarks(value []byte) error {
 	return r.Done()
 }
 
-// Restore makes a machine from what an earlier one persisted, with everything up to executed done. It reads only
-// what lies above, so it takes no longer on an old ledger.
+// Restore makes a machine from the persisted records of an earlier one. All batches up to executed have been executed. It
+// reads only the records above executed, so its time does not depend on the length of the ledger. It returns an error if a
+// record is damaged or if the own lane has two headers for one number.
 func Restore(cfg Config, executed Cut, stored protocols.Stored) (*Machine, error) {
 	m := New(cfg)
 	for i, t := range executed {
@@ -54,7 +55,7 @@ func Restore(cfg Config, executed Cut, stored protocols.Stored) (*Machine, error
 			h := b.SignedHeader
 			l.entries[h.digest] = &h
 			l.bySeq[h.Seq] = append(l.bySeq[h.Seq], h.digest)
-			l.weigh(&h, 1)
+			l.countBytes(&h, 1)
 		}
 		for key, value := range stored(ackedKey(lane, t.Seq+1), ackedKey(lane+1, 0)) {
 			r := wire.NewReader(key[len("l/a"):])
@@ -93,7 +94,7 @@ func (m *Machine) restoreOwn(l *lane, executed Tip) error {
 		h := l.entries[ds[0]]
 		m.own.tip = h.Tip()
 		if _, ok := l.acked[seq]; ok {
-			// Count the own acknowledgement again; peers give theirs when the batch reaches them once more.
+			// Count the own acknowledgement again. Peers send theirs when they receive the batch again.
 			t := protocols.NewTally(h.digest)
 			t.Add(m.cfg.Self, m.signAck(h).Signature)
 			m.acks[seq] = t

@@ -7,15 +7,16 @@ import (
 	"bdtnode/protocols"
 )
 
-// Limits of one batch and of what a lane may have uncommitted. A lane that reaches its window waits for commits.
+// Limits of one batch, and of the uncommitted part of a lane. A lane that fills its window waits for commits.
 const (
-	MaxPayload    = 1 << 20 // bytes of one batch's payload
-	MaxCount      = 1 << 14 // entries of one batch
-	WindowHeaders = 256     // headers of a lane above the last commit
-	WindowBytes   = 16 << 20
+	MaxPayload    = 1 << 20  // bytes of one batch's payload
+	MaxCount      = 1 << 14  // entries of one batch
+	WindowHeaders = 256      // headers of a lane above the last commit
+	WindowBytes   = 16 << 20 // payload bytes of a lane above the last commit
 
-	// maxGrowth is how many numbers above the last commit headers of a lane are taken, and above the parent's how many an
-	// uncertified tip of a cut may be: more than an honest lane comes to, seen by who is behind its owner.
+	// maxGrowth is the largest distance above the last commit, in numbers, at which headers of a lane are accepted without a
+	// request and uncertified tips of a cut can be voted for. An honest lane stays below it, even as seen by a replica that
+	// knows fewer commits than the owner.
 	maxGrowth = 2 * WindowHeaders
 )
 
@@ -30,10 +31,10 @@ type Tip struct {
 	Digest digest.Digest
 }
 
-// Cut is a position in every lane, in lane order; or, for inbound channels, in every channel by source shard.
+// Cut is a position in every lane, by lane; or, for inbound channels, a position in every channel, by source shard.
 type Cut []Tip
 
-// Append encodes the cut: count, then each position.
+// Append encodes the cut: the number of positions (2 bytes), then number (8 bytes) and digest of each.
 func (c Cut) Append(b []byte) []byte {
 	b = wire.AppendU16(b, uint16(len(c)))
 	for i := range c {
@@ -43,7 +44,7 @@ func (c Cut) Append(b []byte) []byte {
 	return b
 }
 
-// ReadCut decodes what Append wrote. It refuses an origin with a digest and a position without one.
+// ReadCut decodes the output of Append. It refuses a number 0 with a digest and another number without one.
 func ReadCut(r *wire.Reader) Cut {
 	c := make(Cut, r.Count(protocols.MaxReplicas, tipSize))
 	for i := range c {
@@ -56,7 +57,8 @@ func ReadCut(r *wire.Reader) Cut {
 	return c
 }
 
-// Extends reports whether no position of c is behind p's, and none has another digest at one number.
+// Extends reports whether c is at or after p in every lane, with equal digests where the numbers are equal. It is false for
+// another number of lanes.
 func (c Cut) Extends(p Cut) bool {
 	if len(c) != len(p) {
 		return false
@@ -69,7 +71,7 @@ func (c Cut) Extends(p Cut) bool {
 	return true
 }
 
-// Header is the signed head of one batch. Its digest names the batch and, through Parent, all before it.
+// Header is the signed header of one batch. Its digest identifies the batch and, through Parent, all batches before it.
 type Header struct {
 	Lane    protocols.Index
 	Seq     uint64        // from 1, without gaps
@@ -77,7 +79,7 @@ type Header struct {
 	Payload digest.Digest
 	Size    uint32 // bytes of the payload, at most MaxPayload
 	Count   uint32 // entries in it, at most MaxCount
-	TimeMS  uint64 // owner's clock, for operators; nothing depends on it
+	TimeMS  uint64 // clock of the owner in ms since the Unix epoch, for operators; the protocol does not use it
 }
 
 func (h *Header) append(b []byte) []byte {
@@ -104,14 +106,14 @@ func readHeader(r *wire.Reader) Header {
 	return h
 }
 
-// SignedHeader is a header with its owner's signature.
+// SignedHeader is a header with the signature of its owner.
 type SignedHeader struct {
 	Header
 	Signature sig.Signature
 	digest    digest.Digest
 }
 
-// Digest names the batch within its network and shard. It is computed at decoding or signing.
+// Digest identifies the batch within its network and shard. It is computed when the header is decoded or signed.
 func (h *SignedHeader) Digest() digest.Digest { return h.digest }
 
 // Tip is the header's position.
@@ -125,7 +127,7 @@ func headerDigest(c *protocols.Committee, h *Header) digest.Digest {
 	return digest.Of("bdt/lane-header/1", h.append(b))
 }
 
-// PayloadDigest is the digest of a payload that headers carry.
+// PayloadDigest is the digest of a payload, as in its header.
 func PayloadDigest(payload []byte) digest.Digest { return digest.Of("bdt/lane-payload/1", payload) }
 
 func laneStatement(c *protocols.Committee, d digest.Digest) []byte {

@@ -2,19 +2,19 @@ package lanes
 
 import "bdtnode/protocols"
 
-// weight is the payload bytes that a lane has in store.
-type weight struct {
+// payloadBytes counts the payload bytes of a lane in the store.
+type payloadBytes struct {
 	held   int // above the ordered position
-	acked  int // of these, acknowledged
+	acked  int // the acknowledged part of held
 	behind int // ordered and not executed
 }
 
-// limit is how many bytes of a lane above the ordered position a receiver stores unasked and acknowledges: twice what its
-// owner may have, since this replica may be as far behind its owner.
+// limit is the number of bytes of a lane above the ordered position that a receiver stores without a request, and
+// acknowledges. It is twice the window of the owner, since this replica may know fewer commits than the owner.
 func (m *Machine) limit() int { return 2 * m.cfg.Window }
 
-// weigh counts a header's payload, with sign 1 when it comes and -1 when it goes.
-func (l *lane) weigh(h *SignedHeader, sign int) {
+// countBytes adds the payload of a header (sign 1) or removes it (sign -1).
+func (l *lane) countBytes(h *SignedHeader, sign int) {
 	if h.Seq > l.ordered.Seq {
 		l.bytes.held += sign * int(h.Size)
 	} else {
@@ -22,7 +22,7 @@ func (l *lane) weigh(h *SignedHeader, sign int) {
 	}
 }
 
-// pathBytes is the payload from a tip back to the ordered position, as far as it is held.
+// pathBytes is the total payload of the held headers from a tip down to the ordered position.
 func (l *lane) pathBytes(t Tip) int {
 	sum := 0
 	for t.Seq > l.ordered.Seq {
@@ -36,9 +36,10 @@ func (l *lane) pathBytes(t Tip) int {
 	return sum
 }
 
-// takes reports whether a batch is stored: what a cut names always is, the rest as far as the window goes. w is the
-// question that it answers, if there is one. Of what is ordered and was not asked for, one header for a number is.
-func (m *Machine) takes(l *lane, b *Batch, w *want) bool {
+// accepts reports whether to store a batch. w is the request that it answers, or nil. A batch that a cut names is always
+// accepted. Another batch above the ordered position is accepted if it fits into the window. At or below the ordered position
+// a requested batch is accepted; a batch without a request only if it is the first with its number and within the limit.
+func (m *Machine) accepts(l *lane, b *Batch, w *want) bool {
 	switch {
 	case w != nil && w.named:
 		return true
@@ -50,7 +51,7 @@ func (m *Machine) takes(l *lane, b *Batch, w *want) bool {
 	return len(l.bySeq[b.Seq]) == 0 && l.bytes.behind+int(b.Size) <= m.limit()
 }
 
-// Ordered reports that cut was committed: the windows move.
+// Ordered is called when cut was committed. It moves the windows.
 func (m *Machine) Ordered(now protocols.Time, cut Cut) Step {
 	var st Step
 	moved := false
@@ -60,29 +61,29 @@ func (m *Machine) Ordered(now protocols.Time, cut Cut) Step {
 			continue
 		}
 		moved = true
-		m.shift(l, t)
+		m.moveOrdered(l, t)
 		if protocols.Index(i) == m.cfg.Self {
 			m.forgetAcks(t.Seq)
 			if m.own.tip.Seq < t.Seq {
-				m.own.tip = t // own batches that this replica lost are ordered: it goes on after them
+				m.own.tip = t // own batches that this replica lost are ordered: continue after them
 			}
 		}
 		m.ackFrom(now, &st, l, l.child(t))
-		m.ackFrom(now, &st, l, l.child(l.tip)) // which the window kept from it
+		m.ackFrom(now, &st, l, l.child(l.tip)) // headers that were beyond the window before
 		if l.refused && !l.frozen && l.bytes.held <= m.cfg.Window {
 			l.refused = false
 			st.Send(protocols.Index(i), &Fetch{Lane: protocols.Index(i), After: l.tip.Seq})
 		}
 	}
-	if moved && m.beyond {
-		m.beyond = false
+	if moved && m.beyondWindow {
+		m.beyondWindow = false
 		st.Emit(Output{Grew: true})
 	}
 	return st
 }
 
-// shift moves the ordered position of a lane.
-func (m *Machine) shift(l *lane, t Tip) {
+// moveOrdered moves the ordered position of a lane.
+func (m *Machine) moveOrdered(l *lane, t Tip) {
 	for s := l.ordered.Seq + 1; s <= t.Seq; s++ {
 		for _, d := range l.bySeq[s] {
 			size := int(l.entries[d].Size)
@@ -100,7 +101,7 @@ func (m *Machine) shift(l *lane, t Tip) {
 	}
 }
 
-// forgetAcks drops the acks of own batches up to a number.
+// forgetAcks deletes the acks of own batches up to a number.
 func (m *Machine) forgetAcks(seq uint64) {
 	for s := range m.acks {
 		if s <= seq {
@@ -109,7 +110,8 @@ func (m *Machine) forgetAcks(seq uint64) {
 	}
 }
 
-// Executed reports that everything up to cut has been executed and its effects are kept elsewhere: memory of it ends.
+// Executed is called when all batches up to cut have been executed and their effects are durable elsewhere. It removes them
+// from memory and deletes their acks.
 func (m *Machine) Executed(cut Cut) Step {
 	var st Step
 	for i, t := range cut {
@@ -119,7 +121,7 @@ func (m *Machine) Executed(cut Cut) Step {
 		}
 		for s := l.base.Seq + 1; s <= t.Seq; s++ {
 			for _, d := range l.bySeq[s] {
-				l.weigh(l.entries[d], -1)
+				l.countBytes(l.entries[d], -1)
 				delete(l.entries, d)
 			}
 			delete(l.bySeq, s)

@@ -6,7 +6,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// sized is so many batches of a lane with full payloads on top of a position.
+// sized makes n batches of a lane with payloads of MaxPayload bytes on top of a position.
 func (b *bench) sized(lane protocols.Index, on Tip, n int) []*Batch {
 	var out []*Batch
 	for range n {
@@ -16,8 +16,8 @@ func (b *bench) sized(lane protocols.Index, on Tip, n int) []*Batch {
 	return out
 }
 
-// TestWindowOfBytes: a receiver stores and acknowledges twice the owner's window of bytes above the ordered position and no
-// more, votes for no cut that reaches further, and asks for what it refused when half of it is ordered.
+// TestWindowOfBytes: a receiver stores and acknowledges at most twice the byte window of the owner above the ordered
+// position, votes for no cut that reaches further, and requests the refused batches when half of that is ordered.
 func TestWindowOfBytes(t *testing.T) {
 	b := newBench(t, 4)
 	cfg := b.config(1)
@@ -28,38 +28,39 @@ func TestWindowOfBytes(t *testing.T) {
 		m.HandleBatch(t0, 3, x)
 	}
 	if top := m.lanes[3].tip; top != a[3].Tip() || m.Holds(3, a[4].Digest()) {
-		t.Errorf("acknowledges up to %d, holds the next %v", top.Seq, m.Holds(3, a[4].Digest()))
+		t.Errorf("acknowledged up to %d, and the next one held: %v", top.Seq, m.Holds(3, a[4].Digest()))
 	}
 	origin := b.cut(nil)
 	inside, outside := b.cut(map[protocols.Index]Tip{3: a[3].Tip()}), b.cut(map[protocols.Index]Tip{3: a[4].Tip()})
 	if _, v := m.CheckCut(t0, origin, inside, 0); v != Votable {
 		t.Errorf("verdict %d inside the window", v)
 	}
-	m.CheckCut(t0, inside, outside, 0) // names the next, so it is asked for and taken
+	m.CheckCut(t0, inside, outside, 0) // names the next batch, so it is requested and accepted
 	m.HandleBatch(t0, 3, a[4])
 	if _, v := m.CheckCut(t0, inside, outside, 0); v != Missing {
 		t.Errorf("verdict %d on a cut beyond the window, though its parent is inside", v)
 	}
 	if m.ackedIn(3, 5) == a[4].Digest() {
-		t.Error("acknowledges beyond the window")
+		t.Error("a batch beyond the window is acknowledged")
 	}
 	if st := m.Ordered(t0, b.cut(map[protocols.Index]Tip{3: a[0].Tip()})); len(sent[*Fetch](st)) != 0 {
-		t.Error("asks for all of it each time that a little is ordered")
+		t.Error("requests all refused batches each time that a few are ordered")
 	}
 	st := m.Ordered(t0, b.cut(map[protocols.Index]Tip{3: a[2].Tip()}))
 	if f := sent[*Fetch](st); len(f) != 1 || f[0].After != 5 {
-		t.Errorf("asks for what it refused with %v", f)
+		t.Errorf("requests the refused batches with %v", f)
 	}
 	for _, x := range a[5:] {
 		m.HandleBatch(t0, 3, x)
 	}
 	if top := m.lanes[3].tip; top != a[6].Tip() {
-		t.Errorf("then acknowledges up to %d", top.Seq)
+		t.Errorf("acknowledged up to %d after the window moved", top.Seq)
 	}
 }
 
-// TestForksFillNoDisk: what an owner sends that forks is stored up to the same bound, with what its batches stand on.
-func TestForksFillNoDisk(t *testing.T) {
+// TestForksAreBounded: of the batches of an owner that forks its lane, with their ancestors, no more bytes are stored than
+// the bound.
+func TestForksAreBounded(t *testing.T) {
 	b := newBench(t, 4)
 	cfg := b.config(1)
 	cfg.Window = 2 * MaxPayload
@@ -74,7 +75,7 @@ func TestForksFillNoDisk(t *testing.T) {
 	now := t0
 	for fork := range 6 {
 		a := b.sized(3, b.batch(3, Tip{}, string(rune('a'+fork))).Tip(), 4)
-		for k := len(a) - 1; k >= 0; k-- { // newest first: the rest is asked for
+		for k := len(a) - 1; k >= 0; k-- { // newest first: their parents are requested
 			give(a[k])
 			now = now.Add(fetchGrace)
 			m.Tick(now)
@@ -83,7 +84,7 @@ func TestForksFillNoDisk(t *testing.T) {
 	if stored > 4 {
 		t.Errorf("%d MiB are stored, the window is 2", stored)
 	}
-	// Below the ordered position one header for a number is stored unasked, and no more bytes than above it.
+	// Below the ordered position one header for each number is stored without a request, and no more bytes than above it.
 	m.Ordered(now, b.cut(map[protocols.Index]Tip{3: {Seq: 500, Digest: b.batch(3, Tip{}, "z").Digest()}}))
 	stored = 0
 	for fork := range 3 {
@@ -92,13 +93,13 @@ func TestForksFillNoDisk(t *testing.T) {
 		}
 	}
 	if stored > 4 {
-		t.Errorf("%d MiB are stored of what is ordered and nobody asked for", stored)
+		t.Errorf("%d MiB of ordered batches are stored without a request, the limit is 4", stored)
 	}
 }
 
-// TestFreezeHasItsNumber: a replica that comes back with a ledger from below a freeze executes the blocks before it as it
-// did, and drops what comes after.
-func TestFreezeHasItsNumber(t *testing.T) {
+// TestFreezeRecordsNumber: a replica that restarts with a ledger from before a freeze executes the blocks up to the freeze as
+// before, and drops the later batches of the lane.
+func TestFreezeRecordsNumber(t *testing.T) {
 	b := newBench(t, 4)
 	m, d := b.machine(1), disk{}
 	a, z := b.chain(3, Tip{}, 2, "a"), b.chain(3, Tip{}, 4, "z")
@@ -129,7 +130,7 @@ func TestFreezeHasItsNumber(t *testing.T) {
 		}
 		run(again, from)
 		if cut, _ := again.View(t0, cuts[4]); cut[3] != z[3].Tip() {
-			t.Error("a frozen lane grows")
+			t.Error("the tip of a frozen lane changes")
 		}
 	}
 	for k := range d {
@@ -138,12 +139,12 @@ func TestFreezeHasItsNumber(t *testing.T) {
 		}
 	}
 	if _, err := Restore(b.config(1), cuts[0], d.stored); err == nil {
-		t.Error("a mark without a number is read")
+		t.Error("Restore accepts a mark without a number")
 	}
 }
 
-// TestLostOwnBatchesAreOrdered: own batches that a replica had lost and gets back when they are ordered take no room, and
-// the lane goes on after them.
+// TestLostOwnBatchesAreOrdered: own batches that a replica lost and fetched again after they were ordered do not count
+// against its window, and its lane continues after them.
 func TestLostOwnBatchesAreOrdered(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
@@ -157,12 +158,12 @@ func TestLostOwnBatchesAreOrdered(t *testing.T) {
 		prev, last = cut, x.Tip()
 	}
 	if !m.Room() {
-		t.Fatal("nothing is uncommitted, and there is no room")
+		t.Fatal("no room although nothing is uncommitted")
 	}
 	if _, next := m.Append(t0, []byte("x"), 1); next.Seq != last.Seq+1 || next.Parent != last.Digest {
-		t.Errorf("goes on with number %d", next.Seq)
+		t.Errorf("the lane continues with number %d", next.Seq)
 	}
 	if w := m.lanes[1].bytes; w.held != 1 || w.behind != 0 || w.acked != 1 {
-		t.Errorf("counts %+v", w)
+		t.Errorf("byte counts %+v", w)
 	}
 }

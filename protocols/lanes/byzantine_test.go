@@ -8,8 +8,8 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestCutBeyondTheWindow: what a replica that is ahead proposes, beyond the window of one that is behind, is not refused
-// by that one: it can be voted for when the commit that moved the window has come.
+// TestCutBeyondTheWindow: a replica that is behind does not refuse the proposal of a replica that is ahead when it is beyond
+// the window of the first one. It can vote for it after the commit that moves the window.
 func TestCutBeyondTheWindow(t *testing.T) {
 	b := newBench(t, 4)
 	ahead, behind := b.machine(0), b.machine(2)
@@ -34,14 +34,14 @@ func TestCutBeyondTheWindow(t *testing.T) {
 		t.Errorf("verdict %d beyond the window", v)
 	}
 	if st := behind.Tick(t0.Add(fetchGrace)); len(sent[*Fetch](st)) != 0 {
-		t.Error("asks for what it cannot take")
+		t.Error("requests batches that it cannot store")
 	}
 	st := behind.Ordered(t0, first)
 	if !grew(st) {
-		t.Error("the window moved and nobody looks at the cut again")
+		t.Error("no output after the window moved, so the cut is not checked again")
 	}
 	if f := sent[*Fetch](st); len(f) != 1 || f[0].After != maxGrowth {
-		t.Errorf("what was refused is asked for by %v", f)
+		t.Errorf("the refused batches are requested by %v", f)
 	}
 	for _, x := range a[maxGrowth:] {
 		behind.HandleBatch(t0, 1, x)
@@ -51,9 +51,9 @@ func TestCutBeyondTheWindow(t *testing.T) {
 	}
 }
 
-// TestWrongNumberDoesNotHideARightOne: a leader who names a header under another number, which nobody can give, does not
-// keep a replica from asking for the header.
-func TestWrongNumberDoesNotHideARightOne(t *testing.T) {
+// TestWrongNumberDoesNotBlockFetch: a leader that names a header under a wrong number, for which no peer has an answer, does
+// not prevent a replica from requesting the header under its right number.
+func TestWrongNumberDoesNotBlockFetch(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
 	right := b.chain(2, Tip{}, 1, "")[0].Tip()
@@ -64,11 +64,11 @@ func TestWrongNumberDoesNotHideARightOne(t *testing.T) {
 			return
 		}
 	}
-	t.Error("it is not asked for")
+	t.Error("the right position is not requested")
 }
 
-// TestWrongLaneDoesNotHideARightOne: nor does one who names it in another lane.
-func TestWrongLaneDoesNotHideARightOne(t *testing.T) {
+// TestWrongLaneDoesNotBlockFetch: the same for a header that the leader names in a wrong lane.
+func TestWrongLaneDoesNotBlockFetch(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
 	right := b.chain(2, Tip{}, 1, "")[0].Tip()
@@ -79,11 +79,12 @@ func TestWrongLaneDoesNotHideARightOne(t *testing.T) {
 			return
 		}
 	}
-	t.Error("it is not asked for")
+	t.Error("the right position is not requested")
 }
 
-// TestFetchOfNoPosition: who asks for a header under another number gets nothing, and nobody gets more than a cut may name.
-func TestFetchOfNoPosition(t *testing.T) {
+// TestFetchBounds: a request for a header under a wrong number gets no answer, and no answer has more batches than a cut
+// may add to a lane.
+func TestFetchBounds(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
 	a := b.chain(2, Tip{}, maxGrowth, "")
@@ -103,8 +104,8 @@ func TestFetchOfNoPosition(t *testing.T) {
 	}
 }
 
-// TestTreeOfHeaders: an owner who signs two headers for each number, each on top of a chain of its own, makes a replica
-// keep about as many headers as there are numbers, not their square.
+// TestTreeOfHeaders: an owner signs two headers for each number, each on top of a separate chain. The number of headers that
+// a replica keeps grows with the number of positions, not with its square.
 func TestTreeOfHeaders(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
@@ -120,7 +121,7 @@ func TestTreeOfHeaders(t *testing.T) {
 			}
 			m.HandleBatch(now, 3, chain[s-1])
 		}
-		for w := m.Wake(); w != 0; w = m.Wake() { // the owner gives all it is asked for
+		for w := m.Wake(); w != 0; w = m.Wake() { // the owner answers every request
 			now = w
 			for _, f := range sent[*Fetch](m.Tick(now)) {
 				if x := all[f.Tip.Digest]; x != nil {
