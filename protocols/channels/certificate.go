@@ -13,7 +13,8 @@ import (
 // KindCertificate is the kind of a [TipCertificate] on the wire.
 const KindCertificate = protocols.KindsChannels + 4
 
-// TipCertificate is f+1 SIGN for one LD: an honest replica of the shard holds it and all of its channel before it.
+// TipCertificate has f+1 SIGN for one LD. It proves that an honest replica of the shard holds the LD and all LDs of the
+// channel before it.
 type TipCertificate struct {
 	Source      uint16
 	Tip         lanes.Tip
@@ -28,7 +29,8 @@ func (m *TipCertificate) Append(b []byte) []byte {
 	return m.Certificate.Append(appendPosition(b, m.Source, m.Tip))
 }
 
-// Items names the signatures that prove the certificate.
+// Items lists the signature checks that prove the certificate. It returns an error for a channel of the own shard, for
+// fewer than f+1 signers, and for a signer outside the committee.
 func (m *TipCertificate) Items(c *protocols.Committee) ([]sig.Item, error) {
 	if m.Source == c.Shard() {
 		return nil, fmt.Errorf("a certificate of a channel from shard %d to itself", m.Source)
@@ -36,7 +38,7 @@ func (m *TipCertificate) Items(c *protocols.Committee) ([]sig.Item, error) {
 	return c.Items(&m.Certificate, c.WeakQuorum(), statement(c, m.Source, m.Tip))
 }
 
-// ReadTipCertificate decodes what Append wrote.
+// ReadTipCertificate decodes the output of Append.
 func ReadTipCertificate(r *wire.Reader) *TipCertificate {
 	m := &TipCertificate{}
 	m.Source, m.Tip = readPosition(r)
@@ -44,14 +46,14 @@ func ReadTipCertificate(r *wire.Reader) *TipCertificate {
 	return m
 }
 
-// DecodeTipCertificate reads a TipCertificate's body.
+// DecodeTipCertificate reads the body of a TipCertificate.
 func DecodeTipCertificate(b []byte) (*TipCertificate, error) {
 	r := wire.NewReader(b)
 	m := ReadTipCertificate(r)
 	return m, r.Done()
 }
 
-// AppendTipCertificates encodes a list of certificates.
+// AppendTipCertificates encodes a list of certificates: their number (2 bytes), then each one.
 func AppendTipCertificates(b []byte, certs []*TipCertificate) []byte {
 	b = wire.AppendU16(b, uint16(len(certs)))
 	for _, c := range certs {
@@ -60,7 +62,8 @@ func AppendTipCertificates(b []byte, certs []*TipCertificate) []byte {
 	return b
 }
 
-// ReadTipCertificates decodes a list of certificates, at most one for each channel and in order of source.
+// ReadTipCertificates decodes a list of certificates. It refuses a list that is not in strictly ascending order of source,
+// so it has at most one certificate for each channel.
 func ReadTipCertificates(r *wire.Reader) []*TipCertificate {
 	n := r.Count(protocols.MaxReplicas, 2+8+digest.Size+2)
 	out := make([]*TipCertificate, 0, n)
@@ -74,8 +77,8 @@ func ReadTipCertificates(r *wire.Reader) []*TipCertificate {
 	return out
 }
 
-// HandleCertificate is called upon a checked certificate: its position may be proposed, and is asked for if it is not
-// held.
+// HandleCertificate is called upon a checked certificate. Its position may be proposed from then on. If the LD is not held,
+// the machine asks for it.
 func (m *Machine) HandleCertificate(now protocols.Time, x *TipCertificate) Step {
 	var st Step
 	c := m.known(x.Source)
@@ -94,14 +97,15 @@ func (m *Machine) HandleCertificate(now protocols.Time, x *TipCertificate) Step 
 	return st
 }
 
-// Pending is how far f+1 replicas have signed a channel, and how far it is ordered.
+// Pending gives the highest number of a channel that f+1 replicas signed, and the number up to which the channel is
+// ordered.
 func (m *Machine) Pending(source uint16) (certified, ordered uint64) {
 	c := m.chans[source]
 	return max(c.top, c.ordered.Seq), c.ordered.Seq
 }
 
-// Certificate proves the highest position of a channel above the last committed cut that f+1 replicas signed; nil if
-// there is none.
+// Certificate proves the highest position of a channel, above the last committed cut, that f+1 replicas signed. It is nil
+// if there is none.
 func (m *Machine) Certificate(source uint16) *TipCertificate {
 	c := m.chans[source]
 	x := c.signs[c.top]

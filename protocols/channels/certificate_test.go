@@ -12,7 +12,7 @@ import (
 
 const t0 protocols.Time = 1_000_000_000_000
 
-// bench is a shard's keys, and makes LDs of shard 1 and what replicas sign of them.
+// bench has the keys of a shard. It makes LDs of shard 1 and the signatures of replicas on them.
 type bench struct {
 	c      *protocols.Committee
 	scheme *sig.Ideal
@@ -61,8 +61,8 @@ func (b *bench) proved(x *TipCertificate) bool {
 	return err == nil && b.scheme.VerifyAll(items)
 }
 
-// TestCertificate: f+1 SIGN, counted by signer, make a certificate that verifies; the highest counts, and it is gone
-// when it is ordered.
+// TestCertificate: f+1 SIGN, counted by signer, make a certificate that verifies. Certificate gives the highest one, and
+// none for an ordered position.
 func TestCertificate(t *testing.T) {
 	for n := 4; n <= 8; n++ {
 		b := newBench(t, n)
@@ -77,7 +77,7 @@ func TestCertificate(t *testing.T) {
 			m.HandleSIGN(1, b.sign(1, first.Tip())) // again
 		}
 		if x := m.Certificate(1); x == nil || x.Tip != first.Tip() || len(x.Certificate.Signatures) != b.c.WeakQuorum() || !b.proved(x) {
-			t.Fatalf("n=%d: f+1 have signed, and the certificate is %+v", n, x)
+			t.Fatalf("n=%d: after f+1 SIGN the certificate is %+v", n, x)
 		}
 		for i := range b.c.N() - 1 {
 			m.HandleSIGN(protocols.Index(i+1), b.sign(protocols.Index(i+1), second.Tip()))
@@ -87,13 +87,13 @@ func TestCertificate(t *testing.T) {
 		}
 		m.Ordered(lanes.Cut{{}, second.Tip(), {}})
 		if certified, ordered := m.Pending(1); certified != 2 || ordered != 2 || m.Certificate(1) != nil {
-			t.Errorf("n=%d: what is ordered is pending", n)
+			t.Errorf("n=%d: an ordered position is pending", n)
 		}
 	}
 }
 
-// TestHandleCertificate: a certificate alone makes an LD votable and proposable, and an LD that is not held is asked
-// for from who signed it.
+// TestHandleCertificate: with a certificate alone, an LD can be voted for and proposed. If the LD is not held, it is
+// fetched from one of its signers.
 func TestHandleCertificate(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(0)
@@ -101,27 +101,27 @@ func TestHandleCertificate(t *testing.T) {
 	origin := make(lanes.Cut, 3)
 	cut := lanes.Cut{{}, x.Tip(), {}}
 	if m.Check(t0, origin, cut, 2) == lanes.Votable {
-		t.Fatal("what nobody signed can be voted for")
+		t.Fatal("an LD without signatures can be voted for")
 	}
 	m = b.machine(0)
 	st := m.HandleCertificate(t0, b.certificate(x.Tip(), 2, 3))
 	if len(st.Out) != 1 || m.Check(t0, origin, cut, 1) != lanes.Votable || m.View(origin)[1] != x.Tip() {
-		t.Error("a certified LD can be neither voted for nor proposed")
+		t.Error("a certified LD cannot be voted for, or cannot be proposed")
 	}
 	asked := m.Tick(t0.Add(fetchGrace)).Sends
 	if len(asked) != 1 || asked[0].To != 2 || asked[0].Message.(*FetchLD).Tip != x.Tip() {
-		t.Errorf("asks %+v", asked)
+		t.Errorf("fetches %+v", asked)
 	}
 	if st := m.HandleCertificate(t0, b.certificate(x.Tip(), 2, 3)); len(st.Out) != 0 {
-		t.Error("it is news twice")
+		t.Error("the second certificate makes an output")
 	}
 	far := lanes.Tip{Seq: Window + 1, Digest: x.Digest}
 	if st := m.HandleCertificate(t0, b.certificate(far, 2, 3)); len(st.Out) != 0 {
-		t.Error("beyond the window")
+		t.Error("a certificate beyond the window makes an output")
 	}
 }
 
-// TestCertificateIsProved: too few signers, another position or source, and garbage are refused.
+// TestCertificateIsProved: certificates with too few signers, for another position or source, or malformed are refused.
 func TestCertificateIsProved(t *testing.T) {
 	b := newBench(t, 4)
 	tip := ld(1, digest.Digest{}, "1").Tip()
@@ -129,20 +129,20 @@ func TestCertificateIsProved(t *testing.T) {
 		t.Fatal("a good certificate is refused")
 	}
 	for name, spoil := range map[string]func(*TipCertificate){
-		"too few":           func(x *TipCertificate) { *x = *b.certificate(tip, 1) },
-		"another number":    func(x *TipCertificate) { x.Tip.Seq++ },
-		"another LD":        func(x *TipCertificate) { x.Tip.Digest[0] ^= 1 },
-		"another source":    func(x *TipCertificate) { x.Source = 2 },
-		"its own shard":     func(x *TipCertificate) { x.Source = 0 },
-		"a bad signature":   func(x *TipCertificate) { x.Certificate.Signatures[1][0] ^= 1 },
-		"another's name":    func(x *TipCertificate) { x.Certificate.Signers.Remove(3); x.Certificate.Signers.Add(2) },
-		"the origin":        func(x *TipCertificate) { x.Tip = lanes.Tip{} },
-		"a replica too far": func(x *TipCertificate) { x.Certificate.Signers.Remove(3); x.Certificate.Signers.Add(4) },
+		"too few":         func(x *TipCertificate) { *x = *b.certificate(tip, 1) },
+		"another number":  func(x *TipCertificate) { x.Tip.Seq++ },
+		"another LD":      func(x *TipCertificate) { x.Tip.Digest[0] ^= 1 },
+		"another source":  func(x *TipCertificate) { x.Source = 2 },
+		"its own shard":   func(x *TipCertificate) { x.Source = 0 },
+		"a bad signature": func(x *TipCertificate) { x.Certificate.Signatures[1][0] ^= 1 },
+		"wrong signer":    func(x *TipCertificate) { x.Certificate.Signers.Remove(3); x.Certificate.Signers.Add(2) },
+		"the origin":      func(x *TipCertificate) { x.Tip = lanes.Tip{} },
+		"not a replica":   func(x *TipCertificate) { x.Certificate.Signers.Remove(3); x.Certificate.Signers.Add(4) },
 	} {
 		x := b.certificate(tip, 1, 3)
 		spoil(x)
 		if b.proved(x) {
-			t.Errorf("%s: it passes", name)
+			t.Errorf("%s: accepted", name)
 		}
 	}
 }

@@ -10,17 +10,19 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// want is LDs that are asked for, from the end of a stretch of a channel to its beginning.
+// want is a request for the LDs of a part of a channel: from Tip down, above the number after. The LDs are requested from
+// the newest to the oldest.
 type want struct {
 	Ref
-	after uint64
-	ask   []protocols.Index
-	turn  int
-	next  protocols.Time
-	pause time.Duration
+	after uint64            // LDs at or below it are not requested
+	ask   []protocols.Index // peers to ask, in turn
+	turn  int               // index in ask of the next peer, modulo its length; 0 before the first request
+	next  protocols.Time    // time of the next request
+	pause time.Duration     // until the request after that; doubles up to fetchRetryMax
 }
 
-// want asks for the LDs from t down to but without number after, from the first of them that is not held.
+// want asks for the LDs from t down to after, without after itself, beginning at the first that is not held. The first
+// request is sent after grace. Peers in first are asked before all others.
 func (m *Machine) want(now protocols.Time, source uint16, t lanes.Tip, after uint64, grace time.Duration, first ...protocols.Index) {
 	t, lacks := m.chans[source].lacking(t, after)
 	if !lacks {
@@ -51,18 +53,19 @@ func (m *Machine) want(now protocols.Time, source uint16, t lanes.Tip, after uin
 	m.wants[at] = w
 }
 
-// moveOn goes on with a want whose LD has come: answers begin at its end, and hold as much as one answer may.
+// moveOn continues a want after its LD arrived. An answer begins at the requested end and has as many LDs as fit into one
+// answer, so the next request is for the first LD that is still missing.
 func (m *Machine) moveOn(now protocols.Time, c *channel, w *want) {
 	t, lacks := c.lacking(w.Tip, w.after)
 	if !lacks || m.wants[Ref{w.Source, t}] != nil {
 		return
 	}
 	w.Tip, w.pause, w.next = t, fetchRetryMin, now.Add(fetchGrace)
-	w.turn = max(1, w.turn) - 1 // the peer that answered has more
+	w.turn = max(1, w.turn) - 1 // ask the peer that answered once more: it has the following LDs too
 	m.wants[w.Ref] = w
 }
 
-// Wake is when the machine next wants a Tick, or zero.
+// Wake is the time at which the machine next needs a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
 	var at protocols.Time
 	for _, w := range m.wants {
@@ -73,7 +76,7 @@ func (m *Machine) Wake() protocols.Time {
 	return at
 }
 
-// Tick asks for what is missing.
+// Tick sends the requests that are due.
 func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
 	var due []*want
@@ -94,7 +97,7 @@ func (m *Machine) Tick(now protocols.Time) Step {
 	return st
 }
 
-// HandleFetchLD answers a peer that lacks LDs.
+// HandleFetchLD answers a peer that lacks LDs with a Stretch.
 func (m *Machine) HandleFetchLD(from protocols.Index, f *FetchLD) Step {
 	var st Step
 	if m.known(f.Source) != nil {

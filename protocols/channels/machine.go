@@ -1,15 +1,15 @@
-// Package channels brings ledger deliveries (LD) of other shards into the order of this one (DESIGN §6.3; Kronos,
-// arXiv 2403.03655). It knows their positions, not what they say.
+// Package channels brings ledger deliveries (LD) of other shards into the order of this shard (DESIGN §6.3; Kronos,
+// arXiv 2403.03655). It handles the positions of LDs in their channels. It does not read their content.
 //
-// Each other shard has one channel to this one: LDs numbered without gaps, each naming the digest of the one before.
-// A replica that holds an LD, and with it all before, sends SIGN to its shard, in channel order. An LD that f+1
-// replicas signed, or that the voter holds itself, may be in a cut.
+// Each other shard has one channel to this shard: LDs numbered without gaps, each with the digest of the LD before it. A
+// replica that holds an LD and all LDs of the channel before it sends a SIGN to its shard, in the order of the channel. A
+// cut may contain an LD that f+1 replicas signed. A replica also votes for an LD that it holds itself.
 //
-// Guarantee: every replica applies the same LDs of a channel, each once, in order of number; and what a cut names can
-// be fetched from an honest replica of the shard. Why f+1 suffices: one of the signers is honest, so it holds the LD
-// and checked its certificate. Whether two replicas could be shown different LDs under one number is the source
-// shard's fault, if more than its f are Byzantine; the one that is ordered counts, and execution freezes a channel
-// whose LD does not name the one before.
+// Guarantee: every replica applies the same LDs of a channel, each once, in order of number; and the LDs that a cut names
+// can be fetched from an honest replica of the shard. Why f+1 suffices: one of the signers is honest, so it holds the LD
+// and has checked its certificate. Two different LDs under one number are possible only if more than f replicas of the
+// source shard are Byzantine. Then the LD that is ordered counts, and execution freezes a channel if an LD does not name
+// the digest of the LD before it.
 package channels
 
 import (
@@ -22,70 +22,71 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// Bounds and delays.
+// Bounds and delays. Safety and liveness do not depend on the delays.
 const (
-	// Window is how many LDs of a channel above the last ordered one are kept.
+	// Window is the number of LDs of a channel, above the last ordered one, that are kept.
 	Window = 512
-	// Backlog bounds the bytes of the LDs of a channel above the last ordered one. An LD beyond it is not taken; its
-	// source gives it again.
+	// Backlog is the largest total size, in bytes, of the LDs of a channel above the last ordered one that are kept. An LD
+	// above this bound is refused; its source sends it again later.
 	Backlog = 8 << 20
-	// PerBlock is how many LDs of one channel a block may order.
+	// PerBlock is the largest number of LDs of one channel that a block may order.
 	PerBlock = 64
 
-	fetchGrace    = 60 * time.Millisecond
-	fetchRetryMin = 150 * time.Millisecond
-	fetchRetryMax = 3 * time.Second
+	fetchGrace    = 60 * time.Millisecond  // before the first request: the LD may already be on its way
+	fetchRetryMin = 150 * time.Millisecond // first pause between two requests
+	fetchRetryMax = 3 * time.Second        // longest pause
 )
 
-// Output is what the machine has to tell its parent.
+// Output is an event for the parent of the machine.
 type Output struct {
-	Grew bool // something new can be proposed, or content that a block waited for has come
+	Grew bool // a new position can be proposed, or content that a block waited for has arrived
 }
 
 // Step is one step of the machine.
 type Step = protocols.Step[Output]
 
-// Config is what a machine is made of.
+// Config has the parameters of a machine.
 type Config struct {
 	Committee *protocols.Committee
 	Self      protocols.Index
 	Signer    sig.Signer
-	Shards    int // in the network; the own one has a channel that stays empty
+	Shards    int // in the network; the channel of the own shard stays empty
 }
 
-// Machine is one replica's view of all inbound channels.
+// Machine is the state of all inbound channels at one replica.
 type Machine struct {
 	cfg   Config
 	chans []*channel
-	wants map[Ref]*want // by position: a leader may name an LD with another's number
+	wants map[Ref]*want // by position, not by digest: a leader may name an LD with the number of another
 }
 
 type channel struct {
-	base    lanes.Tip // executed
-	ordered lanes.Tip // in the last committed cut
-	signed  lanes.Tip // highest SIGNed
-	held    map[digest.Digest]link
-	byNum   map[uint64][]digest.Digest
-	own     map[uint64]digest.Digest // SIGNed, above base
-	signs   map[uint64]*count
-	top     uint64 // highest number that f+1 replicas signed
-	ahead   int    // bytes of the LDs that are held above ordered
+	base    lanes.Tip                  // last applied position
+	ordered lanes.Tip                  // position in the last committed cut
+	signed  lanes.Tip                  // highest position that this replica signed
+	held    map[digest.Digest]link     // LDs in the store, above base
+	byNum   map[uint64][]digest.Digest // digests in held by number
+	own     map[uint64]digest.Digest   // signed by this replica, above base
+	signs   map[uint64]*count          // by number, above ordered
+	top     uint64                     // highest number that f+1 replicas signed
+	ahead   int                        // bytes of the held LDs above ordered
 }
 
-// link is what is kept in memory of an LD that is held: its bytes are in the store alone.
+// link is the part of a held LD that is kept in memory. Its bytes are only in the store.
 type link struct {
 	number   uint64
 	previous digest.Digest
 	size     int // bytes
 }
 
+// count has the signatures on LDs of one number. The first SIGN of each replica counts.
 type count struct {
 	signers   protocols.Set
 	tallies   map[digest.Digest]*protocols.Tally
-	certified digest.Digest // the first that f+1 replicas signed
+	certified digest.Digest // the first LD that f+1 replicas signed
 }
 
-// New makes a machine at the channels' origins.
+// New makes a machine with all channels at their origin.
 func New(cfg Config) *Machine {
 	m := &Machine{cfg: cfg, chans: make([]*channel, cfg.Shards), wants: make(map[Ref]*want)}
 	for i := range m.chans {
@@ -97,7 +98,7 @@ func New(cfg Config) *Machine {
 	return m
 }
 
-// known is the channel of a source, or nil if there is none.
+// known is the channel of a source, or nil if source is the own shard or not a shard.
 func (m *Machine) known(source uint16) *channel {
 	if int(source) >= len(m.chans) || source == m.cfg.Committee.Shard() {
 		return nil
@@ -128,12 +129,13 @@ func (m *Machine) HandleLD(now protocols.Time, d *LD) Step {
 	return st
 }
 
-// holds reports whether an LD is in the store.
+// holds reports whether the LD with digest d is in the store.
 func (c *channel) holds(d digest.Digest) bool {
 	_, ok := c.held[d]
 	return ok
 }
 
+// hold adds an LD to the channel's state in memory.
 func (c *channel) hold(d *LD) {
 	c.held[d.Digest] = link{d.Number, d.Previous, len(d.Raw)}
 	c.byNum[d.Number] = append(c.byNum[d.Number], d.Digest)
@@ -142,9 +144,9 @@ func (c *channel) hold(d *LD) {
 	}
 }
 
-// room makes room for an LD and reports whether there is any. What is ordered is always taken. Above that, lower
-// numbers displace higher ones that are not signed: each replica holds the same first part of the channel, and the
-// next to sign is never displaced, so the channel goes on however much of it comes out of order.
+// room makes room for an LD and reports whether it fits. An ordered LD always fits. Above the ordered position, a lower
+// number displaces higher numbers that are not signed yet. So each replica holds the same first part of the channel, and
+// the next LD to sign is never displaced: the channel progresses even if many LDs arrive out of order.
 func (c *channel) room(st *Step, d *LD) bool {
 	if d.Number <= c.ordered.Seq {
 		return true
@@ -167,8 +169,8 @@ func (c *channel) room(st *Step, d *LD) bool {
 	return true
 }
 
-// lacking is the first position, from t down to but without number after, whose LD is not held; ok is false if all are,
-// or if t names an LD with another's number, below which there is nothing to ask for.
+// lacking is the first position, from t down to after without after itself, whose LD is not held. ok is false if all are
+// held. It is also false if t names an LD with the number of another LD: below such a position there is nothing to fetch.
 func (c *channel) lacking(t lanes.Tip, after uint64) (_ lanes.Tip, ok bool) {
 	for t.Seq > after {
 		x, held := c.held[t.Digest]
@@ -183,7 +185,7 @@ func (c *channel) lacking(t lanes.Tip, after uint64) (_ lanes.Tip, ok bool) {
 	return lanes.Tip{}, false
 }
 
-// upon holding the next LD of a channel: sign it, and those after it that were waiting.
+// upon holding the next LD of a channel: sign it, and all held LDs that follow it.
 func (m *Machine) signOn(st *Step, c *channel, source uint16) {
 	for {
 		t, ok := c.child(c.signed)
@@ -201,7 +203,7 @@ func (m *Machine) signOn(st *Step, c *channel, source uint16) {
 	}
 }
 
-// child is the position of the held LD that follows another; ok is false if there is none.
+// child is the position of the held LD that follows position t. ok is false if there is none.
 func (c *channel) child(t lanes.Tip) (_ lanes.Tip, ok bool) {
 	for _, h := range c.byNum[t.Seq+1] {
 		if c.held[h].previous == t.Digest {
@@ -237,7 +239,7 @@ func (m *Machine) count(st *Step, c *channel, from protocols.Index, s *SIGN) {
 	}
 }
 
-// certify notes that f+1 replicas signed a position.
+// certify records that f+1 replicas signed a position.
 func (c *channel) certify(t lanes.Tip) {
 	if x := c.signs[t.Seq]; x.certified.IsZero() {
 		x.certified = t.Digest
@@ -245,7 +247,7 @@ func (c *channel) certify(t lanes.Tip) {
 	c.top = max(c.top, t.Seq)
 }
 
-// tally counts SIGN for a position.
+// tally gives the tally of SIGN for a position, which it makes if there is none.
 func (c *channel) tally(t lanes.Tip) *protocols.Tally {
 	x := c.signs[t.Seq]
 	if x == nil {
@@ -264,8 +266,8 @@ func (m *Machine) certified(c *channel, t lanes.Tip) bool {
 	return x != nil && x.tallies[t.Digest] != nil && x.tallies[t.Digest].Len() >= m.cfg.Committee.WeakQuorum()
 }
 
-// View is the highest inbound cut that this replica can propose on top of parent, whether it holds the LDs or not: f+1
-// signatures say that an honest replica does.
+// View is the highest inbound cut that this replica can propose on top of parent. The replica need not hold the LDs: f+1
+// signatures prove that an honest replica holds them.
 func (m *Machine) View(parent lanes.Cut) lanes.Cut {
 	cut := slices.Clone(parent)
 	for i, c := range m.chans {
@@ -279,8 +281,8 @@ func (m *Machine) View(parent lanes.Cut) lanes.Cut {
 	return cut
 }
 
-// Check says whether every new position of an inbound cut on top of parent was signed by f+1 replicas or is held
-// with all before it. What is missing is asked for, first from hint.
+// Check reports whether a replica may vote for an inbound cut on top of parent: every new position must be signed by f+1
+// replicas, or be held together with all positions before it. The machine asks for missing LDs, hint first.
 func (m *Machine) Check(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict {
 	verdict := lanes.Votable
 	for i, t := range cut {
@@ -306,8 +308,8 @@ type Ref struct {
 	Tip    lanes.Tip
 }
 
-// Content lists the LDs between two committed inbound cuts in the order in which they are applied: by source, by
-// number. If some are not here it asks for them and answers false.
+// Content lists the LDs between two committed inbound cuts in the order in which they are applied: by source, then by
+// number. If some are not held, it asks for them, signers first, and returns false.
 func (m *Machine) Content(now protocols.Time, prev, cut lanes.Cut, signers protocols.Set) ([]Ref, bool) {
 	var refs []Ref
 	complete := true
@@ -329,7 +331,7 @@ func (m *Machine) Content(now protocols.Time, prev, cut lanes.Cut, signers proto
 	return refs, complete
 }
 
-// Ordered reports that an inbound cut was committed.
+// Ordered is called when an inbound cut was committed.
 func (m *Machine) Ordered(cut lanes.Cut) Step {
 	var st Step
 	for i, t := range cut {
@@ -349,14 +351,14 @@ func (m *Machine) Ordered(cut lanes.Cut) Step {
 			}
 		}
 		if c.signed.Seq < t.Seq || c.own[t.Seq] != t.Digest {
-			c.signed = t // what is ordered is the channel
+			c.signed = t // continue on the ordered LD, also if this replica signed another one
 		}
 		m.signOn(&st, c, uint16(i))
 	}
 	return st
 }
 
-// Executed reports that everything up to an inbound cut has been applied.
+// Executed is called when all LDs up to an inbound cut have been applied. It forgets them.
 func (m *Machine) Executed(cut lanes.Cut) Step {
 	var st Step
 	for i, t := range cut {
@@ -383,7 +385,8 @@ func (m *Machine) Executed(cut lanes.Cut) Step {
 	return st
 }
 
-// Next is the number of the first LD of a channel that this replica lacks, for whoever asks its source for it.
+// Next is the number of the first LD of a channel that this replica lacks, to request it from the source. It is 0 if source
+// has no channel.
 func (m *Machine) Next(source uint16) uint64 {
 	if c := m.known(source); c != nil {
 		return c.signed.Seq + 1
@@ -391,7 +394,7 @@ func (m *Machine) Next(source uint16) uint64 {
 	return 0
 }
 
-// Resend gives a peer again the SIGNs whose LDs are not ordered.
+// Resend sends a peer again the own SIGNs for LDs that are not ordered.
 func (m *Machine) Resend(to protocols.Index) Step {
 	var st Step
 	for i, c := range m.chans {

@@ -21,8 +21,8 @@ const (
 // MaxLD is the largest encoding of an LD, in bytes.
 const MaxLD = 1 << 20
 
-// LD is a checked ledger delivery, as far as consensus needs to know it: where it stands in its channel, and its
-// bytes. What they say, and whether they are certified, is checked before it comes here.
+// LD is a checked ledger delivery, reduced to the fields that consensus needs: its position in the channel, and its bytes.
+// The content and its certificate were checked before.
 type LD struct {
 	Source   uint16
 	Number   uint64 // from 1, without gaps
@@ -37,10 +37,10 @@ func (m *LD) Tip() lanes.Tip { return lanes.Tip{Seq: m.Number, Digest: m.Digest}
 // Kind is KindLD.
 func (*LD) Kind() protocols.Kind { return KindLD }
 
-// Append writes the bytes.
+// Append appends the bytes of the LD.
 func (m *LD) Append(b []byte) []byte { return append(b, m.Raw...) }
 
-// SIGN says that its sender holds an LD and all of the channel before it.
+// SIGN states that its sender holds an LD and all LDs of the channel before it.
 type SIGN struct {
 	Source    uint16
 	Tip       lanes.Tip
@@ -55,12 +55,12 @@ func (m *SIGN) Append(b []byte) []byte {
 	return append(appendPosition(b, m.Source, m.Tip), m.Signature[:]...)
 }
 
-// Items names the signature that proves the SIGN to be from.
+// Items lists the signature check that proves the SIGN from replica from.
 func (m *SIGN) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
 	return []sig.Item{c.Item(from, statement(c, m.Source, m.Tip), m.Signature)}, nil
 }
 
-// DecodeSIGN reads a SIGN's body.
+// DecodeSIGN reads the body of a SIGN.
 func DecodeSIGN(b []byte) (*SIGN, error) {
 	r := wire.NewReader(b)
 	m := &SIGN{}
@@ -69,7 +69,7 @@ func DecodeSIGN(b []byte) (*SIGN, error) {
 	return m, r.Done()
 }
 
-// FetchLD asks for the LDs of a channel from Tip down to but without number After, at most a window of them.
+// FetchLD requests the LDs of a channel from Tip down to After, without After itself: at least 1 and at most [Window].
 type FetchLD struct {
 	Source uint16
 	Tip    lanes.Tip
@@ -79,12 +79,12 @@ type FetchLD struct {
 // Kind is KindFetchLD.
 func (*FetchLD) Kind() protocols.Kind { return KindFetchLD }
 
-// Append encodes channel, position and start.
+// Append encodes channel, position and the number After.
 func (m *FetchLD) Append(b []byte) []byte {
 	return wire.AppendU64(appendPosition(b, m.Source, m.Tip), m.After)
 }
 
-// DecodeFetchLD reads a FetchLD's body.
+// DecodeFetchLD reads the body of a FetchLD. It refuses a request for no LD or for more than [Window].
 func DecodeFetchLD(b []byte) (*FetchLD, error) {
 	r := wire.NewReader(b)
 	m := &FetchLD{}
@@ -95,8 +95,8 @@ func DecodeFetchLD(b []byte) (*FetchLD, error) {
 	return m, r.Done()
 }
 
-// Stretch stands for stored LDs from Tip down to but without number After, to be read from the store and sent by the
-// node that carries out the step, newest first. It never goes over the wire itself.
+// Stretch stands for stored LDs from Tip down to After, without After itself. The node that carries out the step reads them
+// from the store and sends them, newest first. A Stretch itself is never sent.
 type Stretch struct {
 	Source uint16
 	Tip    lanes.Tip
@@ -106,7 +106,7 @@ type Stretch struct {
 // Kind is KindStretch.
 func (*Stretch) Kind() protocols.Kind { return KindStretch }
 
-// Append panics: a Stretch is expanded, never encoded.
+// Append panics: the node replaces a Stretch by LDs and never encodes it.
 func (*Stretch) Append([]byte) []byte { panic("channels: a Stretch is not a wire message") }
 
 func appendPosition(b []byte, source uint16, t lanes.Tip) []byte {
@@ -129,22 +129,24 @@ func statement(c *protocols.Committee, source uint16, t lanes.Tip) []byte {
 	return c.Statement("bdt/SIGN/1", appendPosition(nil, source, t))
 }
 
-// StoredKey is where an LD is kept: by source and number, then digest.
+// StoredKey is the key of an LD in the store: source and number, then digest.
 func StoredKey(source uint16, t lanes.Tip) []byte {
 	return appendPosition(append(make([]byte, 0, 3+2+8+digest.Size), "i/l"...), source, t)
 }
 
+// signedKey is the key of the record that this replica signed an LD: source, then number. Its value is the digest.
 func signedKey(source uint16, number uint64) []byte {
 	return wire.AppendU64(wire.AppendU16([]byte("i/s"), source), number)
 }
 
-// EncodeStored and DecodeStored keep an LD with its position, which its bytes alone do not show here.
+// EncodeStored encodes an LD for the store, with its position and the digest of the LD before it: this package cannot read
+// them from the bytes of the LD.
 func (m *LD) EncodeStored() []byte {
 	b := appendPosition(make([]byte, 0, 2+8+2*digest.Size+len(m.Raw)), m.Source, m.Tip())
 	return append(append(b, m.Previous[:]...), m.Raw...)
 }
 
-// DecodeStored reads what EncodeStored wrote. The result aliases b.
+// DecodeStored decodes the output of EncodeStored. The result aliases b.
 func DecodeStored(b []byte) (*LD, error) {
 	r := wire.NewReader(b)
 	m := &LD{}

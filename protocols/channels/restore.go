@@ -8,7 +8,8 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// Restore makes a machine from what an earlier one persisted, with everything up to executed applied.
+// Restore makes a machine from the persisted records of an earlier one. All LDs up to executed have been applied. It returns
+// an error if executed has another number of channels than the network, or if a record is damaged.
 func Restore(cfg Config, executed lanes.Cut, stored protocols.Stored) (*Machine, error) {
 	m := New(cfg)
 	if len(executed) != cfg.Shards {

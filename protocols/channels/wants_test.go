@@ -12,35 +12,35 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// TestNamedWithAnotherNumber: a cut that names an LD with a number that is not its own does not keep the LD from being
-// asked for when a cut names it rightly.
-func TestNamedWithAnotherNumber(t *testing.T) {
+// TestWrongNumberDoesNotBlockFetch: a cut that names an LD with a wrong number does not prevent the LD from being fetched
+// when another cut names it with the right number.
+func TestWrongNumberDoesNotBlockFetch(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
 	first := ld(1, digest.Digest{}, "first")
 	origin, wrong, right := make(lanes.Cut, 3), make(lanes.Cut, 3), make(lanes.Cut, 3)
 	wrong[1], right[1] = lanes.Tip{Seq: 5, Digest: first.Digest}, first.Tip()
 	if v := m.Check(t0, origin, wrong, 2); v == lanes.Votable {
-		t.Fatal("an LD that is not here can be voted for")
+		t.Fatal("an LD that is not held can be voted for")
 	}
 	m.Tick(t0.Add(fetchGrace))
 	if _, complete := m.Content(t0.Add(fetchGrace), origin, right, protocols.Set{}); complete {
-		t.Fatal("complete without an LD")
+		t.Fatal("the content is complete without an LD")
 	}
 	asked := m.Tick(t0.Add(fetchGrace)).Sends
 	if len(asked) != 1 || asked[0].Message.(*FetchLD).Tip != first.Tip() {
-		t.Errorf("asks for %v, want %v", asked, first.Tip())
+		t.Errorf("fetches %v, want %v", asked, first.Tip())
 	}
 	m.HandleLD(t0, first)
 	m.Check(t0, origin, wrong, 2)
 	if asked := m.Tick(t0.Add(time.Minute)).Sends; len(asked) > 1 || len(asked) == 1 && asked[0].Message.(*FetchLD).Tip != wrong[1] {
-		t.Errorf("asks for %v below a false name", asked[0].Message)
+		t.Errorf("fetches %v below a position with a wrong number", asked[0].Message)
 	}
 }
 
-// TestFetchOfAWindow: a request for more than a window of LDs is malformed, and one for a channel that does not exist is
-// not answered.
-func TestFetchOfAWindow(t *testing.T) {
+// TestFetchWindow: a request for more than a window of LDs is malformed. A request for a channel that does not exist gets no
+// answer.
+func TestFetchWindow(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(1)
 	tip := lanes.Tip{Seq: 10_000, Digest: digest.Of("test-ld")}
@@ -55,11 +55,11 @@ func TestFetchOfAWindow(t *testing.T) {
 		}
 	}
 	if st := m.HandleFetchLD(2, &FetchLD{Source: 9, Tip: tip, After: 9_999}); len(st.Sends) != 0 {
-		t.Error("answers for a channel that there is not")
+		t.Error("answers for a channel that does not exist")
 	}
 }
 
-// chain is LDs of shard 1 from number 1, each of so many bytes.
+// chain makes count LDs of shard 1, numbered from 1, each of size bytes.
 func chain(count, size int) []*LD {
 	var out []*LD
 	previous := digest.Digest{}
@@ -71,9 +71,10 @@ func chain(count, size int) []*LD {
 	return out
 }
 
-// TestFetchMovesOn: answers that hold a part each, newest first, complete a stretch: every request is for what is
-// still lacking, none repeats one, and a certificate, a cut to vote on and a committed cut all come to the same.
-func TestFetchMovesOn(t *testing.T) {
+// TestFetchContinues: answers that hold only a part, newest first, complete a stretch. Every request is for LDs that are
+// still missing, and none is repeated after an answer. A certificate, a cut to vote on and a committed cut lead to the same
+// result.
+func TestFetchContinues(t *testing.T) {
 	const count, answer = 60, 7
 	all := chain(count, 1000)
 	tip := all[count-1].Tip()
@@ -96,7 +97,7 @@ func TestFetchMovesOn(t *testing.T) {
 			for _, s := range m.Tick(now).Sends {
 				f := s.Message.(*FetchLD)
 				if asked[f.Tip.Seq] {
-					t.Fatalf("%s: LD %d is asked for again after an answer", name, f.Tip.Seq)
+					t.Fatalf("%s: LD %d is requested again after an answer", name, f.Tip.Seq)
 				}
 				asked[f.Tip.Seq] = true
 				for k := f.Tip.Seq; k > f.After && k+answer > f.Tip.Seq; k-- {
@@ -111,13 +112,14 @@ func TestFetchMovesOn(t *testing.T) {
 			t.Errorf("%s: %d of %d LDs after %v", name, len(refs), count, now.Sub(t0))
 		}
 		if name != "commit" && m.Next(1) != count+1 {
-			t.Errorf("%s: signed below %d of %d", name, m.Next(1), count)
+			t.Errorf("%s: signed up to below %d of %d", name, m.Next(1), count)
 		}
 	}
 }
 
-// TestBacklog: above the ordered position no more than the bound is held of a channel, in whatever order LDs come; the
-// first part of the channel is, so that it is signed, and goes on when it is ordered. No bytes stay in memory.
+// TestBacklog: above the ordered position no more than Backlog bytes of a channel are kept, in any order of arrival. The
+// first part of the channel is kept, so it is signed, and the channel continues when that part is ordered. The bytes of LDs
+// do not stay in memory.
 func TestBacklog(t *testing.T) {
 	const size = 200 << 10
 	all := chain(3*Backlog/size, size)
@@ -152,7 +154,7 @@ func TestBacklog(t *testing.T) {
 			}
 			next := m.Next(1) - 1
 			if next == ordered {
-				t.Fatalf("%s: the channel stops at %d", name, ordered)
+				t.Fatalf("%s: the channel makes no progress after %d", name, ordered)
 			}
 			ordered = next
 			carry(m.Ordered(lanes.Cut{{}, all[ordered-1].Tip(), {}}))
