@@ -251,7 +251,7 @@ func TestTwinMutants(t *testing.T) {
 			{"protocols/lanes/machine.go", "	if _, done := l.acked[h.Seq]; done {\n		return false\n	}\n	p := h.Seq - 1", "	p := h.Seq - 1"},
 		}},
 		{"two votes for one slot", []edit{
-			{boltMachine, "	if x.proposal != nil && !wanted && !m.named(x, b.digest) {\n		return st\n	}\n", ""},
+			{boltMachine, "	if x.proposal != nil && !wanted && !m.isNamed(x, b.digest) {\n		return st\n	}\n", ""},
 			{boltMachine, "	if x.proposal == nil {\n		x.proposal = p\n	}\n", "	x.proposal, x.vote = p, nil\n"},
 		}},
 		{"the agreement counts messages, not senders", []edit{

@@ -9,35 +9,35 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// Block is what consensus orders: a cut, on top of the block before. Its data is in the lanes and inbound channels.
+// Block is the unit of order: a cut on top of the block before it. Its data is in the lanes and inbound channels.
 type Block struct {
 	Epoch   uint64
-	Slot    uint64 // from 1 in each epoch; 0 in the last block, which no leader proposed
-	Last    bool   // it ended its epoch
-	Height  uint64 // parent's + 1
+	Slot    uint64 // from 1 in each epoch; 0 in the last block of an epoch, which no leader proposed
+	Last    bool   // the block ended its epoch
+	Height  uint64 // height of the parent + 1
 	Parent  digest.Digest
-	TimeMS  uint64 // the proposer's clock, not before the parent's; Unix milliseconds
+	TimeMS  uint64 // clock of the proposer, not before the time of the parent; Unix milliseconds
 	Cut     lanes.Cut
-	Inbound lanes.Cut // by source shard; the own one stays at its origin
+	Inbound lanes.Cut // by source shard; the entry of the own shard stays at its origin
 	digest  digest.Digest
 }
 
-// Genesis is the block that the first epoch extends, the last of an epoch 0 that never was: height 0, every lane and
-// the inbound channel of every shard of the network at its origin. All replicas have it.
+// Genesis is the block that the first epoch extends. It has height 0, every lane and the inbound channel of every shard at
+// its origin, and counts as the last block of epoch 0, which has no other blocks. All replicas have it.
 func Genesis(c *protocols.Committee, timeMS uint64, shards int) *Block {
 	b := &Block{Last: true, TimeMS: timeMS, Cut: make(lanes.Cut, c.N()), Inbound: make(lanes.Cut, shards)}
-	b.seal(c)
+	b.setDigest(c)
 	return b
 }
 
-// NewLast is the block that ends an epoch on top of parent, with a cut that takes nothing of parent's back. Its time
-// is timeMS, or the parent's if that is later.
+// NewLast makes the block that ends an epoch on top of parent. Its cut and inbound cut must extend those of parent. Its
+// time is timeMS, or the time of parent if that is later.
 func NewLast(c *protocols.Committee, epoch uint64, parent *Block, timeMS uint64, cut, inbound lanes.Cut) *Block {
 	b := &Block{
 		Epoch: epoch, Last: true, Height: parent.Height + 1, Parent: parent.digest,
 		TimeMS: max(timeMS, parent.TimeMS), Cut: cut, Inbound: inbound,
 	}
-	b.seal(c)
+	b.setDigest(c)
 	return b
 }
 
@@ -47,10 +47,10 @@ const (
 	kindLast = 2
 )
 
-// Digest names the block within its network and shard.
+// Digest identifies the block within its network and shard.
 func (b *Block) Digest() digest.Digest { return b.digest }
 
-// Append encodes the block.
+// Append encodes the block: kind, epoch, slot, height, parent, time, cut and inbound cut.
 func (b *Block) Append(to []byte) []byte {
 	kind := byte(kindSlot)
 	if b.Last {
@@ -64,13 +64,14 @@ func (b *Block) Append(to []byte) []byte {
 	return b.Inbound.Append(b.Cut.Append(to))
 }
 
-// Grows reports whether the block orders something on top of parent, and takes nothing back.
+// Grows reports whether the block is ahead of parent in at least one lane or channel, and behind in none.
 func (b *Block) Grows(parent *Block) bool {
 	return b.Cut.Extends(parent.Cut) && b.Inbound.Extends(parent.Inbound) &&
 		!(slices.Equal(b.Cut, parent.Cut) && slices.Equal(b.Inbound, parent.Inbound))
 }
 
-// ReadBlock decodes what Append wrote. It refuses a cut of another number of lanes than the committee has replicas.
+// ReadBlock decodes the output of Append. It refuses an unknown kind, a slot that does not fit the kind, and a cut whose
+// number of lanes is not the number of replicas.
 func ReadBlock(c *protocols.Committee, r *wire.Reader) *Block {
 	kind := r.U8()
 	b := &Block{Last: kind == kindLast, Epoch: r.U64(), Slot: r.U64(), Height: r.U64()}
@@ -85,12 +86,12 @@ func ReadBlock(c *protocols.Committee, r *wire.Reader) *Block {
 		r.Fail("a cut of %d lanes, the shard has %d", len(b.Cut), c.N())
 	}
 	if r.Err() == nil {
-		b.seal(c)
+		b.setDigest(c)
 	}
 	return b
 }
 
-func (b *Block) seal(c *protocols.Committee) {
+func (b *Block) setDigest(c *protocols.Committee) {
 	n := c.Network()
 	pre := append(make([]byte, 0, 256), n[:]...)
 	pre = wire.AppendU16(pre, c.Shard())

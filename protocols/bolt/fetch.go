@@ -9,26 +9,26 @@ import (
 	"bdtnode/protocols"
 )
 
-// want is a block that a QC, Commits or a child name and that is not here.
+// want is a request for a block that is not held and that a QC, Commits or a child name.
 type want struct {
 	slot  uint64
 	d     digest.Digest
-	turn  int
-	next  protocols.Time
-	pause time.Duration
+	turn  int            // added to the leader's index: the next peer to ask
+	next  protocols.Time // time of the next request
+	pause time.Duration  // until the request after that; doubles up to fetchRetryMax
 }
 
 func (m *Machine) want(now protocols.Time, s uint64, d digest.Digest) {
 	if m.wants[d] == nil {
 		w := &want{slot: s, d: d, next: now.Add(fetchGrace), pause: fetchRetryMin}
 		if m.left {
-			w.turn = 1 // the leader is the one least likely to answer
+			w.turn = 1 // begin after the leader, which is the least likely to answer
 		}
 		m.wants[d] = w
 	}
 }
 
-// Wake is when the machine next wants a Tick, or zero.
+// Wake is the time at which the machine next needs a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
 	w := m.proposeDue
 	sooner := func(t protocols.Time) {
@@ -43,7 +43,7 @@ func (m *Machine) Wake() protocols.Time {
 	return w
 }
 
-// Tick carries out what has become due: fetches, and what waited for the clock.
+// Tick does everything that is due: it sends requests, proposes, and votes for blocks that waited for the clock.
 func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
 	if m.proposeDue != 0 && now >= m.proposeDue || m.clockDue != 0 && now >= m.clockDue {
@@ -57,7 +57,7 @@ func (m *Machine) Tick(now protocols.Time) Step {
 	}
 	slices.SortFunc(due, func(a, b *want) int { return bytes.Compare(a.d[:], b.d[:]) })
 	for _, w := range due {
-		// Ask the others in turn, the leader first.
+		// Ask the other replicas in turn, beginning with the leader.
 		to := protocols.Index((int(m.cfg.Leader) + w.turn) % m.cfg.Committee.N())
 		w.turn++
 		if to == m.cfg.Self {
@@ -71,8 +71,8 @@ func (m *Machine) Tick(now protocols.Time) Step {
 	return st
 }
 
-// HandleFetchBlock answers a peer that lacks a block whose height is not certified yet; older ones are in the
-// answer to its catch-up.
+// HandleFetchBlock answers a peer that lacks a block of a slot that is not forgotten. It sends no answer for an older block:
+// the peer gets that one by catching up.
 func (m *Machine) HandleFetchBlock(from protocols.Index, f *FetchBlock) Step {
 	var st Step
 	if f.Epoch == m.cfg.Epoch {

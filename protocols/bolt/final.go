@@ -5,11 +5,12 @@ import (
 	"bdtnode/protocols"
 )
 
-// Lags reports whether nothing more is committed before the executor has done some of what is. f honest replicas may be
-// slower than the others, whose votes do without them: all that these order would pile up here.
+// Lags reports whether a replica must wait for its executor before it commits more blocks. Up to f honest replicas may be
+// slower than the others, which make quorums without them: all blocks that the others order would accumulate at a slow
+// replica. Both arguments are heights.
 func Lags(committed, executed uint64) bool { return committed >= executed+CommitLag }
 
-// finish commits what is final, from the last commit up, as far as the chain of blocks is here.
+// finish commits the final blocks above the last commit, if all blocks of the chain between are held.
 func (m *Machine) finish(now protocols.Time, st *Step) {
 	if Lags(m.base.Height, m.executed) {
 		return
@@ -27,6 +28,7 @@ func (m *Machine) finish(now protocols.Time, st *Step) {
 	}
 }
 
+// finishUpTo commits all blocks up to the final block of slot s, or requests the first missing one.
 func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
 	first := baseSlot(m.cfg.Epoch, m.base) + 1
 	chain := make([]*Block, s-first+1)
@@ -55,47 +57,49 @@ func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
 	m.voteAll(now, st)
 }
 
-// upon a block that became final here before this replica voted in its slot: vote for it all the same, content or not, as
-// soon as execution is near enough. The others may lack this vote for their QC, and then this replica's Commit: a Byzantine
-// replica that sends its Commit to one alone would leave them with an open slot.
+// upon a block that became final here before this replica voted in its slot: vote for it, with or without its content, as
+// soon as execution is near enough. The other replicas may need this vote for their QC, and then this replica's Commit: a
+// Byzantine replica that sends its Commit only to this replica would leave the others with an open slot.
 //
-// It is as safe as no vote at all:
-//   - Of a slot up to a final one no other block can have a QC. The final slot has a QC, and so n-2f honest replicas that
-//     voted in it before anything was final; each of them voted for the block below or knew it to have a QC or to be
-//     committed, and so on down. Another QC would need as many other honest voters, and there are n-f in all. This replica
-//     votes once in the slot, as ever: a vote that it cast before counts, also after a restart, and at or below the
-//     floor, where it may have forgotten one, it casts none.
-//   - It acknowledges no tip (Data.Lock), and no tip needs it: the n-2f honest voters acknowledged every header that the
-//     block added, or had its certificate, and they keep the data until it is executed. Its cut is ordered here, and at or
-//     below the ordered position nothing is acknowledged, whatever was before.
-//   - Its record needs no proposal beside it, since the commit of the block is in the same step, or was before.
-//   - Signers that data is asked of are a hint: one that has none does not answer, and all others are asked in turn.
-//   - A replica that left the epoch casts none, so its Status stays its last word.
+// Why the vote is safe:
+//   - No other block of a slot up to a final one can have a QC. The final slot has a QC, so n-2f honest replicas voted in it
+//     before any block of it was final. Each of them had voted for the block below, or knew that block to have a QC or to be
+//     committed, and so on down to this slot. A QC for another block would need n-2f other honest voters, but there are only
+//     n-f honest replicas. This replica still votes once in the slot: a vote that it cast before is its only one, also after
+//     a restart. At or below the floor, where it may have forgotten a vote, it casts none.
+//   - The vote acknowledges no tip (no Data.Lock), and no tip needs it: the n-2f honest voters acknowledged every header that
+//     the block added, or had its certificate, and they keep the data until it is executed. The cut of the block is ordered
+//     here, and at or below the ordered position this replica acknowledges nothing.
+//   - The record of the vote needs no record of the proposal, since the block is committed in the same step or before.
+//   - The signers are only a hint where to request data: a signer without the data does not answer, and all others are asked
+//     in turn.
+//   - A replica that left the epoch casts no vote, so it signs nothing after its Status.
 func (m *Machine) voteFinal(now protocols.Time, st *Step, b *Block) {
 	x := m.slots[b.Slot]
 	if m.left || x == nil || x.vote != nil || b.Slot <= m.floor || b.Last {
 		return
 	}
 	if b.Height > m.executed+ExecutionLag {
-		x.owed = b
+		x.pendingVote = b
 		return
 	}
-	x.owed = nil
+	x.pendingVote = nil
 	m.cast(now, st, x, b)
 }
 
-// payVotes casts the votes for final blocks that execution has come near enough to.
-func (m *Machine) payVotes(now protocols.Time, st *Step) {
+// castPendingVotes casts the votes for final blocks that wait for execution and are near enough to it now.
+func (m *Machine) castPendingVotes(now protocols.Time, st *Step) {
 	for s := m.floor + 1; s <= baseSlot(m.cfg.Epoch, m.base); s++ {
-		if x := m.slots[s]; x != nil && x.owed != nil {
-			if x.owed.Height > m.executed+ExecutionLag {
+		if x := m.slots[s]; x != nil && x.pendingVote != nil {
+			if x.pendingVote.Height > m.executed+ExecutionLag {
 				return
 			}
-			m.voteFinal(now, st, x.owed)
+			m.voteFinal(now, st, x.pendingVote)
 		}
 	}
 }
 
+// signers is the set of other replicas that voted for a block, or else sent Commits for it. They are asked first for data.
 func (m *Machine) signers(s uint64, d digest.Digest) protocols.Set {
 	var set protocols.Set
 	x := m.slot(s)

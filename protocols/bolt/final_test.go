@@ -8,17 +8,17 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// parlour is the honest replicas of a shard with links that lose nothing; the Byzantine ones are the last f.
-type parlour struct {
+// cluster has the honest replicas of a shard with links that lose nothing. The Byzantine replicas are the last f.
+type cluster struct {
 	b    *bench
 	ms   []*Machine
 	ds   []*data
-	done []int
-	wire []func()
+	done []int    // committed blocks of each replica
+	wire []func() // messages in transit
 }
 
-func newParlour(t *testing.T, n int) *parlour {
-	p := &parlour{b: newBench(t, n)}
+func newCluster(t *testing.T, n int) *cluster {
+	p := &cluster{b: newBench(t, n)}
 	for i := range p.b.c.Quorum() {
 		m, d := p.b.machine(protocols.Index(i))
 		p.ms, p.ds, p.done = append(p.ms, m), append(p.ds, d), append(p.done, 0)
@@ -26,8 +26,8 @@ func newParlour(t *testing.T, n int) *parlour {
 	return p
 }
 
-// took puts what a replica's step sends on its way.
-func (p *parlour) took(from int, st Step) {
+// route queues the messages of a step of a replica.
+func (p *cluster) route(from int, st Step) {
 	p.done[from] += len(st.Out)
 	for _, s := range st.Sends {
 		for to, m := range p.ms {
@@ -37,18 +37,19 @@ func (p *parlour) took(from int, st Step) {
 			p.wire = append(p.wire, func() {
 				switch x := s.Message.(type) {
 				case *Propose:
-					p.took(to, m.HandlePropose(t0, protocols.Index(from), x))
+					p.route(to, m.HandlePropose(t0, protocols.Index(from), x))
 				case *Vote:
-					p.took(to, m.HandleVote(t0, protocols.Index(from), x))
+					p.route(to, m.HandleVote(t0, protocols.Index(from), x))
 				case *Commit:
-					p.took(to, m.HandleCommit(t0, protocols.Index(from), x))
+					p.route(to, m.HandleCommit(t0, protocols.Index(from), x))
 				}
 			})
 		}
 	}
 }
 
-func (p *parlour) deliver() {
+// deliver delivers messages until none is in transit.
+func (p *cluster) deliver() {
 	for len(p.wire) > 0 {
 		next := p.wire[0]
 		p.wire = p.wire[1:]
@@ -56,9 +57,9 @@ func (p *parlour) deliver() {
 	}
 }
 
-// TestCommitToOne: f Byzantine replicas vote for a block towards those that have its data, and send their Commits to one
-// alone. That one commits, or another learns of it by the certified header: none of the others may be left with an open
-// slot because a replica that is past the slot helps no more.
+// TestCommitToOne: f Byzantine replicas vote for a block only towards replicas that have its data, and send their Commits to
+// one replica only. That replica commits, or another one adopts the block by its certified header. A replica that is past
+// the slot must still help in it, so that no other replica is left with an open slot.
 func TestCommitToOne(t *testing.T) {
 	for _, n := range []int{4, 7, 10} {
 		for _, adopted := range []bool{false, true} {
@@ -72,58 +73,58 @@ func TestCommitToOne(t *testing.T) {
 }
 
 func commitToOne(t *testing.T, n int, adopted, forgets bool) {
-	p := newParlour(t, n)
+	p := newCluster(t, n)
 	f := p.b.c.F()
-	late := func(i int) bool { return i >= 1 && i <= f } // lacks the data for a while
+	late := func(i int) bool { return i >= 1 && i <= f } // has no data at first
 	for i := range p.ms {
 		if late(i) {
 			p.ds[i].verdict = lanes.Missing
 		}
 	}
 	p.ds[0].grow = 1
-	p.took(0, p.ms[0].Progress(t0))
+	p.route(0, p.ms[0].Progress(t0))
 	x := p.ms[0].last
 	for i, m := range p.ms {
 		for byzantine := n - f; byzantine < n && !late(i); byzantine++ {
-			p.took(i, m.HandleVote(t0, protocols.Index(byzantine), p.b.vote(protocols.Index(byzantine), x)))
+			p.route(i, m.HandleVote(t0, protocols.Index(byzantine), p.b.vote(protocols.Index(byzantine), x)))
 		}
 	}
 	p.deliver()
 	one := 1
 	if adopted {
-		one = 0 // which has the data, and whose header 1 is shown
+		one = 0 // it has the data; replica 1 gets its certified header
 	}
 	for byzantine := n - f; byzantine < n; byzantine++ {
-		p.took(one, p.ms[one].HandleCommit(t0, protocols.Index(byzantine), commitOf(x)))
+		p.route(one, p.ms[one].HandleCommit(t0, protocols.Index(byzantine), commitOf(x)))
 	}
 	if p.done[one] != 1 {
-		t.Fatal("the one did not commit: the schedule shows nothing")
+		t.Fatal("the replica with n-f Commits did not commit")
 	}
 	if adopted {
-		p.took(1, p.ms[1].Adopt(t0, x))
+		p.route(1, p.ms[1].Adopt(t0, x))
 		p.done[1]++
 	}
-	if forgets { // f Byzantine VOTEs and its own certify the header here
-		p.took(1, p.ms[1].Certified(x))
+	if forgets { // f Byzantine VOTEs and its own VOTE certify the header here
+		p.route(1, p.ms[1].Certified(x))
 	}
 	p.deliver()
 	for i := range p.ms {
-		p.ds[i].verdict = lanes.Votable // it has come
-		p.took(i, p.ms[i].Progress(t0))
+		p.ds[i].verdict = lanes.Votable // the data arrived
+		p.route(i, p.ms[i].Progress(t0))
 	}
 	p.deliver()
 	for i := range p.ms {
 		if p.done[i] != 1 {
-			t.Errorf("replica %d committed %d blocks: its slot stays open until its patience ends", i, p.done[i])
+			t.Errorf("replica %d committed %d blocks, want 1", i, p.done[i])
 		}
 	}
-	p.took(1, p.ms[1].Certified(x))
+	p.route(1, p.ms[1].Certified(x))
 	if p.ms[1].slots[1] != nil {
-		t.Error("the slot is kept though nobody needs anything of it any more")
+		t.Error("the slot is kept although no replica needs it any more")
 	}
 }
 
-// TestOwedCommitIsForgotten: what is kept for others of slots below the certified height is bounded.
+// TestOwedCommitIsForgotten: the number of slots below the certified height that are kept for other replicas is bounded.
 func TestOwedCommitIsForgotten(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -135,12 +136,12 @@ func TestOwedCommitIsForgotten(t *testing.T) {
 		m.Certified(x)
 	}
 	if len(m.slots) == 0 || len(m.slots) > window {
-		t.Errorf("%d slots are kept that others may need a Commit for, want at most %d", len(m.slots), window)
+		t.Errorf("%d slots are kept for Commits that others may need, want at most %d", len(m.slots), window)
 	}
 }
 
-// TestFinalVoteAwaitsExecution: a vote for a final block is no further beyond the own execution than another, and comes when
-// execution has.
+// TestFinalVoteAwaitsExecution: a vote for a final block is at most ExecutionLag beyond the own execution, like every vote,
+// and is cast when execution has progressed.
 func TestFinalVoteAwaitsExecution(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -155,16 +156,16 @@ func TestFinalVoteAwaitsExecution(t *testing.T) {
 	for h := uint64(1); h <= 2; h++ {
 		votes := sent[*Vote](m.Executed(t0, h))
 		if len(votes) != 1 || votes[0].Digest != chain[ExecutionLag+h-1].digest {
-			t.Errorf("at height %d: %d votes, want the one that is owed", h, len(votes))
+			t.Errorf("at height %d: %d votes, want the pending one", h, len(votes))
 		}
 	}
 	if n := len(sent[*Vote](m.Executed(t0, 3))); n != 0 {
-		t.Errorf("%d votes though none is owed", n)
+		t.Errorf("%d votes although none is pending", n)
 	}
 }
 
-// TestCommitsAwaitExecution: a replica that executes more slowly than the others do commits no further than CommitLag and
-// the window beyond, and goes on when it has executed.
+// TestCommitsAwaitExecution: a replica that executes more slowly than the others commits at most CommitLag and a window
+// beyond its execution, and continues when it has executed more.
 func TestCommitsAwaitExecution(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -177,17 +178,17 @@ func TestCommitsAwaitExecution(t *testing.T) {
 	}
 	feed()
 	if h := m.Base().Height; h != CommitLag {
-		t.Fatalf("committed %d and executed nothing, want %d", h, CommitLag)
+		t.Fatalf("committed %d without execution, want %d", h, CommitLag)
 	}
 	if len(committed(m.Executed(t0, 1))) == 0 {
-		t.Error("nothing is committed though execution has come on")
+		t.Error("nothing is committed although execution has progressed")
 	}
 	if h := m.Base().Height; h > CommitLag+window {
 		t.Errorf("committed %d with one step, want at most %d", h, CommitLag+window)
 	}
 	m.Executed(t0, CommitLag)
 	if refused := m.Refused(); !refused.Has(0) {
-		t.Error("what was refused meanwhile is asked for of nobody")
+		t.Error("the messages refused meanwhile are not requested again")
 	}
 	feed()
 	if h := m.Base().Height; h != 2*CommitLag {
@@ -195,8 +196,8 @@ func TestCommitsAwaitExecution(t *testing.T) {
 	}
 }
 
-// TestFinalVoteAndAnotherBlock: of a leader's two blocks in a slot, a replica that voted for the one that did not become
-// final votes no more, also after a restart; one that had not voted votes for the final one alone.
+// TestFinalVoteAndAnotherBlock: a leader proposes two blocks in a slot. A replica that voted for the block that did not
+// become final votes no more in that slot, also after a restart. A replica that had not voted votes only for the final one.
 func TestFinalVoteAndAnotherBlock(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
 		for _, voted := range []bool{false, true} {
@@ -221,20 +222,20 @@ func TestFinalVoteAndAnotherBlock(t *testing.T) {
 			kept.keep(first)
 			restart(b.genesis)
 			steps := []Step{first}
-			hear := func(all ...Step) {
+			record := func(all ...Step) {
 				kept.keep(all...)
 				steps = append(steps, all...)
 			}
-			hear(b.commits(m, x, 0, 3)...)
+			record(b.commits(m, x, 0, 3)...)
 			m.want(t0, x.Slot, x.digest)
-			hear(m.HandlePropose(t0, 0, b.propose(x)))
+			record(m.HandlePropose(t0, 0, b.propose(x)))
 			if m.Base() != x {
 				t.Fatalf("restarts %v, voted %v: the final block is not committed", restarts, voted)
 			}
 			restart(x)
 			d.verdict = lanes.Votable
-			hear(m.HandlePropose(t0, 0, b.propose(other)), m.Progress(t0))
-			hear(m.Executed(t0, 1))
+			record(m.HandlePropose(t0, 0, b.propose(other)), m.Progress(t0))
+			record(m.Executed(t0, 1))
 			want := x.digest
 			if voted {
 				want = other.digest
@@ -244,7 +245,7 @@ func TestFinalVoteAndAnotherBlock(t *testing.T) {
 				t.Errorf("restarts %v, voted %v: %d votes, want one for %s", restarts, voted, len(votes), want.Short())
 			}
 			if !voted && len(d.locked) != 0 {
-				t.Errorf("restarts %v: a tip is acknowledged with a vote for a block whose data is not here", restarts)
+				t.Errorf("restarts %v: a vote for a block without data acknowledges a tip", restarts)
 			}
 		}
 	}

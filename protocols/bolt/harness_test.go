@@ -16,15 +16,15 @@ import (
 
 const t0 protocols.Time = 1_000_000_000_000
 
-// data stands for the lanes: it proposes what it is told to, and passes the verdict it is told to.
+// data replaces the lanes: View and CheckCut give the results that the test sets.
 type data struct {
-	grow    uint64 // number of lane 0 that is proposed
+	grow    uint64 // number of lane 0 to propose
 	verdict lanes.Verdict
-	sends   []protocols.Send // of a verdict
+	sends   []protocols.Send // messages of CheckCut
 	locked  []lanes.Cut
 	certs   int
-	heldUp  []heldUp
-	blames  bool
+	heldUp  []heldUp // calls of HeldUp
+	blames  bool     // result of HeldUp
 }
 
 func (d *data) View(_ protocols.Time, parent lanes.Cut) (lanes.Cut, []*lanes.TipCertificate) {
@@ -64,7 +64,7 @@ type heldUp struct {
 	wait time.Duration
 }
 
-// inbound stands for channels in which nothing happens, or which pass a verdict.
+// inbound replaces the channels: no channel grows, and Check gives the set verdict.
 type inbound struct{ verdict lanes.Verdict }
 
 func (*inbound) View(parent lanes.Cut) lanes.Cut { return parent }
@@ -77,7 +77,7 @@ func tip(n uint64) lanes.Tip {
 	return lanes.Tip{Seq: n, Digest: digest.Of("tip", binary.BigEndian.AppendUint64(nil, n))}
 }
 
-// bench is a shard's keys and its genesis, and makes what its replicas sign.
+// bench has the keys of a shard and its genesis. It makes messages signed by its replicas.
 type bench struct {
 	c       *protocols.Committee
 	scheme  *sig.Ideal
@@ -110,7 +110,7 @@ func (b *bench) machine(i protocols.Index) (*Machine, *data) {
 	return New(b.config(i, d), b.genesis, 0), d
 }
 
-// block is a block on top of another, with lane 0 grown to the slot's number; salt tells apart two of one slot.
+// block makes a block on top of another, with lane 0 at the number of its height. Different salts give different blocks.
 func (b *bench) block(on *Block, salt uint64) *Block {
 	x := &Block{
 		Epoch: 1, Slot: on.Slot + 1, Height: on.Height + 1, Parent: on.digest, TimeMS: on.TimeMS,
@@ -120,11 +120,11 @@ func (b *bench) block(on *Block, salt uint64) *Block {
 	if salt > 0 {
 		x.Cut[1] = tip(salt)
 	}
-	x.seal(b.c)
+	x.setDigest(b.c)
 	return x
 }
 
-// chain is so many blocks on top of one.
+// chain makes n blocks on top of one.
 func (b *bench) chain(on *Block, n int) []*Block {
 	var out []*Block
 	for range n {
@@ -147,7 +147,7 @@ func (b *bench) vote(from protocols.Index, x *Block) *Vote {
 
 func commitOf(x *Block) *Commit { return &Commit{Epoch: x.Epoch, Slot: x.Slot, Digest: x.digest} }
 
-// votes and commits let replicas first to last say so; both return what it came to.
+// votes delivers to m the votes for x of the replicas first to last, and returns the steps. commits does it for Commits.
 func (b *bench) votes(m *Machine, x *Block, first, last int) []Step {
 	var out []Step
 	for i := first; i <= last; i++ {
@@ -186,7 +186,7 @@ func committed(steps ...Step) []*Block {
 	return out
 }
 
-// disk keeps what steps persist, for Restore.
+// disk keeps the persisted records of steps, for Restore.
 type disk map[string][]byte
 
 func (d disk) keep(steps ...Step) {

@@ -2,22 +2,22 @@ package bolt
 
 import "bdtnode/protocols"
 
-// Horizon is the slots of an epoch that a replica can use messages of at one moment. It never changes.
+// Horizon is a snapshot of the slots of an epoch for which a replica can use messages. It never changes.
 type Horizon struct {
-	floor   uint64 // nothing of slots up to it
-	settled uint64 // no Vote of slots up to it
-	top     uint64 // beyond it, nothing yet
-	slots   uint64 // of the epoch
-	wanting bool   // some block was asked for, whatever its slot
+	floor   uint64 // messages of slots up to it are useless
+	settled uint64 // Votes of slots up to it are useless
+	top     uint64 // messages of slots above it cannot be used yet
+	slots   uint64 // last slot of the epoch
+	wanting bool   // a block is requested, of any slot
 }
 
-// Horizon is the present one.
+// Horizon takes the current snapshot.
 func (m *Machine) Horizon() Horizon {
 	have := baseSlot(m.cfg.Epoch, m.base)
 	return Horizon{floor: m.floor, settled: m.settled(have), top: have + window, slots: m.cfg.Slots, wanting: len(m.wants) > 0}
 }
 
-// Sees judges a message of the epoch by its slot alone.
+// Sees decides by its slot alone whether a replica can use a message of the epoch.
 func (h *Horizon) Sees(m protocols.Message) protocols.Relevance {
 	var slot uint64
 	var wanted bool

@@ -9,29 +9,29 @@ import (
 	"bdtnode/protocols"
 )
 
-// Leave ends this replica's part in the epoch: it signs nothing more here. It goes on counting, so that it commits
-// what others do. The caller has on disk, before anything leaves, that it left.
+// Leave ends the part of this replica in the epoch: it signs nothing more in it. It still counts votes and Commits, so that
+// it commits the blocks that others commit. The caller must persist that it left before any later message is sent.
 func (m *Machine) Leave() {
 	m.left = true
 	m.proposeDue, m.clockDue = 0, 0
 }
 
-// Top is the QC of the highest slot that this replica sent Commit for, or nil if it sent none. It is kept whatever
-// else is forgotten.
+// Top is the QC of the highest slot for which this replica sent Commit, or nil if it sent none. It is kept also when its
+// slot is forgotten.
 func (m *Machine) Top() *QC { return m.top }
 
 // Full reports whether the epoch's last slot is committed.
 func (m *Machine) Full() bool { return m.CommittedSlot() >= m.cfg.Slots }
 
-// Final is the highest slot that n-f Commits were counted for here, 0 if there is none: of any n-f Status one claims as
-// much. What is committed may be more, since certified headers and the epoch's decision commit, too.
+// Final is the highest slot for which n-f Commits were counted here, 0 if there is none. Of any n-f Status, at least one
+// claims this slot or a later one. The last commit may be higher, since certified headers and the decision of the epoch
+// commit too.
 func (m *Machine) Final() uint64 { return m.final }
 
-// CommittedSlot is the slot of the last committed block, 0 if none of this epoch is committed.
+// CommittedSlot is the slot of the last committed block, 0 if no block of this epoch is committed.
 func (m *Machine) CommittedSlot() uint64 { return baseSlot(m.cfg.Epoch, m.base) }
 
-// Open is the lowest slot above the last commit that the leader proposed a block for, or that has a QC; 0 if there
-// is none.
+// Open is the lowest slot above the last commit for which there is a proposal of the leader or a QC; 0 if there is none.
 func (m *Machine) Open() uint64 {
 	first := m.CommittedSlot() + 1
 	for s := first; s < first+window; s++ {
@@ -42,7 +42,7 @@ func (m *Machine) Open() uint64 {
 	return 0
 }
 
-// Block is the block of a slot with a digest, if it is here and not forgotten; else nil.
+// Block is the block of a slot with a digest, or nil if it is not held.
 func (m *Machine) Block(slot uint64, d digest.Digest) *Block {
 	if m.base.digest == d {
 		return m.base
@@ -58,15 +58,16 @@ func (m *Machine) Block(slot uint64, d digest.Digest) *Block {
 	return nil
 }
 
-// Want asks for the block that a checked QC names, if it is not here and not below the last commit.
+// Want requests the block that a checked QC names, if it is not held and not at or below the last commit.
 func (m *Machine) Want(now protocols.Time, q *QC) {
 	if q.Slot > m.CommittedSlot() && m.Block(q.Slot, q.Digest) == nil {
 		m.want(now, q.Slot, q.Digest)
 	}
 }
 
-// Decide commits b, where the epoch was decided to end, and all before it, as soon as these are here. b is a block of
-// this epoch or the one that it began with; holders are who voted for it.
+// Decide commits b, the block at which the epoch was decided to end, and all blocks before it, as soon as they are held. b is
+// a block of this epoch or the one that the epoch began with. holders are the replicas that voted for it. Decide panics if
+// b is below the last commit or conflicts with it.
 func (m *Machine) Decide(now protocols.Time, b *Block, holders protocols.Set) Step {
 	var st Step
 	m.Leave()
@@ -84,7 +85,7 @@ func (m *Machine) Decide(now protocols.Time, b *Block, holders protocols.Set) St
 	return st
 }
 
-// Forget deletes everything that is on disk of an epoch whose last block has a certified header.
+// Forget deletes all records of an epoch. It is called when the last block of the epoch has a certified header.
 func (m *Machine) Forget() Step {
 	var st Step
 	for _, s := range slices.Sorted(maps.Keys(m.slots)) {

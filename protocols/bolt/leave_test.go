@@ -7,7 +7,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestLeft: who left says nothing more, and goes on counting: QCs are made, and n-f Commits commit.
+// TestLeft: a replica that left sends nothing more but still counts: it makes QCs, and n-f Commits commit.
 func TestLeft(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -17,7 +17,7 @@ func TestLeft(t *testing.T) {
 	m.Leave()
 	var steps []Step
 	steps = append(steps, m.HandlePropose(t0, 0, b.propose(chain[2])), m.Progress(t0), m.Executed(t0, 0))
-	steps = append(steps, b.votes(m, chain[0], 2, 3)...) // with the own vote, a QC
+	steps = append(steps, b.votes(m, chain[0], 2, 3)...) // a QC together with the own vote
 	steps = append(steps, b.votes(m, chain[1], 0, 3)...)
 	for _, st := range steps {
 		if len(sent[*Vote](st))+len(sent[*Commit](st))+len(sent[*Propose](st)) > 0 || len(st.Persist) > 0 {
@@ -25,7 +25,7 @@ func TestLeft(t *testing.T) {
 		}
 	}
 	if m.slots[1].qc == nil || m.Top() != nil {
-		t.Error("no QC is made of n-f votes, or a Commit is claimed")
+		t.Error("n-f votes make no QC, or Top claims a Commit")
 	}
 	if got := committed(b.commits(m, chain[1], 0, 3)...); len(got) != 2 || m.CommittedSlot() != 2 {
 		t.Errorf("%d blocks are committed upon n-f Commits", len(got))
@@ -38,8 +38,8 @@ func TestLeft(t *testing.T) {
 	}
 }
 
-// TestTopOutlivesItsSlot: the highest QC that was committed to is known after its slot's records are gone, and after
-// a crash.
+// TestTopOutlivesItsSlot: the highest QC for which Commit was sent is known after the records of its slot are deleted, and
+// after a crash.
 func TestTopOutlivesItsSlot(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -49,7 +49,7 @@ func TestTopOutlivesItsSlot(t *testing.T) {
 		d.keep(m.HandlePropose(t0, 0, b.propose(x)))
 	}
 	d.keep(b.votes(m, chain[1], 2, 3)...)
-	d.keep(b.votes(m, chain[0], 2, 3)...) // a lower one later changes nothing
+	d.keep(b.votes(m, chain[0], 2, 3)...) // a later QC of a lower slot changes nothing
 	d.keep(b.commits(m, chain[1], 2, 3)...)
 	d.keep(m.Certified(chain[1]))
 	r, err := Restore(b.config(1, &data{}), chain[1], 2, d.stored)
@@ -66,12 +66,13 @@ func TestTopOutlivesItsSlot(t *testing.T) {
 		}
 	}
 	d.keep(m.Forget())
-	if len(d) != 1 { // the lock that the test's lanes record
-		t.Errorf("an epoch that is forgotten leaves %d records", len(d))
+	if len(d) != 1 { // the record of data.Lock
+		t.Errorf("after Forget there are %d records, want 1", len(d))
 	}
 }
 
-// TestDecide: what was decided and all before it is committed, as soon as it is here; what is not is asked for from all.
+// TestDecide: the decided block and all blocks before it are committed as soon as they are held. Missing ones are requested
+// from all replicas.
 func TestDecide(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -81,40 +82,40 @@ func TestDecide(t *testing.T) {
 		voters.Add(i)
 	}
 	if got := committed(m.Decide(t0, chain[2], voters)); len(got) != 0 {
-		t.Fatalf("%d blocks are committed, and two are missing", len(got))
+		t.Fatalf("%d blocks are committed although two are missing", len(got))
 	}
 	asked := make(map[protocols.To]bool)
 	for now := t0; now < t0.Add(5*fetchRetryMax); now = m.Wake() {
 		for _, x := range m.Tick(now).Sends {
 			if f := x.Message.(*FetchBlock); f.Digest != chain[1].digest {
-				t.Fatalf("asks for %s", f.Digest.Short())
+				t.Fatalf("requests %s", f.Digest.Short())
 			}
 			asked[x.To] = true
 		}
 	}
 	if len(asked) != 3 || asked[1] {
-		t.Errorf("asks %v", asked)
+		t.Errorf("requests from %v", asked)
 	}
 	if got := committed(m.HandlePropose(t0, 2, b.propose(chain[1]))); len(got) != 0 {
-		t.Fatal("committed with a block missing")
+		t.Fatal("committed although a block is missing")
 	}
 	st := m.HandlePropose(t0, 2, b.propose(chain[0]))
 	if got := committed(st); len(got) != 3 || got[2].digest != chain[2].digest || m.Base().digest != chain[2].digest {
 		t.Errorf("%d blocks are committed", len(got))
 	}
 	if s := st.Out[2].Signers; !s.Has(0) || s.Has(1) || s.Has(3) {
-		t.Errorf("the block's data is with %v", s.Members())
+		t.Errorf("the signers of the block are %v", s.Members())
 	}
 	if v := sent[*Vote](st); len(v) != 0 {
-		t.Error("votes in an epoch that is decided")
+		t.Error("votes in a decided epoch")
 	}
 }
 
-// TestDecidedBelowTheCommitted: a decision that would lose a committed block, or replace it, stops the replica.
+// TestDecidedBelowTheCommitted: a decision that would lose or replace a committed block panics.
 func TestDecidedBelowTheCommitted(t *testing.T) {
 	b := newBench(t, 4)
 	chain := b.chain(b.genesis, 2)
-	for name, x := range map[string]*Block{"nothing": b.genesis, "less": chain[0], "another block": b.block(chain[0], 7)} {
+	for name, x := range map[string]*Block{"the base": b.genesis, "slot 1": chain[0], "another block": b.block(chain[0], 7)} {
 		m, _ := b.machine(1)
 		for _, y := range chain {
 			m.HandlePropose(t0, 0, b.propose(y))
@@ -123,7 +124,7 @@ func TestDecidedBelowTheCommitted(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("slot 2 is committed, %s is decided, and it goes on", name)
+					t.Errorf("slot 2 is committed and %s is decided: no panic", name)
 				}
 			}()
 			m.Decide(t0, x, protocols.Set{})
@@ -131,7 +132,7 @@ func TestDecidedBelowTheCommitted(t *testing.T) {
 	}
 }
 
-// TestLastSlot: there is no slot after the epoch's last, for the leader or anyone.
+// TestLastSlot: neither the leader nor a voter goes beyond the last slot of the epoch.
 func TestLastSlot(t *testing.T) {
 	b := newBench(t, 4)
 	d := &data{}
@@ -157,11 +158,11 @@ func TestLastSlot(t *testing.T) {
 	}
 	b.commits(m, chain[1], 0, 3)
 	if !m.Full() {
-		t.Error("the last slot is committed, and the epoch is not full")
+		t.Error("the last slot is committed but Full is false")
 	}
 }
 
-// TestOpen is the lowest slot that the leader proposed for; what others say does not open one.
+// TestOpen: Open is the lowest slot for which the leader proposed. A single vote or Commit does not open a slot.
 func TestOpen(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -169,7 +170,7 @@ func TestOpen(t *testing.T) {
 	m.HandleVote(t0, 2, b.vote(2, chain[0]))
 	m.HandleCommit(t0, 2, commitOf(chain[0]))
 	if m.Open() != 0 {
-		t.Error("one replica's vote opens a slot")
+		t.Error("the vote of one replica opens a slot")
 	}
 	m.HandlePropose(t0, 0, b.propose(chain[1]))
 	if m.Open() != 2 {
@@ -182,7 +183,8 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// TestLastBlockEncoding: a last block has no slot, and one with a slot is not last; only slots are proposed for.
+// TestLastBlockEncoding: a last block has no slot, and a block with a slot is not last. A proposal cannot contain a last
+// block.
 func TestLastBlockEncoding(t *testing.T) {
 	b := newBench(t, 4)
 	x := b.block(b.genesis, 0)
@@ -191,12 +193,12 @@ func TestLastBlockEncoding(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 	if _, err := DecodePropose(b.c, b.propose(last).Append(nil)); err == nil {
-		t.Error("a last block is proposed")
+		t.Error("a proposal with a last block decodes")
 	}
 	for name, spoil := range map[string]func([]byte){
-		"of no kind":             func(raw []byte) { raw[0] = 3 },
-		"for a slot, without it": func(raw []byte) { raw[0] = kindSlot },
-		"last, and in a slot":    func(raw []byte) { raw[16] = 1 },
+		"of an unknown kind":           func(raw []byte) { raw[0] = 3 },
+		"of kind slot, without a slot": func(raw []byte) { raw[0] = kindSlot },
+		"of kind last, with a slot":    func(raw []byte) { raw[16] = 1 },
 	} {
 		raw := last.Append(nil)
 		spoil(raw)
@@ -205,7 +207,7 @@ func TestLastBlockEncoding(t *testing.T) {
 		}
 	}
 	if got, err := readBlock(b, last.Append(nil)); err != nil || got.digest != last.digest {
-		t.Errorf("the last block does not survive its encoding: %v", err)
+		t.Errorf("the last block decodes to another: %v", err)
 	}
 }
 

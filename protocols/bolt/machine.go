@@ -1,20 +1,20 @@
 // Package bolt is the fast lane of one epoch (DESIGN §4.2; Bolt-Dumbo Transformer, arXiv 2103.09425, §4: Bolt).
 //
-// One leader proposes a block for each slot; all vote; n-f votes make a QC; whoever holds the QC sends Commit; n-f
-// Commits commit the block and all before it. That is three message delays: propose, vote, commit.
+// One leader proposes a block for each slot. All replicas vote. n-f votes make a QC. A replica with the QC sends Commit. n-f
+// Commits commit the block and all blocks before it. That is three message delays: propose, vote, commit.
 //
-// Guarantee: no two honest replicas commit different blocks at one height, whatever the network and up to f
-// replicas do. Liveness in the epoch needs an honest leader and a network that delivers; leaving an epoch is not
-// this package's job.
+// Guarantee: no two honest replicas commit different blocks at one height, for any behaviour of the network and of up to f
+// replicas. Liveness in the epoch needs an honest leader and a network that delivers. Leaving an epoch is the task of
+// package bdt.
 //
-// Why the thresholds suffice. An honest replica votes once a slot, so two QCs of one slot would share an honest
-// voter: there is one QC digest a slot. It votes only for a block whose parent it voted for, or which has a QC, or
-// is committed: so below a QC there is one chain of QCs, by induction. (A vote for a block that is final already adds to
-// the QC that an honest replica has, and makes no other.) A Commit is sent only with the QC, and n-f
-// Commits mean that f+1 honest replicas hold it, on disk, whatever crashes: who asks n-f replicas hears of it.
+// Why the thresholds suffice. An honest replica votes once in a slot. Two QCs of one slot would share an honest voter, so a
+// slot has at most one QC digest. An honest replica votes only for a block whose parent it voted for, or has a QC, or is
+// committed. So, by induction, there is one chain of QCs below a QC. (A vote for a block that is already final adds only to
+// the QC that an honest replica has.) A Commit is sent only with the QC on disk. n-f Commits mean that f+1 honest replicas
+// hold the QC on disk, also after crashes, so a replica that gets answers from n-f replicas learns of the QC.
 //
-// Differences from the paper: blocks carry positions in the lanes instead of transactions; slots are pipelined; a
-// replica may vote for a block whose data is certified without holding it.
+// Differences from the paper: blocks contain positions in the lanes instead of transactions; slots are pipelined; a
+// replica may vote for a block whose data is certified without holding the data.
 package bolt
 
 import (
@@ -28,45 +28,45 @@ import (
 
 // Bounds of the pipeline.
 const (
-	// Pipeline is how many slots a leader proposes ahead of its last commit (K in DESIGN §4.2).
+	// Pipeline is the number of slots that a leader may propose above its last commit (K in DESIGN §4.2).
 	Pipeline = 16
-	// ExecutionLag is how many blocks beyond its own execution a replica votes (X in DESIGN §4.2).
+	// ExecutionLag is the number of blocks beyond its own execution for which a replica votes (X in DESIGN §4.2).
 	ExecutionLag = 128
-	// CommitLag is how many blocks beyond its own execution a replica commits before it waits for the executor. One step
-	// that commits several may go beyond it by what is in the window.
+	// CommitLag is the number of blocks beyond its own execution that a replica commits before it waits for the executor.
+	// One step that commits several blocks may exceed it by the blocks of the window.
 	CommitLag = 4 * ExecutionLag
-	// window is how many slots above the last commit messages are kept for. What is further ahead is refused: a
-	// replica that far behind catches up by certified headers.
+	// window is the number of slots above the last commit for which messages are kept. Messages of later slots are refused:
+	// a replica that far behind catches up by certified headers.
 	window = 4 * Pipeline
-	// MaxClockAhead is how far ahead of its own clock a replica lets a block's time be.
+	// MaxClockAhead is the largest time by which a block may be ahead of the clock of a voter.
 	MaxClockAhead = 500 * time.Millisecond
 
-	maxClockWait = 1_000 // milliseconds after which a block from the future is looked at again: the clock may have been set
+	maxClockWait = 1_000 // ms after which a block ahead of the clock is checked again at the latest: the clock may have been set
 
-	fetchGrace    = 60 * time.Millisecond
-	fetchRetryMin = 150 * time.Millisecond
-	fetchRetryMax = 3 * time.Second
+	fetchGrace    = 60 * time.Millisecond  // before the first request: the block may already be on its way
+	fetchRetryMin = 150 * time.Millisecond // first pause between two requests
+	fetchRetryMax = 3 * time.Second        // longest pause
 )
 
-// Data is what bolt asks of the lanes.
+// Data is the part of the lanes that bolt uses; see package lanes for the methods.
 type Data interface {
 	View(now protocols.Time, parent lanes.Cut) (lanes.Cut, []*lanes.TipCertificate)
 	CheckCut(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) (lanes.Step, lanes.Verdict)
 	Lock(now protocols.Time, parent, cut lanes.Cut) lanes.Step
 	HandleCertificate(now protocols.Time, c *lanes.TipCertificate) lanes.Step
-	// HeldUp reports a slot of this leader's that got its QC so much later than usual, since late voted later than they
-	// usually do, and says whether that is put down to a lane.
+	// HeldUp is called when a slot of this leader got its QC later than usual by the time wait, because the replicas in late
+	// voted later than they usually do. It reports whether a lane is the cause.
 	HeldUp(now protocols.Time, parent, cut lanes.Cut, late protocols.Set, wait time.Duration) bool
 }
 
-// Inbound is what bolt asks of the channels from other shards.
+// Inbound is the part of the channels from other shards that bolt uses; see package channels for the methods.
 type Inbound interface {
 	View(parent lanes.Cut) lanes.Cut
 	Check(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict
 }
 
-// Committed is a block that is final, in order of height. Signers sent Commit or voted for it, and most of them hold its data:
-// not those that had committed it before they voted.
+// Committed is a final block. Committed blocks come in order of height. Signers are other replicas that voted for the block
+// or sent Commit for it. Most of them hold its data; a replica that had committed the block before it voted may not.
 type Committed struct {
 	Block   *Block
 	Signers protocols.Set
@@ -75,60 +75,60 @@ type Committed struct {
 // Step is one step of the machine.
 type Step = protocols.Step[Committed]
 
-// Config is what a machine is made of.
+// Config has the parameters of a machine.
 type Config struct {
 	Committee *protocols.Committee
 	Self      protocols.Index
 	Signer    sig.Signer
 	Epoch     uint64
 	Leader    protocols.Index
-	Slots     uint64 // of the epoch: there is none after this one
+	Slots     uint64 // last slot of the epoch
 	Data      Data
 	Inbound   Inbound
 	Wall      *protocols.Wall
 }
 
-// Machine is one replica in one epoch's fast lane.
+// Machine is the state of the fast lane of one epoch at one replica.
 type Machine struct {
 	cfg      Config
-	base     *Block // last committed
-	executed uint64 // height
+	base     *Block // last committed block
+	executed uint64 // height up to which this replica executed
 	slots    map[uint64]*slot
 	floor    uint64 // slots at or below it are forgotten: their heights are certified
 	wants    map[digest.Digest]*want
-	ahead    protocols.Set // peers who sent something beyond the window, which was refused
-	aheadOf  uint64        // the lowest slot of it; zero if there is none
-	top      *QC           // the highest that this replica sent Commit for; nil before the first
-	final    uint64        // the highest slot that n-f Commits were counted for
-	left     bool          // nothing is signed any more
-	decided  *Block        // where the epoch ended, as far as slots go; nil while that is open
-	holders  protocols.Set // of decided
+	ahead    protocols.Set // peers of which a message beyond the window was refused
+	aheadOf  uint64        // lowest slot of these messages; zero if there is none
+	top      *QC           // highest QC for which this replica sent Commit; nil before the first
+	final    uint64        // highest slot for which n-f Commits were counted
+	left     bool          // Leave was called: nothing is signed any more
+	decided  *Block        // block at which the epoch was decided to end; nil before
+	holders  protocols.Set // replicas that voted for decided
 
-	// of the leader
-	last       *Block // last proposed, or base
-	lastAt     protocols.Time
+	// Only used by the leader.
+	last       *Block         // last proposed block, or base
+	lastAt     protocols.Time // when last was proposed
 	pace       pace
-	usual      []time.Duration // of each replica, from a proposal to its vote, smoothed; zero before the first
-	proposeDue protocols.Time
-	clockDue   protocols.Time // a block's time is ahead of the clock until then
+	usual      []time.Duration // by replica: smoothed time from a proposal to its vote; zero before the first
+	proposeDue protocols.Time  // when the next proposal may be made; zero if none waits
+	clockDue   protocols.Time  // when a block that is ahead of the clock is checked again; zero if there is none
 }
 
 type slot struct {
-	proposal *Propose                   // the first of the leader, the only one that may be voted for
-	blocks   map[digest.Digest]*Propose // with those that a QC or Commits name
-	vote     *Vote                      // own
-	voters   protocols.Set              // whose first vote was counted
-	votes    map[digest.Digest]*protocols.Tally
-	qc       *QC
-	commit   *Commit // own
-	senders  protocols.Set
-	commits  map[digest.Digest]*protocols.Set
-	final    digest.Digest // n-f Commits name it
-	equivoc  bool          // the leader was blamed for two blocks
-	objected bool          // the leader was told what stands against the cut
-	refused  bool          // the proposal does not extend its parent
-	response *response     // to the own proposal; nil in other replicas' epochs, and after a restart
-	owed     *Block        // final here, and voted for when execution allows it; nil if there is none
+	proposal     *Propose                   // first proposal of the leader, the only one that may be voted for
+	blocks       map[digest.Digest]*Propose // the proposal, and blocks that a QC or Commits name
+	vote         *Vote                      // own vote
+	voters       protocols.Set              // replicas whose first vote was counted
+	votes        map[digest.Digest]*protocols.Tally
+	qc           *QC
+	commit       *Commit       // own Commit
+	senders      protocols.Set // replicas whose first Commit was counted
+	commits      map[digest.Digest]*protocols.Set
+	final        digest.Digest // digest with n-f Commits
+	equivocated  bool          // a fault was reported for two blocks of the leader
+	conflictSent bool          // a conflict with the cut was sent to the leader
+	refused      bool          // the proposal does not extend its parent
+	response     *response     // votes for the own proposal; nil if this replica is not the leader, and after a restart
+	pendingVote  *Block        // final block to vote for when execution is near enough; nil if there is none
 }
 
 // New makes the machine of an epoch whose first slot extends base.
@@ -140,7 +140,7 @@ func New(cfg Config, base *Block, executed uint64) *Machine {
 	}
 }
 
-// baseSlot is the slot after which an epoch goes on from b.
+// baseSlot is the slot of b in an epoch, 0 if b is of an earlier epoch. The epoch continues after this slot.
 func baseSlot(epoch uint64, b *Block) uint64 {
 	if b.Epoch == epoch {
 		return b.Slot
@@ -148,13 +148,13 @@ func baseSlot(epoch uint64, b *Block) uint64 {
 	return 0
 }
 
-// Leader is the epoch's leader.
+// Leader is the leader of the epoch.
 func (m *Machine) Leader() protocols.Index { return m.cfg.Leader }
 
 // Base is the last committed block.
 func (m *Machine) Base() *Block { return m.base }
 
-// OpenSlots is how many slots this leader proposed above the last commit.
+// OpenSlots is the number of slots that this leader proposed above the last commit.
 func (m *Machine) OpenSlots() uint64 {
 	return baseSlot(m.cfg.Epoch, m.last) - min(baseSlot(m.cfg.Epoch, m.last), baseSlot(m.cfg.Epoch, m.base))
 }
@@ -172,7 +172,7 @@ func (m *Machine) slot(s uint64) *slot {
 	return x
 }
 
-// inWindow reports whether messages of slot s are kept. Who sent one that is further ahead is remembered.
+// inWindow reports whether messages of slot s are kept. If s is above the window, it records the sender.
 func (m *Machine) inWindow(from protocols.Index, epoch, s uint64) bool {
 	if epoch != m.cfg.Epoch || s <= m.floor || s > m.cfg.Slots {
 		return false
@@ -184,7 +184,7 @@ func (m *Machine) inWindow(from protocols.Index, epoch, s uint64) bool {
 	return false
 }
 
-// HandleAhead notes that something of a peer's was refused because its slot is ahead of the window.
+// HandleAhead records that a message of a peer was refused because its slot is above the window.
 func (m *Machine) HandleAhead(from protocols.Index, s uint64) {
 	m.ahead.Add(from)
 	if m.aheadOf == 0 || s < m.aheadOf {
@@ -192,9 +192,9 @@ func (m *Machine) HandleAhead(from protocols.Index, s uint64) {
 	}
 }
 
-// Refused is the peers of whom something was refused for being beyond the window and is not any more, so that they
-// must be asked to send again: nobody repeats itself, and the slots refused may be those that are open now. They are
-// forgotten by the call.
+// Refused lists the peers of which a message was refused for being above the window, if the window has reached it by now.
+// They must be asked to send again: a replica does not repeat a message by itself, and the refused messages may be of slots
+// that are open now. The call clears the list.
 func (m *Machine) Refused() protocols.Set {
 	var set protocols.Set
 	if m.aheadOf != 0 && m.aheadOf <= baseSlot(m.cfg.Epoch, m.base)+Pipeline {
@@ -203,8 +203,8 @@ func (m *Machine) Refused() protocols.Set {
 	return set
 }
 
-// Progress is called when the lanes grew or time passed: the leader may propose, and blocks that lacked something
-// may be voted for.
+// Progress is called when the lanes or channels grew or time passed. The leader may propose, and blocks whose data was
+// missing may be voted for.
 func (m *Machine) Progress(now protocols.Time) Step {
 	var st Step
 	m.propose(now, &st)
@@ -212,7 +212,7 @@ func (m *Machine) Progress(now protocols.Time) Step {
 	return st
 }
 
-// upon the leader's view of the lanes moving: propose the next slot, at most Pipeline ahead of the last commit.
+// upon growth of the leader's view of the lanes: propose the next slot, at most Pipeline above the last commit.
 func (m *Machine) propose(now protocols.Time, st *Step) {
 	m.proposeDue = 0
 	if m.left || m.cfg.Self != m.cfg.Leader || m.OpenSlots() >= Pipeline || baseSlot(m.cfg.Epoch, m.last) >= m.cfg.Slots ||
@@ -231,7 +231,7 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 		m.proposeDue = due
 		return
 	}
-	b.seal(m.cfg.Committee)
+	b.setDigest(m.cfg.Committee)
 	p := &Propose{Leader: m.cfg.Self, Block: b, Certificates: certs}
 	p.Signature = m.cfg.Signer.Sign(proposeStatement(m.cfg.Committee, m.cfg.Self, b))
 	x := m.slot(b.Slot)
@@ -243,12 +243,12 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	x.proposal, x.blocks[b.digest] = p, p
 }
 
-// HandlePropose is called upon a checked proposal, from the leader or in answer to a FetchBlock.
+// HandlePropose is called upon a checked proposal, from the leader or as the answer to a FetchBlock.
 func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Propose) Step {
 	var st Step
 	b := p.Block
 	if b.Epoch == m.cfg.Epoch && p.Leader != m.cfg.Leader {
-		st.Blame(from, "sent a proposal of replica %d, who does not lead epoch %d", p.Leader, b.Epoch)
+		st.Blame(from, "sent a proposal of replica %d, which is not the leader of epoch %d", p.Leader, b.Epoch)
 		return st
 	}
 	_, wanted := m.wants[b.digest]
@@ -259,11 +259,11 @@ func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Pro
 	if x.blocks[b.digest] != nil {
 		return st
 	}
-	if x.proposal != nil && !x.equivoc {
-		x.equivoc = true
+	if x.proposal != nil && !x.equivocated {
+		x.equivocated = true
 		st.Blame(p.Leader, "proposed two blocks for epoch %d slot %d", b.Epoch, b.Slot)
 	}
-	if x.proposal != nil && !wanted && !m.named(x, b.digest) {
+	if x.proposal != nil && !wanted && !m.isNamed(x, b.digest) {
 		return st
 	}
 	m.pace.proposed(now, b.Slot)
@@ -280,12 +280,13 @@ func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Pro
 	return st
 }
 
-func (m *Machine) named(x *slot, d digest.Digest) bool {
+// isNamed reports whether a vote, a Commit or a QC of the slot names a digest.
+func (m *Machine) isNamed(x *slot, d digest.Digest) bool {
 	return x.votes[d] != nil || x.commits[d] != nil || x.final == d || x.qc != nil && x.qc.Digest == d
 }
 
-// voteAll votes for every proposal above the last commit that can be voted for now, in order of slot, so that a
-// vote makes the next slot's parent votable.
+// voteAll votes for every proposal above the last commit that can be voted for now. It goes in order of slot, since a vote
+// in one slot makes the block a valid parent for the next slot.
 func (m *Machine) voteAll(now protocols.Time, st *Step) {
 	m.clockDue = 0
 	if m.left {
@@ -301,7 +302,7 @@ func (m *Machine) voteAll(now protocols.Time, st *Step) {
 	}
 }
 
-// upon a proposal whose parent is known good and whose data is held or certified: vote, once a slot.
+// upon a proposal whose parent is valid and whose data is held or certified: vote, once in a slot.
 func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
 	b := x.proposal.Block
 	parent := m.votableParent(now, b)
@@ -316,9 +317,9 @@ func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
 	if b.Height > m.executed+ExecutionLag {
 		return
 	}
-	// A block with its parent's time is no further ahead than blocks that a quorum voted for: without it, a shard whose
-	// clocks were all ahead would stand still until that time comes.
-	if limit := max(m.cfg.Wall.At(now).Add(MaxClockAhead).Millis(), parent.TimeMS); b.TimeMS > limit { // in milliseconds: in nanoseconds it may wrap around
+	// A block with the time of its parent is no further ahead than blocks that a quorum voted for. Without this rule, a
+	// shard whose clocks were once all ahead would stop until that time comes.
+	if limit := max(m.cfg.Wall.At(now).Add(MaxClockAhead).Millis(), parent.TimeMS); b.TimeMS > limit { // in milliseconds, since nanoseconds may wrap around
 		due := now.Add(time.Duration(min(b.TimeMS-limit, maxClockWait)) * time.Millisecond)
 		if m.clockDue == 0 || due < m.clockDue {
 			m.clockDue = due
@@ -326,10 +327,10 @@ func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
 		return
 	}
 	check, verdict := m.cfg.Data.CheckCut(now, parent.Cut, b.Cut, m.cfg.Leader)
-	if verdict == lanes.Refused && x.objected {
-		check.Sends = nil // the leader has heard it
+	if verdict == lanes.Refused && x.conflictSent {
+		check.Sends = nil // sent before
 	}
-	x.objected = x.objected || verdict == lanes.Refused
+	x.conflictSent = x.conflictSent || verdict == lanes.Refused
 	protocols.Absorb(st, check)
 	verdict = max(verdict, m.cfg.Inbound.Check(now, parent.Inbound, b.Inbound, m.cfg.Leader))
 	if verdict != lanes.Votable {
@@ -342,7 +343,7 @@ func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
 	m.cast(now, st, x, b)
 }
 
-// cast signs, persists and sends the slot's vote.
+// cast signs, persists and sends the vote of a slot.
 func (m *Machine) cast(now protocols.Time, st *Step, x *slot, b *Block) {
 	v := &Vote{Epoch: b.Epoch, Slot: b.Slot, Digest: b.digest}
 	v.Signature = m.cfg.Signer.Sign(voteStatement(m.cfg.Committee, b.Epoch, b.Slot, b.digest))
@@ -352,8 +353,8 @@ func (m *Machine) cast(now protocols.Time, st *Step, x *slot, b *Block) {
 	m.countVote(now, st, m.cfg.Self, v)
 }
 
-// votableParent is b's parent if b may be voted for on top of it: it is the last committed block, was voted for in
-// the slot before, or has a QC; and its content is here.
+// votableParent is the parent of b if a vote for b on top of it is allowed: it is the last committed block, or was voted for
+// in the slot before, or has a QC; and it is held. Else it is nil.
 func (m *Machine) votableParent(now protocols.Time, b *Block) *Block {
 	if b.Parent == m.base.digest {
 		if b.Slot == baseSlot(m.cfg.Epoch, m.base)+1 {
@@ -382,7 +383,7 @@ func (m *Machine) HandleVote(now protocols.Time, from protocols.Index, v *Vote) 
 	return st
 }
 
-// upon n-f votes for one digest: that is the slot's QC; send Commit with the QC on disk.
+// upon n-f votes for one digest: that is the QC of the slot; send Commit with the QC on disk.
 func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, v *Vote) {
 	x := m.slot(v.Slot)
 	if !x.voters.Add(from) {
@@ -394,12 +395,12 @@ func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, 
 		x.votes[v.Digest] = t
 	}
 	t.Add(from, v.Signature)
-	m.answered(now, x, from)
+	m.voteArrived(now, x, from)
 	if t.Len() < m.cfg.Committee.Quorum() || x.qc != nil {
 		return
 	}
 	x.qc = &QC{Epoch: v.Epoch, Slot: v.Slot, Digest: v.Digest, Certificate: t.Certificate()}
-	m.judge(now, x)
+	m.checkHeldUp(now, x)
 	if x.blocks[v.Digest] == nil && v.Slot > baseSlot(m.cfg.Epoch, m.base) {
 		m.want(now, v.Slot, v.Digest)
 	}
@@ -410,11 +411,11 @@ func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, 
 	st.Record(commitKey(v.Epoch, v.Slot), x.qc.Append(nil))
 	if m.top == nil || m.top.Slot < v.Slot {
 		m.top = x.qc
-		st.Record(topKey(v.Epoch), x.qc.Append(nil)) // it outlives its slot
+		st.Record(topKey(v.Epoch), x.qc.Append(nil)) // kept when the slot is forgotten
 	}
 	st.Broadcast(x.commit)
 	m.countCommit(now, st, m.cfg.Self, x.commit)
-	m.voteAll(now, st) // a QC makes the next slot's parent votable
+	m.voteAll(now, st) // a block with a QC is a valid parent for the next slot
 }
 
 // HandleCommit is called upon a Commit.
@@ -426,7 +427,7 @@ func (m *Machine) HandleCommit(now protocols.Time, from protocols.Index, c *Comm
 	return st
 }
 
-// upon n-f Commits for one digest: the block is final, and all before it.
+// upon n-f Commits for one digest: the block and all blocks before it are final.
 func (m *Machine) countCommit(now protocols.Time, st *Step, from protocols.Index, c *Commit) {
 	x := m.slot(c.Slot)
 	if !x.senders.Add(from) {
@@ -445,6 +446,7 @@ func (m *Machine) countCommit(now protocols.Time, st *Step, from protocols.Index
 	}
 }
 
+// rebase makes b the last committed block.
 func (m *Machine) rebase(b *Block) {
 	m.base = b
 	m.pace.forget(baseSlot(m.cfg.Epoch, b))
@@ -458,7 +460,7 @@ func (m *Machine) rebase(b *Block) {
 	}
 }
 
-// Adopt makes b, whose header f+1 replicas certified, the last committed block of a replica that was away.
+// Adopt makes b the last committed block of a replica that was behind. f+1 replicas certified the header of b.
 func (m *Machine) Adopt(now protocols.Time, b *Block) Step {
 	var st Step
 	if b.Height > m.base.Height {
@@ -471,11 +473,11 @@ func (m *Machine) Adopt(now protocols.Time, b *Block) Step {
 	return st
 }
 
-// Executed reports the height up to which this replica has executed.
+// Executed is called with the height up to which this replica has executed.
 func (m *Machine) Executed(now protocols.Time, height uint64) Step {
 	var st Step
 	m.executed = height
-	m.payVotes(now, &st)
+	m.castPendingVotes(now, &st)
 	m.propose(now, &st)
 	m.voteAll(now, &st)
 	m.finish(now, &st)

@@ -9,7 +9,7 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// TestThresholds: a QC takes n-f votes and a commit n-f Commits, of distinct replicas and for one digest.
+// TestThresholds: a QC needs n-f votes and a commit n-f Commits, of distinct replicas and for one digest.
 func TestThresholds(t *testing.T) {
 	for n := 4; n <= 7; n++ {
 		b := newBench(t, n)
@@ -20,11 +20,11 @@ func TestThresholds(t *testing.T) {
 			t.Fatalf("n=%d: no vote", n)
 		}
 		var steps []Step
-		for range 3 { // by sender, never by message
-			steps = append(steps, b.votes(m, x, 2, q-1)...) // with the own one, n-f-1
+		for range 3 { // counted by sender, not by message
+			steps = append(steps, b.votes(m, x, 2, q-1)...) // n-f-1 with the own one
 		}
 		steps = append(steps, b.votes(m, z, q, n-1)...)
-		steps = append(steps, m.HandleVote(t0, 0, b.vote(0, z)), m.HandleVote(t0, 0, b.vote(0, x))) // the first counts
+		steps = append(steps, m.HandleVote(t0, 0, b.vote(0, z)), m.HandleVote(t0, 0, b.vote(0, x))) // only the first vote counts
 		if len(sent[*Commit](steps...)) != 0 {
 			t.Errorf("n=%d: a Commit after %d votes", n, q-1)
 		}
@@ -40,13 +40,13 @@ func TestThresholds(t *testing.T) {
 			t.Errorf("n=%d: committed without Commits", n)
 		}
 		z2 := b.block(b.genesis, 8)
-		steps = b.commits(m, z2, q, n-1)                  // f for another digest
-		steps = append(steps, b.commits(m, x, q, n-1)...) // the first of each counts
+		steps = b.commits(m, z2, q, n-1)                  // f Commits for another digest
+		steps = append(steps, b.commits(m, x, q, n-1)...) // only the first Commit of a replica counts
 		for range 3 {
 			steps = append(steps, b.commits(m, x, 2, q-1)...)
 		}
 		if len(committed(steps...)) != 0 {
-			t.Errorf("n=%d: committed by %d Commits", n, q-1)
+			t.Errorf("n=%d: committed after %d Commits", n, q-1)
 		}
 		if got := committed(m.HandleCommit(t0, 0, commitOf(x))); len(got) != 1 || got[0].digest != x.digest {
 			t.Errorf("n=%d: %d Commits commit %v", n, q, got)
@@ -54,7 +54,7 @@ func TestThresholds(t *testing.T) {
 	}
 }
 
-// TestOneVoteForASlot, whatever the leader proposes and however often.
+// TestOneVoteForASlot: a replica votes once in a slot, for all proposals of the leader.
 func TestOneVoteForASlot(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -63,7 +63,7 @@ func TestOneVoteForASlot(t *testing.T) {
 	again := m.HandlePropose(t0, 0, b.propose(x))
 	other := m.HandlePropose(t0, 0, b.propose(z))
 	b.votes(m, z, 0, 0)
-	b.votes(m, z, 2, 3) // even if the other gets its QC
+	b.votes(m, z, 2, 3) // also if the other block gets its QC
 	late := m.HandlePropose(t0, 2, b.propose(z))
 	if v := sent[*Vote](first, again, other, late, m.Progress(t0)); len(v) != 1 || v[0].Digest != x.digest {
 		t.Errorf("%d votes", len(v))
@@ -72,37 +72,37 @@ func TestOneVoteForASlot(t *testing.T) {
 		t.Errorf("two blocks for a slot: faults %v %v %v, want the leader once", again.Faults, other.Faults, late.Faults)
 	}
 	if st := m.HandlePropose(t0, 2, &Propose{Leader: 2, Block: b.block(b.genesis, 7)}); len(st.Faults) != 1 || st.Faults[0].Peer != 2 {
-		t.Errorf("a proposal of who does not lead: %v", st.Faults)
+		t.Errorf("a proposal of another replica than the leader: faults %v", st.Faults)
 	}
 }
 
-// TestVoteIsPersistedWithWhatItNeeds: proposal, acks and vote in the step that sends the vote; the QC in the one that
-// sends the Commit.
-func TestVoteIsPersistedWithWhatItNeeds(t *testing.T) {
+// TestVotePersistsItsReasons: the step that sends a vote persists proposal, acks and vote. The step that sends a Commit
+// persists the QC.
+func TestVotePersistsItsReasons(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
 	x := b.block(b.genesis, 0)
 	d := disk{}
 	d.keep(m.HandlePropose(t0, 0, b.propose(x)))
 	if d[string(voteKey(1, 1))] == nil || d[string(proposalKey(1, 1))] == nil || d["lock"] == nil || d[string(commitKey(1, 1))] != nil {
-		t.Errorf("a vote comes with %d records", len(d))
+		t.Errorf("wrong records in the step of a vote: %d", len(d))
 	}
 	d.keep(b.votes(m, x, 2, 3)...)
 	if d[string(commitKey(1, 1))] == nil {
-		t.Error("a Commit comes without its QC")
+		t.Error("a Commit is sent without its QC on disk")
 	}
 }
 
-// TestParentRule: the parent was voted for in the slot before, or has a QC, or is committed, and its content is here.
+// TestParentRule: the parent must be voted for in the slot before, or have a QC, or be committed; and it must be held.
 func TestParentRule(t *testing.T) {
 	b := newBench(t, 4)
 	x, z := b.block(b.genesis, 0), b.block(b.genesis, 9)
-	skipping := b.block(x, 0)
-	skipping.Slot, skipping.Height = 3, 3
-	skipping.seal(b.c)
+	skipped := b.block(x, 0)
+	skipped.Slot, skipped.Height = 3, 3
+	skipped.setDigest(b.c)
 	early := b.block(b.genesis, 0)
 	early.Slot = 2
-	early.seal(b.c)
+	early.setDigest(b.c)
 	votesFor := func(m *Machine, y *Block) int {
 		n := 0
 		for _, v := range sent[*Vote](m.HandlePropose(t0, 0, b.propose(y)), m.Progress(t0)) {
@@ -128,11 +128,11 @@ func TestParentRule(t *testing.T) {
 		{"unknown", nil, b.block(x, 0), 0},
 		{"voted for another", []func(*Machine){get(z)}, b.block(x, 0), 0},
 		{"voted for another, known", []func(*Machine){get(z), get(x)}, b.block(x, 0), 0},
-		{"voted for another, known since one voted for it", []func(*Machine){get(z), func(m *Machine) { b.votes(m, x, 2, 2) }, get(x)}, b.block(x, 0), 0},
+		{"voted for another, held since a vote named it", []func(*Machine){get(z), func(m *Machine) { b.votes(m, x, 2, 2) }, get(x)}, b.block(x, 0), 0},
 		{"voted for another, but it has a QC", []func(*Machine){get(z), qc(x), get(x)}, b.block(x, 0), 1},
-		{"a QC, and its content is not here", []func(*Machine){qc(x)}, b.block(x, 0), 0},
+		{"a QC, but not held", []func(*Machine){qc(x)}, b.block(x, 0), 0},
 		{"committed", []func(*Machine){adopt(x)}, b.block(x, 0), 1},
-		{"a slot is left out", []func(*Machine){get(x)}, skipping, 0},
+		{"a slot is left out", []func(*Machine){get(x)}, skipped, 0},
 		{"a slot is left out after the base", nil, early, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestParentRule(t *testing.T) {
 	}
 }
 
-// TestBlockRules: a block extends its parent in height, time and cut; one from the future waits for the clock.
+// TestBlockRules: a block must extend its parent in height, time and cut. A block that is ahead of the clock waits for it.
 func TestBlockRules(t *testing.T) {
 	b := newBench(t, 4)
 	for _, c := range []struct {
@@ -156,20 +156,20 @@ func TestBlockRules(t *testing.T) {
 		vote  bool
 		blame bool
 	}{
-		{"as it should be", func(*Block) {}, true, false},
-		{"a height is left out", func(x *Block) { x.Height++ }, false, true},
-		{"before its parent", func(x *Block) { x.TimeMS-- }, false, true},
+		{"valid", func(*Block) {}, true, false},
+		{"height too large", func(x *Block) { x.Height++ }, false, true},
+		{"time before the parent", func(x *Block) { x.TimeMS-- }, false, true},
 		{"orders nothing", func(x *Block) { x.Cut = b.genesis.Cut }, false, true},
 		{"half a second ahead", func(x *Block) { x.TimeMS += 500 }, true, false},
-		{"more than that", func(x *Block) { x.TimeMS += 501 }, false, false},
+		{"more than half a second ahead", func(x *Block) { x.TimeMS += 501 }, false, false},
 		{"so far ahead that nanoseconds wrap around", func(x *Block) { x.TimeMS = 1 << 63 }, false, false},
-		{"at the end of time", func(x *Block) { x.TimeMS = ^uint64(0) }, false, false},
+		{"the largest time", func(x *Block) { x.TimeMS = ^uint64(0) }, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, _ := b.machine(1)
 			x := b.block(b.genesis, 0)
 			c.spoil(x)
-			x.seal(b.c)
+			x.setDigest(b.c)
 			st := m.HandlePropose(t0, 0, b.propose(x))
 			if got := len(sent[*Vote](st)) == 1; got != c.vote {
 				t.Errorf("voted: %v", got)
@@ -178,7 +178,7 @@ func TestBlockRules(t *testing.T) {
 				t.Errorf("faults %v", st.Faults)
 			}
 			if w := m.Wake(); !c.vote && !c.blame && (w <= t0 || w > t0.Add(time.Minute)) {
-				t.Errorf("looks again in %v", w.Sub(t0))
+				t.Errorf("checked again in %v", w.Sub(t0))
 			}
 		})
 	}
@@ -186,18 +186,18 @@ func TestBlockRules(t *testing.T) {
 	m, _ := b.machine(1)
 	x := b.block(b.genesis, 0)
 	x.TimeMS += 700
-	x.seal(b.c)
+	x.setDigest(b.c)
 	m.HandlePropose(t0, 0, b.propose(x))
 	if w := m.Wake(); w != t0.Add(200*time.Millisecond) {
-		t.Fatalf("looks again in %v", w.Sub(t0))
+		t.Fatalf("checked again in %v", w.Sub(t0))
 	}
 	if st := m.Tick(m.Wake()); len(sent[*Vote](st)) != 1 {
-		t.Error("no vote when the clock has come there")
+		t.Error("no vote when the clock has reached the limit")
 	}
 }
 
-// TestMissingDataWaits: without its data a block gets no vote until the lanes have it; what stands against a cut is
-// told once.
+// TestMissingDataWaits: a block without its data gets no vote until the lanes have the data. A conflict with a cut is sent
+// once.
 func TestMissingDataWaits(t *testing.T) {
 	b := newBench(t, 4)
 	m, d := b.machine(1)
@@ -208,11 +208,11 @@ func TestMissingDataWaits(t *testing.T) {
 	d.verdict = lanes.Refused
 	d.sends = []protocols.Send{{To: 0, Message: &lanes.Conflict{}}}
 	if n := len(sent[*lanes.Conflict](m.Progress(t0), m.Progress(t0), m.Progress(t0))); n != 1 {
-		t.Errorf("the leader is told %d times", n)
+		t.Errorf("a conflict is sent %d times, want once", n)
 	}
 	m.Resend(0)
 	if n := len(sent[*lanes.Conflict](m.Progress(t0))); n != 1 {
-		t.Errorf("after a reconnect it is told %d times", n)
+		t.Errorf("after a reconnect a conflict is sent %d times, want once", n)
 	}
 	d.verdict, d.sends = lanes.Votable, nil
 	m.cfg.Inbound.(*inbound).verdict = lanes.Missing
@@ -221,11 +221,11 @@ func TestMissingDataWaits(t *testing.T) {
 	}
 	m.cfg.Inbound.(*inbound).verdict = lanes.Votable
 	if st := m.Progress(t0); len(sent[*Vote](st)) != 1 || len(d.locked) != 1 {
-		t.Error("no vote with all there is")
+		t.Error("no vote although the data and the LDs are held")
 	}
 }
 
-// TestExecutionLag: nobody votes far beyond what it has executed.
+// TestExecutionLag: a replica does not vote more than ExecutionLag beyond its execution.
 func TestExecutionLag(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -236,12 +236,12 @@ func TestExecutionLag(t *testing.T) {
 		t.Error("a vote too far ahead")
 	}
 	if st := m.Executed(t0, 1); len(sent[*Vote](st)) != 1 {
-		t.Error("no vote when execution has come on")
+		t.Error("no vote after execution progressed")
 	}
 }
 
-// TestLeader: it proposes what the lanes show, on top of its last, up to Pipeline ahead, and one that a crash stopped
-// goes on where it was.
+// TestLeader: a leader proposes the view of the lanes on top of its last block, up to Pipeline ahead. After a crash it
+// continues from its last proposal.
 func TestLeader(t *testing.T) {
 	b := newBench(t, 4)
 	m, d := b.machine(0)
@@ -277,17 +277,17 @@ func TestLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again := sent[*Propose](r.Resend(2)); len(again) != Pipeline || again[3].Block.digest != blocks[3].digest {
-		t.Errorf("%d proposals are given again", len(again))
+		t.Errorf("%d proposals are sent again", len(again))
 	}
 	b.votes(r, blocks[0], 1, 2)
 	st := b.commits(r, blocks[0], 1, 2)
 	st = append(st, r.Progress(now.Add(time.Second)))
 	if p := sent[*Propose](st...); len(p) != 1 || p[0].Block.Parent != blocks[Pipeline-1].digest {
-		t.Errorf("after a restart and a commit it proposes %d", len(p))
+		t.Errorf("%d proposals after a restart and a commit, want 1", len(p))
 	}
 }
 
-// TestProposalsAreSpaced while slots are open: the first goes at once, the next when it is due.
+// TestProposalsAreSpaced: while slots are open, the first proposal is sent at once and the next after a gap.
 func TestProposalsAreSpaced(t *testing.T) {
 	b := newBench(t, 4)
 	m, d := b.machine(0)
@@ -305,7 +305,7 @@ func TestProposalsAreSpaced(t *testing.T) {
 	}
 }
 
-// TestCommitTakesAllBefore, in order, fetching blocks that are not here.
+// TestCommitTakesAllBefore: a commit includes all blocks before it, in order. Missing blocks are fetched.
 func TestCommitTakesAllBefore(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -313,34 +313,34 @@ func TestCommitTakesAllBefore(t *testing.T) {
 	m.HandlePropose(t0, 0, b.propose(chain[0]))
 	b.votes(m, chain[2], 2, 3)
 	if st := b.commits(m, chain[2], 0, 3); len(committed(st...)) != 0 {
-		t.Fatal("committed without the blocks")
+		t.Fatal("committed although blocks are missing")
 	}
 	f := sent[*FetchBlock](m.Tick(t0.Add(fetchGrace)))
 	if len(f) != 1 || f[0].Digest != chain[2].digest {
-		t.Fatalf("asks for %v", f)
+		t.Fatalf("requests %v", f)
 	}
 	m.HandlePropose(t0, 3, b.propose(chain[2]))
 	f = sent[*FetchBlock](m.Tick(t0.Add(fetchGrace)))
 	if len(f) != 1 || f[0].Digest != chain[1].digest {
-		t.Fatalf("asks for %v", f)
+		t.Fatalf("requests %v", f)
 	}
 	holder, _ := b.machine(2)
 	holder.HandlePropose(t0, 0, b.propose(chain[0]))
 	holder.HandlePropose(t0, 0, b.propose(chain[1]))
 	answer := sent[*Propose](holder.HandleFetchBlock(1, f[0]))
 	if len(answer) != 1 || answer[0].Block.digest != chain[1].digest {
-		t.Fatalf("is answered %v", answer)
+		t.Fatalf("the answer is %v", answer)
 	}
 	got := committed(m.HandlePropose(t0, 2, answer[0]))
 	if len(got) != 3 || got[0].digest != chain[0].digest || got[2].digest != chain[2].digest || m.Base() != got[2] {
 		t.Errorf("commits %d blocks", len(got))
 	}
 	if m.Wake() != 0 {
-		t.Error("asks on")
+		t.Error("requests continue after all blocks are held")
 	}
 }
 
-// TestRefusedIsRemembered: what is beyond the window is dropped, and who sent it is asked again once the window came.
+// TestRefusedIsRemembered: a message above the window is dropped, and its sender is asked again when the window has moved.
 func TestRefusedIsRemembered(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -349,9 +349,9 @@ func TestRefusedIsRemembered(t *testing.T) {
 	m.HandlePropose(t0, 0, b.propose(far))
 	m.HandleVote(t0, 2, b.vote(2, far))
 	m.HandleCommit(t0, 3, commitOf(far))
-	m.HandleVote(t0, 3, &Vote{Epoch: 2, Slot: 1}) // another epoch's is not waited for
+	m.HandleVote(t0, 3, &Vote{Epoch: 2, Slot: 1}) // a message of another epoch is not recorded
 	if len(m.slots) != 0 || m.Refused() != (protocols.Set{}) {
-		t.Fatal("kept, or to be asked for at once")
+		t.Fatal("a message above the window is kept, or requested at once")
 	}
 	m.Adopt(t0, chain[window-Pipeline-1])
 	if s := m.Refused(); s != (protocols.Set{}) {
@@ -362,11 +362,11 @@ func TestRefusedIsRemembered(t *testing.T) {
 		t.Errorf("%v are asked again", s.Members())
 	}
 	if m.Refused() != (protocols.Set{}) {
-		t.Error("they are asked twice")
+		t.Error("the senders are asked twice")
 	}
 }
 
-// TestRestore: after a crash at any point a replica says the same again and nothing else.
+// TestRestore: after a crash at any point a replica sends the same messages again and no others.
 func TestRestore(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -383,7 +383,7 @@ func TestRestore(t *testing.T) {
 	}
 	before, after := m.Resend(3), r.Resend(3)
 	if len(before.Sends) != 4 || len(after.Sends) != len(before.Sends) {
-		t.Fatalf("said %d things, says %d again", len(before.Sends), len(after.Sends))
+		t.Fatalf("%d messages before the crash, %d after, want 4", len(before.Sends), len(after.Sends))
 	}
 	for k := range before.Sends {
 		if string(before.Sends[k].Message.Append(nil)) != string(after.Sends[k].Message.Append(nil)) {
@@ -391,13 +391,13 @@ func TestRestore(t *testing.T) {
 		}
 	}
 	if v := sent[*Vote](r.HandlePropose(t0, 0, b.propose(z)), r.Progress(t0)); len(v) != 0 {
-		t.Error("votes again for a slot")
+		t.Error("votes a second time in a slot")
 	}
 	if got := committed(b.commits(r, chain[0], 2, 3)...); len(got) != 1 {
-		t.Error("the own Commit from before the crash does not count")
+		t.Error("the own Commit from before the crash is not counted")
 	}
 	if c := sent[*Commit](b.votes(r, chain[1], 2, 3)...); len(c) != 1 {
-		t.Error("the own vote from before the crash does not count")
+		t.Error("the own vote from before the crash is not counted")
 	}
 
 	for name, spoil := range map[string]func(disk){
@@ -411,12 +411,12 @@ func TestRestore(t *testing.T) {
 		}
 		spoil(bad)
 		if _, err := Restore(b.config(1, &data{}), b.genesis, 0, bad.stored); err == nil {
-			t.Errorf("%s: restored", name)
+			t.Errorf("%s: Restore returns no error", name)
 		}
 	}
 }
 
-// TestCertifiedForgets: what is certified is not kept, on disk or in memory, nor sent again, and what is open is.
+// TestCertifiedForgets: certified slots are deleted from disk and memory and not sent again. Open slots are kept.
 func TestCertifiedForgets(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -431,13 +431,13 @@ func TestCertifiedForgets(t *testing.T) {
 	}
 	d.keep(m.Certified(chain[0]))
 	if d[string(voteKey(1, 1))] != nil || d[string(commitKey(1, 1))] != nil || d[string(proposalKey(1, 1))] != nil || d[string(commitKey(1, 2))] == nil {
-		t.Error("the wrong records are gone")
+		t.Error("wrong records are deleted")
 	}
 	if v := sent[*Vote](m.Resend(2)); len(v) != 2 || v[0].Slot != 2 {
 		t.Errorf("%d votes are sent again", len(v))
 	}
 	if st := m.HandleVote(t0, 0, b.vote(0, chain[0])); len(st.Sends) != 0 || m.slots[1] != nil {
-		t.Error("a late vote brings the slot back")
+		t.Error("a late vote restores a forgotten slot")
 	}
 	m.Certified(chain[2]) // not committed here
 	if v := sent[*Vote](m.Resend(2)); len(v) != 1 || v[0].Slot != 3 {
@@ -445,11 +445,11 @@ func TestCertifiedForgets(t *testing.T) {
 	}
 }
 
-// TestBrokenInvariant: n-f Commits for a block that does not extend the last committed one stop the replica.
+// TestBrokenInvariant: n-f Commits for a block that does not extend the last committed one cause a panic.
 func TestBrokenInvariant(t *testing.T) {
 	defer func() {
 		if recover() == nil {
-			t.Error("it goes on")
+			t.Error("no panic")
 		}
 	}()
 	b := newBench(t, 4)
@@ -466,14 +466,14 @@ func TestGenesisBindsItsShard(t *testing.T) {
 	seen := map[digest.Digest]bool{b.genesis.digest: true}
 	for _, x := range []*Block{Genesis(b.c, t0.Millis()+1, 1), Genesis(b.c, t0.Millis(), 2), Genesis(other.c, t0.Millis(), 1)} {
 		if seen[x.digest] {
-			t.Error("two geneses have one digest")
+			t.Error("two different genesis blocks have the same digest")
 		}
 		seen[x.digest] = true
 	}
 }
 
-// TestRestoreAsksForBlocks: a replica that sent Commit for a block which never came asks for it again after a crash. Its
-// leader may be dead, and the others need it to end the epoch.
+// TestRestoreAsksForBlocks: a replica that sent Commit for a block which never arrived requests it again after a crash: the
+// leader may have crashed, and the other replicas need the block to end the epoch.
 func TestRestoreAsksForBlocks(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -500,7 +500,7 @@ func TestRestoreAsksForBlocks(t *testing.T) {
 			}
 		}
 		if len(asked) < 3 {
-			t.Errorf("left %v: %d replicas were asked for the block of the QC on disk", left, len(asked))
+			t.Errorf("left %v: the block of the QC on disk was requested from %d replicas, want 3", left, len(asked))
 		}
 	}
 }

@@ -18,7 +18,7 @@ const (
 	KindFetchBlock = protocols.KindsBolt + 3
 )
 
-// Propose is the leader's block for a slot, with certificates of tips that not everyone may have acknowledged.
+// Propose is the block of the leader for a slot, with certificates of tips that some replicas may not have acknowledged.
 type Propose struct {
 	Leader       protocols.Index
 	Block        *Block
@@ -36,7 +36,8 @@ func (m *Propose) Append(b []byte) []byte {
 	return append(b, m.Signature[:]...)
 }
 
-// Items names the signatures that prove the leader's name and the certificates.
+// Items lists the signature checks that prove the proposal of Leader and the certificates. It returns an error if Leader is
+// not a replica of the shard or a certificate has too few signers.
 func (m *Propose) Items(c *protocols.Committee) ([]sig.Item, error) {
 	if !c.Has(m.Leader) {
 		return nil, fmt.Errorf("proposal of replica %d, of %d", m.Leader, c.N())
@@ -52,7 +53,7 @@ func (m *Propose) Items(c *protocols.Committee) ([]sig.Item, error) {
 	return items, nil
 }
 
-// DecodePropose reads a Propose's body.
+// DecodePropose reads the body of a Propose. It refuses a last block, and epoch, slot or height 0.
 func DecodePropose(c *protocols.Committee, b []byte) (*Propose, error) {
 	r := wire.NewReader(b)
 	m := &Propose{Leader: protocols.Index(r.U16())}
@@ -63,12 +64,12 @@ func DecodePropose(c *protocols.Committee, b []byte) (*Propose, error) {
 		return nil, err
 	}
 	if m.Block.Last || m.Block.Height == 0 || m.Block.Epoch == 0 {
-		return nil, fmt.Errorf("%w: a proposal is for a slot, and epochs and heights count from 1", wire.ErrMalformed)
+		return nil, fmt.Errorf("%w: a proposal needs a slot, and epoch and height are at least 1", wire.ErrMalformed)
 	}
 	return m, nil
 }
 
-// Vote is a replica's signature on the block of a slot.
+// Vote is the signature of a replica on the block of a slot.
 type Vote struct {
 	Epoch, Slot uint64
 	Digest      digest.Digest
@@ -83,12 +84,12 @@ func (m *Vote) Append(b []byte) []byte {
 	return append(appendSlot(b, m.Epoch, m.Slot, m.Digest), m.Signature[:]...)
 }
 
-// Items names the signature that proves the vote to be from.
+// Items lists the signature check that proves the vote from replica from.
 func (m *Vote) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
 	return []sig.Item{c.Item(from, voteStatement(c, m.Epoch, m.Slot, m.Digest), m.Signature)}, nil
 }
 
-// DecodeVote reads a Vote's body.
+// DecodeVote reads the body of a Vote.
 func DecodeVote(b []byte) (*Vote, error) {
 	r := wire.NewReader(b)
 	m := &Vote{}
@@ -97,8 +98,8 @@ func DecodeVote(b []byte) (*Vote, error) {
 	return m, r.Done()
 }
 
-// Commit says that its sender holds a QC for the block of a slot. It carries no signature: only the receiver acts
-// on it, and the stream it comes over is authenticated.
+// Commit states that its sender holds a QC for the block of a slot. It has no signature: it is authenticated by the stream
+// on which it arrives, and the receiver never shows it to others.
 type Commit struct {
 	Epoch, Slot uint64
 	Digest      digest.Digest
@@ -110,7 +111,7 @@ func (*Commit) Kind() protocols.Kind { return KindCommit }
 // Append encodes epoch, slot and digest.
 func (m *Commit) Append(b []byte) []byte { return appendSlot(b, m.Epoch, m.Slot, m.Digest) }
 
-// DecodeCommit reads a Commit's body.
+// DecodeCommit reads the body of a Commit.
 func DecodeCommit(b []byte) (*Commit, error) {
 	r := wire.NewReader(b)
 	m := &Commit{}
@@ -118,7 +119,7 @@ func DecodeCommit(b []byte) (*Commit, error) {
 	return m, r.Done()
 }
 
-// FetchBlock asks for the proposal that has this digest.
+// FetchBlock requests the proposal with a digest.
 type FetchBlock struct {
 	Epoch, Slot uint64
 	Digest      digest.Digest
@@ -130,7 +131,7 @@ func (*FetchBlock) Kind() protocols.Kind { return KindFetchBlock }
 // Append encodes epoch, slot and digest.
 func (m *FetchBlock) Append(b []byte) []byte { return appendSlot(b, m.Epoch, m.Slot, m.Digest) }
 
-// DecodeFetchBlock reads a FetchBlock's body.
+// DecodeFetchBlock reads the body of a FetchBlock.
 func DecodeFetchBlock(b []byte) (*FetchBlock, error) {
 	r := wire.NewReader(b)
 	m := &FetchBlock{}
@@ -138,7 +139,7 @@ func DecodeFetchBlock(b []byte) (*FetchBlock, error) {
 	return m, r.Done()
 }
 
-// QC is n-f votes on one (epoch, slot, block).
+// QC has n-f votes on one (epoch, slot, block).
 type QC struct {
 	Epoch, Slot uint64
 	Digest      digest.Digest
@@ -150,7 +151,7 @@ func (q *QC) Append(b []byte) []byte {
 	return q.Certificate.Append(appendSlot(b, q.Epoch, q.Slot, q.Digest))
 }
 
-// ReadQC decodes what Append wrote.
+// ReadQC decodes the output of Append.
 func ReadQC(r *wire.Reader) *QC {
 	q := &QC{}
 	q.Epoch, q.Slot, q.Digest = readSlot(r)
@@ -158,7 +159,7 @@ func ReadQC(r *wire.Reader) *QC {
 	return q
 }
 
-// Items names the signatures that prove the QC.
+// Items lists the signature checks that prove the QC. It returns an error for fewer than n-f signers.
 func (q *QC) Items(c *protocols.Committee) ([]sig.Item, error) {
 	return c.Items(&q.Certificate, c.Quorum(), voteStatement(c, q.Epoch, q.Slot, q.Digest))
 }

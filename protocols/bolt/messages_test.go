@@ -12,7 +12,8 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// TestEncodings pins encodings: they are signed and stored, and never change within a version.
+// TestEncodings checks encodings against fixed values. They are signed and stored, so they must never change within a
+// version.
 func TestEncodings(t *testing.T) {
 	b := newBench(t, 4)
 	x := b.block(b.genesis, 0)
@@ -32,7 +33,7 @@ func TestEncodings(t *testing.T) {
 	}
 	network := b.c.Network()
 	if want := digest.Of("bdt/block/1", network[:], []byte{0, 0}, x.Append(nil)); x.digest != want {
-		t.Error("a block's digest does not name network, shard and block")
+		t.Error("the digest of a block does not cover network, shard and block")
 	}
 	p := b.propose(x)
 	p.Certificates = []*lanes.TipCertificate{{Lane: 1, Tip: tip(3)}, {Lane: 2, Tip: tip(4)}}
@@ -42,7 +43,7 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
-func TestRefusedAtTheDoor(t *testing.T) {
+func TestStatelessChecks(t *testing.T) {
 	b := newBench(t, 4)
 	x := b.block(b.genesis, 0)
 	passes := func(p *Propose) bool {
@@ -59,40 +60,40 @@ func TestRefusedAtTheDoor(t *testing.T) {
 	spoilt := func(f func(*Block)) *Propose {
 		y := *x
 		f(&y)
-		y.seal(b.c)
+		y.setDigest(b.c)
 		return b.propose(&y)
 	}
 	unsigned := *b.propose(x)
 	unsigned.Block = b.block(b.genesis, 9)
 	forged := *b.propose(x)
 	forged.Leader = 1
-	stranger := *b.propose(x)
-	stranger.Leader = 4
+	outsider := *b.propose(x)
+	outsider.Leader = 4
 	uncertified := *b.propose(x)
 	uncertified.Certificates = []*lanes.TipCertificate{{Lane: 1, Tip: tip(3)}}
 	disordered := *b.propose(x)
 	disordered.Certificates = []*lanes.TipCertificate{{Lane: 2, Tip: tip(3)}, {Lane: 1, Tip: tip(3)}}
 	for name, p := range map[string]*Propose{
-		"another block's signature":    &unsigned,
-		"another's name":               &forged,
-		"who is no replica":            &stranger,
-		"a certificate of nobody":      &uncertified,
-		"certificates out of order":    &disordered,
-		"epoch 0":                      spoilt(func(y *Block) { y.Epoch = 0 }),
-		"slot 0":                       spoilt(func(y *Block) { y.Slot = 0 }),
-		"height 0":                     spoilt(func(y *Block) { y.Height = 0 }),
-		"a cut of too few lanes":       spoilt(func(y *Block) { y.Cut = y.Cut[:3] }),
-		"a position without a digest":  spoilt(func(y *Block) { y.Cut = lanes.Cut{{Seq: 1}, {}, {}, {}} }),
-		"an origin that has a digest":  spoilt(func(y *Block) { y.Cut = lanes.Cut{{Digest: digest.Digest{1}}, {}, {}, {}} }),
-		"a position of a foreign kind": spoilt(func(y *Block) { y.Cut = append(y.Cut[:4:4], tip(1)) }),
+		"the signature of another block": &unsigned,
+		"another leader":                 &forged,
+		"a leader that is not a replica": &outsider,
+		"a certificate without signers":  &uncertified,
+		"certificates out of order":      &disordered,
+		"epoch 0":                        spoilt(func(y *Block) { y.Epoch = 0 }),
+		"slot 0":                         spoilt(func(y *Block) { y.Slot = 0 }),
+		"height 0":                       spoilt(func(y *Block) { y.Height = 0 }),
+		"a cut of too few lanes":         spoilt(func(y *Block) { y.Cut = y.Cut[:3] }),
+		"a position without a digest":    spoilt(func(y *Block) { y.Cut = lanes.Cut{{Seq: 1}, {}, {}, {}} }),
+		"an origin that has a digest":    spoilt(func(y *Block) { y.Cut = lanes.Cut{{Digest: digest.Digest{1}}, {}, {}, {}} }),
+		"a cut of too many lanes":        spoilt(func(y *Block) { y.Cut = append(y.Cut[:4:4], tip(1)) }),
 	} {
 		if passes(p) {
-			t.Errorf("a proposal with %s passes", name)
+			t.Errorf("a proposal with %s is accepted", name)
 		}
 	}
 	v := b.vote(2, x)
 	if items, err := v.Items(b.c, 3); err == nil && b.scheme.VerifyAll(items) {
-		t.Error("a vote passes as another's")
+		t.Error("a vote verifies for another replica")
 	}
 	for _, raw := range [][]byte{
 		(&Commit{Epoch: 0, Slot: 1, Digest: x.digest}).Append(nil),
@@ -106,7 +107,7 @@ func TestRefusedAtTheDoor(t *testing.T) {
 	}
 }
 
-// TestQC: n-f votes prove it, and fewer do not.
+// TestQC: n-f votes prove a QC, fewer do not.
 func TestQC(t *testing.T) {
 	for n := 4; n <= 7; n++ {
 		b := newBench(t, n)
@@ -125,11 +126,11 @@ func TestQC(t *testing.T) {
 		}
 		r := wire.NewReader(q.Append(nil))
 		if got := ReadQC(r); r.Done() != nil || !check(got.Items(b.c)) {
-			t.Errorf("n=%d: a QC does not survive its encoding", n)
+			t.Errorf("n=%d: a QC decodes to another", n)
 		}
 		q.Slot++
 		if check(q.Items(b.c)) {
-			t.Errorf("n=%d: a QC passes for another slot", n)
+			t.Errorf("n=%d: a QC verifies for another slot", n)
 		}
 	}
 }

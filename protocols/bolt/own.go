@@ -7,8 +7,8 @@ import (
 	"bdtnode/protocols"
 )
 
-// LacksVote reports whether a vote that this replica signed in this epoch has no record here, though nothing would have
-// deleted it: records above the last commit are kept.
+// LacksVote reports whether there is no record of a vote that this replica signed in this epoch, although it would not have
+// been deleted: records above the last commit are kept. Then the store is older than the vote.
 func (m *Machine) LacksVote(slot uint64, d digest.Digest) bool {
 	if slot <= baseSlot(m.cfg.Epoch, m.base) {
 		return false
@@ -17,7 +17,7 @@ func (m *Machine) LacksVote(slot uint64, d digest.Digest) bool {
 	return x == nil || x.vote == nil || x.vote.Digest != d
 }
 
-// LacksProposal reports the same of a block that this replica proposed as the leader of this epoch.
+// LacksProposal reports the same for a block that this replica proposed as the leader of this epoch.
 func (m *Machine) LacksProposal(slot uint64, d digest.Digest) bool {
 	if slot <= baseSlot(m.cfg.Epoch, m.base) {
 		return false
@@ -26,7 +26,7 @@ func (m *Machine) LacksProposal(slot uint64, d digest.Digest) bool {
 	return x == nil || x.blocks[d] == nil
 }
 
-// SignedProposal is a leader's signature on the block of a slot, without the block.
+// SignedProposal is the signature of a leader on the block of a slot, without the block.
 type SignedProposal struct {
 	Leader      protocols.Index
 	Epoch, Slot uint64
@@ -44,7 +44,7 @@ func (x *SignedProposal) Append(b []byte) []byte {
 	return append(appendSlot(wire.AppendU16(b, uint16(x.Leader)), x.Epoch, x.Slot, x.Digest), x.Signature[:]...)
 }
 
-// DecodeSignedProposal reads what Append wrote.
+// DecodeSignedProposal decodes the output of Append.
 func DecodeSignedProposal(b []byte) (*SignedProposal, error) {
 	r := wire.NewReader(b)
 	x := &SignedProposal{Leader: protocols.Index(r.U16())}
@@ -53,7 +53,7 @@ func DecodeSignedProposal(b []byte) (*SignedProposal, error) {
 	return x, r.Done()
 }
 
-// Item is the signature that proves it.
+// Item is the signature check that proves the proposal.
 func (x *SignedProposal) Item(c *protocols.Committee) sig.Item {
 	return c.Item(x.Leader, slotProposed(c, x.Leader, x.Epoch, x.Slot, x.Digest), x.Signature)
 }

@@ -10,8 +10,8 @@ import (
 const (
 	MinGap = 4 * time.Millisecond
 	MaxGap = 25 * time.Millisecond
-	// gapShare is how many proposals fit into the time that one takes to commit, as far as the bounds allow: a
-	// machine that is busy gets fewer and fuller blocks, and a far network is not filled with nearly empty ones.
+	// gapShare is the number of proposals that are sent in the time that one takes to commit, as far as the bounds allow.
+	// A busy machine makes fewer and fuller blocks, and a network with long delays does not carry nearly empty ones.
 	gapShare = 4
 	// smoothing is the weight of the past in the observed delay, in eighths.
 	smoothing = 7
@@ -19,7 +19,7 @@ const (
 
 // pace observes how long blocks take from their proposal to their commit.
 type pace struct {
-	seen  map[uint64]protocols.Time // when each open slot's proposal was made or came
+	seen  map[uint64]protocols.Time // by open slot: when its proposal was made or arrived
 	delay time.Duration             // smoothed; zero before the first commit
 }
 
@@ -45,7 +45,7 @@ func (p *pace) committed(now protocols.Time, slot uint64) {
 	p.delay = (p.delay*smoothing + d) / (smoothing + 1)
 }
 
-// forget drops what was seen of slots up to one that was committed elsewhere.
+// forget deletes the times of all slots up to slot.
 func (p *pace) forget(slot uint64) {
 	for s := range p.seen {
 		if s <= slot {
@@ -54,11 +54,11 @@ func (p *pace) forget(slot uint64) {
 	}
 }
 
-// gap is how long after a proposal the next may follow while slots are open.
+// gap is the least time between two proposals while slots are open.
 func (p *pace) gap() time.Duration { return min(max(p.delay/gapShare, MinGap), MaxGap) }
 
-// CommitDelay is how long blocks have lately taken from their proposal to their commit here, zero if none has.
+// CommitDelay is the smoothed time from proposal to commit at this replica, zero before the first commit.
 func (m *Machine) CommitDelay() time.Duration { return m.pace.delay }
 
-// Gap is the pace at which proposals follow each other while slots are open.
+// Gap is the least time between two proposals while slots are open.
 func (m *Machine) Gap() time.Duration { return m.pace.gap() }

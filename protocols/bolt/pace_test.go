@@ -7,7 +7,8 @@ import (
 	"bdtnode/protocols"
 )
 
-// The gap follows the observed delay, within its bounds, and what never commits here leaves nothing behind.
+// TestPaceFollowsTheDelay: the gap follows the observed delay within its bounds. Slots that never commit here do not stay
+// in memory.
 func TestPaceFollowsTheDelay(t *testing.T) {
 	p := newPace()
 	if p.gap() != MinGap {
@@ -17,7 +18,7 @@ func TestPaceFollowsTheDelay(t *testing.T) {
 		for s := from; s < from+64; s++ {
 			at := protocols.Time(s) * protocols.Time(time.Second)
 			p.proposed(at, s)
-			p.proposed(at.Add(delay/2), s) // seen again: the first time counts
+			p.proposed(at.Add(delay/2), s) // the first time counts
 			p.committed(at.Add(delay), s)
 		}
 	}

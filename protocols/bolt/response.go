@@ -8,42 +8,42 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// How much later than usual a vote must come to be late: a share of what is usual, and more than noise.
+// A vote is late if it comes later than usual by more than usual/lateShare and by more than lateNoise.
 const (
 	lateShare = 4
 	lateNoise = 10 * time.Millisecond
 )
 
-// response is how the others answered a proposal of this leader's.
+// response has the times at which other replicas voted for a proposal of this leader.
 type response struct {
-	at     protocols.Time
-	parent lanes.Cut
-	took   []time.Duration // until each one's vote came, zero before
-	late   protocols.Set   // who was when there was a QC
-	blamed bool            // a lane was, for these
-	judged bool
+	at       protocols.Time
+	parent   lanes.Cut
+	took     []time.Duration // by replica: from the proposal to its vote, zero before
+	late     protocols.Set   // replicas that were late when there was a QC
+	laneHeld bool            // a lane is the cause that they were late
+	checked  bool            // checkHeldUp was done
 }
 
-// answered notes when a vote came.
-func (m *Machine) answered(now protocols.Time, x *slot, from protocols.Index) {
+// voteArrived records the time of a vote.
+func (m *Machine) voteArrived(now protocols.Time, x *slot, from protocols.Index) {
 	r := x.response
 	if r == nil || from == m.cfg.Self {
 		return
 	}
 	r.took[from] = max(now.Sub(r.at), 1)
-	if r.judged {
-		m.learn(r, from)
+	if r.checked {
+		m.updateUsual(r, from)
 	}
 }
 
-// upon the QC of an own proposal: see whether it was held up. It was if more than f of the others are later than each of
-// them usually is: f Byzantine ones alone hold nothing up, nor can they make it look so.
-func (m *Machine) judge(now protocols.Time, x *slot) {
+// upon the QC of an own proposal: check whether the slot was held up. It was if more than f other replicas are later than
+// each of them usually is. So f Byzantine replicas alone can neither hold up a slot nor make it appear held up.
+func (m *Machine) checkHeldUp(now protocols.Time, x *slot) {
 	r := x.response
-	if r == nil || r.judged || x.proposal == nil || x.proposal.Block.digest != x.qc.Digest {
+	if r == nil || r.checked || x.proposal == nil || x.proposal.Block.digest != x.qc.Digest {
 		return
 	}
-	r.judged = true
+	r.checked = true
 	elapsed := now.Sub(r.at)
 	for j, usual := range m.usual {
 		took := r.took[j]
@@ -55,18 +55,18 @@ func (m *Machine) judge(now protocols.Time, x *slot) {
 		}
 	}
 	if r.late.Len() > m.cfg.Committee.F() {
-		r.blamed = m.cfg.Data.HeldUp(now, r.parent, x.proposal.Block.Cut, r.late, elapsed-m.usualQC())
+		r.laneHeld = m.cfg.Data.HeldUp(now, r.parent, x.proposal.Block.Cut, r.late, elapsed-m.usualQC())
 	}
 	for j, took := range r.took {
 		if took > 0 {
-			m.learn(r, protocols.Index(j))
+			m.updateUsual(r, protocols.Index(j))
 		}
 	}
 }
 
-// learn takes a vote's delay for usual, unless a lane was to blame for it.
-func (m *Machine) learn(r *response, j protocols.Index) {
-	if r.blamed && r.late.Has(j) {
+// updateUsual adds the delay of a vote to the usual delay of replica j, unless a lane caused the delay.
+func (m *Machine) updateUsual(r *response, j protocols.Index) {
+	if r.laneHeld && r.late.Has(j) {
 		return
 	}
 	if m.usual[j] == 0 {
@@ -76,7 +76,7 @@ func (m *Machine) learn(r *response, j protocols.Index) {
 	m.usual[j] = (m.usual[j]*smoothing + r.took[j]) / (smoothing + 1)
 }
 
-// usualQC is how long a QC usually takes, this replica's own vote being there at once.
+// usualQC is the usual time from a proposal to its QC. The own vote counts as immediate.
 func (m *Machine) usualQC() time.Duration {
 	return slices.Sorted(slices.Values(m.usual))[m.cfg.Committee.Quorum()-1]
 }

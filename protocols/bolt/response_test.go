@@ -7,13 +7,13 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestHeldUp: a slot is held up if more than f of the others vote later than they usually do, whatever f Byzantine ones do:
-// only then are the lanes looked at. What lanes are to blame for is not taken for usual.
+// TestHeldUp: a slot is held up if more than f other replicas vote later than they usually do. f Byzantine replicas alone
+// cannot cause it. Only then is HeldUp called. Delays that a lane caused do not change the usual delays.
 func TestHeldUp(t *testing.T) {
 	b := newBench(t, 7) // f is 2, a quorum 5
 	m, d := b.machine(0)
 	now, slot := t0, uint64(0)
-	// run lets the others vote after so many milliseconds each, 0 never, and reports whether the slot is judged held up.
+	// run lets replica k+1 vote after[k] milliseconds after the proposal, 0 for never, and reports whether HeldUp was called.
 	run := func(after ...int) bool {
 		t.Helper()
 		slot++
@@ -37,14 +37,14 @@ func TestHeldUp(t *testing.T) {
 	}
 	for range 30 {
 		if run(40, 60, 80, 100, 120, 140) {
-			t.Fatal("the usual is late")
+			t.Fatal("the usual delays are late")
 		}
 	}
 	for name, votes := range map[string][]int{
-		"f are silent":               {0, 0, 80, 100, 120, 140},
-		"f are late":                 {300, 300, 80, 100, 120, 140},
-		"noise":                      {45, 66, 90, 108, 130, 150},
-		"late, and none was lacking": {40, 60, 80, 100, 300, 300},
+		"f send no votes":      {0, 0, 80, 100, 120, 140},
+		"f are late":           {300, 300, 80, 100, 120, 140},
+		"all a little later":   {45, 66, 90, 108, 130, 150},
+		"f late, after the QC": {40, 60, 80, 100, 300, 300},
 	} {
 		if run(votes...) {
 			t.Errorf("%s: held up", name)
@@ -53,7 +53,7 @@ func TestHeldUp(t *testing.T) {
 	d.blames = true
 	for range 20 {
 		if !run(0, 0, 280, 290, 310, 320) {
-			t.Fatal("not held up, or what a lane is to blame for is usual after a while")
+			t.Fatal("not held up, or delays that a lane caused became usual")
 		}
 	}
 	h := d.heldUp[0]
@@ -65,6 +65,6 @@ func TestHeldUp(t *testing.T) {
 		run(240, 260, 280, 290, 310, 320)
 	}
 	if run(240, 260, 280, 290, 310, 320) {
-		t.Error("a network that became slower is never usual")
+		t.Error("the delays of a network that became slower do not become usual")
 	}
 }

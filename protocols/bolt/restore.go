@@ -7,7 +7,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// Records of an epoch, by kind and then slot.
+// slotKey is the key of a record of an epoch: kind, epoch and slot.
 func slotKey(kind string, epoch, s uint64) []byte {
 	return wire.AppendU64(wire.AppendU64(append(make([]byte, 0, 3+16), kind...), epoch), s)
 }
@@ -16,10 +16,11 @@ func proposalKey(epoch, s uint64) []byte { return slotKey("b/p", epoch, s) }
 func voteKey(epoch, s uint64) []byte     { return slotKey("b/v", epoch, s) }
 func commitKey(epoch, s uint64) []byte   { return slotKey("b/c", epoch, s) }
 
-// topKey is where the QC of the highest own Commit of an epoch is.
+// topKey is the key of the QC of the highest own Commit of an epoch.
 func topKey(epoch uint64) []byte { return wire.AppendU64([]byte("b/t"), epoch) }
 
-// Restore makes a machine from what an earlier one of the same epoch persisted. base is the last committed block.
+// Restore makes a machine from the persisted records of an earlier one of the same epoch. base is the last committed block,
+// executed the height up to which this replica executed. It returns an error if a record is damaged.
 func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) (*Machine, error) {
 	m := New(cfg, base, executed)
 	m.floor = 0
@@ -85,8 +86,9 @@ func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) 
 	return m, nil
 }
 
-// Resume goes on after a restart. Call it once, first. A Commit is on disk with its QC, and the block that it names may
-// never have come: it is asked for, since only who holds it can have its Status and those that claim as much count.
+// Resume continues after a restart. It must be called once, before all other methods. A Commit is on disk with its QC, but
+// the block that the QC names may not have arrived. Resume requests it: without the block, this replica cannot count its own
+// Status or any other Status that claims this QC.
 func (m *Machine) Resume(now protocols.Time) Step {
 	for _, x := range m.slots {
 		if x.qc != nil {

@@ -7,8 +7,8 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestBlockTimesFollowTheWallClock: a leader gives blocks the wall clock's time, never less than their parent's, and a
-// voter judges them by it, whatever the clock of deadlines says.
+// TestBlockTimesFollowTheWallClock: a leader gives a block the time of the wall clock, but never a time before that of the
+// parent. A voter compares block times with its wall clock, not with the clock of deadlines.
 func TestBlockTimesFollowTheWallClock(t *testing.T) {
 	b := newBench(t, 4)
 	wall := &protocols.Wall{}
@@ -30,8 +30,7 @@ func TestBlockTimesFollowTheWallClock(t *testing.T) {
 	}
 }
 
-// TestVoterWhoseClockIsSetRight: what a clock that was behind kept a voter from is voted for within a second after it is
-// set right.
+// TestVoterWhoseClockIsSetRight: a voter whose clock was behind votes within a second after the clock is set right.
 func TestVoterWhoseClockIsSetRight(t *testing.T) {
 	b := newBench(t, 4)
 	wall := &protocols.Wall{}
@@ -41,7 +40,7 @@ func TestVoterWhoseClockIsSetRight(t *testing.T) {
 	now := t0.Add(10 * time.Hour)
 	x := b.block(b.genesis, 0)
 	x.TimeMS = now.Millis()
-	x.seal(b.c)
+	x.setDigest(b.c)
 	wall.Set(-time.Hour)
 	if st := m.HandlePropose(now, 0, b.propose(x)); len(sent[*Vote](st)) != 0 {
 		t.Error("voted for a block an hour ahead of the wall clock")
@@ -49,31 +48,31 @@ func TestVoterWhoseClockIsSetRight(t *testing.T) {
 	wall.Set(0)
 	w := m.Wake()
 	if w == 0 || w > now.Add(time.Second) {
-		t.Fatalf("looks again after %v", w.Sub(now))
+		t.Fatalf("checked again after %v", w.Sub(now))
 	}
 	if st := m.Tick(w); len(sent[*Vote](st)) != 1 {
-		t.Error("no vote though the clock is right")
+		t.Error("no vote although the clock is right")
 	}
 }
 
-// TestTimeThatCameTooSoon: once a quorum voted for a block that is an hour ahead, blocks with the same time may follow,
-// and none that is further ahead.
-func TestTimeThatCameTooSoon(t *testing.T) {
+// TestBlockTimeAheadOfClock: after a quorum voted for a block that is an hour ahead, blocks with the same time may follow,
+// but no block that is further ahead.
+func TestBlockTimeAheadOfClock(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
 	ahead := b.block(b.genesis, 0)
 	ahead.TimeMS += uint64(time.Hour.Milliseconds())
-	ahead.seal(b.c)
+	ahead.setDigest(b.c)
 	m.HandlePropose(t0, 0, b.propose(ahead))
 	b.votes(m, ahead, 0, 0)
-	b.votes(m, ahead, 2, 3) // the others' clocks are ahead too
+	b.votes(m, ahead, 2, 3) // the clocks of the others are ahead too
 	same := b.block(ahead, 0)
 	if st := m.HandlePropose(t0, 0, b.propose(same)); len(sent[*Vote](st)) != 1 {
-		t.Error("no vote for a block with its parent's time")
+		t.Error("no vote for a block with the time of its parent")
 	}
 	further := b.block(same, 0)
 	further.TimeMS++
-	further.seal(b.c)
+	further.setDigest(b.c)
 	if st := m.HandlePropose(t0, 0, b.propose(further)); len(sent[*Vote](st)) != 0 {
 		t.Error("voted for a block still further ahead")
 	}

@@ -2,7 +2,8 @@ package bolt
 
 import "bdtnode/protocols"
 
-// Certified reports that the block has a certified header: own messages for it and all before it need not be kept.
+// Certified is called when block b has a certified header. It deletes the own messages for b and all blocks before it,
+// except in slots that settled excludes.
 func (m *Machine) Certified(b *Block) Step {
 	var st Step
 	top := m.settled(min(baseSlot(m.cfg.Epoch, b), baseSlot(m.cfg.Epoch, m.base)))
@@ -15,9 +16,10 @@ func (m *Machine) Certified(b *Block) Step {
 	return st
 }
 
-// settled is the highest slot up to top below which the others need nothing of this replica that it still may give: a slot
-// that it voted in and has no QC of is kept for some time, since f Byzantine VOTEs and the own one make a certified header
-// here that nobody else has.
+// settled is the highest slot, up to top, such that the other replicas need nothing more from this replica in it or any
+// slot before it. A slot in which this replica voted and has no QC yet is kept, with all later ones, as long as it is among
+// the last slots of a window: f Byzantine VOTEs and the own VOTE make a certified header here that no other replica may
+// have, and the others may still need this replica's Commit.
 func (m *Machine) settled(top uint64) uint64 {
 	for s := max(m.floor, top-min(top, window)) + 1; s <= top && !m.left; s++ {
 		if x := m.slots[s]; x != nil && x.vote != nil && x.commit == nil {
@@ -27,6 +29,7 @@ func (m *Machine) settled(top uint64) uint64 {
 	return top
 }
 
+// forget deletes a slot from memory and disk.
 func (m *Machine) forget(st *Step, s uint64) {
 	delete(m.slots, s)
 	for _, key := range [][]byte{proposalKey(m.cfg.Epoch, s), voteKey(m.cfg.Epoch, s), commitKey(m.cfg.Epoch, s)} {
@@ -34,7 +37,7 @@ func (m *Machine) forget(st *Step, s uint64) {
 	}
 }
 
-// Resend gives a peer again all own messages whose heights are not certified.
+// Resend sends a peer again all own messages for slots that are not forgotten.
 func (m *Machine) Resend(to protocols.Index) Step {
 	var st Step
 	for s := m.floor + 1; s <= baseSlot(m.cfg.Epoch, m.base)+window; s++ {
@@ -43,7 +46,7 @@ func (m *Machine) Resend(to protocols.Index) Step {
 			continue
 		}
 		if to == m.cfg.Leader {
-			x.objected = false
+			x.conflictSent = false
 		}
 		if x.proposal != nil && m.cfg.Self == m.cfg.Leader {
 			st.Send(to, x.proposal)
