@@ -159,7 +159,7 @@ func TestMutants(t *testing.T) {
 			{"protocols/mvba/instance.go", "return a.append(make([]byte, 0, instanceSize+4))", "return nil"},
 		}},
 		{"refused messages are never asked for again", "a late replica", []edit{
-			{"protocols/bdt/early.go", "maxEarly      = 64 ", "maxEarly      = 0 "}, // which by itself is no bug, and makes refusing common
+			{"protocols/bdt/future.go", "maxFutureMessages = 64 ", "maxFutureMessages = 0 "}, // which by itself is no bug, and makes refusing common
 			{"node/replica/catchup.go", "	again := c.bdt.Refused()\n", "	c.bdt.Refused()\n	again := protocols.Set{}\n"},
 		}},
 		{"certificates need no quorum", "lies", []edit{

@@ -1,15 +1,15 @@
-// Package bdt composes the protocols of one shard into one machine: lanes carry data, channels bring deliveries of
-// other shards, bolt orders cuts of both while an epoch's leader does its work, and an agreement ends the epoch when it
-// does not (DESIGN §4.3).
+// Package bdt composes the protocols of one shard into one machine. Lanes spread data, channels bring deliveries of other
+// shards, and bolt orders cuts of both while the leader of the epoch works. If the leader does not work, an agreement ends
+// the epoch (DESIGN §4.3).
 //
 // It is Bolt-Dumbo Transformer (arXiv 2103.09425) over lanes (arXiv 2401.10369), with one validated agreement (package
-// mvba) in place of the paper's pace synchronisation and fallback: replicas that leave an epoch exchange a [Status]
-// each, and agree on an [Input] made of n-f of them, which says both where the epoch's slots end and what its last
-// block orders.
+// mvba) in place of the paper's pace synchronisation and fallback. Each replica that leaves an epoch sends a [Status]. The
+// replicas agree on an [Input] made of n-f Status. The input determines where the slots of the epoch end and which cut its
+// last block orders.
 //
-// Guarantee: whatever is delivered is final and the same everywhere, under any delays; every epoch that f+1 honest
-// replicas leave ends; and what f+1 honest replicas knew to be certified when they left is ordered by its last block.
-// Why: docs/consensus-epochs.md.
+// Guarantee: every delivered block is final and the same at all honest replicas, under any delays. Every epoch that f+1
+// honest replicas leave ends. The last block of an epoch orders, at the latest, every position that f+1 honest replicas
+// knew to be certified when they left the epoch. The reasons are in docs/consensus-epochs.md.
 package bdt
 
 import (
@@ -26,66 +26,67 @@ import (
 )
 
 const (
-	// deliverAhead bounds how many blocks are handed to the executor ahead of its answers.
+	// deliverAhead is the largest number of blocks that are handed to the executor before it has executed the first of them.
 	deliverAhead = 32
-	// EpochSlots is how many slots an epoch has if nothing else is configured: leaders take turns though none fails.
+	// EpochSlots is the default number of slots of an epoch. It bounds an epoch, so leaders take turns also if none fails.
 	EpochSlots = 1 << 14
 )
 
-// Delivery is a committed block whose data is all here: what the executor is to execute next.
+// Delivery is a committed block whose data is held: the next block to execute.
 type Delivery struct {
 	Block *bolt.Block
-	LDs   []channels.Ref // to be applied first
+	LDs   []channels.Ref // applied before Refs
 	Refs  []lanes.Ref
 }
 
 // Step is one step of the machine.
 type Step = protocols.Step[*Delivery]
 
-// Config is what a machine is made of. All but Self, Signer and Shares is the same at all replicas of a shard.
+// Config has the parameters of a machine. All but Self, Signer and Shares are the same at all replicas of a shard.
 type Config struct {
 	Committee     *protocols.Committee
 	Self          protocols.Index
 	Signer        sig.Signer
 	Coin          coin.Scheme
-	Shares        coin.Holder // of Self
+	Shares        coin.Holder // makes the coin shares of Self
 	GenesisTimeMS uint64
 	Shards        int    // in the network
-	Dumbo         bool   // there is no fast lane: every epoch is one block
-	Slots         uint64 // of an epoch; 0 is EpochSlots
-	Window        int    // bytes of a lane above the last commit; 0 is lanes.WindowBytes
+	Dumbo         bool   // no fast lane: every epoch is one block
+	Slots         uint64 // slots of an epoch; 0 means EpochSlots
+	Window        int    // payload bytes of a lane above the last commit; 0 means lanes.WindowBytes
 	Wall          *protocols.Wall
 }
 
-// Machine is one replica's consensus.
+// Machine is the consensus of one replica.
 type Machine struct {
 	cfg      Config
 	lanes    *lanes.Machine
 	channels *channels.Machine
 	now      epoch
-	past     []*epoch // that ended with no certified header above their last block yet, oldest first
-	early    early
+	past     []*epoch // ended epochs without a certified header above their last block, oldest first
+	future   futureMessages
 
 	patience patience
-	marks    []mark // of lanes, channels and slots, in this order
+	marks    []mark // one for each lane, then one for each channel, then one for the slots
 
-	base      *bolt.Block      // last committed
-	delivered *bolt.Block      // last handed to the executor
-	pending   []bolt.Committed // committed after it
-	running   []*bolt.Block    // delivered and not executed
-	executed  uint64
-	open      []*bolt.Block // committed, headers not certified
+	base      *bolt.Block      // last committed block
+	delivered *bolt.Block      // last block handed to the executor
+	pending   []bolt.Committed // blocks committed after delivered
+	running   []*bolt.Block    // blocks delivered and not executed
+	executed  uint64           // height
+	open      []*bolt.Block    // committed blocks without a certified header
 }
 
-// New makes a machine at genesis, or where an earlier one stopped: executed is the height whose effects the
-// executor still has, and stored what was persisted. Blocks committed above it are delivered again.
+// New makes a machine at genesis, or restores one from the records of an earlier one in stored. executed is the height up to
+// which the executor has durable effects. Start delivers the committed blocks above it again. New returns an error if the
+// records are damaged or do not fit to executed.
 func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error) {
 	if cfg.Slots == 0 {
 		cfg.Slots = EpochSlots
 	}
 	genesis := bolt.Genesis(cfg.Committee, cfg.GenesisTimeMS, cfg.Shards)
 	m := &Machine{
-		cfg: cfg, executed: executed, base: genesis, early: newEarly(cfg.Committee.N()),
+		cfg: cfg, executed: executed, base: genesis, future: newFutureMessages(cfg.Committee.N()),
 		marks: make([]mark, cfg.Committee.N()+cfg.Shards+1),
 	}
 	if executed == 0 {
@@ -133,7 +134,7 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error)
 	return m, nil
 }
 
-// Start delivers what was committed before a restart and sets the protocols going. Call it once, first.
+// Start delivers the committed blocks of before a restart and starts the protocols. Call it once, before all other methods.
 func (m *Machine) Start(now protocols.Time) Step {
 	var st Step
 	if n := len(m.pending); n > 0 {
@@ -154,11 +155,11 @@ func (m *Machine) Start(now protocols.Time) Step {
 // Room reports whether the own lane may grow.
 func (m *Machine) Room() bool { return m.lanes.Room() }
 
-// Uncertified is how many own batches have neither a certificate nor a commit.
+// Uncertified is the number of own batches that are neither certified nor committed.
 func (m *Machine) Uncertified() int { return m.lanes.Uncertified() }
 
-// Pending reports whether this replica knows of something to commit: its own batches that are neither certified nor
-// committed, or what patience waits for.
+// Pending reports whether this replica knows of data to commit: own batches that are neither certified nor committed, or a
+// position with a mark.
 func (m *Machine) Pending() bool {
 	return m.lanes.Uncertified() > 0 || slices.ContainsFunc(m.marks, func(k mark) bool { return k.since != 0 })
 }
@@ -169,19 +170,20 @@ func (m *Machine) Base() *bolt.Block { return m.base }
 // Epoch is the current epoch.
 func (m *Machine) Epoch() uint64 { return m.now.number }
 
-// Leader is the current epoch's leader. Without a fast lane it has nothing to do.
+// Leader is the leader of the current epoch. Without a fast lane the leader has no task.
 func (m *Machine) Leader() protocols.Index { return m.now.leader }
 
-// Patience is how long this replica lets something wait, after it told the leader, before it leaves the epoch.
+// Patience is the time for which something may be pending, after its certificate was sent to the leader, before this replica
+// leaves the epoch.
 func (m *Machine) Patience() time.Duration { return m.patience.limit() }
 
 // NextLD is the number of the first LD of a channel that this replica lacks.
 func (m *Machine) NextLD(source uint16) uint64 { return m.channels.Next(source) }
 
-// Gap is the pace at which blocks follow each other under load: batches need not come faster.
+// Gap is the least time between two proposals under load. A shorter time between batches has no use.
 func (m *Machine) Gap() time.Duration { return m.now.bolt.Gap() }
 
-// Append makes payload the next batch of the own lane; there must be Room.
+// Append makes the next batch of the own lane from a payload with count entries. It panics if there is no Room.
 func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *lanes.Batch) {
 	var st Step
 	child, batch := m.lanes.Append(now, payload, count)
@@ -190,13 +192,13 @@ func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *
 	return st, batch
 }
 
-// Handle is called upon a checked message of the packages lanes, channels, bolt, mvba, coin and this one, or a [Beyond]. It
-// reports false for any other.
+// Handle is called upon a checked message of the packages lanes, channels, bolt, mvba, coin and this one, or upon a
+// [Beyond]. It reports false for any other message.
 func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols.Message) (Step, bool) {
 	var st Step
 	switch x := msg.(type) {
 	case *Beyond:
-		m.ahead(now, &st, from, x)
+		m.handleBeyond(now, &st, from, x)
 	case *lanes.Batch:
 		m.fromLanes(now, &st, m.lanes.HandleBatch(now, from, x))
 	case *lanes.Ack:
@@ -226,11 +228,11 @@ func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols
 	return st, true
 }
 
-// Executed reports that the executor is done with the block at height.
+// Executed is called when the executor has executed the block at height. It panics if that is not the next delivered block.
 func (m *Machine) Executed(now protocols.Time, height uint64) Step {
 	var st Step
 	if len(m.running) == 0 || m.running[0].Height != height {
-		panic(fmt.Sprintf("bdt: block %d was executed out of turn", height))
+		panic(fmt.Sprintf("bdt: block %d was executed out of order", height))
 	}
 	b := m.running[0]
 	m.running = m.running[1:]
@@ -243,7 +245,8 @@ func (m *Machine) Executed(now protocols.Time, height uint64) Step {
 	return st
 }
 
-// Certified reports the height up to which headers are certified: own messages below need not be kept.
+// Certified is called with the height up to which headers are certified. It deletes the own messages below, and ended epochs
+// with a certified block above their last block.
 func (m *Machine) Certified(height uint64) Step {
 	var st Step
 	var last *bolt.Block
@@ -253,8 +256,9 @@ func (m *Machine) Certified(height uint64) Step {
 	if last == nil {
 		return st
 	}
-	// f Byzantine VOTEs and an honest one certify an epoch's last block, though the others may have nothing but that one's
-	// word for the decision. A block after it shows that f+1 honest replicas have come past it, so that all can catch up.
+	// A certified header of the last block of an epoch is not enough to forget the epoch: f Byzantine VOTEs and an honest one
+	// certify it, and then the other replicas may know the decision only from that honest replica. A certified block after
+	// it shows that f+1 honest replicas have passed it, so that all others can catch up.
 	for len(m.past) > 0 && m.past[0].number < last.Epoch {
 		m.forget(&st, m.past[0])
 		m.past = m.past[1:]
@@ -270,14 +274,14 @@ func (m *Machine) Certified(height uint64) Step {
 	return st
 }
 
-// Adopt takes committed blocks that a certified header vouches for, from a peer's answer to catching up. Those
-// that are known already are passed over, and so is all from the first that does not follow. They may lead through
-// ends of epochs.
+// Adopt takes committed blocks that a certified header proves, from a peer's answer to catching up. It skips blocks that are
+// already committed, and stops at the first block that does not follow the one before it. The blocks may include last blocks
+// of epochs.
 func (m *Machine) Adopt(now protocols.Time, from protocols.Index, blocks []*bolt.Block) Step {
 	var st Step
 	var holders protocols.Set
 	holders.Add(from)
-	var within *bolt.Block // adopted last, in the current epoch
+	var within *bolt.Block // last adopted block, if it is in the current epoch
 	for _, b := range blocks {
 		if b.Height <= m.base.Height {
 			continue
@@ -301,23 +305,23 @@ func (m *Machine) Adopt(now protocols.Time, from protocols.Index, blocks []*bolt
 	return st
 }
 
-// Refused is the peers that must be asked to send again: something of theirs came too early, and would be taken now.
-// They are forgotten by the call.
+// Refused lists the peers that must be asked to send again: a message of theirs was refused for being ahead, and would be
+// accepted now. The call clears the list.
 func (m *Machine) Refused() protocols.Set {
 	set := m.now.bolt.Refused()
-	refused := m.early.again(m.now.number)
+	refused := m.future.again(m.now.number)
 	for _, i := range refused.Members() {
 		set.Add(i)
 	}
 	return set
 }
 
-// Wake is when the machine next wants a Tick, or zero.
+// Wake is the time at which the machine next needs a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
-	return protocols.Earliest(m.lanes.Wake(), m.channels.Wake(), m.now.bolt.Wake(), m.restless())
+	return protocols.Earliest(m.lanes.Wake(), m.channels.Wake(), m.now.bolt.Wake(), m.nextDeadline())
 }
 
-// Tick carries out what has become due.
+// Tick does everything that is due.
 func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
 	m.fromLanes(now, &st, m.lanes.Tick(now))
@@ -327,7 +331,7 @@ func (m *Machine) Tick(now protocols.Time) Step {
 	return st
 }
 
-// Resend gives a peer again what it may have missed while it was away.
+// Resend sends a peer again the messages that it may have missed while it was disconnected.
 func (m *Machine) Resend(to protocols.Index) Step {
 	var st Step
 	protocols.Absorb(&st, m.lanes.Resend(to))

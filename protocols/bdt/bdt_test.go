@@ -17,7 +17,7 @@ import (
 
 const t0 protocols.Time = 1_000_000_000_000
 
-// shard is all replicas of one, whose messages arrive at once and in order, each with what it persisted.
+// shard has all replicas of a shard. Their messages arrive at once and in order, and each replica has a disk.
 type shard struct {
 	t        *testing.T
 	c        *protocols.Committee
@@ -25,13 +25,13 @@ type shard struct {
 	machines []*Machine
 	disks    []disk
 	queue    []carried
-	got      [][]*Delivery
+	got      [][]*Delivery // by replica
 	down     protocols.Set
 	now      protocols.Time
 	slots    uint64
 	dumbo    bool
-	carried  []carried // all that arrived
-	unused   int       // of these, need not have been verified
+	carried  []carried // all messages that arrived
+	unused   int       // number of arrived messages that the horizon found useless
 }
 
 type carried struct {
@@ -55,7 +55,7 @@ func newShard(t *testing.T, n int, how ...func(*shard)) *shard {
 	for i := range n {
 		s.disks = append(s.disks, disk{})
 		s.machines = append(s.machines, s.restore(protocols.Index(i), 0))
-		s.took(protocols.Index(i), s.machines[i].Start(t0))
+		s.apply(protocols.Index(i), s.machines[i].Start(t0))
 	}
 	return s
 }
@@ -76,9 +76,10 @@ func (s *shard) restore(i protocols.Index, executed uint64) *Machine {
 	return m
 }
 
-func (s *shard) took(i protocols.Index, st Step) {
+// apply persists the records of a step of replica i, queues its messages and keeps its deliveries.
+func (s *shard) apply(i protocols.Index, st Step) {
 	if len(st.Faults) > 0 {
-		s.t.Errorf("replica %d blames %v", i, st.Faults)
+		s.t.Errorf("replica %d reports the faults %v", i, st.Faults)
 	}
 	s.disks[i].keep(st.Persist)
 	for _, x := range st.Sends {
@@ -95,7 +96,7 @@ func (s *shard) took(i protocols.Index, st Step) {
 	s.got[i] = append(s.got[i], st.Out...)
 }
 
-// serve sends the batches that a chain stands for.
+// serve sends the batches that a lanes.Chain stands for.
 func (s *shard) serve(from, to protocols.Index, x *lanes.Chain) {
 	for tip := x.Tip; tip.Seq > x.After; {
 		stored := s.disks[from][string(lanes.StoredKey(x.Lane, tip))]
@@ -111,8 +112,8 @@ func (s *shard) serve(from, to protocols.Index, x *lanes.Chain) {
 	}
 }
 
-// settle carries all messages until none is left.
-func (s *shard) settle() {
+// deliverAll delivers messages until the queue is empty.
+func (s *shard) deliverAll() {
 	for len(s.queue) > 0 {
 		x := s.queue[0]
 		s.queue = s.queue[1:]
@@ -124,29 +125,29 @@ func (s *shard) settle() {
 		h := m.Horizon()
 		useful := h.Sift(x.from, x.m)
 		if useful == nil {
-			s.idle(m, x)
+			s.checkUseless(m, x)
 			continue
 		}
 		if st, ok := m.Handle(s.now, x.from, useful); ok {
-			s.took(x.to, st)
+			s.apply(x.to, st)
 		}
 	}
 }
 
-// idle hands a machine a message that its horizon says to be of no use, which must change nothing.
-func (s *shard) idle(m *Machine, x carried) {
+// checkUseless gives a machine a message that its horizon finds useless, and checks that it changes nothing.
+func (s *shard) checkUseless(m *Machine, x carried) {
 	before := m.Horizon()
 	st, _ := m.Handle(s.now, x.from, x.m)
 	if len(st.Persist)+len(st.Sends)+len(st.Out) > 0 || !reflect.DeepEqual(before, m.Horizon()) {
-		s.t.Errorf("a %T of replica %d was of no use to replica %d, and makes %+v", x.m, x.from, x.to, st)
+		s.t.Errorf("the useless %T of replica %d made replica %d do %+v", x.m, x.from, x.to, st)
 	}
 	s.unused++
 }
 
 func (s *shard) append(i protocols.Index, payload string) {
 	st, _ := s.machines[i].Append(s.now, []byte(payload), 1)
-	s.took(i, st)
-	s.settle()
+	s.apply(i, st)
+	s.deliverAll()
 }
 
 type disk map[string][]byte
@@ -178,7 +179,7 @@ func (d disk) stored(from, to []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// TestOrder: every replica is delivered the same blocks with the same batches, also with f down.
+// TestOrder: all replicas deliver the same blocks with the same batches, also with f replicas down.
 func TestOrder(t *testing.T) {
 	for n := 4; n <= 7; n++ {
 		s := newShard(t, n)
@@ -191,11 +192,11 @@ func TestOrder(t *testing.T) {
 		for i := range n - s.c.F() {
 			got := s.got[i]
 			if len(got) != 3 {
-				t.Fatalf("n=%d: replica %d is delivered %d blocks, want 3", n, i, len(got))
+				t.Fatalf("n=%d: replica %d delivers %d blocks, want 3", n, i, len(got))
 			}
 			for k, d := range got {
 				if d.Block.Height != uint64(k+1) || d.Block.Digest() != s.got[0][k].Block.Digest() || len(d.Refs) != 1 || d.Refs[0] != s.got[0][k].Refs[0] {
-					t.Errorf("n=%d: replica %d is delivered something else at height %d", n, i, k+1)
+					t.Errorf("n=%d: replica %d delivers another block at height %d", n, i, k+1)
 				}
 			}
 		}
@@ -208,7 +209,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestDeliveredAgain: after a crash what is committed and was not executed is delivered again, and nothing else.
+// TestDeliveredAgain: after a crash, exactly the committed blocks that were not executed are delivered again.
 func TestDeliveredAgain(t *testing.T) {
 	s := newShard(t, 4)
 	for _, x := range []string{"a", "b", "c"} {
@@ -226,7 +227,7 @@ func TestDeliveredAgain(t *testing.T) {
 		for k, d := range st.Out {
 			want := s.got[3][executed+uint64(k)]
 			if d.Block.Digest() != want.Block.Digest() || !slices.Equal(d.Refs, want.Refs) {
-				t.Errorf("height %d is delivered otherwise", d.Block.Height)
+				t.Errorf("another block is delivered at height %d", d.Block.Height)
 			}
 		}
 		for h := executed + 1; h <= 3; h++ {
@@ -235,8 +236,8 @@ func TestDeliveredAgain(t *testing.T) {
 	}
 }
 
-// TestStoresThatDoNotFit are refused with an error.
-func TestStoresThatDoNotFit(t *testing.T) {
+// TestDamagedStores: New returns an error for stores that are damaged or do not fit to the ledger.
+func TestDamagedStores(t *testing.T) {
 	s := newShard(t, 4)
 	for _, x := range []string{"a", "b", "c"} {
 		s.append(1, x)
@@ -263,12 +264,13 @@ func TestStoresThatDoNotFit(t *testing.T) {
 		}
 		x.spoil(d)
 		if _, err := New(s.config(2), x.executed, d.stored); err == nil {
-			t.Errorf("%s: restored", name)
+			t.Errorf("%s: New returns no error", name)
 		}
 	}
 }
 
-// TestAdopt: certified blocks of a peer are taken as far as they follow, and their data is fetched from that peer.
+// TestAdopt: certified blocks of a peer are adopted up to the first that does not follow. Their data is fetched from that
+// peer.
 func TestAdopt(t *testing.T) {
 	s := newShard(t, 4)
 	s.down.Add(3)
@@ -281,11 +283,11 @@ func TestAdopt(t *testing.T) {
 	}
 	s.down.Remove(3)
 	m := s.machines[3]
-	s.took(3, m.Adopt(t0, 2, []*bolt.Block{blocks[0], blocks[2]})) // a gap
+	s.apply(3, m.Adopt(t0, 2, []*bolt.Block{blocks[0], blocks[2]})) // a gap
 	if m.Base().Height != 1 {
 		t.Fatalf("committed %d", m.Base().Height)
 	}
-	s.took(3, m.Adopt(t0, 2, blocks))
+	s.apply(3, m.Adopt(t0, 2, blocks))
 	if m.Base().Height != 3 || len(s.got[3]) != 0 {
 		t.Fatalf("committed %d, delivered %d without data", m.Base().Height, len(s.got[3]))
 	}
@@ -301,7 +303,7 @@ func TestAdopt(t *testing.T) {
 							t.Fatal(err)
 						}
 						st, _ := m.Handle(t0, 1, b)
-						s.took(3, st)
+						s.apply(3, st)
 					}
 				}
 			}
@@ -312,13 +314,13 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// TestExecutedOutOfTurn is a broken invariant.
+// TestExecutedOutOfTurn: a block that is executed out of order causes a panic.
 func TestExecutedOutOfTurn(t *testing.T) {
 	s := newShard(t, 4)
 	s.append(1, "a")
 	defer func() {
 		if recover() == nil {
-			t.Error("it goes on")
+			t.Error("no panic")
 		}
 	}()
 	s.machines[0].Executed(t0, 2)

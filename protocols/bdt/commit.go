@@ -8,16 +8,18 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
+// fromLanes takes over a step of the lanes. Upon an output bolt may progress, and a delivery may have become complete.
 func (m *Machine) fromLanes(now protocols.Time, st *Step, child lanes.Step) {
 	for _, o := range protocols.Absorb(st, child) {
 		if o.Grew {
 			m.fromBolt(now, st, m.now.bolt.Progress(now))
 			m.deliver(now, st)
-			return // one Progress serves all that grew in the step
+			return // one Progress is enough for all outputs of the step
 		}
 	}
 }
 
+// fromChannels takes over a step of the channels.
 func (m *Machine) fromChannels(now protocols.Time, st *Step, child channels.Step) {
 	for _, o := range protocols.Absorb(st, child) {
 		if o.Grew {
@@ -27,6 +29,7 @@ func (m *Machine) fromChannels(now protocols.Time, st *Step, child channels.Step
 	}
 }
 
+// fromBolt takes over a step of the current bolt: it commits the blocks and delivers them.
 func (m *Machine) fromBolt(now protocols.Time, st *Step, child bolt.Step) {
 	grew := false
 	for _, c := range protocols.Absorb(st, child) {
@@ -39,8 +42,8 @@ func (m *Machine) fromBolt(now protocols.Time, st *Step, child bolt.Step) {
 	m.deliver(now, st)
 }
 
-// commit makes a block final here: on disk, its lanes' windows moved, in line for delivery. It reports whether the
-// lanes grew by it.
+// commit commits a block: it records it, moves the windows of lanes and channels, and queues it for delivery. It reports
+// whether lanes or channels can progress because of that.
 func (m *Machine) commit(now protocols.Time, st *Step, c bolt.Committed) bool {
 	m.base = c.Block
 	st.Record(CommitKey(c.Block.Height), c.Block.Append(nil))
@@ -50,7 +53,7 @@ func (m *Machine) commit(now protocols.Time, st *Step, c bolt.Committed) bool {
 	return len(protocols.Absorb(st, m.channels.Ordered(c.Block.Inbound))) > 0 || grew
 }
 
-// deliver hands over the next committed blocks whose data is here; missing data is asked for.
+// deliver delivers the next committed blocks whose data is held, and requests missing data.
 func (m *Machine) deliver(now protocols.Time, st *Step) {
 	for len(m.pending) > 0 && len(m.running) < deliverAhead {
 		next := m.pending[0]
@@ -68,8 +71,8 @@ func (m *Machine) deliver(now protocols.Time, st *Step) {
 	}
 }
 
-// prefetch asks for the data of the blocks after the next, so that a replica that was away does not wait for one
-// round trip a block.
+// prefetch requests the data of the blocks after the next one. Without it, a replica that was disconnected would need one
+// round trip for each block.
 func (m *Machine) prefetch(now protocols.Time) {
 	for k := 1; k < len(m.pending) && k < deliverAhead; k++ {
 		prev, next := m.pending[k-1], m.pending[k]
@@ -78,10 +81,10 @@ func (m *Machine) prefetch(now protocols.Time) {
 	}
 }
 
-// CommitKey is where the committed block of a height is kept.
+// CommitKey is the key of the record of the committed block at a height.
 func CommitKey(height uint64) []byte { return wire.AppendU64([]byte("h/b"), height) }
 
-// DecodeCommit reads a committed block's record.
+// DecodeCommit decodes the record of a committed block.
 func DecodeCommit(c *protocols.Committee, value []byte) (*bolt.Block, error) {
 	r := wire.NewReader(append([]byte(nil), value...))
 	b := bolt.ReadBlock(c, r)

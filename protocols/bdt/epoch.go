@@ -15,29 +15,30 @@ import (
 // agreementEnd is the kind of the agreements that end epochs.
 const agreementEnd = 1
 
-// maxPast bounds the epochs that are kept though they ended. Who lacks an older one catches up by certified headers.
+// maxPast is the largest number of ended epochs that are kept. A replica that lacks an older one catches up by certified
+// headers.
 const maxPast = 32
 
-// epoch is what a replica has of one epoch.
+// epoch is the state of one epoch at a replica.
 type epoch struct {
-	reign
+	epochStart
 	bolt      *bolt.Machine
 	agreement *mvba.Machine
-	keys      map[string]bool // of the agreement's records
-	status    *Status         // own; nil before leaving
-	statuses  []*Status       // of each replica, the own one among them
-	left      int             // how many there are
-	proposed  bool            // the own input is with the agreement
-	decided   *Input          // nil before
+	keys      map[string]bool // keys of the records of the agreement
+	status    *Status         // own Status; nil before leaving
+	statuses  []*Status       // by replica, with the own one; nil if none
+	left      int             // number of statuses that are not nil
+	proposed  bool            // the own input was given to the agreement
+	decided   *Input          // decision; nil before
 }
 
-// instance names the agreement that ends an epoch.
+// instance is the name of the agreement that ends an epoch.
 func instance(epoch uint64) mvba.Instance { return mvba.Instance{Epoch: epoch, Kind: agreementEnd} }
 
-// statusKey is where the own Status of an epoch is kept.
+// statusKey is the key of the record of the own Status in an epoch.
 func statusKey(epoch uint64) []byte { return wire.AppendU64([]byte("e/s"), epoch) }
 
-// epochOfRecord is the epoch of an agreement's record.
+// epochOfRecord is the epoch of an agreement's record, read from its key.
 func epochOfRecord(key []byte) (uint64, error) {
 	from, _ := mvba.Records(instance(0))
 	prefix := len(from) - len(wire.AppendU16([]byte{agreementEnd}, 0)) - 8
@@ -45,14 +46,14 @@ func epochOfRecord(key []byte) (uint64, error) {
 	return r.U64(), r.Err()
 }
 
-func (m *Machine) boltConfig(r *reign) bolt.Config {
+func (m *Machine) boltConfig(r *epochStart) bolt.Config {
 	return bolt.Config{
 		Committee: m.cfg.Committee, Self: m.cfg.Self, Signer: m.cfg.Signer, Epoch: r.number, Leader: r.leader,
 		Slots: m.cfg.Slots, Data: m.lanes, Inbound: m.channels, Wall: m.cfg.Wall,
 	}
 }
 
-func (m *Machine) agreementConfig(r *reign) mvba.Config {
+func (m *Machine) agreementConfig(r *epochStart) mvba.Config {
 	c, number, base := m.cfg.Committee, r.number, r.base
 	return mvba.Config{
 		Instance: instance(number), Committee: c, Self: m.cfg.Self, Signer: m.cfg.Signer, Coin: m.cfg.Coin, Shares: m.cfg.Shares,
@@ -66,14 +67,14 @@ func (m *Machine) agreementConfig(r *reign) mvba.Config {
 	}
 }
 
-// restoreEpochs brings back the current epoch, and those before it that others may still ask about.
+// restoreEpochs restores the current epoch and the ended epochs that other replicas may still ask about.
 func (m *Machine) restoreEpochs(genesis *bolt.Block, stored protocols.Stored) error {
 	c := m.cfg.Committee
-	r, err := storedReign(c, genesis, stored)
+	r, err := storedEpochStart(c, genesis, stored)
 	if err != nil {
 		return err
 	}
-	m.now = epoch{reign: r, keys: make(map[string]bool), statuses: make([]*Status, c.N())}
+	m.now = epoch{epochStart: r, keys: make(map[string]bool), statuses: make([]*Status, c.N())}
 	if m.now.bolt, err = bolt.Restore(m.boltConfig(&r), m.base, m.executed, stored); err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (m *Machine) restoreEpochs(genesis *bolt.Block, stored protocols.Stored) er
 	return m.restorePast(stored)
 }
 
-// restorePast brings back what ended epochs need for answering.
+// restorePast restores the parts of ended epochs that are needed to answer other replicas.
 func (m *Machine) restorePast(stored protocols.Stored) error {
 	from, _ := mvba.Records(instance(0))
 	to, _ := mvba.Records(instance(m.now.number))
@@ -109,13 +110,13 @@ func (m *Machine) restorePast(stored protocols.Stored) error {
 		}
 	}
 	for _, number := range numbers {
-		// Who led it and what it began with play no part any more: nothing is signed in it or judged.
-		e := &epoch{reign: reign{number: number, base: m.base}, keys: make(map[string]bool)}
+		// The leader and the base of an ended epoch have no use any more: nothing is signed or checked in it.
+		e := &epoch{epochStart: epochStart{number: number, base: m.base}, keys: make(map[string]bool)}
 		var err error
-		if e.agreement, err = mvba.Restore(m.agreementConfig(&e.reign), e.collecting(stored)); err != nil {
+		if e.agreement, err = mvba.Restore(m.agreementConfig(&e.epochStart), e.collecting(stored)); err != nil {
 			return err
 		}
-		if e.bolt, err = bolt.Restore(m.boltConfig(&e.reign), m.base, m.executed, stored); err != nil {
+		if e.bolt, err = bolt.Restore(m.boltConfig(&e.epochStart), m.base, m.executed, stored); err != nil {
 			return err
 		}
 		e.bolt.Leave()
@@ -127,7 +128,7 @@ func (m *Machine) restorePast(stored protocols.Stored) error {
 	return nil
 }
 
-// collecting notes the keys of the agreement's records while they are read.
+// collecting wraps stored: it adds the keys of all records that are read to the keys of the epoch.
 func (e *epoch) collecting(stored protocols.Stored) protocols.Stored {
 	return func(from, to []byte) iter.Seq2[[]byte, []byte] {
 		return func(yield func(key, value []byte) bool) {
@@ -141,41 +142,42 @@ func (e *epoch) collecting(stored protocols.Stored) protocols.Stored {
 	}
 }
 
-// begin starts the epoch that follows the one that has just ended, whose last block is committed. The record of it is
-// in the same step as that block and the decision, so they are on disk before anything of it is signed.
-func (m *Machine) begin(now protocols.Time, st *Step, r reign) {
+// begin starts the epoch that follows the one that has just ended, whose last block is committed. The record of the new
+// epoch is in the same step as that block and the decision, so all three are on disk before anything of the new epoch is
+// sent.
+func (m *Machine) begin(now protocols.Time, st *Step, r epochStart) {
 	ended := m.now
 	ended.bolt.Leave()
 	m.patience.ended(ended.bolt.Final() > 0)
 	m.patience.begins()
-	st.Record(reignKey, r.encode())
+	st.Record(epochStartKey, r.encode())
 	if ended.agreement.Decision() != nil {
 		m.past = append(m.past, &ended)
 	} else {
-		m.forget(st, &ended) // it was left by certified headers
+		m.forget(st, &ended) // it ended by certified headers
 	}
 	for len(m.past) > maxPast {
 		m.forget(st, m.past[0])
 		m.past = m.past[1:]
 	}
 	c := m.cfg.Committee
-	m.now = epoch{reign: r, keys: make(map[string]bool), statuses: make([]*Status, c.N())}
+	m.now = epoch{epochStart: r, keys: make(map[string]bool), statuses: make([]*Status, c.N())}
 	m.now.bolt = bolt.New(m.boltConfig(&r), r.base, m.executed)
 	if m.cfg.Dumbo {
 		m.now.bolt.Leave()
 	}
 	var err error
 	if m.now.agreement, err = mvba.New(m.agreementConfig(&r)); err != nil {
-		panic(fmt.Sprintf("bdt: %v, though the first epoch's was in order", err))
+		panic(fmt.Sprintf("bdt: the agreement of epoch %d cannot be made: %v", r.number, err))
 	}
-	clear(m.marks) // the wait for the new leader begins
+	clear(m.marks) // the waiting times count from here for the new leader
 	m.fromBolt(now, st, m.now.bolt.Progress(now))
-	for _, x := range m.early.take(r.number) {
+	for _, x := range m.future.take(r.number) {
 		m.route(now, st, x.from, r.number, x.message)
 	}
 }
 
-// forget deletes what is on disk of an epoch that ended.
+// forget deletes the records of an ended epoch.
 func (m *Machine) forget(st *Step, e *epoch) {
 	protocols.Absorb(st, e.bolt.Forget())
 	for _, key := range slices.Sorted(maps.Keys(e.keys)) {
@@ -184,7 +186,7 @@ func (m *Machine) forget(st *Step, e *epoch) {
 	st.Record(statusKey(e.number), nil)
 }
 
-// epochOf is the epoch a message belongs to; ok is false if it belongs to none.
+// epochOf is the epoch of a message. ok is false if the message does not belong to an epoch.
 func epochOf(msg protocols.Message) (number uint64, ok bool) {
 	switch x := msg.(type) {
 	case *bolt.Propose:
@@ -202,15 +204,15 @@ func epochOf(msg protocols.Message) (number uint64, ok bool) {
 	return in.Epoch, ok
 }
 
-// route hands a message to the epoch it belongs to.
+// route gives a message to its epoch.
 func (m *Machine) route(now protocols.Time, st *Step, from protocols.Index, number uint64, msg protocols.Message) {
 	if in, ok := mvba.InstanceOf(msg); ok && in != instance(number) {
-		st.Blame(from, "sent a message of agreement %s, which there is not", in)
+		st.Blame(from, "sent a message of agreement %s, which does not exist", in)
 		return
 	}
 	switch {
 	case number > m.now.number:
-		m.early.keep(from, number, m.now.number, msg)
+		m.future.keep(from, number, m.now.number, msg)
 		return
 	case number < m.now.number:
 		m.answer(now, st, from, number, msg)
@@ -226,24 +228,24 @@ func (m *Machine) route(now protocols.Time, st *Step, from protocols.Index, numb
 	case *bolt.FetchBlock:
 		m.fromBolt(now, st, m.now.bolt.HandleFetchBlock(from, x))
 	case *Status:
-		m.heard(now, st, from, x)
+		m.handleStatus(now, st, from, x)
 	default:
 		m.fromAgreement(now, st, m.now.agreement.Handle(now, from, msg))
 	}
 }
 
-// answer is what a message of an epoch that ended gets: the decision, or what it asks for.
+// answer handles a message of an ended epoch: the answer is the decision or the requested block.
 func (m *Machine) answer(now protocols.Time, st *Step, from protocols.Index, number uint64, msg protocols.Message) {
 	k := slices.IndexFunc(m.past, func(e *epoch) bool { return e.number == number })
 	if k < 0 {
-		return // a block after it is certified: who lacks its last one catches up
+		return // a block after the epoch is certified: a replica that lacks its last block catches up
 	}
 	e := m.past[k]
 	switch x := msg.(type) {
 	case *bolt.FetchBlock:
 		protocols.Absorb(st, e.bolt.HandleFetchBlock(from, x))
 	case *bolt.Propose, *bolt.Vote, *bolt.Commit:
-		// Sent before its sender had the decision, which went to all and goes again to who reconnects.
+		// No answer: the decision was sent to all, and is sent again when the sender reconnects.
 	case *Status:
 		protocols.Absorb(st, e.agreement.Tell(from))
 	default:

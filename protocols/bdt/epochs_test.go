@@ -10,7 +10,7 @@ import (
 	"bdtnode/protocols/bolt"
 )
 
-// pass lets time go by: each machine gets its Ticks when it wants them.
+// pass advances time by d. Each machine gets a Tick whenever its Wake is due.
 func (s *shard) pass(d time.Duration) {
 	for end := s.now.Add(d); ; {
 		var next protocols.Time
@@ -26,15 +26,15 @@ func (s *shard) pass(d time.Duration) {
 		s.now = max(s.now, next)
 		for i, m := range s.machines {
 			if w := m.Wake(); w != 0 && w <= s.now && !s.down.Has(protocols.Index(i)) {
-				s.took(protocols.Index(i), m.Tick(s.now))
+				s.apply(protocols.Index(i), m.Tick(s.now))
 			}
 		}
-		s.settle()
+		s.deliverAll()
 	}
 }
 
-// same fails unless all replicas that are up were delivered the same blocks, so many.
-func (s *shard) same(want int) {
+// checkSame fails unless all replicas that are up delivered the same blocks, want in number.
+func (s *shard) checkSame(want int) {
 	s.t.Helper()
 	var first []*Delivery
 	for i := range s.machines {
@@ -45,18 +45,18 @@ func (s *shard) same(want int) {
 			first = s.got[i]
 		}
 		if len(s.got[i]) != want {
-			s.t.Fatalf("replica %d is delivered %d blocks, want %d", i, len(s.got[i]), want)
+			s.t.Fatalf("replica %d delivers %d blocks, want %d", i, len(s.got[i]), want)
 		}
 		for k, d := range s.got[i] {
 			if d.Block.Height != uint64(k+1) || d.Block.Digest() != first[k].Block.Digest() || !slices.Equal(d.Refs, first[k].Refs) {
-				s.t.Errorf("replica %d is delivered something else at height %d", i, k+1)
+				s.t.Errorf("replica %d delivers another block at height %d", i, k+1)
 			}
 		}
 	}
 }
 
-// TestLeadersDie: with f leaders in a row dead from the start, all that is appended is committed, by last blocks until
-// an epoch's leader is alive, then by its slots.
+// TestLeadersDie: f leaders in a row are down from the start. All appended batches are committed: by last blocks until the
+// leader of an epoch is up, then by its slots.
 func TestLeadersDie(t *testing.T) {
 	for n := 4; n <= 8; n++ {
 		s := newShard(t, n)
@@ -67,25 +67,25 @@ func TestLeadersDie(t *testing.T) {
 		for k := range f {
 			s.append(protocols.Index(n-1), fmt.Sprint(k))
 			s.pass(2 * maxPatience)
-			s.same(k + 1)
+			s.checkSame(k + 1)
 			last := s.got[n-1][k].Block
 			if !last.Last || last.Epoch != uint64(k+1) || last.Slot != 0 || len(s.got[n-1][k].Refs) != 1 {
 				t.Fatalf("n=%d: block %d of epoch %d, last %v", n, last.Height, last.Epoch, last.Last)
 			}
 		}
 		s.append(protocols.Index(f), "fast")
-		s.same(f + 1)
+		s.checkSame(f + 1)
 		if b := s.got[n-1][f].Block; b.Last || b.Epoch != uint64(f+1) || b.Slot != 1 || b.Parent != s.got[n-1][f-1].Block.Digest() {
-			t.Errorf("n=%d: with a leader that is alive, block %d is of epoch %d, slot %d", n, b.Height, b.Epoch, b.Slot)
+			t.Errorf("n=%d: with a leader that is up, block %d is of epoch %d, slot %d", n, b.Height, b.Epoch, b.Slot)
 		}
 	}
 }
 
-// TestNobodyLeavesForWhatIsNotCertified: a batch that one lane shows to fewer than n-f, whatever time passes, makes
-// nobody leave; nor does an idle shard.
-func TestNobodyLeavesForWhatIsNotCertified(t *testing.T) {
+// TestNoLeaveForUncertifiedBatch: a batch that its owner shows to fewer than n-f replicas makes no replica leave, for any
+// time. An idle shard does not leave either.
+func TestNoLeaveForUncertifiedBatch(t *testing.T) {
 	s := newShard(t, 4)
-	s.down.Add(0) // the leader, who would propose
+	s.down.Add(0) // the leader, which would propose
 	s.down.Add(1)
 	s.append(3, "a")
 	s.pass(10 * maxPatience)
@@ -96,7 +96,7 @@ func TestNobodyLeavesForWhatIsNotCertified(t *testing.T) {
 	}
 }
 
-// TestOthersFollow: f+1 who left take the others along, f do not, though no time passes.
+// TestOthersFollow: when f+1 replicas left, the others leave too, without any time. When f left, they do not.
 func TestOthersFollow(t *testing.T) {
 	for n := 4; n <= 8; n++ {
 		s := newShard(t, n)
@@ -108,10 +108,10 @@ func TestOthersFollow(t *testing.T) {
 			}
 			var st Step
 			s.machines[i].leave(s.now, &st)
-			s.took(protocols.Index(i), st)
-			s.settle()
+			s.apply(protocols.Index(i), st)
+			s.deliverAll()
 		}
-		s.same(1)
+		s.checkSame(1)
 		for i, m := range s.machines {
 			if m.Epoch() != 2 || !s.got[i][0].Block.Last || len(s.got[i][0].Refs) != 0 {
 				t.Errorf("n=%d: replica %d is in epoch %d", n, i, m.Epoch())
@@ -120,20 +120,20 @@ func TestOthersFollow(t *testing.T) {
 	}
 }
 
-// TestSlotsAreUsedUp: leaders take turns after their last slots, nobody is taken to have failed, and what a leader
-// committed stays.
+// TestSlotsAreUsedUp: leaders take turns after their last slots, no leader counts as failed, and all committed blocks of a
+// leader stay.
 func TestSlotsAreUsedUp(t *testing.T) {
 	s := newShard(t, 4, func(s *shard) { s.slots = 3 })
 	for k := range 12 {
 		s.append(protocols.Index(k%4), fmt.Sprint(k))
 		for i, m := range s.machines {
 			for len(m.running) > 0 {
-				s.took(protocols.Index(i), m.Executed(s.now, m.running[0].Height))
+				s.apply(protocols.Index(i), m.Executed(s.now, m.running[0].Height))
 			}
 		}
-		s.settle()
+		s.deliverAll()
 	}
-	s.same(16)
+	s.checkSame(16)
 	for i, m := range s.machines {
 		if m.Epoch() != 5 || m.Leader() != 0 || len(m.now.failed) != 0 {
 			t.Errorf("replica %d is in epoch %d with leader %d; %d have failed", i, m.Epoch(), m.Leader(), len(m.now.failed))
@@ -146,18 +146,18 @@ func TestSlotsAreUsedUp(t *testing.T) {
 	}
 }
 
-// TestDumbo: without a fast lane every epoch is a block, what nobody appends makes no epoch, and nothing waits for a
-// timer.
+// TestDumbo: without a fast lane every epoch is one block. There is no epoch without an appended batch, and no progress
+// depends on a timer.
 func TestDumbo(t *testing.T) {
 	for n := 4; n <= 7; n++ {
 		s := newShard(t, n, func(s *shard) { s.dumbo = true })
 		s.down.Add(0)
 		for k := range 3 {
 			s.append(protocols.Index(1+k), fmt.Sprint(k))
-			s.same(k + 1)
+			s.checkSame(k + 1)
 		}
 		s.pass(time.Hour)
-		s.same(3)
+		s.checkSame(3)
 		for _, d := range s.got[1] {
 			if !d.Block.Last || d.Block.Epoch != d.Block.Height {
 				t.Errorf("n=%d: block %d is of epoch %d, last %v", n, d.Block.Height, d.Block.Epoch, d.Block.Last)
@@ -166,69 +166,69 @@ func TestDumbo(t *testing.T) {
 	}
 }
 
-// TestEpochsSurviveCrashes: a replica made again from its disk in the middle of leaving says the same Status, and ends
-// the epoch with the others; one made again after it is in the next.
+// TestEpochsSurviveCrashes: a replica that is restored from disk while it is leaving sends the same Status and ends the
+// epoch with the others. A replica that is restored after the end is in the next epoch.
 func TestEpochsSurviveCrashes(t *testing.T) {
 	s := newShard(t, 4)
 	s.append(1, "a")
 	s.down.Add(0)
 	s.append(3, "b")
-	s.pass(100 * time.Millisecond) // it is certified
-	s.down.Add(2)                  // so that two leave and nothing can be agreed
+	s.pass(100 * time.Millisecond) // the batch becomes certified
+	s.down.Add(2)                  // two replicas can leave, but not agree
 	s.pass(2 * maxPatience)
 	before := s.machines[3].now.status
 	if before == nil || before.Slot != 1 || before.QC == nil {
-		t.Fatalf("replica 3 has not left with what it knows: %+v", before)
+		t.Fatalf("replica 3 has not left with a QC of slot 1: %+v", before)
 	}
 	for _, i := range []protocols.Index{1, 3} {
 		s.machines[i] = s.restore(i, 0)
 		s.got[i] = nil
-		s.took(i, s.machines[i].Start(s.now))
+		s.apply(i, s.machines[i].Start(s.now))
 	}
 	if after := s.machines[3].now.status; after == nil || string(after.Append(nil)) != string(before.Append(nil)) {
-		t.Fatal("after a crash the Status is another")
+		t.Fatal("after a crash the Status differs")
 	}
 	s.down.Remove(2)
 	for i := range s.machines {
 		for j := range s.machines {
 			if i != j {
-				s.took(protocols.Index(i), s.machines[i].Resend(protocols.Index(j)))
+				s.apply(protocols.Index(i), s.machines[i].Resend(protocols.Index(j)))
 			}
 		}
 	}
-	s.settle()
+	s.deliverAll()
 	s.pass(2 * maxPatience)
-	s.same(2)
+	s.checkSame(2)
 	again := s.restore(3, 0)
 	if again.Epoch() != 2 || again.Leader() != 1 || again.Base().Height != 2 || len(again.past) != 1 {
-		t.Errorf("after a crash in epoch 2: epoch %d, leader %d, height %d, %d epochs that others may ask about",
+		t.Errorf("after a crash in epoch 2: epoch %d, leader %d, height %d, %d past epochs",
 			again.Epoch(), again.Leader(), again.Base().Height, len(again.past))
 	}
 }
 
-// TestLateGetsTheDecision: one who missed the end of an epoch is answered with its decision, and comes along.
+// TestLateGetsTheDecision: a replica that missed the end of an epoch gets its decision as an answer and follows.
 func TestLateGetsTheDecision(t *testing.T) {
 	s := newShard(t, 4)
 	s.append(1, "a")
 	s.down.Add(0)
 	s.append(3, "b")
 	s.pass(2 * maxPatience)
-	s.same(2)
+	s.checkSame(2)
 	s.down.Remove(0)
 	if s.machines[0].Epoch() != 1 {
-		t.Fatal("replica 0 was down")
+		t.Fatal("replica 0 left epoch 1 although it was down")
 	}
-	s.took(1, s.machines[1].Resend(0))
-	s.settle()
+	s.apply(1, s.machines[1].Resend(0))
+	s.deliverAll()
 	s.pass(2 * maxPatience)
-	s.same(2)
+	s.checkSame(2)
 	if m := s.machines[0]; m.Epoch() != 2 {
 		t.Errorf("replica 0 is in epoch %d", m.Epoch())
 	}
 }
 
-// TestAdoptThroughEpochs: certified blocks lead a replica that was away through ends of epochs, into the middle of the
-// current one, where it knows the same leader and the same failures.
+// TestAdoptThroughEpochs: a replica that was disconnected adopts certified blocks across ends of epochs, into the middle of
+// the current epoch. It then knows the same leader and the same failures as the others.
 func TestAdoptThroughEpochs(t *testing.T) {
 	s := newShard(t, 7)
 	s.down.Add(0)
@@ -237,7 +237,7 @@ func TestAdoptThroughEpochs(t *testing.T) {
 		s.append(6, fmt.Sprint(k))
 		s.pass(2 * maxPatience)
 	}
-	s.same(4)
+	s.checkSame(4)
 	var blocks []*bolt.Block
 	for _, d := range s.got[6] {
 		blocks = append(blocks, d.Block)
@@ -251,10 +251,10 @@ func TestAdoptThroughEpochs(t *testing.T) {
 	}
 }
 
-// TestTurns: leaders that failed are passed over, at most f of them, the newest, and not for ever.
+// TestTurns: leaders that failed are skipped: at most f of them, the newest, and only for a number of epochs.
 func TestTurns(t *testing.T) {
 	s := newShard(t, 7) // f = 2
-	r := firstReign(bolt.Genesis(s.c, 1, 1))
+	r := firstEpochStart(bolt.Genesis(s.c, 1, 1))
 	parent := r.base
 	end := func(full bool) {
 		p := &bolt.Block{Epoch: r.number, Slot: 5, Height: 1}
@@ -262,9 +262,9 @@ func TestTurns(t *testing.T) {
 			p.Slot = 10
 		}
 		r = r.next(s.c, 10, p, bolt.NewLast(s.c, r.number, parent, 0, parent.Cut, parent.Inbound))
-		back, err := decodeReign(s.c, r.encode())
+		back, err := decodeEpochStart(s.c, r.encode())
 		if err != nil || back.leader != r.leader || back.number != r.number || !slices.Equal(back.failed, r.failed) {
-			t.Fatalf("an epoch's beginning does not survive its encoding: %v", err)
+			t.Fatalf("the start of an epoch decodes to another: %v", err)
 		}
 	}
 	var led []protocols.Index
@@ -279,21 +279,21 @@ func TestTurns(t *testing.T) {
 		end(true)
 	}
 	if len(r.failed) != 0 {
-		t.Errorf("after %d epochs %v are still passed over", 4*7, r.failed)
+		t.Errorf("after %d epochs %v are still skipped", 4*7, r.failed)
 	}
 	for range 20 {
 		end(false)
 		if len(r.failed) > s.c.F() {
-			t.Fatalf("%d are passed over", len(r.failed))
+			t.Fatalf("%d replicas are skipped", len(r.failed))
 		}
 	}
 }
 
-// TestPatience follows what commits take, within bounds, and doubles when nothing is committed.
+// TestPatience: patience follows the time that commits take, within bounds, and doubles when an epoch commits nothing.
 func TestPatience(t *testing.T) {
 	var p patience
 	if p.limit() != firstPatience {
-		t.Error("before anything is known")
+		t.Errorf("before the first sample: %v, want %v", p.limit(), firstPatience)
 	}
 	for range 50 {
 		p.observe(time.Millisecond)
@@ -310,7 +310,7 @@ func TestPatience(t *testing.T) {
 	before := p.limit()
 	p.ended(false)
 	if p.limit() != 2*before && p.limit() != maxPatience {
-		t.Errorf("after a fruitless epoch: %v, before %v", p.limit(), before)
+		t.Errorf("after an epoch without commits: %v, before %v", p.limit(), before)
 	}
 	for range 100 {
 		p.ended(false)
@@ -318,23 +318,23 @@ func TestPatience(t *testing.T) {
 		p.ended(false)
 	}
 	if p.limit() != maxPatience {
-		t.Errorf("the bound is %v, patience %v", maxPatience, p.limit())
+		t.Errorf("the bound is %v, patience is %v", maxPatience, p.limit())
 	}
 }
 
-// TestDripping: a leader that commits each thing just before the others lose patience gains little by it, and a network
-// that has become slow is waited for in the next epoch.
-func TestDripping(t *testing.T) {
+// TestSlowLeader: a leader that commits each position just before the patience of the others ends gains little time by it. A
+// network that has become slow gets more patience in the next epoch.
+func TestSlowLeader(t *testing.T) {
 	var p patience
 	for range 50 {
 		p.observe(5 * time.Millisecond)
 	}
 	p.begins()
 	for range 100 {
-		p.observe(p.limit() * 5 / 4) // a quarter before the leader is told
+		p.observe(p.limit() * 5 / 4) // a quarter passes before the certificate is sent
 	}
 	if p.limit() != firstPatience {
-		t.Errorf("a dripping leader took patience from %v to %v", minPatience, p.limit())
+		t.Errorf("a slow leader raised patience from %v to %v", minPatience, p.limit())
 	}
 	for want := 2 * firstPatience; want <= maxPatience; want *= 2 {
 		p.ended(true)
@@ -348,67 +348,69 @@ func TestDripping(t *testing.T) {
 	}
 }
 
-// TestMark: the wait begins when the leader was told, and being passed over counts from there, too.
+// TestMark: the patience counts from the time when the certificate was sent to the leader, and so do the slots that pass
+// over the position.
 func TestMark(t *testing.T) {
 	const limit = time.Second
 	var k mark
-	if _, done := k.follow(t0, 5, 5); done || k.due(limit) != 0 {
-		t.Error("nothing is pending")
+	if _, done := k.update(t0, 5, 5); done || k.deadline(limit) != 0 {
+		t.Error("a mark without a pending position has a deadline")
 	}
-	k.follow(t0, 7, 5)
-	if k.due(limit) != t0.Add(limit/4) || k.tired(t0.Add(time.Hour), limit, 1000, t0.Add(time.Hour).Millis(), nil) {
-		t.Error("it waits, though the leader was not told")
+	k.update(t0, 7, 5)
+	if k.deadline(limit) != t0.Add(limit/4) || k.expired(t0.Add(time.Hour), limit, 1000, t0.Add(time.Hour).Millis(), nil) {
+		t.Error("wrong deadline before the certificate was sent")
 	}
-	k.told, k.slot = t0.Add(limit/4), 10
-	early, late := k.told.Millis(), k.told.Add(limit/2).Millis()
-	if k.tired(t0.Add(limit), limit, 10, late, nil) || !k.tired(k.told.Add(limit), limit, 10, early, nil) || !k.tired(k.told, limit, 10+passedOver, late, nil) {
-		t.Error("it waits for another time")
+	k.certSent, k.slot = t0.Add(limit/4), 10
+	early, late := k.certSent.Millis(), k.certSent.Add(limit/2).Millis()
+	if k.expired(t0.Add(limit), limit, 10, late, nil) || !k.expired(k.certSent.Add(limit), limit, 10, early, nil) || !k.expired(k.certSent, limit, 10+passedOver, late, nil) {
+		t.Error("the mark expires at a wrong time")
 	}
-	if k.tired(k.told, limit, 10+passedOver, early, nil) {
-		t.Error("slots that a replica finds when it has stood still passed over what was certified later")
+	if k.expired(k.certSent, limit, 10+passedOver, early, nil) {
+		t.Error("old slots that a suspended replica receives at once count as passing over the position")
 	}
-	if _, done := k.follow(t0, 9, 6); done {
-		t.Error("what was marked is not ordered")
+	if _, done := k.update(t0, 9, 6); done {
+		t.Error("a mark is done before its position is ordered")
 	}
-	if took, done := k.follow(t0.Add(limit), 9, 7); !done || took != limit || k.position != 9 || k.told != 0 {
+	if took, done := k.update(t0.Add(limit), 9, 7); !done || took != limit || k.position != 9 || k.certSent != 0 {
 		t.Errorf("ordered after %v, done %v; the next is %+v", took, done, k)
 	}
 }
 
-// TestStandingStill: a replica that was stopped for long does not leave when it goes on, and does if then nothing comes.
-func TestStandingStill(t *testing.T) {
+// TestSuspension: a replica that was suspended for long does not leave when it resumes. It leaves if nothing happens after
+// that.
+func TestSuspension(t *testing.T) {
 	s := newShard(t, 4)
 	s.down.Add(0)
 	s.append(1, "a")
-	s.pass(firstPatience / 2) // the leader was told, and nobody is tired yet
+	s.pass(firstPatience / 2) // the certificate was sent, and no mark has expired
 	s.now = s.now.Add(time.Minute)
 	m := s.machines[2]
 	m.Tick(s.now)
 	if m.now.status != nil {
-		t.Fatal("its own sleep made it leave")
+		t.Fatal("it left because of its own suspension")
 	}
 	s.pass(2 * maxPatience)
-	s.same(1)
+	s.checkSame(1)
 }
 
-// TestEarly: so many messages of the next epoch are kept for each peer, and of who sent more or later ones something is
-// asked for when their epoch has come.
-func TestEarly(t *testing.T) {
-	x := newEarly(4)
-	for k := range maxEarly + 1 {
+// TestFutureMessages: at most maxFutureMessages messages of the next epoch are kept for each peer. A peer that sent more, or
+// messages of later epochs, is asked again when their epoch has come.
+func TestFutureMessages(t *testing.T) {
+	x := newFutureMessages(4)
+	for k := range maxFutureMessages + 1 {
 		x.keep(1, 2, 1, &bolt.Vote{Epoch: 2, Slot: uint64(k + 1)})
 	}
 	x.keep(2, 3, 1, &bolt.Vote{Epoch: 3, Slot: 1})
 	x.keep(3, 2, 1, &bolt.Vote{Epoch: 2, Slot: 1})
 	if again := x.again(1); again.Len() != 0 {
-		t.Error("asked too early")
+		t.Error("asked before the epoch has come")
 	}
 	got := x.take(2)
-	if len(got) != maxEarly+1 || got[0].from != 1 || got[maxEarly].from != 3 || got[1].message.(*bolt.Vote).Slot != 2 {
+	if len(got) != maxFutureMessages+1 || got[0].from != 1 || got[maxFutureMessages].from != 3 || got[1].message.(*bolt.Vote).Slot != 2 {
 		t.Errorf("%d messages were kept", len(got))
 	}
 	if again := x.again(2); !again.Has(1) || again.Has(3) {
-		t.Errorf("asked again: %v", again.Members())
+		t.Errorf("peers asked again: %v", again.Members())
 	}
 	if again := x.again(3); again.Len() != 0 {
 		t.Error("asked twice")

@@ -6,34 +6,35 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// Horizon is what a replica can use at one moment. It never changes, so that those who verify messages may ask it while
-// the machine goes on: what is of no use needs no verification. An old one errs on the side of verifying: what was of no
-// use once never is, and what was ahead is asked for again.
+// Horizon is a snapshot of the messages that a replica can use. It never changes, so the workers that verify messages can
+// read it while the machine continues. A useless message needs no verification. An old snapshot is safe: a message that was
+// useless once is useless for ever, and a message that was ahead is requested again.
 type Horizon struct {
-	epoch  uint64
-	oldest uint64        // ended epochs down to this one are answered for
-	heard  protocols.Set // whose Status of the epoch is here
-	full   protocols.Set // of whom no more messages of the next epoch are kept
-	bolt   bolt.Horizon
-	lanes  lanes.Horizon
+	epoch    uint64
+	oldest   uint64        // oldest ended epoch for which messages are answered
+	statuses protocols.Set // replicas whose Status of the epoch is held
+	full     protocols.Set // peers of which no more messages of the next epoch are kept
+	bolt     bolt.Horizon
+	lanes    lanes.Horizon
 }
 
-// Horizon is the present one.
+// Horizon takes the current snapshot.
 func (m *Machine) Horizon() Horizon {
-	h := Horizon{epoch: m.now.number, oldest: m.now.number, full: m.early.full, bolt: m.now.bolt.Horizon(), lanes: m.lanes.Horizon()}
+	h := Horizon{epoch: m.now.number, oldest: m.now.number, full: m.future.full, bolt: m.now.bolt.Horizon(), lanes: m.lanes.Horizon()}
 	if len(m.past) > 0 {
 		h.oldest = m.past[0].number
 	}
 	for i, s := range m.now.statuses {
 		if s != nil {
-			h.heard.Add(protocols.Index(i))
+			h.statuses.Add(protocols.Index(i))
 		}
 	}
 	return h
 }
 
-// Sift says what is to be done with a message that was decoded and not verified: the message itself, to verify it and
-// hand it to the machine; or a [Beyond], to hand over at once in its place; or nil, nothing.
+// Sift decides about a decoded message that is not verified yet. It returns the message itself: then verify it and give it
+// to the machine. Or it returns a [Beyond]: then give that to the machine at once, in place of the message. Or it returns
+// nil: then drop the message.
 func (h *Horizon) Sift(from protocols.Index, m protocols.Message) protocols.Message {
 	switch h.sees(from, m) {
 	case protocols.Useless:
@@ -51,7 +52,7 @@ func (h *Horizon) sees(from protocols.Index, m protocols.Message) protocols.Rele
 	}
 	switch {
 	case number < h.oldest:
-		return protocols.Useless // a block after it is certified: who lacks its last one catches up
+		return protocols.Useless // a block after the epoch is certified: a replica that lacks its last block catches up
 	case number > h.epoch+1, number == h.epoch+1 && h.full.Has(from):
 		return protocols.Ahead
 	case number > h.epoch:
@@ -64,25 +65,25 @@ func (h *Horizon) sees(from protocols.Index, m protocols.Message) protocols.Rele
 		}
 		return h.bolt.Sees(m)
 	case *Status:
-		if number == h.epoch && h.heard.Has(from) {
+		if number == h.epoch && h.statuses.Has(from) {
 			return protocols.Useless
 		}
 	}
 	return protocols.Useful
 }
 
-// Beyond stands for a message that was dropped unverified because it was ahead of what is taken, so that it can be asked
-// for later. It never goes over the wire.
+// Beyond stands for a message that was dropped unverified because it is ahead of the messages that are accepted, so that the
+// sender can be asked for it later. It is never sent.
 type Beyond struct {
-	Epoch, Slot uint64          // Slot is 0 if it is of no slot
-	Lane        protocols.Index // if Epoch is 0: a batch of its owner
-	Number      uint64
+	Epoch, Slot uint64          // Slot is 0 if the message has no slot
+	Lane        protocols.Index // if Epoch is 0: the message is a batch from the owner of Lane
+	Number      uint64          // number of that batch
 }
 
-// Kind is 0, which no message on the wire has.
+// Kind is 0, which is not the kind of any message on the wire.
 func (*Beyond) Kind() protocols.Kind { return 0 }
 
-// Append panics: a Beyond is handed over, never encoded.
+// Append panics: a Beyond is never encoded.
 func (*Beyond) Append([]byte) []byte { panic("bdt: a Beyond is not a wire message") }
 
 func beyond(m protocols.Message) *Beyond {
@@ -100,14 +101,14 @@ func beyond(m protocols.Message) *Beyond {
 	return &Beyond{Epoch: number}
 }
 
-// ahead notes what was dropped. The position may have moved to it since.
-func (m *Machine) ahead(now protocols.Time, st *Step, from protocols.Index, x *Beyond) {
+// handleBeyond records a dropped message. If this replica has reached its position since, it is requested at once.
+func (m *Machine) handleBeyond(now protocols.Time, st *Step, from protocols.Index, x *Beyond) {
 	switch {
 	case x.Epoch == 0:
 		m.fromLanes(now, st, m.lanes.HandleAhead(x.Lane, x.Number))
 	case x.Epoch == m.now.number && x.Slot > 0:
 		m.now.bolt.HandleAhead(from, x.Slot)
 	default:
-		m.early.refuse(from, x.Epoch)
+		m.future.refuse(from, x.Epoch)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// TestSift: what is of no use is known before it is verified, and what is ahead is remembered, so that it is asked for
-// when it can be taken.
+// TestSift: useless messages are recognised before verification, and messages that are ahead are recorded, so that they are
+// requested when they can be accepted.
 func TestSift(t *testing.T) {
 	s := newShard(t, 4)
 	for _, x := range []string{"a", "b", "c"} {
@@ -34,24 +34,24 @@ func TestSift(t *testing.T) {
 		m    protocols.Message
 		want protocols.Relevance
 	}{
-		{"a batch of the window", batch(3, 512), protocols.Useful},
-		{"one beyond it", batch(3, 513), protocols.Ahead},
-		{"one beyond it, passed on", batch(2, 513), protocols.Useless},
-		{"one far beyond it", batch(3, math.MaxUint64), protocols.Ahead},
-		{"an ack of another's lane", &lanes.Ack{Lane: 1, Tip: tip(9)}, protocols.Useless},
-		{"an ack of no lane", &lanes.Ack{Lane: 99, Tip: tip(9)}, protocols.Useless},
+		{"a batch in the window", batch(3, 512), protocols.Useful},
+		{"a batch beyond the window", batch(3, 513), protocols.Ahead},
+		{"a batch beyond the window, from another than the owner", batch(2, 513), protocols.Useless},
+		{"a batch far beyond the window", batch(3, math.MaxUint64), protocols.Ahead},
+		{"an ack of another lane", &lanes.Ack{Lane: 1, Tip: tip(9)}, protocols.Useless},
+		{"an ack of an unknown lane", &lanes.Ack{Lane: 99, Tip: tip(9)}, protocols.Useless},
 		{"an ack", &lanes.Ack{Lane: 0, Tip: tip(1)}, protocols.Useful},
-		{"a certificate of no lane", &lanes.TipCertificate{Lane: 99, Tip: tip(1)}, protocols.Useless},
+		{"a certificate of an unknown lane", &lanes.TipCertificate{Lane: 99, Tip: tip(1)}, protocols.Useless},
 		{"a conflict far ahead", &lanes.Conflict{SignedHeader: batch(3, 513).SignedHeader}, protocols.Useless},
 		{"a vote of a committed slot", &bolt.Vote{Epoch: 1, Slot: 3, Digest: d}, protocols.Useless},
-		{"a vote of the next", &bolt.Vote{Epoch: 1, Slot: 4, Digest: d}, protocols.Useful},
+		{"a vote of the next slot", &bolt.Vote{Epoch: 1, Slot: 4, Digest: d}, protocols.Useful},
 		{"a vote of a slot far ahead", &bolt.Vote{Epoch: 1, Slot: 400, Digest: d}, protocols.Ahead},
-		{"a Commit of no slot", &bolt.Commit{Epoch: 1, Slot: EpochSlots + 1, Digest: d}, protocols.Useless},
+		{"a Commit beyond the last slot", &bolt.Commit{Epoch: 1, Slot: EpochSlots + 1, Digest: d}, protocols.Useless},
 		{"a vote of the next epoch", &bolt.Vote{Epoch: 2, Slot: 1, Digest: d}, protocols.Useful},
-		{"a vote of one after it", &bolt.Vote{Epoch: 3, Slot: 1, Digest: d}, protocols.Ahead},
+		{"a vote of the epoch after the next", &bolt.Vote{Epoch: 3, Slot: 1, Digest: d}, protocols.Ahead},
 		{"a Status", status(1), protocols.Useful},
 		{"a Status of the next epoch", status(2), protocols.Useful},
-		{"a Status of one far ahead", status(1 << 40), protocols.Ahead},
+		{"a Status of an epoch far ahead", status(1 << 40), protocols.Ahead},
 		{"an agreement far ahead", &mvba.Proposal{At: at(3)}, protocols.Ahead},
 		{"an agreement", &mvba.Proposal{At: at(1)}, protocols.Useful},
 	} {
@@ -65,42 +65,42 @@ func TestSift(t *testing.T) {
 		}
 	}
 	if h.Sift(2, status(1)) != nil {
-		t.Error("a second Status of a replica is verified")
+		t.Error("a second Status of a replica is not useless")
 	}
-	if again := m.early.again(3); !again.Has(3) {
-		t.Error("what was ahead is not remembered")
+	if again := m.future.again(3); !again.Has(3) {
+		t.Error("a message that was ahead is not recorded")
 	}
 }
 
-// TestSiftOfEnded: of an epoch that a certified block follows nothing is verified, and what is not verified would change
-// nothing (the bench sees to that) when all that was ever sent is sent again.
+// TestSiftOfEnded: messages of an epoch are useless when a block after the epoch is certified. All messages ever sent are
+// sent again, and shard.checkUseless checks that useless ones change nothing.
 func TestSiftOfEnded(t *testing.T) {
 	s := newShard(t, 4, func(s *shard) { s.slots = 1 })
 	for _, x := range []string{"a", "b", "c", "d"} {
 		s.append(1, x)
 		for i, m := range s.machines {
 			for m.executed < m.base.Height {
-				s.took(protocols.Index(i), m.Executed(s.now, m.executed+1))
+				s.apply(protocols.Index(i), m.Executed(s.now, m.executed+1))
 			}
-			s.took(protocols.Index(i), m.Certified(m.base.Height))
+			s.apply(protocols.Index(i), m.Certified(m.base.Height))
 		}
 		s.pass(maxPatience)
 		s.queue, s.carried = append(s.queue, s.carried...), nil
-		s.settle()
+		s.deliverAll()
 	}
 	m := s.machines[0]
 	if m.now.number < 3 {
 		t.Fatalf("epoch %d", m.now.number)
 	}
 	if s.unused == 0 {
-		t.Error("all of it is verified")
+		t.Error("no message is useless")
 	}
 	h := m.Horizon()
 	for _, x := range []protocols.Message{
 		&bolt.Propose{Block: &bolt.Block{Epoch: 1, Slot: 1}}, &bolt.Vote{Epoch: m.now.number - 1, Slot: 1}, &Status{Claim: Claim{Epoch: 1}},
 	} {
 		if h.Sift(1, x) != nil {
-			t.Errorf("a %T of an epoch that ended is verified", x)
+			t.Errorf("a %T of an ended epoch is not useless", x)
 		}
 	}
 }

@@ -16,17 +16,17 @@ import (
 // inputVersion is the first byte of an encoded [Input].
 const inputVersion = 1
 
-// Input is what replicas propose to the agreement that ends an epoch: where its slots end, and what its last block
-// orders. It holds everything that shows it to be allowed.
+// Input is the value that replicas propose to the agreement that ends an epoch. It determines where the slots of the epoch
+// end and which cut its last block orders. It contains the proof that it is valid.
 type Input struct {
 	Epoch        uint64
 	Claims       []SignedClaim // n-f, in ascending order of replicas
-	QC           *bolt.QC      // of the highest slot claimed; nil if all claim 0
-	Block        *bolt.Block   // that QC's; nil without one
+	QC           *bolt.QC      // QC of the highest claimed slot; nil if all claims are of slot 0
+	Block        *bolt.Block   // block of the QC; nil without a QC
 	Cut          lanes.Cut
 	Inbound      lanes.Cut
-	Certificates []*lanes.TipCertificate    // of the positions in which Cut differs from the block's
-	Deliveries   []*channels.TipCertificate // of those in which Inbound does
+	Certificates []*lanes.TipCertificate    // for the positions in which Cut differs from that of the block
+	Deliveries   []*channels.TipCertificate // for the positions in which Inbound differs from that of the block
 }
 
 // SignedClaim is a Status without its proofs.
@@ -36,7 +36,7 @@ type SignedClaim struct {
 	Signature sig.Signature
 }
 
-// Encode is the input as a value of the agreement.
+// Encode encodes the input as a value of the agreement.
 func (x *Input) Encode() []byte {
 	b := wire.AppendU64([]byte{inputVersion}, x.Epoch)
 	b = wire.AppendU16(b, uint16(len(x.Claims)))
@@ -53,7 +53,7 @@ func (x *Input) Encode() []byte {
 	return channels.AppendTipCertificates(lanes.AppendTipCertificates(b, x.Certificates), x.Deliveries)
 }
 
-// DecodeInput reads what Encode wrote.
+// DecodeInput decodes the output of Encode. It refuses claims that are not in strictly ascending order of replicas.
 func DecodeInput(c *protocols.Committee, b []byte) (*Input, error) {
 	r := wire.NewReader(b)
 	if v := r.U8(); v != inputVersion {
@@ -82,7 +82,8 @@ func DecodeInput(c *protocols.Committee, b []byte) (*Input, error) {
 	return x, r.Done()
 }
 
-// Items names the signatures that prove all of the input.
+// Items lists the signature checks that prove the input. It returns an error for a claim of a replica outside the committee
+// and for certificates with too few signers.
 func (x *Input) Items(c *protocols.Committee) ([]sig.Item, error) {
 	items := make([]sig.Item, 0, len(x.Claims))
 	for i := range x.Claims {
@@ -95,11 +96,11 @@ func (x *Input) Items(c *protocols.Committee) ([]sig.Item, error) {
 	return provenBy(c, items, x.QC, x.Certificates, x.Deliveries)
 }
 
-// check is the agreement's external validity in an epoch that began with base: nil, or what is wrong. The signatures
-// that Items names were verified.
+// check is the external validity of the agreement in an epoch that began with base. It returns nil, or an error that says
+// why the input is invalid. The signatures of Items were verified before.
 func (x *Input) check(c *protocols.Committee, epoch uint64, base *bolt.Block) error {
 	if x.Epoch != epoch {
-		return fmt.Errorf("an input of epoch %d", x.Epoch)
+		return fmt.Errorf("an input of epoch %d, want epoch %d", x.Epoch, epoch)
 	}
 	if len(x.Claims) != c.Quorum() {
 		return fmt.Errorf("%d claims, want %d", len(x.Claims), c.Quorum())
@@ -107,16 +108,16 @@ func (x *Input) check(c *protocols.Committee, epoch uint64, base *bolt.Block) er
 	top := x.highest()
 	switch {
 	case top.Slot == 0 && x.QC != nil, top.Slot > 0 && (x.QC == nil || x.QC.Slot != top.Slot || x.QC.Digest != top.Digest):
-		return fmt.Errorf("the QC is not of slot %d, the highest claimed", top.Slot)
+		return fmt.Errorf("the QC is not of the highest claimed slot %d", top.Slot)
 	case x.QC != nil && (x.QC.Epoch != epoch || x.Block.Digest() != x.QC.Digest || x.Block.Epoch != epoch || x.Block.Slot != x.QC.Slot):
-		return errors.New("the block is not the QC's")
+		return errors.New("the block is not that of the QC")
 	}
 	parent := x.parent(base)
 	if len(x.Cut) != len(base.Cut) || len(x.Inbound) != len(base.Inbound) || len(parent.Inbound) != len(base.Inbound) {
 		return fmt.Errorf("a cut of %d lanes and %d channels", len(x.Cut), len(x.Inbound))
 	}
 	if !x.Cut.Extends(parent.Cut) || !x.Inbound.Extends(parent.Inbound) {
-		return errors.New("the cut takes something of the block's back")
+		return errors.New("the cut does not extend that of the block")
 	}
 	for i := range x.Claims {
 		s := &x.Claims[i]
@@ -127,7 +128,7 @@ func (x *Input) check(c *protocols.Committee, epoch uint64, base *bolt.Block) er
 	return x.certified(parent)
 }
 
-// highest is the claim of the highest slot.
+// highest is the claim with the highest slot.
 func (x *Input) highest() *Claim {
 	top := &x.Claims[0].Claim
 	for i := range x.Claims {
@@ -138,7 +139,7 @@ func (x *Input) highest() *Claim {
 	return top
 }
 
-// parent is the block that the epoch's last block extends.
+// parent is the block that the last block of the epoch extends.
 func (x *Input) parent(base *bolt.Block) *bolt.Block {
 	if x.Block != nil {
 		return x.Block
@@ -146,7 +147,7 @@ func (x *Input) parent(base *bolt.Block) *bolt.Block {
 	return base
 }
 
-// reaches reports whether no position of cut has a lower number than that of tips.
+// reaches reports whether the number of every position in cut is at least that in tips.
 func reaches(cut, tips lanes.Cut) bool {
 	for i := range tips {
 		if cut[i].Seq < tips[i].Seq {
@@ -156,7 +157,8 @@ func reaches(cut, tips lanes.Cut) bool {
 	return true
 }
 
-// certified checks that exactly the positions in which the cut differs from parent's have certificates.
+// certified checks that there are certificates for the positions in which the cut differs from that of parent, and no
+// others.
 func (x *Input) certified(parent *bolt.Block) error {
 	k := 0
 	for i, t := range x.Cut {
@@ -179,12 +181,12 @@ func (x *Input) certified(parent *bolt.Block) error {
 		j++
 	}
 	if k != len(x.Certificates) || j != len(x.Deliveries) {
-		return errors.New("a certificate of something that is not in the cut")
+		return errors.New("a certificate for a position that is not new in the cut")
 	}
 	return nil
 }
 
-// last is the block that ends the epoch.
+// last is the block that ends the epoch. Its time is the median of the claimed times.
 func (x *Input) last(c *protocols.Committee, base *bolt.Block) *bolt.Block {
 	times := make([]uint64, len(x.Claims))
 	for i := range x.Claims {
@@ -194,8 +196,8 @@ func (x *Input) last(c *protocols.Committee, base *bolt.Block) *bolt.Block {
 	return bolt.NewLast(c, x.Epoch, x.parent(base), times[len(times)/2], x.Cut, x.Inbound)
 }
 
-// newInput makes an input of n-f Status that count, given the block that the epoch began with and the one of the
-// highest slot they claim, nil if that is 0.
+// newInput makes an input from n-f Status that count. base is the block that the epoch began with. block is the block of the
+// highest slot that the Status claim, nil if that slot is 0.
 func newInput(epoch uint64, from []protocols.Index, statuses []*Status, base, block *bolt.Block) *Input {
 	x := &Input{Epoch: epoch, Block: block}
 	for k, s := range statuses {

@@ -15,8 +15,8 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// ending is a shard whose replicas 1, 2 and 3 have a block of slot 1 each and a certified batch that is not ordered,
-// and what they would say of it.
+// ending is a shard in which replicas 1, 2 and 3 have committed a block of slot 1 and hold a certified batch that is not
+// ordered, with the Status of these replicas.
 type ending struct {
 	*shard
 	base     *bolt.Block
@@ -42,27 +42,27 @@ func newEnding(t *testing.T) *ending {
 	return x
 }
 
-// deliver gives an LD of shard 1 to all that are up, and their SIGNs to all.
+// deliver gives an LD of shard 1 to all replicas that are up, and delivers their SIGNs to all.
 func (x *ending) deliver(number uint64, content string) {
 	ld := &channels.LD{Source: 1, Number: number, Digest: digest.Of("test-ld", []byte(content)), Raw: []byte(content)}
 	for i, m := range x.machines {
 		if !x.down.Has(protocols.Index(i)) {
 			st, _ := m.Handle(x.now, protocols.Index(i), ld)
-			x.took(protocols.Index(i), st)
+			x.apply(protocols.Index(i), st)
 		}
 	}
-	x.settle()
+	x.deliverAll()
 }
 
 func (x *ending) input() *Input {
-	in, err := DecodeInput(x.c, newInput(1, x.from, x.statuses, x.base, x.block).Encode()) // a copy of its own
+	in, err := DecodeInput(x.c, newInput(1, x.from, x.statuses, x.base, x.block).Encode()) // a deep copy
 	if err != nil {
 		x.t.Fatal(err)
 	}
 	return in
 }
 
-// passes is what a worker and the agreement check.
+// passes does the checks of a worker and of the agreement on an input.
 func (x *ending) passes(in *Input) bool {
 	got, err := DecodeInput(x.c, in.Encode())
 	if err != nil {
@@ -72,14 +72,14 @@ func (x *ending) passes(in *Input) bool {
 	return err == nil && x.scheme.VerifyAll(items) && got.check(x.c, 1, x.base) == nil
 }
 
-// claim signs another claim in a replica's name, as it could itself.
+// claim changes a claim and signs it with the key of its replica.
 func (x *ending) claim(in *Input, k int, change func(*Claim)) {
 	s := &in.Claims[k]
 	change(&s.Claim)
 	s.Signature = x.scheme.Signer(uint64(s.Replica)).Sign(s.statement(x.c))
 }
 
-// certificate is so many acknowledgements of a tip.
+// certificate makes a certificate with signers acknowledgements of a tip.
 func (x *ending) certificate(lane protocols.Index, tip lanes.Tip, signers int) *lanes.TipCertificate {
 	out := &lanes.TipCertificate{Lane: lane, Tip: tip}
 	statement := x.c.Statement("bdt/ack/1", []byte{byte(lane >> 8), byte(lane), 0, 0, 0, 0, 0, 0, 0, byte(tip.Seq)}, tip.Digest[:])
@@ -90,7 +90,7 @@ func (x *ending) certificate(lane protocols.Index, tip lanes.Tip, signers int) *
 	return out
 }
 
-// TestInputIsProved: of an input, nothing can be changed, left out or added.
+// TestInputIsProved: an input in which a part is changed, left out or added is refused.
 func TestInputIsProved(t *testing.T) {
 	x := newEnding(t)
 	good := x.input()
@@ -109,46 +109,46 @@ func TestInputIsProved(t *testing.T) {
 	nothing.QC, nothing.Block, nothing.Certificates, nothing.Deliveries = nil, nil, nil, nil
 	nothing.Cut, nothing.Inbound = make(lanes.Cut, 4), make(lanes.Cut, 2)
 	if !x.passes(nothing) || nothing.check(x.c, 2, x.base) == nil {
-		t.Error("an input that adds nothing must pass in its epoch, and in no other")
+		t.Error("an input without new positions must be accepted in its epoch, and in no other")
 	}
 	other := digest.Of("something else")
 	for name, spoil := range map[string]func(*Input){
-		"a block that is not the QC's": func(in *Input) {
+		"a block other than that of the QC": func(in *Input) {
 			b := *in.Block
 			b.TimeMS++
 			in.Block = bolt.ReadBlock(x.c, wire.NewReader(b.Append(nil)))
 		},
-		"a cut that takes back, certified": func(in *Input) {
+		"a cut with a lane behind the block, certified": func(in *Input) {
 			in.Cut[1] = lanes.Tip{}
 			in.Certificates = append([]*lanes.TipCertificate{x.certificate(1, lanes.Tip{}, 3)}, in.Certificates...)
 		},
-		"another epoch":           func(in *Input) { in.Epoch = 2 },
-		"a claim less":            func(in *Input) { in.Claims = in.Claims[:2] },
-		"a claim twice":           func(in *Input) { in.Claims[1] = in.Claims[0] },
-		"a claim not signed":      func(in *Input) { in.Claims[1].TimeMS++ },
-		"a claim in another name": func(in *Input) { in.Claims[0].Replica = 0 },
-		"no QC":                   func(in *Input) { in.QC, in.Block = nil, nil },
+		"another epoch":                     func(in *Input) { in.Epoch = 2 },
+		"one claim too few":                 func(in *Input) { in.Claims = in.Claims[:2] },
+		"a claim twice":                     func(in *Input) { in.Claims[1] = in.Claims[0] },
+		"a claim with an invalid signature": func(in *Input) { in.Claims[1].TimeMS++ },
+		"a claim of another replica":        func(in *Input) { in.Claims[0].Replica = 0 },
+		"no QC":                             func(in *Input) { in.QC, in.Block = nil, nil },
 		"a QC of too few": func(in *Input) {
 			c := &in.QC.Certificate
 			c.Signers.Remove(c.Signers.Members()[len(c.Signatures)-1])
 			c.Signatures = c.Signatures[:2]
 		},
-		"a QC of another slot":     func(in *Input) { in.QC.Slot = 2 },
-		"a QC of another block":    func(in *Input) { in.QC.Digest = other },
-		"a QC below what one says": func(in *Input) { x.claim(in, 0, func(c *Claim) { c.Slot, c.Digest = 2, other }) },
-		"another block":            func(in *Input) { in.Block = x.base },
+		"a QC of another slot":      func(in *Input) { in.QC.Slot = 2 },
+		"a QC of another block":     func(in *Input) { in.QC.Digest = other },
+		"a QC below a claimed slot": func(in *Input) { x.claim(in, 0, func(c *Claim) { c.Slot, c.Digest = 2, other }) },
+		"another block":             func(in *Input) { in.Block = x.base },
 		"a cut below a tip": func(in *Input) {
 			in.Cut[2], in.Certificates = in.Block.Cut[2], nil
 		},
-		"a cut that takes back":   func(in *Input) { in.Cut[1] = lanes.Tip{} },
-		"a tip of another digest": func(in *Input) { in.Cut[2].Digest = other },
-		"an uncertified tip":      func(in *Input) { in.Cut[3] = lanes.Tip{Seq: 1, Digest: other} },
+		"a cut with a lane behind the block": func(in *Input) { in.Cut[1] = lanes.Tip{} },
+		"a tip of another digest":            func(in *Input) { in.Cut[2].Digest = other },
+		"an uncertified tip":                 func(in *Input) { in.Cut[3] = lanes.Tip{Seq: 1, Digest: other} },
 		"a tip certified by too few": func(in *Input) {
 			tip := lanes.Tip{Seq: 1, Digest: other}
 			in.Cut[3] = tip
 			in.Certificates = append(in.Certificates, x.certificate(3, tip, 2))
 		},
-		"a certificate too many": func(in *Input) {
+		"one certificate too many": func(in *Input) {
 			in.Certificates = append(in.Certificates, x.certificate(3, lanes.Tip{Seq: 1, Digest: other}, 3))
 		},
 		"inbound below a tip": func(in *Input) { in.Inbound[1], in.Deliveries = lanes.Tip{}, nil },
@@ -158,22 +158,22 @@ func TestInputIsProved(t *testing.T) {
 			c.Signers.Remove(c.Signers.Members()[1])
 			c.Signatures = c.Signatures[:1]
 		},
-		"a channel to itself":       func(in *Input) { in.Deliveries[0].Source = 0 },
-		"a cut of fewer channels":   func(in *Input) { in.Inbound = in.Inbound[:1] },
-		"a claim of fewer channels": func(in *Input) { x.claim(in, 0, func(c *Claim) { c.Inbound = c.Inbound[:1] }) },
-		"a tip nobody can certify":  func(in *Input) { x.claim(in, 0, func(c *Claim) { c.Cut[3] = lanes.Tip{Seq: 9, Digest: other} }) },
+		"a channel to itself":               func(in *Input) { in.Deliveries[0].Source = 0 },
+		"a cut of fewer channels":           func(in *Input) { in.Inbound = in.Inbound[:1] },
+		"a claim of fewer channels":         func(in *Input) { x.claim(in, 0, func(c *Claim) { c.Inbound = c.Inbound[:1] }) },
+		"a claimed tip that does not exist": func(in *Input) { x.claim(in, 0, func(c *Claim) { c.Cut[3] = lanes.Tip{Seq: 9, Digest: other} }) },
 	} {
 		in := x.input()
 		spoil(in)
 		if x.passes(in) {
-			t.Errorf("an input with %s passes", name)
+			t.Errorf("an input with %s is accepted", name)
 		}
 	}
 }
 
-// TestInputsThatAreAllowed: a cut may go beyond the tips claimed, and a claim may be of less, or of another LD under
-// the same number, of which a shard with too many Byzantine replicas can make two.
-func TestInputsThatAreAllowed(t *testing.T) {
+// TestValidInputs: a cut may be ahead of the claimed tips. A claim may be of a lower slot, or of another LD under the same
+// number: a shard with too many Byzantine replicas can make two.
+func TestValidInputs(t *testing.T) {
 	x := newEnding(t)
 	for name, change := range map[string]func(*Input){
 		"a further tip": func(in *Input) {
@@ -181,7 +181,7 @@ func TestInputsThatAreAllowed(t *testing.T) {
 			in.Cut[3] = tip
 			in.Certificates = append(in.Certificates, x.certificate(3, tip, 3))
 		},
-		"a claim of nothing":    func(in *Input) { x.claim(in, 0, func(c *Claim) { c.Slot, c.Digest = 0, digest.Digest{} }) },
+		"a claim of slot 0":     func(in *Input) { x.claim(in, 0, func(c *Claim) { c.Slot, c.Digest = 0, digest.Digest{} }) },
 		"a claim of another LD": func(in *Input) { x.claim(in, 0, func(c *Claim) { c.Inbound[1].Digest = digest.Of("other") }) },
 	} {
 		in := x.input()
@@ -192,8 +192,8 @@ func TestInputsThatAreAllowed(t *testing.T) {
 	}
 }
 
-// TestLastBlock: its time is the median of those claimed, or the parent's if that is later; it is on top of the QC's
-// block.
+// TestLastBlock: the time of the last block is the median of the claimed times, or the time of the parent if that is later.
+// Its parent is the block of the QC.
 func TestLastBlock(t *testing.T) {
 	x := newEnding(t)
 	parent := x.block.TimeMS
@@ -213,7 +213,7 @@ func TestLastBlock(t *testing.T) {
 	}
 }
 
-// TestStatusIsProved: a Status says only what its proofs show.
+// TestStatusIsProved: a Status whose proofs do not match its claim is refused.
 func TestStatusIsProved(t *testing.T) {
 	x := newEnding(t)
 	passes := func(from protocols.Index, s *Status) bool {
@@ -222,7 +222,7 @@ func TestStatusIsProved(t *testing.T) {
 			return false
 		}
 		if !bytes.Equal(got.Append(nil), s.Append(nil)) {
-			t.Error("it decodes to another")
+			t.Error("a Status decodes to another")
 		}
 		items, err := got.Items(x.c, from)
 		return err == nil && x.scheme.VerifyAll(items)
@@ -231,21 +231,21 @@ func TestStatusIsProved(t *testing.T) {
 		t.Fatal("a good Status is refused")
 	}
 	if passes(2, x.statuses[0]) {
-		t.Error("a Status passes in another's name")
+		t.Error("a Status verifies for another replica")
 	}
 	resign := func(s *Status) { s.Signature = x.scheme.Signer(1).Sign(s.statement(x.c)) }
 	for name, spoil := range map[string]func(*Status){
-		"another time":          func(s *Status) { s.TimeMS++ },
-		"no signature":          func(s *Status) { s.Signature = sig.Signature{} },
-		"another epoch":         func(s *Status) { s.Epoch++ },
-		"a higher slot":         func(s *Status) { s.Slot++; resign(s) },
-		"another block":         func(s *Status) { s.Digest[0] ^= 1; resign(s) },
-		"a tip of no one":       func(s *Status) { s.Cut[2].Digest[0] ^= 1; resign(s) },
-		"a further tip":         func(s *Status) { s.Cut[2].Seq++; resign(s) },
-		"another LD":            func(s *Status) { s.Inbound[1].Digest[0] ^= 1; resign(s) },
-		"a QC of too few":       func(s *Status) { s.QC.Certificate = x.certificate(0, lanes.Tip{}, 2).Certificate },
-		"tips of fewer lanes":   func(s *Status) { s.Cut = s.Cut[:3]; resign(s) },
-		"a certificate too few": func(s *Status) { s.Certificates = nil },
+		"another time":              func(s *Status) { s.TimeMS++ },
+		"no signature":              func(s *Status) { s.Signature = sig.Signature{} },
+		"another epoch":             func(s *Status) { s.Epoch++ },
+		"a higher slot":             func(s *Status) { s.Slot++; resign(s) },
+		"another block":             func(s *Status) { s.Digest[0] ^= 1; resign(s) },
+		"a tip with another digest": func(s *Status) { s.Cut[2].Digest[0] ^= 1; resign(s) },
+		"a further tip":             func(s *Status) { s.Cut[2].Seq++; resign(s) },
+		"another LD":                func(s *Status) { s.Inbound[1].Digest[0] ^= 1; resign(s) },
+		"a QC of too few":           func(s *Status) { s.QC.Certificate = x.certificate(0, lanes.Tip{}, 2).Certificate },
+		"tips of fewer lanes":       func(s *Status) { s.Cut = s.Cut[:3]; resign(s) },
+		"a certificate too few":     func(s *Status) { s.Certificates = nil },
 	} {
 		s, err := DecodeStatus(x.c, x.statuses[0].Append(nil))
 		if err != nil {
@@ -253,12 +253,12 @@ func TestStatusIsProved(t *testing.T) {
 		}
 		spoil(s)
 		if passes(1, s) {
-			t.Errorf("a Status with %s passes", name)
+			t.Errorf("a Status with %s is accepted", name)
 		}
 	}
 }
 
-// FuzzStatus and FuzzInput: nothing makes decoding or checking panic, and what decodes encodes to what it was.
+// FuzzStatus: decoding and checking never panic, and a decoded Status encodes to the same bytes.
 func FuzzStatus(f *testing.F) {
 	x := newEnding(&testing.T{})
 	f.Add(x.statuses[0].Append(nil))
@@ -274,6 +274,7 @@ func FuzzStatus(f *testing.F) {
 	})
 }
 
+// FuzzInput: decoding and checking never panic, and a decoded Input encodes to the same bytes.
 func FuzzInput(f *testing.F) {
 	x := newEnding(&testing.T{})
 	f.Add(x.input().Encode())
@@ -290,8 +291,8 @@ func FuzzInput(f *testing.F) {
 	})
 }
 
-// TestLargestInput: the largest input that replicas can come to in the largest shard of the largest network is a value of
-// the agreement. Byzantine replicas have given each certificate as many signers as there are.
+// TestLargestInput: the largest possible input in the largest shard of the largest network is at most mvba.MaxValue bytes.
+// Byzantine replicas have given each certificate as many signers as there are replicas.
 func TestLargestInput(t *testing.T) {
 	const n, shards = protocols.MaxReplicas, 64
 	var all protocols.Certificate

@@ -11,8 +11,8 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// carry delivers all messages that keep allows, and loses the others.
-func (s *shard) carry(keep func(carried) bool) {
+// deliverIf delivers all messages that keep accepts and drops the others.
+func (s *shard) deliverIf(keep func(carried) bool) {
 	for len(s.queue) > 0 {
 		x := s.queue[0]
 		s.queue = s.queue[1:]
@@ -20,32 +20,32 @@ func (s *shard) carry(keep func(carried) bool) {
 			continue
 		}
 		if st, ok := s.machines[x.to].Handle(s.now, x.from, x.m); ok {
-			s.took(x.to, st)
+			s.apply(x.to, st)
 		}
 	}
 }
 
-// leaves makes a replica leave its epoch.
+// leaves makes replica i leave its epoch.
 func (s *shard) leaves(i protocols.Index) {
 	var st Step
 	s.machines[i].leave(s.now, &st)
-	s.took(i, st)
+	s.apply(i, st)
 }
 
-// execute answers for a replica's executor.
+// execute executes all delivered blocks at replica i.
 func (s *shard) execute(i protocols.Index) {
 	for m := s.machines[i]; len(m.running) > 0; {
-		s.took(i, m.Executed(s.now, m.running[0].Height))
+		s.apply(i, m.Executed(s.now, m.running[0].Height))
 	}
 }
 
-// TestSlotOfADecisionIsAdopted: a slot that only an epoch's decision committed comes to a replica by its certified
-// header, before n-f Status that know nothing of it do. It waits for the decision.
+// TestSlotOfADecisionIsAdopted: a replica adopts, by its certified header, a slot that only the decision of the epoch
+// committed. Then n-f Status arrive that claim less. The replica must not propose these but wait for the decision.
 func TestSlotOfADecisionIsAdopted(t *testing.T) {
 	s := newShard(t, 4)
 	st, _ := s.machines[1].Append(s.now, []byte("a"), 1)
-	s.took(1, st)
-	s.carry(func(x carried) bool { // replica 3 alone has the QC of slot 1
+	s.apply(1, st)
+	s.deliverIf(func(x carried) bool { // only replica 3 gets the QC of slot 1
 		switch x.m.(type) {
 		case *bolt.Vote:
 			return x.to == 3
@@ -59,7 +59,7 @@ func TestSlotOfADecisionIsAdopted(t *testing.T) {
 		if s.machines[i].now.status == nil {
 			s.leaves(i)
 		}
-		s.carry(func(x carried) bool { // replica 2 is cut off, but for one Status
+		s.deliverIf(func(x carried) bool { // replica 2 is disconnected, except for one Status
 			status, ok := x.m.(*Status)
 			if ok && x.from == 0 && x.to == 2 {
 				late = status
@@ -68,33 +68,33 @@ func TestSlotOfADecisionIsAdopted(t *testing.T) {
 		})
 	}
 	if late == nil || s.machines[1].Epoch() != 2 || len(s.got[1]) != 2 || s.got[1][0].Block.Slot != 1 || s.machines[2].Epoch() != 1 {
-		t.Fatalf("the decision is not what it should be: epoch %d, %d blocks", s.machines[1].Epoch(), len(s.got[1]))
+		t.Fatalf("wrong decision: epoch %d, %d blocks", s.machines[1].Epoch(), len(s.got[1]))
 	}
 	m := s.machines[2]
-	s.took(2, m.Adopt(s.now, 1, []*bolt.Block{s.got[1][0].Block}))
+	s.apply(2, m.Adopt(s.now, 1, []*bolt.Block{s.got[1][0].Block}))
 	st, _ = m.Handle(s.now, 0, late)
-	s.took(2, st)
+	s.apply(2, st)
 	if m.now.left < s.c.Quorum() || m.now.bolt.CommittedSlot() != 1 {
 		t.Fatalf("%d Status, slot %d", m.now.left, m.now.bolt.CommittedSlot())
 	}
-	s.took(1, s.machines[1].Resend(2))
-	s.settle()
-	s.same(2)
+	s.apply(1, s.machines[1].Resend(2))
+	s.deliverAll()
+	s.checkSame(2)
 	if m.Epoch() != 2 {
 		t.Errorf("in epoch %d", m.Epoch())
 	}
 }
 
-// TestOneKnowsTheDecision: one honest replica sees an epoch decided, f Byzantine VOTEs and its own certify the last
-// block, and all it sent is lost with its connections. The others come to know of the decision when they are back.
+// TestOneKnowsTheDecision: only one honest replica sees an epoch decided. f Byzantine VOTEs and its own VOTE certify the
+// last block, and all its messages are lost with its connections. The others must learn the decision when they reconnect.
 func TestOneKnowsTheDecision(t *testing.T) {
-	told := 0
+	certSent := 0
 	for seed := range uint64(100) {
 		s, rng := newShard(t, 4), rand.New(rand.NewPCG(seed, 1))
 		for i := range protocols.Index(4) {
 			s.leaves(i)
 		}
-		for len(s.queue) > 0 && s.machines[0].Epoch() == 1 { // replica 3 is Byzantine: it withholds from 1 and 2
+		for len(s.queue) > 0 && s.machines[0].Epoch() == 1 { // replica 3 is Byzantine: it sends some messages only to 0
 			k := rng.IntN(len(s.queue))
 			x := s.queue[k]
 			s.queue = append(s.queue[:k], s.queue[k+1:]...)
@@ -102,45 +102,45 @@ func TestOneKnowsTheDecision(t *testing.T) {
 				continue
 			}
 			if st, ok := s.machines[x.to].Handle(s.now, x.from, x.m); ok {
-				s.took(x.to, st)
+				s.apply(x.to, st)
 			}
 		}
 		if s.machines[0].Epoch() != 2 || s.machines[1].now.agreement.Decision() != nil || s.machines[2].now.agreement.Decision() != nil ||
 			s.machines[1].Epoch() != 1 || s.machines[2].Epoch() != 1 {
 			continue
 		}
-		told++
+		certSent++
 		s.queue = nil
 		s.down.Add(3)
 		s.execute(0)
-		s.took(0, s.machines[0].Certified(s.machines[0].base.Height))
-		if seed%2 == 0 { // what is on disk is enough
+		s.apply(0, s.machines[0].Certified(s.machines[0].base.Height))
+		if seed%2 == 0 { // with half of the seeds replica 0 restarts from disk
 			s.machines[0] = s.restore(0, s.machines[0].executed)
-			s.took(0, s.machines[0].Start(s.now))
+			s.apply(0, s.machines[0].Start(s.now))
 		}
 		for i := range protocols.Index(3) {
 			for j := range protocols.Index(3) {
 				if i != j {
-					s.took(i, s.machines[i].Resend(j))
+					s.apply(i, s.machines[i].Resend(j))
 				}
 			}
 		}
-		s.settle()
+		s.deliverAll()
 		s.append(1, "a")
 		s.pass(time.Hour)
 		for i := range protocols.Index(3) {
 			if s.machines[i].Epoch() == 1 {
-				t.Fatalf("seed %d: replica %d never leaves epoch 1", seed, i)
+				t.Fatalf("seed %d: replica %d stays in epoch 1", seed, i)
 			}
 		}
-		s.same(2)
+		s.checkSame(2)
 	}
-	if told < 20 {
-		t.Errorf("only %d schedules come to one replica that knows", told)
+	if certSent < 20 {
+		t.Errorf("only in %d schedules exactly one replica knows the decision, want 20", certSent)
 	}
 }
 
-// TestEndedEpochsAreForgotten once a block after them is certified.
+// TestEndedEpochsAreForgotten: an ended epoch is forgotten when a block after it is certified.
 func TestEndedEpochsAreForgotten(t *testing.T) {
 	s := newShard(t, 4, func(s *shard) { s.dumbo = true })
 	for k := range 5 {
@@ -148,27 +148,28 @@ func TestEndedEpochsAreForgotten(t *testing.T) {
 		for i := range protocols.Index(4) {
 			s.execute(i)
 			m := s.machines[i]
-			s.took(i, m.Certified(m.base.Height))
+			s.apply(i, m.Certified(m.base.Height))
 			if m.Epoch() != uint64(k+2) || len(m.past) != 1 {
-				t.Fatalf("replica %d in epoch %d keeps %d", i, m.Epoch(), len(m.past))
+				t.Fatalf("replica %d in epoch %d keeps %d past epochs, want 1", i, m.Epoch(), len(m.past))
 			}
 			from, _ := mvba.Records(instance(0))
 			to, _ := mvba.Records(instance(uint64(k)))
 			for key := range s.disks[i].stored(from, to) {
-				t.Fatalf("record %x is still there", key)
+				t.Fatalf("record %x is not deleted", key)
 			}
 		}
 	}
 }
 
-// TestPatienceThatShrinks: what has waited for long under a great patience is not taken for a sleep when many quick
-// commits at once make that small, or a leader could pass over a lane for ever by being slow and quick in turn.
+// TestPatienceThatShrinks: a position has waited for long under a large patience. Then many quick commits at once make the
+// patience small. The long wait must not count as a suspension of the replica: otherwise a leader could ignore a lane for
+// ever by being slow and quick in turn.
 func TestPatienceThatShrinks(t *testing.T) {
 	for _, victim := range []int{1, 15} {
 		s := newShard(t, 16)
 		s.down.Add(0)
 		s.append(protocols.Index(victim), "a")
-		s.pass(100 * time.Millisecond) // it is certified
+		s.pass(100 * time.Millisecond) // the batch becomes certified
 		m := s.machines[5]
 		if certified, ordered := m.pendingAt(victim); certified != 1 || ordered != 0 {
 			t.Fatalf("certified %d, ordered %d", certified, ordered)
@@ -178,20 +179,20 @@ func TestPatienceThatShrinks(t *testing.T) {
 		for k := range 16 {
 			m.marks[k] = mark{since: now.Add(-time.Millisecond)} // ordered now
 		}
-		m.marks[victim] = mark{position: 1, since: now.Add(-3 * time.Second), told: now.Add(-2200 * time.Millisecond)}
+		m.marks[victim] = mark{position: 1, since: now.Add(-3 * time.Second), certSent: now.Add(-2200 * time.Millisecond)}
 		before := m.patience.limit()
 		m.Tick(now)
 		if m.patience.limit() > before/2 {
-			t.Fatalf("patience is still %v of %v", m.patience.limit(), before)
+			t.Fatalf("patience is %v, before %v, want at most half", m.patience.limit(), before)
 		}
 		m.Tick(now.Add(time.Millisecond))
 		if m.now.status == nil {
-			t.Errorf("lane %d waits for long, and now for %v, and it does not leave", victim, now.Sub(m.marks[victim].since))
+			t.Errorf("lane %d has waited %v, and the replica does not leave", victim, now.Sub(m.marks[victim].since))
 		}
 	}
 }
 
-// TestEpochsAwaitExecution: a replica that executes nothing ends no epoch beyond bolt.CommitLag, and goes on when it has
+// TestEpochsAwaitExecution: a replica that executes nothing ends no epoch beyond bolt.CommitLag, and continues after it has
 // executed.
 func TestEpochsAwaitExecution(t *testing.T) {
 	s := newShard(t, 4, func(s *shard) { s.dumbo = true })
@@ -203,14 +204,14 @@ func TestEpochsAwaitExecution(t *testing.T) {
 		}
 	}
 	if h := s.machines[slow].base.Height; h != bolt.CommitLag {
-		t.Fatalf("committed %d and executed nothing, want %d", h, bolt.CommitLag)
+		t.Fatalf("committed %d without execution, want %d", h, bolt.CommitLag)
 	}
 	s.execute(slow)
 	for range 3 {
-		for i := range protocols.Index(slow) { // as a Position asks for
-			s.took(i, s.machines[i].Resend(slow))
+		for i := range protocols.Index(slow) { // as upon a Position message
+			s.apply(i, s.machines[i].Resend(slow))
 		}
-		s.settle()
+		s.deliverAll()
 		s.execute(slow)
 	}
 	if h := s.machines[slow].base.Height; h <= bolt.CommitLag {

@@ -10,8 +10,8 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// advance does what every input may have made possible: end the epoch and begin the next, leave it, and give the
-// agreement this replica's input. One epoch may follow another in it, since messages of the next are kept.
+// advance does everything that an input may have made possible: it leaves the epoch, gives the agreement the input of this
+// replica, ends the epoch and begins the next. Several epochs may end in one call, since messages of the next are kept.
 func (m *Machine) advance(now protocols.Time, st *Step) {
 	for {
 		m.watch(now, st)
@@ -28,38 +28,40 @@ func (m *Machine) advance(now protocols.Time, st *Step) {
 	}
 }
 
-// ended reports whether the epoch is decided, everything before its last block is committed, and the executor is near
-// enough for that block.
+// ended reports whether the epoch is decided, all blocks before its last block are committed, and the executor is near
+// enough to commit the last block.
 func (m *Machine) ended() bool {
 	x := m.now.decided
 	return x != nil && m.base.Digest() == x.parent(m.now.base).Digest() && !bolt.Lags(m.base.Height, m.executed)
 }
 
-// watch leaves the epoch when it is time to (DESIGN §4.3), and tells the leader before what it seems not to know.
+// watch leaves the epoch when a mark has expired or f+1 replicas left (DESIGN §4.3). Before a mark expires it sends the
+// leader the certificate of the pending position, since the leader may not have it.
 func (m *Machine) watch(now protocols.Time, st *Step) {
 	e := &m.now
 	if e.status != nil || e.decided != nil {
 		return
 	}
 	if e.agreement.Decision() != nil {
-		e.bolt.Leave() // its value is on its way
+		e.bolt.Leave() // the decided value will arrive
 		return
 	}
 	if m.lags() {
 		return
 	}
-	before := m.patience.limit() // which the timers were set by
+	before := m.patience.limit() // the deadlines so far were set with this value
 	for k := range m.marks {
 		pending, ordered := m.pendingAt(k)
 		mark := &m.marks[k]
-		late := mark.overslept(now, before)
-		if took, done := mark.follow(now, pending, ordered); done {
+		late := mark.wasSuspended(now, before)
+		if took, done := mark.update(now, pending, ordered); done {
 			m.patience.observe(took)
 		} else if late {
-			mark.since, mark.told = now, 0
+			mark.since, mark.certSent = now, 0
 		}
 	}
-	// Every mark is looked at with the patience that came of it, so that none is found late next time because that shrank.
+	// All marks are updated before this point, with one patience. Otherwise a mark could look late at the next call only
+	// because another mark made the patience smaller.
 	limit := m.patience.limit()
 	leave := e.left >= m.cfg.Committee.WeakQuorum() || e.bolt.Full()
 	for k := range m.marks {
@@ -67,22 +69,23 @@ func (m *Machine) watch(now protocols.Time, st *Step) {
 		if mark.since == 0 {
 			continue
 		}
-		if mark.told == 0 && now >= mark.due(limit) {
-			mark.told, mark.slot = now, e.bolt.CommittedSlot()
-			m.tell(st, k)
+		if mark.certSent == 0 && now >= mark.deadline(limit) {
+			mark.certSent, mark.slot = now, e.bolt.CommittedSlot()
+			m.sendCertificate(st, k)
 		}
-		leave = leave || m.cfg.Dumbo || mark.tired(now, limit, e.bolt.CommittedSlot(), m.base.TimeMS, m.cfg.Wall)
+		leave = leave || m.cfg.Dumbo || mark.expired(now, limit, e.bolt.CommittedSlot(), m.base.TimeMS, m.cfg.Wall)
 	}
 	if leave {
 		m.leave(now, st)
 	}
 }
 
-// lags reports whether execution is so far behind that this replica helps no new block along.
+// lags reports whether execution is so far behind that this replica votes for no new block.
 func (m *Machine) lags() bool { return m.base.Height >= m.executed+bolt.ExecutionLag }
 
-// pendingAt is how far a mark's place is pending, and how far it is ordered: a lane's and a channel's certified tip,
-// and a slot that is open. What nobody has certified or the leader proposed does not count.
+// pendingAt gives the position up to which the lane, channel or slot sequence of mark k is pending, and the one up to which
+// it is ordered. A certified tip of a lane or channel is pending, and so is an open slot. A position without a certificate
+// is not, nor a slot without a proposal of the leader or a QC.
 func (m *Machine) pendingAt(k int) (pending, ordered uint64) {
 	n := m.cfg.Committee.N()
 	switch {
@@ -94,8 +97,8 @@ func (m *Machine) pendingAt(k int) (pending, ordered uint64) {
 	return m.now.bolt.Open(), m.now.bolt.CommittedSlot()
 }
 
-// tell sends the leader the certificate of what is pending.
-func (m *Machine) tell(st *Step, k int) {
+// sendCertificate sends the leader the certificate of the position of mark k. There is none for a slot.
+func (m *Machine) sendCertificate(st *Step, k int) {
 	n, leader := m.cfg.Committee.N(), m.now.leader
 	if leader == m.cfg.Self {
 		return
@@ -111,20 +114,21 @@ func (m *Machine) tell(st *Step, k int) {
 	}
 }
 
-// restless is when watch next has something to do by the time alone, or zero.
-func (m *Machine) restless() protocols.Time {
+// nextDeadline is the next time at which watch has something to do without other input, or zero.
+func (m *Machine) nextDeadline() protocols.Time {
 	var at protocols.Time
 	if m.now.status != nil || m.now.decided != nil || m.now.agreement.Decision() != nil || m.lags() {
 		return at
 	}
 	limit := m.patience.limit()
 	for k := range m.marks {
-		at = protocols.Earliest(at, m.marks[k].due(limit))
+		at = protocols.Earliest(at, m.marks[k].deadline(limit))
 	}
 	return at
 }
 
-// leave ends this replica's part in the epoch's slots. Its Status is on disk, with what it rests on, before it leaves.
+// leave ends the part of this replica in the slots of the epoch. Its Status and the proofs in it are persisted in the same
+// step, so they are on disk before the Status is sent.
 func (m *Machine) leave(now protocols.Time, st *Step) {
 	e := &m.now
 	e.bolt.Leave()
@@ -149,14 +153,14 @@ func (m *Machine) leave(now protocols.Time, st *Step) {
 	e.status = s
 	st.Record(statusKey(e.number), s.Append(nil))
 	st.Broadcast(s)
-	m.heard(now, st, m.cfg.Self, s)
+	m.handleStatus(now, st, m.cfg.Self, s)
 }
 
-// upon a checked Status of the current epoch, the first of each replica: keep it, and learn what it proves.
-func (m *Machine) heard(now protocols.Time, st *Step, from protocols.Index, s *Status) {
+// upon the first checked Status of a replica in the current epoch: keep it, and use the certificates in it.
+func (m *Machine) handleStatus(now protocols.Time, st *Step, from protocols.Index, s *Status) {
 	e := &m.now
 	if len(s.Inbound) != m.cfg.Shards {
-		st.Blame(from, "sent a Status for %d channels, there are %d", len(s.Inbound), m.cfg.Shards)
+		st.Blame(from, "sent a Status for %d channels, want %d", len(s.Inbound), m.cfg.Shards)
 		return
 	}
 	if first := e.statuses[from]; first != nil {
@@ -181,8 +185,8 @@ func (m *Machine) heard(now protocols.Time, st *Step, from protocols.Index, s *S
 	}
 }
 
-// upon n-f Status that count: propose to the agreement. A Status counts when the block of its QC is committed or held,
-// so that the input can have the highest one's.
+// upon n-f Status that count: propose to the agreement. A Status counts when the block of its QC is committed or held, so
+// that the input can contain the block of the highest QC.
 func (m *Machine) propose(now protocols.Time, st *Step) {
 	e := &m.now
 	if e.proposed || e.status == nil || e.left < m.cfg.Committee.Quorum() || e.agreement.Decision() != nil {
@@ -209,25 +213,25 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 		return
 	}
 	if top < e.bolt.Final() {
-		panic(fmt.Sprintf("bdt: n-f replicas sent Commit for slot %d of epoch %d, and %d claim at most slot %d: more than f are Byzantine",
+		panic(fmt.Sprintf("bdt: n-f replicas sent Commit for slot %d of epoch %d, but %d Status claim at most slot %d: more than f replicas are Byzantine",
 			e.bolt.Final(), e.number, len(counted), top))
 	}
 	if top < e.bolt.CommittedSlot() {
-		return // a decision elsewhere committed that slot, which came here by its certified header: it is on its way
+		return // the slot came by its certified header, so the epoch is decided at another replica: wait for that decision
 	}
 	e.proposed = true
 	child, err := e.agreement.Propose(now, newInput(e.number, from, counted, e.base, block).Encode())
 	if err != nil {
-		panic(fmt.Sprintf("bdt: own input for the end of epoch %d: %v", e.number, err))
+		panic(fmt.Sprintf("bdt: the own input for the end of epoch %d is invalid: %v", e.number, err))
 	}
 	m.fromAgreement(now, st, child)
 }
 
-// fromAgreement takes over a step of the current epoch's agreement. Upon its decision the slots up to the QC decided
-// on are committed, as soon as their blocks are here.
+// fromAgreement takes over a step of the agreement of the current epoch. Upon its decision the slots up to the QC in the
+// decided input are committed, as soon as their blocks are held.
 func (m *Machine) fromAgreement(now protocols.Time, st *Step, child mvba.Step) {
 	e := &m.now
-	e.noteKeys(child)
+	e.recordKeys(child)
 	for _, d := range protocols.Absorb(st, child) {
 		x, err := DecodeInput(m.cfg.Committee, d.Value)
 		if err != nil {
@@ -244,20 +248,20 @@ func (m *Machine) fromAgreement(now protocols.Time, st *Step, child mvba.Step) {
 	}
 }
 
-// fromPast takes over a step of an ended epoch's agreement, which only answers.
+// fromPast takes over a step of the agreement of an ended epoch, which only answers messages.
 func (m *Machine) fromPast(st *Step, e *epoch, child mvba.Step) {
-	e.noteKeys(child)
+	e.recordKeys(child)
 	protocols.Absorb(st, child)
 }
 
-// noteKeys keeps account of the agreement's records, to delete them one day.
-func (e *epoch) noteKeys(child mvba.Step) {
+// recordKeys records the keys of the agreement's records, so that they can be deleted later.
+func (e *epoch) recordKeys(child mvba.Step) {
 	for _, r := range child.Persist {
 		e.keys[string(r.Key)] = true
 	}
 }
 
-// voters is who voted for the block that the slots end with.
+// voters is the set of replicas that voted for the block of the QC.
 func (x *Input) voters() protocols.Set {
 	if x.QC == nil {
 		return protocols.Set{}
@@ -265,7 +269,7 @@ func (x *Input) voters() protocols.Set {
 	return x.QC.Certificate.Signers
 }
 
-// holders is who has some of the data of the epoch's last block, without self.
+// holders is the set of replicas, without self, that hold some of the new data of the last block.
 func (x *Input) holders(self protocols.Index) protocols.Set {
 	var set protocols.Set
 	add := func(c *protocols.Certificate) {

@@ -12,13 +12,14 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// This file tells whether something that carries this replica's signature is missing from its own store. Then the store
-// is not the one that the signature was made with, or another process signs with the same key.
+// The methods Lacks… in this file report whether a statement that carries the signature of this replica is missing in its
+// own store. If it is, either the store is not the one that was used when it was signed, or another process signs with the
+// same key.
 
-// LacksHeader reports whether an own lane header is missing.
+// LacksHeader reports whether a lane header that this replica signed is missing.
 func (m *Machine) LacksHeader(h *lanes.SignedHeader) bool { return m.lanes.LacksHeader(h) }
 
-// LacksAck reports whether an own acknowledgement in a certificate is missing.
+// LacksAck reports whether the own acknowledgement in a certificate is missing.
 func (m *Machine) LacksAck(c *lanes.TipCertificate) bool { return m.lanes.LacksAck(c, m.base.Cut) }
 
 // LacksVote reports whether an own vote is missing.
@@ -26,7 +27,7 @@ func (m *Machine) LacksVote(epoch, slot uint64, d digest.Digest) bool {
 	return epoch > m.now.number || epoch == m.now.number && m.now.bolt.LacksVote(slot, d)
 }
 
-// LacksQCVote reports whether an own vote in a QC is missing.
+// LacksQCVote reports whether the own vote in a QC is missing.
 func (m *Machine) LacksQCVote(q *bolt.QC) bool {
 	return q.Certificate.Signers.Has(m.cfg.Self) && m.LacksVote(q.Epoch, q.Slot, q.Digest)
 }
@@ -36,7 +37,7 @@ func (m *Machine) LacksProposal(epoch, slot uint64, d digest.Digest) bool {
 	return epoch > m.now.number || epoch == m.now.number && m.now.bolt.LacksProposal(slot, d)
 }
 
-// LacksSigned reports whether something that this replica signed in the agreement of an epoch is missing.
+// LacksSigned reports whether a message that this replica signed in the agreement of an epoch is missing.
 func (m *Machine) LacksSigned(x *mvba.Signed) bool {
 	epoch := x.Instance.Epoch
 	return epoch > m.now.number || epoch == m.now.number && m.now.agreement.Lacks(x)
@@ -63,7 +64,7 @@ func (x *SignedClaim) Append(b []byte) []byte {
 	return append(b, x.Signature[:]...)
 }
 
-// DecodeSignedClaim reads what Append wrote.
+// DecodeSignedClaim decodes the output of Append.
 func DecodeSignedClaim(c *protocols.Committee, b []byte) (*SignedClaim, error) {
 	r := wire.NewReader(b)
 	x := &SignedClaim{Replica: protocols.Index(r.U16())}
@@ -72,7 +73,7 @@ func DecodeSignedClaim(c *protocols.Committee, b []byte) (*SignedClaim, error) {
 	return x, r.Done()
 }
 
-// Item is the signature that proves the claim.
+// Item is the signature check that proves the claim.
 func (x *SignedClaim) Item(c *protocols.Committee) sig.Item {
 	return c.Item(x.Replica, x.statement(c), x.Signature)
 }

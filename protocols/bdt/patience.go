@@ -6,38 +6,40 @@ import (
 	"bdtnode/protocols"
 )
 
-// The policy of leaving an epoch. Safety never depends on it: a replica may leave when it likes.
+// This file has the policy of leaving an epoch. Safety does not depend on it: a replica may leave at any time.
 
-// Bounds of the patience. Between them it follows what commits take.
+// Bounds of the patience. Between the bounds it follows the time that commits take.
 const (
-	firstPatience = 2 * time.Second        // before anything was observed
-	minPatience   = 400 * time.Millisecond // below it is scheduling noise, not a leader's silence
+	firstPatience = 2 * time.Second        // before the first sample
+	minPatience   = 400 * time.Millisecond // shorter delays are scheduling noise, not a silent leader
 	maxPatience   = 16 * time.Second
-	// passedOver is how many slots may be committed after the leader was sent a certificate without ordering what it
-	// certifies. It is well above the pipeline: what is under way when the leader hears of it does not count.
+	// passedOver is the number of slots that may be committed, after the leader was sent the certificate of a position,
+	// without ordering the position. It is well above the pipeline, since proposals that are in flight when the leader gets
+	// the certificate must not count.
 	passedOver = 64
 )
 
-// patience is how long something may be pending.
+// patience is the time for which a position may be pending.
 type patience struct {
-	mean, deviation time.Duration // of the time from pending to committed, smoothed; zero before the first sample
-	fruitless       uint          // epochs in a row in which the fast lane committed nothing
-	ceiling         time.Duration // in the current epoch; zero is none
+	mean, deviation time.Duration // smoothed, of the time from pending to committed; zero before the first sample
+	emptyEpochs     uint          // number of epochs in a row in which the fast lane committed nothing
+	ceiling         time.Duration // upper bound in the current epoch; zero for none
 }
 
-// begins is called when an epoch begins. In one epoch patience grows to twice what it was, and a little more where it
-// was small: a leader who commits ever more slowly, each time just before the others lose it, would else teach them to
-// wait for long, and stay. A network that has become that slow costs an epoch for each doubling.
+// begins is called when an epoch begins. In one epoch patience grows at most to twice its value at the beginning, or to
+// firstPatience if that is more. Without this bound, a leader that commits more and more slowly, each time just before the
+// patience of the others ends, would raise their patience and stay leader. With it, a network that has become slow costs one
+// epoch for each doubling of the delay.
 func (p *patience) begins() { p.ceiling = max(2*p.limit(), firstPatience) }
 
-// limit is the patience now. It leaves room for the variation seen, as retransmission timers do, and doubles with
-// every fruitless epoch, since a network that has become too slow for it gives no samples.
+// limit is the current patience. It allows for the observed variation, as retransmission timers do. It doubles with every
+// epoch without commits, since a network that is too slow for the patience gives no samples.
 func (p *patience) limit() time.Duration {
 	d := firstPatience
 	if p.mean > 0 {
 		d = max(4*(p.mean+p.deviation), minPatience)
 	}
-	for range min(p.fruitless, 8) {
+	for range min(p.emptyEpochs, 8) {
 		d *= 2
 	}
 	if p.ceiling > 0 {
@@ -46,9 +48,9 @@ func (p *patience) limit() time.Duration {
 	return min(d, maxPatience)
 }
 
-// observe takes the time that something was pending until the fast lane committed it.
+// observe adds a sample: the time for which a position was pending until the fast lane committed it.
 func (p *patience) observe(took time.Duration) {
-	p.fruitless = 0
+	p.emptyEpochs = 0
 	took = max(took, time.Microsecond)
 	if p.mean == 0 {
 		p.mean, p.deviation = took, took/2
@@ -59,24 +61,24 @@ func (p *patience) observe(took time.Duration) {
 	p.deviation += (max(off, -off) - p.deviation) / 4
 }
 
-// ended takes note of how an epoch ended.
+// ended records whether the fast lane committed something in the epoch that ended.
 func (p *patience) ended(fruitful bool) {
 	if !fruitful {
-		p.fruitless++
+		p.emptyEpochs++
 	}
 }
 
-// mark is the first thing seen pending in one place: a lane, a channel, or the slots.
+// mark is the first pending position that was seen in one place: a lane, a channel, or the slots.
 type mark struct {
-	position uint64         // number or slot
-	since    protocols.Time // zero if nothing is pending
-	told     protocols.Time // when the leader was sent its certificate; zero before
-	slot     uint64         // committed then
+	position uint64         // number in the lane or channel, or slot
+	since    protocols.Time // when it was first seen pending; zero if nothing is pending
+	certSent protocols.Time // when its certificate was sent to the leader; zero before
+	slot     uint64         // last committed slot at that time
 }
 
-// follow brings a mark up to date with how far its place is pending and ordered. It reports the time the marked thing
-// took if it was ordered now.
-func (k *mark) follow(now protocols.Time, pending, ordered uint64) (took time.Duration, done bool) {
+// update updates a mark with the positions up to which its place is pending and ordered. If the marked position is ordered
+// now, it returns the time for which it was pending and true.
+func (k *mark) update(now protocols.Time, pending, ordered uint64) (took time.Duration, done bool) {
 	if k.since != 0 && ordered >= k.position {
 		took, done = now.Sub(k.since), true
 		*k = mark{}
@@ -87,26 +89,28 @@ func (k *mark) follow(now protocols.Time, pending, ordered uint64) (took time.Du
 	return took, done
 }
 
-// due is when something is to be done about a mark: tell the leader, then leave. Zero if nothing is pending.
-func (k *mark) due(limit time.Duration) protocols.Time {
+// deadline is the next time at which something must be done about a mark: first send the leader its certificate, then leave.
+// It is zero if nothing is pending.
+func (k *mark) deadline(limit time.Duration) protocols.Time {
 	switch {
 	case k.since == 0:
 		return 0
-	case k.told == 0:
+	case k.certSent == 0:
 		return k.since.Add(limit / 4)
 	}
-	return k.told.Add(limit)
+	return k.certSent.Add(limit)
 }
 
-// overslept reports whether this replica looks so late that it must have stood still itself, which is no leader's
-// fault.
-func (k *mark) overslept(now protocols.Time, limit time.Duration) bool {
-	return k.since != 0 && now > k.due(limit).Add(limit/2)
+// wasSuspended reports whether the deadline of the mark passed so long ago that this replica itself must have been suspended.
+// Then the leader is not at fault.
+func (k *mark) wasSuspended(now protocols.Time, limit time.Duration) bool {
+	return k.since != 0 && now > k.deadline(limit).Add(limit/2)
 }
 
-// tired reports whether a mark has waited too long since the leader was told, or was passed over for too many slots of
-// which the last, of a block of the time blockMS, was made well after: a replica that stood still finds many slots at
-// once that are old. (A leader that gives its blocks old times only loses its epoch by the time.)
-func (k *mark) tired(now protocols.Time, limit time.Duration, committedSlot, blockMS uint64, wall *protocols.Wall) bool {
-	return k.told != 0 && (now >= k.told.Add(limit) || committedSlot >= k.slot+passedOver && blockMS >= wall.At(k.told.Add(limit/2)).Millis())
+// expired reports whether the patience has passed since the leader was sent the certificate, or whether too many slots were
+// committed since without the position. In the second case the last of these slots must have a block time (blockMS) well
+// after the certificate was sent: a replica that was suspended receives many old slots at once. (A leader that gives its
+// blocks old times gains nothing: it loses its epoch by the patience.)
+func (k *mark) expired(now protocols.Time, limit time.Duration, committedSlot, blockMS uint64, wall *protocols.Wall) bool {
+	return k.certSent != 0 && (now >= k.certSent.Add(limit) || committedSlot >= k.slot+passedOver && blockMS >= wall.At(k.certSent.Add(limit/2)).Millis())
 }

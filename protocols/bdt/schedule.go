@@ -9,33 +9,34 @@ import (
 	"bdtnode/protocols/bolt"
 )
 
-// reign is an epoch as the committed chain defines it: its number, its leader, the block before its first slot, and
-// who failed as a leader lately. Every replica that has committed base has the same.
-type reign struct {
+// epochStart is the part of an epoch that the committed chain defines: its number, its leader, the block before its first
+// slot, and the leaders that failed lately. It is the same at all replicas that committed base.
+type epochStart struct {
 	number uint64
 	leader protocols.Index
 	base   *bolt.Block
-	failed []failure // oldest first, at most f
+	failed []failure // oldest first, at most f entries
 }
 
-// failure is a leader whose epoch ended before its last slot.
+// failure records a leader whose epoch ended before its last slot.
 type failure struct {
 	replica protocols.Index
 	epoch   uint64
 }
 
-// firstReign begins with genesis.
-func firstReign(genesis *bolt.Block) reign { return reign{number: 1, base: genesis} }
+// firstEpochStart is the start of epoch 1, on top of genesis.
+func firstEpochStart(genesis *bolt.Block) epochStart { return epochStart{number: 1, base: genesis} }
 
-// forgiven is after how many epochs a failure no longer counts.
-func forgiven(c *protocols.Committee) uint64 { return 4 * uint64(c.N()) }
+// failureLifetime is the number of epochs for which a failure counts.
+func failureLifetime(c *protocols.Committee) uint64 { return 4 * uint64(c.N()) }
 
-// next is the epoch after one that ended with last, on top of parent. Leaders take turns; those that failed lately
-// are passed over. As at most f are, and another failure takes the place of the oldest, no replica is for good.
-func (x *reign) next(c *protocols.Committee, slots uint64, parent, last *bolt.Block) reign {
-	out := reign{number: x.number + 1, base: last}
+// next is the start of the epoch after one that ended with the block last on top of parent. Leaders take turns, and those
+// that failed lately are skipped. At most f are skipped, and a new failure replaces the oldest, so no replica is skipped for
+// ever.
+func (x *epochStart) next(c *protocols.Committee, slots uint64, parent, last *bolt.Block) epochStart {
+	out := epochStart{number: x.number + 1, base: last}
 	for _, f := range x.failed {
-		if f.replica != x.leader && f.epoch+forgiven(c) > x.number {
+		if f.replica != x.leader && f.epoch+failureLifetime(c) > x.number {
 			out.failed = append(out.failed, f)
 		}
 	}
@@ -45,7 +46,7 @@ func (x *reign) next(c *protocols.Committee, slots uint64, parent, last *bolt.Bl
 	if extra := len(out.failed) - c.F(); extra > 0 {
 		out.failed = out.failed[extra:]
 	}
-	for k := 1; ; k++ { // ends: at most f of n are passed over
+	for k := 1; ; k++ { // terminates, since at most f of n replicas are skipped
 		out.leader = protocols.Index((int(x.leader) + k) % c.N())
 		if !slices.ContainsFunc(out.failed, func(f failure) bool { return f.replica == out.leader }) {
 			return out
@@ -53,14 +54,14 @@ func (x *reign) next(c *protocols.Committee, slots uint64, parent, last *bolt.Bl
 	}
 }
 
-// reignKey is where the current epoch's beginning is kept.
-var reignKey = []byte("e/r")
+// epochStartKey is the key of the record of the current epoch's start.
+var epochStartKey = []byte("e/r")
 
-// reignVersion is the first byte of its record.
-const reignVersion = 1
+// epochStartVersion is the first byte of that record.
+const epochStartVersion = 1
 
-func (x *reign) encode() []byte {
-	b := wire.AppendU64([]byte{reignVersion}, x.number)
+func (x *epochStart) encode() []byte {
+	b := wire.AppendU64([]byte{epochStartVersion}, x.number)
 	b = wire.AppendU16(b, uint16(x.leader))
 	b = wire.AppendU16(b, uint16(len(x.failed)))
 	for _, f := range x.failed {
@@ -69,12 +70,12 @@ func (x *reign) encode() []byte {
 	return x.base.Append(b)
 }
 
-func decodeReign(c *protocols.Committee, value []byte) (reign, error) {
+func decodeEpochStart(c *protocols.Committee, value []byte) (epochStart, error) {
 	r := wire.NewReader(slices.Clone(value))
-	if v := r.U8(); v != reignVersion {
-		r.Fail("version %d, this program reads %d", v, reignVersion)
+	if v := r.U8(); v != epochStartVersion {
+		r.Fail("version %d, this program reads %d", v, epochStartVersion)
 	}
-	x := reign{number: r.U64(), leader: protocols.Index(r.U16())}
+	x := epochStart{number: r.U64(), leader: protocols.Index(r.U16())}
 	for range r.Count(protocols.MaxReplicas, 2+8) {
 		x.failed = append(x.failed, failure{protocols.Index(r.U16()), r.U64()})
 	}
@@ -88,14 +89,14 @@ func decodeReign(c *protocols.Committee, value []byte) (reign, error) {
 	return x, nil
 }
 
-// storedReign is the epoch that an earlier machine was in, or the first.
-func storedReign(c *protocols.Committee, genesis *bolt.Block, stored protocols.Stored) (reign, error) {
-	for _, value := range stored(reignKey, append(slices.Clone(reignKey), 0)) {
-		x, err := decodeReign(c, value)
+// storedEpochStart is the start of the epoch in which an earlier machine stopped, or of the first epoch.
+func storedEpochStart(c *protocols.Committee, genesis *bolt.Block, stored protocols.Stored) (epochStart, error) {
+	for _, value := range stored(epochStartKey, append(slices.Clone(epochStartKey), 0)) {
+		x, err := decodeEpochStart(c, value)
 		if err != nil {
 			return x, fmt.Errorf("record of the current epoch: %w: the store is damaged", err)
 		}
 		return x, nil
 	}
-	return firstReign(genesis), nil
+	return firstEpochStart(genesis), nil
 }

@@ -15,17 +15,17 @@ import (
 // KindStatus is the kind of a [Status] on the wire.
 const KindStatus = protocols.KindsBDT + 0
 
-// Claim is what a replica signs when it leaves an epoch.
+// Claim is the statement that a replica signs when it leaves an epoch.
 type Claim struct {
 	Epoch   uint64
-	Slot    uint64        // highest with a QC that the replica holds, 0 if it holds none
-	Digest  digest.Digest // of that slot's block, zero if there is none
-	TimeMS  uint64        // the replica's clock, Unix milliseconds
-	Cut     lanes.Cut     // highest certified tips above what it has committed; the origin where there is none
-	Inbound lanes.Cut     // the same of channels
+	Slot    uint64        // highest slot for which the replica holds a QC, 0 if there is none
+	Digest  digest.Digest // digest of the block of that slot, zero if Slot is 0
+	TimeMS  uint64        // clock of the replica, Unix milliseconds
+	Cut     lanes.Cut     // highest certified tips above the last commit; the origin where there is none
+	Inbound lanes.Cut     // the same for channels
 }
 
-// append encodes everything but the epoch, which whatever the claim is in has.
+// append encodes all fields but the epoch, which the containing message encodes.
 func (x *Claim) append(b []byte) []byte {
 	b = wire.AppendU64(b, x.Slot)
 	b = append(b, x.Digest[:]...)
@@ -43,7 +43,7 @@ func readClaim(c *protocols.Committee, epoch uint64, r *wire.Reader) Claim {
 	}
 	switch {
 	case x.Epoch == 0:
-		r.Fail("epochs count from 1")
+		r.Fail("epoch 0, epochs are numbered from 1")
 	case (x.Slot == 0) != x.Digest.IsZero():
 		r.Fail("a claim of slot %d with block %s", x.Slot, x.Digest.Short())
 	case len(x.Cut) != c.N():
@@ -56,20 +56,20 @@ func (x *Claim) statement(c *protocols.Committee) []byte {
 	return c.Statement("bdt/status/1", wire.AppendU64(nil, x.Epoch), x.append(nil))
 }
 
-// Status says that its sender has left an epoch, and what it knows there: its claim with the proofs of all in it.
+// Status states that its sender has left an epoch. It has the claim of the sender and the proofs of all its parts.
 type Status struct {
 	Claim
 	Signature    sig.Signature
-	QC           *bolt.QC                   // of Slot, nil if that is 0
-	Certificates []*lanes.TipCertificate    // of the tips in Cut, in order of lane
-	Deliveries   []*channels.TipCertificate // of those in Inbound, in order of source
+	QC           *bolt.QC                   // QC of Slot, nil if Slot is 0
+	Certificates []*lanes.TipCertificate    // for the tips in Cut, by lane
+	Deliveries   []*channels.TipCertificate // for the tips in Inbound, by source
 }
 
 // Kind is KindStatus.
 func (*Status) Kind() protocols.Kind { return KindStatus }
 
-// Append encodes epoch, claim, signature and proofs. Of the proofs only the signatures are written: the claim says
-// what they are for.
+// Append encodes epoch, claim, signature and proofs. Of each proof only the signatures are encoded, since the claim has the
+// positions that they are for.
 func (m *Status) Append(b []byte) []byte {
 	b = m.Claim.append(wire.AppendU64(b, m.Epoch))
 	b = append(b, m.Signature[:]...)
@@ -85,7 +85,7 @@ func (m *Status) Append(b []byte) []byte {
 	return b
 }
 
-// DecodeStatus reads a Status's body.
+// DecodeStatus reads the body of a Status.
 func DecodeStatus(c *protocols.Committee, b []byte) (*Status, error) {
 	r := wire.NewReader(b)
 	m := &Status{Claim: readClaim(c, r.U64(), r)}
@@ -106,13 +106,13 @@ func DecodeStatus(c *protocols.Committee, b []byte) (*Status, error) {
 	return m, r.Done()
 }
 
-// Items names the signatures that prove the Status to be from, and everything it claims.
+// Items lists the signature checks that prove the Status from replica from, and all parts of its claim.
 func (m *Status) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
 	items := []sig.Item{c.Item(from, m.statement(c), m.Signature)}
 	return provenBy(c, items, m.QC, m.Certificates, m.Deliveries)
 }
 
-// provenBy adds the checks of a QC, if it is not nil, and of certificates.
+// provenBy adds to items the checks of a QC, if it is not nil, and of certificates.
 func provenBy(c *protocols.Committee, items []sig.Item, qc *bolt.QC, tips []*lanes.TipCertificate, lds []*channels.TipCertificate) ([]sig.Item, error) {
 	if qc != nil {
 		more, err := qc.Items(c)

@@ -10,21 +10,21 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// TestEarlyBytes: what is kept of one peer's large messages is its share of the bytes, whatever the others send, and then
-// nothing of its more is verified.
-func TestEarlyBytes(t *testing.T) {
+// TestFutureBytes: of the large messages of one peer, at most its share of the bytes is kept, independent of the messages of
+// others. When the share is used up, the peer is in the set full.
+func TestFutureBytes(t *testing.T) {
 	for _, n := range []int{4, 100} {
-		x := newEarly(n)
-		share, total := maxEarlyBytes/(n-1), 0
+		x := newFutureMessages(n)
+		share, total := maxFutureBytes/(n-1), 0
 		large := func(slot uint64) protocols.Message {
 			return &bolt.Propose{Block: &bolt.Block{Epoch: 2, Slot: slot, Cut: make(lanes.Cut, share/8/(8+len(digest.Digest{})))}}
 		}
 		for from := 1; from < n; from++ {
-			for k := range uint64(maxEarly) {
+			for k := range uint64(maxFutureMessages) {
 				x.keep(protocols.Index(from), 2, 1, large(1+k))
 			}
 			if !x.full.Has(protocols.Index(from)) || x.full.Has(0) {
-				t.Fatal("of whom no more is kept is not known")
+				t.Fatal("a peer whose share is used up is not in full")
 			}
 		}
 		for i, list := range x.kept {
@@ -36,20 +36,20 @@ func TestEarlyBytes(t *testing.T) {
 				t.Errorf("n=%d: %d bytes are kept of replica %d, its share is %d", n, sum, i, share)
 			}
 		}
-		if total > maxEarlyBytes {
-			t.Errorf("n=%d: %d bytes are kept in all", n, total)
+		if total > maxFutureBytes {
+			t.Errorf("n=%d: %d bytes are kept in total", n, total)
 		}
 		x.take(2)
 		if again := x.again(2); again.Len() != n-1 || x.full.Len() != 0 {
-			t.Errorf("n=%d: %d are asked again", n, again.Len())
+			t.Errorf("n=%d: %d peers are asked again", n, again.Len())
 		}
 	}
 }
 
-// TestFloodOfEarlyMessages: whatever one peer sends for epochs to come, a bounded part of it is kept, none of another's is
-// pushed out by it, and the other is asked again for what was not kept.
-func TestFloodOfEarlyMessages(t *testing.T) {
-	x := newEarly(4)
+// TestFloodOfFutureMessages: of the messages that one peer sends for later epochs, a bounded number is kept. They do not
+// displace messages of other peers. A peer of which a message was not kept is asked again.
+func TestFloodOfFutureMessages(t *testing.T) {
+	x := newFutureMessages(4)
 	vote := func(epoch, slot uint64) protocols.Message {
 		return &bolt.Vote{Epoch: epoch, Slot: slot, Digest: digest.Of("early")}
 	}
@@ -59,7 +59,7 @@ func TestFloodOfEarlyMessages(t *testing.T) {
 		x.keep(3, 2, 1, &mvba.Proposal{At: mvba.At{Instance: instance(2), Round: 1}, Value: make([]byte, 1<<10)})
 		x.keep(3, 2, 1, &mvba.Value{Instance: instance(2), Value: make([]byte, 1<<10)})
 	}
-	for k := range uint64(maxEarly) {
+	for k := range uint64(maxFutureMessages) {
 		x.keep(1, 2, 1, vote(2, 1+k))
 	}
 	x.keep(2, 3, 1, vote(3, 1)) // two epochs ahead of this replica
@@ -70,7 +70,7 @@ func TestFloodOfEarlyMessages(t *testing.T) {
 			t.Errorf("a message of epoch %d is kept", number)
 		}
 	}
-	if kept[1] != maxEarly || kept[2] != 0 || kept[3] > maxEarly || kept[0] != 0 {
+	if kept[1] != maxFutureMessages || kept[2] != 0 || kept[3] > maxFutureMessages || kept[0] != 0 {
 		t.Errorf("kept by sender: %v", kept)
 	}
 	if again := x.again(2); !again.Has(2) || again.Has(1) {
