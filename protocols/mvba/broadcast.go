@@ -5,10 +5,10 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// The first part of a round (Speeding Dumbo, section 5, "strong provable broadcast"): every replica broadcasts a
-// value in two phases, and when n-f broadcasts are complete the coin is tossed.
+// The first part of a round (Speeding Dumbo, section 5, "strong provable broadcast"): every replica broadcasts a value in
+// two phases. When n-f broadcasts are complete, the coin is tossed.
 
-// propose starts this replica's broadcast of the round, as soon as it holds the value it has to propose.
+// propose starts the own broadcast of the round, as soon as the value to propose is held.
 func (m *Machine) propose(s *Step, r *round) {
 	if r.mine != nil {
 		return
@@ -31,7 +31,7 @@ func (m *Machine) propose(s *Step, r *round) {
 	m.post(s, protocols.Everyone, p)
 }
 
-// upon Proposal of broadcaster j: it may move this replica to its round; the first one of a round counts.
+// upon Proposal of broadcaster j: enter its round if that is later and justified; the first Proposal of a round counts.
 func (m *Machine) handleProposal(s *Step, from protocols.Index, x *Proposal) {
 	if x.Round > m.round {
 		m.enter(s, x.Round, x.Why)
@@ -55,8 +55,8 @@ func (m *Machine) handleProposal(s *Step, from protocols.Index, x *Proposal) {
 	}
 }
 
-// echo signs the first phase of each broadcast whose value is held and valid, one value a broadcaster, until the
-// coin is known.
+// echo signs the first phase of each broadcast whose value is held and valid, at most one value for each broadcaster, until
+// the coin is known.
 func (m *Machine) echo(s *Step, r *round) {
 	if r.toss.Known() {
 		return
@@ -84,7 +84,7 @@ func (m *Machine) echo(s *Step, r *round) {
 	}
 }
 
-// upon Echo for this replica's broadcast: count it.
+// upon Echo for the own broadcast: count it.
 func (m *Machine) handleEcho(s *Step, from protocols.Index, x *Echo) {
 	r := m.admit(from, x.Round)
 	if r == nil {
@@ -97,13 +97,13 @@ func (m *Machine) handleEcho(s *Step, from protocols.Index, x *Echo) {
 		return
 	}
 	if r.mine == nil || x.Digest != r.mine.Digest {
-		s.Blame(from, "echoes what was not proposed in round %d of agreement %s", x.Round, x.Instance)
+		s.Blame(from, "echoes a value that was not proposed to it in round %d of agreement %s", x.Round, x.Instance)
 		return
 	}
 	r.echoes.Add(from, x.Signature)
 }
 
-// lock ends the first phase: upon n-f echoes, send their certificate.
+// upon n-f echoes for the own broadcast: the first phase ends; send their certificate.
 func (m *Machine) lock(s *Step, r *round) {
 	if r.mine == nil || r.locked || r.toss.Known() || r.echoes.Len() < m.cfg.Committee.Quorum() {
 		return
@@ -125,8 +125,8 @@ func (m *Machine) handleLock(from protocols.Index, x *Lock) {
 	}
 }
 
-// accept signs the second phase of each broadcast whose first-phase proof and value are held, until the coin is
-// known: afterwards the elected broadcast must not complete where this replica pre-voted no.
+// accept signs the second phase of each broadcast whose first-phase proof and value are held, until the coin is known. It
+// must stop then: the elected broadcast must not complete if this replica pre-voted no.
 func (m *Machine) accept(s *Step, r *round) {
 	if r.toss.Known() {
 		return
@@ -144,7 +144,7 @@ func (m *Machine) accept(s *Step, r *round) {
 	}
 }
 
-// upon Accept for this replica's broadcast: count it.
+// upon Accept for the own broadcast: count it.
 func (m *Machine) handleAccept(s *Step, from protocols.Index, x *Accept) {
 	r := m.admit(from, x.Round)
 	if r == nil {
@@ -157,13 +157,13 @@ func (m *Machine) handleAccept(s *Step, from protocols.Index, x *Accept) {
 		return
 	}
 	if r.mine == nil || x.Digest != r.mine.Digest {
-		s.Blame(from, "accepts what was not proposed in round %d of agreement %s", x.Round, x.Instance)
+		s.Blame(from, "accepts a value that was not proposed to it in round %d of agreement %s", x.Round, x.Instance)
 		return
 	}
 	r.accepts.Add(from, x.Signature)
 }
 
-// finish ends the second phase: upon n-f accepts, send their certificate.
+// upon n-f accepts for the own broadcast: the second phase ends; send their certificate.
 func (m *Machine) finish(s *Step, r *round) {
 	if r.mine == nil || r.completed || r.accepts.Len() < m.cfg.Committee.Quorum() {
 		return
@@ -171,7 +171,7 @@ func (m *Machine) finish(s *Step, r *round) {
 	m.post(s, protocols.Everyone, &Finish{r.at, r.mine.Digest, r.accepts.Certificate()})
 }
 
-// upon Finish of broadcaster j: that broadcast is complete.
+// upon Finish of broadcaster j: its broadcast is complete.
 func (m *Machine) handleFinish(from protocols.Index, x *Finish) {
 	r := m.admit(from, x.Round)
 	if r == nil {
@@ -185,9 +185,9 @@ func (m *Machine) handleFinish(from protocols.Index, x *Finish) {
 	}
 }
 
-// release gives this replica's share of the coin: upon n-f complete broadcasts of distinct replicas, and never
-// before. So when the coin becomes known n-f broadcasts are complete, whatever the adversary does then, and the
-// coin elects one of them with probability (n-f)/n.
+// upon n-f complete broadcasts of distinct replicas: release the own share of the coin. It is never released before. So when
+// the coin becomes known, n-f broadcasts are complete, and the adversary cannot choose them after that. The coin elects one
+// of them with probability (n-f)/n.
 func (m *Machine) release(s *Step, r *round) {
 	if r.released || r.toss.Known() || r.finished.Len() < m.cfg.Committee.Quorum() {
 		return

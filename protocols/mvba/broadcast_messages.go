@@ -10,10 +10,10 @@ import (
 	"bdtnode/protocols"
 )
 
-// MaxValue bounds a value, in bytes: a proposal of it is one control frame.
+// MaxValue is the largest size of a value in bytes. A proposal with it fits into one control frame.
 const MaxValue = 2<<20 - 1<<10
 
-// Kinds of messages. Numbers follow the course of a round.
+// Kinds of messages, in the order of a round.
 const (
 	KindProposal = protocols.KindsMVBA + iota
 	KindEcho
@@ -28,13 +28,13 @@ const (
 	KindAgain
 )
 
-// Proposal starts the sender's broadcast of a round. In round 1 it carries the value; later almost all replicas
-// hold it already, so it carries its digest, and who lacks the value asks the sender.
+// Proposal starts the sender's broadcast of a round. In round 1 it contains the value. In later rounds it contains only the
+// digest, since almost all replicas hold the value already; a replica without it requests it from the sender.
 type Proposal struct {
 	At
-	Value  []byte         // round 1
+	Value  []byte         // in round 1 only
 	Digest digest.Digest  // of the value
-	Why    *Justification // from round 2 on
+	Why    *Justification // reason to enter the round; from round 2 on
 }
 
 // Kind is KindProposal.
@@ -69,12 +69,12 @@ func (m *Proposal) check(c *protocols.Committee, _ protocols.Index, p *Proof) er
 		return fmt.Errorf("a proposal of round %d without justification", m.Round)
 	}
 	if m.Why.Key != nil && m.Why.Key.Digest != m.Digest {
-		return errors.New("a proposal of another value than its justification's key")
+		return errors.New("a proposal of another value than that of the key in its justification")
 	}
 	return m.Why.check(c, m.Instance, m.Round, p)
 }
 
-// Echo is a first-phase signature, for the broadcaster.
+// Echo is a first-phase signature, sent to the broadcaster.
 type Echo struct {
 	At
 	Broadcaster protocols.Index
@@ -103,11 +103,11 @@ func (m *Echo) check(c *protocols.Committee, from protocols.Index, p *Proof) err
 	return nil
 }
 
-// Lock is the first-phase proof of the sender's broadcast: no other digest can have one.
+// Lock is the first-phase proof of the sender's broadcast. No other digest of that broadcast can have one.
 type Lock struct {
 	At
 	Digest digest.Digest
-	Echoes protocols.Certificate // n-f
+	Echoes protocols.Certificate // n-f signers
 }
 
 // Kind is KindLock.
@@ -129,7 +129,7 @@ func (m *Lock) check(c *protocols.Committee, from protocols.Index, p *Proof) err
 	return p.quorum(c, &m.Echoes, m.echoStatement(c, from, m.Digest))
 }
 
-// Accept is a second-phase signature, for the broadcaster.
+// Accept is a second-phase signature, sent to the broadcaster.
 type Accept struct {
 	At
 	Broadcaster protocols.Index
@@ -158,11 +158,11 @@ func (m *Accept) check(c *protocols.Committee, from protocols.Index, p *Proof) e
 	return nil
 }
 
-// Finish is the second-phase proof of the sender's broadcast, which is now complete.
+// Finish is the second-phase proof of the sender's broadcast. With it the broadcast is complete.
 type Finish struct {
 	At
 	Digest  digest.Digest
-	Accepts protocols.Certificate // n-f
+	Accepts protocols.Certificate // n-f signers
 }
 
 // Kind is KindFinish.

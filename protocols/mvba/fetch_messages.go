@@ -9,7 +9,7 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// Want asks for the value with a digest.
+// Want requests the value with a digest.
 type Want struct {
 	Instance Instance
 	Digest   digest.Digest
@@ -27,7 +27,7 @@ func readWant(r *wire.Reader) *Want {
 	return m
 }
 
-// Value answers a Want.
+// Value is the answer to a Want.
 type Value struct {
 	Instance Instance
 	Value    []byte
@@ -49,8 +49,8 @@ func readValue(r *wire.Reader) *Value {
 	return newValue(in, r.Bytes(MaxValue))
 }
 
-// Again tells a peer, some of whose messages were refused as too far ahead, that its sender has come to a round
-// and wants them again.
+// Again is sent to a peer of which a message was refused as too far ahead: the sender has reached the round At and requests
+// all messages again.
 type Again struct{ At }
 
 // Kind is KindAgain.
@@ -59,7 +59,8 @@ func (*Again) Kind() protocols.Kind { return KindAgain }
 // Append encodes the round.
 func (m *Again) Append(b []byte) []byte { return m.At.append(b) }
 
-// Decode reads the body of a message of this package or of the coin's. The result aliases b.
+// Decode reads the body of a message of this package or of package coin. The result aliases b. It returns an error for other
+// kinds and for malformed bodies.
 func Decode(kind protocols.Kind, b []byte) (protocols.Message, error) {
 	r := wire.NewReader(b)
 	var m protocols.Message
@@ -91,7 +92,7 @@ func Decode(kind protocols.Kind, b []byte) (protocols.Message, error) {
 	case KindAgain:
 		m = &Again{At: readAt(r)}
 	default:
-		return nil, fmt.Errorf("%w: no message of an agreement has kind %#x", wire.ErrMalformed, uint8(kind))
+		return nil, fmt.Errorf("%w: kind %#x is not of a message of an agreement", wire.ErrMalformed, uint8(kind))
 	}
 	if err := r.Done(); err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func Decode(kind protocols.Kind, b []byte) (protocols.Message, error) {
 	return m, nil
 }
 
-// InstanceOf is the instance a message belongs to; ok is false if it is none of an agreement.
+// InstanceOf is the instance that a message belongs to. ok is false if it is not a message of an agreement.
 func InstanceOf(msg protocols.Message) (in Instance, ok bool) {
 	switch m := msg.(type) {
 	case *coin.Release:
@@ -118,8 +119,8 @@ func InstanceOf(msg protocols.Message) (in Instance, ok bool) {
 
 func (a At) at() At { return a }
 
-// Check lists what proves that from, a replica of c, may have sent msg. It is an error, and from's fault, if
-// nothing can.
+// Check lists the checks that prove that from, a replica of c, was allowed to send msg. It returns an error if no check can
+// prove it; that is a fault of from.
 func Check(c *protocols.Committee, from protocols.Index, msg protocols.Message) (Proof, error) {
 	var p Proof
 	switch m := msg.(type) {
@@ -131,7 +132,7 @@ func Check(c *protocols.Committee, from protocols.Index, msg protocols.Message) 
 			return Proof{}, err
 		}
 		p.Tosses = append(p.Tosses, k)
-	case *Want, *Value, *Again: // nothing is signed
+	case *Want, *Value, *Again: // have no signature
 	case interface {
 		check(*protocols.Committee, protocols.Index, *Proof) error
 	}:
@@ -139,7 +140,7 @@ func Check(c *protocols.Committee, from protocols.Index, msg protocols.Message) 
 			return Proof{}, err
 		}
 	default:
-		return Proof{}, fmt.Errorf("message of kind %#x is none of an agreement", uint8(msg.Kind()))
+		return Proof{}, fmt.Errorf("a message of kind %#x is not of an agreement", uint8(msg.Kind()))
 	}
 	return p, nil
 }

@@ -9,15 +9,15 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// Instance names one agreement of a shard. With the network and shard of the committee, and a round, it is under
-// every signature and coin share of the instance.
+// Instance is the name of one agreement of a shard. Every signature and coin share of the instance covers it, together with
+// the network and shard of the committee and the round.
 type Instance struct {
 	Epoch uint64
-	Kind  uint8  // what is agreed on
-	Index uint16 // among the agreements of one kind in an epoch
+	Kind  uint8  // purpose of the agreement
+	Index uint16 // index of the agreement among those of its kind in an epoch
 }
 
-// instanceSize is the length of an encoded Instance.
+// instanceSize is the length of an encoded Instance in bytes.
 const instanceSize = 8 + 1 + 2
 
 func (i Instance) append(b []byte) []byte {
@@ -29,10 +29,10 @@ func readInstance(r *wire.Reader) Instance {
 	return Instance{Epoch: r.U64(), Kind: r.U8(), Index: r.U16()}
 }
 
-// String is epoch, kind and index.
+// String gives epoch, kind and index, separated by slashes.
 func (i Instance) String() string { return fmt.Sprintf("%d/%d/%d", i.Epoch, i.Kind, i.Index) }
 
-// At is a round of an instance. Rounds count from 1.
+// At names a round of an instance. Rounds are numbered from 1.
 type At struct {
 	Instance Instance
 	Round    uint32
@@ -43,38 +43,39 @@ func (a At) append(b []byte) []byte { return wire.AppendU32(a.Instance.append(b)
 func readAt(r *wire.Reader) At {
 	a := At{Instance: readInstance(r), Round: r.U32()}
 	if a.Round == 0 {
-		r.Fail("rounds count from 1")
+		r.Fail("round 0, rounds are numbered from 1")
 	}
 	return a
 }
 
-// toss is the name of the round's coin.
+// toss is the name of the coin toss of the round.
 func (a At) toss() coin.Name {
 	return coin.Name{Epoch: a.Instance.Epoch, Kind: a.Instance.Kind, Index: a.Instance.Index, Round: a.Round}
 }
 
-// bytes is the name as a field of statements.
+// bytes is the encoded name, as a field of statements.
 func (a At) bytes() []byte { return a.append(make([]byte, 0, instanceSize+4)) }
 
-// echoStatement is what a replica signs once per broadcast: the first phase.
+// echoStatement is the statement that a replica signs in the first phase of a broadcast.
 func (a At) echoStatement(c *protocols.Committee, broadcaster protocols.Index, d digest.Digest) []byte {
 	return c.Statement("bdt/mvba-echo/1", a.bytes(), wire.AppendU16(nil, uint16(broadcaster)), d[:])
 }
 
-// acceptStatement is what a replica signs in a broadcast's second phase, and with a yes-vote on an elected one.
+// acceptStatement is the statement that a replica signs in the second phase of a broadcast, and with a yes-vote on an elected
+// one.
 func (a At) acceptStatement(c *protocols.Committee, broadcaster protocols.Index, d digest.Digest) []byte {
 	return c.Statement("bdt/mvba-accept/1", a.bytes(), wire.AppendU16(nil, uint16(broadcaster)), d[:])
 }
 
-// noPreVoteStatement says that the signer had no first-phase proof of the elected broadcast.
+// noPreVoteStatement states that the signer had no first-phase proof of the elected broadcast when it pre-voted.
 func (a At) noPreVoteStatement(c *protocols.Committee) []byte {
 	return c.Statement("bdt/mvba-pre-no/1", a.bytes())
 }
 
-// noVoteStatement says that the signer never accepts the elected broadcast, and the round of its highest key.
+// noVoteStatement states that the signer does not accept the elected broadcast, ever, and the round of its highest key.
 func (a At) noVoteStatement(c *protocols.Committee, claim uint32) []byte {
 	return c.Statement("bdt/mvba-no/1", a.bytes(), wire.AppendU32(nil, claim))
 }
 
-// DigestOf is the digest by which a value is signed and asked for.
+// DigestOf is the digest of a value, which signatures and requests use.
 func DigestOf(value []byte) digest.Digest { return digest.Of("bdt/mvba-value/1", value) }

@@ -7,12 +7,12 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// knowledge is what the adversary learns from every message that an honest replica sends, and what it can make of
-// it with the Byzantine replicas' keys: certificates, justifications, and the coin as soon as it is out, which is
-// when f+1 shares, its own among them, are.
+// knowledge is the information of the adversary: everything that it learns from messages of honest replicas and can compute
+// with the keys of the Byzantine replicas: certificates, justifications, and the coin of a round as soon as f+1 shares exist,
+// its own included.
 type knowledge struct {
 	w      *world
-	rounds map[uint32]*known
+	rounds map[uint32]*roundKnowledge
 	values map[digest.Digest][]byte
 	last   uint32
 }
@@ -22,8 +22,8 @@ type broadcastName struct {
 	d  digest.Digest
 }
 
-// known is about one round.
-type known struct {
+// roundKnowledge is the knowledge about one round.
+type roundKnowledge struct {
 	at        At
 	proposals map[protocols.Index]digest.Digest
 	echoes    map[broadcastName]map[protocols.Index]sig.Signature
@@ -31,19 +31,19 @@ type known struct {
 	noPre     map[protocols.Index]sig.Signature
 	noVotes   map[protocols.Index]*Vote
 	shares    map[protocols.Index]coin.Share
-	out       bool
+	coinKnown bool // leader and proof are known
 	leader    protocols.Index
 	proof     coin.Shares
 }
 
 func newKnowledge(w *world) *knowledge {
-	return &knowledge{w: w, rounds: make(map[uint32]*known), values: make(map[digest.Digest][]byte)}
+	return &knowledge{w: w, rounds: make(map[uint32]*roundKnowledge), values: make(map[digest.Digest][]byte)}
 }
 
-func (k *knowledge) round(n uint32) *known {
+func (k *knowledge) round(n uint32) *roundKnowledge {
 	r := k.rounds[n]
 	if r == nil {
-		r = &known{at: At{theInstance, n},
+		r = &roundKnowledge{at: At{theInstance, n},
 			proposals: make(map[protocols.Index]digest.Digest),
 			echoes:    make(map[broadcastName]map[protocols.Index]sig.Signature),
 			accepts:   make(map[broadcastName]map[protocols.Index]sig.Signature),
@@ -65,7 +65,7 @@ func count(m map[broadcastName]map[protocols.Index]sig.Signature, by protocols.I
 	m[name][i] = s
 }
 
-// learn takes an honest replica's message.
+// learn adds a message of an honest replica.
 func (k *knowledge) learn(from protocols.Index, msg protocols.Message) {
 	switch m := msg.(type) {
 	case *Proposal:
@@ -77,7 +77,7 @@ func (k *knowledge) learn(from protocols.Index, msg protocols.Message) {
 		count(k.round(m.Round).echoes, m.Broadcaster, m.Digest, from, m.Signature)
 	case *Accept:
 		count(k.round(m.Round).accepts, m.Broadcaster, m.Digest, from, m.Signature)
-	case *Lock: // it has its broadcaster's signature, which nobody saw before
+	case *Lock: // it has the broadcaster's own signature, which no Echo showed
 		for n, i := range m.Echoes.Signers.Members() {
 			count(k.round(m.Round).echoes, from, m.Digest, i, m.Echoes.Signatures[n])
 		}
@@ -102,9 +102,9 @@ func (k *knowledge) learn(from protocols.Index, msg protocols.Message) {
 	}
 }
 
-// toss tries to learn the coin.
-func (k *knowledge) toss(r *known) {
-	if r.out {
+// toss computes the coin of a round, if there are enough shares.
+func (k *knowledge) toss(r *roundKnowledge) {
+	if r.coinKnown {
 		return
 	}
 	statement := r.at.toss().Statement(k.w.committee)
@@ -125,10 +125,11 @@ func (k *knowledge) toss(r *known) {
 	if err != nil {
 		panic(err)
 	}
-	r.out, r.leader, r.proof = true, v.Leader(k.w.n), all
+	r.coinKnown, r.leader, r.proof = true, v.Leader(k.w.n), all
 }
 
-// certificate adds the Byzantine replicas' signatures to honest ones.
+// certificate makes a certificate of honest signatures and those of the Byzantine replicas. It reports whether there are
+// enough.
 func (k *knowledge) certificate(honest map[protocols.Index]sig.Signature, statement []byte) (protocols.Certificate, bool) {
 	t := protocols.NewTally(digest.Digest{})
 	for i := range protocols.Index(k.w.n) {
@@ -144,19 +145,22 @@ func (k *knowledge) certificate(honest map[protocols.Index]sig.Signature, statem
 	return t.Certificate(), t.Len() == k.w.committee.Quorum()
 }
 
-func (k *knowledge) lockOf(r *known, by protocols.Index, d digest.Digest) (protocols.Certificate, bool) {
+// lockOf makes a first-phase proof, if it is possible.
+func (k *knowledge) lockOf(r *roundKnowledge, by protocols.Index, d digest.Digest) (protocols.Certificate, bool) {
 	return k.certificate(r.echoes[broadcastName{by, d}], r.at.echoStatement(k.w.committee, by, d))
 }
 
-func (k *knowledge) acceptOf(r *known, by protocols.Index, d digest.Digest) (protocols.Certificate, bool) {
+// acceptOf makes a second-phase proof, if it is possible.
+func (k *knowledge) acceptOf(r *roundKnowledge, by protocols.Index, d digest.Digest) (protocols.Certificate, bool) {
 	return k.certificate(r.accepts[broadcastName{by, d}], r.at.acceptStatement(k.w.committee, by, d))
 }
 
-func (k *knowledge) noPreOf(r *known) (protocols.Certificate, bool) {
+// noPreOf makes a certificate of no-pre-votes, if it is possible.
+func (k *knowledge) noPreOf(r *roundKnowledge) (protocols.Certificate, bool) {
 	return k.certificate(r.noPre, r.at.noPreVoteStatement(k.w.committee))
 }
 
-// complete is how many broadcasts of a round can be complete by now.
+// complete is the number of broadcasts of a round that can be complete now.
 func (k *knowledge) complete(n uint32) int {
 	r := k.round(n)
 	done := 0
@@ -171,10 +175,10 @@ func (k *knowledge) complete(n uint32) int {
 	return done
 }
 
-// key is the key of a round, if the adversary can have it.
+// key is the key of a round, if the adversary can make it; else nil.
 func (k *knowledge) key(n uint32) *Key {
 	r := k.rounds[n]
-	if r == nil || !r.out {
+	if r == nil || !r.coinKnown {
 		return nil
 	}
 	for _, d := range k.digests(r, r.leader) {
@@ -185,8 +189,8 @@ func (k *knowledge) key(n uint32) *Key {
 	return nil
 }
 
-// digests lists what by is known to have proposed to anyone, in a fixed order.
-func (k *knowledge) digests(r *known, by protocols.Index) []digest.Digest {
+// digests lists the digests of by's broadcast in a round that were echoed, in a fixed order.
+func (k *knowledge) digests(r *roundKnowledge, by protocols.Index) []digest.Digest {
 	var out []digest.Digest
 	for name := range r.echoes {
 		if name.by == by {
@@ -197,8 +201,8 @@ func (k *knowledge) digests(r *known, by protocols.Index) []digest.Digest {
 	return out
 }
 
-// justify finds reasons to enter round n: by the key of the round before, and by its no-votes with the lowest
-// claims that there are.
+// justify makes the possible justifications of round n: by the key of the round before, and by its no-votes with the lowest
+// claims.
 func (k *knowledge) justify(n uint32) []*Justification {
 	before := k.rounds[n-1]
 	if before == nil {
@@ -215,7 +219,7 @@ func (k *knowledge) justify(n uint32) []*Justification {
 		v *Vote
 	}
 	var votes []vote
-	for claim := range n { // ascending, Byzantine ones claim nothing
+	for claim := range n { // in ascending order; Byzantine replicas claim no key
 		for i := range protocols.Index(k.w.n) {
 			if len(votes) == k.w.committee.Quorum() {
 				break
@@ -246,7 +250,8 @@ func (k *knowledge) justify(n uint32) []*Justification {
 	return append(out, j)
 }
 
-// holdBack says which messages the adversary delays once it knows the coin: what would help the elected value.
+// holdBack reports whether the adversary delays a message: once it knows the coin, it delays messages that help the elected
+// value to be decided.
 func (k *knowledge) holdBack(e *envelope) bool {
 	var n uint32
 	switch m := e.msg.(type) {
@@ -262,5 +267,5 @@ func (k *knowledge) holdBack(e *envelope) bool {
 		return false
 	}
 	r := k.rounds[n]
-	return r != nil && r.out && r.leader == e.from
+	return r != nil && r.coinKnown && r.leader == e.from
 }

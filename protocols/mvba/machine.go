@@ -10,73 +10,73 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// Window is how many rounds ahead of its own a replica keeps messages. Proposals need none: a justified one moves
-// the replica to its round.
+// Window is the number of rounds after its own for which a replica keeps messages. It does not limit proposals, since a
+// justified one moves the replica to its round.
 const Window = 4
 
-// Config is what an instance needs to know.
+// Config has the parameters of an instance.
 type Config struct {
 	Instance  Instance
 	Committee *protocols.Committee
 	Self      protocols.Index
-	Signer    sig.Signer  // of Self's key
-	Coin      coin.Scheme // with the committee's weak quorum as threshold
-	Shares    coin.Holder // of Self
-	// Valid is the external validity of values: nil, or what is wrong. It must depend on the value alone, so that
-	// all honest replicas say the same.
+	Signer    sig.Signer  // signs with the key of Self
+	Coin      coin.Scheme // its threshold is the weak quorum of the committee
+	Shares    coin.Holder // makes the coin shares of Self
+	// Valid is the external validity of values. It returns nil, or an error that says why a value is invalid. Its result must
+	// depend only on the value, so that it is the same at all honest replicas.
 	Valid func(value []byte) error
 }
 
-// Decided is the output of an instance, given once (and once more after a restore).
+// Decided is the output of an instance. It is given once, and once more after a restore.
 type Decided struct {
 	Value    []byte
 	Decision *Decision
 }
 
-// Step is what one input made the instance want.
+// Step is the result of one input.
 type Step = protocols.Step[Decided]
 
-// Machine is one replica's part in one instance. It is a pure state machine, not safe for concurrent use.
+// Machine is the state of one replica in one instance. It is a pure state machine and not safe for concurrent use.
 type Machine struct {
 	cfg     Config
 	input   digest.Digest // zero before Propose
 	values  map[digest.Digest]*value
 	round   uint32
-	why     *Justification // of the round; nil in round 1
-	high    *Key           // the highest of those known
+	why     *Justification // justification of the round; nil in round 1
+	high    *Key           // highest known key; nil before the first
 	rounds  map[uint32]*round
-	kept    []protocols.Send // own messages of the round, or the decision
-	wanted  map[digest.Digest]protocols.Set
+	kept    []protocols.Send                // own messages of the round, or the decision, for Resend
+	wanted  map[digest.Digest]protocols.Set // requested values, with the peers that were asked
 	peers   []peer
-	refused protocols.Set // peers whose messages were too far ahead
+	refused protocols.Set // peers of which a message was too far ahead
 
 	decision *Decision
-	emitted  bool
-	changed  bool // a rule fired: look at all again
+	emitted  bool // the Decided output was given
+	changed  bool // a rule was applied: check all rules again
 }
 
 // value is a held value.
 type value struct {
 	bytes   []byte
-	stored  bool // on disk
-	checked bool // against external validity, with this result:
+	stored  bool // the value is on disk
+	checked bool // external validity was checked, with the result invalid
 	invalid error
 }
 
-// peer is what bounds the answers a peer gets.
+// peer has the state that bounds the answers to a peer.
 type peer struct {
-	served map[digest.Digest]bool // values sent since the last reconnect
-	told   bool                   // the decision was sent since the last reconnect
-	again  uint32                 // highest round of an Again that was followed
+	served       map[digest.Digest]bool // values sent since the last reconnect
+	decisionSent bool                   // the decision was sent since the last reconnect
+	again        uint32                 // highest round of an Again that was answered
 }
 
-// New starts an instance that has persisted nothing. It is an error if the configuration is incomplete.
+// New makes an instance without records. It returns an error if the configuration is incomplete or inconsistent.
 func New(cfg Config) (*Machine, error) {
 	switch {
 	case cfg.Committee == nil || cfg.Signer == nil || cfg.Coin == nil || cfg.Shares == nil || cfg.Valid == nil:
-		return nil, fmt.Errorf("agreement %s: committee, signer, coin, shares and validity are all needed", cfg.Instance)
+		return nil, fmt.Errorf("agreement %s: committee, signer, coin, shares and validity are required", cfg.Instance)
 	case !cfg.Committee.Has(cfg.Self) || cfg.Committee.Key(cfg.Self) != cfg.Signer.Public():
-		return nil, fmt.Errorf("agreement %s: the signer is not replica %d of the committee", cfg.Instance, cfg.Self)
+		return nil, fmt.Errorf("agreement %s: the signer does not have the key of replica %d of the committee", cfg.Instance, cfg.Self)
 	case cfg.Coin.Threshold() != cfg.Committee.WeakQuorum():
 		return nil, fmt.Errorf("agreement %s: the coin takes %d shares, want %d, deal it again for %d replicas",
 			cfg.Instance, cfg.Coin.Threshold(), cfg.Committee.WeakQuorum(), cfg.Committee.N())
@@ -92,15 +92,16 @@ func New(cfg Config) (*Machine, error) {
 	return m, nil
 }
 
-// Start goes on with what a restored machine had begun. On a new one it does nothing.
+// Start continues a restored machine. On a new machine it does nothing.
 func (m *Machine) Start(protocols.Time) Step {
 	var s Step
 	m.advance(&s)
 	return s
 }
 
-// Propose gives the replica's input; every honest replica must, for the instance to end. The first input counts,
-// also one restored: later ones do nothing. It is an error if value is invalid or longer than [MaxValue].
+// Propose gives the input of this replica. The instance terminates only if every honest replica calls it. The first input
+// counts, also one that was restored; later ones do nothing. It returns an error if value is invalid or longer than
+// [MaxValue].
 func (m *Machine) Propose(_ protocols.Time, value []byte) (Step, error) {
 	var s Step
 	if m.decision != nil || !m.input.IsZero() {
@@ -118,8 +119,8 @@ func (m *Machine) Propose(_ protocols.Time, value []byte) (Step, error) {
 	return s, nil
 }
 
-// Handle takes a message of this instance whose [Check] was verified. The time is not looked at: the agreement
-// knows none.
+// Handle takes a message of this instance whose [Check] was verified. The time is not used: the agreement does not depend on
+// it. Handle panics for a message of another instance.
 func (m *Machine) Handle(_ protocols.Time, from protocols.Index, msg protocols.Message) Step {
 	if in, ok := InstanceOf(msg); !ok || in != m.cfg.Instance {
 		panic(fmt.Sprintf("mvba: a message of instance %s was given to %s", in, m.cfg.Instance))
@@ -138,14 +139,14 @@ func (m *Machine) Handle(_ protocols.Time, from protocols.Index, msg protocols.M
 			m.tell(&s, from)
 			return s
 		}
-		m.take(&s, from, msg)
+		m.process(&s, from, msg)
 	}
 	m.advance(&s)
 	return s
 }
 
-// take notes a message of an undecided instance, from a peer or from this replica itself.
-func (m *Machine) take(s *Step, from protocols.Index, msg protocols.Message) {
+// process takes a message of an undecided instance, from a peer or from this replica itself.
+func (m *Machine) process(s *Step, from protocols.Index, msg protocols.Message) {
 	switch x := msg.(type) {
 	case *Proposal:
 		m.handleProposal(s, from, x)
@@ -170,15 +171,16 @@ func (m *Machine) take(s *Step, from protocols.Index, msg protocols.Message) {
 	}
 }
 
-// Resend gives everything a peer may have missed, after a reconnect or its restart.
+// Resend sends a peer again all messages that it may have missed. It is called after a reconnect, also after a restart.
 func (m *Machine) Resend(peer protocols.Index) Step {
 	var s Step
 	m.peers[peer].served = nil
-	m.peers[peer].told = m.decision != nil
+	m.peers[peer].decisionSent = m.decision != nil
 	m.resend(&s, peer)
 	return s
 }
 
+// resend sends a peer all kept messages.
 func (m *Machine) resend(s *Step, peer protocols.Index) {
 	for _, k := range m.kept {
 		if k.To == protocols.Everyone || k.To == protocols.To(peer) {
@@ -187,13 +189,14 @@ func (m *Machine) resend(s *Step, peer protocols.Index) {
 	}
 }
 
-// Decision is the certificate of a decided instance, or nil. It can be there before the value is.
+// Decision is the certificate of a decided instance, or nil. It may be there before the value.
 func (m *Machine) Decision() *Decision { return m.decision }
 
-// Round is the current round, or the one the replica was in when it was decided.
+// Round is the current round, or the round of this replica when the instance was decided.
 func (m *Machine) Round() uint32 { return m.round }
 
-// advance lets every rule of the current round fire until none does, in the order of the paper.
+// advance applies the rules of the current round, in the order of the paper, until none applies. Then it delivers a decided
+// value.
 func (m *Machine) advance(s *Step) {
 	for m.changed = true; m.changed && m.decision == nil; {
 		m.changed = false
@@ -212,17 +215,17 @@ func (m *Machine) advance(s *Step) {
 	m.deliver(s)
 }
 
-// post persists and sends an own message, and takes it as everyone else will. Messages to Self only stay here.
+// post persists and sends an own message, and processes it as the other replicas will. A message to Self is not sent.
 func (m *Machine) post(s *Step, to protocols.To, msg protocols.Message) {
 	m.changed = true
 	s.Record(m.messageKey(to, msg), m.messageRecord(msg))
 	m.send(s, to, msg)
 	if to == protocols.Everyone || to == protocols.To(m.cfg.Self) {
-		m.take(s, m.cfg.Self, msg)
+		m.process(s, m.cfg.Self, msg)
 	}
 }
 
-// send sends a message, again at each Resend until the round is over.
+// send sends a message. Resend sends it again until the round is left.
 func (m *Machine) send(s *Step, to protocols.To, msg protocols.Message) {
 	if to == protocols.To(m.cfg.Self) {
 		return
@@ -239,7 +242,7 @@ func (m *Machine) hold(d digest.Digest, bytes []byte) {
 	}
 }
 
-// store puts a held value on disk, as everything that is signed for a value requires.
+// store persists a held value. It is called before anything is signed for the value.
 func (m *Machine) store(s *Step, d digest.Digest) {
 	if v := m.values[d]; !v.stored {
 		v.stored = true
@@ -247,8 +250,8 @@ func (m *Machine) store(s *Step, d digest.Digest) {
 	}
 }
 
-// want asks for a value that each of at least f+1 honest replicas among signers holds: f+1 of them are asked, so
-// one answers. Each replica starts at another place, to spread the load.
+// want requests a value that at least f+1 honest replicas among signers hold. It asks f+1 of them. Different replicas begin
+// at different signers, to distribute the load.
 func (m *Machine) want(s *Step, d digest.Digest, signers protocols.Set) {
 	members := signers.Members()
 	start, _ := slices.BinarySearch(members, m.cfg.Self)
@@ -264,7 +267,7 @@ func (m *Machine) want(s *Step, d digest.Digest, signers protocols.Set) {
 	}
 }
 
-// valid is the external validity of a held value, asked for once.
+// valid is the external validity of a held value. It calls Config.Valid once for each value.
 func (m *Machine) valid(v *value) error {
 	if !v.checked {
 		v.checked, v.invalid = true, m.cfg.Valid(v.bytes)
@@ -272,7 +275,7 @@ func (m *Machine) valid(v *value) error {
 	return v.invalid
 }
 
-// keepWants forgets the messages that would be sent again, but for those that ask for values still wanted.
+// keepWants deletes the kept messages, except requests for values that are still wanted.
 func (m *Machine) keepWants() {
 	m.kept = slices.DeleteFunc(m.kept, func(k protocols.Send) bool {
 		w, ok := k.Message.(*Want)
@@ -283,7 +286,7 @@ func (m *Machine) keepWants() {
 	})
 }
 
-// ask asks one replica for a value, once.
+// ask requests a value from one replica, once.
 func (m *Machine) ask(s *Step, d digest.Digest, i protocols.Index) {
 	asked := m.wanted[d]
 	if asked.Add(i) {
@@ -292,7 +295,7 @@ func (m *Machine) ask(s *Step, d digest.Digest, i protocols.Index) {
 	}
 }
 
-// upon Want: answer, once a connection, if the value is held.
+// upon Want: answer, once for each connection, if the value is held.
 func (m *Machine) handleWant(s *Step, from protocols.Index, x *Want) {
 	v := m.values[x.Digest]
 	if v == nil {
@@ -312,7 +315,7 @@ func (m *Machine) handleWant(s *Step, from protocols.Index, x *Want) {
 	s.Send(from, newValue(m.cfg.Instance, v.bytes))
 }
 
-// upon Value: keep it, if it was wanted.
+// upon Value: keep it, if it was requested.
 func (m *Machine) handleValue(x *Value) {
 	if _, ok := m.wanted[x.digest]; ok {
 		delete(m.wanted, x.digest)
@@ -320,7 +323,7 @@ func (m *Machine) handleValue(x *Value) {
 	}
 }
 
-// upon Again: send everything again, at most once for each round there was.
+// upon Again: send all messages again, at most once for each round.
 func (m *Machine) handleAgain(s *Step, from protocols.Index, x *Again) {
 	if p := &m.peers[from]; x.Round > p.again && x.Round <= m.round {
 		p.again = x.Round

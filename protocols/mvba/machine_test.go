@@ -9,8 +9,8 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// A configuration that could not work is refused at once.
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+// TestNewRefusesBadConfig: New returns an error for a configuration that cannot work.
+func TestNewRefusesBadConfig(t *testing.T) {
 	w, err := newWorld(plan{n: 4, seed: 1, strategy: "silent", schedule: "even"})
 	if err != nil {
 		t.Fatal(err)
@@ -18,26 +18,26 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	if _, err := New(w.config(1)); err != nil {
 		t.Fatal(err)
 	}
-	for what, spoil := range map[string]func(*Config){
-		"no committee":         func(c *Config) { c.Committee = nil },
-		"no signer":            func(c *Config) { c.Signer = nil },
-		"no coin":              func(c *Config) { c.Coin = nil },
-		"no shares":            func(c *Config) { c.Shares = nil },
-		"no validity":          func(c *Config) { c.Valid = nil },
-		"a stranger":           func(c *Config) { c.Self = 4 },
-		"another's signer":     func(c *Config) { c.Self = 2 },
-		"a foreign signer":     func(c *Config) { c.Signer = sig.NewIdeal(99).Signer(77) },
-		"a coin of all shares": func(c *Config) { c.Coin = coin.NewIdeal(1, 4) },
+	for name, spoil := range map[string]func(*Config){
+		"no committee":                   func(c *Config) { c.Committee = nil },
+		"no signer":                      func(c *Config) { c.Signer = nil },
+		"no coin":                        func(c *Config) { c.Coin = nil },
+		"no shares":                      func(c *Config) { c.Shares = nil },
+		"no validity":                    func(c *Config) { c.Valid = nil },
+		"not a replica":                  func(c *Config) { c.Self = 4 },
+		"the signer of another replica":  func(c *Config) { c.Self = 2 },
+		"a signer outside the committee": func(c *Config) { c.Signer = sig.NewIdeal(99).Signer(77) },
+		"a coin of all shares":           func(c *Config) { c.Coin = coin.NewIdeal(1, 4) },
 	} {
 		cfg := w.config(1)
 		spoil(&cfg)
 		if _, err := New(cfg); err == nil {
-			t.Errorf("accepted: %s", what)
+			t.Errorf("accepted: %s", name)
 		}
 	}
 }
 
-// An invalid input is the caller's error, the first valid one counts, and none is needed to take part.
+// TestPropose: an invalid input is an error, the first valid input counts, and a replica takes part also without an input.
 func TestPropose(t *testing.T) {
 	w, err := newWorld(plan{n: 4, seed: 1, strategy: "silent", schedule: "even"})
 	if err != nil {
@@ -55,7 +55,7 @@ func TestPropose(t *testing.T) {
 	}
 	p := &Proposal{At: At{theInstance, 1}, Value: []byte("ok:0"), Digest: DigestOf([]byte("ok:0"))}
 	if s := m.Handle(0, 0, p); len(s.Sends) != 1 || s.Sends[0].Message.Kind() != KindEcho || s.Sends[0].To != 0 {
-		t.Errorf("a proposal is answered with %v before the own input, want an echo", s.Sends)
+		t.Errorf("before the own input a proposal is answered with %v, want an echo", s.Sends)
 	}
 	s, err := m.Propose(0, []byte("ok:1"))
 	if err != nil || len(s.Sends) != 1 || s.Sends[0].To != protocols.Everyone {
@@ -66,8 +66,8 @@ func TestPropose(t *testing.T) {
 	}
 }
 
-// Equivocation, an invalid value and a wrong leader are told to the parent as the peer's faults.
-func TestFaultsAreTold(t *testing.T) {
+// TestFaults: equivocation, an invalid value and a wrong leader are faults of the peer.
+func TestFaults(t *testing.T) {
 	w, err := newWorld(plan{n: 4, seed: 1, strategy: "silent", schedule: "even"})
 	if err != nil {
 		t.Fatal(err)
@@ -80,24 +80,24 @@ func TestFaultsAreTold(t *testing.T) {
 	first := func(value string) *Proposal {
 		return &Proposal{At: at, Value: []byte(value), Digest: DigestOf([]byte(value))}
 	}
-	blamed := func(what string, peer protocols.Index, s Step) {
+	blamed := func(name string, peer protocols.Index, s Step) {
 		t.Helper()
 		if len(s.Faults) != 1 || s.Faults[0].Peer != peer {
-			t.Errorf("%s: faults %v, want one of %d", what, s.Faults, peer)
+			t.Errorf("%s: faults %v, want one of %d", name, s.Faults, peer)
 		}
 	}
 	if s := m.Handle(0, 0, first("ok:0")); len(s.Faults) > 0 {
-		t.Errorf("a proposal is a fault: %v", s.Faults)
+		t.Errorf("faults for a valid proposal: %v", s.Faults)
 	}
 	if s := m.Handle(0, 0, first("ok:0")); len(s.Faults) > 0 {
-		t.Errorf("a duplicate is a fault: %v", s.Faults)
+		t.Errorf("faults for a duplicate: %v", s.Faults)
 	}
 	blamed("two proposals", 0, m.Handle(0, 0, first("ok:other")))
 	blamed("an invalid value", 2, m.Handle(0, 2, first("bad")))
 	if s := m.Handle(0, 2, first("bad")); len(s.Sends) > 0 {
 		t.Errorf("an invalid value is answered with %v", s.Sends)
 	}
-	blamed("an echo of nothing", 3, m.Handle(0, 3, &Echo{At: at, Broadcaster: 1, Digest: DigestOf([]byte("ok:1"))}))
+	blamed("an echo of a value that was not proposed", 3, m.Handle(0, 3, &Echo{At: at, Broadcaster: 1, Digest: DigestOf([]byte("ok:1"))}))
 	l := w.leader(t, 1)
 	m.Handle(0, 3, &PreVote{At: at, Leader: (l + 1) % 4})
 	name := at.toss()
@@ -105,12 +105,12 @@ func TestFaultsAreTold(t *testing.T) {
 	for i := range protocols.Index(2) {
 		s = m.Handle(0, i, &coin.Release{Name: name, Share: w.holders[i].Share(name.Statement(w.committee))})
 	}
-	blamed("a pre-vote on another than the elected", 3, s)
+	blamed("a pre-vote for another replica than the elected one", 3, s)
 	m.Handle(0, 3, &PreVote{At: at, Leader: l, Signature: w.signers[3].Sign(at.noPreVoteStatement(w.committee))})
 	blamed("two pre-votes", 3, m.Handle(0, 3, &PreVote{At: at, Leader: l, Yes: true}))
 }
 
-// A round costs at most ten messages for each pair of replicas.
+// TestMessagesAreQuadratic: a round needs at most ten messages for each pair of replicas.
 func TestMessagesAreQuadratic(t *testing.T) {
 	for _, n := range []int{4, 16, 31} {
 		w, err := newWorld(plan{n: n, seed: 3, strategy: "silent", schedule: "even"})
@@ -121,12 +121,12 @@ func TestMessagesAreQuadratic(t *testing.T) {
 			t.Fatal(err)
 		}
 		if most := 10 * uint64(n*n) * uint64(w.rounds); w.order > most {
-			t.Errorf("n=%d: %d messages in %d rounds, at most %d expected", n, w.order, w.rounds, most)
+			t.Errorf("n=%d: %d messages in %d rounds, want at most %d", n, w.order, w.rounds, most)
 		}
 	}
 }
 
-// Undisturbed, six delays decide, where the elected broadcast is among the complete ones.
+// TestSixDelaysDecide: without faults an instance decides after six delays, if the elected broadcast is complete.
 func TestSixDelaysDecide(t *testing.T) {
 	fast := 0
 	for seed := range uint64(20) {
@@ -142,6 +142,6 @@ func TestSixDelaysDecide(t *testing.T) {
 		}
 	}
 	if fast < 15 {
-		t.Errorf("%d of 20 undisturbed instances decide within six delays", fast)
+		t.Errorf("%d of 20 instances without faults decide within six delays, want at least 15", fast)
 	}
 }

@@ -11,20 +11,20 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// sample is a message that an honest replica of a world sent.
+// sample is a message that an honest replica sent in a simulated world.
 type sample struct {
 	w    *world
 	from protocols.Index
 	msg  protocols.Message
 }
 
-// forms are all there are.
+// forms lists all kinds and variants of messages.
 var forms = []string{"proposal", "proposal by key", "proposal by no-votes", "proposal by no-votes and key",
 	"*mvba.Echo", "*mvba.Lock", "*mvba.Accept", "*mvba.Finish", "*coin.Release", "*coin.Relay",
 	"yes pre-vote", "no pre-vote", "yes vote", "no vote", "no vote with key",
 	"*mvba.Decision", "*mvba.Want", "*mvba.Value", "*mvba.Again"}
 
-// samples collects a message of every form from instances that were played.
+// samples collects a message of every form from simulated instances.
 func samples(t testing.TB) map[string]sample {
 	t.Helper()
 	found := map[string]sample{}
@@ -39,7 +39,7 @@ func samples(t testing.TB) map[string]sample {
 	w.drive(t, d, 3, alive, b, c)
 	found["*mvba.Again"] = sample{w, b, &Again{At{theInstance, 9}}}
 	for seed := uint64(1); seed < 400 && len(found) < len(forms); seed++ {
-		w, err := newWorld(plan{n: 4, seed: seed, byzantine: 1, strategy: "puppeteer", schedule: "adversarial", breaks: 0.01})
+		w, err := newWorld(plan{n: 4, seed: seed, byzantine: 1, strategy: "arbitrary", schedule: "adversarial", breaks: 0.01})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func samples(t testing.TB) map[string]sample {
 	return found
 }
 
-// formOf names a message's kind and variant.
+// formOf is the form of a message: its kind and variant.
 func formOf(msg protocols.Message) string {
 	switch m := msg.(type) {
 	case *Proposal:
@@ -86,7 +86,7 @@ func formOf(msg protocols.Message) string {
 	return reflect.TypeOf(msg).String()
 }
 
-// Every form of message has one encoding, and nothing else decodes: no prefix, no suffix.
+// TestEncodingsAreExact: every form of message has one encoding. A prefix of it does not decode, nor it with a suffix.
 func TestEncodingsAreExact(t *testing.T) {
 	for form, s := range samples(t) {
 		body := s.msg.Append(nil)
@@ -96,10 +96,10 @@ func TestEncodingsAreExact(t *testing.T) {
 			continue
 		}
 		if !bytes.Equal(again.Append(nil), body) {
-			t.Errorf("%s encodes otherwise after decoding", form)
+			t.Errorf("%s encodes to other bytes after decoding", form)
 		}
 		if in, ok := InstanceOf(again); !ok || in != theInstance {
-			t.Errorf("%s is of instance %s", form, in)
+			t.Errorf("%s belongs to instance %s", form, in)
 		}
 		for k := range body {
 			if _, err := Decode(s.msg.Kind(), body[:k:k]); err == nil {
@@ -107,7 +107,7 @@ func TestEncodingsAreExact(t *testing.T) {
 			}
 		}
 		if _, err := Decode(s.msg.Kind(), append(bytes.Clone(body), 0)); err == nil {
-			t.Errorf("%s decodes with a byte too many", form)
+			t.Errorf("%s decodes with an extra byte", form)
 		}
 	}
 	if _, err := Decode(KindAgain+1, nil); err == nil {
@@ -115,9 +115,9 @@ func TestEncodingsAreExact(t *testing.T) {
 	}
 }
 
-// A signature or coin share means nothing under any other name: not in another network, shard, epoch, kind, index
-// or round, nor from another replica. So no message survives the renaming of what it is about.
-func TestEverySignatureIsBoundToItsName(t *testing.T) {
+// TestSignaturesAreBound: a signature or coin share is not valid in another network, shard, epoch, kind, index or round, nor
+// for another replica. So no message verifies after one of these is changed.
+func TestSignaturesAreBound(t *testing.T) {
 	committee := func(of *protocols.Committee, network string, shard uint16) *protocols.Committee {
 		keys := make([]sig.PublicKey, of.N())
 		for i := range keys {
@@ -142,17 +142,17 @@ func TestEverySignatureIsBoundToItsName(t *testing.T) {
 		}
 		switch s.msg.(type) {
 		case *Want, *Value, *Again:
-			continue // nothing is signed
+			continue // have no signature
 		}
 		if p, ok := s.msg.(*Proposal); ok && p.Round == 1 {
 			continue
 		}
-		for what, c := range map[string]*protocols.Committee{"network": committee(w.committee, "other", 3), "shard": committee(w.committee, "network", 4)} {
+		for name, c := range map[string]*protocols.Committee{"network": committee(w.committee, "other", 3), "shard": committee(w.committee, "network", 4)} {
 			if verify(w, c, s.from, s.msg) == nil {
-				t.Errorf("%s is good in another %s", form, what)
+				t.Errorf("%s verifies in another %s", form, name)
 			}
 		}
-		for what, f := range rename {
+		for name, f := range rename {
 			msg, err := Decode(s.msg.Kind(), s.msg.Append(nil))
 			if err != nil {
 				t.Fatal(err)
@@ -167,19 +167,19 @@ func TestEverySignatureIsBoundToItsName(t *testing.T) {
 				f(at)
 			}
 			if verify(w, w.committee, s.from, msg) == nil {
-				t.Errorf("%s is good under another %s", form, what)
+				t.Errorf("%s verifies with another %s", form, name)
 			}
 		}
 		switch m := s.msg.(type) {
 		case *Echo, *Lock, *Accept, *Finish, *coin.Release, *Vote:
 			if verify(w, w.committee, (s.from+1)%4, m) == nil {
-				t.Errorf("%s is good from another replica", form)
+				t.Errorf("%s verifies from another replica", form)
 			}
 		}
 	}
 }
 
-// verify does what a worker does.
+// verify does the checks of a worker.
 func verify(w *world, c *protocols.Committee, from protocols.Index, msg protocols.Message) error {
 	proof, err := Check(c, from, msg)
 	if err != nil {
@@ -194,14 +194,14 @@ func renamed(n coin.Name, f func(*At)) coin.Name {
 	return at.toss()
 }
 
-// A certificate of one signer too few or too many, or of a stranger, is refused, and so is a justification that
-// does not fit its round.
+// TestIncompleteProofsAreRefused: a certificate with too few signers is refused, a decision without a correct coin, and a
+// justification that does not fit its round.
 func TestIncompleteProofsAreRefused(t *testing.T) {
 	found := samples(t)
-	refused := func(what string, s sample, msg protocols.Message) {
+	refused := func(name string, s sample, msg protocols.Message) {
 		t.Helper()
 		if verify(s.w, s.w.committee, s.from, msg) == nil {
-			t.Errorf("accepted: %s", what)
+			t.Errorf("accepted: %s", name)
 		}
 	}
 	s := found["*mvba.Finish"]
@@ -227,7 +227,7 @@ func TestIncompleteProofsAreRefused(t *testing.T) {
 		k := found["proposal by key"]
 		p := *k.msg.(*Proposal)
 		p.Digest[0] ^= 1
-		refused("a proposal of another value than its key's", k, &p)
+		refused("a proposal of another value than that of its key", k, &p)
 		why := *p.Why
 		why.NoPreVotes = protocols.Certificate{}
 		q := *k.msg.(*Proposal)
@@ -240,7 +240,7 @@ func TestIncompleteProofsAreRefused(t *testing.T) {
 		why := *p.Why
 		why.Key = nil
 		p.Why = &why
-		refused("no-votes that claim a key without it", k, &p)
+		refused("no-votes that claim a key that is missing", k, &p)
 	}
 	{
 		proposal := found["proposal by no-votes"]
@@ -252,11 +252,11 @@ func TestIncompleteProofsAreRefused(t *testing.T) {
 		q.Why = &why
 		refused("a no-vote that claims a key of its own round", proposal, &q)
 		q.Why = nil
-		refused("a later proposal without justification", proposal, &q)
+		refused("a proposal of a later round without justification", proposal, &q)
 	}
 }
 
-// Whatever decodes encodes to the same bytes.
+// FuzzDecode: if bytes decode, the message encodes to the same bytes.
 func FuzzDecode(f *testing.F) {
 	for _, s := range samples(f) {
 		f.Add(byte(s.msg.Kind()), s.msg.Append(nil))
@@ -272,7 +272,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// A damaged store is an error at the restore, never a panic or a machine that goes on.
+// FuzzRestore: a damaged store gives an error at Restore, never a panic.
 func FuzzRestore(f *testing.F) {
 	w, err := newWorld(plan{n: 4, seed: 5, byzantine: 0, strategy: "silent", schedule: "wild"})
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-var runMutants = flag.Bool("mvba.mutants", false, "build each mutant of the protocol and see that the tests catch it (some minutes)")
+var runMutants = flag.Bool("mvba.mutants", false, "build each mutant of the protocol and check that the tests fail (some minutes)")
 
-// mutant is one deliberate fault. The tests of this package must fail with it, or the one it names.
+// mutant is one deliberate fault. With it the test named test must fail; if test is empty, some test of the package.
 type mutant struct {
 	name  string
 	edits []edit
@@ -39,10 +39,10 @@ var mutants = []mutant{
 	{"accepts after the coin is known", []edit{
 		{"broadcast.go", "func (m *Machine) accept(s *Step, r *round) {\n\tif r.toss.Known() {", "func (m *Machine) accept(s *Step, r *round) {\n\tif false {"},
 	}, "TestLateLockCompletesNothing"},
-	{"the second phase does without the first's proof", []edit{
+	{"the second phase needs no first-phase proof", []edit{
 		{"broadcast_messages.go", "return p.quorum(c, &m.Echoes, m.echoStatement(c, from, m.Digest))", "return nil"},
 	}, ""},
-	{"signatures without the instance's name", []edit{
+	{"signatures without the instance", []edit{
 		{"instance.go", "return a.append(make([]byte, 0, instanceSize+4))", "return nil"},
 	}, ""},
 	{"signatures without the round", []edit{
@@ -71,17 +71,17 @@ var mutants = []mutant{
 	}, "TestDecisionOutlivesARoundOfNoVotes"},
 	{"a key alone moves a replica to the next round", []edit{
 		{"proof.go", "return p.quorum(c, &j.NoPreVotes, before.noPreVoteStatement(c))", "return nil"},
-	}, "TestDragging"},
+	}, "TestRoundSkipping"},
 	{"a no-vote needs no proof", []edit{
 		{"vote_messages.go", "return p.quorum(c, &m.NoPreVotes, m.noPreVoteStatement(c))", "return nil"},
 	}, "TestSweep"},
-	{"a decision need not be of the elected broadcast", []edit{
+	{"a decision of a broadcast that was not elected", []edit{
 		{"vote_messages.go", "return p.coin(c, m.At, m.Leader, &m.Coin)", "return nil"},
 	}, "TestSweep"},
 	{"values are not validated", []edit{
 		{"broadcast.go", "err := m.valid(v); err != nil", "err := m.valid(v); false && err != nil"},
 	}, ""},
-	{"refused messages are never asked for again", []edit{
+	{"refused messages are never requested again", []edit{
 		{"round.go", "\t\tm.refused.Add(from)\n", ""},
 	}, ""},
 	{"a decided value is not fetched", []edit{
@@ -90,13 +90,13 @@ var mutants = []mutant{
 	{"an elected value is not fetched", []edit{
 		{"vote.go", "\t\t\tm.want(s, r.key.Digest, r.key.Echoes.Signers)\n", ""},
 	}, ""},
-	{"a justification does not move a laggard", []edit{
+	{"a justification does not move a replica that is behind", []edit{
 		{"broadcast.go", "\tif x.Round > m.round {", "\tif false {"},
 	}, ""},
 }
 
-// The text that each mutant changes is there once, so the list is of this code. With -mvba.mutants each is built
-// and the tests run on it until they fail.
+// TestMutants checks that the text changed by each mutant occurs exactly once, so that the list fits the code. With
+// -mvba.mutants it also builds each mutant and runs the tests on it until one fails.
 func TestMutants(t *testing.T) {
 	for _, mu := range mutants {
 		t.Run(mu.name, func(t *testing.T) {
@@ -116,14 +116,14 @@ func TestMutants(t *testing.T) {
 				changed[e.file] = strings.Replace(text, e.old, e.new, 1)
 			}
 			if *runMutants {
-				hunt(t, changed, mu.test)
+				runMutant(t, changed, mu.test)
 			}
 		})
 	}
 }
 
-// hunt builds the package with changed files and expects the test, or with none named any, to fail.
-func hunt(t *testing.T, changed map[string]string, test string) {
+// runMutant builds the package with changed files and expects the given test, or any test if none is given, to fail.
+func runMutant(t *testing.T, changed map[string]string, test string) {
 	dir := t.TempDir()
 	replace := make(map[string]string)
 	for file, text := range changed {
@@ -148,9 +148,9 @@ func hunt(t *testing.T, changed map[string]string, test string) {
 	out, err := exec.Command("go", "test", "-vet=off", "-failfast", "-timeout", "3m", "-overlay", list, "-run", test, "-skip", "TestMutants", "-mvba.hunt", ".").CombinedOutput()
 	switch {
 	case err == nil:
-		t.Error("survives the tests")
+		t.Error("no test fails")
 	case !strings.Contains(string(out), "--- FAIL"):
-		t.Errorf("does not build or run: %s", out)
+		t.Errorf("the mutant does not build or run: %s", out)
 	default:
 		for line := range strings.Lines(string(out)) {
 			if strings.Contains(line, "_test.go:") {

@@ -10,12 +10,13 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// This file tells whether something that carries this replica's signature is missing from its own store.
+// This file reports whether a message with the signature of this replica is missing in its own store. Then the store is
+// older than the signature, or another process signs with the same key.
 
-// Phase is what a replica signs in a round, in the order of the round.
+// Phase is a kind of statement that a replica signs in a round, in the order of the round.
 type Phase uint8
 
-// The phases. A yes-vote is an accept. A share of the coin is a Phase too, though a [Signed] on the wire has none.
+// The phases. A yes-vote is an accept. A coin share is a Phase too, although a [Signed] with it has no signature.
 const (
 	PhaseEcho Phase = iota + 1
 	PhaseAccept
@@ -24,17 +25,17 @@ const (
 	PhaseNoVote
 )
 
-// Signed is one signature of a replica in an agreement, without what justifies it.
+// Signed is one statement that a replica signed in an agreement, without its justification.
 type Signed struct {
 	At
 	Phase       Phase
-	Broadcaster protocols.Index // of an echo or accept
-	Digest      digest.Digest   // of an echo or accept
-	Claim       uint32          // of a no-vote: round of the highest key
+	Broadcaster protocols.Index // for an echo or accept
+	Digest      digest.Digest   // for an echo or accept
+	Claim       uint32          // for a no-vote: round of the highest key, 0 for none
 	Signature   sig.Signature
 }
 
-// SignedBySender is what the sender of a message signed with it, or nil.
+// SignedBySender is the statement that the sender of a message signed in it, or nil if there is none.
 func SignedBySender(msg protocols.Message) *Signed {
 	switch x := msg.(type) {
 	case *Echo:
@@ -72,7 +73,7 @@ func (x *Signed) Append(b []byte) []byte {
 	return append(b, x.Signature[:]...)
 }
 
-// DecodeSigned reads what Append wrote.
+// DecodeSigned decodes the output of Append.
 func DecodeSigned(b []byte) (*Signed, error) {
 	r := wire.NewReader(b)
 	x := &Signed{At: readAt(r), Phase: Phase(r.U8()), Broadcaster: protocols.Index(r.U16())}
@@ -82,7 +83,7 @@ func DecodeSigned(b []byte) (*Signed, error) {
 	return x, r.Done()
 }
 
-// Item is the signature to verify. It is an error if the phase has none.
+// Item is the check of the signature of replica by. It returns an error if the phase has no signature.
 func (x *Signed) Item(c *protocols.Committee, by protocols.Index) (sig.Item, error) {
 	var statement []byte
 	switch x.Phase {
@@ -100,9 +101,10 @@ func (x *Signed) Item(c *protocols.Committee, by protocols.Index) (sig.Item, err
 	return c.Item(by, statement, x.Signature), nil
 }
 
-// SignedBy lists what the certificates in a message show a replica to have signed, without the signatures.
+// SignedBy lists the statements that replica by signed according to the certificates in a message from replica from. The
+// signatures are left out.
 func SignedBy(by, from protocols.Index, msg protocols.Message) []Signed {
-	w := witness{by: by}
+	w := signedCollector{by: by}
 	switch x := msg.(type) {
 	case *Proposal:
 		w.justification(At{x.Instance, x.Round - 1}, x.Why)
@@ -126,25 +128,25 @@ func SignedBy(by, from protocols.Index, msg protocols.Message) []Signed {
 	return w.found
 }
 
-// witness collects what one replica signed.
-type witness struct {
+// signedCollector collects the statements that one replica signed.
+type signedCollector struct {
 	by    protocols.Index
 	found []Signed
 }
 
-func (w *witness) quorum(cert *protocols.Certificate, x Signed) {
+func (w *signedCollector) quorum(cert *protocols.Certificate, x Signed) {
 	if cert.Signers.Has(w.by) {
 		w.found = append(w.found, x)
 	}
 }
 
-func (w *witness) shares(at At, s *coin.Shares) {
+func (w *signedCollector) shares(at At, s *coin.Shares) {
 	if s.Holders.Has(w.by) {
 		w.found = append(w.found, Signed{At: at, Phase: PhaseShare})
 	}
 }
 
-func (w *witness) key(in Instance, k *Key) {
+func (w *signedCollector) key(in Instance, k *Key) {
 	if k == nil {
 		return
 	}
@@ -153,7 +155,7 @@ func (w *witness) key(in Instance, k *Key) {
 	w.shares(at, &k.Coin)
 }
 
-func (w *witness) justification(before At, j *Justification) {
+func (w *signedCollector) justification(before At, j *Justification) {
 	if j == nil {
 		return
 	}
@@ -166,8 +168,8 @@ func (w *witness) justification(before At, j *Justification) {
 	}
 }
 
-// Lacks reports whether something that this replica signed in this instance has no record here, though nothing would have
-// overwritten it: records of the current round are kept until the instance is decided.
+// Lacks reports whether there is no record of a statement that this replica signed in this instance, although it would not
+// have been overwritten: records of the current round are kept until the instance is decided.
 func (m *Machine) Lacks(x *Signed) bool {
 	if m.decision != nil || x.Round != m.round {
 		return m.decision == nil && x.Round > m.round
@@ -192,7 +194,7 @@ func (m *Machine) Lacks(x *Signed) bool {
 	}
 }
 
-// digestFor is what this replica echoed or accepted of a broadcaster in the current round.
+// digestFor is the digest that this replica echoed or accepted for a broadcaster in the current round, zero if none.
 func (m *Machine) digestFor(r *round, kind protocols.Kind, broadcaster protocols.Index) digest.Digest {
 	if broadcaster == m.cfg.Self {
 		return r.mine.Digest

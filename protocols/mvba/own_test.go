@@ -8,9 +8,9 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestOwnSignaturesAreWitnessed: over some instances, certificates show replicas signatures of theirs of every phase, and
-// whoever has the store lacks none ([world.witnessed]).
-func TestOwnSignaturesAreWitnessed(t *testing.T) {
+// TestCertificatesShowOwnSignatures: over some instances, certificates show replicas their own signatures of every phase, and a
+// replica with its store lacks none of them (see world.checkShown).
+func TestCertificatesShowOwnSignatures(t *testing.T) {
 	shown := make(map[Phase]int)
 	for seed := uint64(1); seed <= 60; seed++ {
 		w, err := newWorld(planOf(4, seed))
@@ -26,12 +26,12 @@ func TestOwnSignaturesAreWitnessed(t *testing.T) {
 	}
 	for phase := PhaseEcho; phase <= PhaseNoVote; phase++ {
 		if shown[phase] == 0 {
-			t.Errorf("nothing of phase %d was shown", phase)
+			t.Errorf("no certificate showed a signature of phase %d", phase)
 		}
 	}
 }
 
-// TestLacks: what a replica with the store of before a round did not sign, or signed otherwise, it lacks.
+// TestLacks: Lacks is true for statements that this replica did not sign.
 func TestLacks(t *testing.T) {
 	w, a, b, c, d := scripted(t)
 	at := At{theInstance, 1}
@@ -42,7 +42,7 @@ func TestLacks(t *testing.T) {
 		echoed := m.digestFor(m.slot(1), KindEcho, a)
 		before = Signed{At: at, Phase: PhaseEcho, Broadcaster: a, Digest: echoed}
 		for _, x := range []struct {
-			what  string
+			name  string
 			s     Signed
 			lacks bool
 		}{
@@ -56,18 +56,18 @@ func TestLacks(t *testing.T) {
 			{"an echo of a later round", Signed{At: At{theInstance, 2}, Phase: PhaseEcho, Broadcaster: a, Digest: echoed}, true},
 		} {
 			if got := m.Lacks(&x.s); got != x.lacks {
-				t.Errorf("%s: lacks %v", x.what, got)
+				t.Errorf("%s: lacks %v", x.name, got)
 			}
 		}
 	})
 	other := before
 	other.Digest = digest.Of("other")
 	if w.replicas[a].decided == nil || w.replicas[a].machine.Lacks(&other) || w.replicas[b].machine.Lacks(&other) {
-		t.Error("what is overwritten when a round is left, or its instance decided, counts as lacking")
+		t.Error("Lacks is true for a statement whose record was overwritten after the round or the decision")
 	}
 }
 
-// TestSignedIsExact: what stands for a signature verifies only as it was signed, and decodes as it was encoded.
+// TestSignedIsExact: a Signed verifies only with the statement and replica that it was signed with, and decodes to itself.
 func TestSignedIsExact(t *testing.T) {
 	w, err := newWorld(plan{n: 4, seed: 1, strategy: "silent", schedule: "even"})
 	if err != nil {
@@ -92,7 +92,7 @@ func TestSignedIsExact(t *testing.T) {
 			return err == nil && w.scheme.VerifyAll([]sig.Item{item})
 		}
 		if !good(x, 2) || good(x, 1) {
-			t.Errorf("%T: %v for its sender, %v for another", m, good(x, 2), good(x, 1))
+			t.Errorf("%T: verifies %v for its sender and %v for another replica", m, good(x, 2), good(x, 1))
 		}
 		x.Round++
 		if good(x, 2) {
@@ -100,6 +100,6 @@ func TestSignedIsExact(t *testing.T) {
 		}
 	}
 	if _, err := (&Signed{At: at, Phase: PhaseShare}).Item(w.committee, 2); err == nil {
-		t.Error("a share has a signature")
+		t.Error("a coin share has a signature to verify")
 	}
 }

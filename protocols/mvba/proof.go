@@ -10,21 +10,21 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// Proof is what has to be verified before a message may be handled. It needs no state: workers do it.
+// Proof has the checks that must succeed before a message is handled. They need no state, so workers can do them.
 type Proof struct {
 	Items  []sig.Item
 	Tosses []coin.Check
 }
 
-// Verify checks all of it.
+// Verify does all checks. It returns an error if one fails.
 func (p *Proof) Verify(signatures sig.Scheme, tosses coin.Scheme) error {
 	if !signatures.VerifyAll(p.Items) {
-		return fmt.Errorf("an invalid signature among %d", len(p.Items))
+		return fmt.Errorf("at least one of %d signatures is invalid", len(p.Items))
 	}
 	return p.verifyTosses(tosses)
 }
 
-// verifyTosses checks the coin's part.
+// verifyTosses does the checks of coin shares.
 func (p *Proof) verifyTosses(tosses coin.Scheme) error {
 	for k := range p.Tosses {
 		if err := p.Tosses[k].Verify(tosses); err != nil {
@@ -34,7 +34,8 @@ func (p *Proof) verifyTosses(tosses coin.Scheme) error {
 	return nil
 }
 
-// quorum adds a certificate of exactly n-f signers on statement. More would only cost.
+// quorum adds the check of a certificate on statement. It returns an error unless the certificate has exactly n-f signers:
+// more would only add cost.
 func (p *Proof) quorum(c *protocols.Committee, cert *protocols.Certificate, statement []byte) error {
 	if len(cert.Signatures) != c.Quorum() {
 		return fmt.Errorf("certificate has %d signers, want %d", len(cert.Signatures), c.Quorum())
@@ -44,7 +45,7 @@ func (p *Proof) quorum(c *protocols.Committee, cert *protocols.Certificate, stat
 	return err
 }
 
-// coin adds the proof that a round's coin elects leader.
+// coin adds the check that the coin of a round elects leader.
 func (p *Proof) coin(c *protocols.Committee, at At, leader protocols.Index, shares *coin.Shares) error {
 	k, err := coin.NewCheck(c, at.toss(), shares)
 	if err != nil {
@@ -54,14 +55,14 @@ func (p *Proof) coin(c *protocols.Committee, at At, leader protocols.Index, shar
 	return nil
 }
 
-// Key is the first-phase proof of the broadcast that a round elected. There is at most one digest with a key in a
-// round, and none without a key can be decided there.
+// Key is the first-phase proof of the broadcast that a round elected. In each round at most one digest has a key, and only a
+// digest with a key can be decided.
 type Key struct {
 	Round  uint32
 	Leader protocols.Index
 	Digest digest.Digest
-	Echoes protocols.Certificate // n-f
-	Coin   coin.Shares           // f+1, which elect Leader
+	Echoes protocols.Certificate // n-f signers
+	Coin   coin.Shares           // f+1 shares, which elect Leader
 }
 
 func (k *Key) append(b []byte) []byte {
@@ -92,15 +93,15 @@ func (k *Key) check(c *protocols.Committee, in Instance, p *Proof) error {
 	return nil
 }
 
-// NoVotes is signatures of distinct replicas on their no-votes of one round, each with the round of the highest
-// key its signer held, 0 for none.
+// NoVotes has the signatures of distinct replicas on their no-votes of one round. Each claims the round of the highest key
+// of its signer, 0 for none.
 type NoVotes struct {
 	Signers    protocols.Set
 	Claims     []uint32 // in ascending order of signers
 	Signatures []sig.Signature
 }
 
-// highest is the highest key claimed.
+// highest is the round of the highest claimed key.
 func (n *NoVotes) highest() uint32 {
 	var h uint32
 	for _, c := range n.Claims {
@@ -138,16 +139,16 @@ func readNoVotes(r *wire.Reader) NoVotes {
 	return n
 }
 
-// Justification proves that a round r > 1 may be entered, and says which values may be proposed there. It is one of
-//   - the key of r-1 and n-f no-pre-votes of r-1: only the key's value;
-//   - n-f no-votes of r-1, and the highest key they claim: only that key's value, or any if none claims a key.
+// Justification proves that a round r > 1 may be entered, and determines the values that may be proposed there. It is one of
+//   - the key of r-1 and n-f no-pre-votes of r-1: only the value of the key;
+//   - n-f no-votes of r-1, and the highest key that they claim: only the value of that key, or any value if none claims a key.
 type Justification struct {
 	Key        *Key
 	NoPreVotes protocols.Certificate
 	NoVotes    NoVotes
 }
 
-// byKey reports whether it is of the first kind.
+// byKey reports whether the justification is of the first kind.
 func (j *Justification) byKey() bool { return len(j.NoVotes.Signatures) == 0 }
 
 // Wire forms of a justification.
@@ -188,7 +189,7 @@ func readJustification(r *wire.Reader) *Justification {
 	return j
 }
 
-// check lists what proves that round may be entered.
+// check adds the checks that prove that round may be entered. It returns an error if none can prove it.
 func (j *Justification) check(c *protocols.Committee, in Instance, round uint32, p *Proof) error {
 	before := At{in, round - 1}
 	if j.Key != nil {
@@ -198,7 +199,7 @@ func (j *Justification) check(c *protocols.Committee, in Instance, round uint32,
 	}
 	if j.byKey() {
 		if j.Key == nil || j.Key.Round != before.Round {
-			return fmt.Errorf("round %d is not justified by a key of another round", round)
+			return fmt.Errorf("round %d is justified by a key of another round than the one before", round)
 		}
 		return p.quorum(c, &j.NoPreVotes, before.noPreVoteStatement(c))
 	}

@@ -10,20 +10,20 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// recordVersion is the first byte of every record but values, which are kept as they are.
+// recordVersion is the first byte of every record, except values, which are stored without a version.
 const recordVersion = 1
 
 // Parts of an instance's records, in the order of their keys.
 const (
 	partDecision = 'd'
-	partEvidence = 'e' // the first-phase proof an Accept rests on, by broadcaster
+	partEvidence = 'e' // first-phase proof of an own Accept, by broadcaster
 	partMessage  = 'm' // own messages of the round, by kind and receiver
-	partState    = 's' // round, its justification, highest key
-	partValue    = 'v' // by digest
+	partState    = 's' // round, its justification and the highest key
+	partValue    = 'v' // values by digest
 )
 
-// Records gives the range of keys, from <= key < to, that an instance uses. The parent deletes them together when
-// the decision is kept elsewhere.
+// Records gives the range of record keys, from <= key < to, of an instance. The parent deletes the records together, when
+// the decision is durable elsewhere.
 func Records(in Instance) (from, to []byte) {
 	from = in.append([]byte("a/"))
 	return from, append(bytes.Clone(from), 0xff)
@@ -42,7 +42,7 @@ func (m *Machine) evidenceKey(j protocols.Index) []byte {
 	return m.recordKey(partEvidence, wire.AppendU16(nil, uint16(j))...)
 }
 
-// messageKey has no round: messages of a new round replace those of one that was left.
+// messageKey has no round: messages of a new round overwrite those of the round that was left.
 func (m *Machine) messageKey(to protocols.To, msg protocols.Message) []byte {
 	return m.recordKey(partMessage, wire.AppendU32([]byte{byte(msg.Kind())}, uint32(to))...)
 }
@@ -57,9 +57,9 @@ func (m *Machine) stateRecord() []byte {
 	return b
 }
 
-// Restore makes the machine of an instance from what an earlier one persisted; of an instance without records it
-// makes a new one. [Machine.Start] must follow. What peers had sent is not restored: they send it again when they
-// reconnect. It is an error if the store is damaged.
+// Restore makes the machine of an instance from the records of an earlier one, or a new machine if there are none.
+// [Machine.Start] must be called next. Messages of peers are not restored: peers send them again when they reconnect. Restore
+// returns an error if a record is damaged.
 func Restore(cfg Config, stored protocols.Stored) (*Machine, error) {
 	m, err := New(cfg)
 	if err != nil {
@@ -78,14 +78,14 @@ func Restore(cfg Config, stored protocols.Stored) (*Machine, error) {
 	return m, nil
 }
 
-// records is what was found in the store, beside the state and values.
+// records has the records that were read, except state and values.
 type records struct {
 	decision *Decision
 	evidence map[protocols.Index]*Lock
 	own      []protocols.Send
 }
 
-// read takes one record; key is what follows the instance in its key.
+// read takes one record. key is the part of its key after the instance.
 func (m *Machine) read(found *records, key, record []byte) error {
 	k := wire.NewReader(key)
 	part := k.U8()
@@ -94,7 +94,7 @@ func (m *Machine) read(found *records, key, record []byte) error {
 		var d digest.Digest
 		k.Fixed(d[:])
 		if DigestOf(record) != d {
-			return fmt.Errorf("%w: a value that has another digest", wire.ErrMalformed)
+			return fmt.Errorf("%w: a value with another digest than its key", wire.ErrMalformed)
 		}
 		m.values[d] = &value{bytes: record, stored: true}
 		return k.Done()
@@ -124,9 +124,9 @@ func (m *Machine) read(found *records, key, record []byte) error {
 			found.evidence[from] = x
 			break
 		}
-		found.take(k, part, msg)
+		found.addOwn(k, part, msg)
 	default:
-		found.take(k, part, msg)
+		found.addOwn(k, part, msg)
 	}
 	if err := k.Done(); err != nil {
 		return err
@@ -134,15 +134,15 @@ func (m *Machine) read(found *records, key, record []byte) error {
 	return m.recheck(from, msg)
 }
 
-// take notes an own message.
-func (f *records) take(key *wire.Reader, part byte, msg protocols.Message) {
+// addOwn adds an own message.
+func (f *records) addOwn(key *wire.Reader, part byte, msg protocols.Message) {
 	if kind := protocols.Kind(key.U8()); part != partMessage || kind != msg.Kind() {
 		key.Fail("a message of kind %#x in part %q for kind %#x", uint8(msg.Kind()), part, uint8(kind))
 	}
 	f.own = append(f.own, protocols.Send{To: protocols.To(key.U32()), Message: msg})
 }
 
-// recheck refuses a stored message that cannot have been taken or sent. Signatures are not verified again.
+// recheck refuses a stored message that this replica cannot have sent or accepted. Signatures are not verified again.
 func (m *Machine) recheck(from protocols.Index, msg protocols.Message) error {
 	if in, ok := InstanceOf(msg); !ok || in != m.cfg.Instance {
 		return fmt.Errorf("%w: a message of instance %s", wire.ErrMalformed, in)
@@ -157,7 +157,7 @@ func (m *Machine) recheck(from protocols.Index, msg protocols.Message) error {
 	return proof.verifyTosses(m.cfg.Coin)
 }
 
-// readState takes round, justification and highest key.
+// readState reads round, justification and highest key.
 func (m *Machine) readState(record []byte) error {
 	r := wire.NewReader(record)
 	if v := r.U8(); v != recordVersion {
@@ -165,7 +165,7 @@ func (m *Machine) readState(record []byte) error {
 	}
 	m.round, m.why = r.U32(), readJustification(r)
 	if m.round < 2 {
-		r.Fail("round %d was never entered", m.round)
+		r.Fail("a state record of round %d, want at least 2", m.round)
 	}
 	if r.Bool() {
 		m.high = readKey(r)
@@ -177,7 +177,7 @@ func (m *Machine) readState(record []byte) error {
 	return m.why.check(m.cfg.Committee, m.cfg.Instance, m.round, &proof)
 }
 
-// replay brings the machine to where the records say it was.
+// replay brings the machine to the state of the records.
 func (m *Machine) replay(found *records) error {
 	if found.decision != nil {
 		var none Step
@@ -194,7 +194,7 @@ func (m *Machine) replay(found *records) error {
 		if p, ok := own.Message.(*Proposal); ok {
 			v := m.values[p.Digest]
 			if v == nil {
-				return fmt.Errorf("the value %s that was proposed is missing", p.Digest)
+				return fmt.Errorf("the proposed value %s is missing", p.Digest)
 			}
 			if p.Round == 1 {
 				p.Value = v.bytes
@@ -204,13 +204,13 @@ func (m *Machine) replay(found *records) error {
 			}
 		}
 		if roundOf(own.Message) != m.round {
-			continue // of a round that was left
+			continue // the message is of a round that was left
 		}
 		if own.To != protocols.To(m.cfg.Self) {
 			m.kept = append(m.kept, own)
 		}
 		var none Step
-		m.take(&none, m.cfg.Self, own.Message)
+		m.process(&none, m.cfg.Self, own.Message)
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func roundOf(msg protocols.Message) uint32 {
 	return 0
 }
 
-// messageRecord encodes an own message. A first proposal's value is a record of its own already.
+// messageRecord encodes an own message. The value of a proposal of round 1 is left out, since it has its own record.
 func (m *Machine) messageRecord(msg protocols.Message) []byte {
 	b := []byte{recordVersion, byte(msg.Kind())}
 	if p, ok := msg.(*Proposal); ok && p.Round == 1 {

@@ -9,7 +9,7 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// round is what a replica has of one round: from each peer the first message of each kind, and its own progress.
+// round is the state of one round: the first message of each kind from each peer, and the progress of this replica.
 type round struct {
 	at        At
 	proposals []*Proposal
@@ -20,18 +20,18 @@ type round struct {
 	votes     []*Vote
 	toss      *coin.Toss
 
-	mine     *Proposal
-	echoes   *protocols.Tally // on mine
-	accepts  *protocols.Tally // on mine
-	echoed   protocols.Set    // broadcasters
-	accepted protocols.Set    // broadcasters
+	mine     *Proposal        // own proposal; nil before
+	echoes   *protocols.Tally // for mine
+	accepts  *protocols.Tally // for mine
+	echoed   protocols.Set    // broadcasters echoed by this replica
+	accepted protocols.Set    // broadcasters accepted by this replica
 	refused  protocols.Set    // broadcasters of invalid values
-	key      *Key             // of the elected broadcast
+	key      *Key             // key of the elected broadcast; nil before
 
 	locked, completed, released, relayed, preVoted, voted bool
 }
 
-// slot is the state of round n, which is the current one or within the window.
+// slot is the state of round n, which is the current round or in the window.
 func (m *Machine) slot(n uint32) *round {
 	r := m.rounds[n]
 	if r == nil {
@@ -51,8 +51,8 @@ func (m *Machine) slot(n uint32) *round {
 	return r
 }
 
-// admit is the state of the round a message belongs to, or nil if it is past or too far ahead. The latter is
-// remembered, and asked for again in the next round.
+// admit is the state of the round of a message, or nil if the round is past or too far ahead. If it is too far ahead, the
+// sender is recorded and asked again in the next round.
 func (m *Machine) admit(from protocols.Index, n uint32) *round {
 	switch {
 	case n < m.round:
@@ -64,7 +64,7 @@ func (m *Machine) admit(from protocols.Index, n uint32) *round {
 	return m.slot(n)
 }
 
-// enter moves to round n, which why justifies. Nothing is signed in the rounds before it from here on.
+// enter moves to round n, which why justifies. From then on nothing is signed in earlier rounds.
 func (m *Machine) enter(s *Step, n uint32, why *Justification) {
 	m.changed = true
 	m.round, m.why = n, why
@@ -84,14 +84,15 @@ func (m *Machine) enter(s *Step, n uint32, why *Justification) {
 	m.refused = protocols.Set{}
 }
 
-// raise keeps the highest key.
+// raise keeps k if it is the highest key so far.
 func (m *Machine) raise(k *Key) {
 	if m.high == nil || k.Round > m.high.Round {
 		m.high = k
 	}
 }
 
-// learnKey takes the first-phase proof of the broadcast that the round's coin elected.
+// learnKey keeps the first-phase proof of the broadcast that the coin of the round elected. It panics if there is one for
+// another digest already.
 func (m *Machine) learnKey(r *round, d digest.Digest, echoes protocols.Certificate) {
 	if r.key != nil {
 		if r.key.Digest != d {
@@ -104,7 +105,8 @@ func (m *Machine) learnKey(r *round, d digest.Digest, echoes protocols.Certifica
 	m.raise(r.key)
 }
 
-// signatures makes a certificate of the first n-f replicas for which get has a signature, if there are so many.
+// signatures makes a certificate of the first n-f replicas for which get has a signature. It reports whether there are so
+// many.
 func (m *Machine) signatures(get func(i protocols.Index) (sig.Signature, bool)) (protocols.Certificate, bool) {
 	var cert protocols.Certificate
 	for i := range protocols.Index(m.cfg.Committee.N()) {

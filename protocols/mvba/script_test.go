@@ -9,10 +9,10 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// Instances driven message by message: each message waits until the test gives it.
+// The tests of this file deliver the messages of an instance one by one, as the test decides.
 
-// scripted is a world of 4 with replica d Byzantine, whose coins elect what the test wants: d in round 1, the
-// honest a in round 2, another than a in round 3.
+// scripted makes a world of 4 replicas in which replica d is Byzantine and the coin elects d in round 1, the honest a in
+// round 2, and not a in round 3.
 func scripted(t testing.TB) (w *world, a, b, c, d protocols.Index) {
 	t.Helper()
 	for seed := uint64(1); ; seed++ {
@@ -39,7 +39,7 @@ func scripted(t testing.TB) (w *world, a, b, c, d protocols.Index) {
 	}
 }
 
-// leader is whom the coin will elect, which only a test that holds all shares can know.
+// leader is the replica that the coin of a round will elect. Only a test can know it early, since it holds all shares.
 func (w *world) leader(t testing.TB, round uint32) protocols.Index {
 	t.Helper()
 	statement := At{theInstance, round}.toss().Statement(w.committee)
@@ -55,7 +55,7 @@ func (w *world) leader(t testing.TB, round uint32) protocols.Index {
 	return v.Leader(w.n)
 }
 
-// give delivers every waiting message that matches, and what follows from it, until none does.
+// give delivers every waiting message that matches, and the matching messages that follow from it, until none is left.
 func (w *world) give(t testing.TB, match func(e *envelope) bool) {
 	t.Helper()
 	for {
@@ -73,7 +73,7 @@ func (w *world) give(t testing.TB, match func(e *envelope) bool) {
 	}
 }
 
-// kinds matches messages of these kinds.
+// kinds matches messages of the given kinds.
 func kinds(kinds ...protocols.Kind) func(e *envelope) bool {
 	return func(e *envelope) bool { return slices.Contains(kinds, e.msg.Kind()) }
 }
@@ -91,8 +91,8 @@ func (w *world) assist(d protocols.Index, round uint32) {
 	}
 }
 
-// split plays round 1 so that a alone decides d's value, by yes-votes, and the others see a no-vote: b and c go on
-// to round 2 by the key. Before c votes on its pre-votes, it calls restart.
+// split plays round 1 such that only a decides the value of d, by yes-votes. The others see a no-vote, so b and c go to
+// round 2 by the key. restart is called after c voted no and before it gets the yes pre-vote of a.
 func split(t testing.TB, w *world, a, b, c, d protocols.Index, restart func(i protocols.Index)) {
 	t.Helper()
 	at := At{theInstance, 1}
@@ -106,7 +106,7 @@ func split(t testing.TB, w *world, a, b, c, d protocols.Index, restart func(i pr
 	if !ok {
 		t.Fatal("no first-phase proof of d's broadcast")
 	}
-	w.send(d, a, &Lock{at, DigestOf(value), cert}) // to a alone
+	w.send(d, a, &Lock{at, DigestOf(value), cert}) // only to a
 	w.give(t, broadcasts)
 	w.give(t, kinds(coin.KindRelease, coin.KindRelay))
 	no := &PreVote{At: at, Leader: d, Signature: w.signers[d].Sign(at.noPreVoteStatement(w.committee))}
@@ -122,17 +122,17 @@ func split(t testing.TB, w *world, a, b, c, d protocols.Index, restart func(i pr
 	}
 }
 
-// reboot restarts a replica from its store, without reconnecting.
+// reboot restarts a replica from its store, without reconnecting it.
 func (w *world) reboot(i protocols.Index) { w.boot(i) }
 
-// What one replica decided in round 1 is what others decide rounds later, also where the round between elected a
-// replica that had halted, so that all voted no there. A justification that looks only at the round before would
-// let them decide anything.
+// TestDecisionOutlivesARoundOfNoVotes: replicas decide in later rounds the value that one replica decided in round 1. In the
+// round between, the coin elects a replica that has halted, so all others vote no there. If a justification depended only on
+// the round before, they could then decide another value.
 func TestDecisionOutlivesARoundOfNoVotes(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		restart bool
-	}{{"as it goes", false}, {"restarted in round 2", true}} {
+	}{{"without a restart", false}, {"restarted in round 2", true}} {
 		t.Run(c.name, func(t *testing.T) {
 			w, a, b, cc, d := scripted(t)
 			split(t, w, a, b, cc, d, func(protocols.Index) {})
@@ -141,12 +141,12 @@ func TestDecisionOutlivesARoundOfNoVotes(t *testing.T) {
 				w.reboot(cc)
 			}
 			alive := func(e *envelope) bool { return e.msg.Kind() != KindDecision && e.to != a && e.from != a }
-			// Round 2: b, c and d complete their broadcasts, the coin elects a, and everyone votes no.
+			// Round 2: b, c and d complete their broadcasts, the coin elects a, and all vote no.
 			if why := w.know.justify(2); len(why) != 1 || !why[0].byKey() {
-				t.Fatalf("round 2 has %d justifications, want the key alone", len(why))
+				t.Fatalf("round 2 has %d justifications, want only the key", len(why))
 			}
 			v := w.drive(t, d, 2, alive, b, cc)
-			// Round 3: whatever d tries, only the decided value can be justified.
+			// Round 3: d can justify only the decided value.
 			if r := w.replicas[b].machine.Round(); r != 3 {
 				t.Fatalf("b is in round %d, want 3", r)
 			}
@@ -166,7 +166,7 @@ func TestDecisionOutlivesARoundOfNoVotes(t *testing.T) {
 	}
 }
 
-// drive plays a round that d takes part in, and gives the value that d could propose.
+// drive plays a round in which d takes part, and returns the value that d could propose.
 func (w *world) drive(t testing.TB, d protocols.Index, round uint32, alive func(*envelope) bool, to ...protocols.Index) digest.Digest {
 	t.Helper()
 	at := At{theInstance, round}
@@ -186,7 +186,7 @@ func (w *world) drive(t testing.TB, d protocols.Index, round uint32, alive func(
 	}
 	w.assist(d, round)
 	w.give(t, func(e *envelope) bool { return alive(e) && broadcasts(e) })
-	if why.Key == nil { // they ask for it
+	if why.Key == nil { // they request the value
 		for _, i := range to {
 			w.send(d, i, newValue(theInstance, value))
 		}
@@ -208,7 +208,7 @@ func (w *world) drive(t testing.TB, d protocols.Index, round uint32, alive func(
 	return v
 }
 
-// finishOf completes a broadcast of d in a round, of the value the round is justified for.
+// finishOf completes the broadcast of d in a round, of the value that is justified there.
 func (w *world) finishOf(t testing.TB, d protocols.Index, round uint32, to ...protocols.Index) {
 	t.Helper()
 	r := w.know.round(round)
@@ -230,8 +230,8 @@ func (w *world) finishOf(t testing.TB, d protocols.Index, round uint32, to ...pr
 	w.give(t, kinds(KindFinish))
 }
 
-// The elected broadcast cannot complete where replicas voted no: its first-phase proof, held back until the coin was
-// known and the votes were cast, gets no signature any more, also not after a restart.
+// TestLateLockCompletesNothing: the elected broadcast cannot complete if replicas voted no. Its first-phase proof, delayed
+// until the coin is known and the votes are cast, gets no signatures, also not after a restart.
 func TestLateLockCompletesNothing(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		w, a, b, c, d := scripted(t)
@@ -242,7 +242,7 @@ func TestLateLockCompletesNothing(t *testing.T) {
 		}
 		w.give(t, broadcasts)
 		w.give(t, kinds(coin.KindRelease, coin.KindRelay))
-		w.give(t, kinds(KindPreVote)) // three no, so three no-votes, which nobody hears
+		w.give(t, kinds(KindPreVote)) // three no-pre-votes, so three no-votes, which are not delivered
 		if n := len(w.know.round(1).noVotes); n != 3 {
 			t.Fatalf("%d no-votes, want 3", n)
 		}
@@ -258,32 +258,33 @@ func TestLateLockCompletesNothing(t *testing.T) {
 		}
 		w.give(t, broadcasts)
 		if n := len(w.know.round(1).accepts[broadcastName{d, DigestOf(value)}]); n > 0 {
-			t.Errorf("%d replicas accept a broadcast that they voted against (restarted: %v)", n, restart)
+			t.Errorf("%d replicas accept a broadcast on which they voted no (restarted: %v)", n, restart)
 		}
 	}
 }
 
-// A replica that voted no and restarted does not vote yes when it then sees the proof.
+// TestVoteSurvivesARestart: a replica that voted no and restarted does not vote yes when it then gets the first-phase proof.
 func TestVoteSurvivesARestart(t *testing.T) {
 	w, a, b, c, d := scripted(t)
-	split(t, w, a, b, c, d, w.reboot) // notice fails if c signs two votes
+	split(t, w, a, b, c, d, w.reboot) // world.checkSigned fails if c signs two different votes
 	if v := w.signed[placeOf(c, "vote 1")]; v == "" {
-		t.Error("c never voted")
+		t.Error("c has not voted")
 	}
 }
 
-// What is further ahead than the window is refused, and asked for again after the jump; it is then sent again, once.
-func TestRefusedMessagesAreAskedForAgain(t *testing.T) {
+// TestRefusedMessagesAreRequested: a message beyond the window is refused, and requested when the replica has reached its
+// round. The sender then sends it again, once.
+func TestRefusedMessagesAreRequested(t *testing.T) {
 	w, a, b, c, _ := scripted(t)
 	m := w.replicas[a].machine
 	const far = Window + 2
 	at := At{theInstance, far}
 	name := at.toss()
 	if s := m.Handle(0, b, &coin.Release{Name: name, Share: w.holders[b].Share(name.Statement(w.committee))}); len(s.Sends) > 0 {
-		t.Errorf("a message too far ahead made it send %v", s.Sends)
+		t.Errorf("a message too far ahead is answered with %v", s.Sends)
 	}
 	if n := len(m.rounds); n > 1 {
-		t.Errorf("it keeps %d rounds", n)
+		t.Errorf("%d rounds are kept, want 1", n)
 	}
 	before := At{theInstance, far - 1}
 	why := &Justification{}
@@ -305,14 +306,14 @@ func TestRefusedMessagesAreAskedForAgain(t *testing.T) {
 		if again, ok := send.Message.(*Again); ok {
 			asked++
 			if again.Round != far || send.To != protocols.To(b) {
-				t.Errorf("asks %d for round %d again, want %d for round %d", send.To, again.Round, b, far)
+				t.Errorf("requests from %d round %d, want from %d round %d", send.To, again.Round, b, far)
 			}
 		}
 	}
 	if asked != 1 {
-		t.Errorf("asks for messages again %d times, want once", asked)
+		t.Errorf("requests messages %d times, want once", asked)
 	}
-	// The other side.
+	// The same machine as the receiver of an Again.
 	again := &Again{at}
 	own := 0
 	for _, send := range m.Handle(0, b, again).Sends {
@@ -321,22 +322,23 @@ func TestRefusedMessagesAreAskedForAgain(t *testing.T) {
 		}
 	}
 	if own != 1 {
-		t.Errorf("sends its proposal again %d times, want once", own)
+		t.Errorf("its proposal is sent again %d times, want once", own)
 	}
 	if s := m.Handle(0, b, again); len(s.Sends) > 0 {
-		t.Error("the same Again is followed twice")
+		t.Error("the same Again is answered twice")
 	}
 	if s := m.Handle(0, b, &Again{At{theInstance, far + 1}}); len(s.Sends) > 0 {
-		t.Error("an Again of a round that is not reached is followed")
+		t.Error("an Again of a round that is not reached is answered")
 	}
 }
 
-// A decided instance answers each peer once a connection, and serves the value and nothing else.
+// TestDecidedInstanceAnswers: a decided instance sends the decision to each peer once for each connection, serves the value,
+// and nothing else.
 func TestDecidedInstanceAnswers(t *testing.T) {
 	w, a, b, c, _ := scripted(t)
 	w.give(t, func(e *envelope) bool { return true })
 	m := w.replicas[a].machine
-	if m.Decision() == nil { // round 1 elects the silent d
+	if m.Decision() == nil { // the coin elects d in round 1, which is silent
 		t.Fatalf("a has not decided, it is in round %d", m.Round())
 	}
 	echo := &Echo{At: At{theInstance, 9}, Broadcaster: a}
@@ -349,15 +351,15 @@ func TestDecidedInstanceAnswers(t *testing.T) {
 		return n
 	}
 	m.Resend(b)
-	m.peers[b].told = false
+	m.peers[b].decisionSent = false
 	if n := count(m.Handle(0, b, echo)); n != 1 {
-		t.Errorf("answers %d times, want once", n)
+		t.Errorf("%d answers, want one", n)
 	}
 	if n := count(m.Handle(0, b, echo)); n != 0 {
-		t.Error("answers again")
+		t.Error("a second answer over one connection")
 	}
 	if n := count(m.Resend(b)); n != 1 {
-		t.Errorf("a reconnect gives the decision %d times, want once", n)
+		t.Errorf("the decision is sent %d times after a reconnect, want once", n)
 	}
 	want := &Want{theInstance, m.Decision().Digest}
 	if s := m.Handle(0, c, want); len(s.Sends) != 1 || s.Sends[0].Message.Kind() != KindValue {

@@ -15,30 +15,30 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// The simulator runs one instance among n replicas on a virtual clock, from a seed. Links lose nothing but what a
-// broken connection or a crash loses, and give it again after the reconnect. After every step it checks what must
-// hold then; at the end, that everyone decided.
+// The simulator runs one instance among n replicas on a virtual clock, from a seed. Links lose only messages of broken
+// connections and crashes, and the sender sends these again after the reconnect. The invariants are checked after every
+// step; at the end, every honest replica must have decided.
 
-// plan is what one run is made of. All of it follows from n and the seed, unless a test sets it.
+// plan has the parameters of one run. All of them follow from n and the seed, unless a test sets them.
 type plan struct {
 	n         int
 	seed      uint64
 	byzantine int
-	strategy  string  // of the Byzantine replicas
-	schedule  string  // of the messages
-	duplicate float64 // chance of each message
-	breaks    float64 // chance of a broken connection at each delivery
-	crashes   int     // at most
+	strategy  string  // name of the adversary
+	schedule  string  // distribution of message delays
+	duplicate float64 // probability for each message
+	breaks    float64 // probability of a broken connection at each delivery
+	crashes   int     // largest number of crashes
 	real      bool    // Ed25519 and the Diffie-Hellman coin
-	encode    bool    // every message goes through its encoding
+	encode    bool    // encode and decode every message
 }
 
 var (
-	strategies = []string{"silent", "selective", "twins", "puppeteer", "puppeteer", "garbage"}
+	strategies = []string{"silent", "selective", "twins", "arbitrary", "arbitrary", "garbage"}
 	schedules  = []string{"even", "wild", "starved", "adversarial", "adversarial"}
 )
 
-// planOf draws a plan.
+// planOf draws the plan of a seed.
 func planOf(n int, seed uint64) plan {
 	r := rand.New(rand.NewPCG(seed, uint64(n)))
 	p := plan{n: n, seed: seed}
@@ -61,10 +61,10 @@ func planOf(n int, seed uint64) plan {
 	return p
 }
 
-// maxDeliveries bounds a run: an instance of 30 rounds takes far fewer.
+// maxDeliveries bounds a run. An instance of 30 rounds needs far fewer.
 const maxDeliveries = 500_000
 
-// replica is an honest one.
+// replica is an honest replica.
 type replica struct {
 	cfg     Config
 	machine *Machine
@@ -73,9 +73,9 @@ type replica struct {
 	input   []byte
 	decided *Decided
 
-	reached  uint32        // the highest round it signed in,
-	preVoted bool          // whether it pre-voted there,
-	accepts  protocols.Set // and the broadcasters it accepted there
+	reached  uint32        // highest round in which it signed a message
+	preVoted bool          // whether it pre-voted in that round
+	accepts  protocols.Set // broadcasters that it accepted in that round
 }
 
 type world struct {
@@ -86,33 +86,33 @@ type world struct {
 	coin      coin.Scheme
 	holders   []coin.Holder
 	signers   []sig.Signer
-	replicas  []*replica // nil where Byzantine
-	enemy     enemy
+	replicas  []*replica // nil for Byzantine replicas
+	adversary adversary
 	queue     queue
 	now       float64
 	order     uint64
 	delivered int
 	crashed   int
 	checked   map[checkKey]error
-	signed    map[string]string // what an honest replica signed for one place
-	links     map[[2]protocols.Index]bool
-	victims   protocols.Set // of the schedule
-	value     []byte        // decided
+	signed    map[string]string           // statements of honest replicas, by replica and place
+	links     map[[2]protocols.Index]bool // broken connections
+	victims   protocols.Set               // replicas that the schedule slows down
+	value     []byte                      // decided value
 	err       error
-	blames    int
+	faults    int // faults reported by honest replicas
 	rounds    uint32
 	know      *knowledge
-	shown     map[Phase]int                                     // signatures of honest replicas that certificates showed them
-	tap       func(from protocols.Index, msg protocols.Message) // sees what honest replicas send
+	shown     map[Phase]int                                     // own signatures that certificates showed to honest replicas
+	tap       func(from protocols.Index, msg protocols.Message) // called for every message of honest replicas
 }
 
-// enemy is the Byzantine replicas together. It hears everything that anyone sends.
-type enemy interface {
+// adversary acts for all Byzantine replicas and sees every message.
+type adversary interface {
 	// start is called once, at time 0.
 	start(w *world)
-	// hear is called for every message that is sent to a Byzantine replica, when it arrives.
-	hear(w *world, from, to protocols.Index, msg protocols.Message)
-	// act is called after each delivery of an honest replica's message.
+	// receive is called for every message to a Byzantine replica, when it arrives.
+	receive(w *world, from, to protocols.Index, msg protocols.Message)
+	// act is called after each delivery of a message of an honest replica.
 	act(w *world)
 }
 
@@ -189,7 +189,7 @@ func newWorld(p plan) (*world, error) {
 		}
 	}
 	w.know = newKnowledge(w)
-	w.enemy = enemies[p.strategy](w)
+	w.adversary = adversaries[p.strategy](w)
 	return w, nil
 }
 
@@ -209,7 +209,7 @@ func (w *world) byz() []protocols.Index {
 	return out
 }
 
-// run plays the instance to its end and returns the first violation.
+// run simulates the instance to its end and returns the first violation.
 func (w *world) run() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -227,7 +227,7 @@ func (w *world) run() (err error) {
 		}
 		w.after(late, func() { w.input(protocols.Index(i)) })
 	}
-	w.enemy.start(w)
+	w.adversary.start(w)
 	for len(w.queue) > 0 && w.err == nil && !w.over() {
 		if w.delivered++; w.delivered > maxDeliveries {
 			w.fail("no end after %d deliveries, in round %d", w.delivered, w.rounds)
@@ -240,14 +240,14 @@ func (w *world) run() (err error) {
 			continue
 		}
 		w.deliver(e)
-		if w.replicas[e.from] != nil { // else it would feed on itself
-			w.enemy.act(w)
+		if w.replicas[e.from] != nil { // else the adversary would react to its own messages without end
+			w.adversary.act(w)
 		}
-		w.fate(e)
+		w.disturb(e)
 	}
 	for i, r := range w.replicas {
 		if r != nil && r.decided == nil {
-			w.fail("replica %d never decided; it is in round %d", i, r.machine.Round())
+			w.fail("replica %d has not decided; it is in round %d", i, r.machine.Round())
 		}
 	}
 	return w.err
@@ -273,7 +273,7 @@ func (w *world) boot(i protocols.Index) {
 	w.apply(i, m.Start(0))
 }
 
-// stored is a map as a store.
+// stored gives access to a map as to a store.
 func stored(store map[string][]byte) protocols.Stored {
 	return func(from, to []byte) iter.Seq2[[]byte, []byte] {
 		return func(yield func([]byte, []byte) bool) {
@@ -305,7 +305,7 @@ func (w *world) input(i protocols.Index) {
 	w.apply(i, step)
 }
 
-// apply carries out a step of an honest replica; it may crash before or after the records are on disk.
+// apply carries out a step of an honest replica. The replica may crash before or after the records are on disk.
 func (w *world) apply(i protocols.Index, s Step) {
 	r := w.replicas[i]
 	if !r.up {
@@ -313,15 +313,15 @@ func (w *world) apply(i protocols.Index, s Step) {
 	}
 	w.rounds = max(w.rounds, r.machine.Round())
 	for _, f := range s.Faults {
-		if w.blames++; w.replicas[f.Peer] != nil {
-			w.fail("replica %d blames an honest one: %v", i, f)
+		if w.faults++; w.replicas[f.Peer] != nil {
+			w.fail("replica %d reports a fault of an honest replica: %v", i, f)
 		}
 	}
-	fall := 0
+	crashPoint := 0
 	if w.crashed < w.crashes && len(s.Sends)+len(s.Persist) > 0 && w.rng.IntN(60) == 0 {
-		fall = 1 + w.rng.IntN(2)
+		crashPoint = 1 + w.rng.IntN(2)
 	}
-	if fall == 1 {
+	if crashPoint == 1 {
 		w.crash(i)
 		return
 	}
@@ -334,13 +334,13 @@ func (w *world) apply(i protocols.Index, s Step) {
 	}
 	for _, send := range s.Sends {
 		if x := SignedBySender(send.Message); x != nil {
-			w.holds(i, x)
+			w.checkHolds(i, x)
 		}
 	}
-	for _, send := range s.Sends { // a crash between sends may still have let the adversary see some
-		w.notice(i, send.Message)
+	for _, send := range s.Sends { // also before a crash: some messages may have reached the adversary
+		w.checkSigned(i, send.Message)
 	}
-	if fall == 2 {
+	if crashPoint == 2 {
 		w.crash(i)
 		return
 	}

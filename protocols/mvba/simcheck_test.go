@@ -8,13 +8,14 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// fail keeps the first violation.
+// fail records the first violation.
 func (w *world) fail(format string, args ...any) {
 	if w.err == nil {
 		w.err = fmt.Errorf(format, args...)
 	}
 }
 
+// over reports whether every honest replica has decided.
 func (w *world) over() bool {
 	for _, r := range w.replicas {
 		if r != nil && r.decided == nil {
@@ -24,6 +25,7 @@ func (w *world) over() bool {
 	return true
 }
 
+// decide checks the output of an honest replica.
 func (w *world) decide(i protocols.Index, d Decided) {
 	r := w.replicas[i]
 	w.rounds = max(w.rounds, d.Decision.Round)
@@ -31,35 +33,35 @@ func (w *world) decide(i protocols.Index, d Decided) {
 		w.fail("replica %d decides the invalid value %q", i, d.Value)
 	}
 	if DigestOf(d.Value) != d.Decision.Digest {
-		w.fail("replica %d decides a value that is not its certificate's", i)
+		w.fail("replica %d decides another value than that of its certificate", i)
 	}
 	if w.value == nil {
 		w.value = d.Value
 	}
 	if !bytes.Equal(w.value, d.Value) {
-		w.fail("replica %d decides %q where another decided %q", i, d.Value, w.value)
+		w.fail("replica %d decides %q, another replica decided %q", i, d.Value, w.value)
 	}
 	r.decided = &d
 }
 
-// notice checks what an honest replica sends: never two different things signed in one place.
-func (w *world) notice(i protocols.Index, msg protocols.Message) {
+// checkSigned checks a message of an honest replica: for each place it signs only one statement.
+func (w *world) checkSigned(i protocols.Index, msg protocols.Message) {
 	if w.tap != nil {
 		w.tap(i, msg)
 	}
 	w.know.learn(i, msg)
-	var place, what string
+	var place, statement string
 	switch m := msg.(type) {
 	case *Proposal:
-		place, what = fmt.Sprintf("proposal %d", m.Round), m.Digest.String()
+		place, statement = fmt.Sprintf("proposal %d", m.Round), m.Digest.String()
 	case *Echo:
-		place, what = fmt.Sprintf("echo %d of %d", m.Round, m.Broadcaster), m.Digest.String()
+		place, statement = fmt.Sprintf("echo %d of %d", m.Round, m.Broadcaster), m.Digest.String()
 	case *Accept:
-		place, what = fmt.Sprintf("accept %d of %d", m.Round, m.Broadcaster), m.Digest.String()
+		place, statement = fmt.Sprintf("accept %d of %d", m.Round, m.Broadcaster), m.Digest.String()
 	case *PreVote:
-		place, what = fmt.Sprintf("pre-vote %d", m.Round), fmt.Sprint(m.Yes, m.Digest)
+		place, statement = fmt.Sprintf("pre-vote %d", m.Round), fmt.Sprint(m.Yes, m.Digest)
 	case *Vote:
-		place, what = fmt.Sprintf("vote %d", m.Round), fmt.Sprint(m.Yes, m.Digest, m.claim())
+		place, statement = fmt.Sprintf("vote %d", m.Round), fmt.Sprint(m.Yes, m.Digest, m.claim())
 	case *coin.Release:
 		if done := w.know.complete(m.Name.Round); done < w.committee.Quorum() {
 			w.fail("replica %d releases its share of round %d when %d broadcasts are complete", i, m.Name.Round, done)
@@ -68,19 +70,19 @@ func (w *world) notice(i protocols.Index, msg protocols.Message) {
 	default:
 		return
 	}
-	w.inOrder(i, msg)
+	w.checkOrder(i, msg)
 	place = placeOf(i, place)
-	if before, ok := w.signed[place]; ok && before != what {
-		w.fail("replica %s: signs %s after %s", place, what, before)
+	if before, ok := w.signed[place]; ok && before != statement {
+		w.fail("replica %s: signs %s after %s", place, statement, before)
 	}
-	w.signed[place] = what
+	w.signed[place] = statement
 }
 
-func placeOf(i protocols.Index, what string) string { return fmt.Sprintf("%d: %s", i, what) }
+func placeOf(i protocols.Index, name string) string { return fmt.Sprintf("%d: %s", i, name) }
 
-// inOrder checks the order in which an honest replica signs: nothing in a round it left, nothing in a round's
-// broadcasts after its pre-vote, and no against no broadcast that it accepted.
-func (w *world) inOrder(i protocols.Index, msg protocols.Message) {
+// checkOrder checks the order in which an honest replica signs. It signs nothing in a round that it left, nothing in the
+// broadcasts of a round after its pre-vote, and no "no" against a broadcast that it accepted.
+func (w *world) checkOrder(i protocols.Index, msg protocols.Message) {
 	r := w.replicas[i]
 	n := roundOf(msg)
 	if n < r.reached {
@@ -111,9 +113,9 @@ func (w *world) inOrder(i protocols.Index, msg protocols.Message) {
 	}
 }
 
-// witnessed checks the certificates in a message for the receiver's own signatures: it lacks none, and a replica with an
-// empty store lacks all.
-func (w *world) witnessed(e *envelope) {
+// checkShown checks the certificates in a message for signatures of the receiver: the receiver lacks none of them, and a
+// replica with an empty store lacks all.
+func (w *world) checkShown(e *envelope) {
 	if w.check(e.from, e.msg) != nil {
 		return
 	}
@@ -123,7 +125,7 @@ func (w *world) witnessed(e *envelope) {
 		return
 	}
 	for _, x := range SignedBy(e.to, e.from, e.msg) {
-		w.holds(e.to, &x)
+		w.checkHolds(e.to, &x)
 		if !empty.Lacks(&x) {
 			w.fail("replica %d with an empty store does not lack %+v", e.to, x)
 		}
@@ -134,16 +136,16 @@ func (w *world) witnessed(e *envelope) {
 	}
 }
 
-// holds checks that a replica has what it signed, now and after a restart.
-func (w *world) holds(i protocols.Index, x *Signed) {
+// checkHolds checks that a replica has the record of a statement that it signed, now and after a restart.
+func (w *world) checkHolds(i protocols.Index, x *Signed) {
 	r := w.replicas[i]
 	if r.machine.Lacks(x) {
-		w.fail("replica %d lacks what it signed: %+v", i, *x)
+		w.fail("replica %d lacks the record of its own signature: %+v", i, *x)
 	}
 	if w.order%16 != 0 {
 		return
 	}
 	if m, err := Restore(r.cfg, stored(r.store)); err != nil || m.Lacks(x) {
-		w.fail("replica %d lacks after a restart what it signed: %+v, %v", i, *x, err)
+		w.fail("after a restart replica %d lacks the record of its own signature: %+v, %v", i, *x, err)
 	}
 }

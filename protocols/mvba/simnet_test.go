@@ -7,15 +7,15 @@ import (
 	"bdtnode/protocols"
 )
 
-// envelope is a message on its way.
+// envelope is a message in transit, or an event.
 type envelope struct {
 	at       float64
 	order    uint64
 	from, to protocols.Index
-	msg      protocols.Message // nil: an event
+	msg      protocols.Message // nil for an event
 	event    func()
-	copy     bool // a duplicate is not duplicated
-	held     bool // the adversary held it back already
+	copy     bool // a duplicate, which is not duplicated again
+	held     bool // the adversary delayed it before
 }
 
 type queue []*envelope
@@ -25,7 +25,7 @@ type checkKey struct {
 	from protocols.Index
 }
 
-// send puts a message on its way, unless the connection is broken: then the reconnect gives it again.
+// send sends a message, unless the connection is broken. Then it is sent again after the reconnect.
 func (w *world) send(from, to protocols.Index, msg protocols.Message) {
 	if w.links[link(from, to)] {
 		return
@@ -35,7 +35,7 @@ func (w *world) send(from, to protocols.Index, msg protocols.Message) {
 
 func link(a, b protocols.Index) [2]protocols.Index { return [2]protocols.Index{min(a, b), max(a, b)} }
 
-// deliver hands a message over, as a node would: checked first.
+// deliver checks a message, as a node does, and gives it to its receiver.
 func (w *world) deliver(e *envelope) {
 	if w.schedule == "adversarial" && !e.held && w.know.holdBack(e) {
 		e.held = true
@@ -45,13 +45,13 @@ func (w *world) deliver(e *envelope) {
 	}
 	r := w.replicas[e.to]
 	if r == nil {
-		w.enemy.hear(w, e.from, e.to, e.msg)
+		w.adversary.receive(w, e.from, e.to, e.msg)
 		return
 	}
 	if !r.up {
 		return
 	}
-	w.witnessed(e)
+	w.checkShown(e)
 	msg := e.msg
 	if w.encode {
 		again, err := Decode(msg.Kind(), msg.Append(nil))
@@ -65,14 +65,14 @@ func (w *world) deliver(e *envelope) {
 	}
 	if err := w.check(e.from, msg); err != nil {
 		if w.replicas[e.from] != nil {
-			w.fail("message %T of honest %d is refused: %v", msg, e.from, err)
+			w.fail("message %T of honest replica %d is refused: %v", msg, e.from, err)
 		}
 		return
 	}
 	w.apply(e.to, r.machine.Handle(0, e.from, msg))
 }
 
-// check verifies a message, each only once.
+// check verifies a message. Each message is verified only once.
 func (w *world) check(from protocols.Index, msg protocols.Message) error {
 	key := checkKey{msg, from}
 	err, ok := w.checked[key]
@@ -86,8 +86,8 @@ func (w *world) check(from protocols.Index, msg protocols.Message) error {
 	return err
 }
 
-// fate lets the network do its worst after a delivery.
-func (w *world) fate(e *envelope) {
+// disturb duplicates a message or breaks a connection after a delivery, at random.
+func (w *world) disturb(e *envelope) {
 	if w.duplicate > 0 && !e.copy && !e.held && w.rng.Float64() < w.duplicate {
 		again := *e
 		again.copy, again.at = true, w.now+w.rng.ExpFloat64()*20
@@ -96,14 +96,14 @@ func (w *world) fate(e *envelope) {
 	if w.breaks > 0 && w.rng.Float64() < w.breaks {
 		a, b := protocols.Index(w.rng.IntN(w.n)), protocols.Index(w.rng.IntN(w.n))
 		if a != b {
-			w.sever(a, b)
+			w.disconnect(a, b)
 			w.after(w.rng.Float64()*30, func() { w.reconnect(a, b) })
 		}
 	}
 }
 
-// sever breaks a connection: all that is on its way is lost.
-func (w *world) sever(a, b protocols.Index) {
+// disconnect breaks a connection. All messages in transit on it are lost.
+func (w *world) disconnect(a, b protocols.Index) {
 	w.links[link(a, b)] = true
 	kept := w.queue[:0]
 	for _, e := range w.queue {
@@ -117,7 +117,7 @@ func (w *world) sever(a, b protocols.Index) {
 	heap.Init(&w.queue)
 }
 
-// reconnect restores a connection; both ends send again.
+// reconnect restores a connection. Both ends send their messages again.
 func (w *world) reconnect(a, b protocols.Index) {
 	for _, i := range []protocols.Index{a, b} {
 		if r := w.replicas[i]; r != nil && !r.up {
@@ -132,14 +132,14 @@ func (w *world) reconnect(a, b protocols.Index) {
 	}
 }
 
-// crash takes a replica down until it restarts from its store.
+// crash stops a replica until it restarts from its store.
 func (w *world) crash(i protocols.Index) {
 	w.crashed++
 	r := w.replicas[i]
 	r.up = false
 	for j := range protocols.Index(w.n) {
 		if j != i {
-			w.sever(i, j)
+			w.disconnect(i, j)
 		}
 	}
 	w.after(w.rng.Float64()*60, func() {
@@ -155,7 +155,7 @@ func (w *world) crash(i protocols.Index) {
 	})
 }
 
-// delay is how long a message takes.
+// delay is the time that a message takes.
 func (w *world) delay(from, to protocols.Index, msg protocols.Message) float64 {
 	switch w.schedule {
 	case "unit":
@@ -164,13 +164,13 @@ func (w *world) delay(from, to protocols.Index, msg protocols.Message) float64 {
 		return 1 + 0.1*w.rng.Float64()
 	case "wild":
 		return math.Exp(3 * w.rng.NormFloat64())
-	case "starved": // whatever concerns some replicas is slow
+	case "starved": // messages from and to the victims are slow
 		d := w.rng.ExpFloat64()
 		if w.victims.Has(from) || w.victims.Has(to) {
 			d *= 50
 		}
 		return d
-	default: // Byzantine messages are fast, decisions and the victims' votes are slow
+	default: // Byzantine messages are fast, decisions and votes of the victims are slow
 		d := w.rng.ExpFloat64()
 		switch {
 		case w.replicas[from] == nil:

@@ -8,11 +8,12 @@ import (
 
 var (
 	sweepSeeds = flag.Int("mvba.seeds", 0, "instances to simulate at each n (0: 600, 250 and 40, and some at 5 and 6)")
-	hunting    = flag.Bool("mvba.hunt", false, "simulate enough for the rarest mutant")
+	hunting    = flag.Bool("mvba.hunt", false, "simulate enough instances to find the rarest mutant")
 	sweepFrom  = flag.Uint64("mvba.from", 1, "first seed")
 )
 
-// Every instance agrees on a valid value, ends, blames nobody honest, signs nothing twice, and few rounds suffice.
+// TestSweep: every instance ends, decides one valid value, reports no fault of an honest replica, and has no two signed
+// statements for one place. The number of rounds is small.
 func TestSweep(t *testing.T) {
 	for _, c := range []struct{ n, seeds int }{{4, 600}, {5, 150}, {6, 150}, {7, 250}, {16, 40}} {
 		if *sweepSeeds > 0 {
@@ -23,7 +24,7 @@ func TestSweep(t *testing.T) {
 		if *hunting {
 			c.seeds *= 10
 		}
-		total, most, blames, restarts := 0, uint32(0), 0, 0
+		total, most, faults, restarts := 0, uint32(0), 0, 0
 		for seed := *sweepFrom; seed < *sweepFrom+uint64(c.seeds); seed++ {
 			w, err := newWorld(planOf(c.n, seed))
 			if err != nil {
@@ -34,14 +35,14 @@ func TestSweep(t *testing.T) {
 			}
 			total += int(w.rounds)
 			most = max(most, w.rounds)
-			blames += w.blames
+			faults += w.faults
 			restarts += w.crashed
 		}
 		mean := float64(total) / float64(c.seeds)
 		t.Logf("n=%d: %d instances, %.3f rounds on average, at most %d; %d restarts; %d faults of Byzantine replicas seen",
-			c.n, c.seeds, mean, most, restarts, blames)
-		if restarts == 0 || blames == 0 {
-			t.Errorf("n=%d: %d restarts and %d faults seen, want some", c.n, restarts, blames)
+			c.n, c.seeds, mean, most, restarts, faults)
+		if restarts == 0 || faults == 0 {
+			t.Errorf("n=%d: %d restarts and %d faults seen, want some", c.n, restarts, faults)
 		}
 		if mean >= 3 || most > 30 {
 			t.Errorf("n=%d: %.3f rounds on average, at most %d", c.n, mean, most)
@@ -49,13 +50,13 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// A Byzantine replica that shows the elected value's first-phase proof as soon as the coin is out drags nobody out
-// of a round that is about to decide: rounds stay few.
-func TestDragging(t *testing.T) {
+// TestRoundSkipping: a Byzantine replica that shows the first-phase proof of the elected value as soon as the coin is known
+// cannot move others out of a round that is about to decide. The number of rounds stays small.
+func TestRoundSkipping(t *testing.T) {
 	for _, n := range []int{4, 7, 16} {
 		total, seeds := 0, 240/n
 		for seed := range uint64(seeds) {
-			w, err := newWorld(plan{n: n, seed: seed + 1, byzantine: (n - 1) / 3, strategy: "dragger", schedule: "adversarial"})
+			w, err := newWorld(plan{n: n, seed: seed + 1, byzantine: (n - 1) / 3, strategy: "round-skipping", schedule: "adversarial"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +73,7 @@ func TestDragging(t *testing.T) {
 	}
 }
 
-// A few instances with Ed25519 and the Diffie-Hellman coin, under the same faults.
+// TestRealCryptography runs some instances with Ed25519 and the Diffie-Hellman coin, under the same faults.
 func TestRealCryptography(t *testing.T) {
 	for seed := range uint64(6) {
 		p := planOf(4, 1000+seed)
@@ -87,7 +88,7 @@ func TestRealCryptography(t *testing.T) {
 	}
 }
 
-// A run follows from its plan alone.
+// TestRunsRepeat: a run depends only on its plan.
 func TestRunsRepeat(t *testing.T) {
 	for seed := range uint64(20) {
 		var trace [2]string
@@ -99,7 +100,7 @@ func TestRunsRepeat(t *testing.T) {
 			if err := w.run(); err != nil {
 				t.Fatal(err)
 			}
-			trace[k] = fmt.Sprint(w.delivered, w.order, w.now, w.blames, w.rounds, string(w.value))
+			trace[k] = fmt.Sprint(w.delivered, w.order, w.now, w.faults, w.rounds, string(w.value))
 		}
 		if trace[0] != trace[1] {
 			t.Errorf("seed %d: %s, then %s", seed, trace[0], trace[1])

@@ -6,11 +6,10 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// The second part of a round (Speeding Dumbo, section 5): the coin elects a broadcast; if it is complete, its value
-// is decided, else pre-votes and votes decide it or lead to the next round.
+// The second part of a round (Speeding Dumbo, section 5): the coin elects a broadcast. If it is complete, its value is
+// decided. If not, pre-votes and votes decide it or lead to the next round.
 
-// elect acts upon f+1 shares: it relays them, so that everyone learns the coin, and decides if the elected
-// broadcast is complete.
+// upon f+1 shares: relay them, so that all replicas learn the coin, and decide if the elected broadcast is complete.
 func (m *Machine) elect(s *Step, r *round) {
 	if !r.toss.Known() {
 		return
@@ -23,8 +22,8 @@ func (m *Machine) elect(s *Step, r *round) {
 	}
 }
 
-// preVote tells at once, when the coin is known, whether the elected broadcast's first-phase proof is held,
-// whatever this replica's own broadcast came to.
+// upon the coin: pre-vote at once, yes with the first-phase proof of the elected broadcast if it is held, else no. The state
+// of the own broadcast does not matter.
 func (m *Machine) preVote(s *Step, r *round) {
 	if m.decision != nil || !r.toss.Known() {
 		return
@@ -63,8 +62,8 @@ func (m *Machine) handlePreVote(s *Step, from protocols.Index, x *PreVote) {
 	r.preVotes[from] = x
 }
 
-// vote says yes upon the first-phase proof of the elected broadcast, whoever showed it, once its value is held;
-// and no upon n-f no-pre-votes.
+// vote casts a yes-vote upon the first-phase proof of the elected broadcast, from any message, once its value is held; and a
+// no-vote upon n-f no-pre-votes.
 func (m *Machine) vote(s *Step, r *round) {
 	if m.decision != nil || !r.toss.Known() {
 		return
@@ -136,8 +135,9 @@ func (m *Machine) handleVote(s *Step, from protocols.Index, x *Vote) {
 	r.votes[from] = x
 }
 
-// conclude decides upon n-f yes-votes. Upon n-f votes of which some are no, it goes to the next round: with the
-// elected value, if any vote was a yes, else with the value of the highest key that n-f no-votes claim, or its own.
+// conclude decides upon n-f yes-votes. Upon n-f votes with some no among them it enters the next round: with the elected
+// value if there was a yes-vote, else with the value of the highest key that n-f no-votes claim, or with any value if they
+// claim none.
 func (m *Machine) conclude(s *Step, r *round) {
 	if m.decision != nil || !r.toss.Known() {
 		return
@@ -183,20 +183,21 @@ func (m *Machine) conclude(s *Step, r *round) {
 	m.enter(s, r.at.Round+1, why)
 }
 
-// decide makes a decision of this replica's own.
+// decide takes a decision that this replica made.
 func (m *Machine) decide(s *Step, d *Decision) {
 	m.changed = true
 	m.settle(s, d)
 }
 
-// upon Decision: the instance is over.
+// upon Decision: the instance is decided.
 func (m *Machine) handleDecision(s *Step, x *Decision) {
 	if m.decision == nil {
 		m.settle(s, x)
 	}
 }
 
-// settle ends the instance: the certificate goes to disk and once to all, and nothing else is kept but its value.
+// settle ends the instance. It persists the certificate and sends it once to all, and deletes all state except the decided
+// value.
 func (m *Machine) settle(s *Step, d *Decision) {
 	m.decision = d
 	s.Record(m.decisionKey(), m.messageRecord(d))
@@ -215,7 +216,8 @@ func (m *Machine) settle(s *Step, d *Decision) {
 	m.send(s, protocols.Everyone, d)
 }
 
-// deliver gives the decided value out once it is held, and fetches it from those who accepted it before.
+// deliver gives the decided value to the parent when it is held. If it is missing, deliver requests it from replicas that
+// accepted it.
 func (m *Machine) deliver(s *Step) {
 	if m.decision == nil || m.emitted {
 		return
@@ -230,7 +232,7 @@ func (m *Machine) deliver(s *Step) {
 	s.Emit(Decided{Value: v.bytes, Decision: m.decision})
 }
 
-// Tell gives a peer the decision, if there is one and it was not told since it last reconnected.
+// Tell sends a peer the decision, if there is one and it was not sent since the last reconnect.
 func (m *Machine) Tell(peer protocols.Index) Step {
 	var s Step
 	if m.decision != nil {
@@ -239,10 +241,10 @@ func (m *Machine) Tell(peer protocols.Index) Step {
 	return s
 }
 
-// tell answers a message of a decided instance with the decision, once a connection.
+// tell sends the decision, once for each connection.
 func (m *Machine) tell(s *Step, peer protocols.Index) {
-	if p := &m.peers[peer]; !p.told {
-		p.told = true
+	if p := &m.peers[peer]; !p.decisionSent {
+		p.decisionSent = true
 		s.Send(peer, m.decision)
 	}
 }

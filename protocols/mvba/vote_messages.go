@@ -10,20 +10,21 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// PreVote tells whether its sender holds the elected broadcast's first-phase proof: a yes shows it, a no is signed.
+// PreVote states whether its sender holds the first-phase proof of the elected broadcast. A yes contains the proof, a no is
+// signed.
 type PreVote struct {
 	At
 	Leader    protocols.Index
 	Yes       bool
-	Digest    digest.Digest         // of a yes
-	Echoes    protocols.Certificate // of a yes
-	Signature sig.Signature         // of a no
+	Digest    digest.Digest         // for a yes
+	Echoes    protocols.Certificate // for a yes
+	Signature sig.Signature         // for a no
 }
 
 // Kind is KindPreVote.
 func (*PreVote) Kind() protocols.Kind { return KindPreVote }
 
-// Append encodes round, leader, and what a yes or a no has.
+// Append encodes round, leader, and the fields of a yes or a no.
 func (m *PreVote) Append(b []byte) []byte {
 	b = wire.AppendBool(wire.AppendU16(m.At.append(b), uint16(m.Leader)), m.Yes)
 	if m.Yes {
@@ -51,20 +52,20 @@ func (m *PreVote) check(c *protocols.Committee, from protocols.Index, p *Proof) 
 	return nil
 }
 
-// Vote decides a round. A yes shows the elected broadcast's first-phase proof and accepts it; a no shows n-f
-// no-pre-votes, so it cannot be cast against a broadcast that completed, and the sender's highest key.
+// Vote decides a round. A yes contains the first-phase proof of the elected broadcast and accepts it. A no contains n-f
+// no-pre-votes, so it cannot be cast against a broadcast that completed, and the highest key of the sender.
 type Vote struct {
 	At
 	Leader     protocols.Index
 	Yes        bool
-	Digest     digest.Digest         // of a yes
-	Echoes     protocols.Certificate // of a yes
-	NoPreVotes protocols.Certificate // of a no
-	Key        *Key                  // of a no, if the sender has one
-	Signature  sig.Signature         // accept, or no with the key's round
+	Digest     digest.Digest         // for a yes
+	Echoes     protocols.Certificate // for a yes
+	NoPreVotes protocols.Certificate // for a no
+	Key        *Key                  // for a no, if the sender has one
+	Signature  sig.Signature         // on the accept statement, or on the no-vote with the round of Key
 }
 
-// claim is the round of the key that a no-vote names.
+// claim is the round of the key in a no-vote, 0 for none.
 func (m *Vote) claim() uint32 {
 	if m.Key == nil {
 		return 0
@@ -75,7 +76,7 @@ func (m *Vote) claim() uint32 {
 // Kind is KindVote.
 func (*Vote) Kind() protocols.Kind { return KindVote }
 
-// Append encodes round, leader, what a yes or a no has, and the signature.
+// Append encodes round, leader, the fields of a yes or a no, and the signature.
 func (m *Vote) Append(b []byte) []byte {
 	b = wire.AppendBool(wire.AppendU16(m.At.append(b), uint16(m.Leader)), m.Yes)
 	if m.Yes {
@@ -121,14 +122,14 @@ func (m *Vote) check(c *protocols.Committee, from protocols.Index, p *Proof) err
 	return p.quorum(c, &m.NoPreVotes, m.noPreVoteStatement(c))
 }
 
-// Decision is a decision certificate: the coin of its round elected Leader, and n-f replicas accepted the
-// broadcast, in its second phase or with a yes-vote. It is checked on its own and ends the instance.
+// Decision is a decision certificate: the coin of its round elected Leader, and n-f replicas accepted the broadcast of
+// Leader, in its second phase or with a yes-vote. It is checked without other messages and ends the instance.
 type Decision struct {
 	At
 	Leader  protocols.Index
 	Digest  digest.Digest
-	Accepts protocols.Certificate // n-f
-	Coin    coin.Shares           // f+1; without them a completed broadcast that was not elected would do
+	Accepts protocols.Certificate // n-f signers
+	Coin    coin.Shares           // f+1 shares; without them any complete broadcast would pass as decided
 }
 
 // Kind is KindDecision.

@@ -4,14 +4,14 @@ import (
 	"bdtnode/protocols"
 )
 
-// dragger signs every broadcast and, once it knows a round's coin and the elected value's first-phase proof, shows
-// the proof to everyone as the reason to go on to the next round.
-type dragger struct{ done uint32 }
+// roundSkipper is the adversary that tries to skip rounds. It signs every broadcast. When it knows the coin of a round and the
+// first-phase proof of the elected value, it shows the proof to all as a justification of the next round.
+type roundSkipper struct{ done uint32 }
 
-func (*dragger) start(*world)                                                     {}
-func (*dragger) hear(*world, protocols.Index, protocols.Index, protocols.Message) {}
+func (*roundSkipper) start(*world)                                                        {}
+func (*roundSkipper) receive(*world, protocols.Index, protocols.Index, protocols.Message) {}
 
-func (g *dragger) act(w *world) {
+func (g *roundSkipper) act(w *world) {
 	b := w.byz()[0]
 	n := w.know.last
 	if n <= g.done {

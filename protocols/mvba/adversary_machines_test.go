@@ -7,18 +7,19 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// puppets run the honest machine, but say half of what it says. Of twins there are two with one key and different
-// inputs, each heard by some. With garbage they add what has no meaning.
-type puppets struct {
+// machineAdversary is the adversary whose replicas run the honest machine but send only about half of its messages. With twins, two
+// machines with one key and different inputs run for each replica, and each sends to a part of the replicas. With garbage,
+// they also send invalid messages.
+type machineAdversary struct {
 	twins    [][]*Machine // by twin, then index
 	hearers  []protocols.Set
 	withhold bool
 	garbage  bool
-	heard    []protocols.Message
+	received []protocols.Message
 }
 
-func newPuppets(w *world, twins int, garbage bool) *puppets {
-	p := &puppets{garbage: garbage, withhold: w.rng.IntN(2) == 0, hearers: make([]protocols.Set, twins)}
+func newMachineAdversary(w *world, twins int, garbage bool) *machineAdversary {
+	p := &machineAdversary{garbage: garbage, withhold: w.rng.IntN(2) == 0, hearers: make([]protocols.Set, twins)}
 	for range twins {
 		machines := make([]*Machine, w.n)
 		for _, b := range w.byz() {
@@ -40,7 +41,7 @@ func newPuppets(w *world, twins int, garbage bool) *puppets {
 	return p
 }
 
-func (p *puppets) start(w *world) {
+func (p *machineAdversary) start(w *world) {
 	for t, machines := range p.twins {
 		for _, b := range w.byz() {
 			input := fmt.Appendf(nil, "ok:%d twin %d", b, t)
@@ -48,12 +49,12 @@ func (p *puppets) start(w *world) {
 			if err != nil {
 				panic(err)
 			}
-			p.say(w, t, b, step)
+			p.sendPart(w, t, b, step)
 		}
 	}
 }
 
-func (p *puppets) say(w *world, twin int, b protocols.Index, s Step) {
+func (p *machineAdversary) sendPart(w *world, twin int, b protocols.Index, s Step) {
 	for _, send := range s.Sends {
 		if p.withhold && send.Message.Kind() == coin.KindRelease {
 			continue
@@ -70,24 +71,24 @@ func (p *puppets) say(w *world, twin int, b protocols.Index, s Step) {
 	}
 }
 
-func (p *puppets) hear(w *world, from, to protocols.Index, msg protocols.Message) {
-	p.heard = append(p.heard, msg)
+func (p *machineAdversary) receive(w *world, from, to protocols.Index, msg protocols.Message) {
+	p.received = append(p.received, msg)
 	if w.check(from, msg) != nil {
 		return
 	}
 	for t, machines := range p.twins {
-		p.say(w, t, to, machines[to].Handle(0, from, msg))
+		p.sendPart(w, t, to, machines[to].Handle(0, from, msg))
 	}
 }
 
-// act sends forged shares, replays what others said as their own, and mutates it.
-func (p *puppets) act(w *world) {
-	if !p.garbage || len(p.heard) == 0 || w.rng.IntN(10) > 0 {
+// act sends a forged share, repeats a message of another replica as its own, or changes a bit of one.
+func (p *machineAdversary) act(w *world) {
+	if !p.garbage || len(p.received) == 0 || w.rng.IntN(10) > 0 {
 		return
 	}
 	byz := w.byz()
 	b := byz[w.rng.IntN(len(byz))]
-	msg := p.heard[w.rng.IntN(len(p.heard))]
+	msg := p.received[w.rng.IntN(len(p.received))]
 	switch w.rng.IntN(3) {
 	case 0:
 		at := At{theInstance, 1 + uint32(w.rng.IntN(3))}
@@ -102,7 +103,7 @@ func (p *puppets) act(w *world) {
 			return
 		}
 		if in, _ := InstanceOf(mutant); in != theInstance {
-			return // a node hands it to another instance
+			return // a node gives it to another instance
 		}
 		msg = mutant
 	}

@@ -8,28 +8,29 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// puppeteer says, at any time, anything that passes the checks: conflicting proposals with any justification there
-// is, proofs of its broadcasts when it is too late, both votes, shares to some. It bluffs, too.
-type puppeteer struct{ wanted []wanting }
+// arbitraryAdversary is the adversary that sends arbitrary messages that pass the checks: conflicting proposals with every possible
+// justification, late proofs of its broadcasts, both votes, shares to some replicas. It also sends messages that must be
+// refused.
+type arbitraryAdversary struct{ wanted []wanting }
 
 type wanting struct {
 	from, to protocols.Index
 	d        digest.Digest
 }
 
-func (p *puppeteer) start(w *world) {
+func (p *arbitraryAdversary) start(w *world) {
 	for _, b := range w.byz() {
 		p.propose(w, b, 1)
 	}
 }
 
-func (p *puppeteer) hear(_ *world, from, to protocols.Index, msg protocols.Message) {
+func (p *arbitraryAdversary) receive(_ *world, from, to protocols.Index, msg protocols.Message) {
 	if m, ok := msg.(*Want); ok {
 		p.wanted = append(p.wanted, wanting{from, to, m.Digest})
 	}
 }
 
-func (p *puppeteer) act(w *world) {
+func (p *arbitraryAdversary) act(w *world) {
 	byz := w.byz()
 	if len(byz) == 0 || w.know.last == 0 || w.rng.IntN(2) > 0 {
 		return
@@ -48,13 +49,13 @@ func (p *puppeteer) act(w *world) {
 	case 2:
 		for _, d := range w.know.digests(r, b) {
 			if cert, ok := w.know.lockOf(r, b, d); ok {
-				p.some(w, b, &Lock{r.at, d, cert})
+				p.sendToSome(w, b, &Lock{r.at, d, cert})
 			}
 		}
 	case 3:
 		for _, d := range w.know.digests(r, b) {
 			if cert, ok := w.know.acceptOf(r, b, d); ok {
-				p.some(w, b, &Finish{r.at, d, cert})
+				p.sendToSome(w, b, &Finish{r.at, d, cert})
 			}
 		}
 	case 4:
@@ -66,24 +67,24 @@ func (p *puppeteer) act(w *world) {
 		}
 	case 5:
 		name := r.at.toss()
-		p.some(w, b, &coin.Release{Name: name, Share: w.holders[b].Share(name.Statement(w.committee))})
-		if r.out {
-			p.some(w, b, &coin.Relay{Name: name, Shares: r.proof})
+		p.sendToSome(w, b, &coin.Release{Name: name, Share: w.holders[b].Share(name.Statement(w.committee))})
+		if r.coinKnown {
+			p.sendToSome(w, b, &coin.Relay{Name: name, Shares: r.proof})
 		}
 	case 6:
 		p.preVote(w, b, r)
 	case 7:
 		p.vote(w, b, r)
 	case 8:
-		if r.out {
+		if r.coinKnown {
 			for _, d := range w.know.digests(r, r.leader) {
 				if cert, ok := w.know.acceptOf(r, r.leader, d); ok {
-					p.some(w, b, &Decision{r.at, r.leader, d, cert, r.proof})
+					p.sendToSome(w, b, &Decision{r.at, r.leader, d, cert, r.proof})
 				}
 			}
 		}
 	case 9:
-		p.bluff(w, b, r)
+		p.sendUnproven(w, b, r)
 	}
 	for _, x := range p.wanted {
 		if v, ok := w.know.values[x.d]; ok && w.rng.IntN(2) == 0 {
@@ -93,37 +94,37 @@ func (p *puppeteer) act(w *world) {
 	p.wanted = nil
 }
 
-// bluff says what lacks one of its proofs, and has to be refused.
-func (p *puppeteer) bluff(w *world, b protocols.Index, r *known) {
-	// Certificates that are missing are taken from signatures on something else.
+// sendUnproven sends messages that lack one of their proofs and must be refused.
+func (p *arbitraryAdversary) sendUnproven(w *world, b protocols.Index, r *roundKnowledge) {
+	// A missing certificate is replaced by signatures on another statement.
 	var none protocols.Certificate
 	for i := range protocols.Index(w.committee.Quorum()) {
 		none.Signers.Add(i)
 		none.Signatures = append(none.Signatures, w.signers[b].Sign(nil))
 	}
 	if d, ok := r.proposals[protocols.Index(w.rng.IntN(w.n))]; ok {
-		p.some(w, b, &Lock{r.at, d, none})
-		p.some(w, b, &Finish{r.at, d, none})
+		p.sendToSome(w, b, &Lock{r.at, d, none})
+		p.sendToSome(w, b, &Finish{r.at, d, none})
 	}
-	if !r.out {
+	if !r.coinKnown {
 		return
 	}
-	p.some(w, b, &Vote{At: r.at, Leader: r.leader, NoPreVotes: none,
+	p.sendToSome(w, b, &Vote{At: r.at, Leader: r.leader, NoPreVotes: none,
 		Signature: w.signers[b].Sign(r.at.noVoteStatement(w.committee, 0))})
 	if key := w.know.key(r.at.Round); key != nil {
-		p.some(w, b, &Proposal{At: At{theInstance, r.at.Round + 1}, Digest: key.Digest, Why: &Justification{Key: key, NoPreVotes: none}})
+		p.sendToSome(w, b, &Proposal{At: At{theInstance, r.at.Round + 1}, Digest: key.Digest, Why: &Justification{Key: key, NoPreVotes: none}})
 	}
 	for by := range protocols.Index(w.n) {
 		for _, d := range w.know.digests(r, by) {
 			if cert, ok := w.know.acceptOf(r, by, d); ok {
-				p.some(w, b, &Decision{r.at, by, d, cert, r.proof})
+				p.sendToSome(w, b, &Decision{r.at, by, d, cert, r.proof})
 			}
 		}
 	}
 }
 
-// some sends to each with even chances.
-func (p *puppeteer) some(w *world, b protocols.Index, msg protocols.Message) {
+// sendToSome sends a message to each honest replica with probability 1/2.
+func (p *arbitraryAdversary) sendToSome(w *world, b protocols.Index, msg protocols.Message) {
 	for to, r := range w.replicas {
 		if r != nil && w.rng.IntN(2) == 0 {
 			w.send(b, protocols.Index(to), msg)
@@ -131,8 +132,8 @@ func (p *puppeteer) some(w *world, b protocols.Index, msg protocols.Message) {
 	}
 }
 
-// propose starts conflicting broadcasts, with every justification in turn.
-func (p *puppeteer) propose(w *world, b protocols.Index, n uint32) {
+// propose starts conflicting broadcasts with all possible justifications.
+func (p *arbitraryAdversary) propose(w *world, b protocols.Index, n uint32) {
 	fresh := func() ([]byte, digest.Digest) {
 		v := fmt.Appendf(nil, "ok:evil %d/%d/%d", b, n, w.rng.IntN(4))
 		if w.rng.IntN(8) == 0 {
@@ -145,7 +146,7 @@ func (p *puppeteer) propose(w *world, b protocols.Index, n uint32) {
 	if n == 1 {
 		for range 1 + w.rng.IntN(2) {
 			v, d := fresh()
-			p.some(w, b, &Proposal{At: At{theInstance, 1}, Value: v, Digest: d})
+			p.sendToSome(w, b, &Proposal{At: At{theInstance, 1}, Value: v, Digest: d})
 		}
 		return
 	}
@@ -156,32 +157,32 @@ func (p *puppeteer) propose(w *world, b protocols.Index, n uint32) {
 		} else {
 			_, d = fresh()
 		}
-		p.some(w, b, &Proposal{At: At{theInstance, n}, Digest: d, Why: why})
+		p.sendToSome(w, b, &Proposal{At: At{theInstance, n}, Digest: d, Why: why})
 	}
 }
 
-func (p *puppeteer) preVote(w *world, b protocols.Index, r *known) {
-	if !r.out {
+func (p *arbitraryAdversary) preVote(w *world, b protocols.Index, r *roundKnowledge) {
+	if !r.coinKnown {
 		return
 	}
-	p.some(w, b, &PreVote{At: r.at, Leader: r.leader, Signature: w.signers[b].Sign(r.at.noPreVoteStatement(w.committee))})
+	p.sendToSome(w, b, &PreVote{At: r.at, Leader: r.leader, Signature: w.signers[b].Sign(r.at.noPreVoteStatement(w.committee))})
 	if key := w.know.key(r.at.Round); key != nil {
-		p.some(w, b, &PreVote{At: r.at, Leader: r.leader, Yes: true, Digest: key.Digest, Echoes: key.Echoes})
+		p.sendToSome(w, b, &PreVote{At: r.at, Leader: r.leader, Yes: true, Digest: key.Digest, Echoes: key.Echoes})
 	}
 }
 
-func (p *puppeteer) vote(w *world, b protocols.Index, r *known) {
-	if !r.out {
+func (p *arbitraryAdversary) vote(w *world, b protocols.Index, r *roundKnowledge) {
+	if !r.coinKnown {
 		return
 	}
 	no := func() {
 		if cert, ok := w.know.noPreOf(r); ok {
-			p.some(w, b, &Vote{At: r.at, Leader: r.leader, NoPreVotes: cert, Signature: w.signers[b].Sign(r.at.noVoteStatement(w.committee, 0))})
+			p.sendToSome(w, b, &Vote{At: r.at, Leader: r.leader, NoPreVotes: cert, Signature: w.signers[b].Sign(r.at.noVoteStatement(w.committee, 0))})
 		}
 	}
 	yes := func() {
 		if key := w.know.key(r.at.Round); key != nil {
-			p.some(w, b, &Vote{At: r.at, Leader: r.leader, Yes: true, Digest: key.Digest, Echoes: key.Echoes,
+			p.sendToSome(w, b, &Vote{At: r.at, Leader: r.leader, Yes: true, Digest: key.Digest, Echoes: key.Echoes,
 				Signature: w.signers[b].Sign(r.at.acceptStatement(w.committee, r.leader, key.Digest))})
 		}
 	}
