@@ -11,7 +11,7 @@ import (
 // fromLanes takes over a step of the lanes. Upon an output bolt may progress, and a delivery may have become complete.
 func (m *Machine) fromLanes(now protocols.Time, st *Step, child lanes.Step) {
 	for _, o := range protocols.Absorb(st, child) {
-		if o.Grew {
+		if o.Progressed {
 			m.fromBolt(now, st, m.now.bolt.Progress(now))
 			m.deliver(now, st)
 			return // one Progress is enough for all outputs of the step
@@ -22,7 +22,7 @@ func (m *Machine) fromLanes(now protocols.Time, st *Step, child lanes.Step) {
 // fromChannels takes over a step of the channels.
 func (m *Machine) fromChannels(now protocols.Time, st *Step, child channels.Step) {
 	for _, o := range protocols.Absorb(st, child) {
-		if o.Grew {
+		if o.Progressed {
 			m.fromBolt(now, st, m.now.bolt.Progress(now))
 			return
 		}

@@ -93,7 +93,7 @@ func (m *Machine) HandleCertificate(now protocols.Time, x *TipCertificate) Step 
 	if !c.holds(x.Tip.Digest) {
 		m.want(now, x.Source, x.Tip, min(c.signed.Seq, x.Tip.Seq-1), fetchGrace, x.Certificate.Signers.Members()...)
 	}
-	st.Emit(Output{Grew: true})
+	st.Emit(Output{Progressed: true})
 	return st
 }
 

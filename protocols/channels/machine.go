@@ -39,7 +39,7 @@ const (
 
 // Output is an event for the parent of the machine.
 type Output struct {
-	Grew bool // a new position can be proposed, or content that a block waited for has arrived
+	Progressed bool // a new position can be proposed, or content that a block waited for has arrived
 }
 
 // Step is one step of the machine.
@@ -125,7 +125,7 @@ func (m *Machine) HandleLD(now protocols.Time, d *LD) Step {
 		m.moveOn(now, c, w)
 	}
 	m.signOn(&st, c, d.Source)
-	st.Emit(Output{Grew: true})
+	st.Emit(Output{Progressed: true})
 	return st
 }
 
@@ -235,7 +235,7 @@ func (m *Machine) count(st *Step, c *channel, from protocols.Index, s *SIGN) {
 	c.signs[s.Tip.Seq].signers.Add(from)
 	if t.Add(from, s.Signature) && t.Len() == m.cfg.Committee.WeakQuorum() {
 		c.certify(s.Tip)
-		st.Emit(Output{Grew: true})
+		st.Emit(Output{Progressed: true})
 	}
 }
 

@@ -42,8 +42,8 @@ const (
 
 // Output is an event for the parent of the machine.
 type Output struct {
-	// Grew: a new position can be proposed, or content that a block waited for has arrived.
-	Grew bool
+	// Progressed: a new position can be proposed, or content that a block waited for has arrived.
+	Progressed bool
 }
 
 // Step is one step of the machine.
@@ -147,7 +147,7 @@ func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *
 	m.store(&st, l, b)
 	m.ack(now, &st, l, &b.SignedHeader)
 	st.Broadcast(b)
-	st.Emit(Output{Grew: true})
+	st.Emit(Output{Progressed: true})
 	return st, b
 }
 
@@ -191,7 +191,7 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 	}
 	m.ackFrom(now, &st, l, &b.SignedHeader)
 	m.wantParent(now, l, b, from)
-	st.Emit(Output{Grew: true})
+	st.Emit(Output{Progressed: true})
 	return st
 }
 
@@ -352,7 +352,7 @@ func (m *Machine) certify(now protocols.Time, st *Step, c *TipCertificate) {
 		}
 	}
 	m.ackFrom(now, st, l, l.child(c.Tip))
-	st.Emit(Output{Grew: true})
+	st.Emit(Output{Progressed: true})
 }
 
 // HandleConflict is called upon a checked header that a peer acknowledged at a number for which this replica proposed or
@@ -387,7 +387,7 @@ func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
 	if m.tipDue != 0 && now >= m.tipDue {
 		m.tipDue = 0
-		st.Emit(Output{Grew: true})
+		st.Emit(Output{Progressed: true})
 	}
 	if m.acksDue != 0 && now >= m.acksDue {
 		m.sendAcks(&st)

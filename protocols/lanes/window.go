@@ -77,7 +77,7 @@ func (m *Machine) Ordered(now protocols.Time, cut Cut) Step {
 	}
 	if moved && m.beyondWindow {
 		m.beyondWindow = false
-		st.Emit(Output{Grew: true})
+		st.Emit(Output{Progressed: true})
 	}
 	return st
 }
