@@ -77,9 +77,9 @@ func TestMutants(t *testing.T) {
 	}{
 		{"votes are counted by message", "two blocks", []edit{
 			{boltMachine, "	if !x.voters.Add(from) {\n		return\n	}\n	t := x.votes[v.Digest]", "	t := x.votes[v.Digest]"},
-			{"protocols/statement.go", "	signed Set\n", "	signed Set\n	calls  int\n"},
-			{"protocols/statement.go", "	if !t.signed.Add(i) {\n		return false\n	}\n", "	t.calls++\n	t.signed.Add(i)\n"},
-			{"protocols/statement.go", "return len(t.sigs) }", "return t.calls }"},
+			{"protocols/certificate.go", "	signed Set\n", "	signed Set\n	calls  int\n"},
+			{"protocols/certificate.go", "	if !t.signed.Add(i) {\n		return false\n	}\n", "	t.calls++\n	t.signed.Add(i)\n"},
+			{"protocols/certificate.go", "return len(t.sigs) }", "return t.calls }"},
 		}},
 		{"quorums are one too small", "two blocks", []edit{
 			{"protocols/committee.go", "return c.N() - c.F() }", "return c.N() - c.F() - 1 }"},
@@ -163,7 +163,7 @@ func TestMutants(t *testing.T) {
 			{"node/replica/catchup.go", "	again := c.bdt.Refused()\n", "	c.bdt.Refused()\n	again := protocols.Set{}\n"},
 		}},
 		{"certificates need no quorum", "lies", []edit{
-			{"protocols/statement.go", "	if len(cert.Signatures) < threshold {", "	if len(cert.Signatures) < 1 {"},
+			{"protocols/certificate.go", "	if len(cert.Signatures) < threshold {", "	if len(cert.Signatures) < 1 {"},
 		}},
 		{"a stall is judged by commits", "lost VOTEs", []edit{
 			{"node/replica/catchup.go", "	if lacks > x.lacks {\n		x.lacks, x.progress = lacks, now\n", "	if h := c.bdt.Base().Height; h > x.lacks {\n		x.lacks, x.progress = h, now\n"},

@@ -222,9 +222,9 @@ func TestTwinMutants(t *testing.T) {
 		}},
 		{"votes are counted by message", []edit{
 			{boltMachine, "	if !x.voters.Add(from) {\n		return\n	}\n	t := x.votes[v.Digest]", "	t := x.votes[v.Digest]"},
-			{"protocols/statement.go", "	signed Set\n", "	signed Set\n	calls  int\n"},
-			{"protocols/statement.go", "	if !t.signed.Add(i) {\n		return false\n	}\n", "	t.calls++\n	t.signed.Add(i)\n"},
-			{"protocols/statement.go", "return len(t.sigs) }", "return t.calls }"},
+			{"protocols/certificate.go", "	signed Set\n", "	signed Set\n	calls  int\n"},
+			{"protocols/certificate.go", "	if !t.signed.Add(i) {\n		return false\n	}\n", "	t.calls++\n	t.signed.Add(i)\n"},
+			{"protocols/certificate.go", "return len(t.sigs) }", "return t.calls }"},
 		}},
 		{"the parent is not checked at voting", []edit{
 			{boltMachine, "!(x.vote != nil && x.vote.Digest == b.Parent || x.qc != nil && x.qc.Digest == b.Parent)", "x.blocks[b.Parent] == nil"},
