@@ -136,7 +136,7 @@ func (m *Machine) Handle(_ protocols.Time, from protocols.Index, msg protocols.M
 		m.handleDecision(&s, x)
 	default:
 		if m.decision != nil {
-			m.tell(&s, from)
+			m.sendDecision(&s, from)
 			return s
 		}
 		m.process(&s, from, msg)
@@ -300,7 +300,7 @@ func (m *Machine) handleWant(s *Step, from protocols.Index, x *Want) {
 	v := m.values[x.Digest]
 	if v == nil {
 		if m.decision != nil {
-			m.tell(s, from)
+			m.sendDecision(s, from)
 		}
 		return
 	}

@@ -236,13 +236,13 @@ func (m *Machine) deliver(s *Step) {
 func (m *Machine) Tell(peer protocols.Index) Step {
 	var s Step
 	if m.decision != nil {
-		m.tell(&s, peer)
+		m.sendDecision(&s, peer)
 	}
 	return s
 }
 
-// tell sends the decision, once for each connection.
-func (m *Machine) tell(s *Step, peer protocols.Index) {
+// sendDecision sends the decision to a peer, once for each connection.
+func (m *Machine) sendDecision(s *Step, peer protocols.Index) {
 	if p := &m.peers[peer]; !p.decisionSent {
 		p.decisionSent = true
 		s.Send(peer, m.decision)
