@@ -161,7 +161,7 @@ func (d *Delivery) Check(network digest.Digest, home func(Address) uint16) error
 		case !p.Inputs.Has(d.Source):
 			return fmt.Errorf("entry %d, transaction %s: shard %d gives a verdict but has none of its inputs", i, tx.id, d.Source)
 		case !p.All().Has(d.Destination):
-			return fmt.Errorf("entry %d, transaction %s: shard %d receives it but has no part in it", i, tx.id, d.Destination)
+			return fmt.Errorf("entry %d, transaction %s: shard %d is the destination but is not involved in it", i, tx.id, d.Destination)
 		}
 		if _, twice := seen[tx.id]; twice {
 			return fmt.Errorf("entry %d, transaction %s: a second verdict", i, tx.id)

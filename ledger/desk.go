@@ -182,7 +182,7 @@ func (d *Desk) Spend(r *Record) error {
 		return err
 	}
 	if value != d.ownValue(r) {
-		panic(fmt.Sprintf("ledger: transaction %s puts %d into escrow and declares %d", r.Part.Tx, value, d.ownValue(r)))
+		panic(fmt.Sprintf("ledger: transaction %s consumes value %d, but its inputs in this shard declare %d", r.Part.Tx, value, d.ownValue(r)))
 	}
 	d.t.escrow += value
 	d.waiting(r, func(c *Channel) { c.Escrow += value })

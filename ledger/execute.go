@@ -90,7 +90,7 @@ func (d *Desk) execute() error {
 		return err
 	}
 	if t := &d.t; t.unspent+t.escrow+t.burned+t.ceded != t.genesis+t.gained {
-		panic(fmt.Sprintf("ledger: block %d does not conserve value: %d unspent, %d in escrow, %d burned and %d ceded of %d and %d gained",
+		panic(fmt.Sprintf("ledger: block %d does not conserve value: %d unspent + %d in escrow + %d burned + %d ceded, but %d at genesis + %d gained",
 			d.in.Height, t.unspent, t.escrow, t.burned, t.ceded, t.genesis, t.gained))
 	}
 	return d.s.store.Apply(b, false)
@@ -215,7 +215,7 @@ func expired(tx *Tx, timeMS uint64) *Refusal {
 
 func (s *State) beyondHorizon(tx *Tx, timeMS uint64) *Refusal {
 	if tx.ExpiryMS-timeMS > s.cfg.HorizonMS { // not expired, so the difference is not negative
-		return refuse(ReasonExpiryTooFar, "expires %d ms from now, at most %d allowed", tx.ExpiryMS-timeMS, s.cfg.HorizonMS)
+		return refuse(ReasonExpiryTooFar, "expires %d ms ahead, at most %d ms are allowed", tx.ExpiryMS-timeMS, s.cfg.HorizonMS)
 	}
 	return nil
 }

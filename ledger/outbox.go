@@ -56,7 +56,7 @@ func (d *Desk) Acknowledge(peer uint16) {
 func (d *Desk) Apply(x *Delivery) {
 	c := d.channel(x.Source)
 	if x.Number != c.Applied+1 || x.Previous != c.AppliedDigest || x.Applied > c.Sent {
-		panic(fmt.Sprintf("ledger: delivery %d of shard %d does not follow %d", x.Number, x.Source, c.Applied))
+		panic(fmt.Sprintf("ledger: delivery %d of shard %d does not follow delivery %d", x.Number, x.Source, c.Applied))
 	}
 	c.Applied, c.AppliedDigest = x.Number, x.digest
 	if x.Applied > c.Acked {

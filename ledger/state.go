@@ -160,7 +160,7 @@ func (s *State) identify() error {
 	case r.Done() != nil:
 		return errors.New("the identity record of the ledger's store is damaged")
 	case version != StateVersion:
-		return fmt.Errorf("the ledger's store has version %d, this program reads version %d: use the program that wrote it, or stop the replica, delete the ledger's store and let it be executed again", version, StateVersion)
+		return fmt.Errorf("the ledger's store has version %d, this program reads version %d: use the program that wrote it, or stop the replica and delete the ledger's store; the replica then executes all blocks again", version, StateVersion)
 	}
 	return fmt.Errorf("the ledger is that of shard %d of network %s, this replica is in shard %d of %s: check its home and genesis",
 		shard, network.Short(), s.cfg.Shard, s.cfg.Network.Short())

@@ -268,7 +268,7 @@ func (t *Tx) Check(network digest.Digest) *Refusal {
 		return refuse(ReasonOverflow, "outputs and fee add up to more than 64 bits")
 	}
 	if in != out {
-		return refuse(ReasonUnbalanced, "inputs hold %d, outputs and fee %d", in, out)
+		return refuse(ReasonUnbalanced, "the inputs add up to %d, outputs and fee to %d", in, out)
 	}
 	return nil
 }

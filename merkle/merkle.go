@@ -39,7 +39,7 @@ func Root(leaves []digest.Digest) digest.Digest {
 // Prove returns the proof for leaves[i]. It panics if i is out of range.
 func Prove(leaves []digest.Digest, i int) Proof {
 	if i < 0 || i >= len(leaves) {
-		panic(fmt.Sprintf("merkle: proof of leaf %d of %d", i, len(leaves)))
+		panic(fmt.Sprintf("merkle: proof of leaf %d in a list of %d leaves", i, len(leaves)))
 	}
 	var p Proof
 	for level := hashLeaves(leaves); len(level) > 1; level, i = ascend(level), i/2 {
@@ -107,7 +107,7 @@ func ReadProof(r *wire.Reader) Proof {
 // hashLeaves returns the lowest level of the tree.
 func hashLeaves(leaves []digest.Digest) []digest.Digest {
 	if bits.Len(uint(len(leaves))) > MaxDepth {
-		panic(fmt.Sprintf("merkle: %d leaves, at most 2^%d-1", len(leaves), MaxDepth))
+		panic(fmt.Sprintf("merkle: %d leaves, at most 2^%d-1 are allowed", len(leaves), MaxDepth))
 	}
 	level := make([]digest.Digest, len(leaves))
 	for i := range leaves {

@@ -175,8 +175,8 @@ func TestLDThatBreaksARuleIsEvidence(t *testing.T) {
 		why    string
 	}{
 		"a verdict of a shard without inputs":  {set(transfer(masks{0b010, 0b100}, txExpiry, coin(0))), "has none of its inputs"},
-		"sent to a shard that is not involved": {set(transfer(masks{0b001, 0b010}, txExpiry, coin(0))), "has no part in it"},
-		"a transaction inside the source":      {set(transfer(masks{0b001, 0b001}, txExpiry, coin(0))), "has no part in it"},
+		"sent to a shard that is not involved": {set(transfer(masks{0b001, 0b010}, txExpiry, coin(0))), "is not involved in it"},
+		"a transaction inside the source":      {set(transfer(masks{0b001, 0b001}, txExpiry, coin(0))), "is not involved in it"},
 		"a transaction of another network":     {set(alien), "wrong_network"},
 		"a second verdict":                     {func(d *ledger.Delivery) { d.Entries = append(d.Entries, d.Entries[0]) }, "a second verdict"},
 		"a bad client signature":               {func(d *ledger.Delivery) { d.Entries[0].Tx = resigned(d.Entries[0].Tx) }, "bad signature"},
