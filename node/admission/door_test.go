@@ -24,18 +24,18 @@ func TestTransactionsWithUnknownInputs(t *testing.T) {
 	limits := StandardLimits()
 	limits.RoomTxs = 100
 	d := newFixture(t, limits)
-	var junk []*ledger.Tx
+	var unknown []*ledger.Tx
 	for i := range 300 {
 		tx := d.pay(life, 0, d.nothing(fmt.Sprint(i)))
 		if p := d.submit("party without coins", tx); !p.Waiting || p.Logged || p.Refusal != nil {
 			t.Fatalf("%+v, want Waiting", p)
 		}
-		junk = append(junk, tx)
+		unknown = append(unknown, tx)
 	}
 	if d.door.Len() != 0 || d.door.Room() != 50 {
 		t.Errorf("%d in the TX book and %d in the waiting room, want 0 and one party's half of 100", d.door.Len(), d.door.Room())
 	}
-	wantRefusal(t, d.at(junk[0]), ledger.ReasonUnknownInput) // the oldest is removed first
+	wantRefusal(t, d.at(unknown[0]), ledger.ReasonUnknownInput) // the oldest is removed first
 	good := d.pay(life, 0, d.coin(0))
 	d.submit("client", good)
 	d.wantBatch(good)
@@ -43,7 +43,7 @@ func TestTransactionsWithUnknownInputs(t *testing.T) {
 	if d.door.Room() != 0 {
 		t.Errorf("%d in the waiting room after roomFor", d.door.Room())
 	}
-	wantRefusal(t, d.at(junk[299]), ledger.ReasonUnknownInput)
+	wantRefusal(t, d.at(unknown[299]), ledger.ReasonUnknownInput)
 	d.wantBatch()
 }
 
@@ -180,18 +180,18 @@ func TestTransactionFollowsItsInput(t *testing.T) {
 	child := d.acceptedWithoutInput(0, life)
 	_ = child
 	late := d.pay(life, 0, d.coin(1))
-	heir := d.pay(life, 0, d.output(late, 0))
+	dependent := d.pay(life, 0, d.output(late, 0))
 	parentAgain := d.pay(life, 0, d.coin(2))
 	d.submit("a", parentAgain)
-	d.submit("a", heir)
+	d.submit("a", dependent)
 	d.wantBatch(parentAgain)
 	d.block(late)
-	if p := d.at(heir); p.Waiting {
+	if p := d.at(dependent); p.Waiting {
 		t.Logf("%+v", p)
 	}
-	d.wantBatch(heir)
+	d.wantBatch(dependent)
 	d.block()
-	if p := d.at(heir); p.Receipt.Verdict != ledger.VerdictSettled {
+	if p := d.at(dependent); p.Receipt.Verdict != ledger.VerdictSettled {
 		t.Errorf("%+v", p)
 	}
 }
@@ -227,10 +227,10 @@ func TestFullBookKeepsHigherFees(t *testing.T) {
 	limits := StandardLimits()
 	limits.Txs = 8
 	d := newFixture(t, limits)
-	var cheap []*ledger.Tx
+	var lowFee []*ledger.Tx
 	for i := range 4 {
-		cheap = append(cheap, d.pay(life, 1, d.coin(i)))
-		if p := d.submit("a", cheap[i]); p.Refusal != nil {
+		lowFee = append(lowFee, d.pay(life, 1, d.coin(i)))
+		if p := d.submit("a", lowFee[i]); p.Refusal != nil {
 			t.Fatalf("%+v", p)
 		}
 	}
@@ -239,8 +239,8 @@ func TestFullBookKeepsHigherFees(t *testing.T) {
 	if p := d.submit("b", same); p.Refusal != nil {
 		t.Errorf("another party is refused: %+v", p)
 	}
-	dear := d.pay(life, 5, d.coin(11))
-	if p := d.submit("a", dear); p.Refusal != nil {
+	highFee := d.pay(life, 5, d.coin(11))
+	if p := d.submit("a", highFee); p.Refusal != nil {
 		t.Errorf("a transaction that pays more is refused: %+v", p)
 	}
 	wantRefusal(t, d.at(same), ledger.ReasonBookFull) // the newest of those that pay least
@@ -250,7 +250,7 @@ func TestFullBookKeepsHigherFees(t *testing.T) {
 	for i := range 10 { // the transactions in the batch are accepted and stay, whatever others pay
 		d.submit("c", d.pay(life, 100, d.coin(20+i)))
 	}
-	for _, tx := range append(cheap, dear) {
+	for _, tx := range append(lowFee, highFee) {
 		if p := d.at(tx); !p.Logged || p.Refusal != nil {
 			t.Errorf("an accepted transaction has progress %+v", p)
 		}
@@ -266,11 +266,11 @@ func TestDependentsOfEvictedLeaveTheBook(t *testing.T) {
 	child := d.pay(life, 3, d.output(parent, 0))
 	d.submit("a", parent)
 	d.submit("a", child)
-	dear := d.pay(life, 9, d.coin(1))
-	d.submit("a", dear)
+	highFee := d.pay(life, 9, d.coin(1))
+	d.submit("a", highFee)
 	d.lookAgain()
 	wantRefusal(t, d.at(parent), ledger.ReasonBookFull)
-	d.wantBatch(dear)
+	d.wantBatch(highFee)
 	if p := d.at(child); p.Logged || d.door.Room() != 1 {
 		t.Errorf("%+v, %d in the waiting room", p, d.door.Room())
 	}
@@ -287,10 +287,10 @@ func TestPartiesGetEqualBytes(t *testing.T) {
 		d.submit(from, tx)
 	}
 	for i := range 60 {
-		submit("greedy", i)
+		submit("party with many", i)
 	}
 	for i := range 5 {
-		submit("modest", 100+i)
+		submit("party with few", 100+i)
 		submit("late", 120+i)
 	}
 	count := make(map[Party]int)
@@ -301,7 +301,7 @@ func TestPartiesGetEqualBytes(t *testing.T) {
 		}
 		count[of[tx.ID()]]++
 	}
-	if count["greedy"] != 5 || count["modest"] != 5 || count["late"] != 5 {
+	if count["party with many"] != 5 || count["party with few"] != 5 || count["late"] != 5 {
 		t.Errorf("transactions of the parties in a batch of 15: %v", count)
 	}
 	if got := d.door.Take(1<<20, 100); len(got) != 55 {

@@ -60,24 +60,24 @@ func TestWaitsAreShared(t *testing.T) {
 		}
 		return n
 	}
-	greedy := NewRequest("greedy", ids, Final, true, start, func() {})
-	w.enter(greedy)
-	if got := busy(greedy); got != 500 {
+	many := NewRequest("party with many", ids, Final, true, start, func() {})
+	w.enter(many)
+	if got := busy(many); got != 500 {
 		t.Errorf("%d of 1000 refused to a single party, want half", got)
 	}
 	ended := false
-	modest := NewRequest("modest", ids[:100], Final, true, start, func() { ended = true })
-	w.enter(modest)
-	if got := busy(modest); got != 0 || ended {
+	few := NewRequest("party with few", ids[:100], Final, true, start, func() { ended = true })
+	w.enter(few)
+	if got := busy(few); got != 0 || ended {
 		t.Errorf("%d of 100 refused to a second party", got)
 	}
-	again := NewRequest("greedy", ids[:10], Final, true, start, func() { ended = true })
+	again := NewRequest("party with many", ids[:10], Final, true, start, func() { ended = true })
 	w.enter(again)
 	if busy(again) != 10 || !ended {
 		t.Errorf("%d of 10 refused beyond the share, ended: %v", busy(again), ended)
 	}
-	w.leave(greedy)
-	w.leave(modest)
+	w.leave(many)
+	w.leave(few)
 	w.leave(again)
 	if w.shares.items != 0 {
 		t.Errorf("%d waits left", w.shares.items)

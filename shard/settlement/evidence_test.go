@@ -50,14 +50,14 @@ func TestEvidenceFreezes(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := newWorld(Standard(), 4)
-			w.lies = true
+			w.byzantine = true
 			b := w.must(t, event{shard: 2, notices: p.Notices})
 			wantFrozen(t, b, 0, e.LD.Delivery.Number, e.Why.Error())
 			if b.Frozen[0].Proof != string(e.Encode()) || b.Frozen[0].Delivery != e.LD.Digest() {
 				t.Error("the proof is not kept")
 			}
 			other := newWorld(Standard(), 4)
-			other.lies = true
+			other.byzantine = true
 			if x := other.must(t, event{shard: 2, notices: again.Notices}); x.HeaderDigest != b.HeaderDigest || !reflect.DeepEqual(x.Frozen, b.Frozen) {
 				t.Errorf("another replica has %+v, this one %+v", x.Frozen, b.Frozen)
 			}

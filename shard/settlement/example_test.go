@@ -12,8 +12,8 @@ import (
 // of each channel.
 func TestTheWorkedExample(t *testing.T) {
 	sc := makeScenario(Standard(), "example", twoTimes, true, masks{0b110, 0b001})
-	tx, thief := sc.txs[0], sc.thieves[1][0]
-	start, err := sc.start.step(event{shard: 1, txs: []*ledger.Tx{thief}})
+	tx, rival := sc.txs[0], sc.rivals[1][0]
+	start, err := sc.start.step(event{shard: 1, txs: []*ledger.Tx{rival}})
 	if err != nil {
 		t.Fatal(err)
 	}

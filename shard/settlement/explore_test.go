@@ -14,7 +14,7 @@ import (
 
 var exploreAll = flag.Bool("explore.all", false, "explore all configurations of two transactions to the end (minutes)")
 
-// Expiries in the exploration: of transactions, and of thieves that are forgotten before the transactions expire.
+// Expiries in the exploration: of transactions, and of rivals that are forgotten before the transactions expire.
 const (
 	minute      = 60_000
 	txExpiry    = genesisTime + 3*minute
@@ -22,20 +22,20 @@ const (
 )
 
 // The block times of each shard, which it reaches independently of the others. With two times, everything expires at
-// once; with three, early thieves expire first.
+// once; with three, early rivals expire first.
 var (
 	twoTimes   = []uint64{genesisTime, genesisTime + 4*minute}
 	threeTimes = []uint64{genesisTime, genesisTime + 2*minute, genesisTime + 4*minute}
 )
 
 // scenario is the start of an exploration. Clients may submit its transactions to any shard at any time and
-// repeatedly. A thief is a transaction inside one shard that spends an input of the first transaction.
+// repeatedly. A rival is a transaction inside one shard that spends an input of the first transaction.
 type scenario struct {
 	name    string
 	start   world
 	times   []uint64
 	txs     []*ledger.Tx
-	thieves [shards][]*ledger.Tx
+	rivals  [shards][]*ledger.Tx
 	probes  []ledger.Outpoint // outputs whose existence is part of the state
 	replays bool              // deliveries are also ordered again, and before their turn
 }
@@ -83,7 +83,7 @@ func transfer(m masks, expiry uint64, coin func(s uint16) (ledger.Outpoint, uint
 
 // makeScenario makes a scenario of one or two transactions. By mode, the second one spends the same coins
 // ("conflict"), others ("distinct"), or outputs of the first where it has some ("dep").
-func makeScenario(rules ledger.Rules, mode string, times []uint64, thieves bool, ms ...masks) *scenario {
+func makeScenario(rules ledger.Rules, mode string, times []uint64, rivals bool, ms ...masks) *scenario {
 	sc := &scenario{name: fmt.Sprint(mode, ms), start: newWorld(rules, 2), times: times}
 	sc.txs = append(sc.txs, transfer(ms[0], txExpiry, coin(0)))
 	if len(ms) > 1 {
@@ -109,12 +109,12 @@ func makeScenario(rules ledger.Rules, mode string, times []uint64, thieves bool,
 			sc.probes = append(sc.probes, in.Outpoint)
 		}
 	}
-	if thieves {
+	if rivals {
 		for s := range uint16(shards) {
 			if ms[0].in>>s&1 == 1 {
-				sc.thieves[s] = append(sc.thieves[s], transfer(masks{1 << s, 1 << s}, txExpiry, coin(0)))
+				sc.rivals[s] = append(sc.rivals[s], transfer(masks{1 << s, 1 << s}, txExpiry, coin(0)))
 				if len(times) > 2 {
-					sc.thieves[s] = append(sc.thieves[s], transfer(masks{1 << s, 1 << s}, earlyExpiry, coin(0)))
+					sc.rivals[s] = append(sc.rivals[s], transfer(masks{1 << s, 1 << s}, earlyExpiry, coin(0)))
 				}
 			}
 		}
@@ -148,7 +148,7 @@ func (sc *scenario) key(w *world, buf []byte) []byte {
 			}
 			buf = append(buf, byte(b2i(ok)))
 		}
-		for _, x := range sc.thieves[s] {
+		for _, x := range sc.rivals[s] {
 			_, ok, _ := w.states[s].Receipt(x.ID())
 			buf = append(buf, byte(b2i(ok)))
 		}
@@ -187,7 +187,7 @@ func (sc *scenario) events(w *world) (out []event) {
 		if i := slices.Index(sc.times, w.time[s]) + 1; i < len(sc.times) {
 			out = append(out, event{shard: s, timeMS: sc.times[i]})
 		}
-		for _, x := range sc.thieves[s] {
+		for _, x := range sc.rivals[s] {
 			if _, done, _ := w.states[s].Receipt(x.ID()); !done && w.time[s] <= x.ExpiryMS {
 				if _, there, _ := w.states[s].Output(x.Inputs[0].Outpoint); there {
 					out = append(out, event{shard: s, txs: []*ledger.Tx{x}})
@@ -212,7 +212,7 @@ func (sc *scenario) describe(e event) string {
 			return fmt.Sprintf("shard %d orders T%d from a batch", e.shard, i+1)
 		}
 	}
-	return fmt.Sprintf("shard %d orders a thief of T1's input", e.shard)
+	return fmt.Sprintf("shard %d orders a rival of T1", e.shard)
 }
 
 // explore visits the states reachable from the start, at most limit of them, and checks each. It returns their
@@ -294,7 +294,7 @@ func allMasks() (out []masks) {
 	return out
 }
 
-// TestOneTransactionInEveryOrder explores all states of every transaction between three shards, with thieves of its
+// TestOneTransactionInEveryOrder explores all states of every transaction between three shards, with rivals of its
 // inputs.
 func TestOneTransactionInEveryOrder(t *testing.T) {
 	times := twoTimes

@@ -10,8 +10,8 @@ import (
 	"bdtnode/ledger"
 )
 
-// gambler draws transactions from outputs that exist, existed or may be created later.
-type gambler struct {
+// generator draws transactions from outputs that exist, existed or may be created later.
+type generator struct {
 	w     *world
 	known []ledger.Unspent // owned by person 0 of the shard at the same index of owner
 	owner []uint16
@@ -19,13 +19,13 @@ type gambler struct {
 	late  uint64 // the latest expiry
 }
 
-func (g *gambler) learn(u ledger.Unspent, s uint16) {
+func (g *generator) learn(u ledger.Unspent, s uint16) {
 	g.known, g.owner = append(g.known, u), append(g.owner, s)
 }
 
 // draw makes a transaction over any number of shards. It may spend an output that another transaction spends too, or
 // that does not exist yet or never will, and it may declare a wrong amount or owner.
-func (g *gambler) draw(t *rapid.T) *ledger.Tx {
+func (g *generator) draw(t *rapid.T) *ledger.Tx {
 	now := slices.Max(g.w.time[:])
 	b := ledger.Body{Network: network, ExpiryMS: now + uint64(rapid.SampledFrom([]int{0, 30_000, 200_000, horizon, horizon + 90_000}).Draw(t, "expiry"))}
 	var signers []sig.Signer
@@ -75,7 +75,7 @@ func (g *gambler) draw(t *rapid.T) *ledger.Tx {
 
 // block draws the next block of a shard: some of the deliveries under way, in order, replays of others, and a batch
 // of old and new transactions.
-func (g *gambler) block(t *rapid.T) event {
+func (g *generator) block(t *rapid.T) event {
 	w := g.w
 	e := event{shard: rapid.Uint16Range(0, shards-1).Draw(t, "shard")}
 	e.timeMS = w.time[e.shard] + uint64(rapid.SampledFrom([]int{0, 0, 1, 70_000, 300_000}).Draw(t, "pass"))
@@ -106,7 +106,7 @@ func TestRandomWorlds(t *testing.T) {
 			rules = Rules{MaxOutstanding: rapid.Uint64Range(1, 4).Draw(t, "outstanding"), MaxWaiting: rapid.Uint64Range(1, 4).Draw(t, "waiting"), AnswerAfter: 2}
 		}
 		start := newWorld(rules, 4)
-		g := &gambler{w: &start}
+		g := &generator{w: &start}
 		w := g.w
 		w.keep, w.busy = true, true
 		for s := range uint16(shards) {

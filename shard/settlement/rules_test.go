@@ -52,8 +52,8 @@ func TestShardWithoutInputsIgnoresATransaction(t *testing.T) {
 func TestUnspendableTransactionOfABatchLeavesNoTrace(t *testing.T) {
 	w, tx := simple(Standard(), masks{0b011, 0b100}, 0)
 	beyond := transfer(masks{0b001, 0b100}, genesisTime+horizon+1, coin(1))
-	thief := transfer(masks{0b001, 0b001}, txExpiry, func(s uint16) (ledger.Outpoint, uint64) { return tx.Inputs[0].Outpoint, coinValue })
-	w.must(t, event{shard: 0, txs: []*ledger.Tx{thief}})
+	rival := transfer(masks{0b001, 0b001}, txExpiry, func(s uint16) (ledger.Outpoint, uint64) { return tx.Inputs[0].Outpoint, coinValue })
+	w.must(t, event{shard: 0, txs: []*ledger.Tx{rival}})
 	for _, c := range []struct {
 		tx   *ledger.Tx
 		pass uint64
@@ -267,7 +267,7 @@ func TestInvalidDeliveryFreezesChannel(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, tx := simple(Standard(), masks{0b001, 0b100}, 0)
-			w.lies = true
+			w.byzantine = true
 			w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
 			bad := w.tamper(0, 2, c.change)
 			b := w.must(t, event{shard: 2, extra: []*ledger.Delivery{bad}})
@@ -437,8 +437,8 @@ func TestRecordIsOpenAtItsExpiry(t *testing.T) {
 // TestOneRejectionIsEnough: a shard whose own input is good, and which receives a rejection first, does not spend.
 func TestOneRejectionIsEnough(t *testing.T) {
 	w, tx := simple(Standard(), masks{0b111, 0b001}, 0)
-	thief := transfer(masks{0b100, 0b100}, txExpiry, coin(0))
-	w.must(t, event{shard: 2, txs: []*ledger.Tx{thief}})
+	rival := transfer(masks{0b100, 0b100}, txExpiry, coin(0))
+	w.must(t, event{shard: 2, txs: []*ledger.Tx{rival}})
 	w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
 	w.must(t, event{shard: 2, deliver: []uint16{0}})
 	b := w.must(t, event{shard: 1, deliver: []uint16{2}})
@@ -470,7 +470,7 @@ func TestSecondVerdictFreezesChannel(t *testing.T) {
 			for _, later := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s, %s, in a later block %v", name, second.Verdict, later), func(t *testing.T) {
 					w, tx := simple(Standard(), c.m, 0)
-					w.lies = true
+					w.byzantine = true
 					w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
 					first := w.sent[0][2][0]
 					second.Tx = tx
@@ -512,7 +512,7 @@ func wantFrozen(t *testing.T, b *ledger.Block, source uint16, number uint64, why
 // record closed. The output stays spent.
 func TestSecondSpentCreatesNothing(t *testing.T) {
 	w, tx := simple(Standard(), masks{0b001, 0b010}, 0)
-	w.lies = true
+	w.byzantine = true
 	w.must(t, event{shard: 0, txs: []*ledger.Tx{tx}})
 	first := w.queues[0][1][0]
 	w.must(t, event{shard: 1, deliver: []uint16{0}})
@@ -529,8 +529,8 @@ func TestSecondSpentCreatesNothing(t *testing.T) {
 	if b := w.must(t, event{shard: 1, txs: []*ledger.Tx{spend(1)}}); len(b.Receipts) != 1 || b.Receipts[0].Verdict != ledger.VerdictSettled {
 		t.Fatalf("the first spend: %+v", b)
 	}
-	lie := ledger.NewDelivery(ledger.Delivery{Source: 0, Destination: 1, Number: 2, Previous: first.Digest(), Entries: first.Entries})
-	wantFrozen(t, w.must(t, event{shard: 1, extra: []*ledger.Delivery{lie}}), 0, 2, "a second verdict")
+	second := ledger.NewDelivery(ledger.Delivery{Source: 0, Destination: 1, Number: 2, Previous: first.Digest(), Entries: first.Entries})
+	wantFrozen(t, w.must(t, event{shard: 1, extra: []*ledger.Delivery{second}}), 0, 2, "a second verdict")
 	if b := w.must(t, event{shard: 1, txs: []*ledger.Tx{spend(2)}}); len(b.Receipts) != 1 || b.Receipts[0].Reason != ledger.ReasonConsumed {
 		t.Errorf("an output was spent twice: %+v", b)
 	}

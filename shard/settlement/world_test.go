@@ -84,19 +84,19 @@ type fate struct {
 // world is one state of all shards and channels. step leaves it unchanged and returns another world; do changes it in
 // place.
 type world struct {
-	rules  ledger.Rules
-	each   uint32
-	stores [shards]*kv.Mem
-	states [shards]*ledger.State
-	time   [shards]uint64                     // block time
-	queues [shards][shards][]*ledger.Delivery // by source and destination, deliveries under way
-	sent   [shards][shards][]*ledger.Delivery // all deliveries made
-	fates  map[ledger.TxID]*[shards]fate
-	txs    []*ledger.Tx // those with a fate, in the order of watch
-	busy   bool         // more records may be due at once than one block closes
-	keep   bool         // keep the blocks in log
-	lies   bool         // a shard breaks the rules, so a channel may be frozen
-	log    [shards][]ledger.Ordered
+	rules     ledger.Rules
+	each      uint32
+	stores    [shards]*kv.Mem
+	states    [shards]*ledger.State
+	time      [shards]uint64                     // block time
+	queues    [shards][shards][]*ledger.Delivery // by source and destination, deliveries under way
+	sent      [shards][shards][]*ledger.Delivery // all deliveries made
+	fates     map[ledger.TxID]*[shards]fate
+	txs       []*ledger.Tx // those with a fate, in the order of watch
+	busy      bool         // more records may be due at once than one block closes
+	keep      bool         // keep the blocks in log
+	byzantine bool         // a shard breaks the rules, so a channel may be frozen
+	log       [shards][]ledger.Ordered
 }
 
 func newWorld(rules ledger.Rules, each uint32) world {
@@ -182,7 +182,7 @@ func (w *world) do(e event) (b *ledger.Block, err error) {
 	if w.keep {
 		w.log[s] = append(w.log[s], in)
 	}
-	if len(b.Frozen) > 0 && !w.lies {
+	if len(b.Frozen) > 0 && !w.byzantine {
 		return b, fmt.Errorf("shard %d freezes the channel of an honest shard: %+v", s, b.Frozen)
 	}
 	return b, w.count(s, b)
