@@ -1,0 +1,164 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"bdtnode/internal/digest"
+	"bdtnode/internal/golden"
+	"bdtnode/internal/kv"
+	"bdtnode/internal/sig"
+	"bdtnode/internal/wire"
+	"bdtnode/ledger"
+	"bdtnode/node/admission"
+	"bdtnode/node/driver"
+	"bdtnode/node/engine"
+	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
+	"bdtnode/shard/courier"
+	"bdtnode/shard/settlement"
+)
+
+// request is a decoded request between replicas of any two shards.
+type request struct {
+	Asks   string
+	Number uint64
+	LD     *settlement.LD
+	Call   string
+}
+
+// recorder is a network that keeps the last request.
+type recorder struct{ sent []byte }
+
+func (r *recorder) Publish(uint16, []byte) {}
+
+func (r *recorder) Request(_ context.Context, _ uint16, _ protocols.Index, request []byte, _ int64, each func([]byte) error) error {
+	r.sent = request
+	return each(wire.AppendU64(nil, 1))
+}
+
+// alone is a relay of shard 0, with an engine that does not run and a network that keeps requests.
+func alone(t *testing.T) (*Relay, *recorder) {
+	t.Helper()
+	scheme := sig.NewIdeal(1)
+	var committees []*protocols.Committee
+	for s := range uint16(2) {
+		var keys []sig.PublicKey
+		for i := range uint64(4) {
+			keys = append(keys, scheme.Signer(10*uint64(s)+i).Public())
+		}
+		c, err := protocols.NewCommittee(digest.Of("network"), s, keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		committees = append(committees, c)
+	}
+	n := settlement.NetworkOf(committees)
+	state, err := ledger.Open(kv.NewMem(), ledger.Config{Network: n.ID(), Home: n.Home, GenesisTimeMS: 1_000_000, HorizonMS: 600_000, Rules: settlement.Standard()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tosses := coin.NewIdeal(1, committees[0].WeakQuorum())
+	e, err := engine.New(engine.Config{Store: kv.NewMem(), Config: driver.Config{
+		Coin: tosses, Shares: tosses.Holder(0), Committee: committees[0], Signer: scheme.Signer(0), Scheme: scheme, GenesisTimeMS: 1_000_000,
+		State: state, Limits: admission.StandardLimits(), Network: n,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &recorder{}
+	r := New(e, func(_ context.Context, _ Peer, call []byte) []byte { return slices.Clone(call) })
+	r.Join(x)
+	return r, x
+}
+
+// encode is the request as a relay sends it.
+func encode(t *testing.T, kind byte, q *request) []byte {
+	t.Helper()
+	r, x := alone(t)
+	ctx := context.Background()
+	var err error
+	switch kind {
+	case askLDs:
+		_, err = r.fetch(ctx, courier.Ask{What: courier.Fetch, Shard: 1, Number: q.Number})
+		if err != nil && strings.Contains(err.Error(), "LD:") {
+			err = nil // the recorder answers with no LD
+		}
+	case askNext:
+		_, _, err = r.position(ctx, courier.Ask{What: courier.Position, Shard: 1})
+	case askCall:
+		_, err = r.Call(ctx, 1, 0, []byte(q.Call), 100)
+	case askTake:
+		return q.LD.Append([]byte{askTake}) // a relay reads the LD from its stores
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x.sent
+}
+
+// decode takes a request apart, and has a relay serve it if that needs no running engine.
+func decode(t *testing.T, b []byte) (any, []byte, error) {
+	t.Helper()
+	r, _ := alone(t)
+	if b[0] != askTake {
+		if err := r.Serve(context.Background(), Peer{Shard: 1}, b, func([]byte) error { return nil }); err != nil {
+			return nil, nil, err
+		}
+	}
+	kind, body := b[0], b[1:]
+	q := &request{}
+	switch kind {
+	case askLDs:
+		q.Asks, q.Number = "LDs from a number on", wire.NewReader(body).U64()
+	case askNext:
+		q.Asks = "the first LD that is lacking"
+	case askCall:
+		q.Asks, q.Call = "a client call", string(body)
+	case askTake:
+		q.Asks = "to take an LD"
+		ld, err := settlement.DecodeLD(body)
+		if err != nil {
+			return nil, nil, err
+		}
+		q.LD = ld
+	default:
+		return nil, nil, fmt.Errorf("request kind %d", kind)
+	}
+	return q, encode(t, kind, q), nil
+}
+
+// TestVectors compares all requests between replicas of any two shards with the files in testdata/wire. A kind of request
+// without a file fails.
+func TestVectors(t *testing.T) {
+	d := ledger.NewDelivery(ledger.Delivery{Source: 1, Destination: 0, Number: 1, Applied: 3})
+	ld := &settlement.LD{Header: ledger.Header{Network: digest.Of("network"), Shard: 1, Height: 5, Outbox: d.Digest()}, Count: 1, Delivery: d}
+	files := map[byte]string{askLDs: "LDs", askNext: "next", askCall: "call", askTake: "take"}
+	sample := map[byte]*request{askLDs: {Number: 7}, askNext: {}, askCall: {Call: `{"v":1}`}, askTake: {LD: ld}}
+	var vectors []golden.Vector
+	r, _ := alone(t)
+	text := func(kind byte) string { // of a kind that is not known it is the same as of kind 0, but for the number
+		err := r.Serve(context.Background(), Peer{Shard: 1}, []byte{kind}, func([]byte) error { return nil })
+		return strings.ReplaceAll(fmt.Sprint(err), fmt.Sprintf("kind %d", kind), "kind")
+	}
+	for k := range 256 {
+		kind := byte(k)
+		known := text(kind) != text(0)
+		if known != (files[kind] != "") {
+			t.Errorf("request kind %d: known to Serve %v, has a vector %v", kind, known, files[kind] != "")
+		}
+		if files[kind] == "" {
+			continue
+		}
+		vectors = append(vectors, golden.Vector{
+			File: fmt.Sprintf("request-%d-%s", kind, files[kind]), Title: fmt.Sprintf("Request %d between any two replicas.", kind),
+			Samples: []golden.Sample{{Name: files[kind], Encoding: bytes.Clone(encode(t, kind, sample[kind]))}},
+			Decode:  func(b []byte) (any, []byte, error) { return decode(t, b) },
+		})
+	}
+	golden.Vectors(t, "testdata/wire", vectors)
+}
