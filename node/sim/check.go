@@ -8,8 +8,8 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// checks are the guarantees, each in its own file. The run tells them what happens, and each looks at what concerns
-// it. They see what honest replicas do; a Byzantine one may do anything.
+// checks are the guarantees, each in its own file. The run reports events to them, and each examines the events of its
+// guarantee. They observe honest replicas only, because a Byzantine replica may do anything.
 type checks struct {
 	s            *cluster
 	agreement    agreement
@@ -42,7 +42,7 @@ func newChecks(s *cluster) *checks {
 	}
 }
 
-// stepped: a core made a step.
+// stepped: a core returned a step.
 func (c *checks) stepped(n *node, st *replica.Step) {
 	if n.adversary == nil {
 		c.agreement.stepped(n, st)
@@ -53,35 +53,35 @@ func (c *checks) stepped(n *node, st *replica.Step) {
 	}
 }
 
-// blamed: a replica found another one at fault.
+// blamed: a replica reported another one as faulty.
 func (c *checks) blamed(n *node, f protocols.Fault) {
 	if n.adversary == nil {
 		c.blame.blamed(n, f)
 	}
 }
 
-// synced: steps' records are on disk for good.
+// synced: the records of these steps are on disk and survive every crash.
 func (c *checks) synced(n *node, group []driver.Action) {
 	if n.adversary == nil {
 		c.durability.synced(n, group)
 	}
 }
 
-// sent: a message of an honest replica leaves.
+// sent: a message of an honest replica is sent.
 func (c *checks) sent(n *node, m protocols.Message) {
 	c.signing.sent(n, m)
 	c.leaving.told(n, m)
 	c.acking.sent(n, m)
 }
 
-// resent: what a core gives to a peer that connects.
+// resent: messages that a core sends to a peer that connects.
 func (c *checks) resent(n *node, st *replica.Step) {
 	if n.adversary == nil && n.core.Standing().Running {
 		c.signing.resent(n, st)
 	}
 }
 
-// passed: a message was found in order by who received it.
+// passed: a receiver found a message valid.
 func (c *checks) passed(n *node, from protocols.Index, p packet, m protocols.Message) {
 	if n.guards() {
 		c.identity.passed(n, from, m)
@@ -89,7 +89,7 @@ func (c *checks) passed(n *node, from protocols.Index, p packet, m protocols.Mes
 	if n.adversary == nil {
 		c.blame.passed(n, from, p, m)
 		if !n.core.Standing().Running {
-			return // it takes no notice of the rest
+			return // it ignores all other messages
 		}
 		c.certificates.passed(n, m)
 		c.tossing.passed(n, from, m)
@@ -97,24 +97,24 @@ func (c *checks) passed(n *node, from protocols.Index, p packet, m protocols.Mes
 	}
 }
 
-// refused: a message was not.
+// refused: a receiver refused a message.
 func (c *checks) refused(n *node, from protocols.Index, err error) {
 	if n.adversary == nil {
 		c.blame.refuse(n, from, err)
 	}
 }
 
-// carried: so many messages are on one link.
+// carried: this number of messages is on one link.
 func (c *checks) carried(i, j, count int) { c.bounds.carried(i, j, count) }
 
-// adopted: certified blocks were taken that were not asked for.
+// adopted: a replica took certified blocks without having asked for them.
 func (c *checks) adopted(n *node, from protocols.Index, blocks uint64) {
 	if n.adversary == nil {
 		c.bounds.adopted(n, from, blocks)
 	}
 }
 
-// overBudget: a replica found another one's messages of a kind to be more than it may send.
+// overBudget: a replica counted more messages of a kind from another one than its budget allows.
 func (c *checks) overBudget(n, sender *node, kind protocols.Kind) {
 	if n.adversary == nil && sender.adversary == nil {
 		c.s.fail("bounds", "honest replica %d sends replica %d more messages of kind %#x than its budget", sender.id, n.id, uint8(kind))
@@ -128,7 +128,7 @@ func (c *checks) certified(n *node, x *votes.Certified) {
 	}
 }
 
-// executed: a block's effects are in the ledger.
+// executed: the effects of a block are in the ledger.
 func (c *checks) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
 	if n.adversary == nil {
 		c.agreement.executed(n, b)
@@ -138,14 +138,14 @@ func (c *checks) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
 	}
 }
 
-// crashed: a life ended.
+// crashed: a node crashed.
 func (c *checks) crashed(n *node) {
 	c.durability.crashes++
 	c.leaving.crashed(n)
 	c.tossing.crashed(n)
 }
 
-// started: a life began.
+// started: a node started.
 func (c *checks) started(n *node) {
 	if n.guards() {
 		c.identity.started(n)

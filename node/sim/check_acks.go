@@ -14,16 +14,16 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// acking: a vote acknowledges every header up to the tips of its block that its maker holds no certificate for, and no
-// replica acknowledges two headers for one number of a lane (DESIGN §4.1): else what a quorum voted for can be left behind
-// by a certificate of another chain. For the same reason a replica acknowledges nothing at or below its ordered position:
-// its earlier acknowledgements there may be deleted.
+// acking: a vote acknowledges every header up to the tips of its block, except headers whose certificate the voter
+// holds. No replica acknowledges two headers for one number of a lane (design §4.1). Otherwise a certificate of another
+// chain could exclude headers that a quorum voted for. For the same reason a replica acknowledges nothing at or below
+// its ordered position: its earlier acknowledgements there may be deleted.
 type acking struct {
 	s         *cluster
 	headers   map[digest.Digest]lanes.Header
 	blocks    map[digest.Digest]*bolt.Block
-	certified map[heldTip]bool             // certificates that reached a replica in any life
-	voted     map[ballot][]laneTip         // what a vote acknowledges, by what its maker knew when it made it
+	certified map[heldTip]bool             // certificates that a replica received in any life
+	voted     map[ballot][]laneTip         // positions that a vote acknowledges, by the certificates that the voter held when it voted
 	acked     map[laneNumber]digest.Digest // by acks and by votes that were sent
 	cuts      map[uint64]lanes.Cut         // of the committed blocks, by height
 	height    []uint64                     // by replica: the last block that it has committed
@@ -41,13 +41,13 @@ type laneTip struct {
 	tip  lanes.Tip
 }
 
-// laneNumber is a number of a lane as one replica sees it.
+// laneNumber is a number of a lane, at one replica.
 type laneNumber struct {
 	who, lane protocols.Index
 	seq       uint64
 }
 
-// heldTip is a certified tip as one replica has it.
+// heldTip is a certified tip, at one replica.
 type heldTip struct {
 	who, lane protocols.Index
 	tip       lanes.Tip
@@ -61,7 +61,7 @@ func newAcking(s *cluster) acking {
 	}
 }
 
-// passed notes what an honest replica is shown. Certificates come alone and with all that rests on them.
+// passed records the certificates that an honest replica receives: sent alone, or inside other messages.
 func (c *acking) passed(n *node, m protocols.Message) {
 	var shown []*lanes.TipCertificate
 	switch x := m.(type) {
@@ -87,7 +87,7 @@ func (c *acking) passed(n *node, m protocols.Message) {
 	}
 }
 
-// inputs is the certificates of an input to the agreement.
+// inputs are the certificates of an input to the agreement.
 func (c *acking) inputs(value []byte) []*lanes.TipCertificate {
 	if x, err := bdt.DecodeInput(c.s.committee, value); err == nil {
 		return x.Certificates
@@ -95,10 +95,10 @@ func (c *acking) inputs(value []byte) []*lanes.TipCertificate {
 	return nil
 }
 
-// started: a crash may have taken commits that were not on disk.
+// started: a crash may have lost commits that were not on disk.
 func (c *acking) started(n *node) { c.height[n.id] = n.core.Status().Committed }
 
-// recorded looks at the acknowledgements that a step records, and at what it commits after them.
+// recorded checks the acknowledgements that a step records, against the commits of that step and before.
 func (c *acking) recorded(n *node, st *replica.Step) {
 	cut, height := c.cuts[c.height[n.id]], c.height[n.id]
 	for _, r := range st.Persist {
@@ -112,7 +112,7 @@ func (c *acking) recorded(n *node, st *replica.Step) {
 	c.height[n.id] = height
 }
 
-// acknowledged is the position in a record, if it is that of an acknowledgement.
+// acknowledged is the position in a record of an acknowledgement; ok is false for other records.
 func acknowledged(r protocols.Record) (lane protocols.Index, seq uint64, ok bool) {
 	key, ours := bytes.CutPrefix(r.Key, []byte("l/a"))
 	if !ours || r.Value == nil {
@@ -123,8 +123,8 @@ func acknowledged(r protocols.Record) (lane protocols.Index, seq uint64, ok bool
 	return lane, seq, x.Done() == nil
 }
 
-// stepped notes what the votes that an honest replica makes acknowledge. A vote that is only said again comes in a step
-// with nothing to persist; certificates that its maker has learnt since change nothing about it.
+// stepped records which positions the votes of an honest replica acknowledge. A repeated vote comes in a step with
+// nothing to persist. Certificates that the voter received since then do not change what it acknowledged.
 func (c *acking) stepped(n *node, st *replica.Step) {
 	c.recorded(n, st)
 	for _, x := range st.Sends {
@@ -142,18 +142,19 @@ func (c *acking) stepped(n *node, st *replica.Step) {
 	}
 }
 
-// proposed reports whether a step has the record of the proposal that a vote in it is for. A vote for a block that was
-// final before acknowledges nothing: what makes it final was signed by others.
+// proposed reports whether a step has the record of the proposal that its vote is for. A vote for a block that was
+// final before acknowledges nothing, because the acknowledgements of others made the block final.
 func proposed(st *replica.Step, v *bolt.Vote) bool {
 	key := wire.AppendU64(wire.AppendU64([]byte("b/p"), v.Epoch), v.Slot)
 	return slices.ContainsFunc(st.Persist, func(r protocols.Record) bool { return r.Value != nil && bytes.Equal(r.Key, key) })
 }
 
-// path is what a vote acknowledges: what it names and its maker holds no certificate for, down to the parent's.
+// path lists the positions that a vote acknowledges: from the named tips without a certificate here, down to the
+// parent's tips.
 func (c *acking) path(n *node, v *bolt.Vote) []laneTip {
 	b := c.blocks[v.Digest]
 	if b == nil || c.blocks[b.Parent] == nil {
-		return nil // the base of an epoch: what its cut names is ordered
+		return nil // the base of an epoch: the positions of its cut are ordered
 	}
 	var all []laneTip
 	for i, t := range b.Cut {
@@ -173,7 +174,7 @@ func (c *acking) path(n *node, v *bolt.Vote) []laneTip {
 	return all
 }
 
-// sent notes what an honest replica has acknowledged.
+// sent records the acknowledgements of an honest replica.
 func (c *acking) sent(n *node, m protocols.Message) {
 	switch x := m.(type) {
 	case *lanes.Ack:

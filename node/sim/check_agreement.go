@@ -12,7 +12,7 @@ import (
 	"bdtnode/protocols/bolt"
 )
 
-// agreement: committed logs of honest replicas are prefixes of each other, and their headers are equal (DESIGN §2.1).
+// agreement: committed logs of honest replicas are prefixes of each other, and their headers are equal (design §2.1).
 type agreement struct {
 	s       *cluster
 	blocks  map[uint64]digest.Digest
@@ -20,8 +20,8 @@ type agreement struct {
 	headers map[uint64]digest.Digest
 	top     uint64 // greatest committed height
 
-	epochs    uint64 // that ended
-	fallbacks uint64 // of these, before the last slot was used
+	epochs    uint64 // that have ended
+	fallbacks uint64 // of these, epochs that ended before their last slot was used
 	last      *bolt.Block
 }
 
@@ -62,7 +62,7 @@ func (c *agreement) stepped(n *node, st *replica.Step) {
 
 var commitPrefix = bdt.CommitKey(0)[:3]
 
-// committed is the block in a record, if it is that of a commit.
+// committed is the block in a record of a commit, nil for other records.
 func committed(s *cluster, r protocols.Record) *bolt.Block {
 	if r.Value == nil || len(r.Key) != len(commitPrefix)+8 || !bytes.HasPrefix(r.Key, commitPrefix) {
 		return nil

@@ -4,7 +4,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// blame: no honest replica is ever found at fault by another, and no forged message passes.
+// blame: no honest replica reports another honest one as faulty, and no receiver accepts a forged message.
 type blame struct {
 	s       *cluster
 	refused int

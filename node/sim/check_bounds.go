@@ -10,34 +10,35 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// Bounds that no run under the simulator's load should come near.
+// Bounds well above the values of any run under the simulator's load.
 const (
 	maxStepSends = 2000
 	maxOnLink    = 20000
-	// maxStandstill is how long a replica may lack certificates that f+1 honest replicas have, while it commits with no
-	// pause longer than maxPause.
+	// maxStandstill is the longest time in which a replica may lack certificates that f+1 honest replicas have, while
+	// it commits without a pause longer than maxPause.
 	maxStandstill = 15 * time.Second
 	maxPause      = time.Second
-	// maxUnexecuted is how many blocks a replica may commit beyond its own execution: where it waits, and what one step or
-	// one answer of catching up adds.
+	// maxUnexecuted is the largest number of blocks that a replica may commit beyond its own execution: the number at
+	// which it waits, and the blocks that one step or one answer of catching up adds.
 	maxUnexecuted = bolt.CommitLag + 2*replica.MaxHistory
 )
 
-// bounds: windows hold, neither a step nor a link grows without limit (DESIGN §2.9), and what a replica keeps until it
-// is certified does not grow while it commits.
+// bounds: windows hold, and neither a step nor a link grows without limit (design §2.9). Data that a replica keeps
+// until it is certified does not grow while the replica commits.
 type bounds struct {
 	s     *cluster
-	done  []uint64 // greatest height each replica ever executed
+	done  []uint64 // greatest height that each replica has executed
 	still []standstill
 }
 
-// standstill is where a replica's certified height stands, and since when it commits nevertheless.
+// standstill is the height at which a replica's certified height stands still, and the time since which it does
+// although the replica commits.
 type standstill struct {
 	life      int
 	certified uint64
 	committed uint64
 	since     protocols.Time
-	last      protocols.Time // it committed
+	last      protocols.Time // time of its last commit
 }
 
 func newBounds(s *cluster) bounds {
@@ -78,7 +79,7 @@ func (c *bounds) stepped(n *node, st *replica.Step) {
 	}
 }
 
-// standsStill: the certified height does not stand still while the replica commits and others have certified more.
+// standsStill checks that the certified height grows while the replica commits and others have certified more.
 func (c *bounds) standsStill(n *node, at replica.Status) {
 	x := &c.still[n.id]
 	more := 0
@@ -100,7 +101,7 @@ func (c *bounds) standsStill(n *node, at replica.Status) {
 	}
 }
 
-// adopted: a replica takes certified blocks only as an answer.
+// adopted: a replica takes certified blocks only as an answer to its own request.
 func (c *bounds) adopted(n *node, from protocols.Index, blocks uint64) {
 	c.s.fail("bounds", "replica %d takes %d certified blocks of replica %d, which it did not ask for", n.id, blocks, from)
 }

@@ -8,11 +8,11 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// certificates: every one that is made verifies, and there are never two for one place: one QC digest for a slot,
-// one certified header for a height; and what is certified or committed of a lane lies on one chain.
+// certificates: every certificate that is made verifies, and no two exist for one place: one QC digest for a slot, one
+// certified header for a height. The certified and committed positions of a lane lie on one chain.
 type certificates struct {
 	s       *cluster
-	fixed   []map[uint64]digest.Digest // by lane: what is certified or committed, and all below it
+	fixed   []map[uint64]digest.Digest // by lane: certified and committed positions, and all below them
 	parents map[digest.Digest]lanes.Tip
 	qcs     map[saying]digest.Digest
 }
@@ -25,7 +25,7 @@ func newCertificates(s *cluster) certificates {
 	return c
 }
 
-// passed is called with each message that was found in order: what it certifies is proved.
+// passed is called with each message that a receiver found valid: its certificates are proved.
 func (c *certificates) passed(n *node, m protocols.Message) {
 	switch x := m.(type) {
 	case *lanes.Batch:
@@ -51,7 +51,7 @@ func (c *certificates) committed(cut lanes.Cut) {
 	}
 }
 
-// fix notes a position that is certified or committed, and all below it as far as they were ever seen.
+// fix records a position that is certified or committed, and all positions below it whose headers were seen.
 func (c *certificates) fix(lane protocols.Index, t lanes.Tip) {
 	for t.Seq > 0 {
 		have, ok := c.fixed[lane][t.Seq]
@@ -68,7 +68,7 @@ func (c *certificates) fix(lane protocols.Index, t lanes.Tip) {
 	}
 }
 
-// committing is called with each Commit that an honest replica makes: it holds the QC.
+// committing is called with each Commit that an honest replica makes: the replica holds the QC.
 func (c *certificates) committing(n *node, x *bolt.Commit) {
 	at := saying{a: x.Epoch, b: x.Slot}
 	if have, ok := c.qcs[at]; ok && have != x.Digest {

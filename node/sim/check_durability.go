@@ -6,14 +6,14 @@ import (
 	"bdtnode/protocols/bdt"
 )
 
-// durability: a block that an honest replica committed survives every crash of it, and what a client was told is
-// committed is there and the same after any crash of all replicas (DESIGN §2.2, §2.7).
+// durability: a block that an honest replica committed survives every crash of it. A transaction that a client was told
+// is committed has the same answer after any crash of all replicas (design §2.2, §2.7).
 type durability struct {
 	s       *cluster
 	crashes int
 	onDisk  []uint64                       // by replica: the greatest height whose commit is on disk
-	answers map[ledger.TxID]ledger.Receipt // final
-	spent   map[ledger.TxID]ledger.Receipt // of those between shards, before
+	answers map[ledger.TxID]ledger.Receipt // final answers
+	spent   map[ledger.TxID]ledger.Receipt // of cross-shard transactions: the receipt before the final one
 }
 
 func newDurability(s *cluster) durability {
@@ -39,11 +39,11 @@ func (c *durability) started(n *node) {
 	if have := n.core.Status().Committed; have < c.onDisk[n.id] {
 		c.s.fail("durability", "replica %d had committed height %d on disk, and starts at %d", n.id, c.onDisk[n.id], have)
 	}
-	c.onDisk[n.id] = max(c.onDisk[n.id], n.core.Status().Committed) // what survived by luck is on disk as well
+	c.onDisk[n.id] = max(c.onDisk[n.id], n.core.Status().Committed) // records that survived without a sync are on disk as well
 	c.log(n)
 }
 
-// log compares the replica's committed blocks on disk with what all committed.
+// log compares the replica's committed blocks on disk with the blocks that all committed.
 func (c *durability) log(n *node) {
 	for h := uint64(1); h <= c.onDisk[n.id]; h++ {
 		v, ok, err := n.store.Get(bdt.CommitKey(h))
@@ -62,7 +62,7 @@ func (c *durability) log(n *node) {
 	}
 }
 
-// executed is when clients get their answers: the commit is on disk.
+// executed is called when clients get their answers: the commit is on disk by then.
 func (c *durability) executed(n *node, b *ledger.Block) {
 	if b.Header.Height > c.onDisk[n.id] {
 		c.s.fail("durability", "replica %d executes block %d, and its commit is not on disk", n.id, b.Header.Height)
@@ -82,7 +82,7 @@ func (c *durability) executed(n *node, b *ledger.Block) {
 	}
 }
 
-// ended compares every answer that a replica has executed far enough to know.
+// ended compares all answers up to the height that the replica has executed.
 func (c *durability) ended(n *node) {
 	c.log(n)
 	height := n.state.Height()

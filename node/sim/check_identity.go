@@ -7,14 +7,14 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// identity: no replica signs before 2f peers have answered its start; one whose store was replaced never signs where the
-// peers know newer signatures of it; and no other is ever found lost, whatever crashes.
+// identity: no replica signs before 2f peers have answered its start. A replica whose store was replaced never signs if
+// its peers know newer signatures of it. No other replica is found lost, after any crash.
 type identity struct {
 	s     *cluster
 	spoke []spoken        // by replica
 	heard [][]spoken      // by receiver, then by replica
 	known []protocols.Set // by node: peers that answered its start
-	ran   []bool          // by node: it signed in this life
+	ran   []bool          // by node: whether it signed in this life
 	nonce uint64          // of the last start
 }
 
@@ -71,7 +71,7 @@ func (c *identity) looked(n *node) {
 		c.s.fail("identity", "replica %d signs after %d answers to its start, want %d", n.id, have, want)
 	}
 	if n.replaced {
-		c.s.fail("identity", "replica %d goes on with an old store, though its peers have newer signatures of it", n.id)
+		c.s.fail("identity", "replica %d continues with an old store, though its peers have newer signatures of it", n.id)
 	}
 }
 
@@ -82,8 +82,8 @@ func (c *identity) lost(n *node, why *replica.Lost) {
 	}
 }
 
-// later reports whether all replicas that run have heard from one what it signed after it had signed so much; votes
-// wants a vote and no header.
+// later reports whether all running replicas have received from one a newer signature than a given one. With votes it
+// must be a vote, and no newer header.
 func (c *identity) later(n *node, than spoken, votes bool) bool {
 	if votes && c.spoke[n.id].number != than.number {
 		return false

@@ -7,16 +7,16 @@ import (
 	"bdtnode/protocols/bolt"
 )
 
-// leaving: a replica that has left an epoch signs nothing more for its slots (DESIGN §4.3). What it had signed before it
-// says again to whoever connects, also if a crash came between its signing and its saying so.
+// leaving: a replica that has left an epoch signs nothing more for its slots (design §4.3). It sends its earlier
+// messages of the epoch again to each peer that connects, also if it crashed between signing and sending.
 type leaving struct {
 	s    *cluster
-	left map[epochOf]bool // a Status was made, and was sent if its maker has crashed since
+	left map[epochOf]bool // a Status was made; it was also sent, if the replica has crashed since
 	sent map[epochOf]bool
-	made map[saying]bool // proposals, votes and commits, in any life
+	made map[saying]bool // proposals, votes and Commits, in any life
 }
 
-// epochOf is an epoch as one replica has it.
+// epochOf is an epoch, at one replica.
 type epochOf struct {
 	who   protocols.Index
 	epoch uint64
@@ -46,7 +46,7 @@ func (c *leaving) stepped(n *node, st *replica.Step) {
 			continue
 		}
 		if c.left[epochOf{n.id, at.a}] && !c.made[at] {
-			c.s.fail("leaving", "replica %d has left epoch %d, and says %s", n.id, at.a, describe(x.Message))
+			c.s.fail("leaving", "replica %d has left epoch %d, and sends %s", n.id, at.a, describe(x.Message))
 		}
 		c.made[at] = true
 	}
@@ -58,7 +58,7 @@ func (c *leaving) told(n *node, m protocols.Message) {
 	}
 }
 
-// crashed: a Status that was not sent may never have been made.
+// crashed: a Status that was not sent may be lost.
 func (c *leaving) crashed(n *node) {
 	for e := range c.left {
 		if e.who == n.id && !c.sent[e] {

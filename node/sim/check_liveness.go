@@ -2,9 +2,9 @@ package sim
 
 import "fmt"
 
-// unsettled says what is still to come, if anything is: every accepted transaction has its final answer at every
-// honest replica, unless an input of it is unknown everywhere or it expires beyond the horizon, and all have committed, executed and certified one
-// height (DESIGN §2.8).
+// unsettled describes pending work, empty if there is none. Nothing is pending when every accepted transaction has its
+// final answer at every honest replica, and all have committed, executed and certified one height (design §2.8).
+// Exceptions are a transaction with an input that is unknown everywhere, and one that expires beyond the horizon.
 func (c *checks) unsettled() string {
 	honest := c.s.honest()
 	top := c.agreement.top

@@ -10,34 +10,34 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// settling is what must hold between shards (DESIGN §2.4 to §2.6): a transaction settles in all shards it touches or
-// in none, one verdict of each input shard is final and told to all, deliveries arrive in order and each is applied
-// once, and value is neither made nor lost.
+// settling has the guarantees between shards (design §2.4 to §2.6). A transaction settles in all shards that it
+// involves or in none. The verdict of each input shard is final and reaches all shards involved. Deliveries arrive in
+// order, and each is applied once. Value is neither created nor lost.
 //
-// Headers are equal in a shard, which is checked elsewhere, so each block is looked at once: when the first honest
-// replica has executed it.
+// Another check compares the headers of a shard, so each block is examined once: when the first honest replica has
+// executed it.
 type settling struct {
 	w        *world
-	height   []uint64 // looked at, by shard
+	height   []uint64 // examined, by shard
 	txs      map[ledger.TxID]*ledger.Tx
 	fates    map[ledger.TxID]*fate
 	channels [][]channelSeen // by source and destination
-	drift    int64           // value that partly settled transactions have created beyond what they let go of
-	owed     int64           // the same of transactions that involve a hostile shard
-	held     []ledger.Audit  // by shard, at the height looked at
+	drift    int64           // value that partly settled transactions have created, less the value that they have removed
+	owed     int64           // the same, of transactions that involve a hostile shard
+	held     []ledger.Audit  // by shard, at the height examined
 	refusals int
 }
 
-// fate is what has become of a transaction between shards.
+// fate has the known results of a cross-shard transaction in all shards.
 type fate struct {
 	verdicts map[uint16]ledger.Verdict // of each input shard: SPENT or REJECTED
-	ends     map[uint16]ledger.Verdict // settled, rejected or returned
+	ends     map[uint16]ledger.Verdict // by shard: settled, rejected or returned
 	settled  int
 }
 
-// channelSeen is what is known of a channel.
+// channelSeen is the known state of a channel.
 type channelSeen struct {
-	made    []digest.Digest // of the LDs, by number from 1
+	made    []digest.Digest // digests of the LDs, by number from 1
 	told    map[ledger.TxID]bool
 	applied uint64
 	hostile pretence // of a hostile source
@@ -82,7 +82,7 @@ func (c *settling) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
 	c.value(n)
 }
 
-// froze: only the channel of a shard that lied is frozen, once.
+// froze: only the channel of a hostile shard is frozen, and once.
 func (c *settling) froze(s *cluster, height uint64, f ledger.Freeze) {
 	ch := &c.channels[f.Source][s.shard]
 	if !ch.hostile.lied || ch.frozen != 0 {
@@ -92,7 +92,7 @@ func (c *settling) froze(s *cluster, height uint64, f ledger.Freeze) {
 	ch.frozen = height
 }
 
-// applied: deliveries are applied in order, each once, and they are what their source made.
+// applied: deliveries are applied in order, each once, and equal those that their source made.
 func (c *settling) applied(s *cluster, d *ledger.Delivery) {
 	ch := &c.channels[d.Source][s.shard]
 	if c.w.shards[d.Source].hostile() {
@@ -111,7 +111,7 @@ func (c *settling) applied(s *cluster, d *ledger.Delivery) {
 	ch.applied = d.Number
 }
 
-// made: deliveries are numbered without gaps, and tell what was said, once to each shard involved.
+// made: deliveries are numbered without gaps, and carry each verdict once to each shard involved.
 func (c *settling) made(s *cluster, d *ledger.Delivery) {
 	ch := &c.channels[s.shard][d.Destination]
 	ch.made = append(ch.made, d.Digest())
@@ -125,16 +125,16 @@ func (c *settling) made(s *cluster, d *ledger.Delivery) {
 		id := e.Tx.ID()
 		f := c.fates[id]
 		if f == nil || f.verdicts[s.shard] != e.Verdict {
-			s.fail("verdicts", "shard %d is told %s of transaction %s, which the shard did not say", d.Destination, e.Verdict, id)
+			s.fail("verdicts", "shard %d is sent verdict %s on transaction %s, which the source did not give", d.Destination, e.Verdict, id)
 		}
 		if ch.told[id] {
-			s.fail("verdicts", "shard %d is told twice of transaction %s", d.Destination, id)
+			s.fail("verdicts", "shard %d is sent two verdicts on transaction %s", d.Destination, id)
 		}
 		ch.told[id] = true
 	}
 }
 
-// receipt: one verdict for each input shard, for ever, and one end for all shards.
+// receipt: one verdict for each input shard, for ever, and one result for all shards.
 func (c *settling) receipt(s *cluster, r *ledger.Receipt) {
 	tx := c.txs[r.Tx]
 	if tx == nil {
@@ -158,18 +158,18 @@ func (c *settling) receipt(s *cluster, r *ledger.Receipt) {
 	}
 	if parties.Inputs.Has(s.shard) && (r.Verdict == ledger.VerdictSpent || r.Verdict == ledger.VerdictRejected) {
 		if said != 0 {
-			s.fail("verdicts", "the shard says %s of transaction %s, and said %s before", r.Verdict, r.Tx, said)
+			s.fail("verdicts", "the shard gives verdict %s on transaction %s, and gave %s before", r.Verdict, r.Tx, said)
 		}
 		f.verdicts[s.shard] = r.Verdict
 		if r.Verdict == ledger.VerdictRejected && f.told(parties, s.shard) == 0 && !c.w.involved(tx) {
-			s.fail("verdicts", "the shard rejects transaction %s, of which no other told it", r.Tx)
+			s.fail("verdicts", "the shard rejects transaction %s, and no other shard sent it a verdict", r.Tx)
 		}
 	}
 	if r.Verdict == ledger.VerdictSpent {
 		return
 	}
 	f.ends[s.shard] = r.Verdict
-	if c.w.involved(tx) { // atomicity is not promised
+	if c.w.involved(tx) { // atomicity is not guaranteed
 		if r.Verdict == ledger.VerdictSettled {
 			c.moved(s, tx, &c.owed)
 		}
@@ -197,12 +197,13 @@ func (c *settling) receipt(s *cluster, r *ledger.Receipt) {
 		return
 	}
 	if f.settled++; rejected || f.settled < len(f.ends) {
-		s.fail("atomicity", "transaction %s settles, and is undone in another shard", r.Tx)
+		s.fail("atomicity", "transaction %s settles, and is rolled back in another shard", r.Tx)
 	}
 	c.moved(s, tx, &c.drift)
 }
 
-// moved adds to sum what a transaction that settles in a shard creates there beyond what it lets go of.
+// moved adds to sum the value that a transaction creates in a shard when it settles there, less the value that it
+// removes.
 func (c *settling) moved(s *cluster, tx *ledger.Tx, sum *int64) {
 	if s.hostile() {
 		return
@@ -222,7 +223,7 @@ func (c *settling) moved(s *cluster, tx *ledger.Tx, sum *int64) {
 	}
 }
 
-// told is how many other input shards have had their say.
+// told is the number of other input shards that have given their verdict.
 func (f *fate) told(p ledger.Parties, shard uint16) (n int) {
 	for _, other := range p.Inputs.Without(shard).Members() {
 		if f.verdicts[other] != 0 {
@@ -232,9 +233,9 @@ func (f *fate) told(p ledger.Parties, shard uint16) (n int) {
 	return n
 }
 
-// value: in each shard what is there makes up genesis and what went in and out, counted one by one; and over all
-// shards, at the cut that the blocks looked at make, there is as much as at genesis, but for what transactions have
-// let go of in some shards and not yet created in others, or the other way around.
+// value: in each shard the value counted output by output equals genesis, less the value that left, plus the value that
+// came. Over all shards, at the cut of the examined blocks, the value is that of genesis. The difference is the value
+// that transactions have removed in some shards and not yet created in others, or the other way around.
 func (c *settling) value(n *node) {
 	a, err := n.state.Audit(context.Background())
 	if err != nil {
@@ -259,7 +260,7 @@ func (c *settling) value(n *node) {
 	}
 }
 
-// supply is the value that the network was born with.
+// supply is the value of the network at genesis.
 func (c *settling) supply(s *cluster) (sum uint64) {
 	for _, a := range s.ledger.Allocations {
 		sum += a.Amount * uint64(a.Outputs)
@@ -267,7 +268,7 @@ func (c *settling) supply(s *cluster) (sum uint64) {
 	return sum
 }
 
-// refused: a replica refused an LD, which must be the fault of who gave it.
+// refused: a replica refused an LD. That must be the fault of the LD's sender.
 func (c *settling) refused(n, from *node, err error) {
 	c.refusals++
 	if n.adversary == nil && from.adversary == nil && !from.s.hostile() {
@@ -275,7 +276,7 @@ func (c *settling) refused(n, from *node, err error) {
 	}
 }
 
-// took: a replica took an LD for a good one.
+// took: a replica accepted an LD.
 func (c *settling) took(n, from *node, p packet, ld *settlement.LD) {
 	if p.forged != "" {
 		n.s.fail("blame", "replica %d takes a forged LD of replica %d of shard %d (%s)", n.id, from.id, from.s.shard, p.forged)
@@ -294,14 +295,14 @@ func (c *settling) took(n, from *node, p packet, ld *settlement.LD) {
 	}
 }
 
-// open says what is still to come between shards, if anything is.
+// open describes pending work between shards, empty if there is none.
 func (c *settling) open() string {
 	for a := range c.channels {
 		for b := range c.channels[a] {
 			ch := &c.channels[a][b]
 			switch {
 			case ch.hostile.lied && !c.w.shards[b].hostile() && ch.frozen == 0:
-				return fmt.Sprintf("shard %d lied to shard %d, which has not frozen its channel", a, b)
+				return fmt.Sprintf("shard %d sent false LDs to shard %d, which has not frozen its channel", a, b)
 			case c.w.shards[a].hostile() || c.w.shards[b].hostile():
 			case ch.applied < uint64(len(ch.made)):
 				return fmt.Sprintf("shard %d has made %d LDs for shard %d, which has applied %d", a, len(ch.made), b, ch.applied)
@@ -315,22 +316,22 @@ func (c *settling) open() string {
 		}
 		for _, shard := range c.txs[id].Parties(c.w.peers.Home).All().Members() {
 			if f.ends[shard] == 0 {
-				return fmt.Sprintf("transaction %s has no end in shard %d", id, shard)
+				return fmt.Sprintf("transaction %s is not final in shard %d", id, shard)
 			}
 		}
 	}
 	return ""
 }
 
-// closed says what is left that should be forgotten, if anything is: some time after everything has its end and has
-// expired, nothing is in escrow, no record is open, and no transaction waits in a book.
+// closed describes records that should be forgotten and are not, empty if there are none. Some time after everything is
+// final and has expired, nothing is in escrow, no record is open, and no transaction waits in a TX book.
 func (c *settling) closed() string {
 	if lack := c.alike(); lack != "" {
 		return lack
 	}
 	for _, s := range c.w.shards {
 		if c.w.hostile() != 0 {
-			break // escrow of transactions that involve the hostile shard stays
+			break // the escrow of transactions that involve the hostile shard stays
 		}
 		for _, n := range s.honest() {
 			a, err := n.state.Audit(context.Background())
@@ -343,12 +344,12 @@ func (c *settling) closed() string {
 		}
 	}
 	if c.drift != 0 {
-		return fmt.Sprintf("%d of value came from nowhere", c.drift)
+		return fmt.Sprintf("the value of the shards differs from genesis by %d", c.drift)
 	}
 	return ""
 }
 
-// alike says which replicas of a shard have frozen other channels than others, or for other reasons, if any have.
+// alike names the replicas of a shard that froze different channels, or for different reasons; empty if there are none.
 func (c *settling) alike() string {
 	for _, s := range c.w.shards {
 		var first []ledger.Freeze

@@ -11,18 +11,18 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// signing: a replica never signs two different things for one place, across any crash (DESIGN §2.3), and what it
-// said of a slot that is not certified it says again to whoever connects, so that nobody who holds less after a
-// crash of the network is left without it.
+// signing: a replica never signs two different values for one place, across any crash (design §2.3). It sends its
+// messages about a slot that is not certified again to each peer that connects. So every replica that lost them in a
+// crash of the network receives them.
 type signing struct {
 	s       *cluster
 	said    map[saying]digest.Digest
-	heights map[digest.Digest]uint64 // of blocks proposed
+	heights map[digest.Digest]uint64 // of proposed blocks
 	slots   []map[saying]bool        // votes and commits of each replica
-	rounds  map[uint64]uint32        // in which the agreement of an epoch was decided, by the latest
+	rounds  map[uint64]uint32        // by epoch: the round in which its agreement was decided, at the last replica to decide
 }
 
-// saying is a place for which a replica signs or says one thing only.
+// saying is a place for which a replica signs or sends one value only.
 type saying struct {
 	who  protocols.Index
 	kind protocols.Kind
@@ -44,7 +44,7 @@ func (c *signing) sent(n *node, m protocols.Message) {
 	switch x := m.(type) {
 	case *lanes.Batch:
 		if x.Lane != n.id {
-			return // another's, in answer to a fetch
+			return // of another replica, in answer to a fetch
 		}
 		at.a, d = x.Seq, x.Digest()
 	case *lanes.Ack:
@@ -82,12 +82,12 @@ func (c *signing) sent(n *node, m protocols.Message) {
 		return
 	}
 	if have, ok := c.said[at]; ok && have != d {
-		c.s.fail("signing", "replica %d says %s, and said %s before", n.id, describe(m), have.Short())
+		c.s.fail("signing", "replica %d sends %s, and sent %s before", n.id, describe(m), have.Short())
 	}
 	c.said[at] = d
 }
 
-// resent is called with what a replica gives a peer that connects.
+// resent is called with the messages that a replica sends to a peer that connects.
 func (c *signing) resent(n *node, st *replica.Step) {
 	again := make(map[saying]bool)
 	for _, x := range st.Sends {
@@ -99,15 +99,15 @@ func (c *signing) resent(n *node, st *replica.Step) {
 		}
 	}
 	certified := n.core.Status().Certified
-	for at := range c.slots[n.id] { // any order: the first violation alone is kept, and a run without one has none
+	for at := range c.slots[n.id] { // any order: only the first violation is kept, and a run without a violation has none
 		h, known := c.heights[c.said[at]]
 		switch {
-		case at.a < n.core.Status().Epoch: // decided: that goes to whoever asks
+		case at.a < n.core.Status().Epoch: // decided: each replica that asks gets the decision
 			delete(c.slots[n.id], at)
 		case known && h <= certified:
 			delete(c.slots[n.id], at)
 		case known && !again[at]:
-			c.s.fail("signing", "replica %d said something of kind %#x for slot %d, height %d, and no longer does; it is certified up to %d",
+			c.s.fail("signing", "replica %d does not send its message of kind %#x for slot %d, height %d again; it is certified up to %d",
 				n.id, at.kind, at.b, h, certified)
 		}
 	}

@@ -8,28 +8,28 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// tossing: a replica gives its share of a round's coin only when n-f broadcasts of the round are complete, and once it
-// knows the coin it signs for none of the round's broadcasts any more (DESIGN §4.4): else who knows the coin chooses
-// which broadcast it elects, or completes one that others have pre-voted against.
+// tossing: a replica releases its share of a round's coin only when n-f broadcasts of the round are complete. Once it
+// knows the coin, it signs for none of the round's broadcasts any more (design §4.4). Otherwise an adversary that knows
+// the coin could choose which broadcast it elects, or complete one that others have pre-voted against.
 type tossing struct {
 	s      *cluster
 	rounds map[roundOf]*tossed
 }
 
-// roundOf is a round of an agreement as one replica has it.
+// roundOf is a round of an agreement, at one replica.
 type roundOf struct {
 	who protocols.Index
 	at  mvba.At
 }
 
 type tossed struct {
-	finished protocols.Set // broadcasters, whose proof of completion reached the replica in any life
-	shares   protocols.Set // holders, whose shares reached it in this one
-	known    bool          // as the coin therefore is
+	finished protocols.Set // broadcasters whose proof of completion reached the replica in any life
+	shares   protocols.Set // holders whose shares reached it in this life
+	known    bool          // so the coin is known
 	signed   map[signature]bool
 }
 
-// signature is for a phase of a broadcast.
+// signature is a signature of one phase of a broadcast.
 type signature struct {
 	kind        protocols.Kind
 	broadcaster protocols.Index
@@ -63,13 +63,13 @@ func (c *tossing) passed(n *node, from protocols.Index, m protocols.Message) {
 			r.known = r.known || r.shares.Len() >= c.s.committee.WeakQuorum()
 		}
 	case *toss.Relay:
-		if x.Name.Epoch == n.core.Status().Epoch { // what comes before its epoch waits, or is dropped
+		if x.Name.Epoch == n.core.Status().Epoch { // messages of later epochs wait, those of earlier ones are dropped
 			c.at(n.id, roundOfName(x.Name)).known = true
 		}
 	}
 }
 
-// stepped is called with what a replica has decided to say. It says to itself at once what it says to all.
+// stepped is called with the messages of a replica's step. The replica handles its own broadcast messages at once.
 func (c *tossing) stepped(n *node, st *replica.Step) {
 	for _, x := range st.Sends {
 		switch m := x.Message.(type) {
@@ -78,7 +78,7 @@ func (c *tossing) stepped(n *node, st *replica.Step) {
 		case *toss.Release:
 			r := c.at(n.id, roundOfName(m.Name))
 			if have := r.finished.Len(); have < c.s.committee.Quorum() {
-				c.s.fail("tossing", "replica %d gives its share of the coin of epoch %d round %d, and knows of %d complete broadcasts",
+				c.s.fail("tossing", "replica %d releases its share of the coin of epoch %d round %d, and holds %d complete broadcasts",
 					n.id, m.Name.Epoch, m.Name.Round, have)
 			}
 		case *mvba.Echo:
@@ -92,12 +92,12 @@ func (c *tossing) stepped(n *node, st *replica.Step) {
 func (c *tossing) signs(n *node, m protocols.Message, at mvba.At, what signature) {
 	r := c.at(n.id, at)
 	if r.known && !r.signed[what] {
-		c.s.fail("tossing", "replica %d knows the coin, and says %s", n.id, describe(m))
+		c.s.fail("tossing", "replica %d knows the coin, and sends %s", n.id, describe(m))
 	}
 	r.signed[what] = true
 }
 
-// crashed: the replica may know of a coin no more.
+// crashed: the replica may no longer know a coin.
 func (c *tossing) crashed(n *node) {
 	for k, r := range c.rounds {
 		if k.who == n.id {

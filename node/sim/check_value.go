@@ -2,7 +2,7 @@ package sim
 
 import "context"
 
-// value: unspent outputs and burned fees make up what genesis gave (DESIGN §2.6).
+// value: unspent outputs and burned fees equal the supply of genesis (design §2.6).
 func (c *checks) value(n *node) {
 	a, err := n.state.Audit(context.Background())
 	if err != nil {

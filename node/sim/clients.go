@@ -9,21 +9,22 @@ import (
 	"bdtnode/protocols"
 )
 
-// Size of the economy. Coins are plenty, so that load never stops for want of one.
+// Number of accounts and coins. There are many coins, so that the load never stops for lack of one.
 const (
 	accounts        = 6
 	coinsPerAccount = 200 // in a network of one shard
-	coinsAmongMany  = 24  // in each shard of a larger one, and where there is no load but what faults bring
+	coinsAmongMany  = 24  // in each shard of a larger network, and in runs whose only load comes from faults
 	coinValue       = 1000
 )
 
-// lifetime is how long after it is made a transaction can settle, but for those made to expire soon or never.
+// lifetime is the time from a transaction's creation to its expiry, except for transactions made to expire soon or
+// never.
 const lifetime = 30 * time.Minute
 
-// clients submit transactions, good and bad, to one replica or to several.
+// clients submit valid and invalid transactions, to one replica or to several.
 type clients struct {
 	s      *cluster
-	fresh  []coin // made by genesis or by transactions submitted, not spent by one
+	fresh  []coin // created by genesis or by submitted transactions, and not spent by one
 	used   []coin
 	sent   []*ledger.Tx
 	doomed map[ledger.TxID]ledger.Reason // refused for good by an honest replica: it must never settle
@@ -59,7 +60,7 @@ func (c *clients) allocations() []ledger.Allocation {
 	return out
 }
 
-// start reads what genesis gave.
+// start reads the coins of genesis.
 func (c *clients) start() {
 	for i := range accounts {
 		a, err := c.s.nodes[0].state.Account(c.address(i), ledger.Page{Limit: coinsPerAccount})
@@ -72,7 +73,7 @@ func (c *clients) start() {
 	}
 }
 
-// load begins to submit so many transactions a second, until some time.
+// load submits transactions at a rate, a number a second, until some time.
 func (c *clients) load(rate float64, until protocols.Time) {
 	c.start()
 	c.s.submissions.poll()
@@ -91,10 +92,10 @@ func (c *clients) load(rate float64, until protocols.Time) {
 	})
 }
 
-// submitOne makes one transaction and takes it to one or more replicas.
+// submitOne makes one transaction and submits it to one or more replicas.
 func (c *clients) submitOne() {
 	if len(c.fresh) == 0 {
-		return // all is spent; what settles late brings some back
+		return // all coins are spent; transactions that settle late return some
 	}
 	rng := c.s.rng
 	expiry := c.s.now.Add(lifetime).Millis()
@@ -102,17 +103,17 @@ func (c *clients) submitOne() {
 	switch r := rng.Float64(); {
 	case r < 0.70:
 		tx = c.spend(c.take(), expiry, true)
-	case r < 0.80 && len(c.used) > 0: // a double spend, usually of something recent
+	case r < 0.80 && len(c.used) > 0: // a double spend, usually of a recent coin
 		back := min(1+int(rng.ExpFloat64()*5), len(c.used))
 		tx = c.spend(c.used[len(c.used)-back], expiry, false)
-	case r < 0.84: // an output that never was
+	case r < 0.84: // an output that never existed
 		var id ledger.TxID
 		id[0], id[1] = byte(rng.Uint32()), byte(rng.Uint32())
 		tx = c.spend(coin{ledger.Outpoint{Tx: id}, rng.IntN(accounts), coinValue}, expiry, false)
 		c.s.check.promises.never[tx.ID()] = true
-	case r < 0.88: // about to expire
+	case r < 0.88: // soon to expire
 		tx = c.spend(c.take(), c.s.now.Add(c.s.between(0, 400*time.Millisecond)).Millis(), false)
-	case r < 0.91: // another's output, or another amount
+	case r < 0.91: // the output of another owner, or another amount
 		stolen := c.fresh[rng.IntN(len(c.fresh))]
 		if rng.IntN(2) == 0 {
 			stolen.owner = (stolen.owner + 1) % accounts
@@ -122,7 +123,7 @@ func (c *clients) submitOne() {
 		tx = c.spend(stolen, expiry, false)
 	case r < 0.93: // beyond the horizon
 		tx = c.spend(c.take(), c.s.now.Add(3*time.Hour).Millis(), false)
-	case len(c.sent) > 0: // once more
+	case len(c.sent) > 0: // submitted once more
 		tx = c.sent[rng.IntN(len(c.sent))]
 	default:
 		return
@@ -140,7 +141,7 @@ func (c *clients) submitOne() {
 	}
 }
 
-// take is a coin that no transaction spends yet. The newest are often not settled.
+// take is a coin that no transaction spends yet. The newest coins are often not settled.
 func (c *clients) take() coin {
 	k := c.s.rng.IntN(len(c.fresh))
 	if c.s.rng.IntN(3) == 0 {
@@ -152,7 +153,8 @@ func (c *clients) take() coin {
 	return x
 }
 
-// spend makes the transaction that gives a coin away in one or two parts. With keep, later ones may spend the parts.
+// spend makes the transaction that pays a coin to other accounts in one or two parts. With keep, later ones may spend
+// the parts.
 func (c *clients) spend(x coin, expiry uint64, keep bool) *ledger.Tx {
 	rng := c.s.rng
 	fee := min(uint64(rng.IntN(3)), x.amount-1)
@@ -182,7 +184,7 @@ func (c *clients) spend(x coin, expiry uint64, keep bool) *ledger.Tx {
 	return tx
 }
 
-// junk is a transaction in good form that can never settle, for liars to fill batches with.
+// junk is a well-formed transaction that can never settle, for adversaries to fill batches with.
 func (c *clients) junk() *ledger.Tx {
 	var id ledger.TxID
 	id[0], id[1], id[2] = 0xff, byte(c.s.rng.Uint32()), byte(c.s.rng.Uint32())

@@ -45,8 +45,8 @@ func (s *cluster) heal() {
 	}
 }
 
-// guard runs what a replica does. A panic in an honest one is a violation: a broken invariant. A liar's own
-// machines may break over its lies; it is down then.
+// guard runs code of a replica. A panic in an honest replica is a violation: a broken invariant. The machines of a
+// Byzantine replica may panic because of its adversary's messages; it is down then.
 func (s *cluster) guard(n *node, what func()) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -61,7 +61,7 @@ func (s *cluster) guard(n *node, what func()) {
 	what()
 }
 
-// leading is who leads the newest epoch that a replica is in.
+// leading is the leader of the newest epoch that a replica is in.
 func (s *cluster) leading() *node {
 	var epoch uint64
 	leader := protocols.Index(0)
@@ -86,7 +86,7 @@ func (s *cluster) honest() []*node {
 	return out
 }
 
-// fail notes the first violation and ends the run.
+// fail records the first violation and ends the run.
 func (s *cluster) fail(check, format string, args ...any) {
 	detail := fmt.Sprintf(format, args...)
 	if len(s.shards) > 1 {

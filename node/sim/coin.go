@@ -10,7 +10,7 @@ import (
 	toss "bdtnode/protocols/coin"
 )
 
-// deal makes the shard's coin: an ideal one where signatures are, else the one of production.
+// deal makes the shard's coin: an ideal one if signatures are ideal, else the coin of production.
 func (s *cluster) deal() error {
 	threshold := s.cfg.faulty() + 1
 	if _, ideal := s.scheme.(*sig.Ideal); ideal {

@@ -10,32 +10,32 @@ import (
 	"bdtnode/protocols"
 )
 
-// Config is one run. Everything follows from it.
+// Config is one run. It determines every event of the run.
 type Config struct {
 	Seed        uint64
 	Shards      []Shard
-	Active      time.Duration // virtual time in which there is load and there are faults
-	Calm        time.Duration // the end of the active time, in which there are faults and no load
-	Settle      time.Duration // virtual time after it in which everything must have its answer
+	Active      time.Duration // virtual time with load and faults
+	Calm        time.Duration // the last part of the active time, with faults and without load
+	Settle      time.Duration // virtual time after it, within which every transaction must have its answer
 	Apart       time.Duration // mean one-way delay between shards
 	Load        float64       // transactions a second of all clients together
 	Bursts      bool          // in a single shard load comes in bursts with pauses between them
-	Once        bool          // clients bring nothing again, so that no answer can depend on that
+	Once        bool          // clients submit each transaction once, so that no answer depends on a resubmission
 	Dumbo       bool          // there is no fast lane
 	Ed25519     bool          // production signatures and coin, in place of ideal ones
-	Disruptions []Disruption  // of what passes between shards
+	Disruptions []Disruption  // of the messages between shards
 }
 
-// Shard is the replicas of one shard and what is wrong with them.
+// Shard is the replicas of one shard and their faults.
 type Shard struct {
 	Nodes    int
-	Delay    time.Duration     // mean one-way delay of a message; each link has its own between half and twice of it
-	Links    [][]time.Duration // one-way delay from each replica to each, in place of what follows from Delay; nil is none
+	Delay    time.Duration     // mean one-way delay of a message; each link has its own, between half and twice this
+	Links    [][]time.Duration // one-way delay from each replica to each, in place of Delay; nil is none
 	Slots    uint64            // of an epoch; 0 is the usual number
 	Faults   []Fault
 	Liars    []Liar
-	Hostile  Hostile // what it tells other shards if more than f of its replicas are Byzantine, else nil
-	Book     int     // most transactions in a replica's book; 0 is the usual number
+	Hostile  Hostile // LDs that it sends if more than f of its replicas are Byzantine, else nil
+	Book     int     // maximal number of transactions in a replica's TX book; 0 is the usual number
 	Coins    uint32  // of each account at genesis; 0 is the usual number
 	mutation mutation
 }
@@ -53,32 +53,32 @@ type Fault interface {
 	start(s *cluster)
 }
 
-// Disruption disturbs what passes between shards while the run is active.
+// Disruption disturbs messages between shards while the run is active.
 type Disruption interface {
 	String() string
 	begin(w *world)
 }
 
-// Adversary decides what a Byzantine replica says instead of what its honest core wants to say. Liveness must hold
-// whatever it is.
+// Adversary decides which messages a Byzantine replica sends in place of those of its honest core. Liveness must hold
+// against every adversary.
 type Adversary interface {
 	String() string
-	// tamper returns what goes to a peer in place of m.
+	// tamper returns the frames that a peer gets in place of m.
 	tamper(n *node, to protocols.Index, m protocols.Message) []packet
 }
 
-// listener is an adversary that makes use of what its replica is told.
+// listener is an adversary that uses the messages that its replica receives.
 type listener interface {
 	hear(n *node, from protocols.Index, m protocols.Message)
 }
 
-// mutation breaks the simulator's carrying out of steps, for tests that see the checks fail.
+// mutation makes the simulator carry out steps wrongly, for tests that show that the checks can fail.
 type mutation struct {
 	persist   func([]protocols.Record) []protocols.Record
-	sendEarly bool // messages leave before the disk has their records
+	sendEarly bool // messages leave before their records are on disk
 }
 
-// String names the run in one line.
+// String describes the run in one line.
 func (c Config) String() string {
 	s := fmt.Sprintf("seed %d: ", c.Seed)
 	if len(c.Shards) > 1 {
@@ -89,7 +89,7 @@ func (c Config) String() string {
 		s += " in bursts"
 	}
 	if c.Once {
-		s += ", clients bring nothing again"
+		s += ", clients submit each transaction once"
 	}
 	if c.Dumbo {
 		s += ", no fast lane"
@@ -153,21 +153,21 @@ func (x *Shard) validate() error {
 	case x.Delay <= 0:
 		return errors.New("the delay of messages must be above 0")
 	case len(x.Liars)+x.deaths() > x.faulty():
-		return fmt.Errorf("%d of %d replicas are Byzantine or die, at most %d may", len(x.Liars)+x.deaths(), x.Nodes, x.faulty())
+		return fmt.Errorf("%d of %d replicas are Byzantine or fail for good, at most %d may", len(x.Liars)+x.deaths(), x.Nodes, x.faulty())
 	}
 	var seen protocols.Set
 	for _, l := range x.Liars {
 		if int(l.Replica) >= x.Nodes || !seen.Add(l.Replica) {
-			return fmt.Errorf("liar %d is no replica or named twice", l.Replica)
+			return fmt.Errorf("Byzantine replica %d is no replica or named twice", l.Replica)
 		}
 	}
 	return nil
 }
 
-// faulty is how many replicas may be Byzantine or die.
+// faulty is the number of replicas that may be Byzantine or fail for good.
 func (x *Shard) faulty() int { return (x.Nodes - 1) / 3 }
 
-// limits are those of the replicas' doors.
+// limits are those of the replicas' admission checks.
 func (x *Shard) limits() admission.Limits {
 	l := admission.StandardLimits()
 	if x.Book > 0 {
@@ -176,7 +176,7 @@ func (x *Shard) limits() admission.Limits {
 	return l
 }
 
-// places is how many nodes there are: twins are two.
+// places is the number of nodes: twins are two.
 func (x *Shard) places() int {
 	n := x.Nodes
 	for _, l := range x.Liars {
@@ -187,7 +187,7 @@ func (x *Shard) places() int {
 	return n
 }
 
-// deaths is how many replicas go down for good.
+// deaths is the number of replicas that go down for good.
 func (x *Shard) deaths() int {
 	n := 0
 	for _, f := range x.Faults {

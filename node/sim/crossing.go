@@ -6,16 +6,16 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// crossing is the network between the shards: a topic of gossip for each, that loses, duplicates and reorders, and
-// questions from any replica to any other, that are answered or not.
+// crossing is the network between the shards: one topic of gossip for each, which loses, duplicates and reorders
+// messages, and requests from any replica to any other, which may get no answer.
 type crossing struct {
 	w          *world
 	delay      time.Duration // mean, one way
-	lost       float64       // share of what is gossiped that does not arrive
+	lost       float64       // share of gossip that does not arrive
 	deaf       int           // while above 0 no gossip arrives at all
 	duplicates float64
-	cuts       [][]int           // partitions that part two shards
-	slow       [][]time.Duration // further delay of what one shard sends to another
+	cuts       [][]int           // partitions between two shards
+	slow       [][]time.Duration // additional delay of messages from one shard to another
 }
 
 func newCrossing(w *world) *crossing {
@@ -31,7 +31,7 @@ func (x *crossing) part(a, b int) { x.cuts[a][b]++; x.cuts[b][a]++ }
 
 func (x *crossing) join(a, b int) { x.cuts[a][b]--; x.cuts[b][a]-- }
 
-// heal ends all faults, but for gossip of which nothing ever arrives.
+// heal ends all faults, except a loss of all gossip.
 func (x *crossing) heal() {
 	if x.lost < 1 {
 		x.lost = 0
@@ -43,7 +43,7 @@ func (x *crossing) heal() {
 	}
 }
 
-// carry lets something happen at a replica of another shard after a delay, if it can be reached and is up then.
+// carry runs an event at a replica of another shard after a delay, if that replica can be reached and is up then.
 func (x *crossing) carry(from, to *node, what func()) {
 	a, b := from.s.shard, to.s.shard
 	if x.cuts[a][b] > 0 {
@@ -56,7 +56,7 @@ func (x *crossing) carry(from, to *node, what func()) {
 	})
 }
 
-// gossip carries an LD to all replicas of its destination, or not.
+// gossip carries an LD to all replicas of its destination, or loses it.
 func (x *crossing) gossip(from *node, ld *settlement.LD) {
 	for _, to := range x.w.shards[ld.Delivery.Destination].nodes {
 		for _, p := range from.told(to, ld) {

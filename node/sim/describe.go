@@ -14,7 +14,7 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// describe says in a few words what a message is about.
+// describe is a short description of a message.
 func describe(m protocols.Message) string {
 	switch x := m.(type) {
 	case *lanes.Batch:

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestDoorMutants puts one bug at a time into admission, and wants the stories to find it. Like TestMutants it does so
-// only when -sim.mutants asks for it.
-func TestDoorMutants(t *testing.T) {
+// TestAdmissionMutants puts one bug at a time into admission. The stories must find each. Like TestMutants it compiles only
+// with -sim.mutants.
+func TestAdmissionMutants(t *testing.T) {
 	if !*mutants {
 		return
 	}
@@ -21,22 +21,22 @@ func TestDoorMutants(t *testing.T) {
 		name, story string
 		edits       []edit
 	}{
-		{"the mark moves without the records of what was left out", "doors", []edit{
+		{"the mark moves without the records of left-out transactions", "admission", []edit{
 			{kept, "			records = append(records, protocols.Record{Key: keptKey(prefixTx, e.id()), Value: e.tx.Encode()})\n", ""},
 		}},
-		{"what a block left out is not found again at a start", "doors", []edit{
+		{"left-out transactions are not restored at a start", "admission", []edit{
 			{kept, "	d.park(e, now)\n	return nil\n", "	d.drop(e)\n	return nil\n"},
 		}},
-		{"a left-out transaction is dropped", "doors", []edit{
+		{"a left-out transaction is dropped", "admission", []edit{
 			{"node/admission/executed.go", "	case e.state == inBatch:\n		d.park(e, now)\n", "	case e.state == inBatch:\n		d.drop(e)\n		return\n"},
 		}},
-		{"transactions with unknown inputs are batched", "doors", []edit{
+		{"transactions with unknown inputs are batched", "admission", []edit{
 			{door, "			links, processable = append(links, link{entry: e, on: in.Outpoint.Tx}), false\n			continue\n", "			links = append(links, link{entry: e, on: in.Outpoint.Tx})\n			continue\n"},
 		}},
-		{"expiry goes by the clock of the replica", "doors", []edit{
+		{"expiry goes by the clock of the replica", "admission", []edit{
 			{look, "max(h.TimeMS, min(now.WallMS, tx.ExpiryMS))", "max(h.TimeMS, now.WallMS)"},
 		}},
-		{"a full book evicts what was accepted", "a small book", []edit{
+		{"a full book evicts accepted transactions", "a small book", []edit{
 			{book, "		d.queues.serve(e)\n		d.fees.remove(e)\n", "		d.queues.serve(e)\n"},
 			{"node/admission/entry.go", "{ return (e.state == ready || e.state == behind) && !e.logged }", "{ return true }"},
 		}},

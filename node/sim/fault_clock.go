@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// ClockSteps sets the wall clock of one replica at a time ahead or back, and right again after a while.
+// ClockSteps sets the wall clock of one replica at a time ahead or back, and corrects it after a while.
 type ClockSteps struct {
 	Every time.Duration // mean
 	Lasts time.Duration // mean
-	Most  time.Duration // how far a clock is set
+	Most  time.Duration // maximal offset of a clock
 }
 
 func (f ClockSteps) String() string {

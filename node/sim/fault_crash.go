@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Crashes stops one replica at a time at random moments, also between its writing and its sending, and starts it
-// again from what it had on disk.
+// Crashes stops one replica at a time at random moments, also between writing and sending. It starts the replica again
+// from its disk.
 type Crashes struct {
 	Every time.Duration // mean
 	Down  time.Duration // mean
@@ -33,8 +33,7 @@ func (s *cluster) fell(n *node, down time.Duration) {
 	})
 }
 
-// crashPoint crashes a replica now and then at a place that a random moment would seldom hit, and reports whether
-// it did.
+// crashPoint sometimes crashes a replica at a place that a random moment would seldom hit. It reports whether it did.
 func (s *cluster) crashPoint(n *node) bool {
 	f := s.crashPoints
 	if f == nil || !s.active || s.rng.Float64() >= float64(10*time.Millisecond)/float64(f.Every)/16 {

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// CutOff makes f replicas unreachable for the others, for long; between themselves they are connected. One such time
-// begins when the last has ended. The others are a quorum and must commit on.
+// CutOff makes f replicas unreachable for the others, for a long time. The f replicas stay connected with each other.
+// The next cut begins when the last one has ended. The others are a quorum and must continue to commit.
 type CutOff struct {
 	Every             time.Duration // mean, from the end of one to the next
-	Shortest, Longest time.Duration // that it lasts
+	Shortest, Longest time.Duration // duration of a cut
 }
 
 func (f CutOff) String() string {

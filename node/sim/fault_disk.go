@@ -16,10 +16,10 @@ func (f LosesDisk) start(s *cluster) {
 	s.after(f.After, func() { s.replace(s.upright(), kv.NewMem(), kv.NewMem()) })
 }
 
-// OldStore restores a copy of a replica's stores that was made before it signed more, once its peers have that.
+// OldStore restores an old copy of a replica's stores, once the replica's peers have newer signatures of it.
 type OldStore struct {
-	After time.Duration // the copy is made
-	Votes bool          // what it signed since is votes, and no batch
+	After time.Duration // time at which the copy is made
+	Votes bool          // the newer signatures are votes and no header
 }
 
 func (f OldStore) String() string {
@@ -28,7 +28,7 @@ func (f OldStore) String() string {
 
 func (f OldStore) start(s *cluster) { s.after(f.After, func() { f.copy(s) }) }
 
-// copyAge is after how long another copy is made, if the replica signed nothing of the wanted kind since.
+// copyAge is the time after which another copy is made, if the replica signed nothing of the required kind since.
 const copyAge = 2 * time.Second
 
 func (f OldStore) copy(s *cluster) {

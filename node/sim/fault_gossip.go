@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// GossipLoss loses a share of all LDs that are gossiped. With a rate of 1 none ever arrives by itself, and the loss
-// does not end with the other faults.
+// GossipLoss loses a share of all gossiped LDs. With a rate of 1 all are lost, and the loss does not end with the other
+// faults.
 type GossipLoss struct{ Rate float64 }
 
 func (f GossipLoss) String() string { return fmt.Sprintf("%.0f %% of gossip lost", 100*f.Rate) }
@@ -36,7 +36,7 @@ func (f GossipBursts) begin(w *world) {
 	})
 }
 
-// GossipDuplication brings a share of what is gossiped twice.
+// GossipDuplication delivers a share of gossip twice.
 type GossipDuplication struct{ Rate float64 }
 
 func (f GossipDuplication) String() string { return fmt.Sprintf("%.0f %% of gossip twice", 100*f.Rate) }

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Halves parts the replicas in the middle, so that neither side has a quorum, and joins them again.
+// Halves partitions the replicas in the middle, so that neither side has a quorum, and joins them again.
 type Halves struct {
 	Every time.Duration // mean
 	Lasts time.Duration // mean
 }
 
 func (f Halves) String() string {
-	return fmt.Sprintf("halves parted every %v for %v", f.Every, f.Lasts)
+	return fmt.Sprintf("partitions into halves every %v for %v", f.Every, f.Lasts)
 }
 
 func (f Halves) start(s *cluster) {

@@ -7,16 +7,18 @@ import (
 	"bdtnode/protocols"
 )
 
-// LeaderDies takes whoever leads down for good.
+// LeaderDies takes the current leader down for good.
 type LeaderDies struct{ After time.Duration }
 
-func (f LeaderDies) String() string { return fmt.Sprintf("the leader dies after %v", f.After) }
+func (f LeaderDies) String() string {
+	return fmt.Sprintf("the leader fails for good after %v", f.After)
+}
 
 func (f LeaderDies) start(s *cluster) {
 	s.after(f.After, func() {
 		n := s.leading()
 		if n.adversary != nil || n.dead {
-			return // as good as dead
+			return // it is one of the f that fail already
 		}
 		n.dead = true
 		if n.alive {
@@ -25,11 +27,11 @@ func (f LeaderDies) start(s *cluster) {
 	})
 }
 
-// SlowLeader delays every message of whoever leads by a random time.
+// SlowLeader delays every message of the current leader by a random time.
 type SlowLeader struct{ Min, Max time.Duration }
 
 func (f SlowLeader) String() string {
-	return fmt.Sprintf("messages of the leader %v to %v late", f.Min, f.Max)
+	return fmt.Sprintf("messages of the leader delayed by %v to %v", f.Min, f.Max)
 }
 
 func (f SlowLeader) start(s *cluster) {

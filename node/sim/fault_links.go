@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// LinkBreaks breaks one connection at a time: what is under way on it is lost.
+// LinkBreaks breaks one connection at a time. Frames under way on it are lost.
 type LinkBreaks struct {
 	Every time.Duration // mean
 }

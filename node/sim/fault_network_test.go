@@ -13,7 +13,7 @@ import (
 	"bdtnode/protocols/bolt"
 )
 
-// undisturbed is a run of one shard in which nothing is wrong but what is given.
+// undisturbed is a run of one shard with the given faults and no others.
 func undisturbed(seed uint64, nodes int, faults ...Fault) Config {
 	return Config{
 		Seed: seed, Active: 40 * time.Second, Settle: settleAlone, Load: 6,
@@ -21,7 +21,7 @@ func undisturbed(seed uint64, nodes int, faults ...Fault) Config {
 	}
 }
 
-// events runs a configuration and returns what happened while it was active.
+// events runs a configuration and returns the events of its active time.
 func events(t *testing.T, cfg Config) []Event {
 	t.Helper()
 	var all []Event
@@ -36,7 +36,7 @@ func events(t *testing.T, cfg Config) []Event {
 	return all
 }
 
-// wired is a shard whose replicas are connected, have nothing to do, and tell of every event.
+// wired is a shard of connected replicas without work, which reports every event.
 func wired(t *testing.T, nodes int) (*cluster, *[]Event) {
 	t.Helper()
 	cfg := undisturbed(1, nodes)
@@ -55,13 +55,13 @@ func wired(t *testing.T, nodes int) (*cluster, *[]Event) {
 	return s, &seen
 }
 
-// commit is a message that a replica may always send, and that changes nothing.
+// commit is a message that a replica may send at any time, and that has no effect.
 func commit(slot uint64) packet {
 	m := &bolt.Commit{Epoch: 1, Slot: slot, Digest: digest.Of("bdt/test/1", []byte{byte(slot)})}
 	return packet{frame: replica.Encode(m), message: m}
 }
 
-// delivered is the slots of commits that came from one node to another.
+// delivered lists the slots of the Commits that one node received from another.
 func delivered(seen []Event, from, to int) []uint64 {
 	var slots []uint64
 	for _, e := range seen {
@@ -72,7 +72,8 @@ func delivered(seen []Event, from, to int) []uint64 {
 	return slots
 }
 
-// TestStall: nothing arrives on a stalled link, the other direction is open; then all arrives in order, or nothing.
+// TestStall: nothing arrives on a stalled link, and the other direction stays open. At the end all frames arrive in
+// order, or none.
 func TestStall(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		s, seen := wired(t, 4)
@@ -100,8 +101,8 @@ func TestStall(t *testing.T) {
 	}
 }
 
-// TestStallNoConnection: a connection that breaks while one direction is stalled does not come up before its end, nor
-// without the end of faults.
+// TestStallNoConnection: a connection that breaks while one direction is stalled does not come up before the end of the
+// stall, nor before the end of faults.
 func TestStallNoConnection(t *testing.T) {
 	s, _ := wired(t, 4)
 	resume := s.network.stall(2, 3)
@@ -127,7 +128,8 @@ func TestStallNoConnection(t *testing.T) {
 	}
 }
 
-// TestOneWay: while a direction is stalled nothing comes that way; single links and groups are; both ends occur.
+// TestOneWay: while a direction is stalled nothing arrives in it. Single links and groups are stalled. Both kinds of
+// end occur.
 func TestOneWay(t *testing.T) {
 	const n = 5
 	var stalls [n][n]int
@@ -162,8 +164,8 @@ func TestOneWay(t *testing.T) {
 	}
 }
 
-// divided goes through a run's events and tells of each message whether its ends are parted, and of each partition when
-// it began and ended.
+// divided goes through a run's events. It reports for each message whether its ends are partitioned, and for each
+// partition its begin and end.
 func divided(all []Event, message func(e Event, parted bool), partition func(side []bool, from, to time.Duration)) {
 	type split struct {
 		side []bool
@@ -194,7 +196,7 @@ func count(side []bool) int {
 	return n
 }
 
-// TestHalves: in no half is a quorum, and nothing passes between them.
+// TestHalves: neither half has a quorum, and nothing passes between them.
 func TestHalves(t *testing.T) {
 	for _, n := range []int{4, 5, 7} {
 		parts := 0
@@ -216,9 +218,9 @@ func TestHalves(t *testing.T) {
 	}
 }
 
-// TestFlapping: in each run the same partition comes and goes for some seconds, each time for less than its turn, and
-// others follow it. One turn parted and one joined is the longest that a coming takes. The end of the run cuts the last
-// partitions short, so that only those that had their time are counted.
+// TestFlapping: in each run the same partition is made and removed for some seconds, each time for less than its turn,
+// and other partitions follow. From one partition of a series to the next pass at most two turns: one partitioned,
+// one connected. The end of the run cuts the last series short, so only series that had their full time are counted.
 func TestFlapping(t *testing.T) {
 	f := Flapping{Every: 4 * time.Second, Lasts: 3 * time.Second, Turn: 300 * time.Millisecond}
 	for seed := range uint64(4) {
@@ -251,7 +253,7 @@ func TestFlapping(t *testing.T) {
 	}
 }
 
-// growth is how many heights were new to all of some replicas in a stretch of a run.
+// growth is the number of heights that no replica of a group had committed before, in an interval of a run.
 func growth(all []Event, among func(i int) bool, from, to time.Duration) int {
 	before, during := uint64(0), uint64(0)
 	for _, e := range all {
@@ -266,8 +268,8 @@ func growth(all []Event, among func(i int) bool, from, to time.Duration) int {
 	return int(during - min(before, during))
 }
 
-// TestCutOff: while f replicas are cut off the others commit on, in every four seconds of it, the leader among them or not,
-// with and without a fast lane.
+// TestCutOff: while f replicas are cut off, the others commit in every interval of four seconds. The leader is among
+// the f in some runs. The test runs with and without a fast lane.
 func TestCutOff(t *testing.T) {
 	for _, n := range []int{4, 7} {
 		for _, dumbo := range []bool{false, true} {
@@ -297,7 +299,7 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
-// TestSlowLeader: whoever leads is late with everything by up to 10 s, and the shard commits on.
+// TestSlowLeader: every message of the current leader is delayed by up to 10 s, and the shard continues to commit.
 func TestSlowLeader(t *testing.T) {
 	for _, late := range []time.Duration{time.Second, 3 * time.Second, 10 * time.Second} {
 		for _, least := range slices.Compact([]time.Duration{time.Second, late}) {
@@ -313,7 +315,7 @@ func TestSlowLeader(t *testing.T) {
 	}
 }
 
-// TestTargeted: what is chosen is late, and nothing else; over the choices there are kinds, links, senders and receivers.
+// TestTargeted: the chosen messages are delayed, and no others. The choices cover kinds, links, senders and receivers.
 func TestTargeted(t *testing.T) {
 	const n = 7
 	cfg := undisturbed(7, n)
@@ -367,7 +369,7 @@ func TestTargeted(t *testing.T) {
 	}
 }
 
-// TestAside: a message that a hindrance sets aside is overtaken; one that it only delays holds up its stream.
+// TestAside: other messages overtake one that a hindrance sets aside. One that is only delayed holds up its stream.
 func TestAside(t *testing.T) {
 	for _, aside := range []bool{false, true} {
 		s, seen := wired(t, 4)

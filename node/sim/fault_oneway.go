@@ -5,20 +5,22 @@ import (
 	"time"
 )
 
-// OneWay stalls one direction of a connection, or of all connections between two groups: one side hears the other and
-// cannot be heard. Connections stand meanwhile, and those that break do not come up again. In the end what was sent
-// arrives, or is lost with the connection.
+// OneWay stalls one direction of a connection, or of all connections between two groups: one side receives the messages
+// of the other, and not the other way around. Connections stay up meanwhile, and those that break do not come up again.
+// At the end the stalled messages arrive, or are lost with the connection.
 type OneWay struct {
 	Every time.Duration // mean
 	Lasts time.Duration // mean
 }
 
-func (f OneWay) String() string { return fmt.Sprintf("one way only every %v for %v", f.Every, f.Lasts) }
+func (f OneWay) String() string {
+	return fmt.Sprintf("one direction stalled every %v for %v", f.Every, f.Lasts)
+}
 
 func (f OneWay) start(s *cluster) {
 	s.repeat(f.Every, func() {
 		n := len(s.nodes)
-		mute := make([]bool, n) // cannot be heard by the others
+		mute := make([]bool, n) // the others do not receive its messages
 		deaf := make([]bool, n)
 		if s.rng.IntN(2) == 0 {
 			i := s.rng.IntN(n)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Partitions parts the replicas into two groups that cannot reach each other, and joins them again.
+// Partitions separates the replicas into two groups that cannot reach each other, and joins them again.
 type Partitions struct {
 	Every time.Duration // mean
 	Lasts time.Duration // mean

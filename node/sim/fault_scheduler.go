@@ -12,20 +12,19 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// Scheduler is the adversary of the asynchronous model. It sees each message when it is sent, whatever becomes of it,
-// and knows the coin of a round once as many shares of it were sent as determine it, and nothing of it before. It keeps
-// any message at its receiver's door, for at most its patience, and lets others overtake it. Byzantine replicas are told
-// everything at once.
+// Scheduler is the adversary of the asynchronous model. It sees each message when it is sent. It knows the coin of a
+// round once enough shares were sent to determine it, and nothing of it before. It delays delivery of any message, for
+// at most its patience, and lets later messages overtake it. Byzantine replicas get every message at once.
 type Scheduler struct {
 	Patience time.Duration
-	Tactics  []Tactic // a message is kept as long as any of them wants
+	Tactics  []Tactic // a message is delayed as long as any of them requires
 }
 
-// Tactic is a way of doing harm with delays alone.
+// Tactic is a way to cause harm with delays alone.
 type Tactic interface {
 	String() string
-	// until is how long a message that has come is kept, not after now if it is not. It is asked again whenever something
-	// has changed that the scheduler knows; k.expiry(f) is the latest there is.
+	// until is the time until which a message that has arrived is held back; a time not after now releases it. It is
+	// called again whenever the scheduler's knowledge changes. k.expiry(f) is the latest possible time.
 	until(k *scheduling, f *flight) protocols.Time
 }
 
@@ -59,22 +58,22 @@ func (f Scheduler) String() string {
 	for _, t := range f.Tactics {
 		all = append(all, t.String())
 	}
-	return fmt.Sprintf("a scheduler that keeps messages up to %v: %s", f.Patience, strings.Join(all, ", "))
+	return fmt.Sprintf("a scheduler that delays messages up to %v: %s", f.Patience, strings.Join(all, ", "))
 }
 
 func (f Scheduler) start(s *cluster) { s.network.scheduling = newScheduling(s, f) }
 
-// holding is a scheduler's account of a message under way.
+// holding is the scheduler's state for a message under way.
 type holding struct {
 	held  bool
-	whim  protocols.Time // until when a tactic of chance keeps it
-	mused bool           // and whether it has thought of it
+	whim  protocols.Time // until when a random tactic holds it back
+	mused bool           // whether that tactic has drawn a time
 }
 
-// forgetting is how many epochs back the scheduler remembers.
+// forgetting is the number of past epochs that the scheduler remembers.
 const forgetting = 8
 
-// scheduling is what the scheduler of a shard knows and keeps.
+// scheduling is the scheduler's knowledge of a shard and the messages that it holds back.
 type scheduling struct {
 	s         *cluster
 	adversary Scheduler
@@ -82,7 +81,7 @@ type scheduling struct {
 	left      map[epochOf]bool // by Status sent
 	decided   map[epochOf]bool // by decisions sent
 	voted     map[votedOf]bool
-	came      map[place]*protocols.Set // whose messages of one place have come
+	came      map[place]*protocols.Set // the senders whose messages for one place have arrived
 	draws     map[drawn][]int
 	newest    uint64 // epoch
 	held      []*flight
@@ -102,7 +101,7 @@ func newScheduling(s *cluster, f Scheduler) *scheduling {
 	}
 }
 
-// sees is called with everything that is sent.
+// sees is called with every message that is sent.
 func (k *scheduling) sees(from protocols.Index, m protocols.Message) {
 	switch x := m.(type) {
 	case *toss.Release:
@@ -137,7 +136,7 @@ func (k *scheduling) note(facts map[epochOf]bool, e epochOf) {
 	}
 }
 
-// enter forgets what is long over when an honest replica is in a newer epoch than all before.
+// enter deletes old knowledge when an honest replica enters a newer epoch than all before.
 func (k *scheduling) enter(who protocols.Index, epoch uint64) {
 	if epoch <= k.newest || k.s.nodes[who].adversary != nil {
 		return
@@ -175,7 +174,7 @@ func (k *scheduling) enter(who protocols.Index, epoch uint64) {
 	}
 }
 
-// elected is who the coin of a round elects, if it is out.
+// elected is the replica that the coin of a round elects, if the coin is known.
 func (k *scheduling) elected(at mvba.At) (leader protocols.Index, out bool) {
 	t := k.tosses[toss.Name{Epoch: at.Instance.Epoch, Kind: at.Instance.Kind, Index: at.Instance.Index, Round: at.Round}]
 	if t == nil || !t.Known() {
@@ -184,10 +183,10 @@ func (k *scheduling) elected(at mvba.At) (leader protocols.Index, out bool) {
 	return t.Leader(), true
 }
 
-// expiry is when a message must be let go.
+// expiry is the time at which a message must be released.
 func (k *scheduling) expiry(f *flight) protocols.Time { return f.sent.Add(k.adversary.Patience) }
 
-// wants is until when a message is kept.
+// wants is the time until which a message is held back.
 func (k *scheduling) wants(f *flight) protocols.Time {
 	if f.packet.message == nil || k.s.nodes[f.to].adversary != nil {
 		return 0
@@ -199,7 +198,8 @@ func (k *scheduling) wants(f *flight) protocols.Time {
 	return min(until, k.expiry(f))
 }
 
-// keeps is called when a message has come, and reports whether it has to wait. If so it arrives anew later.
+// keeps is called when a message has arrived. It reports whether the message has to wait. If so, it arrives again
+// later.
 func (k *scheduling) keeps(f *flight) bool {
 	until := k.wants(f)
 	if until <= k.s.now {
@@ -214,7 +214,7 @@ func (k *scheduling) keeps(f *flight) bool {
 	return true
 }
 
-// release lets a message that is still kept come again.
+// release lets a message that is still held back arrive again.
 func (k *scheduling) release(f *flight) {
 	if f.held {
 		f.held = false
@@ -222,7 +222,7 @@ func (k *scheduling) release(f *flight) {
 	}
 }
 
-// reconsider lets go what there is no reason to keep any more.
+// reconsider releases messages for which no reason to wait is left.
 func (k *scheduling) reconsider() {
 	kept := k.held[:0]
 	for _, f := range k.held {
@@ -236,7 +236,7 @@ func (k *scheduling) reconsider() {
 	k.held = kept
 }
 
-// yield lets everything go.
+// yield releases all messages.
 func (k *scheduling) yield() {
 	for _, f := range k.held {
 		k.s.at(k.s.now, func() { k.release(f) })

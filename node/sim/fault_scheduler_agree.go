@@ -5,10 +5,11 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// StarveBroadcasts lets n-f broadcasts of each round of an agreement complete before its coin is out, and keeps the
-// pieces of the others. Then it lets go of all but those of the broadcast that the coin elects. If that did not complete,
-// everyone pre-votes no and the round ends without a decision, which happens with the greatest probability there is, f/n;
-// but if shares of the coin are ever released before n-f broadcasts are complete, then always.
+// StarveBroadcasts lets n-f broadcasts of each round of an agreement complete before its coin is known, and holds back
+// the messages of the others. Then it releases all messages but those of the broadcast that the coin elects. If that
+// broadcast did not complete, all replicas pre-vote no and the round ends without a decision. This happens with
+// probability f/n, which is the maximum. If shares of the coin are ever released before n-f broadcasts are complete, it
+// happens always.
 type StarveBroadcasts struct{}
 
 func (StarveBroadcasts) String() string { return "starves f broadcasts of each round" }
@@ -28,19 +29,19 @@ func (StarveBroadcasts) until(k *scheduling, f *flight) protocols.Time {
 	return 0
 }
 
-// starves reports whether a broadcast is one of the f of its round that are not to complete: those of Byzantine replicas,
-// which cannot be relied on to complete, and of others.
+// starves reports whether a broadcast is one of the f of its round that must not complete: those of Byzantine replicas,
+// whose completion is not certain, and some others.
 func (k *scheduling) starves(at mvba.At, by protocols.Index) bool {
 	return k.rank(at.Instance.Epoch, uint64(at.Round), "starve", by) < k.s.cfg.faulty()
 }
 
-// SplitViews keeps the views of an agreement's replicas apart. In odd rounds f broadcasts complete their first phase only,
-// and few replicas see its proof. In even ones all complete, and each replica lacks f others of them. When the coin is
-// out, what shows the proof of what it elected, pre-votes and votes among it, comes to the few, and to others after they
-// have voted no; and of a decision nobody is told who can be kept in doubt.
+// SplitViews keeps the views of an agreement's replicas different. In odd rounds f broadcasts complete their first
+// phase only, and few replicas see its proof. In even rounds all complete, and each replica lacks f others of them.
+// When the coin is known, messages that show the proof of the elected broadcast (pre-votes and votes among them) reach
+// the few at once, and the others after they have voted no. Decisions are delayed for as many replicas as possible.
 type SplitViews struct{}
 
-func (SplitViews) String() string { return "keeps the views of an agreement apart" }
+func (SplitViews) String() string { return "keeps the views of an agreement different" }
 
 func (t SplitViews) until(k *scheduling, f *flight) protocols.Time {
 	if t.wants(k, k.s.nodes[f.from].id, k.s.nodes[f.to].id, f.packet.message) {
@@ -77,8 +78,8 @@ func (SplitViews) wants(k *scheduling, from, to protocols.Index, m protocols.Mes
 	return false
 }
 
-// confides reports whether a replica is one of few that see what others do not. The honest ones among them are so few
-// that the others can make a quorum without them.
+// confides reports whether a replica is one of the few that receive the hidden messages. The honest ones among them are
+// so few that the others can make a quorum without them.
 func (k *scheduling) confides(at mvba.At, who protocols.Index) bool {
 	epoch, round := at.Instance.Epoch, uint64(at.Round)
 	few := len(k.s.cfg.Liars) + 1

@@ -11,7 +11,7 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// place is where a node counts messages of different replicas, until they are enough.
+// place is where a node counts messages of different replicas, until they suffice.
 type place struct {
 	node  int
 	kind  protocols.Kind
@@ -21,8 +21,8 @@ type place struct {
 	what  digest.Digest
 }
 
-// counts is where a message is counted, and how many there it takes with the receiver's own. It is false for messages
-// that are not counted, or not in an epoch.
+// counts is the place where a message is counted, and the number needed there with the receiver's own. It is false for
+// messages that are not counted, or not in an epoch.
 func (k *scheduling) counts(f *flight) (place, int, bool) {
 	m := f.packet.message
 	if m == nil {
@@ -55,7 +55,7 @@ func (k *scheduling) counts(f *flight) (place, int, bool) {
 	return p, enough, true
 }
 
-// completes reports whether a message is the last that its receiver lacks where it is counted.
+// completes reports whether a message is the last that its receiver needs at the place where it is counted.
 func (k *scheduling) completes(f *flight) bool {
 	p, enough, ok := k.counts(f)
 	if !ok {
@@ -68,10 +68,10 @@ func (k *scheduling) completes(f *flight) bool {
 		}
 		others = set.Len()
 	}
-	return others+2 >= enough // with this one and its own
+	return others+2 >= enough // with this message and the receiver's own
 }
 
-// phased is the broadcast that a message is a part of: its round and whose it is.
+// phased is the broadcast to which a message belongs: its round and its broadcaster.
 func phased(from protocols.Index, m protocols.Message) (at mvba.At, by protocols.Index, ok bool) {
 	switch x := m.(type) {
 	case *mvba.Proposal:
@@ -88,13 +88,13 @@ func phased(from protocols.Index, m protocols.Message) (at mvba.At, by protocols
 	return mvba.At{}, 0, false
 }
 
-// drawn is a purpose of chance in a round of an epoch.
+// drawn is one use of random numbers in a round of an epoch.
 type drawn struct {
 	epoch, round uint64
 	purpose      string
 }
 
-// order is the replicas in an order of the scheduler's choice, the same whenever it is asked. Byzantine ones come first.
+// order is the replicas in a random order, the same at each call. Byzantine ones come first.
 func (k *scheduling) order(epoch, round uint64, purpose string) []int {
 	d := drawn{epoch, round, purpose}
 	if have := k.draws[d]; have != nil {
@@ -113,7 +113,7 @@ func (k *scheduling) order(epoch, round uint64, purpose string) []int {
 	return out
 }
 
-// rank is a replica's place in such an order.
+// rank is a replica's position in such an order.
 func (k *scheduling) rank(epoch, round uint64, purpose string, i protocols.Index) int {
 	return slices.Index(k.order(epoch, round, purpose), int(i))
 }

@@ -6,9 +6,9 @@ import (
 	"bdtnode/protocols/bolt"
 )
 
-// LoneReplica lets one replica of each epoch have the quorum of votes, or of Commits, and keeps from all others the one
-// that would make theirs, until they have left the epoch. What the one says when it leaves comes late. So a block is
-// certified, or committed, by one replica only, and the others end the epoch without it.
+// LoneReplica lets one replica of each epoch have the quorum of votes, or of Commits. From all others it holds back the
+// message that would complete theirs, until they have left the epoch. Messages of the one replica when it leaves arrive
+// late. So a block is certified, or committed, by one replica only, and the others end the epoch without it.
 type LoneReplica struct{ Commits bool }
 
 func (t LoneReplica) String() string {
@@ -44,16 +44,16 @@ func (t LoneReplica) until(k *scheduling, f *flight) protocols.Time {
 	return 0
 }
 
-// lone is an honest replica of an epoch's.
+// lone is the honest replica that is chosen for an epoch.
 func (k *scheduling) lone(epoch uint64) protocols.Index {
 	return protocols.Index(k.order(epoch, 0, "lone")[len(k.s.cfg.Liars)])
 }
 
-// LateProposals brings what the leader proposes late to f+1 replicas, so that no slot has a quorum in time and nobody can
-// tell a slow network from a silent leader.
+// LateProposals delays the leader's proposals to f+1 replicas, so that no slot has a quorum in time. Replicas cannot
+// distinguish a slow network from a leader that sends nothing.
 type LateProposals struct{}
 
-func (LateProposals) String() string { return "brings proposals late to f+1 replicas" }
+func (LateProposals) String() string { return "delays proposals to f+1 replicas" }
 
 func (LateProposals) until(k *scheduling, f *flight) protocols.Time {
 	if x, ok := f.packet.message.(*bolt.Propose); ok && !k.left[epochOf{k.s.nodes[f.to].id, x.Block.Epoch}] &&

@@ -6,12 +6,12 @@ import (
 	"bdtnode/protocols"
 )
 
-// LastOfQuorum keeps, at all replicas of a round but n-f, or in every other round but one, the message that would
-// complete a quorum there: of votes, Commits, Status, echoes, accepts, complete broadcasts, shares of the coin,
-// pre-votes and votes of an agreement.
+// LastOfQuorum holds back the message that would complete a quorum, at all replicas of a round but n-f, or in every
+// other round at all but one. The quorums are of votes, Commits, Status, echoes, accepts, complete broadcasts, shares
+// of the coin, pre-votes and votes of an agreement.
 type LastOfQuorum struct{}
 
-func (LastOfQuorum) String() string { return "keeps the last message of a quorum" }
+func (LastOfQuorum) String() string { return "delays the last message of a quorum" }
 
 func (LastOfQuorum) until(k *scheduling, f *flight) protocols.Time {
 	p, _, ok := k.counts(f)
@@ -28,10 +28,10 @@ func (LastOfQuorum) until(k *scheduling, f *flight) protocols.Time {
 	return 0
 }
 
-// Whims keeps a share of all messages that are counted or broadcast to an agreement, each for a random time.
+// Whims holds back a share of all messages that are counted or broadcast in an agreement, each for a random time.
 type Whims struct{ Rate float64 }
 
-func (t Whims) String() string { return fmt.Sprintf("keeps %.0f %% of all", 100*t.Rate) }
+func (t Whims) String() string { return fmt.Sprintf("delays %.0f %% of all messages", 100*t.Rate) }
 
 func (t Whims) until(k *scheduling, f *flight) protocols.Time {
 	if !f.mused {

@@ -22,8 +22,8 @@ func scheduled(t *testing.T, nodes int, f Scheduler) (*cluster, *[]Event) {
 	return s, seen
 }
 
-// TestSchedulerCoin: the scheduler knows a coin when enough replicas have sent their shares of it and not before, whoever
-// repeats or forges one.
+// TestSchedulerCoin: the scheduler knows a coin when enough replicas have sent their shares of it, and not before, also
+// if replicas repeat or forge shares.
 func TestSchedulerCoin(t *testing.T) {
 	for _, n := range []int{4, 7} {
 		s, _ := scheduled(t, n, Scheduler{Patience: time.Second})
@@ -37,9 +37,9 @@ func TestSchedulerCoin(t *testing.T) {
 		enough := s.committee.WeakQuorum()
 		for i := range enough - 1 {
 			k.sees(protocols.Index(i), release(i, i))
-			k.sees(protocols.Index(i), release(i, i))               // again
-			k.sees(protocols.Index(n-1-i), release(n-1-i, i))       // another's
-			k.sees(protocols.Index(n-1), &toss.Release{Name: name}) // none
+			k.sees(protocols.Index(i), release(i, i))               // a repetition
+			k.sees(protocols.Index(n-1-i), release(n-1-i, i))       // of another replica
+			k.sees(protocols.Index(n-1), &toss.Release{Name: name}) // not a share
 			other := toss.Name{Epoch: 1, Kind: 1, Round: 1}.Statement(s.committee)
 			k.sees(protocols.Index(n-1), &toss.Release{Name: name, Share: s.shares[n-1].Share(other)})
 			if _, out := k.elected(at); out {
@@ -62,14 +62,15 @@ func TestSchedulerCoin(t *testing.T) {
 	}
 }
 
-// greedy wants to keep everything for ever.
+// greedy holds back everything for ever.
 type greedy struct{}
 
-func (greedy) String() string { return "keeps all" }
+func (greedy) String() string { return "delays all messages" }
 
 func (greedy) until(k *scheduling, f *flight) protocols.Time { return k.expiry(f).Add(time.Hour) }
 
-// TestSchedulerPatience: however greedy, a scheduler lets every message go after its patience, and all when faults end.
+// TestSchedulerPatience: with any tactic, a scheduler releases every message after its patience, and all messages when
+// faults end.
 func TestSchedulerPatience(t *testing.T) {
 	s, seen := scheduled(t, 4, Scheduler{Patience: 2 * time.Second, Tactics: []Tactic{greedy{}}})
 	begun := s.now
@@ -94,8 +95,8 @@ func TestSchedulerPatience(t *testing.T) {
 	}
 }
 
-// TestSchedulerQuorum: the message that completes a quorum with the receiver's own is recognised: not one before, nor one that
-// is there already.
+// TestSchedulerQuorum: the scheduler recognises the message that completes a quorum with the receiver's own. It is not
+// an earlier one, nor one that arrived already.
 func TestSchedulerQuorum(t *testing.T) {
 	s, _ := scheduled(t, 4, Scheduler{Patience: time.Second})
 	k := s.network.scheduling
@@ -126,7 +127,8 @@ func TestSchedulerQuorum(t *testing.T) {
 	}
 }
 
-// TestStarving: of a round's broadcasts f are kept from completing until the coin is out, and from then on the elected one.
+// TestStarving: of a round's broadcasts f do not complete until the coin is known, and from then on the elected one
+// does not.
 func TestStarving(t *testing.T) {
 	const n = 7
 	s, _ := scheduled(t, n, Scheduler{Patience: time.Hour, Tactics: []Tactic{StarveBroadcasts{}}})
@@ -175,8 +177,9 @@ func rounds(t *testing.T, n, seeds int, faults ...Fault) Rounds {
 	return all
 }
 
-// TestSchedulerRounds: a scheduler makes agreements take more rounds, about n/(n-f) on average. That is the most there can be:
-// whoever releases a share knows of n-f complete broadcasts, and the coin elects one of these with probability (n-f)/n.
+// TestSchedulerRounds: a scheduler makes agreements take more rounds, about n/(n-f) on average. That is the maximum: a
+// replica that releases a share knows of n-f complete broadcasts, and the coin elects one of these with probability
+// (n-f)/n.
 func TestSchedulerRounds(t *testing.T) {
 	for _, n := range []int{4, 7} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -198,10 +201,10 @@ func TestSchedulerRounds(t *testing.T) {
 	}
 }
 
-// watching is a tactic that looks at what a lone replica has when others leave its epoch.
+// watching is a tactic that records the state of a lone replica when others leave its epoch.
 type watching struct {
 	LoneReplica
-	ahead map[uint64]bool // epochs in which it had committed, or certified, what another had not when it left
+	ahead map[uint64]bool // epochs in which it had committed, or certified, a block that another replica lacked when it left
 }
 
 func (t watching) until(k *scheduling, f *flight) protocols.Time {
@@ -214,8 +217,8 @@ func (t watching) until(k *scheduling, f *flight) protocols.Time {
 	return t.LoneReplica.until(k, f)
 }
 
-// TestLoneReplica: again and again one replica alone commits, and the others leave without having heard of it; what it
-// committed stays.
+// TestLoneReplica: repeatedly one replica alone commits, and the others leave without knowing of it. The committed
+// blocks remain.
 func TestLoneReplica(t *testing.T) {
 	ahead := 0
 	for seed := range uint64(4) {
@@ -231,7 +234,7 @@ func TestLoneReplica(t *testing.T) {
 	}
 }
 
-// TestLateProposals: proposals come late to f+1 replicas, which need not be told when they have left.
+// TestLateProposals: proposals arrive late at f+1 replicas. Replicas that have left need not receive them.
 func TestLateProposals(t *testing.T) {
 	s, _ := scheduled(t, 4, Scheduler{Patience: time.Second, Tactics: []Tactic{LateProposals{}}})
 	k := s.network.scheduling
@@ -255,7 +258,7 @@ func TestLateProposals(t *testing.T) {
 	}
 }
 
-// TestLastOfQuorum: what completes a quorum is kept at some replicas and not at others.
+// TestLastOfQuorum: the messages that complete a quorum are held back at some replicas and not at others.
 func TestLastOfQuorum(t *testing.T) {
 	s, _ := scheduled(t, 4, Scheduler{Patience: time.Second, Tactics: []Tactic{LastOfQuorum{}}})
 	k := s.network.scheduling
@@ -280,9 +283,9 @@ func TestLastOfQuorum(t *testing.T) {
 	}
 }
 
-// TestSchedulerAndLiars: with a scheduler and f Byzantine replicas everything that was accepted has its answer, with and
-// without the fast lane, and the shard commits while both are at work.
-func TestSchedulerAndLiars(t *testing.T) {
+// TestSchedulerAndAdversaries: with a scheduler and f Byzantine replicas every accepted transaction gets its answer, with and
+// without the fast lane. The shard commits while both are active.
+func TestSchedulerAndAdversaries(t *testing.T) {
 	for k, list := range []string{"scheduler,silent", "scheduler,false-leaving", "scheduler,equivocating-leader", "scheduler,double-votes"} {
 		for _, consensus := range []string{"bdt", "dumbo"} {
 			p := Plan{Shards: 1, Nodes: []int{4, 7}, For: 60 * time.Second, Consensus: consensus, Load: 6, Delay: 15 * time.Millisecond}

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// ShardPartitions parts one shard from another, or from all others, and joins them again.
+// ShardPartitions separates one shard from another, or from all others, and joins them again.
 type ShardPartitions struct {
 	Every time.Duration // mean
 	Lasts time.Duration // mean
 }
 
 func (f ShardPartitions) String() string {
-	return fmt.Sprintf("shards parted every %v for %v", f.Every, f.Lasts)
+	return fmt.Sprintf("shards partitioned every %v for %v", f.Every, f.Lasts)
 }
 
 func (f ShardPartitions) begin(w *world) {

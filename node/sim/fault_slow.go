@@ -8,7 +8,7 @@ import (
 // ClockSkew sets each replica's clock ahead or behind by at most Max.
 type ClockSkew struct{ Max time.Duration }
 
-func (f ClockSkew) String() string { return fmt.Sprintf("clocks off by %v", f.Max) }
+func (f ClockSkew) String() string { return fmt.Sprintf("clock offsets of %v", f.Max) }
 
 func (f ClockSkew) start(s *cluster) {
 	for _, n := range s.nodes {
@@ -16,14 +16,14 @@ func (f ClockSkew) start(s *cluster) {
 	}
 }
 
-// SlowDisks makes a sync take long.
+// SlowDisks makes a sync take a random time.
 type SlowDisks struct{ Mean time.Duration }
 
 func (f SlowDisks) String() string { return fmt.Sprintf("syncs of %v", f.Mean) }
 
 func (f SlowDisks) start(s *cluster) { s.syncMean = f.Mean }
 
-// SlowExecution makes the execution of a block take long.
+// SlowExecution makes the execution of a block take a random time.
 type SlowExecution struct{ Mean time.Duration }
 
 func (f SlowExecution) String() string { return fmt.Sprintf("execution of %v", f.Mean) }

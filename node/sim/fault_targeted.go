@@ -14,15 +14,15 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// Targeted delays what it has chosen by up to some seconds, and chooses anew again and again: messages of some kinds,
-// everything on some links, or from one replica, or to it. Messages chosen by their kind are overtaken by others.
+// Targeted delays chosen messages by up to some seconds, and repeats the choice: messages of some kinds, all messages
+// on some links, or from one replica, or to it. Other messages overtake those chosen by kind.
 type Targeted struct {
 	Every time.Duration // mean, from one choice to the next
-	Most  time.Duration // of delay
+	Most  time.Duration // maximal delay
 }
 
 func (f Targeted) String() string {
-	return fmt.Sprintf("chosen messages up to %v late, others every %v", f.Most, f.Every)
+	return fmt.Sprintf("chosen messages delayed by up to %v, a new choice every %v", f.Most, f.Every)
 }
 
 // targets are kinds of messages that are chosen together.

@@ -8,14 +8,14 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// Hostile is a shard with more than f Byzantine replicas, as other shards see it: f+1 of its replicas certify LDs that it
-// did not make. Inside the shard nothing is wrong. Other shards must freeze its channel, each on all replicas at one
-// height, and keep every guarantee for transactions that do not involve it.
+// Hostile is a shard with more than f Byzantine replicas, seen from other shards: f+1 of its replicas certify LDs that
+// it did not make. Inside the shard there is no fault. Other shards must freeze its channel, each on all replicas at
+// one height, and keep every guarantee for transactions that do not involve it.
 type Hostile interface {
 	String() string
-	// lie answers what the shard certifies in place of a delivery with entries, and in two what it certifies beside that
-	// under the same number, for some replicas; nil if there is nothing beside it. told are the entries that it gave
-	// that shard before.
+	// lie returns the delivery that the shard certifies in place of one with entries. two is a second delivery that it
+	// certifies under the same number for some replicas, nil if there is none. told are the entries that it gave that
+	// shard before.
 	lie(d ledger.Delivery, told []ledger.Entry) (one ledger.Delivery, two *ledger.Delivery, lied bool)
 }
 
@@ -30,7 +30,7 @@ func (TwoLDs) lie(d ledger.Delivery, _ []ledger.Entry) (ledger.Delivery, *ledger
 	return d, &other, true
 }
 
-// SecondSpent gives a SPENT once more, some LDs later.
+// SecondSpent repeats a SPENT some LDs later.
 type SecondSpent struct{}
 
 func (SecondSpent) String() string { return "hostile: a second SPENT" }
@@ -55,7 +55,7 @@ func (BrokenLD) lie(d ledger.Delivery, _ []ledger.Entry) (ledger.Delivery, *ledg
 	return d, nil, true
 }
 
-// pretence is what a hostile shard certifies for another one.
+// pretence has the deliveries that a hostile shard certifies for another shard.
 type pretence struct {
 	lds  [][2]*ledger.Delivery // by number from 1; the second one is nil but for one number
 	told []ledger.Entry
@@ -70,7 +70,7 @@ func (p *pretence) last() (d digest.Digest) {
 	return d
 }
 
-// pretend notes what a hostile shard certifies for a delivery that it made.
+// pretend records the delivery that a hostile shard certifies in place of one that it made.
 func (p *pretence) pretend(h Hostile, made *ledger.Delivery) {
 	d := *made
 	d.Previous = p.last()
@@ -113,7 +113,8 @@ func (w *world) involved(tx *ledger.Tx) bool {
 	return tx.Parties(w.peers.Home).All()&w.hostile() != 0
 }
 
-// pretended is the LD that a replica of a hostile shard gives another shard's replica in place of one that was made.
+// pretended is the LD that a replica of a hostile shard gives to a replica of another shard in place of one that was
+// made.
 func (n *node) pretended(to *node, ld *settlement.LD) *settlement.LD {
 	s := n.s
 	pair := s.settling.channels[s.shard][to.s.shard].hostile.lds[ld.Delivery.Number-1]

@@ -9,12 +9,12 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// BadCoin gives shares of the coin that are none, or of another toss or replica, in its own name, gives good ones for
-// rounds that have not begun, says old ones again, relays what does not make a coin, or gives none at all.
+// BadCoin sends invalid shares of the coin, or shares of another toss or replica as its own. It sends valid shares of
+// rounds that have not begun, repeats old ones, relays shares that do not make a coin, or sends no share at all.
 type BadCoin struct {
-	Withholds bool // it neither releases nor relays anything
+	Withholds bool // it neither releases nor relays a share
 
-	shares []heardShare // lately
+	shares []heardShare // received lately
 	relays []*toss.Relay
 	lies   lies
 }
@@ -70,7 +70,7 @@ func (a *BadCoin) tamper(n *node, _ protocols.Index, m protocols.Message) []pack
 	return append(out, a.early(n, at)...)
 }
 
-// early is a good share that nobody may have yet, or one that is long known.
+// early is a valid share that no replica should have yet, or one that has been known for long.
 func (a *BadCoin) early(n *node, at mvba.At) []packet {
 	rng := n.s.rng
 	switch rng.IntN(4) {
@@ -96,7 +96,7 @@ func (a *BadCoin) early(n *node, at mvba.At) []packet {
 	return nil
 }
 
-// release is what goes in place of its share.
+// release is the message in place of its own share.
 func (a *BadCoin) release(n *node, x *toss.Release) []packet {
 	rng := n.s.rng
 	right, lie := honestly(x), copied(n, x)
@@ -133,7 +133,7 @@ func (a *BadCoin) release(n *node, x *toss.Release) []packet {
 	return append(forged(lie, why), right...)
 }
 
-// relay is what goes in place of a known coin.
+// relay is the message in place of a known coin.
 func (a *BadCoin) relay(n *node, x *toss.Relay) []packet {
 	rng := n.s.rng
 	right, lie := honestly(x), copied(n, x)

@@ -7,8 +7,8 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// commitsToOne keeps its batches and votes from replica 1 and sends its Commits to that one alone. It
-// certifies no header, so that the others do not learn of the commit in that way.
+// commitsToOne keeps its batches and votes from replica 1, and sends its Commits to replica 1 alone. It certifies no
+// header, so that the others do not learn of the commit by certified headers.
 type commitsToOne struct{}
 
 func (*commitsToOne) String() string { return "sends Commits to replica 1 alone" }

@@ -13,19 +13,19 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// BadCuts proposes cuts that nobody may vote for, or that nobody can find: they take back what was ordered, name what
-// there is not, or what there is by a wrong name. Some are shown to all, some only to a part, and later blocks of it
-// may stand on them.
+// BadCuts proposes cuts for which no honest replica may vote, or whose data no replica has. They take back ordered
+// positions, name positions that do not exist, or existing ones by a wrong digest. Some go to all replicas, some to a
+// part only, and its later blocks may extend them.
 type BadCuts struct {
-	Rate  float64 // of its proposals
+	Rate  float64 // share of its proposals
 	epoch uint64
-	kind  string // of lies in that epoch
+	kind  string // kind of bad cut in the current epoch
 	twins map[digest.Digest]cutLie
-	own   map[digest.Digest]*bolt.Block // proposed by its core
+	own   map[digest.Digest]*bolt.Block // blocks proposed by its core
 	lies  lies
 }
 
-// cutLie is what is proposed in place of a block, and to whom.
+// cutLie is the block that it proposes in place of another, and the receivers.
 type cutLie struct {
 	propose *bolt.Propose
 	forged  string
@@ -58,7 +58,7 @@ func (a *BadCuts) tamper(n *node, to protocols.Index, m protocols.Message) []pac
 	return honestly(lie.propose)
 }
 
-// invent makes the lie for a block, or none.
+// invent makes the bad cut in place of a block, or none.
 func (a *BadCuts) invent(n *node, p *bolt.Propose) cutLie {
 	rng := n.s.rng
 	on := a.twins[p.Block.Parent].propose
@@ -157,7 +157,7 @@ func (n *node) blockBefore(b *bolt.Block) *bolt.Block {
 	return parent
 }
 
-// before is the position before one in a lane, if its batch is here, else the position itself.
+// before is the position below one in a lane, if its batch is here, else the position itself.
 func (n *node) before(lane protocols.Index, t lanes.Tip) lanes.Tip {
 	b, err := replica.Batch(n.s.committee, n.store, lane, t)
 	if err != nil {

@@ -12,30 +12,31 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// Dripping does as a leader as little as it may: one block at a time, each just before the patience of the others ends,
-// with no more in it than what they wait for. Or it does all without delay, and passes over one lane of another.
+// Dripping orders as little as possible while it leads: one block at a time, each just before the patience of the
+// others ends, and only the positions for which they wait. Or it orders everything without delay except one lane of
+// another replica.
 type Dripping struct {
-	Share float64 // of the patience that it lets pass before it orders something
-	Past  bool    // it passes over a lane
+	Share float64 // share of the patience that it lets pass before it orders a position
+	Past  bool    // it never orders one lane
 
 	epoch   uint64
-	base    *bolt.Block    // committed; the next one goes on top
+	base    *bolt.Block    // committed; the next block extends it
 	open    *bolt.Propose  // not committed
 	commits protocols.Set  // of open
 	due     protocols.Time // of the timer that is set, zero if none is
-	life    int            // in which it was
-	inbound lanes.Cut      // that its core would propose
+	life    int            // life in which it was set
+	inbound lanes.Cut      // positions that its core would propose
 	lanes   []dripLane
 	lies    lies
 }
 
-// dripLane is what a lane has above the last block.
+// dripLane is the state of a lane above the last block.
 type dripLane struct {
 	waiting []sighting // in order of number
 	moved   protocols.Time
 }
 
-// sighting is when a batch was first seen.
+// sighting is the time at which a batch was first seen.
 type sighting struct {
 	tip    lanes.Tip
 	parent digest.Digest
@@ -44,12 +45,12 @@ type sighting struct {
 
 func (a *Dripping) String() string {
 	if a.Past {
-		return "passes over a lane"
+		return "never orders one lane"
 	}
-	return fmt.Sprintf("drips at %.2f of the patience", a.Share)
+	return fmt.Sprintf("proposes after %.2f of the patience", a.Share)
 }
 
-// leads reports whether the replica leads the epoch it is in. Without a fast lane that means nothing.
+// leads reports whether the replica leads its current epoch. Without a fast lane no replica leads.
 func (a *Dripping) leads(n *node) bool {
 	st := n.core.Status()
 	if st.Leader != n.id || n.s.world.cfg.Dumbo {
@@ -91,18 +92,18 @@ func (a *Dripping) tamper(n *node, _ protocols.Index, m protocols.Message) []pac
 		a.inbound = x.Block.Inbound
 		a.arm(n)
 		if a.open != nil {
-			return honestly(a.open) // for whoever has reconnected
+			return honestly(a.open) // for a peer that has reconnected
 		}
 		return nil
 	case *bolt.Vote:
 		if a.leads(n) && x.Epoch == a.epoch {
-			return nil // for what its core proposed
+			return nil // in place of its core's proposal
 		}
 	}
 	return honestly(m)
 }
 
-// saw notes a batch.
+// saw records a batch.
 func (a *Dripping) saw(n *node, b *lanes.Batch) {
 	if a.lanes == nil {
 		a.lanes = make([]dripLane, n.s.committee.N())
@@ -114,7 +115,7 @@ func (a *Dripping) saw(n *node, b *lanes.Batch) {
 	}
 }
 
-// ordered moves on to a block that is committed.
+// ordered advances to a committed block.
 func (a *Dripping) ordered(n *node, b *bolt.Block) {
 	for i := range a.lanes {
 		l := &a.lanes[i]
@@ -126,7 +127,8 @@ func (a *Dripping) ordered(n *node, b *bolt.Block) {
 	a.base = b
 }
 
-// next is up to where a lane has to be ordered, and since when the others wait for it; ok is false if for nothing.
+// next is the position to which a lane has to be ordered, and the time since which the others wait for it; ok is false
+// if they wait for none.
 func (l *dripLane) next(on lanes.Tip) (tip lanes.Tip, since protocols.Time, ok bool) {
 	for _, s := range l.waiting {
 		if s.tip.Seq <= on.Seq {
@@ -138,14 +140,14 @@ func (l *dripLane) next(on lanes.Tip) (tip lanes.Tip, since protocols.Time, ok b
 		if !ok {
 			since = max(s.at, l.moved)
 		} else if s.at > since {
-			break // they began to wait before this one was there
+			break // the wait began before this one arrived
 		}
 		tip, on, ok = s.tip, s.tip, true
 	}
 	return tip, since, ok
 }
 
-// arm sets the timer to when the next block is due.
+// arm sets the timer to the time of the next block.
 func (a *Dripping) arm(n *node) {
 	if a.open != nil || a.due != 0 && a.life == n.life {
 		return
@@ -161,7 +163,7 @@ func (a *Dripping) arm(n *node) {
 	}
 }
 
-// wait is when something has to be ordered, zero if nothing.
+// wait is the time at which a position has to be ordered, zero if there is none.
 func (a *Dripping) wait(n *node) (at protocols.Time) {
 	if !a.settleOn(n) {
 		return 0
@@ -185,7 +187,7 @@ func (a *Dripping) skips(n *node, lane int) bool {
 	return a.Past && lane == (int(n.id)+1)%n.s.committee.N()
 }
 
-// settleOn sees to it that base is at least the last block that the replica itself has committed.
+// settleOn ensures that base is at least the last block that the replica itself has committed.
 func (a *Dripping) settleOn(n *node) bool {
 	height := n.core.Status().Committed
 	if a.base != nil && a.base.Height >= height {
@@ -196,7 +198,7 @@ func (a *Dripping) settleOn(n *node) bool {
 		panic(err)
 	}
 	if !ok {
-		return false // it is about to be written
+		return false // it will be written soon
 	}
 	b, err := bdt.DecodeCommit(n.s.committee, value)
 	if err != nil {
@@ -206,7 +208,7 @@ func (a *Dripping) settleOn(n *node) bool {
 	return true
 }
 
-// drip proposes a block that orders what is due, and nothing else.
+// drip proposes a block that orders the due positions and no others.
 func (a *Dripping) drip(n *node) {
 	if !a.settleOn(n) {
 		return

@@ -11,15 +11,15 @@ import (
 
 func encodePayload(txs [][]byte) []byte { return ledger.EncodePayload(txs) }
 
-// EquivocatingLane signs two batches for many numbers of its lane, and shows some of the others this one and the
-// rest that. The leader may then propose a tip that too few can vote for.
+// EquivocatingLane signs two batches for many numbers of its lane, and shows each to a part of the others. The leader
+// may then propose a tip for which too few replicas can vote.
 type EquivocatingLane struct {
-	Every bool                           // whether who sees which changes with each number, or with every eighth
+	Every bool                           // the two parts change with each number, or with every eighth
 	twins map[digest.Digest]*lanes.Batch // by the digest of the batch that has a twin; nil if it has none
 	acks  map[digest.Digest]*protocols.Tally
 }
 
-// hear collects acks of both batches, and shows the certificate of either as soon as there is one.
+// hear collects acks of both batches, and sends the certificate of either as soon as it is complete.
 func (a *EquivocatingLane) hear(n *node, from protocols.Index, m protocols.Message) {
 	x, ok := m.(*lanes.Ack)
 	if !ok || x.Lane != n.id {
@@ -72,7 +72,7 @@ func (a *EquivocatingLane) tamper(n *node, to protocols.Index, m protocols.Messa
 	if twin == nil {
 		return honestly(m)
 	}
-	switch (int(to) + n.s.nodes[to].life + int(b.Seq/a.stride())) % 3 { // who has crashed is shown the other one
+	switch (int(to) + n.s.nodes[to].life + int(b.Seq/a.stride())) % 3 { // a replica that crashed is shown the other one
 	case 0:
 		if rng.IntN(8) == 0 {
 			return append(honestly(m), honestly(twin)...)
@@ -86,8 +86,8 @@ func (a *EquivocatingLane) tamper(n *node, to protocols.Index, m protocols.Messa
 	}
 }
 
-// EquivocatingLeader proposes two blocks for many slots, in two chains, shows each half of the others one of them,
-// and votes for both.
+// EquivocatingLeader proposes two blocks for many slots, in two chains. It shows each to half of the others, and votes
+// for both.
 type EquivocatingLeader struct {
 	twins map[digest.Digest]*bolt.Propose
 }
@@ -142,7 +142,7 @@ func (a *EquivocatingLeader) tamper(n *node, to protocols.Index, m protocols.Mes
 	return honestly(m)
 }
 
-// sealed is the block with the digest of what it says.
+// sealed is the block with the digest of its content.
 func (n *node) sealed(b *bolt.Block) *bolt.Block {
 	r := wire.NewReader(b.Append(nil))
 	out := bolt.ReadBlock(n.s.committee, r)

@@ -16,13 +16,13 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// FarEpochs floods the others with messages of all kinds for epochs, slots, rounds, heights and numbers that are far
-// ahead or long past, besides what is right. All are in good form, and signed where it can sign them.
+// FarEpochs sends, besides the correct messages, many of all kinds for epochs, slots, rounds, heights and numbers that
+// are far ahead or long past. All are well-formed, and signed if the replica can sign them.
 type FarEpochs struct {
-	Every time.Duration // from one to the next, to one of the others each
+	Every time.Duration // interval between two messages, each to one of the others
 
 	life  int
-	value []byte // an input, of some epoch
+	value []byte // an input of some epoch
 	lies  lies
 }
 
@@ -41,7 +41,7 @@ func (a *FarEpochs) tamper(n *node, _ protocols.Index, m protocols.Message) []pa
 	return honestly(m)
 }
 
-// flood goes on until the replica crashes.
+// flood continues until the replica crashes.
 func (a *FarEpochs) flood(n *node) {
 	n.after(a.Every, func() {
 		if to := n.s.rng.IntN(len(n.s.nodes)); to != int(n.id) {
@@ -55,7 +55,7 @@ func (a *FarEpochs) flood(n *node) {
 	})
 }
 
-// far is a number that is not near now, or the next.
+// far is a number that is neither close to now nor the next.
 func (n *node) far(now uint64) uint64 {
 	all := []uint64{
 		now + 1, now + 1, now + 2, now + 2 + n.s.rng.Uint64N(100), now + 1000, 1 << 31, 1 << 63, math.MaxUint64,
@@ -64,13 +64,13 @@ func (n *node) far(now uint64) uint64 {
 	return all[n.s.rng.IntN(len(all))]
 }
 
-// farKinds are the messages that it sends.
+// farKinds are the kinds of messages that it sends.
 var farKinds = []string{
 	"propose", "vote", "commit", "fetch block", "status", "proposal", "echo", "accept", "pre-vote", "share",
 	"want", "value", "again", "VOTE", "position", "request", "history", "ack", "fetch", "batch", "SIGN", "fetch LD",
 }
 
-// message makes a message of a kind, nil if it has nothing to make it of.
+// message makes a message of a kind, nil if it lacks the data for it.
 func (a *FarEpochs) message(n *node, kind string) protocols.Message {
 	rng, st := n.s.rng, n.core.Status()
 	epoch, slot := n.far(st.Epoch), n.far(st.Slot)

@@ -13,8 +13,8 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// Forging sends, besides what is right, certificates without enough signers or with signatures of nobody, and
-// messages in another's name. All of them must be refused.
+// Forging sends, besides the correct messages, certificates with too few signers or invalid signatures, and messages in
+// another replica's name. Receivers must refuse all of them.
 type Forging struct{ Rate float64 }
 
 func (a *Forging) String() string { return fmt.Sprintf("forges %.0f %%", 100*a.Rate) }
@@ -34,15 +34,15 @@ func (a *Forging) tamper(n *node, to protocols.Index, m protocols.Message) []pac
 	mine := n.s.signers[n.id].Sign(statement)
 	victim := (int(n.id) + 1) % c.N()
 	switch rng.IntN(7) {
-	case 0: // its own signature in everyone's name
+	case 0: // its own signature under the name of each replica
 		return forged(&lanes.TipCertificate{Lane: lane, Tip: tip, Certificate: n.certificate(c.Quorum(), mine)}, "a signature used for all signers")
-	case 1: // too few
+	case 1: // too few signers
 		return forged(&lanes.TipCertificate{Lane: lane, Tip: tip, Certificate: n.alone(mine)}, "a certificate of one signer")
 	case 2:
 		v := n.signVote(1, 1+rng.Uint64N(50), tip.Digest)
 		v.Signature[rng.IntN(8)] ^= 1
 		return forged(v, "a vote with a wrong signature")
-	case 3: // a batch in another's lane
+	case 3: // a batch in another replica's lane
 		txs := [][]byte{n.s.clients.junk().Encode()}
 		b := lanes.NewBatch(c, n.s.signers[n.id], lanes.Header{Lane: protocols.Index(victim), Seq: 1, Count: 1}, encodePayload(txs))
 		return forged(b, "a batch in another's lane")
@@ -52,7 +52,7 @@ func (a *Forging) tamper(n *node, to protocols.Index, m protocols.Message) []pac
 		b := lanes.NewBatch(c, n.s.signers[n.id], lanes.Header{Lane: n.id, Seq: 1000 + rng.Uint64N(50), Parent: tip.Digest, Count: 1},
 			encodePayload([][]byte{tx}))
 		return forged(b, "a batch with a badly signed transaction")
-	case 5: // a proposal in another's name
+	case 5: // a proposal in another replica's name
 		b := &bolt.Block{Epoch: 1, Slot: 1 + rng.Uint64N(50), Height: 1 + rng.Uint64N(50), Parent: tip.Digest, TimeMS: n.clock().Millis(), Cut: make(lanes.Cut, c.N())}
 		b.Cut[lane] = tip
 		b = n.sealed(b)
@@ -60,7 +60,7 @@ func (a *Forging) tamper(n *node, to protocols.Index, m protocols.Message) []pac
 		p.Signature = n.s.signers[n.id].Sign(n.proposeStatement(p.Leader, b))
 		return forged(p, "a proposal in another's name")
 	}
-	// A history whose header nobody certified.
+	// A history whose header no replica certified.
 	h := &replica.History{}
 	if height := n.state.Height(); height > 0 {
 		real, err := replica.ReadHistory(c, n.store, n.state, &replica.Serve{From: height})
@@ -82,7 +82,7 @@ func (n *node) alone(s sig.Signature) protocols.Certificate {
 	return x
 }
 
-// certificate has one signature in the name of so many replicas.
+// certificate has one signature in the name of several replicas.
 func (n *node) certificate(signers int, s sig.Signature) protocols.Certificate {
 	var x protocols.Certificate
 	for i := range signers {

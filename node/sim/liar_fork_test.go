@@ -8,11 +8,12 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// ForkedLane keeps one of four headers of its lane from another replica for a while, and shows it forks of those after it
-// before the right ones. It can acknowledge none of them then, but vote for the right ones, on top of what the others
-// voted for; when the one kept back comes, it would acknowledge a fork if it forgot what it voted for.
+// ForkedLane delays one of four headers of its lane at another replica, and shows it forks of the following headers
+// before the right ones. The replica can acknowledge none of them then. It can vote for the right ones, which extend
+// headers that the others voted for. When the delayed header arrives, a replica without the record of its vote would
+// acknowledge a fork.
 type ForkedLane struct {
-	Late time.Duration // at most, of what is kept back
+	Late time.Duration // maximal delay
 
 	forks map[digest.Digest]*lanes.Batch // by the digest of the batch at the same number
 }

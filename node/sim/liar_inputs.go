@@ -13,32 +13,32 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// BadInputs proposes to the agreement what is invalid, in every part that an input has, or two things to two halves,
-// signs two things wherever one is signed, and makes up certificates and a decision.
+// BadInputs proposes invalid inputs to the agreement, with an error in every part of an input, or two inputs to two
+// halves. It signs two values wherever one is signed, and invents certificates and a decision.
 type BadInputs struct {
-	Rate float64 // of its messages in the agreement
+	Rate float64 // share of its messages in the agreement
 
 	past     []*mvba.Proposal                // own, of round 1, by epoch
-	claims   map[protocols.Index]*bdt.Status // of the newest epoch, of all who left it
-	finishes []*mvba.Finish                  // lately heard, and by whom
+	claims   map[protocols.Index]*bdt.Status // of the newest epoch, of all replicas that left it
+	finishes []*mvba.Finish                  // received lately, with their senders
 	of       []protocols.Index
-	relay    *toss.Relay                    // the newest heard
-	values   map[digest.Digest][]byte       // what it proposed, for who asks
-	twins    map[mvba.At]secondProposal     // the other thing that it proposes in a round
+	relay    *toss.Relay                    // the newest received
+	values   map[digest.Digest][]byte       // its proposals, for replicas that request them
+	twins    map[mvba.At]secondProposal     // its second proposals, by round
 	votes    map[bolt.Vote]*protocols.Tally // of votes, for a lower QC
 	old      *bolt.QC                       // the first of the newest epoch
 	lies     lies
 }
 
-// secondProposal is a proposal besides the right one.
+// secondProposal is a proposal in addition to the correct one.
 type secondProposal struct {
 	*mvba.Proposal
-	what   string // is wrong with it
-	forged bool   // that is seen without knowing the epoch
+	what   string // name of its error
+	forged bool   // a receiver detects the error without knowledge of the epoch
 }
 
 func (a *BadInputs) String() string {
-	return fmt.Sprintf("lies in %.0f %% of the agreement", 100*a.Rate)
+	return fmt.Sprintf("false in %.0f %% of the agreement", 100*a.Rate)
 }
 
 func (a *BadInputs) hear(n *node, from protocols.Index, m protocols.Message) {
@@ -62,7 +62,7 @@ func (a *BadInputs) hear(n *node, from protocols.Index, m protocols.Message) {
 	}
 }
 
-// left notes a Status.
+// left records a Status.
 func (a *BadInputs) left(from protocols.Index, x *bdt.Status) {
 	if a.claims == nil {
 		a.claims = make(map[protocols.Index]*bdt.Status)
@@ -70,7 +70,7 @@ func (a *BadInputs) left(from protocols.Index, x *bdt.Status) {
 	a.claims[from] = x
 }
 
-// late proposes again, with a claim more than it had the first time.
+// late proposes again, with one more claim than in the first proposal.
 func (a *BadInputs) late(n *node, epoch uint64) {
 	k := len(a.past) - 1
 	if k < 0 || a.past[k].Instance.Epoch != epoch {
@@ -79,7 +79,7 @@ func (a *BadInputs) late(n *node, epoch uint64) {
 	x := a.past[k]
 	in, err := bdt.DecodeInput(n.s.committee, slices.Clone(x.Value))
 	if err != nil {
-		panic(err) // the core's own
+		panic(err) // the message is the core's own
 	}
 	if a.moreClaims(n, in) {
 		a.lies.told("more claims than a quorum")
@@ -158,7 +158,7 @@ func (a *BadInputs) tamper(n *node, to protocols.Index, m protocols.Message) []p
 	return right
 }
 
-// vote says no where the right thing is yes, if the no can be shown; hides the key; or votes on another leader.
+// vote sends a no in place of a yes, if it has a proof for the no; hides the key; or votes on another leader.
 func (a *BadInputs) vote(n *node, x *mvba.Vote, right []packet, besides func([]packet) []packet) []packet {
 	v := *x
 	if x.Yes {
@@ -172,7 +172,7 @@ func (a *BadInputs) vote(n *node, x *mvba.Vote, right []packet, besides func([]p
 	return besides(honestly(n.signNoVote(&v)))
 }
 
-// decide makes up a decision: on a broadcast that was complete and not elected, or on none.
+// decide invents a decision: on a broadcast that completed and was not elected, or on none.
 func (a *BadInputs) decide(n *node, at mvba.At) []packet {
 	if a.relay == nil || roundOfName(a.relay.Name) != at {
 		return nil
@@ -180,7 +180,7 @@ func (a *BadInputs) decide(n *node, at mvba.At) []packet {
 	shares := a.relay.Shares
 	v, err := n.s.coin.Combine(a.relay.Name.Statement(n.s.committee), &shares)
 	if err != nil {
-		panic(err) // they were checked
+		panic(err) // they were verified
 	}
 	for k, f := range a.finishes {
 		if f.At == at && a.of[k] != v.Leader(n.s.committee.N()) {
@@ -194,7 +194,7 @@ func (a *BadInputs) decide(n *node, at mvba.At) []packet {
 	return forged(d, "a decision by one replica")
 }
 
-// propose is another value to some than to others, or an invalid one. In a later round it is a digest.
+// propose sends different values to different replicas, or an invalid value. In a later round it is a digest.
 func (a *BadInputs) propose(n *node, to protocols.Index, x *mvba.Proposal) []packet {
 	rng := n.s.rng
 	if a.twins == nil || len(a.twins) > 100 {
@@ -226,7 +226,7 @@ func (a *BadInputs) propose(n *node, to protocols.Index, x *mvba.Proposal) []pac
 	return honestly(x)
 }
 
-// twin is what is proposed besides x, or nothing.
+// twin is the second proposal besides x, or none.
 func (a *BadInputs) twin(n *node, x *mvba.Proposal) secondProposal {
 	rng := n.s.rng
 	if x.Round > 1 {
@@ -251,7 +251,7 @@ func (a *BadInputs) twin(n *node, x *mvba.Proposal) secondProposal {
 	} else {
 		in, err := bdt.DecodeInput(n.s.committee, value)
 		if err != nil {
-			panic(err) // the core's own
+			panic(err) // the message is the core's own
 		}
 		if what, isForged = a.spoil(n, in); what == "" {
 			return secondProposal{}
@@ -263,8 +263,8 @@ func (a *BadInputs) twin(n *node, x *mvba.Proposal) secondProposal {
 	return secondProposal{&mvba.Proposal{At: x.At, Value: value, Digest: d}, what, isForged}
 }
 
-// spoil changes an input, and says what is wrong with it then, and whether it shows by itself; what is empty if there is
-// nothing to change.
+// spoil changes an input. what is the name of the error, empty if there was nothing to change. isForged says whether
+// the input alone shows the error.
 func (a *BadInputs) spoil(n *node, in *bdt.Input) (what string, isForged bool) {
 	rng := n.s.rng
 	lane := rng.IntN(len(in.Cut))
@@ -322,7 +322,7 @@ func (a *BadInputs) spoil(n *node, in *bdt.Input) (what string, isForged bool) {
 		return "a claim that was not signed so", true
 	}
 	for k := range in.Claims {
-		if c := &in.Claims[k]; c.Replica == n.id { // which may say what it likes
+		if c := &in.Claims[k]; c.Replica == n.id { // a Byzantine replica may claim anything
 			c.TimeMS += 1 + rng.Uint64N(1000)
 			c.Signature = n.signStatus(&bdt.Status{Claim: c.Claim}).Signature
 			return "a second input", false
@@ -331,7 +331,7 @@ func (a *BadInputs) spoil(n *node, in *bdt.Input) (what string, isForged bool) {
 	return "", false
 }
 
-// moreClaims adds a good claim to an input, if there is another.
+// moreClaims adds a valid claim to an input, if there is another.
 func (a *BadInputs) moreClaims(n *node, in *bdt.Input) bool {
 	for i := range protocols.Index(n.s.committee.N()) {
 		s := a.claims[i]

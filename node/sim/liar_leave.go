@@ -8,11 +8,11 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// FalseLeaving leaves every epoch at once, claims to know nothing, tells some another time than others, and proposes
-// to the agreement what leaves a part of the truth out.
+// FalseLeaving leaves every epoch at once, claims to know nothing, and states different times to different replicas.
+// Its inputs to the agreement lack a Status, the QC with its block, or the certificates.
 type FalseLeaving struct{}
 
-func (*FalseLeaving) String() string { return "leaves falsely" }
+func (*FalseLeaving) String() string { return "leaves every epoch at once" }
 
 func (*FalseLeaving) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
 	switch x := m.(type) {
@@ -47,7 +47,7 @@ func (*FalseLeaving) tamper(n *node, to protocols.Index, m protocols.Message) []
 	return honestly(m)
 }
 
-// falseStatus claims to have seen nothing of an epoch.
+// falseStatus claims that the replica saw nothing of an epoch.
 func (n *node) falseStatus(epoch, late uint64) *bdt.Status {
 	return n.signStatus(&bdt.Status{Claim: bdt.Claim{
 		Epoch: epoch, TimeMS: n.clock().Millis() + late<<40,

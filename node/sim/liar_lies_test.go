@@ -52,7 +52,7 @@ func TestPlanned(t *testing.T) {
 	}
 }
 
-// liesOf is what a liar said.
+// liesOf counts the incorrect messages of an adversary, by kind.
 func liesOf(a Adversary) lies {
 	switch x := a.(type) {
 	case *BadCoin:
@@ -83,11 +83,13 @@ func liesOf(a Adversary) lies {
 	return nil
 }
 
-// mostSeeds bounds in how many runs a liar must have told all its lies. They are told in a few.
+// mostSeeds is the maximal number of runs in which an adversary must have sent all its kinds of incorrect messages. A
+// few runs usually suffice.
 const mostSeeds = 100
 
-// TestLiesAreTold: over some runs, each liar told every lie that it knows, and what had to be refused was.
-func TestLiesAreTold(t *testing.T) {
+// TestEveryForgeryIsSent: over some runs, each adversary sent every kind of incorrect message that it has. Receivers refused
+// the messages that they must refuse.
+func TestEveryForgeryIsSent(t *testing.T) {
 	for _, x := range []struct{ fault, lies string }{
 		{"dripping", "led,dripped,passed over"},
 		{"stale-status", "an older QC,no QC,no tips,older tips,of a past epoch,on an older block,a QC of another slot," +
@@ -137,15 +139,15 @@ func TestLiesAreTold(t *testing.T) {
 			}
 			for _, what := range listed {
 				if told[what] == 0 {
-					t.Errorf("never told: %s", what)
+					t.Errorf("never sent: %s", what)
 				}
 				delete(told, what)
 			}
 			if len(told) > 0 {
-				t.Errorf("told and not listed: %v", told)
+				t.Errorf("sent and not listed: %v", told)
 			}
-			if refused == 0 && !strings.Contains("dripping withholding far-epochs", x.fault) { // which only say what is in good form
-				t.Error("nothing was refused")
+			if refused == 0 && !strings.Contains("dripping withholding far-epochs", x.fault) { // which send only well-formed messages
+				t.Error("no message was refused")
 			}
 		})
 	}

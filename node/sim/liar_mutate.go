@@ -9,23 +9,24 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// Mutation sends messages of every type with one field changed, besides the right ones or in their place. Where the
-// replica itself signs such a message it signs the changed one, so that it gets to what comes after the signature.
+// Mutation sends messages of every type with one field changed, in addition to the correct ones or in their place. If
+// the replica itself signs such messages, it signs the changed one, so that the receiver's check reaches the code after
+// the signature.
 type Mutation struct {
-	Rate float64 // of its messages
+	Rate float64 // share of its messages
 
-	old  []message // lately said or heard, at most some of a type
+	old  []message // lately sent or received, a bounded number of each type
 	sent map[form]int
 	lies lies // by type and field
 }
 
-// message is one with its sender.
+// message is a message with its sender.
 type message struct {
 	from protocols.Index
 	protocols.Message
 }
 
-// keptOfType is how many old messages of a type it makes new ones of.
+// keptOfType is the number of old messages of a type from which it makes new ones.
 const keptOfType = 6
 
 func (a *Mutation) String() string {
@@ -34,7 +35,7 @@ func (a *Mutation) String() string {
 
 func (a *Mutation) hear(_ *node, from protocols.Index, m protocols.Message) { a.keep(from, m) }
 
-// keep notes a message.
+// keep records a message.
 func (a *Mutation) keep(from protocols.Index, m protocols.Message) {
 	same := func(x message) bool { return x.Kind() == m.Kind() }
 	count := 0
@@ -76,7 +77,7 @@ func (a *Mutation) tamper(n *node, _ protocols.Index, m protocols.Message) []pac
 	return append(right, lie)
 }
 
-// another is an old message, or one that is made of an old one since such are rare: of a type that was sent least often.
+// another is an old message of a type that was sent least often, or one derived from it because such messages are rare.
 func (a *Mutation) another(n *node) protocols.Message {
 	if len(a.old) == 0 {
 		return nil
@@ -89,17 +90,17 @@ func (a *Mutation) another(n *node) protocols.Message {
 	return slices.MinFunc(all, func(x, y protocols.Message) int { return a.sent[formOf(x)] - a.sent[formOf(y)] })
 }
 
-// mutated is the frame of a copy of m with a field changed, of those that were changed least often so far; nil if the
-// copy cannot be encoded, or came out as it was.
+// mutated is the frame of a copy of m in which one field is changed, among those that were changed least often so far.
+// It is nil if the copy cannot be encoded, or equals m.
 func (a *Mutation) mutated(n *node, m protocols.Message) (frame []byte) {
 	right := replica.Encode(m)
 	c, err := replica.Decode(n.s.committee, slices.Clone(right))
 	if err != nil {
-		return nil // one that was derived
+		return nil // a derived message
 	}
 	defer func() {
 		if recover() != nil {
-			frame = nil // no such message can be encoded
+			frame = nil // such a message cannot be encoded
 		}
 	}()
 	content, input := mutable(n, c)
@@ -148,10 +149,10 @@ func (a *Mutation) earlier(n *node, m protocols.Message, name string) *field {
 	return nil
 }
 
-// form is the type of a message, and which of the things it is that the type can be.
+// form is the type of a message, with the variant if the type has several.
 type form struct {
 	kind protocols.Kind
-	why  int  // of a proposal: none, by key, by no-votes
+	why  int  // of a proposal: without justification, by key, by no-votes
 	yes  bool // of a vote in the agreement
 }
 

@@ -8,19 +8,19 @@ import (
 	"bdtnode/protocols"
 )
 
-// field is an exported one of a message or of what is in it, wherever in it. Elements of a list have one name.
+// field is an exported field of a message or of a value at any depth in it. Elements of a list share one name.
 type field struct {
 	name  string
 	value reflect.Value
-	owner reflect.Value // the struct that it is in
+	owner reflect.Value // the struct that has it
 }
 
 var (
 	setType = reflect.TypeFor[protocols.Set]()
-	txType  = reflect.TypeFor[ledger.Tx]() // made by clients, and signed by them
+	txType  = reflect.TypeFor[ledger.Tx]() // clients make and sign it
 )
 
-// fieldsIn lists what can be changed in what p points to.
+// fieldsIn lists the fields that can be changed in the value that p points to.
 func fieldsIn(p any) []field {
 	v := reflect.ValueOf(p)
 	var all []field
@@ -51,8 +51,9 @@ func collect(v reflect.Value, name string, owner reflect.Value, all *[]field) {
 	}
 }
 
-// change gives the field another value: something near, something extreme, anything, or what it was in another message.
-// It reports whether it did. What belongs together in length is kept so, since nothing else can be encoded.
+// change gives the field another value: a near one, an extreme one, a random one, or that of another message. It
+// reports whether it did. Lists whose lengths belong together keep equal lengths, because other values cannot be
+// encoded.
 func (f *field) change(rng *rand.Rand, earlier *field) bool {
 	if earlier != nil && rng.IntN(4) == 0 {
 		f.value.Set(earlier.value)
@@ -106,7 +107,7 @@ func changeBytes(rng *rand.Rand, v reflect.Value) {
 	}
 }
 
-// changeList makes a list shorter, longer, or another one of the same things.
+// changeList shortens a list, lengthens it, or replaces its elements by others of the same type.
 func changeList(rng *rand.Rand, v reflect.Value) bool {
 	n := v.Len()
 	bytes := v.Type().Elem().Kind() == reflect.Uint8
@@ -147,7 +148,7 @@ func changeList(rng *rand.Rand, v reflect.Value) bool {
 
 func clipped(v reflect.Value) reflect.Value { return v.Slice3(0, v.Len(), v.Len()) }
 
-// fit brings a set and the lists beside it to one length, which is that of the field changed. It reports true.
+// fit gives a set and the lists beside it one length: that of the changed field. It reports true.
 func (f *field) fit() bool {
 	if !f.owner.IsValid() {
 		return true

@@ -19,7 +19,7 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// mutable is what of a message goes over the wire, and the input that it carries, nil if it carries none.
+// mutable is the part of a message that is encoded, and the input that it carries, nil if it carries none.
 func mutable(n *node, m protocols.Message) (content any, input *bdt.Input) {
 	var value []byte
 	switch x := m.(type) {
@@ -36,8 +36,8 @@ func mutable(n *node, m protocols.Message) (content any, input *bdt.Input) {
 	return m, input
 }
 
-// signedAnew is the frame of a message in which a field was changed, signed for what it says now if this replica signs
-// such messages, and the signature is not what was changed.
+// signedAnew is the frame of a message in which a field was changed. If this replica signs such messages, and the
+// changed field is not the signature, the message is signed again.
 func signedAnew(n *node, m protocols.Message, input *bdt.Input, changed string) []byte {
 	if input != nil && strings.HasPrefix(changed, "bdt.Input.") {
 		for k := range input.Claims {
@@ -64,7 +64,7 @@ func signedAnew(n *node, m protocols.Message, input *bdt.Input, changed string) 
 	return replica.Encode(m)
 }
 
-// sign signs a message for what it says, if its signature is this replica's.
+// sign signs the content of a message, if the message needs this replica's signature.
 func sign(n *node, m protocols.Message) {
 	switch x := m.(type) {
 	case *lanes.Ack:
@@ -114,8 +114,8 @@ func (n *node) signHeader(h *lanes.SignedHeader) sig.Signature {
 	return n.sign("bdt/lane/1", d[:])
 }
 
-// batchFrame is a batch as its fields say, which need not be in order. A payload that was changed has its header say so,
-// or a batch would never be looked into.
+// batchFrame is the encoding of a batch from its fields, also if they are inconsistent. If the payload was changed, the
+// header gets the digest of the new one. Otherwise no receiver would examine the payload.
 func batchFrame(n *node, x *lanes.Batch, changed string) []byte {
 	if changed == "lanes.Batch.Payload" {
 		x.Header.Payload, x.Size = lanes.PayloadDigest(x.Payload), uint32(len(x.Payload))
@@ -131,12 +131,12 @@ func batchFrame(n *node, x *lanes.Batch, changed string) []byte {
 	return x.Certificate.Append(wire.AppendBool(b, true))
 }
 
-// ldFrame is an LD as its fields say.
+// ldFrame is the encoding of an LD from its fields.
 func ldFrame(x *settlement.LD) []byte {
 	return append([]byte{byte(channels.KindLD)}, x.Encode()...)
 }
 
-// derived is messages of types that are seldom sent, made of one that is sent often. They need not be in order.
+// derived makes messages of rare types from one of a frequent type. They need not be valid.
 func (n *node) derived(x message) []protocols.Message {
 	c := n.s.committee
 	quorum := func(s sig.Signature) protocols.Certificate { return n.certificate(c.Quorum(), s) }
@@ -171,7 +171,7 @@ func (n *node) derived(x message) []protocols.Message {
 		}
 		return out
 	case *bdt.Status:
-		if m.Slot == 0 { // there is no fast lane, or nothing in it
+		if m.Slot == 0 { // there is no fast lane, or the block is empty
 			m = copied(n, m)
 			m.Slot, m.Digest = 1, invented(m.Epoch)
 			m.QC = &bolt.QC{Certificate: quorum(n.signVote(m.Epoch, m.Slot, m.Digest).Signature)}
@@ -194,7 +194,7 @@ func (n *node) derived(x message) []protocols.Message {
 	return nil
 }
 
-// laterRound is what is said in a round that does not decide at once.
+// laterRound makes the messages of a round that follows one without a decision.
 func (n *node) laterRound(leader protocols.Index, m *mvba.Lock) []protocols.Message {
 	c := n.s.committee
 	next := m.At

@@ -19,7 +19,7 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// everyType is all that goes over the wire in a shard, by what of it can be changed.
+// everyType is every message type inside a shard, with the part that can be changed.
 var everyType = map[protocols.Kind]any{
 	lanes.KindBatch: lanes.Batch{}, lanes.KindAck: lanes.Ack{}, lanes.KindCertified: lanes.TipCertificate{},
 	lanes.KindFetch: lanes.Fetch{}, lanes.KindConflict: lanes.Conflict{},
@@ -35,14 +35,14 @@ var everyType = map[protocols.Kind]any{
 	mvba.KindWant: mvba.Want{}, mvba.KindValue: mvba.Value{}, mvba.KindAgain: mvba.Again{},
 }
 
-// notWritten is fields that do not go over the wire, because others say the same.
+// notWritten lists fields that are not encoded, because other fields determine them.
 var notWritten = []string{
 	"bdt.Input.Claims[].Claim.Epoch", "bdt.Status.QC.Epoch", "bdt.Status.QC.Slot", "bdt.Status.QC.Digest", "bdt.Status.Certificates", "bdt.Status.Certificates[].Lane",
 	"bdt.Status.Certificates[].Tip.Seq", "bdt.Status.Certificates[].Tip.Digest", "bdt.Status.Deliveries",
 	"bdt.Status.Deliveries[].Source", "bdt.Status.Deliveries[].Tip.Seq", "bdt.Status.Deliveries[].Tip.Digest",
 }
 
-// namesOf are the fields of a type as a [Mutation] names them.
+// namesOf lists the fields of a type by the names that a [Mutation] uses.
 func namesOf(t reflect.Type, name string) []string {
 	switch {
 	case t == txType:
@@ -63,7 +63,7 @@ func namesOf(t reflect.Type, name string) []string {
 	return []string{name}
 }
 
-// TestEveryFieldIsMutated: over some seeds, every field of every message there is was changed and sent.
+// TestEveryFieldIsMutated: over some seeds, every field of every message type was changed and sent.
 func TestEveryFieldIsMutated(t *testing.T) {
 	t.Parallel()
 	cfg, _ := alone(1)

@@ -8,10 +8,10 @@ import (
 	"bdtnode/protocols"
 )
 
-// Pushing sends certified blocks to peers that asked for none, and answers Requests with nothing, late or not at all.
+// Pushing sends certified blocks to peers that requested none. It answers Requests without blocks, late, or not at all.
 type Pushing struct{ Rate float64 }
 
-func (a *Pushing) String() string { return fmt.Sprintf("pushes history %.0f %%", 100*a.Rate) }
+func (a *Pushing) String() string { return fmt.Sprintf("sends unrequested blocks %.0f %%", 100*a.Rate) }
 
 func (a *Pushing) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
 	rng := n.s.rng

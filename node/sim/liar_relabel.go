@@ -13,12 +13,12 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// Relabelling shows what others have signed as if it were signed for something else: for another epoch, slot, round,
-// lane, channel or number. Every such message must be refused: all that is signed names what it is for.
+// Relabelling sends signatures of other replicas with a changed place: another epoch, slot, round, lane, channel or
+// number. Receivers must refuse every such message, because each signature covers its place.
 type Relabelling struct{ Rate float64 }
 
 func (a *Relabelling) String() string {
-	return fmt.Sprintf("passes %.0f %% for something else", 100*a.Rate)
+	return fmt.Sprintf("changes the place of %.0f %% of signatures", 100*a.Rate)
 }
 
 func (a *Relabelling) tamper(n *node, _ protocols.Index, m protocols.Message) []packet {
@@ -32,8 +32,8 @@ func (a *Relabelling) tamper(n *node, _ protocols.Index, m protocols.Message) []
 	return out
 }
 
-// relabelled is a message with the same signatures and another name, or nil if it carries none of others or is not known
-// here.
+// relabelled is a message with the same signatures and another place. It is nil if the message carries no signatures of
+// others, or if its type is not handled here.
 func (n *node) relabelled(m protocols.Message) protocols.Message {
 	rng := n.s.rng
 	on := 1 + rng.Uint64N(3)
@@ -90,7 +90,7 @@ func (n *node) relabelled(m protocols.Message) protocols.Message {
 	return nil
 }
 
-// with is a copy of a message with something in it changed.
+// with is a copy of a message with a change.
 func with[M any](x *M, change func(*M)) *M {
 	y := *x
 	change(&y)

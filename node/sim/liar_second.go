@@ -11,19 +11,20 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// SecondProcess is a replica of which two processes run: a second one starts with a copy of the stores while the first goes
-// on. Both are honest and begin as a replica of the node does, so that they find out; until then they count as one of the
-// f that may fail. A peer has one session for both: it ends the session of the process that it does not keep when the
-// other one says Hello ([replica.Hello]), and answers each further Hello of that one with Fenced.
+// SecondProcess runs two processes of one replica: the second one starts with a copy of the stores while the first
+// continues. Both are honest and start as a replica of the node does, so that they detect each other. Until then they
+// count as one of the f that may fail. A peer has one session for both. It ends the session of the process that it does
+// not keep when the other one sends Hello ([replica.Hello]), and answers each further Hello of the ended one with
+// Fenced.
 type SecondProcess struct {
-	After time.Duration // the copy is made
-	// Late is whether the second process starts only when all peers have newer signatures of the first than the copy, so that
-	// it must be found lost before it signs; else it starts at once.
+	After time.Duration // time of the copy
+	// Late: the second process starts only when all peers have newer signatures of the first than the copy has. Then it
+	// must be found lost before it signs. Otherwise it starts at once.
 	Late bool
-	// Again is whether the first process is started again meanwhile, so that both count the same start.
+	// Again: the first process is restarted meanwhile, so that both have the same number of starts.
 	Again bool
-	// Apart is for how long the first process and one peer are parted from the second process and the others, so that the
-	// two sign different things before anybody can tell.
+	// Apart is the time for which the first process and one peer are partitioned from the second process and the
+	// others. So the two processes sign different values before any peer can detect it.
 	Apart time.Duration
 
 	of   [2]*node  // the first process and the second
@@ -101,8 +102,8 @@ func (a *SecondProcess) greeted(peer, from *node, m protocols.Message) {
 	}
 }
 
-// reaches reports whether what a peer sends gets to a process: it is the one that the peer keeps, or the
-// message is of those that open a session.
+// reaches reports whether a peer's message reaches a process: the peer keeps that process, or the message belongs to
+// the opening of a session.
 func (a *SecondProcess) reaches(peer, to *node, m protocols.Message) bool {
 	switch m.(type) {
 	case *replica.Hello, *replica.Known, *replica.Fenced, *replica.Position:
@@ -130,8 +131,8 @@ func (a *SecondProcess) tamper(n *node, _ protocols.Index, m protocols.Message) 
 	return honestly(m)
 }
 
-// ended wants that no process goes on of which f+1 peers keep the other one, when the network has been in order for some
-// time.
+// ended checks, after some time without faults of the network, that no process runs of which f+1 peers keep the other
+// one.
 func (a *SecondProcess) ended(s *cluster) {
 	for _, n := range a.of {
 		others := 0
@@ -141,12 +142,13 @@ func (a *SecondProcess) ended(s *cluster) {
 			}
 		}
 		if n.alive && n.core.Standing().Running && others >= s.committee.WeakQuorum() {
-			s.fail("identity", "a process of replica %d goes on, though %d peers keep the other one", n.id, others)
+			s.fail("identity", "a process of replica %d continues, though %d peers keep the other one", n.id, others)
 		}
 	}
 }
 
-// guards reports whether a node begins as a replica of the node does: with a record, and no signature before 2f answers.
+// guards reports whether a node starts as a replica of the node does: with a record, and without signatures before 2f
+// answers.
 func (n *node) guards() bool {
 	_, second := n.adversary.(*SecondProcess)
 	return n.adversary == nil || second

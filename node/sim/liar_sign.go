@@ -14,9 +14,9 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// What a liar signs, it signs with its own key: statements are spelt out here as the packages define them.
+// An adversary signs with its own key. The statements are repeated here as the packages define them.
 
-// sign signs anything.
+// sign signs a statement of any kind.
 func (n *node) sign(kind string, fields ...[]byte) sig.Signature {
 	return n.s.signers[n.id].Sign(n.s.committee.Statement(kind, fields...))
 }
@@ -28,19 +28,19 @@ func (n *node) signPropose(b *bolt.Block, certs []*lanes.TipCertificate) *bolt.P
 	return p
 }
 
-// signStatus claims anything. Proofs are left as they are.
+// signStatus signs any claim. Its proofs stay as they are.
 func (n *node) signStatus(s *bdt.Status) *bdt.Status {
 	s.Signature = n.sign("bdt/status/1", claimFields(s.Claim)...)
 	return s
 }
 
-// claimFields is what is signed of a claim.
+// claimFields are the signed fields of a claim.
 func claimFields(x bdt.Claim) [][]byte {
 	b := (&bdt.Status{Claim: x}).Append(nil) // epoch, claim, signature
 	return [][]byte{b[:len(b)-sig.SignatureSize]}
 }
 
-// roundField is the name of a round of an agreement.
+// roundField names a round of an agreement.
 func roundField(at mvba.At) []byte {
 	b := append(wire.AppendU64(nil, at.Instance.Epoch), at.Instance.Kind)
 	return wire.AppendU32(wire.AppendU16(b, at.Instance.Index), at.Round)
@@ -88,7 +88,7 @@ func tossOf(at mvba.At) toss.Name {
 	return toss.Name{Epoch: at.Instance.Epoch, Kind: at.Instance.Kind, Index: at.Instance.Index, Round: at.Round}
 }
 
-// placeOf is the round that a message of an agreement belongs to, if it belongs to one.
+// placeOf is the round of a message of an agreement; ok is false for other messages.
 func placeOf(m protocols.Message) (at mvba.At, ok bool) {
 	switch x := m.(type) {
 	case *mvba.Proposal:
@@ -115,7 +115,7 @@ func placeOf(m protocols.Message) (at mvba.At, ok bool) {
 	return at, false
 }
 
-// copied is a copy of a message of which anything may be changed.
+// copied is a copy of a message, every part of which may be changed.
 func copied[M protocols.Message](n *node, m M) M {
 	c, err := replica.Decode(n.s.committee, replica.Encode(m))
 	if err != nil {
@@ -124,15 +124,15 @@ func copied[M protocols.Message](n *node, m M) M {
 	return c.(M)
 }
 
-// forged is a message that whoever checks it must refuse.
+// forged is a message that every receiver must refuse.
 func forged(m protocols.Message, why string) []packet {
 	return []packet{{frame: replica.Encode(m), forged: why}}
 }
 
-// lies counts what a liar said that is wrong, by what it was.
+// lies counts the incorrect messages of an adversary, by kind.
 type lies map[string]int
 
-// told is called with each lie.
+// told is called with the kind of each incorrect message.
 func (l *lies) told(what string) {
 	if *l == nil {
 		*l = make(lies)
@@ -140,7 +140,7 @@ func (l *lies) told(what string) {
 	(*l)[what]++
 }
 
-// invented is the digest of nothing, another one for each number.
+// invented is a digest without content, another one for each number.
 func invented(number uint64) digest.Digest {
 	return digest.Of("bdt/simulated-lie/4", wire.AppendU64(nil, number))
 }

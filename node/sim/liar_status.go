@@ -11,21 +11,21 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// StaleStatus claims to know less than it does when an epoch ends, with proofs that are good and old, or more, with
-// proofs that are none; says Status of past epochs again; and as a leader puts blocks on older ones than the last.
+// StaleStatus claims less than it knows when an epoch ends, with valid old proofs, or more, with invalid proofs. It
+// repeats Status of past epochs. As a leader it extends older blocks than the last.
 type StaleStatus struct {
-	Rate    float64 // of Status that are false
+	Rate    float64 // share of false Status
 	votes   map[bolt.Vote]*protocols.Tally
-	qcs     []*bolt.QC              // of the newest epoch, as they were made, and the last of the one before
-	tips    []*lanes.TipCertificate // lately seen
+	qcs     []*bolt.QC              // of the newest epoch, in order, and the last of the epoch before
+	tips    []*lanes.TipCertificate // received lately
 	said    []*bdt.Status           // own, of past epochs
-	claimed map[uint64]*bdt.Status  // by epoch: what it says to those whom it lies to
+	claimed map[uint64]*bdt.Status  // by epoch: the false claim, for the replicas that receive it
 	lies    lies
 }
 
-func (a *StaleStatus) String() string { return fmt.Sprintf("claims %.0f %% falsely", 100*a.Rate) }
+func (a *StaleStatus) String() string { return fmt.Sprintf("sends %.0f %% false Status", 100*a.Rate) }
 
-// hear collects what it may show: QCs out of votes, and certificates of tips.
+// hear collects the data that it may claim: QCs from votes, and certificates of tips.
 func (a *StaleStatus) hear(n *node, from protocols.Index, m protocols.Message) {
 	switch x := m.(type) {
 	case *bolt.Vote:
@@ -90,7 +90,7 @@ func (a *StaleStatus) tamper(n *node, to protocols.Index, m protocols.Message) [
 	return out
 }
 
-// onAnOlderBlock proposes a block that skips the one before.
+// onAnOlderBlock proposes a block that skips the block before.
 func (a *StaleStatus) onAnOlderBlock(n *node, p *bolt.Propose) []packet {
 	parent := n.blockBefore(p.Block)
 	if parent == nil {
@@ -105,14 +105,14 @@ func (a *StaleStatus) onAnOlderBlock(n *node, p *bolt.Propose) []packet {
 	return honestly(n.signPropose(&b, p.Certificates))
 }
 
-// lie is a Status in place of s, good in form if it is only old, else one that must be refused.
+// lie is a Status in place of s. It is well-formed if it is only old, else receivers must refuse it.
 func (a *StaleStatus) lie(n *node, s *bdt.Status) []packet {
 	rng := n.s.rng
 	if a.claimed == nil {
 		a.claimed = make(map[uint64]*bdt.Status)
 	}
 	if rng.IntN(2) == 0 {
-		if a.claimed[s.Epoch] == nil || rng.IntN(4) == 0 { // now and then two of them
+		if a.claimed[s.Epoch] == nil || rng.IntN(4) == 0 { // sometimes two different ones
 			a.claimed[s.Epoch] = a.less(n, s)
 		}
 		return honestly(a.claimed[s.Epoch])
@@ -126,7 +126,7 @@ func (a *StaleStatus) lie(n *node, s *bdt.Status) []packet {
 	return append(forged(n.signStatus(x), why), honestly(s)...)
 }
 
-// less is a Status that claims less than s, all of it proved.
+// less is a Status that claims less than s and has proofs for all its claims.
 func (a *StaleStatus) less(n *node, s *bdt.Status) *bdt.Status {
 	rng := n.s.rng
 	x := copied(n, s)
@@ -146,14 +146,14 @@ func (a *StaleStatus) less(n *node, s *bdt.Status) *bdt.Status {
 		x.QC, x.Slot, x.Digest = nil, 0, [32]byte{}
 	}
 	switch rng.IntN(3) {
-	case 0: // nothing certified
+	case 0: // no certified tip
 		if len(x.Certificates)+len(x.Deliveries) > 0 {
 			a.lies.told("no tips")
 		}
 		clear(x.Cut)
 		clear(x.Inbound)
 		x.Certificates, x.Deliveries = nil, nil
-	case 1: // what was certified once
+	case 1: // tips certified earlier
 		for _, t := range a.tips {
 			if t.Tip.Seq < x.Cut[t.Lane].Seq || x.Cut[t.Lane].Seq == 0 {
 				a.lies.told("older tips")
@@ -168,7 +168,7 @@ func (a *StaleStatus) less(n *node, s *bdt.Status) *bdt.Status {
 	return n.signStatus(x)
 }
 
-// more makes x claim what its proofs do not show, and says what that is; empty if there is nothing to make it of.
+// more makes x claim more than its proofs show. It returns the kind of the claim, empty if there is no data for one.
 func (a *StaleStatus) more(n *node, x *bdt.Status) string {
 	rng := n.s.rng
 	c := n.s.committee
@@ -239,7 +239,7 @@ func (a *StaleStatus) moreTips(n *node, x *bdt.Status) string {
 	return "a tip of one signer"
 }
 
-// claimedBelow is how many of the positions are claimed.
+// claimedBelow is the number of positions that are claimed.
 func claimedBelow(cut lanes.Cut) int {
 	k := 0
 	for _, t := range cut {

@@ -17,18 +17,18 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// stranger is an adversary that also lies to other shards.
+// stranger is an adversary that also sends incorrect messages to other shards.
 type stranger interface {
-	// tell returns what goes to a replica of another shard in place of an LD.
+	// tell returns the frames that a replica of another shard gets in place of an LD.
 	tell(n, to *node, ld *settlement.LD) []packet
-	// position returns what it says is the first LD it lacks, in place of next.
+	// position returns the number that it states as the first LD that it lacks, in place of next.
 	position(n *node, next uint64) uint64
 }
 
-// Hermit tells other shards nothing, and says that it has all that they have for its own.
+// Hermit sends nothing to other shards, and claims that it has all their LDs for its own shard.
 type Hermit struct{}
 
-func (*Hermit) String() string { return "tells no other shard anything" }
+func (*Hermit) String() string { return "sends nothing to other shards" }
 
 func (*Hermit) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet {
 	if m.Kind() == channels.KindLD {
@@ -41,7 +41,7 @@ func (*Hermit) tell(*node, *node, *settlement.LD) []packet { return nil }
 
 func (*Hermit) position(*node, uint64) uint64 { return math.MaxUint64 }
 
-// ForgedLDs tells other shards, besides what is right, LDs that its shard did not make.
+// ForgedLDs sends other shards, besides the correct LDs, LDs that its shard did not make.
 type ForgedLDs struct{ Rate float64 }
 
 func (a *ForgedLDs) String() string { return fmt.Sprintf("forges %.0f %% of LDs", 100*a.Rate) }
@@ -71,13 +71,13 @@ func (a *ForgedLDs) tell(n, _ *node, ld *settlement.LD) []packet {
 	x := *ld
 	var why string
 	switch kind := rng.IntN(7); kind {
-	case 0: // bits
+	case 0: // flipped bits
 		bad := append([]byte(nil), right.frame...)
 		bad[rng.IntN(len(bad))] ^= 1 << rng.IntN(8)
 		return []packet{{frame: bad}, right}
 	case 1:
 		x.Delivery, why = lied(ld.Delivery), "other entries under the same header"
-	case 2: // a header that nobody certified, with the certificate of the right one
+	case 2: // a header that no replica certified, with the certificate of the right one
 		x.Delivery, why = lied(ld.Delivery), "a header with another's certificate"
 		enclose(&x)
 	case 3:
@@ -90,7 +90,7 @@ func (a *ForgedLDs) tell(n, _ *node, ld *settlement.LD) []packet {
 		x.Certificate = n.alone(n.header(&x.Header))
 	case 5:
 		x, why = *spoiled(ld), spoiledWhy
-	default: // replayed under a later number
+	default: // repeated under a later number
 		d := *ld.Delivery
 		d.Number += 1 + rng.Uint64N(4)
 		d.Previous = ld.Digest()
@@ -105,7 +105,7 @@ func (a *ForgedLDs) tell(n, _ *node, ld *settlement.LD) []packet {
 
 const spoiledWhy = "the right LD with a certificate that does not verify"
 
-// spoiled is an LD with another certificate: its delivery has the digest of the right one.
+// spoiled is an LD with another certificate. Its delivery has the digest of the right one.
 func spoiled(ld *settlement.LD) *settlement.LD {
 	x := *ld
 	x.Certificate.Signatures = slices.Clone(x.Certificate.Signatures)
@@ -113,7 +113,7 @@ func spoiled(ld *settlement.LD) *settlement.LD {
 	return &x
 }
 
-// lied is a delivery that says the opposite, or something of nothing.
+// lied is a delivery with the opposite verdicts, or with an invented entry if it has none.
 func lied(d *ledger.Delivery) *ledger.Delivery {
 	y := *d
 	y.Entries = nil
@@ -131,7 +131,7 @@ func lied(d *ledger.Delivery) *ledger.Delivery {
 	return ledger.NewDelivery(y)
 }
 
-// enclose makes a delivery the only one under its header's outbox root.
+// enclose makes a delivery the only leaf under its header's outbox root.
 func enclose(x *settlement.LD) {
 	leaf := []digest.Digest{x.Delivery.Digest()}
 	x.Header.Outbox, x.Index, x.Count, x.Path = merkle.Root(leaf), 0, 1, merkle.Prove(leaf, 0)
@@ -142,7 +142,7 @@ func (n *node) header(h *ledger.Header) sig.Signature {
 	return n.s.signers[n.id].Sign(votes.Statement(n.s.committee, h.Height, h.Digest()))
 }
 
-// FalseSIGN signs LDs that it does not hold, real ones and invented ones, and two for one number.
+// FalseSIGN signs LDs that it does not hold, real and invented ones, and two for one number.
 type FalseSIGN struct{}
 
 func (*FalseSIGN) String() string { return "signs LDs that it does not hold" }

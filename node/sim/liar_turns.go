@@ -8,7 +8,7 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// Turns is several behaviours in one replica, each for a while.
+// Turns runs several adversaries in one replica, each for a while.
 type Turns struct {
 	Each       time.Duration
 	Behaviours []Adversary
@@ -22,7 +22,7 @@ func (a *Turns) String() string {
 	return strings.Join(all, " and then ")
 }
 
-// now is the behaviour whose turn it is.
+// now is the adversary whose turn it is.
 func (a *Turns) now(n *node) Adversary {
 	return a.Behaviours[int(n.s.now.Sub(epoch)/a.Each)%len(a.Behaviours)]
 }
@@ -31,7 +31,7 @@ func (a *Turns) tamper(n *node, to protocols.Index, m protocols.Message) []packe
 	return a.now(n).tamper(n, to, m)
 }
 
-// start begins what some behaviours do beside telling lies, whoever has the turn.
+// start starts the parts of adversaries that run in addition to messages, independent of the turn.
 func (a *Turns) start(s *cluster) {
 	for _, b := range a.Behaviours {
 		if f, ok := b.(Fault); ok {

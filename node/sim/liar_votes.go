@@ -10,28 +10,28 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// honestly is m as it is.
+// honestly is m without a change.
 func honestly(m protocols.Message) []packet { return []packet{{frame: replica.Encode(m), message: m}} }
 
 func slotFields(epoch, slot uint64, d digest.Digest) []byte {
 	return append(wire.AppendU64(wire.AppendU64(nil, epoch), slot), d[:]...)
 }
 
-// signVote makes a vote for anything.
+// signVote makes a vote for any block.
 func (n *node) signVote(epoch, slot uint64, d digest.Digest) *bolt.Vote {
 	v := &bolt.Vote{Epoch: epoch, Slot: slot, Digest: d}
 	v.Signature = n.sign("bdt/vote/1", slotFields(epoch, slot, d))
 	return v
 }
 
-// signAck acknowledges anything.
+// signAck acknowledges any position.
 func (n *node) signAck(lane protocols.Index, t lanes.Tip) *lanes.Ack {
 	b := wire.AppendU64(wire.AppendU16(nil, uint16(lane)), t.Seq)
 	return &lanes.Ack{Lane: lane, Tip: t, Signature: n.sign("bdt/ack/1", b, t.Digest[:])}
 }
 
-// DoubleVoting votes, commits and acknowledges other things too, before or after the right ones, says old things
-// again, and signs wrong headers.
+// DoubleVoting sends votes, Commits and acknowledgements for other values too, before or after the correct ones. It
+// repeats old messages, and signs wrong headers.
 type DoubleVoting struct{ old []protocols.Message }
 
 func (*DoubleVoting) String() string { return "votes twice" }

@@ -12,21 +12,21 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// Withholding never sends f of the others what is of certain kinds, without which they have to do. With none of the
-// kinds set that is batches of its own lane.
+// Withholding never sends messages of certain kinds to f of the others, which must make progress without them. If no
+// kind is set, it withholds the batches of its own lane.
 type Withholding struct {
-	Proposals  bool // the fast lane's
+	Proposals  bool // proposals of the fast lane
 	Votes      bool // and Commits
 	Statuses   bool
-	Agreement  bool          // its messages but shares of the coin
+	Agreement  bool          // messages of the agreement except shares of the coin
 	Shares     bool          // and relays of them
 	NotBatches bool          // batches are sent
-	Each       time.Duration // after which it is others; 0 is never
+	Each       time.Duration // time after which it chooses other replicas; 0 is never
 
 	lies lies
 }
 
-// newWithholding keeps batches back, or any of the other kinds.
+// newWithholding withholds batches, or some of the other kinds.
 func newWithholding(d draw) *Withholding {
 	a := &Withholding{}
 	if d.IntN(3) > 0 {
@@ -66,7 +66,7 @@ func (a *Withholding) tamper(n *node, to protocols.Index, m protocols.Message) [
 	return honestly(m)
 }
 
-// victim reports whether a replica is one of the f that it keeps things from.
+// victim reports whether a replica is one of the f from which it withholds messages.
 func (a *Withholding) victim(n *node, to protocols.Index) bool {
 	c := n.s.committee
 	first := int(n.id) + 1
@@ -76,7 +76,7 @@ func (a *Withholding) victim(n *node, to protocols.Index) bool {
 	return (int(to)-first%c.N()+c.N())%c.N() < c.F()
 }
 
-// withheld is the kind of m, if it is one that is kept back; else empty.
+// withheld is the kind of m if it is withheld, else empty.
 func (a *Withholding) withheld(n *node, m protocols.Message) string {
 	is := func(what string, yes bool) string {
 		if yes {
@@ -100,7 +100,7 @@ func (a *Withholding) withheld(n *node, m protocols.Message) string {
 	return is("the agreement", agreement && a.Agreement)
 }
 
-// Garbage sends, besides what is right, frames with bits flipped or ends cut off.
+// Garbage sends, besides the correct messages, frames with flipped bits or missing ends.
 type Garbage struct{ Rate float64 }
 
 func (a *Garbage) String() string { return fmt.Sprintf("sends %.0f %% garbage", 100*a.Rate) }

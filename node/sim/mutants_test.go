@@ -18,14 +18,14 @@ import (
 
 var mutants = flag.Bool("sim.mutants", false, "let TestMutants put bugs into the protocols, build them and look for them")
 
-// TestChecksFail carries steps out wrongly, as a node with a bug would, and wants each way found.
+// TestChecksFail carries steps out wrongly, as a node with a bug would. The checks must find each bug.
 func TestChecksFail(t *testing.T) {
 	dropping := func(prefix string) mutation {
 		return mutation{persist: func(records []protocols.Record) []protocols.Record {
 			return slices.DeleteFunc(records, func(r protocols.Record) bool { return bytes.HasPrefix(r.Key, []byte(prefix)) })
 		}}
 	}
-	const enough = 32 // seeds within which each must be found
+	const enough = 32 // seeds, in which each must be found
 	for _, m := range []struct {
 		name, story string
 		mutation
@@ -37,7 +37,7 @@ func TestChecksFail(t *testing.T) {
 		{"the highest QC is not persisted", "short epochs", dropping("b/t")},
 		{"own Status are not persisted", "short epochs", dropping("e/s")},
 		{"a new epoch is not persisted", "short epochs", dropping("e/r")},
-		{"what the agreement signs is not persisted", "no fast lane", dropping("a/")},
+		{"signatures of the agreement are not persisted", "no fast lane", dropping("a/")},
 		{"batches are not persisted", "crashes", dropping("l/b")},
 		{"committed blocks are not persisted", "crashes", dropping("h/b")},
 		{"messages leave before their records are synced", "crashes", mutation{sendEarly: true}},
@@ -60,19 +60,19 @@ func TestChecksFail(t *testing.T) {
 	}
 }
 
-// edit replaces a piece of source, which must be there exactly once.
+// edit replaces a part of a source file that must occur exactly once.
 type edit struct{ file, from, to string }
 
-// TestMutants puts one bug at a time into the protocols' source, builds these tests with it, and wants the stories
-// to fail. It does so only when -sim.mutants asks for it, since each takes a compilation; else it sees that the source
-// still has what each bug changes.
+// TestMutants puts one bug at a time into the protocols' source and builds these tests with it. The stories must fail.
+// It does so only with -sim.mutants, because each bug takes a compilation. Without it, it checks that the source still
+// contains the lines that each bug changes.
 func TestMutants(t *testing.T) {
 	const (
 		lanesMachine = "protocols/lanes/machine.go"
 		boltMachine  = "protocols/bolt/machine.go"
 	)
 	for _, m := range []struct {
-		name, story string // no story is TestEightRegions
+		name, story string // an empty story is TestEightRegions
 		edits       []edit
 	}{
 		{"votes are counted by message", "two blocks", []edit{
@@ -84,7 +84,7 @@ func TestMutants(t *testing.T) {
 		{"quorums are one too small", "two blocks", []edit{
 			{"protocols/committee.go", "return c.N() - c.F() }", "return c.N() - c.F() - 1 }"},
 		}},
-		{"quorums of 2f+1 whatever n is", "two blocks", []edit{
+		{"quorums of 2f+1 for every n", "two blocks", []edit{
 			{"protocols/committee.go", "return c.N() - c.F() }", "return 2*c.F() + 1 }"},
 		}},
 		{"the parent is not checked at voting", "two blocks", []edit{
@@ -143,7 +143,7 @@ func TestMutants(t *testing.T) {
 		{"a lane that holds up slots is never held back", "", []edit{
 			{"protocols/lanes/lag.go", "			l.lag.charge(now, wait)\n", ""},
 		}},
-		{"what is pending need not be certified", "a hoarded lane", []edit{
+		{"pending work need not be certified", "a hoarded lane", []edit{
 			{lanesMachine, "return max(l.certified.Seq, l.ordered.Seq), l.ordered.Seq", "return max(l.tip.Seq, l.ordered.Seq), l.ordered.Seq"},
 		}},
 		{"shares of the coin are given early", "no fast lane", []edit{
@@ -155,14 +155,14 @@ func TestMutants(t *testing.T) {
 		{"broadcasts are signed when the coin is known", "no fast lane", []edit{
 			{"protocols/mvba/broadcast.go", "func (m *Machine) accept(s *Step, r *round) {\n	if r.toss.Known() {", "func (m *Machine) accept(s *Step, r *round) {\n	if false {"},
 		}},
-		{"signatures of the agreement do not name it", "lies", []edit{
+		{"signatures of the agreement do not name it", "forged messages", []edit{
 			{"protocols/mvba/instance.go", "return a.append(make([]byte, 0, instanceSize+4))", "return nil"},
 		}},
 		{"refused messages are never asked for again", "a late replica", []edit{
-			{"protocols/bdt/future.go", "maxFutureMessages = 64 ", "maxFutureMessages = 0 "}, // which by itself is no bug, and makes refusing common
+			{"protocols/bdt/future.go", "maxFutureMessages = 64 ", "maxFutureMessages = 0 "}, // no bug by itself, it makes refusals frequent
 			{"node/replica/catchup.go", "	again := c.bdt.Refused()\n", "	c.bdt.Refused()\n	again := protocols.Set{}\n"},
 		}},
-		{"certificates need no quorum", "lies", []edit{
+		{"certificates need no quorum", "forged messages", []edit{
 			{"protocols/certificate.go", "	if len(cert.Signatures) < threshold {", "	if len(cert.Signatures) < 1 {"},
 		}},
 		{"a stall is judged by commits", "lost VOTEs", []edit{
@@ -172,7 +172,7 @@ func TestMutants(t *testing.T) {
 			{"node/replica/catchup.go", "	if a.from == 0 {\n		return\n	}\n	x.asks[from]", "	x.asks[from]"},
 			{"node/replica/gate.go", "	case kind == KindHistory && g.histories == 0:\n		g.unasked++\n		return false, slow(size)\n", ""},
 		}},
-		{"nothing is sent again to who reconnects", "crashes", []edit{
+		{"nothing is sent again after a reconnection", "crashes", []edit{
 			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n"},
 		}},
 	} {
@@ -198,7 +198,7 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// runMutant runs tests of this package with edited sources in place of the real ones, which stay as they are.
+// runMutant runs tests of this package with edited sources in place of the real ones, which stay unchanged.
 func runMutant(t *testing.T, edits []edit, args ...string) (string, error) {
 	t.Helper()
 	file := overlay(t, edits)
@@ -206,7 +206,7 @@ func runMutant(t *testing.T, edits []edit, args ...string) (string, error) {
 	return string(out), err
 }
 
-// overlay is a file that tells the compiler to take edited sources. Each edit must change one place of its source.
+// overlay is a file that makes the compiler use edited sources. Each edit must change one place of its source.
 func overlay(t *testing.T, edits []edit) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")

@@ -7,42 +7,42 @@ import (
 	"bdtnode/protocols"
 )
 
-// network is the links between replicas. A pair of replicas has one connection at a time; in each direction of it
-// control and bulk are streams of their own, in order within a stream. When a connection breaks, everything under
-// way on it is lost, and it comes up again some time later, each side learning of it in its own time. It connects
-// nodes, by their place; who is twins is two of them.
+// network is the links between replicas. A pair of replicas has one connection at a time. In each direction of it,
+// control and bulk are streams of their own, each in order. When a connection breaks, all frames under way on it are
+// lost. It comes up again some time later, and each side learns of it at its own time. It connects nodes, by their
+// place; twins are two nodes.
 type network struct {
 	s          *cluster
 	pairs      [][]*pair   // by the places of two nodes
 	links      [][]*link   // by sender's and receiver's place
 	duplicates float64     // share of messages that arrive twice
 	reorders   float64     // share of messages that ignore the order of their stream
-	hindrances []hindrance // of faults that delay what they choose
+	hindrances []hindrance // of faults that delay chosen messages
 	scheduling *scheduling // nil if no adversary decides when messages arrive
 }
 
-// linkSpread is how many times the variation of a link goes into its delay, where that is given.
+// linkSpread is the number of times that the variation of a link is part of its delay, if the delay is given.
 const linkSpread = 100
 
-// hindrance is more delay for a message, chosen by who sends it to whom, and what it is. One that goes aside is
-// overtaken by what is sent later on its stream; else that waits for it.
+// hindrance is an additional delay for a message, chosen by sender, receiver and content. Messages sent later on the
+// same stream overtake one that is set aside, and wait for one that is not.
 type hindrance func(from, to protocols.Index, p packet) (late time.Duration, aside bool)
 
 type pair struct {
 	linked bool
-	again  bool // a connection is about to be made
-	life   int  // of the connection: what was sent in an earlier one is lost
-	cuts   int  // partitions that part the two
+	again  bool // a connection will be made
+	life   int  // number of the connection: frames of an earlier one are lost
+	cuts   int  // partitions between the two
 }
 
 type link struct {
 	up      bool // the sender knows of the connection
 	least   time.Duration
-	spread  float64           // mean of what comes on top of it, nanoseconds
+	spread  float64           // mean of the random addition, nanoseconds
 	free    [2]protocols.Time // when a stream delivered last
 	count   int               // of frames under way
-	stalls  int               // faults for which nothing arrives, though the connection stands
-	waiting []*flight         // for the end of these
+	stalls  int               // faults that stop delivery while the connection stays up
+	waiting []*flight         // frames that wait for the end of the stalls
 }
 
 // flight is a frame under way in one life of a connection.
@@ -54,12 +54,12 @@ type flight struct {
 	holding  // by the scheduler
 }
 
-// packet is one frame on its way. A forged one must be refused.
+// packet is one frame under way. Receivers must refuse a forged one.
 type packet struct {
 	frame   []byte
-	message protocols.Message // that the frame encodes; nil if it is none
-	forged  string            // why it must be refused; empty if it need not
-	late    time.Duration     // that its sender waits before it sends it
+	message protocols.Message // the decoded frame; nil if it cannot be decoded
+	forged  string            // reason why receivers must refuse it; empty if they need not
+	late    time.Duration     // delay before it is sent
 }
 
 func newNetwork(s *cluster) *network {
@@ -86,7 +86,7 @@ func newNetwork(s *cluster) *network {
 // hinder adds a hindrance until faults end.
 func (w *network) hinder(f hindrance) { w.hindrances = append(w.hindrances, f) }
 
-// heal ends what faults do to it.
+// heal ends the effects of faults on the network.
 func (w *network) heal() {
 	w.duplicates, w.reorders, w.hindrances = 0, 0, nil
 	for i := range w.pairs {
@@ -101,7 +101,7 @@ func (w *network) heal() {
 	}
 }
 
-// part cuts the connections between two sides. What it returns joins them again.
+// part cuts the connections between two sides. The returned function joins them again.
 func (w *network) part(side []bool) (join func()) {
 	var cut [][2]int
 	for i := range side {
@@ -116,7 +116,7 @@ func (w *network) part(side []bool) (join func()) {
 	w.s.trace.add(w.s.now, "parted", -1, -1, nil, side)
 	return func() {
 		if !w.s.active {
-			return // nothing is cut any more
+			return // all cuts have ended
 		}
 		w.s.trace.add(w.s.now, "joined", -1, -1, nil, side)
 		for _, p := range cut {
@@ -126,15 +126,15 @@ func (w *network) part(side []bool) (join func()) {
 	}
 }
 
-// stall lets nothing arrive from one node at another while their connection stands. What it returns ends that: what
-// waits arrives, or is lost with the connection.
+// stall stops delivery from one node to another while their connection stays up. The returned function ends the stall:
+// waiting frames arrive, or are lost with the connection.
 func (w *network) stall(i, j int) (resume func(lost bool)) {
 	l := w.links[i][j]
 	l.stalls++
 	w.s.trace.add(w.s.now, "stalled", i, j, nil, nil)
 	return func(lost bool) {
 		if !w.s.active {
-			return // nothing is stalled any more
+			return // all stalls have ended
 		}
 		w.s.trace.add(w.s.now, "resumed", i, j, nil, nil)
 		if lost {
@@ -147,7 +147,7 @@ func (w *network) stall(i, j int) (resume func(lost bool)) {
 	}
 }
 
-// flow lets what waited on a link that was stalled arrive, in its order.
+// flow delivers the frames that waited on a stalled link, in order.
 func (w *network) flow(i, j int) {
 	l := w.links[i][j]
 	for _, f := range l.waiting {
@@ -156,7 +156,7 @@ func (w *network) flow(i, j int) {
 	l.waiting = nil
 }
 
-// connect lets two replicas find each other after a while, if nothing parts them then.
+// connect connects two replicas after a while, if no partition separates them then.
 func (w *network) connect(i, j int) {
 	p := w.pairs[i][j]
 	if p.linked || p.again || w.s.nodes[i].id == w.s.nodes[j].id {
@@ -176,7 +176,7 @@ func (w *network) connect(i, j int) {
 	})
 }
 
-// open tells one side of the connection.
+// open reports the connection to one side.
 func (w *network) open(i, j int) {
 	p, life := w.pairs[i][j], w.pairs[i][j].life
 	w.s.after(w.s.between(0, 30*time.Millisecond), func() {
@@ -189,7 +189,7 @@ func (w *network) open(i, j int) {
 	})
 }
 
-// sever breaks the connection of two replicas; they try again.
+// sever breaks the connection of two replicas; they connect again.
 func (w *network) sever(i, j int) {
 	p := w.pairs[i][j]
 	if p.linked {
@@ -216,7 +216,7 @@ func (w *network) up(i int) {
 	}
 }
 
-// send puts a frame on its way, or does so when its sender has waited.
+// send sends a frame, after its delay if it has one.
 func (w *network) send(i, j int, p packet) {
 	if late := p.late; late > 0 {
 		p.late = 0
@@ -225,7 +225,7 @@ func (w *network) send(i, j int, p packet) {
 	}
 	l := w.links[i][j]
 	if !l.up {
-		return // lost: it is sent again when the connection is there
+		return // lost: the sender sends it again when the connection is up
 	}
 	w.carry(i, j, p)
 	if w.duplicates > 0 && w.s.rng.Float64() < w.duplicates {
@@ -258,7 +258,7 @@ func (w *network) carry(i, j int, p packet) {
 	w.s.at(at, func() { w.arrive(f) })
 }
 
-// arrive hands a frame to its receiver, unless the connection it was on is gone, or something keeps it.
+// arrive hands a frame to its receiver, unless its connection is gone, or a fault holds the frame back.
 func (w *network) arrive(f *flight) {
 	l := w.links[f.from][f.to]
 	switch {

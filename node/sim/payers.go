@@ -12,19 +12,20 @@ import (
 // maxParts bounds the inputs and the outputs of a payment.
 const maxParts = 3
 
-// payers are the clients of a network of several shards. They make payments over shards, good and bad, tell one or
-// several of the shards that pay, sometimes different things to different ones, and ask again what became of them.
+// payers are the clients of a network of several shards. They make valid and invalid payments across shards. They
+// submit each to one or several of its input shards, sometimes different payments to different shards, and ask for the
+// result later.
 type payers struct {
 	w        *world
-	fresh    []coin // made by genesis or by payments submitted, not spent by one
+	fresh    []coin // created by genesis or by submitted payments, and not spent by one
 	used     []coin
 	sent     []*ledger.Tx
-	reserved []coin // one of each shard, for the end
+	reserved []coin // one of each shard, for the end of the run
 }
 
 func newPayers(w *world) *payers { return &payers{w: w} }
 
-// load takes what genesis gave, and begins to make so many payments a second, until some time.
+// load takes the coins of genesis, and makes payments at a rate, a number a second, until some time.
 func (p *payers) load(rate float64, until protocols.Time) {
 	for _, s := range p.w.shards {
 		s.clients.start()
@@ -51,7 +52,7 @@ func (p *payers) signer(owner int) sig.Signer {
 	return s.signers[s.cfg.Nodes+owner%accounts]
 }
 
-// one makes a payment and takes it to some of those concerned.
+// one makes a payment and submits it to some of the shards that it involves.
 func (p *payers) one() {
 	rng := p.w.rng
 	expiry := p.w.now.Add(p.w.crossing.delay + p.w.between(5*time.Second, 80*time.Second)).Millis()
@@ -59,16 +60,16 @@ func (p *payers) one() {
 	switch r := rng.Float64(); {
 	case r < 0.60:
 		tx = p.pay(p.take(1+rng.IntN(maxParts)), expiry, 1+rng.IntN(maxParts), true)
-	case r < 0.76 && len(p.used) > 0: // a double spend of something recent, with good inputs elsewhere
+	case r < 0.76 && len(p.used) > 0: // a double spend of a recent coin, with valid inputs in other shards
 		from := append(p.take(rng.IntN(maxParts)), p.recent())
 		if rng.IntN(3) == 0 {
 			from = append(from, p.recent())
 		}
 		rng.Shuffle(len(from), func(i, k int) { from[i], from[k] = from[k], from[i] })
 		tx = p.pay(from, expiry, 1+rng.IntN(maxParts), rng.IntN(2) == 0)
-	case r < 0.86: // about to expire
+	case r < 0.86: // soon to expire
 		tx = p.pay(p.take(1+rng.IntN(maxParts)), p.w.now.Add(p.w.between(0, 3*time.Second)).Millis(), 1+rng.IntN(maxParts), false)
-	case r < 0.93: // an input that is another's, is not there or holds something else
+	case r < 0.93: // an input of another owner, one that does not exist, or one with another amount
 		from := p.take(1 + rng.IntN(maxParts))
 		if len(from) == 0 {
 			return
@@ -84,7 +85,7 @@ func (p *payers) one() {
 			x.owner = home*accounts + (x.owner+1)%accounts
 		}
 		tx = p.pay(from, expiry, 1+rng.IntN(maxParts), false)
-	case len(p.sent) > 0: // once more, perhaps long after
+	case len(p.sent) > 0: // submitted once more, perhaps much later
 		tx = p.sent[rng.IntN(len(p.sent))]
 	}
 	if tx == nil {
@@ -94,7 +95,7 @@ func (p *payers) one() {
 	p.tell(tx)
 }
 
-// tell takes a payment to one or more replicas of one or more shards, most often of those that pay.
+// tell submits a payment to one or more replicas of one or more shards, most often of its input shards.
 func (p *payers) tell(tx *ledger.Tx) {
 	rng := p.w.rng
 	paying := tx.Parties(p.w.peers.Home).Inputs.Members()
@@ -115,7 +116,7 @@ func (p *payers) tell(tx *ledger.Tx) {
 	}
 }
 
-// take is up to so many coins that no payment spends yet. The newest are often not settled.
+// take is up to count coins that no payment spends yet. The newest are often not settled.
 func (p *payers) take(count int) []coin {
 	var out []coin
 	for range min(count, len(p.fresh)) {
@@ -136,8 +137,8 @@ func (p *payers) recent() coin {
 	return p.used[len(p.used)-back]
 }
 
-// pay makes the transaction that gives coins away in so many parts, to anyone in any shard. With keep, later ones may
-// spend the parts, or what is returned if it does not settle. It is nil if there is nothing to give.
+// pay makes the transaction that pays coins to random accounts in any shard, in a number of parts. With keep, later
+// ones may spend the parts, or the returned outputs if it does not settle. It is nil without coins.
 func (p *payers) pay(from []coin, expiry uint64, parts int, keep bool) *ledger.Tx {
 	rng := p.w.rng
 	b := ledger.Body{Network: p.w.id, ExpiryMS: expiry}
@@ -189,7 +190,7 @@ func (p *payers) pay(from []coin, expiry uint64, parts int, keep bool) *ledger.T
 	return tx
 }
 
-// last pays something inside each shard, so that time goes on in it.
+// last makes one payment inside each shard, so that block time advances in it.
 func (p *payers) last() {
 	for k, s := range p.w.shards {
 		x := p.reserved[k]

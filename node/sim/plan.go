@@ -12,21 +12,22 @@ import (
 	"bdtnode/protocols"
 )
 
-// Plan is a kind of run, of which every seed makes another one. What it leaves open follows from the seed.
+// Plan is a kind of run, from which every seed makes a different one. The seed decides everything that the plan leaves
+// open.
 type Plan struct {
 	Shards    int           // 1 or more
-	Nodes     []int         // replicas of a shard, one of these
-	Faults    []string      // by name, all of which are there; see [FaultNames]
-	All       bool          // in place of Faults: in each run others of all there are
-	For       time.Duration // virtual time of load and faults; as long again may pass until all have their answers
-	Delay     time.Duration // mean one-way delay inside a shard; 0 leaves it open
-	Load      float64       // transactions a second; 0 leaves it open
+	Nodes     []int         // replicas of a shard; each run has one of these numbers
+	Faults    []string      // names of faults, all active; see [FaultNames]
+	All       bool          // in place of Faults: each run has a random selection of all faults
+	For       time.Duration // virtual time of load and faults; until all transactions have their answers, as much time may pass again
+	Delay     time.Duration // mean one-way delay inside a shard; 0 lets the seed decide
+	Load      float64       // transactions a second; 0 lets the seed decide
 	Consensus string        // "bdt", "dumbo", or empty
 	Ed25519   bool          // production signatures and coin
 }
 
-// settling is how long after faults everything must have its answer: several times the longest patience, after which
-// leaders that failed have been passed over.
+// settling is the time after the faults within which every transaction must have its answer: several times the longest
+// patience, after which failed leaders have been passed over.
 const (
 	settleAlone = 60 * time.Second
 	settleAmong = 90 * time.Second
@@ -56,7 +57,7 @@ func (p *Plan) ParseFaults(list string) error {
 	return nil
 }
 
-// Scenario is the run of a seed. The error says what in the plan cannot be had.
+// Scenario is the run of a seed. The error names the part of the plan that is not possible.
 func (p *Plan) Scenario(seed uint64) (Config, error) {
 	if p.Shards < 1 || len(p.Nodes) == 0 || p.For <= 0 {
 		return Config{}, fmt.Errorf("a plan of %d shards, sizes %v, for %v: want one or more of each", p.Shards, p.Nodes, p.For)
@@ -99,7 +100,7 @@ func (p *Plan) Scenario(seed uint64) (Config, error) {
 	return cfg, cfg.validate()
 }
 
-// shard makes one of them.
+// shard makes the configuration of one shard.
 func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 	d := p.drawing(seed, k, "shard")
 	x := Shard{Nodes: p.Nodes[d.IntN(len(p.Nodes))], Delay: p.Delay}
@@ -127,7 +128,7 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 	}
 	spare := x.faulty() - x.deaths()
 	if spare < 0 || spare == 0 && len(lies) > 0 {
-		return x, fmt.Errorf("%d replicas bear %d that are Byzantine or die: use more replicas, or fewer faults", x.Nodes, x.faulty())
+		return x, fmt.Errorf("%d replicas tolerate %d that are Byzantine or fail for good: use more replicas, or fewer faults", x.Nodes, x.faulty())
 	}
 	for i, who := range d.Perm(x.Nodes)[:min(spare, len(lies))] {
 		var some []*entry
@@ -139,8 +140,8 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 	return x, nil
 }
 
-// corruptSome makes of each replica that may fail one that is honest after all, one that dies as a leader, or a liar of
-// one or two kinds.
+// corruptSome makes each replica that may fail either honest, or one that goes down for good while it leads, or
+// Byzantine with one or two behaviours.
 func (p *Plan) corruptSome(x *Shard, d draw, seed uint64, k int, lies []*entry) {
 	for _, who := range d.Perm(x.Nodes)[:x.faulty()] {
 		switch r := d.Float64(); {
@@ -160,7 +161,7 @@ func (p *Plan) corruptSome(x *Shard, d draw, seed uint64, k int, lies []*entry) 
 	}
 }
 
-// corrupt makes a replica a liar of one or several kinds.
+// corrupt makes a replica Byzantine with one or several behaviours.
 func (p *Plan) corrupt(x *Shard, d draw, seed uint64, k, who int, kinds []*entry) {
 	var all []Adversary
 	for _, e := range kinds {
@@ -173,7 +174,7 @@ func (p *Plan) corrupt(x *Shard, d draw, seed uint64, k, who int, kinds []*entry
 	x.Liars = append(x.Liars, l)
 }
 
-// wants reports whether something of the catalogue is in the run of a seed, at a place.
+// wants reports whether an entry of the catalogue is in the run of a seed, at a place.
 func (p *Plan) wants(seed uint64, place int, e *entry) bool {
 	if !p.All {
 		return slices.Contains(p.Faults, e.name)
@@ -181,10 +182,11 @@ func (p *Plan) wants(seed uint64, place int, e *entry) bool {
 	return e.odds > 0 && e.among <= p.Shards && p.drawing(seed, place, e.name+" or not").IntN(e.odds) == 0
 }
 
-// draw is chance of one purpose. Each fault has its own, so that leaving another away does not change it.
+// draw has the random numbers of one purpose. Each fault has its own, so that leaving out another fault does not change
+// it.
 type draw struct {
 	*rand.Rand
-	length time.Duration // of the time with faults
+	length time.Duration // duration of the time with faults
 }
 
 func (p *Plan) drawing(seed uint64, place int, purpose string) draw {

@@ -6,7 +6,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// event is something that happens at a time. Events at one time happen in the order in which they were made.
+// event is an action at a time. Events of one time are carried out in the order in which they were made.
 type event struct {
 	at   protocols.Time
 	seq  uint64

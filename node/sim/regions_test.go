@@ -37,15 +37,15 @@ func oneWay() [][]time.Duration {
 	return out
 }
 
-// leastLatency is how long it takes at the least from a transaction's arrival at replica i until that one knows it to be
-// committed, with links of these delays and everything else instantaneous: the batch goes to the leader, the proposal to
-// all, who vote when they have the batch too; n-f votes make a replica send its Commit, of which n-f commit.
+// leastLatency is the minimal time from a transaction's arrival at replica i until that replica knows it to be
+// committed, with links of these delays and no other delay. The batch goes to the leader, the proposal to all. A
+// replica votes when it also has the batch. n-f votes make a replica send its Commit, and n-f Commits commit.
 func leastLatency(d [][]time.Duration, leader, i int) time.Duration {
 	n := len(d)
 	quorum := n - (n-1)/3
 	at := func(times []time.Duration) time.Duration { return slices.Sorted(slices.Values(times))[quorum-1] }
 	proposed := d[i][leader]
-	sends := make([]time.Duration, n) // when each sends its Commit
+	sends := make([]time.Duration, n) // time at which each sends its Commit
 	for k := range n {
 		votes := make([]time.Duration, n)
 		for j := range n {
@@ -56,10 +56,9 @@ func leastLatency(d [][]time.Duration, leader, i int) time.Duration {
 	return at(sends)
 }
 
-// travellers submits transactions to each replica at a rate, and notes how long each takes until that replica has
-// executed it.
+// travellers submits transactions to each replica at a rate, and records the time until that replica has executed each.
 type travellers struct {
-	each time.Duration // mean between two of one replica
+	each time.Duration // mean interval at one replica
 	took [][]time.Duration
 }
 
@@ -85,7 +84,7 @@ func (v *travellers) submit(s *cluster, n *node) {
 	v.watch(s, n, tx.ID(), begun)
 }
 
-// warmup is when all connections are up.
+// warmup is the time until all connections are up.
 const warmup = 2 * time.Second
 
 func (v *travellers) watch(s *cluster, n *node, id ledger.TxID, begun protocols.Time) {
@@ -99,8 +98,8 @@ func (v *travellers) watch(s *cluster, n *node, id ledger.TxID, begun protocols.
 }
 
 // TestEightRegions: with a replica in each of eight regions and a few transactions a second at each, half of each
-// replica's transactions are committed in little more than the least time that the distances allow, whoever leads. A lane
-// that is far from the leader is no exception, nor one whose batches are late here and there, or asked for without need.
+// replica's transactions are committed in little more than the minimal time for the distances, with each leader. This
+// also holds for a lane far from the leader, and for lanes whose batches are sometimes late or requested without need.
 func TestEightRegions(t *testing.T) {
 	for _, x := range []struct {
 		name   string
@@ -146,7 +145,7 @@ func TestEightRegions(t *testing.T) {
 	}
 }
 
-// asking asks the leader for every batch of the others that it is given, as if it lacked it.
+// asking requests every batch of the others from the leader, as if it lacked them.
 type asking struct{}
 
 func (*asking) String() string { return "asks for what it has" }
@@ -159,7 +158,7 @@ func (*asking) hear(n *node, from protocols.Index, m protocols.Message) {
 	}
 }
 
-// toHalf gives its batches to the leader and half of the others only.
+// toHalf sends its batches only to the leader and half of the others.
 type toHalf struct{}
 
 func (*toHalf) String() string { return "gives its batches to half of the others" }
@@ -171,7 +170,7 @@ func (*toHalf) tamper(n *node, to protocols.Index, m protocols.Message) []packet
 	return honestly(m)
 }
 
-// lateBatches makes one of a hundred batches that a replica is sent late.
+// lateBatches delays one of a hundred batches that a replica receives.
 type lateBatches struct{}
 
 func (lateBatches) String() string { return "late batches" }
@@ -185,7 +184,7 @@ func (lateBatches) start(s *cluster) {
 	})
 }
 
-// turned is delays of which the first replica is another: it leads the first epoch.
+// turned is delays with another replica in the first place: it leads the first epoch.
 func turned(d [][]time.Duration, first int) [][]time.Duration {
 	n := len(d)
 	out := make([][]time.Duration, n)

@@ -13,37 +13,37 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// Report is what a run came to, up to its first violation if there was one.
+// Report is the result of a run, up to its first violation if there was one.
 type Report struct {
 	Scenario   string // the configuration in one line
 	Virtual    time.Duration
-	Hash       digest.Digest // of every event: the same for the same configuration
+	Hash       digest.Digest // over all events: the same for the same configuration
 	Events     uint64
 	Commits    uint64 // blocks, of all shards
-	Epochs     uint64 // that ended, of all shards
-	Fallbacks  uint64 // of these, in which the agreement came before the last slot was used
+	Epochs     uint64 // that ended, in all shards
+	Fallbacks  uint64 // of these, epochs that the agreement ended before the last slot was used
 	Settled    int    // transactions
-	Rejected   int    // with a receipt, or come back from escrow
+	Rejected   int    // with a receipt, or returned from escrow
 	LDs        int    // made, if there are several shards
 	Crashes    int
 	Refused    int // messages and LDs of Byzantine replicas
 	Agreements Rounds
-	BySize     map[int]Rounds // by replicas of the shard
+	BySize     map[int]Rounds // by number of replicas of the shard
 }
 
-// Rounds is how many rounds agreements took, counted by the latest replica to decide.
+// Rounds is the number of rounds of agreements, counted at the last replica to decide.
 type Rounds struct {
 	Agreements uint64
 	Sum        uint64
 	Max        uint32
 }
 
-// Add counts others too.
+// Add adds the counts of x.
 func (r *Rounds) Add(x Rounds) {
 	r.Agreements, r.Sum, r.Max = r.Agreements+x.Agreements, r.Sum+x.Sum, max(r.Max, x.Max)
 }
 
-// Mean is the mean, 0 of none.
+// Mean is the mean number of rounds, 0 without agreements.
 func (r *Rounds) Mean() float64 {
 	if r.Agreements == 0 {
 		return 0
@@ -58,10 +58,10 @@ type Violation struct {
 	At     time.Duration // virtual, since the start
 	Check  string
 	Detail string
-	Events []string // the last before it
+	Events []string // the last before the violation
 }
 
-// Error names what is needed to see it again; Events has more.
+// Error names the data needed to repeat the run; Events has more.
 func (v *Violation) Error() string {
 	return fmt.Sprintf("%s violated at step %d, %v: %s\n%s", v.Check, v.Step, v.At, v.Detail, v.Config)
 }
@@ -69,9 +69,9 @@ func (v *Violation) Error() string {
 // Story is the error with the last events.
 func (v *Violation) Story() string { return v.Error() + "\n" + strings.Join(v.Events, "\n") }
 
-// Run carries out a configuration, and tells watch of every event if it is not nil. The error is a *[Violation], and
-// comes with the report up to it; or it says what is wrong with the configuration, or that the context has ended.
-// Adversaries have memory: make the configuration anew for another run.
+// Run carries out a configuration. It calls watch with every event if watch is not nil. The error is a *[Violation],
+// and comes with the report up to it; or it describes an error of the configuration, or the end of the context.
+// Adversaries keep state: make a new configuration for another run.
 func Run(ctx context.Context, cfg Config, watch func(Event)) (*Report, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func Run(ctx context.Context, cfg Config, watch func(Event)) (*Report, error) {
 
 func (w *world) report() *Report {
 	r := &Report{Scenario: w.cfg.String(), Virtual: w.now.Sub(epoch), Hash: w.log.sum(), Events: w.log.steps, Refused: w.settling.refusals, BySize: make(map[int]Rounds)}
-	verdicts := make(map[ledger.TxID]bool) // whether it settled
+	verdicts := make(map[ledger.TxID]bool) // whether each transaction settled
 	for _, s := range w.shards {
 		a := &s.check.agreement
 		r.Commits, r.Epochs, r.Fallbacks = r.Commits+a.top, r.Epochs+a.epochs, r.Fallbacks+a.fallbacks
@@ -127,7 +127,8 @@ func (w *world) report() *Report {
 	return r
 }
 
-// guarded performs, and takes a panic for what it is: an invariant that does not hold, in a replica or in this package.
+// guarded performs the run. A panic is reported as a violation: an invariant that does not hold, in a replica or in
+// this package.
 func (w *world) guarded() {
 	defer func() {
 		if r := recover(); r != nil {
@@ -137,11 +138,11 @@ func (w *world) guarded() {
 	w.perform()
 }
 
-// maxClosing is in how many blocks everything that is over must be forgotten.
+// maxClosing is the number of blocks within which all closed records must be forgotten.
 const maxClosing = 200
 
-// perform plays the whole story: load and faults, then their end and answers for everyone, then, of several shards,
-// what is forgotten some time after, and silence.
+// perform carries out the whole run: load and faults, then their end and the answers, then, with several shards, the
+// deletion of records some time later, and silence.
 func (w *world) perform() {
 	honest := true
 	for _, f := range w.cfg.Disruptions {
@@ -178,8 +179,8 @@ func (w *world) perform() {
 	}
 	w.settle(w.unsettled)
 	if len(w.shards) > 1 {
-		w.play(w.now.Add(3 * time.Minute))                                                         // by then everything has expired
-		for rounds := 0; !w.over() && w.settling.closed() != "" && rounds < maxClosing; rounds++ { // a block closes only so many
+		w.play(w.now.Add(3 * time.Minute))                                                         // everything has expired by then
+		for rounds := 0; !w.over() && w.settling.closed() != "" && rounds < maxClosing; rounds++ { // a block closes a bounded number only
 			w.payers.last()
 			w.settle(w.unsettled)
 		}
@@ -195,7 +196,7 @@ func (w *world) perform() {
 	}
 }
 
-// settle plays on until nothing is lacking any more, or fails.
+// settle continues until nothing is lacking any more, or reports a violation.
 func (w *world) settle(lacking func() string) {
 	for end := w.now.Add(w.cfg.Settle); !w.over(); w.play(w.now.Add(200 * time.Millisecond)) {
 		lack := lacking()
@@ -208,7 +209,7 @@ func (w *world) settle(lacking func() string) {
 	}
 }
 
-// unsettled says what is still to come in or between the shards, if anything is.
+// unsettled describes pending work in or between the shards, empty if there is none.
 func (w *world) unsettled() string {
 	for _, s := range w.shards {
 		if lack := s.check.unsettled(); lack != "" {
@@ -224,17 +225,17 @@ func (w *world) unsettled() string {
 	return w.settling.open()
 }
 
-// silence sees that an idle network sends nothing but Pings.
+// silence checks that an idle network sends nothing but Pings.
 func (w *world) silence() {
 	late := 15 * time.Second
 	for _, s := range w.shards {
 		if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.alive && n.driver.Clients().Holding().Book > 0 }) {
-			late = max(late, lifetime+time.Minute) // what waits for an input that never comes is answered when it expires
+			late = max(late, lifetime+time.Minute) // a transaction whose input never appears gets its answer when it expires
 		}
-		late = max(late, lanes.MaxAsking(s.cfg.Nodes)) // as of a lane whose owner is dead
+		late = max(late, lanes.MaxAsking(s.cfg.Nodes)) // as for requests for a lane whose owner is down
 	}
 	w.muted = true
-	w.play(w.now.Add(late)) // what is late has come by then
+	w.play(w.now.Add(late)) // late messages have arrived by then
 	w.muted = false
 	for _, s := range w.shards {
 		for _, n := range s.honest() {

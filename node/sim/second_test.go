@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestSecondProcess: of two processes of a replica at least one ends, and the others agree. A second process with an old copy ends before it signs.
+// TestSecondProcess: of two processes of a replica at least one ends, and the others agree. A second process with an
+// old copy ends before it signs.
 func TestSecondProcess(t *testing.T) {
 	t.Parallel()
 	reasons, contradictions := make(map[string]int), 0
@@ -37,7 +38,7 @@ func TestSecondProcess(t *testing.T) {
 		}
 	}
 	if contradictions == 0 {
-		t.Error("the two processes never contradict each other")
+		t.Error("the two processes never sign two values for one place")
 	}
 	count := func(what string) (n int) {
 		for why, times := range reasons {

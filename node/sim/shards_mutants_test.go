@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestNetworkMutants puts one bug at a time into what settles between shards, and wants the sweep over networks to find
-// it. Like TestMutants it compiles only when -sim.mutants asks for it.
+// TestNetworkMutants puts one bug at a time into the code of settlement between shards. The sweep over networks must
+// find each. Like TestMutants it compiles only with -sim.mutants.
 func TestNetworkMutants(t *testing.T) {
 	const (
 		sweep   = ""
@@ -17,7 +17,7 @@ func TestNetworkMutants(t *testing.T) {
 		desk    = "ledger/desk.go"
 	)
 	for _, m := range []struct {
-		name, story string // of the sweep if none is named
+		name, story string // an empty story is the sweep
 		edits       []edit
 	}{
 		{"LDs of a block are applied newest first", sweep, []edit{{inbound, "		slices.Reverse(rev)\n", ""}}},
@@ -29,22 +29,22 @@ func TestNetworkMutants(t *testing.T) {
 			{inbound, "	if t.Add(from, s.Signature) && t.Len() ==", "	if !t.Add(from, s.Signature) || t.Len() =="},
 			{inbound, "x != nil && x.tallies[t.Digest] != nil && x.tallies[t.Digest].Len() >= m.cfg.Committee.WeakQuorum()", "x != nil && x.certified == t.Digest"},
 		}},
-		{"who does not publish at once never steps in", sweep, []edit{
+		{"a replica that does not publish at once never checks for arrival", sweep, []edit{
 			{carrier, "		o.at, o.pause = now.Add(stepIn), stepIn\n	}\n	return st", "	}\n	return st"},
 		}},
-		{"one replica's word ends the looks", "hermits", []edit{
+		{"the answer of one replica ends the checks for arrival", "silent to other shards", []edit{
 			{carrier, "held[len(held)-m.cfg.Committees[destination].Quorum()]", "held[len(held)-1]"},
 		}},
-		{"what a crash took is not asked for", "outages", []edit{
+		{"LDs lost in a crash are not requested", "outages", []edit{
 			{carrier, " || i.exhausted.Len() < m.cfg.Committees[source].WeakQuorum()", ""},
 		}},
 		{"a request for LDs never moves on", sweep, []edit{
-			{"node/replica/store.go", "size < maxChainBytes; {\n		d, err", "size < 1; {\n		d, err"}, // which by itself is no bug
+			{"node/replica/store.go", "size < maxChainBytes; {\n		d, err", "size < 1; {\n		d, err"}, // no bug by itself
 			{inbound, "m.want(now, uint16(i), t, prev[i].Seq, 0", "m.want(now, uint16(i), cut[i], prev[i].Seq, 0"},
 			{"protocols/channels/fetch.go", "	t, lacks := m.chans[source].lacking(t, after)\n	if !lacks {\n		return\n	}\n", ""},
 			{"protocols/channels/fetch.go", "	if !lacks || m.wants[Ref{w.Source, t}] != nil {", "	if _ = lacks; true {"},
 		}},
-		{"what was shown applied is waited for", sweep, []edit{
+		{"certificates of applied LDs are waited for", sweep, []edit{
 			{carrier, "	o.known = max(o.known, o.acked) // an acknowledged LD need not be certified here\n", ""},
 			{"node/driver/exchange.go", "max(x.machine.Known(c.Peer), c.Acked)", "x.machine.Known(c.Peer)"},
 		}},
@@ -57,7 +57,7 @@ func TestNetworkMutants(t *testing.T) {
 		{"a record is forgotten before all had their say", sweep, []edit{
 			{rules, "r.Part.Complete() && (!r.Parties", "r.Part.Stage > ledger.StageEscrow && (!r.Parties"},
 		}},
-		{"what was rejected elsewhere stays in escrow", sweep, []edit{
+		{"escrow stays after a rejection in another shard", sweep, []edit{
 			{rules, "	case stage == ledger.StageEscrow && rejection != nil:\n		err = d.Return(r, rejection.Reason)\n", ""},
 		}},
 		{"one SPENT is enough to settle", sweep, []edit{
@@ -83,7 +83,7 @@ func TestNetworkMutants(t *testing.T) {
 		{"two LDs under one number are not noticed", "hostile", []edit{
 			{"node/replica/evidence.go", "	return settlement.Contradict(n, ld, x.Content), nil", "	_ = ld\n	return nil, nil"},
 		}},
-		{"evidence is not told", "hostile", []edit{
+		{"evidence is not put into a batch", "hostile", []edit{
 			{"node/replica/evidence.go", "	case p != nil:\n		return &ledger.RawNotice{Kind: ledger.KindEvidence, Content: p.content}\n", "	case p != nil:\n		return nil\n"},
 		}},
 		{"evidence that is ordered freezes nothing", "hostile", []edit{

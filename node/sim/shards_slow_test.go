@@ -8,16 +8,16 @@ import (
 	"bdtnode/ledger"
 )
 
-// slowChannel makes late what one shard sends to another, and moves all coins around the three shards: one of each of the
-// two pays to the third, which knows both verdicts at once, and pays both back. The inputs in the channel's destination
-// stay in escrow until the late verdict arrives.
+// slowChannel delays the messages from one shard to another, and moves all coins around the three shards: one coin of
+// each of the two shards pays to the third, which knows both verdicts at once, and pays both back. The inputs in the
+// channel's destination stay in escrow until the late verdict arrives.
 type slowChannel struct {
 	from, to int
 	by       time.Duration
 }
 
 func (f slowChannel) String() string {
-	return fmt.Sprintf("what shard %d tells shard %d is late by %v", f.from, f.to, f.by)
+	return fmt.Sprintf("messages of shard %d to shard %d are delayed by %v", f.from, f.to, f.by)
 }
 
 func (f slowChannel) begin(w *world) {
@@ -25,7 +25,7 @@ func (f slowChannel) begin(w *world) {
 	w.repeat(600*time.Millisecond, func() { f.turn(w.payers) })
 }
 
-// turn pays on with everything that was paid before.
+// turn pays on with the outputs of all earlier payments.
 func (f slowChannel) turn(p *payers) {
 	var at [3][]coin
 	for _, x := range p.fresh {
@@ -43,7 +43,8 @@ func (f slowChannel) turn(p *payers) {
 	}
 }
 
-// exchange pays two coins to an account of each of two shards, and tells all replicas of the shards that pay.
+// exchange pays two coins to an account of each of two shards, and submits the payment to all replicas of its input
+// shards.
 func (p *payers) exchange(from []coin, to ...int) {
 	b := ledger.Body{Network: p.w.id, ExpiryMS: p.w.now.Add(time.Minute).Millis()}
 	var signers []sig.Signer

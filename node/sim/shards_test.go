@@ -38,9 +38,9 @@ func TestNetworkSweep(t *testing.T) {
 	}
 }
 
-// networkStories are scenarios in which a certain kind of bug shows.
+// networkStories are scenarios that show a certain kind of bug.
 var networkStories = map[string]func(seed uint64) Config{
-	// What replicas said they hold is lost in crashes, gossip never arrives, and there is little else to notice it by.
+	// Crashes lose LDs that replicas said they hold, gossip never arrives, and few other messages reveal the loss.
 	"outages": func(seed uint64) Config {
 		cfg := among(seed)
 		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 10*time.Second, 1, 20*time.Millisecond
@@ -51,10 +51,10 @@ var networkStories = map[string]func(seed uint64) Config{
 		cfg.Shards[2].Faults = []Fault{SlowDisks{Mean: 800 * time.Millisecond}, PowerCuts{Every: time.Second, Down: 50 * time.Millisecond}}
 		return cfg
 	},
-	// One replica of each shard claims to have all that others have for it, gossip never arrives, and there is little else
-	// to ask for.
-	"hermits": func(seed uint64) Config {
-		seed += 100 // a bug in how long other shards' positions are asked for shows in few of these runs: in number 25, for one
+	// One replica of each shard claims to have all LDs of the other shards, gossip never arrives, and few other events
+	// cause requests.
+	"silent to other shards": func(seed uint64) Config {
+		seed += 100 // few of these runs show a bug in how long other shards' positions are asked for; number 25 is one
 		cfg := among(seed)
 		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 5*time.Second, 1, 50*time.Millisecond
 		cfg.Disruptions = []Disruption{GossipLoss{Rate: 1}}
@@ -63,7 +63,7 @@ var networkStories = map[string]func(seed uint64) Config{
 		}
 		return cfg
 	},
-	// One shard has more than f Byzantine replicas, and lies to the others in one of several ways.
+	// One shard has more than f Byzantine replicas, and sends the others false LDs of one of several kinds.
 	"hostile": func(seed uint64) Config {
 		cfg := among(seed)
 		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 5*time.Second, 6, 30*time.Millisecond
@@ -74,8 +74,8 @@ var networkStories = map[string]func(seed uint64) Config{
 		cfg.Shards[seed%3].Hostile = []Hostile{TwoLDs{}, SecondSpent{}, BrokenLD{}}[seed/3%3]
 		return cfg
 	},
-	// One channel is late, and value goes around fast by way of the third shard. What the late words owe its destination's
-	// escrow is soon more than the few coins that there are.
+	// One channel is slow, and value moves fast over the third shard. The escrow that waits in the slow channel's
+	// destination soon exceeds the few coins that exist.
 	"a slow channel": func(seed uint64) Config {
 		cfg := among(seed)
 		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart, cfg.Dumbo = 5*time.Second, 0, 0, 10*time.Millisecond, false
@@ -86,7 +86,7 @@ var networkStories = map[string]func(seed uint64) Config{
 		}
 		return cfg
 	},
-	// Everyone wants the same coins, and each shard hears of another payment first.
+	// All payments spend the same coins, and each shard receives another payment first.
 	"conflicts": func(seed uint64) Config {
 		cfg := among(seed)
 		cfg.Active, cfg.Load, cfg.Apart = 20*time.Second, 15, 200*time.Millisecond
@@ -95,12 +95,12 @@ var networkStories = map[string]func(seed uint64) Config{
 	},
 }
 
-// TestNetworkStory runs the stories in which bugs show with everything as it is.
+// TestNetworkStory runs the stories with the unchanged source.
 func TestNetworkStory(t *testing.T) {
-	for _, name := range []string{"a slow channel", "conflicts", "hermits", "hostile", "outages"} {
+	for _, name := range []string{"a slow channel", "conflicts", "silent to other shards", "hostile", "outages"} {
 		count := min(*networks, 2)
 		if name == "hostile" {
-			count = min(*networks, 9) // each lie of each shard
+			count = min(*networks, 9) // each false LD of each shard
 		}
 		if *story == name {
 			count = *networks
@@ -152,9 +152,9 @@ func TestNetworkReplay(t *testing.T) {
 	}
 }
 
-// TestNothingIsBroughtAgain: whatever replicas accepted before they crashed or became idle comes to its end, though clients
-// bring nothing again.
-func TestNothingIsBroughtAgain(t *testing.T) {
+// TestNoResubmission: every transaction that replicas accepted before they crashed or became idle gets its final
+// answer, although clients submit no transaction again.
+func TestNoResubmission(t *testing.T) {
 	t.Parallel()
 	for faults, nodes := range map[string]int{"twins,double-votes,forged-lds,crashes": 7, "crashes,power-cuts": 4} {
 		p := Plan{Shards: 2, Nodes: []int{nodes}, For: 8 * time.Second}

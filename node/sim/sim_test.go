@@ -17,7 +17,7 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	debug.SetGCPercent(400) // a run makes much that is soon forgotten
+	debug.SetGCPercent(400) // a run allocates much short-lived memory
 	os.Exit(m.Run())
 }
 
@@ -63,7 +63,7 @@ func TestReplay(t *testing.T) {
 	for _, seed := range []uint64{3, 17, 41} {
 		hashes := make(map[string]bool)
 		for range 2 {
-			again, _ := alone(seed) // adversaries have memory
+			again, _ := alone(seed) // adversaries keep state
 			again.Active = 6 * time.Second
 			r, err := Run(t.Context(), again, nil)
 			if err != nil {
@@ -100,20 +100,20 @@ func TestEd25519(t *testing.T) {
 	}
 }
 
-// TestConfigRefused: a configuration that promises nothing is refused before it runs.
+// TestConfigRefused: a configuration without guarantees is refused before it runs.
 func TestConfigRefused(t *testing.T) {
 	for name, spoil := range map[string]func(*Config){
-		"too few replicas":  func(c *Config) { c.Shards[0].Nodes = 3 },
-		"too many liars":    func(c *Config) { c.Shards[0].Liars = []Liar{{1, &Garbage{}}, {2, &Garbage{}}} },
-		"a liar twice":      func(c *Config) { c.Shards[0].Nodes, c.Shards[0].Liars = 7, []Liar{{1, &Garbage{}}, {1, &Garbage{}}} },
-		"an unknown liar":   func(c *Config) { c.Shards[0].Liars = []Liar{{4, &Garbage{}}} },
-		"no delay":          func(c *Config) { c.Shards[0].Delay = 0 },
-		"no time":           func(c *Config) { c.Active = 0 },
-		"no time to settle": func(c *Config) { c.Settle = 0 },
-		"negative load":     func(c *Config) { c.Load = -1 },
-		"no shard":          func(c *Config) { c.Shards = nil },
-		"no way between":    func(c *Config) { c.Apart = 0 },
-		"nothing between":   func(c *Config) { c.Shards, c.Disruptions = c.Shards[:1], []Disruption{GossipLoss{}} },
+		"too few replicas":             func(c *Config) { c.Shards[0].Nodes = 3 },
+		"too many Byzantine replicas":  func(c *Config) { c.Shards[0].Liars = []Liar{{1, &Garbage{}}, {2, &Garbage{}}} },
+		"a Byzantine replica twice":    func(c *Config) { c.Shards[0].Nodes, c.Shards[0].Liars = 7, []Liar{{1, &Garbage{}}, {1, &Garbage{}}} },
+		"an unknown Byzantine replica": func(c *Config) { c.Shards[0].Liars = []Liar{{4, &Garbage{}}} },
+		"no delay":                     func(c *Config) { c.Shards[0].Delay = 0 },
+		"no time":                      func(c *Config) { c.Active = 0 },
+		"no time to settle":            func(c *Config) { c.Settle = 0 },
+		"negative load":                func(c *Config) { c.Load = -1 },
+		"no shard":                     func(c *Config) { c.Shards = nil },
+		"no way between":               func(c *Config) { c.Apart = 0 },
+		"nothing between":              func(c *Config) { c.Shards, c.Disruptions = c.Shards[:1], []Disruption{GossipLoss{}} },
 	} {
 		cfg := Config{
 			Seed: 1, Active: time.Second, Settle: time.Second, Apart: time.Millisecond,

@@ -16,7 +16,7 @@ import (
 
 var story = flag.String("sim.story", "", "the story that TestStory runs over all seeds, instead of one of each")
 
-// stories are scenarios in which a certain kind of bug shows.
+// stories are scenarios that show a certain kind of bug.
 var stories = map[string]func(seed uint64) Config{
 	"crashes": func(seed uint64) Config {
 		cfg, x := alone(seed)
@@ -108,7 +108,8 @@ var stories = map[string]func(seed uint64) Config{
 		x.Liars = []Liar{{0, &EquivocatingLeader{}}}
 		return cfg
 	},
-	// One votes for what it could not acknowledge, as blocks follow each other faster than they are committed.
+	// A replica votes for a header that it could not acknowledge, because blocks follow each other faster than they are
+	// committed.
 	"a forked lane": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		x.Nodes, cfg.Active, cfg.Load, x.Delay = 4, 15*time.Second, 60, 60*time.Millisecond
@@ -133,7 +134,7 @@ var stories = map[string]func(seed uint64) Config{
 		x.Liars = []Liar{{protocols.Index(seed % 4), &FalseLeaving{}}}
 		return cfg
 	},
-	"lies": func(seed uint64) Config {
+	"forged messages": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Faults = 4, 10*time.Second, 10, 10*time.Millisecond, nil
 		x.Liars = []Liar{{1, []Adversary{&Forging{Rate: 0.1}, &DoubleVoting{}, &Garbage{Rate: 0.05}, &Withholding{}, &Relabelling{Rate: 0.3}}[seed%5]}}
@@ -162,7 +163,8 @@ var stories = map[string]func(seed uint64) Config{
 		x.Liars = []Liar{{0, &whispering{}}}
 		return cfg
 	},
-	// All connections of a replica break at once, so that it loses VOTEs that nobody sends again, while commits go on.
+	// All connections of a replica break at once, so that it loses VOTEs that no replica sends again, while the others
+	// commit.
 	"lost VOTEs": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 30*time.Second, 40, false, false
@@ -177,8 +179,9 @@ var stories = map[string]func(seed uint64) Config{
 		x.Faults, x.Liars = []Fault{blinking{Until: 10 * time.Second}}, []Liar{{2, &Pushing{Rate: 0.2}}}
 		return cfg
 	},
-	// Clocks differ by as much as transactions live, clients pay on with what is not settled, and replicas crash.
-	"doors": func(seed uint64) Config {
+	// Clocks differ by as much as the lifetime of transactions, clients spend outputs that are not settled, and
+	// replicas crash.
+	"admission": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 40, false, false
 		x.Nodes, x.Delay, x.Slots, x.Liars = 4, 30*time.Millisecond, 0, nil
@@ -201,13 +204,13 @@ var stories = map[string]func(seed uint64) Config{
 	},
 }
 
-// outcomes are what stories must come to besides.
+// outcomes are additional conditions on the results of stories.
 var outcomes = map[string]func(*Report) error{
 	"a hoarded lane":  oneEpoch,
 	"a Commit to one": oneEpoch,
 }
 
-// oneEpoch wants that nobody left the first leader.
+// oneEpoch checks that no replica left the first leader.
 func oneEpoch(r *Report) error {
 	if r.Epochs > 0 {
 		return fmt.Errorf("%d epochs ended without cause violated at step %d: their leaders were honest, and the network was quick", r.Epochs, r.Events)
@@ -225,13 +228,13 @@ func (a *hoarding) tamper(n *node, to protocols.Index, m protocols.Message) []pa
 	return a.FalseLeaving.tamper(n, to, m)
 }
 
-// whispering lets replica 1 alone learn the coin of a round: of the n-f complete broadcasts that others release their shares
-// upon it keeps its own from all but replica 2, and gives its share to replica 1 only. Once that one knows the coin, it
-// signs for no broadcast any more, and that of replica 3, which is late, never completes. Unless what it knows is
-// relayed, replica 2 has one share, and replica 3 no reason for one.
+// whispering lets replica 1 alone learn the coin of a round. Replicas release their shares when n-f broadcasts are
+// complete. It withholds its own completion from all but replica 2, and gives its share to replica 1 only. Once replica
+// 1 knows the coin, it signs for no broadcast any more, and the broadcast of replica 3, which is slow, never completes.
+// Unless replica 1 relays the coin, replica 2 has one share, and replica 3 has no reason to release one.
 type whispering struct{}
 
-func (*whispering) String() string { return "whispers" }
+func (*whispering) String() string { return "shows the coin to replica 1 alone" }
 
 func (*whispering) tamper(_ *node, to protocols.Index, m protocols.Message) []packet {
 	var only protocols.Index
@@ -275,10 +278,10 @@ func (f blinking) start(s *cluster) {
 	})
 }
 
-// lagging makes what replica 3 sends late.
+// lagging delays the messages of replica 3.
 type lagging struct{}
 
-func (lagging) String() string { return "replica 3 is late" }
+func (lagging) String() string { return "messages of replica 3 are delayed" }
 
 func (lagging) start(s *cluster) {
 	s.network.hinder(func(from, _ protocols.Index, _ packet) (time.Duration, bool) {
@@ -289,7 +292,7 @@ func (lagging) start(s *cluster) {
 	})
 }
 
-// tell runs a story and wants it to come to what it must.
+// tell runs a story and checks its outcome.
 func tell(ctx context.Context, name string, seed uint64) error {
 	r, err := Run(ctx, stories[name](seed), nil)
 	if check := outcomes[name]; err == nil && check != nil {
@@ -307,7 +310,7 @@ func storyNames() []string {
 	return names
 }
 
-// TestStory runs the stories in which bugs show with the protocols as they are.
+// TestStory runs the stories with the unchanged source.
 func TestStory(t *testing.T) {
 	for _, name := range storyNames() {
 		count := min(*seeds, 2)

@@ -11,38 +11,38 @@ import (
 	"bdtnode/protocols"
 )
 
-// kept is how many events a violation shows.
+// kept is the number of events that a violation shows.
 const kept = 400
 
-// happenings hashes everything that happens and keeps the last of it for people to read.
+// happenings hashes all events and keeps the last ones for people to read.
 type happenings struct {
 	hash   hash.Hash
 	steps  uint64
-	pings  uint64 // of the steps: Pings, Pongs and the ticks that send only Pings
+	pings  uint64 // number of steps that are Pings, Pongs, or ticks that send only Pings
 	recent [kept]Event
-	watch  func(Event) // told of every event, may be nil
+	watch  func(Event) // called with every event, may be nil
 }
 
-// trace is what happens in one shard.
+// trace is the events of one shard.
 type trace struct {
 	*happenings
 	shard int
 }
 
-// Event is something that happened in a run.
+// Event is one event of a run.
 type Event struct {
 	Step   uint64        // from 1
 	At     time.Duration // virtual, since the start
-	What   string        // happened
+	What   string        // name of the event
 	Shard  int
 	Who    int // a replica, or -1
-	To     int // another, or -1
+	To     int // another replica, or -1
 	Detail any
 }
 
 func newHappenings() *happenings { return &happenings{hash: sha256.New()} }
 
-// add notes one event: what happened, to whom, and the bytes that make it up.
+// add records one event: its name, the replicas, and the bytes that define it.
 func (t trace) add(at protocols.Time, what string, a, b int, data []byte, detail any) {
 	t.steps++
 	var head [32]byte
@@ -74,7 +74,7 @@ func (t *happenings) last() []string {
 	return out
 }
 
-// String is the event on one line: step, time, shard, what happened, to whom, and what it was about.
+// String is the event on one line: step, time, shard, name, replicas, and a description.
 func (e Event) String() string {
 	s := fmt.Sprintf("%7d %12v %d/ %-9s %d", e.Step, e.At.Round(time.Microsecond), e.Shard, e.What, e.Who)
 	if e.To >= 0 {

@@ -10,36 +10,37 @@ import (
 )
 
 // Twins is a Byzantine replica that is two honest nodes with one identity: the same index, keys and share of the coin,
-// and each a memory and stores of its own (Bano et al., "Twins: BFT Systems Made Robust", OPODIS 2021). Together they
-// propose two blocks for a slot, sign two batches of a number, vote, commit, leave and agree twice, and forget what they
-// signed, always in a way that an honest replica would in the circumstances, and nobody had to think of it. What they
-// never do is say what no honest replica says: that is for the other adversaries.
+// and each with its own memory and stores (Bano et al., "Twins: BFT Systems Made Robust", OPODIS 2021). Together they
+// propose two blocks for a slot, sign two batches of a number, vote, commit, leave and agree twice, and forget
+// signatures. Each of these acts is one that an honest replica may do in its situation, and no written adversary is
+// needed for it. Twins never send a message that no honest replica sends: the other adversaries do that.
 //
-// A scenario is a sequence of rounds, in each of which the n+1 nodes are parted into groups. The paper chooses the
-// leader of each round too. Here leaders follow from the committed chain and cannot be chosen; but they take turns, from
-// replica 0 in epoch 1, so twinning each identity in turn makes the twins the leader of the first epoch, of the second
-// or third, which short epochs bring within a round, or of none that matters. A leader whose epoch failed is passed over;
-// those schedules come from rounds in which its group has no quorum.
+// A scenario is a sequence of rounds. In each round the n+1 nodes are partitioned into groups. The paper also chooses
+// the leader of each round. Here leaders follow from the committed chain and cannot be chosen, but they take turns,
+// from replica 0 in epoch 1. So twins in each place in turn are the leader of the first epoch; of the second or third,
+// which short epochs bring within a round; or of no epoch of the scenario. A leader whose epoch failed is passed over.
+// Rounds in which the leader's group has no quorum give those schedules.
 //
-// Whatever any other node sends to the identity reaches both nodes, unless a partition is in the way, and what either
-// sends comes from the identity. The two have no connection with each other: in the node a replica never connects to
-// its own key, and a core takes no message of its own index from outside. What one twin did reaches the other through
-// the others only, as it would a replica that runs from a copy of an old disk beside the original. A core that is shown
-// two batches of its own for one number stops, since two replicas run with one key: that twin is down until faults end.
+// Messages of other nodes to the identity reach both nodes, unless a partition prevents it. Messages of either node
+// come from the identity. The two nodes have no connection with each other: in the node a replica never connects to its
+// own key, and a core takes no message of its own index from outside. So one twin learns of the other's acts through
+// other replicas only, as a replica that runs from a copy of an old disk beside the original would. A core that
+// receives two batches of its own for one number stops, because two replicas run with one key: that twin is down until
+// faults end.
 type Twins struct {
 	Rounds []Round
-	Loses  bool          // connections between groups break when their round ends; else what was sent arrives then
-	Again  time.Duration // from the end of the last round to the first once more; 0 if it is over then
+	Loses  bool          // connections between groups break when their round ends; else the frames under way arrive then
+	Again  time.Duration // time from the end of the last round to the first one again; 0 if there is no repetition
 }
 
 // Round is a partition that holds for a time.
 type Round struct {
 	Lasts  time.Duration
-	Groups []int // of each node: the replicas in order, then the second of each twins; nil draws them
-	Txs    int   // payments that clients submit in each group, at even intervals from its beginning
+	Groups []int // of each node: the replicas in order, then the second node of each twins; nil draws them
+	Txs    int   // payments that clients submit in each group, at equal intervals from the round's begin
 }
 
-// gathering is what replicas take to connect to each other at first. Rounds begin after it.
+// gathering is the time in which replicas first connect to each other. Rounds begin after it.
 const gathering = 350 * time.Millisecond
 
 func (a *Twins) String() string {
@@ -56,7 +57,7 @@ func (a *Twins) String() string {
 	return s
 }
 
-// groupString writes groups as the nodes in each.
+// groupString lists the nodes of each group.
 func groupString(groups []int) string {
 	if groups == nil {
 		return "any"
@@ -74,7 +75,7 @@ func groupString(groups []int) string {
 	return strings.Join(all, "|")
 }
 
-// newTwins draws some rounds, that come again as long as there are faults.
+// newTwins draws some rounds, which repeat as long as there are faults.
 func newTwins(d draw) *Twins {
 	a := &Twins{Rounds: make([]Round, 3+d.IntN(8)), Loses: d.IntN(3) == 0, Again: d.ms(300, 6000)}
 	for i := range a.Rounds {
@@ -83,14 +84,14 @@ func newTwins(d draw) *Twins {
 			r.Lasts = d.ms(1, 100)
 		case 1: // some slots
 			r.Lasts = d.ms(100, 1000)
-		default: // longer than a replica is patient
+		default: // longer than a replica's patience
 			r.Lasts = d.ms(1000, 4000)
 		}
 	}
 	return a
 }
 
-// twinned reports whether who behaves so is two nodes.
+// twinned reports whether a replica with this adversary is two nodes.
 func twinned(a Adversary) bool {
 	switch x := a.(type) {
 	case *Twins, *SecondProcess:
@@ -108,10 +109,10 @@ func (a *Twins) start(s *cluster) {
 	s.after(gathering, func() { a.round(s, 0, nil) })
 }
 
-// round begins a round, ends the one before, and later begins the next.
+// round begins a round, ends the one before, and begins the next one later.
 func (a *Twins) round(s *cluster, k int, ends []func(lost bool)) {
 	if !s.active {
-		return // nothing is parted any more
+		return // all partitions have ended
 	}
 	var parted []func(lost bool)
 	if k < len(a.Rounds) {
@@ -152,7 +153,7 @@ func (s *cluster) groups() []int {
 	return groups
 }
 
-// reach is the node to which a connection from outside of the shard leads, one of the two if the replica is twins.
+// reach is the node that a connection from outside the shard reaches: one of the two if the replica is twins.
 func (s *cluster) reach(id protocols.Index) *node {
 	to := s.nodes[id]
 	for _, n := range s.nodes[s.cfg.Nodes:] {

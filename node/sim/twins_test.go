@@ -23,8 +23,7 @@ var (
 	oneTwins = flag.Int("sim.twins.at", -1, "the one scenario that TestTwinsTwoRounds runs")
 )
 
-// partitions are all ways to part so many nodes into groups, each as the group of every node, where group k+1 begins
-// after group k.
+// partitions lists all partitions of some nodes, each as the group of every node. Group k+1 begins after group k.
 func partitions(nodes int) [][]int {
 	all := [][]int{nil}
 	for range nodes {
@@ -43,7 +42,7 @@ func partitions(nodes int) [][]int {
 	return all
 }
 
-// swapped is a partition with two nodes in each other's place.
+// swapped is a partition with two nodes exchanged.
 func swapped(p []int, a, b int) []int {
 	p = slices.Clone(p)
 	p[a], p[b] = p[b], p[a]
@@ -63,12 +62,12 @@ type twinScenario struct {
 	first, second []int
 }
 
-// twinScenarios are those of two rounds at n = 4: each replica in turn is twins, and each round has any partition of the
-// five nodes. The twins of one replica start alike and have nothing that tells them apart, so of two scenarios that
-// differ in which of them is which only the first is there; left is how many others that leaves out.
+// twinScenarios lists those of two rounds at n = 4: each replica in turn is twins, and each round has any partition of
+// the five nodes. The twins of one replica start alike and nothing distinguishes them. So of two scenarios that differ
+// by an exchange of the two, only the first is in the list; left is the number of scenarios left out.
 //
-// Honest replicas are not taken for each other, as the paper does: they lead different epochs, and several epochs fit
-// into a round.
+// Honest replicas are not exchanged with each other, as the paper does, because they lead different epochs, and several
+// epochs fit into a round.
 func twinScenarios() (all []twinScenario, left int) {
 	const n = 4
 	ps := partitions(n + 1)
@@ -90,14 +89,14 @@ func twinScenarios() (all []twinScenario, left int) {
 	return all, left
 }
 
-// twinLengths are of rounds. In a short one a message arrives, or hardly; a middle one has room for some slots and an
-// epoch's end; in a long one who makes no progress loses patience.
+// twinLengths are durations of rounds. In a short round a message hardly arrives; a middle one has room for some slots
+// and the end of an epoch; in a long one a replica without progress loses patience.
 var twinLengths = []struct {
 	lasts time.Duration
 	txs   int
 }{{10 * time.Millisecond, 1}, {300 * time.Millisecond, 4}, {2600 * time.Millisecond, 2}}
 
-// config is a scenario with lengths of its rounds, which of all those there are.
+// config is a scenario with durations of its rounds, by their number among all combinations.
 func (x twinScenario) config(seed uint64, lengths int) Config {
 	n := len(twinLengths)
 	first, second := twinLengths[lengths/n%n], twinLengths[lengths%n]
@@ -111,13 +110,12 @@ func (x twinScenario) config(seed uint64, lengths int) Config {
 	}
 }
 
-// someTwins is how many scenarios run by default, twinStride how far apart in the enumeration one that runs and the next
-// are.
+// someTwins is the number of scenarios that run by default, and twinStride their distance in the enumeration.
 const someTwins, twinStride = 250, 199
 
 // TestTwinsTwoRounds runs scenarios of twins of two rounds: some of them, all, or one. The seed of scenario k is k more
-// than -sim.first; it gives the delays, the slots of an epoch, and whether what is sent across a partition arrives when
-// the round ends or is lost with its connection.
+// than -sim.first. It determines the delays, the slots of an epoch, and whether frames across a partition arrive when
+// the round ends or are lost with their connection.
 func TestTwinsTwoRounds(t *testing.T) {
 	all, left := twinScenarios()
 	kinds := len(twinLengths) * len(twinLengths)
@@ -148,7 +146,7 @@ func TestTwinsTwoRounds(t *testing.T) {
 	for w := range workers {
 		jobs.Go(func() {
 			for i := w; i < count; i += workers {
-				k := i * twinStride % number // each once: the two have no factor in common
+				k := i * twinStride % number // each once: the two numbers have no common factor
 				r, err := run(k)
 				mutex.Lock()
 				ran++
@@ -178,7 +176,7 @@ func TestTwinsTwoRounds(t *testing.T) {
 		total.Virtual.Round(time.Second), time.Since(begun).Round(time.Second), total.Events, total.Commits, total.Epochs, total.Fallbacks, total.Settled)
 }
 
-// TestTwinScenarios: the enumeration has what it promises.
+// TestTwinScenarios: the enumeration has the scenarios that its comment lists.
 func TestTwinScenarios(t *testing.T) {
 	if n := len(partitions(5)); n != 52 {
 		t.Errorf("%d partitions of five nodes, want 52", n)
@@ -202,16 +200,17 @@ func TestTwinScenarios(t *testing.T) {
 	}
 }
 
-// TestTwinMutants puts one bug at a time into the protocols' source, and wants the enumeration of TestTwinsTwoRounds to
-// find it. Like TestMutants it compiles only when -sim.mutants asks for it.
+// TestTwinMutants puts one bug at a time into the protocols' source. The enumeration of TestTwinsTwoRounds must find
+// each. Like TestMutants it compiles only with -sim.mutants.
 //
-// What it cannot find: bugs that show after crashes only (what is not persisted, or not restored), for nobody crashes in
-// two rounds; checks of what no honest replica ever says (certificates, proofs, validity of values, names under
-// signatures), for twins are honest; bugs that take a scheduler with its eye on the coin (shares released early or not
-// relayed, signatures after it is known), for partitions are blind; and quorums of 2f+1, which n-f is at n = 4.
+// It cannot find these bugs: bugs that show after crashes only (missing records or restores), because no replica
+// crashes in two rounds; bugs in checks of messages that no honest replica sends (certificates, proofs, validity of
+// values, places under signatures), because twins are honest; bugs that need a scheduler that knows the coin (shares
+// released early or not relayed, signatures after the coin is known), because partitions do not depend on messages; and
+// quorums of 2f+1, which equal n-f at n = 4.
 func TestTwinMutants(t *testing.T) {
 	const boltMachine = "protocols/bolt/machine.go"
-	// rare are bugs that take long to come to, with a scenario that shows them as long as it gives the same run.
+	// rare has the bugs that few scenarios show, each with a scenario that shows it as long as it gives the same run.
 	rare := map[string]string{"a decision is deleted when its block is certified": "50425"}
 	for _, m := range []struct {
 		name  string
@@ -259,7 +258,7 @@ func TestTwinMutants(t *testing.T) {
 			{"protocols/mvba/broadcast.go", "	r.echoes.Add(from, x.Signature)\n", "	r.echoes.Add(from, x.Signature)\n	r.count++\n"},
 			{"protocols/mvba/broadcast.go", "r.echoes.Len() < m.cfg", "r.count < m.cfg"},
 		}},
-		{"nothing is sent again to who reconnects", []edit{
+		{"nothing is sent again after a reconnection", []edit{
 			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n"},
 		}},
 		{"a decision is deleted when its block is certified", []edit{
@@ -295,8 +294,8 @@ func TestTwinMutants(t *testing.T) {
 	}
 }
 
-// TestTwinsDisagree: twins do what only Byzantine replicas do, and they are found at fault. They do not acknowledge two
-// batches of an honest lane, for it has one, nor commit two blocks, for there is one QC of a slot.
+// TestTwinsDisagree: twins act as only Byzantine replicas do, and are reported as faulty. They do not acknowledge two
+// batches of an honest lane, because it has one for each number, nor commit two blocks, because a slot has one QC.
 func TestTwinsDisagree(t *testing.T) {
 	all, _ := twinScenarios()
 	twice := make(map[string]int)
@@ -332,7 +331,7 @@ func TestTwinsDisagree(t *testing.T) {
 	}
 }
 
-// says is what a replica says with a message, and where it may say one thing only.
+// says is the kind of a message, the place for which a replica sends one value only, and the value.
 func says(m protocols.Message, who protocols.Index) (what string, at saying, d digest.Digest) {
 	at.kind = m.Kind()
 	switch x := m.(type) {
@@ -356,8 +355,8 @@ func says(m protocols.Message, who protocols.Index) (what string, at saying, d d
 	return what, at, d
 }
 
-// TestTwinsNetwork: what goes to the identity reaches both nodes and what either says comes from it; the two never hear
-// each other, and what a partition parts does not hear each other while it holds.
+// TestTwinsNetwork: messages to the identity reach both nodes, and messages of either come from it. The two never
+// receive each other's messages. Nodes on two sides of a partition receive nothing from each other while it holds.
 func TestTwinsNetwork(t *testing.T) {
 	const twin, second = 1, 4
 	x := twinScenario{twin, []int{0, 0, 0, 1, 1}, []int{0, 1, 1, 0, 2}}
@@ -371,7 +370,7 @@ func TestTwinsNetwork(t *testing.T) {
 		case e.What == "message":
 			heard[[2]int{e.Who, e.To}] = true
 			if _, ok := e.Detail.(*lanes.Ack); ok {
-				acked[e.To] = true // it was for the replica alone
+				acked[e.To] = true // the message was for this replica alone
 			}
 			if groups != nil && groups[e.Who] != groups[e.To] {
 				t.Errorf("%v crosses %s", e, groupString(groups))
@@ -398,7 +397,7 @@ func TestTwinsNetwork(t *testing.T) {
 func TestTwinsRefused(t *testing.T) {
 	for name, liars := range map[string][]Liar{
 		"two of four":    {{0, &Twins{}}, {1, &Twins{}}},
-		"and a liar":     {{0, &Twins{}}, {1, &Silent{}}},
+		"and another":    {{0, &Twins{}}, {1, &Silent{}}},
 		"a replica more": {{4, &Twins{}}},
 	} {
 		cfg := twinScenario{0, nil, nil}.config(1, 0)
@@ -409,8 +408,8 @@ func TestTwinsRefused(t *testing.T) {
 	}
 }
 
-// TestTwinsAmongShards: of seven replicas two may be twins, who may also lie, and they crash as others do, also where
-// there are several shards.
+// TestTwinsAmongShards: of seven replicas two may be twins. They may also have other adversaries, and they crash as
+// others do, also with several shards.
 func TestTwinsAmongShards(t *testing.T) {
 	p := Plan{Shards: 2, Nodes: []int{7}, For: 8 * time.Second}
 	if err := p.ParseFaults("twins,double-votes,forged-lds,crashes"); err != nil {

@@ -13,19 +13,19 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// epoch is when virtual time begins.
+// epoch is the begin of virtual time.
 const epoch protocols.Time = 1_700_000_000_000_000_000
 
-// world is what the shards of a run have in common: time, chance, what has happened, and the first violation.
+// world is the common state of a run's shards: time, random numbers, events, and the first violation.
 type world struct {
-	ctx         context.Context // a run lasts seconds; this ends it sooner
+	ctx         context.Context // a run lasts seconds; the context can end it earlier
 	cfg         *Config
 	rng         *rand.Rand
 	now         protocols.Time
 	queue       queue
 	log         *happenings
 	active      bool // there are load and faults
-	muted       bool // Pings are not carried: half an hour of them would cost more than the rest of a run
+	muted       bool // Pings are not carried: half an hour of them would cost more processor time than the rest of a run
 	scheme      sig.Scheme
 	id          digest.Digest // of the network
 	peers       *settlement.Network
@@ -104,7 +104,7 @@ func (w *world) found() error {
 	return nil
 }
 
-// keys makes a signer for each replica and account of the shard. The accounts are at home in it.
+// keys makes a signer for each replica and account of the shard. The home shard of the accounts is this one.
 func (s *cluster) keys(shards int) {
 	for i := uint64(0); len(s.signers) < s.cfg.Nodes+accounts; i++ {
 		k := s.signer(uint64(s.shard)<<12 + i)
@@ -114,7 +114,7 @@ func (s *cluster) keys(shards int) {
 	}
 }
 
-// signer is a number's.
+// signer is the signer of a number.
 func (w *world) signer(i uint64) sig.Signer {
 	if ideal, ok := w.scheme.(*sig.Ideal); ok {
 		return ideal.Signer(i)
@@ -142,10 +142,10 @@ func (w *world) play(until protocols.Time) {
 	}
 }
 
-// over reports whether there is no point in going on.
+// over reports whether the run has to end.
 func (w *world) over() bool { return w.violation != nil || w.ctx.Err() != nil }
 
-// failed notes the first violation and ends the run.
+// failed records the first violation and ends the run.
 func (w *world) failed(check, detail string) {
 	if w.violation == nil {
 		w.violation = &Violation{Config: w.cfg, Step: w.log.steps, At: w.now.Sub(epoch), Check: check, Detail: detail, Events: w.log.last()}
@@ -161,12 +161,12 @@ func (w *world) between(low, high time.Duration) time.Duration {
 	return low + time.Duration(w.rng.Int64N(int64(high-low)+1))
 }
 
-// around is a random time of an exponential distribution with a mean, and at most ten times that.
+// around is a random time of an exponential distribution with a mean, and at most ten times the mean.
 func (w *world) around(mean time.Duration) time.Duration {
 	return min(time.Duration(w.rng.ExpFloat64()*float64(mean)), 10*mean)
 }
 
-// repeat does something at random intervals of a mean, while the run is active.
+// repeat runs an action at random intervals of a mean, while the run is active.
 func (w *world) repeat(mean time.Duration, what func()) {
 	w.after(w.around(mean)+time.Millisecond, func() {
 		if w.active {
