@@ -15,21 +15,21 @@ import (
 	"bdtnode/node/api/client"
 )
 
-// reports reports whether net up ends by itself, with a report of the run as its result.
+// reports reports whether net up ends by itself and prints a report of the run.
 func (f *netFlags) reports() bool { return f.duration > 0 || f.load > 0 }
 
-// report is the result of a net up that ran for a time or had a load.
+// report is the result of a net up with --for or --load. docs/operations.md describes the keys.
 type report struct {
 	Shards         int              `json:"shards"`
-	Nodes          int              `json:"nodes"`   // of each shard
-	Partial        bool             `json:"partial"` // interrupted before its time
-	Seconds        float64          `json:"seconds"` // that it ran, once ready
-	Rate           float64          `json:"rate"`    // asked for, transfers a second
+	Nodes          int              `json:"nodes"`   // in each shard
+	Partial        bool             `json:"partial"` // the run was interrupted
+	Seconds        float64          `json:"seconds"` // duration of the run, from the moment when all replicas were ready
+	Rate           float64          `json:"rate"`    // requested transfers a second
 	Submitted      uint64           `json:"submitted"`
-	Unsent         uint64           `json:"unsent"` // due, and not submitted
+	Unsent         uint64           `json:"unsent"` // transfers due and not submitted
 	Settled        uint64           `json:"settled"`
 	Rejected       uint64           `json:"rejected"`
-	Pending        uint64           `json:"pending"` // without an answer at the end
+	Pending        uint64           `json:"pending"` // submitted transfers without an answer at the end
 	CrossSettled   uint64           `json:"cross_settled"`
 	TPS            float64          `json:"tps"`
 	Latency        load.Percentiles `json:"latency_ms"`
@@ -39,15 +39,15 @@ type report struct {
 	NodeCPUSeconds float64          `json:"node_cpu_seconds"`
 	SyncsPerTx     float64          `json:"syncs_per_tx"`
 	Gaps           gapSummary       `json:"gaps"`
-	ReplicasLost   int              `json:"replicas_lost"` // that ended, and nobody brought back
+	ReplicasLost   int              `json:"replicas_lost"` // replicas that ended and were not started again
 	Seed           uint64           `json:"seed"`
 	Parameters     parameters       `json:"parameters"`
 	Version        versionInfo      `json:"version"`
 	Machine        machine          `json:"machine"`
 }
 
-// keepUp keeps a network up, with the load and the faults if there are any, until it is to end; then it stops it, and
-// reports. known tells other commands where its replicas are by now.
+// keepUp runs a network with its load and its faults until --for is over, the context ends or a shard loses its quorum.
+// Then it stops the replicas and prints the report. known updates the addresses that other commands find.
 func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFlags, known func() error) error {
 	interrupted := ctx.Done()
 	running := context.WithoutCancel(ctx)
@@ -56,7 +56,7 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 	line := a.newLiveLine(c)
 	w := &netWatch{cluster: c, line: line, known: known}
 	var aside, faults sync.WaitGroup
-	aside.Go(func() { w.deaths(ctx, stop) })
+	aside.Go(func() { w.watchEnds(ctx, stop) })
 	defer aside.Wait()
 	defer stop(nil)
 	before := c.Measure(ctx, nil)
@@ -98,7 +98,8 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 	return nil
 }
 
-// until is a context that ends when another fails, and goes on when that one is only asked to end.
+// until returns a context that is cancelled when other fails. The plain cancellation of other, by Ctrl-C, does not
+// cancel it.
 func until(ctx, other context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	context.AfterFunc(other, func() {
@@ -109,7 +110,7 @@ func until(ctx, other context.Context) context.Context {
 	return ctx
 }
 
-// newReport is what is known of a run before the replicas are compared.
+// newReport fills in the part of a report that needs no comparison of replicas.
 func newReport(c *netup.Cluster, f *netFlags, result load.Result, gaps gapSummary) report {
 	r := report{
 		Shards: len(c.Genesis.Shards), Nodes: len(c.Genesis.Shards[0].Members), Partial: result.Partial, Rate: f.load,
@@ -125,10 +126,11 @@ func newReport(c *netup.Cluster, f *netFlags, result load.Result, gaps gapSummar
 	return r
 }
 
-// verifyTimeout bounds the comparison of what the replicas hold. It goes on after Ctrl-C, which only ends the load.
+// verifyTimeout bounds the comparison of the replicas' ledgers. Ctrl-C does not end the comparison, since it only ends
+// the load.
 const verifyTimeout = 2 * time.Minute
 
-// report completes the report of a run with what the replicas hold, and prints it. Whatever went wrong is the error.
+// report compares the replicas, completes the report and prints it. The error is the first problem of the run.
 func (a *app) report(c *netup.Cluster, r report, result load.Result, before map[*netup.Replica]netup.Usage) error {
 	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
 	defer cancel()
@@ -144,7 +146,7 @@ func (a *app) report(c *netup.Cluster, r report, result load.Result, before map[
 	if err := a.print.Data(r, func(w io.Writer) { printReport(w, r) }); err != nil {
 		return err
 	}
-	a.remark(result)
+	a.printRejections(result)
 	for _, p := range verdict.Problems {
 		a.print.Note("%s", p)
 	}
@@ -152,7 +154,7 @@ func (a *app) report(c *netup.Cluster, r report, result load.Result, before map[
 		switch {
 		case !lost.Lost():
 		case lost.Killed():
-			a.print.Note("%s was killed, and is not back", lost.Name())
+			a.print.Note("%s was killed and not started again", lost.Name())
 		default:
 			a.print.Note("%s failed: %s", lost.Name(), lost.Ended())
 		}
@@ -160,22 +162,22 @@ func (a *app) report(c *netup.Cluster, r report, result load.Result, before map[
 	return r.problem(result.WronglySettled)
 }
 
-// problem is what a run must not come to, nil if it came to nothing of that. Transfers that settled although what they
-// spend was spent before are wrongly settled.
+// problem returns the first reason for which a run ends with exit code 1, nil if there is none. wronglySettled counts
+// settled transfers whose inputs were spent before.
 func (r *report) problem(wronglySettled uint64) error {
 	switch {
 	case !r.HeadersAgree:
-		return errors.New("the replicas hold different ledgers, or did not come to the same height")
+		return errors.New("the replicas have different ledgers, or did not reach the same height")
 	case !r.ValueConserved:
 		return errors.New("value was not conserved")
 	case wronglySettled > 0:
-		return fmt.Errorf("%d transfers settled that spend outputs spent before", wronglySettled)
+		return fmt.Errorf("%d transfers settled although their inputs were already spent", wronglySettled)
 	case r.ReplicasLost > 0:
 		return fmt.Errorf("%d of %d replicas were lost", r.ReplicasLost, r.Shards*r.Nodes)
 	case r.Pending > 0:
 		return fmt.Errorf("%d of %d transfers have no answer", r.Pending, r.Submitted)
 	case r.Unsent > 0:
-		return fmt.Errorf("%d of %d transfers that were due were not sent: too many had no answer yet, or there was nothing left to spend", r.Unsent, r.Submitted+r.Unsent)
+		return fmt.Errorf("%d of %d transfers were due and not sent: too many were without an answer, or no unspent output was left", r.Unsent, r.Submitted+r.Unsent)
 	}
 	return nil
 }
@@ -208,10 +210,10 @@ func printReport(w io.Writer, r report) {
 	}
 }
 
-// balanceOf asks the replicas in turn what an address owns.
+// balanceOf asks the replicas in turn for the balance of an address, and returns the first answer.
 func balanceOf(ctx context.Context, c *netup.Cluster, addr ledger.Address) (uint64, error) {
 	var acc api.Account
-	err := errors.New("no replica runs")
+	err := errors.New("no replica is running")
 	for _, r := range c.Alive() {
 		if acc, err = r.Client.Account(ctx, addr, client.AccountQuery{}); err == nil {
 			return acc.Balance, nil

@@ -18,19 +18,19 @@ import (
 	"bdtnode/node/api/client"
 )
 
-// Accounts that a load pays between, and what genesis gives them.
+// Funding of a load: its accounts and their outputs in genesis.
 const (
-	loadAccounts   = 8       // or two for each shard, if that is more
-	loadAmount     = 1_000   // of each output
-	minLoadOutputs = 4_000   // in all: enough for a load given when the network is resumed
-	maxLoadOutputs = 200_000 // in all: outputs of what settled are spent again, so a long load needs no more
+	loadAccounts   = 8       // at least; two for each shard if that is more
+	loadAmount     = 1_000   // value of each output
+	minLoadOutputs = 4_000   // in total: enough for a load when the network is resumed
+	maxLoadOutputs = 200_000 // in total: a load spends the outputs of settled transfers again, so a long load needs no more
 )
 
-// endless is how long a load without --for is planned for.
+// endless is the planned duration of a load without --for.
 const endless = 24 * time.Hour
 
-// loadFunding splits outputs for the load of f. As many as it submits in ten seconds leave each of them time to settle
-// before it is spent again. What goes across shards spends up to three at a time.
+// loadFunding sizes the genesis outputs for the load of f: one for each transfer of ten seconds, so each output has
+// time to settle before it is spent again. A transfer across shards spends up to three outputs.
 func loadFunding(f *netFlags) netup.Funding {
 	accounts := max(loadAccounts, 2*f.shards)
 	total := min(max(math.Ceil(10*f.load*(1+f.cross)), minLoadOutputs), maxLoadOutputs)
@@ -41,8 +41,8 @@ func loadFunding(f *netFlags) netup.Funding {
 	return funds
 }
 
-// runLoad puts the load of f on a network. When it is interrupted it waits a little for the answers that are due, and the
-// result is that of what was submitted until then.
+// runLoad runs the load of f on a network. When it is interrupted, it waits up to load.StopDrain for answers, and the
+// result covers the transfers submitted until then.
 func (a *app) runLoad(ctx context.Context, interrupted <-chan struct{}, c *netup.Cluster, dir string, f *netFlags, line *liveLine) (load.Result, error) {
 	funds, err := loadSigners(filepath.Join(dir, netup.LoadDir))
 	if err != nil {
@@ -92,7 +92,7 @@ func loadSigners(dir string) ([]sig.Signer, error) {
 		return nil, err
 	}
 	if len(accounts) == 0 {
-		return nil, fmt.Errorf("%s has no accounts for a load: this network was not made by net up", dir)
+		return nil, fmt.Errorf("%s has no accounts for a load: this network was not created by net up", dir)
 	}
 	signers := make([]sig.Signer, len(accounts))
 	for i, acc := range accounts {
@@ -105,8 +105,9 @@ func loadSigners(dir string) ([]sig.Signer, error) {
 	return signers, nil
 }
 
-// remark tells of what a report has no place for.
-func (a *app) remark(r load.Result) {
+// printRejections prints counts that a report does not contain: wrongly rejected transfers, reasons of rejections, and
+// refunded outputs.
+func (a *app) printRejections(r load.Result) {
 	if r.WronglyRejected > 0 {
 		a.print.Note("%d valid transfers were rejected", r.WronglyRejected)
 	}
@@ -115,9 +116,9 @@ func (a *app) remark(r load.Result) {
 		reasons = append(reasons, fmt.Sprintf("%s %d", why, r.Reasons[why]))
 	}
 	if len(reasons) > 0 {
-		a.print.Note("rejected for: %s", strings.Join(reasons, ", "))
+		a.print.Note("rejected, by reason: %s", strings.Join(reasons, ", "))
 	}
 	if r.Recovered > 0 {
-		a.print.Note("%d outputs came back from transfers across shards that were rejected", r.Recovered)
+		a.print.Note("%d outputs were refunded from rejected transfers across shards", r.Recovered)
 	}
 }

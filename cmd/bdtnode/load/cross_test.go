@@ -13,10 +13,10 @@ import (
 	"bdtnode/node/api"
 )
 
-// shapes are what the transactions between shards of a world look like.
+// shapes counts the transactions between shards of a test world by their shards.
 type shapes struct {
 	count                  int
-	involved, inputs, outs map[int]int // number of shards to how many involve, spend in and create in so many
+	involved, inputs, outs map[int]int // number of transactions by the number of shards that they involve, spend in and create outputs in
 	keys                   map[int]int
 	concerned              map[uint16]int
 }
@@ -40,8 +40,8 @@ func (w *testWorld) shapes() shapes {
 	return s
 }
 
-// crossRejected counts the rejected transactions between shards, and how many of the outputs that these gave back were
-// spent again.
+// crossRejected counts the rejected transactions between shards, and those of their refunded outputs that were spent
+// again.
 func (w *testWorld) crossRejected() (rejected, spentAgain int) {
 	back := map[ledger.Outpoint]bool{}
 	for id, tx := range w.txs {
@@ -63,7 +63,8 @@ func (w *testWorld) crossRejected() (rejected, spentAgain int) {
 	return rejected, spentAgain
 }
 
-// The share asked for goes across, in all the forms it may have; what is rejected is spent again once it came back.
+// The share asked for is between shards, in all forms that it may have. Refunded outputs of rejected transactions are
+// spent again.
 func TestShareGoesAcross(t *testing.T) {
 	t.Parallel()
 	for shards, want := range map[int]shapes{
@@ -71,7 +72,7 @@ func TestShareGoesAcross(t *testing.T) {
 		4: {involved: map[int]int{2: 1, 3: 1}, inputs: map[int]int{1: 1, 2: 1, 3: 1}, outs: map[int]int{1: 1, 2: 1, 3: 1}},
 	} {
 		w, c := newWorld(t, shards, 2, 2, 20, 3)
-		c.Rate, c.For, c.Cross, c.Invalid = 200, 4*time.Second, 0.45, 0.1 // long enough for what comes back to be spent again
+		c.Rate, c.For, c.Cross, c.Invalid = 200, 4*time.Second, 0.45, 0.1 // long enough for refunded outputs to be spent again
 		res := w.complete(c, 80)
 		got := w.shapes()
 		rejected, spentAgain := w.crossRejected()
@@ -79,14 +80,14 @@ func TestShareGoesAcross(t *testing.T) {
 			t.Errorf("%d of 800 across shards, %d settled and %d rejected", got.count, res.CrossSettled, rejected)
 		}
 		if rejected < 10 || rejected > 80 || res.Recovered == 0 || spentAgain == 0 {
-			t.Errorf("%d rejected across shards, %d outputs had back, %d spent again", rejected, res.Recovered, spentAgain)
+			t.Errorf("%d rejected across shards, %d outputs refunded, %d spent again", rejected, res.Recovered, spentAgain)
 		}
 		if !sameKeys(got.involved, want.involved) || !sameKeys(got.inputs, want.inputs) || !sameKeys(got.outs, want.outs) || got.keys[2] == 0 {
 			t.Errorf("shapes %+v", got)
 		}
 		for s := range uint16(shards) {
 			if got.concerned[s] < 360/shards {
-				t.Errorf("shard %d is concerned by %d of 360", s, got.concerned[s])
+				t.Errorf("shard %d has a part in %d of 360", s, got.concerned[s])
 			}
 		}
 	}
@@ -101,21 +102,22 @@ func sameKeys(a, b map[int]int) bool {
 	return len(a) == len(b)
 }
 
-// A request that one replica refuses goes to others, even of another shard, and those of a dead shard are left at last.
+// A request that one replica refuses goes to others, also of another shard. Replicas of a dead shard are skipped in the
+// end.
 func TestTransfersFindAReplica(t *testing.T) {
 	t.Parallel()
 	w, c := newWorld(t, 2, 2, 2, 50, 10)
 	c.Rate, c.For, c.Cross, c.Invalid = 200, 500*time.Millisecond, 0.5, 0.1
 	w.replicas[0].server.Close()
 	w.replicas[2].server.Close()
-	w.replicas[3].server.Close() // nobody in shard 1 answers; shard 0 passes on
+	w.replicas[3].server.Close() // no replica of shard 1 answers; shard 0 forwards
 	w.complete(c, 10)
 	if w.replicas[1].posts == 0 {
-		t.Error("the one that is left got nothing")
+		t.Error("the only live replica got no request")
 	}
 }
 
-// A transfer that stays in a shard, or begins there, is sent there while its replicas answer.
+// A transfer is sent to a shard in which it spends, while the replicas of that shard answer.
 func TestTransfersGoToTheirShard(t *testing.T) {
 	t.Parallel()
 	w, c := newWorld(t, 3, 2, 1, 50, 10)
@@ -137,7 +139,7 @@ func TestTransfersGoToTheirShard(t *testing.T) {
 				}
 			}
 			if across != 0 && across != len(txs) {
-				t.Errorf("%d of %d transfers of a request are across shards: the others are answered late", across, len(txs))
+				t.Errorf("%d of %d transfers of a request are across shards: they delay the answers of the others", across, len(txs))
 			}
 			return nil
 		}
@@ -145,13 +147,13 @@ func TestTransfersGoToTheirShard(t *testing.T) {
 	w.complete(c, 0)
 	for i, r := range w.replicas {
 		if r.posts == 0 {
-			t.Errorf("replica %d got nothing", i)
+			t.Errorf("replica %d got no request", i)
 		}
 	}
 }
 
-// With one output of 1 in each shard, nothing can be split between shards, and yet all goes across.
-func TestAcrossWithNothingToSplit(t *testing.T) {
+// With one output of value 1 in each shard no transfer can pay several outputs, and yet all transfers go across shards.
+func TestAcrossWithOutputsOfOne(t *testing.T) {
 	w, c := newWorld(t, 3, 1, 1, 1, 1)
 	c.Rate, c.For, c.Cross = 100, 300*time.Millisecond, 1
 	w.complete(c, 0)
@@ -160,12 +162,12 @@ func TestAcrossWithNothingToSplit(t *testing.T) {
 	}
 }
 
-func TestLoadAcrossWidens(t *testing.T) {
+func TestLoadAcrossSplitsOutputs(t *testing.T) {
 	w, c := newWorld(t, 2, 1, 1, 1, 1<<20)
 	c.Rate, c.For, c.Cross = 600, 500*time.Millisecond, 1
 	w.complete(c, 0)
 	if a := w.audit(); a.Outputs < 20 {
-		t.Errorf("%d outputs in the end: the load did not widen what it lives on", a.Outputs)
+		t.Errorf("%d outputs at the end: the load did not split outputs", a.Outputs)
 	}
 }
 
@@ -177,15 +179,15 @@ func TestAllAccountsInOneShard(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	c.Cross = 0
-	w.complete(c, 0) // the other shard has nothing to do
+	w.complete(c, 0) // no transfer involves the other shard
 }
 
-// The way across is drawn evenly, and begins where it has to.
+// Shards of transfers are drawn evenly, and include the given start.
 func TestAcross(t *testing.T) {
 	for shards := 2; shards <= 5; shards++ {
-		m := &mint{bank: &bank{}, rng: rand.New(rand.NewPCG(1, uint64(shards)))}
+		m := &generator{accounts: &accounts{}, rng: rand.New(rand.NewPCG(1, uint64(shards)))}
 		for s := range shards {
-			m.bank.homes = append(m.bank.homes, s)
+			m.accounts.homes = append(m.accounts.homes, s)
 		}
 		spends, receives := make([]int, shards), make([]int, shards)
 		for i := range 3000 {
@@ -197,12 +199,12 @@ func TestAcross(t *testing.T) {
 				t.Fatalf("from %v to %v", from, to)
 			}
 			if start >= 0 && !slices.Contains(from, start) {
-				t.Fatalf("from %v, not %d", from, start)
+				t.Fatalf("from %v lacks the start %d", from, start)
 			}
 			if last := slices.IndexFunc(to, func(s int) bool { return slices.Contains(from, s) }); last >= 0 {
 				for _, s := range to[last:] {
 					if !slices.Contains(from, s) {
-						t.Fatalf("from %v to %v: %d only receives, and comes late", from, to, s)
+						t.Fatalf("from %v to %v: %d only receives and comes after a shard that also spends", from, to, s)
 					}
 				}
 			}
@@ -217,20 +219,20 @@ func TestAcross(t *testing.T) {
 		}
 		for s := range shards {
 			if spends[s] < spends[0]*3/4 || receives[s] < spends[s]*3/4 || receives[s] > spends[s]*4/3 {
-				t.Errorf("of %d shards, spent in %v, received in %v", shards, spends, receives)
+				t.Errorf("%d shards: spent in %v, received in %v", shards, spends, receives)
 			}
 		}
 	}
 }
 
-// strayWorld is a run, and a transfer of it made now and rejected that spends a coin in each of three shards, the first of
-// them stale.
-func strayWorld(t *testing.T, now time.Time) (*run, *transfer) {
+// refundWorld returns a run and a rejected transfer of it, signed at now, which spends one coin in each of three
+// shards. The first coin is stale.
+func refundWorld(t *testing.T, now time.Time) (*run, *transfer) {
 	t.Helper()
 	_, c := newWorld(t, 3, 1, 1, 1, 1)
-	b := newBank(&c)
+	b := newAccounts(&c)
 	r := &run{cfg: &c, to: newReplicas(c.Shards), tally: newTally(1, 0)}
-	r.mint = newMint(&c, b, &purse{coins: make([][]coin, 3)}, 1, 1)
+	r.generator = newGenerator(&c, b, &coinPool{coins: make([][]coin, 3)}, 1, 1)
 	x := &transfer{id: ledger.TxID{9}, cross: true, invalid: true, stale: 0, expiry: uint64(now.Add(shortExpiry).UnixMilli())}
 	for s := range 3 {
 		x.spends = append(x.spends, coin{point: ledger.Outpoint{Tx: ledger.TxID{byte(s)}, Index: 3}, amount: 5, owner: b.at[s][0]})
@@ -238,62 +240,62 @@ func strayWorld(t *testing.T, now time.Time) (*run, *transfer) {
 	return r, x
 }
 
-// What a rejected transfer spent besides is spent again only when it is certain how.
-func TestStrays(t *testing.T) {
+// The other inputs of a rejected transfer are spent again only when their state is certain.
+func TestRefunds(t *testing.T) {
 	now := time.Now()
-	late := now.Add(shortExpiry + straySlack + time.Second)
+	late := now.Add(shortExpiry + refundSlack + time.Second)
 	part := func(s uint16, stage string) api.Part { return api.Part{Shard: s, Stage: stage} }
 	returned := func(x *transfer, i int) ledger.Outpoint { return ledger.Returned(x.id, x.spends[i].point) }
 	asItWas := func(x *transfer, i int) ledger.Outpoint { return x.spends[i].point }
 	for name, c := range map[string]struct {
 		parts []api.Part
 		at    time.Time
-		first func(*transfer, int) ledger.Outpoint // what comes back of input 1, nil if nothing yet
-		other func(*transfer, int) ledger.Outpoint // and of input 2
+		first func(*transfer, int) ledger.Outpoint // expected refund of input 1, nil if none yet
+		other func(*transfer, int) ledger.Outpoint // expected refund of input 2
 	}{
 		"returned":            {[]api.Part{part(0, "rejected"), part(1, "returned"), part(2, "returned")}, now, returned, returned},
 		"one rejected":        {[]api.Part{part(1, "rejected"), part(2, "returned")}, now, asItWas, returned},
 		"one in escrow":       {[]api.Part{part(1, "escrow"), part(2, "returned")}, now, nil, returned},
 		"nothing known":       {nil, now, nil, nil},
-		"one never heard":     {[]api.Part{part(2, "returned")}, now, nil, returned},
+		"one without part":    {[]api.Part{part(2, "returned")}, now, nil, returned},
 		"pending":             {[]api.Part{part(1, "pending")}, now, nil, nil},
 		"expired":             {nil, late, asItWas, asItWas},
 		"expired in escrow":   {[]api.Part{part(1, "escrow"), part(2, "pending")}, late, nil, asItWas},
 		"expired, soon after": {nil, now.Add(shortExpiry + time.Second), nil, nil},
 	} {
-		r, x := strayWorld(t, now)
-		r.salvage(x, &api.TxAnswer{State: api.StateRejected, Parts: c.parts}, c.at)
+		r, x := refundWorld(t, now)
+		r.collectRefunds(x, &api.TxAnswer{State: api.StateRejected, Parts: c.parts}, c.at)
 		open, back := 0, uint64(0)
 		for i, want := range map[int]func(*transfer, int) ledger.Outpoint{1: c.first, 2: c.other} {
-			got := r.mint.purse.coins[i]
+			got := r.generator.pool.coins[i]
 			switch {
 			case want == nil:
 				if open++; len(got) != 0 {
-					t.Errorf("%s: input %d came back as %+v", name, i, got)
+					t.Errorf("%s: input %d was refunded as %+v", name, i, got)
 				}
 			case len(got) != 1 || got[0].point != want(x, i) || got[0].amount != 5 || got[0].owner != x.spends[i].owner:
-				t.Errorf("%s: input %d came back as %+v", name, i, got)
+				t.Errorf("%s: input %d was refunded as %+v", name, i, got)
 			default:
 				back++
 			}
 		}
-		if len(r.mint.purse.coins[0]) != 0 {
-			t.Errorf("%s: the stale input came back", name)
+		if len(r.generator.pool.coins[0]) != 0 {
+			t.Errorf("%s: the stale input was refunded", name)
 		}
 		if r.tally.res.Recovered != back {
-			t.Errorf("%s: %d counted of %d", name, r.tally.res.Recovered, back)
+			t.Errorf("%s: %d refunds counted, want %d", name, r.tally.res.Recovered, back)
 		}
-		if again := r.strays.due(c.at.Add(firstLook)); (len(again) == 1) != (open > 0) || open > 0 && len(again[0].coins) != open {
-			t.Errorf("%s: %d to look at again, want %d coins", name, len(again), open)
+		if again := r.refunds.due(c.at.Add(firstQuery)); (len(again) == 1) != (open > 0) || open > 0 && len(again[0].coins) != open {
+			t.Errorf("%s: %d refunds left, want %d coins", name, len(again), open)
 		}
-		if left := r.strays.due(c.at.Add(time.Hour)); len(left) != 0 {
-			t.Errorf("%s: taken out twice", name)
+		if left := r.refunds.due(c.at.Add(time.Hour)); len(left) != 0 {
+			t.Errorf("%s: due returned a refund twice", name)
 		}
 	}
 }
 
-// A replica of a coin's home shard is asked for it, another one if that does not answer.
-func TestReclaimAsksUntilAnswered(t *testing.T) {
+// A replica in a coin's home shard is asked for its state, another one if the first does not answer.
+func TestRefundsAreQueriedUntilAnswered(t *testing.T) {
 	t.Parallel()
 	w, c := newWorld(t, 2, 2, 2, 30, 10)
 	c.Rate, c.For, c.Cross, c.Invalid = 150, 2*time.Second, 0.6, 0.3
@@ -309,34 +311,34 @@ func TestReclaimAsksUntilAnswered(t *testing.T) {
 	}
 	res := w.complete(c, 90)
 	if res.Recovered == 0 || len(asked) == 0 {
-		t.Errorf("%d recovered, asked %d times", res.Recovered, len(asked))
+		t.Errorf("%d recovered after %d queries", res.Recovered, len(asked))
 	}
 }
 
-func TestStraysAreBounded(t *testing.T) {
-	var s strays
-	for range maxStrays + 10 {
-		s.add(&stray{})
+func TestRefundsAreBounded(t *testing.T) {
+	var s refunds
+	for range maxRefunds + 10 {
+		s.add(&refund{})
 	}
-	if got := len(s.due(time.Now())); got != maxStrays {
-		t.Errorf("%d strays", got)
+	if got := len(s.due(time.Now())); got != maxRefunds {
+		t.Errorf("%d refunds", got)
 	}
 }
 
-// One gift of several coins is enough for all that wait for one.
-func TestAllThatWaitAreFunded(t *testing.T) {
-	r, x := strayWorld(t, time.Now())
+// One call of give with several coins wakes all goroutines that wait for a coin.
+func TestAllWaitingTransfersAreFunded(t *testing.T) {
+	r, x := refundWorld(t, time.Now())
 	done := make(chan bool)
 	for range 3 {
-		go func() { done <- r.mint.fund(t.Context(), &transfer{}) }()
+		go func() { done <- r.generator.fund(t.Context(), &transfer{}) }()
 	}
-	for r.mint.starved.Load() < 3 {
+	for r.generator.starved.Load() < 3 {
 		time.Sleep(time.Millisecond)
 	}
-	r.mint.give(x.spends...)
+	r.generator.give(x.spends...)
 	for range 3 {
 		if !<-done {
-			t.Error("not funded")
+			t.Error("fund failed")
 		}
 	}
 }

@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	retryUnstated = 200 * time.Millisecond // pause before another try where no replica said when
-	askEvery      = time.Second            // pause between two questions about one transaction
-	maxAsking     = 32                     // such questions at a time
-	lastWords     = 500 * time.Millisecond // what remains of the drain for the answer to arrive
+	retryUnstated = 200 * time.Millisecond // pause before another try if no replica named one
+	askEvery      = time.Second            // pause between two queries for one transaction
+	maxAsking     = 32                     // largest number of such queries at a time
+	answerMargin  = 500 * time.Millisecond // part of the drain that is kept for the answer to arrive
 )
 
-// deliver sends transfers to a replica and counts the answers. What was refused for want of room, or met a broken
-// connection, goes to the next replica, the same transactions with the same ids, until the context ends.
+// deliver submits transfers to a replica and counts the answers. Transfers that were refused for lack of space, or
+// whose connection broke, are submitted to the next replica with the same ids, until the context ends.
 func (r *run) deliver(ctx context.Context, batch []*transfer, replica int) {
 	for try := 1; len(batch) > 0 && ctx.Err() == nil; try++ {
 		raws := make([][]byte, len(batch))
 		for i, t := range batch {
 			raws[i] = t.raw
 		}
-		wait := max(time.Millisecond, min(maxPostWait, r.left()-lastWords))
+		wait := max(time.Millisecond, min(maxPostWait, r.left()-answerMargin))
 		answers, err := r.to.clients[replica].Submit(ctx, raws, api.WaitSettled, wait)
 		var after time.Duration
 		if err == nil {
@@ -39,7 +39,7 @@ func (r *run) deliver(ctx context.Context, batch []*transfer, replica int) {
 		if len(batch) == 0 {
 			return
 		}
-		if after == 0 && try%len(r.to.clients) == 0 { // every replica failed without saying when to come again
+		if after == 0 && try%len(r.to.clients) == 0 { // every replica failed without naming a pause
 			after = retryUnstated
 		}
 		replica = r.to.after(replica)
@@ -47,15 +47,15 @@ func (r *run) deliver(ctx context.Context, batch []*transfer, replica int) {
 	}
 }
 
-// count takes the answers of one request. It returns what is to be sent again, and when; what is still under way is
-// asked for.
+// count evaluates the answers of one request. It returns the transfers to submit again, and the pause before that. It
+// starts queries for transfers without a final answer.
 func (r *run) count(ctx context.Context, batch []*transfer, answers []api.TxAnswer, replica int) (again []*transfer, after time.Duration) {
 	now := time.Now()
 	var open []*transfer
 	for i, t := range batch {
 		switch a := &answers[i]; {
 		case r.final(t, a, now):
-		case a.State == api.StateUnknown: // not taken, and free to come again
+		case a.State == api.StateUnknown: // not accepted, and may be submitted again
 			again = append(again, t)
 			after = max(after, time.Duration(a.RetryMS)*time.Millisecond)
 			if a.RetryMS == 0 {
@@ -71,24 +71,24 @@ func (r *run) count(ctx context.Context, batch []*transfer, answers []api.TxAnsw
 	return again, after
 }
 
-// final counts the answer if it is the last word on the transfer.
+// final counts the answer and returns true if it is final for the transfer.
 func (r *run) final(t *transfer, a *api.TxAnswer, now time.Time) bool {
 	if a.State != api.StateSettled && a.State != api.StateRejected {
 		return false
 	}
 	r.inFlight.Add(-1)
 	if a.State == api.StateSettled {
-		r.mint.settled(t)
+		r.generator.settled(t)
 		r.tally.settled(t, now.Sub(r.start))
 	} else {
 		r.tally.rejected(t, a.Reason, now.Sub(r.start))
-		r.salvage(t, a, now)
+		r.collectRefunds(t, a, now)
 	}
 	return true
 }
 
-// retryAfter is how long to wait before the same request may succeed, 0 if nothing was said of that, and below 0 if
-// it never will.
+// retryAfter is the pause after which the same request may succeed, 0 if the error names none, and negative if it can
+// never succeed.
 func (r *run) retryAfter(err error) time.Duration {
 	var full *client.ErrBookFull
 	var problem *client.ProblemError
@@ -103,8 +103,8 @@ func (r *run) retryAfter(err error) time.Duration {
 	return -1
 }
 
-// ask asks for transfers whose wait ended without a final answer, one by one, until each has one. A replica that
-// cannot be reached is left for the next; what a replica does not know, since it lost it, is sent again.
+// ask queries transfers whose wait ended without a final answer, one by one, until each has one. If a replica cannot be
+// reached, the next one is asked. Transfers that a replica has lost are submitted again.
 func (r *run) ask(ctx context.Context, open []*transfer, replica int) {
 	for len(open) > 0 {
 		still := open[:0]

@@ -1,16 +1,17 @@
-// Package load puts an open-loop load of signed transfers on the replicas of a network, and measures what becomes of it.
+// Package load generates an open-loop load of signed transfers for the replicas of a network, and measures the
+// outcomes.
 //
-// Open loop means that arrivals are scheduled beforehand and no slow answer delays one. Arrival i of n is due at a
-// random place, drawn from the seed, in the i-th of n equal intervals: exactly the rate asked for, but in no step with
-// anybody's timers. Latency runs from when an arrival was due to when the API's answer was here, so whatever a
-// transfer waits for in this program counts too. Arrivals due within one tick share a request, and requests go to the
-// replicas of the shard concerned in turn.
+// Open loop means that arrivals are scheduled beforehand and a slow answer delays none of them. Arrival i of n is due
+// at a random time, drawn from the seed, in the i-th of n equal intervals. So the rate is exact, and arrivals do not
+// synchronize with any timer. Latency is the time from the moment at which an arrival is due to the receipt of the
+// API's answer, so all waiting inside this program counts. Arrivals due within one tick share a request, and requests
+// go to the replicas of the shard in turn.
 //
-// Transfers spend outputs of the accounts given, and the outputs of those that settled are spent again, so a run of
-// any length needs only as many outputs as are on their way at a time. Most stay inside a shard. A share, if asked for,
-// goes across: such a transfer spends outputs of one to three shards, signed by the owner of each, and creates some in
-// one to three, two or three shards in all. And a share spends an output that a settled transfer spent already: the
-// ledger must reject these, and what else they spend comes back.
+// Transfers spend outputs of the given accounts. The outputs of settled transfers are spent again, so a run of any
+// length needs only as many outputs as are pending at a time. Most transfers stay inside a shard. A configurable share
+// goes across shards: such a transfer spends outputs of one to three shards, signed by the owner of each, and creates
+// outputs in one to three, in two or three shards in total. Another share spends an output that a settled transfer has
+// spent: the ledger must reject these transfers, and their other inputs are refunded.
 package load
 
 import (
@@ -35,11 +36,11 @@ const (
 )
 
 const (
-	tick         = 4 * time.Millisecond // arrivals at most so far apart share a request
-	maxPostWait  = 15 * time.Second     // what the API is asked to wait; then it is asked by GET
+	tick         = 4 * time.Millisecond // arrivals within this time share a request
+	maxPostWait  = 15 * time.Second     // longest wait that the API is asked for; after it the state is queried by GET
 	maxArrivals  = 1 << 40
 	maxAccounts  = 10_000
-	signAhead    = 250 * time.Millisecond // how much of the load is signed ahead of when it is due
+	signAhead    = 250 * time.Millisecond // part of the load that is signed before it is due
 	signWorkers  = 2
 	sampleEvery  = time.Second
 	minSignAhead = 16
@@ -48,29 +49,29 @@ const (
 
 // Config describes a load.
 type Config struct {
-	Shards  [][]*client.Client // by shard, one of each replica
+	Shards  [][]*client.Client // one client for each replica, by shard
 	Network digest.Digest      // genesis id
-	Horizon time.Duration      // of the genesis: how far ahead of block time a transaction may expire
-	Funds   []sig.Signer       // keys of the accounts that pay, and are paid
+	Horizon time.Duration      // of the genesis: how far after block time a transaction may expire
+	Funds   []sig.Signer       // keys of the accounts that pay and are paid
 	Rate    float64            // arrivals a second
-	For     time.Duration      // how long arrivals come
-	Cross   float64            // share of them, 0 to 1, that involves two or three shards
-	Invalid float64            // share of them, 0 to 1, that spends an output already spent
-	Seed    uint64             // of arrival times and of who pays whom
+	For     time.Duration      // duration of the arrivals
+	Cross   float64            // share of the arrivals, 0 to 1, that involves two or three shards
+	Invalid float64            // share of the arrivals, 0 to 1, that spends an output already spent
+	Seed    uint64             // of arrival times, payers and payees
 
-	Drain       time.Duration   // how long answers are waited for after the last arrival; 0 means DefaultDrain
-	MaxInFlight int             // most transactions without an answer; arrivals beyond are not sent; 0 means DefaultMaxInFlight
-	Stop        <-chan struct{} // closed to end the load early: no more arrivals, and answers are waited for at most StopDrain; may be nil
+	Drain       time.Duration   // wait for answers after the last arrival; 0 means DefaultDrain
+	MaxInFlight int             // largest number of transactions without an answer; arrivals beyond it are not sent; 0 means DefaultMaxInFlight
+	Stop        <-chan struct{} // closed to end the load early: no further arrivals, and a wait for answers of at most StopDrain; may be nil
 	Each        func(Sample)    // called every second from a goroutine of its own, if not nil; Run waits for it to return
 }
 
-// Sample is how a load stands.
+// Sample is the state of a load at one moment.
 type Sample struct {
 	Elapsed                      time.Duration // since the first arrival was due
-	Submitted, Settled, Rejected uint64        // so far
+	Submitted, Settled, Rejected uint64        // counts so far
 	Unsent                       uint64        // arrivals that were not submitted
-	Open                         uint64        // submitted, and no final answer yet
-	Rate                         float64       // settled in the last second
+	Open                         uint64        // submitted, without a final answer
+	Rate                         float64       // settled a second, in the last second
 	P50                          time.Duration // latency of those settled inside a shard in the last second
 	CrossP50                     time.Duration // and of those across shards
 }
@@ -82,30 +83,31 @@ type Percentiles struct {
 	P99 float64 `json:"p99"`
 }
 
-// Result is what became of a load. Submitted = Settled + Rejected + Pending, and arrivals are Submitted + Unsent.
+// Result is the outcome of a load. Submitted = Settled + Rejected + Pending, and the number of arrivals is Submitted +
+// Unsent.
 type Result struct {
 	Submitted uint64 // sent to a replica
-	Unsent    uint64 // arrivals beyond MaxInFlight, or without an output to spend, that were never sent
+	Unsent    uint64 // arrivals that were never sent: beyond MaxInFlight, or without an output to spend
 	Settled   uint64
 	Rejected  uint64
-	Pending   uint64      // no final answer when the drain ended
-	Partial   bool        // ended before all arrivals were due
-	Latency   Percentiles // inside a shard: of those settled, and of those pending with the time they have waited so far
-	TPS       float64     // settled, over the time from the first arrival due to the last answer
+	Pending   uint64      // without a final answer when the drain ended
+	Partial   bool        // the load ended before all arrivals were due
+	Latency   Percentiles // inside a shard: of settled transfers, and of pending ones with their waiting time so far
+	TPS       float64     // settled a second, from the first due arrival to the last answer
 
-	CrossSettled uint64      // of those settled: across shards
-	CrossLatency Percentiles // across shards, likewise
-	Recovered    uint64      // outputs had back from transfers across shards that were rejected
+	CrossSettled uint64      // settled transfers across shards
+	CrossLatency Percentiles // latency across shards, likewise
+	Recovered    uint64      // refunded outputs of rejected transfers across shards
 
-	WronglySettled  uint64            // of those settled: spent an output that was spent already
-	WronglyRejected uint64            // of those rejected: nothing was wrong with them
-	Reasons         map[string]uint64 // of those rejected
+	WronglySettled  uint64            // settled transfers that spent an output already spent
+	WronglyRejected uint64            // rejected transfers that were valid
+	Reasons         map[string]uint64 // number of rejections by reason
 }
 
 func (c *Config) check() error {
 	for s := range c.Shards {
 		if len(c.Shards[s]) == 0 {
-			return fmt.Errorf("a load needs at least one replica of shard %d to send to", s)
+			return fmt.Errorf("a load needs at least one replica of shard %d", s)
 		}
 	}
 	switch n := c.Rate * c.For.Seconds(); {
@@ -125,10 +127,9 @@ func (c *Config) check() error {
 	return nil
 }
 
-// Run puts the load on the replicas and returns when each transaction has its answer or the drain is over. If the
-// context ends before, it returns what is known with the context's error. It fails if the accounts have nothing to
-// spend, if they are all at home in one shard and some transfers are to go across, or if a replica answers with an
-// error that trying again does not mend.
+// Run generates the load and returns when each transaction has its answer or the drain is over. If the context ends
+// earlier, Run returns the result so far with the context's error. It fails if the accounts have no outputs, if all
+// have one home shard and Cross is above 0, or if a replica answers with a permanent error.
 func Run(ctx context.Context, c Config) (Result, error) {
 	if err := c.check(); err != nil {
 		return Result{}, err
@@ -139,21 +140,21 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = DefaultMaxInFlight
 	}
-	b := newBank(&c)
+	b := newAccounts(&c)
 	if c.Cross > 0 && len(b.homes) < 2 {
-		return Result{}, errors.New("a load across shards needs accounts at home in at least two")
+		return Result{}, errors.New("a load across shards needs accounts with at least two home shards")
 	}
 	to := newReplicas(c.Shards)
 	arrivals := max(1, int(math.Round(c.Rate*c.For.Seconds())))
-	p, err := fetchPurse(ctx, b, to, arrivals+int(c.Cross*float64(arrivals)))
+	p, err := fetchCoins(ctx, b, to, arrivals+int(c.Cross*float64(arrivals)))
 	if err != nil {
 		return Result{}, err
 	}
 	ready := int(min(max(c.Rate*signAhead.Seconds(), minSignAhead), maxSignAhead))
 	s := newSchedule(arrivals, c.For, c.Seed)
-	r := &run{cfg: &c, to: to, tally: newTally(c.Seed, s.due), mint: newMint(&c, b, p, arrivals, ready)}
+	r := &run{cfg: &c, to: to, tally: newTally(c.Seed, s.due), generator: newGenerator(&c, b, p, arrivals, ready)}
 	return r.run(ctx, s)
 }
 
-// maxBatch is the most transactions of one request.
+// maxBatch is the largest number of transactions in one request.
 const maxBatch = api.MaxTxsPerRequest

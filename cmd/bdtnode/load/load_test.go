@@ -19,7 +19,7 @@ import (
 	"bdtnode/node/api/client"
 )
 
-func TestLoadSettlesAndIsRejectedAsAskedFor(t *testing.T) {
+func TestLoadSettlesAndIsRejectedAsConfigured(t *testing.T) {
 	s, c := newShard(t, 4, 3, 100, 1000)
 	c.Rate, c.For, c.Invalid = 500, 1200*time.Millisecond, 0.1
 	var samples []Sample
@@ -33,7 +33,7 @@ func TestLoadSettlesAndIsRejectedAsAskedFor(t *testing.T) {
 	}
 	for i, r := range s.replicas {
 		if r.posts == 0 {
-			t.Errorf("replica %d got nothing", i)
+			t.Errorf("replica %d got no request", i)
 		}
 	}
 	if len(samples) == 0 {
@@ -44,42 +44,44 @@ func TestLoadSettlesAndIsRejectedAsAskedFor(t *testing.T) {
 	}
 }
 
-// A long run lives on what it settles: here 2 outputs carry 300 transfers, by splitting and by being paid back.
+// A long run reuses the outputs that it settles: here 2 outputs carry 300 transfers, because transfers split and pay
+// them.
 func TestOutputsAreSpentAgain(t *testing.T) {
 	s, c := newShard(t, 2, 2, 1, 1<<20)
 	c.Rate, c.For = 600, 500*time.Millisecond
 	s.complete(c, 0)
 	if audit := s.audit(); audit.Outputs < 10 {
-		t.Errorf("%d outputs in the end: the load did not widen what it lives on", audit.Outputs)
+		t.Errorf("%d outputs at the end: the load did not split outputs", audit.Outputs)
 	}
 }
 
-// With one output of 1 nothing can be split: transfers form one chain, each waiting for the one before. That they were
-// due long before they could be sent is part of their latency: a link takes a tick at least.
-func TestArrivalsWaitForSomethingToSpend(t *testing.T) {
+// With one output of value 1 nothing can be split. Transfers form a chain, each waiting for the one before. Their
+// latency includes the time since they were due, long before they could be sent: each link of the chain takes at least
+// a tick.
+func TestArrivalsWaitForOutputs(t *testing.T) {
 	s, c := newShard(t, 2, 1, 1, 1)
 	c.Rate, c.For = 5000, 10*time.Millisecond
 	res := s.complete(c, 0)
 	if least := float64((24*tick - c.For).Milliseconds()); res.Latency.P50 < least {
-		t.Errorf("half of the chain has a latency below %g ms, less than %g: it was not counted from when it was due", res.Latency.P50, least)
+		t.Errorf("median latency of the chain %g ms, want at least %g: it was not counted from the due time", res.Latency.P50, least)
 	}
 }
 
-// Most of the load spends the same few outputs again: no two of these transfers may be the same transaction.
+// Most of the load spends the same few outputs again, and still all transfers have different ids.
 func TestMostlyInvalidLoad(t *testing.T) {
 	s, c := newShard(t, 2, 1, 40, 10)
 	c.Rate, c.For, c.Invalid = 2000, 200*time.Millisecond, 0.8
 	s.complete(c, 320)
 }
 
-func TestRefusedForWantOfRoomIsSentElsewhere(t *testing.T) {
+func TestRefusedForLackOfSpaceIsSentElsewhere(t *testing.T) {
 	s, c := newShard(t, 3, 2, 200, 10)
 	c.Rate, c.For, c.Invalid = 300, 500*time.Millisecond, 0.2
 	full := api.TxAnswer{State: api.StateUnknown, Reason: api.ReasonBookFull, RetryMS: 1}
-	s.replicas[0].before = func(_ int, txs [][]byte) []api.TxAnswer { // never has room: 429
+	s.replicas[0].before = func(_ int, txs [][]byte) []api.TxAnswer { // never has space: 429
 		return slices.Repeat([]api.TxAnswer{full}, len(txs))
 	}
-	s.replicas[1].before = func(n int, txs [][]byte) []api.TxAnswer { // sometimes has room for the first only
+	s.replicas[1].before = func(n int, txs [][]byte) []api.TxAnswer { // sometimes has space for the first transaction only
 		if n%2 == 0 {
 			return nil
 		}
@@ -97,25 +99,25 @@ func TestTransientRefusalIsSentAgain(t *testing.T) {
 	s.complete(c, 0)
 }
 
-func TestLostAnswersAreAskedForElsewhere(t *testing.T) {
+func TestLostAnswersAreQueriedElsewhere(t *testing.T) {
 	s, c := newShard(t, 3, 2, 200, 10)
 	c.Rate, c.For, c.Invalid = 300, 500*time.Millisecond, 0.2
-	s.replicas[0].abort = func(int) bool { return true }       // settles, and never says so
-	s.replicas[1].abort = func(n int) bool { return n%3 == 0 } // sometimes
+	s.replicas[0].abort = func(int) bool { return true }       // settles, and loses every answer
+	s.replicas[1].abort = func(n int) bool { return n%3 == 0 } // loses every third answer
 	s.complete(c, 30)
 	if s.replicas[0].posts == 0 || s.replicas[1].posts == 0 {
-		t.Error("the faults were never met")
+		t.Error("the faults did not occur")
 	}
 }
 
-func TestDeadReplicaIsPassedOver(t *testing.T) {
+func TestDeadReplicaIsSkipped(t *testing.T) {
 	s, c := newShard(t, 3, 2, 200, 10)
 	c.Rate, c.For = 300, 300*time.Millisecond
-	s.replicas[0].server.Close() // also the first to be asked for outputs
+	s.replicas[0].server.Close() // also the first replica that is asked for outputs
 	s.complete(c, 0)
 }
 
-func TestBusyReplicaIsPassedOver(t *testing.T) {
+func TestBusyReplicaIsSkipped(t *testing.T) {
 	s, c := newShard(t, 2, 2, 200, 10)
 	c.Rate, c.For = 300, 100*time.Millisecond
 	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -129,8 +131,9 @@ func TestBusyReplicaIsPassedOver(t *testing.T) {
 	s.complete(c, 0)
 }
 
-// A wait that ends without a final answer is followed by questions; what the replica has lost is sent again.
-func TestTimedOutTransfersAreAskedFor(t *testing.T) {
+// A wait that ends without a final answer is followed by queries. Transfers that the replica has lost are submitted
+// again.
+func TestTimedOutTransfersAreQueried(t *testing.T) {
 	s, c := newShard(t, 2, 2, 200, 10)
 	c.Rate, c.For = 100, 100*time.Millisecond
 	var asked, lost atomic.Int64
@@ -139,7 +142,7 @@ func TestTimedOutTransfersAreAskedFor(t *testing.T) {
 			if n > 1 {
 				return nil
 			}
-			if i == 0 { // ordered in the end, after the wait
+			if i == 0 { // ordered later, after the wait
 				s.execute(txs)
 			}
 			return slices.Repeat([]api.TxAnswer{{State: api.StateAccepted, TimedOut: true}}, len(txs))
@@ -158,7 +161,7 @@ func TestTimedOutTransfersAreAskedFor(t *testing.T) {
 	}
 	s.complete(c, 0)
 	if asked.Load() == 0 || lost.Load() == 0 {
-		t.Errorf("%d asked for, %d lost: the test met neither", asked.Load(), lost.Load())
+		t.Errorf("%d queried, %d lost: the test needs both", asked.Load(), lost.Load())
 	}
 }
 
@@ -172,12 +175,12 @@ func TestWithoutAnAnswerIsPending(t *testing.T) {
 	if err != nil || res.Submitted != 10 || res.Pending != 10 || res.Unsent != 0 || res.TPS != 0 {
 		t.Errorf("%+v, %v", res, err)
 	}
-	if res.Latency.P50 < 50 { // each has waited at least through the drain
-		t.Errorf("pending ones do not count: %+v", res.Latency)
+	if res.Latency.P50 < 50 { // each has waited at least for the drain
+		t.Errorf("pending transfers do not count: %+v", res.Latency)
 	}
 }
 
-// hold makes a network answer nothing until so many transactions have arrived, or it is released.
+// hold keeps a network from answering until n transactions have arrived or release is called.
 func hold(s *testWorld, n int) (release func()) {
 	var mu sync.Mutex
 	arrived, gate := 0, make(chan struct{})
@@ -197,7 +200,7 @@ func hold(s *testWorld, n int) (release func()) {
 	return open
 }
 
-// Nothing is answered before everything has arrived: a load that waited for answers would never end.
+// Nothing is answered before all transactions have arrived: a load that waited for answers would not end.
 func TestSlowAnswersDelayNoArrival(t *testing.T) {
 	s, c := newShard(t, 4, 2, 200, 10)
 	c.Rate, c.For, c.Drain = 1000, 300*time.Millisecond, time.Minute
@@ -215,7 +218,7 @@ func TestArrivalsBeyondTheBoundAreCounted(t *testing.T) {
 	}
 }
 
-func TestArrivalsWithNothingToSpendAreCounted(t *testing.T) {
+func TestArrivalsWithoutOutputsAreCounted(t *testing.T) {
 	s, c := newShard(t, 1, 1, 1, 1)
 	c.Rate, c.For, c.Drain = 100, 100*time.Millisecond, 50*time.Millisecond
 	defer hold(s, 100)()
@@ -225,7 +228,7 @@ func TestArrivalsWithNothingToSpendAreCounted(t *testing.T) {
 	}
 }
 
-func TestCancelledLoadSaysWhatItKnows(t *testing.T) {
+func TestCancelledLoadReturnsItsResult(t *testing.T) {
 	s, c := newShard(t, 2, 2, 200, 10)
 	c.Rate, c.For = 500, time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
@@ -244,7 +247,7 @@ func TestCancelledLoadSaysWhatItKnows(t *testing.T) {
 	}
 }
 
-// TestStoppedLoadWaitsForAnswers: what was sent before a load is stopped still gets its answer.
+// TestStoppedLoadWaitsForAnswers: transfers submitted before a load is stopped still get their answers.
 func TestStoppedLoadWaitsForAnswers(t *testing.T) {
 	s, c := newShard(t, 2, 2, 200, 10)
 	c.Rate, c.For = 500, time.Hour
@@ -264,7 +267,7 @@ func TestStoppedLoadWaitsForAnswers(t *testing.T) {
 	}
 }
 
-func TestErrorThatDoesNotMendEndsTheLoad(t *testing.T) {
+func TestPermanentErrorEndsTheLoad(t *testing.T) {
 	_, c := newShard(t, 1, 2, 200, 10)
 	handler := c.Shards[0][0]
 	bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -282,11 +285,11 @@ func TestErrorThatDoesNotMendEndsTheLoad(t *testing.T) {
 	}
 }
 
-func TestNothingToSpend(t *testing.T) {
+func TestNoOutputs(t *testing.T) {
 	_, c := newShard(t, 1, 1, 10, 10)
 	c.Rate, c.For = 100, time.Second
 	c.Funds = []sig.Signer{sig.NewIdeal(1).Signer(99)}
-	if _, err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "nothing to spend") {
+	if _, err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "no unspent outputs") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -315,17 +318,17 @@ func TestConfigErrors(t *testing.T) {
 		c := good
 		change(&c)
 		if _, err := Run(t.Context(), c); err == nil {
-			t.Errorf("%s: taken", name)
+			t.Errorf("%s: accepted", name)
 		}
 	}
 }
 
-func TestPurseTakesPagesOfAllAccounts(t *testing.T) {
+func TestFetchCoinsTakesPagesOfAllAccounts(t *testing.T) {
 	for shards := 1; shards <= 3; shards += 2 {
 		_, c := newWorld(t, shards, 1, 3/shards, 2500, 5)
 		for _, want := range []int{1, 10, 3000, 7500, 100_000} {
-			b := newBank(&c)
-			p, err := fetchPurse(t.Context(), b, newReplicas(c.Shards), want)
+			b := newAccounts(&c)
+			p, err := fetchCoins(t.Context(), b, newReplicas(c.Shards), want)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -335,7 +338,7 @@ func TestPurseTakesPagesOfAllAccounts(t *testing.T) {
 				for len(p.coins[s]) > 0 {
 					k := p.take(s)
 					if got[k.point] || int(b.home[k.owner]) != s {
-						t.Fatalf("output %v of account %d is there twice, or in shard %d, not %d", k.point, k.owner, s, b.home[k.owner])
+						t.Fatalf("output %v of account %d occurs twice, or in shard %d, want %d", k.point, k.owner, s, b.home[k.owner])
 					}
 					got[k.point] = true
 					owners[k.owner]++

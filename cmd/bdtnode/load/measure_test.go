@@ -18,7 +18,7 @@ func TestScheduleHasOneArrivalInEachInterval(t *testing.T) {
 			due = s.take(now, due)
 			for _, d := range due[before:] {
 				if d > now || d <= now-3*time.Millisecond && before > 0 {
-					t.Fatalf("an arrival due at %v came at %v", d, now)
+					t.Fatalf("an arrival due at %v was taken at %v", d, now)
 				}
 			}
 		}
@@ -34,7 +34,7 @@ func TestScheduleHasOneArrivalInEachInterval(t *testing.T) {
 		}
 	}
 	if !slices.Equal(due, draw(1)) || slices.Equal(due, draw(2)) {
-		t.Error("the seed does not decide the arrivals")
+		t.Error("another seed gave the same arrivals")
 	}
 }
 
@@ -57,7 +57,7 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-// Latency counts from when the arrival was due, and the rate from the first arrival due to the last answer.
+// Latency counts from the due time of an arrival, and the rate from the first due arrival to the last answer.
 func TestTally(t *testing.T) {
 	ta := newTally(1, 2*time.Second)
 	all := []*transfer{
@@ -76,22 +76,22 @@ func TestTally(t *testing.T) {
 		t.Errorf("sample %+v", s)
 	}
 	if s := ta.sample(time.Second); s.Rate != 0 || s.P50 != 0 || s.Settled != 3 {
-		t.Errorf("a quiet second: %+v", s)
+		t.Errorf("second without answers: %+v", s)
 	}
 	r := ta.result(10*time.Second, true)
 	if r.Submitted != 7 || r.Settled != 3 || r.Rejected != 2 || r.Pending != 2 || r.Unsent != 3 || !r.Partial {
 		t.Errorf("counts %+v", r)
 	}
 	if r.WronglySettled != 1 || r.WronglyRejected != 1 || r.Reasons["consumed"] != 1 || r.Reasons["expired"] != 1 {
-		t.Errorf("wrongs %+v", r)
+		t.Errorf("wrong outcomes %+v", r)
 	}
-	// Of 100, 300 and 2000 ms, and 6000 so far of the valid one that has no answer.
+	// Latencies of 100, 300 and 2000 ms, and 6000 ms so far of the valid transfer without an answer.
 	if (r.Latency != Percentiles{300, 6000, 6000}) || r.TPS != 0.75 || r.CrossSettled != 0 || r.CrossLatency.P99 != 0 {
 		t.Errorf("latency %+v, tps %g, across %d %+v", r.Latency, r.TPS, r.CrossSettled, r.CrossLatency)
 	}
 }
 
-// What settles across shards has latencies of its own, and counts among what settles.
+// Transfers across shards have latencies of their own, and are included in the number of settled transfers.
 func TestTallyAcross(t *testing.T) {
 	ta := newTally(1, 0)
 	all := []*transfer{{due: time.Second}, {due: time.Second, cross: true}, {due: time.Second, cross: true}, {cross: true, invalid: true}, {due: 2 * time.Second, cross: true}}
@@ -111,7 +111,7 @@ func TestTallyAcross(t *testing.T) {
 	}
 }
 
-// A request that a replica did not work on may be sent again; one that it will always refuse ends the load.
+// A request that a replica did not process may be sent again; a permanent error ends the load.
 func TestRetryAfter(t *testing.T) {
 	for want, err := range map[time.Duration]error{
 		3 * time.Second: &client.ErrBookFull{RetryAfter: 3 * time.Second},

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// run is one load under way.
+// run is the state of a running load.
 type run struct {
-	cfg    *Config
-	to     *replicas
-	tally  *tally
-	mint   *mint
-	strays strays
+	cfg       *Config
+	to        *replicas
+	tally     *tally
+	generator *generator
+	refunds   refunds
 
-	start    time.Time     // when arrival times count from
-	deadline atomic.Int64  // when the drain is over, Unix nanoseconds
-	inFlight atomic.Int64  // transfers sent and not answered
-	asking   chan struct{} // bounds requests for single transactions
+	start    time.Time     // origin of arrival times
+	deadline atomic.Int64  // end of the drain, in Unix nanoseconds
+	inFlight atomic.Int64  // number of transfers submitted and not answered
+	asking   chan struct{} // bounds the number of concurrent queries for single transactions
 	work     sync.WaitGroup
 	fail     context.CancelCauseFunc
 }
@@ -31,13 +31,13 @@ func (r *run) run(parent context.Context, s *schedule) (Result, error) {
 	r.asking = make(chan struct{}, maxAsking)
 	for range signWorkers {
 		r.work.Go(func() {
-			if err := r.mint.work(base); err != nil {
-				r.fail(fmt.Errorf("make a transfer: %w", err))
+			if err := r.generator.work(base); err != nil {
+				r.fail(fmt.Errorf("generate a transfer: %w", err))
 			}
 		})
 	}
-	r.work.Go(func() { r.reclaim(base) })
-	r.awaitMint(base)
+	r.work.Go(func() { r.queryRefunds(base) })
+	r.awaitReady(base)
 	r.start = time.Now()
 	r.deadline.Store(r.start.Add(r.cfg.For + r.cfg.Drain).UnixNano())
 	arriving, stop := context.WithCancel(base)
@@ -55,7 +55,7 @@ func (r *run) run(parent context.Context, s *schedule) (Result, error) {
 	partial := arriving.Err() != nil
 	stop()
 	r.drain(base)
-	err := context.Cause(base) // before it is cancelled from here
+	err := context.Cause(base) // read before base is cancelled below
 	cancel(nil)
 	r.work.Wait()
 	stopSamples()
@@ -65,16 +65,16 @@ func (r *run) run(parent context.Context, s *schedule) (Result, error) {
 // left is the time until the drain is over.
 func (r *run) left() time.Duration { return time.Until(time.Unix(0, r.deadline.Load())) }
 
-// awaitMint waits until as many transfers are signed as can be ahead of time, so that the first arrivals find some.
-func (r *run) awaitMint(ctx context.Context) {
-	enough := min(cap(r.mint.ready), r.mint.total)
-	for ctx.Err() == nil && len(r.mint.ready) < enough && r.mint.starved.Load() == 0 {
+// awaitReady waits until as many transfers are signed as can be ahead of time, so that the first arrivals find some.
+func (r *run) awaitReady(ctx context.Context) {
+	enough := min(cap(r.generator.ready), r.generator.total)
+	for ctx.Err() == nil && len(r.generator.ready) < enough && r.generator.starved.Load() == 0 {
 		pause(ctx, time.Millisecond)
 	}
 }
 
-// arrive sends transfers as arrivals become due, at most every tick, until all are sent or arriving ends.
-// Arrivals that find no transfer ready, since what is to be spent has not settled, wait for one until the drain is over.
+// arrive submits transfers as arrivals become due, at most once a tick, until all are submitted or arriving ends. An
+// arrival for which no transfer is ready, because its inputs have not settled, waits for one until the drain is over.
 func (r *run) arrive(ctx, arriving context.Context, s *schedule) {
 	var waiting []time.Duration
 	var last time.Duration
@@ -99,16 +99,16 @@ func (r *run) arrive(ctx, arriving context.Context, s *schedule) {
 			waiting = waiting[:room]
 		}
 	}
-	r.tally.unsent(len(s.take(time.Since(r.start), waiting))) // with those due before the end, and met too late
+	r.tally.unsent(len(s.take(time.Since(r.start), waiting))) // including arrivals that became due before the end and were not handled
 }
 
-// send pairs arrivals with transfers that are ready, hands them to the next replicas, and returns the arrivals left.
+// send assigns ready transfers to arrivals, submits them to the next replicas, and returns the arrivals left.
 func (r *run) send(ctx context.Context, waiting []time.Duration) []time.Duration {
 	rest := waiting
 	for len(rest) > 0 {
 		batch := make([]*transfer, 0, min(len(rest), maxBatch))
-		for len(batch) < cap(batch) && int(r.inFlight.Load())+len(batch) < r.cfg.MaxInFlight && len(r.mint.ready) > 0 {
-			t := <-r.mint.ready // nobody else takes from it
+		for len(batch) < cap(batch) && int(r.inFlight.Load())+len(batch) < r.cfg.MaxInFlight && len(r.generator.ready) > 0 {
+			t := <-r.generator.ready // does not block: this is the only receiver
 			t.due = rest[len(batch)]
 			batch = append(batch, t)
 		}
@@ -126,9 +126,9 @@ func (r *run) send(ctx context.Context, waiting []time.Duration) []time.Duration
 	return waiting[:copy(waiting, rest)]
 }
 
-// together groups transfers that may share a request: those for one shard that take about as long, since a request is
-// answered when its last transfer is. What comes across shards takes longer than what stays inside, and what is to be
-// rejected there takes as long as it takes.
+// together groups transfers that share a request: those for one shard with a similar latency, because a request is
+// answered when its last transfer is. Transfers across shards take longer than those inside a shard, and invalid ones
+// across shards take an unpredictable time.
 func together(batch []*transfer) [][]*transfer {
 	type class struct {
 		to             uint16
@@ -148,14 +148,14 @@ func together(batch []*transfer) [][]*transfer {
 	return groups
 }
 
-// drain waits until nothing is in flight, at most until the drain is over or the context ends.
+// drain waits until no transfer is in flight, the drain is over, or the context ends.
 func (r *run) drain(ctx context.Context) {
 	for ctx.Err() == nil && r.inFlight.Load() > 0 && r.left() > 0 {
 		pause(ctx, tick)
 	}
 }
 
-// sample reports how the load stands, every second, until the function it returns is called.
+// sample reports the state of the load every second until stop is called.
 func (r *run) sample() (stop func()) {
 	if r.cfg.Each == nil {
 		return func() {}

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// schedule says when each arrival is due.
+// schedule generates the due times of the arrivals.
 type schedule struct {
 	n     int
 	next  int
-	every float64 // nanoseconds
+	every float64 // length of an interval, in nanoseconds
 	rng   *rand.Rand
-	due   time.Duration // of the next one, since the start
+	due   time.Duration // due time of the next arrival, since the start
 }
 
 func newSchedule(n int, span time.Duration, seed uint64) *schedule {
@@ -24,10 +24,10 @@ func (s *schedule) draw() {
 	s.due = time.Duration((float64(s.next) + s.rng.Float64()) * s.every)
 }
 
-// more reports whether an arrival is still to come.
+// more reports whether there are further arrivals.
 func (s *schedule) more() bool { return s.next < s.n }
 
-// take appends the arrivals due by now, all since the start, to due.
+// take appends to due the times of the arrivals due by now, all measured from the start.
 func (s *schedule) take(now time.Duration, due []time.Duration) []time.Duration {
 	for s.more() && s.due <= now {
 		due = append(due, s.due)

@@ -8,22 +8,23 @@ import (
 	"time"
 )
 
-// maxSamples bounds the latencies kept: percentiles are exact up to so many, beyond of a uniform sample of so many.
+// maxSamples bounds the number of latencies kept: percentiles are exact up to that number, and computed from a uniform
+// sample beyond it.
 const maxSamples = 1 << 22
 
-// tally counts what becomes of transfers.
+// tally counts the outcomes of transfers.
 type tally struct {
 	mu     sync.Mutex
 	res    Result
-	first  time.Duration // when the first arrival was due, since the start
-	last   time.Duration // latest final answer, since the start
+	first  time.Duration // due time of the first arrival, since the start
+	last   time.Duration // time of the latest final answer, since the start
 	rng    *rand.Rand
-	inside latencies // of those settled in one shard
-	across latencies // of those settled across shards
+	inside latencies // of transfers settled in one shard
+	across latencies // of transfers settled across shards
 	open   map[*transfer]struct{}
 }
 
-// latencies are those of settled transfers, in microseconds.
+// latencies are the latencies of settled transfers, in microseconds.
 type latencies struct {
 	count  uint64
 	kept   []uint32
@@ -48,7 +49,7 @@ func (l *latencies) percentiles() Percentiles {
 	return Percentiles{P50: ms(0.50), P95: ms(0.95), P99: ms(0.99)}
 }
 
-// takeRecent is what came since it was called last.
+// takeRecent returns the latencies added since its last call.
 func (l *latencies) takeRecent() []uint32 {
 	recent := l.recent
 	l.recent = make([]uint32, 0, len(recent))
@@ -60,7 +61,7 @@ func newTally(seed uint64, first time.Duration) *tally {
 	return &tally{first: first, rng: rand.New(rand.NewPCG(seed, 3)), res: Result{Reasons: map[string]uint64{}}, open: map[*transfer]struct{}{}}
 }
 
-// sent counts transfers that are about to be sent.
+// sent counts transfers that are about to be submitted.
 func (t *tally) sent(batch []*transfer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -91,7 +92,7 @@ func (t *tally) settled(tr *transfer, now time.Duration) {
 	t.latency(tr, now)
 }
 
-// latency counts the time from when a transfer was due until now.
+// latency adds the time from the due time of a transfer to now.
 func (t *tally) latency(tr *transfer, now time.Duration) {
 	micros := uint32(min(max(0, (now-tr.due).Microseconds()), math.MaxUint32))
 	if tr.cross {
@@ -119,7 +120,7 @@ func (t *tally) recovered(n int) {
 	t.res.Recovered += uint64(n)
 }
 
-// sample is the counts now, and the rate over the time since the last sample.
+// sample returns the counts now, and the rate over the time since the last sample.
 func (t *tally) sample(since time.Duration) Sample {
 	t.mu.Lock()
 	s := Sample{
@@ -136,8 +137,8 @@ func (t *tally) sample(since time.Duration) Sample {
 	return s
 }
 
-// result is the final account at a time since the start. All work has ended. A transfer without an answer has the time
-// that it waited for a latency: without it, percentiles would be those of the lucky ones.
+// result is the final result, at a time since the start, after all work has ended. A transfer without an answer counts
+// with its waiting time as its latency; without these, percentiles would cover fast transfers only.
 func (t *tally) result(now time.Duration, partial bool) Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -156,7 +157,7 @@ func (t *tally) result(now time.Duration, partial bool) Result {
 	return r
 }
 
-// quantile is the smallest of sorted values that a share q of them does not exceed, 0 of none.
+// quantile is the smallest of the sorted values that at least a share q of them does not exceed, 0 if there are none.
 func quantile(sorted []uint32, q float64) uint32 {
 	if len(sorted) == 0 {
 		return 0

@@ -27,8 +27,8 @@ const testHorizon = 10 * time.Minute
 
 var testNet = digest.Of("test/network")
 
-// testWorld is a network of ledgers with the real rules, each behind replicas that order each request at once, in all
-// shards that it concerns, and tell other shards at once what there is to tell.
+// testWorld is a network of ledgers with the real rules. Each is behind replicas that order each request at once in all
+// its shards, and deliver messages between shards at once.
 type testWorld struct {
 	t      *testing.T
 	scheme sig.Scheme
@@ -36,32 +36,32 @@ type testWorld struct {
 
 	mu       sync.Mutex
 	states   []*ledger.State
-	queues   [][]*ledger.Delivery // by destination
-	seen     map[ledger.TxID]int  // how often each transaction was submitted
+	queues   [][]*ledger.Delivery // deliveries, by destination
+	seen     map[ledger.TxID]int  // number of submissions, by transaction
 	txs      map[ledger.TxID]*ledger.Tx
-	refused  map[ledger.TxID]ledger.Reason // left out for good, by a shard that never heard of them otherwise
-	replicas []*testReplica                // by shard
+	refused  map[ledger.TxID]ledger.Reason // finally refused, by a shard without any earlier part in the transaction
+	replicas []*testReplica                // sorted by shard
 }
 
-// testReplica is one of them, with a fault to show: before and after may answer instead of the ledger.
+// testReplica is a replica with a configurable fault: before and after may answer in place of the ledger.
 type testReplica struct {
 	world  *testWorld
 	shard  uint16
 	server *httptest.Server
-	before func(n int, txs [][]byte) []api.TxAnswer // n counts this replica's submissions from 1
+	before func(n int, txs [][]byte) []api.TxAnswer // n counts the submissions to this replica from 1
 	tx     func(id ledger.TxID) (api.TxAnswer, error)
-	abort  func(n int) bool // breaks the connection instead of answering, once the ledger has the transactions
+	abort  func(n int) bool // breaks the connection instead of answering, after the ledger has executed the transactions
 	posts  int
 }
 
-// newShard makes a network of one shard, see newWorld.
+// newShard creates a network of one shard, see newWorld.
 func newShard(t *testing.T, replicas, accounts int, outputs uint32, amount uint64) (*testWorld, Config) {
 	t.Helper()
 	return newWorld(t, 1, replicas, accounts, outputs, amount)
 }
 
-// newWorld makes a network in each of whose shards are so many replicas, and accounts that have so many outputs of an
-// amount each; and a configuration of a load on it.
+// newWorld creates a network and the configuration of a load on it. Each shard has the given number of replicas and of
+// accounts; each account has the given number of outputs of one amount.
 func newWorld(t *testing.T, shards, replicas, accounts int, outputs uint32, amount uint64) (*testWorld, Config) {
 	t.Helper()
 	scheme := sig.NewIdeal(1)
@@ -156,7 +156,7 @@ func (r *testReplica) submit(ctx context.Context, txs [][]byte, wait api.Wait) [
 	for _, raw := range txs {
 		tx, err := ledger.VerifyTx(w.scheme, testNet, raw)
 		if err != nil {
-			w.t.Errorf("the load sends a transaction that is refused at the door: %v", err)
+			w.t.Errorf("the load sends a transaction that the admission check refuses: %v", err)
 			continue
 		}
 		w.seen[tx.ID()]++
@@ -174,8 +174,8 @@ func (r *testReplica) submit(ctx context.Context, txs [][]byte, wait api.Wait) [
 	return w.execute(txs)
 }
 
-// execute orders the transactions in the shards that they spend in, and what that tells other shards, until nobody has
-// anything to tell any more.
+// execute orders the transactions in the shards in which they spend, then the deliveries between shards, until no
+// delivery is left.
 func (w *testWorld) execute(txs [][]byte) []api.TxAnswer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -202,7 +202,7 @@ func (w *testWorld) execute(txs [][]byte) []api.TxAnswer {
 	for s := 0; s < len(w.queues); s++ {
 		if len(w.queues[s]) > 0 {
 			w.block(s, nil)
-			s = -1 // it may have had something to tell
+			s = -1 // this block may have new deliveries for any shard
 		}
 	}
 	for i, raw := range txs {
@@ -213,7 +213,7 @@ func (w *testWorld) execute(txs [][]byte) []api.TxAnswer {
 	return answers
 }
 
-// block is one block of a shard, with all that was told it.
+// block executes one block of a shard, with all its deliveries.
 func (w *testWorld) block(s int, p *ledger.Payload) {
 	in := ledger.Ordered{Height: w.states[s].Height() + 1, TimeMS: uint64(time.Now().UnixMilli()), Deliveries: w.queues[s]}
 	w.queues[s] = nil
@@ -237,7 +237,7 @@ func (w *testWorld) block(s int, p *ledger.Payload) {
 	}
 }
 
-// answer is what all shards together know of a transaction.
+// answer combines the receipts of a transaction from all shards.
 func (w *testWorld) answer(id ledger.TxID) (a api.TxAnswer, known bool) {
 	a = api.TxAnswer{ID: id, State: api.StateAccepted, TimedOut: true}
 	if reason, ok := w.refused[id]; ok {
@@ -267,7 +267,7 @@ func (r *testReplica) Tx(_ context.Context, id ledger.TxID) (api.TxAnswer, error
 	return r.find(id)
 }
 
-// find is what the world knows of a transaction.
+// find returns the answer for a transaction, with its parts.
 func (r *testReplica) find(id ledger.TxID) (api.TxAnswer, error) {
 	w := r.world
 	w.mu.Lock()
@@ -307,7 +307,7 @@ func (r *testReplica) Audit(context.Context) (api.Audit, error) {
 	return api.Audit{}, errors.New("not part of a load")
 }
 
-// finish runs a load and checks what holds of every result.
+// finish runs a load and checks the invariants of every result.
 func (w *testWorld) finish(ctx context.Context, c Config) (Result, error) {
 	w.t.Helper()
 	res, err := Run(ctx, c)
@@ -328,7 +328,7 @@ func (w *testWorld) finish(ctx context.Context, c Config) (Result, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if uint64(len(w.seen)) > res.Submitted {
-		w.t.Errorf("%d transactions reached the replicas, %d were sent: one was made anew instead of sent again", len(w.seen), res.Submitted)
+		w.t.Errorf("%d transactions reached the replicas, %d were sent: a new one was made instead of sending the same again", len(w.seen), res.Submitted)
 	}
 	if audit := w.audit(); audit.Unspent != audit.Genesis || audit.Escrow != 0 {
 		w.t.Errorf("value is not conserved: %+v", audit)
@@ -336,7 +336,7 @@ func (w *testWorld) finish(ctx context.Context, c Config) (Result, error) {
 	return res, err
 }
 
-// audit sums up what all shards hold.
+// audit sums up the value of all shards.
 func (w *testWorld) audit() (sum ledger.Audit) {
 	w.t.Helper()
 	for s, state := range w.states {
@@ -352,7 +352,7 @@ func (w *testWorld) audit() (sum ledger.Audit) {
 	return sum
 }
 
-// complete runs a load of which every transaction must get its answer.
+// complete runs a load and checks that every transaction gets its answer.
 func (w *testWorld) complete(c Config, rejected uint64) Result {
 	w.t.Helper()
 	res, err := w.finish(w.t.Context(), c)

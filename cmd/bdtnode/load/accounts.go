@@ -7,18 +7,18 @@ import (
 	"bdtnode/shard"
 )
 
-// bank is the accounts of a load and where they are at home.
-type bank struct {
+// accounts are the accounts of a load and their home shards.
+type accounts struct {
 	keys      []sig.Signer
 	addresses []ledger.Address
-	home      []uint16 // by account
+	home      []uint16 // home shard, by account
 	shards    int
-	at        [][]int // by shard, the accounts at home there
-	homes     []int   // shards with accounts
+	at        [][]int // accounts with this home, by shard
+	homes     []int   // shards that are the home of an account
 }
 
-func newBank(c *Config) *bank {
-	b := &bank{keys: c.Funds, shards: len(c.Shards), at: make([][]int, len(c.Shards))}
+func newAccounts(c *Config) *accounts {
+	b := &accounts{keys: c.Funds, shards: len(c.Shards), at: make([][]int, len(c.Shards))}
 	for i, f := range c.Funds {
 		a := ledger.AddressOf(f.Public())
 		s := shard.Home(a, b.shards)
@@ -33,13 +33,13 @@ func newBank(c *Config) *bank {
 	return b
 }
 
-// replicas are whom transfers may be sent to: those of all shards in a row. Any takes any transfer, but one of a shard
-// that the transfer concerns needs nobody else to pass it on.
+// replicas are the replicas to which transfers may be sent, those of all shards one after another. Every replica
+// accepts every transfer; a replica of a shard of the transfer does not have to forward it.
 type replicas struct {
 	clients []*client.Client
-	first   []int // by shard, the place of its first
-	count   []int // by shard
-	turn    []int // by shard, how many requests went there
+	first   []int // index of the first replica, by shard
+	count   []int // number of replicas, by shard
+	turn    []int // number of requests sent so far, by shard
 }
 
 func newReplicas(shards [][]*client.Client) *replicas {
@@ -51,14 +51,14 @@ func newReplicas(shards [][]*client.Client) *replicas {
 	return r
 }
 
-// next is the place of the replica of a shard that the next request goes to.
+// next is the index of the replica of a shard that gets the next request.
 func (r *replicas) next(shard uint16) int {
 	r.turn[shard]++
 	return r.of(shard, r.turn[shard])
 }
 
-// of is the place of one replica of a shard, another for each number.
+// of maps consecutive numbers to the indexes of the replicas of a shard, in turn.
 func (r *replicas) of(shard uint16, number int) int { return r.first[shard] + number%r.count[shard] }
 
-// after is whom to turn to when a replica does not do: the others of its shard first.
+// after is the index of the replica to try after a failure: first the others of the same shard.
 func (r *replicas) after(replica int) int { return (replica + 1) % len(r.clients) }

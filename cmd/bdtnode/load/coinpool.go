@@ -12,44 +12,44 @@ import (
 )
 
 const (
-	maxPurse     = 500_000 // outputs kept; what comes beyond stays unspent
+	maxCoins     = 500_000 // coins kept; further outputs stay unspent
 	maxFetched   = 250_000
 	maxSpent     = 4096 // spent outputs kept for invalid transfers
-	fetchRetries = 3    // rounds through the replicas before giving up
+	fetchRetries = 3    // rounds through the replicas before an error
 )
 
-// coin is an output to spend.
+// coin is an unspent output of the load.
 type coin struct {
 	point  ledger.Outpoint
 	amount uint64
-	owner  int // index of its account
+	owner  int // index of the account
 }
 
-// purse has the coins that can be spent now, by shard. The oldest go first: any replica has seen them by then. It is
-// not safe for concurrent use.
-type purse struct {
+// coinPool holds the coins that can be spent now, by shard. The oldest are spent first, because every replica knows
+// them by then. It is not safe for concurrent use.
+type coinPool struct {
 	coins [][]coin
 	total int
 }
 
-// put adds a coin; a full purse leaves it where it is.
-func (p *purse) put(shard uint16, c coin) {
-	if p.total < maxPurse {
+// put adds a coin. If the pool is full, the coin is dropped and its output stays unspent.
+func (p *coinPool) put(shard uint16, c coin) {
+	if p.total < maxCoins {
 		p.coins[shard] = append(p.coins[shard], c)
 		p.total++
 	}
 }
 
-// take removes the oldest coin of a shard, which has one.
-func (p *purse) take(shard int) coin {
+// take removes the oldest coin of a shard, which must have one.
+func (p *coinPool) take(shard int) coin {
 	c := p.coins[shard][0]
 	p.coins[shard] = p.coins[shard][1:]
 	p.total--
 	return c
 }
 
-// funded are the shards with coins.
-func (p *purse) funded() []int {
+// funded lists the shards with coins.
+func (p *coinPool) funded() []int {
 	var out []int
 	for s := range p.coins {
 		if len(p.coins[s]) > 0 {
@@ -59,12 +59,12 @@ func (p *purse) funded() []int {
 	return out
 }
 
-// fetchPurse asks for as many outputs of the accounts as the load can use, the same number of each where possible.
-func fetchPurse(ctx context.Context, b *bank, to *replicas, use int) (*purse, error) {
+// fetchCoins fetches up to use outputs of the accounts, the same number from each where possible.
+func fetchCoins(ctx context.Context, b *accounts, to *replicas, use int) (*coinPool, error) {
 	want := min(use, maxFetched)
-	p := &purse{coins: make([][]coin, b.shards)}
+	p := &coinPool{coins: make([][]coin, b.shards)}
 	cursors := make([]string, len(b.addresses))
-	left := make([]int, len(b.addresses)) // accounts that may have more
+	left := make([]int, len(b.addresses)) // accounts that may have more outputs
 	for i := range left {
 		left[i] = i
 	}
@@ -86,13 +86,14 @@ func fetchPurse(ctx context.Context, b *bank, to *replicas, use int) (*purse, er
 		left = more
 	}
 	if p.total == 0 {
-		return nil, errors.New("the accounts of the load have nothing to spend: was the network made with funds for a load?")
+		return nil, errors.New("the accounts of the load have no unspent outputs: use a network that was created with funds for a load")
 	}
 	return p, nil
 }
 
-// fetchPage asks the replicas in turn until one answers, those of the account's home shard first.
-func fetchPage(ctx context.Context, b *bank, to *replicas, account int, q client.AccountQuery) (api.Account, error) {
+// fetchPage asks the replicas in turn until one answers, those of the account's home shard first. The error is the last
+// one after fetchRetries rounds.
+func fetchPage(ctx context.Context, b *accounts, to *replicas, account int, q client.AccountQuery) (api.Account, error) {
 	at := to.first[b.home[account]]
 	for try := 1; ; try++ {
 		a, err := to.clients[at].Account(ctx, b.addresses[account], q)
@@ -100,7 +101,7 @@ func fetchPage(ctx context.Context, b *bank, to *replicas, account int, q client
 			return a, nil
 		}
 		if ctx.Err() != nil || try == fetchRetries*len(to.clients) {
-			return a, fmt.Errorf("outputs of load account %d: %w", account, err)
+			return a, fmt.Errorf("fetch outputs of load account %d: %w", account, err)
 		}
 		if try%len(to.clients) == 0 {
 			pause(ctx, retryUnstated)
@@ -109,7 +110,7 @@ func fetchPage(ctx context.Context, b *bank, to *replicas, account int, q client
 	}
 }
 
-// pause sleeps, or returns early when the context ends.
+// pause waits for d. It returns early when the context ends.
 func pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return

@@ -1,0 +1,265 @@
+package load
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+)
+
+// shortExpiry is the time to expiry of a transfer across shards that is to be rejected. Its valid inputs may never be
+// consumed; only after the expiry is it certain that they can be spent elsewhere.
+const shortExpiry = 30 * time.Second
+
+// transfer is one signed transaction of the load, from its generation until its answer is counted.
+type transfer struct {
+	id      ledger.TxID
+	raw     []byte
+	spends  []coin
+	stale   int    // index in spends of the coin that was spent before, if invalid
+	pays    []coin // outputs
+	expiry  uint64 // Unix milliseconds
+	invalid bool
+	cross   bool
+	to      uint16        // home shard of the first input
+	due     time.Duration // time of the arrival, since the start of the load
+}
+
+// spentCoin is a coin that a settled transfer spent.
+type spentCoin struct {
+	coin
+	last  uint64 // latest expiry of a transfer that spends it alone; expiries must differ, so that ids differ
+	known uint64 // Unix milliseconds until which the ledger knows the spending transaction
+}
+
+// generator signs transfers ahead of their arrivals, up to the capacity of ready.
+type generator struct {
+	cfg      *Config
+	accounts *accounts
+	ready    chan *transfer
+	total    int           // total number of transfers
+	lowWater int           // of coins in a shard; below it, transfers split their outputs there
+	more     chan struct{} // holds a value when coins were added
+	starved  atomic.Int64  // number of goroutines that wait for coins
+
+	mu      sync.Mutex
+	rng     *rand.Rand
+	pool    *coinPool
+	left    int // transfers not yet generated
+	cross   int // transfers across shards among them
+	invalid int // invalid transfers among them
+	spent   []spentCoin
+	oldest  int // index of the oldest in spent, once that is full
+}
+
+func newGenerator(c *Config, b *accounts, p *coinPool, arrivals, ready int) *generator {
+	return &generator{
+		cfg: c, accounts: b, pool: p, ready: make(chan *transfer, ready), total: arrivals, left: arrivals,
+		cross:    int(math.Round(c.Cross * float64(arrivals))),
+		invalid:  int(math.Round(c.Invalid * float64(arrivals))),
+		lowWater: int(min(2*c.Rate, maxCoins/2)) / len(b.homes),
+		more:     make(chan struct{}, 1),
+		rng:      rand.New(rand.NewPCG(c.Seed, 2)),
+	}
+}
+
+// work generates transfers until all are done or the context ends. It may run in several goroutines.
+func (g *generator) work(ctx context.Context) error {
+	for {
+		t, more := g.plan()
+		if !more || !g.fund(ctx, t) {
+			return nil
+		}
+		if err := g.sign(t); err != nil {
+			return err
+		}
+		select {
+		case g.ready <- t:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// plan draws the kind of the next transfer. Transfers across shards are spread at random, and so are invalid ones.
+// Invalid ones come later if nothing has been spent yet, and their number is kept if possible.
+func (g *generator) plan() (t *transfer, more bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left == 0 {
+		return nil, false
+	}
+	t = &transfer{cross: g.rng.IntN(g.left) < g.cross}
+	if t.cross {
+		g.cross--
+	}
+	if g.rng.IntN(g.left) < g.invalid {
+		if s := g.pickSpent(); s != nil {
+			g.invalid--
+			s.last = max(g.expiry(g.cfg.Horizon/2), s.last+1)
+			t.invalid, t.spends, t.expiry = true, []coin{s.coin}, s.last
+		}
+	}
+	g.left--
+	g.invalid = min(g.invalid, g.left)
+	return t, true
+}
+
+// pickSpent draws a spent coin whose spending the ledger will still know when the transfer arrives. It drops coins that
+// the ledger is about to forget.
+func (g *generator) pickSpent() *spentCoin {
+	soon := g.expiry(g.cfg.Horizon / 4)
+	for len(g.spent) > 0 {
+		i := g.rng.IntN(len(g.spent))
+		if g.spent[i].known > soon {
+			return &g.spent[i]
+		}
+		g.spent[i] = g.spent[len(g.spent)-1]
+		g.spent = g.spent[:len(g.spent)-1]
+		g.oldest = 0
+	}
+	return nil
+}
+
+// fund waits until there are coins for the transfer and takes them. It returns false if the context ended first.
+func (g *generator) fund(ctx context.Context, t *transfer) bool {
+	for !g.draw(t) {
+		g.starved.Add(1)
+		select {
+		case <-g.more:
+		case <-ctx.Done():
+		}
+		g.starved.Add(-1)
+		if ctx.Err() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// draw chooses the coins that the transfer spends, and its payees and amounts. It returns false if there are no coins.
+func (g *generator) draw(t *transfer) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pool.total == 0 && !t.invalid {
+		return false
+	}
+	from, to := g.route(t)
+	var good []coin
+	for _, s := range from {
+		if !t.invalid || s != int(g.accounts.home[t.spends[0].owner]) {
+			good = append(good, g.pool.take(s))
+		}
+	}
+	switch {
+	case !t.invalid:
+		t.spends, t.expiry = good, g.expiry(g.cfg.Horizon/2) // half the horizon: the block time may differ from this clock in both directions
+	case len(good) > 0:
+		t.stale = g.rng.IntN(len(good) + 1)
+		t.spends, t.expiry = slices.Insert(good, t.stale, t.spends[0]), g.expiry(min(shortExpiry, g.cfg.Horizon/2))
+	}
+	t.to = g.accounts.home[t.spends[0].owner]
+	g.pay(t, to)
+	if g.pool.total > 0 {
+		g.wake() // other goroutines may wait too
+	}
+	return true
+}
+
+// expiry is the time that far from now, in Unix milliseconds.
+func (g *generator) expiry(from time.Duration) uint64 {
+	return uint64(time.Now().Add(from).UnixMilli())
+}
+
+// pay splits the value of a transfer's inputs evenly between one account in each of the shards. While a shard has few
+// coins, its part is split in two, so that the number of coins grows.
+func (g *generator) pay(t *transfer, to []int) {
+	var sum uint64
+	for i := range t.spends {
+		sum += t.spends[i].amount // no overflow: the supply fits in 64 bits
+	}
+	if sum < uint64(len(to)) {
+		to = to[:sum] // never empty: no coin has amount 0
+	}
+	share := sum / uint64(len(to))
+	for i, s := range to {
+		amount := share
+		if i == 0 {
+			amount += sum % uint64(len(to))
+		}
+		parts := []uint64{amount}
+		if amount > 1 && len(g.pool.coins[s]) < g.lowWater {
+			parts = []uint64{amount / 2, amount - amount/2}
+		}
+		for _, part := range parts {
+			at := g.accounts.at[s]
+			t.pays = append(t.pays, coin{amount: part, owner: at[g.rng.IntN(len(at))]})
+		}
+	}
+}
+
+// sign signs a transfer and fills in its id and outputs.
+func (g *generator) sign(t *transfer) error {
+	b := ledger.Body{Network: g.cfg.Network, ExpiryMS: t.expiry}
+	signers := make([]sig.Signer, 0, len(t.spends))
+	for _, c := range t.spends {
+		owner := g.accounts.keys[c.owner]
+		signers = append(signers, owner)
+		b.Inputs = append(b.Inputs, ledger.Input{Outpoint: c.point, Key: owner.Public(), Amount: c.amount})
+	}
+	for _, p := range t.pays {
+		b.Outputs = append(b.Outputs, ledger.Output{Address: g.accounts.addresses[p.owner], Amount: p.amount})
+	}
+	tx, err := b.Sign(signers...)
+	if err != nil {
+		return err
+	}
+	t.id, t.raw = tx.ID(), tx.Encode()
+	for i := range t.pays {
+		t.pays[i].point = ledger.Outpoint{Tx: t.id, Index: uint16(i)}
+	}
+	return nil
+}
+
+// settled makes the outputs of a settled transfer available, and keeps its inputs for invalid transfers.
+func (g *generator) settled(t *transfer) {
+	g.give(t.pays...)
+	if g.cfg.Invalid == 0 || t.invalid {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range t.spends {
+		s := spentCoin{coin: c, last: t.expiry, known: t.expiry}
+		if len(g.spent) < maxSpent {
+			g.spent = append(g.spent, s)
+			continue
+		}
+		g.spent[g.oldest] = s
+		g.oldest = (g.oldest + 1) % maxSpent
+	}
+}
+
+// give adds coins to the pool.
+func (g *generator) give(coins ...coin) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range coins {
+		g.pool.put(g.accounts.home[c.owner], c)
+	}
+	g.wake()
+}
+
+// wake makes one goroutine that waits for coins check again.
+func (g *generator) wake() {
+	select {
+	case g.more <- struct{}{}:
+	default:
+	}
+}
