@@ -6,17 +6,17 @@ import (
 	"testing"
 )
 
-// scene is an attack's view of the network: the replicas, and the Byzantine member if the attack needs one.
+// scene is the view that an attack has of the network: the replicas, and the Byzantine member if the attack needs one.
 type scene struct {
 	*network
 	member *member
 }
 
-// attack is one way to stop others. run attacks until ctx ends, or returns earlier if it is done.
+// attack is one kind of attack. run attacks until ctx ends, or returns earlier when it has nothing left to do.
 type attack struct {
 	name   string
 	member bool // needs the keys of a replica
-	absent bool // wants one replica down
+	absent bool // one replica must be down
 	run    func(ctx context.Context, s *scene)
 }
 
@@ -27,18 +27,18 @@ var all = []attack{
 	{name: "bodies of reads", run: bodiesOfReads},
 	{name: "silent connections", absent: true, run: silentConnections},
 	{name: "forwarded copies", member: true, run: forwardCopies},
-	{name: "answers that nobody reads", member: true, run: unreadAnswers},
+	{name: "unread answers", member: true, run: unreadAnswers},
 	{name: "positions", member: true, run: floodPositions},
 	{name: "requests for blocks", member: true, run: floodRequests},
 	{name: "fetches of batches", member: true, run: floodFetches},
 	{name: "fetches of LDs", member: true, run: floodLDFetches},
 	{name: "a lane without a window", member: true, run: floodLane},
 	{name: "early messages", member: true, run: floodEarly},
-	{name: "unasked history", member: true, run: floodHistory},
+	{name: "unrequested history", member: true, run: floodHistory},
 	{name: "bad signatures", member: true, run: floodBadSignatures},
 }
 
-// TestAttacks runs each attack against a network of its own under load. It does so only when -attacks asks for it.
+// TestAttacks runs each attack against a network of its own under load, if the flag -attacks is set.
 func TestAttacks(t *testing.T) {
 	if !*attacks {
 		return
@@ -65,7 +65,7 @@ func underAttack(t *testing.T, a attack) {
 	cancel()
 	wg.Wait()
 	most, name := memory()
-	t.Logf("inside a shard p95 %.1f ms before, %.1f ms during; across %.1f and %.1f; most memory %d MB in %s",
+	t.Logf("p95 inside a shard %.1f ms before, %.1f ms during; across shards %.1f and %.1f ms; highest memory %d MB in %s",
 		quiet.Latency.P95, attacked.Latency.P95, quiet.CrossLatency.P95, attacked.CrossLatency.P95, most>>20, name)
 	if attacked.Latency.P95 > maxRatio*quiet.Latency.P95 || attacked.CrossLatency.P95 > maxRatio*quiet.CrossLatency.P95 {
 		t.Errorf("p95 grew more than %d times", maxRatio)

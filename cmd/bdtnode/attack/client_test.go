@@ -18,7 +18,7 @@ import (
 	"bdtnode/node/api"
 )
 
-// The address of a client that attacks; the honest ones come from 127.0.0.1.
+// The address of the attacking client; honest clients connect from 127.0.0.1.
 const hostile = "127.0.0.66"
 
 // dialer connects from the hostile address.
@@ -28,7 +28,7 @@ func hostileClient(conns int) *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, MaxConnsPerHost: conns, MaxIdleConnsPerHost: conns}, Timeout: time.Minute}
 }
 
-// unknown is a well-formed transaction whose input no ledger has, of a key whose home is anywhere.
+// unknown is a well-formed transaction with an input that exists in no ledger. The home shard of its key is arbitrary.
 func (s *scene) unknown(key sig.Signer, i uint64) []byte {
 	owner := ledger.AddressOf(key.Public())
 	body := ledger.Body{
@@ -65,7 +65,7 @@ func workers(ctx context.Context, n int, f func(worker int)) {
 	wg.Wait()
 }
 
-// post submits transactions and reads the answer away.
+// post submits transactions and discards the answer.
 func post(ctx context.Context, c *http.Client, base string, txs [][]byte, wait string) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/txs?timeout_ms=60000&wait="+wait, bytes.NewReader(api.EncodeTxs(txs)))
 	if err != nil {
@@ -78,7 +78,7 @@ func post(ctx context.Context, c *http.Client, base string, txs [][]byte, wait s
 		return
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, resp.Body) // the answer does not matter
+	_, _ = io.Copy(io.Discard, resp.Body) // the answer is not needed
 	if resp.StatusCode != http.StatusOK {
 		pause(ctx, 10*time.Millisecond)
 	}
@@ -103,7 +103,7 @@ func postCopies(ctx context.Context, s *scene) {
 	workers(ctx, 250, func(int) { post(ctx, c, s.replica(0, 0).API(), copies, "settled") })
 }
 
-// postUnknown fills every replica's TX book with transactions whose inputs no ledger has.
+// postUnknown fills the TX book of every replica with transactions whose inputs exist in no ledger.
 func postUnknown(ctx context.Context, s *scene) {
 	c := hostileClient(64)
 	defer c.CloseIdleConnections()
@@ -125,8 +125,8 @@ func postUnknown(ctx context.Context, s *scene) {
 	})
 }
 
-// hold keeps n connections open that have sent some bytes until ctx ends. A connection that the
-// replica closes is opened again.
+// hold keeps n connections open until ctx ends. Each sends some bytes and then nothing. A connection that the replica
+// closes is opened again.
 func (s *scene) hold(ctx context.Context, n int, address func(i int) string, say string) {
 	workers(ctx, n, func(i int) {
 		conn, err := dialer.DialContext(ctx, "tcp", address(i))

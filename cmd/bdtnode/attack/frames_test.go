@@ -18,14 +18,14 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// agreementEnd is the kind of the agreement that ends an epoch.
+// agreementEnd is the number of the agreement that ends an epoch.
 const agreementEnd = 1
 
 // askCall is the kind of a forwarded client call between shards.
 const askCall = 3
 
-// flood sends frames to all other replicas as fast as the links take them: a queue of the attacker's own that overflows is
-// dropped, so it pauses now and then.
+// flood sends frames to all other replicas as fast as the links accept them. It pauses between frames, because the
+// attacker's own queue is dropped when it overflows.
 func (s *scene) flood(ctx context.Context, class p2p.Class, next func(i uint64) []byte) {
 	for i := uint64(0); ctx.Err() == nil; i++ {
 		s.member.send(class, next(i))
@@ -59,7 +59,7 @@ func floodLDFetches(ctx context.Context, s *scene) {
 	})
 }
 
-// floodLane extends the attacker's own lane with large batches, without waiting for anything to be committed.
+// floodLane extends the attacker's own lane with large batches, without waiting for commits.
 func floodLane(ctx context.Context, s *scene) {
 	committee, err := s.member.home.Genesis.Committee(memberShard)
 	if err != nil {
@@ -83,7 +83,7 @@ func floodLane(ctx context.Context, s *scene) {
 	<-ctx.Done()
 }
 
-// floodEarly sends proposals of the next epochs' agreements, as large as they may be.
+// floodEarly sends proposals of the next epochs' agreements, at the maximum size.
 func floodEarly(ctx context.Context, s *scene) {
 	value := make([]byte, mvba.MaxValue)
 	s.flood(ctx, p2p.Control, func(i uint64) []byte {
@@ -94,12 +94,12 @@ func floodEarly(ctx context.Context, s *scene) {
 	})
 }
 
-// floodHistory pushes empty answers that nobody asked for.
+// floodHistory sends empty answers without a request.
 func floodHistory(ctx context.Context, s *scene) {
 	s.flood(ctx, p2p.Bulk, func(uint64) []byte { return replica.Encode(&replica.History{}) })
 }
 
-// floodBadSignatures sends votes whose signatures do not verify. The peer is dropped for them, and comes back.
+// floodBadSignatures sends votes whose signatures do not verify. The peers disconnect it, and it connects again.
 func floodBadSignatures(ctx context.Context, s *scene) {
 	s.flood(ctx, p2p.Control, func(i uint64) []byte {
 		return replica.Encode(&bolt.Vote{Epoch: 1, Slot: 1 + i, Digest: digest.Of("attack", fmt.Append(nil, i)), Signature: sig.Signature{1}})
@@ -110,7 +110,7 @@ func floodBadSignatures(ctx context.Context, s *scene) {
 func forwardCopies(ctx context.Context, s *scene) {
 	key := newKey(s)
 	raw := s.unknown(key, 0)
-	for i := uint64(1); ; i++ { // the call is refused unless its input is at home in the other shard
+	for i := uint64(1); ; i++ { // the call is refused unless the home of its input is the other shard
 		tx, err := ledger.DecodeTx(raw)
 		if err != nil {
 			s.t.Error(err)
@@ -130,10 +130,10 @@ func forwardCopies(ctx context.Context, s *scene) {
 	workers(ctx, 512, func(i int) { s.call(ctx, i, call) })
 }
 
-// maxAnswer is the bytes of an answer that the attacker takes.
+// maxAnswer is the number of bytes that the attacker accepts as an answer.
 const maxAnswer = 256 << 20
 
-// unreadAnswers asks for the largest answers and reads nothing of them.
+// unreadAnswers requests the largest answers and does not read them.
 func unreadAnswers(ctx context.Context, s *scene) {
 	call := callFrame(map[string]any{"block": map[string]any{"height": 1}})
 	workers(ctx, 3000, func(i int) {
@@ -150,7 +150,7 @@ func unreadAnswers(ctx context.Context, s *scene) {
 func callFrame(call any) []byte {
 	raw, err := json.Marshal(call)
 	if err != nil {
-		panic(err) // maps of strings and bytes
+		panic(err) // cannot happen: the maps hold strings and bytes only
 	}
 	return append([]byte{askCall}, raw...)
 }

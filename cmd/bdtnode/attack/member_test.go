@@ -12,7 +12,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// The replica that attacks, and the shard of replicas that a member of another shard attacks.
+// The attacking replica, and the shard that a member of another shard attacks.
 const (
 	memberShard = 1
 	memberIndex = 3
@@ -20,14 +20,14 @@ const (
 )
 
 // member is a Byzantine replica: it has the keys and the connections of a replica whose process was killed, and answers
-// nothing.
+// no request.
 type member struct {
 	t    *testing.T
 	home *config.Home
 	net  *p2p.Net
 }
 
-// becomeMember kills a replica's process and takes its place.
+// becomeMember kills the process of a replica and takes its place.
 func becomeMember(t *testing.T, n *network) *member {
 	t.Helper()
 	r := n.replica(memberShard, memberIndex)
@@ -49,14 +49,14 @@ func becomeMember(t *testing.T, n *network) *member {
 	for _, other := range n.cluster.Alive() {
 		run, ok, err := config.ReadRunning(other.Home)
 		if err != nil || !ok {
-			t.Fatalf("%s does not say where it listens: %v", other.Name(), err)
+			t.Fatalf("%s has not published its listen address: %v", other.Name(), err)
 		}
 		bootstrap = append(bootstrap, run.P2P...)
 	}
 	m.net, err = p2p.New(p2p.Config{
 		Identity: home.PeerKey, Network: home.Genesis.ID(), Shard: home.Shard, Self: home.Replica, Members: members,
 		Listen: home.Config.P2P.Listen, Bootstrap: bootstrap,
-		Limits: p2p.Limits{Serving: 1 << 20, ServingAll: 1 << 20, ServeBytes: maxAnswer, HeldBytes: 1 << 40, HeldBytesAll: 1 << 40}, // an attacker has none
+		Limits: p2p.Limits{Serving: 1 << 20, ServingAll: 1 << 20, ServeBytes: maxAnswer, HeldBytes: 1 << 40, HeldBytesAll: 1 << 40}, // effectively no limits for the attacker
 	}, mute{})
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func becomeMember(t *testing.T, n *network) *member {
 	return m
 }
 
-// send sends a frame to each other replica of the own shard.
+// send sends a frame to each other replica of the attacker's shard.
 func (m *member) send(class p2p.Class, frame []byte) {
 	for i := range protocols.Index(perShard) {
 		if i != memberIndex {
@@ -88,7 +88,7 @@ func (m *member) send(class p2p.Class, frame []byte) {
 	}
 }
 
-// mute answers nothing.
+// mute refuses every request.
 type mute struct{}
 
 func (mute) Receive(protocols.Index, p2p.Class, []byte) error { return nil }

@@ -25,15 +25,15 @@ import (
 
 var (
 	attacks = flag.Bool("attacks", false, "run each attack against a live network under load")
-	before  = flag.Duration("attacks.before", 10*time.Second, "how long the load runs before the attack")
-	during  = flag.Duration("attacks.during", 20*time.Second, "how long the load runs during the attack")
+	before  = flag.Duration("attacks.before", 10*time.Second, "duration of the load before the attack")
+	during  = flag.Duration("attacks.during", 20*time.Second, "duration of the load during the attack")
 )
 
-// Limits that an honest client's load must keep during an attack.
+// Limits on the latency of honest clients and on memory during an attack.
 const (
 	loadRate   = 100       // transfers a second
-	loadCross  = 0.3       // share of them that goes across shards
-	maxRatio   = 3         // of p95 during the attack to p95 before
+	loadCross  = 0.3       // share of them that involves several shards
+	maxRatio   = 3         // largest ratio of p95 during the attack to p95 before
 	maxMemory  = 300 << 20 // resident bytes of a replica
 	sampleRSS  = 50 * time.Millisecond
 	shards     = 2
@@ -42,9 +42,9 @@ const (
 	fundAmount = 1000
 )
 
-var built string // directory of program's binary
+var built string // directory of the binary
 
-// program is the binary that the replicas run, built once.
+// program is the binary of the replicas, built once.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "bdtnode-attack")
 	if err != nil {
@@ -126,12 +126,12 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// replica is a replica of the network that runs as a process.
+// replica returns a replica of the network.
 func (n *network) replica(shard, index int) *netup.Replica {
 	return n.cluster.Replicas[shard*perShard+index]
 }
 
-// load runs the honest clients for a while against the replicas that are alive, and fails the test if a transfer does not settle.
+// load runs the honest clients for d against the replicas that are alive. The test fails if a transfer does not settle.
 func (n *network) load(d time.Duration, seed uint64) load.Result {
 	n.t.Helper()
 	cfg := load.Config{
@@ -156,7 +156,8 @@ func (n *network) load(d time.Duration, seed uint64) load.Result {
 	return result
 }
 
-// watchMemory samples the resident memory of the replicas until the function it returns is called, which answers the highest.
+// watchMemory samples the resident memory of the replicas until the returned function is called, which returns the
+// highest value and its replica.
 func (n *network) watchMemory() func() (most uint64, name string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var most uint64
@@ -181,7 +182,7 @@ func (n *network) watchMemory() func() (most uint64, name string) {
 	}
 }
 
-// resident is the resident memory of a process in bytes, 0 if it is gone.
+// resident is the resident memory of a process in bytes, 0 if the process has ended.
 func resident(pid int) uint64 {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
@@ -198,7 +199,7 @@ func resident(pid int) uint64 {
 	return pages * uint64(os.Getpagesize())
 }
 
-// kill ends a replica's process by its id.
+// kill ends the process of a replica by its id.
 func (n *network) kill(r *netup.Replica) {
 	n.t.Helper()
 	p, err := os.FindProcess(r.PID())

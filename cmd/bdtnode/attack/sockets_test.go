@@ -14,10 +14,10 @@ import (
 	"bdtnode/node/config"
 )
 
-// comeBack is how long a replica that starts may take until it is ready, during an attack.
+// comeBack bounds the time in which a starting replica becomes ready during an attack.
 const comeBack = 15 * time.Second
 
-// silentConnections holds 160 connections that say nothing to each replica's port of the network, and then starts the
+// silentConnections holds 160 connections to the p2p port of each replica and sends nothing on them. Then it starts the
 // replica that is down, which must become ready.
 func silentConnections(ctx context.Context, s *scene) {
 	var wg sync.WaitGroup
@@ -38,7 +38,7 @@ func silentConnections(ctx context.Context, s *scene) {
 	s.startAgain(ctx, s.replica(memberShard, memberIndex).Home)
 }
 
-// startAgain runs the replica of a home until ctx ends, and fails the test unless it is ready in time.
+// startAgain runs the replica of a home until ctx ends. The test fails unless the replica is ready within comeBack.
 func (s *scene) startAgain(ctx context.Context, home string) {
 	path, err := program()
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *scene) startAgain(ctx context.Context, home string) {
 		return
 	}
 	started := time.Now()
-	lacks := "it was not asked"
+	lacks := "its status was not queried"
 	for lacks != "" && time.Since(started) < comeBack && ctx.Err() == nil {
 		pause(ctx, 50*time.Millisecond)
 		lacks = lacking(ctx, home, cmd.Process.Pid)
@@ -64,11 +64,11 @@ func (s *scene) startAgain(ctx context.Context, home string) {
 	_ = cmd.Wait() // it is killed when ctx ends
 }
 
-// lacking is what the replica of a home, as a process, lacks to be ready; empty if it is.
+// lacking describes why the replica of a home, as a process, is not ready; empty if it is ready.
 func lacking(ctx context.Context, home string, pid int) string {
 	run, ok, err := config.ReadRunning(home)
 	if err != nil || !ok || run.PID != pid {
-		return "it does not say where it listens"
+		return "it has not published its API address"
 	}
 	cl, err := client.New(run.API, client.Options{})
 	if err != nil {
@@ -80,18 +80,18 @@ func lacking(ctx context.Context, home string, pid int) string {
 	case err != nil:
 		return err.Error()
 	case !ready && reason == "":
-		return "it does not say why"
+		return "it gives no reason"
 	case !ready:
 		return reason
 	}
 	return ""
 }
 
-// tcpAddress is where a replica listens for the others.
+// tcpAddress is the TCP listen address of a replica for other replicas.
 func tcpAddress(home string) (string, error) {
 	run, ok, err := config.ReadRunning(home)
 	if err != nil || !ok {
-		return "", fmt.Errorf("%s does not say where its replica listens: %w", home, err)
+		return "", fmt.Errorf("%s has no published listen address: %w", home, err)
 	}
 	for _, addr := range run.P2P {
 		a, err := ma.NewMultiaddr(addr)

@@ -1,5 +1,5 @@
-// Package keystore keeps the keys of accounts in files of a directory, one account each, encrypted if there is a
-// passphrase.
+// Package keystore keeps account keys in files of a directory, one file for each account. A file is encrypted if a
+// passphrase is given.
 package keystore
 
 import (
@@ -24,7 +24,7 @@ import (
 	"bdtnode/ledger"
 )
 
-// fileVersion is the version of an account's file.
+// fileVersion is the version of the format of an account file.
 const fileVersion = 1
 
 const (
@@ -33,7 +33,7 @@ const (
 	maxFileBytes = 16 << 10
 )
 
-// Errors that commands tell apart.
+// Errors that commands distinguish with errors.Is.
 var (
 	ErrNotFound   = errors.New("no such account")
 	ErrExists     = errors.New("account exists already")
@@ -52,7 +52,7 @@ type Account struct {
 	sealed string // armored age file, or the seed in hexadecimal
 }
 
-// accountFile is an account on disk. One of Seed and Sealed is there.
+// accountFile is the JSON form of an account. Exactly one of Seed and Sealed is set.
 type accountFile struct {
 	Version   int            `json:"version"`
 	Kind      string         `json:"kind"`
@@ -62,20 +62,20 @@ type accountFile struct {
 	Sealed    string         `json:"sealed,omitempty"` // the seed in hexadecimal, encrypted by age under a passphrase
 }
 
-// Store is a directory of accounts. It need not exist before the first account does.
+// Store is a directory of accounts. It is created with its first account.
 type Store struct {
 	dir string
-	// workFactor is the logarithm of scrypt's cost: 2^18 takes about a second, also for whoever guesses.
+	// workFactor is the logarithm of the cost of scrypt: 2^18 takes about a second for each try of a passphrase.
 	workFactor int
 }
 
-// Open is the keystore in dir.
+// Open returns the keystore in dir. It reads nothing yet.
 func Open(dir string) *Store { return &Store{dir: dir, workFactor: 18} }
 
-// Dir is the directory.
+// Dir is the path of the directory.
 func (s *Store) Dir() string { return s.dir }
 
-// Make makes an account with a fresh key, which no store holds yet.
+// Make creates an account with a new key. It is not saved in any store.
 func Make(name string) (Account, error) {
 	if !validName.MatchString(name) {
 		return Account{}, fmt.Errorf("account name %q: use 1 to 32 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit", name)
@@ -90,8 +90,8 @@ func Make(name string) (Account, error) {
 	}, nil
 }
 
-// Save stores an account of [Make]. An empty passphrase leaves its file unencrypted, readable by its owner only. It
-// answers the account as stored, and [ErrExists] rather than overwrite one of the same name.
+// Save stores an account of [Make]. With an empty passphrase the file is unencrypted and readable by its owner only. It
+// returns the account as stored. The error is [ErrExists] if the store has an account of that name.
 func (s *Store) Save(a Account, passphrase string) (Account, error) {
 	f := accountFile{Version: fileVersion, Kind: fileKind, Address: a.Address, PublicKey: a.PublicKey}
 	if passphrase == "" {
@@ -108,7 +108,7 @@ func (s *Store) Save(a Account, passphrase string) (Account, error) {
 		return Account{}, fmt.Errorf("encode account %s: %w", a.Name, err)
 	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return Account{}, fmt.Errorf("make keystore: %w", err)
+		return Account{}, fmt.Errorf("create keystore: %w", err)
 	}
 	out, err := os.OpenFile(s.path(a.Name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -125,7 +125,7 @@ func (s *Store) Save(a Account, passphrase string) (Account, error) {
 	return a, nil
 }
 
-// New makes an account and saves it.
+// New creates an account and saves it. Errors are those of [Store.Save].
 func (s *Store) New(name, passphrase string) (Account, error) {
 	a, err := Make(name)
 	if err != nil {
@@ -134,10 +134,11 @@ func (s *Store) New(name, passphrase string) (Account, error) {
 	return s.Save(a, passphrase)
 }
 
-// Get reads the public side of an account, which takes no passphrase. Without such an account it is [ErrNotFound].
+// Get reads the public part of an account, without a passphrase. The error is [ErrNotFound] if there is no such
+// account.
 func (s *Store) Get(name string) (Account, error) {
 	if !validName.MatchString(name) {
-		return Account{}, fmt.Errorf("%w: %q is no account's name", ErrNotFound, name)
+		return Account{}, fmt.Errorf("%w: %q is not a valid account name", ErrNotFound, name)
 	}
 	path := s.path(name)
 	in, err := os.Open(path)
@@ -155,7 +156,7 @@ func (s *Store) Get(name string) (Account, error) {
 	var f accountFile
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
-	if dec.Decode(&f) != nil { // its error may quote the secret
+	if dec.Decode(&f) != nil { // the decoder's error may quote the secret
 		return Account{}, fmt.Errorf("%s is damaged: not a JSON account file of version %d", path, fileVersion)
 	}
 	switch {
@@ -164,7 +165,7 @@ func (s *Store) Get(name string) (Account, error) {
 	case ledger.AddressOf(f.PublicKey) != f.Address:
 		return Account{}, fmt.Errorf("%s is damaged: address does not belong to public_key", path)
 	case (f.Seed == "") == (f.Sealed == ""):
-		return Account{}, fmt.Errorf("%s is damaged: want one of seed and sealed", path)
+		return Account{}, fmt.Errorf("%s is damaged: it must have exactly one of seed and sealed", path)
 	}
 	if f.Seed != "" {
 		if st, err := in.Stat(); err == nil && st.Mode().Perm()&0o077 != 0 {
@@ -174,7 +175,7 @@ func (s *Store) Get(name string) (Account, error) {
 	return Account{Name: name, Address: f.Address, PublicKey: f.PublicKey, Encrypted: f.Sealed != "", sealed: f.Seed + f.Sealed}, nil
 }
 
-// List reads the public side of all accounts, by name. A directory that does not exist has none.
+// List reads the public parts of all accounts, sorted by name. It returns none if the directory does not exist.
 func (s *Store) List() ([]Account, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -196,8 +197,8 @@ func (s *Store) List() ([]Account, error) {
 	return accounts, nil
 }
 
-// Unlock is the account's secret key. Passphrase is only asked for if the account is encrypted; a wrong one is
-// [ErrPassphrase].
+// Unlock returns the secret key of the account. It calls passphrase only if the account is encrypted. The error is
+// [ErrPassphrase] if the passphrase is wrong.
 func (a Account) Unlock(passphrase func() (string, error)) (*sig.Ed25519Key, error) {
 	text := a.sealed
 	if a.Encrypted {

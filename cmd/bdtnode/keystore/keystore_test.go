@@ -10,7 +10,7 @@ import (
 
 func open4test(t *testing.T) *Store {
 	s := Open(filepath.Join(t.TempDir(), "keys"))
-	s.workFactor = 4 // cheap: the claim is what is encrypted, not how slowly
+	s.workFactor = 4 // a low cost is enough: the tests are about contents, not about the cost of guessing
 	return s
 }
 
@@ -43,7 +43,7 @@ func TestPlainAccount(t *testing.T) {
 	}
 	os.Chmod(s.path("alice"), 0o644)
 	if _, err := s.Get("alice"); err == nil || !strings.Contains(err.Error(), "chmod 0600") {
-		t.Errorf("secret that all may read: %v", err)
+		t.Errorf("secret key readable by all: %v", err)
 	}
 }
 
@@ -62,7 +62,7 @@ func TestEncryptedAccount(t *testing.T) {
 	}
 	raw, _ := os.ReadFile(s.path("bob"))
 	if seed := strings.ToLower(string(raw)); strings.Contains(seed, "\"seed\"") {
-		t.Error("the file of an encrypted account has its seed in the clear")
+		t.Error("the file of an encrypted account contains the seed in plain text")
 	}
 	if _, err := bob.Unlock(func() (string, error) { return "battery", nil }); !errors.Is(err, ErrPassphrase) {
 		t.Errorf("wrong passphrase: %v", err)
@@ -84,7 +84,7 @@ func TestListAndNames(t *testing.T) {
 	}
 	for _, name := range []string{"", "../x", "Alice", "a b", ".hid", strings.Repeat("a", 33), strings.Repeat("a", 64)} {
 		if _, err := s.New(name, ""); err == nil {
-			t.Errorf("name %q taken", name)
+			t.Errorf("name %q accepted", name)
 		}
 		if _, err := s.Get(name); !errors.Is(err, ErrNotFound) {
 			t.Errorf("get %q: %v", name, err)
@@ -118,7 +118,7 @@ func TestDamagedFiles(t *testing.T) {
 		os.WriteFile(s.path("a"), []byte(content), 0o600)
 		_, err := s.Get("a")
 		if err == nil || !strings.Contains(err.Error(), s.path("a")) || strings.Contains(err.Error(), seedOf(good)) {
-			t.Errorf("%s: error %v must name the file and keep the secret", name, err)
+			t.Errorf("%s: error %v must name the file and must not contain the secret", name, err)
 		}
 	}
 	os.WriteFile(s.path("a"), []byte(strings.Replace(string(good), seedOf(good), seedOf(other), 1)), 0o600)

@@ -12,23 +12,23 @@ import (
 	"bdtnode/shard"
 )
 
-// pollEvery is how often replicas that start are asked whether they are ready.
+// pollEvery is the interval at which starting replicas are asked whether they are ready.
 const pollEvery = 50 * time.Millisecond
 
-// Options say how to run a network.
+// Options are the settings of a running network.
 type Options struct {
-	Dir          string                             // where [Create] made it
-	Program      string                             // to run a replica; empty is this program itself
-	Args         func(home string) []string         // of the program; nil is those of this program
-	ReadyTimeout time.Duration                      // how long all replicas may take to be ready; 0 is a minute
+	Dir          string                             // directory in which [Create] made the network
+	Program      string                             // program that runs a replica; empty: this program
+	Args         func(home string) []string         // arguments of the program; nil: those of bdtnode start
+	ReadyTimeout time.Duration                      // bound for all replicas to become ready; 0: one minute
 	Client       client.Options                     // of the clients of the replicas
-	Waiting      func(ready, total int, why string) // told while waiting, if not nil
+	Waiting      func(ready, total int, why string) // called while waiting, if not nil
 }
 
-// Cluster is all replicas of a network, running.
+// Cluster is a running network with all its replicas.
 type Cluster struct {
 	Genesis  *shard.Genesis
-	Replicas []*Replica // by shard, then index
+	Replicas []*Replica // sorted by shard, then index
 
 	options Options
 	deaths  chan Death
@@ -40,11 +40,11 @@ type Cluster struct {
 type Death struct {
 	Replica *Replica
 	At      time.Time
-	Asked   bool // this program took it down, and brings it back
+	Asked   bool // this program ended it as part of a fault, and starts it again
 }
 
-// Start runs all replicas of a network and waits until each is ready. If one fails to, all are stopped again, and the
-// error has the last lines of its log. The context ends only the start; see [Cluster.Stop].
+// Start runs all replicas of a network and waits until each is ready. If one fails, all are stopped, and the error
+// contains the last lines of its log. The context bounds the start only; [Cluster.Stop] ends the network.
 func Start(ctx context.Context, o Options) (c *Cluster, err error) {
 	if o.ReadyTimeout == 0 {
 		o.ReadyTimeout = time.Minute
@@ -69,7 +69,7 @@ func Start(ctx context.Context, o Options) (c *Cluster, err error) {
 	for s, spec := range c.Genesis.Shards {
 		for i := range spec.Members {
 			home := config.HomeDir(o.Dir, uint16(s), i)
-			if _, err := config.Load(home, nil); err != nil { // sooner, and clearer, than from its log
+			if _, err := config.Load(home, nil); err != nil { // an error here is earlier and clearer than one in the replica's log
 				return c, fmt.Errorf("replica %d of shard %d cannot start: %w", i, s, err)
 			}
 			r := &Replica{Shard: uint16(s), Index: i, Home: home}
@@ -99,10 +99,11 @@ func (c *Cluster) launch(r *Replica) error {
 	return nil
 }
 
-// Deaths delivers the end of each process of a replica, until the cluster is stopped. Nothing else waits for its reader.
+// Deaths delivers the end of each replica process until the cluster is stopped. A slow reader delays nothing else.
 func (c *Cluster) Deaths() <-chan Death { return c.deaths }
 
-// awaitReady asks until all replicas are ready, one has ended, or the time is up.
+// awaitReady polls until all replicas are ready. The error is the reason why one is not: it has ended, or ReadyTimeout
+// is over.
 func (c *Cluster) awaitReady(ctx context.Context) error {
 	limit := time.NewTimer(c.options.ReadyTimeout)
 	defer limit.Stop()
@@ -126,7 +127,7 @@ func (c *Cluster) awaitReady(ctx context.Context) error {
 	}
 }
 
-// countReady counts ready replicas; why is what the last of the others lacks.
+// countReady counts ready replicas; why describes the last replica that is not ready.
 func (c *Cluster) countReady(ctx context.Context) (ready int, why string, err error) {
 	for _, r := range c.Replicas {
 		lacks, err := c.lacks(ctx, r)
@@ -142,7 +143,8 @@ func (c *Cluster) countReady(ctx context.Context) (ready int, why string, err er
 	return ready, why, nil
 }
 
-// lacks is what a replica that was launched lacks to be ready, empty if it is. An error means that it will not be.
+// lacks describes why a launched replica is not ready, empty if it is ready. An error means that it cannot become
+// ready.
 func (c *Cluster) lacks(ctx context.Context, r *Replica) (string, error) {
 	p := r.process()
 	if p.gone() {
@@ -153,7 +155,7 @@ func (c *Cluster) lacks(ctx context.Context, r *Replica) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", r.Name(), err)
 	case !ok:
-		return " has not come up\n" + p.logTail(), nil
+		return " has not published its API address\n" + p.logTail(), nil
 	}
 	if err := r.reached(run, c.options.Client); err != nil {
 		return "", fmt.Errorf("%s: %w", r.Name(), err)
@@ -168,7 +170,7 @@ func (c *Cluster) lacks(ctx context.Context, r *Replica) (string, error) {
 	return ": " + reason, nil
 }
 
-// Alive is the replicas whose processes run and are not stopped.
+// Alive returns the replicas whose processes run and are not suspended.
 func (c *Cluster) Alive() []*Replica {
 	var alive []*Replica
 	for _, r := range c.Replicas {
@@ -179,7 +181,7 @@ func (c *Cluster) Alive() []*Replica {
 	return alive
 }
 
-// Left is how many replicas of a shard run, or come back by themselves.
+// Left is the number of replicas of a shard that run or that a fault will start again.
 func (c *Cluster) Left(shard uint16) int {
 	n := 0
 	for _, r := range c.Replicas {
@@ -190,14 +192,14 @@ func (c *Cluster) Left(shard uint16) int {
 	return n
 }
 
-// Stop ends all replicas, together, and returns once none is left: those that do not stop within 10 seconds are killed.
-// Nothing else may be under way with the cluster.
+// Stop ends all replicas at the same time, and returns when none is left. Replicas that do not stop within 10 seconds
+// are killed. No other method may run at the same time.
 func (c *Cluster) Stop() {
 	close(c.stopped)
 	for _, r := range c.Replicas {
 		p := r.process()
 		p.terminate()
-		p.signal(resume) // one that is stopped does not hear that it is to end
+		p.signal(resume) // a suspended process does not handle the signal to stop
 	}
 	deadline := time.Now().Add(killAfter)
 	for _, r := range c.Replicas {

@@ -1,4 +1,4 @@
-// Package netup makes networks and runs all replicas of one on this machine, each as a process of its own.
+// Package netup creates networks and runs all replicas of a network on this machine, each as a process of its own.
 package netup
 
 import (
@@ -10,34 +10,34 @@ import (
 	"bdtnode/shard"
 )
 
-// Keystores beside the homes of a network.
+// Directories of keystores beside the homes of a network.
 const (
-	AccountsDir = "accounts" // funded accounts for people
-	LoadDir     = "load"     // funded accounts that a load pays between
+	AccountsDir = "accounts" // funded accounts for users
+	LoadDir     = "load"     // funded accounts of loads
 )
 
-// Funding is accounts to make and what each is born with. Their home shards are all shards of the network in turn.
+// Funding is a set of accounts and their genesis outputs. Their home shards are all shards of the network in turn.
 type Funding struct {
-	Dir     string // keystore, below the network's directory
+	Dir     string // name of the keystore, below the directory of the network
 	Names   []string
 	Outputs uint32
-	Amount  uint64 // of each output
+	Amount  uint64 // value of each output
 }
 
-// People is the funding of the accounts that every new network has for people.
+// People is the funding of the accounts that every new network has for users.
 func People() Funding {
 	return Funding{Dir: AccountsDir, Names: []string{"alice", "bob", "carol", "dave"}, Outputs: 10, Amount: 100_000}
 }
 
-// Network is what [Create] made.
+// Network is the result of [Create].
 type Network struct {
 	ID       string    `json:"network"` // genesis id
-	Genesis  string    `json:"genesis"` // its file
+	Genesis  string    `json:"genesis"` // path of the genesis file
 	Homes    []Home    `json:"homes"`
-	Accounts []Account `json:"accounts"` // of the first funding
+	Accounts []Account `json:"accounts"` // accounts of the first funding
 }
 
-// Home is one replica's.
+// Home is the home of one replica.
 type Home struct {
 	Shard   uint16   `json:"shard"`
 	Replica int      `json:"replica"`
@@ -46,7 +46,7 @@ type Home struct {
 	API     string   `json:"api"`    // host:port
 }
 
-// Account is one that genesis funds.
+// Account is an account funded by genesis.
 type Account struct {
 	Name    string         `json:"name"`
 	Address ledger.Address `json:"address"`
@@ -54,7 +54,7 @@ type Account struct {
 	Balance uint64         `json:"balance"`
 }
 
-// makeAt makes an account whose home is a certain shard of so many: fresh keys are drawn until one's address is there.
+// makeAt creates an account with a given home shard, by drawing keys until an address has that home.
 func makeAt(name string, home uint16, shards int) (keystore.Account, error) {
 	for {
 		acc, err := keystore.Make(name)
@@ -64,7 +64,7 @@ func makeAt(name string, home uint16, shards int) (keystore.Account, error) {
 	}
 }
 
-// Create generates a network below dir, which must be empty or new, with funded accounts.
+// Create generates a network with funded accounts below dir, which must be empty or new.
 func Create(dir string, n config.Network, fundings ...Funding) (*Network, error) {
 	accounts := make([][]keystore.Account, len(fundings))
 	for i, f := range fundings {

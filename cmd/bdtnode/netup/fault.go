@@ -11,49 +11,49 @@ import (
 	"bdtnode/node/api"
 )
 
-// Fault is what is done to replicas of a network on purpose.
+// Fault is a kind of disturbance that this program causes in a network.
 type Fault string
 
-// The faults.
+// Kinds of faults.
 const (
-	KillLeader      Fault = "kill-leader"      // its process is killed, and started again some seconds later
-	FreezeLeader    Fault = "freeze-leader"    // its process stands still for some seconds, so all it has to say comes late
-	FreezeFollowers Fault = "freeze-followers" // as many processes as may be faulty, none the leader's, stand still
+	KillLeader      Fault = "kill-leader"      // kills the process of the leader, and starts it again some seconds later
+	FreezeLeader    Fault = "freeze-leader"    // suspends the process of the leader for some seconds, which delays its messages
+	FreezeFollowers Fault = "freeze-followers" // suspends as many processes as may be faulty, without the leader
 )
 
-// AllFaults is every kind of fault.
+// AllFaults lists every kind of fault.
 var AllFaults = []Fault{KillLeader, FreezeLeader, FreezeFollowers}
 
-// How long replicas are out.
+// Durations of faults.
 const (
-	killedMin, killedMax = time.Second, 3 * time.Second // from the kill to the start
+	killedMin, killedMax = time.Second, 3 * time.Second // from the kill to the new start
 	frozenMin, frozenMax = time.Second, 10 * time.Second
 )
 
 const (
-	backWithin   = time.Minute            // how long a replica may take to catch up with the others of its shard
+	backWithin   = time.Minute            // bound for a replica to catch up with the others of its shard
 	QuietEnd     = 2 * time.Second        // no fault begins in the last seconds of a run
-	wellEvery    = 250 * time.Millisecond // how often it is asked whether all replicas of a shard are well
-	statusWithin = 3 * time.Second        // for the replicas of a shard to say how they are
-	commitWithin = 10 * time.Second       // for the first commit once all replicas are back
-	killedSays   = time.Second            // by then nothing of what a replica said before it was killed is still on its way
+	wellEvery    = 250 * time.Millisecond // interval of queries whether all replicas of a shard are ready
+	statusWithin = 3 * time.Second        // bound for the status of all replicas of a shard
+	commitWithin = 10 * time.Second       // bound for the first commit after all replicas are running
+	killedSays   = time.Second            // bound for messages that a replica sent before it was killed to arrive
 )
 
-// Faults are faults that come again and again, in every shard for itself.
+// Faults are repeated faults, in every shard independently.
 type Faults struct {
 	Kind  Fault
-	Every time.Duration // from one to the next in a shard; longer if replicas take longer to be back
-	For   time.Duration // none begins after that, less [QuietEnd]; 0 is until the context ends
-	Seed  uint64        // of which replicas and how long
+	Every time.Duration // from one fault to the next in a shard; longer if replicas need longer to catch up
+	For   time.Duration // no fault begins later than this, less [QuietEnd]; 0: until the context ends
+	Seed  uint64        // of the choice of replicas and durations
 
-	Begun func(Outage)      // told when replicas are out
-	Gap   func(Outage, Gap) // told as [Cluster.Watch] does
-	Back  func(*Replica)    // told when a replica was started again
+	Begun func(Outage)      // called when replicas are down or suspended
+	Gap   func(Outage, Gap) // called as by [Cluster.Watch]
+	Back  func(*Replica)    // called when a killed replica was started again
 }
 
-// Inject makes faults. Of a shard it never has more replicas out than may be faulty: the next fault waits until all have
-// caught up. It returns once all replicas are back, or the context has ended: then none stands still any more, and one
-// that was killed remains so. It fails if a replica does not come back.
+// Inject causes faults. In a shard it never disturbs more replicas than may be faulty: the next fault waits until all
+// have caught up. It returns when all replicas run again, or when the context has ended: then no replica stays
+// suspended, but a killed one stays down. The error names a replica that does not catch up.
 func (c *Cluster) Inject(ctx context.Context, f Faults) error {
 	shards := make([]error, len(c.Genesis.Shards))
 	var work sync.WaitGroup
@@ -64,7 +64,7 @@ func (c *Cluster) Inject(ctx context.Context, f Faults) error {
 	return errors.Join(shards...)
 }
 
-// injectAt makes faults in one shard.
+// injectAt causes faults in one shard.
 func (c *Cluster) injectAt(ctx context.Context, f *Faults, shard uint16) error {
 	rng := rand.New(rand.NewPCG(f.Seed, uint64(shard)))
 	start := time.Now()
@@ -89,7 +89,7 @@ func (c *Cluster) injectAt(ctx context.Context, f *Faults, shard uint16) error {
 	}
 }
 
-// victims chooses replicas of a shard for a fault; none if others are out of order already.
+// victims chooses replicas of a shard for a fault. It returns none if other replicas are not ready.
 func (c *Cluster) victims(ctx context.Context, kind Fault, shard uint16, rng *rand.Rand) ([]*Replica, error) {
 	committee, err := c.Genesis.Committee(shard)
 	if err != nil {
@@ -126,7 +126,7 @@ func (c *Cluster) victims(ctx context.Context, kind Fault, shard uint16, rng *ra
 	return out, nil
 }
 
-// fault takes replicas out and brings them back, and returns when they have caught up.
+// fault disturbs replicas, restores them, and returns when they have caught up.
 func (c *Cluster) fault(ctx context.Context, f *Faults, victims []*Replica, rng *rand.Rand) error {
 	least, most := frozenMin, frozenMax
 	if f.Kind == KillLeader {
@@ -137,7 +137,7 @@ func (c *Cluster) fault(ctx context.Context, f *Faults, victims []*Replica, rng 
 		r.setOut(true)
 		defer r.setOut(false)
 		if f.Kind == KillLeader {
-			c.lastWords(ctx, r)
+			c.recordUsage(ctx, r)
 		}
 	}
 	o := Outage{Replicas: victims, From: time.Now(), Leader: f.Kind != FreezeFollowers}
@@ -146,7 +146,7 @@ func (c *Cluster) fault(ctx context.Context, f *Faults, victims []*Replica, rng 
 		p := r.process()
 		if f.Kind != KillLeader {
 			p.signal(freeze)
-			defer p.signal(resume) // whatever else happens
+			defer p.signal(resume) // on every way out of this function
 			continue
 		}
 		p.asked.Store(true)
@@ -179,8 +179,9 @@ func (c *Cluster) fault(ctx context.Context, f *Faults, victims []*Replica, rng 
 	return nil
 }
 
-// lastWords notes what a replica has used that is about to be killed. Its processor time is known afterwards.
-func (c *Cluster) lastWords(ctx context.Context, r *Replica) {
+// recordUsage records the resource usage of a replica that is about to be killed. Its processor time is known after its
+// end.
+func (c *Cluster) recordUsage(ctx context.Context, r *Replica) {
 	ctx, cancel := context.WithTimeout(ctx, statusWithin)
 	defer cancel()
 	if st, err := r.Client.Status(ctx); err == nil {
@@ -188,8 +189,9 @@ func (c *Cluster) lastWords(ctx context.Context, r *Replica) {
 	}
 }
 
-// awaitBack waits until a replica is ready and has executed what the others of its shard had when it came back. It
-// reports false if it does not, with an error unless the context ended or somebody else killed the replica.
+// awaitBack waits until a replica is ready and has executed the blocks that the others of its shard had when it started
+// again. It returns false if that fails, with an error unless the context ended or the replica was killed from
+// elsewhere.
 func (c *Cluster) awaitBack(ctx context.Context, r *Replica) (back bool, err error) {
 	limit, cancel := context.WithTimeout(ctx, backWithin)
 	defer cancel()
@@ -212,22 +214,22 @@ func (c *Cluster) awaitBack(ctx context.Context, r *Replica) (back bool, err err
 			if err == nil && st.Height >= goal {
 				return true, nil
 			}
-			lacks = fmt.Sprintf(" is at height %d, and others were at %d", st.Height, goal)
+			lacks = fmt.Sprintf(" is at height %d, the others were at %d", st.Height, goal)
 		}
 		if !sleep(limit, pollEvery) {
 			if ctx.Err() != nil {
 				return false, nil
 			}
-			return false, fmt.Errorf("%s is not back after %v: it%s", r.Name(), backWithin, lacks)
+			return false, fmt.Errorf("%s has not caught up within %v: it%s", r.Name(), backWithin, lacks)
 		}
 	}
 }
 
-// watching is a gap being watched aside.
+// watching is the concurrent watch of one gap.
 type watching struct {
 	stop context.CancelFunc
 	done chan struct{}
-	idle chan struct{} // closed when there was nothing to commit
+	idle chan struct{} // closed when the shard had nothing to commit
 }
 
 func (c *Cluster) watchAside(ctx context.Context, o Outage, tell func(Gap)) *watching {
@@ -245,7 +247,7 @@ func (c *Cluster) watchAside(ctx context.Context, o Outage, tell func(Gap)) *wat
 	return w
 }
 
-// await returns when the gap is known. All replicas are back, so there will be one soon, or nothing to commit.
+// await returns when the gap is known. All replicas run, so this is soon, or the shard has nothing to commit.
 func (w *watching) await(ctx context.Context) {
 	limit := time.NewTimer(commitWithin)
 	defer limit.Stop()

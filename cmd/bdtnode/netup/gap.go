@@ -8,51 +8,51 @@ import (
 	"bdtnode/node/api"
 )
 
-// Outage is a time in which some replicas of one shard took no part.
+// Outage is a time in which some replicas of one shard were down or suspended.
 type Outage struct {
 	Replicas []*Replica
 	From     time.Time
-	// Until is when they were back, or a time by which what they had said before must have had its effect: a commit
-	// from then on owes nothing to them, or is theirs.
+	// Until is the end of the outage, or a time by which all earlier messages of these replicas have had their effect.
+	// A commit after it does not depend on earlier messages of theirs, or was proposed by them.
 	Until time.Time
-	// Leader is that the outage is about who led the shard: it ends when another one does.
+	// Leader is true if the outage is one of the leader: then it ends when another replica leads.
 	Leader bool
 }
 
-// DeathOf is the outage that the death of a replica began, of which nobody knows when it ends.
+// DeathOf is the outage that begins with the end of a replica process. Its end is not known.
 func DeathOf(d Death) Outage {
 	return Outage{Replicas: []*Replica{d.Replica}, From: d.At, Until: d.At.Add(killedSays), Leader: true}
 }
 
-// Gap is how long an outage kept a shard from committing: the longest time from one commit to the next, as another
-// replica of the shard saw it, of those that ended in the outage. What of it passed with nothing to commit counts only
-// up to a tenth of a second. An outage of a leader ends with the first commit after which another one leads. That may
-// be the last block of the old one's epoch, which is agreed on without a leader.
+// Gap is the time for which an outage kept a shard from committing: the longest time from one commit to the next, as
+// another replica of the shard saw it, among those that ended in the outage. Time with nothing to commit counts up to a
+// tenth of a second only. An outage of a leader ends with the first commit after which another replica leads. That may
+// be the last block of the old leader's epoch, on which the others agree without a leader.
 type Gap struct {
 	Shard  uint16
 	Took   time.Duration
-	Leader int  // when the outage began
-	Next   int  // after it
-	Idle   bool // nothing was committed in the outage so far, and there is nothing to commit
+	Leader int  // leader when the outage began
+	Next   int  // leader after it
+	Idle   bool // no commit in the outage so far, and nothing to commit
 }
 
-// How commits are asked for while an outage lasts. What is seen does not depend on it: replicas remember when they
-// committed.
+// Polling of commits during an outage. The polling interval does not affect the result, because replicas record the
+// times of their commits.
 const (
 	askFirst = 20 * time.Millisecond
 	askLast  = 500 * time.Millisecond
-	idleFrom = time.Second // an outage this old in which nothing is pending is told to be idle
+	idleFrom = time.Second // an outage of this age with nothing pending is reported as idle
 )
 
-// idleMost is how long a replica may have known of nothing to commit without the shard having been idle: what others
-// have been told takes a while to be known to all.
+// idleMost bounds the time that does not count as idle although a replica knew of nothing to commit: a transaction
+// takes a while to reach all replicas.
 const idleMost = 100 * time.Millisecond
 
-// Watch tells what gap an outage made, once that is over. If there is nothing to commit it tells that, once, and goes
-// on waiting. It tells nothing if the outage is one of a leader and none of the replicas led. It returns when it has
-// told, or the context ends.
+// Watch calls tell with the gap of an outage when the outage is over. If there is nothing to commit, it calls tell once
+// with Idle set, and continues. It never calls tell for an outage of a leader in which none of the replicas led. It
+// returns after the last call, or when the context ends.
 func (c *Cluster) Watch(ctx context.Context, o Outage, tell func(Gap)) {
-	var from *Replica // who is asked
+	var from *Replica // the replica that is polled
 	var seen []api.Commit
 	idle := false
 	for every := askFirst; ; every = min(askLast, every+every/4) {
@@ -82,8 +82,8 @@ func (c *Cluster) Watch(ctx context.Context, o Outage, tell func(Gap)) {
 	}
 }
 
-// other is a replica of the shard that runs and is not one of the outage's; another each time, so that one that does
-// not answer is left alone.
+// other returns a running replica of the shard that is not part of the outage. Each call returns another one, so that a
+// replica that does not answer is skipped.
 func (c *Cluster) other(o Outage) *Replica {
 	var others []*Replica
 	for _, r := range c.Replicas {
@@ -108,9 +108,9 @@ func (o *Outage) led(leader int) bool {
 	return slices.ContainsFunc(o.Replicas, func(r *Replica) bool { return r.Index == leader })
 }
 
-// gap is what a replica's commits, oldest first, say of an outage, and whether it is over. Took is 0 as long as none of
-// them lies in the outage. The leader is -1 if they do not reach back to its beginning, as those of a replica that
-// started since.
+// gap computes the gap of an outage from a replica's commits, oldest first, and whether the outage is over. Took is 0
+// if no commit lies in the outage. Leader is -1 if the commits do not reach back to its beginning, for example those of
+// a replica that started later.
 func (o *Outage) gap(commits []api.Commit) (g Gap, over bool) {
 	g = Gap{Shard: o.Replicas[0].Shard, Leader: -1}
 	var epoch uint64
@@ -130,7 +130,7 @@ func (o *Outage) gap(commits []api.Commit) (g Gap, over bool) {
 	return g, false
 }
 
-// pause is the time from one commit to the next, without what of it the shard was idle.
+// pause is the time from one commit to the next, without the part in which the shard was idle.
 func pause(last, x api.Commit) time.Duration {
 	waited := time.Duration(x.WaitedUS) * time.Microsecond
 	took := time.UnixMicro(x.AtUS).Sub(time.UnixMicro(last.AtUS))

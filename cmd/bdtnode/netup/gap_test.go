@@ -7,23 +7,23 @@ import (
 	"bdtnode/node/api"
 )
 
-// TestGap: what gap is seen in what a replica committed, and when an outage is over.
+// TestGap: the gap computed from a replica's commits, and when an outage is over.
 func TestGap(t *testing.T) {
 	begin := time.UnixMilli(1_000_000)
-	// commit is one so many milliseconds after the outage began, that was waited for so long.
+	// commit returns a commit ms milliseconds after the outage began, whose work had waited for the given time.
 	commit := func(ms, waited int64, epoch uint64, leader uint16) api.Commit {
 		return api.Commit{Height: uint64(5000 + ms), Epoch: epoch, Leader: leader, AtUS: begin.UnixMicro() + 1000*ms, WaitedUS: 1000 * waited}
 	}
 	for name, c := range map[string]struct {
-		followers bool // what was out did not lead
+		followers bool // the replicas of the outage did not lead
 		commits   []api.Commit
 		want      Gap
 		over      bool
 	}{
-		"nothing known":    {want: Gap{Leader: -1}},
-		"nothing since":    {commits: []api.Commit{commit(-30, 10, 4, 2), commit(-10, 10, 4, 2)}, want: Gap{Leader: 2}},
-		"started since":    {commits: []api.Commit{commit(700, 0, 5, 3), commit(3000, 5, 5, 3)}, want: Gap{Leader: -1, Next: 3, Took: time.Microsecond}},
-		"still on its way": {commits: []api.Commit{commit(-10, 10, 4, 2), commit(3, 13, 4, 2)}, want: Gap{Leader: 2, Next: 2, Took: 13 * time.Millisecond}},
+		"no commits known":             {want: Gap{Leader: -1}},
+		"no commit in the outage":      {commits: []api.Commit{commit(-30, 10, 4, 2), commit(-10, 10, 4, 2)}, want: Gap{Leader: 2}},
+		"replica started later":        {commits: []api.Commit{commit(700, 0, 5, 3), commit(3000, 5, 5, 3)}, want: Gap{Leader: -1, Next: 3, Took: time.Microsecond}},
+		"commit of an earlier message": {commits: []api.Commit{commit(-10, 10, 4, 2), commit(3, 13, 4, 2)}, want: Gap{Leader: 2, Next: 2, Took: 13 * time.Millisecond}},
 		"another leads": {
 			commits: []api.Commit{commit(-900, 800, 4, 2), commit(-10, 10, 4, 2), commit(3, 13, 4, 2), commit(503, 480, 5, 3), commit(9000, 8000, 5, 3)},
 			want:    Gap{Leader: 2, Next: 3, Took: 500 * time.Millisecond}, over: true,
@@ -32,36 +32,36 @@ func TestGap(t *testing.T) {
 			commits: []api.Commit{commit(-10, 10, 4, 2), commit(450, 460, 4, 2), commit(503, 53, 5, 3)},
 			want:    Gap{Leader: 2, Next: 3, Took: 460 * time.Millisecond}, over: true,
 		},
-		"hardly idle": {
+		"idle for less than a tenth of a second": {
 			commits: []api.Commit{commit(-10, 10, 4, 2), commit(590, 500, 5, 3)},
 			want:    Gap{Leader: 2, Next: 3, Took: 600 * time.Millisecond}, over: true,
 		},
-		"idle for a part of it": {
+		"idle for a part of the outage": {
 			commits: []api.Commit{commit(-10, 10, 4, 2), commit(591, 500, 5, 3)},
 			want:    Gap{Leader: 2, Next: 3, Took: 500 * time.Millisecond}, over: true,
 		},
-		"it was idle until then": {
+		"idle until the commit": {
 			commits: []api.Commit{commit(-60_000, 10, 4, 2), commit(30_000, 600, 5, 3)},
 			want:    Gap{Leader: 2, Next: 3, Took: 600 * time.Millisecond}, over: true,
 		},
-		"nothing was waited for": {
+		"no waiting work": {
 			commits: []api.Commit{commit(-60_000, 10, 4, 2), commit(30_000, 0, 5, 3)},
 			want:    Gap{Leader: 2, Next: 3, Took: time.Microsecond}, over: true,
 		},
-		"the same leads, and is back": {
+		"the same leader is back": {
 			commits: []api.Commit{commit(-10, 10, 4, 2), commit(2010, 2020, 4, 2), commit(2030, 20, 4, 2)},
 			want:    Gap{Leader: 2, Next: 2, Took: 2020 * time.Millisecond}, over: true,
 		},
-		"an epoch ended just before": {
+		"epoch ended just before": {
 			commits: []api.Commit{commit(-10, 10, 4, 2), commit(0, 10, 5, 3), commit(20, 20, 5, 3)},
 			want:    Gap{Leader: 3, Next: 3, Took: 20 * time.Millisecond},
 		},
-		"others go on": {
+		"other replicas commit": {
 			followers: true,
 			commits:   []api.Commit{commit(-10, 10, 4, 2), commit(20, 30, 4, 2), commit(100, 80, 4, 2), commit(1999, 5, 5, 3)},
 			want:      Gap{Leader: 2, Next: 3, Took: 80 * time.Millisecond},
 		},
-		"they are back": {
+		"followers are back": {
 			followers: true,
 			commits:   []api.Commit{commit(-10, 10, 4, 2), commit(100, 80, 4, 2), commit(2000, 5, 4, 2), commit(2500, 500, 4, 2)},
 			want:      Gap{Leader: 2, Next: 2, Took: 110 * time.Millisecond}, over: true,

@@ -63,7 +63,7 @@ func TestCreate(t *testing.T) {
 		}
 	}
 	if _, err := Create(dir, n, People()); err == nil || !strings.Contains(err.Error(), "not empty") {
-		t.Errorf("made over another network: %v", err)
+		t.Errorf("created over another network: %v", err)
 	}
 }
 
@@ -75,12 +75,12 @@ func TestUnbalanced(t *testing.T) {
 		{api.Audit{Unspent: 90, Burned: 10, Genesis: 100, Conserved: true}, ""},
 		{api.Audit{Unspent: 80, Escrow: 5, Burned: 10, Ceded: 20, Gained: 15, Genesis: 100, Conserved: true}, ""},
 		{api.Audit{Unspent: 115, Gained: 15, Genesis: 100, Conserved: true}, ""},
-		{api.Audit{Unspent: 90, Burned: 10, Genesis: 100}, "does not make up"}, // it says itself that it is wrong
-		{api.Audit{Unspent: 91, Burned: 10, Genesis: 100, Conserved: true}, "does not make up"},
-		{api.Audit{Unspent: 90, Escrow: 1, Burned: 10, Genesis: 100, Conserved: true}, "does not make up"},
-		{api.Audit{Unspent: 90, Burned: 10, Ceded: 1, Genesis: 100, Conserved: true}, "does not make up"},
-		{api.Audit{Unspent: 90, Burned: 10, Gained: 1, Genesis: 100, Conserved: true}, "does not make up"},
-		{api.Audit{Unspent: 91, Burned: 10, Genesis: 101, Conserved: true}, "born with 101"},
+		{api.Audit{Unspent: 90, Burned: 10, Genesis: 100}, "differs from the genesis supply"}, // the audit itself reports the error
+		{api.Audit{Unspent: 91, Burned: 10, Genesis: 100, Conserved: true}, "differs from the genesis supply"},
+		{api.Audit{Unspent: 90, Escrow: 1, Burned: 10, Genesis: 100, Conserved: true}, "differs from the genesis supply"},
+		{api.Audit{Unspent: 90, Burned: 10, Ceded: 1, Genesis: 100, Conserved: true}, "differs from the genesis supply"},
+		{api.Audit{Unspent: 90, Burned: 10, Gained: 1, Genesis: 100, Conserved: true}, "differs from the genesis supply"},
+		{api.Audit{Unspent: 91, Burned: 10, Genesis: 101, Conserved: true}, "genesis value of 101"},
 	} {
 		if got := unbalanced(&c.audit, 100); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%+v: %q", c.audit, got)
@@ -95,7 +95,7 @@ func TestBetween(t *testing.T) {
 	}{
 		{[]total{{unspent: 100, genesis: 100}}, ""},
 		{[]total{{unspent: 80, ceded: 20, genesis: 100}, {unspent: 65, burned: 5, gained: 20, genesis: 50}}, ""},
-		{[]total{{unspent: 80, ceded: 20, genesis: 100}, {unspent: 50, genesis: 50}}, "all shards together"}, // still owed
+		{[]total{{unspent: 80, ceded: 20, genesis: 100}, {unspent: 50, genesis: 50}}, "all shards together"}, // ceded and not yet gained
 		{[]total{{unspent: 100, genesis: 100}, {unspent: 51, gained: 1, genesis: 50}}, "all shards together"},
 		{[]total{{unspent: 80, escrow: 20, genesis: 100}, {unspent: 50, genesis: 50}}, "20 is still in escrow"},
 	} {
@@ -105,7 +105,7 @@ func TestBetween(t *testing.T) {
 	}
 }
 
-// TestStubbornReplica: one that does not stop when asked is killed.
+// TestStubbornReplica: a replica that does not stop on request is killed.
 func TestStubbornReplica(t *testing.T) {
 	p, err := spawn(t.TempDir(), "/bin/sh", "-c", `trap "" TERM; echo up; while :; do sleep 0.01; done`)
 	if err != nil {
@@ -132,7 +132,7 @@ func TestLogTail(t *testing.T) {
 	if len(got) != logTailLines+1 || got[len(got)-1] != "  end" {
 		t.Errorf("%d lines, the last %q", len(got), got[len(got)-1])
 	}
-	p.from = int64(len(earlier)) // what an earlier run wrote would only mislead
+	p.from = int64(len(earlier)) // output of an earlier run is not shown
 	if got := p.logTail(); !strings.HasSuffix(got, ":\n  the\n  end") {
 		t.Errorf("%q", got)
 	}

@@ -15,50 +15,50 @@ import (
 	"bdtnode/node/config"
 )
 
-// LogFile is the log of a replica in its home.
+// LogFile is the name of the log of a replica in its home.
 const LogFile = "replica.log"
 
-// killAfter is how long a replica may take to stop before it is killed.
+// killAfter bounds the time in which a replica stops; then it is killed.
 const killAfter = 10 * time.Second
 
-// Bounds of what is shown of a log.
+// Bounds of the part of a log that errors show.
 const (
 	logTailLines = 15
 	logTailBytes = 8 << 10
 )
 
-// Signals that stop a process in the midst of what it does, and let it go on.
+// Signals that suspend and resume a process.
 const (
 	freeze = syscall.SIGSTOP
 	resume = syscall.SIGCONT
 )
 
-// process is one replica running as a child of this process.
+// process is a replica that runs as a child process.
 type process struct {
 	home  string
-	from  int64 // where this run begins in the log
+	from  int64 // offset of this run in the log, in bytes
 	cmd   *exec.Cmd
-	life  io.Closer     // write end of the child's standard input; it stops when this closes, so also when we die
-	asked atomic.Bool   // this program killed it, for the replica to come back
-	done  chan struct{} // closed once the child is gone
+	life  io.Closer     // write end of the child's standard input; the child stops when it closes, which happens also when this process dies
+	asked atomic.Bool   // this program killed it in order to start it again
+	done  chan struct{} // closed when the child has ended
 
-	// Read after done.
-	err     error // how it ended
+	// Valid after done is closed.
+	err     error // error of the child's end
 	endedAt time.Time
 }
 
 // spawn starts a program as the replica of a home. Its output goes to the log in the home.
 //
-// The child gets a process group of its own, or Ctrl-C on the terminal would reach it before this process could stop
-// all of them in order. That it never outlives this process, however this one ends, is by its standard input: a pipe
-// whose other end only this process holds. (Linux could send a signal instead, but on the death of the thread that
+// The child gets a process group of its own. Otherwise Ctrl-C on the terminal would reach it before this process could
+// stop all children in order. The child's standard input makes sure that it never outlives this process: it is a pipe
+// whose other end only this process holds. (Linux could send a signal instead, but on the end of the thread that
 // started the child, not of the process.)
 func spawn(home, program string, args ...string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(home, LogFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("log of a replica: %w", err)
 	}
-	defer log.Close() // the child has its own
+	defer log.Close() // the child has its own descriptor
 	st, err := log.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("log of a replica: %w", err)
@@ -93,23 +93,23 @@ func (p *process) gone() bool {
 	}
 }
 
-// terminate asks the child to stop.
+// terminate sends the child the signal to stop.
 func (p *process) terminate() { p.signal(syscall.SIGTERM) }
 
-// signal sends the child a signal, unless it is gone.
+// signal sends the child a signal, unless it has ended.
 func (p *process) signal(s syscall.Signal) {
-	// The only error is that it is gone already.
+	// The only possible error is that the child has ended.
 	_ = p.cmd.Process.Signal(s)
 }
 
-// kill ends the child at once, and returns when it is gone.
+// kill ends the child at once, and returns when it has ended.
 func (p *process) kill() {
 	p.signal(syscall.SIGKILL)
 	<-p.done
 	p.life.Close()
 }
 
-// await waits for the child to end, and kills it if it does not by the deadline.
+// await waits for the child to end, and kills it at the deadline.
 func (p *process) await(deadline time.Time) {
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
@@ -118,15 +118,15 @@ func (p *process) await(deadline time.Time) {
 	case <-timer.C:
 		p.kill()
 	}
-	p.life.Close() // closed before, if it was killed
+	p.life.Close() // it is closed already if the child was killed
 }
 
-// cpuSeconds is the processor time that a child that is gone has used.
+// cpuSeconds is the processor time used by a child that has ended.
 func (p *process) cpuSeconds() float64 {
 	return (p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()).Seconds()
 }
 
-// killed reports whether a signal from elsewhere ended the child, rather than a fault of its own.
+// killed reports whether a signal from outside ended the child.
 func (p *process) killed() bool {
 	var exit *exec.ExitError
 	if !errors.As(p.err, &exit) {
@@ -136,7 +136,7 @@ func (p *process) killed() bool {
 	return ok && status.Signaled() && (status.Signal() == syscall.SIGKILL || status.Signal() == syscall.SIGTERM)
 }
 
-// ended says how the child ended, with the last lines of its log.
+// ended describes the end of the child, with the last lines of its log.
 func (p *process) ended() string {
 	how := "it ended without an error"
 	if p.err != nil {
@@ -145,13 +145,13 @@ func (p *process) ended() string {
 	return how + "\n" + p.logTail()
 }
 
-// running is where the child can be reached, once it has said so.
+// running returns the published addresses of the child. ok is false if it has not published any yet.
 func (p *process) running() (config.Running, bool, error) {
 	r, ok, err := config.ReadRunning(p.home)
-	return r, ok && r.PID == p.pid(), err // another pid is left from an earlier run
+	return r, ok && r.PID == p.pid(), err // a different pid is left over from an earlier run
 }
 
-// logTail is the last lines that this run wrote to the log.
+// logTail returns the last lines that this run wrote to the log.
 func (p *process) logTail() string {
 	path := filepath.Join(p.home, LogFile)
 	f, err := os.Open(path)

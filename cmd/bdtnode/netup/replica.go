@@ -8,38 +8,38 @@ import (
 	"bdtnode/node/config"
 )
 
-// Replica is one replica of a network that runs here, through all processes that it has one after another. It is safe
-// for concurrent use.
+// Replica is a replica of a network that runs here. It stays the same when its process is replaced. It is safe for
+// concurrent use.
 type Replica struct {
 	Shard  uint16
 	Index  int
 	Home   string
-	Client *client.Client // follows the replica when it comes up elsewhere; there once [Start] has returned
+	Client *client.Client // follows the replica to new addresses; set once [Start] has returned
 
 	mu    sync.Mutex
 	proc  *process
 	at    config.Running
-	all   []*client.Client // that follow it
-	taken bool             // this program took it down or stopped it, and is to bring it back
-	past  Usage            // of processes before this one
+	all   []*client.Client // clients that follow the replica to new addresses
+	taken bool             // this program killed or suspended it, and will restore it
+	past  Usage            // usage of earlier processes
 }
 
-// Name is how people call the replica.
+// Name is the display name of the replica.
 func (r *Replica) Name() string { return fmt.Sprintf("replica %d of shard %d", r.Index, r.Shard) }
 
-// Alive reports whether its process runs and is not stopped.
+// Alive reports whether its process runs and is not suspended.
 func (r *Replica) Alive() bool { return !r.process().gone() && !r.out() }
 
-// Killed reports of a replica whether it is gone and somebody killed it, rather than that it failed.
+// Killed reports whether the process has ended by a signal from outside, not by a failure.
 func (r *Replica) Killed() bool { p := r.process(); return p.gone() && p.killed() }
 
-// Lost reports whether the replica has no process, and this program did not take it down itself.
+// Lost reports whether the replica has no process, and this program did not end it.
 func (r *Replica) Lost() bool { p := r.process(); return p.gone() && !p.asked.Load() }
 
 // Gone reports whether the replica has no process.
 func (r *Replica) Gone() bool { return r.process().gone() }
 
-// Ended says how a replica that is gone ended, with the last lines of its log.
+// Ended describes how the process of the replica ended, with the last lines of its log.
 func (r *Replica) Ended() string { return r.process().ended() }
 
 // PID is the process id.
@@ -64,14 +64,14 @@ func (r *Replica) set(p *process) {
 	r.proc = p
 }
 
-// out reports whether this program took the replica down or stopped it, and is to bring it back.
+// out reports whether this program killed or suspended the replica and will restore it.
 func (r *Replica) out() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.taken
 }
 
-// comesBack reports whether the replica is out, and this program can still bring it back.
+// comesBack reports whether the replica is out and this program can still restore it.
 func (r *Replica) comesBack() bool {
 	p := r.process()
 	return r.out() && (!p.gone() || p.asked.Load())
@@ -83,7 +83,7 @@ func (r *Replica) setOut(out bool) {
 	r.taken = out
 }
 
-// reached notes where the replica can be reached, and makes its clients go there.
+// reached records the addresses of the replica, and points its clients to them.
 func (r *Replica) reached(run config.Running, o client.Options) (err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,7 +104,7 @@ func (r *Replica) reached(run config.Running, o client.Options) (err error) {
 	return nil
 }
 
-// Connect makes another client, with connections of its own, that follows the replica too.
+// Connect returns another client, with connections of its own, that follows the replica to new addresses.
 func (r *Replica) Connect(o client.Options) (*client.Client, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,7 +115,7 @@ func (r *Replica) Connect(o client.Options) (*client.Client, error) {
 	return cl, err
 }
 
-// spent adds to what processes of the replica that are gone have used.
+// spent adds the usage of processes of the replica that have ended.
 func (r *Replica) spent(u Usage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -2,14 +2,14 @@ package netup
 
 import "context"
 
-// Usage is what the replicas' processes have used so far, summed up.
+// Usage is the resource usage of the replicas' processes so far, as a sum.
 type Usage struct {
 	CPUSeconds float64
 	Syncs      uint64
 }
 
-// Measure asks each replica what it has used, through all its processes that this program replaced. One that does not
-// answer counts with what it said last, in before.
+// Measure asks each replica for its usage and adds that of its earlier processes. A replica that does not answer counts
+// with its value in before.
 func (c *Cluster) Measure(ctx context.Context, before map[*Replica]Usage) map[*Replica]Usage {
 	out := make(map[*Replica]Usage, len(c.Replicas))
 	for _, r := range c.Replicas {
@@ -22,7 +22,7 @@ func (c *Cluster) Measure(ctx context.Context, before map[*Replica]Usage) map[*R
 	return out
 }
 
-// Difference is the sum over replicas of what was used between two measures.
+// Difference is the sum over all replicas of the usage between two measurements.
 func Difference(before, after map[*Replica]Usage) Usage {
 	var sum Usage
 	for r, a := range after {

@@ -7,7 +7,8 @@ import (
 	"bdtnode/node/api"
 )
 
-// countValue is what is wrong with the value that the replicas hold. While some is between shards it waits.
+// countValue returns the errors in the value that the replicas hold. It waits while value is between shards, up to
+// agreeTimeout.
 func (c *Cluster) countValue(ctx context.Context, shards [][]*Replica) (problems []string, err error) {
 	waiting, cancel := context.WithTimeout(ctx, agreeTimeout)
 	defer cancel()
@@ -19,7 +20,7 @@ func (c *Cluster) countValue(ctx context.Context, shards [][]*Replica) (problems
 			for i, r := range alive {
 				a, err := r.Client.Audit(ctx)
 				if err != nil {
-					return nil, fmt.Errorf("%s does not say what it holds: %w", r.Name(), err)
+					return nil, fmt.Errorf("audit of %s: %w", r.Name(), err)
 				}
 				if why := unbalanced(&a, c.Genesis.Supply(r.Shard)); why != "" {
 					problems = append(problems, fmt.Sprintf("%s at height %d: %s", r.Name(), a.Height, why))
@@ -44,32 +45,32 @@ func (c *Cluster) countValue(ctx context.Context, shards [][]*Replica) (problems
 	}
 }
 
-// total is a shard's value at one height, as counted.
+// total is the counted value of a shard at one height.
 type total struct{ unspent, escrow, burned, gained, ceded, genesis uint64 }
 
 func totalOf(a *api.Audit) total {
 	return total{a.Unspent, a.Escrow, a.Burned, a.Gained, a.Ceded, a.Genesis}
 }
 
-// String is the total for people.
+// String formats the total for messages.
 func (t total) String() string {
 	return fmt.Sprintf("unspent %d, in escrow %d, burned %d, gained %d, ceded %d", t.unspent, t.escrow, t.burned, t.gained, t.ceded)
 }
 
-// unbalanced is why a count is not the value that one shard must have, empty if it is. The sum is done again here, not
-// believed; all values are parts of a supply that fits in 64 bits.
+// unbalanced describes why a count is not the value that the shard must have, empty if it is. It computes the sum again
+// instead of using the replica's result. The sums fit in 64 bits, as all values are parts of the supply.
 func unbalanced(a *api.Audit, supply uint64) string {
 	switch t := totalOf(a); {
 	case t.genesis != supply:
-		return fmt.Sprintf("it says that it was born with %d, and genesis has %d", t.genesis, supply)
+		return fmt.Sprintf("it reports a genesis value of %d, but genesis has %d", t.genesis, supply)
 	case !a.Conserved || t.unspent+t.escrow+t.burned+t.ceded != supply+t.gained:
-		return fmt.Sprintf("%s: that does not make up the genesis supply %d", t, supply)
+		return fmt.Sprintf("%s: the sum differs from the genesis supply %d", t, supply)
 	}
 	return ""
 }
 
-// between is what of the value is in no shard, empty if all is: held for transactions that are not decided, or let go
-// of in one shard and not yet created in another, or not conserved.
+// between describes the value that is in no shard, empty if there is none: value in escrow for undecided transactions,
+// value ceded by one shard and not yet created in another, or a loss.
 func between(sums []total) string {
 	var all total
 	for _, t := range sums {
@@ -83,8 +84,8 @@ func between(sums []total) string {
 	switch {
 	case all.escrow > 0:
 		return fmt.Sprintf("%d is still in escrow for transactions between shards", all.escrow)
-	case all.unspent+all.burned != all.genesis: // each shard's own sum holds, so this says that ceded is not gained
-		return fmt.Sprintf("all shards together: %s: that does not make up the genesis supply %d", all, all.genesis)
+	case all.unspent+all.burned != all.genesis: // each shard's own sum is correct, so ceded differs from gained
+		return fmt.Sprintf("all shards together: %s: the sum differs from the genesis supply %d", all, all.genesis)
 	}
 	return ""
 }

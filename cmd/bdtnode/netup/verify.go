@@ -10,24 +10,24 @@ import (
 	"bdtnode/node/api/client"
 )
 
-// agreeTimeout is how long the replicas of a shard may take to come to the same height, and value between shards to
-// arrive, once nothing is submitted any more.
+// agreeTimeout bounds the time in which the replicas of a shard reach the same height, and value between shards
+// arrives, after the last submission.
 const agreeTimeout = 30 * time.Second
 
-// comparedHeights is at how many heights headers are compared.
+// comparedHeights is the number of heights at which headers are compared.
 const comparedHeights = 20
 
-// Verdict is what the replicas that run hold at the end.
+// Verdict is the result of comparing the running replicas at the end.
 type Verdict struct {
 	HeadersAgree   bool
 	ValueConserved bool
-	Problems       []string // what is wrong, for people
+	Problems       []string // descriptions of the differences
 }
 
-// Verify compares what the replicas hold. In each shard it waits until all are at one height, and compares their headers
-// at several, the last among them. Then it makes each count its value output by output: in every shard what is there
-// must be what genesis put there and what came in and went out, and once nothing is between shards any more, what all
-// have must be what genesis gave all.
+// Verify compares the ledgers of the replicas. In each shard it waits until all replicas are at one height, and
+// compares their headers at several heights, including the last. Then it makes each replica count its value output by
+// output. In every shard the value must be the genesis value plus the value received minus the value sent. Once no
+// value is between shards, the sum over all shards must be the genesis supply.
 func (c *Cluster) Verify(ctx context.Context) (Verdict, error) {
 	shards := c.aliveByShard()
 	v := Verdict{HeadersAgree: true, ValueConserved: true}
@@ -64,7 +64,8 @@ func (c *Cluster) aliveByShard() [][]*Replica {
 	return shards
 }
 
-// sameHeight waits until all replicas of a shard have executed as many blocks, and is an error if their last headers differ.
+// sameHeight waits until all replicas of a shard have executed the same number of blocks. The error reports different
+// last headers.
 func sameHeight(ctx context.Context, alive []*Replica) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, agreeTimeout)
 	defer cancel()
@@ -87,7 +88,7 @@ func sameHeight(ctx context.Context, alive []*Replica) (uint64, error) {
 			if lowest.Height == highest.Height {
 				return lowest.Height, nil
 			}
-			err = fmt.Errorf("replicas are at heights %d to %d, and did not come to the same", lowest.Height, highest.Height)
+			err = fmt.Errorf("replicas are at heights %d to %d, and did not reach the same height", lowest.Height, highest.Height)
 		}
 		if !sleep(ctx, 2*pollEvery) {
 			return 0, err
@@ -100,13 +101,13 @@ func statuses(ctx context.Context, alive []*Replica) ([]api.Status, error) {
 	for i, r := range alive {
 		var err error
 		if all[i], err = r.Client.Status(ctx); err != nil {
-			return nil, fmt.Errorf("%s does not say its height: %w", r.Name(), err)
+			return nil, fmt.Errorf("status of %s: %w", r.Name(), err)
 		}
 	}
 	return all, nil
 }
 
-// sleep reports false if the context ended first.
+// sleep waits for d. It returns false if the context ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
@@ -116,7 +117,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// sampleHeights is up to so many heights from 1 to the last, evenly spread.
+// sampleHeights returns up to comparedHeights heights from 1 to the last, evenly spread.
 func sampleHeights(last uint64) []uint64 {
 	var out []uint64
 	for i := uint64(1); i <= comparedHeights; i++ {
@@ -129,8 +130,8 @@ func sampleHeights(last uint64) []uint64 {
 	return out
 }
 
-// compareAt is an error if replicas hold different blocks at a height. One that lacks the block, having caught up
-// past it, says nothing against it; at least two have to hold it.
+// compareAt returns an error if replicas hold different blocks at a height. A replica without the block, which caught
+// up past it, is skipped; at least two must hold it.
 func compareAt(ctx context.Context, alive []*Replica, height uint64) error {
 	var first *Replica
 	var want api.Block
@@ -141,7 +142,7 @@ func compareAt(ctx context.Context, alive []*Replica, height uint64) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("%s does not show block %d: %w", r.Name(), height, err)
+			return fmt.Errorf("%s: read block %d: %w", r.Name(), height, err)
 		}
 		holders++
 		if first == nil {

@@ -42,7 +42,7 @@ func TestExitCodes(t *testing.T) {
 		}
 		if c.err == nil {
 			if errs.Len() > 0 {
-				t.Errorf("no error, and yet %q", errs.String())
+				t.Errorf("output %q without an error", errs.String())
 			}
 			continue
 		}
@@ -76,7 +76,7 @@ func TestData(t *testing.T) {
 	}
 	p.Out = broken{}
 	if p.Data(nil, func(w io.Writer) { fmt.Fprint(w, "x") }) == nil {
-		t.Error("output that cannot be written is no error")
+		t.Error("no error for output that cannot be written")
 	}
 }
 

@@ -7,13 +7,13 @@ import (
 	"syscall"
 )
 
-// Pipe is standard output or standard error of a process that ignores SIGPIPE: it tells when its reader is gone.
+// Pipe is standard output or standard error of a process that ignores SIGPIPE. It reports when its reader is gone.
 type Pipe struct {
 	file   *os.File
 	broken func()
 }
 
-// NewPipe is a pipe that calls broken when a write finds that nobody reads any more.
+// NewPipe returns a pipe that calls broken when a write finds that the reader has closed it.
 func NewPipe(f *os.File, broken func()) *Pipe { return &Pipe{f, broken} }
 
 // Write implements io.Writer.
@@ -25,7 +25,7 @@ func (p *Pipe) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// fileOf is the file behind a writer, nil if there is none.
+// fileOf is the file behind a writer, nil if the writer is not a file.
 func fileOf(w io.Writer) *os.File {
 	switch w := w.(type) {
 	case *os.File:

@@ -9,14 +9,14 @@ import (
 	"golang.org/x/term"
 )
 
-// Printer writes for one command.
+// Printer writes the output of one command.
 type Printer struct {
 	JSON bool
 	Out  io.Writer // data
 	Err  io.Writer // progress, notes, errors
 }
 
-// Data prints a command's result: v as one line of JSON, or what text writes, its tabs aligned to columns.
+// Data prints the result of a command: v as one line of JSON, or the output of text with tabs aligned to columns.
 func (p *Printer) Data(v any, text func(w io.Writer)) error {
 	if p.JSON {
 		enc := json.NewEncoder(p.Out)
@@ -35,18 +35,18 @@ func wrapOutput(err error) error {
 	return nil
 }
 
-// Note tells a person something on standard error.
+// Note prints a message for the user on standard error.
 func (p *Printer) Note(format string, args ...any) {
 	fmt.Fprintf(p.Err, format+"\n", args...)
 }
 
-// Live reports whether standard error is a terminal, so that progress may be drawn over itself.
+// Live reports whether standard error is a terminal, so that progress can be redrawn in place.
 func (p *Printer) Live() bool {
 	f := fileOf(p.Err)
 	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
-// Bars is where progress bars are drawn: the library that does looks for a terminal itself.
+// Bars is the writer for progress bars. It is the file itself, because the library checks for a terminal on its own.
 func (p *Printer) Bars() io.Writer {
 	if f := fileOf(p.Err); f != nil {
 		return f
@@ -54,7 +54,7 @@ func (p *Printer) Bars() io.Writer {
 	return p.Err
 }
 
-// Width is the number of columns of the terminal that standard error is, 0 if it is none or does not tell.
+// Width is the number of columns of the terminal on standard error, 0 if it is not a terminal or the width is unknown.
 func (p *Printer) Width() int {
 	f := fileOf(p.Err)
 	if f == nil {
@@ -74,7 +74,7 @@ func (p *Printer) Fail(err error) int {
 		return ExitOK
 	}
 	if p.JSON {
-		// A broken standard error cannot be reported anywhere; the exit code still tells.
+		// An error on standard error cannot be reported anywhere; the exit code is still correct.
 		_ = json.NewEncoder(p.Err).Encode(map[string]*Failure{"error": f})
 		return f.Exit
 	}

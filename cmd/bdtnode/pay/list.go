@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// MaxTransfers bounds a list of transfers.
+// MaxTransfers bounds the number of transfers in a list.
 const MaxTransfers = 1_000_000
 
-// byteOrderMark begins UTF-8 files of some editors and spreadsheets. It is no part of their text.
+// byteOrderMark is at the beginning of UTF-8 files of some editors and spreadsheets. It is not part of the text.
 const byteOrderMark = "\ufeff"
 
-// Transfer is one line of a list: who pays what to whom. From is the name of an account, To a name or an address.
+// Transfer is one line of a list: payer, payee and amount. From is the name of an account, To a name or an address.
 type Transfer struct {
 	Line   int
 	From   string
@@ -24,12 +24,12 @@ type Transfer struct {
 	Amount uint64
 }
 
-// ReadList reads lines of from,to,amount. A first line of just these words is a header. Blank lines and such that
-// begin with # are left out. An error names the line.
+// ReadList reads lines of from,to,amount. A first line with exactly these words is a header. Blank lines and lines that
+// begin with # are skipped. An error names the line.
 func ReadList(in io.Reader) ([]Transfer, error) {
 	text := bufio.NewReader(in)
 	if mark, _ := text.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
-		_, _ = text.Discard(len(mark)) // peeked, so it is there
+		_, _ = text.Discard(len(mark)) // cannot fail: these bytes were peeked
 	} else if len(mark) > 1 && (mark[0] == 0xff && mark[1] == 0xfe || mark[0] == 0xfe && mark[1] == 0xff) {
 		return nil, errors.New("the file is UTF-16: save it as UTF-8")
 	}
@@ -69,7 +69,7 @@ func ReadList(in io.Reader) ([]Transfer, error) {
 		list = append(list, t)
 	}
 	if len(list) == 0 {
-		return nil, errors.New("no transfers: want lines of from,to,amount")
+		return nil, errors.New("no transfers: write lines of from,to,amount")
 	}
 	return list, nil
 }
@@ -81,9 +81,9 @@ func parseTransfer(record []string) (t Transfer, err error) {
 	t.From, t.To = strings.Clone(record[0]), strings.Clone(record[1])
 	switch {
 	case t.From == "":
-		return t, errors.New("from is empty: name an account")
+		return t, errors.New("from is empty: give an account name")
 	case t.To == "":
-		return t, errors.New("to is empty: name an account or give an address")
+		return t, errors.New("to is empty: give an account name or an address")
 	}
 	t.Amount, err = strconv.ParseUint(record[2], 10, 64)
 	if err != nil || t.Amount == 0 {

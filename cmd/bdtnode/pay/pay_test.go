@@ -31,7 +31,7 @@ func newWallet(t rapid.TB, amounts ...uint64) *Wallet {
 func TestTransferPicks(t *testing.T) {
 	for name, c := range map[string]struct {
 		coins  []uint64
-		amount uint64 // a fee of 1 comes on top
+		amount uint64 // a fee of 1 is added
 		inputs []uint64
 		change uint64
 		err    error
@@ -54,7 +54,7 @@ func TestTransferPicks(t *testing.T) {
 			}
 			if err != nil {
 				if w.Total() != before {
-					t.Error("a transfer that failed took coins")
+					t.Error("a failed transfer removed coins")
 				}
 				return
 			}
@@ -102,8 +102,8 @@ func TestAddIsIdempotent(t *testing.T) {
 	}
 }
 
-// TestTransfersAreValid: whatever the coins and amounts, what is signed is accepted by the ledger's own checks, no
-// output is spent twice, and no value appears.
+// TestTransfersAreValid: for all coins and amounts, the ledger accepts the signed transaction, no output is spent
+// twice, and no value is created.
 func TestTransfersAreValid(t *testing.T) {
 	scheme := sig.NewEd25519()
 	rapid.Check(t, func(t *rapid.T) {
@@ -115,7 +115,7 @@ func TestTransfersAreValid(t *testing.T) {
 			tx, err := w.Transfer(terms, ledger.Address{9}, amount)
 			if err != nil {
 				if errors.Is(err, ErrFunds) && left >= amount+terms.Fee {
-					t.Fatalf("refused %d of %d", amount, left)
+					t.Fatalf("no transfer of %d from %d", amount, left)
 				}
 				continue
 			}

@@ -18,31 +18,31 @@ import (
 	"bdtnode/node/config"
 )
 
-// reservationVersion is the version of a file of reservations.
+// reservationVersion is the version of the format of a file of reservations.
 const reservationVersion = 1
 
 // Bounds of reservations.
 const (
-	maxPayments = 10_000           // of one account without a known end
-	maxChain    = 32               // payments, each spending the change of the one before, that are on their way
-	expirySlack = 30 * time.Second // after its expiry, for clocks of replicas behind this one
+	maxPayments = 10_000           // payments of one account without a final outcome
+	maxChain    = 32               // pending payments in a chain, each spending the change of the one before
+	expirySlack = 30 * time.Second // time after an expiry, for replicas whose clocks are behind this one
 )
 
-// Reservations are the payments from one account on one network that processes of this machine have made and whose end
-// may not show in what a replica lists yet. What they spend is not spent again.
+// Reservations are the payments from one account on one network that processes of this machine have made and whose
+// effects may not show in a replica's list yet. Their inputs are not spent again.
 type Reservations struct {
 	addr     ledger.Address
 	payments []*reserved // oldest first
 	byID     map[ledger.TxID]*reserved
-	spent    map[ledger.Outpoint]struct{} // by payments
+	spent    map[ledger.Outpoint]struct{} // inputs of the payments
 	changed  bool
 }
 
 // reserved is one payment.
 type reserved struct {
 	tx      *ledger.Tx
-	inside  bool // in one shard: what it creates may be spent before it is settled
-	settled bool // everywhere, a replica said
+	inside  bool // all inputs and outputs have one home shard: its outputs may be spent before it is settled
+	settled bool // a replica reported it settled in all shards
 }
 
 type reservedFile struct {
@@ -51,13 +51,14 @@ type reservedFile struct {
 }
 
 type reservedPayment struct {
-	Tx      string `json:"tx"` // encoded, hexadecimal
+	Tx      string `json:"tx"` // encoded, in hexadecimal
 	Inside  bool   `json:"inside_one_shard"`
 	Settled bool   `json:"settled"`
 }
 
-// Reserve calls f with the reservations of an account, while no other process can, and keeps what f makes of them. They
-// are in a file below dir, which is replaced in one step. Limit bounds how long another process may have them.
+// Reserve calls f with the reservations of an account while they are locked against other processes, and stores the
+// changes of f. They are in a file below dir, which is replaced atomically. limit bounds the wait for another process
+// that holds the lock.
 func Reserve(ctx context.Context, dir string, network digest.Digest, addr ledger.Address, limit time.Duration, f func(*Reservations) error) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("reservations: %w", err)
@@ -80,7 +81,7 @@ func Reserve(ctx context.Context, dir string, network digest.Digest, addr ledger
 	return err
 }
 
-// NewReservations has no payments.
+// NewReservations returns reservations without payments, which are not stored in a file.
 func NewReservations(addr ledger.Address) *Reservations {
 	return &Reservations{addr: addr, byID: make(map[ledger.TxID]*reserved), spent: make(map[ledger.Outpoint]struct{})}
 }
@@ -95,16 +96,16 @@ func (r *Reservations) read(path string) error {
 	}
 	var in reservedFile
 	if err := json.Unmarshal(raw, &in); err != nil || in.Version != reservationVersion {
-		return fmt.Errorf("%s is not of version %d: delete it once no payment is under way", path, reservationVersion)
+		return fmt.Errorf("%s does not have version %d: delete it when no payment is pending", path, reservationVersion)
 	}
 	for _, p := range in.Payments {
 		encoded, err := hex.DecodeString(p.Tx)
 		if err != nil {
-			return fmt.Errorf("%s is damaged: delete it once no payment is under way", path)
+			return fmt.Errorf("%s is damaged: delete it when no payment is pending", path)
 		}
 		tx, err := ledger.DecodeTx(encoded)
 		if err != nil {
-			return fmt.Errorf("%s is damaged: delete it once no payment is under way: %w", path, err)
+			return fmt.Errorf("%s is damaged: delete it when no payment is pending: %w", path, err)
 		}
 		r.put(&reserved{tx, p.Inside, p.Settled})
 	}
@@ -129,7 +130,7 @@ func (r *Reservations) write(path string) error {
 	return nil
 }
 
-// expire drops payments that can no longer settle, or have, at a time.
+// expire drops the payments that have expired at a time, by the clocks of all replicas.
 func (r *Reservations) expire(now time.Time) {
 	before := now.Add(-expirySlack).UnixMilli()
 	for _, p := range slices.Clone(r.payments) {
@@ -138,34 +139,36 @@ func (r *Reservations) expire(now time.Time) {
 		}
 		for _, later := range r.payments {
 			if !p.settled && later.spendsFrom(p.tx.ID()) {
-				later.inside = false // unless it shows as settled, nothing is built on it
+				later.inside = false // its change must not be spent unless it shows as settled
 			}
 		}
 		r.drop(p.tx.ID())
 	}
 }
 
-// Add reserves what a payment spends. Inside says that all that it spends and creates is at home in one shard.
+// Add reserves the inputs of a payment. inside is true if all its inputs and outputs have one home shard. It fails if
+// maxPayments payments have no final outcome.
 func (r *Reservations) Add(tx *ledger.Tx, inside bool) error {
 	if len(r.payments) >= maxPayments {
-		return fmt.Errorf("%d payments from %s have no known end: wait until they have, or have expired", len(r.payments), r.addr)
+		return fmt.Errorf("%d payments from %s have no known outcome: wait until they settle or expire", len(r.payments), r.addr)
 	}
 	r.put(&reserved{tx: tx, inside: inside})
 	r.changed = true
 	return nil
 }
 
-// Settled notes that a payment is settled in all shards.
+// Settled records that a payment is settled in all shards.
 func (r *Reservations) Settled(id ledger.TxID) {
 	if p := r.byID[id]; p != nil && !p.settled {
 		p.settled, r.changed = true, true
 	}
 }
 
-// Done drops a payment that is settled and of which the caller keeps track itself.
+// Done drops a settled payment whose outputs the caller tracks itself.
 func (r *Reservations) Done(id ledger.TxID) { r.drop(id) }
 
-// Refused gives back what a payment spends that will never settle. Payments that spend its change will not either.
+// Refused releases the inputs of a payment that can never settle. Payments that spend its change are dropped too, since
+// they cannot settle either.
 func (r *Reservations) Refused(id ledger.TxID) {
 	r.drop(id)
 	for _, p := range slices.Clone(r.payments) {
@@ -175,8 +178,8 @@ func (r *Reservations) Refused(id ledger.TxID) {
 	}
 }
 
-// Seen drops the settled payments none of whose inputs a complete list of the account's outputs has any more. One that
-// spends the change of a payment which is kept is kept too: the replica may not list that change yet.
+// Seen drops settled payments of whose inputs a complete list of the account's outputs has none any more. A payment
+// that spends the change of a kept payment is kept too, because the replica may not list that change yet.
 func (r *Reservations) Seen(l Listing) {
 	if !l.Complete {
 		return
@@ -189,7 +192,7 @@ func (r *Reservations) Seen(l Listing) {
 	}
 }
 
-// Open are the payments that may be settled although this machine has not seen it: none of their inputs is listed.
+// Open returns the payments that may have settled without this machine having seen it: none of their inputs is listed.
 func (r *Reservations) Open(l Listing) (ids []ledger.TxID) {
 	for _, p := range r.payments {
 		if !p.settled && !p.listed(l) && len(r.Before(p.tx)) == 0 {
@@ -205,9 +208,9 @@ func (r *Reservations) Taken(at ledger.Outpoint) bool {
 	return taken
 }
 
-// Change are the outputs of payments to the account itself that can be spent now: those of settled payments, and of
-// payments inside one shard, since that shard orders a payment before one that spends its change. Later says whether
-// there will be more once other payments are settled.
+// Change returns the outputs of payments to the account itself that can be spent now: those of settled payments, and of
+// payments inside one shard, because that shard orders a payment before another one that spends its change. later is
+// true if there will be more once other payments are settled.
 func (r *Reservations) Change() (coins []Coin, later bool) {
 	for _, p := range r.payments {
 		spendable := p.settled || p.inside && len(r.Before(p.tx)) < maxChain
@@ -225,8 +228,8 @@ func (r *Reservations) Change() (coins []Coin, later bool) {
 	return coins, later
 }
 
-// Before are the payments not known to be settled whose change a payment spends, directly or through others, in the
-// order in which they have to arrive.
+// Before returns the payments not known to be settled whose change a payment spends, directly or through others, in the
+// order in which they must be submitted.
 func (r *Reservations) Before(tx *ledger.Tx) []*ledger.Tx {
 	found := make(map[ledger.TxID]bool)
 	var look func(*ledger.Tx)
@@ -241,7 +244,7 @@ func (r *Reservations) Before(tx *ledger.Tx) []*ledger.Tx {
 	}
 	look(tx)
 	var out []*ledger.Tx
-	for _, p := range r.payments { // oldest first, and each spends from older ones only
+	for _, p := range r.payments { // oldest first: each spends outputs of older ones only
 		if found[p.tx.ID()] {
 			out = append(out, p.tx)
 		}
@@ -276,7 +279,7 @@ func (p *reserved) spendsFrom(id ledger.TxID) bool {
 	return slices.ContainsFunc(p.tx.Inputs, func(in ledger.Input) bool { return in.Outpoint.Tx == id })
 }
 
-// listed reports whether any output that a payment spends is listed as unspent.
+// listed reports whether any input of a payment is listed as unspent.
 func (p *reserved) listed(l Listing) bool {
 	return slices.ContainsFunc(p.tx.Inputs, func(in ledger.Input) bool { return l.Has(in.Outpoint) })
 }

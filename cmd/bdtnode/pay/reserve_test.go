@@ -10,7 +10,7 @@ import (
 	"bdtnode/ledger"
 )
 
-// spendable makes a wallet of one coin for each amount, and terms that last for an hour.
+// spendable returns a wallet with one coin for each amount, and terms that last for an hour.
 func spendable(t *testing.T, amounts ...uint64) (*Wallet, Terms) {
 	t.Helper()
 	terms := terms
@@ -45,7 +45,7 @@ func listing(complete bool, at ...ledger.Outpoint) Listing {
 	return l
 }
 
-// TestReservationsLast: what one process reserves, the next one finds, until the payment has ended.
+// TestReservationsLast: the next process finds the reservations of this one, until the payment has a final outcome.
 func TestReservationsLast(t *testing.T) {
 	dir := t.TempDir()
 	w, terms := spendable(t, 50, 60)
@@ -53,7 +53,7 @@ func TestReservationsLast(t *testing.T) {
 	spent, id := tx.Inputs[0].Outpoint, tx.ID()
 	reserve(t, dir, w.Address(), func(r *Reservations) {
 		if r.Taken(spent) {
-			t.Error("taken before it was")
+			t.Error("taken before it was reserved")
 		}
 		if err := r.Add(tx, true); err != nil {
 			t.Fatal(err)
@@ -61,7 +61,7 @@ func TestReservationsLast(t *testing.T) {
 	})
 	reserve(t, dir, ledger.Address{9}, func(r *Reservations) {
 		if r.Taken(spent) {
-			t.Error("taken from another account")
+			t.Error("taken in another account")
 		}
 	})
 	reserve(t, dir, w.Address(), func(r *Reservations) {
@@ -69,14 +69,14 @@ func TestReservationsLast(t *testing.T) {
 			t.Error("forgotten")
 		}
 		if open := r.Open(listing(true, spent)); len(open) != 0 {
-			t.Errorf("a payment whose input is there is asked for: %v", open)
+			t.Errorf("a payment with a listed input is open: %v", open)
 		}
 		if open := r.Open(listing(true)); !slices.Equal(open, []ledger.TxID{id}) {
 			t.Errorf("open: %v", open)
 		}
 		r.Seen(listing(true))
 		if !r.Taken(spent) {
-			t.Error("dropped although nobody says that it is settled")
+			t.Error("dropped without a report that it is settled")
 		}
 		r.Settled(id)
 	})
@@ -84,18 +84,18 @@ func TestReservationsLast(t *testing.T) {
 		r.Seen(listing(false))
 		r.Seen(listing(true, spent))
 		if !r.Taken(spent) {
-			t.Error("dropped although a replica still lists what it spent")
+			t.Error("dropped although a replica still lists its input")
 		}
 		r.Seen(listing(true))
 	})
 	reserve(t, dir, w.Address(), func(r *Reservations) {
 		if r.Taken(spent) || len(r.payments) > 0 {
-			t.Error("kept for ever")
+			t.Error("not dropped")
 		}
 	})
 }
 
-// TestReservationsExpire: a payment that was never handed in holds its outputs until it can no longer settle.
+// TestReservationsExpire: a payment that was never submitted holds its outputs until it cannot settle any more.
 func TestReservationsExpire(t *testing.T) {
 	w, terms := spendable(t, 50)
 	r := NewReservations(w.Address())
@@ -112,7 +112,8 @@ func TestReservationsExpire(t *testing.T) {
 	}
 }
 
-// TestChange: what a payment gives back is spent at once if its shard orders it before, and once settled otherwise.
+// TestChange: change is spent at once if the shard orders the earlier payment first, otherwise once that payment is
+// settled.
 func TestChange(t *testing.T) {
 	w, terms := spendable(t, 100)
 	r := NewReservations(w.Address())
@@ -126,7 +127,7 @@ func TestChange(t *testing.T) {
 	two := transfer(t, w, terms, ledger.Address{2}, 10)
 	r.Add(two, false) // between shards
 	if before := r.Before(two); len(before) != 1 || before[0].ID() != one.ID() {
-		t.Errorf("before the second: %v", before)
+		t.Errorf("payments before the second: %v", before)
 	}
 	if change, later := r.Change(); len(change) != 0 || !later {
 		t.Errorf("change of a payment between shards: %+v %v", change, later)
@@ -139,11 +140,11 @@ func TestChange(t *testing.T) {
 	w.Add(change[0])
 	three := transfer(t, w, terms, ledger.Address{3}, 10)
 	if before := r.Before(three); len(before) != 0 {
-		t.Errorf("behind a settled one: %v", before)
+		t.Errorf("payments before one that spends settled change: %v", before)
 	}
 }
 
-// TestRefusedChain: payments that spend the change of a refused one are dropped with it.
+// TestRefusedChain: payments that spend the change of a rejected one are dropped with it.
 func TestRefusedChain(t *testing.T) {
 	w, terms := spendable(t, 100, 7)
 	r := NewReservations(w.Address())
@@ -158,7 +159,7 @@ func TestRefusedChain(t *testing.T) {
 		w.Add(change[0])
 	}
 	if before := r.Before(chain[2]); len(before) != 2 || before[0].ID() != chain[0].ID() || before[1].ID() != chain[1].ID() {
-		t.Errorf("before the last: %v", before)
+		t.Errorf("payments before the last: %v", before)
 	}
 	r.Refused(chain[0].ID())
 	if len(r.payments) != 1 || !r.Taken(apart.Inputs[0].Outpoint) || r.Taken(chain[0].Inputs[0].Outpoint) || r.Taken(chain[2].Inputs[0].Outpoint) {
@@ -166,7 +167,7 @@ func TestRefusedChain(t *testing.T) {
 	}
 }
 
-// TestChainIsBounded: no payment goes behind more than a few others.
+// TestChainIsBounded: a payment depends on at most maxChain others.
 func TestChainIsBounded(t *testing.T) {
 	w, terms := spendable(t, 1000)
 	r := NewReservations(w.Address())
@@ -194,11 +195,11 @@ func TestDamagedReservations(t *testing.T) {
 	}
 	err := Reserve(t.Context(), dir, terms.Network, w.Address(), 0, func(*Reservations) error { return errors.New("called") })
 	if err == nil || err.Error() == "called" {
-		t.Errorf("payments that may be under way are forgotten: %v", err)
+		t.Errorf("a damaged file is accepted, although payments may be pending: %v", err)
 	}
 }
 
-// TestLeastFee: a transfer pays what the network takes for its size, and no fee that was fixed too low.
+// TestLeastFee: a transfer pays the least fee for its size, and a fixed fee below that is refused.
 func TestLeastFee(t *testing.T) {
 	for _, amounts := range [][]uint64{{100_000}, {300, 300, 300, 300, 300, 300, 300, 300}, {1000, 600}} {
 		w, terms := spendable(t, amounts...)

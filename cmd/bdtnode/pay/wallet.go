@@ -1,5 +1,5 @@
-// Package pay turns payments into signed transactions: it keeps track of an account's unspent outputs, picks which of
-// them to spend, and reads lists of transfers.
+// Package pay turns payments into signed transactions. It tracks the unspent outputs of an account, picks the outputs
+// to spend, and reads lists of transfers.
 package pay
 
 import (
@@ -19,11 +19,11 @@ import (
 
 // Errors of [Wallet.Transfer].
 var (
-	// ErrFunds: the outputs known do not add up to the amount.
+	// ErrFunds: the sum of the known outputs is less than amount and fee.
 	ErrFunds = errors.New("not enough funds")
-	// ErrFee: the fee given is below the least one.
+	// ErrFee: the fee given is below the least fee of the network.
 	ErrFee = errors.New("the fee is too low")
-	// ErrScattered: they do, but no 64 of them, and a transaction spends at most that many.
+	// ErrScattered: the sum of all outputs is enough, but no 64 of them are, and a transaction has at most 64 inputs.
 	ErrScattered = fmt.Errorf("the funds are spread over too many outputs, and a transaction spends at most %d: send smaller amounts to yourself first", ledger.MaxInputs)
 )
 
@@ -33,24 +33,24 @@ type Coin struct {
 	Amount   uint64
 }
 
-// Wallet is what an account may spend. It is not safe for concurrent use.
+// Wallet holds the outputs that an account may spend. It is not safe for concurrent use.
 type Wallet struct {
 	key   sig.Signer
 	addr  ledger.Address
-	coins []Coin // descending by amount
+	coins []Coin // sorted by amount, largest first
 }
 
-// NewWallet is the empty wallet of a key.
+// NewWallet returns an empty wallet for a key.
 func NewWallet(key sig.Signer) *Wallet {
 	return &Wallet{key: key, addr: ledger.AddressOf(key.Public())}
 }
 
-// Address is the account's.
+// Address is the address of the account.
 func (w *Wallet) Address() ledger.Address { return w.addr }
 
-// Listing is what a replica listed of an account's unspent outputs.
+// Listing is a list of an account's unspent outputs from a replica.
 type Listing struct {
-	Complete bool // there are no others, and it is not the word of too few replicas
+	Complete bool // the list has all outputs, and is not marked unconfirmed
 	has      map[ledger.Outpoint]struct{}
 }
 
@@ -60,15 +60,16 @@ func (l Listing) Has(at ledger.Outpoint) bool {
 	return ok
 }
 
-// Fetch asks a replica for unspent outputs until one transaction could pay the amount from them and at least so many
-// are known, or there are no more. Those to skip are listed and do not get into the wallet; nil skips none.
+// Fetch asks a replica for unspent outputs until one transaction could pay the amount from them and at least the given
+// number is known, or until there are no more. Outputs for which skip returns true are in the listing but not in the
+// wallet; nil skips none.
 func (w *Wallet) Fetch(ctx context.Context, c *client.Client, amount uint64, outputs int, skip func(ledger.Outpoint) bool) (Listing, error) {
 	l := Listing{has: make(map[ledger.Outpoint]struct{})}
 	q := client.AccountQuery{Outputs: api.MaxPage}
 	for confirmed := true; ; {
 		acc, err := c.Account(ctx, w.addr, q)
 		if err != nil {
-			return l, fmt.Errorf("ask for outputs of %s: %w", w.addr, err)
+			return l, fmt.Errorf("query outputs of %s: %w", w.addr, err)
 		}
 		for _, o := range acc.Outputs {
 			at := ledger.Outpoint{Tx: o.Tx, Index: o.Index}
@@ -86,10 +87,10 @@ func (w *Wallet) Fetch(ctx context.Context, c *client.Client, amount uint64, out
 	}
 }
 
-// Drop takes outputs out of the wallet.
+// Drop removes outputs from the wallet.
 func (w *Wallet) Drop(which func(Coin) bool) { w.coins = slices.DeleteFunc(w.coins, which) }
 
-// Add puts an output that now exists into the wallet. One that is there already is not added twice.
+// Add puts an existing output into the wallet. Adding it again has no effect.
 func (w *Wallet) Add(c Coin) {
 	i, _ := slices.BinarySearchFunc(w.coins, c, func(a, b Coin) int { return cmp.Compare(b.Amount, a.Amount) })
 	for j := i; j < len(w.coins) && w.coins[j].Amount == c.Amount; j++ {
@@ -103,32 +104,32 @@ func (w *Wallet) Add(c Coin) {
 // Forget empties the wallet.
 func (w *Wallet) Forget() { w.coins = nil }
 
-// Total is the sum of the outputs known.
+// Total is the sum of the outputs in the wallet.
 func (w *Wallet) Total() uint64 {
 	var sum uint64
 	for _, c := range w.coins {
-		sum += c.Amount // the supply fits in 64 bits
+		sum += c.Amount // no overflow: the supply fits in 64 bits
 	}
 	return sum
 }
 
-// Terms are what transfers of one network have in common.
+// Terms are the settings that transfers on one network share.
 type Terms struct {
 	Network  digest.Digest
 	ExpiryMS uint64 // last block time at which it may settle, Unix milliseconds
-	Fee      uint64 // at least
-	FeeFixed bool   // pay no other than Fee
-	LeastFee uint64 // that the network takes for each byte of a transaction's encoding
+	Fee      uint64 // least fee
+	FeeFixed bool   // Fee is exact
+	LeastFee uint64 // least fee for each byte of a transaction's encoding
 }
 
-// MostFee bounds the fee of any transfer on these terms.
+// MostFee is an upper bound of the fee of a transfer on these terms.
 func (t *Terms) MostFee() uint64 { return max(t.Fee, t.LeastFee*ledger.MaxTxBytes) }
 
-// Transfer signs a transaction that pays amount to an address, from as few outputs as possible, the change back to
-// the wallet's own. Its fee is the least that the terms allow. The outputs leave the wallet; if the transaction is not
-// to be sent, or did not consume them, give them back with [Wallet.Add].
+// Transfer signs a transaction that pays amount to an address from as few outputs as possible. The change goes back to
+// the wallet's address. The fee is the least that the terms allow. The outputs leave the wallet; if the transaction is
+// not sent, or did not consume them, return them with [Wallet.Add]. Errors: [ErrFunds], [ErrFee], [ErrScattered].
 func (w *Wallet) Transfer(t Terms, to ledger.Address, amount uint64) (*ledger.Tx, error) {
-	for { // the fee grows each time, and is bounded since the size of a transaction is
+	for { // terminates: the fee grows each time, and the size of a transaction is bounded
 		if amount > math.MaxUint64-t.Fee {
 			return nil, fmt.Errorf("%w: amount and fee overflow 64 bits", ErrFunds)
 		}
@@ -143,7 +144,7 @@ func (w *Wallet) Transfer(t Terms, to ledger.Address, amount uint64) (*ledger.Tx
 		least := t.LeastFee * uint64(len(tx.Encode()))
 		switch {
 		case t.Fee >= least:
-			for n, i := range chosen { // ascending, so each one's place has moved by those removed before
+			for n, i := range chosen { // ascending, so the removals before have moved each index
 				w.coins = slices.Delete(w.coins, i-n, i-n+1)
 			}
 			return tx, nil
@@ -154,7 +155,7 @@ func (w *Wallet) Transfer(t Terms, to ledger.Address, amount uint64) (*ledger.Tx
 	}
 }
 
-// sign signs a transfer that spends the coins at the places chosen.
+// sign signs a transfer that spends the coins with the chosen indexes.
 func (w *Wallet) sign(t *Terms, chosen []int, to ledger.Address, amount uint64) (*ledger.Tx, error) {
 	body := ledger.Body{Network: t.Network, ExpiryMS: t.ExpiryMS, Fee: t.Fee, Outputs: []ledger.Output{{Address: to, Amount: amount}}}
 	var sum uint64
@@ -168,8 +169,8 @@ func (w *Wallet) sign(t *Terms, chosen []int, to ledger.Address, amount uint64) 
 	return body.Sign(w.key)
 }
 
-// pick chooses coins, which are in descending order, that add up to at least want: the smallest single one that is
-// enough, else the largest ones, which makes them the fewest possible. It answers their places, ascending.
+// pick chooses coins whose sum is at least want from coins in descending order: the smallest single one that is enough,
+// otherwise the largest ones, which makes their number minimal. It returns their indexes in ascending order.
 func pick(coins []Coin, want uint64) ([]int, error) {
 	if enough, _ := slices.BinarySearchFunc(coins, want, func(c Coin, want uint64) int {
 		if c.Amount >= want {
@@ -189,7 +190,7 @@ func pick(coins []Coin, want uint64) ([]int, error) {
 	}
 	switch {
 	case total < want:
-		return nil, fmt.Errorf("%w: %d needed, %d there", ErrFunds, want, total)
+		return nil, fmt.Errorf("%w: %d needed, %d available", ErrFunds, want, total)
 	case sum < want:
 		return nil, ErrScattered
 	}

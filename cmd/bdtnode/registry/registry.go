@@ -1,5 +1,5 @@
-// Package registry lets commands find the networks that run on this machine: whoever runs one keeps a file about it
-// in a directory of the user, and holds a lock on that file for as long as it lives.
+// Package registry lets commands find the networks that run on this machine. Each process that runs replicas keeps a
+// file about them in a directory of the user, and holds a lock on that file while it runs.
 package registry
 
 import (
@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// entryVersion is the version of an entry's file.
+// entryVersion is the version of the format of an entry file.
 const entryVersion = 1
 
 const fileSuffix = ".json"
 
-// Entry is one running network, or the part of it that one process runs.
+// Entry describes a running network, or the part of it that one process runs.
 type Entry struct {
 	Version  int       `json:"version"`
 	Name     string    `json:"name"`
@@ -27,18 +27,18 @@ type Entry struct {
 	PID      int       `json:"pid"`
 	Started  time.Time `json:"started"`
 	Replicas []Replica `json:"replicas"`
-	Accounts string    `json:"accounts,omitempty"` // keystore of its funded accounts
+	Accounts string    `json:"accounts,omitempty"` // keystore of the funded accounts
 }
 
-// Replica is one replica's HTTP interface.
+// Replica is the HTTP API of one replica.
 type Replica struct {
 	Shard   uint16 `json:"shard"`
 	Replica uint16 `json:"replica"`
 	API     string `json:"api"` // base URL
 }
 
-// Dir is the user's directory of running networks: below $XDG_RUNTIME_DIR, else $XDG_STATE_HOME, else
-// ~/.local/state, else the system's directory of temporary files.
+// Dir is the user's directory of running networks: below $XDG_RUNTIME_DIR, else $XDG_STATE_HOME, else ~/.local/state,
+// else the system's directory of temporary files.
 func Dir() string {
 	for _, env := range []string{"XDG_RUNTIME_DIR", "XDG_STATE_HOME"} {
 		if d := os.Getenv(env); filepath.IsAbs(d) {
@@ -51,17 +51,17 @@ func Dir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("bdtnode-%d", os.Getuid()), "networks")
 }
 
-// Known is an entry that others can find, until it is removed or the process ends.
+// Known is a registered entry. It is visible until it is removed or the process ends.
 type Known struct {
 	path    string
 	file    *os.File // locked
 	started time.Time
 }
 
-// Add makes the network known. Version, PID and Started are filled in.
+// Add registers a network. It fills in Version, PID and Started.
 func Add(dir string, e Entry) (*Known, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the network known to other commands: %w", err)
+		return nil, fmt.Errorf("register the network: %w", err)
 	}
 	k := &Known{started: time.Now()}
 	f, err := k.write(dir, e)
@@ -75,7 +75,7 @@ func Add(dir string, e Entry) (*Known, error) {
 	return k, nil
 }
 
-// Update replaces the entry, in one step.
+// Update replaces the entry atomically.
 func (k *Known) Update(e Entry) error {
 	f, err := k.write(filepath.Dir(k.path), e)
 	if err != nil {
@@ -84,14 +84,14 @@ func (k *Known) Update(e Entry) error {
 	return k.put(f)
 }
 
-// Remove makes the network unknown again.
+// Remove removes the entry.
 func (k *Known) Remove() {
 	os.Remove(k.path)
 	k.file.Close()
 }
 
-// write makes a file of the entry, under a name that nobody looks for. It is locked before it gets the one that others
-// look for, so that nobody takes it for a dead process's.
+// write writes the entry to a file with a temporary name, which readers ignore. The file is locked before it gets its
+// final name, so that readers never take it for the entry of a dead process.
 func (k *Known) write(dir string, e Entry) (*os.File, error) {
 	e.Version, e.PID, e.Started = entryVersion, os.Getpid(), k.started
 	raw, err := json.Marshal(e)
@@ -100,23 +100,23 @@ func (k *Known) write(dir string, e Entry) (*os.File, error) {
 	}
 	f, err := os.CreateTemp(dir, "new-*")
 	if err != nil {
-		return nil, fmt.Errorf("make the network known to other commands: %w", err)
+		return nil, fmt.Errorf("register the network: %w", err)
 	}
 	_, err = f.Write(raw)
 	if err = errors.Join(err, syscall.Flock(int(f.Fd()), syscall.LOCK_EX)); err != nil {
 		os.Remove(f.Name())
 		f.Close()
-		return nil, fmt.Errorf("make the network known to other commands: %w", err)
+		return nil, fmt.Errorf("register the network: %w", err)
 	}
 	return f, nil
 }
 
-// put gives a file the entry's name, in the place of the one that had it.
+// put renames a file to the name of the entry, replacing the old one.
 func (k *Known) put(f *os.File) error {
 	if err := os.Rename(f.Name(), k.path); err != nil {
 		os.Remove(f.Name())
 		f.Close()
-		return fmt.Errorf("make the network known to other commands: %w", err)
+		return fmt.Errorf("register the network: %w", err)
 	}
 	if k.file != nil {
 		k.file.Close()
@@ -125,12 +125,12 @@ func (k *Known) put(f *os.File) error {
 	return nil
 }
 
-// List is the running networks, newest first; processes that each run a part of one are one entry. What dead processes
-// left is removed; files it cannot read are passed over.
+// List returns the running networks, newest first. Entries of processes that each run a part of one network are merged.
+// Entries of dead processes are removed; unreadable files are skipped.
 func List(dir string) ([]Entry, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("look for running networks: %w", err)
+		return nil, fmt.Errorf("list running networks: %w", err)
 	}
 	var out []Entry
 	for _, file := range files {
@@ -145,10 +145,10 @@ func List(dir string) ([]Entry, error) {
 	return merge(out), nil
 }
 
-// merge joins entries of one network: the first of them, which is the newest, with the replicas of the others.
+// merge joins the entries of one network: the newest entry, with the replicas of the others.
 func merge(entries []Entry) []Entry {
 	var out []Entry
-	at := make(map[string]int) // by network, in out
+	at := make(map[string]int) // index in out, by network
 	for _, e := range entries {
 		i, known := at[e.Network]
 		if !known {
@@ -161,7 +161,7 @@ func merge(entries []Entry) []Entry {
 		}
 		for _, r := range e.Replicas {
 			same := func(have Replica) bool { return have.Shard == r.Shard && have.Replica == r.Replica }
-			if !slices.ContainsFunc(out[i].Replicas, same) { // an older word on the same replica is out of date
+			if !slices.ContainsFunc(out[i].Replicas, same) { // an older entry of the same replica is out of date
 				out[i].Replicas = append(out[i].Replicas, r)
 			}
 		}
@@ -176,7 +176,7 @@ func readLive(path string) (e Entry, ok bool) {
 	}
 	defer f.Close()
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
-		// Nobody holds it: its process is gone, or has just put another in its place.
+		// No process holds the lock: the process has ended, or has just replaced the file.
 		if replaced(f, path) {
 			return readLive(path)
 		}
@@ -187,7 +187,7 @@ func readLive(path string) (e Entry, ok bool) {
 	return e, err == nil && e.Version == entryVersion
 }
 
-// replaced reports whether a path is by now that of another file.
+// replaced reports whether the path now names another file.
 func replaced(f *os.File, path string) bool {
 	opened, err := f.Stat()
 	there, err2 := os.Stat(path)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestLifeOfAnEntry(t *testing.T) {
+func TestAddAndRemove(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "networks")
 	if l, err := List(dir); err != nil || len(l) != 0 {
 		t.Fatalf("no directory: %v %v", l, err)
@@ -30,12 +30,12 @@ func TestLifeOfAnEntry(t *testing.T) {
 	}
 	old.Remove()
 	if l, _ := os.ReadDir(dir); len(l) != 0 {
-		t.Errorf("left behind: %v", l)
+		t.Errorf("entries left: %v", l)
 	}
 }
 
-// TestUpdate: what is known of a network changes in one step, and not how old it is. Whoever looks meanwhile finds one
-// or the other, and removes neither.
+// TestUpdate: an update replaces an entry atomically and keeps its start time. A concurrent reader finds the old or the
+// new one, and removes neither.
 func TestUpdate(t *testing.T) {
 	dir := t.TempDir()
 	old, err := Add(dir, Entry{Name: "old", Network: "a", Replicas: []Replica{{API: "0"}}})
@@ -57,7 +57,7 @@ func TestUpdate(t *testing.T) {
 			default:
 			}
 			if l, err := List(dir); err != nil || len(l) != 2 {
-				t.Errorf("meanwhile: %+v %v", l, err)
+				t.Errorf("during the updates: %+v %v", l, err)
 				return
 			}
 		}
@@ -76,11 +76,11 @@ func TestUpdate(t *testing.T) {
 	<-done
 	old.Remove()
 	if l, _ := os.ReadDir(dir); len(l) != 1 {
-		t.Errorf("left behind: %v", l)
+		t.Errorf("files left: %v", l)
 	}
 }
 
-// TestDeadProcess: an entry that nobody holds a lock on is of a process that is gone, whatever it says.
+// TestDeadProcess: an entry without a lock belongs to a process that has ended, also if its pid is in use.
 func TestDeadProcess(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "1-2.json")
@@ -89,11 +89,11 @@ func TestDeadProcess(t *testing.T) {
 		t.Errorf("%+v %v", l, err)
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
-		t.Error("the dead entry was not cleaned up")
+		t.Error("the entry of the dead process was not removed")
 	}
 }
 
-// TestPartsOfOneNetwork: replicas that were started one by one are one network to whoever looks.
+// TestPartsOfOneNetwork: List merges replicas that were started separately into one network.
 func TestPartsOfOneNetwork(t *testing.T) {
 	dir := t.TempDir()
 	for _, e := range []Entry{
