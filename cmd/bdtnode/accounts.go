@@ -18,35 +18,36 @@ import (
 	"bdtnode/node/config"
 )
 
-// passphraseEnv has the passphrase of encrypted accounts, in place of --passphrase-file.
+// passphraseEnv is the environment variable with the passphrase of encrypted accounts. --passphrase-file overrides it.
 const passphraseEnv = config.EnvPassphrase
 
 const maxPassphraseBytes = 4096
 
-// keysFlag lets a command be told where accounts are kept.
+// keysFlag adds the flags --keys and --passphrase-file to a command and its subcommands.
 func (a *app) keysFlag(c *cobra.Command) {
 	c.PersistentFlags().StringVar(&a.keys, "keys", "",
-		"directory of account keys (default: those of the running network, then "+defaultKeysHelp+")")
+		"directory of account keys (default: the keys of the running network, then "+defaultKeysHelp+")")
 	c.PersistentFlags().StringVar(&a.passphraseFile, "passphrase-file", "",
-		"file whose first line is the passphrase of encrypted accounts (or $"+passphraseEnv+"; else it is asked for)")
+		"file whose first line is the passphrase of encrypted accounts (default: $"+passphraseEnv+", else a prompt on the terminal)")
 	paths(c.PersistentFlags(), "keys", "passphrase-file")
 }
 
 const defaultKeysHelp = "~/.local/share/bdtnode/keys"
 
-// userKeys is the directory of a person's own accounts.
+// userKeys is the directory of the user's own accounts: $XDG_DATA_HOME/bdtnode/keys, or ~/.local/share/bdtnode/keys.
 func userKeys() (string, error) {
 	if d := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(d) {
 		return filepath.Join(d, "bdtnode", "keys"), nil
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", output.Usage("no home directory to keep keys in: %v", err).WithHint("name a directory with --keys DIR")
+		return "", output.Usage("the directory of account keys is unknown, since there is no home directory: %v", err).WithHint("name a directory with --keys DIR")
 	}
 	return filepath.Join(home, ".local", "share", "bdtnode", "keys"), nil
 }
 
-// stores are the keystores to look an account up in, in this order. Extra, if not empty, goes before the person's own.
+// stores returns the keystores in which an account is looked up, in this order. If extra is not empty, it comes before
+// the user's own directory. With --keys, only that directory is used.
 func (a *app) stores(extra string) ([]*keystore.Store, error) {
 	if a.keys != "" {
 		return []*keystore.Store{keystore.Open(a.keys)}, nil
@@ -65,7 +66,7 @@ func (a *app) stores(extra string) ([]*keystore.Store, error) {
 	return list, nil
 }
 
-// account finds an account by name.
+// account finds an account by name. The error is output.NotFound if no keystore has it.
 func (a *app) account(name, extra string) (keystore.Account, error) {
 	list, err := a.stores(extra)
 	if err != nil {
@@ -79,11 +80,11 @@ func (a *app) account(name, extra string) (keystore.Account, error) {
 		}
 		looked += " " + s.Dir()
 	}
-	return keystore.Account{}, output.NotFound("no account %q in%s", name, looked).
-		WithHint("see bdtnode keys list, make one with bdtnode keys new %s, or name another directory with --keys", name)
+	return keystore.Account{}, output.NotFound("account %q not found in%s", name, looked).
+		WithHint("list accounts with bdtnode keys list, create one with bdtnode keys new %s, or choose another directory with --keys DIR", name)
 }
 
-// completeAccounts offers the names of accounts.
+// completeAccounts returns the names of accounts for shell completion.
 func (a *app) completeAccounts(*cobra.Command, []string, string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
 	list, err := a.stores(localAccounts())
 	if err != nil {
@@ -92,7 +93,7 @@ func (a *app) completeAccounts(*cobra.Command, []string, string) (names []cobra.
 	for _, s := range list {
 		accounts, err := s.List()
 		if err != nil {
-			continue // a damaged account is told of by commands, not while a line is typed
+			continue // commands report a damaged account; completion skips it
 		}
 		for _, acc := range accounts {
 			names = append(names, acc.Name)
@@ -101,7 +102,7 @@ func (a *app) completeAccounts(*cobra.Command, []string, string) (names []cobra.
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// address reads an address, or finds that of an account.
+// address parses an address in hexadecimal. Any other text is taken as the name of an account.
 func (a *app) address(s, extra string) (ledger.Address, error) {
 	if len(s) == 2*digest.Size {
 		addr, err := ledger.ParseAddress(s)
@@ -114,7 +115,8 @@ func (a *app) address(s, extra string) (ledger.Address, error) {
 	return acc.Address, err
 }
 
-// passphrase is the one to open accounts with. It asks on a terminal only if it was given nowhere.
+// passphrase returns the passphrase for opening accounts: from --passphrase-file, else from the environment, else from
+// a prompt on the terminal.
 func (a *app) passphrase(question string) (string, error) {
 	if p, ok, err := a.givenPassphrase(); ok || err != nil {
 		return p, err
@@ -122,12 +124,12 @@ func (a *app) passphrase(question string) (string, error) {
 	return a.askPassphrase(question)
 }
 
-// givenPassphrase is the passphrase in a file or the environment, if there is one.
+// givenPassphrase returns the passphrase from --passphrase-file or the environment. ok is false if neither is set.
 func (a *app) givenPassphrase() (p string, ok bool, err error) {
 	if a.passphraseFile == "" {
 		if p, ok = os.LookupEnv(passphraseEnv); ok && p == "" {
 			return "", false, output.Usage("$%s is empty", passphraseEnv).
-				WithHint("unset it to be asked, or give the passphrase there or with --passphrase-file FILE")
+				WithHint("set it to the passphrase, use --passphrase-file FILE, or unset it to get a prompt")
 		}
 		return p, ok, nil
 	}
@@ -143,7 +145,7 @@ func (a *app) givenPassphrase() (p string, ok bool, err error) {
 		return "", false, fmt.Errorf("passphrase file %s: %w", a.passphraseFile, err)
 	}
 	if p = string(bytes.TrimPrefix(bytes.TrimRight(line.Bytes(), "\r"), []byte("\ufeff"))); p == "" {
-		return "", false, output.Usage("passphrase file %s: its first line is empty", a.passphraseFile)
+		return "", false, output.Usage("passphrase file %s: the first line is empty", a.passphraseFile)
 	}
 	return p, true, nil
 }
@@ -151,8 +153,8 @@ func (a *app) givenPassphrase() (p string, ok bool, err error) {
 func (a *app) askPassphrase(question string) (string, error) {
 	f, ok := a.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return "", output.Usage("a passphrase is needed and there is no terminal to ask on").
-			WithHint("give it with --passphrase-file FILE or in $%s", passphraseEnv)
+		return "", output.Usage("a passphrase is needed, and standard input is not a terminal").
+			WithHint("use --passphrase-file FILE or set $%s", passphraseEnv)
 	}
 	fmt.Fprint(a.print.Err, question+": ")
 	p, err := term.ReadPassword(int(f.Fd()))

@@ -41,7 +41,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("not ready: %d %s %s", r.code, code, message)
 	}
 	if r := bdtnode(t, "status", "--node", n.url, "--all"); r.code != output.ExitUnhealthy {
-		t.Errorf("--all of one that is not ready: %d", r.code)
+		t.Errorf("--all with a replica that is not ready: exit %d", r.code)
 	}
 }
 
@@ -60,7 +60,7 @@ func TestPeers(t *testing.T) {
 
 func TestUnreachable(t *testing.T) {
 	s := httptest.NewServer(nil)
-	s.Close() // nobody listens there any more
+	s.Close() // no listener is left at this address
 	for _, line := range []string{"status", "peers list", "query balance alice", "tx get " + strings.Repeat("0", 64), "tx send --from alice --to bob --amount 1"} {
 		r := bdtnode(t, append(strings.Fields(line), "--node", s.URL, "-o", "json")...)
 		if code, _, hint := r.failure(t); r.code != output.ExitUnreachable || code != "unreachable" || hint == "" || r.out != "" {
@@ -73,8 +73,8 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// TestFindsNetwork: without --node, commands use the newest network on this machine, its accounts, and whichever of
-// its replicas answers.
+// TestFindsNetwork: without --node, commands use the newest network on this machine, its accounts, and the first of its
+// replicas that answers.
 func TestFindsNetwork(t *testing.T) {
 	old, n := newNetwork(t), newNetwork(t, 100)
 	dead := httptest.NewServer(nil)
@@ -164,7 +164,7 @@ func TestQueries(t *testing.T) {
 			seen[e.Tx.String()] = true
 		}
 		if page == 0 && !strings.Contains(r.err, "--older") {
-			t.Errorf("no way to the next page: %q", r.err)
+			t.Errorf("no command for the next page: %q", r.err)
 		}
 		older = h.Older
 	}
@@ -208,7 +208,7 @@ func TestKeys(t *testing.T) {
 		t.Errorf("show --secret: %d %s", r.code, r.err)
 	}
 	if raw, _ := os.ReadFile(filepath.Join(dir, "frank.json")); strings.Contains(string(raw), shown.Secret) {
-		t.Error("the encrypted file has the secret in the clear")
+		t.Error("the encrypted file contains the secret in plain text")
 	}
 	t.Setenv(passphraseEnv, "other words")
 	if r := bdtnode(t, "keys", "show", "frank", "--keys", dir, "--secret"); r.code != output.ExitFailure || !strings.Contains(r.err, "wrong passphrase") {
@@ -226,7 +226,7 @@ func TestKeys(t *testing.T) {
 	}
 	t.Setenv(passphraseEnv, "other words")
 	if r := bdtnode(t, "keys", "show", "grace", "--keys", dir, "--secret"); r.code != 0 {
-		t.Errorf("a byte-order mark is part of the passphrase: %d %s", r.code, r.err)
+		t.Errorf("the passphrase contains the byte-order mark: %d %s", r.code, r.err)
 	}
 	t.Setenv(passphraseEnv, "")
 	if r := bdtnode(t, "keys", "show", "frank", "--keys", dir, "--secret"); r.code != output.ExitUsage || !strings.Contains(r.err, "--passphrase-file") {

@@ -13,43 +13,43 @@ import (
 	"bdtnode/node/api/client"
 )
 
-// Pauses between attempts to hand a transaction in.
+// Pauses between two submissions of a transaction. The pause doubles from short to long.
 const (
 	shortPause = 50 * time.Millisecond
 	longPause  = 2 * time.Second
 )
 
-// confirmWithin is how long a replica may take to confirm a refusal.
+// confirmWithin is the time in which a replica has to confirm a rejection.
 const confirmWithin = 2 * time.Second
 
-// delivery hands signed transactions to a network and waits for what becomes of them.
+// delivery submits signed transactions to a network and waits for their outcomes.
 type delivery struct {
 	clients []*client.Client
 	wait    api.Wait
 	timeout time.Duration
 }
 
-// outcome is the last answer for one transaction. Known is false if there was none, or not the one waited for: then
-// it may still settle.
+// outcome is the last answer for one transaction. known is false if no replica answered, or if the transaction has not
+// reached the stage that was waited for: then it may still settle.
 type outcome struct {
 	answer api.TxAnswer
 	known  bool
 }
 
-// send hands the transactions in and answers for each, in order. A replica that is gone or full is asked again, then
-// the next one, until the time is up; a transaction means the same however often it arrives. An error means that none
-// was taken.
+// send submits the transactions and returns one outcome for each, in the same order. If a replica is unreachable or its
+// TX book is full, send tries again with the next one until the timeout. Submitting a transaction again has no further
+// effect, so repetition is safe. An error means that no replica accepted any of the transactions.
 func (d *delivery) send(parent context.Context, txs []*ledger.Tx) ([]outcome, error) {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(parent, d.timeout)
 	defer cancel()
 	out := make([]outcome, len(txs))
-	open := make([]int, len(txs)) // those without their outcome
+	open := make([]int, len(txs)) // indexes of transactions without a final outcome
 	for i := range txs {
 		out[i].answer = api.TxAnswer{ID: txs[i].ID(), State: api.StateUnknown}
 		open[i] = i
 	}
-	taken := false // whether any may have arrived
+	taken := false // whether a transaction may have arrived at a replica
 	pause := shortPause
 	for at := 0; ; at++ {
 		left := time.Until(deadlineOf(ctx))
@@ -57,7 +57,7 @@ func (d *delivery) send(parent context.Context, txs []*ledger.Tx) ([]outcome, er
 		if err != nil {
 			again, after := retryable(err)
 			taken = taken || errors.Is(err, client.ErrInterrupted)
-			lone := errors.Is(err, client.ErrUnreachable) && at+1 >= len(d.clients) // nobody else to turn to
+			lone := errors.Is(err, client.ErrUnreachable) && at+1 >= len(d.clients) // there is no other replica to try
 			if !taken && (!again || lone) {
 				return nil, err
 			}
@@ -88,14 +88,15 @@ func (d *delivery) send(parent context.Context, txs []*ledger.Tx) ([]outcome, er
 	case taken || ctx.Err() == nil:
 		return out, nil
 	case parent.Err() != nil:
-		return nil, output.Interrupted("interrupted after %s: no replica has taken the transactions", waited)
+		return nil, output.Interrupted("interrupted after %s: no replica has accepted the transactions", waited)
 	default:
-		return nil, output.Unreachable("no replica took the transactions within %s", waited)
+		return nil, output.Unreachable("no replica accepted the transactions within %s", waited)
 	}
 }
 
-// confirmed asks further replicas, as many as may be faulty, about transactions that one says are refused, and answers
-// for each whether none of them denies it. Replicas that do not answer say nothing.
+// confirmed submits transactions that one replica rejected to as many further replicas as may be faulty. It returns
+// true for a transaction unless one of these replicas gives another answer than rejected. Replicas that do not answer
+// are skipped.
 func (d *delivery) confirmed(ctx context.Context, txs []*ledger.Tx, faulty int) []bool {
 	out := slices.Repeat([]bool{true}, len(txs))
 	all := make([]int, len(txs))
@@ -118,7 +119,7 @@ func (d *delivery) confirmed(ctx context.Context, txs []*ledger.Tx, faulty int) 
 	return out
 }
 
-// waitedText is the time since a moment, for people.
+// waitedText is the time since a moment, rounded for display.
 func waitedText(since time.Time) string {
 	waited := time.Since(since)
 	if waited < time.Second {
@@ -127,7 +128,7 @@ func waitedText(since time.Time) string {
 	return waited.Round(100 * time.Millisecond).String()
 }
 
-// reached reports whether a is the answer that wait asked for, or a final one.
+// reached reports whether a is final or has the stage that wait names.
 func reached(a api.TxAnswer, wait api.Wait) bool {
 	switch a.State {
 	case api.StateRejected:
@@ -144,7 +145,8 @@ func reached(a api.TxAnswer, wait api.Wait) bool {
 	return false
 }
 
-// retryable reports whether the same submission may succeed later, and when if the replica said so.
+// retryable reports whether the same submission may succeed later, and the pause that the replica asks for (0 if it
+// names none).
 func retryable(err error) (again bool, after time.Duration) {
 	var full *client.ErrBookFull
 	var problem *client.ProblemError
@@ -172,7 +174,7 @@ func deadlineOf(ctx context.Context) time.Time {
 	return t
 }
 
-// sleep reports false if the context ended first.
+// sleep waits for d. It returns false if the context ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

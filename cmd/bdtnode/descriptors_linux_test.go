@@ -16,7 +16,7 @@ import (
 	"bdtnode/node/config"
 )
 
-// startLimited runs a replica that may open so many files. It is killed when the test ends.
+// startLimited starts a replica that may open at most that many files. It is killed when the test ends.
 func startLimited(t *testing.T, home string, files int) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -35,9 +35,9 @@ func startLimited(t *testing.T, home string, files int) *exec.Cmd {
 	return cmd
 }
 
-// TestIdleConnectionsLeaveTheStores: a replica whose API gets more idle connections than the process may open files keeps
-// files for its stores, and goes on.
-func TestIdleConnectionsLeaveTheStores(t *testing.T) {
+// TestIdleConnectionsLeaveFilesToTheStores: a replica gets more idle connections on its API than the process may open
+// files. Its stores keep their files, and it continues to work.
+func TestIdleConnectionsLeaveFilesToTheStores(t *testing.T) {
 	t.Setenv(realEnv, "1")
 	const files, connections, stores = 1024, 1500, 2 * 96
 	dir := filepath.Join(t.TempDir(), "net")
@@ -90,7 +90,8 @@ func TestIdleConnectionsLeaveTheStores(t *testing.T) {
 	}
 }
 
-// TestTooFewFiles: a replica that may not open enough files does not start, and says how many it needs.
+// TestTooFewFiles: a replica that may not open enough files does not start, and its error names the number that it
+// needs.
 func TestTooFewFiles(t *testing.T) {
 	t.Setenv(realEnv, "1")
 	dir := filepath.Join(t.TempDir(), "net")
@@ -107,12 +108,12 @@ func TestTooFewFiles(t *testing.T) {
 	}
 }
 
-// eventually polls for what a process does.
+// eventually polls a condition on a process, for 30 s.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	for began := time.Now(); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Since(began) > 30*time.Second {
-			t.Fatalf("%s: not in 30 s", what)
+			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
 }

@@ -25,8 +25,8 @@ import (
 	"bdtnode/shard"
 )
 
-// TestMain makes this program bdtnode with fake replicas when it is run with a command of it: net up starts this very
-// program once more for each replica.
+// TestMain makes the test binary a bdtnode with fake replicas when its first argument is a command: net up starts its
+// own program once for each replica.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "start" || os.Args[1] == "net" || os.Args[1] == "tx") {
 		a := &app{in: os.Stdin}
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 		stop()
 		os.Exit(code)
 	}
-	// Nothing of the person who runs the tests is touched.
+	// The tests do not touch the directories of the user.
 	dir, err := os.MkdirTemp("", "bdtnode-test-")
 	if err != nil {
 		panic(err)
@@ -52,9 +52,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// fakeReplica is a ledger that one replica keeps alone, settling what it is given at once.
+// fakeReplica is a ledger of one replica. It settles each submitted transaction at once.
 type fakeReplica struct {
-	unconfirmed bool         // what accounts are marked with
+	unconfirmed bool         // accounts are marked unconfirmed
 	home        *config.Home // nil in tests of single commands
 	started     time.Time
 	mu          sync.Mutex
@@ -64,16 +64,16 @@ type fakeReplica struct {
 	owners      map[ledger.TxID]api.TxAnswer
 	history     map[ledger.Address][]api.HistoryEntry
 
-	// What it does to submissions, if not to settle them: answered in its stead.
+	// override, if set, returns the answers to a submission; if they are nil, the transactions settle.
 	override func(n int, txs [][]byte, wait api.Wait) []api.TxAnswer
 	submits  int
 
-	behind map[ledger.Outpoint]ledger.Output // listed instead of what there is, if not nil
+	behind map[ledger.Outpoint]ledger.Output // outputs that are listed instead of the current ones, if not nil
 	asked  func()                            // called when outputs are listed, if not nil
 
-	rewritten bool   // whether its block 2 is another than others'
-	ceded     uint64 // value let go of, for nobody to create
-	escrow    uint64 // value held for other shards, of which each audit finds 1 less
+	rewritten bool   // block 2 differs from that of the other replicas
+	ceded     uint64 // value ceded to other shards that no shard creates
+	escrow    uint64 // value in escrow; each audit reduces it by 1
 }
 
 func newFake() *fakeReplica {
@@ -94,14 +94,14 @@ func (f *fakeReplica) fund(a ledger.Address, amounts ...uint64) {
 	}
 }
 
-// lag makes the replica list what there is now, whatever it settles from here on.
+// lag makes the replica list its current outputs from now on, without later changes, until catchUp.
 func (f *fakeReplica) lag() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.behind = maps.Clone(f.outputs)
 }
 
-// catchUp ends a lag.
+// catchUp makes the replica list its current outputs again.
 func (f *fakeReplica) catchUp() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -193,7 +193,7 @@ func (f *fakeReplica) Account(_ context.Context, a ledger.Address, _ string, lim
 			acc.Outputs = append(acc.Outputs, api.Output{Tx: at.Tx, Index: at.Index, Amount: o.Amount})
 		}
 	}
-	from := len(older) // a cursor is as long as the entries before it
+	from := len(older) // the length of a cursor is the number of entries before it
 	entries := f.history[a][min(from, len(f.history[a])):]
 	if len(entries) > historyLimit {
 		entries = entries[:historyLimit]
@@ -221,7 +221,7 @@ func (f *fakeReplica) Peers() []api.Peer {
 	return []api.Peer{{Replica: 0, Self: true}, {Replica: 1, Connected: true, RTTMicros: 150}}
 }
 
-// Commits says that it came to its height when it started, with replica 0 leading.
+// Commits returns one commit, of the current height, at the start of the replica and with replica 0 as leader.
 func (f *fakeReplica) Commits(after uint64) api.CommitList {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -249,10 +249,10 @@ func (f *fakeReplica) Audit(context.Context) (api.Audit, error) {
 	return a, nil
 }
 
-// openFake makes a fake replica of a home. Files in the home make it misbehave.
+// openFake opens the fake replica of a home. Files in the home select its misbehaviour.
 func openFake(home *config.Home) (replica, error) {
 	if _, err := os.Stat(filepath.Join(home.Dir, "fail")); err == nil {
-		return nil, errors.New("this replica was told to fail")
+		return nil, errors.New("the file fail is in the home")
 	}
 	f := newFake()
 	f.home, f.network = home, home.Genesis.ID()
@@ -270,7 +270,7 @@ func openFake(home *config.Home) (replica, error) {
 		f.rewritten = true
 	}
 	if _, err := os.Stat(filepath.Join(home.Dir, "forge")); err == nil {
-		f.fund(home.Genesis.Allocations[home.Shard].Address, 1) // at home in this shard
+		f.fund(home.Genesis.Allocations[home.Shard].Address, 1) // home of this address is this shard
 	}
 	if _, err := os.Stat(filepath.Join(home.Dir, "cede")); err == nil {
 		f.ceded = 1
@@ -297,7 +297,7 @@ func (f *fakeReplica) Run(ctx context.Context) error {
 	return err
 }
 
-// result is what a command line did.
+// result is the exit code and the output of a command line.
 type result struct {
 	code     int
 	out, err string
@@ -311,7 +311,7 @@ func (r result) json(t *testing.T, v any) {
 	}
 }
 
-// failure is the error object on the last line of standard error.
+// failure parses the error object on the last line of standard error.
 func (r result) failure(t *testing.T) (code, message, hint string) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(r.err), "\n")
@@ -335,14 +335,14 @@ func bdtnodeUntil(ctx context.Context, args ...string) result {
 	return result{code, out.String(), errs.String()}
 }
 
-// fakeNetwork is a replica to send commands to, and accounts on it.
+// fakeNetwork is a replica that commands can talk to, with accounts on it.
 type fakeNetwork struct {
 	*fakeReplica
 	url, keys string
 	accounts  map[string]keystore.Account
 }
 
-// newNetwork serves a fake replica, with the account alice of the outputs given, and bob of none.
+// newNetwork serves a fake replica. The account alice has outputs of the given amounts, bob has none.
 func newNetwork(t *testing.T, amounts ...uint64) *fakeNetwork {
 	t.Helper()
 	n := &fakeNetwork{fakeReplica: newFake(), keys: filepath.Join(t.TempDir(), "keys"), accounts: make(map[string]keystore.Account)}
@@ -360,7 +360,7 @@ func newNetwork(t *testing.T, amounts ...uint64) *fakeNetwork {
 	return n
 }
 
-// run runs a command against the network.
+// run runs a command on the network.
 func (n *fakeNetwork) run(t *testing.T, args ...string) result {
 	t.Helper()
 	return bdtnode(t, append(args, "--node", n.url, "--keys", n.keys)...)

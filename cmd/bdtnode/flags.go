@@ -15,12 +15,12 @@ import (
 
 // Annotations of flags.
 const (
-	wordsOf    = "bdtnode_words"     // the values that the flag takes
-	mayBeEmpty = "bdtnode_may_empty" // the empty text is a value
-	isPath     = "bdtnode_path"      // it names a file or a directory
+	wordsOf    = "bdtnode_words"     // the words that the flag accepts
+	mayBeEmpty = "bdtnode_may_empty" // the empty string is a valid value
+	isPath     = "bdtnode_path"      // the value is the path of a file or directory
 )
 
-// words says that a flag takes one of a few words: others are refused, and completion offers these.
+// words declares that a flag accepts only the words of a list. checkValues refuses others, and completion offers these.
 func words(c *cobra.Command, flag string, list ...string) {
 	flags := c.Flags()
 	if flags.Lookup(flag) == nil {
@@ -30,15 +30,15 @@ func words(c *cobra.Command, flag string, list ...string) {
 	cobra.CheckErr(c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp)))
 }
 
-// paths says that flags name files or directories, which completion then offers.
+// paths declares that flags take paths of files or directories, which completion then offers.
 func paths(flags *pflag.FlagSet, names ...string) {
 	for _, name := range names {
 		cobra.CheckErr(flags.SetAnnotation(name, isPath, []string{"true"}))
 	}
 }
 
-// finishFlags does for a tree of commands what each would have to do by itself: numbers are read as decimal ones, and
-// completion offers files only where one can be named.
+// finishFlags sets up all flags of a tree of commands: numbers are parsed as decimal, and completion offers files only
+// for flags that take a path.
 func finishFlags(c *cobra.Command) {
 	for _, set := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
 		set.VisitAll(func(f *pflag.Flag) {
@@ -48,7 +48,7 @@ func finishFlags(c *cobra.Command) {
 				}
 			}
 			if f.Annotations[isPath] == nil && f.Annotations[wordsOf] == nil {
-				// The only error is that one is registered already.
+				// The only possible error is that a function is registered already.
 				_ = c.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions)
 			}
 		})
@@ -61,14 +61,15 @@ func finishFlags(c *cobra.Command) {
 	}
 }
 
-// Forms of decimal numbers.
+// Syntax of decimal numbers.
 var (
 	wholeForm    = regexp.MustCompile(`^[+-]?[0-9]+$`)
 	fractionForm = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$`)
 	decimalForms = map[string]*regexp.Regexp{"int": wholeForm, "uint64": wholeForm, "float64": fractionForm}
 )
 
-// decimal is the value of a flag that is a number. The library would read 010 as eight and 0x10 as sixteen.
+// decimal is the value of a numeric flag. It accepts decimal notation only: the library would read 010 as eight and
+// 0x10 as sixteen.
 type decimal struct {
 	pflag.Value
 	form *regexp.Regexp
@@ -77,7 +78,7 @@ type decimal struct {
 // Set implements pflag.Value.
 func (d decimal) Set(text string) error {
 	if !d.form.MatchString(text) {
-		return errors.New("it is no decimal number")
+		return errors.New("not a decimal number")
 	}
 	if d.form != wholeForm {
 		return d.Value.Set(text)
@@ -90,8 +91,8 @@ func (d decimal) Set(text string) error {
 	return d.Value.Set(sign + digits)
 }
 
-// checkValues refuses values of flags that cannot be meant, whatever the command: an empty text, as an unset variable
-// of a shell leaves behind, and a word that the flag does not take.
+// checkValues refuses values that are mistakes for any command: an empty string, which an unset shell variable leaves
+// behind, and a word that the flag does not accept.
 func checkValues(c *cobra.Command) (err error) {
 	c.Flags().Visit(func(f *pflag.Flag) {
 		switch list := f.Annotations[wordsOf]; {
@@ -99,13 +100,13 @@ func checkValues(c *cobra.Command) (err error) {
 		case list != nil && !slices.Contains(list, f.Value.String()):
 			err = output.Usage("--%s %q is unknown: use %s", f.Name, f.Value, strings.Join(list, ", "))
 		case list == nil && f.Value.Type() == "string" && f.Value.String() == "" && f.Annotations[mayBeEmpty] == nil:
-			err = output.Usage("--%s is empty: give it a value, or leave it away", f.Name)
+			err = output.Usage("--%s is empty: give it a value, or leave the flag out", f.Name)
 		}
 	})
 	return err
 }
 
-// flagError is what is wrong with a flag, and which one may have been meant.
+// flagError turns an error of flag parsing into a usage error, and suggests the flag with the most similar name.
 func flagError(cmd *cobra.Command, err error) error {
 	f := output.Usage("%v", err).WithHint("see %s --help", cmd.CommandPath())
 	var missing *pflag.NotExistError
@@ -127,7 +128,7 @@ func nearestFlag(cmd *cobra.Command, typed string) string {
 	return spell.Nearest(typed, names)
 }
 
-// textOf has the values of a type of words.
+// textOf converts a list of a string type to strings.
 func textOf[T ~string](list []T) []string {
 	out := make([]string, len(list))
 	for i, word := range list {

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// parentCheck is how often a program started by go run looks whether that is still there.
+// parentCheck is the interval at which a program started by go run checks that the go command is still there.
 const parentCheck = 500 * time.Millisecond
 
-// stopWithGoRun ends the context when the go command that built and runs this program is gone: it passes no signal on,
-// so killing it would leave a whole network running behind.
+// stopWithGoRun ends the context when the go command that built and started this program is gone. The go command does
+// not pass signals on, so a network would keep running after go run was killed.
 func stopWithGoRun(ctx context.Context, cancel context.CancelFunc) {
 	if !byGoRun() {
-		return // an installed program may well outlive the shell that started it
+		return // an installed program may outlive the shell that started it
 	}
 	parent := os.Getppid()
 	tick := time.NewTicker(parentCheck)
@@ -32,13 +32,13 @@ func stopWithGoRun(ctx context.Context, cancel context.CancelFunc) {
 	}
 }
 
-// byGoRun reports whether go run built and runs this program.
+// byGoRun reports whether this program was built and started by go run.
 func byGoRun() bool {
 	program, err := os.Executable()
 	return err == nil && strings.Contains(program, "go-build")
 }
 
-// self is how this program is called on a command line like the one it was started with.
+// self is the command name that the user types to run this program. Printed suggestions begin with it.
 func self() string {
 	switch {
 	case byGoRun():

@@ -13,41 +13,41 @@ import (
 	"bdtnode/node/config"
 )
 
-// tempPrefix begins the name of the directory of a network that is not to be kept.
+// tempPrefix is the prefix of the directory names of temporary networks.
 const tempPrefix = "bdtnode-net-"
 
-// upLock is the lock in the directory of a network that the net up which runs it holds.
+// upLock is the name of the lock file in the directory of a network. The running net up holds it.
 const upLock = "net-up.lock"
 
-// Times that ending processes get to let go of a network. A killed net up is gone at once; a replica may take
-// stopTimeout and is then ended.
+// How long net up waits for processes of an earlier net up that are ending. A killed net up is gone at once; a replica
+// may take stopTimeout and is then ended.
 const (
 	upEnds      = time.Second
 	replicaEnds = stopTimeout + 2*time.Second
 )
 
-// unlockedAge is the age from which a directory in which no lock was ever taken counts as left behind.
+// unlockedAge is the age from which a directory without a lock file is treated as left over from a killed net up.
 const unlockedAge = time.Minute
 
-// temporaryHome makes a directory for a network that is not to be kept. It has secret keys, so remove must be called.
+// temporaryHome creates the directory of a temporary network. It contains secret keys, so the caller must call remove.
 func (a *app) temporaryHome() (dir string, remove func(), err error) {
 	a.sweepHomes(os.TempDir(), time.Now())
 	if dir, err = os.MkdirTemp("", tempPrefix); err != nil {
-		return "", nil, fmt.Errorf("temporary home: %w", err)
+		return "", nil, fmt.Errorf("create temporary home: %w", err)
 	}
 	return dir, func() {
 		if err := os.RemoveAll(dir); err != nil {
-			a.print.Note("note: %s has secret keys and could not be removed: %v", dir, err)
+			a.print.Note("note: %s contains secret keys and could not be removed: %v", dir, err)
 		}
 	}, nil
 }
 
-// sweepHomes removes the temporary homes, secret keys in them, of net ups that were killed. A home of which any process
-// still runs stays.
+// sweepHomes removes the temporary homes of killed net ups, because these contain secret keys. It keeps a home while
+// any process of its network still runs.
 func (a *app) sweepHomes(parent string, now time.Time) {
 	homes, err := filepath.Glob(filepath.Join(parent, tempPrefix+"*"))
 	if err != nil {
-		return // the pattern is constant: only a parent with a bracket in its name is not searched
+		return // the pattern is malformed only if parent contains a bracket; then parent is not searched
 	}
 	for _, dir := range homes {
 		st, err := os.Lstat(dir)
@@ -59,7 +59,7 @@ func (a *app) sweepHomes(parent string, now time.Time) {
 		}
 		path := filepath.Join(dir, upLock)
 		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && now.Sub(st.ModTime()) < unlockedAge {
-			continue // just made
+			continue // just created: its net up has not locked it yet
 		}
 		release, err := config.LockFile(path, dir)
 		if err != nil {
@@ -67,23 +67,23 @@ func (a *app) sweepHomes(parent string, now time.Time) {
 		}
 		if busyReplica(dir) == nil {
 			if err := os.RemoveAll(dir); err != nil {
-				a.print.Note("note: %s, of a net up that was killed, has secret keys and could not be removed: %v", dir, err)
+				a.print.Note("note: %s, left by a killed net up, contains secret keys and could not be removed: %v", dir, err)
 			} else {
-				a.print.Note("Removed %s, which a net up that was killed left behind", dir)
+				a.print.Note("Removed %s, left by a killed net up", dir)
 			}
 		}
 		release()
 	}
 }
 
-// lockNet makes this process the only net up of a directory, until release is called, and waits for processes that are
-// just ending there. One that still runs after that is named by the error.
+// lockNet locks a directory for this net up until release is called. It waits for processes of an earlier net up that
+// are ending. If one still runs after replicaEnds, the error names it.
 func (a *app) lockNet(ctx context.Context, dir string) (release func(), err error) {
 	if release, err = config.AwaitLock(ctx, filepath.Join(dir, upLock), "home "+dir, upEnds); err != nil {
 		return nil, err
 	}
 	if used := busyReplica(dir); used != nil {
-		a.print.Note("Waiting for process %d, which still has %s", used.PID, dir)
+		a.print.Note("Waiting for process %d, which still uses %s", used.PID, dir)
 	}
 	deadline := time.Now().Add(replicaEnds)
 	for _, home := range replicaHomes(dir) {
@@ -95,7 +95,7 @@ func (a *app) lockNet(ctx context.Context, dir string) (release func(), err erro
 	return release, nil
 }
 
-// busyReplica is a process that runs a replica of the network in dir, nil if there is none.
+// busyReplica returns the error that names a process which runs a replica of the network in dir, nil if there is none.
 func busyReplica(dir string) *config.InUseError {
 	for _, home := range replicaHomes(dir) {
 		var used *config.InUseError
@@ -106,11 +106,11 @@ func busyReplica(dir string) *config.InUseError {
 	return nil
 }
 
-// replicaHomes are the homes of replicas in the directory of a network.
+// replicaHomes lists the homes of replicas in the directory of a network.
 func replicaHomes(dir string) (homes []string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil // told by whoever reads the network
+		return nil // the caller that reads the network reports the error
 	}
 	for _, e := range entries {
 		if config.IsHomeName(e.Name()) {
@@ -120,11 +120,11 @@ func replicaHomes(dir string) (homes []string) {
 	return homes
 }
 
-// refuseReplicaSettings refuses variables that would give all replicas of a machine the same addresses.
+// refuseReplicaSettings refuses environment variables that would give all replicas of this machine the same addresses.
 func refuseReplicaSettings() error {
 	for _, key := range []string{config.KeyListen, config.KeyAnnounce, config.KeyBootstrap, config.KeyAPIAddress} {
 		if name := config.EnvName(key); os.Getenv(name) != "" {
-			return output.Usage("environment variable %s is of one replica, and net up runs several: unset it", name)
+			return output.Usage("environment variable %s sets the address of one replica, but net up starts several: unset it", name)
 		}
 	}
 	return nil

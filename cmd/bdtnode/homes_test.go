@@ -15,24 +15,24 @@ import (
 	"bdtnode/node/config"
 )
 
-// TestHomeOfEndingReplicas: processes that still have the home are told of and waited for.
+// TestHomeOfEndingReplicas: net up names processes that still use the home, and waits for them.
 func TestHomeOfEndingReplicas(t *testing.T) {
 	home := newHome(t, 1, 0, "")
 	replica := config.HomeDir(home, 0, 2)
 	os.MkdirAll(filepath.Join(replica, "run"), 0o700)
-	release, err := config.LockFile(filepath.Join(replica, "run", "lock"), replica) // as one that is ending has it
+	release, err := config.LockFile(filepath.Join(replica, "run", "lock"), replica) // held by a replica that is ending
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := startNet(t, "--home", home)
-	n.awaitNote(t, fmt.Sprintf("Waiting for process %d, which still has %s", os.Getpid(), home))
+	n.awaitNote(t, fmt.Sprintf("Waiting for process %d, which still uses %s", os.Getpid(), home))
 	release()
 	n.ready(t)
 	n.stop(t)
 }
 
-// TestLeftHomes: temporary homes of net ups that were killed are removed with their keys, and no others.
-func TestLeftHomes(t *testing.T) {
+// TestHomesOfKilledNetUps: temporary homes of killed net ups are removed with their keys, and no other directories are.
+func TestHomesOfKilledNetUps(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	left := func(name string) string {
@@ -60,7 +60,7 @@ func TestLeftHomes(t *testing.T) {
 	n.ready(t)
 	n.stop(t)
 	if _, err := os.Stat(killed); !os.IsNotExist(err) || !strings.Contains(n.err.String(), "Removed "+killed) {
-		t.Errorf("still there: %s: %s", killed, n.err.String())
+		t.Errorf("%s was not removed: %s", killed, n.err.String())
 	}
 	for _, dir := range []string{running, orphans, new, other} {
 		if _, err := os.Stat(config.HomeDir(dir, 0, 0)); err != nil {
@@ -75,17 +75,17 @@ func TestLeftHomes(t *testing.T) {
 	a.print.Err = &again
 	a.sweepHomes(tmp, time.Now().Add(2*unlockedAge))
 	if _, err := os.Stat(new); !os.IsNotExist(err) {
-		t.Errorf("one that nobody ever locked stays for ever: %s", again.String())
+		t.Errorf("a directory without a lock file was not removed: %s", again.String())
 	}
 }
 
-// TestTemporaryHomeGoes: whatever ends a net up that can still act, the temporary home goes with it.
-func TestTemporaryHomeGoes(t *testing.T) {
+// TestTemporaryHomeIsRemoved: the temporary home is removed when net up ends by a signal, a broken pipe or a failure.
+func TestTemporaryHomeIsRemoved(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A process that was started with SIGHUP ignored, as nohup does, would have the children ignore it too.
+	// A process started with SIGHUP ignored, for example by nohup, passes that on to its children.
 	heard := make(chan os.Signal, 1)
 	signal.Notify(heard, syscall.SIGHUP)
 	defer signal.Stop(heard)
@@ -101,7 +101,7 @@ func TestTemporaryHomeGoes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			up := exec.Command(program, "net", "up", "--shards", "1", "--fault", "freeze-followers", "--fault-every", "1s") // tells of faults
+			up := exec.Command(program, "net", "up", "--shards", "1", "--fault", "freeze-followers", "--fault-every", "1s") // the faults make it print
 			up.Env = append(os.Environ(), "TMPDIR="+tmp)
 			up.Stderr = write
 			out, err := up.StdoutPipe()
@@ -113,7 +113,7 @@ func TestTemporaryHomeGoes(t *testing.T) {
 			}
 			write.Close()
 			first := make([]byte, 1)
-			if _, err := out.Read(first); err != nil { // it is up
+			if _, err := out.Read(first); err != nil { // the network is up
 				t.Fatal(err)
 			}
 			if homes, _ := filepath.Glob(filepath.Join(tmp, tempPrefix+"*")); len(homes) != 1 {
@@ -121,10 +121,10 @@ func TestTemporaryHomeGoes(t *testing.T) {
 			}
 			end(up, read)
 			_, _ = io.Copy(io.Discard, out)
-			up.Wait() // its code is not what is tested
+			up.Wait() // this test does not check the exit code
 			read.Close()
 			if homes, _ := filepath.Glob(filepath.Join(tmp, tempPrefix+"*")); len(homes) != 0 {
-				t.Errorf("left behind: %v", homes)
+				t.Errorf("homes left: %v", homes)
 			}
 		})
 	}

@@ -18,9 +18,9 @@ import (
 func newKeys(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "keys",
-		Short: "Make and show the keys of accounts",
-		Long: `Accounts are kept in files of a directory, one each. Without --keys that is ` + defaultKeysHelp + `,
-and for looking accounts up also the funded ones of a network running on this machine.`,
+		Short: "Create and show account keys",
+		Long: `Each account is a file in a directory. The default directory is ` + defaultKeysHelp + `.
+Commands that look up an account also search the funded accounts of a network running on this machine.`,
 	})
 	a.keysFlag(c)
 	a.nodeFlag(c)
@@ -32,9 +32,9 @@ func newKeysNew(a *app) *cobra.Command {
 	var encrypt bool
 	c := &cobra.Command{
 		Use:   "new NAME",
-		Short: "Make an account with a fresh key",
-		Long: `Makes an account with a fresh key. Its file is encrypted if a passphrase is given: in a file, in the
-environment, or with --encrypt on the terminal. Without one, file permissions are all that protects it.`,
+		Short: "Create an account with a new key",
+		Long: `Creates an account with a new key. The file is encrypted if a passphrase is given: with --passphrase-file, in the
+environment, or on the terminal with --encrypt. Otherwise only file permissions protect the key.`,
 		Example: `  bdtnode keys new erin --encrypt
   bdtnode keys new erin --passphrase-file ~/.bdt-passphrase -o json`,
 		Args: cobra.ExactArgs(1),
@@ -55,19 +55,19 @@ environment, or with --encrypt on the terminal. Without one, file permissions ar
 			}
 			acc, err := keystore.Open(dir).New(args[0], pass)
 			if errors.Is(err, keystore.ErrExists) {
-				return fmt.Errorf("%w: keys are never overwritten", err)
+				return fmt.Errorf("%w: a key is never overwritten, choose another name", err)
 			}
 			if err != nil {
 				return err
 			}
 			if pass == "" {
-				a.print.Note("The key is not encrypted: whoever reads %s owns the account. Use --encrypt for one with a passphrase.",
+				a.print.Note("The key is not encrypted: anyone who can read %s can spend from the account. Use --encrypt to protect it with a passphrase.",
 					filepath.Join(dir, acc.Name+".json"))
 			}
 			return a.print.Data(acc, func(w io.Writer) { printAccounts(w, []keystore.Account{acc}) })
 		},
 	}
-	c.Flags().BoolVar(&encrypt, "encrypt", false, "ask for a passphrase to encrypt the key with")
+	c.Flags().BoolVar(&encrypt, "encrypt", false, "encrypt the key with a passphrase that is asked for on the terminal (default false)")
 	return c
 }
 
@@ -76,7 +76,7 @@ func (a *app) newPassphrase() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	again, err := a.askPassphrase("The same again")
+	again, err := a.askPassphrase("Repeat the passphrase")
 	if err != nil {
 		return "", err
 	}
@@ -109,11 +109,11 @@ func newKeysList(a *app) *cobra.Command {
 	}
 }
 
-// shownAccount is what keys show tells.
+// shownAccount is the output of keys show.
 type shownAccount struct {
 	keystore.Account
 	Network string  `json:"network,omitempty"`
-	Shard   *uint16 `json:"shard,omitempty"`  // home shard, if a network is known
+	Shard   *uint16 `json:"shard,omitempty"`  // home shard; absent if no network is known
 	Secret  string  `json:"secret,omitempty"` // seed in hexadecimal
 }
 
@@ -124,7 +124,7 @@ func newKeysShow(a *app) *cobra.Command {
 		ValidArgsFunction: a.completeAccounts,
 		Short:             "Show an account's address, public key and home shard",
 		Example: `  bdtnode keys show alice
-  bdtnode keys show alice --secret   # whoever sees it owns the account`,
+  bdtnode keys show alice --secret   # anyone who sees the key can spend from the account`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			acc, err := a.account(args[0], localAccounts())
@@ -137,7 +137,7 @@ func newKeysShow(a *app) *cobra.Command {
 			case err == nil:
 				home := shard.Home(acc.Address, net.status.Shards)
 				shown.Network, shown.Shard = net.status.Network, &home
-			case a.node != "": // asked for, so it must answer
+			case a.node != "": // given by the user, so it must answer
 				return err
 			}
 			if secret {
@@ -158,11 +158,11 @@ func newKeysShow(a *app) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().BoolVar(&secret, "secret", false, "also show the secret key")
+	c.Flags().BoolVar(&secret, "secret", false, "also print the secret key, in hexadecimal (default false)")
 	return c
 }
 
-// localAccounts is the keystore of the newest network on this machine, or nothing.
+// localAccounts is the keystore of the newest network on this machine, empty if there is none.
 func localAccounts() string {
 	running, err := registry.List(registry.Dir())
 	if err != nil || len(running) == 0 {

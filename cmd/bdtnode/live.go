@@ -14,29 +14,29 @@ import (
 	"bdtnode/node/api"
 )
 
-// How often the live line is renewed: on a terminal, and as plain lines elsewhere.
+// Intervals at which the live line is renewed: on a terminal, and as separate lines elsewhere.
 const (
 	liveEvery  = 500 * time.Millisecond
 	plainEvery = 10 * time.Second
 )
 
-// liveLine tells how a network is doing, on standard error: one line drawn over itself on a terminal, else a line now
-// and then.
+// liveLine shows the state of a running network on standard error. On a terminal one line is redrawn in place;
+// elsewhere a new line is printed at each interval.
 type liveLine struct {
 	app     *app
 	cluster *netup.Cluster
 	live    bool
-	mu      sync.Mutex // held while something is written
-	drawn   int        // characters on the terminal
-	last    uint64     // transactions ordered
-	at      time.Time  // when they were counted
+	mu      sync.Mutex // held during a write
+	drawn   int        // number of characters drawn on the terminal
+	last    uint64     // ordered transactions at the last sample
+	at      time.Time  // time of the last sample
 }
 
 func (a *app) newLiveLine(c *netup.Cluster) *liveLine {
 	return &liveLine{app: a, cluster: c, live: a.print.Live()}
 }
 
-// every is the pause between two renewals.
+// every is the interval between two renewals.
 func (l *liveLine) every() time.Duration {
 	if l.live {
 		return liveEvery
@@ -60,7 +60,7 @@ func (l *liveLine) keep(ctx context.Context) {
 	}
 }
 
-// sample renews the line with how a load stands, which is told every second.
+// sample renews the line with the state of a load, which reports once a second.
 func (l *liveLine) sample(ctx context.Context, s load.Sample) {
 	if !l.live && int(s.Elapsed.Round(time.Second)/time.Second)%int(plainEvery/time.Second) != 0 {
 		return
@@ -78,7 +78,7 @@ func countsText(s load.Sample) string {
 	return text
 }
 
-// statuses has, for each shard, that of the first replica that answers.
+// statuses returns, for each shard, the status of the first replica that answers.
 func (l *liveLine) statuses(ctx context.Context) []api.Status {
 	var all []api.Status
 	for _, r := range l.cluster.Alive() {
@@ -96,7 +96,7 @@ func (l *liveLine) statuses(ctx context.Context) []api.Status {
 	return all
 }
 
-// rate is how many transactions a second were ordered since the last time, in all shards.
+// rate is the number of transactions a second that all shards ordered since the last sample.
 func (l *liveLine) rate(all []api.Status) float64 {
 	var ordered uint64
 	for i := range all {
@@ -110,7 +110,7 @@ func (l *liveLine) rate(all []api.Status) float64 {
 	return float64(ordered-last) / l.at.Sub(at).Seconds()
 }
 
-// slowest is the highest of the shards' latencies.
+// slowest is the highest latency of all shards.
 func slowest(all []api.Status) time.Duration {
 	var ms float64
 	for i := range all {
@@ -130,7 +130,8 @@ func latencyText(inside, across time.Duration) string {
 	return text
 }
 
-// maxHeights is how many shards' heights are listed; of more, the lowest and the highest are told.
+// maxHeights is the number of shards up to which every height is shown. With more shards, the lowest and the highest
+// are shown.
 const maxHeights = 4
 
 func heightsText(all []api.Status) string {
@@ -149,11 +150,11 @@ func heightsText(all []api.Status) string {
 	return fmt.Sprintf("heights %d to %d", lowest, highest)
 }
 
-// longWait is from when on the oldest work that waits for a commit is told.
+// longWait is the waiting time from which the oldest uncommitted work is shown.
 const longWait = time.Second
 
-// answeringText is how many replicas answer, each shard's as its first replica counts them, and how long the oldest work
-// has waited if that is long.
+// answeringText is the number of replicas that answer, as the first replica of each shard counts them, and the time
+// without a commit if work has waited for longer than longWait.
 func (l *liveLine) answeringText(all []api.Status) string {
 	answering, oldest := 0, time.Duration(0)
 	for i := range all {
@@ -175,14 +176,14 @@ func (l *liveLine) draw(all []api.Status, rate float64, latency, more string) {
 		l.app.print.Note("%s", text)
 		return
 	}
-	width := l.app.print.Width() // asked each time, since windows change
+	width := l.app.print.Width() // read at each call, since the window may change
 	text = fit(text, width)
 	fmt.Fprint(l.app.print.Err, erase(l.drawn, width)+text)
 	l.drawn = utf8.RuneCountInString(text)
 }
 
-// fit cuts a text to the columns of a terminal. The last column stays free: a line that fills it wraps on some
-// terminals. A width of 0 is unknown.
+// fit cuts a text to the columns of a terminal. The last column stays free, since some terminals wrap a line that fills
+// it. A width of 0 means unknown.
 func fit(text string, width int) string {
 	if width <= 0 || utf8.RuneCountInString(text) < width {
 		return text
@@ -194,7 +195,8 @@ func fit(text string, width int) string {
 	return string(runes[:width-2]) + "…"
 }
 
-// erase takes away a drawn line of so many characters, which covers several rows if the terminal has become narrower.
+// erase removes a drawn line with that many characters. The line covers several rows if the terminal has become
+// narrower since.
 func erase(drawn, width int) string {
 	if width > 0 && drawn > width {
 		return fmt.Sprintf("\r\x1b[%dA\x1b[J", (drawn-1)/width)
@@ -202,7 +204,7 @@ func erase(drawn, width int) string {
 	return "\r\x1b[K"
 }
 
-// note tells something in a line of its own, in the place of what was drawn.
+// note prints a message on a line of its own, in place of the live line.
 func (l *liveLine) note(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -213,7 +215,7 @@ func (l *liveLine) note(format string, args ...any) {
 	l.app.print.Note(format, args...)
 }
 
-// end leaves the line on the terminal as it is.
+// end leaves the live line on the terminal and starts a new line.
 func (l *liveLine) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// TestFit: a line that is drawn over itself takes one row, whatever characters it has.
+// TestFit: a line that is redrawn in place takes one row, for any characters.
 func TestFit(t *testing.T) {
 	for _, c := range []struct {
 		text  string
@@ -34,7 +34,7 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// TestErase: a line drawn before the terminal became narrower is taken away from all rows that it covers by now.
+// TestErase: a line drawn before the terminal became narrower is removed from all rows that it covers now.
 func TestErase(t *testing.T) {
 	for _, c := range []struct {
 		drawn, width int

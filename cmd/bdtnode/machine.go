@@ -11,13 +11,13 @@ import (
 	"bdtnode/cmd/bdtnode/netup"
 )
 
-// machine is what a report was measured on.
+// machine describes the computer on which a report was measured.
 type machine struct {
 	OS          string `json:"os"`
 	Arch        string `json:"arch"`
-	CPUs        int    `json:"cpus"`                   // that this process may use
-	CPU         string `json:"cpu,omitempty"`          // as the system names it
-	MemoryBytes uint64 `json:"memory_bytes,omitempty"` // of the system
+	CPUs        int    `json:"cpus"`                   // available to this process
+	CPU         string `json:"cpu,omitempty"`          // model name from the operating system
+	MemoryBytes uint64 `json:"memory_bytes,omitempty"` // total memory of the system
 }
 
 func thisMachine() machine {
@@ -28,7 +28,8 @@ func thisMachine() machine {
 	return m
 }
 
-// field is the first value of a name in a file of lines such as "name : value", empty on systems without it.
+// field is the first value of a name in a file of lines such as "name : value". It is empty on systems without that
+// file.
 func field(path, name string) string {
 	f, err := os.Open(path)
 	if err != nil {
@@ -43,24 +44,24 @@ func field(path, name string) string {
 	return ""
 }
 
-// parameters are what a run was asked to do, so that it can be done again. Shards, nodes, rate and seed stand beside
-// them in a report.
+// parameters are the settings of a run, with which it can be repeated. Shards, nodes, rate and seed are separate fields
+// of a report.
 type parameters struct {
-	ForSeconds        float64 `json:"for_s"` // 0 is until it is interrupted
+	ForSeconds        float64 `json:"for_s"` // 0: until interrupted
 	Cross             float64 `json:"cross"`
 	Invalid           float64 `json:"invalid"`
-	Fault             string  `json:"fault"` // empty is none
+	Fault             string  `json:"fault"` // empty: none
 	FaultEverySeconds float64 `json:"fault_every_s"`
 	Consensus         string  `json:"consensus"`
 	LogLevel          string  `json:"log_level"`
 	LeastFee          uint64  `json:"least_fee"`
 	HorizonMS         uint64  `json:"horizon_ms"`
 	Resumed           bool    `json:"resumed"` // the network had run before
-	DrainSeconds      float64 `json:"drain_s"` // for which answers are waited for after the load
+	DrainSeconds      float64 `json:"drain_s"` // how long a run waits for answers after the load
 	MaxInFlight       int     `json:"max_in_flight"`
 }
 
-// parameters of a run with these flags.
+// parameters returns the settings of a run with these flags.
 func (f *netFlags) parameters(c *netup.Cluster) parameters {
 	p := parameters{
 		ForSeconds: f.duration.Seconds(), Cross: f.cross, Invalid: f.invalid, Fault: f.fault, Consensus: f.consensus,

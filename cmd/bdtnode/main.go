@@ -1,5 +1,5 @@
 // Command bdtnode runs replicas of a sharded Byzantine-fault-tolerant ledger, starts whole networks on one machine,
-// and pays and asks questions on them.
+// sends payments, and queries the ledger.
 package main
 
 import (

@@ -23,10 +23,10 @@ import (
 	"bdtnode/shard"
 )
 
-// netFlags are those of net up.
+// netFlags are the flags of net up.
 type netFlags struct {
 	shards, nodes           int
-	shardsGiven, nodesGiven bool // rather than defaults
+	shardsGiven, nodesGiven bool // set on the command line
 	consensusGiven          bool
 	home                    string
 	duration                time.Duration
@@ -38,7 +38,7 @@ type netFlags struct {
 	consensus               string
 	fault                   string
 	faultEvery              time.Duration
-	resumed                 bool // the network was there
+	resumed                 bool // the network existed before
 }
 
 func newNet(a *app) *cobra.Command {
@@ -46,34 +46,34 @@ func newNet(a *app) *cobra.Command {
 	var f netFlags
 	up := &cobra.Command{
 		Use:   "up",
-		Short: "Start a network of replicas on this machine, and optionally a load on it",
-		Long: `Starts a network of one or more shards on this machine, every replica a process of its own, and waits until all are
-ready. It runs until Ctrl-C, or for the time given, and leaves no process behind. Without --home its files are
-removed at the end; with it they are kept, and the same directory given again resumes the same ledger.
+		Short: "Start a network of replicas on this machine, optionally with a load",
+		Long: `Starts a network of one or more shards on this machine. Every replica is a process of its own. The command waits until
+all replicas are ready, runs until Ctrl-C or for the time of --for, and stops every process. Without --home the files
+are removed at the end. With --home they are kept, and the same directory resumes the same ledger.
 
-With --load it submits signed transfers at a fixed rate, whatever the answers, then waits up to 30 seconds until each
-has one, and reports. The share --cross involves two or three shards: such a transfer spends outputs of one to three
-shards and creates some in one to three. Latency is from the moment a transfer was due to the answer that it settled,
-latency_ms of those inside one shard and cross_latency_ms of those across; one that is pending at the end counts with
-the time that it has waited. unsent are those that were due and not submitted, since too many had no answer.
-headers_agree and value_conserved are computed from what the replicas hold at the end, in each shard and over all;
-node_cpu_seconds and syncs_per_tx are over all replicas. The exit code is 1 if a transfer is pending or unsent at the
-end, a replica is lost, replicas disagree or value is not conserved. Ctrl-C ends the load, waits up to 5 seconds for
-answers and gives a report marked partial.
+--load submits signed transfers at a fixed rate, independent of the answers. After the load the command waits up to 30
+seconds for answers and prints a report. Transfers of the share --cross involve two or three shards: such a transfer
+spends outputs of one to three shards and creates outputs in one to three. Latency is the time from the moment at which
+a transfer is due to the answer that it settled: latency_ms inside one shard, cross_latency_ms between shards. A transfer
+that is pending at the end counts with the time that it has waited. unsent counts the transfers that were due and not
+submitted, because too many were without an answer. headers_agree and value_conserved compare the ledgers of the
+replicas at the end, in each shard and over all shards; node_cpu_seconds and syncs_per_tx are sums over all replicas.
+The exit code is 1 if a transfer is pending or unsent at the end, a replica is lost, replicas disagree or value is not
+conserved. Ctrl-C ends the load, waits up to 5 seconds for answers and prints a report marked partial.
 
-When the process of a shard's leader ends, whoever killed it, the gap is told: the time from the last block committed
-under it to the next block committed, as another replica of the shard saw it. That next one may be the last of the
-leader's epoch, which the others agree on without a leader. A time in which the shard had nothing to commit does not
-count, and if there is nothing to commit that is told instead.
+When the process of a shard's leader ends, for any reason, the gap is printed: the time from the last block committed
+under that leader to the next block committed, as another replica of the shard saw it. The next block may be the last
+block of the leader's epoch, on which the other replicas agree without a leader. Time in which the shard had nothing to
+commit does not count; if nothing was pending, that is printed instead.
 
-With --fault it is done on purpose, again and again, in every shard:
+--fault disturbs the replicas of every shard repeatedly:
 
-  kill-leader        the leader's process is killed, and started again 1 to 3 seconds later
-  freeze-leader      the leader stands still for 1 to 10 seconds, so all that it has to say comes that late
-  freeze-followers   as many replicas as may be faulty, none the leader, stand still for 1 to 10 seconds
+  kill-leader        kill the process of the leader, and start it again after 1 to 3 seconds
+  freeze-leader      suspend the process of the leader for 1 to 10 seconds, which delays its messages by that time
+  freeze-followers   suspend as many other replicas as may be faulty for 1 to 10 seconds
 
-A fault waits until all replicas of its shard have caught up, and none comes in the last 2 seconds. Where replicas stand
-still that do not lead, the gap is the longest time without a commit until they go on. The report's gaps are all told.`,
+A fault begins when all replicas of the shard have caught up. No fault begins in the last 2 seconds of a run. With
+freeze-followers, the gap is the longest time without a commit until the replicas resume. The report contains all gaps.`,
 		Example: `  bdtnode net up
   bdtnode net up --shards 1 --nodes 7 --home ~/ledger
   bdtnode net up --for 20s --load 500 --cross 0.3 --invalid 0.05 -o json
@@ -90,18 +90,18 @@ still that do not lead, the gap is the longest time without a commit until they 
 	}
 	fs := up.Flags()
 	faults := textOf(netup.AllFaults)
-	fs.IntVar(&f.shards, "shards", 2, "number of shards")
-	fs.IntVar(&f.nodes, "nodes", 4, "replicas of each shard, at least 4; less than a third of them may be faulty")
-	fs.StringVar(&f.home, "home", "", "directory to keep the network in, and to resume it from")
-	fs.DurationVar(&f.duration, "for", 0, "how long to run, once ready; 0 is until Ctrl-C")
-	fs.Float64Var(&f.load, "load", 0, "transfers to submit each second")
-	fs.Float64Var(&f.invalid, "invalid", 0, "share of the load that spends an output already spent, 0 to 1")
-	fs.Float64Var(&f.cross, "cross", 0, "share of the load that involves two or three shards, 0 to 1")
-	fs.Uint64Var(&f.seed, "seed", 1, "seed of the choices of load and faults")
-	fs.StringVar(&f.fault, "fault", "", "what to do to replicas, again and again: "+strings.Join(faults, ", "))
+	fs.IntVar(&f.shards, "shards", 2, "number of shards, 1 to 64")
+	fs.IntVar(&f.nodes, "nodes", 4, "replicas of each shard, 4 to 100; fewer than a third may be faulty")
+	fs.StringVar(&f.home, "home", "", "directory in which the network is kept and from which it is resumed (default: a temporary one)")
+	fs.DurationVar(&f.duration, "for", 0, "time to run after all replicas are ready; 0 runs until Ctrl-C (default 0s)")
+	fs.Float64Var(&f.load, "load", 0, "transfers to submit each second; 0 submits none (default 0)")
+	fs.Float64Var(&f.invalid, "invalid", 0, "share of the load that spends an output already spent, 0 to 1 (default 0)")
+	fs.Float64Var(&f.cross, "cross", 0, "share of the load that involves two or three shards, 0 to 1 (default 0)")
+	fs.Uint64Var(&f.seed, "seed", 1, "seed of the random choices of load and faults")
+	fs.StringVar(&f.fault, "fault", "", "disturb replicas repeatedly: "+strings.Join(faults, ", ")+" (default: none)")
 	fs.DurationVar(&f.faultEvery, "fault-every", defaultFaultEvery, "time from one fault to the next, at least 1s")
-	fs.StringVar(&f.logLevel, "log-level", "info", "of the replicas of a new network: debug, info, warn or error")
-	fs.StringVar(&f.consensus, "consensus", shard.ConsensusBDT, "of a new network: bdt, or dumbo for its asynchronous fallback alone")
+	fs.StringVar(&f.logLevel, "log-level", "info", "log level of the replicas of a new network: debug, info, warn or error")
+	fs.StringVar(&f.consensus, "consensus", shard.ConsensusBDT, "consensus of a new network: bdt, or dumbo for the asynchronous fallback alone")
 	paths(fs, "home")
 	words(up, "fault", faults...)
 	words(up, "consensus", shard.ConsensusBDT, shard.ConsensusDumbo)
@@ -110,7 +110,7 @@ still that do not lead, the gap is the longest time without a commit until they 
 	return c
 }
 
-// maxLoad bounds --load: more than one machine can take, and a slip of the finger.
+// maxLoad bounds --load, in transfers a second. A higher number exceeds any single machine and is a typing error.
 const maxLoad = 1e6
 
 func (f *netFlags) check(cmd *cobra.Command) error {
@@ -126,11 +126,11 @@ func (f *netFlags) check(cmd *cobra.Command) error {
 	case !(f.load >= 0 && f.load <= maxLoad):
 		return output.Usage("--load %v: use 0 to %.0f transfers a second", f.load, maxLoad)
 	case f.load == 0 && f.invalid > 0:
-		return output.Usage("--invalid is a share of --load, which is not given")
+		return output.Usage("--invalid is a share of the load: add --load")
 	case f.load == 0 && f.cross > 0:
-		return output.Usage("--cross is a share of --load, which is not given")
+		return output.Usage("--cross is a share of the load: add --load")
 	case f.duration < 0:
-		return output.Usage("--for %v: use a time of 0 or more", f.duration)
+		return output.Usage("--for %v: use 0 or a longer time", f.duration)
 	}
 	if err := f.checkCross(); err != nil {
 		return err
@@ -138,38 +138,38 @@ func (f *netFlags) check(cmd *cobra.Command) error {
 	return f.checkFault(cmd.Flags().Changed("fault-every"))
 }
 
-// Times between faults.
+// Bounds and default of the time between faults.
 const (
 	defaultFaultEvery = 8 * time.Second
 	minFaultEvery     = time.Second
 )
 
-// checkFault checks the times of the faults asked for. Every says whether the time between them was given.
+// checkFault checks the times of the faults. every is true if --fault-every was set on the command line.
 func (f *netFlags) checkFault(every bool) error {
 	switch {
 	case f.fault == "" && every:
-		return output.Usage("--fault-every is of --fault, which is not given")
+		return output.Usage("--fault-every has no effect without --fault: add --fault")
 	case f.fault == "":
 		return nil
 	case f.faultEvery < minFaultEvery:
 		return output.Usage("--fault-every %v: use a time of at least %v", f.faultEvery, minFaultEvery)
 	case f.duration > 0 && f.faultEvery+netup.QuietEnd > f.duration:
-		return output.Usage("--for %v ends before the first fault: it comes after --fault-every %v, and none in the last %v", f.duration, f.faultEvery, netup.QuietEnd)
+		return output.Usage("--for %v ends before the first fault: the first comes after --fault-every %v, and none comes in the last %v", f.duration, f.faultEvery, netup.QuietEnd)
 	}
 	return f.checkLed()
 }
 
-// checkLed checks that there is a leader if the fault is about one.
+// checkLed checks that the consensus has a leader if the fault disturbs the leader.
 func (f *netFlags) checkLed() error {
 	if f.consensus == shard.ConsensusDumbo && f.fault != "" && netup.Fault(f.fault) != netup.FreezeFollowers {
-		return output.Usage("--fault %s: with consensus %s nobody leads, use %s", f.fault, f.consensus, netup.FreezeFollowers)
+		return output.Usage("--fault %s: consensus %s has no leader, use %s", f.fault, f.consensus, netup.FreezeFollowers)
 	}
 	return nil
 }
 
 func (f *netFlags) checkCross() error {
 	if f.cross > 0 && f.shards == 1 {
-		return output.Usage("--cross %v: with one shard nothing crosses shards", f.cross)
+		return output.Usage("--cross %v needs at least 2 shards", f.cross)
 	}
 	return nil
 }
@@ -215,14 +215,14 @@ func (a *app) netUp(ctx context.Context, f *netFlags) error {
 	})
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
-			return nil // stopped before it was up, as asked
+			return nil // stopped by the user before all replicas were ready
 		}
 		return err
 	}
 	defer cluster.Stop()
 	known, err := registry.Add(registry.Dir(), clusterEntry(cluster, dir))
 	if err != nil {
-		a.print.Note("note: commands will need --node: %v", err)
+		a.print.Note("note: other commands need --node: %v", err)
 	} else {
 		defer known.Remove()
 	}
@@ -232,7 +232,8 @@ func (a *app) netUp(ctx context.Context, f *netFlags) error {
 	return a.keepUp(ctx, cluster, dir, f, knownAs(known, cluster, dir))
 }
 
-// prepareNet makes the network in dir, or checks that what is there can be resumed: then its size is the one of f.
+// prepareNet creates the network in dir. If dir has a network, prepareNet checks that it can be resumed and copies its
+// size to f.
 func prepareNet(dir string, f *netFlags) error {
 	if _, err := os.Stat(config.GenesisPath(dir)); err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
@@ -245,13 +246,13 @@ func prepareNet(dir string, f *netFlags) error {
 		return err
 	}
 	if n := len(g.Shards); f.shardsGiven && n != f.shards {
-		return output.Usage("%s holds a network of %d shards, not %d: leave --shards away, or name another directory", dir, n, f.shards)
+		return output.Usage("%s holds a network of %d shards, not %d: leave --shards out, or use another directory", dir, n, f.shards)
 	}
 	if n := len(g.Shards[0].Members); f.nodesGiven && n != f.nodes {
-		return output.Usage("%s holds a network of %d replicas a shard, not %d: leave --nodes away, or name another directory", dir, n, f.nodes)
+		return output.Usage("%s holds a network of %d replicas a shard, not %d: leave --nodes out, or use another directory", dir, n, f.nodes)
 	}
 	if f.consensusGiven && g.Consensus != f.consensus {
-		return output.Usage("%s holds a network with consensus %s, not %s: leave --consensus away, or name another directory", dir, g.Consensus, f.consensus)
+		return output.Usage("%s holds a network with consensus %s, not %s: leave --consensus out, or use another directory", dir, g.Consensus, f.consensus)
 	}
 	f.resumed = true
 	f.shards, f.nodes, f.consensus = len(g.Shards), len(g.Shards[0].Members), g.Consensus
@@ -261,8 +262,8 @@ func prepareNet(dir string, f *netFlags) error {
 	return f.checkLed()
 }
 
-// createNet generates a network whose replicas choose their ports at each start, but for half of each shard, that
-// all join by: theirs are chosen now, and kept. That is more than may be Byzantine.
+// createNet generates a network. Half of the replicas of each shard are bootstrap replicas of the others: their ports
+// are chosen now and kept. This is more than may be Byzantine. The other replicas choose a port at each start.
 func createNet(dir string, f *netFlags) error {
 	entries := (f.nodes + 1) / 2
 	ports, err := freePorts(f.shards * entries)
@@ -285,14 +286,14 @@ func createNet(dir string, f *netFlags) error {
 	return err
 }
 
-// Ports of the replicas that others join by are below those that systems hand out for port 0, so that no other
-// replica is given one.
+// Ports of bootstrap replicas are below the range from which systems choose a port for port 0, so no other replica gets
+// one of them.
 const (
 	firstPort = 20_000
 	lastPort  = 29_999
 )
 
-// freePorts are so many different ports that nobody listens on now.
+// freePorts returns that many different ports without a listener on 127.0.0.1.
 func freePorts(count int) ([]int, error) {
 	var ports []int
 	for range 100 + 10*count {
@@ -323,7 +324,7 @@ func clusterEntry(c *netup.Cluster, dir string) registry.Entry {
 	return e
 }
 
-// introduction is what net up says once all replicas are ready.
+// introduction is the output of net up once all replicas are ready.
 type introduction struct {
 	Network  string              `json:"network"`
 	Home     string              `json:"home"`
@@ -341,12 +342,12 @@ type introducedReplica struct {
 
 type introducedAccount struct {
 	keystore.Account
-	Shard   uint16 `json:"shard"` // home
+	Shard   uint16 `json:"shard"` // home shard
 	Balance uint64 `json:"balance"`
 }
 
-// introduce prints replicas, accounts and what to do next: as the result of a net up without an end, otherwise for
-// people only, since the report is the result then.
+// introduce prints the replicas, the accounts and suggested commands. If net up has no end, that is its result on
+// standard output; otherwise the report is the result, and the introduction goes to standard error.
 func (a *app) introduce(ctx context.Context, c *netup.Cluster, dir string, f *netFlags) error {
 	in := introduction{Network: c.Genesis.ID().String(), Home: dir, Accounts: []introducedAccount{}}
 	for _, r := range c.Replicas {
@@ -371,7 +372,8 @@ func (a *app) introduce(ctx context.Context, c *netup.Cluster, dir string, f *ne
 	return p.Data(in, func(w io.Writer) { printIntroduction(w, in) })
 }
 
-// suggest is what to try first with these accounts: a payment, across shards if there are several, and what became of it.
+// suggest returns commands to try first with these accounts: a payment, across shards if there are several, and a query
+// of it.
 func suggest(accounts []introducedAccount) []string {
 	payer, payee := "alice", "bob"
 	across := ""

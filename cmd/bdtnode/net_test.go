@@ -19,7 +19,7 @@ import (
 	"bdtnode/node/config"
 )
 
-// syncBuffer is what a command writes while it runs.
+// syncBuffer holds the output of a running command.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  strings.Builder
@@ -37,7 +37,7 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// runningNet is a net up on its way, of fake replicas (see TestMain).
+// runningNet is a running net up with fake replicas (see TestMain).
 type runningNet struct {
 	out, err  syncBuffer
 	interrupt context.CancelFunc
@@ -61,7 +61,7 @@ func startNet(t *testing.T, args ...string) *runningNet {
 	return n
 }
 
-// ready waits until the network has introduced itself.
+// ready waits until the network has printed its introduction.
 func (n *runningNet) ready(t *testing.T) {
 	t.Helper()
 	for !strings.HasSuffix(n.out.String(), "\n") {
@@ -76,7 +76,7 @@ func (n *runningNet) ready(t *testing.T) {
 	}
 }
 
-// stop is Ctrl-C, and what came of it.
+// stop ends net up as Ctrl-C does, and checks that it ends well.
 func (n *runningNet) stop(t *testing.T) {
 	t.Helper()
 	n.interrupt()
@@ -112,7 +112,7 @@ func TestNetUpAndResume(t *testing.T) {
 		}
 	}
 	if try := n.intro.Try[0]; !strings.Contains(try, "tx send --from alice --to bob") || !strings.Contains(try, "from shard 0 to shard 1") {
-		t.Errorf("no payment across shards to try: %q", try)
+		t.Errorf("the suggested payment does not cross shards: %q", try)
 	}
 	apis := map[string]bool{}
 	bootstraps := map[string]bool{}
@@ -125,12 +125,12 @@ func TestNetUpAndResume(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := 4 // two of each shard, without itself
+		want := 4 // two of each shard, without the replica itself
 		if r.Replica < 2 {
 			want = 3
 		}
 		if got := len(cfg.Config.P2P.Bootstrap); got != want {
-			t.Errorf("replica %d is told %d addresses, want %d", i, got, want)
+			t.Errorf("replica %d has %d bootstrap addresses, want %d", i, got, want)
 		}
 		for _, at := range cfg.Config.P2P.Bootstrap {
 			bootstraps[at] = true
@@ -139,7 +139,7 @@ func TestNetUpAndResume(t *testing.T) {
 	if len(apis) != 8 || len(bootstraps) != 4 {
 		t.Errorf("API addresses %v, bootstrap addresses %v", apis, bootstraps)
 	}
-	// Another command finds it, and its accounts.
+	// Another command finds the network and its accounts.
 	var b balance
 	bdtnode(t, "query", "balance", "bob", "-o", "json").json(t, &b)
 	if b.Balance != 1_000_000 || b.Shard != 1 {
@@ -157,13 +157,13 @@ func TestNetUpAndResume(t *testing.T) {
 	}
 	n.stop(t)
 	if l, _ := registry.List(registry.Dir()); len(l) != 0 {
-		t.Errorf("still known: %+v", l)
+		t.Errorf("still registered: %+v", l)
 	}
 
 	again := startNet(t, "--home", home)
 	again.ready(t)
 	if again.intro.Network != n.intro.Network {
-		t.Error("another network after resuming")
+		t.Error("the network id changed after resuming")
 	}
 	again.stop(t)
 	if r := bdtnode(t, "net", "up", "--home", home, "--nodes", "7"); r.code != output.ExitUsage || !strings.Contains(r.err, "4 replicas a shard, not 7") {
@@ -174,7 +174,7 @@ func TestNetUpAndResume(t *testing.T) {
 	}
 }
 
-// TestResumeOneShard: without --shards, a network is resumed with those it has.
+// TestResumeOneShard: without --shards, net up resumes a network with its own number of shards.
 func TestResumeOneShard(t *testing.T) {
 	n := startNet(t, "--home", newHome(t, 1, 0, ""))
 	n.ready(t)
@@ -192,12 +192,12 @@ func TestTemporaryHome(t *testing.T) {
 	}
 	n.stop(t)
 	if _, err := os.Stat(n.intro.Home); !os.IsNotExist(err) {
-		t.Errorf("the temporary home is still there: %v", err)
+		t.Errorf("the temporary home was not removed: %v", err)
 	}
 }
 
-// newHome generates a network for net up to resume, with a file in one replica's home that makes the fake misbehave.
-// Replicas are counted through all shards.
+// newHome generates a network for net up to resume. A file with the name mark in the home of one replica makes the fake
+// replica misbehave. Replicas are numbered through all shards.
 func newHome(t *testing.T, shards, replica int, mark string) string {
 	t.Helper()
 	home := filepath.Join(t.TempDir(), "net")
@@ -215,7 +215,7 @@ func newHome(t *testing.T, shards, replica int, mark string) string {
 func TestReplicaFailsToStart(t *testing.T) {
 	r := bdtnode(t, "net", "up", "--home", newHome(t, 1, 2, "fail"), "-o", "json")
 	_, message, _ := r.failure(t)
-	if r.code != output.ExitFailure || !strings.Contains(message, "replica 2 of shard 0 failed") || !strings.Contains(message, "told to fail") {
+	if r.code != output.ExitFailure || !strings.Contains(message, "replica 2 of shard 0 failed") || !strings.Contains(message, "is in the home") {
 		t.Errorf("%d %s", r.code, r.err)
 	}
 }
@@ -224,12 +224,12 @@ func TestBrokenHome(t *testing.T) {
 	home := newHome(t, 1, 0, "")
 	os.Chmod(filepath.Join(config.HomeDir(home, 0, 3), "keys", "peer.key"), 0o644)
 	if r := bdtnode(t, "net", "up", "--home", home); r.code != output.ExitFailure || !strings.Contains(r.err, "chmod 0600") || !strings.Contains(r.err, "replica 3") {
-		t.Errorf("key that all may read: %d %s", r.code, r.err)
+		t.Errorf("key file readable by all: %d %s", r.code, r.err)
 	}
 	other := t.TempDir()
 	os.WriteFile(filepath.Join(other, "thesis.tex"), nil, 0o600)
 	if r := bdtnode(t, "net", "up", "--home", other); r.code != output.ExitFailure || !strings.Contains(r.err, "not empty") {
-		t.Errorf("directory of something else: %d %s", r.code, r.err)
+		t.Errorf("directory with other files: %d %s", r.code, r.err)
 	}
 }
 
@@ -243,7 +243,8 @@ func TestHomeInUse(t *testing.T) {
 	n.stop(t)
 }
 
-// TestReplicaIsKilled: one of each shard may go, and the network goes with the second of any.
+// TestReplicaIsKilled: the network goes on after one replica of each shard is killed, and ends after the second of any
+// shard.
 func TestReplicaIsKilled(t *testing.T) {
 	n := startNet(t)
 	n.ready(t)
@@ -259,7 +260,7 @@ func TestReplicaIsKilled(t *testing.T) {
 		}
 	}
 	kill(0)
-	for !strings.Contains(n.err.String(), "shard 0: no commit was pending when its leader, replica 0, went") {
+	for !strings.Contains(n.err.String(), "shard 0: no commit was pending when its leader, replica 0, stopped") {
 		time.Sleep(10 * time.Millisecond)
 	}
 	kill(6)
@@ -270,35 +271,35 @@ func TestReplicaIsKilled(t *testing.T) {
 	}
 	n.noneLeft(t)
 	if strings.Contains(n.err.String(), "shard 1: no commit") || strings.Contains(n.err.String(), "resumed") {
-		t.Errorf("a gap was told of replicas that do not lead: %s", n.err.String())
+		t.Errorf("a gap was printed for replicas that are not leaders: %s", n.err.String())
 	}
 }
 
-// awaitNote waits until the network has told something, in words that any of the patterns match.
+// awaitNote waits until standard error contains a match of the pattern.
 func (n *runningNet) awaitNote(t *testing.T, pattern string) {
 	t.Helper()
 	for want := regexp.MustCompile(pattern); !want.MatchString(n.err.String()); time.Sleep(10 * time.Millisecond) {
 		select {
 		case <-n.done:
-			t.Fatalf("net up ended: exit %d, and never told %q\n%s", n.code, pattern, n.err.String())
+			t.Fatalf("net up ended: exit %d, without printing %q\n%s", n.code, pattern, n.err.String())
 		default:
 		}
 	}
 }
 
-// TestFaultsWithoutCommits: a leader that was killed comes back, where all commands find it, and each shard has its
-// faults. No gap is counted where there was nothing to commit.
+// TestFaultsWithoutCommits: a killed leader is started again, and other commands find its new address. Each shard has
+// its faults. No gap is counted while there was nothing to commit.
 func TestFaultsWithoutCommits(t *testing.T) {
 	n := startNet(t, "--fault", "kill-leader", "--fault-every", "1s")
 	n.ready(t)
 	for shard := range 2 {
 		n.awaitNote(t, fmt.Sprintf("shard %d: killed its leader, replica 0\n", shard))
-		n.awaitNote(t, fmt.Sprintf("shard %d: no commit was pending when its leader, replica 0, went\n", shard))
-		n.awaitNote(t, fmt.Sprintf("replica 0 of shard %d is back as process [0-9]+, API at http", shard))
+		n.awaitNote(t, fmt.Sprintf("shard %d: no commit was pending when its leader, replica 0, stopped\n", shard))
+		n.awaitNote(t, fmt.Sprintf("replica 0 of shard %d is running again as process [0-9]+, API at http", shard))
 	}
 	for _, old := range n.intro.Replicas {
 		if gone := !alive(old.PID); gone != (old.Replica == 0) {
-			t.Errorf("replica %d of shard %d: gone %t", old.Replica, old.Shard, gone)
+			t.Errorf("old process of replica %d of shard %d: ended %t", old.Replica, old.Shard, gone)
 		}
 	}
 	known, err := registry.List(registry.Dir())
@@ -316,12 +317,12 @@ func TestFaultsWithoutCommits(t *testing.T) {
 	}
 }
 
-// TestStoppedReplicasEnd: what stands still when a network is stopped ends like the rest.
+// TestStoppedReplicasEnd: suspended replicas end like the others when a network is stopped.
 func TestStoppedReplicasEnd(t *testing.T) {
 	for _, fault := range []string{"freeze-leader", "freeze-followers"} {
 		n := startNet(t, "--shards", "1", "--fault", fault, "--fault-every", "1s")
 		n.ready(t)
-		n.awaitNote(t, "shard 0: stopped")
+		n.awaitNote(t, "shard 0: suspended")
 		n.stop(t)
 		if strings.Contains(n.err.String(), "killed") {
 			t.Error(n.err.String())
@@ -329,7 +330,8 @@ func TestStoppedReplicasEnd(t *testing.T) {
 	}
 }
 
-// TestReport: after a run without a load, what the replicas of each shard hold is compared, and then what all hold.
+// TestReport: after a run without a load, the ledgers are compared, first those of the replicas of each shard, then the
+// sums over all shards.
 func TestReport(t *testing.T) {
 	for mark, want := range map[string]struct {
 		code             int
@@ -360,7 +362,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestReportWaitsForEscrow: what is on its way between shards when the load ends is waited for.
+// TestReportWaitsForEscrow: the report waits until value in escrow at the end of the load is settled.
 func TestReportWaitsForEscrow(t *testing.T) {
 	home := newHome(t, 2, 0, "")
 	for i := range 4 {
@@ -376,7 +378,7 @@ func TestReportWaitsForEscrow(t *testing.T) {
 	}
 }
 
-// TestStartAlone: a replica started by itself says where it is, is found, and stops when asked.
+// TestStartAlone: a replica started alone prints its address, is found by other commands, and stops on request.
 func TestStartAlone(t *testing.T) {
 	home := config.HomeDir(newHome(t, 1, 0, ""), 0, 1)
 	ctx, stop := context.WithCancel(t.Context())
@@ -391,7 +393,7 @@ func TestStartAlone(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	var b balance
-	bdtnode(t, "query", "balance", "alice", "-o", "json").json(t, &b) // registered, with the accounts beside the home
+	bdtnode(t, "query", "balance", "alice", "-o", "json").json(t, &b) // found in the registry, with the accounts directory beside the home
 	if b.Balance != 1_000_000 {
 		t.Errorf("%+v", b)
 	}
@@ -400,15 +402,15 @@ func TestStartAlone(t *testing.T) {
 		t.Errorf("exit %d: %s", code, errs.String())
 	}
 	if _, running, _ := config.ReadRunning(home); running {
-		t.Error("still said to run")
+		t.Error("still registered as running")
 	}
 	if r := bdtnode(t, "start", "--home", t.TempDir()); r.code != output.ExitFailure || !strings.Contains(r.err, "config.toml is missing") {
 		t.Errorf("no home: %d %s", r.code, r.err)
 	}
 }
 
-// TestNobodyOutlivesNetUp: replicas stop when the process that started them is gone, however it went.
-func TestNobodyOutlivesNetUp(t *testing.T) {
+// TestReplicasEndWithNetUp: replicas stop when the process that started them is gone, also if that was killed.
+func TestReplicasEndWithNetUp(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -425,11 +427,11 @@ func TestNobodyOutlivesNetUp(t *testing.T) {
 	if err := json.NewDecoder(out).Decode(&n.intro); err != nil {
 		t.Fatal(err)
 	}
-	syscall.Kill(n.intro.Replicas[2].PID, syscall.SIGSTOP) // as a fault does
+	syscall.Kill(n.intro.Replicas[2].PID, syscall.SIGSTOP) // as freeze faults do
 	up.Process.Kill()
 	up.Wait()
 	for _, r := range n.intro.Replicas {
-		for alive(r.PID) { // a test that hangs here has found one
+		for alive(r.PID) { // if this loop does not end, a process survived
 			time.Sleep(10 * time.Millisecond)
 		}
 	}

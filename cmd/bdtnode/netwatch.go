@@ -13,7 +13,7 @@ import (
 	"bdtnode/shard"
 )
 
-// gapSummary is how long shards were kept from committing by what happened to their replicas.
+// gapSummary summarizes the times for which a disturbed shard committed nothing, in milliseconds.
 type gapSummary struct {
 	Count int     `json:"count"`
 	P50   float64 `json:"p50_ms"`
@@ -21,7 +21,8 @@ type gapSummary struct {
 	Max   float64 `json:"max_ms"`
 }
 
-// summarize has the smallest of the gaps that a share of them does not exceed.
+// summarize computes percentiles by nearest rank: the smallest gap that at least that share of the gaps does not
+// exceed.
 func summarize(gaps []time.Duration) gapSummary {
 	if len(gaps) == 0 {
 		return gapSummary{}
@@ -33,25 +34,25 @@ func summarize(gaps []time.Duration) gapSummary {
 	return gapSummary{Count: len(sorted), P50: at(50), P95: at(95), Max: at(100)}
 }
 
-// netWatch tells of what happens to the replicas of a network, and counts the gaps that it makes.
+// netWatch prints the events of the replicas of a network, and collects the gaps that they cause.
 type netWatch struct {
 	cluster *netup.Cluster
 	line    *liveLine
-	known   func() error // tells other commands where the replicas are now
+	known   func() error // updates the addresses of the replicas for other commands
 
 	mu   sync.Mutex
 	gaps []time.Duration
 }
 
-// replicaLost is the end of a network that lost more replicas of a shard than that can tolerate.
+// replicaLost is the error of a network in which a shard has lost more replicas than it tolerates.
 type replicaLost struct{ message string }
 
 // Error is the message.
 func (e *replicaLost) Error() string { return e.message }
 
-// deaths tells of replicas that end, and of the gap if one of them led, and ends the run when the others of their shard
-// cannot go on.
-func (w *netWatch) deaths(ctx context.Context, stop context.CancelCauseFunc) {
+// watchEnds prints each replica that ends, and the gap if it was the leader. It stops the run when the remaining
+// replicas of a shard are fewer than a quorum.
+func (w *netWatch) watchEnds(ctx context.Context, stop context.CancelCauseFunc) {
 	var gaps sync.WaitGroup
 	defer gaps.Wait()
 	for {
@@ -62,21 +63,21 @@ func (w *netWatch) deaths(ctx context.Context, stop context.CancelCauseFunc) {
 		case d = <-w.cluster.Deaths():
 		}
 		if d.Asked {
-			continue // told by who asked
+			continue // reported by the code that ended it
 		}
-		if err := w.died(d.Replica); err != nil {
+		if err := w.replicaEnded(d.Replica); err != nil {
 			stop(err)
 			return
 		}
-		if w.cluster.Genesis.Consensus != shard.ConsensusDumbo { // where nobody leads for longer than a block
+		if w.cluster.Genesis.Consensus != shard.ConsensusDumbo { // dumbo has no leader for longer than a block
 			o := netup.DeathOf(d)
 			gaps.Go(func() { w.cluster.Watch(ctx, o, func(g netup.Gap) { w.gap(o, g) }) })
 		}
 	}
 }
 
-// died tells of a replica that ended.
-func (w *netWatch) died(r *netup.Replica) error {
+// replicaEnded prints that a replica ended. The error is replicaLost if the shard has no quorum any more.
+func (w *netWatch) replicaEnded(r *netup.Replica) error {
 	committee, err := w.cluster.Genesis.Committee(r.Shard)
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func (w *netWatch) died(r *netup.Replica) error {
 	return nil
 }
 
-// inject makes the faults that f asks for, and returns when all replicas are back.
+// inject runs the faults of f, and returns when all replicas are running again.
 func (w *netWatch) inject(ctx context.Context, f *netFlags) error {
 	return w.cluster.Inject(ctx, netup.Faults{
 		Kind: netup.Fault(f.fault), Every: f.faultEvery, For: f.duration, Seed: f.seed,
@@ -104,7 +105,7 @@ func (w *netWatch) inject(ctx context.Context, f *netFlags) error {
 	})
 }
 
-// gap tells of a gap, and counts it.
+// gap prints a gap and collects it.
 func (w *netWatch) gap(o netup.Outage, g netup.Gap) {
 	if !g.Idle {
 		w.mu.Lock()
@@ -120,17 +121,17 @@ func (w *netWatch) summary() gapSummary {
 	return summarize(w.gaps)
 }
 
-// back tells of a replica that was started again, also to other commands.
+// back prints that a replica was started again, and updates its address for other commands.
 func (w *netWatch) back(r *netup.Replica) {
-	w.line.note("%s is back as process %d, API at %s", r.Name(), r.PID(), r.API())
+	w.line.note("%s is running again as process %d, API at %s", r.Name(), r.PID(), r.API())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.known(); err != nil {
-		w.line.note("note: other commands will miss %s: %v", r.Name(), err)
+		w.line.note("note: other commands do not find %s: %v", r.Name(), err)
 	}
 }
 
-// outageText says what was done to replicas.
+// outageText describes a fault.
 func outageText(kind netup.Fault, o netup.Outage) string {
 	who := numbers(o.Replicas)
 	still := o.Until.Sub(o.From).Seconds()
@@ -138,29 +139,29 @@ func outageText(kind netup.Fault, o netup.Outage) string {
 	case netup.KillLeader:
 		return fmt.Sprintf("shard %d: killed its leader, %s", o.Replicas[0].Shard, who)
 	case netup.FreezeLeader:
-		return fmt.Sprintf("shard %d: stopped its leader, %s, for %.1f s", o.Replicas[0].Shard, who, still)
+		return fmt.Sprintf("shard %d: suspended its leader, %s, for %.1f s", o.Replicas[0].Shard, who, still)
 	}
-	return fmt.Sprintf("shard %d: stopped %s, not leading, for %.1f s", o.Replicas[0].Shard, who, still)
+	return fmt.Sprintf("shard %d: suspended %s (not leading) for %.1f s", o.Replicas[0].Shard, who, still)
 }
 
-// gapText says what an outage came to.
+// gapText describes the effect of an outage on commits.
 func gapText(o netup.Outage, g netup.Gap) string {
 	who := numbers(o.Replicas)
 	took := fmt.Sprintf("%.0f ms", g.Took.Seconds()*1000)
 	switch {
 	case g.Idle && o.Leader:
-		return fmt.Sprintf("shard %d: no commit was pending when its leader, %s, went", g.Shard, who)
+		return fmt.Sprintf("shard %d: no commit was pending when its leader, %s, stopped", g.Shard, who)
 	case g.Idle:
-		return fmt.Sprintf("shard %d: no commit was pending when %s stopped", g.Shard, who)
+		return fmt.Sprintf("shard %d: no commit was pending at the suspension of %s", g.Shard, who)
 	case !o.Leader:
-		return fmt.Sprintf("shard %d: at most %s without a commit while %s stood still", g.Shard, took, who)
+		return fmt.Sprintf("shard %d: at most %s without a commit during the suspension of %s", g.Shard, took, who)
 	case g.Next == g.Leader:
 		return fmt.Sprintf("shard %d: commits resumed after %s; replica %d still leads", g.Shard, took, g.Leader)
 	}
 	return fmt.Sprintf("shard %d: commits resumed after %s; leader was replica %d, now replica %d", g.Shard, took, g.Leader, g.Next)
 }
 
-// numbers names replicas of one shard.
+// numbers lists replicas of one shard by index.
 func numbers(replicas []*netup.Replica) string {
 	if len(replicas) == 1 {
 		return fmt.Sprintf("replica %d", replicas[0].Index)
@@ -172,9 +173,9 @@ func numbers(replicas []*netup.Replica) string {
 	return "replicas " + strings.Join(list, ", ")
 }
 
-// knownAs keeps what other commands are told of a network up to date.
+// knownAs returns a function that updates the registry entry of a network for other commands.
 func knownAs(known *registry.Known, c *netup.Cluster, dir string) func() error {
-	if known == nil { // they were never told
+	if known == nil { // the network is not registered
 		return func() error { return nil }
 	}
 	return func() error { return known.Update(clusterEntry(c, dir)) }

@@ -14,28 +14,28 @@ import (
 	"bdtnode/node/config"
 )
 
-// nodeEnv names a replica for all commands, in place of --node.
+// nodeEnv is the environment variable with the URL of a replica. --node overrides it.
 const nodeEnv = config.EnvNode
 
-// probeTimeout is how long a replica of a network found on this machine may take to answer.
+// probeTimeout bounds the answer of a replica of a network found on this machine.
 const probeTimeout = 3 * time.Second
 
-// replicas is a network to talk to: the replica that answered first, and others to turn to.
+// replicas is a network to talk to: the replica that answered first, and others as a fallback.
 type replicas struct {
-	clients  []*client.Client // clients[0] answered with status
+	clients  []*client.Client // clients[0] answered the status request
 	status   api.Status
-	accounts string // keystore of the network's funded accounts, if it is known
+	accounts string // keystore of the network's funded accounts, empty if unknown
 }
 
 func (r *replicas) first() *client.Client { return r.clients[0] }
 
-// nodeFlag lets a command be told which replica to ask.
+// nodeFlag adds the flag --node to a command and its subcommands.
 func (a *app) nodeFlag(c *cobra.Command) {
 	c.PersistentFlags().StringVar(&a.node, "node", "",
-		"URL of a replica's API (or $"+nodeEnv+"); without it, a network running on this machine")
+		"URL of a replica's API (default: $"+nodeEnv+", else the newest network running on this machine)")
 }
 
-// connect finds the replica to talk to: the one named, else one of the newest network on this machine.
+// connect finds the replica to talk to: the one of --node, else one of the newest network on this machine.
 func (a *app) connect(ctx context.Context) (*replicas, error) {
 	named := a.node
 	if named == "" {
@@ -68,14 +68,15 @@ func (a *app) connect(ctx context.Context) (*replicas, error) {
 	if len(running) > 0 {
 		f = output.Unreachable("network %s (process %d) is running on this machine, but none of its replicas answers", running[0].Name, running[0].PID)
 	}
-	return nil, f.WithHint("start one with: bdtnode net up, or name a replica with --node URL")
+	return nil, f.WithHint("start one with bdtnode net up, or choose a replica with --node URL")
 }
 
-// accountsOf is the keystore of a network that runs on this machine, empty if it does not or has none.
+// accountsOf is the keystore of a network that runs on this machine, empty if there is no such network or it has no
+// keystore.
 func accountsOf(network string) string {
 	running, err := registry.List(registry.Dir())
 	if err != nil {
-		return "" // accounts are looked up elsewhere, and missed there if they are needed
+		return "" // accounts are looked up elsewhere, and reported missing there if they are needed
 	}
 	for _, e := range running {
 		if e.Network == network {
@@ -85,7 +86,8 @@ func accountsOf(network string) string {
 	return ""
 }
 
-// probe asks the replicas of a network in turn until one answers; that one goes first.
+// probe asks the replicas of a network in turn until one answers, and puts that one first. It returns nil if none
+// answers.
 func probe(ctx context.Context, e registry.Entry) *replicas {
 	r := &replicas{accounts: e.Accounts}
 	answered := false

@@ -50,7 +50,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// TestSubmitAgain: a transaction signed once may be submitted any number of times, with one effect and one answer.
+// TestSubmitAgain: a signed transaction may be submitted any number of times, with one effect and the same answer.
 func TestSubmitAgain(t *testing.T) {
 	n := newNetwork(t, 30)
 	file := filepath.Join(t.TempDir(), "pay.tx")
@@ -89,7 +89,7 @@ func TestRejected(t *testing.T) {
 	}
 }
 
-// TestOutcomeUnknown: when time is up the id is printed, and the exit code says that it may still settle.
+// TestOutcomeUnknown: at the timeout the id is printed, and the exit code means that the outcome is unknown.
 func TestOutcomeUnknown(t *testing.T) {
 	n := newNetwork(t, 30)
 	n.override = func(_ int, txs [][]byte, _ api.Wait) []api.TxAnswer {
@@ -110,11 +110,11 @@ func TestOutcomeUnknown(t *testing.T) {
 		t.Error("no id")
 	}
 	if r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "10", "--wait", "accepted"); r.code != 0 {
-		t.Errorf("accepted is all that was waited for: %d %s", r.code, r.err)
+		t.Errorf("--wait accepted: exit %d, want 0: %s", r.code, r.err)
 	}
 }
 
-// TestDecimalAmounts: zeros before a number do not make it octal, in a flag or a file.
+// TestDecimalAmounts: leading zeros do not make a number octal, in a flag or a file.
 func TestDecimalAmounts(t *testing.T) {
 	n := newNetwork(t, 100, 100)
 	if r := n.run(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "010"); r.code != 0 {
@@ -130,12 +130,13 @@ func TestDecimalAmounts(t *testing.T) {
 	}
 }
 
-// TestExpiryBeyondHorizon: an expiry that the network never takes is refused at once, with the bound.
+// TestExpiryBeyondHorizon: an expiry that the network never accepts is refused at once, and the error contains the
+// bound.
 func TestExpiryBeyondHorizon(t *testing.T) {
 	n := newNetwork(t, 100)
 	for _, args := range [][]string{{"--from", "alice", "--to", "bob", "--amount", "1"}, {"--file", writeFile(t, "alice,bob,1\n")}} {
 		r := n.run(t, append([]string{"tx", "send", "--expires-in", "15m1s"}, args...)...)
-		if r.code != output.ExitUsage || !strings.Contains(r.err, "--expires-in 15m1s: this network takes at most 15m0s") || n.submits > 0 {
+		if r.code != output.ExitUsage || !strings.Contains(r.err, "--expires-in 15m1s: this network accepts at most 15m0s") || n.submits > 0 {
 			t.Errorf("exit %d after %d submissions: %s", r.code, n.submits, r.err)
 		}
 	}
@@ -144,7 +145,7 @@ func TestExpiryBeyondHorizon(t *testing.T) {
 		t.Errorf("%d %s", r.code, r.err)
 	}
 	n.status.HorizonMS = 600_000
-	if r := n.run(t, "tx", "submit", file); r.code != output.ExitUsage || !strings.Contains(r.err, "takes at most 10m0s from now") || n.submits > 0 {
+	if r := n.run(t, "tx", "submit", file); r.code != output.ExitUsage || !strings.Contains(r.err, "accepts at most 10m0s from now") || n.submits > 0 {
 		t.Errorf("exit %d after %d submissions: %s", r.code, n.submits, r.err)
 	}
 	n.status.HorizonMS = 900_000
@@ -153,9 +154,9 @@ func TestExpiryBeyondHorizon(t *testing.T) {
 	}
 }
 
-// TestInterruptedWait: Ctrl-C ends the wait, and what is said is how long that took and what is open.
+// TestInterruptedWait: Ctrl-C ends the wait. The error contains the time waited and the number of open transfers.
 func TestInterruptedWait(t *testing.T) {
-	n := newNetwork(t, 10, 10, 10, 10) // the first payment keeps one
+	n := newNetwork(t, 10, 10, 10, 10) // one output is left for the second payment
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	n.override = func(_ int, txs [][]byte, _ api.Wait) []api.TxAnswer {
@@ -180,7 +181,7 @@ func TestInterruptedWait(t *testing.T) {
 	}
 }
 
-// TestFullBook: a transaction that found no room is sent again until it settles.
+// TestFullBook: a transaction refused by a full TX book is submitted again until it settles.
 func TestFullBook(t *testing.T) {
 	n := newNetwork(t, 30)
 	n.override = func(nth int, txs [][]byte, _ api.Wait) []api.TxAnswer {
@@ -195,7 +196,7 @@ func TestFullBook(t *testing.T) {
 	}
 }
 
-// TestFullBookForSome: what found no room goes again, what settled does not.
+// TestFullBookForSome: transactions refused by a full TX book are submitted again, settled ones are not.
 func TestFullBookForSome(t *testing.T) {
 	n := newNetwork(t, 10, 10)
 	n.override = func(nth int, txs [][]byte, _ api.Wait) []api.TxAnswer {
@@ -222,12 +223,12 @@ func sendFile(t *testing.T, n *fakeNetwork, csv string) (result, sendSummary) {
 }
 
 func TestSendFile(t *testing.T) {
-	n := newNetwork(t, 100) // one output: all but the first need the change of the one before
+	n := newNetwork(t, 100) // one output: every transfer but the first spends the change of the one before
 	csv := "from,to,amount\n"
 	for range 20 {
 		csv += "alice,bob,4\n"
 	}
-	r, s := sendFile(t, n, csv+"bob,alice,50\n") // and bob has only what came in before
+	r, s := sendFile(t, n, csv+"bob,alice,50\n") // bob has only the amounts that the earlier lines paid to him
 	if r.code != 0 || s.Settled != 21 || s.Transfers != 21 {
 		t.Fatalf("%d %+v %s", r.code, s, r.err)
 	}
@@ -240,7 +241,7 @@ func TestSendFile(t *testing.T) {
 	}
 }
 
-// TestSendFileAtOnce: transfers with outputs of their own do not wait for one another.
+// TestSendFileAtOnce: transfers with outputs of their own are sent in one request.
 func TestSendFileAtOnce(t *testing.T) {
 	amounts := make([]uint64, 500)
 	csv := ""
@@ -258,7 +259,7 @@ func TestSendFileOutcomes(t *testing.T) {
 	t.Run("unfunded", func(t *testing.T) {
 		n := newNetwork(t, 10)
 		r, s := sendFile(t, n, "alice,bob,11\nbob,alice,3\nalice,bob,5\n")
-		// What bob pays is not there yet when its turn comes, and it waits for the line that brings it.
+		// Bob has no output yet when his line is due, so it waits for the line that pays him.
 		if r.code != output.ExitFailure || s.Settled != 2 || s.Unfunded != 1 || len(s.Problems) != 1 || s.Problems[0].Line != 1 {
 			t.Errorf("%d %+v", r.code, s)
 		}
@@ -276,7 +277,7 @@ func TestSendFileOutcomes(t *testing.T) {
 			return out
 		}
 		r, s := sendFile(t, n, "alice,bob,15\nalice,bob,10\nalice,bob,10\n")
-		// The first two are rejected; the third settles with an output that was fetched anew.
+		// The first two are rejected; the third settles with an output fetched afterwards.
 		if r.code != output.ExitRejected || s.Rejected != 2 || s.Settled != 1 {
 			t.Errorf("%d %+v", r.code, s)
 		}
@@ -311,7 +312,8 @@ func TestSendFileOutcomes(t *testing.T) {
 	})
 }
 
-// TestSendFileOfShards: what a line needs has to be settled, in all shards, whatever less was asked for.
+// TestSendFileOfShards: outputs needed by a later line are settled in all shards before it is sent, also if --wait
+// names an earlier stage.
 func TestSendFileOfShards(t *testing.T) {
 	for _, wait := range []api.Wait{api.WaitAccepted, api.WaitOrdered, api.WaitCertified, api.WaitSettled} {
 		n := newNetwork(t, 100)
@@ -326,7 +328,7 @@ func TestSendFileOfShards(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			return []api.TxAnswer{{ID: tx.ID(), State: api.StateCertified, Certified: true}} // settled nowhere yet
+			return []api.TxAnswer{{ID: tx.ID(), State: api.StateCertified, Certified: true}} // not settled in any shard
 		}
 		r := n.run(t, "tx", "send", "--file", writeFile(t, "alice,bob,60\nbob,alice,50\n"), "-o", "json", "--wait", string(wait))
 		var s sendSummary
@@ -344,7 +346,7 @@ func TestSendFileOfShards(t *testing.T) {
 	}
 }
 
-// TestTxGetParts: of a transaction between shards, what became of it in each is shown.
+// TestTxGetParts: tx get prints the part of a transaction in each of its shards.
 func TestTxGetParts(t *testing.T) {
 	n := newNetwork(t)
 	id := ledger.TxID{5}
@@ -367,7 +369,7 @@ func TestTxGetParts(t *testing.T) {
 		rows = append(rows, strings.Join(strings.Fields(line), " "))
 	}
 	want := []string{
-		"SHARD STAGE HEIGHT VERDICTS IT KNOWS",
+		"SHARD STAGE HEIGHT KNOWN VERDICTS",
 		"0 pending - shard 1 spent at 3; shard 2 unknown",
 		"1 returned 7 shard 1 spent at 4; shard 2 rejected (consumed) at 7",
 		"2 rejected 9 shard 1 spent at 9; shard 2 rejected (consumed) at 9",

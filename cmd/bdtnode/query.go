@@ -14,22 +14,22 @@ import (
 )
 
 func newQuery(a *app) *cobra.Command {
-	c := group(&cobra.Command{Use: "query", Short: "Ask what an account owns and what moved it"})
+	c := group(&cobra.Command{Use: "query", Short: "Show the balance and the history of an account"})
 	a.nodeFlag(c)
 	a.keysFlag(c)
 	c.AddCommand(newQueryBalance(a), newQueryHistory(a))
 	return c
 }
 
-// balance is the answer of query balance.
+// balance is the output of query balance.
 type balance struct {
 	Address ledger.Address `json:"address"`
 	Shard   uint16         `json:"shard"`
-	Height  uint64         `json:"height"` // block height it was read at
+	Height  uint64         `json:"height"` // block height at which it was read
 	Balance uint64         `json:"balance"`
-	Outputs uint64         `json:"outputs"` // unspent ones
-	Changed api.Change     `json:"changed"` // last
-	// Unconfirmed: fewer than f+1 replicas of the account's shard say so.
+	Outputs uint64         `json:"outputs"` // unspent outputs
+	Changed api.Change     `json:"changed"` // last change
+	// Unconfirmed: fewer than f+1 replicas of the account's shard agree on this answer.
 	Unconfirmed bool `json:"unconfirmed,omitempty"`
 }
 
@@ -37,10 +37,10 @@ func newQueryBalance(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "balance ADDRESS",
 		ValidArgsFunction: a.completeAccounts,
-		Short:             "Show what an address, or a named account, owns",
-		Long: `Shows what an address, or a named account, owns. If its home is another shard than that of the replica asked, f+1
-replicas there must agree, whatever their heights. A balance on which they do not is marked (unconfirmed): the account
-goes on changing, or too few of them answer.`,
+		Short:             "Show the balance of an address or a named account",
+		Long: `Shows the balance of an address or a named account. If its home shard is not the shard of the replica asked, f+1
+replicas of the home shard must agree, at any heights. Otherwise the balance is marked (unconfirmed): the account keeps
+changing, or too few replicas answer.`,
 		Example: `  bdtnode query balance alice
   bdtnode query balance 5f0c… -o json`,
 		Args: cobra.ExactArgs(1),
@@ -65,16 +65,16 @@ goes on changing, or too few of them answer.`,
 	}
 }
 
-// history is one page of query history.
+// history is one page of the output of query history.
 type history struct {
 	Address ledger.Address     `json:"address"`
 	History []api.HistoryEntry `json:"history"` // newest first
 	Older   string             `json:"older,omitempty"`
-	// Unconfirmed: fewer than f+1 replicas of the account's shard say so.
+	// Unconfirmed: fewer than f+1 replicas of the account's shard agree on this answer.
 	Unconfirmed bool `json:"unconfirmed,omitempty"`
 }
 
-// unconfirmed marks what fewer than f+1 replicas of another shard say.
+// unconfirmed is the mark of an answer on which fewer than f+1 replicas of another shard agree.
 func unconfirmed(is bool) string {
 	if is {
 		return " (unconfirmed)"
@@ -88,7 +88,7 @@ func newQueryHistory(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:               "history ADDRESS",
 		ValidArgsFunction: a.completeAccounts,
-		Short:             "List the transactions of an address, or a named account, newest first",
+		Short:             "List the transactions of an address or a named account, newest first",
 		Example: `  bdtnode query history alice --limit 5
   bdtnode query history alice --limit 5 --older CURSOR`,
 		Args: cobra.ExactArgs(1),
@@ -119,13 +119,13 @@ func newQueryHistory(a *app) *cobra.Command {
 				a.print.Note("unconfirmed: fewer than f+1 replicas of shard %d agree on this list", acc.Shard)
 			}
 			if h.Older != "" {
-				a.print.Note("older ones: bdtnode query history %s --limit %d --older %s", args[0], limit, h.Older)
+				a.print.Note("older entries: bdtnode query history %s --limit %d --older %s", args[0], limit, h.Older)
 			}
 			return nil
 		},
 	}
-	c.Flags().IntVar(&limit, "limit", 20, "entries to list")
-	c.Flags().StringVar(&older, "older", "", "cursor of the next older page, from the page before; empty for the newest")
+	c.Flags().IntVar(&limit, "limit", 20, "number of entries to list, 1 to 1000")
+	c.Flags().StringVar(&older, "older", "", "cursor of an older page, from the output of the page before (default: the newest page)")
 	cobra.CheckErr(c.Flags().SetAnnotation("older", mayBeEmpty, []string{"true"}))
 	return c
 }

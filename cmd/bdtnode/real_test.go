@@ -12,11 +12,11 @@ import (
 	"bdtnode/node/api"
 )
 
-// realEnv makes the replicas that tests start real ones, see TestMain.
+// realEnv makes tests start real replicas, see TestMain.
 const realEnv = "TEST_REAL_REPLICAS"
 
-// TestRealNetwork: payments across shards, on a network of real processes, survive the death of the leader of each, and
-// of all of them.
+// TestRealNetwork: on a network of real processes, payments across shards survive the end of each leader, and then the
+// end of all replicas.
 func TestRealNetwork(t *testing.T) {
 	t.Setenv(realEnv, "1")
 	home := filepath.Join(t.TempDir(), "net")
@@ -33,13 +33,13 @@ func TestRealNetwork(t *testing.T) {
 		}
 		return answer
 	}
-	first := pay(api.StateCertified, "--out", signed, "--wait", "certified") // in its input shard: what becomes of it elsewhere is not asked
+	first := pay(api.StateCertified, "--out", signed, "--wait", "certified") // waits for the certificate in the input shard only
 	everywhere(t, first)                                                     // so each shard has committed under its first leader
 	for _, i := range []int{0, 4} {                                          // the leaders
 		syscall.Kill(n.intro.Replicas[i].PID, syscall.SIGKILL)
 	}
-	for s := range 2 { // what the first payment left to be closed may have been pending
-		n.awaitNote(t, fmt.Sprintf("shard %d: (no commit was pending when its leader, replica 0, went|commits resumed after)", s))
+	for s := range 2 { // closing the first payment may have been pending
+		n.awaitNote(t, fmt.Sprintf("shard %d: (no commit was pending when its leader, replica 0, stopped|commits resumed after)", s))
 	}
 	second := pay(api.StateSettled)
 	everywhere(t, second)
@@ -53,7 +53,7 @@ func TestRealNetwork(t *testing.T) {
 	}
 	<-n.done
 	if n.code == 0 {
-		t.Error("a network that lost all its replicas ended well")
+		t.Error("exit code 0 after the loss of all replicas")
 	}
 
 	n = startNet(t, "--home", home)
@@ -70,10 +70,10 @@ func TestRealNetwork(t *testing.T) {
 		t.Errorf("submitted again: %d %+v, at first %+v", r.code, again, first)
 	}
 	everywhere(t, pay(api.StateSettled))
-	// Any replica of any shard answers for all of it, and says of itself what the program says.
+	// Any replica of any shard answers for the whole ledger, and reports the version of this program.
 	for _, r := range n.intro.Replicas {
 		for account, want := range map[string]balance{"alice": {Shard: 0, Balance: 999_985}, "bob": {Shard: 1, Balance: 1_000_015}} {
-			// The one that was down longest may still be catching up.
+			// The replica that was down longest may still be catching up.
 			for {
 				var b balance
 				bdtnode(t, "query", "balance", account, "--node", r.API, "-o", "json").json(t, &b)
@@ -95,7 +95,7 @@ func TestRealNetwork(t *testing.T) {
 	n.stop(t)
 }
 
-// everywhere waits until a payment from shard 0 to 1 shows as settled in both, and answers what is known of it then.
+// everywhere waits until a payment from shard 0 to 1 is shown as settled in both, and returns that answer.
 func everywhere(t *testing.T, paid api.TxAnswer) api.TxAnswer {
 	t.Helper()
 	for {
@@ -125,7 +125,7 @@ func everywhere(t *testing.T, paid api.TxAnswer) api.TxAnswer {
 	}
 }
 
-// TestRealFile: transfers of a file that need each other's money settle one after another, whoever is at home where.
+// TestRealFile: transfers of a file that spend each other's outputs settle in order, for any home shards.
 func TestRealFile(t *testing.T) {
 	t.Setenv(realEnv, "1")
 	n := startNet(t)
@@ -143,7 +143,7 @@ func TestRealFile(t *testing.T) {
 	n.stop(t)
 }
 
-// TestRealLoad: the report of a load on real replicas adds up, in one shard and across two.
+// TestRealLoad: the report of a load on real replicas is consistent, in one shard and across two.
 func TestRealLoad(t *testing.T) {
 	t.Setenv(realEnv, "1")
 	for _, c := range []struct {
@@ -172,16 +172,15 @@ func TestRealLoad(t *testing.T) {
 	}
 }
 
-// TestRealFaults: whatever happens to leaders, or to as many others as may be faulty, all that was submitted gets its
-// answer, and the gaps are told.
+// TestRealFaults: with any fault, every submitted transfer gets its answer, and the gaps are printed.
 func TestRealFaults(t *testing.T) {
 	t.Setenv(realEnv, "1")
 	for fault, told := range map[string]string{
 		"kill-leader":      `shard 0: commits resumed after [0-9]+ ms; leader was replica [0-3], now replica [0-3]\n`,
 		"freeze-leader":    `shard 0: commits resumed after [0-9]+ ms; (leader was replica [0-3], now replica [0-3]|replica [0-3] still leads)\n`,
-		"freeze-followers": `shard 0: at most [0-9]+ ms without a commit while replica [0-3] stood still\n`,
+		"freeze-followers": `shard 0: at most [0-9]+ ms without a commit during the suspension of replica [0-3]\n`,
 	} {
-		// With this seed the first to stand still does so for 1 to 2 seconds. A fault begins only when all replicas are
+		// With this seed the first suspension lasts 1 to 2 seconds. A fault begins only when all replicas are
 		// ready, which takes seconds on a busy machine, and none begins in the last 2 seconds of the run.
 		r := bdtnode(t, "net", "up", "--shards", "1", "--for", "10s", "--load", "50", "--fault", fault, "--fault-every", "1s", "--seed", "4", "-o", "json")
 		var got report
@@ -191,12 +190,12 @@ func TestRealFaults(t *testing.T) {
 		}
 		notes := len(regexp.MustCompile(told).FindAllString(r.err, -1))
 		if g := got.Gaps; notes == 0 || g.Count != notes || g.P50 <= 0 || g.P50 > g.P95 || g.P95 > g.Max {
-			t.Errorf("%s: %d told, %+v\n%s", fault, notes, g, r.err)
+			t.Errorf("%s: %d gaps printed, %+v\n%s", fault, notes, g, r.err)
 		}
 	}
 }
 
-// replicaOfTests is what start runs when a test started it.
+// replicaOfTests sets the replica that start runs when a test started it.
 func replicaOfTests(a *app) {
 	a.open = openFake
 	if os.Getenv(realEnv) != "" {

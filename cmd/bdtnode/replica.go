@@ -5,5 +5,5 @@ import (
 	"bdtnode/node/config"
 )
 
-// openReplica makes the replica of a home.
+// openReplica opens the replica of a home.
 func openReplica(home *config.Home) (replica, error) { return node.Open(home) }

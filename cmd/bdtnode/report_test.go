@@ -11,18 +11,18 @@ import (
 	"bdtnode/cmd/bdtnode/output"
 )
 
-// TestReportProblems: a run whose report shows that something is missing does not end well.
+// TestReportProblems: a run whose report has a problem ends with exit code 1.
 func TestReportProblems(t *testing.T) {
 	good := report{Shards: 2, Nodes: 4, Submitted: 10, Settled: 9, Rejected: 1, HeadersAgree: true, ValueConserved: true}
 	if err := good.problem(0); err != nil {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(*report){
-		"3 of 10 transfers have no answer": func(r *report) { r.Settled, r.Pending = 6, 3 },
-		"5 of 15 transfers that were due":  func(r *report) { r.Unsent = 5 },
-		"1 of 8 replicas were lost":        func(r *report) { r.ReplicasLost = 1 },
-		"hold different ledgers":           func(r *report) { r.HeadersAgree = false },
-		"value was not conserved":          func(r *report) { r.ValueConserved = false },
+		"3 of 10 transfers have no answer":        func(r *report) { r.Settled, r.Pending = 6, 3 },
+		"5 of 15 transfers were due and not sent": func(r *report) { r.Unsent = 5 },
+		"1 of 8 replicas were lost":               func(r *report) { r.ReplicasLost = 1 },
+		"have different ledgers":                  func(r *report) { r.HeadersAgree = false },
+		"value was not conserved":                 func(r *report) { r.ValueConserved = false },
 	} {
 		r := good
 		change(&r)
@@ -31,11 +31,12 @@ func TestReportProblems(t *testing.T) {
 		}
 	}
 	if err := good.problem(2); err == nil {
-		t.Error("transfers that spend what was spent settled, and that is no problem")
+		t.Error("no error although transfers settled whose inputs were spent before")
 	}
 }
 
-// TestInterruptedLoad: Ctrl-C ends a load with a report, which says that it is partial and how the run can be done again.
+// TestInterruptedLoad: Ctrl-C ends a load. The report is marked partial and contains the parameters for repeating the
+// run.
 func TestInterruptedLoad(t *testing.T) {
 	n := startNet(t, "--shards", "1", "--for", "1h", "--load", "50", "--invalid", "0.25", "--seed", "9")
 	n.awaitNote(t, "Submitting 50 transfers a second")
@@ -55,7 +56,7 @@ func TestInterruptedLoad(t *testing.T) {
 	}
 }
 
-// TestReplicaLostUnderLoad: a replica that is killed and not brought back is counted, and the run does not end well.
+// TestReplicaLostUnderLoad: a replica that is killed and not started again is counted, and the exit code is 1.
 func TestReplicaLostUnderLoad(t *testing.T) {
 	n := startNet(t, "--shards", "1", "--load", "20")
 	n.awaitNote(t, "Submitting 20 transfers a second")

@@ -12,17 +12,17 @@ import (
 	"bdtnode/node/config"
 )
 
-// replica is a replica that was made and not started.
+// replica is an opened replica that does not run yet.
 type replica interface {
-	// Run blocks until the context ends or the replica fails, and cleans up.
+	// Run blocks until the context ends or the replica fails, and releases its resources.
 	Run(context.Context) error
 }
 
-// app is what all commands share.
+// app is the state that all commands share.
 type app struct {
 	print output.Printer
 	in    io.Reader
-	open  func(*config.Home) (replica, error) // makes the replica that start runs
+	open  func(*config.Home) (replica, error) // opens the replica that start runs
 
 	format         string // -o
 	node           string // --node
@@ -30,8 +30,8 @@ type app struct {
 	passphraseFile string // --passphrase-file
 }
 
-const rootHelp = `bdtnode runs a ledger that several replicas keep together: it goes on while fewer than
-a third of them are down or malicious.
+const rootHelp = `bdtnode runs a ledger that is replicated on several replicas: it makes progress while fewer
+than a third of the replicas are down or malicious.
 
 Try it on this machine:
   bdtnode net up                                   # 2 shards of 4 replicas; leave it running
@@ -40,8 +40,8 @@ Try it on this machine:
 
 Every command takes -o json: data on standard output, errors as JSON on standard error.
 
-Exit codes: 0 ok, 1 failure, 2 usage, 3 unreachable, 4 not found, 5 timed out with the outcome
-unknown, 6 rejected, 7 unhealthy, 8 bad proof.`
+Exit codes: 0 ok, 1 failure, 2 usage, 3 unreachable, 4 not found, 5 timed out with unknown outcome,
+6 rejected, 7 unhealthy, 8 bad proof, 9 the replica must not sign any more.`
 
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
@@ -68,7 +68,7 @@ func newRoot(a *app) *cobra.Command {
 		SilenceUsage:  true,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			if c.Name() == cobra.ShellCompRequestCmd || c.Name() == cobra.ShellCompNoDescRequestCmd {
-				return nil // a shell asks while a line is typed
+				return nil // a shell calls this to complete a command line
 			}
 			if err := config.CheckEnvironment(); err != nil {
 				return output.Usage("%v", err)
@@ -85,7 +85,7 @@ func newRoot(a *app) *cobra.Command {
 	return root
 }
 
-// wantsJSON finds -o json before flags are parsed, so that an error of parsing is JSON too.
+// wantsJSON finds -o json before flags are parsed, so that a parse error is printed as JSON too.
 func wantsJSON(args []string) bool {
 	for i, arg := range args {
 		switch arg {
@@ -102,7 +102,7 @@ func wantsJSON(args []string) bool {
 	return false
 }
 
-// group is a command that only holds others.
+// group marks a command that only holds subcommands.
 func group(c *cobra.Command) *cobra.Command {
 	c.SuggestionsMinimumDistance = 2
 	c.Args = func(cmd *cobra.Command, args []string) error {

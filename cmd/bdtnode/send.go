@@ -15,7 +15,7 @@ import (
 	"bdtnode/ledger"
 )
 
-// sendFlags are those of tx send.
+// sendFlags are the flags of tx send.
 type sendFlags struct {
 	from, to    string
 	amount, fee uint64
@@ -23,7 +23,7 @@ type sendFlags struct {
 	expires     time.Duration
 	dryRun      bool
 	out         string
-	feeGiven    bool // rather than the least one
+	feeGiven    bool // by --fee; otherwise the least fee is paid
 	waitFlags
 }
 
@@ -31,18 +31,18 @@ func newTxSend(a *app) *cobra.Command {
 	var f sendFlags
 	c := &cobra.Command{
 		Use:   "send",
-		Short: "Pay from an account to an address, or all transfers of a file",
-		Long: `Pays an amount from an account to an address or another account: picks unspent outputs, signs, submits, and
-prints the transaction's id and what became of it. It makes no difference in which shards payer and payee are at
-home, nor whose replica is asked: a payment between shards takes a little longer, and settles in all or in none.
+		Short: "Pay from an account to an address, or make all transfers of a file",
+		Long: `Pays an amount from an account to an address or another account. The command picks unspent outputs, signs, submits, and
+prints the transaction's id and its outcome. Payer and payee may have any home shards, and any replica may be asked. A
+payment between shards takes a little longer; it settles in all its shards or in none.
 
-Payments from one account on this machine do not get in each other's way, however many are made at a time: each
-reserves the outputs that it spends. One that needs the change of another goes behind it, or waits until it is settled
-if that is between shards. If the outputs turn out to be spent from elsewhere, others are chosen.
+Payments from one account on this machine may run at the same time: each reserves the outputs that it spends. A payment
+that needs the change of an earlier one is submitted after it; if the earlier one is between shards, it first waits
+until that one is settled. If outputs turn out to be spent by another machine, others are chosen.
 
-With --file it pays every line of a CSV file (from,to,amount; a header line may be first), each line a
-transaction of its own, waits until each is settled, and counts the outcomes. A line that needs the change of an
-earlier one, or money that an earlier one brings, waits for that.`,
+With --file the command pays every line of a CSV file (from,to,amount; a header line may be first). Each line is a
+transaction of its own. The command waits until each is settled, and counts the outcomes. A line that needs the change
+or the payment of an earlier line waits for that line.`,
 		Example: `  bdtnode tx send --from alice --to bob --amount 5
   bdtnode tx send --from alice --to 5f0c… --amount 5 --fee 1 --wait certified -o json
   bdtnode tx send --file transfers.csv`,
@@ -59,14 +59,14 @@ earlier one, or money that an earlier one brings, waits for that.`,
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&f.from, "from", "", "account that pays")
-	fs.StringVar(&f.to, "to", "", "address or account that is paid")
-	fs.Uint64Var(&f.amount, "amount", 0, "how much")
-	fs.Uint64Var(&f.fee, "fee", 0, "fee of each transaction, on top of the amount; it is burned (default the least that the network takes)")
-	fs.StringVar(&f.file, "file", "", "CSV file of transfers: from,to,amount")
-	fs.DurationVar(&f.expires, "expires-in", 5*time.Minute, "time after which the transaction can no longer settle")
-	fs.BoolVar(&f.dryRun, "dry-run", false, "sign, and do not submit")
-	fs.StringVar(&f.out, "out", "", "also write the signed transaction to this file, for tx submit")
+	fs.StringVar(&f.from, "from", "", "name of the account that pays")
+	fs.StringVar(&f.to, "to", "", "address or account name that is paid")
+	fs.Uint64Var(&f.amount, "amount", 0, "amount to pay, above 0")
+	fs.Uint64Var(&f.fee, "fee", 0, "fee of each transaction, in addition to the amount; it is burned (default: the least fee of the network)")
+	fs.StringVar(&f.file, "file", "", "CSV file of transfers, one a line: from,to,amount")
+	fs.DurationVar(&f.expires, "expires-in", 5*time.Minute, "time after which the transaction cannot settle any more")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "sign and do not submit (default false)")
+	fs.StringVar(&f.out, "out", "", "file to which the signed transaction is also written, for tx submit")
 	paths(fs, "file", "out")
 	for _, flag := range []string{"from", "to"} {
 		cobra.CheckErr(c.RegisterFlagCompletionFunc(flag, a.completeAccounts))
@@ -85,25 +85,26 @@ func (f *sendFlags) check(cmd *cobra.Command) error {
 	if f.file != "" {
 		for _, other := range []string{"from", "to", "amount", "dry-run", "out"} {
 			if cmd.Flags().Changed(other) {
-				return output.Usage("--%s does not go with --file", other)
+				return output.Usage("--%s cannot be used with --file", other)
 			}
 		}
 		return nil
 	}
 	switch {
 	case f.from == "" || f.to == "":
-		return output.Usage("--from ACCOUNT, --to ADDRESS and --amount N are needed, or --file FILE")
+		return output.Usage("give --from ACCOUNT, --to ADDRESS and --amount N, or --file FILE")
 	case f.amount == 0:
-		return output.Usage("--amount is needed, and above 0")
+		return output.Usage("--amount is missing: give an amount above 0")
 	}
 	return nil
 }
 
-// terms are those of a transaction signed now.
+// terms are the fee, expiry and network of a transaction signed now. The error is a usage error if the network refuses
+// so late an expiry.
 func (f *sendFlags) terms(net *replicas) (pay.Terms, error) {
 	id, err := networkOf(net.status)
 	if most := time.Duration(net.status.HorizonMS) * time.Millisecond; most > 0 && f.expires > most {
-		return pay.Terms{}, output.Usage("--expires-in %v: this network takes at most %v", f.expires, most)
+		return pay.Terms{}, output.Usage("--expires-in %v: this network accepts at most %v", f.expires, most)
 	}
 	return pay.Terms{
 		Network: id, ExpiryMS: uint64(time.Now().Add(f.expires).UnixMilli()),
@@ -120,7 +121,7 @@ func (a *app) sendOne(ctx context.Context, f *sendFlags) error {
 	if err != nil {
 		return err
 	}
-	p, err := a.purse(f.from, net, f.timeout)
+	p, err := a.payWallet(f.from, net, f.timeout)
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (a *app) sendOne(ctx context.Context, f *sendFlags) error {
 	return a.printOutcome(ctx, d, sent.tx.ID(), sent.outcome, started)
 }
 
-// writeSigned writes a signed transaction to the file that was asked for.
+// writeSigned writes a signed transaction to the file of --out.
 func (f *sendFlags) writeSigned(tx *ledger.Tx) error {
 	if f.out == "" {
 		return nil
@@ -148,11 +149,11 @@ func (f *sendFlags) writeSigned(tx *ledger.Tx) error {
 	return nil
 }
 
-// printSigned prints a transaction that was not submitted.
+// printSigned prints a signed transaction that was not submitted.
 func (a *app) printSigned(tx *ledger.Tx) error {
 	signed := struct {
 		ID     ledger.TxID `json:"id"`
-		Signed string      `json:"signed"` // for tx submit --raw
+		Signed string      `json:"signed"` // hexadecimal, for tx submit --raw
 	}{tx.ID(), hex.EncodeToString(tx.Encode())}
 	return a.print.Data(signed, func(w io.Writer) { fmt.Fprintf(w, "id\t%s\nsigned\t%s\n", signed.ID, signed.Signed) })
 }

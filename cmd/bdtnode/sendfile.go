@@ -18,60 +18,61 @@ import (
 	"bdtnode/node/api"
 )
 
-// maxListed bounds how many transfers that did not go well are listed.
+// maxListed bounds the number of failed transfers that the summary lists.
 const maxListed = 100
 
-// maxRoundBytes is when a request has enough: half of the 4 MiB that a replica takes, so that one more of any size fits.
+// maxRoundBytes is the size from which a request takes no further transaction: half of the 4 MiB that a replica
+// accepts, so one more transaction of any size still fits.
 const maxRoundBytes = 2 << 20
 
-// sendSummary is what became of a file of transfers.
+// sendSummary is the result of sending a file of transfers.
 type sendSummary struct {
 	Transfers int `json:"transfers"`
 	Settled   int `json:"settled"`
-	Rejected  int `json:"rejected"` // can never settle
-	Unfunded  int `json:"unfunded"` // not sent: the account had not enough
-	Unknown   int `json:"unknown"`  // no answer in time, may still settle
-	NotSent   int `json:"not_sent"` // left when the run was cut short
+	Rejected  int `json:"rejected"` // these can never settle
+	Unfunded  int `json:"unfunded"` // not sent, since the balance of the account was too low
+	Unknown   int `json:"unknown"`  // no final answer in time; these may still settle
+	NotSent   int `json:"not_sent"` // not sent, since the run ended early
 
-	Problems []sendProblem `json:"problems"` // the first 100 that are not settled
+	Problems []sendProblem `json:"problems"` // the first 100 transfers that did not settle
 }
 
-// sendProblem is one transfer that did not settle.
+// sendProblem is a transfer that did not settle.
 type sendProblem struct {
 	Line   int    `json:"line"`
 	ID     string `json:"id,omitempty"`
-	State  string `json:"state"` // rejected, unfunded, unknown
+	State  string `json:"state"` // rejected, unfunded or unknown
 	Reason string `json:"reason,omitempty"`
 }
 
-// payer is an account of the file with the transfers it still has to make, in the file's order.
+// payer is an account of the file with its remaining transfers, in the order of the file.
 type payer struct {
 	name   string
-	wallet *purse
+	wallet *payWallet
 	queue  []payment
 }
 
 type payment struct {
 	pay.Transfer
 	to    ledger.Address
-	tries int // transactions for it that were refused since another one had consumed their inputs
+	tries int // number of its transactions that were rejected as consumed
 }
 
-// sent is a transfer on its way.
+// sent is a submitted transfer.
 type sent struct {
 	payment
 	from *payer
 	tx   *ledger.Tx
 }
 
-// fileRun is the work on one file.
+// fileRun is the state of sending one file.
 type fileRun struct {
 	flags   *sendFlags
 	net     *replicas
 	payers  []*payer
 	byAddr  map[ledger.Address]*payer
 	summary sendSummary
-	stale   bool // whether a rejection has shown that the wallets are wrong about what is unspent
+	stale   bool // a rejection has shown that the wallets' lists of unspent outputs are out of date
 	bar     func(n int)
 }
 
@@ -110,27 +111,27 @@ func (a *app) sendFile(ctx context.Context, f *sendFlags) error {
 		return interruptedFile(s, started)
 	case s.Unknown > 0:
 		return output.OutcomeUnknown("%d of %d transfers have no answer yet, and may still settle", s.Unknown, s.Transfers).
-			WithHint("ask for each with: bdtnode tx get ID")
+			WithHint("query each with: bdtnode tx get ID")
 	case err != nil:
 		return err
 	case s.Rejected > 0:
 		return output.Rejected("%d of %d transfers were rejected", s.Rejected, s.Transfers)
 	case s.Unfunded > 0:
-		return fmt.Errorf("%d of %d transfers were not sent: their accounts have not enough", s.Unfunded, s.Transfers)
+		return fmt.Errorf("%d of %d transfers were not sent: the balances of their accounts are too low", s.Unfunded, s.Transfers)
 	}
 	return nil
 }
 
-// interruptedFile says what an interrupted run leaves open.
+// interruptedFile is the error of an interrupted run, with the numbers of unanswered and unsent transfers.
 func interruptedFile(s sendSummary, started time.Time) error {
 	if s.Unknown > 0 {
 		return output.OutcomeUnknown("interrupted after %s: %d of %d transfers have no answer yet, and may still settle; %d were not sent",
-			waitedText(started), s.Unknown, s.Transfers, s.NotSent).WithHint("ask for each with: bdtnode tx get ID")
+			waitedText(started), s.Unknown, s.Transfers, s.NotSent).WithHint("query each with: bdtnode tx get ID")
 	}
 	return output.Interrupted("interrupted after %s: %d of %d transfers were not sent", waitedText(started), s.NotSent, s.Transfers)
 }
 
-// preparePayers resolves every name of the list before anything is sent, and fetches what the payers own.
+// preparePayers resolves every name of the list before anything is sent, and fetches the outputs of the payers.
 func (a *app) preparePayers(ctx context.Context, run *fileRun, list []pay.Transfer) error {
 	byName := make(map[string]*payer)
 	addrs := make(map[string]ledger.Address)
@@ -145,7 +146,7 @@ func (a *app) preparePayers(ctx context.Context, run *fileRun, list []pay.Transf
 		}
 		p := byName[t.From]
 		if p == nil {
-			w, err := a.purse(t.From, run.net, run.flags.timeout)
+			w, err := a.payWallet(t.From, run.net, run.flags.timeout)
 			if err != nil {
 				return fmt.Errorf("%s line %d: %w", run.flags.file, t.Line, err)
 			}
@@ -163,8 +164,8 @@ func (a *app) preparePayers(ctx context.Context, run *fileRun, list []pay.Transf
 	return nil
 }
 
-// fetch asks what a payer owns. One output for each of its transfers lets them all go at once, instead of one after
-// another's change.
+// fetch asks for the outputs of a payer. It asks for at least one output for each transfer, so that all can be sent at
+// once; otherwise each would wait for the change of the one before.
 func (r *fileRun) fetch(ctx context.Context, p *payer) error {
 	terms, err := r.flags.terms(r.net)
 	if err != nil {
@@ -172,14 +173,15 @@ func (r *fileRun) fetch(ctx context.Context, p *payer) error {
 	}
 	var need uint64
 	for _, t := range p.queue {
-		need = saturated(need, saturated(t.Amount, terms.MostFee())) // nobody has the greatest number: all outputs are fetched
+		need = saturated(need, saturated(t.Amount, terms.MostFee())) // no account has a balance of 2^64-1, so all outputs are fetched
 	}
 	return p.wallet.reserve(ctx, func(book *pay.Reservations) error {
 		return p.wallet.fetch(ctx, book, need, len(p.queue))
 	})
 }
 
-// work pays in rounds: each sends what the outputs at hand allow, and brings change and incoming money for the next.
+// work pays in rounds. Each round sends the transfers for which outputs are available; its change and payments fund the
+// next round.
 func (r *fileRun) work(ctx context.Context) error {
 	for ctx.Err() == nil {
 		round, more, err := r.nextRound(ctx)
@@ -204,7 +206,7 @@ func (r *fileRun) work(ctx context.Context) error {
 			txs[i] = round[i].tx
 		}
 		outcomes, err := r.settle(ctx, txs)
-		if err != nil { // none was taken
+		if err != nil { // no replica accepted a transaction
 			return errors.Join(err, r.release(context.WithoutCancel(ctx), round, nil))
 		}
 		r.confirm(ctx, round, outcomes)
@@ -218,8 +220,8 @@ func (r *fileRun) work(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// settle waits until transactions are settled, whatever less was asked for: what the next round spends has to exist. Were
-// they to be certified, that comes first, and may come before they are settled in all shards.
+// settle waits until the transactions are settled, even if --wait names an earlier stage, because the next round spends
+// their outputs. With --wait certified it first waits for certificates, which may come before settlement in all shards.
 func (r *fileRun) settle(ctx context.Context, txs []*ledger.Tx) ([]outcome, error) {
 	d := r.flags.delivery(r.net)
 	if d.wait != api.WaitCertified {
@@ -246,14 +248,14 @@ func (r *fileRun) settle(ctx context.Context, txs []*ledger.Tx) ([]outcome, erro
 		if err == nil {
 			out[i] = last[n]
 		} else {
-			out[i].known = false // certified, so it was taken, whatever went wrong now
+			out[i].known = false // certified, so a replica accepted it before this error
 		}
 	}
 	return out, nil
 }
 
-// nextRound signs transfers, in each payer's order, until outputs or the room in one request run out. More says that
-// some are left.
+// nextRound signs transfers in each payer's order until the outputs are used up or the request is full. more is true if
+// transfers are left.
 func (r *fileRun) nextRound(ctx context.Context) (round []sent, more bool, err error) {
 	terms, err := r.flags.terms(r.net)
 	if err != nil {
@@ -262,7 +264,7 @@ func (r *fileRun) nextRound(ctx context.Context) (round []sent, more bool, err e
 	size := 0
 	for _, p := range r.payers {
 		err := p.wallet.reserve(ctx, func(book *pay.Reservations) error {
-			p.wallet.Drop(func(c pay.Coin) bool { return book.Taken(c.Outpoint) }) // by other processes
+			p.wallet.Drop(func(c pay.Coin) bool { return book.Taken(c.Outpoint) }) // reserved by other processes
 			for len(p.queue) > 0 && len(round) < api.MaxTxsPerRequest && size < maxRoundBytes {
 				next := p.queue[0]
 				tx, err := p.wallet.Transfer(terms, next.to, next.Amount)
@@ -288,8 +290,8 @@ func (r *fileRun) nextRound(ctx context.Context) (round []sent, more bool, err e
 	return round, more, nil
 }
 
-// confirm takes the outcome from transactions that one replica says are refused as consumed and another denies it: they
-// are not made anew.
+// confirm marks a transaction as unknown if one replica rejected it as consumed and another replica denies that. Such a
+// transfer is not made again.
 func (r *fileRun) confirm(ctx context.Context, round []sent, outcomes []outcome) {
 	var at []int
 	var txs []*ledger.Tx
@@ -303,7 +305,8 @@ func (r *fileRun) confirm(ctx context.Context, round []sent, outcomes []outcome)
 	}
 }
 
-// release gives the reservations of a round back, but for those without an outcome. Without outcomes none was taken.
+// release ends the reservations of a round, except those of transactions without a final outcome. If outcomes is nil,
+// no transaction was accepted and all reservations end.
 func (r *fileRun) release(ctx context.Context, round []sent, outcomes []outcome) error {
 	var all []error
 	for _, p := range r.payers {
@@ -323,8 +326,8 @@ func (r *fileRun) release(ctx context.Context, round []sent, outcomes []outcome)
 	return errors.Join(all...)
 }
 
-// dropUnfunded gives up the earliest transfer left: nothing is on its way that could still fund it. Others may be
-// funded by what comes after.
+// dropUnfunded gives up the first transfer left in the file, because no pending transfer can fund it. Later transfers
+// may still be funded.
 func (r *fileRun) dropUnfunded() {
 	var first *payer
 	for _, p := range r.payers {
@@ -337,8 +340,8 @@ func (r *fileRun) dropUnfunded() {
 	first.queue = first.queue[1:]
 }
 
-// refetch asks again what the payers own, after the wallets have turned out to be wrong about it. Rejections between
-// shards give inputs back as new outputs, besides.
+// refetch fetches the outputs of all payers again, after a rejection has shown that the lists are out of date. A
+// rejected transfer between shards also refunds its inputs as new outputs.
 func (r *fileRun) refetch(ctx context.Context) error {
 	r.stale = false
 	for _, p := range r.payers {
@@ -350,7 +353,7 @@ func (r *fileRun) refetch(ctx context.Context) error {
 	return nil
 }
 
-// record counts an outcome, and gives the outputs of what settled to those payers that own them.
+// record counts an outcome. The outputs of a settled transfer are added to the wallets of those payers that own them.
 func (r *fileRun) record(s sent, o outcome) {
 	id := s.tx.ID()
 	switch {
@@ -358,7 +361,7 @@ func (r *fileRun) record(s sent, o outcome) {
 		r.summary.Unknown++
 		r.problem(sendProblem{Line: s.Line, ID: id.String(), State: "unknown"})
 		return
-	case consumed(o) && s.tries < maxRebuilds: // finally, so another transaction may pay in its stead
+	case consumed(o) && s.tries < maxRebuilds: // the rejection is final, so another transaction may be made for the transfer
 		s.tries++
 		at, _ := slices.BinarySearchFunc(s.from.queue, s.Line, func(p payment, line int) int { return p.Line - line })
 		s.from.queue = slices.Insert(s.from.queue, at, s.payment)
@@ -366,7 +369,7 @@ func (r *fileRun) record(s sent, o outcome) {
 		return
 	case o.answer.State == api.StateRejected:
 		r.summary.Rejected++
-		r.stale = r.summary.Unknown == 0 // outputs of unknown ones would be spent again
+		r.stale = r.summary.Unknown == 0 // if outcomes are unknown, a refetched list would still contain their inputs
 		r.problem(sendProblem{Line: s.Line, ID: id.String(), State: "rejected", Reason: reasonOf(o.answer)})
 		return
 	}
@@ -386,7 +389,7 @@ func (r *fileRun) problem(p sendProblem) {
 	}
 }
 
-// drawBar shows progress on a terminal. Finish takes it away from further drawing.
+// drawBar shows progress on a terminal. finish stops drawing.
 func (a *app) drawBar(run *fileRun, total int) (finish func()) {
 	if !a.print.Live() {
 		run.bar = func(int) {}
@@ -398,7 +401,7 @@ func (a *app) drawBar(run *fileRun, total int) (finish func()) {
 		mpb.AppendDecorators(decor.AverageSpeed(0, "%.0f/s"), decor.Name(" "), decor.AverageETA(decor.ET_STYLE_GO)))
 	run.bar = bar.IncrBy
 	return func() {
-		bar.Abort(false) // does nothing to a complete one
+		bar.Abort(false) // has no effect on a complete bar
 		progress.Wait()
 	}
 }

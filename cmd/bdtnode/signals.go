@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// signalled is a context that ends with the first signal to end: Ctrl-C, SIGTERM, or SIGHUP when the terminal closes,
-// unless this process was told to ignore that. From then on another Ctrl-C or SIGTERM ends the process at once. A
-// closing terminal may send SIGHUP twice, so a second one changes nothing.
+// signalled returns a context that ends at the first of these signals: Ctrl-C, SIGTERM, or SIGHUP when the terminal
+// closes, unless this process ignores SIGHUP. After that, another Ctrl-C or SIGTERM ends the process at once. A closing
+// terminal may send SIGHUP twice, so a second SIGHUP has no effect.
 //
-// A broken pipe is an error of the write instead of a signal that would end the process before it has cleaned up.
+// A broken pipe becomes a write error. As a signal it would end the process before the cleanup.
 func signalled() (context.Context, context.CancelFunc) {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -13,7 +13,7 @@ import (
 	"bdtnode/shard"
 )
 
-// simFlags say what kind of network is simulated.
+// simFlags are the parameters of a simulated network.
 type simFlags struct {
 	shards     int
 	nodes      []int
@@ -25,10 +25,10 @@ type simFlags struct {
 	signatures string
 }
 
-const simHelp = `Runs whole shards on a virtual clock: consensus, execution and settlement as the node runs them, on a model of
-links, disks and clocks, with faults and Byzantine replicas. Everything follows from the seed: the same command gives
-the same run, event by event, and the same trace hash. After every event safety is checked, and after the faults have
-ended that everything accepted gets its final answer.`
+const simHelp = `Simulates whole shards on a virtual clock. Consensus, execution and settlement are the code of the node; links, disks
+and clocks are models; faults and Byzantine replicas are added. The seed determines everything: the same command gives
+the same events and the same trace hash. Safety is checked after every event. After the faults have ended, the simulator
+checks that every accepted transaction gets its final answer.`
 
 func newSim(a *app) *cobra.Command {
 	c := group(&cobra.Command{Use: "sim", Short: "Simulate networks with faults, from a seed", Long: simHelp})
@@ -36,7 +36,7 @@ func newSim(a *app) *cobra.Command {
 	return c
 }
 
-// Words of --consensus and --signatures.
+// Values of --consensus and --signatures.
 const (
 	anyConsensus     = "any"
 	idealSignatures  = "ideal"
@@ -45,25 +45,25 @@ const (
 
 func (f *simFlags) register(c *cobra.Command, nodes []int) {
 	fs := c.Flags()
-	fs.IntVar(&f.shards, "shards", 1, "number of shards")
-	fs.IntSliceVar(&f.nodes, "nodes", nodes, "replicas of each shard; of several numbers the seed chooses one")
-	fs.StringVar(&f.faults, "faults", "all", "faults with commas between them, all for a choice by seed, or none")
-	fs.DurationVar(&f.duration, "for", time.Minute, "virtual time with load and faults")
-	fs.DurationVar(&f.delay, "delay", 0, "mean one-way delay of messages in a shard; 0 leaves it to the seed")
-	fs.Float64Var(&f.load, "load", 0, "transactions a second; 0 leaves it to the seed")
-	fs.StringVar(&f.consensus, "consensus", anyConsensus, "bdt, dumbo, or any to leave it to the seed")
-	fs.StringVar(&f.signatures, "signatures", idealSignatures, "and coin: ideal, or real as in production, which are slow")
+	fs.IntVar(&f.shards, "shards", 1, "number of shards, 1 to 64")
+	fs.IntSliceVar(&f.nodes, "nodes", nodes, "replicas of each shard, 4 to 100; the seed chooses one of several numbers")
+	fs.StringVar(&f.faults, "faults", "all", "faults separated by commas, all (the seed chooses some), or none")
+	fs.DurationVar(&f.duration, "for", time.Minute, "virtual time with load and faults, up to 720h")
+	fs.DurationVar(&f.delay, "delay", 0, "mean one-way delay of messages in a shard, up to 1m; 0: chosen by the seed (default 0s)")
+	fs.Float64Var(&f.load, "load", 0, "transactions a second, up to 1000; 0: chosen by the seed (default 0)")
+	fs.StringVar(&f.consensus, "consensus", anyConsensus, "bdt, dumbo, or any (chosen by the seed)")
+	fs.StringVar(&f.signatures, "signatures", idealSignatures, "signatures and coin: ideal, or real (as in production, slow)")
 	words(c, "consensus", shard.ConsensusBDT, shard.ConsensusDumbo, anyConsensus)
 	words(c, "signatures", idealSignatures, actualSignatures)
 }
 
-// Bounds of what is simulated: more is a slip of the finger.
+// Bounds of a simulation. A higher number is a typing error.
 const (
 	maxSimTime = 30 * 24 * time.Hour
 	maxSimLoad = 1000
 )
 
-// plan is what the flags ask for.
+// plan converts the flags to a plan. An error is a usage error.
 func (f *simFlags) plan() (*sim.Plan, error) {
 	switch {
 	case len(f.nodes) == 0:
@@ -88,7 +88,7 @@ func (f *simFlags) plan() (*sim.Plan, error) {
 		p.Consensus = f.consensus
 	}
 	if err := p.ParseFaults(f.faults); err != nil {
-		return nil, output.Usage("--faults: %v", err).WithHint("see %s sim faults", self())
+		return nil, output.Usage("--faults: %v", err).WithHint("list the faults with %s sim faults", self())
 	}
 	if _, err := p.Scenario(1); err != nil {
 		return nil, output.Usage("%v", err)
@@ -96,7 +96,7 @@ func (f *simFlags) plan() (*sim.Plan, error) {
 	return p, nil
 }
 
-// command is the command line that does one thing with one seed as these flags have it.
+// command is the command line that runs a subcommand of sim for one seed with these flags.
 func (f *simFlags) command(verb string, seed uint64) string {
 	args := []string{self(), "sim", verb, fmt.Sprintf("--seed %d", seed), fmt.Sprintf("--shards %d", f.shards)}
 	nodes := make([]string, len(f.nodes))
@@ -119,7 +119,7 @@ func (f *simFlags) command(verb string, seed uint64) string {
 	return strings.Join(args, " ")
 }
 
-// simFault is a line of sim faults.
+// simFault is a line of the output of sim faults.
 type simFault struct {
 	Name string `json:"name"`
 	Help string `json:"help"`

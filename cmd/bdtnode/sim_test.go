@@ -13,7 +13,8 @@ import (
 	"bdtnode/node/sim"
 )
 
-// TestSimRun: one command gives one run, also with everything drawn by the seed, and says all that it should.
+// TestSimRun: the same command gives the same run, also with everything drawn from the seed, and the output has all its
+// keys.
 func TestSimRun(t *testing.T) {
 	for _, args := range []string{"", "--shards 2 --for 10s", "--nodes 4,5,7 --consensus dumbo", "--faults crashes,silent --signatures real --load 1 --for 3s"} {
 		line := strings.Fields("sim run --seed 3 --for 5s -o json " + args)
@@ -38,7 +39,7 @@ func TestSimRun(t *testing.T) {
 	}
 }
 
-// TestSimReplay: a replay shows the steps asked for of the very run.
+// TestSimReplay: a replay prints the requested steps of the same run.
 func TestSimReplay(t *testing.T) {
 	r := bdtnode(t, "sim", "replay", "--seed", "3", "--for", "5s", "--from", "500", "--to", "509", "-o", "json")
 	lines := strings.Split(strings.TrimSpace(r.out), "\n")
@@ -61,7 +62,7 @@ func TestSimReplay(t *testing.T) {
 	}
 }
 
-// TestSimSweep: a sweep runs each seed once, on several cores, and its sums do not depend on how many.
+// TestSimSweep: a sweep runs each seed once, on several cores, and its sums do not depend on the number of workers.
 func TestSimSweep(t *testing.T) {
 	var one, four sweepResult
 	for workers, into := range map[string]*sweepResult{"1": &one, "4": &four} {
@@ -82,7 +83,7 @@ func TestSimSweep(t *testing.T) {
 	}
 }
 
-// TestSimFailure: a violation is told with its step and how to see it again, in a file of its own too.
+// TestSimFailure: a violation is printed with its step and a replay command, and is also written to a file.
 func TestSimFailure(t *testing.T) {
 	f := sweepFlags{simFlags: simFlags{shards: 1, nodes: []int{4, 7}, faults: "crashes,silent", duration: time.Minute, delay: 50 * time.Millisecond, load: 1, consensus: "dumbo", signatures: idealSignatures}}
 	f.keep = filepath.Join(t.TempDir(), "kept")
@@ -104,7 +105,7 @@ func TestSimFailure(t *testing.T) {
 		t.Errorf("%v %v %s", kept, read, text)
 	}
 	if r := bdtnode(t, append(strings.Fields(again[:strings.Index(again, " --from")]), "--for", "1s", "--from", "100", "--to", "100")...); r.code != 0 {
-		t.Errorf("the command given does not run: %s", r.err)
+		t.Errorf("the printed command does not run: %s", r.err)
 	}
 }
 
@@ -117,7 +118,7 @@ func TestSimFaults(t *testing.T) {
 	}
 	for _, f := range all {
 		if f.Help == "" {
-			t.Errorf("%s is not explained", f.Name)
+			t.Errorf("%s has no help text", f.Name)
 		}
 	}
 }

@@ -17,9 +17,9 @@ func newSimReplay(a *app) *cobra.Command {
 	var only string
 	c := &cobra.Command{
 		Use:   "replay",
-		Short: "Show a simulated run event by event",
-		Long: `Runs the network of a seed again and prints what happens in it, one event a line: step, virtual time, shard, what
-happened, to which replica (and to which other), and what it was about. With -o json each line is an object.`,
+		Short: "Print the events of a simulated run",
+		Long: `Runs the network of a seed again and prints its events, one a line: step, virtual time, shard, kind of event, replica,
+the other replica if there is one, and a description. With -o json each line is an object.`,
 		Example: `  bdtnode sim replay --seed 7 --from 12000 --to 12400
   bdtnode sim replay --seed 7 --only "epoch 3"`,
 		Args: cobra.NoArgs,
@@ -38,21 +38,21 @@ happened, to which replica (and to which other), and what it was about. With -o 
 	}
 	f.register(c, []int{4})
 	fs := c.Flags()
-	fs.Uint64Var(&seed, "seed", 1, "of everything")
+	fs.Uint64Var(&seed, "seed", 1, "seed of the run")
 	fs.Uint64Var(&from, "from", 0, "first step to show")
-	fs.Uint64Var(&to, "to", 0, "last step to show; 0 is the end")
-	fs.StringVar(&only, "only", "", "show only lines that contain this")
+	fs.Uint64Var(&to, "to", 0, "last step to show; 0 is the end of the run (default 0)")
+	fs.StringVar(&only, "only", "", "show only lines that contain this text (default: all lines)")
 	return c
 }
 
-// simEvent is a line of a replay.
+// simEvent is a line of the output of sim replay with -o json.
 type simEvent struct {
 	Step  uint64  `json:"step"`
 	At    float64 `json:"at_seconds"`
 	Shard int     `json:"shard"`
 	What  string  `json:"what"`
-	Who   int     `json:"who"` // a replica, -1 if it is none
-	To    int     `json:"to"`  // another, -1 if there is none
+	Who   int     `json:"who"` // replica, -1 if there is none
+	To    int     `json:"to"`  // other replica, -1 if there is none
 	Text  string  `json:"text"`
 }
 

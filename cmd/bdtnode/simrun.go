@@ -16,32 +16,32 @@ import (
 	"bdtnode/node/sim"
 )
 
-// simResult is what a simulated run came to.
+// simResult is the result of a simulated run.
 type simResult struct {
 	Seed           uint64         `json:"seed"`
 	VirtualSeconds float64        `json:"virtual_seconds"`
 	RealSeconds    float64        `json:"real_seconds"`
-	Commits        uint64         `json:"commits"`   // blocks
-	Epochs         uint64         `json:"epochs"`    // that ended
+	Commits        uint64         `json:"commits"`   // committed blocks
+	Epochs         uint64         `json:"epochs"`    // epochs that ended
 	Fallbacks      uint64         `json:"fallbacks"` // epochs that ended before their slots were used up
 	Settled        int            `json:"settled"`
 	Rejected       int            `json:"rejected"`
-	MaxRounds      uint32         `json:"max_rounds"` // of an agreement
-	Violations     []simViolation `json:"violations"` // the first one: a run ends with it
+	MaxRounds      uint32         `json:"max_rounds"` // largest number of rounds of an agreement
+	Violations     []simViolation `json:"violations"` // at most one: a violation ends the run
 	TraceHash      string         `json:"trace_hash"`
 	Scenario       string         `json:"scenario"`
 }
 
-// simViolation is a guarantee that did not hold.
+// simViolation is a violated guarantee.
 type simViolation struct {
 	Check  string  `json:"check"`
 	Step   uint64  `json:"step"`
-	At     float64 `json:"at_seconds"` // virtual
+	At     float64 `json:"at_seconds"` // virtual time
 	Detail string  `json:"detail"`
 	Replay string  `json:"replay"`
 }
 
-// replayed is how many events before a violation a replay shows.
+// replayed is the number of events before a violation that the printed replay command shows.
 const replayed = 200
 
 func (f *simFlags) violation(seed uint64, v *sim.Violation) simViolation {
@@ -49,15 +49,15 @@ func (f *simFlags) violation(seed uint64, v *sim.Violation) simViolation {
 	return simViolation{v.Check, v.Step, v.At.Seconds(), v.Detail, f.command("replay", seed) + fmt.Sprintf(" --from %d", from)}
 }
 
-// err is the failure of a command that met the violation.
+// err is the command error for the violation.
 func (v *simViolation) err(seed uint64) error {
 	what, _, _ := strings.Cut(v.Detail, "\n")
 	f := &output.Failure{Exit: output.ExitFailure, Code: "violation",
 		Message: fmt.Sprintf("seed %d: %s violated at step %d, %.6f s: %s", seed, v.Check, v.Step, v.At, what)}
-	return f.WithHint("see it again: %s", v.Replay)
+	return f.WithHint("replay it with: %s", v.Replay)
 }
 
-// simulate is one run of a plan. The error is not a violation.
+// simulate runs a plan once. A violation is returned as the second value, any other failure as the error.
 func (f *simFlags) simulate(ctx context.Context, p *sim.Plan, seed uint64, watch func(sim.Event)) (*sim.Report, *sim.Violation, error) {
 	cfg, err := p.Scenario(seed)
 	if err != nil {
@@ -71,7 +71,7 @@ func (f *simFlags) simulate(ctx context.Context, p *sim.Plan, seed uint64, watch
 	return r, v, nil
 }
 
-// single is one run as a result.
+// single runs a plan once and converts the report to a result.
 func (f *simFlags) single(ctx context.Context, p *sim.Plan, seed uint64, watch func(sim.Event)) (*simResult, error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(simGC))
 	begun := time.Now()
@@ -96,7 +96,7 @@ func newSimRun(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Simulate one network",
-		Long:  simHelp + "\n\nEnds with code 1 if a guarantee was violated, and says at which step and how to see it again.",
+		Long:  simHelp + "\n\nExit code 1: a guarantee was violated. Then the step and a command that replays the run are printed.",
 		Example: `  bdtnode sim run --seed 7
   bdtnode sim run --seed 7 --nodes 7 --faults crashes,partitions,equivocating-leader --for 5m -o json
   bdtnode sim run --shards 3 --faults none --load 20`,
@@ -120,7 +120,7 @@ func newSimRun(a *app) *cobra.Command {
 		},
 	}
 	f.register(c, []int{4})
-	c.Flags().Uint64Var(&seed, "seed", 1, "of everything")
+	c.Flags().Uint64Var(&seed, "seed", 1, "seed of the run")
 	return c
 }
 

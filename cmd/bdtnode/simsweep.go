@@ -24,7 +24,7 @@ import (
 	"bdtnode/node/sim"
 )
 
-// sweepFlags are those of sim sweep.
+// sweepFlags are the flags of sim sweep.
 type sweepFlags struct {
 	simFlags
 	seeds   string
@@ -40,8 +40,8 @@ func newSimSweep(a *app) *cobra.Command {
 		Short: "Simulate the networks of many seeds on all cores",
 		Long: simHelp + `
 
-A sweep goes on after a violation. What is needed to see it again is kept, a file for each seed that failed: the
-scenario, the command that replays it, and the last events. Ends with code 1 if there was any violation.`,
+A violation does not end the sweep. For each seed that failed, a file in --keep stores the scenario, the command that
+replays the run, and the last events. Exit code 1: there was a violation.`,
 		Example: `  bdtnode sim sweep --seeds 1..2000 --nodes 4,5,7
   bdtnode sim sweep --seeds 1..1000000 --minutes 30 --shards 3 -o json`,
 		Args: cobra.NoArgs,
@@ -51,15 +51,15 @@ scenario, the command that replays it, and the last events. Ends with code 1 if 
 	}
 	f.register(c, []int{4, 5, 7})
 	fs := c.Flags()
-	fs.StringVar(&f.seeds, "seeds", "1..100", "first and last seed")
-	fs.Float64Var(&f.minutes, "minutes", 0, "begin no more runs after so long; 0 is until all seeds ran")
-	fs.StringVar(&f.keep, "keep", "sim-failures", "directory for the seeds that failed; it is made if there are any")
+	fs.StringVar(&f.seeds, "seeds", "1..100", "first and last seed, as A..B")
+	fs.Float64Var(&f.minutes, "minutes", 0, "start no further run after that many minutes; 0 runs all seeds (default 0)")
+	fs.StringVar(&f.keep, "keep", "sim-failures", "directory for files about failed seeds, created if a seed fails")
 	paths(fs, "keep")
-	fs.IntVar(&f.workers, "workers", runtime.NumCPU(), "runs at a time")
+	fs.IntVar(&f.workers, "workers", runtime.NumCPU(), "number of runs at a time, 1 to 1024")
 	return c
 }
 
-// seedRange reads A..B, or one number.
+// seedRange parses A..B, or one number. Both ends are included.
 func seedRange(text string) (first, last uint64, err error) {
 	a, b, ranged := strings.Cut(text, "..")
 	if !ranged {
@@ -74,10 +74,10 @@ func seedRange(text string) (first, last uint64, err error) {
 	return first, last, nil
 }
 
-// sweepResult is what a sweep came to.
+// sweepResult is the result of a sweep.
 type sweepResult struct {
 	First          uint64        `json:"first_seed"`
-	Last           uint64        `json:"last_seed"` // that ran
+	Last           uint64        `json:"last_seed"` // last seed that ran
 	Runs           uint64        `json:"runs"`
 	Violations     int           `json:"violations"`
 	Failed         []failedSeed  `json:"failed"`
@@ -89,12 +89,12 @@ type sweepResult struct {
 	Settled        uint64        `json:"settled"`
 	Rejected       uint64        `json:"rejected"`
 	Crashes        uint64        `json:"crashes"`
-	Refused        uint64        `json:"refused"` // messages of Byzantine replicas
+	Refused        uint64        `json:"refused"` // refused messages of Byzantine replicas
 	MaxRounds      uint32        `json:"max_rounds"`
 	Rounds         []sweepRounds `json:"rounds"`
 }
 
-// sweepRounds is how long agreements took in shards of one size.
+// sweepRounds summarizes the rounds of agreements in shards of one size.
 type sweepRounds struct {
 	Nodes      int     `json:"nodes"`
 	Agreements uint64  `json:"agreements"`
@@ -106,21 +106,21 @@ type sweepRounds struct {
 type failedSeed struct {
 	Seed uint64 `json:"seed"`
 	simViolation
-	Kept string `json:"kept"` // file
+	Kept string `json:"kept"` // path of the file about it
 }
 
-// sweep is the work that goroutines share.
+// sweep is the state that the workers share.
 type sweep struct {
 	flags *sweepFlags
 	plan  *sim.Plan
-	until time.Time // zero if there is no end
+	until time.Time // zero: no end
 
 	mu     sync.Mutex
 	next   uint64
 	last   uint64
 	result sweepResult
 	sizes  map[int]sim.Rounds
-	err    error // the first that is no violation
+	err    error // first error that is not a violation
 }
 
 func (a *app) simSweep(ctx context.Context, f *sweepFlags) error {
@@ -162,19 +162,19 @@ func (a *app) simSweep(ctx context.Context, f *sweepFlags) error {
 		return err
 	}
 	if err := ctx.Err(); err != nil && r.Violations == 0 {
-		return err // what ran until then is told all the same
+		return err // the result so far was printed above
 	}
 	if r.Violations > 0 {
 		return &output.Failure{Exit: output.ExitFailure, Code: "violation",
-			Message: fmt.Sprintf("%d of %d seeds violated a guarantee", r.Violations, r.Runs), Hint: "see it again: " + r.Failed[0].Replay}
+			Message: fmt.Sprintf("%d of %d seeds violated a guarantee", r.Violations, r.Runs), Hint: "replay one with: " + r.Failed[0].Replay}
 	}
 	return nil
 }
 
-// simGC lets the heap grow between collections: a run makes much that is soon forgotten.
+// simGC is the heap growth between collections, in percent. It is high because a run allocates much short-lived memory.
 const simGC = 400
 
-// work runs seeds until none is left, the time is up, or something else than a violation went wrong.
+// work runs seeds until none is left, the time is up, or a run fails with an error that is not a violation.
 func (s *sweep) work(ctx context.Context, done func()) {
 	for {
 		s.mu.Lock()
@@ -188,7 +188,7 @@ func (s *sweep) work(ctx context.Context, done func()) {
 		}
 		r, v, err := s.flags.simulate(ctx, s.plan, seed, nil)
 		if ctx.Err() != nil {
-			return // of a run that was cut short nothing is known
+			return // an interrupted run has no result
 		}
 		kept := ""
 		if err == nil && v != nil {
@@ -199,7 +199,7 @@ func (s *sweep) work(ctx context.Context, done func()) {
 	}
 }
 
-// add counts a run.
+// add adds a run to the result.
 func (s *sweep) add(seed uint64, r *sim.Report, v *sim.Violation, kept string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -226,7 +226,7 @@ func (s *sweep) add(seed uint64, r *sim.Report, v *sim.Violation, kept string, e
 	}
 }
 
-// finished is the result when no run is under way.
+// finished completes the result after the last run.
 func (s *sweep) finished(took time.Duration) sweepResult {
 	r := s.result
 	r.RealSeconds, r.Violations, r.Rounds = took.Seconds(), len(r.Failed), []sweepRounds{}
@@ -239,21 +239,21 @@ func (s *sweep) finished(took time.Duration) sweepResult {
 	return r
 }
 
-// keepFailure writes what is needed to see a violation again, and says where.
+// keepFailure writes a file with the replay command and the last events of a violation, and returns its path.
 func (f *sweepFlags) keepFailure(seed uint64, v *sim.Violation) (string, error) {
 	if err := os.MkdirAll(f.keep, 0o755); err != nil {
-		return "", fmt.Errorf("keep a seed that failed: %w", err)
+		return "", fmt.Errorf("write the file of a failed seed: %w", err)
 	}
 	path := filepath.Join(f.keep, fmt.Sprintf("seed-%d.txt", seed))
 	text := f.violation(seed, v).Replay + "\n\n" + v.Story() + "\n"
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		return "", fmt.Errorf("keep a seed that failed: %w", err)
+		return "", fmt.Errorf("write the file of a failed seed: %w", err)
 	}
 	return path, nil
 }
 
-// sweepProgress tells how far a sweep is: as a bar on a terminal, elsewhere by a line now and then. The first function
-// is called after each run, the second at the end.
+// sweepProgress shows the progress of a sweep: as a bar on a terminal, elsewhere as a line at intervals. done must be
+// called after each run, finish at the end.
 func (a *app) sweepProgress(s *sweep) (done, finish func()) {
 	total := s.last - s.next + 1
 	if a.print.Live() {

@@ -21,10 +21,10 @@ import (
 	identity "bdtnode/node/replica"
 )
 
-// stopTimeout is how long a replica may take to stop; then the process ends anyway, as it may at any time.
+// stopTimeout bounds the time in which a replica stops. After it the process exits anyway, which is safe at any time.
 const stopTimeout = 8 * time.Second
 
-// startFlags are those of start.
+// startFlags are the flags of start.
 type startFlags struct {
 	home       string
 	supervised bool
@@ -40,44 +40,44 @@ func newStart(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "start",
 		Short: "Run one replica",
-		Long: `Runs the replica whose home is given, until it is interrupted. Homes are made by testnet generate.
+		Long: `Runs the replica of a home directory until it is interrupted. testnet generate creates homes.
 
-Flags stand before the environment (BDTNODE_API_ADDRESS and so on), and that before the home's config.toml.`,
+Flags override the environment (BDTNODE_API_ADDRESS and others), and the environment overrides config.toml of the home.`,
 		Example: `  bdtnode start --home net/shard0-replica0
   bdtnode start --home net/shard0-replica0 --api 0.0.0.0:26700 --log-level debug`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.home == "" {
-				return output.Usage("--home DIR is needed").WithHint("make homes with: bdtnode testnet generate")
+				return output.Usage("--home DIR is missing").WithHint("create homes with: bdtnode testnet generate")
 			}
 			return a.start(cmd.Context(), &f, f.overrides(cmd))
 		},
 	}
 	fs := c.Flags()
 	fs.StringVar(&f.home, "home", "", "home directory of the replica")
-	fs.StringSliceVar(&f.listen, "listen", nil, "multiaddrs to listen on")
-	fs.StringSliceVar(&f.announce, "announce", nil, "multiaddrs to tell others instead")
-	fs.StringSliceVar(&f.bootstrap, "bootstrap", nil, "multiaddrs of replicas to join by")
-	fs.StringVar(&f.api, "api", "", "host:port of the HTTP interface")
-	fs.StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error")
+	fs.StringSliceVar(&f.listen, "listen", nil, "multiaddrs to listen on, separated by commas (default: p2p.listen of config.toml)")
+	fs.StringSliceVar(&f.announce, "announce", nil, "multiaddrs to announce in place of the listen addresses, separated by commas (default: p2p.announce of config.toml)")
+	fs.StringSliceVar(&f.bootstrap, "bootstrap", nil, "multiaddrs of bootstrap replicas, separated by commas (default: p2p.bootstrap of config.toml)")
+	fs.StringVar(&f.api, "api", "", "host:port of the HTTP API (default: api.address of config.toml)")
+	fs.StringVar(&f.logLevel, "log-level", "", "log level: debug, info, warn or error (default: log.level of config.toml)")
 	paths(fs, "home")
 	words(c, "log-level", logLevels...)
-	fs.BoolVar(&f.supervised, "supervised", false, "run as a part of net up: stop when standard input ends")
-	cobra.CheckErr(fs.MarkHidden("supervised")) // fails only for a flag that does not exist
+	fs.BoolVar(&f.supervised, "supervised", false, "stop when standard input ends; net up sets it")
+	cobra.CheckErr(fs.MarkHidden("supervised")) // fails only if the flag does not exist
 	return c
 }
 
-// logLevels are the words of --log-level.
+// logLevels are the values of --log-level.
 var logLevels = []string{"debug", "info", "warn", "error"}
 
-// settingFlags are the settings that flags give, by flag.
+// settingFlags maps flags to the settings that they override.
 var settingFlags = map[string]string{
 	"listen": config.KeyListen, "announce": config.KeyAnnounce, "bootstrap": config.KeyBootstrap,
 	"api": config.KeyAPIAddress, "log-level": config.KeyLogLevel,
 }
 
-// settingError blames a setting that cannot be used on the flag or the variable that gave it: then it is the command
-// line that is wrong, and no file.
+// settingError turns the error of a setting that came from a flag or an environment variable into a usage error that
+// names the flag or variable. An error of a setting in a file stays as it is.
 func settingError(err error) error {
 	var s *config.SettingError
 	if !errors.As(err, &s) || s.File != "" {
@@ -94,7 +94,7 @@ func settingError(err error) error {
 	return err
 }
 
-// overrides are the settings that were given as flags.
+// overrides are the settings given as flags.
 func (f *startFlags) overrides(cmd *cobra.Command) map[string]any {
 	set := make(map[string]any)
 	for flag, value := range map[string]any{
@@ -123,7 +123,7 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if f.supervised {
-		go a.stopWithInput(cancel) // ends with the process: a read cannot be interrupted
+		go a.stopWithInput(cancel) // not stopped here: a read cannot be interrupted, so this goroutine ends with the process
 	}
 	tuneMemory()
 	n, err := a.open(home)
@@ -138,7 +138,7 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 			a.print.Note("Replica %d of shard %d: API at %s, p2p at %s. Ctrl-C stops it.", r.Replica, r.Shard, r.API, strings.Join(r.P2P, ", "))
 			known, err := registry.Add(registry.Dir(), entryOf(home, r))
 			if err != nil {
-				a.print.Note("note: commands will need --node %s: %v", r.API, err)
+				a.print.Note("note: other commands need --node %s: %v", r.API, err)
 			} else {
 				defer known.Remove()
 			}
@@ -147,31 +147,31 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 	case err = <-done:
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil // asked to stop, and did
+		return nil // stopped on request
 	}
 	return lost(err)
 }
 
-// lost gives an error that says that the replica must not sign its exit code, and what to do.
+// lost turns the error of a replica that must not sign into a failure with its own exit code and a hint.
 func lost(err error) error {
 	var l *identity.Lost
 	if !errors.As(err, &l) {
 		return err
 	}
-	return output.Lost(err).WithHint("stop every other process that has these keys. If data/ was emptied or replaced and the directory that was " +
-		"in use last still exists, put it back. Else leave this replica stopped: its shard goes on while n-f replicas are up")
+	return output.Lost(err).WithHint("stop every other process that uses these keys. If data/ was emptied or replaced and the directory that was " +
+		"last in use still exists, restore it. Otherwise leave this replica stopped: its shard makes progress with n-f replicas")
 }
 
-// Defaults of the collector for a replica. Most of its garbage is short-lived (messages, batches, requests) and what
-// it keeps is small, so letting the heap grow to five times that before each collection, not to twice, saves a good part
-// of the processor time that collecting takes. The soft limit has it collect more often before a large ledger makes five
-// times too much for a small machine.
+// Garbage collector settings of a replica. Most of its garbage is short-lived (messages, batches, requests) and its
+// live heap is small. So the heap may grow to five times the live heap before each collection, not to twice, which
+// saves much of the collector's processor time. The memory limit makes collections more frequent when a large ledger
+// would make the heap too large for a small machine.
 const (
 	gcPercent   = 400
 	memoryLimit = 2 << 30 // bytes
 )
 
-// tuneMemory sets up the collector, but for what the environment says.
+// tuneMemory applies these settings, except those that GOGC and GOMEMLIMIT set.
 func tuneMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
@@ -181,8 +181,8 @@ func tuneMemory() {
 	}
 }
 
-// setLogLevel is for the loggers of this program. Libraries tell of errors only: what they say at lower levels is
-// about peers that come and go, which is normal, and told by this program's own.
+// setLogLevel sets the level of this program's loggers. Libraries log errors only: below that level they log peers that
+// connect and disconnect, which is normal and which this program logs itself.
 func setLogLevel(level string) error {
 	log.SetAllLoggers(log.LevelError)
 	if err := log.SetLogLevelRegex("^bdt/", level); err != nil {
@@ -191,17 +191,17 @@ func setLogLevel(level string) error {
 	return nil
 }
 
-// stopWithInput stops the replica when standard input ends: whoever started it is gone. The process ends soon after
-// even if the replica is not at a place where it can stop.
+// stopWithInput stops the replica when standard input ends, because then the parent process is gone. If the replica
+// does not stop within stopTimeout, the process exits.
 func (a *app) stopWithInput(cancel context.CancelFunc) {
-	// However reading ended, nobody is there any more.
+	// An error of the read means the same as its end: the parent process is gone.
 	_, _ = io.Copy(io.Discard, a.in)
 	cancel()
 	time.Sleep(stopTimeout)
 	os.Exit(output.ExitFailure)
 }
 
-// await is the result of a run, or an error if it does not end in time after the context has.
+// await returns the result of a run, or an error if the run does not end within stopTimeout after the context.
 func await(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
@@ -212,11 +212,11 @@ func await(ctx context.Context, done <-chan error) error {
 	case err := <-done:
 		return err
 	case <-time.After(stopTimeout):
-		return errors.New("the replica did not stop in time; nothing acknowledged is lost")
+		return errors.New("the replica did not stop in time; everything acknowledged is on disk")
 	}
 }
 
-// entryOf is what other commands are told of a replica that runs by itself.
+// entryOf is the registry entry of a replica that does not belong to a net up.
 func entryOf(home *config.Home, r config.Running) registry.Entry {
 	e := registry.Entry{
 		Name: home.Genesis.Name, Network: home.Genesis.ID().String(),

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestTuneMemory: the collector is set up for a server, but for what the environment says.
+// TestTuneMemory: the collector is set up for a server, except for settings from the environment.
 func TestTuneMemory(t *testing.T) {
-	const percent, limit = 77, math.MaxInt64 - 1 // as they were before
+	const percent, limit = 77, math.MaxInt64 - 1 // values before the test
 	before, most := debug.SetGCPercent(percent), debug.SetMemoryLimit(limit)
 	defer func() {
 		debug.SetGCPercent(before)

@@ -16,7 +16,7 @@ func newStatus(a *app) *cobra.Command {
 	var all bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show how a replica is doing; exit code 7 if it is not ready",
+		Short: "Show the state of a replica; exit code 7 if it is not ready",
 		Example: `  bdtnode status
   bdtnode status --all
   bdtnode status --node http://127.0.0.1:26700 -o json`,
@@ -39,12 +39,12 @@ func newStatus(a *app) *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&all, "all", false, "show every replica of the network running on this machine")
+	c.Flags().BoolVar(&all, "all", false, "show every replica of the network running on this machine (default false)")
 	a.nodeFlag(c)
 	return c
 }
 
-// replicaStatus is one replica's answer, or why there is none.
+// replicaStatus is the answer of one replica, or the error of asking it.
 type replicaStatus struct {
 	URL    string      `json:"url"`
 	Status *api.Status `json:"status,omitempty"`
@@ -91,7 +91,7 @@ func (a *app) statusOfAll(ctx context.Context, net *replicas) error {
 	return err
 }
 
-// waitingText is how long the oldest work has waited for a commit.
+// waitingText is the time for which the oldest uncommitted work has waited.
 func waitingText(ms int64) string {
 	if ms == 0 {
 		return "-"
@@ -122,11 +122,11 @@ func printStatus(w io.Writer, s api.Status) {
 }
 
 func newPeers(a *app) *cobra.Command {
-	c := group(&cobra.Command{Use: "peers", Short: "Show the replicas of the network as one of them sees them"})
+	c := group(&cobra.Command{Use: "peers", Short: "Show the peers of a replica"})
 	a.nodeFlag(c)
 	c.AddCommand(&cobra.Command{
 		Use:   "list",
-		Short: "List replicas, and whether this one is connected to them",
+		Short: "List the members and whether the replica is connected to them",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			net, err := a.connect(cmd.Context())

@@ -19,7 +19,7 @@ import (
 	"bdtnode/shard"
 )
 
-// testnetFlags are those of testnet generate.
+// testnetFlags are the flags of testnet generate.
 type testnetFlags struct {
 	shards, nodes    int
 	hosts            []string
@@ -30,16 +30,16 @@ type testnetFlags struct {
 }
 
 func newTestnet(a *app) *cobra.Command {
-	c := group(&cobra.Command{Use: "testnet", Short: "Make networks of several hosts"})
+	c := group(&cobra.Command{Use: "testnet", Short: "Create networks of several hosts"})
 	var f testnetFlags
 	g := &cobra.Command{
 		Use:   "generate",
-		Short: "Write one home per replica, a genesis and funded accounts",
-		Long: `Writes one home per replica, the genesis they share, and the keys of funded accounts. Hosts are IP addresses or
-DNS names; with fewer hosts than replicas they repeat in turn, and replicas of one host get ports one after another.
-Replicas listen on all addresses of their host, and tell others the one given here; a name may have IPv4 addresses,
-IPv6 addresses or both. Each replica is told the addresses of all others of its shard, and of f+1 replicas of each of
-the next shards. Any one that is up is enough to find the rest.`,
+		Short: "Write one home for each replica, the genesis and funded accounts",
+		Long: `Writes one home for each replica, the common genesis, and the keys of funded accounts. Hosts are IP addresses or DNS
+names. If there are fewer hosts than replicas, they repeat in turn, and the replicas of one host get consecutive ports.
+Replicas listen on all addresses of their host and announce the one given here; a name may have IPv4 addresses, IPv6
+addresses or both. The home of each replica lists the addresses of all others of its shard, and of f+1 replicas of each
+of the next shards. A replica joins the network through any one of these that is up.`,
 		Example: `  bdtnode testnet generate --nodes 4 --hosts 10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4 --out net
   bdtnode testnet generate --shards 2 --nodes 4 --hosts a.example.com,b.example.com,c.example.com,d.example.com --out net
   bdtnode testnet generate --nodes 7 --hosts eu.example.com,us.example.com --p2p-port 4000 --out net`,
@@ -47,27 +47,27 @@ the next shards. Any one that is up is enough to find the rest.`,
 		RunE: func(*cobra.Command, []string) error { return a.generateTestnet(&f) },
 	}
 	fs := g.Flags()
-	fs.IntVar(&f.shards, "shards", 1, "number of shards")
-	fs.IntVar(&f.nodes, "nodes", 4, "replicas of each shard, at least 4")
-	fs.StringSliceVar(&f.hosts, "hosts", nil, "IP addresses or DNS names, separated by commas")
-	fs.StringVar(&f.out, "out", "", "directory to write to: new, or empty")
-	fs.StringVar(&f.name, "name", "testnet", "name of the network, for people")
-	fs.IntVar(&f.p2pPort, "p2p-port", 26600, "port between replicas of the first replica of a host; the next have the ones after it")
-	fs.IntVar(&f.apiPort, "api-port", 26700, "port of the HTTP interface, likewise; 0 lets each replica choose a free one")
-	fs.StringVar(&f.apiHost, "api-host", "127.0.0.1", "address that the HTTP interfaces listen on; they have no password")
-	fs.Uint64Var(&f.leastFee, "least-fee", 0, "fee that a transaction pays at least for each byte of its encoding")
+	fs.IntVar(&f.shards, "shards", 1, "number of shards, 1 to 64")
+	fs.IntVar(&f.nodes, "nodes", 4, "replicas of each shard, 4 to 100")
+	fs.StringSliceVar(&f.hosts, "hosts", nil, "IP addresses or DNS names of the hosts, separated by commas")
+	fs.StringVar(&f.out, "out", "", "directory to write to; it must be new or empty")
+	fs.StringVar(&f.name, "name", "testnet", "display name of the network, 1 to 64 bytes")
+	fs.IntVar(&f.p2pPort, "p2p-port", 26600, "TCP port between replicas, for the first replica of a host; further ones get the next ports")
+	fs.IntVar(&f.apiPort, "api-port", 26700, "TCP port of the HTTP API, likewise; 0: each replica chooses a free port")
+	fs.StringVar(&f.apiHost, "api-host", "127.0.0.1", "address on which the HTTP APIs listen; they have no password")
+	fs.Uint64Var(&f.leastFee, "least-fee", 0, "least fee of a transaction, for each byte of its encoding (default 0)")
 	paths(fs, "out")
 	c.AddCommand(g)
 	return c
 }
 
-// checkSize refuses networks that cannot be.
+// checkSize refuses sizes of networks that are not supported.
 func checkSize(shards, nodes int) error {
 	if shards < 1 || shards > shard.MaxShards {
 		return output.Usage("--shards %d: use 1 to %d", shards, shard.MaxShards)
 	}
 	if nodes < protocols.MinReplicas || nodes > protocols.MaxReplicas {
-		return output.Usage("--nodes %d: use %d to %d; fewer than %d cannot tolerate a faulty one", nodes, protocols.MinReplicas, protocols.MaxReplicas, protocols.MinReplicas)
+		return output.Usage("--nodes %d: use %d to %d; fewer than %d cannot tolerate a faulty replica", nodes, protocols.MinReplicas, protocols.MaxReplicas, protocols.MinReplicas)
 	}
 	return nil
 }
@@ -77,7 +77,7 @@ func (a *app) generateTestnet(f *testnetFlags) error {
 		return err
 	}
 	if f.out == "" || len(f.hosts) == 0 {
-		return output.Usage("--hosts A,B,… and --out DIR are needed")
+		return output.Usage("give --hosts A,B,… and --out DIR")
 	}
 	if f.leastFee > shard.MaxLeastFee {
 		return output.Usage("--least-fee %d: use 0 to %d", f.leastFee, uint64(shard.MaxLeastFee))
@@ -93,9 +93,9 @@ func (a *app) generateTestnet(f *testnetFlags) error {
 	return a.print.Data(made, func(w io.Writer) { printTestnet(w, f, made) })
 }
 
-// places lays replicas out over the hosts in turn.
+// places assigns the replicas to the hosts in turn, with their addresses and ports.
 func (f *testnetFlags) places() ([][]config.Place, error) {
-	used := make(map[string]int) // replicas per host
+	used := make(map[string]int) // number of replicas on each host
 	places := make([][]config.Place, f.shards)
 	for i := range f.shards * f.nodes {
 		host := f.hosts[i%len(f.hosts)]
@@ -109,7 +109,7 @@ func (f *testnetFlags) places() ([][]config.Place, error) {
 		}
 		used[host]++
 		if p2p < 1 || p2p > 65535 {
-			return nil, output.Usage("--p2p-port: host %s would need port %d; use 1 to 65535, as others must know it", host, p2p)
+			return nil, output.Usage("--p2p-port: host %s would need port %d; use 1 to 65535, since other replicas must know the port", host, p2p)
 		}
 		if api < 0 || api > 65535 {
 			return nil, output.Usage("--api-port: host %s would need port %d; use 0 to 65535", host, api)
@@ -128,8 +128,9 @@ func (f *testnetFlags) places() ([][]config.Place, error) {
 
 var dnsName = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)*[a-zA-Z][a-zA-Z0-9-]{0,61}\.?$`)
 
-// hostAddr is what a host listens on and what others dial, as beginnings of multiaddrs. A loopback address is listened
-// on by itself, so that replicas on several of them may share a port. A name may stand for addresses of both families.
+// hostAddr returns the beginnings of the multiaddrs on which a host listens and that others dial. On a loopback address
+// a replica listens on that address only, so that replicas on several loopback addresses may share a port. A name may
+// have addresses of both families, so its host listens on both.
 func hostAddr(host string) (listen []string, announce string, err error) {
 	ip := net.ParseIP(strings.Trim(host, "[]"))
 	switch {
@@ -138,7 +139,7 @@ func hostAddr(host string) (listen []string, announce string, err error) {
 	case ip == nil:
 		return nil, "", fmt.Errorf("%q is neither an IP address nor a DNS name", host)
 	case ip.IsUnspecified() || ip.IsMulticast():
-		return nil, "", fmt.Errorf("%s is no address that others can reach", host)
+		return nil, "", fmt.Errorf("%s is not an address that other hosts can reach", host)
 	case ip.To4() != nil && ip.IsLoopback():
 		return []string{"/ip4/" + ip.String()}, "/ip4/" + ip.String(), nil
 	case ip.IsLoopback():
@@ -161,8 +162,8 @@ func printTestnet(w io.Writer, f *testnetFlags, made *netup.Network) {
 	first := made.Homes[0]
 	fmt.Fprintf(w, `
 Next:
-1. Copy each home to its host, and keep its keys secret. Each replica is told the addresses of others, so their hosts
-   must be those given.
+1. Copy each home to its host, and keep its keys secret. The homes contain the addresses of the other replicas, so the
+   hosts must have the addresses given.
 2. On each host: bdtnode start --home HOME
 3. On %s: bdtnode tx send --node http://%s --keys %s --from alice --to bob --amount 5
 `, f.hosts[0], first.API, filepath.Join(f.out, netup.AccountsDir))

@@ -24,7 +24,7 @@ func TestTestnetGenerate(t *testing.T) {
 		{"/ip4/0.0.0.0/tcp/26600 /ip6/::/tcp/26600", "/dns/eu.example.com/tcp/26600", "127.0.0.1:26700"},
 		{"/ip6/::/tcp/26600", "/ip6/2001:db8::1/tcp/26600", "127.0.0.1:26700"},
 		{"/ip4/127.0.0.2/tcp/26600", "", "127.0.0.1:26700"},
-		{"/ip4/0.0.0.0/tcp/26601", "/ip4/10.0.0.1/tcp/26601", "127.0.0.1:26701"}, // the first host again
+		{"/ip4/0.0.0.0/tcp/26601", "/ip4/10.0.0.1/tcp/26601", "127.0.0.1:26701"}, // the first host again, at the next port
 	} {
 		h, err := config.Load(made.Homes[i].Dir, nil)
 		if err != nil {
@@ -36,7 +36,7 @@ func TestTestnetGenerate(t *testing.T) {
 		}
 		if at := strings.Join(c.P2P.Bootstrap, " "); len(c.P2P.Bootstrap) != 4 || strings.Contains(at, h.PeerID.String()) ||
 			i != 1 && !strings.Contains(at, "/dns/eu.example.com/tcp/26600/p2p/") {
-			t.Errorf("replica %d joins by %v", i, c.P2P.Bootstrap)
+			t.Errorf("replica %d has bootstrap replicas %v", i, c.P2P.Bootstrap)
 		}
 	}
 	again := bdtnode(t, "testnet", "generate", "--hosts", "10.0.0.1", "--out", dir)
@@ -44,12 +44,12 @@ func TestTestnetGenerate(t *testing.T) {
 		t.Errorf("over another network: %d %s", again.code, again.err)
 	}
 	if r := bdtnode(t, "testnet", "generate", "--hosts", "10.0.0.1", "--out", dir+"2"); r.code != 0 || !strings.Contains(r.out, "bdtnode start --home") {
-		t.Errorf("no word on what to do next: %d %s", r.code, r.out)
+		t.Errorf("the output has no next command: %d %s", r.code, r.out)
 	}
 }
 
-// TestTestnetOfShards: each replica joins by the others of its shard and by f+1 of each other shard, and accounts are at
-// home in all shards.
+// TestTestnetOfShards: each replica has the other replicas of its shard and f+1 of each other shard as bootstrap
+// replicas, and every shard is the home of some account.
 func TestTestnetOfShards(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "net")
 	var made netup.Network
@@ -83,7 +83,7 @@ func TestTestnetOfShards(t *testing.T) {
 		}
 		for s := range uint16(3) {
 			if want := map[bool]int{true: 3, false: 2}[s == h.Shard]; of[s] != want {
-				t.Errorf("home %d joins by %d replicas of shard %d, want %d", i, of[s], s, want)
+				t.Errorf("home %d has %d bootstrap replicas of shard %d, want %d", i, of[s], s, want)
 			}
 		}
 	}
@@ -94,8 +94,8 @@ func TestTestnetOfShards(t *testing.T) {
 
 func TestTestnetRefuses(t *testing.T) {
 	for args, want := range map[string]string{
-		"--hosts 0.0.0.0":                                     "no address that others can reach",
-		"--hosts 224.0.0.1":                                   "no address that others can reach",
+		"--hosts 0.0.0.0":                                     "not an address that other hosts can reach",
+		"--hosts 224.0.0.1":                                   "not an address that other hosts can reach",
 		"--hosts 10.0.0.256":                                  "neither an IP address nor a DNS name",
 		"--hosts exa_mple.com":                                "neither an IP address nor a DNS name",
 		"--hosts a.example,,b.example":                        "neither an IP address nor a DNS name",
@@ -112,7 +112,7 @@ func TestTestnetRefuses(t *testing.T) {
 			t.Errorf("%s: %d %s, want %q", args, r.code, r.err, want)
 		}
 		if _, err := os.Stat(dir); err == nil {
-			t.Errorf("%s: something was written", args)
+			t.Errorf("%s: files were written", args)
 		}
 	}
 }

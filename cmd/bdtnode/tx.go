@@ -21,7 +21,7 @@ import (
 )
 
 func newTx(a *app) *cobra.Command {
-	c := group(&cobra.Command{Use: "tx", Short: "Pay, and see what became of payments"})
+	c := group(&cobra.Command{Use: "tx", Short: "Send transactions and query their states"})
 	a.nodeFlag(c)
 	a.keysFlag(c)
 	c.AddCommand(newTxSend(a), newTxSubmit(a), newTxGet(a))
@@ -31,14 +31,15 @@ func newTx(a *app) *cobra.Command {
 func newTxGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "get ID",
-		Short: "Show what became of a transaction; exit code 4 if nobody knows one of that id",
-		Long: `Shows what became of a transaction. It is settled when its outputs exist in every shard that it creates some in.
+		Short: "Show the state of a transaction; exit code 4 if no replica asked knows the id",
+		Long: `Shows the state of a transaction. It is settled when its outputs exist in every shard in which it creates some.
 
-Of a transaction between shards it shows the part of each: whether its inputs there are in escrow, whether it is settled,
-or returned to their owners or rejected, at which height, and which verdicts of the input shards that shard knows, with
-the block that brought it the verdict and the reason of a rejection. The part in another shard than that of the replica
-asked is what f+1 replicas there agree on. A shard that does not answer is shown as unreachable, one whose replicas do
-not agree as unconfirmed, and then the transaction is not shown as settled unless all its outputs are known to exist.`,
+A transaction between shards has a part in each of its shards. The command shows each part: its stage (inputs in escrow,
+settled, returned to the owners, or rejected), its height, and the verdicts of the input shards that the shard knows,
+each with the block that received the verdict and the reason of a rejection. The part in a shard other than that of the
+replica asked is the answer of f+1 replicas there. A shard that does not answer is shown as unreachable, one whose
+replicas do not agree as unconfirmed; then the transaction is shown as settled only if all its outputs are known to
+exist.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := ledger.ParseTxID(args[0])
@@ -61,7 +62,7 @@ not agree as unconfirmed, and then the transaction is not shown as settled unles
 	}
 }
 
-// waitFlags say how long to wait for what.
+// waitFlags are the flags of commands that wait for a transaction.
 type waitFlags struct {
 	wait    string
 	timeout time.Duration
@@ -70,7 +71,7 @@ type waitFlags struct {
 func (f *waitFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.wait, "wait", string(api.WaitSettled), "stage to wait for: accepted, ordered, certified or settled")
 	words(c, "wait", string(api.WaitAccepted), string(api.WaitOrdered), string(api.WaitCertified), string(api.WaitSettled))
-	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "how long to wait; after it the outcome is unknown, exit code 5")
+	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "time to wait for the stage; then the outcome is unknown and the exit code 5")
 }
 
 func (f *waitFlags) check() error {
@@ -89,20 +90,20 @@ func newTxSubmit(a *app) *cobra.Command {
 	var raw string
 	c := &cobra.Command{
 		Use:   "submit FILE|-",
-		Short: "Submit a transaction signed before; submitting it again gives the same answer",
+		Short: "Submit a signed transaction; submitting it again gives the same answer",
 		Example: `  bdtnode tx send --from alice --to bob --amount 5 --dry-run --out pay.tx
   bdtnode tx submit pay.tx
   bdtnode tx submit --raw 01ab…`,
 		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			return nil, cobra.ShellCompDirectiveDefault // files
+			return nil, cobra.ShellCompDirectiveDefault // completion offers files
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := waiting.check(); err != nil {
 				return err
 			}
 			if (len(args) == 1) == (raw != "") {
-				return output.Usage("name a file with a signed transaction, or give it with --raw")
+				return output.Usage("give a file with a signed transaction, or the transaction with --raw")
 			}
 			text := []byte(raw)
 			if len(args) == 1 {
@@ -130,26 +131,26 @@ func newTxSubmit(a *app) *cobra.Command {
 			return a.submitOne(cmd.Context(), waiting.delivery(net), tx)
 		},
 	}
-	c.Flags().StringVar(&raw, "raw", "", "the signed transaction, in hexadecimal")
+	c.Flags().StringVar(&raw, "raw", "", "signed transaction in hexadecimal, in place of a file")
 	waiting.add(c)
 	return c
 }
 
-// expiryMargin is how far clocks may differ when an expiry is compared with the horizon.
+// expiryMargin is the clock difference that is tolerated when an expiry is compared with the horizon.
 const expiryMargin = 5 * time.Second
 
-// checkExpiry refuses a transaction whose expiry is so far ahead that the network would not take it within a wait.
+// checkExpiry refuses a transaction whose expiry is beyond the horizon of the network by more than expiryMargin.
 func checkExpiry(tx *ledger.Tx, st api.Status, now time.Time) error {
 	most := time.Duration(st.HorizonMS) * time.Millisecond
 	latest := now.Add(most + expiryMargin).UnixMilli()
 	if most == 0 || tx.ExpiryMS <= uint64(latest) {
 		return nil
 	}
-	return output.Usage("the transaction expires at %s, and this network takes at most %v from now",
+	return output.Usage("the transaction expires at %s, but this network accepts at most %v from now",
 		time.UnixMilli(int64(min(tx.ExpiryMS, 1<<53))).UTC().Format(time.RFC3339), most)
 }
 
-// readSigned reads a file that tx send --out wrote.
+// readSigned reads a file that tx send --out wrote. The path - is standard input.
 func readSigned(path string, stdin io.Reader) ([]byte, error) {
 	in := stdin
 	if path != "-" {
@@ -167,7 +168,7 @@ func readSigned(path string, stdin io.Reader) ([]byte, error) {
 	return text, nil
 }
 
-// submitOne hands one transaction in.
+// submitOne submits one transaction, waits, and prints the outcome.
 func (a *app) submitOne(ctx context.Context, d *delivery, tx *ledger.Tx) error {
 	started := time.Now()
 	outcomes, err := d.send(ctx, []*ledger.Tx{tx})
@@ -177,18 +178,18 @@ func (a *app) submitOne(ctx context.Context, d *delivery, tx *ledger.Tx) error {
 	return a.printOutcome(ctx, d, tx.ID(), outcomes[0], started)
 }
 
-// printOutcome prints what became of a transaction, and has the exit code that says so.
+// printOutcome prints the outcome of a transaction. The error carries the exit code: rejected, or outcome unknown.
 func (a *app) printOutcome(ctx context.Context, d *delivery, id ledger.TxID, o outcome, started time.Time) error {
 	if err := a.print.Data(o.answer, func(w io.Writer) { printAnswer(w, o.answer) }); err != nil {
 		return err
 	}
 	switch {
 	case !o.known && ctx.Err() != nil:
-		return output.OutcomeUnknown("interrupted after %s: transaction %s was not %s by then, and may still be", waitedText(started), id, d.wait).
-			WithHint("ask with: bdtnode tx get %s", id)
+		return output.OutcomeUnknown("interrupted after %s: transaction %s was not %s by then; its outcome is unknown", waitedText(started), id, d.wait).
+			WithHint("query it with: bdtnode tx get %s", id)
 	case !o.known:
-		return output.OutcomeUnknown("transaction %s is not %s after %s, and may still be", id, d.wait, waitedText(started)).
-			WithHint("ask with: bdtnode tx get %s", id)
+		return output.OutcomeUnknown("transaction %s is not %s after %s; its outcome is unknown", id, d.wait, waitedText(started)).
+			WithHint("query it with: bdtnode tx get %s", id)
 	case o.answer.State == api.StateRejected:
 		return output.Rejected("transaction %s is rejected: %s", id, reasonOf(o.answer))
 	}
@@ -218,10 +219,10 @@ func printAnswer(w io.Writer, t api.TxAnswer) {
 	}
 }
 
-// printParts shows what became of a transaction in each shard, and what that shard knows of the verdicts.
+// printParts prints the part of a transaction in each shard, with the verdicts that the shard knows.
 func printParts(w io.Writer, parts []api.Part) {
 	parts = slices.SortedFunc(slices.Values(parts), func(a, b api.Part) int { return int(a.Shard) - int(b.Shard) })
-	fmt.Fprintf(w, "\nSHARD\tSTAGE\tHEIGHT\tVERDICTS IT KNOWS\n")
+	fmt.Fprintf(w, "\nSHARD\tSTAGE\tHEIGHT\tKNOWN VERDICTS\n")
 	for _, p := range parts {
 		verdicts := make([]string, len(p.Verdicts))
 		for i, v := range p.Verdicts {
@@ -246,7 +247,7 @@ func verdictText(v api.PartVerdict) string {
 	return text
 }
 
-// networkOf is the id that transactions for the network of st are signed for.
+// networkOf parses the network id of a status. Transactions are signed for this id.
 func networkOf(st api.Status) (digest.Digest, error) {
 	d, err := digest.Parse(st.Network)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"bdtnode/shard"
 )
 
-// TestUsageErrors: a command line that cannot be meant ends with exit code 2 before anything happens, and says why, as
-// JSON if that was asked for.
+// TestUsageErrors: a wrong command line ends with exit code 2 before it has any effect. The error names the reason, as
+// JSON with -o json.
 func TestUsageErrors(t *testing.T) {
 	csv := writeFile(t, "a,b\n")
 	good := writeFile(t, "a,b,1\n")
@@ -41,18 +41,18 @@ func TestUsageErrors(t *testing.T) {
 		"net up --for -1s":              "--for",
 		"net up --home=":                "--home",
 		"net up --log-level loud":       "--log-level",
-		"net up --nodes 0x4":            "no decimal number",
-		"net up --load 0x10":            "no decimal number",
-		"net up --load 1_0":             "no decimal number",
+		"net up --nodes 0x4":            "not a decimal number",
+		"net up --load 0x10":            "not a decimal number",
+		"net up --load 1_0":             "not a decimal number",
 		"net up --fault":                "needs an argument",
 		"net up --fault=":               "--fault \"\" is unknown: use kill-leader, freeze-leader, freeze-followers",
 		"net up --fault flood":          "use kill-leader, freeze-leader, freeze-followers",
-		"net up --fault-every 8s":       "--fault, which is not given",
+		"net up --fault-every 8s":       "no effect without --fault",
 
 		"net up --fault kill-leader --fault-every 0s":                      "--fault-every 0s",
 		"net up --fault kill-leader --fault-every 999ms":                   "--fault-every 999ms",
 		"net up --fault kill-leader --for 9s":                              "ends before the first fault",
-		"net up --consensus dumbo --fault kill-leader --fault-every 1s":    "nobody leads",
+		"net up --consensus dumbo --fault kill-leader --fault-every 1s":    "has no leader",
 		"net up --consensus dumbo --fault freeze-leader --for 9s --load 1": "ends before the first fault",
 
 		"sim":                            "needs one of its commands: faults, replay, run, sweep",
@@ -87,13 +87,13 @@ func TestUsageErrors(t *testing.T) {
 		"tx send":                        "--from",
 		"tx send --from a --to b":        "--amount",
 		"tx send --amount -5":            "invalid argument",
-		"tx send --amount 0x10":          "no decimal number",
+		"tx send --amount 0x10":          "not a decimal number",
 		"tx send --from=":                "--from is empty",
 		"status --node=":                 "--node is empty",
 		"start --home=":                  "--home is empty",
 		"start --home x --log-level all": "--log-level \"all\" is unknown: use debug, info, warn, error",
 		"tx send --from a --amount 5":    "--to",
-		"tx send --file x --amount 5":    "--amount does not go with --file",
+		"tx send --file x --amount 5":    "--amount cannot be used with --file",
 		"tx send --file x --dry-run":     "--dry-run",
 		"tx send --file " + none:         "transfers",
 		"tx send --file " + csv:          "line 1: 2 fields",
@@ -133,8 +133,9 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
-// TestStartBlamesFlags: a setting given on the command line or in the environment is blamed there, and not on a file.
-func TestStartBlamesFlags(t *testing.T) {
+// TestStartErrorsNameFlags: the error of a setting from a flag or the environment names the flag or variable, not
+// config.toml.
+func TestStartErrorsNameFlags(t *testing.T) {
 	home := config.HomeDir(newHome(t, 1, 0, ""), 0, 1)
 	start := func(want string, args ...string) {
 		t.Helper()
@@ -150,14 +151,14 @@ func TestStartBlamesFlags(t *testing.T) {
 	start("BDTNODE_API_ADDRESS: \"localhost\" is not host:port")
 }
 
-// TestEnvironmentMistakes: no command runs beside a variable of ours that nothing reads, and none that would make all
-// replicas of a machine the same.
+// TestEnvironmentMistakes: no command runs while an unknown variable with the prefix BDTNODE_ is set. net up refuses
+// variables that would give all its replicas the same address.
 func TestEnvironmentMistakes(t *testing.T) {
 	for name, want := range map[string]string{
 		"BDTNODE_NOED":   "use BDTNODE_NODE",
 		"BDTNODE_LISTEN": "use BDTNODE_P2P_LISTEN",
 		"BDTNODE_API":    "use BDTNODE_API_ADDRESS",
-		"BDTNODE_HOME":   "known are BDTNODE_NODE",
+		"BDTNODE_HOME":   "known names: BDTNODE_NODE",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, "http://127.0.0.1:1")
@@ -169,12 +170,12 @@ func TestEnvironmentMistakes(t *testing.T) {
 		})
 	}
 	t.Setenv("BDTNODE_API_ADDRESS", "127.0.0.1:7001")
-	if r := bdtnode(t, "net", "up", "--for", "1s"); r.code != output.ExitUsage || !strings.Contains(r.err, "BDTNODE_API_ADDRESS is of one replica") {
+	if r := bdtnode(t, "net", "up", "--for", "1s"); r.code != output.ExitUsage || !strings.Contains(r.err, "BDTNODE_API_ADDRESS sets the address of one replica") {
 		t.Errorf("exit %d, %s", r.code, r.err)
 	}
 }
 
-// TestCompletion: flags that take words offer these, names of accounts are offered, and files only where they are meant.
+// TestCompletion: completion offers the words of a flag and the names of accounts. It offers files only for paths.
 func TestCompletion(t *testing.T) {
 	keys := filepath.Join(t.TempDir(), "keys")
 	bdtnode(t, "keys", "new", "zoe", "--keys", keys)
@@ -208,24 +209,25 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestCrossWithOneShard: nothing crosses shards where there is but one, new or resumed.
+// TestCrossWithOneShard: --cross is refused for a new or resumed network with one shard.
 func TestCrossWithOneShard(t *testing.T) {
 	for _, args := range [][]string{{"--shards", "1"}, {"--home", newHome(t, 1, 0, "")}} {
 		r := bdtnode(t, append([]string{"net", "up", "--load", "1", "--cross", "0.5"}, args...)...)
-		if r.code != output.ExitUsage || !strings.Contains(r.err, "nothing crosses shards") {
+		if r.code != output.ExitUsage || !strings.Contains(r.err, "needs at least 2 shards") {
 			t.Errorf("%v: %d %s", args, r.code, r.err)
 		}
 	}
 }
 
-// TestLeaderWithDumbo: nobody leads where there is no fast lane, in a new network or one resumed.
+// TestLeaderWithDumbo: faults of the leader are refused for a new or resumed network with consensus dumbo, which has no
+// leader.
 func TestLeaderWithDumbo(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "net")
 	if err := createNet(home, &netFlags{shards: 1, nodes: 4, consensus: shard.ConsensusDumbo}); err != nil {
 		t.Fatal(err)
 	}
 	r := bdtnode(t, "net", "up", "--home", home, "--fault", "freeze-leader")
-	if r.code != output.ExitUsage || !strings.Contains(r.err, "nobody leads") {
+	if r.code != output.ExitUsage || !strings.Contains(r.err, "has no leader") {
 		t.Errorf("%d %s", r.code, r.err)
 	}
 }
@@ -245,7 +247,7 @@ func TestSuggestions(t *testing.T) {
 	}
 }
 
-// TestHelp: every command explains itself on standard output and that is no error.
+// TestHelp: every command prints its help on standard output, with exit code 0.
 func TestHelp(t *testing.T) {
 	for _, line := range []string{"", "net up", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "keys new", "keys show", "status", "peers list", "sim run", "sim sweep", "sim replay", "sim faults", "version"} {
 		if r := bdtnode(t, append(strings.Fields(line), "--help")...); r.code != 0 || !strings.Contains(r.out, "Usage:") || r.err != "" {

@@ -11,11 +11,11 @@ import (
 	"bdtnode/node"
 )
 
-// versionInfo is what this program was built from.
+// versionInfo describes the build of this program.
 type versionInfo struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"`
-	Modified bool   `json:"modified"` // built from a tree with changes beyond the revision
+	Modified bool   `json:"modified"` // the tree had changes that are not in the revision
 	Built    string `json:"revision_time,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
@@ -24,7 +24,7 @@ type versionInfo struct {
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Show what this program was built from",
+		Short: "Show the version and the build of this program",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			v := readVersion()

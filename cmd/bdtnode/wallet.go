@@ -17,26 +17,27 @@ import (
 	"bdtnode/shard"
 )
 
-// Bounds of what is done for one payment.
+// Bounds of the work for one payment.
 const (
-	maxRebuilds = 4                      // new transactions in the place of one that was refused
-	maxAsked    = 16                     // earlier payments that are asked for
-	changePause = 200 * time.Millisecond // between two looks for change of payments that are not settled
+	maxRebuilds = 4                      // further transactions after a rejected one
+	maxAsked    = 16                     // earlier payments whose state is queried
+	changePause = 200 * time.Millisecond // between two queries for the change of unsettled payments
 )
 
-// purse pays from one account. It keeps processes of this machine from spending the same outputs.
-type purse struct {
+// payWallet pays from one account. Its reservations keep other processes of this machine from spending the same
+// outputs.
+type payWallet struct {
 	*pay.Wallet
 	name    string
 	net     *replicas
 	network digest.Digest
-	limit   time.Duration // for which another process may be choosing outputs
-	dir     string        // of reservations; empty if this machine has no place for them
+	limit   time.Duration // longest wait for another process that is choosing outputs
+	dir     string        // directory of reservations; empty if none can be written
 	alone   *pay.Reservations
 }
 
-// purse unlocks an account to pay from.
-func (a *app) purse(name string, net *replicas, limit time.Duration) (*purse, error) {
+// payWallet opens the wallet of an account: it unlocks the key and prepares the directory of reservations.
+func (a *app) payWallet(name string, net *replicas, limit time.Duration) (*payWallet, error) {
 	acc, err := a.account(name, net.accounts)
 	if err != nil {
 		return nil, err
@@ -49,15 +50,15 @@ func (a *app) purse(name string, net *replicas, limit time.Duration) (*purse, er
 	if err != nil {
 		return nil, err
 	}
-	p := &purse{Wallet: pay.NewWallet(key), name: name, net: net, network: network, limit: limit}
+	p := &payWallet{Wallet: pay.NewWallet(key), name: name, net: net, network: network, limit: limit}
 	if p.dir, err = reservationsDir(); err != nil {
-		a.print.Note("note: payments of other processes are not seen: %v", err)
+		a.print.Note("note: payments of other processes are not taken into account: %v", err)
 		p.dir, p.alone = "", pay.NewReservations(p.Address())
 	}
 	return p, nil
 }
 
-// reservationsDir is the directory of reservations, which exists.
+// reservationsDir creates the directory of reservations if it is missing, and returns its path.
 func reservationsDir() (string, error) {
 	dir := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(dir) {
@@ -71,8 +72,8 @@ func reservationsDir() (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// reserve calls f with the reservations of the account, while no other process can.
-func (p *purse) reserve(ctx context.Context, f func(*pay.Reservations) error) error {
+// reserve calls f with the reservations of the account while they are locked against other processes.
+func (p *payWallet) reserve(ctx context.Context, f func(*pay.Reservations) error) error {
 	if p.alone != nil {
 		return f(p.alone)
 	}
@@ -80,12 +81,13 @@ func (p *purse) reserve(ctx context.Context, f func(*pay.Reservations) error) er
 }
 
 // inside reports whether a payment stays in the home shard of the account.
-func (p *purse) inside(to ledger.Address) bool {
+func (p *payWallet) inside(to ledger.Address) bool {
 	return shard.Home(to, p.net.status.Shards) == shard.Home(p.Address(), p.net.status.Shards)
 }
 
-// fetch asks what the account owns, but for what earlier payments spend, and learns which of these are settled by now.
-func (p *purse) fetch(ctx context.Context, r *pay.Reservations, amount uint64, outputs int) error {
+// fetch asks for the outputs of the account, without those that earlier payments spend, and records which of these
+// payments are settled by now.
+func (p *payWallet) fetch(ctx context.Context, r *pay.Reservations, amount uint64, outputs int) error {
 	p.Forget()
 	listing, err := p.Wallet.Fetch(ctx, p.net.first(), amount, outputs, r.Taken)
 	if err != nil || !listing.Complete {
@@ -110,25 +112,25 @@ func (p *purse) fetch(ctx context.Context, r *pay.Reservations, amount uint64, o
 	return nil
 }
 
-// singlePayment is one transfer to make, and what attempts at it have shown.
+// singlePayment is one payment to make, with the findings of earlier attempts.
 type singlePayment struct {
 	to      ledger.Address
 	amount  uint64
 	dryRun  bool
-	doubted map[ledger.Outpoint]bool // spent by transactions that were refused as consumed
+	doubted map[ledger.Outpoint]bool // spent by transactions that were rejected as consumed
 }
 
-// prepared is a signed transaction, and those that have to arrive before it.
+// prepared is a signed transaction, with the transactions that must be submitted before it.
 type prepared struct {
 	tx     *ledger.Tx
 	before []*ledger.Tx
 }
 
-// errLater says that funds are missing which payments under way will bring.
+// errLater means that pending payments between shards will bring the missing funds.
 var errLater = errors.New("the rest is change of payments between shards that are not settled yet")
 
-// prepare chooses outputs, signs and reserves. It waits for change that cannot be spent yet, up to a time.
-func (p *purse) prepare(ctx context.Context, terms func() (pay.Terms, error), s *singlePayment, limit time.Duration) (prepared, error) {
+// prepare chooses outputs, signs and reserves. It waits up to limit for change that cannot be spent yet.
+func (p *payWallet) prepare(ctx context.Context, terms func() (pay.Terms, error), s *singlePayment, limit time.Duration) (prepared, error) {
 	deadline := time.Now().Add(limit)
 	for {
 		t, err := terms()
@@ -151,9 +153,9 @@ func (p *purse) prepare(ctx context.Context, terms func() (pay.Terms, error), s 
 	}
 }
 
-// choose signs a transaction that spends what the account has: outputs that are listed, and not doubted, if these are
-// enough; then change that no replica lists yet; then those doubted.
-func (p *purse) choose(ctx context.Context, r *pay.Reservations, t pay.Terms, s *singlePayment) (prepared, error) {
+// choose signs a transaction. It spends listed outputs that are not doubted; if these are not enough, also change that
+// no replica lists yet; then doubted outputs.
+func (p *payWallet) choose(ctx context.Context, r *pay.Reservations, t pay.Terms, s *singlePayment) (prepared, error) {
 	if err := p.fetch(ctx, r, saturated(s.amount, t.MostFee()), 1+len(s.doubted)); err != nil {
 		return prepared{}, err
 	}
@@ -185,16 +187,16 @@ func (p *purse) choose(ctx context.Context, r *pay.Reservations, t pay.Terms, s 
 	return prepared{tx, r.Before(tx)}, nil
 }
 
-func (p *purse) add(coins []pay.Coin) {
+func (p *payWallet) add(coins []pay.Coin) {
 	for _, c := range coins {
 		p.Add(c)
 	}
 }
 
-// short reports whether an error of a transfer is for want of outputs.
+// short reports whether a transfer failed for lack of outputs.
 func short(err error) bool { return errors.Is(err, pay.ErrFunds) || errors.Is(err, pay.ErrScattered) }
 
-// saturated is a sum, or the greatest number if that is too small for it.
+// saturated is a+b, or 2^64-1 if the sum overflows.
 func saturated(a, b uint64) uint64 {
 	if a+b < a {
 		return ^uint64(0)
@@ -202,8 +204,8 @@ func saturated(a, b uint64) uint64 {
 	return a + b
 }
 
-// named is an error with the account it is about.
-func (p *purse) named(err error) error {
+// named adds the account or the flag to an error.
+func (p *payWallet) named(err error) error {
 	switch {
 	case errors.Is(err, pay.ErrFee):
 		return output.Usage("--fee: %v", err)
@@ -213,8 +215,8 @@ func (p *purse) named(err error) error {
 	return err
 }
 
-// finish notes what became of a payment.
-func (p *purse) finish(ctx context.Context, id ledger.TxID, o outcome) error {
+// finish updates the reservation of a payment after its outcome.
+func (p *payWallet) finish(ctx context.Context, id ledger.TxID, o outcome) error {
 	return p.reserve(ctx, func(r *pay.Reservations) error {
 		switch {
 		case !o.known:
@@ -227,16 +229,16 @@ func (p *purse) finish(ctx context.Context, id ledger.TxID, o outcome) error {
 	})
 }
 
-// sentPayment is a payment that was handed in, and its outcome.
+// sentPayment is a submitted payment and its outcome.
 type sentPayment struct {
 	tx *ledger.Tx
 	outcome
 }
 
-// pay makes one payment: it chooses outputs, hands the transaction in, and starts anew with other outputs if those turn
-// out to be consumed by another transaction. That is final, so nothing is paid twice. Signed is told of each
-// transaction before it is handed in.
-func (p *purse) pay(ctx context.Context, a *app, d *delivery, terms func() (pay.Terms, error), s *singlePayment, signed func(*ledger.Tx) error) (sentPayment, error) {
+// pay makes one payment. It chooses outputs and submits the transaction. If the transaction is rejected because others
+// consumed its inputs, it tries again with other outputs, up to maxRebuilds times. That rejection is final, so nothing
+// is paid twice. signed is called with each transaction before it is submitted.
+func (p *payWallet) pay(ctx context.Context, a *app, d *delivery, terms func() (pay.Terms, error), s *singlePayment, signed func(*ledger.Tx) error) (sentPayment, error) {
 	for try := 0; ; try++ {
 		next, err := p.prepare(ctx, terms, s, d.timeout)
 		if err == nil {
@@ -247,11 +249,11 @@ func (p *purse) pay(ctx context.Context, a *app, d *delivery, terms func() (pay.
 		}
 		o, err := p.deliver(ctx, d, next)
 		id := next.tx.ID()
-		if err != nil { // none was taken
+		if err != nil { // no replica accepted the transaction
 			o = outcome{api.TxAnswer{State: api.StateRejected}, true}
 		}
 		if ferr := p.finish(context.WithoutCancel(ctx), id, o); ferr != nil {
-			a.print.Note("note: what %s spends stays reserved until it expires: %v", id, ferr)
+			a.print.Note("note: the inputs of %s stay reserved until it expires: %v", id, ferr)
 		}
 		if err != nil || !consumed(o) || try == maxRebuilds {
 			return sentPayment{next.tx, o}, err
@@ -272,17 +274,17 @@ func (p *purse) pay(ctx context.Context, a *app, d *delivery, terms func() (pay.
 	}
 }
 
-// consumed reports whether a transaction was finally refused since another one spent its inputs.
+// consumed reports whether a transaction was rejected because other transactions spent its inputs.
 func consumed(o outcome) bool {
 	return o.known && o.answer.State == api.StateRejected && o.answer.Reason == ledger.ReasonConsumed.String()
 }
 
-// lookBack is how long a payment is waited for before the ones whose change it spends are asked for.
+// lookBack is the waiting time after which the payments whose change a payment spends are submitted again.
 const lookBack = 5 * time.Second
 
-// deliver hands a payment in, behind those whose change it spends: the process that made them may have been killed
-// before it handed them in. If one of these is refused, the payment can never settle either.
-func (p *purse) deliver(ctx context.Context, d *delivery, next prepared) (outcome, error) {
+// deliver submits a payment after the payments whose change it spends, because the processes that made these may have
+// been killed before they submitted them. If one of these is rejected, the payment can never settle either.
+func (p *payWallet) deliver(ctx context.Context, d *delivery, next prepared) (outcome, error) {
 	if len(next.before) == 0 {
 		return first(d.send(ctx, []*ledger.Tx{next.tx}))
 	}
@@ -298,7 +300,7 @@ func (p *purse) deliver(ctx context.Context, d *delivery, next prepared) (outcom
 				err := p.finish(ctx, next.before[i].ID(), o)
 				return outcome{api.TxAnswer{
 					ID: next.tx.ID(), State: api.StateRejected, Reason: ledger.ReasonConsumed.String(),
-					Detail: fmt.Sprintf("it spends change of %s, which was rejected: %s", next.before[i].ID(), reasonOf(o.answer)),
+					Detail: fmt.Sprintf("it spends change of %s, which is rejected: %s", next.before[i].ID(), reasonOf(o.answer)),
 				}, true}, err
 			}
 		}
@@ -310,7 +312,7 @@ func (p *purse) deliver(ctx context.Context, d *delivery, next prepared) (outcom
 	}
 }
 
-// first is the outcome of the only transaction sent.
+// first returns the outcome of the only transaction that was submitted.
 func first(outcomes []outcome, err error) (outcome, error) {
 	if err != nil {
 		return outcome{}, err

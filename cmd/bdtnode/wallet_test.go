@@ -17,7 +17,7 @@ import (
 	"bdtnode/shard"
 )
 
-// balanceAt is what an account has.
+// balanceAt is the balance of an account.
 func (n *fakeNetwork) balanceAt(t *testing.T, name string) uint64 {
 	t.Helper()
 	var b balance
@@ -35,12 +35,12 @@ func (n *fakeNetwork) send(t *testing.T, args ...string) (r result, answer api.T
 	return r, answer
 }
 
-// TestSendTwice: the second of two payments does not spend what the first one does, although the replica that is asked
-// has not seen it yet.
+// TestSendTwice: the second of two payments spends other outputs than the first, although the replica that is asked
+// does not know the first one yet.
 func TestSendTwice(t *testing.T) {
 	for _, amounts := range [][]uint64{{10, 20, 30}, {100}} {
 		n := newNetwork(t, amounts...)
-		n.lag() // as a replica far away does
+		n.lag() // as a replica that is behind does
 		for range 3 {
 			if r, _ := n.send(t, "--wait", "accepted"); r.code != 0 {
 				t.Errorf("exit %d %s", r.code, r.err)
@@ -48,13 +48,13 @@ func TestSendTwice(t *testing.T) {
 		}
 		n.catchUp()
 		if got := n.balanceAt(t, "bob"); got != 30 {
-			t.Errorf("of %v, bob has %d", amounts, got)
+			t.Errorf("outputs %v: bob has %d", amounts, got)
 		}
 	}
 }
 
-// TestSendFiveAtOnce: payments of processes that know nothing of each other all settle, from outputs of their own or
-// from each other's change.
+// TestSendFiveAtOnce: payments of concurrent processes all settle, with outputs of their own or with each other's
+// change.
 func TestSendFiveAtOnce(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {
@@ -75,14 +75,14 @@ func TestSendFiveAtOnce(t *testing.T) {
 		all.Wait()
 		n.catchUp()
 		if got := n.balanceAt(t, "bob"); got != 50 {
-			t.Errorf("of %v, bob has %d", amounts, got)
+			t.Errorf("outputs %v: bob has %d", amounts, got)
 		}
 	}
 }
 
-// TestSendBehindAKilledOne: a payment whose change is spent is handed in again, in case that its process was killed before
-// it did so.
-func TestSendBehindAKilledOne(t *testing.T) {
+// TestSendAfterAKilledPayment: a payment whose change is spent is submitted again, because its process may have been
+// killed before it submitted it.
+func TestSendAfterAKilledPayment(t *testing.T) {
 	n := newNetwork(t, 100)
 	key, err := n.accounts["alice"].Unlock(nil)
 	if err != nil {
@@ -111,7 +111,7 @@ func TestSendBehindAKilledOne(t *testing.T) {
 	}
 }
 
-// TestSendWaitsForChange: change of a payment between shards is spent once that is settled, and not before.
+// TestSendWaitsForChange: the change of a payment between shards is spent only after that payment has settled.
 func TestSendWaitsForChange(t *testing.T) {
 	n := newNetwork(t, 100)
 	n.status.Shards = 2
@@ -145,16 +145,16 @@ func TestSendWaitsForChange(t *testing.T) {
 		}
 	}
 	if r, _ := n.send(t); r.code != 0 || asked < 2 {
-		t.Errorf("exit %d after %d looks: %s", r.code, asked, r.err)
+		t.Errorf("exit %d after %d queries: %s", r.code, asked, r.err)
 	}
 	if got := n.balanceAt(t, "bob"); got != 20 {
 		t.Errorf("bob has %d", got)
 	}
 }
 
-// TestSendAnew: outputs that turn out to be spent from elsewhere are replaced by others, and the exit code is that of the
-// payment which was made.
-func TestSendAnew(t *testing.T) {
+// TestSendRetriesWithOtherOutputs: outputs spent by another machine are replaced by others, and the exit code is that
+// of the last payment.
+func TestSendRetriesWithOtherOutputs(t *testing.T) {
 	n := newNetwork(t, 10, 15, 40)
 	n.lag()
 	for i := range uint16(2) { // spent by another machine
@@ -170,8 +170,8 @@ func TestSendAnew(t *testing.T) {
 	}
 }
 
-// TestSendAnewIsBounded: when everything is spent from elsewhere, the last refusal is told.
-func TestSendAnewIsBounded(t *testing.T) {
+// TestSendRetriesAreBounded: if all outputs are spent by another machine, the error is the last rejection.
+func TestSendRetriesAreBounded(t *testing.T) {
 	n := newNetwork(t, 10, 10)
 	n.lag()
 	clear(n.outputs)
@@ -181,35 +181,35 @@ func TestSendAnewIsBounded(t *testing.T) {
 	}
 }
 
-// TestSendDeniedRefusal: a refusal that another replica denies is none, and nothing is paid in its stead.
-func TestSendDeniedRefusal(t *testing.T) {
-	liar, n := newNetwork(t), newNetwork(t, 10, 10)
-	liar.outputs = map[ledger.Outpoint]ledger.Output{}
+// TestSendDeniedRejection: a rejection that another replica denies is not final, and no other transaction is made.
+func TestSendDeniedRejection(t *testing.T) {
+	denied, n := newNetwork(t), newNetwork(t, 10, 10)
+	denied.outputs = map[ledger.Outpoint]ledger.Output{}
 	for at, o := range n.outputs {
-		liar.outputs[at] = o
+		denied.outputs[at] = o
 	}
-	liar.override = func(_ int, txs [][]byte, _ api.Wait) []api.TxAnswer {
+	denied.override = func(_ int, txs [][]byte, _ api.Wait) []api.TxAnswer {
 		tx, _ := ledger.DecodeTx(txs[0])
 		return []api.TxAnswer{{ID: tx.ID(), State: api.StateRejected, Reason: "consumed"}}
 	}
 	known, err := registry.Add(registry.Dir(), registry.Entry{
 		Name: "net", Network: n.network.String(), Accounts: n.keys,
-		Replicas: []registry.Replica{{Replica: 0, API: liar.url}, {Replica: 1, API: n.url}},
+		Replicas: []registry.Replica{{Replica: 0, API: denied.url}, {Replica: 1, API: n.url}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer known.Remove()
 	r := bdtnode(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "10")
-	if r.code != output.ExitUnknown || liar.submits != 1 {
-		t.Errorf("exit %d after %d submissions: %s", r.code, liar.submits, r.err)
+	if r.code != output.ExitUnknown || denied.submits != 1 {
+		t.Errorf("exit %d after %d submissions: %s", r.code, denied.submits, r.err)
 	}
 	if got := n.balanceAt(t, "bob"); got != 10 {
 		t.Errorf("bob has %d", got)
 	}
 }
 
-// TestSendPaysLeastFee: the fee is what the network takes for the size of the transaction, and one given is not lower.
+// TestSendPaysLeastFee: the default fee is the least fee for the size of the transaction, and a lower --fee is refused.
 func TestSendPaysLeastFee(t *testing.T) {
 	n := newNetwork(t, 10_000)
 	n.status.LeastFee = 3
@@ -232,9 +232,9 @@ func TestSendPaysLeastFee(t *testing.T) {
 	}
 }
 
-// TestSendFileBesideOthers: a file does not spend what another process is about to, and is paid anew where outputs turn
-// out to be spent from elsewhere.
-func TestSendFileBesideOthers(t *testing.T) {
+// TestSendFileNextToOtherPayments: a file does not spend outputs that another process has reserved. A transfer whose
+// outputs were spent by another machine is made again.
+func TestSendFileNextToOtherPayments(t *testing.T) {
 	n := newNetwork(t, 10, 10, 10, 10)
 	n.lag()
 	if r, _ := n.send(t, "--wait", "accepted"); r.code != 0 {
@@ -256,8 +256,8 @@ func TestSendFileBesideOthers(t *testing.T) {
 	}
 }
 
-// TestUnconfirmedListFreesNothing: a list of outputs that too few replicas agree on does not end a reservation.
-func TestUnconfirmedListFreesNothing(t *testing.T) {
+// TestUnconfirmedListKeepsReservations: a list of outputs on which too few replicas agree does not end a reservation.
+func TestUnconfirmedListKeepsReservations(t *testing.T) {
 	n := newNetwork(t, 10, 10, 10)
 	dir, err := reservationsDir()
 	if err != nil {
@@ -289,17 +289,17 @@ func TestUnconfirmedListFreesNothing(t *testing.T) {
 	}
 }
 
-// TestSendWithoutAPlace: where nothing can be kept, a payment is made all the same.
-func TestSendWithoutAPlace(t *testing.T) {
+// TestSendWithoutReservations: if the directory of reservations cannot be created, payments are still made.
+func TestSendWithoutReservations(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", writeFile(t, "")) // a file
 	n := newNetwork(t, 10)
-	if r, _ := n.send(t); r.code != 0 || !strings.Contains(r.err, "payments of other processes are not seen") {
+	if r, _ := n.send(t); r.code != 0 || !strings.Contains(r.err, "payments of other processes are not taken into account") {
 		t.Errorf("exit %d %s", r.code, r.err)
 	}
 }
 
-// TestRealPayments: on a network of real processes, more payments at once than the account has outputs for all settle,
-// inside a shard and across, each through another replica.
+// TestRealPayments: on a network of real processes, concurrent payments all settle, although they are more than the
+// outputs of the account, inside a shard and across, each through another replica.
 func TestRealPayments(t *testing.T) {
 	t.Setenv(realEnv, "1")
 	n := startNet(t)
@@ -321,7 +321,7 @@ func TestRealPayments(t *testing.T) {
 			if b.Balance == want {
 				break
 			}
-			time.Sleep(20 * time.Millisecond) // the replica that is asked may be the last to know
+			time.Sleep(20 * time.Millisecond) // the replica that is asked may be the last one to execute the block
 		}
 	}
 	n.stop(t)

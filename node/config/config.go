@@ -1,14 +1,14 @@
-// Package config is a replica's home on disk: its settings, genesis, keys, data and what it says of itself while it
-// runs. It reads and checks all of it, and writes new homes for a network.
+// Package config reads, checks and writes the home of a replica on disk: its settings, genesis, keys, data directory,
+// and the addresses that it publishes while it runs. It also generates the homes of a new network.
 //
 // A home is
 //
-//	born                   there until the first start
-//	config.toml            settings; BDTNODE_<SECTION>_<KEY> in the environment and flags go before it
-//	genesis.json           what the whole network agrees on
-//	keys/consensus.key     secret the replica signs consensus messages with
-//	keys/peer.key          secret behind its libp2p peer id
-//	keys/coin.key          its secret part of the shard's coin
+//	born                   exists until the first start
+//	config.toml            settings; the environment (BDTNODE_<SECTION>_<KEY>) and flags override it
+//	genesis.json           members, allocations and parameters of the whole network
+//	keys/consensus.key     secret key for signing consensus messages
+//	keys/peer.key          secret key of its libp2p peer id
+//	keys/coin.key          its secret share of the shard's coin
 //	data/                  its stores
 //	run/                   a lock, and the addresses of the running replica
 package config
@@ -31,10 +31,10 @@ import (
 	"github.com/multiformats/go-multiaddr"
 )
 
-// Version is the version of config.toml and of the layout of a home.
+// Version is the version of the format of config.toml and of the layout of a home.
 const Version = 1
 
-// Keys of settings. All but the version may be given in the environment or as overrides.
+// Keys of settings. All except the version can be set in the environment or as overrides.
 const (
 	keyVersion    = "version"
 	KeyListen     = "p2p.listen"
@@ -45,7 +45,7 @@ const (
 	KeyLogLevel   = "log.level"
 )
 
-// Config is the settings of one replica.
+// Config contains the settings of one replica.
 type Config struct {
 	Version int `koanf:"version"`
 	P2P     P2P `koanf:"p2p"`
@@ -53,25 +53,25 @@ type Config struct {
 	Log     Log `koanf:"log"`
 }
 
-// P2P is how replicas reach one another.
+// P2P configures the connections between replicas.
 type P2P struct {
-	Listen    []string `koanf:"listen"`    // multiaddrs to listen on; port 0 takes a free one at each start
-	Announce  []string `koanf:"announce"`  // multiaddrs to tell others instead of those listened on; may be empty
-	Bootstrap []string `koanf:"bootstrap"` // multiaddrs, with /p2p/ peer ids, of replicas to join by; one is enough
-	QUIC      bool     `koanf:"quic"`      // also speak QUIC where Listen has such addresses
+	Listen    []string `koanf:"listen"`    // multiaddrs to listen on; port 0 chooses a free port at each start
+	Announce  []string `koanf:"announce"`  // multiaddrs to announce in place of those listened on; may be empty
+	Bootstrap []string `koanf:"bootstrap"` // multiaddrs of bootstrap replicas, with /p2p/ and the peer id; one that is up is enough
+	QUIC      bool     `koanf:"quic"`      // also use QUIC where Listen has such addresses
 }
 
-// API is the HTTP interface.
+// API configures the HTTP API.
 type API struct {
-	Address string `koanf:"address"` // host:port; port 0 takes a free one at each start
+	Address string `koanf:"address"` // host:port; port 0 chooses a free port at each start
 }
 
-// Log is what the replica writes to standard error.
+// Log configures the log lines on standard error.
 type Log struct {
 	Level string `koanf:"level"` // debug, info, warn or error
 }
 
-// Default is the settings of a replica whose config.toml says nothing.
+// Default returns the settings of a replica whose config.toml sets nothing but the version.
 func Default() Config {
 	return Config{
 		Version: Version,
@@ -81,8 +81,8 @@ func Default() Config {
 	}
 }
 
-// readConfig merges defaults, the file, the environment and overrides, the later before the earlier, and checks
-// the result. A setting that cannot be used is a [*SettingError] with its source.
+// readConfig merges the defaults, the file, the environment and overrides, each overriding those before it, and checks
+// the result. The error of an invalid setting is a [*SettingError] with its source.
 func readConfig(path string, overrides map[string]any) (Config, error) {
 	if err := CheckEnvironment(); err != nil {
 		return Config{}, err
@@ -97,7 +97,7 @@ func readConfig(path string, overrides map[string]any) (Config, error) {
 		return Config{}, err
 	}
 	var c Config
-	from := make(map[string]*SettingError) // by setting, the source that gives it
+	from := make(map[string]*SettingError) // source of each setting
 	for _, src := range []struct {
 		values map[string]any
 		of     func(key string) *SettingError
@@ -109,7 +109,7 @@ func readConfig(path string, overrides map[string]any) (Config, error) {
 		for _, key := range slices.Sorted(maps.Keys(src.values)) {
 			from[key] = src.of(key)
 			if !slices.Contains(known, key) {
-				return Config{}, from[key].because(fmt.Errorf("unknown setting; known are %s", strings.Join(known, ", ")))
+				return Config{}, from[key].because(fmt.Errorf("unknown setting; known settings: %s", strings.Join(known, ", ")))
 			}
 			err := k.Set(key, src.values[key])
 			if err == nil {
@@ -122,18 +122,18 @@ func readConfig(path string, overrides map[string]any) (Config, error) {
 	}
 	if key, err := c.wrong(); err != nil {
 		if from[key] == nil {
-			from[key] = &SettingError{Key: key, File: path} // a default, which only the file leaves in place
+			from[key] = &SettingError{Key: key, File: path} // a default: only the file can have left it in place
 		}
 		return Config{}, from[key].because(err)
 	}
 	return c, nil
 }
 
-// readFile has the settings of config.toml by key, its version checked.
+// readFile returns the settings of config.toml by key. It checks the version.
 func readFile(path string) (map[string]any, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s is missing: is this the home of a replica? make homes with: bdtnode testnet generate", path)
+		return nil, fmt.Errorf("%s is missing: give the home directory of a replica, or create homes with: bdtnode testnet generate", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read settings: %w", err)
@@ -147,15 +147,15 @@ func readFile(path string) (map[string]any, error) {
 		return nil, fmt.Errorf("read settings of %s: %w", path, err)
 	}
 	if v := k.Int("version"); v != Version {
-		return nil, fmt.Errorf("%s: version is %q, this program reads version = %d", path, k.String("version"), Version)
+		return nil, fmt.Errorf("%s: version is %q, but this program reads version = %d", path, k.String("version"), Version)
 	}
 	return k.All(), nil
 }
 
-// byteOrderMark begins files of some editors. It is no part of their text.
+// byteOrderMark is at the beginning of files of some editors. It is not part of their text.
 const byteOrderMark = "\ufeff"
 
-// Validate names the first setting that cannot be used, and what it should be.
+// Validate returns an error for the first invalid setting, with the expected form.
 func (c *Config) Validate() error {
 	if key, err := c.wrong(); err != nil {
 		return fmt.Errorf("%s: %w", key, err)
@@ -163,13 +163,13 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// wrong is the first setting that cannot be used, and why.
+// wrong returns the key of the first invalid setting and the reason, or an empty key.
 func (c *Config) wrong() (key string, err error) {
 	if c.Version != Version {
-		return keyVersion, fmt.Errorf("it is %d, this program reads version = %d", c.Version, Version)
+		return keyVersion, fmt.Errorf("version is %d, but this program reads version = %d", c.Version, Version)
 	}
 	if len(c.P2P.Listen) == 0 {
-		return KeyListen, errors.New("it is empty: give at least one multiaddr such as /ip4/0.0.0.0/tcp/26600")
+		return KeyListen, errors.New("the list is empty: give at least one multiaddr such as /ip4/0.0.0.0/tcp/26600")
 	}
 	for _, s := range c.P2P.Listen {
 		if err := checkTransport(s, c.P2P.QUIC); err != nil {
@@ -191,7 +191,7 @@ func (c *Config) wrong() (key string, err error) {
 		return KeyAPIAddress, fmt.Errorf("%q is not host:port, such as 127.0.0.1:26700", c.API.Address)
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil || host == "" {
-		return KeyAPIAddress, fmt.Errorf("%q needs a host and a port of 0 to 65535 (0.0.0.0 listens everywhere)", c.API.Address)
+		return KeyAPIAddress, fmt.Errorf("%q needs a host and a port of 0 to 65535 (host 0.0.0.0 listens on all addresses)", c.API.Address)
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		return KeyLogLevel, fmt.Errorf("%q is unknown: use debug, info, warn or error", c.Log.Level)
@@ -199,14 +199,14 @@ func (c *Config) wrong() (key string, err error) {
 	return "", nil
 }
 
-// checkTransport accepts a multiaddr that replicas can listen on or be dialled at.
+// checkTransport accepts multiaddrs on which a replica can listen or at which it can be dialled.
 func checkTransport(s string, quic bool) error {
 	a, err := multiaddr.NewMultiaddr(s)
 	if err != nil {
 		return fmt.Errorf("%q is not a multiaddr such as /ip4/0.0.0.0/tcp/26600: %w", s, err)
 	}
 	if _, err := a.ValueForProtocol(multiaddr.P_P2P); err == nil {
-		return fmt.Errorf("%q: leave the /p2p/ part away", s)
+		return fmt.Errorf("%q: leave out the /p2p/ part", s)
 	}
 	if _, err := a.ValueForProtocol(multiaddr.P_TCP); err == nil {
 		return nil

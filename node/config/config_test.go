@@ -36,7 +36,7 @@ func TestGeneratedHomesLoad(t *testing.T) {
 	n := network(4)
 	n.LeastFee = 3
 	n.Places[0][0].Announce = "/dns/a.example/tcp/4001"
-	n.Places[0][3].Listen = []string{"/ip4/127.0.0.1/tcp/0"} // nobody can be told
+	n.Places[0][3].Listen = []string{"/ip4/127.0.0.1/tcp/0"} // its port is chosen at each start, so others cannot have it as a bootstrap address
 	g, err := Generate(dir, n)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func TestGeneratedHomesLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 		if h.Shard != 0 || int(h.Replica) != i {
-			t.Errorf("home %d says it is shard %d replica %d", i, h.Shard, h.Replica)
+			t.Errorf("home %d belongs to shard %d replica %d", i, h.Shard, h.Replica)
 		}
 		if p := h.Genesis.Parameters; p.LeastFee != 3 || p.StateInterval == 0 {
 			t.Errorf("home %d has a genesis with parameters %+v", i, p)
@@ -65,7 +65,7 @@ func TestGeneratedHomesLoad(t *testing.T) {
 			}
 		}
 		if got := h.Config.P2P.Bootstrap; !slices.Equal(got, want) {
-			t.Errorf("home %d joins by %v, want %v", i, got, want)
+			t.Errorf("home %d has bootstrap addresses %v, want %v", i, got, want)
 		}
 		if st, err := os.Stat(filepath.Join(h.Dir, "keys", "consensus.key")); err != nil || st.Mode().Perm() != 0o600 {
 			t.Errorf("consensus key: %v %v", st.Mode(), err)
@@ -88,13 +88,13 @@ func TestGenerateRefuses(t *testing.T) {
 		_, err := Generate(t.TempDir(), network(3))
 		wantError(t, err, "3 replicas")
 	})
-	t.Run("bad place leaves nothing behind", func(t *testing.T) {
+	t.Run("bad place leaves no files", func(t *testing.T) {
 		dir, n := t.TempDir(), network(4)
 		n.Places[0][3].API = "nowhere"
 		_, err := Generate(dir, n)
 		wantError(t, err, "replica 3", KeyAPIAddress)
 		if left, _ := os.ReadDir(dir); len(left) != 0 {
-			t.Errorf("left behind: %v", left)
+			t.Errorf("files left: %v", left)
 		}
 	})
 }
@@ -110,20 +110,20 @@ func TestPrecedence(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h.Config.API.Address != "127.0.0.1:7001" {
-		t.Errorf("the environment does not stand before the file: %s", h.Config.API.Address)
+		t.Errorf("the environment does not override the file: %s", h.Config.API.Address)
 	}
 	if got := strings.Join(h.Config.P2P.Listen, " "); got != "/ip4/127.0.0.1/tcp/1 /ip4/127.0.0.1/tcp/2" {
 		t.Errorf("list in the environment read as %s", got)
 	}
 	if h.Config.Log.Level != "debug" {
-		t.Errorf("overrides do not stand before the environment: %s", h.Config.Log.Level)
+		t.Errorf("overrides do not override the environment: %s", h.Config.Log.Level)
 	}
 	if len(h.Config.P2P.Bootstrap) != 3 {
-		t.Errorf("a setting given nowhere else is lost: %v", h.Config.P2P.Bootstrap)
+		t.Errorf("a setting of the file alone is lost: %v", h.Config.P2P.Bootstrap)
 	}
 }
 
-func TestFileMayBeShort(t *testing.T) {
+func TestDefaultsFillTheFile(t *testing.T) {
 	home := HomeDir(generate(t), 0, 1)
 	os.WriteFile(filepath.Join(home, "config.toml"), []byte("version = 1\n"), 0o600)
 	h, err := Load(home, nil)
@@ -135,8 +135,8 @@ func TestFileMayBeShort(t *testing.T) {
 	}
 }
 
-// TestEnvironmentMistakes: a variable that nothing reads is refused, with the one that was meant. Other programs put
-// some beside ours.
+// TestEnvironmentMistakes: an unknown variable with the prefix is refused, and the error suggests the nearest known
+// name. Variables of other programs are accepted.
 func TestEnvironmentMistakes(t *testing.T) {
 	home := HomeDir(generate(t), 0, 1)
 	for name, want := range map[string]string{
@@ -145,8 +145,8 @@ func TestEnvironmentMistakes(t *testing.T) {
 		"BDTNODE_LISTEN":     "use BDTNODE_P2P_LISTEN;",
 		"BDTNODE_NOED":       "use BDTNODE_NODE;",
 		"BDTNODE_log_level":  "use BDTNODE_LOG_LEVEL;",
-		"BDTNODE_VERSION":    "known are BDTNODE_NODE, BDTNODE_PASSPHRASE, BDTNODE_P2P_LISTEN,",
-		"BDTNODE_":           "known are",
+		"BDTNODE_VERSION":    "known names: BDTNODE_NODE, BDTNODE_PASSPHRASE, BDTNODE_P2P_LISTEN,",
+		"BDTNODE_":           "known names:",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, "127.0.0.1:7001")
@@ -162,7 +162,7 @@ func TestEnvironmentMistakes(t *testing.T) {
 	}
 }
 
-// TestSettingSource: whatever a setting comes from is blamed for it, and nothing else.
+// TestSettingSource: the error of a setting names the source of its value and no other source.
 func TestSettingSource(t *testing.T) {
 	home := HomeDir(generate(t), 0, 1)
 	source := func(overrides map[string]any) *SettingError {
@@ -188,7 +188,7 @@ func TestSettingSource(t *testing.T) {
 	}
 }
 
-// TestByteOrderMark: editors that begin a file with one do not make it another file.
+// TestByteOrderMark: a byte-order mark at the beginning of the file is ignored.
 func TestByteOrderMark(t *testing.T) {
 	home := HomeDir(generate(t), 0, 1)
 	os.WriteFile(filepath.Join(home, "config.toml"), []byte("\ufeffversion = 1\n"), 0o600)
@@ -197,7 +197,7 @@ func TestByteOrderMark(t *testing.T) {
 	}
 }
 
-// TestBrokenHomes: whatever is wrong, the error names the file, the field and what to do.
+// TestBrokenHomes: for any defect, the error names the file, the field and the remedy.
 func TestBrokenHomes(t *testing.T) {
 	write := func(name, content string) func(*testing.T, string) {
 		return func(t *testing.T, home string) {
@@ -234,7 +234,7 @@ func TestBrokenHomes(t *testing.T) {
 		"later version":       {write("config.toml", "version = 2\n"), []string{"config.toml", `"2"`, "version = 1"}},
 		"unknown setting":     {write("config.toml", "version = 1\n[api]\nadress='x'\n"), []string{"api.adress", "api.address"}},
 		"bad listen":          {write("config.toml", "version = 1\n[p2p]\nlisten=['127.0.0.1:1']\n"), []string{"p2p.listen", "multiaddr"}},
-		"no listen":           {write("config.toml", "version = 1\n[p2p]\nlisten=[]\n"), []string{"p2p.listen: it is empty"}},
+		"no listen":           {write("config.toml", "version = 1\n[p2p]\nlisten=[]\n"), []string{"p2p.listen: the list is empty"}},
 		"listen without tcp":  {write("config.toml", "version = 1\n[p2p]\nlisten=['/ip4/1.2.3.4/udp/4']\n"), []string{"p2p.listen", "tcp"}},
 		"quic not on":         {write("config.toml", "version = 1\n[p2p]\nlisten=['/ip4/1.2.3.4/udp/4/quic-v1']\n"), []string{"p2p.quic = true"}},
 		"announce with id":    {write("config.toml", "version = 1\n[p2p]\nannounce=['/ip4/1.2.3.4/tcp/4/p2p/12D3KooWGYsxCqyqZkEPSYGcEpHCVaGBvJXkUyMLtHkPvZkGYHvL']\n"), []string{"p2p.announce"}},
@@ -289,7 +289,7 @@ func TestLockAndPublish(t *testing.T) {
 	wantError(t, err, dir, "in use by process")
 
 	if _, ok, err := ReadRunning(dir); ok || err != nil {
-		t.Errorf("running before it listens: %v %v", ok, err)
+		t.Errorf("published before it listens: %v %v", ok, err)
 	}
 	if err := h.Publish([]string{"/ip4/127.0.0.1/tcp/9"}, "http://127.0.0.1:1"); err != nil {
 		t.Fatal(err)
@@ -303,7 +303,7 @@ func TestLockAndPublish(t *testing.T) {
 	}
 	release()
 	if _, ok, _ := ReadRunning(dir); ok {
-		t.Error("still said to run after the lock was released")
+		t.Error("still published as running after the lock was released")
 	}
 	again, err := h.Lock()
 	if err != nil {
@@ -315,11 +315,11 @@ func TestLockAndPublish(t *testing.T) {
 func wantError(t *testing.T, err error, parts ...string) {
 	t.Helper()
 	if err == nil {
-		t.Fatalf("no error, want one with %q", parts)
+		t.Fatalf("no error, want one that contains %q", parts)
 	}
 	for _, p := range parts {
 		if !strings.Contains(err.Error(), p) {
-			t.Errorf("error %q does not name %q", err, p)
+			t.Errorf("error %q does not contain %q", err, p)
 		}
 	}
 }

@@ -18,30 +18,31 @@ import (
 	"bdtnode/shard"
 )
 
-// DefaultHorizon is how far ahead of block time a transaction may expire in a generated network.
+// DefaultHorizon is the time from block time to the latest expiry of a transaction in a generated network.
 const DefaultHorizon = 15 * time.Minute
 
-// Place is where one replica is to run.
+// Place is the host of one replica, given by its addresses.
 type Place struct {
-	Listen   []string // multiaddrs it listens on
-	Announce string   // multiaddr others are told instead; empty if Listen is right for them too
-	API      string   // host:port of its HTTP interface
+	Listen   []string // multiaddrs to listen on
+	Announce string   // multiaddr announced to others; empty if Listen is correct for them too
+	API      string   // host:port of the HTTP API
 }
 
-// Network is a network to be generated.
+// Network describes a network to be generated.
 type Network struct {
 	Name        string
-	Time        time.Time // of block 0
+	Time        time.Time // time of block 0
 	Horizon     time.Duration
-	Consensus   string    // empty is "bdt"
-	LeastFee    uint64    // per byte of a transaction's encoding
-	Places      [][]Place // per shard, per replica
+	Consensus   string    // empty means "bdt"
+	LeastFee    uint64    // for each byte of a transaction's encoding
+	Places      [][]Place // by shard and replica
 	Allocations []shard.Allocation
-	LogLevel    string // empty is the default
+	LogLevel    string // empty means the default
 }
 
-// Generate writes one home per replica under dir, see [HomeDir], and the genesis, also to dir/genesis.json. Each replica is
-// told how to reach others, see [joinBy]. dir must be empty or not exist; if something fails, what was written is removed.
+// Generate writes one home for each replica under dir, see [HomeDir], and the genesis to dir/genesis.json too. The
+// homes contain bootstrap addresses, see [joinBy]. dir must be empty or not exist. After a failure, everything written
+// is removed.
 func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 	if err := checkEmpty(dir); err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 		}
 	}()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make %s: %w", dir, err)
+		return nil, fmt.Errorf("create %s: %w", dir, err)
 	}
 	genesis, err := json.MarshalIndent(g, "", "  ")
 	if err != nil {
@@ -124,18 +125,18 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 	return g, nil
 }
 
-// HomeDir is where [Generate] puts the home of a replica.
+// HomeDir is the directory of a replica's home below the directory of [Generate].
 func HomeDir(dir string, s uint16, replica int) string {
 	return filepath.Join(dir, fmt.Sprintf("shard%d-replica%d", s, replica))
 }
 
-// homeName matches what [HomeDir] makes of any replica.
+// homeName matches the name of every directory of [HomeDir].
 var homeName = regexp.MustCompile(`^shard[0-9]+-replica[0-9]+$`)
 
-// IsHomeName reports whether a directory of this name may be a replica's home that [Generate] made.
+// IsHomeName reports whether a directory with this name may be a replica's home made by [Generate].
 func IsHomeName(name string) bool { return homeName.MatchString(name) }
 
-// GenesisPath is where [Generate] puts the network's genesis.
+// GenesisPath is the genesis file in the directory of [Generate].
 func GenesisPath(dir string) string { return filepath.Join(dir, genesisFile) }
 
 type replicaKeys struct {
@@ -144,13 +145,13 @@ type replicaKeys struct {
 	coin            *coin.Secret
 }
 
-// dealCoin gives each replica of a shard its part of a fresh coin, which f+1 of them can toss.
+// dealCoin gives each replica of a shard its share of a new coin, which any f+1 of them can toss.
 func dealCoin(members []shard.Member, keys []replicaKeys) error {
 	consensus := make([]sig.PublicKey, len(members))
 	for i := range members {
 		consensus[i] = members[i].Key
 	}
-	committee, err := protocols.NewCommittee(digest.Digest{}, 0, consensus) // for its thresholds: it has no name yet
+	committee, err := protocols.NewCommittee(digest.Digest{}, 0, consensus) // used for its thresholds only; the network has no id yet
 	if err != nil {
 		return err
 	}
@@ -181,10 +182,10 @@ func writeHome(dir string, c Config, genesis []byte, k replicaKeys) error {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Join(dir, keysDir), 0o700); err != nil {
-		return fmt.Errorf("make directories: %w", err)
+		return fmt.Errorf("create directories: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Join(dir, dataDir), 0o700); err != nil {
-		return fmt.Errorf("make directories: %w", err)
+		return fmt.Errorf("create directories: %w", err)
 	}
 	return errors.Join(
 		writeNew(filepath.Join(dir, bornFile), []byte("The replica has not been started yet. It removes this file at its first start.\n"), 0o644),
@@ -196,17 +197,17 @@ func writeHome(dir string, c Config, genesis []byte, k replicaKeys) error {
 	)
 }
 
-// toml is the settings as a file that explains itself.
+// toml formats the settings as a commented config.toml.
 func (c *Config) toml() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Settings of one replica. %s<SECTION>_<KEY> in the environment and flags of `bdtnode start` go first.\n", EnvPrefix)
+	fmt.Fprintf(&b, "# Settings of one replica. %s<SECTION>_<KEY> in the environment and flags of `bdtnode start` override them.\n", EnvPrefix)
 	fmt.Fprintf(&b, "version = %d\n", c.Version)
-	fmt.Fprintf(&b, "\n[p2p]\n# Multiaddrs to listen on. Port 0 takes a free port at each start.\nlisten = %s\n", tomlList(c.P2P.Listen))
-	fmt.Fprintf(&b, "# Multiaddrs to tell others instead, behind address translation or for a DNS name.\nannounce = %s\n", tomlList(c.P2P.Announce))
-	fmt.Fprintf(&b, "# Replicas to join by, any of which is enough; the others are found through them.\nbootstrap = %s\n", tomlList(c.P2P.Bootstrap))
-	fmt.Fprintf(&b, "# Speak QUIC too, on listen addresses with /udp/…/quic-v1. TCP costs less.\nquic = %t\n", c.P2P.QUIC)
-	fmt.Fprintf(&b, "\n[api]\n# host:port of the HTTP interface. It has no password: keep it on 127.0.0.1 or behind a proxy.\naddress = %q\n", c.API.Address)
-	fmt.Fprintf(&b, "\n[log]\n# debug, info, warn or error, to standard error.\nlevel = %q\n", c.Log.Level)
+	fmt.Fprintf(&b, "\n[p2p]\n# Multiaddrs to listen on. Port 0 chooses a free port at each start.\nlisten = %s\n", tomlList(c.P2P.Listen))
+	fmt.Fprintf(&b, "# Multiaddrs to announce in place of these, behind address translation or for a DNS name.\nannounce = %s\n", tomlList(c.P2P.Announce))
+	fmt.Fprintf(&b, "# Bootstrap replicas. One that is up is enough; the others are found through it.\nbootstrap = %s\n", tomlList(c.P2P.Bootstrap))
+	fmt.Fprintf(&b, "# Also use QUIC, on listen addresses with /udp/…/quic-v1. TCP costs less.\nquic = %t\n", c.P2P.QUIC)
+	fmt.Fprintf(&b, "\n[api]\n# host:port of the HTTP API. It has no password: keep it on 127.0.0.1 or behind a proxy.\naddress = %q\n", c.API.Address)
+	fmt.Fprintf(&b, "\n[log]\n# Least level of log lines on standard error: debug, info, warn or error.\nlevel = %q\n", c.Log.Level)
 	return b.String()
 }
 
@@ -224,14 +225,14 @@ func checkEmpty(dir string) error {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("%s cannot take a new network: %w", dir, err)
+		return fmt.Errorf("cannot write a new network to %s: %w", dir, err)
 	case len(entries) > 0:
-		return fmt.Errorf("%s is not empty (it holds %s): name a new directory", dir, entries[0].Name())
+		return fmt.Errorf("%s is not empty (it contains %s): use a new directory", dir, entries[0].Name())
 	}
 	return nil
 }
 
-// removeContents empties a directory that was empty when [Generate] began.
+// removeContents empties a directory that was empty before [Generate].
 func removeContents(dir string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {

@@ -14,7 +14,7 @@ import (
 	"bdtnode/shard"
 )
 
-// Files and directories in a home.
+// Names of files and directories in a home.
 const (
 	configFile    = "config.toml"
 	genesisFile   = "genesis.json"
@@ -26,23 +26,23 @@ const (
 	runDir        = "run"
 )
 
-// Home is a replica's home, read and checked. Its fields are not to be changed.
+// Home is a replica's home, read and checked. Its fields must not be changed.
 type Home struct {
-	Dir          string // absolute
+	Dir          string // absolute path
 	Config       Config
 	Genesis      *shard.Genesis
 	ConsensusKey *sig.Ed25519Key
 	PeerKey      crypto.PrivKey
 	PeerID       peer.ID
-	Coin         *coin.Secret    // part of the shard's coin
-	Shard        uint16          // the shard it runs, found in the genesis by its keys
-	Replica      protocols.Index // its index there
+	Coin         *coin.Secret    // share of the shard's coin
+	Shard        uint16          // shard of the replica, found in the genesis by its keys
+	Replica      protocols.Index // index of the replica in the shard
 
 	published chan Running
 }
 
-// Load reads the home in dir. Overrides are settings by key ("api.address") that stand before the environment and
-// the file; nil is none. An error names the file, what is wrong with it and what to do.
+// Load reads the home in dir. Overrides are settings by key ("api.address") that override the environment and the file;
+// nil means none. An error names the file, the defect and the remedy.
 func Load(dir string, overrides map[string]any) (*Home, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -83,7 +83,7 @@ func Load(dir string, overrides map[string]any) (*Home, error) {
 	return h, nil
 }
 
-// findMember looks the replica's keys up in the genesis.
+// findMember finds the replica's shard and index in the genesis by its keys.
 func (h *Home) findMember() error {
 	for s, spec := range h.Genesis.Shards {
 		for i, m := range spec.Members {
@@ -93,16 +93,16 @@ func (h *Home) findMember() error {
 				return nil
 			}
 			if sameKey || samePeer {
-				return fmt.Errorf("%s: only one of consensus.key and peer.key belongs to shard %d replica %d of %s: were key files exchanged?",
+				return fmt.Errorf("%s: only one of consensus.key and peer.key belongs to shard %d replica %d of %s: key files may have been exchanged",
 					filepath.Join(h.Dir, keysDir), s, i, genesisFile)
 			}
 		}
 	}
-	return fmt.Errorf("%s: the keys of this home are no replica's: genesis.json is of another network, or the keys are", h.GenesisPath())
+	return fmt.Errorf("%s: no replica has the keys of this home: genesis.json or the keys belong to another network", h.GenesisPath())
 }
 
-// GenesisPath is the file of the genesis.
+// GenesisPath is the path of the genesis file.
 func (h *Home) GenesisPath() string { return filepath.Join(h.Dir, genesisFile) }
 
-// DataDir is where the replica's stores live. It exists.
+// DataDir is the directory of the replica's stores. It exists.
 func (h *Home) DataDir() string { return filepath.Join(h.Dir, dataDir) }

@@ -6,16 +6,16 @@ import (
 	"github.com/multiformats/go-multiaddr"
 )
 
-// joinShards is how many other shards a replica is told addresses of: those after its own, in turn.
+// joinShards is the number of other shards of which a replica has bootstrap addresses: those after its own, in turn.
 const joinShards = 8
 
-// contact is where others reach a replica.
+// contact is the address of a replica for others.
 type contact struct {
-	host string // IP address or name
-	addr string // multiaddr with the peer id; empty if the replica takes another port at each start
+	host string // IP address or DNS name
+	addr string // multiaddr with the peer id; empty if the port is chosen at each start
 }
 
-// contacts is the replicas of a shard, and of how many one is honest.
+// contacts are the replicas of a shard, and a number of them that includes an honest one.
 type contacts struct {
 	members []contact
 	enough  int
@@ -28,7 +28,7 @@ func newContact(p Place, peerID string) contact {
 	}
 	a, err := multiaddr.NewMultiaddr(at)
 	if err != nil || len(a) == 0 {
-		return contact{} // not usable; the check of the replica's settings says so
+		return contact{} // invalid; the check of the replica's settings reports it
 	}
 	for _, c := range a {
 		if (c.Code() == multiaddr.P_TCP || c.Code() == multiaddr.P_UDP) && c.Value() == "0" {
@@ -38,9 +38,9 @@ func newContact(p Place, peerID string) contact {
 	return contact{host: a[0].Value(), addr: at + "/p2p/" + peerID}
 }
 
-// joinBy is the bootstrap addresses of replica i of shard s. It names all other replicas of the shard, so that any two of
-// them that are up find each other, whichever others are down. It names f+1 replicas of each of the next shards, of which one is
-// honest, on different hosts if there are enough. Further shards are found through these.
+// joinBy is the list of bootstrap addresses of replica i of shard s. It contains all other replicas of the shard, so
+// that any two that are up find each other. It contains f+1 replicas of each of the next shards, of which one is
+// honest, on different hosts if there are enough. A replica finds further shards through these.
 func joinBy(known []contacts, s, i int) []string {
 	out := []string{}
 	for k, c := range known[s].members {
@@ -55,7 +55,7 @@ func joinBy(known []contacts, s, i int) []string {
 	return out
 }
 
-// spread takes at most want addresses, of different hosts first.
+// spread picks at most want addresses, of different hosts first.
 func spread(members []contact, want int) []string {
 	var first, again []string
 	var hosts []string

@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// lockPoll is how often a lock that another process holds is tried again.
+// lockPoll is the interval at which a lock held by another process is tried again.
 const lockPoll = 50 * time.Millisecond
 
-// InUseError says that another process holds a lock.
+// InUseError is the error of a lock that another process holds.
 type InUseError struct {
-	What string // that the lock guards
-	PID  int    // of the holder, 0 if it has not said so yet
+	What string // locked object
+	PID  int    // process id of the holder, 0 if it is not known yet
 }
 
-// Error names the process.
+// Error names the locked object and the process.
 func (e *InUseError) Error() string {
 	if e.PID == 0 {
 		return fmt.Sprintf("%s is in use by another process: stop it first", e.What)
@@ -29,8 +29,8 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("%s is in use by process %d: stop it first", e.What, e.PID)
 }
 
-// LockFile takes the lock at path, which is made if it does not exist, and writes this process's id into it. The lock
-// goes with the process, however it ends. What another process holds is an [*InUseError] about what.
+// LockFile takes the lock at path, creating the file if needed, and writes this process's id into it. The lock ends
+// with the process at the latest. If another process holds it, the error is an [*InUseError] for what.
 func LockFile(path, what string) (release func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -47,10 +47,10 @@ func LockFile(path, what string) (release func(), err error) {
 		f.Close()
 		return nil, fmt.Errorf("lock file: %w", err)
 	}
-	return func() { f.Close() }, nil // and with it the lock
+	return func() { f.Close() }, nil // closing releases the lock
 }
 
-// AwaitLock is [LockFile], but waits up to a time for the process that holds the lock.
+// AwaitLock is like [LockFile], but waits up to limit for the process that holds the lock.
 func AwaitLock(ctx context.Context, path, what string, limit time.Duration) (release func(), err error) {
 	deadline := time.Now().Add(limit)
 	for {
@@ -67,8 +67,8 @@ func AwaitLock(ctx context.Context, path, what string, limit time.Duration) (rel
 	}
 }
 
-// AwaitUnlocked waits up to a time until no process holds the lock of the home in dir, and is an [*InUseError] if one
-// still does. A home that was never locked is free.
+// AwaitUnlocked waits up to limit until no process holds the lock of the home in dir. The error is an [*InUseError] if
+// one still does. A home that was never locked is free.
 func AwaitUnlocked(ctx context.Context, dir string, limit time.Duration) error {
 	if _, err := os.Stat(lockPath(dir)); errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -85,7 +85,7 @@ func lockPath(dir string) string { return filepath.Join(dir, runDir, lockFile) }
 // holderOf is the process id in a lock file, 0 if there is none.
 func holderOf(f *os.File) int {
 	text := make([]byte, 32)
-	n, _ := f.ReadAt(text, 0) // only to name the process
+	n, _ := f.ReadAt(text, 0) // an error only leaves the process id unknown
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
 	if err != nil {
 		return 0

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// runningVersion is the version of run/replica.json.
+// runningVersion is the version of the format of run/replica.json.
 const runningVersion = 1
 
 const (
@@ -17,19 +17,18 @@ const (
 	lockFile    = "lock"
 )
 
-// Running is what a running replica says of itself in run/replica.json, so that whoever started it learns the
-// ports it chose.
+// Running is the content of run/replica.json: the addresses of a running replica, including ports chosen at its start.
 type Running struct {
 	Version int      `json:"version"`
 	PID     int      `json:"pid"`
 	Shard   uint16   `json:"shard"`
 	Replica uint16   `json:"replica"`
-	P2P     []string `json:"p2p"` // multiaddrs it listens on, with /p2p/ and its peer id
-	API     string   `json:"api"` // base URL of its HTTP interface
+	P2P     []string `json:"p2p"` // listen multiaddrs, with /p2p/ and the peer id
+	API     string   `json:"api"` // base URL of the HTTP API
 }
 
-// Lock makes this process the only one that runs the home, until release is called. The lock goes with the
-// process, however it ends.
+// Lock makes this process the only one that runs the home, until release is called. The lock ends with the process at
+// the latest.
 func (h *Home) Lock() (release func(), err error) {
 	dir := filepath.Join(h.Dir, runDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -45,9 +44,9 @@ func (h *Home) Lock() (release func(), err error) {
 	}, nil
 }
 
-// Publish says where the replica can be reached, once it listens: it replaces run/replica.json in one step and
-// hands the value to the reader of [Home.Published]. Version, PID, Shard and Replica are filled in. It is called
-// once per run.
+// Publish publishes the addresses of the replica once it listens. It replaces run/replica.json atomically and sends the
+// value to the reader of [Home.Published]. It fills in Version, PID, Shard and Replica. It must be called at most once
+// in a run.
 func (h *Home) Publish(p2p []string, api string) error {
 	r := Running{Version: runningVersion, PID: os.Getpid(), Shard: h.Shard, Replica: uint16(h.Replica), P2P: p2p, API: api}
 	raw, err := json.Marshal(r)
@@ -66,16 +65,16 @@ func (h *Home) Publish(p2p []string, api string) error {
 	}
 	select {
 	case h.published <- r:
-	default: // nobody asked
+	default: // there is no reader
 	}
 	return nil
 }
 
-// Published delivers what [Home.Publish] was given.
+// Published delivers the value of [Home.Publish].
 func (h *Home) Published() <-chan Running { return h.published }
 
-// ReadRunning is what the replica with its home in dir said of itself. Without a file ok is false: it has not come
-// up yet, or was stopped. After a crash the file is still there: compare the PID.
+// ReadRunning returns the published addresses of the replica with its home in dir. ok is false without a file: the
+// replica has not published them yet, or has stopped. After a crash the file still exists, so compare the PID.
 func ReadRunning(dir string) (r Running, ok bool, err error) {
 	raw, err := os.ReadFile(runningPath(dir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -85,7 +84,7 @@ func ReadRunning(dir string) (r Running, ok bool, err error) {
 		return r, false, fmt.Errorf("read the published address: %w", err)
 	}
 	if err := json.Unmarshal(raw, &r); err != nil || r.Version != runningVersion {
-		return r, false, fmt.Errorf("%s is not of version %d", runningPath(dir), runningVersion)
+		return r, false, fmt.Errorf("%s does not have version %d", runningPath(dir), runningVersion)
 	}
 	return r, true, nil
 }

@@ -10,34 +10,34 @@ import (
 	"bdtnode/internal/spell"
 )
 
-// EnvPrefix begins the environment variables of this program. Those of settings stand before config.toml:
-// BDTNODE_API_ADDRESS is api.address. Lists are separated by commas.
+// EnvPrefix is the prefix of this program's environment variables. Variables of settings override config.toml:
+// BDTNODE_API_ADDRESS sets api.address. Lists are separated by commas.
 const EnvPrefix = "BDTNODE_"
 
-// Variables that commands read and that are no settings of a replica.
+// Variables that commands read and that are not settings of a replica.
 const (
-	EnvNode       = EnvPrefix + "NODE"       // URL of a replica to ask
-	EnvPassphrase = EnvPrefix + "PASSPHRASE" // of encrypted account keys
+	EnvNode       = EnvPrefix + "NODE"       // URL of a replica's API
+	EnvPassphrase = EnvPrefix + "PASSPHRASE" // passphrase of encrypted account keys
 )
 
-// envKeys are the settings that the environment may give.
+// envKeys are the settings that the environment can set.
 var envKeys = []string{KeyListen, KeyAnnounce, KeyBootstrap, KeyQUIC, KeyAPIAddress, KeyLogLevel}
 
-// EnvName is the environment variable of a setting.
+// EnvName is the name of the environment variable of a setting.
 func EnvName(key string) string {
 	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-// SettingError is a setting that cannot be used. Exactly one of File, Variable and Flag names its source.
+// SettingError is the error of an invalid setting. Exactly one of File, Variable and Flag is set, for its source.
 type SettingError struct {
-	Key      string // empty if the whole source is wrong
+	Key      string // empty if the whole source is invalid
 	File     string // path of config.toml
-	Variable string // of the environment
-	Flag     bool   // given as an override
+	Variable string // name of the environment variable
+	Flag     bool   // the source is an override
 	Err      error
 }
 
-// Error names the source, the setting and what is wrong.
+// Error names the source, the setting and the reason.
 func (e *SettingError) Error() string {
 	switch {
 	case e.Flag:
@@ -50,26 +50,26 @@ func (e *SettingError) Error() string {
 	return fmt.Sprintf("%s: %s: %v", e.File, e.Key, e.Err)
 }
 
-// because is e with its cause.
+// because sets the cause of e and returns it.
 func (e *SettingError) because(err error) error {
 	e.Err = err
 	return e
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *SettingError) Unwrap() error { return e.Err }
 
-// serviceLink matches what Kubernetes puts into the environment of a pod beside a service called bdtnode or bdtnode-….
+// serviceLink matches the variables that Kubernetes sets in a pod for a service called bdtnode or bdtnode-….
 var serviceLink = regexp.MustCompile(`(^|_)(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// CheckEnvironment refuses a variable with [EnvPrefix] that nothing reads, with a [*SettingError] that names the
-// variable which may have been meant.
+// CheckEnvironment returns a [*SettingError] for a variable with [EnvPrefix] that no code reads. It suggests the
+// nearest known name.
 func CheckEnvironment() error {
 	known := []string{EnvNode, EnvPassphrase}
 	for _, key := range envKeys {
 		known = append(known, EnvName(key))
 	}
-	names := make([]string, len(known)) // without the prefix, which all are near by
+	names := make([]string, len(known)) // without the common prefix, which would make all names similar
 	for i, name := range known {
 		names[i] = strings.TrimPrefix(name, EnvPrefix)
 	}
@@ -83,12 +83,12 @@ func CheckEnvironment() error {
 		if near := spell.Nearest(strings.ToUpper(rest), names); near != "" {
 			why += ", use " + EnvPrefix + near
 		}
-		return &SettingError{Variable: name, Err: fmt.Errorf("%s; known are %s", why, strings.Join(known, ", "))}
+		return &SettingError{Variable: name, Err: fmt.Errorf("%s; known names: %s", why, strings.Join(known, ", "))}
 	}
 	return nil
 }
 
-// environment has the settings that the environment gives.
+// environment returns the settings that environment variables set.
 func environment() map[string]any {
 	given := make(map[string]any)
 	for _, key := range envKeys {
