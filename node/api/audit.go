@@ -7,18 +7,20 @@ import (
 	"time"
 )
 
-// auditShare is the share of a processor that audits may take: after each, nine times as long passes before the next.
+// auditShare is the inverse of the share of processor time for audits: each is followed by a pause of nine times its
+// duration.
 const auditShare = 10
 
-// auditor runs one audit at a time, since each reads the whole ledger, and none in vain: at the height of the last one
-// its result is the answer.
+// auditor runs one audit at a time, since each reads the whole ledger. If the height has not changed since the last
+// audit, its result is returned again.
 type auditor struct {
 	running sync.Mutex
 	last    Audit
-	rest    time.Time // no other audit begins before
+	rest    time.Time // no other audit begins before this time
 }
 
-// audit answers with the newest count, or says when to come again.
+// audit returns the result of an audit at the current height. If another one runs or the pause is not over, it returns
+// a problem with the time to try again.
 func (a *auditor) audit(ctx context.Context, b Backend, now func() time.Time) (Audit, error) {
 	if !a.running.TryLock() {
 		return Audit{}, retryLater(problem(http.StatusServiceUnavailable, "another audit is running"), retryAudit)
@@ -29,7 +31,7 @@ func (a *auditor) audit(ctx context.Context, b Backend, now func() time.Time) (A
 		if a.last.Height != 0 && a.last.Height == b.Status().Height {
 			return a.last, nil
 		}
-		return Audit{}, retryLater(problem(http.StatusServiceUnavailable, "an audit has just run"), wait)
+		return Audit{}, retryLater(problem(http.StatusServiceUnavailable, "an audit ran too recently"), wait)
 	}
 	out, err := b.Audit(ctx)
 	ended := now()

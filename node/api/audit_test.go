@@ -22,8 +22,8 @@ func (c *counting) Audit(context.Context) (Audit, error) {
 	return Audit{Height: c.height}, nil
 }
 
-// TestAuditsInALoop: an audit that follows another too soon is not run: its answer is the last one's while the height is
-// the same, and else when to come again. In a loop audits take a tenth of the time.
+// TestAuditsInALoop: an audit soon after another one does not run. The last result is returned if the height is the
+// same, otherwise the time to try again. In a loop, audits take a tenth of the time.
 func TestAuditsInALoop(t *testing.T) {
 	var a auditor
 	c := &counting{now: time.Unix(1000, 0), height: 7}
@@ -34,17 +34,17 @@ func TestAuditsInALoop(t *testing.T) {
 		}
 	}
 	if c.runs != 1 {
-		t.Errorf("%d audits are run for three questions at one height", c.runs)
+		t.Errorf("%d audits ran for three requests at one height", c.runs)
 	}
 	c.height++
 	if _, err := ask(); err == nil || c.runs != 1 {
-		t.Errorf("an audit runs again at once: %v", err)
+		t.Errorf("a second audit was not refused: %v", err)
 	}
 	for end := c.now.Add(100 * time.Second); c.now.Before(end); c.now = c.now.Add(10 * time.Millisecond) {
 		c.height++
 		_, _ = ask()
 	}
 	if c.runs < 9 || c.runs > 12 {
-		t.Errorf("%d s of 100 s are spent on audits", c.runs)
+		t.Errorf("audits took %d s of 100 s", c.runs)
 	}
 }

@@ -12,15 +12,15 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// TxsType is the media type of the binary body of POST /v1/txs, which [EncodeTxs] writes: the same as the JSON one,
-// at a fraction of the cost.
+// TxsType is the media type of the binary body of POST /v1/txs, written by [EncodeTxs]. It carries the same data as the
+// JSON body and is much cheaper to encode and decode.
 const TxsType = "application/octet-stream"
 
-// txsVersion is the version of the binary body.
+// txsVersion is the version of the format of the binary body.
 const txsVersion = 1
 
-// EncodeTxs is the binary body for encoded transactions, 1 to [MaxTxsPerRequest] of them: a version byte, a 2-byte
-// count, then each behind its length in 4 bytes.
+// EncodeTxs encodes 1 to [MaxTxsPerRequest] transactions as a binary body: a version byte, a 2-byte count, then for
+// each transaction its length in 4 bytes and its bytes. Integers are big-endian.
 func EncodeTxs(txs [][]byte) []byte {
 	size := 3
 	for _, tx := range txs {
@@ -34,18 +34,18 @@ func EncodeTxs(txs [][]byte) []byte {
 	return b
 }
 
-// DecodeTxs takes a body of [EncodeTxs] apart. The transactions alias it. Errors wrap [wire.ErrMalformed].
+// DecodeTxs decodes a body of [EncodeTxs]. The transactions share the memory of body. Errors wrap [wire.ErrMalformed].
 func DecodeTxs(body []byte) ([][]byte, error) {
 	r := wire.NewReader(body)
 	if v := r.U8(); r.Err() == nil && v != txsVersion {
-		r.Fail("version %d of the list of transactions, this replica reads %d", v, txsVersion)
+		r.Fail("version %d of the list of transactions, but this replica reads version %d", v, txsVersion)
 	}
 	txs := make([][]byte, r.Count(MaxTxsPerRequest, 4))
 	for i := range txs {
 		txs[i] = r.Bytes(len(body))
 	}
 	if r.Err() == nil && len(txs) == 0 {
-		r.Fail("no transactions")
+		r.Fail("the list has no transactions")
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("binary list of transactions: %w", err)
@@ -53,12 +53,13 @@ func DecodeTxs(body []byte) ([][]byte, error) {
 	return txs, nil
 }
 
-// firstRoom is the bytes that a body gets room for before any of it has arrived.
+// firstRoom is the size of the buffer for a body before any byte has arrived.
 const firstRoom = 4 << 10
 
-// readBody reads the body of a submission. Room is taken as bytes arrive, whatever length was announced, and doubled when it is
-// full; while it is doubled the old half is kept too, until it is collected. The body must arrive at [Config].BodyRate
-// after [Config].BodyGrace, so that a client that sends nothing holds its place for no longer than the grace.
+// readBody reads the body of a submission. Memory is reserved as bytes arrive, for any announced length: the buffer is
+// doubled when it is full. While it is doubled, the old half counts too, until it is collected. After
+// [Config].BodyGrace the body must arrive at [Config].BodyRate at least, so a client that sends nothing holds its place
+// for at most the grace.
 func (s *Server) readBody(in *submitIn, place *submission) ([]byte, error) {
 	rc := http.NewResponseController(in.writer)
 	room := min(s.cfg.MaxBody, firstRoom)
@@ -75,7 +76,7 @@ func (s *Server) readBody(in *submitIn, place *submission) ([]byte, error) {
 			return nil, fmt.Errorf("set a deadline for the body: %w", err)
 		}
 		spare := buf[len(buf):cap(buf)]
-		if len(spare) == 0 { // full: it ends here, or more room is needed
+		if len(spare) == 0 { // full: either the body ends here, or the buffer must grow
 			spare = make([]byte, 1)
 		}
 		n, err := in.request.Body.Read(spare)
@@ -93,17 +94,17 @@ func (s *Server) readBody(in *submitIn, place *submission) ([]byte, error) {
 		}
 		switch {
 		case err == io.EOF:
-			// The server reads on to notice a client that leaves, and would take a deadline that passes for one.
+			// The server keeps reading to detect a client that leaves. It would mistake an expired deadline for that.
 			return buf, setDeadline(rc.SetReadDeadline, time.Time{})
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, problem(http.StatusRequestTimeout, fmt.Sprintf("the request body arrived too slowly: %d bytes, at least %d a second are expected", len(buf), s.cfg.BodyRate))
+			return nil, problem(http.StatusRequestTimeout, fmt.Sprintf("the request body arrived too slowly: %d bytes so far, want at least %d bytes a second", len(buf), s.cfg.BodyRate))
 		case err != nil:
 			return nil, problem(http.StatusBadRequest, "the request body did not arrive in full: "+err.Error())
 		}
 	}
 }
 
-// setDeadline sets a deadline of a connection. Writers that have no connection, as in tests, have no deadlines either.
+// setDeadline sets a deadline of a connection. It ignores writers without a connection, such as those of tests.
 func setDeadline(set func(time.Time) error, at time.Time) error {
 	if err := set(at); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err

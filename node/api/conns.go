@@ -10,14 +10,14 @@ import (
 	"bdtnode/internal/origin"
 )
 
-// conns is a listener that bounds the open connections. For one too many it closes another, so that a client that connects
-// again and again, or leaves connections idle, closes its own:
+// conns is a listener that bounds the number of open connections. When a new connection exceeds the bound, another one
+// is closed. The choice makes a client that opens many connections lose its own:
 //
-//   - the one that has been idle for the longest, of the address with the most connections that has an idle one and has no
-//     fewer than the new one's address;
-//   - else the oldest one with a request, of the address with the most connections, if it has more than the new
-//     one's address will have;
-//   - else the new one.
+//   - the connection that has been idle longest, of the address with the most connections among those that have an idle
+//     one and at least as many connections as the new one's address;
+//   - otherwise the oldest connection with a request, of the address with the most connections, if it has more than the
+//     new one's address will have;
+//   - otherwise the new connection.
 type conns struct {
 	net.Listener
 	max int
@@ -27,9 +27,9 @@ type conns struct {
 	clients map[netip.Prefix]*client
 }
 
-// client is the connections of one address, each list with the oldest first.
+// client holds the connections of one address. Each list begins with the oldest.
 type client struct {
-	idle list.List // without a request: new, or between two
+	idle list.List // without a request: new, or between two requests
 	busy list.List
 }
 
@@ -40,11 +40,11 @@ type conn struct {
 	net.Conn
 	conns *conns
 	from  netip.Prefix
-	in    *list.List    // of its client, nil once it was closed
-	place *list.Element // there
+	in    *list.List    // list of its client, nil after it was closed
+	place *list.Element // its element there
 }
 
-// connKey finds a request's connection in its context.
+// connKey is the context key of a request's connection.
 type connKey struct{}
 
 func newConns(l net.Listener, max int) *conns {
@@ -70,7 +70,7 @@ func (s *conns) Accept() (net.Conn, error) {
 	}
 }
 
-// add takes in a connection, and says which one to close if that is one too many.
+// add adds a connection and returns the one to close if there are too many, else nil.
 func (s *conns) add(c *conn) (victim *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +91,7 @@ func (s *conns) add(c *conn) (victim *conn) {
 	return victim
 }
 
-// victim is the connection to close for one of client own, nil if there is none that may be.
+// victim is the connection to close for a new one of client own, nil if none may be closed.
 func (s *conns) victim(own *client) *conn {
 	var idle, largest *client
 	for _, c := range s.clients {

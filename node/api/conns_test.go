@@ -14,10 +14,10 @@ import (
 	"bdtnode/node/api"
 )
 
-// patience is how long a test waits for something that must come.
+// patience is how long a test waits for an event that must happen.
 const patience = 30 * time.Second
 
-// dial connects to the API at a URL from a loopback address.
+// dial connects from a loopback address to the API at a URL.
 func dial(t *testing.T, from, url string) net.Conn {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
@@ -26,11 +26,11 @@ func dial(t *testing.T, from, url string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(patience)) // fails for a closed connection, and then the test does
+	_ = c.SetDeadline(time.Now().Add(patience)) // fails for a closed connection, and then the next read fails too
 	return c
 }
 
-// alive asks on a connection and reports whether there was an answer.
+// alive sends a request on a connection and reports whether an answer came.
 func alive(c net.Conn) bool {
 	fmt.Fprint(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
 	b := make([]byte, 4096)
@@ -44,7 +44,7 @@ func ended(c net.Conn) bool {
 	return err == nil || !strings.Contains(err.Error(), "timeout")
 }
 
-// When all places are taken, the address with the most connections loses its oldest idle one; other addresses keep
+// When all places are taken, the address with the most connections loses its oldest idle one. Other addresses keep
 // theirs, and a new connection is always served.
 func TestConnectionsAreShared(t *testing.T) {
 	url, stop, done := run(t, api.Config{MaxConns: 4}, &fake{})
@@ -66,7 +66,7 @@ func TestConnectionsAreShared(t *testing.T) {
 		}
 	}
 	if served > 3 || !alive(other) {
-		t.Errorf("%d connections of one address are open, want at most 3 and that of the other", served)
+		t.Errorf("%d connections of one address are open, want at most 3 next to the other address", served)
 	}
 	if !alive(dial(t, "127.0.0.4", url)) || !alive(other) {
 		t.Error("another address lost its connection")
@@ -77,7 +77,7 @@ func TestConnectionsAreShared(t *testing.T) {
 	}
 }
 
-// Connections that wait for an answer are closed for a new one only if their address has more than its share.
+// Connections with a pending answer are closed for a new one only if their address has more than its share.
 func TestBusyConnectionsAreShared(t *testing.T) {
 	f, started, release := waiting()
 	url, stop, done := run(t, api.Config{MaxConns: 2}, f)
@@ -93,7 +93,7 @@ func TestBusyConnectionsAreShared(t *testing.T) {
 		t.Error("a third connection of the same address was served")
 	}
 	if !alive(dial(t, "127.0.0.3", url)) || !ended(busy[0]) {
-		t.Error("an address with all connections lost none to another address")
+		t.Error("an address with all connections did not lose one to another address")
 	}
 	close(release)
 	b := make([]byte, 4096)
@@ -106,7 +106,7 @@ func TestBusyConnectionsAreShared(t *testing.T) {
 	}
 }
 
-// A request that has no use for a body is answered without one, and its connection ends.
+// A request whose route takes no body is answered without reading one, and its connection is closed.
 func TestBodyOfAReadIsNotAwaited(t *testing.T) {
 	s := serve(t, api.Config{BodyGrace: 100 * time.Millisecond}, &fake{})
 	for _, c := range []struct{ request, status string }{
@@ -120,18 +120,18 @@ func TestBodyOfAReadIsNotAwaited(t *testing.T) {
 		fmt.Fprint(conn, c.request)
 		got, err := io.ReadAll(conn)
 		if err != nil && strings.Contains(err.Error(), "timeout") || !strings.HasPrefix(string(got), "HTTP/1.1 "+c.status) {
-			t.Errorf("%q: %q %v, want %s and the end", c.request, got, err, c.status)
+			t.Errorf("%q: %q %v, want %s and a closed connection", c.request, got, err, c.status)
 		}
 	}
 }
 
-// Bodies that are announced and never come take no room from others.
-func TestAnnouncedBytesTakeNoRoom(t *testing.T) {
+// Announced bodies that never arrive reserve no memory.
+func TestAnnouncedBytesTakeNoMemory(t *testing.T) {
 	s := serve(t, api.Config{MaxBody: 1 << 20, MaxBodies: 4 << 20, BodyGrace: time.Hour}, &fake{submit: settle})
 	for range 100 {
 		c := dial(t, "127.0.0.1", s.URL)
 		fmt.Fprintf(c, "POST /v1/txs HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", jsonType, 1<<20)
-		if _, err := c.Read(make([]byte, 1)); err != nil { // the place is taken: the body is being read
+		if _, err := c.Read(make([]byte, 1)); err != nil { // the place is taken: the server is reading the body
 			t.Fatal(err)
 		}
 	}
@@ -140,7 +140,7 @@ func TestAnnouncedBytesTakeNoRoom(t *testing.T) {
 	}
 }
 
-// A body that comes more slowly than the least rate ends, and gives its place back.
+// A body that arrives more slowly than BodyRate is refused, and its place is released.
 func TestSlowBodyEnds(t *testing.T) {
 	s := serve(t, api.Config{MaxWaiting: 1, BodyGrace: 50 * time.Millisecond, BodyRate: 1 << 20}, &fake{submit: settle})
 	c := dial(t, "127.0.0.1", s.URL)
@@ -157,7 +157,7 @@ func TestSlowBodyEnds(t *testing.T) {
 	}
 }
 
-// Bodies of each size up to the limit arrive unchanged.
+// Bodies of all sizes up to the limit arrive unchanged.
 func TestBodiesOfManySizes(t *testing.T) {
 	var mu sync.Mutex
 	var got []byte
@@ -190,8 +190,8 @@ func TestBodiesOfManySizes(t *testing.T) {
 	}
 }
 
-// Reads whose bodies never come leave the places to others, of the same address too.
-func TestBodiesOfReadsLeaveThePlaces(t *testing.T) {
+// Reads with bodies that never arrive keep no place from other connections, of the same address too.
+func TestBodiesOfReadsTakeNoPlaces(t *testing.T) {
 	url, stop, done := run(t, api.Config{MaxConns: 4, BodyGrace: time.Hour, Grace: time.Millisecond}, &fake{})
 	for range 20 {
 		fmt.Fprint(dial(t, "127.0.0.1", url), "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")

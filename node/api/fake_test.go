@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake is a backend of functions; calling one that a test did not set is a panic.
+// fake is a backend of functions. Calling a function that a test did not set is a panic.
 type fake struct {
 	submit  func(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer
 	tx      func(id ledger.TxID) (api.TxAnswer, error)
@@ -49,7 +49,7 @@ func (f *fake) Status() api.Status                           { return f.status }
 func (f *fake) Peers() []api.Peer                            { return f.peers }
 func (f *fake) Commits(after uint64) api.CommitList          { return f.commits(after) }
 
-// settle answers every transaction as settled, with a made-up id.
+// settle answers every transaction as settled, with an id made from its index.
 func settle(_ context.Context, txs [][]byte, _ api.Wait) []api.TxAnswer {
 	out := make([]api.TxAnswer, len(txs))
 	for i, tx := range txs {
@@ -70,12 +70,12 @@ func serve(t *testing.T, cfg api.Config, f *fake) *httptest.Server {
 	return s
 }
 
-// answer is a response read to its end.
+// answer is a response, read completely.
 type answer struct {
 	status  int
 	header  http.Header
 	body    []byte
-	problem api.Problem // if it is one
+	problem api.Problem // set if the answer is a problem
 }
 
 func do(t *testing.T, method, url, contentType, body string) answer {
@@ -106,13 +106,13 @@ func send(t *testing.T, method, url, contentType string, body io.Reader) answer 
 			t.Fatalf("problem %s: %v", a.body, err)
 		}
 		if a.problem.Status != a.status || a.problem.Title == "" || a.problem.Detail == "" {
-			t.Errorf("problem %s of status %d does not say its status, title and detail", a.body, a.status)
+			t.Errorf("problem %s with status %d lacks status, title or detail", a.body, a.status)
 		}
 	}
 	return a
 }
 
-// wantProblem checks that an answer is a problem of a status whose text has every word.
+// wantProblem checks that an answer is a problem with a status and that its text contains every word.
 func wantProblem(t *testing.T, a answer, status int, words ...string) {
 	t.Helper()
 	if a.status != status || a.problem.Status != status {

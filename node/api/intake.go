@@ -5,25 +5,25 @@ import (
 	"sync"
 )
 
-// intake bounds the submissions in work: how many, and how many bytes their bodies have. Nothing queues here, since a
-// waiting client would only find a more crowded replica.
+// intake bounds the number of submissions in progress and the total size of their bodies. It has no queue, because by
+// the time a queued client is served the replica would be even busier.
 //
-// Under contention each client address has a share: it may hold as much as leaves a third of that free. One address
-// alone thus gets three quarters of all, and the next one always finds room. One submission, and one body of the largest size,
-// is granted to each as long as there is room at all.
+// Under contention each client address has a share: it may hold up to three times the amount that it leaves free. So
+// one address alone gets three quarters, and the next one always finds a free place. As long as there is space at all,
+// each address may hold one submission and one body of the largest size.
 type intake struct {
 	mu           sync.Mutex
 	slots, bytes pool
 }
 
-// pool is places or bytes that clients share.
+// pool is a number of places or bytes that clients share.
 type pool struct {
 	free  int64
-	least int64 // what one client may hold as long as there is room
+	least int64 // amount that one client may hold as long as there is space
 	held  map[netip.Prefix]int64
 }
 
-// shareOfFree is how much a client may hold for each unit that is left free.
+// shareOfFree is the amount that a client may hold for each unit that is left free.
 const shareOfFree = 3
 
 func newIntake(slots int, bytes, body int64) *intake {
@@ -49,14 +49,14 @@ func (p *pool) give(client netip.Prefix, n int64) {
 	}
 }
 
-// submission is a place in the intake, and room for the part of its body that has arrived.
+// submission is a place in the intake, with the memory reserved for the part of its body that has arrived.
 type submission struct {
 	intake *intake
 	client netip.Prefix
 	bytes  int64
 }
 
-// enter takes a place, nil if there is none.
+// enter takes a place. It returns nil if there is none.
 func (in *intake) enter(client netip.Prefix) *submission {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -66,7 +66,7 @@ func (in *intake) enter(client netip.Prefix) *submission {
 	return &submission{intake: in, client: client}
 }
 
-// grow takes room for n more bytes, and reports whether there was any.
+// grow reserves n more bytes. It returns false if there is no space.
 func (s *submission) grow(n int64) bool {
 	s.intake.mu.Lock()
 	defer s.intake.mu.Unlock()
@@ -77,7 +77,7 @@ func (s *submission) grow(n int64) bool {
 	return ok
 }
 
-// leave gives back the place and the room.
+// leave releases the place and the bytes.
 func (s *submission) leave() {
 	s.intake.mu.Lock()
 	defer s.intake.mu.Unlock()

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// An address alone gets three quarters of the places, and several have equal shares; a new one always finds room.
+// One address alone gets three quarters of the places, several addresses get equal shares, and a new address always
+// finds a place.
 func TestSharesOfTheIntake(t *testing.T) {
 	in := newIntake(100, 1000, 10)
 	enter := func(client string) (n int) {
@@ -19,17 +20,17 @@ func TestSharesOfTheIntake(t *testing.T) {
 	}
 }
 
-// Places and bytes come back, and a body of the largest size always has room next to one other.
-func TestIntakeGivesBack(t *testing.T) {
+// Places and bytes are released, and a body of the largest size always has space next to one other.
+func TestIntakeReleases(t *testing.T) {
 	in := newIntake(4, 20, 10)
 	a, b := netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("10.0.0.2/32")
 	x, y := in.enter(a), in.enter(b)
 	if !x.grow(10) || x.grow(6) || !y.grow(10) || y.grow(1) {
-		t.Error("room for two largest bodies is not for two bodies")
+		t.Error("space for two bodies of the largest size was refused")
 	}
 	x.leave()
 	y.leave()
 	if in.slots.free != 4 || in.bytes.free != 20 || len(in.slots.held)+len(in.bytes.held) != 0 {
-		t.Errorf("left behind: %+v", in)
+		t.Errorf("not released: %+v", in)
 	}
 }

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// outlet bounds the bytes of large answers that clients are taking: each is in memory as a whole until its client has read
-// it. Client addresses share them as they share the intake.
+// outlet bounds the bytes of large answers that clients are reading. Each is in memory until its client has read it.
+// Client addresses share the bytes as they share the intake.
 type outlet struct {
 	mu    sync.Mutex
 	bytes pool
-	most  int64 // that one answer counts for, so that each can be given
+	most  int64 // largest number of bytes that one answer counts for, so that every answer can be given
 }
 
 func newOutlet(bytes int64) *outlet {
@@ -32,8 +32,8 @@ func (o *outlet) give(client netip.Prefix, n int64) {
 	o.bytes.give(client, n)
 }
 
-// outgoing is the answer to one request. Its deadline runs from its first byte, however long the request waited before.
-// The status is written with that byte: if the answer is large and the outlet is full, another one is.
+// outgoing is the answer to one request. Its deadline starts with its first byte, after any waiting of the request. The
+// status is written with that byte: if the answer is large and the outlet is full, an error is written instead.
 type outgoing struct {
 	http.ResponseWriter
 	limit  time.Duration
@@ -46,7 +46,7 @@ type outgoing struct {
 	taken   int64
 }
 
-// Unwrap gives http.ResponseController what is under w.
+// Unwrap returns the underlying writer for http.ResponseController.
 func (w *outgoing) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // WriteHeader implements http.ResponseWriter.
@@ -73,9 +73,9 @@ func (w *outgoing) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// refuse answers that clients have to take other answers first.
+// refuse answers with a problem because clients have not read earlier large answers yet.
 func (w *outgoing) refuse() {
-	p := problem(http.StatusServiceUnavailable, "clients are slow to take large answers of this replica, try again later or ask for less")
+	p := problem(http.StatusServiceUnavailable, "clients have not read earlier large answers of this replica yet, try again later or request less")
 	p.RetryMS = retryBusy.Milliseconds()
 	w.Header().Set("Retry-After", retryAfter(p.RetryMS))
 	w.status = p.Status
@@ -90,7 +90,7 @@ func (w *outgoing) end() {
 	}
 }
 
-// giveBack gives back what the outlet gave.
+// giveBack releases the bytes reserved in the outlet.
 func (w *outgoing) giveBack() {
 	if w.taken > 0 {
 		w.outlet.give(w.client, w.taken)
@@ -103,7 +103,7 @@ func (w *outgoing) begin() {
 		return
 	}
 	w.begun = true
-	// It fails for a connection that is closed, and then writing does.
+	// This fails for a closed connection, and then the write fails too.
 	_ = setDeadline(http.NewResponseController(w.ResponseWriter).SetWriteDeadline, time.Now().Add(w.limit))
 	if w.status != 0 {
 		w.ResponseWriter.WriteHeader(w.status)

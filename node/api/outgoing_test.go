@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Large answers that their clients do not take hold a bounded number of bytes: further ones are refused with a time to come
-// again, small ones and those of other addresses are not, and all is given back.
-func TestAnswersThatNobodyTakes(t *testing.T) {
+// Large answers that clients do not read hold a bounded number of bytes. Further large ones are refused with a time to
+// try again; small ones and those for other addresses are not. All bytes are released at the end.
+func TestUnreadAnswersAreBounded(t *testing.T) {
 	const size, bound = 300_000, 8 << 20
 	o := newOutlet(bound)
 	var open []*outgoing
@@ -43,7 +43,7 @@ func TestAnswersThatNobodyTakes(t *testing.T) {
 		}
 	}
 	if held > bound || held < bound/2 || refused == 0 {
-		t.Errorf("%d bytes are held, at most %d may be", held, bound)
+		t.Errorf("%d bytes are held, want at most %d", held, bound)
 	}
 	if out := answer("10.0.0.1", 1000); out.Code != http.StatusOK || out.Body.Len() != 1000 {
 		t.Errorf("a small answer is refused: %d", out.Code)
@@ -55,7 +55,7 @@ func TestAnswersThatNobodyTakes(t *testing.T) {
 		w.giveBack()
 	}
 	if o.bytes.free != bound || len(o.bytes.held) != 0 {
-		t.Errorf("left behind: %+v", o.bytes)
+		t.Errorf("not released: %+v", o.bytes)
 	}
 	if out := answer("10.0.0.1", 2*bound); out.Code != http.StatusOK || out.Body.Len() != 2*bound {
 		t.Errorf("an answer above the bound is never given: %d", out.Code)

@@ -12,7 +12,7 @@ import (
 	"bdtnode/ledger"
 )
 
-// retryAudit is when an audit refused because another one runs may come again.
+// retryAudit is the time after which a client may ask again if another audit was running.
 const retryAudit = 2 * time.Second
 
 type (
@@ -23,22 +23,22 @@ type (
 	}
 	accountIn struct {
 		Address string `path:"address" doc:"64 hexadecimal characters"`
-		Cursor  string `query:"cursor" maxLength:"256" doc:"'next' of the page of outputs before"`
-		Limit   int    `query:"limit" minimum:"0" maximum:"1000" default:"100" doc:"most outputs to list"`
-		Older   string `query:"older" maxLength:"256" doc:"'older' of the page of history before"`
-		History int    `query:"history" minimum:"0" maximum:"1000" default:"0" doc:"most history entries to list"`
+		Cursor  string `query:"cursor" maxLength:"256" doc:"'next' from the page of outputs before"`
+		Limit   int    `query:"limit" minimum:"0" maximum:"1000" default:"100" doc:"largest number of outputs to list"`
+		Older   string `query:"older" maxLength:"256" doc:"'older' from the page of history before"`
+		History int    `query:"history" minimum:"0" maximum:"1000" default:"0" doc:"largest number of history entries to list"`
 	}
 	blockIn struct {
-		// The library would cut a larger number to 16 bits: the maximum must be said.
+		// The maximum must be declared: the library would truncate a larger number to 16 bits.
 		Shard  uint16 `path:"shard" maximum:"65535"`
 		Height uint64 `path:"height"`
 	}
 
 	commitsIn struct {
-		After uint64 `query:"after" doc:"only those above this height"`
+		After uint64 `query:"after" doc:"only commits above this height"`
 	}
 
-	// body is an answer of 200 with v in JSON.
+	// body is an answer with status 200 and v in JSON.
 	body[T any] struct{ Body T }
 
 	liveness struct {
@@ -50,11 +50,11 @@ type (
 func (s *Server) register(a huma.API) {
 	route(s, a, huma.Operation{
 		Method: http.MethodPost, Path: "/v1/txs", OperationID: "submit-transactions",
-		Summary:     "Submit transactions and wait for what becomes of them",
-		Description: "Submitting a transaction again is harmless and gets the same answer. Accepted means that a final answer will come; waiting promises nothing. 429 means that there was room for none: the TX book, or the share of it or of waits that this client address may have, is full.",
+		Summary:     "Submit transactions and wait for a stage",
+		Description: "Submitting a transaction again has no further effect and gets the same answer. Accepted means that a final answer will come; waiting guarantees nothing. 429 means that no transaction was accepted: the TX book is full, or the share of it or of waits that this client address may have.",
 		Errors:      []int{400, 413, 415, 422, 429, 503},
 	}, s.submit)
-	// Described only now, for a description that comes with the operation makes the library read and check the body.
+	// Described here and not with the operation, because then the library would read and check the body.
 	post := a.OpenAPI().Paths["/v1/txs"].Post
 	post.RequestBody = submitBody()
 	post.Responses["200"].Content = map[string]*huma.MediaType{
@@ -62,28 +62,28 @@ func (s *Server) register(a huma.API) {
 	}
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/txs/{id}", OperationID: "get-transaction",
-		Summary: "What became of a transaction", Errors: []int{404, 422, 503},
+		Summary: "State of a transaction", Errors: []int{404, 422, 503},
 	}, s.tx)
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/accounts/{address}", OperationID: "get-account",
-		Summary: "What an address owns, and its history", Errors: []int{404, 422, 503},
+		Summary: "Balance, outputs and history of an address", Errors: []int{404, 422, 503},
 	}, s.account)
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/shards/{shard}/blocks/{height}", OperationID: "get-block",
 		Summary: "A committed block", Errors: []int{404, 422, 503},
 	}, s.block)
 	route(s, a, huma.Operation{
-		Method: http.MethodGet, Path: "/v1/status", OperationID: "get-status", Summary: "How this replica is doing",
+		Method: http.MethodGet, Path: "/v1/status", OperationID: "get-status", Summary: "Status of this replica",
 	}, func(context.Context, *none) (*body[Status], error) { return &body[Status]{s.backend.Status()}, nil })
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/peers", OperationID: "get-peers",
-		Summary: "Every replica as this one sees it",
+		Summary: "State of every replica as this one sees it",
 	}, func(context.Context, *none) (*body[PeerList], error) {
 		return &body[PeerList]{PeerList{Peers: nonNil(s.backend.Peers())}}, nil
 	})
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/commits", OperationID: "get-commits",
-		Summary: "When this replica committed lately, and how long that took", Errors: []int{422},
+		Summary: "Times of this replica's recent commits", Errors: []int{422},
 	}, func(_ context.Context, in *commitsIn) (*body[CommitList], error) {
 		l := s.backend.Commits(in.After)
 		l.Commits = nonNil(l.Commits)
@@ -91,20 +91,20 @@ func (s *Server) register(a huma.API) {
 	})
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/audit", OperationID: "audit",
-		Summary: "Count the whole value this replica holds, output by output", Errors: []int{503},
+		Summary: "Count the whole value that this replica holds, output by output", Errors: []int{503},
 	}, s.audit)
 	route(s, a, huma.Operation{
-		Method: http.MethodGet, Path: "/livez", OperationID: "livez", Summary: "Whether the process answers",
+		Method: http.MethodGet, Path: "/livez", OperationID: "livez", Summary: "Liveness: the process answers",
 	}, func(context.Context, *none) (*body[liveness], error) {
 		return &body[liveness]{liveness{Live: true}}, nil
 	})
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/readyz", OperationID: "readyz",
-		Summary: "Whether this replica takes part", Errors: []int{503},
+		Summary: "Readiness: this replica takes part in consensus", Errors: []int{503},
 	}, s.ready)
 }
 
-// route registers a handler behind what all have in common: a panic stops the node, errors become problems.
+// route registers a handler with common error handling: a panic stops the node, errors become problems.
 func route[I, O any](s *Server, a huma.API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
 	huma.Register(a, op, func(ctx context.Context, in *I) (out *O, err error) {
 		defer s.stopOnPanic(&err)
@@ -115,7 +115,8 @@ func route[I, O any](s *Server, a huma.API, op huma.Operation, h func(context.Co
 	})
 }
 
-// asProblem gives an error of the backend its status. What the client has no part in is logged, not told.
+// asProblem converts an error of the backend to a problem with a status. Internal errors are logged, and their text is
+// not sent to the client.
 func asProblem(ctx context.Context, op string, err error) error {
 	var se huma.StatusError
 	switch {
@@ -142,7 +143,7 @@ func (s *Server) tx(ctx context.Context, in *txIn) (*body[TxAnswer], error) {
 		err = ErrNotFound
 	}
 	if errors.Is(err, ErrNotFound) {
-		return nil, problem(http.StatusNotFound, "this replica knows no transaction "+in.ID)
+		return nil, problem(http.StatusNotFound, "this replica does not know transaction "+in.ID)
 	}
 	return &body[TxAnswer]{a}, err
 }
@@ -173,14 +174,14 @@ func (s *Server) ready(context.Context, *none) (*body[Readiness], error) {
 	if !st.Ready {
 		reason := st.NotReady
 		if reason == "" {
-			reason = "not ready, and it does not say why"
+			reason = "not ready, without a reason"
 		}
 		return nil, retryLater(problem(http.StatusServiceUnavailable, reason), retryBusy)
 	}
 	return &body[Readiness]{Readiness{Ready: true, Degraded: st.Degraded}}, nil
 }
 
-// nonNil makes an empty list of none, so that clients see [] and never null.
+// nonNil turns nil into an empty list, so that clients get [] and never null.
 func nonNil[T any](l []T) []T {
 	if l == nil {
 		return []T{}
@@ -202,7 +203,7 @@ func submitBody() *huma.RequestBody {
 		}},
 		TxsType: {Schema: &huma.Schema{
 			Type: huma.TypeString, Format: "binary",
-			Description: "version byte 1, a 2-byte count, then each encoded transaction behind its length in 4 bytes, all big-endian",
+			Description: "version byte 1, a 2-byte count, then for each transaction its length in 4 bytes and its encoding; integers are big-endian",
 		}},
 	}}
 }

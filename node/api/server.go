@@ -22,32 +22,32 @@ import (
 
 var logger = log.Logger("bdt/api")
 
-// outside writes the lines that clients cause.
+// outside writes log lines that clients can cause, so their number is bounded.
 var outside = loglimit.New(logger)
 
-// Config adjusts a server. Zero values mean the defaults.
+// Config configures a server. Zero values mean the defaults.
 type Config struct {
-	Version    string        // of the program, for the API description
-	Metrics    http.Handler  // answers GET /metrics; without it there is no such path
-	MaxBody    int64         // bytes of one request body; default 4 MiB
-	MaxBodies  int64         // bytes of all bodies in work at a time; default 64 MiB
-	MaxWaiting int           // submissions in work or waiting at a time; default 1,024
-	MaxAnswers int64         // bytes of all large answers that clients are taking; default 32 MiB
-	MaxConns   int           // connections at a time, for a further one another is closed; default 4,096
-	BodyGrace  time.Duration // how long a body may take before BodyRate counts; default 2 s
-	BodyRate   int64         // bytes a second at which a body must arrive at least; default 128 KiB
-	AnswerTime time.Duration // how long a client may take to read an answer, from its first byte; default 20 s
-	Grace      time.Duration // how long answers may take once Run is to end; default 5 s
+	Version    string        // program version for the API description
+	Metrics    http.Handler  // serves GET /metrics; without it the path does not exist
+	MaxBody    int64         // largest request body, in bytes; default 4 MiB
+	MaxBodies  int64         // total bytes of the bodies of submissions in progress; default 64 MiB
+	MaxWaiting int           // number of submissions in progress or waiting; default 1,024
+	MaxAnswers int64         // total bytes of large answers that clients are reading; default 32 MiB
+	MaxConns   int           // number of connections, beyond which an old one is closed for a new one; default 4,096
+	BodyGrace  time.Duration // time for a body before BodyRate applies; default 2 s
+	BodyRate   int64         // least rate at which a body must arrive, bytes a second; default 128 KiB
+	AnswerTime time.Duration // time for a client to read an answer, from its first byte; default 20 s
+	Grace      time.Duration // time for answers in progress after the context of Run ends; default 5 s
 }
 
-// Bounds of a connection between and before requests.
+// Bounds of a connection between requests and before the first.
 const (
 	headerTimeout  = 5 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 16 << 10
 )
 
-// Server is the HTTP interface of a replica. Make it with [New] and serve one listener with [Server.Run].
+// Server is the HTTP API of a replica. Create it with [New] and serve one listener with [Server.Run].
 type Server struct {
 	cfg     Config
 	backend Backend
@@ -59,7 +59,7 @@ type Server struct {
 	broken  chan error // the first panic of the backend
 }
 
-// New prepares a server and starts nothing.
+// New creates a server and starts nothing.
 func New(cfg Config, b Backend) *Server {
 	setDefault(&cfg.MaxBody, 4<<20)
 	setDefault(&cfg.MaxBodies, 64<<20)
@@ -78,21 +78,21 @@ func New(cfg Config, b Backend) *Server {
 		cfg: cfg, backend: b, routes: http.NewServeMux(), broken: make(chan error, 1),
 		intake: newIntake(cfg.MaxWaiting, cfg.MaxBodies, cfg.MaxBody), outlet: newOutlet(cfg.MaxAnswers),
 	}
-	// The library's own description, documentation and schema paths stay off: its description is built on first
-	// use without a lock, and its documentation page loads scripts from elsewhere.
+	// The library's own description, documentation and schema paths are off: it builds its description on first use
+	// without a lock, and its documentation page loads scripts from other hosts.
 	h := huma.DefaultConfig("bdtnode", cfg.Version)
-	h.Info.Description = "A replica of a shard: submit transactions, see what became of them, read the ledger."
+	h.Info.Description = "A replica of a shard: submit transactions, query their states, read the ledger."
 	h.OpenAPIPath, h.DocsPath, h.SchemasPath, h.CreateHooks = "", "", "", nil
 	a := humago.New(s.routes, h)
 	s.register(a)
 	spec, err := json.Marshal(a.OpenAPI())
 	if err != nil {
-		panic(fmt.Sprintf("the API description does not marshal: %v", err))
+		panic(fmt.Sprintf("cannot encode the API description: %v", err))
 	}
 	s.spec = spec
 	s.routes.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
-		_, _ = w.Write(s.spec) // a client that left is no concern
+		_, _ = w.Write(s.spec) // fails only if the client has left
 	})
 	if cfg.Metrics != nil {
 		s.routes.Handle("GET /metrics", cfg.Metrics)
@@ -106,7 +106,7 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 	}
 }
 
-// ServeHTTP answers one request. It is what [Server.Run] serves.
+// ServeHTTP answers one request. [Server.Run] serves this handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &outgoing{ResponseWriter: w, limit: s.cfg.AnswerTime, outlet: s.outlet, client: origin.Of(r.RemoteAddr)}
 	defer out.giveBack()
@@ -117,15 +117,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.ContentLength != 0 {
-		// No route but that of submissions reads a body. Without a deadline the server would wait for ever for the rest
-		// of one that was not read, before it answers.
+		// Only submissions read a body. Without a deadline the server would wait without bound for the rest of an
+		// unread body before it answers.
 		_ = setDeadline(http.NewResponseController(w).SetReadDeadline, time.Now().Add(s.cfg.BodyGrace))
 		if r.Method != http.MethodPost {
-			// Closing at once would only have the client connect again at once. Meanwhile the place is anybody's.
+			// The connection is not closed at once, because the client would reconnect at once. Until then it counts as
+			// idle, so its place is available to others.
 			if c, ok := r.Context().Value(connKey{}).(*conn); ok {
 				c.conns.changed(c, http.StateIdle)
 			}
-			write(w, problem(http.StatusBadRequest, fmt.Sprintf("a %s request has no body here", r.Method)))
+			write(w, problem(http.StatusBadRequest, fmt.Sprintf("a %s request must have no body here", r.Method)))
 			return
 		}
 	}
@@ -133,25 +134,25 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.routes.ServeHTTP(w, r)
 		return
 	}
-	// The mux knows whether the path or only the method is wrong, but says so in plain text.
+	// The mux distinguishes an unknown path from a wrong method, but answers in plain text.
 	m := miss{header: http.Header{}}
 	s.routes.ServeHTTP(&m, r)
-	p := problem(http.StatusNotFound, fmt.Sprintf("there is no %s here, see /openapi.json", r.URL.Path))
+	p := problem(http.StatusNotFound, fmt.Sprintf("no such path: %s, see /openapi.json", r.URL.Path))
 	if allow := m.header.Get("Allow"); m.status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", allow)
-		p = problem(m.status, fmt.Sprintf("%s does not take %s, use %s", r.URL.Path, r.Method, allow))
+		p = problem(m.status, fmt.Sprintf("%s does not support %s, use %s", r.URL.Path, r.Method, allow))
 	}
 	write(w, p)
 }
 
-// write answers with a problem.
+// write sends a problem as the answer.
 func write(w http.ResponseWriter, p *Problem) {
 	w.Header().Set("Content-Type", ProblemType)
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // a client that left is no concern
+	_ = json.NewEncoder(w).Encode(p) // fails only if the client has left
 }
 
-// miss takes the mux's answer to a request that no route takes.
+// miss records the mux's answer to a request without a route.
 type miss struct {
 	header http.Header
 	status int
@@ -161,9 +162,9 @@ func (m *miss) Header() http.Header         { return m.header }
 func (m *miss) Write(b []byte) (int, error) { return len(b), nil }
 func (m *miss) WriteHeader(status int)      { m.status = status }
 
-// Run serves l, which it closes, until the context ends: then waiting submissions are answered with what is known,
-// and Run returns nil once all answers are out or the grace is over. It returns an error if the listener fails, or
-// if the backend panicked: a broken invariant, after which the node must stop.
+// Run serves l, which it closes, until the context ends. Then it answers waiting submissions with the states known so
+// far, and returns nil when all answers are sent or the grace is over. It returns an error if the listener fails, or if
+// the backend panicked: that is a broken invariant, after which the node must stop.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	requests, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -186,15 +187,15 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	case failure = <-s.broken:
 	case err := <-served:
-		_ = srv.Close() // what remains of a server that already failed
+		_ = srv.Close() // closes what is left of a server that has failed
 		return fmt.Errorf("serve the API at %s: %w", l.Addr(), err)
 	}
 	cancel()
 	grace, done := context.WithTimeout(context.Background(), s.cfg.Grace)
 	defer done()
 	if err := srv.Shutdown(grace); err != nil {
-		logger.Warnf("closing connections whose answers took longer than %v: %v", s.cfg.Grace, err)
-		_ = srv.Close() // the listener is closed already, connections cannot fail usefully
+		logger.Warnw("connections closed with answers in progress", "grace", s.cfg.Grace, "error", err)
+		_ = srv.Close() // the listener is closed already; errors of connections do not matter
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) && failure == nil {
 		failure = fmt.Errorf("serve the API at %s: %w", l.Addr(), err)
@@ -202,7 +203,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return failure
 }
 
-// serverLog passes what net/http has to say about single connections on, quietly: all of it is clients' doing.
+// serverLog logs net/http's messages about single connections at debug level, because clients can cause all of them.
 type serverLog struct{}
 
 func (serverLog) Write(b []byte) (int, error) {
@@ -210,17 +211,17 @@ func (serverLog) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// stopOnPanic is deferred around the backend: its panic is a broken invariant and ends Run, while this request gets
-// an error. Panics of the HTTP libraries, which a peer may provoke, only end their connection.
+// stopOnPanic is deferred around the backend. A panic of the backend is a broken invariant and ends Run; this request
+// gets an error. Panics of the HTTP libraries, which a peer may be able to cause, only end their connection.
 func (s *Server) stopOnPanic(err *error) {
 	v := recover()
 	if v == nil {
 		return
 	}
-	logger.Errorf("panic while answering: %v\n%s", v, debug.Stack())
+	logger.Errorw("panic while answering a request", "panic", v, "stack", string(debug.Stack()))
 	select {
 	case s.broken <- fmt.Errorf("panic while answering a request: %v", v):
-	default: // the first one stops the node
+	default: // only the first panic is needed to stop the node
 	}
-	*err = problem(http.StatusInternalServerError, "the replica found itself inconsistent and stops, see its log")
+	*err = problem(http.StatusInternalServerError, "the replica detected a broken invariant and stops, see its log")
 }

@@ -112,7 +112,7 @@ func TestReadErrors(t *testing.T) {
 			a := do(t, "GET", s.URL+c.path, "", "")
 			wantProblem(t, a, c.status, c.words...)
 			if strings.Contains(string(a.body), "secret") {
-				t.Errorf("the replica's own error was told: %s", a.body)
+				t.Errorf("the text of an internal error was sent: %s", a.body)
 			}
 			if (c.status == 503) != (a.header.Get("Retry-After") != "") {
 				t.Errorf("Retry-After %q with status %d", a.header.Get("Retry-After"), c.status)
@@ -125,7 +125,7 @@ func TestReadErrors(t *testing.T) {
 		t.Error("no Allow header")
 	}
 	if err = nil; do(t, "GET", s.URL+tx, "", "").status != http.StatusOK {
-		t.Error("an answer without an error was refused")
+		t.Error("an answer without an error was replaced by an error")
 	}
 	f.tx = func(id ledger.TxID) (api.TxAnswer, error) { return api.TxAnswer{State: api.StateUnknown}, nil }
 	wantProblem(t, do(t, "GET", s.URL+tx, "", ""), http.StatusNotFound)
@@ -148,7 +148,7 @@ func TestOneAuditAtATime(t *testing.T) {
 	}
 }
 
-func TestMetricsAreHandedOn(t *testing.T) {
+func TestMetricsAreServed(t *testing.T) {
 	m := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "bdt_height 3") })
 	s := serve(t, api.Config{Metrics: m}, &fake{})
 	if a := do(t, "GET", s.URL+"/metrics", "", ""); string(a.body) != "bdt_height 3" {
@@ -189,7 +189,7 @@ func TestOpenAPI(t *testing.T) {
 		t.Error("429 is not described")
 	}
 	if got := doc.Components.Schemas["TxAnswer"].Properties["id"].Type; got != "string" {
-		t.Errorf("an id is described as %v, it is a string", got)
+		t.Errorf("an id is described as %v, want string", got)
 	}
 }
 
@@ -207,7 +207,7 @@ func run(t *testing.T, cfg api.Config, f *fake) (url string, stop context.Cancel
 	return "http://" + l.Addr().String(), cancel, done
 }
 
-func TestRunAnswersWhoWaitsAndThenEnds(t *testing.T) {
+func TestRunAnswersWaitingSubmissionsAndThenEnds(t *testing.T) {
 	f, started, _ := waiting()
 	url, stop, done := run(t, api.Config{}, f)
 	first := make(chan answer)
@@ -221,11 +221,11 @@ func TestRunAnswersWhoWaitsAndThenEnds(t *testing.T) {
 		t.Errorf("Run: %v", err)
 	}
 	if _, err := http.Get(url + "/livez"); err == nil {
-		t.Error("it still answers")
+		t.Error("the server still answers after the end")
 	}
 }
 
-func TestRunEndsThoughABackendDoesNot(t *testing.T) {
+func TestRunEndsAlthoughABackendDoesNot(t *testing.T) {
 	started, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
 	url, stop, done := run(t, api.Config{Grace: 1}, &fake{audit: func(context.Context) (api.Audit, error) {
@@ -253,16 +253,16 @@ func TestPanicOfTheBackendEndsRun(t *testing.T) {
 	first := make(chan answer)
 	go func() { first <- do(t, "POST", url+"/v1/txs?timeout_ms=60000", jsonType, `{"txs":["01"]}`) }()
 	<-started
-	wantProblem(t, do(t, "GET", url+"/v1/shards/0/blocks/1", "", ""), http.StatusInternalServerError, "inconsistent")
+	wantProblem(t, do(t, "GET", url+"/v1/shards/0/blocks/1", "", ""), http.StatusInternalServerError, "broken invariant")
 	if a := <-first; a.status != http.StatusOK || !strings.Contains(string(a.body), `"timed_out":true`) {
-		t.Errorf("who waited was answered %d %s", a.status, a.body)
+		t.Errorf("the waiting submission was answered %d %s", a.status, a.body)
 	}
 	if err := <-done; err == nil || !strings.Contains(err.Error(), "value not conserved") {
 		t.Errorf("Run: %v", err)
 	}
 }
 
-func TestRunTellsThatTheListenerFailed(t *testing.T) {
+func TestRunReturnsTheErrorOfTheListener(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

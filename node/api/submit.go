@@ -20,10 +20,10 @@ import (
 	"bdtnode/internal/origin"
 )
 
-// retryBusy is when a submission refused for want of a slot may come again.
+// retryBusy is the time after which a client may submit again if there was no place.
 const retryBusy = time.Second
 
-// answerBuffer is how many bytes of an answer are written at a time.
+// answerBuffer is the size of the buffer for writing an answer, in bytes.
 const answerBuffer = 16 << 10
 
 // txsBody is the JSON body of POST /v1/txs.
@@ -31,25 +31,25 @@ type txsBody struct {
 	Txs []string `json:"txs"`
 }
 
-// submitIn is a submission. Its body is read by hand: the library would hand out a buffer that it uses again for
-// the next request, while the TX book keeps the transactions; and it would leave the deadline of the read on the
-// connection, which then cancels the wait that follows.
+// submitIn is a submission. The handler reads its body itself for two reasons: the library would pass a buffer that it
+// reuses for the next request, while the TX book keeps the transactions; and it would leave its read deadline on the
+// connection, which would cancel the wait that follows.
 type submitIn struct {
-	Wait    Wait  `query:"wait" enum:"accepted,ordered,certified,settled" default:"accepted" doc:"how far each transaction has to come before the answer"`
-	Timeout int64 `query:"timeout_ms" minimum:"1" maximum:"60000" default:"10000" doc:"longest wait in milliseconds; what has not come so far then is answered with timed_out"`
+	Wait    Wait  `query:"wait" enum:"accepted,ordered,certified,settled" default:"accepted" doc:"stage that each transaction must reach before the answer"`
+	Timeout int64 `query:"timeout_ms" minimum:"1" maximum:"60000" default:"10000" doc:"longest wait in milliseconds; transactions without the stage are then answered with timed_out"`
 
 	request *http.Request
 	writer  http.ResponseWriter
 }
 
-// Resolve keeps the request so that the handler can read the body once there is room for it.
+// Resolve stores the request, so that the handler can read the body when there is space for it.
 func (in *submitIn) Resolve(ctx huma.Context) []error {
 	in.request, in.writer = humago.Unwrap(ctx)
 	return nil
 }
 
-// submitOut writes the answers. They are not put together in memory before they are written: many clients with many copies
-// of one transaction would otherwise have the replica hold the text of all of them at a time.
+// submitOut writes the answers as a stream. If they were assembled in memory first, many clients with many copies of
+// one transaction would make the replica hold the text of all of them at the same time.
 type submitOut struct{ Body func(huma.Context) }
 
 func (s *Server) submit(ctx context.Context, in *submitIn) (*submitOut, error) {
@@ -68,7 +68,7 @@ func (s *Server) submit(ctx context.Context, in *submitIn) (*submitOut, error) {
 	return &submitOut{Body: func(out huma.Context) {
 		defer place.leave()
 		out.SetHeader("Content-Type", "application/json")
-		_ = writeAnswers(out.BodyWriter(), answers) // a client that left is no concern
+		_ = writeAnswers(out.BodyWriter(), answers) // fails only if the client has left
 	}}, nil
 }
 
@@ -84,13 +84,13 @@ func (s *Server) answers(ctx context.Context, in *submitIn, place *submission) (
 		panic(fmt.Sprintf("%d answers for %d transactions", len(answers), len(txs)))
 	}
 	if after, full := allFull(answers); full {
-		p := problem(http.StatusTooManyRequests, "the TX book, or the share of it that this client may have, is full: none of the transactions was taken")
+		p := problem(http.StatusTooManyRequests, "the TX book is full, or the share of it that this client may have: none of the transactions was accepted")
 		return nil, retryLater(p, after)
 	}
 	return answers, nil
 }
 
-// writeAnswers writes a [SubmitAnswer], some answers at a time.
+// writeAnswers writes a [SubmitAnswer] in parts.
 func writeAnswers(to io.Writer, answers []*TxAnswer) error {
 	w := bufio.NewWriterSize(to, answerBuffer)
 	before := `{"answers":[`
@@ -110,8 +110,8 @@ func writeAnswers(to io.Writer, answers []*TxAnswer) error {
 	return w.Flush()
 }
 
-// allFull reports whether every transaction was refused for want of room, in the TX book or for waits, and when there
-// may be some.
+// allFull reports whether every transaction was refused for lack of space, in the TX book or for waits, and the time
+// after which there may be space.
 func allFull(answers []*TxAnswer) (time.Duration, bool) {
 	var after int64
 	for i := range answers {
@@ -144,9 +144,9 @@ func (s *Server) readTxs(in *submitIn, place *submission) ([][]byte, error) {
 		in.request.Header.Get("Content-Type"), TxsType))
 }
 
-// tooMany refuses a submission for want of a place or of room.
+// tooMany is the problem of a submission without a free place or memory.
 func tooMany() error {
-	p := problem(http.StatusServiceUnavailable, "too many submissions are waiting at this replica, try again later or elsewhere")
+	p := problem(http.StatusServiceUnavailable, "too many submissions are waiting at this replica, try again later or at another replica")
 	return retryLater(p, retryBusy)
 }
 
@@ -182,8 +182,8 @@ func decodeJSON(body []byte) ([][]byte, error) {
 	return txs, nil
 }
 
-// decodeTx reads hexadecimal in lower case or, if it is not that, base64. No text stands for two transactions:
-// an encoding begins with its version, and base64 of a version below 104 begins with a capital.
+// decodeTx decodes lower-case hexadecimal, otherwise base64. No text has two meanings: an encoding begins with its
+// version, and base64 of a version below 104 begins with a capital letter.
 func decodeTx(text string) ([]byte, error) {
 	if tx, err := hex.DecodeString(text); err == nil && lower(text) {
 		return tx, nil

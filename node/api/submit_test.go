@@ -32,7 +32,7 @@ func TestSubmitTakesEachEncodingAndAnswersInOrder(t *testing.T) {
 			t.Errorf("wait %q arrived", wait)
 		}
 		if _, ok := ctx.Deadline(); !ok {
-			t.Error("the wait has no end")
+			t.Error("the wait has no deadline")
 		}
 		seen = got
 		return settle(ctx, got, wait)
@@ -45,7 +45,7 @@ func TestSubmitTakesEachEncodingAndAnswersInOrder(t *testing.T) {
 	checkSubmit(t, "binary", do(t, "POST", s.URL+"/v1/txs?wait=certified", api.TxsType, string(api.EncodeTxs(txs))), txs, seen)
 }
 
-// Hexadecimal is lower case, so that base64 which happens to have no other letters is still base64.
+// Hexadecimal is lower case only, so base64 text that consists of hexadecimal letters is still base64.
 func TestBase64OfHexadecimalLetters(t *testing.T) {
 	var seen [][]byte
 	s := serve(t, api.Config{}, &fake{submit: func(ctx context.Context, got [][]byte, wait api.Wait) []api.TxAnswer {
@@ -75,7 +75,7 @@ func checkSubmit(t *testing.T, name string, a answer, txs, seen [][]byte) {
 func TestSubmitDefaultsToAccepted(t *testing.T) {
 	s := serve(t, api.Config{}, &fake{submit: func(ctx context.Context, got [][]byte, wait api.Wait) []api.TxAnswer {
 		if wait != api.WaitAccepted {
-			t.Errorf("wait %q without asking for one", wait)
+			t.Errorf("wait %q, want the default", wait)
 		}
 		return settle(ctx, got, wait)
 	}})
@@ -84,7 +84,7 @@ func TestSubmitDefaultsToAccepted(t *testing.T) {
 	}
 }
 
-// The TX book keeps transactions after the answer: the memory of a body must never serve another request.
+// The TX book keeps transactions after the answer, so the memory of a body must never be reused for another request.
 func TestSubmittedBytesAreNotUsedAgain(t *testing.T) {
 	var kept [][]byte
 	s := serve(t, api.Config{}, &fake{submit: func(ctx context.Context, got [][]byte, wait api.Wait) []api.TxAnswer {
@@ -106,7 +106,7 @@ func TestSubmittedBytesAreNotUsedAgain(t *testing.T) {
 	}
 }
 
-func TestSubmitRefusals(t *testing.T) {
+func TestSubmitErrors(t *testing.T) {
 	many, _ := json.Marshal(map[string]any{"txs": slices.Repeat([]string{"01"}, api.MaxTxsPerRequest+1)})
 	s := serve(t, api.Config{MaxBody: 10_000}, &fake{})
 	for _, c := range []struct {
@@ -116,7 +116,7 @@ func TestSubmitRefusals(t *testing.T) {
 	}{
 		{"unknown stage", "?wait=soon", jsonType, `{"txs":["01"]}`, 422, []string{"wait", "accepted"}},
 		{"no number", "?timeout_ms=1s", jsonType, `{"txs":["01"]}`, 422, []string{"timeout_ms"}},
-		{"no wait at all", "?timeout_ms=0", jsonType, `{"txs":["01"]}`, 422, []string{"timeout_ms"}},
+		{"zero wait", "?timeout_ms=0", jsonType, `{"txs":["01"]}`, 422, []string{"timeout_ms"}},
 		{"longer than MaxWait", fmt.Sprintf("?timeout_ms=%d", api.MaxWait.Milliseconds()+1), jsonType, `{"txs":["01"]}`, 422, []string{"60000"}},
 		{"no content type", "", "", `{"txs":["01"]}`, 415, []string{"application/json"}},
 		{"other content type", "", "text/csv", `01`, 415, []string{"text/csv"}},
@@ -159,7 +159,7 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestFullBook(t *testing.T) {
 	if api.ReasonBookFull != ledger.ReasonBookFull.String() {
-		t.Errorf("the API says %q and the ledger %q", api.ReasonBookFull, ledger.ReasonBookFull)
+		t.Errorf("the API has reason %q and the ledger %q", api.ReasonBookFull, ledger.ReasonBookFull)
 	}
 	full := api.TxAnswer{State: api.StateUnknown, Reason: api.ReasonBookFull, RetryMS: 1500}
 	answers := []api.TxAnswer{full, full}
@@ -172,7 +172,7 @@ func TestFullBook(t *testing.T) {
 		t.Errorf("Retry-After %q and retry_ms %d, want 2 and 1500", a.header.Get("Retry-After"), a.problem.RetryMS)
 	}
 
-	answers = []api.TxAnswer{{State: api.StateAccepted}, full} // one was taken: the others are answered for singly
+	answers = []api.TxAnswer{{State: api.StateAccepted}, full} // one was accepted: all transactions are answered one by one
 	var out api.SubmitAnswer
 	a = do(t, "POST", s.URL+"/v1/txs", jsonType, two)
 	if err := json.Unmarshal(a.body, &out); err != nil || a.status != http.StatusOK {
@@ -278,7 +278,7 @@ func TestBrokenBody(t *testing.T) {
 	}
 	c.Close()
 	if a := do(t, "POST", s.URL+"/v1/txs", jsonType, `{"txs":["01"]}`); a.status != http.StatusOK {
-		t.Errorf("the place was not given back: %d %s", a.status, a.body)
+		t.Errorf("the place was not released: %d %s", a.status, a.body)
 	}
 }
 
@@ -295,7 +295,7 @@ func FuzzDecodeTxs(f *testing.F) {
 			return
 		}
 		if len(txs) == 0 || len(txs) > api.MaxTxsPerRequest || !bytes.Equal(api.EncodeTxs(txs), body) {
-			t.Fatalf("%x is not the one encoding of %x", body, txs)
+			t.Fatalf("%x is not the only encoding of %x", body, txs)
 		}
 	})
 }
@@ -303,8 +303,8 @@ func FuzzDecodeTxs(f *testing.F) {
 // deadlines records the deadlines that a handler sets on its connection.
 type deadlines struct {
 	*httptest.ResponseRecorder
-	set     []time.Time // of reads
-	written []time.Time // of writes
+	set     []time.Time // read deadlines
+	written []time.Time // write deadlines
 }
 
 func (d *deadlines) SetWriteDeadline(t time.Time) error {
@@ -317,8 +317,8 @@ func (d *deadlines) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// The deadline of the body must be lifted before the wait: the server reads on to notice a client that leaves, and
-// would take a deadline that passes for one.
+// The deadline of the body must be removed before the wait: the server keeps reading to detect a client that leaves,
+// and would mistake an expired deadline for that.
 func TestTheWaitHasNoReadDeadline(t *testing.T) {
 	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 	h := api.New(api.Config{}, &fake{submit: func(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {

@@ -1,4 +1,4 @@
-// Package api is the HTTP interface of a replica: its types, its server and, in package client, its client.
+// Package api is the HTTP API of a replica: its types and its server. Package client is the client.
 package api
 
 import (
@@ -8,10 +8,10 @@ import (
 	"bdtnode/ledger"
 )
 
-// Wait is how far a transaction has to come before the replica answers.
+// Wait is a stage that a transaction must reach before the replica answers.
 type Wait string
 
-// The stages a client can wait for. Ordered and settled mean: committed, executed, and on this replica's disk.
+// The stages for which a client can wait. Ordered and settled mean: committed, executed, and on this replica's disk.
 // Certified means that f+1 replicas signed the header of its block.
 const (
 	WaitAccepted  Wait = "accepted"
@@ -20,21 +20,21 @@ const (
 	WaitSettled   Wait = "settled"
 )
 
-// State is what became of a transaction so far.
+// State is the state of a transaction.
 type State string
 
-// The states of a transaction. Settled and rejected are final, and come for each that was accepted.
+// The states of a transaction. Settled and rejected are final, and every accepted transaction reaches one of them.
 const (
-	StateUnknown   State = "unknown"   // this replica has never seen it, has forgotten it, or did not take it; Reason says why
-	StateWaiting   State = "waiting"   // not accepted: an input is not there yet, or the batch is not on disk; kept in memory
+	StateUnknown   State = "unknown"   // this replica has never seen it, has forgotten it, or did not accept it; Reason describes the cause
+	StateWaiting   State = "waiting"   // not accepted: an input does not exist yet, or the batch is not on disk; kept in memory
 	StateAccepted  State = "accepted"  // on this replica's disk; a final answer will come
-	StateOrdered   State = "ordered"   // in a committed block, not everywhere settled
-	StateCertified State = "certified" // its block's header carries f+1 VOTEs
-	StateSettled   State = "settled"   // its outputs exist in every shard that it creates some in
-	StateRejected  State = "rejected"  // can never settle; Reason says why
+	StateOrdered   State = "ordered"   // in a committed block, and not known to be settled in all its shards
+	StateCertified State = "certified" // the header of its block has f+1 VOTEs
+	StateSettled   State = "settled"   // its outputs exist in every shard in which it creates some
+	StateRejected  State = "rejected"  // can never settle; Reason describes the cause
 )
 
-// Seen is the state of a transaction that is in a committed block and not known to be settled or rejected.
+// Seen is the state of a transaction in a committed block that is not known to be settled or rejected.
 func Seen(certified bool) State {
 	if certified {
 		return StateCertified
@@ -42,85 +42,85 @@ func Seen(certified bool) State {
 	return StateOrdered
 }
 
-// MaxTxsPerRequest is how many transactions one POST may carry.
+// MaxTxsPerRequest is the largest number of transactions in one POST.
 const MaxTxsPerRequest = 1000
 
-// TxAnswer is what a replica says of one transaction.
+// TxAnswer is a replica's answer about one transaction.
 type TxAnswer struct {
 	ID        ledger.TxID `json:"id" doc:"transaction id, hexadecimal"`
 	State     State       `json:"state" enum:"unknown,waiting,accepted,ordered,certified,settled,rejected"`
 	Certified bool        `json:"certified" doc:"whether f+1 replicas signed the header of its block"`
 	Reason    string      `json:"reason,omitempty" doc:"machine-readable reason of a rejection"`
-	Detail    string      `json:"detail,omitempty" doc:"the reason in words"`
-	TimedOut  bool        `json:"timed_out,omitempty" doc:"the wait ended before the stage was reached; the outcome is still open"`
+	Detail    string      `json:"detail,omitempty" doc:"description of the reason"`
+	TimedOut  bool        `json:"timed_out,omitempty" doc:"the wait ended before the stage was reached; the outcome is not final"`
 	Shard     uint16      `json:"shard"`
-	Height    uint64      `json:"height,omitempty" doc:"block that ordered it, 0 while it has none"`
-	RetryMS   int64       `json:"retry_ms,omitempty" doc:"with reason book_full or busy: when to try again"`
-	Parts     []Part      `json:"parts,omitempty" doc:"of a transaction between shards: what became of it in each"`
-	Inputs    []uint16    `json:"input_shards,omitempty" doc:"of a transaction between shards: those it spends in"`
-	Outputs   []uint16    `json:"output_shards,omitempty" doc:"of a transaction between shards: those it creates outputs in; it is settled when they exist in all of these"`
-	// Unconfirmed is set if the state is not the word of f+1 replicas, or if shards contradict each other, which needs
-	// one with more than f Byzantine replicas. The state is none that is final then.
-	Unconfirmed bool `json:"unconfirmed,omitempty" doc:"fewer than f+1 replicas of a shard say so, or shards contradict each other"`
+	Height    uint64      `json:"height,omitempty" doc:"height of the block that ordered it, 0 if there is none yet"`
+	RetryMS   int64       `json:"retry_ms,omitempty" doc:"with reason book_full or busy: milliseconds after which to try again"`
+	Parts     []Part      `json:"parts,omitempty" doc:"parts of a transaction between shards, one for each shard"`
+	Inputs    []uint16    `json:"input_shards,omitempty" doc:"shards in which a transaction between shards spends"`
+	Outputs   []uint16    `json:"output_shards,omitempty" doc:"shards in which a transaction between shards creates outputs; it is settled when the outputs exist in all of them"`
+	// Unconfirmed is set if fewer than f+1 replicas report the state, or if shards contradict each other, which
+	// requires a shard with more than f Byzantine replicas. Then the state is not a final one.
+	Unconfirmed bool `json:"unconfirmed,omitempty" doc:"fewer than f+1 replicas of a shard report this state, or shards contradict each other"`
 }
 
 // Part is one shard's part of a transaction between shards.
 type Part struct {
 	Shard    uint16        `json:"shard"`
-	Stage    string        `json:"stage" enum:"pending,escrow,settled,returned,rejected,unreachable,unconfirmed" doc:"pending: nothing consumed or created here; escrow: its inputs here are held for it; settled, returned, rejected: final; unreachable: no replica of the shard answers; unconfirmed: too few of them give equal answers"`
-	Height   uint64        `json:"height,omitempty" doc:"block that brought it to the stage"`
-	Verdicts []PartVerdict `json:"verdicts,omitempty" nullable:"false" doc:"what this shard knows of each input shard's verdict"`
+	Stage    string        `json:"stage" enum:"pending,escrow,settled,returned,rejected,unreachable,unconfirmed" doc:"pending: nothing consumed or created here; escrow: its inputs here are in escrow; settled, returned, rejected: final; unreachable: no replica of the shard answers; unconfirmed: too few of them give equal answers"`
+	Height   uint64        `json:"height,omitempty" doc:"height of the block in which it reached the stage"`
+	Verdicts []PartVerdict `json:"verdicts,omitempty" nullable:"false" doc:"verdicts of the input shards that this shard knows"`
 }
 
-// PartVerdict is an input shard's final word on a transaction.
+// PartVerdict is the final verdict of an input shard on a transaction.
 type PartVerdict struct {
 	Shard   uint16 `json:"shard"`
 	Verdict string `json:"verdict" enum:"unknown,spent,rejected"`
-	Reason  string `json:"reason,omitempty" doc:"of a rejection"`
-	Height  uint64 `json:"height,omitempty" doc:"block of the answering shard that noted it"`
+	Reason  string `json:"reason,omitempty" doc:"reason of a rejection"`
+	Height  uint64 `json:"height,omitempty" doc:"height of the block of the answering shard that recorded the verdict"`
 }
 
-// SubmitAnswer is the body of an answered POST /v1/txs.
+// SubmitAnswer is the body of a successful answer to POST /v1/txs.
 type SubmitAnswer struct {
-	Answers []TxAnswer `json:"answers" nullable:"false" doc:"one for each transaction, in their order"`
+	Answers []TxAnswer `json:"answers" nullable:"false" doc:"one for each transaction, in the order of the request"`
 }
 
-// Stages of a [Part] that is not known.
+// Stages of a [Part] whose stage is not known.
 const (
 	StageUnreachable = "unreachable" // no replica of the shard answers
-	StageUnconfirmed = "unconfirmed" // replicas of the shard answer, and fewer than f+1 of them give equal answers
+	StageUnconfirmed = "unconfirmed" // replicas of the shard answer, but fewer than f+1 give equal answers
 )
 
-// Change is where an account was changed last.
+// Change identifies the last change of an account.
 type Change struct {
 	Height   uint64 `json:"height"`
-	Position uint64 `json:"position" doc:"of the change among all of the account, the first being 1; 0 if it never changed"`
+	Position uint64 `json:"position" doc:"number of the change among all changes of the account, beginning with 1; 0 if it never changed"`
 }
 
-// Account is what an address owns.
+// Account is the balance, outputs and history of an address.
 type Account struct {
 	Address ledger.Address `json:"address"`
 	Shard   uint16         `json:"shard" doc:"home shard of the address"`
-	Height  uint64         `json:"height" doc:"block height the answer was read at"`
-	Changed Change         `json:"changed" doc:"the last change of the account up to that height; replicas that agree on it agree on the account"`
+	Height  uint64         `json:"height" doc:"block height at which the answer was read"`
+	Changed Change         `json:"changed" doc:"last change of the account up to that height; replicas with the same last change have the same account"`
 	Balance uint64         `json:"balance" doc:"sum of unspent outputs"`
 	Count   uint64         `json:"count" doc:"number of unspent outputs"`
-	Outputs []Output       `json:"outputs" nullable:"false" doc:"unspent outputs, a page of them"`
+	Outputs []Output       `json:"outputs" nullable:"false" doc:"page of unspent outputs"`
 	Next    string         `json:"next,omitempty" doc:"cursor of the next page of outputs"`
-	History []HistoryEntry `json:"history,omitempty" nullable:"false" doc:"newest first, a page of it"`
+	History []HistoryEntry `json:"history,omitempty" nullable:"false" doc:"page of the history, newest first"`
 	Older   string         `json:"older,omitempty" doc:"cursor of the next page of history"`
 	// Unconfirmed is set on an answer from another shard that fewer than f+1 of its replicas gave.
-	Unconfirmed bool `json:"unconfirmed,omitempty" doc:"fewer than f+1 replicas of the home shard agree on this answer: the account goes on changing, or they do not answer"`
+	Unconfirmed bool `json:"unconfirmed,omitempty" doc:"fewer than f+1 replicas of the home shard agree on this answer: the account keeps changing, or replicas do not answer"`
 }
 
-// Output is one unspent output.
+// Output is an unspent output.
 type Output struct {
 	Tx     ledger.TxID `json:"tx"`
 	Index  uint16      `json:"index"`
 	Amount uint64      `json:"amount"`
 }
 
-// HistoryEntry is one transaction's effect on an address.
+// HistoryEntry is the effect of one transaction on an address.
 type HistoryEntry struct {
 	Tx       ledger.TxID `json:"tx"`
 	Height   uint64      `json:"height"`
@@ -129,13 +129,13 @@ type HistoryEntry struct {
 	Spent    uint64      `json:"spent"`
 }
 
-// Block is a committed block as executed.
+// Block is a committed and executed block.
 type Block struct {
 	Shard      uint16        `json:"shard"`
 	Height     uint64        `json:"height"`
 	HeaderHash string        `json:"header_digest"`
 	Header     string        `json:"header" doc:"canonical encoding, base64"`
-	Parent     string        `json:"parent" doc:"digest of the header before"`
+	Parent     string        `json:"parent" doc:"digest of the parent header"`
 	Block      string        `json:"block" doc:"digest of the consensus block"`
 	Epoch      uint64        `json:"epoch"`
 	Slot       uint64        `json:"slot"`
@@ -144,17 +144,17 @@ type Block struct {
 	Receipts   string        `json:"receipt_root"`
 	WriteSet   string        `json:"write_set"`
 	Certified  bool          `json:"certified"`
-	Signers    []uint16      `json:"signers" nullable:"false" doc:"replicas whose VOTE this replica holds in the certificate"`
+	Signers    []uint16      `json:"signers" nullable:"false" doc:"replicas whose VOTEs are in this replica's certificate"`
 	Txs        []ledger.TxID `json:"txs" nullable:"false"`
 }
 
-// Status is how a replica is doing.
+// Status is the status of a replica.
 type Status struct {
 	Version       string  `json:"version"`
 	Network       string  `json:"network" doc:"genesis id"`
 	NetworkName   string  `json:"network_name"`
 	Consensus     string  `json:"consensus"`
-	HorizonMS     uint64  `json:"horizon_ms" doc:"how far past block time a transaction may expire"`
+	HorizonMS     uint64  `json:"horizon_ms" doc:"longest time from block time to the expiry of a transaction, in milliseconds"`
 	LeastFee      uint64  `json:"least_fee" doc:"least fee of a transaction for each byte of its encoding"`
 	Shard         uint16  `json:"shard"`
 	Shards        int     `json:"shards"`
@@ -164,26 +164,26 @@ type Status struct {
 	PeerID        string  `json:"peer_id"`
 	Epoch         uint64  `json:"epoch"`
 	Leader        uint16  `json:"leader"`
-	Height        uint64  `json:"height" doc:"last executed block"`
+	Height        uint64  `json:"height" doc:"height of the last executed block"`
 	Certified     uint64  `json:"certified_height"`
-	HeaderDigest  string  `json:"header_digest" doc:"of the last executed block"`
+	HeaderDigest  string  `json:"header_digest" doc:"digest of the header of the last executed block"`
 	BlockTimeMS   uint64  `json:"block_time_ms"`
 	TxsOrdered    uint64  `json:"txs_ordered" doc:"transactions in blocks since genesis"`
 	BookSize      int     `json:"book_size"`
-	ConnectedPeer int     `json:"connected_peers" doc:"replicas of this shard with open streams, without itself"`
+	ConnectedPeer int     `json:"connected_peers" doc:"other replicas of this shard with open streams"`
 	UptimeSeconds float64 `json:"uptime_seconds"`
-	CPUSeconds    float64 `json:"cpu_seconds" doc:"user and system time of the process"`
+	CPUSeconds    float64 `json:"cpu_seconds" doc:"user and system time of the process, in seconds"`
 	Syncs         uint64  `json:"syncs" doc:"disk syncs since start"`
 	LatencyMS     float64 `json:"latency_ms" doc:"median time from acceptance to execution of the transactions submitted to this replica in the last seconds, 0 if there were none"`
 	Ready         bool    `json:"ready"`
-	NotReady      string  `json:"not_ready,omitempty" doc:"why it is not ready"`
-	Answering     int     `json:"answering" doc:"replicas of this shard whose engines answered in the last 3 s, with itself; n-f are needed to be ready"`
-	WaitingMS     int64   `json:"waiting_ms" doc:"for how long, since the last commit at the earliest, it has known of something to commit; 0 if it knows of nothing"`
-	ClockOffsetMS int64   `json:"clock_offset_ms" doc:"median of the shard's clocks less its own"`
-	Degraded      string  `json:"degraded,omitempty" doc:"what is wrong with it, though it may take part"`
+	NotReady      string  `json:"not_ready,omitempty" doc:"reason why it is not ready"`
+	Answering     int     `json:"answering" doc:"replicas of this shard, including this one, whose engines answered in the last 3 s; n-f are needed to be ready"`
+	WaitingMS     int64   `json:"waiting_ms" doc:"milliseconds for which it has known of work to commit, since the last commit at the earliest; 0 if it knows of none"`
+	ClockOffsetMS int64   `json:"clock_offset_ms" doc:"median of the shard's clocks minus its own clock, in milliseconds"`
+	Degraded      string  `json:"degraded,omitempty" doc:"faults of the replica, which may exist while it is ready"`
 }
 
-// Peer is one replica as this one sees it.
+// Peer is a replica as this one sees it.
 type Peer struct {
 	Shard     uint16   `json:"shard"`
 	Replica   uint16   `json:"replica"`
@@ -191,75 +191,75 @@ type Peer struct {
 	Self      bool     `json:"self"`
 	Connected bool     `json:"connected"`
 	Addresses []string `json:"addresses" nullable:"false"`
-	RTTMicros int64    `json:"rtt_us" doc:"0 if unknown"`
-	Height    uint64   `json:"height" doc:"highest it reported, 0 if none"`
-	Answers   bool     `json:"answers" doc:"whether its engine answered in the last 3 s; only of this shard"`
-	ClockMS   int64    `json:"clock_ms" doc:"how far its clock is ahead of this replica's, 0 if unknown"`
+	RTTMicros int64    `json:"rtt_us" doc:"round-trip time in microseconds, 0 if unknown"`
+	Height    uint64   `json:"height" doc:"highest height that it reported, 0 if none"`
+	Answers   bool     `json:"answers" doc:"its engine answered in the last 3 s; only for replicas of this shard"`
+	ClockMS   int64    `json:"clock_ms" doc:"milliseconds by which its clock is ahead of this replica's clock, 0 if unknown"`
 }
 
-// PeerList is the body of an answered GET /v1/peers.
+// PeerList is the body of a successful answer to GET /v1/peers.
 type PeerList struct {
 	Peers []Peer `json:"peers" nullable:"false"`
 }
 
-// Commit is a moment at which a replica's committed height moved.
+// Commit is a moment at which a replica's committed height increased.
 type Commit struct {
-	Height   uint64 `json:"height" doc:"reached then"`
-	Epoch    uint64 `json:"epoch" doc:"that the replica was in after it: the next one, if the block ended one"`
-	Leader   uint16 `json:"leader" doc:"of that epoch"`
-	AtUS     int64  `json:"at_us" doc:"Unix microseconds, by this replica's clock"`
-	WaitedUS int64  `json:"waited_us" doc:"how long before, without a pause and since the commit before at the earliest, this replica knew of something to commit"`
+	Height   uint64 `json:"height" doc:"height reached by the commit"`
+	Epoch    uint64 `json:"epoch" doc:"epoch after the commit: the next one, if the block ended an epoch"`
+	Leader   uint16 `json:"leader" doc:"leader of that epoch"`
+	AtUS     int64  `json:"at_us" doc:"time of the commit, Unix microseconds by this replica's clock"`
+	WaitedUS int64  `json:"waited_us" doc:"microseconds before the commit for which this replica had known of work to commit without a pause, since the commit before at the earliest"`
 }
 
-// CommitList is the body of an answered GET /v1/commits.
+// CommitList is the body of a successful answer to GET /v1/commits.
 type CommitList struct {
-	Commits   []Commit `json:"commits" nullable:"false" doc:"oldest first, at most 1,024; the first since the replica started is where it was then"`
-	WaitingUS int64    `json:"waiting_us" doc:"for how long, since the last commit at the earliest, the replica has known of something to commit; 0 if it knows of nothing"`
+	Commits   []Commit `json:"commits" nullable:"false" doc:"oldest first, at most 1,024; the first one since the start of the replica is its height at the start"`
+	WaitingUS int64    `json:"waiting_us" doc:"microseconds for which the replica has known of work to commit, since the last commit at the earliest; 0 if it knows of none"`
 }
 
-// Readiness is the body of an answered GET /readyz of a replica that is ready.
+// Readiness is the body of the answer to GET /readyz of a ready replica.
 type Readiness struct {
 	Ready    bool   `json:"ready"`
-	Degraded string `json:"degraded,omitempty" doc:"what is wrong with it, though it takes part"`
+	Degraded string `json:"degraded,omitempty" doc:"faults of the replica, which exist although it is ready"`
 }
 
-// MaxPage is how many outputs or history entries one answer may list.
+// MaxPage is the largest number of outputs or history entries in one answer.
 const MaxPage = 1000
 
-// Audit is the whole value a replica holds, counted output by output at one height.
+// Audit is the whole value that a replica holds, counted output by output at one height.
 type Audit struct {
 	Shard        uint16 `json:"shard"`
 	Height       uint64 `json:"height"`
 	HeaderDigest string `json:"header_digest"`
 	Outputs      uint64 `json:"outputs"`
 	Unspent      uint64 `json:"unspent"`
-	Escrow       uint64 `json:"escrow" doc:"value held for transactions between shards that are not decided"`
-	Open         uint64 `json:"open" doc:"records of transactions between shards that are not closed"`
+	Escrow       uint64 `json:"escrow" doc:"value in escrow for undecided transactions between shards"`
+	Open         uint64 `json:"open" doc:"number of records of transactions between shards that are not closed"`
 	Burned       uint64 `json:"burned"`
-	Gained       uint64 `json:"gained" doc:"value created here beyond what was let go of here"`
-	Ceded        uint64 `json:"ceded" doc:"value let go of here beyond what was created here; over all shards of a quiet network it equals what was gained"`
-	Genesis      uint64 `json:"genesis" doc:"value the shard was born with"`
+	Gained       uint64 `json:"gained" doc:"value received from other shards minus value sent to them, if positive"`
+	Ceded        uint64 `json:"ceded" doc:"value sent to other shards minus value received from them, if positive; over all shards of an idle network, ceded equals gained"`
+	Genesis      uint64 `json:"genesis" doc:"genesis value of the shard"`
 	Conserved    bool   `json:"conserved" doc:"unspent + escrow + burned + ceded = genesis + gained"`
 }
 
-// Backend is what the server needs of the node. Every method may be called concurrently, and answers an error that
-// is one of ledger's or this package's sentinel errors where the client is to tell it apart.
+// Backend is the interface of the node for the server. Every method may be called concurrently. Errors that a client
+// can distinguish wrap a sentinel error of this package or of package ledger.
 type Backend interface {
-	// Submit takes encoded transactions of a client, whose host and port are given, and answers for each, in their
-	// order, when each has reached the stage, was rejected, or the context ended (then with TimedOut). Copies of one
-	// transaction share one answer.
+	// Submit submits encoded transactions of a client with the given host and port. It returns an answer for each, in
+	// their order, when each has reached the stage or was rejected, or when the context ended; then TimedOut is set.
+	// Identical transactions share one answer.
 	Submit(ctx context.Context, from string, txs [][]byte, wait Wait) []*TxAnswer
 	Tx(ctx context.Context, id ledger.TxID) (TxAnswer, error)
-	// Account answers a page of outputs (limit, from cursor) and of history (historyLimit, from older); limits of 0
-	// leave that list out. Cursors are what the page before answered, or empty.
+	// Account returns a page of outputs (up to limit, from cursor) and of history (up to historyLimit, from older). A
+	// limit of 0 leaves the list out. A cursor comes from the page before, or is empty.
 	Account(ctx context.Context, a ledger.Address, cursor string, limit int, older string, historyLimit int) (Account, error)
 	Block(ctx context.Context, shard uint16, height uint64) (Block, error)
 	Status() Status
 	Peers() []Peer
-	// Commits is the newest commits above a height.
+	// Commits returns the newest commits above a height.
 	Commits(after uint64) CommitList
 	Audit(ctx context.Context) (Audit, error)
 }
 
-// MaxWait bounds how long a request may wait for a stage.
+// MaxWait bounds the time for which a request may wait for a stage.
 const MaxWait = 60 * time.Second

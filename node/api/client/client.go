@@ -1,4 +1,4 @@
-// Package client talks to the HTTP interface of a replica.
+// Package client is a client of a replica's HTTP API.
 package client
 
 import (
@@ -27,26 +27,26 @@ const (
 )
 
 const (
-	maxAnswer    = 64 << 20 // bytes read of an answer
+	maxAnswer    = 64 << 20 // largest answer, in bytes
 	auditTimeout = 5 * time.Minute
 )
 
-// Options adjust a client; the zero Options suit an interactive program.
+// Options configure a client. The zero Options suit an interactive program.
 type Options struct {
-	Timeout  time.Duration // how long a request may take beyond a wait it asks for; 0 means DefaultTimeout
-	MaxConns int           // most connections kept to the replica, further requests queue; 0 means DefaultMaxConns
+	Timeout  time.Duration // bound of a request, in addition to the wait that it asks for; 0 means DefaultTimeout
+	MaxConns int           // bound of connections to the replica, beyond which requests queue; 0 means DefaultMaxConns
 }
 
-// Client is a client of one replica. It is safe for concurrent use and keeps connections alive; every method ends
-// within its context and the client's timeout. All errors name the replica's address.
+// Client is a client of one replica. It is safe for concurrent use and keeps connections open. Every method returns
+// within its context and the client's timeout. All errors contain the replica's address.
 type Client struct {
 	base    atomic.Pointer[string]
 	timeout time.Duration
 	http    *http.Client
 }
 
-// New makes a client of the replica at baseURL, for instance "http://127.0.0.1:8080"; without a scheme, http is
-// meant. It connects on the first request.
+// New returns a client of the replica at baseURL, for example "http://127.0.0.1:8080". The default scheme is http. The
+// client connects with the first request.
 func New(baseURL string, o Options) (*Client, error) {
 	base, err := parseBase(baseURL)
 	if err != nil {
@@ -75,7 +75,7 @@ func New(baseURL string, o Options) (*Client, error) {
 	return c, nil
 }
 
-// parseBase is a replica's address with a scheme and without a slash at its end.
+// parseBase returns a replica's address with a scheme and without a final slash.
 func parseBase(baseURL string) (string, error) {
 	if !strings.Contains(baseURL, "://") {
 		baseURL = "http://" + baseURL
@@ -94,8 +94,7 @@ func parseBase(baseURL string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// Move makes the client follow its replica to another address, where it came up after it was down: requests from now
-// on go there.
+// Move changes the address of the replica for requests from now on, for example after it restarted at another address.
 func (c *Client) Move(baseURL string) error {
 	base, err := parseBase(baseURL)
 	if err != nil {
@@ -105,15 +104,15 @@ func (c *Client) Move(baseURL string) error {
 	return nil
 }
 
-// URL is the replica's address.
+// URL is the current address of the replica.
 func (c *Client) URL() string { return *c.base.Load() }
 
-// Close gives idle connections back. The client may still be used.
+// Close closes idle connections. The client may still be used.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Submit sends encoded transactions, 1 to [api.MaxTxsPerRequest], and answers for each in order once each has reached
-// the stage, is refused, or timeout (at least a millisecond, at most [api.MaxWait]) has passed, then with TimedOut.
-// It fails with [*ErrBookFull] if the TX book had room for none.
+// Submit sends 1 to [api.MaxTxsPerRequest] encoded transactions. It returns an answer for each, in order, once each has
+// reached the stage or is refused, or when timeout (1 ms to [api.MaxWait]) has passed; then TimedOut is set. The error
+// is [*ErrBookFull] if the TX book accepted none.
 func (c *Client) Submit(ctx context.Context, txs [][]byte, wait api.Wait, timeout time.Duration) ([]api.TxAnswer, error) {
 	if len(txs) == 0 || len(txs) > api.MaxTxsPerRequest {
 		return nil, fmt.Errorf("%d transactions in a request, want 1 to %d", len(txs), api.MaxTxsPerRequest)
@@ -127,25 +126,25 @@ func (c *Client) Submit(ctx context.Context, txs [][]byte, wait api.Wait, timeou
 		return nil, err
 	}
 	if len(out.Answers) != len(txs) {
-		return nil, fmt.Errorf("%s answered for %d transactions of %d", c.URL(), len(out.Answers), len(txs))
+		return nil, fmt.Errorf("%s answered for %d transactions, want %d", c.URL(), len(out.Answers), len(txs))
 	}
 	return out.Answers, nil
 }
 
-// Tx is what the replica says of a transaction; [ErrNotFound] if it knows none of that id.
+// Tx returns the state of a transaction. The error is [ErrNotFound] if the replica does not know the id.
 func (c *Client) Tx(ctx context.Context, id ledger.TxID) (api.TxAnswer, error) {
 	return get[api.TxAnswer](ctx, c, "/v1/txs/"+id.String())
 }
 
-// AccountQuery says which pages of an account are wanted.
+// AccountQuery selects pages of an account.
 type AccountQuery struct {
-	Outputs int    // most outputs to list, 0 for none, at most [api.MaxPage]
-	Cursor  string // Account.Next of the page before, or empty
-	History int    // most history entries to list, 0 for none, at most [api.MaxPage]
-	Older   string // Account.Older of the page before, or empty
+	Outputs int    // largest number of outputs, 0 for none, at most [api.MaxPage]
+	Cursor  string // Account.Next of the page before; empty for the first page
+	History int    // largest number of history entries, 0 for none, at most [api.MaxPage]
+	Older   string // Account.Older of the page before; empty for the first page
 }
 
-// Account is what an address owns, with the pages asked for.
+// Account returns the balance of an address, with the selected pages.
 func (c *Client) Account(ctx context.Context, a ledger.Address, q AccountQuery) (api.Account, error) {
 	v := url.Values{"limit": {strconv.Itoa(q.Outputs)}, "history": {strconv.Itoa(q.History)}}
 	if q.Cursor != "" {
@@ -157,29 +156,30 @@ func (c *Client) Account(ctx context.Context, a ledger.Address, q AccountQuery) 
 	return get[api.Account](ctx, c, "/v1/accounts/"+a.String()+"?"+v.Encode())
 }
 
-// Block is a committed block; [ErrNotFound] if the replica has not executed it or holds another shard.
+// Block returns a committed block. The error is [ErrNotFound] if the block has not been executed or the shard does not
+// exist.
 func (c *Client) Block(ctx context.Context, shard uint16, height uint64) (api.Block, error) {
 	return get[api.Block](ctx, c, fmt.Sprintf("/v1/shards/%d/blocks/%d", shard, height))
 }
 
-// Status is how the replica is doing.
+// Status returns the status of the replica.
 func (c *Client) Status(ctx context.Context) (api.Status, error) {
 	return get[api.Status](ctx, c, "/v1/status")
 }
 
-// Peers is every replica of the network as this one sees it.
+// Peers returns every replica of the network, with its state as this replica sees it.
 func (c *Client) Peers(ctx context.Context) ([]api.Peer, error) {
 	l, err := get[api.PeerList](ctx, c, "/v1/peers")
 	return l.Peers, err
 }
 
-// Commits is when the replica lately committed, above a height.
+// Commits returns the newest commits of the replica above a height.
 func (c *Client) Commits(ctx context.Context, after uint64) (api.CommitList, error) {
 	return get[api.CommitList](ctx, c, "/v1/commits?after="+strconv.FormatUint(after, 10))
 }
 
-// Audit makes the replica count all its outputs. That takes long on a large ledger, and a replica rests after each
-// count, so it may take auditTimeout whatever the client's timeout.
+// Audit makes the replica count all its outputs. On a large ledger that takes long, and the replica pauses after each
+// count. The call may therefore take auditTimeout, independent of the client's timeout.
 func (c *Client) Audit(ctx context.Context) (api.Audit, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
@@ -200,7 +200,7 @@ func (c *Client) Audit(ctx context.Context) (api.Audit, error) {
 	}
 }
 
-// Ready reports whether the replica takes part, and if not, why.
+// Ready reports whether the replica is ready, and otherwise the reason.
 func (c *Client) Ready(ctx context.Context) (ready bool, reason string, err error) {
 	_, err = get[api.Readiness](ctx, c, "/readyz")
 	var p *ProblemError
@@ -232,8 +232,8 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, out a
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
 		req.Header.Set("Content-Type", api.TxsType)
-		// Sending transactions twice is the same as once. The transport may therefore try again when a kept
-		// connection turns out to be closed; an empty list says so without a header on the wire.
+		// Sending transactions again has no further effect. An empty list lets the transport retry when a kept
+		// connection turns out to be closed, without sending the header.
 		req.Header["Idempotency-Key"] = []string{}
 	}
 	resp, err := c.http.Do(req)
@@ -246,21 +246,21 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, out a
 	case err != nil:
 		return transportError(base, err)
 	case len(raw) > maxAnswer:
-		return fmt.Errorf("%s answered with more than %d bytes", base, maxAnswer)
+		return fmt.Errorf("the answer of %s is longer than %d bytes", base, maxAnswer)
 	case resp.StatusCode != http.StatusOK:
 		return problemError(base, resp, raw)
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
-		return fmt.Errorf("%s gave an answer this program cannot read, are they of the same version? %w", base, err)
+		return fmt.Errorf("%s sent an answer that this program cannot decode; check that both have the same version: %w", base, err)
 	}
 	return nil
 }
 
-// transportError tells a replica nobody could connect to from an answer that did not come.
+// transportError distinguishes a failed connection from a missing answer.
 func transportError(base string, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		err = u.Err // drop method and URL: the message has the address already
+		err = u.Err // without method and URL: the message contains the address already
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
@@ -269,7 +269,7 @@ func transportError(base string, err error) error {
 	return fmt.Errorf("%s: %w: %w: %w", base, ErrUnreachable, ErrInterrupted, err)
 }
 
-// problemError turns an error answer into a typed error.
+// problemError converts an error answer to a typed error.
 func problemError(base string, resp *http.Response, raw []byte) error {
 	p := &ProblemError{Status: resp.StatusCode, Title: http.StatusText(resp.StatusCode)}
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
@@ -277,11 +277,11 @@ func problemError(base string, resp *http.Response, raw []byte) error {
 	}
 	var body api.Problem
 	if !strings.HasPrefix(resp.Header.Get("Content-Type"), api.ProblemType) || json.Unmarshal(raw, &body) != nil {
-		return fmt.Errorf("%s answered %s, but not as a replica does: is this the address of one?", base, resp.Status)
+		return fmt.Errorf("%s answered %s, but not in the format of a replica; check that this is the address of a replica", base, resp.Status)
 	}
 	p.Detail = body.Detail
 	for _, f := range body.Errors {
-		if f != nil { // null in the list: not from a replica, but not worth a panic
+		if f != nil { // null in the list: not from a replica, but no reason to panic
 			p.Fields = append(p.Fields, f.Error())
 		}
 	}

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// node is a backend that knows one transaction, one account and one block.
+// node is a backend with one transaction, one account and one block.
 type node struct {
 	answer func(i int, wait api.Wait) api.TxAnswer
 	status api.Status
@@ -127,7 +127,7 @@ func TestReads(t *testing.T) {
 	}
 }
 
-// TestMove: a client follows its replica to another address, and stays where it is when that is none.
+// TestMove: a client follows its replica to another address, and keeps its address if the new one is invalid.
 func TestMove(t *testing.T) {
 	before := connect(t, api.New(api.Config{}, &node{status: api.Status{Height: 1}}))
 	after := connect(t, api.New(api.Config{}, &node{status: api.Status{Height: 2}}))
@@ -137,7 +137,7 @@ func TestMove(t *testing.T) {
 	}
 	defer c.Close()
 	if err := c.Move("ftp://x"); err == nil {
-		t.Error("moved to an address that is none")
+		t.Error("moved to an invalid address")
 	}
 	if s, err := c.Status(t.Context()); err != nil || s.Height != 1 {
 		t.Errorf("before: %+v %v", s, err)
@@ -167,7 +167,7 @@ func TestSubmit(t *testing.T) {
 	}}
 	c := connect(t, api.New(api.Config{}, n))
 	txs := [][]byte{{1}, bytes.Repeat([]byte{2}, 1000), {3}}
-	got, err := c.Submit(t.Context(), txs, api.WaitSettled, time.Hour) // longer than MaxWait is MaxWait
+	got, err := c.Submit(t.Context(), txs, api.WaitSettled, time.Hour) // longer than MaxWait is shortened to MaxWait
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,11 +178,11 @@ func TestSubmit(t *testing.T) {
 	}
 	most := slices.Repeat([][]byte{{1}}, api.MaxTxsPerRequest)
 	if got, err := c.Submit(t.Context(), most, api.WaitAccepted, 0); err != nil || len(got) != len(most) {
-		t.Errorf("the most transactions: %d answers, %v", len(got), err)
+		t.Errorf("largest number of transactions: %d answers, %v", len(got), err)
 	}
 	for _, n := range []int{0, api.MaxTxsPerRequest + 1} {
 		if _, err := c.Submit(t.Context(), make([][]byte, n), api.WaitAccepted, time.Second); err == nil {
-			t.Errorf("%d transactions in one request are taken", n)
+			t.Errorf("%d transactions in one request are accepted", n)
 		}
 	}
 }
@@ -225,11 +225,11 @@ func TestUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close() // nobody listens there now
+	l.Close() // no listener is left at this address
 	c, _ := client.New(l.Addr().String(), client.Options{})
 	_, err = c.Status(t.Context())
 	if !errors.Is(err, client.ErrUnreachable) || errors.Is(err, client.ErrInterrupted) || !strings.Contains(err.Error(), l.Addr().String()) {
-		t.Errorf("nobody listens: %v", err)
+		t.Errorf("no listener: %v", err)
 	}
 	if _, _, err := c.Ready(t.Context()); !errors.Is(err, client.ErrUnreachable) {
 		t.Errorf("Ready: %v", err)
@@ -243,7 +243,7 @@ func TestUnreachable(t *testing.T) {
 
 	reset := connect(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, _ := http.NewResponseController(w).Hijack()
-		_ = conn.(*net.TCPConn).SetLinger(0) // close with a reset, as when the process is killed
+		_ = conn.(*net.TCPConn).SetLinger(0) // close with a reset, as after the death of the process
 		_ = conn.Close()
 	}))
 	if _, err := reset.Submit(t.Context(), [][]byte{{1}}, api.WaitSettled, time.Second); !errors.Is(err, client.ErrInterrupted) {
@@ -259,7 +259,7 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// A kept connection that breaks just as it is used again is no outcome: the submission goes out once more.
+// A submission is sent again if a kept connection breaks just as it is used.
 func TestSubmitSurvivesAStaleConnection(t *testing.T) {
 	n := &node{answer: func(int, api.Wait) api.TxAnswer { return api.TxAnswer{State: api.StateSettled} }}
 	served := api.New(api.Config{}, n)
@@ -303,16 +303,16 @@ func TestEveryCallEnds(t *testing.T) {
 	}
 }
 
-func TestAnswersThatMakeNoSense(t *testing.T) {
+func TestInvalidAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
 		body   string
 		words  string
 	}{
-		"another server":        {404, "<html>no such page</html>", "is this the address"},
-		"no JSON":               {200, "<html>hello</html>", "same version"},
-		"answers for too many":  {200, `{"answers":[{},{}]}`, "2 transactions of 1"},
-		"an id that is not one": {200, `{"answers":[{"id":"xyz"}]}`, "same version"},
+		"another server":       {404, "<html>no such page</html>", "address of a replica"},
+		"no JSON":              {200, "<html>hello</html>", "same version"},
+		"answers for too many": {200, `{"answers":[{},{}]}`, "2 transactions, want 1"},
+		"invalid id":           {200, `{"answers":[{"id":"xyz"}]}`, "same version"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cl := connect(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -339,12 +339,12 @@ func TestNew(t *testing.T) {
 	}
 	for _, in := range []string{"", "ftp://h", "http://", "http://h?x=1", "http://u:p@h", "http://h:port"} {
 		if _, err := client.New(in, client.Options{}); err == nil {
-			t.Errorf("New(%q) is taken", in)
+			t.Errorf("New(%q) was accepted", in)
 		}
 	}
 }
 
-// FuzzAnswer: whatever a server answers, the client ends without a panic.
+// FuzzAnswer: the client handles any answer of a server without a panic.
 func FuzzAnswer(f *testing.F) {
 	ok, _ := json.Marshal(api.SubmitAnswer{Answers: []api.TxAnswer{{ID: known, State: api.StateSettled}}})
 	f.Add(200, "application/json", ok)

@@ -7,19 +7,19 @@ import (
 )
 
 var (
-	// ErrUnreachable is wrapped by every error of a connection: the replica gave no answer.
+	// ErrUnreachable is wrapped by every connection error: the replica gave no answer.
 	ErrUnreachable = errors.New("replica unreachable")
-	// ErrInterrupted is wrapped, next to [ErrUnreachable], when the request may have arrived: the connection broke
-	// or the time ran out before the answer. Whether a submission took effect is then unknown; sending the same
+	// ErrInterrupted is wrapped, together with [ErrUnreachable], when the request may have arrived: the connection
+	// broke or the time ran out before the answer. The outcome of a submission is then unknown. Sending the same
 	// transactions again is safe.
-	ErrInterrupted = errors.New("no answer arrived, the outcome is unknown")
-	// ErrNotFound is wrapped when the replica answers that it has no such thing.
+	ErrInterrupted = errors.New("no answer arrived, so the outcome is unknown")
+	// ErrNotFound is wrapped when the replica does not have the requested object.
 	ErrNotFound = errors.New("not found")
 )
 
-// ErrBookFull says that the replica refused all transactions of a submission because its TX book is full.
+// ErrBookFull means that the replica refused all transactions of a submission because its TX book is full.
 type ErrBookFull struct {
-	RetryAfter time.Duration // when there may be room
+	RetryAfter time.Duration // time after which there may be space
 	Detail     string
 }
 
@@ -30,11 +30,11 @@ func (e *ErrBookFull) Error() string {
 
 // ProblemError is any other error answer of a replica (RFC 9457).
 type ProblemError struct {
-	Status     int           // of HTTP
-	Title      string        // the status in words
-	Detail     string        // what is wrong with this request
-	Fields     []string      // each field that is wrong, and how, if the replica said so
-	RetryAfter time.Duration // when the same request may succeed, 0 if the replica did not say
+	Status     int           // HTTP status
+	Title      string        // text of the status
+	Detail     string        // description of the error
+	Fields     []string      // wrong fields with descriptions, if the replica gave them
+	RetryAfter time.Duration // time after which the same request may succeed, 0 if the replica named none
 }
 
 // Error implements error.
