@@ -18,24 +18,25 @@ import (
 
 var outside = loglimit.New(golog.Logger("bdt/foreign"))
 
-// Times of questions.
+// Times of questions. A reading question asks for the current state; a waiting question is answered when an event has
+// happened.
 const (
-	readTime  = 4 * time.Second        // a question that waits for nothing lasts at most
-	silence   = 300 * time.Millisecond // without an answer, before a further replica is asked
-	patience  = 3 * time.Second        // the same for a question that waits, before its first answer
-	pause     = 150 * time.Millisecond // before replicas are asked again
-	longPause = time.Second            // the same for a question that waits
-	rounds    = 3                      // in which a question that waits for nothing asks each of them at most
-	margin    = 200 * time.Millisecond // between the answer to a wait and the wait's end, for the way back
+	readTime  = 4 * time.Second        // longest time of a reading question
+	silence   = 300 * time.Millisecond // time without an answer before one more replica is asked
+	patience  = 3 * time.Second        // the same for a waiting question, before its first answer
+	pause     = 150 * time.Millisecond // pause before replicas are asked again
+	longPause = time.Second            // the same for a waiting question
+	rounds    = 3                      // largest number of rounds of a reading question
+	margin    = 200 * time.Millisecond // time from the answer to a wait to the end of the wait, for the transport
 )
 
-// Bytes of answers. The largest page of an account has some 300 kB.
+// Largest answers, in bytes. The largest page of an account has about 300 kB.
 const (
 	mostAnswer = 1 << 20
 	mostBlock  = 4 << 20
 )
 
-// Caller passes a call on to one replica of a shard and returns its answer, of at most so many bytes.
+// Caller sends a call to one replica of a shard and returns its answer, of at most most bytes.
 type Caller interface {
 	Call(ctx context.Context, shard uint16, to protocols.Index, call []byte, most int64) ([]byte, error)
 }
@@ -45,32 +46,34 @@ type Reader struct {
 	self       protocols.Index
 	committees []*protocols.Committee // by shard
 	caller     Caller
-	turn       atomic.Uint64 // of questions: each begins with another replica
+	turn       atomic.Uint64 // number of questions so far: each begins with another replica
 }
 
-// NewReader makes one for a replica, whose index only spreads the load. The committees are those of all shards.
+// NewReader returns a reader for a replica, whose index is used only to spread the load. The committees are those of
+// all shards.
 func NewReader(self protocols.Index, committees []*protocols.Committee, caller Caller) *Reader {
 	return &Reader{self: self, committees: committees, caller: caller}
 }
 
-// question is what is asked of the replicas of a shard.
+// question is a question to the replicas of a shard.
 type question[T any] struct {
 	quorum.Config
 	shard uint16
 	call  func(left time.Duration) []byte // left is the time until the question ends
-	most  int64                           // bytes of an answer
-	// read checks an answer and gives its keys; an error means that it is none. It is not called concurrently.
+	most  int64                           // largest answer, in bytes
+	// read checks an answer and returns its keys. An error means that the answer is invalid. It is not called
+	// concurrently.
 	read func(from protocols.Index, answer *T, err error) ([]quorum.Key, error)
 }
 
-// heard is what came of a question.
-type heard struct {
+// outcome is the result of a question.
+type outcome struct {
 	*quorum.Machine
 	last error // the latest failure
 }
 
-// said keeps what answers with a key say of an item, the first of them with the further ones merged into it.
-type said[A any] struct {
+// answerSet stores, for each item and key, the first answer with that key, merged with the further ones.
+type answerSet[A any] struct {
 	merge func(first, further *A)
 	by    map[itemKey]*A
 }
@@ -80,11 +83,11 @@ type itemKey struct {
 	key  quorum.Key
 }
 
-func newSaid[A any](merge func(first, further *A)) *said[A] {
-	return &said[A]{merge, make(map[itemKey]*A)}
+func newAnswerSet[A any](merge func(first, further *A)) *answerSet[A] {
+	return &answerSet[A]{merge, make(map[itemKey]*A)}
 }
 
-func (s *said[A]) note(i int, key quorum.Key, a *A) {
+func (s *answerSet[A]) note(i int, key quorum.Key, a *A) {
 	if first := s.by[itemKey{i, key}]; first != nil {
 		s.merge(first, a)
 		return
@@ -92,7 +95,7 @@ func (s *said[A]) note(i int, key quorum.Key, a *A) {
 	s.by[itemKey{i, key}] = a
 }
 
-// reading is a question that waits for nothing, of one item.
+// reading returns the configuration of a reading question with one item.
 func (r *Reader) reading(shard uint16) quorum.Config {
 	c := r.committees[shard]
 	return quorum.Config{
@@ -101,7 +104,7 @@ func (r *Reader) reading(shard uint16) quorum.Config {
 	}
 }
 
-// waiting is a question that is answered once something has happened.
+// waiting returns the configuration of a waiting question.
 func (r *Reader) waiting(shard uint16, items int) quorum.Config {
 	q := r.reading(shard)
 	q.Items, q.Patience, q.Pause, q.Rounds = items, patience, longPause, 0
@@ -112,22 +115,22 @@ func (r *Reader) first(c *protocols.Committee) protocols.Index {
 	return protocols.Index((r.turn.Add(1) + uint64(r.self)) % uint64(c.N()))
 }
 
-// put puts a question and returns when it has ended, or when ctx does.
-func put[T any](ctx context.Context, r *Reader, q question[T], most time.Duration) heard {
+// askShard asks a question and returns when it has ended or ctx ends.
+func askShard[T any](ctx context.Context, r *Reader, q question[T], most time.Duration) outcome {
 	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel() // requests that are still open are given up, and so is their service
+	defer cancel() // ends open requests and their service
 	began := time.Now()
 	now := func() protocols.Time { return protocols.Time(1 + time.Since(began)) }
 	end, _ := ctx.Deadline()
 	q.Deadline = protocols.Time(1 + max(0, end.Sub(began)))
 	machine, asks := quorum.New(q.Config, now())
-	h := heard{Machine: machine}
+	h := outcome{Machine: machine}
 	type result struct {
 		ask quorum.Ask
 		raw []byte
 		err error
 	}
-	results := make(chan result, q.Committee.N()) // as many as may be open, so nobody waits to report
+	results := make(chan result, q.Committee.N()) // capacity for all open requests, so no goroutine blocks on its result
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -143,7 +146,7 @@ func put[T any](ctx context.Context, r *Reader, q question[T], most time.Duratio
 		timer.Reset(max(0, h.Wake().Sub(now())))
 		select {
 		case x := <-results:
-			asks = take(&h, &q, now(), x.ask, x.raw, x.err)
+			asks = processAnswer(&h, &q, now(), x.ask, x.raw, x.err)
 		case <-timer.C:
 			asks = h.Tick(now())
 		case <-ctx.Done():
@@ -152,37 +155,37 @@ func put[T any](ctx context.Context, r *Reader, q question[T], most time.Duratio
 	}
 }
 
-// take takes a replica's answer in.
-func take[T any](h *heard, q *question[T], now protocols.Time, a quorum.Ask, raw []byte, err error) []quorum.Ask {
+// processAnswer processes the result of one request.
+func processAnswer[T any](h *outcome, q *question[T], now protocols.Time, a quorum.Ask, raw []byte, err error) []quorum.Ask {
 	answer := new(T)
 	var keys []quorum.Key
 	if err == nil {
 		keys, err = q.read(a.To, answer, decodeReply(raw, answer))
 	}
 	if err == nil && len(keys) != q.Items {
-		err = fmt.Errorf("answers to %d of %d items", len(keys), q.Items)
+		err = fmt.Errorf("an answer with %d items, want %d", len(keys), q.Items)
 	}
 	if err != nil {
 		h.last = fmt.Errorf("shard %d replica %d: %w", q.shard, a.To, err)
-		outside.Debugw("no answer", [2]uint16{q.shard, uint16(a.To)}, "shard", q.shard, "replica", a.To, "error", err)
+		outside.Debugw("question not answered", [2]uint16{q.shard, uint16(a.To)}, "shard", q.shard, "replica", a.To, "error", err)
 		return h.Failed(now, a)
 	}
 	return h.Answered(now, a, keys)
 }
 
-// Keys of answers that every replica gives in the same case.
+// Keys of error answers that all honest replicas give in the same case.
 const (
 	keyNotFound  quorum.Key = "not found"
 	keyBadCursor quorum.Key = "bad cursor"
 )
 
-// keyOf is the key of an answer: the digest of all in it that replicas must agree on.
+// keyOf is the key of an answer: the digest of all values on which replicas must agree.
 func keyOf(v any) quorum.Key {
 	d := sha256.Sum256(encode(v))
 	return quorum.Key(d[:])
 }
 
-// refused gives an error that is the same at every replica its key.
+// refused returns the key of an error that is the same at every replica. Other errors are returned.
 func refused(err error) ([]quorum.Key, error) {
 	switch {
 	case errors.Is(err, api.ErrNotFound):
@@ -193,9 +196,9 @@ func refused(err error) ([]quorum.Key, error) {
 	return nil, err
 }
 
-// result is what a question of one item came to. ok is false if too few agree; then the answer is that of most, and an
-// error if there is none.
-func result[A any](h *heard, shard uint16, s *said[A]) (answer *A, ok bool, err error) {
+// result returns the answer to a question with one item. ok is false if too few replicas agree. Then the answer is that
+// of the most replicas, and err is set if there is none.
+func result[A any](h *outcome, shard uint16, s *answerSet[A]) (answer *A, ok bool, err error) {
 	key, _, ok := h.Decided(0)
 	if !ok {
 		key, _ = h.Most(0)
@@ -211,8 +214,8 @@ func result[A any](h *heard, shard uint16, s *said[A]) (answer *A, ok bool, err 
 	return s.by[itemKey{0, key}], ok, nil
 }
 
-func (h *heard) unavailable(shard uint16) error {
-	err := fmt.Errorf("shard %d: %d replicas answer, too few agree: %w", shard, h.Heard(), api.ErrUnavailable)
+func (h *outcome) unavailable(shard uint16) error {
+	err := fmt.Errorf("shard %d: %d replicas answer, but too few agree: %w", shard, h.Heard(), api.ErrUnavailable)
 	if h.Heard() == 0 {
 		err = fmt.Errorf("shard %d does not answer: %w", shard, api.ErrUnavailable)
 	}

@@ -1,9 +1,10 @@
-// Package foreign asks other shards: for accounts, blocks and transactions, whether outputs exist there, and to order
-// transactions.
+// Package foreign asks other shards: it reads accounts, blocks and transactions, waits until outputs exist there, and
+// submits transactions.
 //
-// No replica of another shard is believed alone. A question goes to its replicas as package quorum decides, and its
-// answer is what f+1 of them say in equal words, so one honest among them. Without that an account is marked as
-// unconfirmed, and a transaction's part in the shard is shown as unreachable or unconfirmed, never left out.
+// A single replica of another shard is not trusted. Package quorum selects the replicas to ask. An answer counts when
+// f+1 replicas give equal answers, so that one of them is honest. Without such an answer an account is marked as
+// unconfirmed, and the part of a transaction in that shard is shown as unreachable or unconfirmed; it is never left
+// out.
 package foreign
 
 import (
@@ -15,8 +16,8 @@ import (
 	"bdtnode/node/api"
 )
 
-// Call is a question to a replica of another shard; one field is set. Calls and answers are JSON, the form that clients
-// have them in.
+// Call is a request to a replica of another shard; exactly one field is set. Calls and answers are encoded as JSON, in
+// the form that clients get.
 type Call struct {
 	Submit  *Submit  `json:"submit,omitempty"`
 	Await   *Await   `json:"await,omitempty"`
@@ -25,27 +26,27 @@ type Call struct {
 	Block   *Block   `json:"block,omitempty"`
 }
 
-// Submit gives transactions that have inputs in the shard. It is answered, when all have come to the stage or after a
-// time, with an [api.TxAnswer] for each, of that shard alone.
+// Submit submits transactions that have inputs in the shard. The answer is a list with an [api.TxAnswer] of that shard
+// for each, sent when all have reached the stage or the time is over.
 type Submit struct {
 	Txs    [][]byte `json:"txs"`
 	Wait   api.Wait `json:"wait"`
 	WaitMS int64    `json:"wait_ms"`
 }
 
-// Await asks to be answered when all transactions are final in the shard, or after a time. It is answered with an
-// [api.State] for each: settled, rejected or, while it is open, unknown.
+// Await waits until all transactions are final in the shard. The answer is a list with an [api.State] for each, sent
+// then or when the time is over: settled, rejected, or unknown while it is not final.
 type Await struct {
 	IDs    []ledger.TxID `json:"ids"`
 	WaitMS int64         `json:"wait_ms"`
 }
 
-// Tx asks what the shard alone knows of a transaction. It is answered with an [api.TxAnswer].
+// Tx asks for the shard's own data about a transaction. The answer is an [api.TxAnswer].
 type Tx struct {
 	ID ledger.TxID `json:"id"`
 }
 
-// Account asks for pages of an account of the shard. It is answered with an [api.Account].
+// Account asks for pages of an account of the shard. The answer is an [api.Account].
 type Account struct {
 	Address      ledger.Address `json:"address"`
 	Cursor       string         `json:"cursor"`
@@ -54,12 +55,12 @@ type Account struct {
 	HistoryLimit int            `json:"history_limit"`
 }
 
-// Block asks for a block of the shard. It is answered with an [api.Block].
+// Block asks for a block of the shard. The answer is an [api.Block].
 type Block struct {
 	Height uint64 `json:"height"`
 }
 
-// reply is the answer to a call: a result, or what kept it from being one.
+// reply is the answer to a call: a result or an error.
 type reply struct {
 	Result    json.RawMessage `json:"result,omitempty"`
 	Error     string          `json:"error,omitempty"`
@@ -67,7 +68,7 @@ type reply struct {
 	BadCursor bool            `json:"bad_cursor,omitempty"`
 }
 
-// EncodeReply is the answer to a call.
+// EncodeReply encodes the answer to a call.
 func EncodeReply(result any, err error) []byte {
 	if err != nil {
 		return encode(reply{Error: err.Error(), NotFound: errors.Is(err, api.ErrNotFound), BadCursor: errors.Is(err, api.ErrBadCursor)})
@@ -75,7 +76,7 @@ func EncodeReply(result any, err error) []byte {
 	return encode(reply{Result: encode(result)})
 }
 
-// decodeReply reads an answer. Errors that are the same at every replica wrap those of package api.
+// decodeReply decodes an answer. Errors that are the same at every replica wrap those of package api.
 func decodeReply(raw []byte, result any) error {
 	var r reply
 	if err := json.Unmarshal(raw, &r); err != nil {
@@ -98,7 +99,7 @@ func decodeReply(raw []byte, result any) error {
 func encode(v any) []byte {
 	raw, err := json.Marshal(v)
 	if err != nil {
-		panic(fmt.Sprintf("foreign: %T does not marshal: %v", v, err)) // all of them do
+		panic(fmt.Sprintf("foreign: cannot encode %T: %v", v, err)) // cannot happen: all types used have an encoding
 	}
 	return raw
 }

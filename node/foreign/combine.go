@@ -8,8 +8,8 @@ import (
 	"bdtnode/node/api"
 )
 
-// Involved are the other shards to ask about a transaction of which this shard knows own, nil if that is nothing: those
-// with a part in it, or all others if this shard has none and cannot name them.
+// Involved lists the other shards to ask about a transaction, of which this shard knows own (nil if it knows nothing):
+// the shards with a part in it, or all others if this shard has no part and cannot name them.
 func Involved(self uint16, shards int, own *api.TxAnswer) []uint16 {
 	if own != nil && len(own.Parts) == 0 && own.Height > 0 {
 		return nil // all of it is in this shard
@@ -23,10 +23,10 @@ func Involved(self uint16, shards int, own *api.TxAnswer) []uint16 {
 	return out
 }
 
-// Combine makes one answer of what the own shard and others know of a transaction. It has a row for every shard with a
-// part in it, also for one that is not known. It is settled if its outputs are known to exist in every shard that it
-// creates some in, and rejected if an input shard is known to have rejected it; until one of these is known it is what
-// has been seen of it, at most ordered.
+// Combine combines the answers of this shard and of others about a transaction. The result has a row for every shard
+// with a part in it, also if the part is not known. It is settled if its outputs are known to exist in every shard in
+// which it creates some, and rejected if an input shard is known to have rejected it. Otherwise it has the state that
+// has been seen, at most ordered.
 func Combine(id ledger.TxID, own *api.TxAnswer, rows []Row) (api.TxAnswer, error) {
 	base := own
 	complete := true
@@ -46,7 +46,7 @@ func Combine(id ledger.TxID, own *api.TxAnswer, rows []Row) (api.TxAnswer, error
 	case base == nil && complete:
 		return api.TxAnswer{}, fmt.Errorf("transaction %s: %w", id, api.ErrNotFound)
 	case base == nil:
-		return api.TxAnswer{}, fmt.Errorf("transaction %s: no shard that answers knows it: %w", id, api.ErrUnavailable)
+		return api.TxAnswer{}, fmt.Errorf("transaction %s: no shard that answers has it: %w", id, api.ErrUnavailable)
 	}
 	out := *base
 	out.Parts, out.Inputs, out.Outputs = nil, nil, nil
@@ -60,7 +60,7 @@ func Combine(id ledger.TxID, own *api.TxAnswer, rows []Row) (api.TxAnswer, error
 		}
 	}
 	if len(out.Inputs) == 0 {
-		return out, nil // all of it is in one shard, or it is not ordered anywhere
+		return out, nil // all of it is in one shard, or no shard has ordered it
 	}
 	for _, s := range union(out.Inputs, out.Outputs) {
 		out.Parts = append(out.Parts, part(s, all))
@@ -69,7 +69,7 @@ func Combine(id ledger.TxID, own *api.TxAnswer, rows []Row) (api.TxAnswer, error
 	return out, nil
 }
 
-// known reports whether the shard knows the transaction.
+// known reports whether the shard has data about the transaction.
 func (r *Row) known() bool {
 	return !r.Unreachable && !r.Unconfirmed && r.Answer.State != "" && r.Answer.State != api.StateUnknown
 }
@@ -86,14 +86,14 @@ func part(shard uint16, rows []Row) api.Part {
 			return api.Part{Shard: shard, Stage: api.StageUnconfirmed}
 		case len(r.Answer.Parts) == 1:
 			return r.Answer.Parts[0]
-		default: // it has not heard of the transaction
+		default: // the shard has no data about the transaction
 			return api.Part{Shard: shard, Stage: ledger.StagePending.String()}
 		}
 	}
-	return api.Part{Shard: shard, Stage: api.StageUnreachable} // it was not asked
+	return api.Part{Shard: shard, Stage: api.StageUnreachable} // the shard was not asked
 }
 
-// conclude sets the state of a transaction between shards by its parts.
+// conclude sets the state of a transaction between shards from its parts.
 func conclude(a *api.TxAnswer) {
 	settled := true
 	var rejection *api.PartVerdict

@@ -9,8 +9,8 @@ import (
 	"bdtnode/node/api"
 )
 
-// of is what a shard says of a transaction with inputs in shard 0 and outputs in 0, 1 and 2; rejects are the shards that
-// it knows to have rejected it.
+// of is a shard's answer about a transaction with inputs in shard 0 and outputs in shards 0, 1 and 2. rejects are the
+// shards whose rejections it knows.
 func of(shard uint16, state api.State, stage string, rejects ...uint16) api.TxAnswer {
 	a := api.TxAnswer{ID: id, Shard: shard, State: state, Height: 4, Inputs: []uint16{0}, Outputs: []uint16{0, 1, 2}}
 	a.Parts = []api.Part{{Shard: shard, Stage: stage}}
@@ -23,7 +23,7 @@ func of(shard uint16, state api.State, stage string, rejects ...uint16) api.TxAn
 	return a
 }
 
-func TestOneMeaningOfSettled(t *testing.T) {
+func TestCombine(t *testing.T) {
 	row := func(a api.TxAnswer) Row { return Row{Shard: a.Shard, Answer: a} }
 	nothing := func(s uint16) Row {
 		return Row{Shard: s, Answer: api.TxAnswer{ID: id, Shard: s, State: api.StateUnknown}}
@@ -36,32 +36,32 @@ func TestOneMeaningOfSettled(t *testing.T) {
 		own    *api.TxAnswer
 		rows   []Row
 		state  api.State
-		stages []string // of shards 0, 1, 2
+		stages []string // stages of shards 0, 1 and 2
 		reason string
 		unsure bool
 		err    error
 	}{
-		"settled in all":                  {own(here), []Row{row(of(1, api.StateSettled, "settled")), row(of(2, api.StateSettled, "settled"))}, api.StateSettled, []string{"settled", "settled", "settled"}, "", false, nil},
-		"an output shard has not":         {own(here), []Row{row(of(1, api.StateSettled, "settled")), row(of(2, api.StateOrdered, "pending"))}, api.StateOrdered, []string{"settled", "settled", "pending"}, "", false, nil},
-		"an output shard has not heard":   {own(here), []Row{row(of(1, api.StateSettled, "settled")), nothing(2)}, api.StateOrdered, []string{"settled", "settled", "pending"}, "", false, nil},
-		"an output shard is out of reach": {own(here), []Row{row(of(1, api.StateSettled, "settled")), out}, api.StateOrdered, []string{"settled", "settled", "unreachable"}, "", false, nil},
-		"replicas there disagree":         {own(here), []Row{row(of(1, api.StateSettled, "settled")), unsure}, api.StateOrdered, []string{"settled", "settled", "unconfirmed"}, "", false, nil},
-		"spent, and nothing more":         {own(of(0, api.StateOrdered, "escrow")), []Row{nothing(1), nothing(2)}, api.StateOrdered, []string{"escrow", "pending", "pending"}, "", false, nil},
+		"settled in all":              {own(here), []Row{row(of(1, api.StateSettled, "settled")), row(of(2, api.StateSettled, "settled"))}, api.StateSettled, []string{"settled", "settled", "settled"}, "", false, nil},
+		"one output shard pending":    {own(here), []Row{row(of(1, api.StateSettled, "settled")), row(of(2, api.StateOrdered, "pending"))}, api.StateOrdered, []string{"settled", "settled", "pending"}, "", false, nil},
+		"unknown to an output shard":  {own(here), []Row{row(of(1, api.StateSettled, "settled")), nothing(2)}, api.StateOrdered, []string{"settled", "settled", "pending"}, "", false, nil},
+		"output shard is unreachable": {own(here), []Row{row(of(1, api.StateSettled, "settled")), out}, api.StateOrdered, []string{"settled", "settled", "unreachable"}, "", false, nil},
+		"replicas there disagree":     {own(here), []Row{row(of(1, api.StateSettled, "settled")), unsure}, api.StateOrdered, []string{"settled", "settled", "unconfirmed"}, "", false, nil},
+		"spent only":                  {own(of(0, api.StateOrdered, "escrow")), []Row{nothing(1), nothing(2)}, api.StateOrdered, []string{"escrow", "pending", "pending"}, "", false, nil},
 		"asked elsewhere": {nil, []Row{row(here), row(of(1, api.StateSettled, "settled")), row(of(2, api.StateSettled, "settled"))},
 			api.StateSettled, []string{"settled", "settled", "settled"}, "", false, nil},
-		"asked elsewhere, one out of reach": {nil, []Row{row(here), row(of(1, api.StateSettled, "settled")), out},
+		"asked elsewhere, one unreachable": {nil, []Row{row(here), row(of(1, api.StateSettled, "settled")), out},
 			api.StateOrdered, []string{"settled", "settled", "unreachable"}, "", false, nil},
 		"rejected here": {own(of(0, api.StateRejected, "rejected", 0)), []Row{nothing(1), out}, api.StateRejected, []string{"rejected", "pending", "unreachable"}, "consumed", false, nil},
 		"rejected there": {own(of(0, api.StateOrdered, "escrow")), []Row{row(of(1, api.StateRejected, "rejected", 1)), nothing(2)},
 			api.StateRejected, []string{"escrow", "rejected", "pending"}, "consumed", false, nil},
 		"a contradiction": {own(here), []Row{row(of(1, api.StateSettled, "settled", 0)), row(of(2, api.StateSettled, "settled"))},
 			api.StateOrdered, []string{"settled", "settled", "settled"}, "", true, nil},
-		"inside one shard":      {own(api.TxAnswer{ID: id, State: api.StateSettled, Height: 4}), nil, api.StateSettled, nil, "", false, nil},
-		"inside another":        {nil, []Row{row(inside), nothing(2)}, api.StateSettled, nil, "", false, nil},
-		"in this book":          {own(api.TxAnswer{ID: id, State: api.StateAccepted}), []Row{nothing(1), out}, api.StateAccepted, nil, "", false, nil},
-		"in a book elsewhere":   {nil, []Row{nothing(1), {Shard: 2, Accepted: true}}, api.StateAccepted, nil, "", true, nil},
-		"unknown everywhere":    {nil, []Row{nothing(1), nothing(2)}, "", nil, "", false, api.ErrNotFound},
-		"unknown to all but it": {nil, []Row{nothing(1), out}, "", nil, "", false, api.ErrUnavailable},
+		"inside one shard":         {own(api.TxAnswer{ID: id, State: api.StateSettled, Height: 4}), nil, api.StateSettled, nil, "", false, nil},
+		"inside another":           {nil, []Row{row(inside), nothing(2)}, api.StateSettled, nil, "", false, nil},
+		"in this book":             {own(api.TxAnswer{ID: id, State: api.StateAccepted}), []Row{nothing(1), out}, api.StateAccepted, nil, "", false, nil},
+		"in a book elsewhere":      {nil, []Row{nothing(1), {Shard: 2, Accepted: true}}, api.StateAccepted, nil, "", true, nil},
+		"unknown everywhere":       {nil, []Row{nothing(1), nothing(2)}, "", nil, "", false, api.ErrNotFound},
+		"unknown, one unreachable": {nil, []Row{nothing(1), out}, "", nil, "", false, api.ErrUnavailable},
 	} {
 		a, err := Combine(id, x.own, x.rows)
 		var stages []string
@@ -84,10 +84,10 @@ func TestInvolved(t *testing.T) {
 		own  *api.TxAnswer
 		want []uint16
 	}{
-		"nothing is known":    {nil, []uint16{0, 2, 3}},
-		"it is in the book":   {&api.TxAnswer{State: api.StateAccepted}, []uint16{0, 2, 3}},
-		"it is inside":        {&api.TxAnswer{State: api.StateSettled, Height: 3}, nil},
-		"it is between three": {&own, []uint16{0, 3}},
+		"no data":          {nil, []uint16{0, 2, 3}},
+		"in the TX book":   {&api.TxAnswer{State: api.StateAccepted}, []uint16{0, 2, 3}},
+		"inside one shard": {&api.TxAnswer{State: api.StateSettled, Height: 3}, nil},
+		"between three":    {&own, []uint16{0, 3}},
 	} {
 		if got := Involved(1, 4, x.own); !reflect.DeepEqual(got, x.want) {
 			t.Errorf("%s: %v", name, got)

@@ -11,11 +11,11 @@ import (
 	"bdtnode/protocols"
 )
 
-// Account reads an account of another shard. Replicas agree if they say the same of it and of its last change, at
-// whatever height each of them is; the answer has the least of their heights. If too few agree, since the account goes
-// on changing or replicas do not answer, the answer is what most of them said, marked as unconfirmed.
+// Account reads an account of another shard. Replicas agree if they report the same account and the same last change,
+// at any heights; the answer has the lowest of these heights. If too few agree, because the account keeps changing or
+// replicas do not answer, the result is the answer of the most replicas, marked as unconfirmed.
 func (r *Reader) Account(ctx context.Context, shard uint16, c Account) (api.Account, error) {
-	said := newSaid(func(first, further *api.Account) { first.Height = min(first.Height, further.Height) })
+	answers := newAnswerSet(func(first, further *api.Account) { first.Height = min(first.Height, further.Height) })
 	q := question[api.Account]{
 		Config: r.reading(shard), shard: shard, most: mostAnswer,
 		call: func(time.Duration) []byte { return encode(Call{Account: &c}) },
@@ -30,12 +30,12 @@ func (r *Reader) Account(ctx context.Context, shard uint16, c Account) (api.Acco
 			same := *a
 			same.Height = 0
 			key := keyOf(same)
-			said.note(0, key, a)
+			answers.note(0, key, a)
 			return []quorum.Key{key}, nil
 		},
 	}
-	h := put(ctx, r, q, readTime)
-	a, ok, err := result(&h, shard, said)
+	h := askShard(ctx, r, q, readTime)
+	a, ok, err := result(&h, shard, answers)
 	if err != nil {
 		return api.Account{}, err
 	}
@@ -43,10 +43,10 @@ func (r *Reader) Account(ctx context.Context, shard uint16, c Account) (api.Acco
 	return *a, nil
 }
 
-// Block reads a block of another shard. Its certificate is not compared: replicas hold different ones. The answer's
-// signers are those that all who agree name.
+// Block reads a block of another shard. Its certificate is not compared, because replicas hold different ones. Signers
+// of the result are those that all agreeing replicas list.
 func (r *Reader) Block(ctx context.Context, shard uint16, height uint64) (api.Block, error) {
-	said := newSaid(func(first, further *api.Block) {
+	answers := newAnswerSet(func(first, further *api.Block) {
 		first.Certified = first.Certified && further.Certified
 		first.Signers = intersection(first.Signers, further.Signers)
 	})
@@ -63,12 +63,12 @@ func (r *Reader) Block(ctx context.Context, shard uint16, height uint64) (api.Bl
 			same := *b
 			same.Certified, same.Signers = false, nil
 			key := keyOf(same)
-			said.note(0, key, b)
+			answers.note(0, key, b)
 			return []quorum.Key{key}, nil
 		},
 	}
-	h := put(ctx, r, q, readTime)
-	b, ok, err := result(&h, shard, said)
+	h := askShard(ctx, r, q, readTime)
+	b, ok, err := result(&h, shard, answers)
 	if err == nil && !ok {
 		err = h.unavailable(shard)
 	}
@@ -90,24 +90,24 @@ func intersection(a, b []uint16) []uint16 {
 	return out
 }
 
-// Row is what is known of a transaction in another shard.
+// Row is the data about a transaction in another shard.
 type Row struct {
 	Shard       uint16
 	Unreachable bool // no replica answers
-	Unconfirmed bool // replicas answer, and too few agree
-	// Accepted says that replicas, fewer than f+1 perhaps, have the transaction in their books. It is a hint: of a
-	// transaction that is not ordered a shard has no word.
+	Unconfirmed bool // replicas answer, but too few agree
+	// Accepted means that replicas, possibly fewer than f+1, have the transaction in their TX books. It is only a hint,
+	// because replicas need not agree about a transaction that is not ordered.
 	Accepted bool
-	Answer   api.TxAnswer // of state unknown if the shard has ordered nothing of it
+	Answer   api.TxAnswer // its state is unknown if the shard has not ordered the transaction
 }
 
-// Tx asks a shard for its part of a transaction. Replicas agree if receipt, stage and verdicts are equal. What is final
-// there is decided by f+1 of them. What is not, some have left behind already: then all are asked, and f+1 that agree
-// are believed only if no final word is.
+// Tx asks a shard for its part of a transaction. Replicas agree if receipt, stage and verdicts are equal. f+1 equal
+// final answers decide. If the part is not final, some replicas may already be further: then all replicas are asked,
+// and f+1 equal answers that are not final count only if no final answer has f+1.
 func (r *Reader) Tx(ctx context.Context, shard uint16, id ledger.TxID) Row {
 	row := Row{Shard: shard, Answer: api.TxAnswer{ID: id, Shard: shard, State: api.StateUnknown}}
-	said := newSaid(func(first, further *api.TxAnswer) { first.Certified = first.Certified && further.Certified })
-	open := make(map[protocols.Index]quorum.Key) // what replicas said last that is not final
+	answers := newAnswerSet(func(first, further *api.TxAnswer) { first.Certified = first.Certified && further.Certified })
+	open := make(map[protocols.Index]quorum.Key) // latest answers that are not final, by replica
 	q := question[api.TxAnswer]{
 		Config: r.reading(shard), shard: shard, most: mostAnswer,
 		call: func(time.Duration) []byte { return encode(Call{Tx: &Tx{id}}) },
@@ -125,7 +125,7 @@ func (r *Reader) Tx(ctx context.Context, shard uint16, id ledger.TxID) Row {
 			same := *a
 			same.Certified = false
 			key := keyOf(same)
-			said.note(0, key, a)
+			answers.note(0, key, a)
 			if a.State != api.StateSettled && a.State != api.StateRejected {
 				open[from] = key
 				return []quorum.Key{""}, nil
@@ -133,10 +133,10 @@ func (r *Reader) Tx(ctx context.Context, shard uint16, id ledger.TxID) Row {
 			return []quorum.Key{key}, nil
 		},
 	}
-	h := put(ctx, r, q, readTime)
-	a, ok, _ := result(&h, shard, said)
+	h := askShard(ctx, r, q, readTime)
+	a, ok, _ := result(&h, shard, answers)
 	if !ok {
-		a, ok = openAnswer(open, said, q.Need)
+		a, ok = openAnswer(open, answers, q.Need)
 	}
 	switch {
 	case ok:
@@ -149,21 +149,22 @@ func (r *Reader) Tx(ctx context.Context, shard uint16, id ledger.TxID) Row {
 	return row
 }
 
-// openAnswer is what enough replicas said last that is not final: of several such answers that of the latest block.
-func openAnswer(open map[protocols.Index]quorum.Key, said *said[api.TxAnswer], need int) (latest *api.TxAnswer, ok bool) {
+// openAnswer returns the answer, not final, that at least need replicas gave last. Of several it returns that with the
+// latest block.
+func openAnswer(open map[protocols.Index]quorum.Key, answers *answerSet[api.TxAnswer], need int) (latest *api.TxAnswer, ok bool) {
 	count := make(map[quorum.Key]int)
 	for _, key := range open {
 		if count[key]++; count[key] < need {
 			continue
 		}
-		if a := said.by[itemKey{0, key}]; latest == nil || noted(a) > noted(latest) {
+		if a := answers.by[itemKey{0, key}]; latest == nil || noted(a) > noted(latest) {
 			latest = a
 		}
 	}
 	return latest, latest != nil
 }
 
-// noted is the height of the last block that an answer tells of.
+// noted is the height of the last block that an answer contains.
 func noted(a *api.TxAnswer) uint64 {
 	height := a.Height
 	for i := range a.Parts {

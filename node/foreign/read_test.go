@@ -12,8 +12,8 @@ import (
 	"bdtnode/node/api"
 )
 
-// One Byzantine replica invents a balance: in none of 40 queries is it told.
-func TestInventedBalanceIsNotTold(t *testing.T) {
+// One Byzantine replica reports a false balance. None of 40 queries returns it.
+func TestFalseBalanceIsNotReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		honest := always(account(50, 3, 10))
 		r, _ := reader(t, honest, always(account(1_000_000, 3, 10)), honest, honest)
@@ -26,7 +26,7 @@ func TestInventedBalanceIsNotTold(t *testing.T) {
 	})
 }
 
-// Replicas at different heights agree when they agree on the last change. The answer has a height at which it is true.
+// Replicas at different heights agree if they report the same last change. The answer has a height at which it is true.
 func TestHeightsNeedNotBeEqual(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, o := reader(t, always(account(50, 3, 12)), always(account(50, 3, 9)), away, away)
@@ -36,12 +36,12 @@ func TestHeightsNeedNotBeEqual(t *testing.T) {
 		}
 		r, _ = reader(t, always(account(50, 3, 12)), always(account(50, 3, 2)), always(account(50, 3, 9)), away)
 		if a, err = r.Account(waits(t, time.Minute), 1, Account{Address: owner}); err != nil || a.Height != 9 {
-			t.Errorf("a height before the last change is taken: %+v, %v", a, err)
+			t.Errorf("a height before the last change is accepted: %+v, %v", a, err)
 		}
 	})
 }
 
-// A replica that stands still costs 300 ms, and not the deadline.
+// A suspended replica delays the answer by 300 ms, and not until the deadline.
 func TestSilentReplicaIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		honest := always(account(50, 3, 10))
@@ -54,7 +54,7 @@ func TestSilentReplicaIsReplaced(t *testing.T) {
 	})
 }
 
-// An account that changes meanwhile is asked again, and is marked when that was of no use.
+// An account that changes during the question is asked for again, and marked as unconfirmed if that does not help.
 func TestChangingAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Uint64
@@ -89,13 +89,13 @@ func TestErrorsOfAccounts(t *testing.T) {
 			replicas []behaviour
 			want     error
 		}{
-			"a bad cursor":               {[]behaviour{bad, bad, bad, silent}, api.ErrBadCursor},
-			"a liar says so":             {[]behaviour{bad, good, good, good}, nil},
-			"a stranger's account":       {[]behaviour{always(other), good, good, good}, nil},
-			"no answer":                  {[]behaviour{away, away, away, away}, api.ErrUnavailable},
-			"all silent":                 {[]behaviour{silent, silent, silent, silent}, api.ErrUnavailable},
-			"what is not JSON of a kind": {[]behaviour{always("x"), always(nil), good, good}, nil},
-			"the replicas are busy":      {[]behaviour{fails(errors.New("busy")), fails(errors.New("busy")), good, good}, nil},
+			"a bad cursor":          {[]behaviour{bad, bad, bad, silent}, api.ErrBadCursor},
+			"false bad cursor":      {[]behaviour{bad, good, good, good}, nil},
+			"another account":       {[]behaviour{always(other), good, good, good}, nil},
+			"no answer":             {[]behaviour{away, away, away, away}, api.ErrUnavailable},
+			"all silent":            {[]behaviour{silent, silent, silent, silent}, api.ErrUnavailable},
+			"JSON of another type":  {[]behaviour{always("x"), always(nil), good, good}, nil},
+			"the replicas are busy": {[]behaviour{fails(errors.New("busy")), fails(errors.New("busy")), good, good}, nil},
 		} {
 			r, _ := reader(t, x.replicas...)
 			a, err := r.Account(waits(t, time.Minute), 1, Account{Address: owner})
@@ -150,23 +150,23 @@ func TestRows(t *testing.T) {
 		}
 		for name, x := range map[string]struct {
 			replicas []behaviour
-			want     Row // of its answer, state and certified
+			want     Row // expected state and certificate of its answer
 		}{
-			"agreed":                   {[]behaviour{settled, settled, away, away}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
-			"certified at both":        {[]behaviour{certified(true), certified(true), away, away}, Row{Answer: api.TxAnswer{State: api.StateSettled, Certified: true}}},
-			"certified at one":         {[]behaviour{certified(true), certified(false), away, away}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
-			"one is behind":            {[]behaviour{settled, unknown, settled, silent}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
-			"some are behind":          {[]behaviour{pending, pending, settled, settled}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
-			"not final":                {[]behaviour{pending, unknown, pending, unknown}, Row{Answer: api.TxAnswer{State: api.StateOrdered}}},
-			"not final, one silent":    {[]behaviour{pending, silent, pending, pending}, Row{Answer: api.TxAnswer{State: api.StateOrdered}}},
-			"a liar says settled":      {[]behaviour{settled, unknown, unknown, unknown}, Row{Answer: api.TxAnswer{State: api.StateUnknown}}},
-			"a liar says rejected":     {[]behaviour{rejected, settled, settled, settled}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
-			"nobody knows it":          {[]behaviour{unknown, unknown, unknown, away}, Row{Answer: api.TxAnswer{State: api.StateUnknown}}},
-			"one has it in its book":   {[]behaviour{unknown, unknown, accepted, unknown}, Row{Accepted: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
-			"none is reached":          {[]behaviour{away, away, away, away}, Row{Unreachable: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
-			"all stand still":          {[]behaviour{silent, silent, silent, silent}, Row{Unreachable: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
-			"only one answers":         {[]behaviour{away, settled, away, away}, Row{Unconfirmed: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
-			"only one answers nothing": {[]behaviour{away, unknown, away, silent}, Row{Unconfirmed: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
+			"agreed":                  {[]behaviour{settled, settled, away, away}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
+			"certified at both":       {[]behaviour{certified(true), certified(true), away, away}, Row{Answer: api.TxAnswer{State: api.StateSettled, Certified: true}}},
+			"certified at one":        {[]behaviour{certified(true), certified(false), away, away}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
+			"one is behind":           {[]behaviour{settled, unknown, settled, silent}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
+			"some are behind":         {[]behaviour{pending, pending, settled, settled}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
+			"not final":               {[]behaviour{pending, unknown, pending, unknown}, Row{Answer: api.TxAnswer{State: api.StateOrdered}}},
+			"not final, one silent":   {[]behaviour{pending, silent, pending, pending}, Row{Answer: api.TxAnswer{State: api.StateOrdered}}},
+			"false settled":           {[]behaviour{settled, unknown, unknown, unknown}, Row{Answer: api.TxAnswer{State: api.StateUnknown}}},
+			"false rejected":          {[]behaviour{rejected, settled, settled, settled}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
+			"no replica has it":       {[]behaviour{unknown, unknown, unknown, away}, Row{Answer: api.TxAnswer{State: api.StateUnknown}}},
+			"in one TX book":          {[]behaviour{unknown, unknown, accepted, unknown}, Row{Accepted: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
+			"none is connected":       {[]behaviour{away, away, away, away}, Row{Unreachable: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
+			"all are silent":          {[]behaviour{silent, silent, silent, silent}, Row{Unreachable: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
+			"only one answers":        {[]behaviour{away, settled, away, away}, Row{Unconfirmed: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
+			"one answer without data": {[]behaviour{away, unknown, away, silent}, Row{Unconfirmed: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
 			"another shard's part": {[]behaviour{always(api.TxAnswer{ID: id, Shard: 1, State: api.StateSettled, Parts: []api.Part{{Shard: 0}}}), settled, settled, away},
 				Row{Answer: api.TxAnswer{State: api.StateSettled}}},
 		} {

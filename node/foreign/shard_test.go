@@ -15,13 +15,13 @@ import (
 	"bdtnode/protocols"
 )
 
-// behaviour is what a replica of the other shard does with a call: a result, or an error of it. Silent ones answer when
-// ctx ends.
+// behaviour is the reaction of a replica of the other shard to a call: a result or an error. A silent replica answers
+// when ctx ends.
 type behaviour func(ctx context.Context, c Call) (any, error)
 
 var errAway = errors.New("not connected")
 
-// away is a replica that cannot be reached, silent one that stands still.
+// away is a replica without a connection, silent one that does not answer.
 func away(context.Context, Call) (any, error) { return nil, errAway }
 
 func silent(ctx context.Context, _ Call) (any, error) {
@@ -29,19 +29,19 @@ func silent(ctx context.Context, _ Call) (any, error) {
 	return nil, ctx.Err()
 }
 
-// always answers the same.
+// always gives the same answer to every call.
 func always(v any) behaviour { return func(context.Context, Call) (any, error) { return v, nil } }
 
 func fails(err error) behaviour { return func(context.Context, Call) (any, error) { return nil, err } }
 
-// otherShard is shard 1 as its replicas behave.
+// otherShard is shard 1, with a behaviour for each replica.
 type otherShard struct {
 	t        testing.TB
 	replicas []behaviour
 
 	mu    sync.Mutex
 	calls int
-	most  int // bytes of a call
+	most  int // size of the largest call, in bytes
 }
 
 func (o *otherShard) Call(ctx context.Context, shard uint16, to protocols.Index, raw []byte, most int64) ([]byte, error) {
@@ -60,7 +60,7 @@ func (o *otherShard) Call(ctx context.Context, shard uint16, to protocols.Index,
 	return EncodeReply(v, err), nil
 }
 
-// reader asks a shard of as many replicas as there are behaviours, beginning with the first.
+// reader asks a shard with one replica for each behaviour, beginning with the first.
 func reader(t testing.TB, replicas ...behaviour) (*Reader, *otherShard) {
 	t.Helper()
 	scheme := sig.NewIdeal(1)
@@ -76,7 +76,7 @@ func reader(t testing.TB, replicas ...behaviour) (*Reader, *otherShard) {
 	return NewReader(protocols.Index(len(replicas)-1), []*protocols.Committee{nil, c}, o), o
 }
 
-// waits is the context of a request that may wait for a time.
+// waits returns the context of a request that may wait for d.
 func waits(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
@@ -88,7 +88,7 @@ var (
 	id    = ledger.TxID{9}
 )
 
-// account is what an honest replica at a height says of owner.
+// account is the answer of an honest replica at a height about owner.
 func account(balance, changed, height uint64) api.Account {
 	return api.Account{Address: owner, Shard: 1, Height: height, Changed: api.Change{Height: changed, Position: changed},
 		Balance: balance, Count: 1, Outputs: []api.Output{{Tx: id, Amount: balance}}}

@@ -12,8 +12,8 @@ import (
 	"bdtnode/protocols"
 )
 
-// Settled waits until f+1 replicas of a shard say of each transaction that it is settled there, and answers of which
-// they do. It returns when they do of all, or when ctx ends.
+// Settled waits until f+1 replicas of a shard report each transaction as settled there, or until ctx ends. It returns
+// true for the transactions for which they do.
 func (r *Reader) Settled(ctx context.Context, shard uint16, ids []ledger.TxID) []bool {
 	q := question[[]api.State]{
 		Config: r.waiting(shard, len(ids)), shard: shard, most: mostAnswer,
@@ -33,7 +33,7 @@ func (r *Reader) Settled(ctx context.Context, shard uint16, ids []ledger.TxID) [
 			return keys, nil
 		},
 	}
-	h := put(ctx, r, q, api.MaxWait)
+	h := askShard(ctx, r, q, api.MaxWait)
 	settled := make([]bool, len(ids))
 	for i := range ids {
 		key, _, ok := h.Decided(i)
@@ -42,10 +42,11 @@ func (r *Reader) Settled(ctx context.Context, shard uint16, ids []ledger.TxID) [
 	return settled
 }
 
-// Submit gives transactions that have inputs in a shard to f+1 of its replicas, so that an honest one has them, and to
-// further ones in place of those that do not answer. For each it answers what f+1 say of how far it has come: that it is
-// rejected or was not taken, each for the same reason, or that it has come to the stage. What they differ in beyond that,
-// since they may be at different heights, is left out. Where too few agree when ctx ends, the outcome is open.
+// Submit submits transactions that have inputs in a shard to f+1 of its replicas, so that an honest one has them, and
+// to further replicas in place of those that do not answer. The answer for each transaction is the part on which f+1
+// replicas agree: that it is rejected or was not accepted, each for the same reason, or that it has reached the stage.
+// Details in which they differ, because they are at different heights, are left out. If too few agree when ctx ends,
+// the outcome is open.
 func (r *Reader) Submit(ctx context.Context, shard uint16, raws [][]byte, ids []ledger.TxID, wait api.Wait) []api.TxAnswer {
 	answers := make([]api.TxAnswer, len(ids))
 	var wg sync.WaitGroup
@@ -60,7 +61,7 @@ func (r *Reader) Submit(ctx context.Context, shard uint16, raws [][]byte, ids []
 }
 
 func (r *Reader) submit(ctx context.Context, shard uint16, raws [][]byte, ids []ledger.TxID, wait api.Wait, answers []api.TxAnswer) {
-	said := newSaid(common)
+	byKey := newAnswerSet(common)
 	q := question[[]api.TxAnswer]{
 		Config: r.waiting(shard, len(ids)), shard: shard, most: mostAnswer,
 		call: func(left time.Duration) []byte {
@@ -71,7 +72,7 @@ func (r *Reader) submit(ctx context.Context, shard uint16, raws [][]byte, ids []
 				return nil, err
 			}
 			if len(*a) != len(ids) {
-				return nil, fmt.Errorf("%d answers for %d transactions", len(*a), len(ids))
+				return nil, fmt.Errorf("%d answers, want %d", len(*a), len(ids))
 			}
 			keys := make([]quorum.Key, len(ids))
 			for i := range *a {
@@ -79,33 +80,33 @@ func (r *Reader) submit(ctx context.Context, shard uint16, raws [][]byte, ids []
 				if x.ID != ids[i] || x.Shard != shard {
 					return nil, fmt.Errorf("an answer about transaction %s in shard %d", x.ID, x.Shard)
 				}
-				keys[i] = stand(x)
+				keys[i] = outcomeKey(x)
 			}
 			for i := range *a {
-				said.note(i, keys[i], &(*a)[i])
+				byKey.note(i, keys[i], &(*a)[i])
 			}
 			return keys, nil
 		},
 	}
-	h := put(ctx, r, q, api.MaxWait)
+	h := askShard(ctx, r, q, api.MaxWait)
 	for i, id := range ids {
 		answers[i] = api.TxAnswer{ID: id, State: api.StateUnknown, Shard: shard, TimedOut: true}
 		if key, _, ok := h.Decided(i); ok {
-			answers[i] = *said.by[itemKey{i, key}]
+			answers[i] = *byKey.by[itemKey{i, key}]
 		}
 	}
 }
 
-// stand is the key of how a submitted transaction stands, empty while that is open. How far it has come beyond the stage
-// that was waited for does not count.
-func stand(a *api.TxAnswer) quorum.Key {
+// outcomeKey is the key of the outcome of a submitted transaction, empty while that is open. Stages beyond the one that
+// was waited for do not make a difference.
+func outcomeKey(a *api.TxAnswer) quorum.Key {
 	a.Parts, a.Inputs, a.Outputs = nil, nil, nil
 	switch {
 	case a.State == api.StateRejected:
 		return quorum.Key("rejected " + a.Reason)
 	case a.TimedOut || a.State == api.StateUnknown && a.Reason == "":
 		return ""
-	case a.State == api.StateUnknown: // not taken
+	case a.State == api.StateUnknown: // not accepted
 		return quorum.Key("refused " + a.Reason)
 	case a.State == api.StateWaiting:
 		return "waiting"
@@ -113,10 +114,10 @@ func stand(a *api.TxAnswer) quorum.Key {
 	return "reached"
 }
 
-// reached orders the states of a transaction that is not rejected by how far it has come.
+// reached orders the states of a transaction that is not rejected.
 var reached = map[api.State]int{api.StateAccepted: 1, api.StateOrdered: 2, api.StateCertified: 3, api.StateSettled: 4}
 
-// common leaves of an answer what another one says too.
+// common reduces a to the part on which b agrees: the lower state, and only equal details.
 func common(a, b *api.TxAnswer) {
 	if reached[b.State] < reached[a.State] {
 		a.State = b.State
@@ -130,8 +131,8 @@ func common(a, b *api.TxAnswer) {
 	}
 }
 
-// Hand gives transactions to a replica of a shard, and to another one if that fails. Nothing is waited for or learned: it
-// is a hint.
+// Hand submits transactions to one replica of a shard, and to another one if that fails. It is a hint: no outcome is
+// waited for.
 func (r *Reader) Hand(ctx context.Context, shard uint16, raws [][]byte) {
 	for _, some := range pieces(raws) {
 		q := question[[]api.TxAnswer]{
@@ -144,16 +145,17 @@ func (r *Reader) Hand(ctx context.Context, shard uint16, raws [][]byte) {
 			},
 		}
 		q.Need, q.Rounds = 1, 1
-		if h := put(ctx, r, q, readTime); h.Heard() == 0 {
-			outside.Debugw("transactions were not handed over", shard, "shard", shard, "count", len(some), "error", h.last)
+		if h := askShard(ctx, r, q, readTime); h.Heard() == 0 {
+			outside.Debugw("transactions not forwarded", shard, "shard", shard, "count", len(some), "error", h.last)
 		}
 	}
 }
 
-// piece is the bytes of transactions that go into one call: encoded, it has less than the 256 KiB that a call may have.
+// piece is the largest size of the transactions in one call, in bytes: encoded, they have less than the 256 KiB that a
+// call may have.
 const piece = 128 << 10
 
-// pieces cuts a list of transactions so that each piece goes into a call.
+// pieces splits a list of transactions so that each part fits into a call.
 func pieces(raws [][]byte) (out [][][]byte) {
 	size := 0
 	for _, raw := range raws {

@@ -14,7 +14,8 @@ import (
 
 var three = []ledger.TxID{{1}, {2}, {3}}
 
-// settles is an honest replica in which transactions settle at times after began; those without one never do.
+// settles is an honest replica in which transactions settle at the given times after began; those without a time never
+// settle.
 func settles(began time.Time, at ...time.Duration) behaviour {
 	return func(ctx context.Context, c Call) (any, error) {
 		end := time.Now().Add(time.Duration(c.Await.WaitMS) * time.Millisecond)
@@ -39,8 +40,9 @@ func settles(began time.Time, at ...time.Duration) behaviour {
 	}
 }
 
-// Settled is what f+1 say, and not before they do. One that stands still or lies costs no more than a silence.
-func TestSettledIsWhatSomeHonestReplicaSays(t *testing.T) {
+// A transaction counts as settled when f+1 replicas report it, not earlier. A silent or Byzantine replica delays that
+// by at most one Silence.
+func TestSettledNeedsAnHonestReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := []bool{true, true, true}
 		liar := always([]api.State{api.StateSettled, api.StateSettled, api.StateSettled})
@@ -54,15 +56,15 @@ func TestSettledIsWhatSomeHonestReplicaSays(t *testing.T) {
 				h := settles(b, time.Second, time.Second, 2*time.Second)
 				return []behaviour{h, h, away, away}
 			}, all, 2 * time.Second, 2 * time.Second},
-			"a liar says so at once": {func(b time.Time) []behaviour {
+			"false settled at once": {func(b time.Time) []behaviour {
 				h := settles(b, 5*time.Second, 5*time.Second, 5*time.Second)
 				return []behaviour{liar, h, h, h}
 			}, all, 5 * time.Second, 5 * time.Second},
-			"one stands still": {func(b time.Time) []behaviour {
+			"one is silent": {func(b time.Time) []behaviour {
 				h := settles(b, time.Second, time.Second, time.Second)
 				return []behaviour{silent, h, h, h}
 			}, all, time.Second, time.Second + silence},
-			"two stand still": {func(b time.Time) []behaviour {
+			"two are silent": {func(b time.Time) []behaviour {
 				h := settles(b, time.Second, time.Second, time.Second)
 				return []behaviour{silent, silent, h, h}
 			}, all, time.Second, patience + silence},
@@ -70,11 +72,11 @@ func TestSettledIsWhatSomeHonestReplicaSays(t *testing.T) {
 				h := settles(b, time.Second, time.Second)
 				return []behaviour{h, h, h, h}
 			}, []bool{true, true, false}, 10*time.Second - margin, 10 * time.Second},
-			"a liar says what nobody else does": {func(b time.Time) []behaviour {
+			"false settled alone": {func(b time.Time) []behaviour {
 				h := settles(b)
 				return []behaviour{liar, h, h, h}
 			}, []bool{false, false, false}, 10*time.Second - margin, 10 * time.Second},
-			"the shard comes back": {func(b time.Time) []behaviour {
+			"shard is connected again": {func(b time.Time) []behaviour {
 				h := settles(b, time.Second, time.Second, time.Second)
 				late := func(ctx context.Context, c Call) (any, error) {
 					if time.Since(b) < 4*time.Second {
@@ -99,12 +101,12 @@ func TestSettledIsWhatSomeHonestReplicaSays(t *testing.T) {
 	})
 }
 
-// stands is a replica that gives every transaction the same answer.
+// stands is a replica that gives the same answer for every transaction.
 func stands(a api.TxAnswer) behaviour {
 	return func(_ context.Context, c Call) (any, error) {
 		var out []api.TxAnswer
 		for _, raw := range c.Submit.Txs {
-			given := a // calls are concurrent
+			given := a // a copy, since calls are concurrent
 			given.ID, given.Shard = ledger.TxID{raw[0]}, 1
 			out = append(out, given)
 		}
@@ -112,7 +114,7 @@ func stands(a api.TxAnswer) behaviour {
 	}
 }
 
-func TestSubmissionIsWhatSomeHonestReplicaSays(t *testing.T) {
+func TestSubmissionNeedsAnHonestReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		state := func(s api.State, reason string) behaviour { return stands(api.TxAnswer{State: s, Reason: reason}) }
 		at := func(s api.State, height uint64) behaviour { return stands(api.TxAnswer{State: s, Height: height}) }
@@ -122,19 +124,19 @@ func TestSubmissionIsWhatSomeHonestReplicaSays(t *testing.T) {
 			replicas []behaviour
 			want     api.TxAnswer
 		}{
-			"accepted":                 {[]behaviour{accepted, accepted, away, away}, api.TxAnswer{State: api.StateAccepted}},
-			"one has come further":     {[]behaviour{accepted, at(api.StateSettled, 4), away, away}, api.TxAnswer{State: api.StateAccepted}},
-			"settled":                  {[]behaviour{silent, at(api.StateSettled, 4), at(api.StateSettled, 4), away}, api.TxAnswer{State: api.StateSettled, Height: 4}},
-			"an invented height":       {[]behaviour{at(api.StateSettled, 9), at(api.StateSettled, 4), away, away}, api.TxAnswer{State: api.StateSettled}},
-			"a liar rejects":           {[]behaviour{consumed, accepted, accepted, away}, api.TxAnswer{State: api.StateAccepted}},
-			"rejected":                 {[]behaviour{consumed, accepted, consumed, away}, api.TxAnswer{State: api.StateRejected, Reason: "consumed"}},
-			"for different reasons":    {[]behaviour{consumed, state(api.StateRejected, "expired"), away, away}, api.TxAnswer{State: api.StateUnknown, TimedOut: true}},
-			"no room":                  {[]behaviour{full, accepted, full, full}, api.TxAnswer{State: api.StateUnknown, Reason: "book_full"}},
-			"too few have room":        {[]behaviour{full, accepted, away, away}, api.TxAnswer{State: api.StateUnknown, TimedOut: true}},
-			"unknown inputs":           {[]behaviour{state(api.StateWaiting, ""), state(api.StateWaiting, ""), away, away}, api.TxAnswer{State: api.StateWaiting}},
-			"the outcome is open":      {[]behaviour{open, open, open, open}, api.TxAnswer{State: api.StateUnknown, TimedOut: true}},
-			"nobody is reached":        {[]behaviour{away, away, away, away}, api.TxAnswer{State: api.StateUnknown, TimedOut: true}},
-			"one accepts, then nobody": {[]behaviour{accepted, away, silent, away}, api.TxAnswer{State: api.StateUnknown, TimedOut: true}},
+			"accepted":               {[]behaviour{accepted, accepted, away, away}, api.TxAnswer{State: api.StateAccepted}},
+			"one is further":         {[]behaviour{accepted, at(api.StateSettled, 4), away, away}, api.TxAnswer{State: api.StateAccepted}},
+			"settled":                {[]behaviour{silent, at(api.StateSettled, 4), at(api.StateSettled, 4), away}, api.TxAnswer{State: api.StateSettled, Height: 4}},
+			"false height":           {[]behaviour{at(api.StateSettled, 9), at(api.StateSettled, 4), away, away}, api.TxAnswer{State: api.StateSettled}},
+			"false rejection":        {[]behaviour{consumed, accepted, accepted, away}, api.TxAnswer{State: api.StateAccepted}},
+			"rejected":               {[]behaviour{consumed, accepted, consumed, away}, api.TxAnswer{State: api.StateRejected, Reason: "consumed"}},
+			"for different reasons":  {[]behaviour{consumed, state(api.StateRejected, "expired"), away, away}, api.TxAnswer{State: api.StateUnknown, TimedOut: true}},
+			"TX book full":           {[]behaviour{full, accepted, full, full}, api.TxAnswer{State: api.StateUnknown, Reason: "book_full"}},
+			"too few TX books full":  {[]behaviour{full, accepted, away, away}, api.TxAnswer{State: api.StateUnknown, TimedOut: true}},
+			"unknown inputs":         {[]behaviour{state(api.StateWaiting, ""), state(api.StateWaiting, ""), away, away}, api.TxAnswer{State: api.StateWaiting}},
+			"the outcome is open":    {[]behaviour{open, open, open, open}, api.TxAnswer{State: api.StateUnknown, TimedOut: true}},
+			"none is connected":      {[]behaviour{away, away, away, away}, api.TxAnswer{State: api.StateUnknown, TimedOut: true}},
+			"one accepts, then none": {[]behaviour{accepted, away, silent, away}, api.TxAnswer{State: api.StateUnknown, TimedOut: true}},
 		} {
 			r, _ := reader(t, x.replicas...)
 			got := r.Submit(waits(t, 10*time.Second), 1, [][]byte{{9}}, []ledger.TxID{{9}}, api.WaitAccepted)
@@ -147,8 +149,8 @@ func TestSubmissionIsWhatSomeHonestReplicaSays(t *testing.T) {
 	})
 }
 
-// A thousand transactions are given in calls that replicas answer, and each gets its own answer.
-func TestManyAreGivenInPieces(t *testing.T) {
+// A thousand transactions are sent in calls of accepted size, and each gets its own answer.
+func TestManyAreSentInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var raws [][]byte
 		var ids []ledger.TxID
@@ -165,18 +167,18 @@ func TestManyAreGivenInPieces(t *testing.T) {
 		r.Hand(waits(t, 10*time.Second), 1, raws)
 		r.Hand(waits(t, 10*time.Second), 1, [][]byte{make([]byte, ledger.MaxTxBytes)})
 		if o.most > 256<<10 {
-			t.Errorf("a call of %d bytes", o.most)
+			t.Errorf("largest call of %d bytes", o.most)
 		}
 		r, o = reader(t, settles(time.Now()), away, away, away)
 		r.Settled(waits(t, time.Second), 1, make([]ledger.TxID, api.MaxTxsPerRequest))
 		if o.most == 0 || o.most > 256<<10 {
-			t.Errorf("a wait of %d bytes", o.most)
+			t.Errorf("largest wait of %d bytes", o.most)
 		}
 	})
 }
 
-// A call to a replica that does not decide any more is given up, so that it is not served for nothing.
-func TestOpenCallsAreGivenUp(t *testing.T) {
+// A call whose answer cannot matter any more is cancelled, so that the replica does not serve it for nothing.
+func TestOpenCallsAreCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var given error
 		standing := func(ctx context.Context, _ Call) (any, error) {

@@ -1,9 +1,10 @@
-// Package loglimit bounds the log lines that a party outside the process can cause.
+// Package loglimit bounds the number of log lines that a party outside the process can cause.
 //
-// An event is a log message, which is a constant of the program; a party is the one that caused it. In each interval an
-// event has at most one line for each party, and at most [PartiesPerEvent] lines in all. Lines above that are counted,
-// and the event's next line carries the count in its field "suppressed". So one event takes at most PartiesPerEvent lines
-// of about [MaxField] bytes a field in an interval, and the memory held for it is as bounded.
+// An event is a log message, which is a constant of the program; a party is the cause of the line. In each interval an
+// event has at most one line for each party, and at most [PartiesPerEvent] lines in total. Further lines are counted,
+// and the next line of the event carries the count in its field "suppressed". So one event takes at most
+// PartiesPerEvent lines in an interval, with at most about [MaxField] bytes for each field, and the memory for it is
+// bounded likewise.
 package loglimit
 
 import (
@@ -17,15 +18,15 @@ import (
 )
 
 const (
-	// DefaultInterval is the time in which one party causes at most one line of an event.
+	// DefaultInterval is the interval in which one party causes at most one line of an event.
 	DefaultInterval = 10 * time.Second
-	// PartiesPerEvent is how many parties have a line of one event in an interval.
+	// PartiesPerEvent is the number of parties that have a line of one event in an interval.
 	PartiesPerEvent = 32
-	// MaxField is the largest text of a field in bytes; longer texts are cut.
+	// MaxField is the largest size of a field's text in bytes; longer texts are cut.
 	MaxField = 512
 )
 
-// Sink takes log lines: a message, then names and values in turn.
+// Sink writes log lines: a message, then alternating names and values of fields.
 type Sink interface {
 	Debugw(msg string, fields ...any)
 	Infow(msg string, fields ...any)
@@ -33,17 +34,17 @@ type Sink interface {
 	Errorw(msg string, fields ...any)
 }
 
-// Logger writes to a sink within the limit. It may be used concurrently.
+// Logger writes lines to a sink within the limit. It is safe for concurrent use.
 type Logger struct {
 	sink  Sink
 	limit limiter
 }
 
-// New makes a logger with the default interval.
+// New returns a logger with the default interval.
 func New(s Sink) *Logger { return Every(DefaultInterval, s) }
 
-// Every makes a logger with an interval of its own, for conditions that may last long. Lines name the caller of its
-// methods as their place.
+// Every returns a logger with another interval, for conditions that may last long. The call site in a line is the
+// caller of the logger's methods.
 func Every(interval time.Duration, s Sink) *Logger {
 	if l, ok := s.(*log.ZapEventLogger); ok {
 		s = l.Desugar().WithOptions(zap.AddCallerSkip(2)).Sugar()
@@ -51,22 +52,22 @@ func Every(interval time.Duration, s Sink) *Logger {
 	return &Logger{sink: s, limit: limiter{interval: interval}}
 }
 
-// Debugw writes a line that party caused, or counts it.
+// Debugw writes a line caused by party, or counts it.
 func (l *Logger) Debugw(event string, party any, fields ...any) {
 	l.write(l.sink.Debugw, event, party, fields)
 }
 
-// Infow writes a line that party caused, or counts it.
+// Infow writes a line caused by party, or counts it.
 func (l *Logger) Infow(event string, party any, fields ...any) {
 	l.write(l.sink.Infow, event, party, fields)
 }
 
-// Warnw writes a line that party caused, or counts it.
+// Warnw writes a line caused by party, or counts it.
 func (l *Logger) Warnw(event string, party any, fields ...any) {
 	l.write(l.sink.Warnw, event, party, fields)
 }
 
-// Errorw writes a line that party caused, or counts it.
+// Errorw writes a line caused by party, or counts it.
 func (l *Logger) Errorw(event string, party any, fields ...any) {
 	l.write(l.sink.Errorw, event, party, fields)
 }
@@ -86,7 +87,7 @@ func (l *Logger) write(to func(string, ...any), event string, party any, fields 
 	to(event, out...)
 }
 
-// bounded is a field's value with its text cut.
+// bounded returns a field's value with its text cut to MaxField bytes.
 func bounded(v any) any {
 	switch v := v.(type) {
 	case string:
@@ -110,21 +111,21 @@ func cut(s string) string {
 	return fmt.Sprintf("%s… (%d bytes)", s[:n], len(s))
 }
 
-// limiter decides which lines are written. Its events are constants of the program, so their number is bounded.
+// limiter decides whether a line is written. Events are constants of the program, so their number is bounded.
 type limiter struct {
 	interval time.Duration
 	mu       sync.Mutex
 	events   map[string]*event
 }
 
-// event is the lines of one message in the current interval.
+// event counts the lines of one message in the current interval.
 type event struct {
 	began      time.Time
-	parties    map[string]struct{} // those that had a line
-	suppressed uint64              // lines not written since the last one that was
+	parties    map[string]struct{} // parties with a line in this interval
+	suppressed uint64              // number of lines suppressed since the last written one
 }
 
-// admit reports whether a line is written, and how many of its event were not since the last one.
+// admit reports whether a line is written, and the number of lines of its event suppressed since the last written one.
 func (l *limiter) admit(name, party string, now time.Time) (suppressed uint64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

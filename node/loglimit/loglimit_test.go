@@ -19,7 +19,7 @@ func (r *recorder) Infow(msg string, fields ...any)  { r.put(msg, fields...) }
 func (r *recorder) Warnw(msg string, fields ...any)  { r.put(msg, fields...) }
 func (r *recorder) Errorw(msg string, fields ...any) { r.put(msg, fields...) }
 
-// A party has one line of an event in an interval; the next line says how many were left out.
+// A party has one line of an event in an interval; the next line has the number of suppressed lines.
 func TestOneLineAnInterval(t *testing.T) {
 	l := limiter{interval: time.Second}
 	now := time.Unix(0, 0)
@@ -43,7 +43,7 @@ func TestOneLineAnInterval(t *testing.T) {
 	}
 }
 
-// Parties without number cause a bounded number of lines and take bounded memory.
+// Any number of parties causes a bounded number of lines and takes bounded memory.
 func TestManyParties(t *testing.T) {
 	l := limiter{interval: time.Second}
 	written := 0

@@ -8,35 +8,36 @@ import (
 	"bdtnode/protocols"
 )
 
-// Key names what an answer says of an item of the question: equal keys are equal answers. The empty Key says nothing.
+// Key identifies the answer to an item of the question: equal keys mean equal answers. The empty Key means no answer to
+// the item.
 type Key string
 
 // Config is a question.
 type Config struct {
 	Committee *protocols.Committee // of the shard that is asked
-	Need      int                  // equal answers that decide an item
-	Items     int                  // parts of the question, each of which is decided for itself
-	First     protocols.Index      // the replica that is asked first; those behind it follow, around the end
-	Patience  time.Duration        // how long nobody may answer before a further replica is asked
+	Need      int                  // number of equal answers that decide an item
+	Items     int                  // number of items, each of which is decided separately
+	First     protocols.Index      // replica that is asked first; the following indexes come next, modulo n
+	Patience  time.Duration        // time without any answer before one more replica is asked
 	Silence   time.Duration        // the same after the first answer
-	Pause     time.Duration        // before all are asked again, once all were asked and too few agree
-	Rounds    int                  // how often one replica is asked at most; 0: no bound but the deadline
-	Deadline  protocols.Time       // when the question ends, decided or not
+	Pause     time.Duration        // pause before all are asked again, after all were asked and too few agree
+	Rounds    int                  // largest number of rounds, in each of which a replica is asked at most once; 0: bounded by the deadline only
+	Deadline  protocols.Time       // end of the question, decided or not
 }
 
-// Ask is a request to one replica. Its answer, or that there is none, must be reported once.
+// Ask is a request to one replica. The driver must report its answer or its failure once.
 type Ask struct {
 	To    protocols.Index
-	Round int // the first is 1
+	Round int // the first round is 1
 }
 
 // Machine is one question. It is not safe for concurrent use.
 type Machine struct {
 	cfg       Config
-	asked     []int // rounds in which each replica was asked
+	asked     []int // last round in which each replica was asked
 	open      protocols.Set
 	round     int
-	turn      int // replicas of the round that were asked or passed over
+	turn      int // number of replicas of the round that were asked or skipped
 	items     []item
 	undecided int
 	heard     protocols.Set // replicas that answered
@@ -45,10 +46,10 @@ type Machine struct {
 	done      bool
 }
 
-// item is a part of the question.
+// item is an item of the question.
 type item struct {
-	votes   []vote // in the order in which their keys came
-	decided int    // index of the vote, plus 1
+	votes   []vote // in the order of their first answers
+	decided int    // index of the deciding vote plus 1; 0: undecided
 }
 
 type vote struct {
@@ -56,7 +57,8 @@ type vote struct {
 	by  protocols.Set
 }
 
-// New makes a question and the first requests. A question that no replicas can decide is a broken invariant.
+// New starts a question and returns the first requests. It panics if the configuration cannot be decided, which is a
+// broken invariant.
 func New(cfg Config, now protocols.Time) (*Machine, []Ask) {
 	if n := cfg.Committee.N(); cfg.Need < 1 || cfg.Need > n || cfg.Items < 1 || !cfg.Committee.Has(cfg.First) {
 		panic(fmt.Sprintf("quorum: %d equal answers of %d replicas to %d items, first replica %d", cfg.Need, n, cfg.Items, cfg.First))
@@ -69,16 +71,16 @@ func New(cfg Config, now protocols.Time) (*Machine, []Ask) {
 // Done reports whether the question has ended.
 func (m *Machine) Done() bool { return m.done }
 
-// Wake is when [Machine.Tick] is to be called.
+// Wake is the time at which [Machine.Tick] must be called.
 func (m *Machine) Wake() protocols.Time { return protocols.Earliest(m.wake, m.cfg.Deadline) }
 
-// Answered reports a replica's answer, a key for each item.
+// Answered reports the answer of a replica, with one key for each item. It returns further requests.
 func (m *Machine) Answered(now protocols.Time, a Ask, keys []Key) []Ask {
 	if !m.close(a) {
 		return nil
 	}
 	if len(keys) != len(m.items) {
-		panic(fmt.Sprintf("quorum: %d keys for %d items", len(keys), len(m.items))) // the driver has checked the answer
+		panic(fmt.Sprintf("quorum: %d keys, want %d", len(keys), len(m.items))) // the driver has checked the number
 	}
 	m.heard.Add(a.To)
 	for i, key := range keys {
@@ -92,7 +94,7 @@ func (m *Machine) Answered(now protocols.Time, a Ask, keys []Key) []Ask {
 	return m.proceed(now)
 }
 
-// Failed reports that a replica gave no answer, or one that is malformed.
+// Failed reports that a replica gave no answer or a malformed one. It returns further requests.
 func (m *Machine) Failed(now protocols.Time, a Ask) []Ask {
 	if !m.close(a) {
 		return nil
@@ -109,7 +111,7 @@ func (m *Machine) close(a Ask) bool {
 	return true
 }
 
-// Tick lets time pass.
+// Tick reports the current time. It returns further requests.
 func (m *Machine) Tick(now protocols.Time) []Ask {
 	if m.done || now < m.Wake() {
 		return nil
@@ -124,22 +126,22 @@ func (m *Machine) Tick(now protocols.Time) []Ask {
 		m.round++
 		m.turn = 0
 		m.wake = now.Add(m.cfg.Silence)
-		return m.ask(m.cfg.Committee.N()) // at one time: so they are more likely to be at one height
+		return m.ask(m.cfg.Committee.N()) // all at once, so that their answers are more likely to be at one height
 	case m.turn < len(m.asked):
 		m.wake = now.Add(m.cfg.Silence)
 		return m.ask(1)
 	case m.again():
 		m.rest(now)
 	case len(m.asked)-m.open.Len() >= m.cfg.Committee.Quorum():
-		m.done = true // those that are silent may be Byzantine
+		m.done = true // the silent replicas may be Byzantine
 	default:
 		m.wake = m.cfg.Deadline
 	}
 	return nil
 }
 
-// proceed asks as many replicas as an undecided item still needs, and ends the question when it is decided or when
-// nobody is left to be asked.
+// proceed asks as many replicas as an undecided item still needs. It ends the question when all items are decided or no
+// replica is left to ask.
 func (m *Machine) proceed(now protocols.Time) []Ask {
 	if m.undecided == 0 {
 		m.done = true
@@ -158,7 +160,7 @@ func (m *Machine) proceed(now protocols.Time) []Ask {
 	return asks
 }
 
-// ask makes requests to the next replicas of the round, passing over those whose last request is still open.
+// ask creates requests to the next replicas of the round. It skips those whose last request is still open.
 func (m *Machine) ask(count int) []Ask {
 	var asks []Ask
 	for n := len(m.asked); m.turn < n && len(asks) < count; m.turn++ {
@@ -171,8 +173,8 @@ func (m *Machine) ask(count int) []Ask {
 	return asks
 }
 
-// again reports whether a further round may be begun, and would ask anybody. When those that answered say nothing of
-// what is undecided, a bounded question has no use for one.
+// again reports whether a further round is allowed and would ask any replica. With a bounded number of rounds, another
+// round is useless if replicas answered and none has a key for an undecided item.
 func (m *Machine) again() bool {
 	switch {
 	case m.open.Len() == len(m.asked):
@@ -190,7 +192,7 @@ func (m *Machine) rest(now protocols.Time) {
 	m.wake = now.Add(m.cfg.Pause)
 }
 
-// lacking is how many more equal answers the undecided item needs that has the fewest.
+// lacking is the number of equal answers that are still missing, for the undecided item that misses most.
 func (m *Machine) lacking() int {
 	most := 0
 	for i := range m.items {
@@ -205,7 +207,7 @@ func (m *Machine) lacking() int {
 	return most
 }
 
-// Decided is what enough replicas said of an item, and which did; ok is false if it is not decided.
+// Decided returns the decided key of an item and the replicas that gave it; ok is false if the item is undecided.
 func (m *Machine) Decided(i int) (key Key, by protocols.Set, ok bool) {
 	x := &m.items[i]
 	if x.decided == 0 {
@@ -215,8 +217,8 @@ func (m *Machine) Decided(i int) (key Key, by protocols.Set, ok bool) {
 	return v.key, v.by, true
 }
 
-// Most is what most replicas said of an item, the earliest of several, and which did; the empty Key if none said
-// anything. It is nobody's word but theirs.
+// Most returns the key that most replicas gave for an item, the earliest one of several, and these replicas. The key is
+// empty if no replica gave one. It is not confirmed by a quorum.
 func (m *Machine) Most(i int) (key Key, by protocols.Set) {
 	b := m.items[i].best()
 	if b < 0 {
@@ -225,10 +227,10 @@ func (m *Machine) Most(i int) (key Key, by protocols.Set) {
 	return m.items[i].votes[b].key, m.items[i].votes[b].by
 }
 
-// Heard is how many replicas have answered.
+// Heard is the number of replicas that have answered.
 func (m *Machine) Heard() int { return m.heard.Len() }
 
-// add notes a replica's word, and reports whether that decides the item.
+// add records a replica's key, and reports whether it decides the item.
 func (x *item) add(key Key, by protocols.Index, need int) bool {
 	at := slices.IndexFunc(x.votes, func(v vote) bool { return v.key == key })
 	if at < 0 {

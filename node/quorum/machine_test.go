@@ -26,7 +26,7 @@ func committee(t testing.TB, n int) *protocols.Committee {
 
 const ms = time.Millisecond
 
-// question is one of one item to four replicas.
+// question is a question with one item to four replicas.
 func question(t testing.TB) Config {
 	c := committee(t, 4)
 	return Config{
@@ -35,15 +35,15 @@ func question(t testing.TB) Config {
 	}
 }
 
-// nothing stands for an answer with an empty key.
+// nothing is the marker of an answer with an empty key.
 const nothing Key = "nothing"
 
-// event is an input at a time: an answer if key is set, a failure if to is set alone, else a tick.
+// event is an input at a time: an answer if key is set, a failure if only to is set, otherwise a tick.
 type event struct {
 	at   time.Duration
-	to   int // replica, plus 1
+	to   int // replica plus 1
 	key  Key
-	asks []int // replicas asked thereupon
+	asks []int // replicas asked as a result
 }
 
 func TestQuestions(t *testing.T) {
@@ -51,24 +51,24 @@ func TestQuestions(t *testing.T) {
 		change func(*Config)
 		first  []int
 		events []event
-		want   Key // decided, empty if not
+		want   Key // decided key, empty if undecided
 		by     []protocols.Index
 		done   bool
-		wake   time.Duration // if not done
+		wake   time.Duration // wake time if not done
 	}{
 		"f+1 agree": {nil, []int{0, 1}, []event{
 			{10 * ms, 1, "x", nil}, {20 * ms, 2, "x", nil},
 		}, "x", []protocols.Index{0, 1}, true, 0},
-		"the order begins anywhere": {func(c *Config) { c.First = 3 }, []int{3, 0}, []event{
+		"the order begins at First": {func(c *Config) { c.First = 3 }, []int{3, 0}, []event{
 			{10 * ms, 4, "x", nil}, {20 * ms, 1, "x", nil},
 		}, "x", []protocols.Index{0, 3}, true, 0},
-		"one is not enough": {nil, []int{0, 1}, []event{
+		"one answer is not enough": {nil, []int{0, 1}, []event{
 			{10 * ms, 1, "x", nil},
 		}, "", nil, false, 300 * ms},
-		"a silent one is replaced": {nil, []int{0, 1}, []event{
+		"a silent replica is replaced": {nil, []int{0, 1}, []event{
 			{10 * ms, 1, "x", nil}, {299 * ms, 0, "", nil}, {300 * ms, 0, "", []int{2}}, {310 * ms, 3, "x", nil},
 		}, "x", []protocols.Index{0, 2}, true, 0},
-		"one that differs is outvoted": {nil, []int{0, 1}, []event{
+		"a different answer is outvoted": {nil, []int{0, 1}, []event{
 			{10 * ms, 1, "lie", nil}, {20 * ms, 2, "x", []int{2}}, {30 * ms, 3, "x", nil},
 		}, "x", []protocols.Index{1, 2}, true, 0},
 		"a failure is replaced at once": {nil, []int{0, 1}, []event{
@@ -77,34 +77,34 @@ func TestQuestions(t *testing.T) {
 		"one replica counts once": {nil, []int{0, 1}, []event{
 			{10 * ms, 1, "x", nil}, {20 * ms, 1, "x", nil},
 		}, "", nil, false, 300 * ms},
-		"what changes is asked again": {nil, []int{0, 1}, []event{
+		"changing answers are asked again": {nil, []int{0, 1}, []event{
 			{10 * ms, 1, "1", nil}, {20 * ms, 2, "2", []int{2}}, {30 * ms, 3, "3", []int{3}}, {40 * ms, 4, "4", nil},
 			{139 * ms, 0, "", nil}, {140 * ms, 0, "", []int{0, 1, 2, 3}}, {150 * ms, 1, "4", nil},
 		}, "4", []protocols.Index{0, 3}, true, 0},
 		"rounds end": {func(c *Config) { c.Rounds = 1 }, []int{0, 1}, []event{
 			{10 * ms, 1, "1", nil}, {20 * ms, 2, "2", []int{2}}, {30 * ms, 3, "3", []int{3}}, {40 * ms, 4, "4", nil},
 		}, "", nil, true, 0},
-		"f silent ones are not waited for when rounds have ended": {func(c *Config) { c.Rounds = 1 }, []int{0, 1}, []event{
+		"f silent replicas are not awaited after the last round": {func(c *Config) { c.Rounds = 1 }, []int{0, 1}, []event{
 			{10 * ms, 1, "1", nil}, {20 * ms, 2, "2", []int{2}}, {30 * ms, 3, "3", []int{3}}, {300 * ms, 0, "", nil}, {600 * ms, 0, "", nil},
 		}, "", nil, true, 0},
-		"more silent ones are slow": {func(c *Config) { c.Rounds = 1 }, []int{0, 1}, []event{
+		"more than f silent replicas are awaited": {func(c *Config) { c.Rounds = 1 }, []int{0, 1}, []event{
 			{10 * ms, 1, "1", nil}, {20 * ms, 2, "", []int{2}}, {300 * ms, 0, "", []int{3}}, {600 * ms, 0, "", nil},
 		}, "", nil, false, 5 * time.Second},
-		"slow ones decide": {func(c *Config) { c.Rounds = 1 }, []int{0, 1}, []event{
+		"slow replicas decide": {func(c *Config) { c.Rounds = 1 }, []int{0, 1}, []event{
 			{300 * ms, 0, "", []int{2}}, {600 * ms, 0, "", []int{3}}, {900 * ms, 0, "", nil}, {2000 * ms, 3, "x", nil}, {4000 * ms, 1, "x", nil},
 		}, "x", []protocols.Index{0, 2}, true, 0},
-		"none is reached": {func(c *Config) { c.Rounds = 2 }, []int{0, 1}, []event{
+		"all requests fail": {func(c *Config) { c.Rounds = 2 }, []int{0, 1}, []event{
 			{1 * ms, 1, "", []int{2}}, {1 * ms, 2, "", []int{3}}, {1 * ms, 3, "", nil}, {1 * ms, 4, "", nil},
 			{101 * ms, 0, "", []int{0, 1, 2, 3}}, {102 * ms, 1, "", nil}, {102 * ms, 2, "", nil}, {102 * ms, 3, "", nil}, {102 * ms, 4, "", nil},
 		}, "", nil, true, 0},
-		"nothing to say is not asked for again": {nil, []int{0, 1}, []event{
+		"empty answers are not asked for again": {nil, []int{0, 1}, []event{
 			{10 * ms, 1, nothing, []int{2}}, {20 * ms, 2, nothing, []int{3}}, {30 * ms, 3, nothing, nil}, {40 * ms, 4, nothing, nil},
 		}, "", nil, true, 0},
-		"the deadline ends it": {nil, []int{0, 1}, []event{{5 * time.Second, 0, "", nil}}, "", nil, true, 0},
-		"a wait hears others soon after the first": {func(c *Config) { c.Patience, c.Rounds = 3*time.Second, 0 }, []int{0, 1}, []event{
+		"the deadline ends the question": {nil, []int{0, 1}, []event{{5 * time.Second, 0, "", nil}}, "", nil, true, 0},
+		"after the first answer a wait asks others soon": {func(c *Config) { c.Patience, c.Rounds = 3*time.Second, 0 }, []int{0, 1}, []event{
 			{300 * ms, 0, "", nil}, {1000 * ms, 1, "settled", nil}, {1300 * ms, 0, "", []int{2}}, {1310 * ms, 3, "settled", nil},
 		}, "settled", []protocols.Index{0, 2}, true, 0},
-		"a wait goes on until its deadline": {func(c *Config) { c.Rounds = 0 }, []int{0, 1}, []event{
+		"a wait lasts until its deadline": {func(c *Config) { c.Rounds = 0 }, []int{0, 1}, []event{
 			{1 * ms, 1, "", []int{2}}, {1 * ms, 2, "", []int{3}}, {1 * ms, 3, "", nil}, {1 * ms, 4, "", nil}, {101 * ms, 0, "", []int{0, 1, 2, 3}},
 			{102 * ms, 1, "", nil}, {102 * ms, 2, "", nil}, {102 * ms, 3, "", nil}, {102 * ms, 4, "", nil}, {202 * ms, 0, "", []int{0, 1, 2, 3}},
 		}, "", nil, false, 502 * ms},
@@ -153,12 +153,12 @@ func TestQuestions(t *testing.T) {
 	}
 }
 
-// Items are decided each for itself, and one that nobody speaks of keeps the question open.
+// Items are decided separately, and an item without keys keeps the question open.
 func TestItems(t *testing.T) {
 	cfg := question(t)
 	cfg.Items = 3
 	m, asks := New(cfg, 0)
-	more := m.Answered(1, asks[0], []Key{"a", "", "c"}) // of one item it says nothing, so a third is needed already
+	more := m.Answered(1, asks[0], []Key{"a", "", "c"}) // item 1 has no key yet, so a third replica is needed
 	if len(more) != 1 || more[0].To != 2 {
 		t.Fatalf("asks %v", more)
 	}
@@ -169,7 +169,7 @@ func TestItems(t *testing.T) {
 		t.Errorf("item 0: %q, %v", key, ok)
 	}
 	if key, by := m.Most(2); key != "c" || by.Len() != 1 {
-		t.Errorf("item 2: most say %q", key)
+		t.Errorf("item 2: most gave %q", key)
 	}
 	m.Answered(3, more[0], []Key{"other", "b", "z"})
 	for i, want := range []Key{"a", "b", "z"} {

@@ -9,14 +9,14 @@ import (
 	"bdtnode/protocols"
 )
 
-// world is a question to a shard in which f replicas are Byzantine, on a virtual clock. What is asked for has a version
-// at each honest replica, which grows by blocks that all execute, each some time after the first.
+// world is a question to a shard with f Byzantine replicas, on a virtual clock. The answer has a version at each honest
+// replica. Versions grow with blocks, which every honest replica executes, each with its own delay.
 type world struct {
 	cfg      Config
 	rng      *rand.Rand
 	liars    protocols.Set
-	lag      []time.Duration // of each honest replica behind the first
-	changes  []time.Duration // times of the versions
+	lag      []time.Duration // delay of each honest replica after the first
+	changes  []time.Duration // times of new versions
 	slow     time.Duration   // longest delay of an honest replica's answer
 	asks     []int
 	versions int // highest version of any honest replica at the end
@@ -50,7 +50,7 @@ func newWorld(t testing.TB, seed uint64, quiet bool) *world {
 	return w
 }
 
-// version is what an honest replica holds at a time.
+// version is the version of an honest replica at a time.
 func (w *world) version(at protocols.Time, i protocols.Index) int {
 	v := 0
 	for _, c := range w.changes {
@@ -61,7 +61,7 @@ func (w *world) version(at protocols.Time, i protocols.Index) int {
 	return v
 }
 
-// reply is what comes of an ask that is made now, and reports whether anything does.
+// reply returns the answer to an ask made now, and false if there is none.
 func (w *world) reply(now protocols.Time, a Ask) (arrival, bool) {
 	delay := time.Duration(w.rng.Int64N(int64(w.slow)))
 	if !w.liars.Has(a.To) {
@@ -76,13 +76,13 @@ func (w *world) reply(now protocols.Time, a Ask) (arrival, bool) {
 		return arrival{now, a, ""}, true
 	case 2: // behind, or ahead of all
 		return arrival{now, a, Key(fmt.Sprint("v", w.rng.IntN(8)))}, true
-	case 3: // the same invention as other liars
+	case 3: // the same false answer as other Byzantine replicas
 		return arrival{now.Add(delay), a, "lie"}, true
 	}
 	return arrival{now.Add(10 * delay), a, Key(fmt.Sprint("lie ", w.rng.IntN(3)))}, true
 }
 
-// run drives the question to its end, and answers what was decided, whether anything was, and when it ended.
+// run drives the question to its end. It returns the decision, if any, and the time of the end.
 func (w *world) run(t testing.TB) (key Key, ok bool, end protocols.Time) {
 	now := protocols.Time(0)
 	m, asks := New(w.cfg, now)
@@ -101,7 +101,7 @@ func (w *world) run(t testing.TB) (key Key, ok bool, end protocols.Time) {
 			}
 		}
 		if at < now {
-			t.Fatalf("time goes back from %d to %d", now, at)
+			t.Fatalf("time decreases from %d to %d", now, at)
 		}
 		now = at
 		if next < 0 {
@@ -120,7 +120,7 @@ func (w *world) run(t testing.TB) (key Key, ok bool, end protocols.Time) {
 	return key, ok, now
 }
 
-// holds reports whether an honest replica held what was decided.
+// holds reports whether an honest replica had the decided version.
 func (w *world) holds(key Key) bool {
 	for v := range w.versions + 1 {
 		if key == Key(fmt.Sprint("v", v)) {
@@ -132,14 +132,14 @@ func (w *world) holds(key Key) bool {
 
 const seeds = 20_000
 
-// Whatever f replicas answer, nothing is decided that no honest one held, nobody is asked more often than rounds allow,
-// and the question ends by its deadline.
-func TestNoInventionIsDecided(t *testing.T) {
+// For all answers of f Byzantine replicas: every decision was an honest replica's answer, no replica is asked more
+// often than Rounds, and the question ends at its deadline at the latest.
+func TestNoFalseAnswerIsDecided(t *testing.T) {
 	for seed := range uint64(seeds) {
 		w := newWorld(t, seed, false)
 		key, ok, end := w.run(t)
 		if ok && !w.holds(key) {
-			t.Fatalf("seed %d: %q was decided, honest replicas hold up to version %d", seed, key, w.versions)
+			t.Fatalf("seed %d: %q was decided, honest replicas have versions up to %d", seed, key, w.versions)
 		}
 		if end > w.cfg.Deadline {
 			t.Fatalf("seed %d: ended at %v", seed, time.Duration(end))
@@ -152,8 +152,8 @@ func TestNoInventionIsDecided(t *testing.T) {
 	}
 }
 
-// What does not change is decided, and Byzantine replicas delay that by no more than one Silence each.
-func TestWhatRestsIsDecided(t *testing.T) {
+// An answer that does not change is decided, and each Byzantine replica delays that by at most one Silence.
+func TestUnchangedAnswerIsDecided(t *testing.T) {
 	for seed := range uint64(seeds) {
 		w := newWorld(t, seed, true)
 		key, ok, end := w.run(t)
@@ -163,13 +163,13 @@ func TestWhatRestsIsDecided(t *testing.T) {
 			limit += w.cfg.Patience + w.slow
 		}
 		if !ok || key != "v0" || time.Duration(end) > limit {
-			t.Fatalf("seed %d: decided %q, %v, after %v with %d liars, answers within %v", seed, key, ok, time.Duration(end), f, w.slow)
+			t.Fatalf("seed %d: decided %q, %v, after %v with %d Byzantine replicas, answers within %v", seed, key, ok, time.Duration(end), f, w.slow)
 		}
 	}
 }
 
-// One replica's word is not enough: with that bug the worlds above find inventions, and soon.
-func TestOneAnswerIsFoundOut(t *testing.T) {
+// One answer is not enough: with Need = 1 the worlds above decide false answers, after few seeds.
+func TestOneAnswerIsNotEnough(t *testing.T) {
 	for seed := range uint64(100) {
 		w := newWorld(t, seed, false)
 		w.cfg.Need = 1
@@ -177,5 +177,5 @@ func TestOneAnswerIsFoundOut(t *testing.T) {
 			return
 		}
 	}
-	t.Error("no invention was decided on one replica's word")
+	t.Error("no false answer was decided with one answer")
 }
