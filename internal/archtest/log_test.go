@@ -13,12 +13,12 @@ import (
 // through package loglimit.
 var ownLines = []string{
 	"address family not available",
-	"closing connections whose answers took longer than %v: %v", // once, when the replica stops
-	"last known addresses are lost, peers have to be searched for",
-	"last known addresses are not kept",
+	"connections closed with answers in progress", // once, when the replica stops
+	"address file not read",
+	"address file not written",
 	"listening",
-	"panic while answering: %v\n%s", // the replica stops then
-	"the kernel's send buffer stays unbounded",
+	"panic while answering a request", // the replica stops then
+	"unsent bytes of the socket not bounded",
 	"enough peers have answered: the replica may sign", // at most once per start, like the next
 	"the consensus store is a copy or was restored",
 }

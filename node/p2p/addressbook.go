@@ -15,13 +15,13 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// addressBookVersion is the version of the file.
+// addressBookVersion is the version of the format of the file.
 const addressBookVersion = 1
 
-// maxAddressesKept bounds what is remembered of one peer.
+// maxAddressesKept bounds the number of addresses kept for one peer.
 const maxAddressesKept = 8
 
-// maxAddressBookBytes bounds the file.
+// maxAddressBookBytes bounds the size of the file.
 const maxAddressBookBytes = 16 << 20
 
 type addressFile struct {
@@ -29,8 +29,8 @@ type addressFile struct {
 	Peers   map[string][]string `json:"peers"`
 }
 
-// addressBook remembers where members were last reached. Losing it costs nothing but a search: so a broken file is
-// reported and begun anew.
+// addressBook stores the addresses at which members were last reached. If it is lost, members are searched for instead.
+// So a damaged file is reported and replaced.
 type addressBook struct {
 	path  string
 	mu    sync.Mutex
@@ -38,8 +38,8 @@ type addressBook struct {
 	dirty bool
 }
 
-// openAddressBook reads the file; entries of peers that are not members are left out. With an error the book is
-// usable and empty.
+// openAddressBook reads the file and leaves out peers that are not members. After an error the book is empty and
+// usable.
 func openAddressBook(path string, member func(peer.ID) bool) (*addressBook, error) {
 	b := &addressBook{path: path, peers: make(map[peer.ID][]ma.Multiaddr)}
 	if path == "" {
@@ -64,7 +64,7 @@ func openAddressBook(path string, member func(peer.ID) bool) (*addressBook, erro
 		return b, fmt.Errorf("address file %s: %w", path, err)
 	}
 	if f.Version != addressBookVersion {
-		return b, fmt.Errorf("address file %s has version %d, this program reads %d", path, f.Version, addressBookVersion)
+		return b, fmt.Errorf("address file %s has version %d, but this program reads version %d", path, f.Version, addressBookVersion)
 	}
 	for name, addrs := range f.Peers {
 		id, err := peer.Decode(name)
@@ -80,14 +80,14 @@ func openAddressBook(path string, member func(peer.ID) bool) (*addressBook, erro
 	return b, nil
 }
 
-// get is what is known of id, the most recent first.
+// get returns the known addresses of id, most recent first.
 func (b *addressBook) get(id peer.ID) []ma.Multiaddr {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.peers[id])
 }
 
-// reached puts addresses at which id said to be, or was reached, before those known of old.
+// reached puts addresses that id announced, or at which it was reached, before the older ones.
 func (b *addressBook) reached(id peer.ID, addrs []ma.Multiaddr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -103,7 +103,7 @@ func (b *addressBook) reached(id peer.ID, addrs []ma.Multiaddr) {
 	}
 }
 
-// save writes the file if there is something new, whole or not at all.
+// save writes the file atomically if there are changes.
 func (b *addressBook) save() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -2,14 +2,15 @@ package p2p
 
 import "sync"
 
-// allowance bounds what members may take of something, each and all together. A small part of it is each member's own,
-// so that the others together cannot leave a member with nothing. It is safe for concurrent use.
+// allowance bounds the amount of a resource that members may take, for each member and in total. A small part is
+// reserved for each member, so that the others together cannot leave a member without any. It is safe for concurrent
+// use.
 type allowance struct {
-	each int64 // most that one member may take
-	own  int64 // of which so much is never shared
+	each int64 // largest amount of one member
+	own  int64 // part of it that is reserved for the member
 
 	mu    sync.Mutex
-	left  int64 // of the shared part
+	left  int64 // free amount of the shared part
 	taken map[*member]int64
 }
 
@@ -17,7 +18,7 @@ func newAllowance(each, own, all int64) *allowance {
 	return &allowance{each: each, own: min(own, each), left: all, taken: make(map[*member]int64)}
 }
 
-// take takes n for a member, or takes nothing and reports that there is not so much left.
+// take takes n for a member. If there is not enough left, it takes nothing and returns false.
 func (a *allowance) take(m *member, n int64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -34,13 +35,13 @@ func (a *allowance) take(m *member, n int64) bool {
 	return true
 }
 
-// give returns n of what a member took.
+// give returns n of the amount that a member took.
 func (a *allowance) give(m *member, n int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	before := a.taken[m]
 	if n > before {
-		panic("p2p: more is given back than was taken")
+		panic("p2p: more was returned to the allowance than taken")
 	}
 	a.left += a.shared(before) - a.shared(before-n)
 	if a.taken[m] = before - n; before == n {
@@ -48,24 +49,24 @@ func (a *allowance) give(m *member, n int64) {
 	}
 }
 
-// shared is the part of a member's n that comes out of what all share.
+// shared is the part of a member's amount n that comes from the shared part.
 func (a *allowance) shared(n int64) int64 { return max(0, n-a.own) }
 
-// of is what a member has taken.
+// of is the amount that a member has taken.
 func (a *allowance) of(m *member) int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.taken[m]
 }
 
-// share is what one request has taken of an allowance. It is not safe for concurrent use.
+// share is the amount that one request has taken of an allowance. It is not safe for concurrent use.
 type share struct {
 	from  *allowance
 	by    *member
 	taken int64
 }
 
-// take takes n more, or reports that there is not so much left.
+// take takes n more. It returns false if there is not enough left.
 func (s *share) take(n int64) bool {
 	if !s.from.take(s.by, n) {
 		return false
@@ -74,25 +75,25 @@ func (s *share) take(n int64) bool {
 	return true
 }
 
-// give returns n of it.
+// give returns n of the share.
 func (s *share) give(n int64) {
 	s.from.give(s.by, n)
 	s.taken -= n
 }
 
-// end returns all of it.
+// end returns the whole share.
 func (s *share) end() { s.give(s.taken) }
 
-// Each member's own share of what all share.
+// Parts of the allowances that are reserved for each member.
 const (
 	ownOpen = 1
 	ownHeld = 64 << 10
 )
 
-// requests bounds the requests that are open in one direction, and the bytes held for them.
+// requests bounds the number of open requests in one direction, and the bytes held for them.
 type requests struct {
-	open *allowance // requests
-	held *allowance // bytes
+	open *allowance // number of requests
+	held *allowance // number of bytes
 }
 
 func newRequests(l Limits) requests {

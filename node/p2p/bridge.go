@@ -10,38 +10,39 @@ import (
 )
 
 const (
-	// smallNetwork is the number of members up to which everybody keeps a connection to everybody.
+	// smallNetwork is the number of members up to which all members keep connections to each other.
 	smallNetwork = 64
-	// fewest is how many replicas of another shard are kept connected at least, however small that is.
+	// fewest is the least number of connections to replicas of another shard, in a large network.
 	fewest = 4
-	// bridgeDials is how many connections to one shard are attempted at a time.
+	// bridgeDials is the largest number of concurrent dials to one shard.
 	bridgeDials = 4
-	// bridgePatience makes attempts to reach other shards rarer than those within the own one.
+	// bridgePatience is the factor by which dials to other shards are rarer than dials within the shard.
 	bridgePatience = 4
-	// secondDialler is how much later the side with the higher peer id dials: mostly the other one has done so then.
+	// secondDialler is the delay of the dial of the side with the higher peer id. Usually the other side has dialled by
+	// then.
 	secondDialler = time.Second
 )
 
-// bridge keeps connections to another shard, for gossip and requests. No stream belongs to it.
+// bridge keeps connections to another shard, for gossip and requests. It has no streams of its own.
 //
-// In a network of at most smallNetwork members it wants all replicas of the shard, else half of them but at least
-// fewest. Either is more than may be Byzantine, so one of them is honest, and hands on within its shard what it is
-// told. A connection counts whoever dialled. Which ones are tried first depends on the own index, so that the load is
-// spread; when one fails, the others are tried as well as that one, and whoever is reached first takes its place.
+// In a network of at most smallNetwork members it connects to all replicas of the shard, otherwise to half of them, but
+// at least to fewest. Both are more than may be Byzantine, so one of them is honest and forwards gossip within its
+// shard. A connection counts whichever side dialled it. The order of dials depends on the own index, which spreads the
+// load. After a failure the other replicas are dialled too, and the first one reached counts.
 type bridge struct {
 	net   *Net
-	tries []*try // in the order of preference
+	tries []*try // in order of preference
 	want  int
 	wake  chan struct{}
 }
 
-// try is what is known of one member of the shard. Only the bridge's goroutine uses it.
+// try is the state of the connection to one member of the shard. It is used by the bridge's goroutine only.
 type try struct {
 	*member
-	up       bool // when last looked at, and since when
+	up       bool // connected at the last look; since is the time of the last change
 	since    time.Time
 	dialling bool
-	next     time.Time // not before then
+	next     time.Time // earliest time of the next dial
 	backoff  time.Duration
 }
 
@@ -58,7 +59,7 @@ func newBridge(n *Net, members []*member) *bridge {
 	return b
 }
 
-// run connects until ctx ends. While enough are connected it only waits.
+// run keeps the connections until ctx ends. It only waits while enough are connected.
 func (b *bridge) run(ctx context.Context) {
 	type result struct {
 		*try
@@ -89,7 +90,7 @@ func (b *bridge) run(ctx context.Context) {
 		case r := <-done:
 			dialling--
 			r.dialling = false
-			if !r.reachable() { // also when it hung up at once
+			if !r.reachable() { // also if it closed the connection at once
 				if ctx.Err() == nil {
 					b.net.lasting.Infow("not connected", r.id, "shard", r.shard, "replica", r.index, "peer", r.id, "error", r.err)
 				}
@@ -102,7 +103,7 @@ func (b *bridge) run(ctx context.Context) {
 	}
 }
 
-// look notes who has come and gone.
+// look updates which members are connected.
 func (b *bridge) look(now time.Time) {
 	for _, t := range b.tries {
 		up := t.reachable()
@@ -119,7 +120,8 @@ func (b *bridge) look(now time.Time) {
 	}
 }
 
-// due says whom to dial, and when somebody may be dialled that may not now; the zero time means never.
+// due returns the members to dial now, and the earliest time at which another one may be dialled; the zero time means
+// never.
 func (b *bridge) due(now time.Time, dialling int) (dials []*try, next time.Time) {
 	missing := b.want - dialling
 	for _, t := range b.tries {
@@ -135,7 +137,7 @@ func (b *bridge) due(now time.Time, dialling int) (dials []*try, next time.Time)
 			continue
 		}
 		at := t.next
-		if until := t.barredUntil(); until.After(at) {
+		if until := t.bannedUntil(); until.After(at) {
 			at = until
 		}
 		if !at.After(now) {
@@ -148,13 +150,13 @@ func (b *bridge) due(now time.Time, dialling int) (dials []*try, next time.Time)
 	return dials, next
 }
 
-// fail puts the next attempt off, longer each time.
+// fail postpones the next dial, longer after each failure.
 func (t *try) fail(now time.Time) {
 	t.backoff = min(max(t.backoff*3/2, firstBackoff), bridgePatience*t.net.cfg.Limits.MaxBackoff)
 	t.retry(now, t.backoff/2+rand.N(t.backoff))
 }
 
-// retry allows the next attempt after d, and the other side to be first.
+// retry allows the next dial after d; the side with the higher peer id waits longer.
 func (t *try) retry(now time.Time, d time.Duration) {
 	t.next = now.Add(d)
 	if !t.opens {
@@ -169,8 +171,8 @@ func (b *bridge) signal() {
 	}
 }
 
-// reachable reports whether requests can be sent: within a shard there must be a session, so that the peer is known to
-// be of this network; to another shard any connection will do.
+// reachable reports whether requests can be sent. Within the shard this requires a session, which shows that the peer
+// belongs to this network; for another shard any connection is enough.
 func (m *member) reachable() bool {
 	if m.shard == m.net.cfg.Shard {
 		return m.active.Load() != nil
@@ -178,9 +180,10 @@ func (m *member) reachable() bool {
 	return m.net.host.Network().Connectedness(m.id) == network.Connected
 }
 
-// connected is called for each new connection. A peer that connects again, long after it did before, has lost what
-// was before, and only does not say so: a crashed machine does not. Then its older connections end, before what is
-// still written to them delays it. Shortly after the other it is only the second half of a simultaneous dial.
+// connected is called for each new connection. If a peer connects again long after its last connection, its process has
+// lost the old connections without closing them, for example by a crash of its machine. They are closed here, before
+// data that is still written to them delays the new session. Two connections at almost the same time come from
+// simultaneous dials, and both stay.
 func (n *Net) connected(c network.Conn) {
 	m := n.member(c.RemotePeer())
 	if m == nil {

@@ -12,8 +12,9 @@ import (
 	"bdtnode/protocols"
 )
 
-// shards starts all replicas of the given shards, each told of the first of all; set changes each configuration.
-func (w *town) start(t *testing.T, set ...func(*node)) (shards [][]*node) {
+// start starts all replicas of the given shards, each with the first one of all as its bootstrap address; set changes
+// each configuration.
+func (w *testNetwork) start(t *testing.T, set ...func(*node)) (shards [][]*node) {
 	t.Helper()
 	var bootstrap []string
 	for s, members := range w.members {
@@ -41,9 +42,9 @@ func (w *town) start(t *testing.T, set ...func(*node)) (shards [][]*node) {
 	return shards
 }
 
-// Everybody of a small network is connected to everybody, found through one address, and can be asked.
+// All members of a small network are connected to each other, found through one address, and answer requests.
 func TestRequestsAcrossShards(t *testing.T) {
-	w := newTown(t, 4, 4, 4)
+	w := newTestNetwork(t, 4, 4, 4)
 	shards := w.start(t, func(d *node) {
 		d.serve = func(_ context.Context, shard uint16, from protocols.Index, request []byte, w func([]byte) error) error {
 			for _, f := range [][]byte{fmt.Appendf(nil, "%d/%d asked %s", shard, from, request), make([]byte, 1<<20)} {
@@ -55,8 +56,8 @@ func TestRequestsAcrossShards(t *testing.T) {
 		}
 	})
 	for _, d := range slices.Concat(shards...) {
-		// A peer that dialled says where it listens a little after it is connected.
-		d.eventually("everybody's addresses", func() bool {
+		// A peer that dialled announces its listen addresses shortly after the connection.
+		d.eventually("the addresses of all members", func() bool {
 			return !slices.ContainsFunc(d.Peers(), func(p PeerInfo) bool { return !p.Connected || len(p.Addrs) == 0 })
 		})
 	}
@@ -69,12 +70,12 @@ func TestRequestsAcrossShards(t *testing.T) {
 			cancel()
 			if s == 1 && i == 2 {
 				if !errors.Is(err, ErrNotConnected) {
-					t.Errorf("asking itself: %v", err)
+					t.Errorf("request to itself: %v", err)
 				}
 				continue
 			}
 			if err != nil || len(got) != 2 || string(got[0]) != "1/2 asked this" || len(got[1]) != 1<<20 {
-				t.Errorf("%d/%d answers %.40q, %v", s, i, bytes.Join(got, nil), err)
+				t.Errorf("%d/%d answered %.40q, %v", s, i, bytes.Join(got, nil), err)
 			}
 		}
 	}
@@ -83,24 +84,24 @@ func TestRequestsAcrossShards(t *testing.T) {
 	ctx, cancel := testContext(t)
 	defer cancel()
 	if err := asker.Request(ctx, 0, 3, []byte("this"), 1, nil); !errors.Is(err, ErrNotConnected) {
-		t.Errorf("asking a stopped one: %v", err)
+		t.Errorf("request to a stopped replica: %v", err)
 	}
 	if slices.Contains(asker.Reachable(0), 3) || asker.Peers()[3].Connected {
 		t.Error("a stopped replica counts as connected")
 	}
 }
 
-// A peer of another shard is dropped and kept out like one of the own, and comes back by itself.
-func TestOtherShardIsKeptOut(t *testing.T) {
-	w := newTown(t, 4, 4)
+// A peer of another shard is dropped and banned like one of the own shard, and connects again by itself.
+func TestOtherShardIsBanned(t *testing.T) {
+	w := newTestNetwork(t, 4, 4)
 	a := start(t, func() Config { c := w.config(0, 0); c.Limits.MaxPenalty = 300 * time.Millisecond; return c }())
 	b := start(t, w.config(1, 0, a.Addrs()[0]))
 	a.eventually("a connection", func() bool { return len(a.Reachable(1)) == 1 })
 	m := a.shards[1][0]
-	m.drop(garbage{errors.New("a test")})
-	m.drop(garbage{errors.New("more of the same")})
+	m.drop(violation{errors.New("a test")})
+	m.drop(violation{errors.New("more of the same")})
 	if a.host.Network().Connectedness(m.id) != 0 || a.refusal(m.id) == "" {
-		t.Error("it was not kept out")
+		t.Error("the peer was not banned")
 	}
 	if got := a.Stats().Dropped; got != 1 {
 		t.Errorf("dropped %d times, want once", got)
@@ -109,20 +110,20 @@ func TestOtherShardIsKeptOut(t *testing.T) {
 		d     *node
 		shard uint16
 	}{{a, 1}, {b, 0}} {
-		x.d.eventually("its return", func() bool { return len(x.d.Reachable(x.shard)) == 1 })
+		x.d.eventually("a connection after the ban", func() bool { return len(x.d.Reachable(x.shard)) == 1 })
 	}
 }
 
-// How many connections to another shard are wanted, and whom to dial.
+// The number of connections to another shard, and the order of dials.
 func TestBridges(t *testing.T) {
 	for _, x := range []struct {
 		sizes []int
-		want  int // to shard 1
+		want  int // expected connections to shard 1
 	}{
 		{[]int{4, 4}, 4}, {[]int{32, 32}, 32}, {[]int{4, 60}, 60},
 		{[]int{61, 4}, 4}, {[]int{60, 7}, 4}, {[]int{54, 11}, 6}, {[]int{49, 16}, 8},
 	} {
-		w := newTown(t, x.sizes...)
+		w := newTestNetwork(t, x.sizes...)
 		cfg := w.config(0, 3)
 		n, err := New(cfg, nil)
 		must(t, err)
@@ -137,7 +138,7 @@ func TestBridges(t *testing.T) {
 		if got, want := b.tries[0].index, protocols.Index(3%size); got != want {
 			t.Errorf("%v: replica %d first, want %d", x.sizes, got, want)
 		}
-		// All are dialled up to the number wanted, a few at a time, and not before their time.
+		// Members are dialled up to the wanted number, a few at a time, and not too early.
 		now := time.Now().Add(time.Minute)
 		up := 0
 		for {
@@ -156,7 +157,7 @@ func TestBridges(t *testing.T) {
 		if up != x.want {
 			t.Errorf("%v: %d dialled, want %d", x.sizes, up, x.want)
 		}
-		// Two fail. If there are others they are dialled at once, else the failed ones later.
+		// Two dials fail. Other members are dialled at once if there are any, otherwise the failed ones later.
 		first, second := b.tries[0], b.tries[1]
 		for _, d := range []*try{first, second} {
 			d.up = false
@@ -168,43 +169,44 @@ func TestBridges(t *testing.T) {
 		} else if spare == 0 && !next.After(now) {
 			t.Errorf("%v: failed ones are dialled at %v", x.sizes, next)
 		}
-		// While those dials last, nobody else is.
+		// No further member is dialled while these dials last.
 		for _, d := range dials {
 			d.dialling = true
 		}
 		if more, _ := b.due(now, len(dials)); len(more) != 0 {
-			t.Errorf("%v: %d more are dialled", x.sizes, len(more))
+			t.Errorf("%v: %d further dials", x.sizes, len(more))
 		}
-		// Nobody is dialled twice at a time.
+		// No member is dialled twice at the same time.
 		for _, d := range b.tries {
 			d.up, d.dialling, d.next = false, false, now
 		}
 		first.dialling = true
 		if dials, _ := b.due(now, 1); len(dials) != bridgeDials-1 || slices.Contains(dials, first) {
-			t.Errorf("%v: beside one dial %d, and that one again: %v", x.sizes, len(dials), slices.Contains(dials, first))
+			t.Errorf("%v: %d further dials beside one, the same member again: %v", x.sizes, len(dials), slices.Contains(dials, first))
 		}
-		// Those kept out are not dialled.
+		// Banned members are not dialled.
 		for _, d := range b.tries {
 			d.up, d.dialling, d.until = false, false, now.Add(time.Second)
 		}
 		if dials, next := b.due(now, 0); len(dials) != 0 || !next.After(now) {
-			t.Errorf("%v: %d are dialled that are kept out, next at %v", x.sizes, len(dials), next)
+			t.Errorf("%v: %d banned members are dialled, next at %v", x.sizes, len(dials), next)
 		}
 	}
 }
 
-// Who hangs up at once, each time, is dialled ever more rarely, up to a bound; who hangs up after a while, at once.
+// A peer that closes each connection at once is dialled more and more rarely, up to a bound. A peer that closes it
+// later is dialled again at once.
 func TestFlappingPeer(t *testing.T) {
-	w := newTown(t, 4, 4)
+	w := newTestNetwork(t, 4, 4)
 	d := start(t, w.config(0, 0))
-	b := newBridge(d.Net, d.shards[1]) // besides its own, and nobody is there
+	b := newBridge(d.Net, d.shards[1]) // a shard of its own as the other one; no replica of it runs
 	x := b.tries[0]
 	now, last := time.Now(), time.Duration(0)
 	for range 40 {
 		x.up, x.since = true, now.Add(-settledAfter/2)
 		b.look(now)
 		if x.up || x.backoff < last || !x.next.After(now) {
-			t.Fatalf("pause of %v after one of %v, next at %v", x.backoff, last, x.next)
+			t.Fatalf("pause of %v after a pause of %v, next at %v", x.backoff, last, x.next)
 		}
 		last = x.backoff
 	}
@@ -214,6 +216,6 @@ func TestFlappingPeer(t *testing.T) {
 	x.up, x.since = true, now.Add(-2*settledAfter)
 	b.look(now)
 	if x.backoff != 0 || x.next.After(now.Add(2*secondDialler)) {
-		t.Errorf("after a while: pause of %v, next %v later", x.backoff, x.next.Sub(now))
+		t.Errorf("after a longer connection: pause of %v, next %v later", x.backoff, x.next.Sub(now))
 	}
 }

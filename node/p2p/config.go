@@ -1,15 +1,15 @@
-// Package p2p connects the replicas of a network over libp2p: it finds them, keeps two long-lived streams to each
-// other replica of the own shard, one for control and one for bulk, asks any replica of any shard on a stream of its
-// own, and gossips to shards over GossipSub.
+// Package p2p connects the replicas of a network over libp2p. It finds them, keeps two long-lived streams to each other
+// replica of the own shard (control and bulk), sends requests to any replica of any shard on a stream of their own, and
+// publishes gossip to shards over GossipSub.
 //
-// What it promises: frames of one class between two replicas arrive in order and unchanged while a session lasts;
-// [Handler.Connected] begins a session and is raised again whenever frames may have been lost, so that whoever
-// keeps his own messages until they are settled has reliable links without unbounded queues. Nothing a peer does,
-// or fails to do, blocks [Net.Send], another peer, or the other class. Gossip is only a hint: what is published may
-// never arrive, and nobody is told.
+// Guarantees: frames of one class between two replicas arrive in order and unchanged while a session lasts.
+// [Handler.Connected] begins a session and is called again whenever frames may have been lost. So a caller that keeps
+// its messages until they are settled, and sends them again then, has reliable links without unbounded queues. No
+// behaviour of a peer blocks [Net.Send], another peer, or the other class. Gossip is only a hint: a publication may be
+// lost without notice.
 //
-// What it relies on: the genesis names every member by its libp2p peer id, and connections are authenticated by
-// TLS. Nobody else is let in.
+// Assumptions: the genesis contains the libp2p peer id of every member, and connections are authenticated by TLS. Other
+// peers are refused.
 package p2p
 
 import (
@@ -27,10 +27,10 @@ import (
 	"bdtnode/protocols"
 )
 
-// Class is a kind of traffic with streams and queues of its own.
+// Class is a kind of traffic with its own streams and queues.
 type Class uint8
 
-// Control is small and urgent and never waits behind Bulk.
+// Control is for small, urgent frames, which never wait behind Bulk.
 const (
 	Control Class = iota
 	Bulk
@@ -44,7 +44,7 @@ func (c Class) String() string {
 	return "bulk"
 }
 
-// Largest frames, requests and gossip, in bytes.
+// Largest sizes of frames, requests and gossip, in bytes.
 const (
 	MaxControlFrame = 2 << 20
 	MaxBulkFrame    = 16 << 20
@@ -60,90 +60,92 @@ func (c Class) MaxFrame() int {
 	return MaxBulkFrame
 }
 
-// Handler is who the network works for. Of Receive, Connected and Disconnected, calls for one peer and class come one
-// after another, those of different peers or classes concurrently. Connected and Disconnected of a peer alternate but
-// for the repeated Connected after a loss, and Receive is called only between them. Serve and Gossip are called
+// Handler receives the input of the network. Calls of Receive, Connected and Disconnected for one peer and class are
+// sequential; those for different peers or classes are concurrent. Connected and Disconnected of a peer alternate,
+// except for repeated calls of Connected after a loss. Receive is called only between them. Serve and Gossip are called
 // concurrently. All calls must return when the node stops.
 type Handler interface {
-	// Receive gets one frame, which it may keep, from replica from of the own shard. It is called on the goroutine
-	// that reads that peer's class: blocking it pushes back on that peer and class only. An error means that the
-	// frame is garbage: the peer is dropped, kept out for a while and nothing else happens.
+	// Receive gets one frame from replica from of the own shard, and may keep it. It is called on the goroutine that
+	// reads that peer's class, so blocking it applies back-pressure to that peer and class only. An error means that
+	// the frame is invalid: the peer is dropped and banned for a while, without further effects.
 	Receive(from protocols.Index, class Class, frame []byte) error
-	// Connected says that both classes reach replica i. Everything sent to it before may be lost: send it again.
-	// It is called after each reconnect, and after a queue to the peer had overflowed and drained. It must not block.
+	// Connected means that both classes reach replica i. Everything sent to it before may be lost and must be sent
+	// again. It is called after each reconnect, and after a queue to the peer had overflowed and drained. It must not
+	// block.
 	Connected(i protocols.Index)
-	// Disconnected ends what Connected began. It must not block.
+	// Disconnected ends the period that Connected began. It must not block.
 	Disconnected(i protocols.Index)
-	// Serve answers a request of replica from of a shard, the own or another, by calling w for each response frame,
-	// 1 to [MaxBulkFrame] bytes. An error, also of w, aborts the answer visibly for the peer. ctx ends after
-	// [Limits].ServeTime.
+	// Serve answers a request of replica from of any shard. It calls w for each response frame of 1 to [MaxBulkFrame]
+	// bytes. An error, also of w, aborts the answer; the peer can see that. ctx ends after [Limits].ServeTime.
 	Serve(ctx context.Context, shard uint16, from protocols.Index, request []byte, w func(frame []byte) error) error
-	// Gossip gets what somebody published to this replica's shard, 1 to [MaxGossip] bytes, which it may keep but not
-	// change, and says what becomes of it. The same content is not shown again for a while, whoever sends it. It is
-	// called on one of a few goroutines; what comes while all of them are busy waits in a short queue, or is lost.
+	// Gossip gets a publication to this replica's shard, 1 to [MaxGossip] bytes, which it may keep but not change, and
+	// returns a verdict. The same content is not passed again for some time, from any sender. It is called on one of a
+	// few goroutines. While all of them are busy, messages wait in a short queue; beyond that they are lost.
 	Gossip(data []byte) Verdict
 }
 
-// Config says who this node is, whom it belongs to, and where to listen.
+// Config identifies this node and its network, and sets its addresses.
 type Config struct {
 	// Identity is the node's libp2p key, Ed25519. Its peer id must be Members[Shard][Self].
 	Identity crypto.PrivKey
-	// Network is the id of the genesis. Peers of another one are refused.
+	// Network is the id of the genesis. Peers of another network are refused.
 	Network digest.Digest
-	// Shard and Self are this replica's place.
+	// Shard and Self are the shard and the index of this replica.
 	Shard uint16
 	Self  protocols.Index
 	// Members are the peer ids of all replicas, by shard and index.
 	Members [][]string
-	// Listen are the multiaddrs to listen on, /ip4/127.0.0.1/tcp/0 say. Port 0 takes any free one.
+	// Listen are the multiaddrs to listen on, for example /ip4/127.0.0.1/tcp/0. Port 0 chooses a free port.
 	Listen []string
-	// Announce replaces the addresses told to others, for a node behind a port mapping. Empty: those it listens on.
+	// Announce replaces the addresses announced to others, for a node behind a port mapping. Empty: the listen
+	// addresses.
 	Announce []string
-	// Bootstrap are multiaddrs of members, with /p2p/ and the peer id, to find the others through. One that
-	// names this node is passed over.
+	// Bootstrap are multiaddrs of members, with /p2p/ and the peer id, through which the others are found. Addresses of
+	// this node are skipped.
 	Bootstrap []string
-	// AddressFile keeps the last known addresses of members across restarts. Empty: not kept.
+	// AddressFile is the file in which the last known addresses of members are kept. Empty: they are not kept.
 	AddressFile string
-	// QUIC adds the QUIC transport, for Listen and Bootstrap addresses of the kind /udp/.../quic-v1.
+	// QUIC adds the QUIC transport, for Listen and Bootstrap addresses with /udp/.../quic-v1.
 	QUIC bool
-	// Limits are bounds; a zero field means its default.
+	// Limits are resource bounds; a zero field means its default.
 	Limits Limits
 
-	log      loglimit.Sink                // takes lines that peers cause; nil: the package's logger
-	resolver network.MultiaddrDNSResolver // of names in addresses; nil: the system's
+	log      loglimit.Sink                // sink of log lines that peers cause; nil: the package's logger
+	resolver network.MultiaddrDNSResolver // resolver of names in addresses; nil: the system's
 }
 
-// Limits bound what a peer may cost. Bytes and times; a zero field means the default in parentheses.
+// Limits bound the resources that a peer may take, in bytes and times. A zero field means the default in parentheses.
 type Limits struct {
-	// ControlQueue and BulkQueue are the bytes that may wait for one peer (8 MiB, 64 MiB). One more frame drops
-	// the queue, and Connected is raised once what was being written has left.
+	// ControlQueue and BulkQueue are the bytes that may wait for one peer (8 MiB, 64 MiB). A frame beyond that drops
+	// the whole queue, and Connected is called when the frames being written have left.
 	ControlQueue int
 	BulkQueue    int
-	// WriteTime is how long a peer may leave one write of at most 64 KiB waiting before it is disconnected (20 s).
+	// WriteTime is the time after which a peer that does not read one write of at most 64 KiB is disconnected (20 s).
 	WriteTime time.Duration
-	// ServeTime bounds the answer to a request, at both ends (60 s).
+	// ServeTime bounds the duration of the answer to a request, at both ends (60 s).
 	ServeTime time.Duration
-	// ServeBytes bounds the sum of an answer's frames, at both ends (8 MiB).
+	// ServeBytes bounds the total size of an answer's frames, at both ends (8 MiB).
 	ServeBytes int64
-	// Serving is how many requests of one peer are answered at a time, and how many requests to one peer are open (4);
-	// ServingAll is that of all peers together (1,024), beyond one of each peer's own. More are refused.
+	// Serving is the number of requests of one peer that are served at a time, and of open requests to one peer (4).
+	// ServingAll is the number for all peers together (1,024), in addition to one reserved for each peer. Further
+	// requests are refused.
 	Serving    int
 	ServingAll int
-	// HeldBytes is how many bytes of requests and of answers not yet written are held for one peer, and of answers
-	// being read from it (8 MiB); HeldBytesAll is that of all peers together (32 MiB), beyond 64 KiB of each peer's
-	// own. What comes beyond is refused.
+	// HeldBytes is the number of bytes held for one peer: its requests, answers not yet written, and answers being read
+	// from it (8 MiB). HeldBytesAll is that number for all peers together (32 MiB), in addition to 64 KiB reserved for
+	// each peer. Data beyond that is refused.
 	HeldBytes    int64
 	HeldBytesAll int64
-	// MaxBackoff is the longest pause between attempts to reach a peer (5 s), and MaxPenalty the longest time
-	// that a peer which sent garbage is kept out (60 s).
+	// MaxBackoff is the longest pause between attempts to reach a peer (5 s). MaxPenalty is the longest time for which
+	// a peer is banned after a protocol violation (60 s).
 	MaxBackoff time.Duration
 	MaxPenalty time.Duration
-	// Strangers is how many inbound TCP connections may be without a TLS handshake at a time (512): one more closes an
-	// older one. HandshakeTime is how long each may take (5 s).
+	// Strangers is the number of inbound TCP connections that may be without a TLS handshake at a time (512); a further
+	// one closes an older one. HandshakeTime bounds the handshake of each (5 s).
 	Strangers     int
 	HandshakeTime time.Duration
-	// ConnsPerMember is how many connections of one member are kept in each direction (8): simultaneous dials make
-	// two, and dead ones of a crashed process stay until the muxer's keepalive ends them.
+	// ConnsPerMember is the number of connections of one member that are kept in each direction (8). Simultaneous dials
+	// create two, and dead ones of a crashed process stay until the muxer's keepalive ends them.
 	ConnsPerMember int
 }
 
@@ -176,7 +178,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	return l, nil
 }
 
-// place is where a member sits.
+// place is the shard and the index of a member.
 type place struct {
 	shard uint16
 	index protocols.Index
@@ -194,7 +196,7 @@ type roster struct {
 
 func (c *Config) check() (*roster, error) {
 	if c.Identity == nil {
-		return nil, fmt.Errorf("no network identity given")
+		return nil, fmt.Errorf("the network identity is missing")
 	}
 	self, err := peer.IDFromPrivateKey(c.Identity)
 	if err != nil {
@@ -223,7 +225,7 @@ func (c *Config) check() (*roster, error) {
 		return nil, err
 	}
 	if len(r.listen) == 0 {
-		return nil, fmt.Errorf("no address to listen on, give one like /ip4/127.0.0.1/tcp/0")
+		return nil, fmt.Errorf("no listen address: give one such as /ip4/127.0.0.1/tcp/0")
 	}
 	if r.announce, err = parseAddrs("announce", c.Announce); err != nil {
 		return nil, err

@@ -15,16 +15,16 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// How long one way of reaching a peer is tried.
+// Time limits of one attempt to reach a peer.
 const (
 	dialTime = 5 * time.Second
 	findTime = 10 * time.Second
 )
 
-// newDHT starts Kademlia as a server with the network's own prefix. In the automatic mode a node becomes a server
-// only once it believes to be publicly reachable, which on loopback or private addresses is never. It is used to
-// find peers by id, and keeps no records. Nothing refreshes it on a timer: an idle network stays idle, and a
-// search that fails asks the bootstrap members again.
+// newDHT starts Kademlia as a server with the network's own prefix. In the automatic mode a node becomes a server only
+// when it is publicly reachable, which never happens on loopback or private addresses. It is used to find peers by id
+// and stores no records. It has no periodic refresh, so an idle network stays idle; a search that fails asks the
+// bootstrap members again.
 func (n *Net) newDHT() (*dht.IpfsDHT, error) {
 	d, err := dht.New(n.host,
 		dht.Mode(dht.ModeServer),
@@ -39,9 +39,9 @@ func (n *Net) newDHT() (*dht.IpfsDHT, error) {
 	return d, nil
 }
 
-// reach connects to a member: at the addresses it had last or that are configured, else at those that a search finds.
+// reach connects to a member: first at its last known and configured addresses, then at those found by a search.
 func (n *Net) reach(ctx context.Context, id peer.ID) error {
-	known := append(n.book.get(id), n.joining.addrs(id)...)
+	known := append(n.book.get(id), n.bootstrapper.addrs(id)...)
 	known = append(known, n.host.Peerstore().Addrs(id)...)
 	err := errors.New("no address known")
 	if len(known) > 0 {
@@ -49,7 +49,7 @@ func (n *Net) reach(ctx context.Context, id peer.ID) error {
 			return err
 		}
 	}
-	n.joining.enter(ctx)
+	n.bootstrapper.enter(ctx)
 	find, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
 	info, findErr := n.dht.FindPeer(find, id)
@@ -63,15 +63,15 @@ func (n *Net) reach(ctx context.Context, id peer.ID) error {
 	return n.dial(ctx, id, found)
 }
 
-// dial connects to a peer unless that is connected. Pauses between attempts are ours to make: libp2p's own, 5 s
-// and growing, would keep a peer away that comes back earlier, so they are overridden.
+// dial connects to a peer that is not connected. This package controls the pauses between attempts. It overrides
+// libp2p's own backoff, 5 s and growing, which would delay the connection to a peer that returns earlier.
 func (n *Net) dial(ctx context.Context, id peer.ID, addrs []ma.Multiaddr) error {
 	ctx, cancel := context.WithTimeout(network.WithForceDirectDial(ctx, "own backoff"), dialTime)
 	defer cancel()
 	return n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: addrs})
 }
 
-// rtt is the muxer's own measurement on the youngest connection, taken at its start and each 30 s.
+// rtt is the muxer's own measurement on the youngest connection, taken at its start and every 30 s.
 func (n *Net) rtt(id peer.ID) time.Duration {
 	var session *yamuxv5.Session
 	if c := n.youngest(id); c != nil && c.As(&session) {
@@ -80,7 +80,7 @@ func (n *Net) rtt(id peer.ID) time.Duration {
 	return 0
 }
 
-// youngest is the last opened live connection to a peer, or nil.
+// youngest is the live connection to a peer that was opened last, or nil.
 func (n *Net) youngest(id peer.ID) network.Conn {
 	var best network.Conn
 	for _, c := range n.host.Network().ConnsToPeer(id) {

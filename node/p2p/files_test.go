@@ -11,7 +11,7 @@ import (
 )
 
 func TestAddressBook(t *testing.T) {
-	w := newTown(t, 2)
+	w := newTestNetwork(t, 2)
 	one, other := decode(t, w.members[0][0]), decode(t, w.members[0][1])
 	member := func(id peer.ID) bool { return id == one }
 	path := tempFile(t)
@@ -25,7 +25,7 @@ func TestAddressBook(t *testing.T) {
 	b := open()
 	must(t, b.save())
 	if _, err := os.Stat(path); err == nil {
-		t.Error("wrote a file with nothing in it")
+		t.Error("wrote an empty file")
 	}
 	for port := range 20 {
 		b.reached(one, []ma.Multiaddr{at(port), at(port)})
@@ -37,16 +37,16 @@ func TestAddressBook(t *testing.T) {
 		t.Errorf("kept %v", got)
 	}
 	if got := open().get(other); got != nil {
-		t.Errorf("kept a stranger's addresses: %v", got)
+		t.Errorf("kept addresses of a peer that is not a member: %v", got)
 	}
 	b.reached(one, []ma.Multiaddr{at(19)})
 	if b.dirty {
-		t.Error("news that is none makes it write")
+		t.Error("known addresses made it write again")
 	}
 	left, err := filepath.Glob(path + ".*")
 	must(t, err)
 	if len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("files left: %v", left)
 	}
 	for name, content := range map[string]string{
 		"later version": `{"version":2,"peers":{}}`, "torn": `{"version":1,"pee`, "empty": "",
@@ -59,6 +59,6 @@ func TestAddressBook(t *testing.T) {
 	}
 	must(t, os.WriteFile(path, []byte(`{"version":1,"peers":{"x":["/ip4/1.1.1.1/tcp/1"],"`+one.String()+`":["bad","/ip4/1.1.1.1/tcp/1"]}}`), 0o600))
 	if got := open().get(one); len(got) != 1 {
-		t.Errorf("of a good and a bad address: %v", got)
+		t.Errorf("from a valid and an invalid address: %v", got)
 	}
 }

@@ -15,13 +15,13 @@ import (
 // wireVersion is the version of framing, handshake and streams.
 const wireVersion = 1
 
-// headerSize is the length in front of a frame, big-endian.
+// headerSize is the size of the length before a frame, big-endian, in bytes.
 const headerSize = 4
 
-// errFrame is wrapped by what is wrong with a frame itself, so that the peer is at fault.
+// errFrame is wrapped by errors of the frame itself, which are the peer's fault.
 var errFrame = errors.New("malformed frame")
 
-// readFrame reads one frame of 1 to limit bytes into a buffer of its own. A clean end between frames is io.EOF.
+// readFrame reads one frame of 1 to limit bytes into a new buffer. The error is io.EOF at a clean end between frames.
 func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
 	n, err := readLength(r, limit)
 	if err != nil {
@@ -45,15 +45,15 @@ func readLength(r *bufio.Reader, limit int) (int, error) {
 	return int(n), nil
 }
 
-// firstPiece is how much room a frame gets before any of its bytes came. A longer one gets as much again with each piece
-// that came in full, so an announced length alone reserves next to nothing.
+// firstPiece is the memory for a frame before any of its bytes has arrived. For a longer frame the memory is doubled
+// after each part that arrived completely, so an announced length alone reserves little.
 const firstPiece = 32 << 10
 
-// errNoRoom is wrapped by the error for a frame that the reader has no room for.
-var errNoRoom = errors.New("no room for the frame")
+// errNoRoom is wrapped by the error for a frame for which the reader has no memory left.
+var errNoRoom = errors.New("no memory left for the frame")
 
-// readBody reads a frame of n bytes into a buffer of its own. Before room for a part of it is made, reserve is asked
-// whether there may be so much more; nil allows all.
+// readBody reads a frame of n bytes into a new buffer. Before it allocates memory for a part, it calls reserve with the
+// number of bytes; false refuses the frame. A nil reserve allows all.
 func readBody(r *bufio.Reader, n int, reserve func(more int64) bool) ([]byte, error) {
 	var frame []byte
 	for len(frame) < n {
@@ -80,16 +80,16 @@ func appendLength(b []byte, n int) []byte { return wire.AppendU32(b, uint32(n)) 
 // appendFrame appends a frame with its length.
 func appendFrame(b, frame []byte) []byte { return wire.AppendBytes(b, frame) }
 
-// hello is the first frame of every stream, in both directions.
+// hello is the handshake: the first frame of every stream, in both directions.
 type hello struct {
 	network digest.Digest
 	shard   uint16
 	index   protocols.Index
-	// session pairs the streams of one session: the opener's random choice, echoed.
+	// session pairs the streams of one session: a random number of the opener, which the other side repeats.
 	session uint64
 }
 
-// helloSize is exact: another size is another version.
+// helloSize is the exact size of the handshake of this version.
 const helloSize = 2 + digest.Size + 2 + 2 + 8
 
 func (h hello) append(b []byte) []byte {
@@ -100,12 +100,12 @@ func (h hello) append(b []byte) []byte {
 	return wire.AppendU64(b, h.session)
 }
 
-// readHello decodes a handshake. The version is judged first, since it decides about the rest.
+// readHello decodes a handshake. It checks the version first, because the version determines the other fields.
 func readHello(frame []byte) (hello, error) {
 	r := wire.NewReader(frame)
 	var h hello
 	if v := r.U16(); r.Err() == nil && v != wireVersion {
-		return h, fmt.Errorf("it speaks wire version %d, this node %d", v, wireVersion)
+		return h, fmt.Errorf("the peer has wire version %d, this node %d", v, wireVersion)
 	}
 	r.Fixed(h.network[:])
 	h.shard = r.U16()
@@ -114,13 +114,13 @@ func readHello(frame []byte) (hello, error) {
 	return h, r.Done()
 }
 
-// check compares a peer's handshake with what the genesis says of it.
+// check compares a peer's handshake with the genesis.
 func (h hello) check(network digest.Digest, want place) error {
 	switch {
 	case h.network != network:
-		return fmt.Errorf("it runs network %s, this node %s", h.network.Short(), network.Short())
+		return fmt.Errorf("the peer is in network %s, this node in %s", h.network.Short(), network.Short())
 	case h.shard != want.shard || h.index != want.index:
-		return fmt.Errorf("it takes itself for shard %d replica %d, the genesis says shard %d replica %d",
+		return fmt.Errorf("the peer claims to be shard %d replica %d, but the genesis says shard %d replica %d",
 			h.shard, h.index, want.shard, want.index)
 	}
 	return nil

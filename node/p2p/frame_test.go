@@ -35,7 +35,7 @@ func TestReadFrame(t *testing.T) {
 	}
 }
 
-// What is read is what was written, and a reader never keeps more than it was sent.
+// A frame is read as it was written, and a reader never keeps more bytes than it was sent.
 func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x02ab"))
 	f.Add([]byte("\x00\x00\x10\x00"))
@@ -86,7 +86,7 @@ func TestHello(t *testing.T) {
 		reason  string
 	}{
 		"same":          {h.network, place{3, 200}, ""},
-		"other network": {digest.Of("test/another"), place{3, 200}, "it runs network"},
+		"other network": {digest.Of("test/another"), place{3, 200}, "the peer is in network"},
 		"other shard":   {h.network, place{2, 200}, "shard 3 replica 200"},
 		"other index":   {h.network, place{3, 0}, "shard 3 replica 200"},
 	} {

@@ -17,22 +17,24 @@ import (
 	"bdtnode/internal/origin"
 )
 
-// gate bounds the inbound TCP connections whose peer is not known yet: their number, and the time of each. Nobody can
-// tell a member from a stranger before the TLS handshake ends, so a full gate closes an older connection for a new one
-// and refuses none. A connection on which nothing was received goes first, then one of the address that has the most, the oldest
-// first. So silent connections never keep a dialler out, and an address with many connections costs other addresses none.
+// gate bounds the number and the duration of inbound TCP connections whose peer is not known yet. Members cannot be
+// distinguished from others before the TLS handshake ends. So a full gate closes an older connection for a new one and
+// refuses none. It closes first a connection on which nothing was received, then one of the address that has the most,
+// in each case the oldest. So silent connections never keep a member from connecting, and an address with many
+// connections costs other addresses none.
 //
-// A connection leaves the gate when its peer turns out to be a member, whose places are its own, or when it is closed.
+// A connection leaves the gate when its peer turns out to be a member, for which other bounds apply, or when it is
+// closed.
 type gate struct {
 	places  int
-	limit   time.Duration // from accept to the end of the TLS handshake
+	limit   time.Duration // bound of the time from accept to the end of the TLS handshake
 	evicted func(a *arrival, why string)
 
 	mu      sync.Mutex
-	waiting []*arrival // the oldest first
+	waiting []*arrival // oldest first
 }
 
-// admit takes in a connection, and closes another one if that is one too many.
+// admit adds a connection, and closes another one if there are too many.
 func (g *gate) admit(c manet.Conn) *arrival {
 	a := &arrival{Conn: c, gate: g, from: origin.Of(c.RemoteAddr().String())}
 	a.timer = time.AfterFunc(g.limit, func() {
@@ -61,7 +63,7 @@ func (g *gate) evict(a *arrival, why string) {
 	g.evicted(a, why)
 }
 
-// victim is the connection to close for another one. The newest is spared: it has had no time to say anything.
+// victim is the connection to close for a new one. It is never the newest, which has had no time to send anything.
 func (g *gate) victim() *arrival {
 	candidates := g.waiting[:len(g.waiting)-1]
 	var silent []*arrival
@@ -82,7 +84,7 @@ func (g *gate) victim() *arrival {
 	return candidates[slices.IndexFunc(candidates, func(a *arrival) bool { return held[a.from] == most })]
 }
 
-// leave takes a connection out, and reports whether it was in.
+// leave removes a connection, and reports whether it was in the gate.
 func (g *gate) leave(a *arrival) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -103,7 +105,7 @@ type arrival struct {
 	gate  *gate
 	from  netip.Prefix
 	timer *time.Timer
-	spoke atomic.Bool // something was read
+	spoke atomic.Bool // some bytes were read
 }
 
 // Read implements net.Conn.
@@ -115,7 +117,7 @@ func (a *arrival) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// hasSpoken reports whether anything arrived, read or not yet read.
+// hasSpoken reports whether any bytes arrived, read or unread.
 func (a *arrival) hasSpoken() bool {
 	if a.spoke.Load() {
 		return true
@@ -124,7 +126,7 @@ func (a *arrival) hasSpoken() bool {
 	return ok && unread(c)
 }
 
-// known ends the gate's bounds: the peer is a member.
+// known removes the connection from the gate: the peer is a member.
 func (a *arrival) known() {
 	a.timer.Stop()
 	a.gate.leave(a)
@@ -136,18 +138,18 @@ func (a *arrival) Close() error {
 	return a.Conn.Close()
 }
 
-// NetConn is the connection under this one.
+// NetConn is the underlying connection.
 func (a *arrival) NetConn() net.Conn { return a.Conn }
 
-// gatedTCP is the TCP transport with a gate before its inbound connections.
+// gatedTCP is the TCP transport with a gate for its inbound connections.
 type gatedTCP struct {
 	*tcp.TcpTransport
 	upgrader transport.Upgrader
 	gate     *gate
 }
 
-// newTCP makes the transport. Ports are not reused for dialling: without NAT it gains nothing, and two nodes that dial
-// each other at once would claim one pair of addresses.
+// newTCP returns the transport. It does not reuse ports for dialling: without NAT that has no benefit, and two nodes
+// that dial each other at once would use the same pair of addresses.
 func (n *Net) newTCP(u transport.Upgrader, r network.ResourceManager) (*gatedTCP, error) {
 	t, err := tcp.NewTCPTransport(u, r, nil, tcp.DisableReuseport())
 	if err != nil {
@@ -175,8 +177,8 @@ type gatedListener struct {
 	gate *gate
 }
 
-// Accept implements manet.Listener. Closing a connection of the transport resets it, as libp2p's own listener has it, so
-// that none lingers.
+// Accept implements manet.Listener. Closing a connection of the transport resets it, as libp2p's own listener does, so
+// that none stays in the kernel.
 func (l *gatedListener) Accept() (manet.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {

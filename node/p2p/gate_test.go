@@ -13,8 +13,8 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// hold keeps so many TCP connections to a multiaddr open until the test ends, and opens a new one for each that is
-// closed. What they say is sent on each.
+// hold keeps that many TCP connections to a multiaddr open until the test ends, and opens a new one for each that is
+// closed. It sends the text say on each.
 func hold(t *testing.T, at string, connections int, say string) {
 	t.Helper()
 	addr := "127.0.0.1:" + strings.Split(at, "/")[4]
@@ -26,7 +26,7 @@ func hold(t *testing.T, at string, connections int, say string) {
 			for first := true; ; first = false {
 				c, err := net.Dial("tcp", addr)
 				if err == nil {
-					_, _ = io.WriteString(c, say) // closed already: the next one
+					_, _ = io.WriteString(c, say) // closed already: the next one follows
 				}
 				if first {
 					open <- struct{}{}
@@ -62,11 +62,11 @@ func hold(t *testing.T, at string, connections int, say string) {
 	}
 }
 
-// A replica that restarts gets its sessions back while strangers hold more silent connections to every port than there
-// are places, and open a new one for each that is closed.
-func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
+// A replica that restarts gets its sessions back while silent connections outnumber the places of every port, and each
+// one that is closed is opened again.
+func TestSilentConnectionsDoNotStopMembers(t *testing.T) {
 	const places, silent = 16, 160
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	config := func(i int, bootstrap ...string) Config {
 		cfg := w.config(0, i, bootstrap...)
 		cfg.Limits.Strangers, cfg.Limits.HandshakeTime = places, time.Hour
@@ -88,24 +88,24 @@ func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// Own dials work while strangers fill every place.
-func TestStrangersDoNotStopDials(t *testing.T) {
-	w := newTown(t, 4)
+// Own dials work while unauthenticated connections fill every place.
+func TestUnauthenticatedConnectionsDoNotStopDials(t *testing.T) {
+	w := newTestNetwork(t, 4)
 	cfg := w.config(0, 0)
 	cfg.Limits.Strangers, cfg.Limits.HandshakeTime = 16, time.Hour
 	a := start(t, cfg)
 	hold(t, a.Addrs()[0], 160, "\x13/multistream/1.0.0\n")
-	b := start(t, w.config(0, 1)) // it does not know where a is
+	b := start(t, w.config(0, 1)) // it does not have a's address
 	a.book.reached(b.roster.self, b.host.Addrs())
 	a.awaitPeers(b)
 	if c := a.youngest(b.roster.self); c == nil || c.Stat().Direction != network.DirOutbound {
-		t.Error("the connection is not one that was dialled, so nothing was shown")
+		t.Error("the connection was not dialled by this replica, so the test shows nothing")
 	}
 }
 
-// A connection without a handshake is closed in time, though nobody else wants its place.
+// A connection without a handshake is closed in time, also if no other connection needs its place.
 func TestHandshakeHasADeadline(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	var log lines
 	cfg := w.config(0, 0)
 	cfg.Limits.HandshakeTime, cfg.log = 100*time.Millisecond, &log
@@ -123,11 +123,11 @@ func TestHandshakeHasADeadline(t *testing.T) {
 	}
 	a.eventually("the count", func() bool { return a.Stats().Refused == 2 })
 	if n := log.count("connection closed before its handshake", "in time"); n != 1 {
-		t.Errorf("%d lines of one stranger, want 1", n)
+		t.Errorf("%d lines for one address, want 1", n)
 	}
 }
 
-// fakeConn is a connection from an address, with nothing in it.
+// fakeConn is a connection from an address, without data.
 type fakeConn struct {
 	net.Conn
 	from   string
@@ -148,8 +148,9 @@ func (c *fakeConn) RemoteMultiaddr() ma.Multiaddr { return nil }
 
 var _ manet.Conn = (*fakeConn)(nil)
 
-// A full gate closes a silent connection first, then one of the address that has the most; a member's leaves the gate.
-func TestWhichConnectionIsClosed(t *testing.T) {
+// A full gate closes a silent connection first, then one of the address that has the most. A member's connection leaves
+// the gate.
+func TestGateClosesConnections(t *testing.T) {
 	var closed []string
 	g := &gate{places: 4, limit: time.Hour, evicted: func(a *arrival, _ string) {
 		closed = append(closed, a.Conn.(*fakeConn).from)
@@ -166,13 +167,13 @@ func TestWhichConnectionIsClosed(t *testing.T) {
 	come("10.0.0.1:1", true)
 	come("10.0.0.1:2", false)
 	come("10.0.0.1:3", true)
-	come("10.0.0.2:1", true)      // the silent one goes, though it is not the oldest
-	come("[2001:db8::1]:1", true) // then the oldest of 10.0.0.1
-	member.known()                // makes room
+	come("10.0.0.2:1", true)      // closes the silent one, though it is not the oldest
+	come("[2001:db8::1]:1", true) // closes the oldest of 10.0.0.1
+	member.known()                // frees a place
 	come("[2001:db8::2]:1", true) //
-	come("10.0.0.3:1", true)      // two of one IPv6 network
-	come("10.0.0.4:1", false)     // one each: the oldest
-	come("10.0.0.5:1", false)     // the other silent one
+	come("10.0.0.3:1", true)      // closes one of two of one IPv6 network
+	come("10.0.0.4:1", false)     // one each: closes the oldest
+	come("10.0.0.5:1", false)     // closes the other silent one
 	want := "10.0.0.1:2 10.0.0.1:1 [2001:db8::1]:1 10.0.0.1:3 10.0.0.4:1"
 	if got := strings.Join(closed, " "); got != want {
 		t.Errorf("closed %s, want %s", got, want)

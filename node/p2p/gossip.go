@@ -19,81 +19,84 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// Gossip: each shard has one topic, which exactly its replicas subscribe to; who publishes to another shard's topic
-// does not join it. What is published goes at once to every subscriber that this node has a connection to (flood
-// publishing), and each of them hands it on to its mesh when the Handler accepted it.
+// Gossip: each shard has one topic, to which exactly its replicas subscribe. A publisher from another shard does not
+// join it. A publication is sent at once to every subscriber that is connected to this node (flood publishing). Each of
+// them forwards it to its mesh when the Handler has accepted it.
 //
-// GossipSub loses what a queue has no room for and tells nobody; nothing here repairs that, it is only counted.
+// GossipSub drops messages for which a queue has no space, without notice. This package counts the losses and does not
+// repair them.
 //
-// Peers are not scored. Scores protect meshes of strangers from many cheap identities; here everybody is named in the
-// genesis, a mesh is most of a shard, and at most f of its replicas lie. Instead, who sends what no honest replica
-// would is dropped and kept out, as with garbage on any other stream.
+// Peers are not scored. Scores protect open networks from peers with many cheap identities. Here the genesis lists all
+// members, a mesh is most of a shard, and at most f of its replicas are Byzantine. Instead, a peer that sends a message
+// which no honest replica would send is dropped and banned, as after a protocol violation on any other stream.
 
-// Verdict is what the Handler thinks of gossip.
+// Verdict is the Handler's result for a gossip message.
 type Verdict uint8
 
 const (
-	// Accept: it is good, hand it on.
+	// Accept: the message is valid and is forwarded.
 	Accept Verdict = iota
-	// Ignore: it is of no use, or may not be judged now; nobody's fault.
+	// Ignore: the message is useless, or cannot be checked now. It is not forwarded, and this is not the sender's
+	// fault.
 	Ignore
-	// Reject: it is garbage, which no honest replica would have published or handed on, whatever it knew. Who sent
-	// it is dropped and kept out for a while.
+	// Reject: the message is invalid. No honest replica would have published or forwarded it, in any state. The sender
+	// is dropped and banned for a while.
 	Reject
 	verdicts int = iota
 )
 
 const (
-	// gossipWorkers is how many messages are judged at a time, and gossipInbox how many may wait for it.
+	// gossipWorkers is the number of messages checked at a time, and gossipInbox the number that may wait for that.
 	gossipWorkers = 4
 	gossipInbox   = 64
-	// gossipOutbox is how many messages may wait for one peer. They are shared between peers.
+	// gossipOutbox is the number of messages that may wait for one peer. Their memory is shared between peers.
 	gossipOutbox = 64
-	// gossipPending and gossipPendingBytes bound what Publish took and is not handed to GossipSub yet.
+	// gossipPending and gossipPendingBytes bound the publications that were not passed to GossipSub yet.
 	gossipPending      = 1024
 	gossipPendingBytes = 16 << 20
-	// gossipRate is how many publications a second are handed on, after gossipAtOnce of them: GossipSub takes them
-	// faster than it writes them to peers, and a burst would be lost in their queues.
+	// gossipRate is the number of publications a second that are passed to GossipSub, after the first gossipAtOnce.
+	// GossipSub accepts them faster than it writes them to peers, so a burst would be lost in its queues.
 	gossipRate   = 2000
 	gossipAtOnce = gossipOutbox / 2
-	// gossipSeen is how long a message is remembered at least. What has a place in it is not shown again.
+	// gossipSeen is the least time for which a message is remembered. A remembered message is not passed to the Handler
+	// again.
 	gossipSeen = time.Minute
-	// gossipRepeats is how many publications are remembered to be told from repeated ones.
+	// gossipRepeats is the number of publications that are remembered, so that repeated ones get a new number.
 	gossipRepeats = 4096
-	// gossipControl bounds the messages GossipSub exchanges on its own account, in bytes.
+	// gossipControl bounds GossipSub's own control messages, in bytes.
 	gossipControl = 64 << 10
-	// gossipFrame is what encoding a message may add, in bytes.
+	// gossipFrame bounds the bytes that encoding adds to a message.
 	gossipFrame = 4 << 10
 )
 
-// gossipParams keep an idle node idle: a heartbeat that finds nothing to do costs some 10 µs.
+// gossipParams keep an idle node idle: a heartbeat without work costs about 10 µs.
 func gossipParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
 	p.D, p.Dlo, p.Dhi, p.Dout = 8, 6, 12, 2
-	p.HistoryLength, p.HistoryGossip = 3, 2 // messages are large, and who misses one asks its source
+	p.HistoryLength, p.HistoryGossip = 3, 2 // messages are large, and a replica that misses one asks its source
 	p.MaxIHaveLength = 1000
-	p.Connectors = 0 // connections are ours to make
+	p.Connectors = 0 // this package makes the connections
 	return p
 }
 
-// publication waits to be published.
+// publication is a message that waits to be published.
 type publication struct {
 	shard uint16
 	data  []byte
 }
 
-// gossip is this node's part in GossipSub.
+// gossip is this node's use of GossipSub.
 type gossip struct {
 	net     *Net
-	names   []string // of topics, by shard
+	names   []string // topic names, by shard
 	topics  []*pubsub.Topic
 	ps      *pubsub.PubSub
 	pending chan publication
-	bytes   atomic.Int64 // in pending
+	bytes   atomic.Int64 // number of bytes in pending
 	pace    *rate.Limiter
 	repeats *lru.Cache[digest.Digest, uint8]
 
-	mu     sync.Mutex // of silent
+	mu     sync.Mutex // guards silent
 	silent map[peer.ID]*silence
 }
 
@@ -104,12 +107,12 @@ func newGossip(n *Net) *gossip {
 	}
 	var err error
 	if g.repeats, err = lru.New[digest.Digest, uint8](gossipRepeats); err != nil {
-		panic(fmt.Sprintf("p2p: %v", err)) // the size is positive
+		panic(fmt.Sprintf("p2p: %v", err)) // cannot happen: the size is positive
 	}
 	return g
 }
 
-// start subscribes to the own shard's topic; everything ends with ctx.
+// start subscribes to the topic of the own shard until ctx ends.
 func (g *gossip) start(ctx context.Context) error {
 	n := g.net
 	host := gossipHost{n.host, n}
@@ -139,7 +142,8 @@ func (g *gossip) start(ctx context.Context) error {
 		return fmt.Errorf("start gossip: %w", err)
 	}
 	own := g.names[n.cfg.Shard]
-	// Inline means on the worker: only there a message that finds no room is not remembered as seen.
+	// Inline means that the validator runs on the worker: only then is a message that finds no space not remembered as
+	// seen.
 	if err := g.ps.RegisterTopicValidator(own, g.validate, pubsub.WithValidatorInline(true)); err != nil {
 		return fmt.Errorf("start gossip: %w", err)
 	}
@@ -150,29 +154,29 @@ func (g *gossip) start(ctx context.Context) error {
 		}
 		g.topics = append(g.topics, t)
 	}
-	// To relay is to subscribe without a queue behind: the validator has already handed the message over.
+	// Relaying subscribes without a queue: the validator has already passed the message to the Handler.
 	if _, err := g.topics[n.cfg.Shard].Relay(); err != nil {
 		return fmt.Errorf("subscribe to gossip topic %s: %w", own, err)
 	}
 	return nil
 }
 
-// messageID makes copies of one content one message, whoever published it.
+// messageID is the same for equal contents of all publishers.
 func messageID(m *pb.Message) string {
 	d := digest.Of("bdt/gossip", wire.AppendBytes(nil, []byte(m.GetTopic())), m.GetData())
 	return string(d[:])
 }
 
-// Publish tells the replicas of a shard, but not this one, about data, 1 to [MaxGossip] bytes, which must not be
-// changed any more. It does not block. It is a hint: it may be lost, on the way or here, and what is too large is
-// refused with nothing but a log line and a count in [Stats]. Content that several replicas publish arrives once;
+// Publish publishes data, 1 to [MaxGossip] bytes, to the replicas of a shard except this one. The caller must not
+// change data afterwards. It does not block. It is a hint: the message may be lost, in this node or on the way. A
+// message that is too large is only logged and counted in [Stats]. Content that several replicas publish arrives once;
 // content that one replica publishes again arrives again.
 func (n *Net) Publish(shard uint16, data []byte) {
 	g := n.gossip
 	size := int64(len(data))
 	if size == 0 || size > MaxGossip {
 		n.count.gossip.unsent.Add(1)
-		n.outside.Errorw("not published: wrong size", shard, "shard", shard, "bytes", size, "allowed", MaxGossip)
+		n.outside.Errorw("gossip not published", shard, "shard", shard, "reason", "size", "bytes", size, "limit", MaxGossip)
 		return
 	}
 	if g.bytes.Add(size) <= gossipPendingBytes {
@@ -186,7 +190,7 @@ func (n *Net) Publish(shard uint16, data []byte) {
 	n.count.gossip.unsent.Add(1)
 }
 
-// run publishes what is pending, and looks after those who stay silent, until ctx ends.
+// run publishes pending messages and handles silent peers, until ctx ends.
 func (g *gossip) run(ctx context.Context) {
 	ticker := time.NewTicker(silenceInterval)
 	defer ticker.Stop()
@@ -203,13 +207,13 @@ func (g *gossip) run(ctx context.Context) {
 	}
 }
 
-// publish hands a message to GossipSub. That takes a message it has seen for one that needs no sending, so in front of
-// the content goes the number of times that it was published before; publishers in agreement count alike.
+// publish passes a message to GossipSub. GossipSub drops a message that it has seen before. So the content is preceded
+// by the number of times that it was published before; publishers of the same content count alike.
 func (g *gossip) publish(ctx context.Context, p publication) {
 	count := &g.net.count.gossip
 	name := digest.Of("bdt/gossip/repeat", wire.AppendU16(nil, p.shard), p.data)
 	repeat, _ := g.repeats.Get(name)
-	g.repeats.Add(name, repeat+1) // after 255 comes 0, which was long ago
+	g.repeats.Add(name, repeat+1) // the number is 0 again after 255; then it was last used long ago
 	message := append(append(make([]byte, 0, 1+len(p.data)), repeat), p.data...)
 	err := g.pace.Wait(ctx)
 	if err == nil {
@@ -218,7 +222,7 @@ func (g *gossip) publish(ctx context.Context, p publication) {
 	if err != nil {
 		count.unsent.Add(1)
 		if ctx.Err() == nil {
-			g.net.outside.Warnw("not published", p.shard, "shard", p.shard, "bytes", len(p.data), "error", err)
+			g.net.outside.Warnw("gossip not published", p.shard, "shard", p.shard, "bytes", len(p.data), "error", err)
 		}
 		return
 	}
@@ -226,7 +230,7 @@ func (g *gossip) publish(ctx context.Context, p publication) {
 	count.bytesOut.Add(uint64(len(p.data)))
 }
 
-// validate shows a message to the Handler.
+// validate passes a message to the Handler.
 func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 	if from == g.net.roster.self {
 		return pubsub.ValidationAccept
@@ -244,24 +248,24 @@ func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pu
 			result = pubsub.ValidationAccept
 		case Reject:
 			result = pubsub.ValidationReject
-			g.punish(from, errors.New("gossip was rejected"))
+			g.punish(from, errors.New("gossip rejected by the handler"))
 		}
 	})
 	return result
 }
 
-// inspect judges the form of what a peer sends, before anything is done with it.
+// inspect checks the form of a peer's messages before they are processed.
 func (g *gossip) inspect(from peer.ID, rpc *pubsub.RPC) error {
 	m := g.net.member(from)
-	if m == nil || m.barred() {
-		return errors.New("not let in")
+	if m == nil || m.banned() {
+		return errors.New("the peer is banned or not a member")
 	}
 	own := g.names[g.net.cfg.Shard]
 	for _, p := range rpc.GetPublish() {
 		var err error
 		switch size := len(p.GetData()) - 1; {
 		case p.GetTopic() != own:
-			err = fmt.Errorf("gossip on topic %.80q, where this node takes %q", p.GetTopic(), own)
+			err = fmt.Errorf("gossip on topic %.80q, want %q", p.GetTopic(), own)
 		case size < 1 || size > MaxGossip:
 			err = fmt.Errorf("gossip of %d bytes, want 1 to %d", size, MaxGossip)
 		case p.From != nil || p.Seqno != nil || p.Signature != nil || p.Key != nil:
@@ -275,10 +279,10 @@ func (g *gossip) inspect(from peer.ID, rpc *pubsub.RPC) error {
 	return nil
 }
 
-// punish drops a peer. It does not wait for that.
+// punish drops and bans a peer in the background.
 func (g *gossip) punish(id peer.ID, why error) {
 	if m := g.net.member(id); m != nil {
-		go g.net.serving.run(func() { m.drop(garbage{why}) })
+		go g.net.serving.run(func() { m.drop(violation{why}) })
 	}
 }
 
@@ -292,12 +296,12 @@ func (g *gossip) CanSubscribe(topic string) bool {
 	return false
 }
 
-// FilterIncomingSubscriptions leaves each peer the topic of its own shard.
+// FilterIncomingSubscriptions accepts only the topic of the peer's own shard.
 func (g *gossip) FilterIncomingSubscriptions(from peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
 	var out []*pb.RPC_SubOpts
 	for _, s := range subs {
 		if g.subscribes(from, s.GetTopicid()) {
-			out = append(out[:0], s) // the last word counts
+			out = append(out[:0], s) // the last one counts
 		}
 	}
 	return out, nil

@@ -11,13 +11,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// gossipHost is the host that GossipSub gets: what it writes waits its turn behind control messages, like bulk.
+// gossipHost is the host for GossipSub: its writes wait behind control messages, like bulk.
 type gossipHost struct {
 	host.Host
 	net *Net
 }
 
-// NewStream opens a stream on a connection that is there.
+// NewStream opens a stream on an existing connection.
 func (h gossipHost) NewStream(ctx context.Context, id peer.ID, protos ...protocol.ID) (network.Stream, error) {
 	s, err := h.Host.NewStream(network.WithNoDial(ctx, "gossip"), id, protos...)
 	if err != nil {
@@ -28,12 +28,12 @@ func (h gossipHost) NewStream(ctx context.Context, id peer.ID, protos ...protoco
 	return &gossipStream{Stream: s, member: h.net.member(id), out: out, cancel: cancel}, nil
 }
 
-// gossipStream is written by one goroutine, and reset by another.
+// gossipStream is written by one goroutine and reset by another.
 type gossipStream struct {
 	network.Stream
 	member *member
 	out    *pacedWriter
-	cancel context.CancelFunc // of a writer that waits for room
+	cancel context.CancelFunc // cancels a write that waits for space
 }
 
 func (s *gossipStream) Write(b []byte) (int, error) {
@@ -44,7 +44,7 @@ func (s *gossipStream) Write(b []byte) (int, error) {
 	return s.out.Write(b)
 }
 
-// SetWriteDeadline is left to the writer, which has one for each chunk.
+// SetWriteDeadline does nothing: the writer sets a deadline for each chunk.
 func (s *gossipStream) SetWriteDeadline(time.Time) error { return nil }
 
 func (s *gossipStream) Close() error {
@@ -58,23 +58,24 @@ func (s *gossipStream) Reset() error {
 }
 
 const (
-	// silenceInterval is how often subscriptions are compared with the genesis.
+	// silenceInterval is the interval at which subscriptions are compared with the genesis.
 	silenceInterval = 10 * time.Second
-	// silencePause is the time between two remedies for one peer at first, and silencePauseMax at last.
+	// silencePause is the first pause between two disconnects of one peer, and silencePauseMax the longest.
 	silencePause    = time.Minute
 	silencePauseMax = time.Hour
 )
 
-// silence is a connected member that does not subscribe to its topic.
+// silence is the state of a connected member that has no known subscription to its topic.
 type silence struct {
 	next  time.Time
 	pause time.Duration
 }
 
-// checkSilence finds peers that have a connection to this node and yet are not known to subscribe to their shard's
-// topic. GossipSub tells its subscriptions once, when a stream begins, and forgets those of a peer when its own stream
-// to that peer ends, though the peer's goes on: after the death of one of two connections, say. As nothing but a new
-// connection makes both sides begin anew, the peer is disconnected; whoever connects peers does the rest.
+// checkSilence finds peers with a connection to this node whose subscription to their shard's topic is unknown.
+// GossipSub sends its subscriptions once, at the beginning of a stream. It forgets those of a peer when its own stream
+// to the peer ends although the peer's stream continues, for example when one of two connections ends. Only a new
+// connection makes both sides start again, so checkSilence disconnects the peer; the member or its bridge then connects
+// again.
 func (g *gossip) checkSilence(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -98,7 +99,7 @@ func (g *gossip) checkSilence(now time.Time) {
 				continue
 			}
 			s := g.silent[m.id]
-			if s == nil { // it may have come this moment: look once more
+			if s == nil { // it may be starting: check once more
 				g.silent[m.id] = &silence{next: now, pause: silencePause}
 				continue
 			}
@@ -106,15 +107,15 @@ func (g *gossip) checkSilence(now time.Time) {
 				continue
 			}
 			s.next, s.pause = now.Add(s.pause), min(2*s.pause, silencePauseMax)
-			g.net.outside.Infow("reconnecting a peer that tells no gossip subscription", m.id, "shard", m.shard, "replica", m.index, "peer", m.id)
+			g.net.outside.Infow("peer disconnected", m.id, "reason", "no gossip subscription", "shard", m.shard, "replica", m.index, "peer", m.id)
 			if err := g.net.host.Network().ClosePeer(m.id); err != nil {
-				g.net.outside.Debugw("close connections", m.id, "peer", m.id, "error", err)
+				g.net.outside.Debugw("connections not closed", m.id, "peer", m.id, "error", err)
 			}
 		}
 	}
 }
 
-// gossipTracer counts what GossipSub loses without a word.
+// gossipTracer counts the messages that GossipSub drops.
 type gossipTracer struct{ count *gossipCounters }
 
 func (t gossipTracer) DropRPC(rpc *pubsub.RPC, _ peer.ID) {
@@ -127,7 +128,7 @@ func (t gossipTracer) RejectMessage(_ *pubsub.Message, reason string) {
 	}
 }
 
-// The rest of what can be traced is of no interest.
+// The other events are not used.
 
 func (gossipTracer) OnNewOutboundStream(peer.ID, protocol.ID) {}
 func (gossipTracer) OnClosedOutboundStream(peer.ID)           {}

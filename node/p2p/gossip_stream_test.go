@@ -10,10 +10,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
-// GossipSub forgets a peer's subscription when its own stream to that peer dies while the connection lives. That is
-// noticed and remedied, for a peer within the shard and one of another.
+// GossipSub forgets a peer's subscription when its own stream to that peer ends while the connection lives. This is
+// detected and repaired, for a peer of the own shard and one of another.
 func TestForgottenSubscription(t *testing.T) {
-	w := newTown(t, 4, 4)
+	w := newTestNetwork(t, 4, 4)
 	a := start(t, w.config(0, 0))
 	near := start(t, w.config(0, 1, a.Addrs()[0]))
 	far := start(t, w.config(1, 0, a.Addrs()[0]))
@@ -32,10 +32,10 @@ func TestForgottenSubscription(t *testing.T) {
 	}
 	sessions := near.Stats().Sessions
 	soon := a.youngest(near.roster.self).Stat().Opened.Add(silenceInterval / 2)
-	a.gossip.checkSilence(soon) // they may just have connected
+	a.gossip.checkSilence(soon) // their streams may be starting
 	a.gossip.checkSilence(soon)
 	if len(a.gossip.silent) != 0 {
-		t.Fatal("connections of this moment are taken for silent")
+		t.Fatal("new connections count as silent")
 	}
 	later := time.Now().Add(silenceInterval + time.Second)
 	a.gossip.checkSilence(later)
@@ -44,23 +44,23 @@ func TestForgottenSubscription(t *testing.T) {
 	a.Publish(1, []byte("heard"))
 	far.hears("heard", 1)
 	near.eventually("another session", func() bool { return near.Stats().Sessions > sessions })
-	// The remedy is not taken again soon, and with the subscriptions back it is forgotten.
+	// The next disconnect comes after a pause, and the state is dropped when the subscriptions are known again.
 	for _, s := range a.gossip.silent {
 		if s.pause != 2*silencePause || s.next.Before(later.Add(silencePause)) {
-			t.Errorf("next remedy %v later, then after %v", s.next.Sub(later), s.pause)
+			t.Errorf("next disconnect %v later, then after %v", s.next.Sub(later), s.pause)
 		}
 	}
 	a.gossip.checkSilence(later)
 	if len(a.gossip.silent) != 0 {
-		t.Error("the cured are still taken for silent")
+		t.Error("peers with subscriptions still count as silent")
 	}
 }
 
-// A subscriber that does not read its gossip delays nobody's control messages, not even its own.
+// A subscriber that does not read its gossip delays no control messages, not even its own.
 func TestControlPassesGossip(t *testing.T) {
 	gate := make(chan struct{})
 	t.Cleanup(func() { close(gate) })
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	a := start(t, w.config(0, 0))
 	b := start(t, w.config(0, 1, a.Addrs()[0]))
 	mesh(a, b)
@@ -70,7 +70,7 @@ func TestControlPassesGossip(t *testing.T) {
 	if p == nil || conn == nil {
 		t.Fatal("no pacer")
 	}
-	// The socket's budget is taken, as if the network were stuck: gossip waits for it, control does not.
+	// The budget of the socket is used up, as with a stuck network: gossip waits for it, control does not.
 	p.add(paceBudget)
 	a.Publish(0, []byte(strings.Repeat("z", 100<<10)))
 	a.eventually("the publication", func() bool { return a.Stats().Gossip.Out == 1 })
@@ -83,9 +83,9 @@ func TestControlPassesGossip(t *testing.T) {
 	b.await("gossip", func() bool { return len(b.heard) == 1 })
 }
 
-// A gossip stream that waits for room ends with its stream.
+// A gossip write that waits for space ends with its stream.
 func TestGossipWriterEnds(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	a := start(t, w.config(0, 0))
 	b := start(t, w.config(0, 1, a.Addrs()[0]))
 	mesh(a, b)
@@ -103,7 +103,7 @@ func TestGossipWriterEnds(t *testing.T) {
 			t.Error("a write to a reset stream succeeds")
 		}
 	case <-time.After(patience):
-		t.Fatal("the writer waits for ever")
+		t.Fatal("the write did not end")
 	}
 	if _, err := (gossipHost{a.host, a.Net}).NewStream(a.ctx, decode(t, w.members[0][3]), fetchProtocol); err == nil || errors.Is(err, ErrNotConnected) {
 		t.Errorf("a stream to an absent replica: %v", err)

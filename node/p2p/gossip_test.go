@@ -16,7 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// subscribers waits until d knows that p subscribe to their shard's topic.
+// subscribers waits until d knows that the nodes p subscribe to the topic of their shard.
 func (d *node) subscribers(p ...*node) {
 	d.t.Helper()
 	for _, p := range p {
@@ -28,7 +28,7 @@ func (d *node) subscribers(p ...*node) {
 	}
 }
 
-// times is how often d heard a message; the lock is held.
+// times is the number of times that d got a message; the lock must be held.
 func (d *node) times(message string) int {
 	n := 0
 	for _, h := range d.heard {
@@ -44,21 +44,21 @@ func (d *node) hears(message string, times int) {
 	d.await(fmt.Sprintf("gossip %.20q", message), func() bool { return d.times(message) >= times })
 }
 
-// heardExactly compares all that d has heard, but for probes.
+// heardExactly compares all messages that d got, except probes.
 func (d *node) heardExactly(want ...string) {
 	d.t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	got := slices.DeleteFunc(slices.Sorted(slices.Values(d.heard)), func(h string) bool { return strings.HasPrefix(h, "probe") })
 	if slices.Sort(want); !slices.Equal(got, want) {
-		d.t.Errorf("%d/%d heard %.20q, want %.20q", d.cfg.Shard, d.cfg.Self, got, want)
+		d.t.Errorf("%d/%d got %.20q, want %.20q", d.cfg.Shard, d.cfg.Self, got, want)
 	}
 }
 
-// A publisher that does not subscribe reaches all replicas of another shard, and nobody else. What two of them
-// publish is heard once, what one publishes again is heard again.
+// A publisher that does not subscribe reaches all replicas of another shard and no others. Content that two of them
+// publish arrives once; content that one publishes again arrives again.
 func TestGossipReachesAnotherShard(t *testing.T) {
-	w := newTown(t, 4, 4)
+	w := newTestNetwork(t, 4, 4)
 	shards := w.start(t)
 	here, there := shards[0], shards[1]
 	for _, d := range slices.Concat(shards...) {
@@ -72,7 +72,7 @@ func TestGossipReachesAnotherShard(t *testing.T) {
 		d.hears("the same", 1)
 		d.hears("another", 1)
 	}
-	// What comes after all copies shows that there were no more of them.
+	// Messages that arrive after all copies show that there were no more copies.
 	for i, d := range here {
 		d.Publish(1, fmt.Appendf(nil, "end of %d", i))
 	}
@@ -86,7 +86,7 @@ func TestGossipReachesAnotherShard(t *testing.T) {
 	for _, d := range there {
 		d.hears("the same", 2)
 	}
-	// Within a shard, all but the publisher hear it.
+	// Within a shard, all replicas except the publisher get it.
 	there[2].Publish(1, []byte("own"))
 	for _, i := range []int{0, 1, 3} {
 		there[i].hears("own", 1)
@@ -103,10 +103,10 @@ func TestGossipReachesAnotherShard(t *testing.T) {
 	}
 }
 
-// line is a publisher of shard 0 that knows only one replica of shard 1, which has two others behind it.
+// line returns a publisher of shard 0 that knows only one replica of shard 1, which is connected to two others.
 func line(t *testing.T, judge func(data []byte) Verdict) (publisher, first *node, behind []*node) {
 	t.Helper()
-	w := newTown(t, 4, 4)
+	w := newTestNetwork(t, 4, 4)
 	first = start(t, w.config(1, 0), func(d *node) { d.judge = judge })
 	for i := 1; i < 3; i++ {
 		d := start(t, w.config(1, i, first.Addrs()[0]), func(d *node) { d.judge = judge })
@@ -123,7 +123,7 @@ func line(t *testing.T, judge func(data []byte) Verdict) (publisher, first *node
 	}
 	publisher = start(t, w.config(0, 0, first.Addrs()[0]))
 	publisher.subscribers(first)
-	// Each replica finds its mesh with a heartbeat.
+	// Each replica gets its mesh at a heartbeat.
 	for i := 0; ; i++ {
 		publisher.Publish(1, fmt.Appendf(nil, "probe %d", i))
 		if !slices.ContainsFunc(behind, func(d *node) bool {
@@ -135,13 +135,13 @@ func line(t *testing.T, judge func(data []byte) Verdict) (publisher, first *node
 		}
 		time.Sleep(20 * time.Millisecond)
 		if i*20 > int(patience/time.Millisecond) {
-			t.Fatal("nothing is handed on")
+			t.Fatal("no message was forwarded")
 		}
 	}
 }
 
-// Only what a replica accepts is handed on to others; garbage drops who sent it.
-func TestGossipIsHandedOnAfterJudgement(t *testing.T) {
+// Only accepted messages are forwarded; the sender of a rejected one is dropped.
+func TestGossipIsForwardedAfterAccept(t *testing.T) {
 	publisher, first, behind := line(t, func(data []byte) Verdict {
 		switch string(data) {
 		case "garbage":
@@ -151,7 +151,7 @@ func TestGossipIsHandedOnAfterJudgement(t *testing.T) {
 		}
 		return Accept
 	})
-	big := strings.Repeat("x", MaxGossip) // more than 1 kB is also announced to others
+	big := strings.Repeat("x", MaxGossip) // a message of more than 1 kB is also announced to others
 	for _, message := range []string{"useless", "good", big} {
 		publisher.Publish(1, []byte(message))
 	}
@@ -162,9 +162,9 @@ func TestGossipIsHandedOnAfterJudgement(t *testing.T) {
 	publisher.Publish(1, []byte("garbage"))
 	first.hears("garbage", 1)
 	first.eventually("the drop", func() bool { return first.Stats().Dropped == 1 })
-	first.eventually("its return", func() bool { return len(first.Reachable(0)) == 1 })
+	first.eventually("a connection after the ban", func() bool { return len(first.Reachable(0)) == 1 })
 	publisher.subscribers(first)
-	// Gossip goes on. The mesh may be changing just now, and what it loses is lost, so it is asked more than once.
+	// Gossip continues. The mesh may be changing, and messages lost by it stay lost, so several are sent.
 	sent := 0
 	first.eventually("gossip afterwards", func() bool {
 		publisher.Publish(1, fmt.Appendf(nil, "probe later %d", sent))
@@ -187,11 +187,11 @@ func TestGossipIsHandedOnAfterJudgement(t *testing.T) {
 	}
 }
 
-// More comes than can be judged or sent: some of it is lost, which no caller notices, consensus and requests go on,
-// and so does gossip afterwards.
+// More messages arrive than can be checked or sent. Some are lost without effect on the caller; consensus, requests and
+// later gossip continue.
 func TestGossipBurst(t *testing.T) {
 	gate := make(chan struct{})
-	w := newTown(t, 4, 4)
+	w := newTestNetwork(t, 4, 4)
 	a := start(t, w.config(0, 0))
 	b := start(t, w.config(0, 1, a.Addrs()[0]))
 	far := start(t, w.config(1, 0, a.Addrs()[0]), func(d *node) {
@@ -207,7 +207,7 @@ func TestGossipBurst(t *testing.T) {
 		a.Send(1, Control, []byte{byte(i)})
 	}
 	b.await("control", func() bool { return len(b.got[flow(0, Control)]) == 100 })
-	a.eventually("the end of it", func() bool { s := a.Stats().Gossip; return s.Out+s.Unsent == burst })
+	a.eventually("the end of the burst", func() bool { s := a.Stats().Gossip; return s.Out+s.Unsent == burst })
 	far.eventually("losses", func() bool { return a.Stats().Gossip.LostOut+far.Stats().Gossip.LostIn > 0 })
 	close(gate)
 	a.eventually("gossip afterwards", func() bool {
@@ -224,9 +224,9 @@ func TestGossipBurst(t *testing.T) {
 	}
 }
 
-// What is too large or empty is refused here, counted, and does not disturb what follows; the largest passes.
+// Messages that are too large or empty are refused and counted, and do not affect later ones; the largest size passes.
 func TestGossipSize(t *testing.T) {
-	w := newTown(t, 4, 4)
+	w := newTestNetwork(t, 4, 4)
 	a := start(t, w.config(0, 0))
 	b := start(t, w.config(1, 0, a.Addrs()[0]))
 	a.subscribers(b)
@@ -241,9 +241,9 @@ func TestGossipSize(t *testing.T) {
 	}
 }
 
-// Publish takes only so many bytes as well, and none of it is needed for a start.
+// The bytes pending for Publish are bounded, also before the start.
 func TestGossipPending(t *testing.T) {
-	w := newTown(t, 4, 4)
+	w := newTestNetwork(t, 4, 4)
 	n, err := New(w.config(0, 0), nil)
 	must(t, err)
 	data := make([]byte, MaxGossip)
@@ -252,17 +252,17 @@ func TestGossipPending(t *testing.T) {
 		n.Publish(1, data)
 	}
 	if got := n.Stats().Gossip.Unsent; got != 3 || len(n.gossip.pending) != fit {
-		t.Errorf("%d refused and %d taken, want 3 and %d", got, len(n.gossip.pending), fit)
+		t.Errorf("%d refused and %d accepted, want 3 and %d", got, len(n.gossip.pending), fit)
 	}
 	if got := n.gossip.bytes.Load(); got != gossipPendingBytes {
 		t.Errorf("%d bytes are pending, want %d", got, gossipPendingBytes)
 	}
 }
 
-// A subscriber restarts at another port: it hears again, from those who were there all along. So does everybody when
-// the publisher restarts.
+// A subscriber that restarts at another port gets messages again, from publishers that kept running. All subscribers
+// get messages again when the publisher restarts.
 func TestGossipAcrossRestarts(t *testing.T) {
-	w := newTown(t, 4, 4)
+	w := newTestNetwork(t, 4, 4)
 	a := start(t, w.config(0, 0))
 	b := start(t, w.config(1, 0, a.Addrs()[0]))
 	c := start(t, w.config(1, 1, a.Addrs()[0]))
@@ -308,14 +308,14 @@ func (d *node) say(to peer.ID, fields ...[]byte) error {
 	return err
 }
 
-// What no honest replica sends drops who sent it, before anything is judged.
+// The sender of a message that no honest replica sends is dropped, before the message is checked by the handler.
 func TestMalformedGossip(t *testing.T) {
-	w := newTown(t, 4, 16)
+	w := newTestNetwork(t, 4, 16)
 	a := start(t, w.config(0, 0))
 	own, other := a.gossip.names[0], a.gossip.names[1]
 	full := func(size int) []byte { return make([]byte, size) }
 	for i, x := range []struct {
-		want    string // none: it is fine
+		want    string // empty: the message is valid
 		message *pb.Message
 	}{
 		{"", &pb.Message{Topic: &own, Data: full(2)}},
@@ -334,11 +334,11 @@ func TestMalformedGossip(t *testing.T) {
 		err := a.gossip.inspect(from.id, &pubsub.RPC{RPC: pb.RPC{Publish: []*pb.Message{good, x.message, good}}})
 		switch {
 		case x.want == "" && err != nil:
-			t.Errorf("%d: a good message: %v", i, err)
+			t.Errorf("%d: a valid message: %v", i, err)
 		case x.want != "" && (err == nil || !strings.Contains(err.Error(), x.want)):
 			t.Errorf("%d: %v, want %q", i, err, x.want)
 		case x.want != "":
-			a.eventually("the drop", from.barred)
+			a.eventually("the drop", from.banned)
 		}
 	}
 	if got := a.Stats().Dropped; got != 9 {
@@ -346,18 +346,18 @@ func TestMalformedGossip(t *testing.T) {
 	}
 }
 
-// The same over the wire.
+// The same over the network.
 func TestMalformedGossipIsReceived(t *testing.T) {
-	w := newTown(t, 4, 4)
+	w := newTestNetwork(t, 4, 4)
 	a := start(t, w.config(0, 0))
-	evil := start(t, w.config(1, 0, a.Addrs()[0]))
+	outsider := start(t, w.config(1, 0, a.Addrs()[0]))
 	a.eventually("the drop", func() bool {
-		// Its own gossip stream and these replace each other, so one attempt may be lost.
-		evil.say(a.roster.self, field(2, slices.Concat(field(2, []byte("\x00x")), field(4, []byte(a.gossip.names[1])))))
+		// The two gossip streams replace each other, so one attempt may be lost.
+		outsider.say(a.roster.self, field(2, slices.Concat(field(2, []byte("\x00x")), field(4, []byte(a.gossip.names[1])))))
 		return a.Stats().Dropped > 0
 	})
-	a.eventually("a good one", func() bool {
-		evil.say(a.roster.self, field(2, slices.Concat(field(2, []byte("\x00fine")), field(4, []byte(a.gossip.names[0])))))
+	a.eventually("a valid message", func() bool {
+		outsider.say(a.roster.self, field(2, slices.Concat(field(2, []byte("\x00fine")), field(4, []byte(a.gossip.names[0])))))
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return a.times("fine") > 0
@@ -365,9 +365,9 @@ func TestMalformedGossipIsReceived(t *testing.T) {
 	a.heardExactly("fine")
 }
 
-// A peer subscribes to the topic of its shard only, and the last word counts.
+// A peer can subscribe only to the topic of its shard, and its last subscription counts.
 func TestSubscriptionFilter(t *testing.T) {
-	w := newTown(t, 4, 4)
+	w := newTestNetwork(t, 4, 4)
 	n, err := New(w.config(0, 0), nil)
 	must(t, err)
 	g, yes, no, unknown := n.gossip, true, false, "/bdt/unknown"
@@ -384,15 +384,15 @@ func TestSubscriptionFilter(t *testing.T) {
 			t.Errorf("shard %d: wrong topics", shard)
 		}
 	}
-	stranger := decode(t, newTown(t, 1).members[0][0])
+	stranger := decode(t, newTestNetwork(t, 1).members[0][0])
 	if got, err := g.FilterIncomingSubscriptions(stranger, []*pb.RPC_SubOpts{sub(&g.names[0], &yes)}); err != nil || len(got) != 0 {
-		t.Errorf("a stranger: %v, %v", got, err)
+		t.Errorf("a peer that is not a member: %v, %v", got, err)
 	}
 }
 
-// Gossip of a peer that is kept out is not looked at, even if it was under way.
-func TestGossipOfTheKeptOut(t *testing.T) {
-	w := newTown(t, 4, 4)
+// Gossip of a banned peer is not processed, also if it was sent before the ban.
+func TestGossipOfBannedPeers(t *testing.T) {
+	w := newTestNetwork(t, 4, 4)
 	n, err := New(w.config(0, 0), nil)
 	must(t, err)
 	m := n.shards[1][1]
@@ -401,9 +401,9 @@ func TestGossipOfTheKeptOut(t *testing.T) {
 	}
 	m.until = time.Now().Add(time.Hour)
 	if err := n.gossip.inspect(m.id, &pubsub.RPC{}); err == nil {
-		t.Error("it was looked at")
+		t.Error("gossip of a banned peer was processed")
 	}
-	if err := n.gossip.inspect(decode(t, newTown(t, 1).members[0][0]), &pubsub.RPC{}); err == nil {
-		t.Error("a stranger's was looked at")
+	if err := n.gossip.inspect(decode(t, newTestNetwork(t, 1).members[0][0]), &pubsub.RPC{}); err == nil {
+		t.Error("gossip of a peer that is not a member was processed")
 	}
 }

@@ -24,19 +24,19 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience is how long a test waits for something that must come; it is no measure of speed.
+// patience bounds a wait for an event that must happen. It does not measure speed.
 const patience = 30 * time.Second
 
-// town is the identities and places of a test network.
-type town struct {
+// testNetwork contains the identities and the members of a test network.
+type testNetwork struct {
 	network digest.Digest
 	keys    [][]crypto.PrivKey
 	members [][]string
 }
 
-func newTown(t *testing.T, sizes ...int) *town {
+func newTestNetwork(t *testing.T, sizes ...int) *testNetwork {
 	t.Helper()
-	w := &town{network: digest.Of("test/network", []byte(t.Name()))}
+	w := &testNetwork{network: digest.Of("test/network", []byte(t.Name()))}
 	for _, size := range sizes {
 		var keys []crypto.PrivKey
 		var ids []string
@@ -52,8 +52,8 @@ func newTown(t *testing.T, sizes ...int) *town {
 	return w
 }
 
-// config is a node's that listens on a free port of the loopback.
-func (w *town) config(shard, i int, bootstrap ...string) Config {
+// config is the configuration of a node that listens on a free port of the loopback.
+func (w *testNetwork) config(shard, i int, bootstrap ...string) Config {
 	return Config{
 		Identity: w.keys[shard][i], Network: w.network, Shard: uint16(shard), Self: protocols.Index(i),
 		Members: w.members, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Bootstrap: bootstrap,
@@ -61,7 +61,7 @@ func (w *town) config(shard, i int, bootstrap ...string) Config {
 	}
 }
 
-// node is a running Net with a handler that records.
+// node is a running Net with a handler that records its calls.
 type node struct {
 	*Net
 	t    *testing.T
@@ -72,8 +72,8 @@ type node struct {
 	got       map[string][][]byte // frames by peer and class
 	connects  map[protocols.Index]int
 	connected map[protocols.Index]bool
-	wrong     []string // calls out of turn
-	heard     []string // gossip
+	wrong     []string // calls in a wrong order
+	heard     []string // gossip received
 
 	receive func(from protocols.Index, class Class, frame []byte) error
 	judge   func(data []byte) Verdict
@@ -103,7 +103,7 @@ func start(t *testing.T, cfg Config, set ...func(*node)) *node {
 		defer d.mu.Unlock()
 		for i, up := range d.connected {
 			if up {
-				t.Errorf("replica %d was not told that %d disconnected", cfg.Self, i)
+				t.Errorf("replica %d: Disconnected was not called for %d", cfg.Self, i)
 			}
 		}
 		for _, w := range d.wrong {
@@ -132,7 +132,7 @@ func (d *node) change(f func()) {
 	d.changed = make(chan struct{})
 }
 
-// await waits until f, which is called under the lock, is true.
+// await waits until f, called under the lock, returns true.
 func (d *node) await(what string, f func() bool) {
 	d.t.Helper()
 	limit := time.After(patience)
@@ -146,7 +146,7 @@ func (d *node) await(what string, f func() bool) {
 		select {
 		case <-changed:
 		case <-limit:
-			d.t.Fatalf("replica %d waits for %s in vain; connected %v, peers %+v", d.cfg.Self, what, d.connects, d.Peers())
+			d.t.Fatalf("replica %d: timeout waiting for %s; connected %v, peers %+v", d.cfg.Self, what, d.connects, d.Peers())
 		}
 	}
 }
@@ -204,7 +204,7 @@ func (d *node) Disconnected(i protocols.Index) {
 
 func (d *node) Serve(ctx context.Context, shard uint16, from protocols.Index, request []byte, w func([]byte) error) error {
 	if d.serve == nil {
-		return errors.New("nothing to serve")
+		return errors.New("no request is served")
 	}
 	return d.serve(ctx, shard, from, request, w)
 }
@@ -232,12 +232,12 @@ func testContext(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), patience)
 }
 
-// eventually polls for what no callback tells of.
+// eventually polls a condition without a callback.
 func (d *node) eventually(what string, f func() bool) {
 	d.t.Helper()
 	for began := time.Now(); !f(); time.Sleep(5 * time.Millisecond) {
 		if time.Since(began) > patience {
-			d.t.Fatalf("replica %d waits for %s in vain", d.cfg.Self, what)
+			d.t.Fatalf("replica %d: timeout waiting for %s", d.cfg.Self, what)
 		}
 	}
 }
@@ -249,7 +249,7 @@ func decode(t *testing.T, s string) peer.ID {
 	return id
 }
 
-// lines is a log that tests read.
+// lines is a log that tests can read.
 type lines struct {
 	mu  sync.Mutex
 	all []string

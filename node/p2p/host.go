@@ -22,8 +22,8 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// startHost starts a libp2p host that only listens, dials and identifies: no relay, no reachability probes, no pings. The
-// host is in place before it listens, since the first connection may arrive at once.
+// startHost starts a libp2p host that only listens, dials and identifies: no relay, no reachability probes, no pings.
+// It sets n.host before the host listens, because the first connection may arrive at once.
 func (n *Net) startHost() error {
 	resources, err := newResources(len(n.roster.places)-1, n.cfg.Limits.ConnsPerMember)
 	if err != nil {
@@ -39,7 +39,7 @@ func (n *Net) startHost() error {
 		libp2p.ConnectionGater(gater{n}),
 		libp2p.DisableRelay(),
 		libp2p.Ping(false),
-		libp2p.ForceReachabilityPublic(), // nobody is asked whether it is so
+		libp2p.ForceReachabilityPublic(), // no peer is asked to probe reachability
 		libp2p.DisableIdentifyAddressDiscovery(),
 		libp2p.DisableMetrics(),
 		libp2p.UserAgent("bdtnode"),
@@ -62,9 +62,9 @@ func (n *Net) startHost() error {
 	return nil
 }
 
-// listen makes the host listen. Each address must work, and failing here leaves nothing behind, which libp2p's own way to
-// listen does. All addresses of a family (0.0.0.0, ::) are passed over where the machine lacks that family, if another
-// address is left.
+// listen makes the host listen. Each address must work, and a failure leaves no listener behind, unlike libp2p's own
+// method. An address for all interfaces of a family (0.0.0.0, ::) is skipped if the machine lacks that family and
+// another address is left.
 func (n *Net) listen(h host.Host) error {
 	listening := 0
 	var lacking error
@@ -86,22 +86,22 @@ func (n *Net) listen(h host.Host) error {
 	return nil
 }
 
-// unknownConns bounds the connections with unknown peers in libp2p's accounts. The gate keeps them far fewer; a connection
-// that it closes stays in these accounts until a goroutine has seen its end. QUIC has no gate, and this bound alone.
+// unknownConns bounds the connections with unknown peers in libp2p's resource manager. The gate keeps them far below; a
+// connection that it closes stays counted until a goroutine has seen its end. QUIC has no gate, only this bound.
 const unknownConns = 4096
 
-// dialsPerMember is how many addresses of one member libp2p dials at a time. Each counts as a connection, and one above
-// a bound would be an address not tried; in all they share the places of outbound connections.
+// dialsPerMember is the number of addresses of one member that libp2p dials at a time. Each counts as a connection. A
+// dial beyond a bound would skip an address. All dials share the places of outbound connections.
 const dialsPerMember = 8
 
-// streamsPerMember is how many streams a member may have open in each direction.
+// streamsPerMember is the number of streams that a member may have open in each direction.
 const streamsPerMember = 128
 
-// newResources bounds what libp2p may hold with so many other members: for each one what is its own, so that no other
-// peer takes it, and in all the sum of these. Inbound connections with unknown peers have places of their own, and own
-// dials too.
+// newResources bounds libp2p's resources for that many other members. Each member has bounds of its own, so that no
+// other peer can use them up, and the total is their sum. Inbound connections with unknown peers have separate places,
+// and so do own dials.
 //
-// Its defaults would admit 8 connections from one IPv4 address, and new ones at one in 5 seconds after the first 16,
+// The defaults would admit 8 connections from one IPv4 address, and new ones at one in 5 seconds after the first 16,
 // which is too few where replicas share a host. The rate for each address bounds the TLS handshakes that it can cause.
 func newResources(others, connsPerMember int) (network.ResourceManager, error) {
 	conns, streams := connsPerMember*others, streamsPerMember*others
@@ -111,7 +111,7 @@ func newResources(others, connsPerMember int) (network.ResourceManager, error) {
 			Streams: rcmgr.Unlimited, StreamsInbound: rcmgr.LimitVal(streams), StreamsOutbound: rcmgr.LimitVal(streams),
 			FD: rcmgr.Unlimited, Memory: rcmgr.LimitVal64(others+4) * (64 << 20),
 		},
-		Transient: rcmgr.ResourceLimits{ // not yet authenticated, or not yet told their protocol
+		Transient: rcmgr.ResourceLimits{ // not yet authenticated, or protocol not yet negotiated
 			Conns: rcmgr.Unlimited, ConnsInbound: unknownConns, ConnsOutbound: rcmgr.LimitVal(conns),
 			Streams: rcmgr.Unlimited, StreamsInbound: rcmgr.LimitVal(streams), StreamsOutbound: rcmgr.LimitVal(streams),
 			FD: rcmgr.Unlimited, Memory: rcmgr.LimitVal64(others+4) * (4 << 20),
@@ -141,7 +141,7 @@ func newResources(others, connsPerMember int) (network.ResourceManager, error) {
 	)
 }
 
-// gater lets members in, of whatever shard, unless they are kept out for a while; nobody else.
+// gater admits members of all shards that are not banned, and refuses all other peers.
 type gater struct{ net *Net }
 
 func (g gater) admits(id peer.ID) bool { return g.net.refusal(id) == "" }
@@ -166,8 +166,8 @@ func (g gater) InterceptSecured(dir network.Direction, id peer.ID, at network.Co
 	return true
 }
 
-// makeRoom closes the oldest inbound connection of a member that has as many as it may have: of a process that is gone,
-// connections are left for as long as the muxer believes in them, and the next process needs one.
+// makeRoom closes the oldest inbound connection of a member that has reached its bound. Connections of a dead process
+// stay until the muxer's keepalive ends them, and the next process of the member needs a place.
 func (n *Net) makeRoom(id peer.ID) {
 	var inbound []network.Conn
 	for _, c := range n.host.Network().ConnsToPeer(id) {

@@ -9,7 +9,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// All members may be behind one address and come at once; beyond what they may need it ends.
+// All members may connect from one address at the same time; beyond their needs there is a bound.
 func TestConnectionsFromOneAddress(t *testing.T) {
 	const members, each = 64, 8
 	for _, at := range []string{"/ip4/10.1.2.3/tcp/1", "/ip6/2001:db8::1/tcp/1"} {
@@ -29,13 +29,13 @@ func TestConnectionsFromOneAddress(t *testing.T) {
 			err = open()
 		}
 		if err == nil {
-			t.Errorf("%s: there is no bound", at)
+			t.Errorf("%s: the number of connections is not bounded", at)
 		}
 	}
 }
 
 // Inbound connections with unknown peers take no place of own dials.
-func TestStrangersLeaveOwnDialsAlone(t *testing.T) {
+func TestUnknownPeersTakeNoPlacesOfDials(t *testing.T) {
 	r, err := newResources(4, 8)
 	must(t, err)
 	defer r.Close()
@@ -50,7 +50,7 @@ func TestStrangersLeaveOwnDialsAlone(t *testing.T) {
 
 // TCP with TLS and yamux, identify and discovery: no relay, no reachability probe, no ping.
 func TestOnlyWhatIsNeeded(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	a := start(t, w.config(0, 0))
 	b := start(t, w.config(0, 1, a.Addrs()[0]))
 	mesh(a, b)
@@ -72,9 +72,9 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 	}
 }
 
-// QUIC is an option. It has no pacer, and no muxer of ours.
+// QUIC is an option. It uses neither the pacer nor this package's muxer.
 func TestQUIC(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	config := func(i int, bootstrap ...string) Config {
 		cfg := w.config(0, i, bootstrap...)
 		cfg.QUIC = true
@@ -93,9 +93,9 @@ func TestQUIC(t *testing.T) {
 	}
 }
 
-// A bootstrap address may be a name, and a node may announce another address than it listens on.
+// A bootstrap address may be a name, and a node may announce an address on which it does not listen.
 func TestNamesAndAnnouncements(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	a := start(t, w.config(0, 0))
 	port := strings.Split(a.Addrs()[0], "/")[4]
 	cfg := w.config(0, 1, "/dns4/localhost/tcp/"+port+"/p2p/"+w.members[0][0])

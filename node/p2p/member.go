@@ -15,40 +15,40 @@ import (
 
 const (
 	firstBackoff = 100 * time.Millisecond
-	// settledAfter is how long a session must have lasted to be taken for a working one: then the next attempt
-	// comes at once, and a new connection from the peer means that it lost this one.
+	// settledAfter is the age from which a session counts as working. After its end the next attempt comes at once, and
+	// a new connection from the peer means that the peer has lost this one.
 	settledAfter = 3 * time.Second
 	// offerTime is how long the side that does not open streams waits for them on a connection.
 	offerTime = 5 * time.Second
-	// forgiveAfter is how long a peer must send no garbage for its record to be clean.
+	// forgiveAfter is the time without violations after which a peer's earlier ones no longer count.
 	forgiveAfter = 10 * time.Minute
 )
 
 var (
 	errReplaced = errors.New("replaced by a newer session")
-	errStopped  = errors.New("this node stops")
+	errStopped  = errors.New("this node is stopping")
 )
 
-// member is another replica, of any shard. For one of the own shard one goroutine, run, keeps a session for ever; for
-// one of another shard a bridge decides whether there is a connection.
+// member is another replica of any shard. For one of the own shard the goroutine run always keeps a session; for one of
+// another shard a bridge keeps the connection.
 //
-// Within a shard both sides dial, since one may not know where the other is; of the connections that this leaves, the replica with
-// the lower peer id takes the youngest, and opens both streams on it. A newer pair of streams replaces an older one.
+// Within a shard both sides dial, because one may not have the other's address. If that results in several connections,
+// the replica with the lower peer id opens both streams on the youngest. A newer pair of streams replaces an older one.
 type member struct {
 	net *Net
 	place
 	id     peer.ID
-	opens  bool // we have the lower peer id
+	opens  bool // this node has the lower peer id
 	wake   chan struct{}
-	active atomic.Pointer[session] // what Send uses
-	failed atomic.Uint64           // attempts to get a session
+	active atomic.Pointer[session] // session used by Send
+	failed atomic.Uint64           // number of failed attempts to get a session
 
 	mu       sync.Mutex
 	half     *session           // offered streams of which one class is missing
-	offered  *session           // complete, to be taken up by run
-	dialling context.CancelFunc // ends a dial once a connection is there
+	offered  *session           // complete offer, not yet used by run
+	dialling context.CancelFunc // cancels a dial when a connection exists
 	strikes  int
-	until    time.Time // kept out until then
+	until    time.Time // end of the ban
 }
 
 func newMember(n *Net, at place, id peer.ID) *member {
@@ -76,7 +76,7 @@ func (m *member) run(ctx context.Context) {
 		began := time.Now()
 		err = m.keep(ctx, s)
 		m.net.outside.Infow("disconnected", m.id, "replica", m.index, "peer", m.id, "reason", err)
-		var fault garbage
+		var fault violation
 		if errors.As(err, &fault) {
 			m.drop(fault)
 		}
@@ -89,7 +89,7 @@ func (m *member) run(ctx context.Context) {
 	}
 }
 
-// pause waits for about d, longer while the peer is kept out, shorter if something happens.
+// pause waits for about d: longer while the peer is banned, shorter if an event comes.
 func (m *member) pause(ctx context.Context, d time.Duration) {
 	d = d/2 + rand.N(d)
 	m.mu.Lock()
@@ -111,13 +111,13 @@ func (m *member) signal() {
 	}
 }
 
-// establish connects, and opens a session or waits for the peer to do so.
+// establish connects, and opens a session or waits until the peer does.
 func (m *member) establish(ctx context.Context) (*session, error) {
 	if s := m.takeOffered(); s != nil {
 		return s, nil
 	}
-	if m.barred() {
-		return nil, errors.New("kept out")
+	if m.banned() {
+		return nil, errors.New("the peer is banned")
 	}
 	conn := m.net.youngest(m.id)
 	if conn == nil {
@@ -125,14 +125,14 @@ func (m *member) establish(ctx context.Context) (*session, error) {
 			return nil, err
 		}
 		if conn = m.net.youngest(m.id); conn == nil {
-			return nil, errors.New("connection closed at once")
+			return nil, errors.New("the connection was closed at once")
 		}
 	}
 	if m.opens {
 		s, err := m.open(ctx, conn)
 		var no refusal
 		if err != nil && !errors.As(err, &no) {
-			conn.Close() // dead or useless: the next attempt needs another
+			conn.Close() // dead or unusable: the next attempt needs another one
 		}
 		return s, err
 	}
@@ -150,12 +150,12 @@ func (m *member) establish(ctx context.Context) (*session, error) {
 		case <-t.C:
 		}
 		conn.Close()
-		return nil, errors.New("connected, but the peer opens no streams")
+		return nil, errors.New("connected, but the peer opened no streams")
 	}
-	return nil, errors.New("connection closed before the peer opened its streams")
+	return nil, errors.New("the connection was closed before the peer opened its streams")
 }
 
-// connect dials, and returns early if the peer connects meanwhile.
+// connect dials. It returns early if the peer connects first.
 func (m *member) connect(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -163,7 +163,7 @@ func (m *member) connect(ctx context.Context) error {
 	m.dialling = cancel
 	m.mu.Unlock()
 	var err error
-	if m.net.youngest(m.id) == nil { // asked again: it may have come before dialling was set
+	if m.net.youngest(m.id) == nil { // checked again: the connection may have come before dialling was set
 		err = m.net.reach(ctx, m.id)
 	}
 	m.mu.Lock()
@@ -175,7 +175,7 @@ func (m *member) connect(ctx context.Context) error {
 	return err
 }
 
-// connected is told of each new connection of the peer.
+// connected is called for each new connection of the peer.
 func (m *member) connected() {
 	m.mu.Lock()
 	if m.dialling != nil {
@@ -185,11 +185,11 @@ func (m *member) connected() {
 	m.signal()
 }
 
-// keep runs a session to its end and says why it ended.
+// keep runs a session to its end and returns the cause of the end.
 func (m *member) keep(ctx context.Context, s *session) error {
 	m.active.Store(s)
 	m.net.count.sessions.Add(1)
-	m.net.outside.Infow("connected", m.id, "replica", m.index, "peer", m.id, "at", s.conn.RemoteMultiaddr())
+	m.net.outside.Infow("connected", m.id, "replica", m.index, "peer", m.id, "address", s.conn.RemoteMultiaddr())
 	if s.conn.Stat().Direction == network.DirOutbound {
 		m.net.book.reached(m.id, []ma.Multiaddr{s.conn.RemoteMultiaddr()})
 	}
@@ -214,17 +214,17 @@ func (m *member) keep(ctx context.Context, s *session) error {
 	return context.Cause(s.ctx)
 }
 
-// superseded reports whether the peer has begun anew by offering other streams.
+// superseded reports whether the peer has offered newer streams.
 func (m *member) superseded() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.offered != nil
 }
 
-// drop closes all connections of a peer that sent garbage, and keeps it out for a while, longer each time.
-func (m *member) drop(why garbage) {
+// drop closes all connections of a peer after a protocol violation, and bans it for a while, longer each time.
+func (m *member) drop(why violation) {
 	m.mu.Lock()
-	if time.Now().Before(m.until) { // more of what it had sent before
+	if time.Now().Before(m.until) { // sent before the drop
 		m.mu.Unlock()
 		return
 	}
@@ -236,22 +236,22 @@ func (m *member) drop(why garbage) {
 	m.strikes++
 	m.until = time.Now().Add(pause)
 	m.mu.Unlock()
-	m.net.outside.Warnw("peer dropped for garbage", m.id, "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why, "kept out", pause)
+	m.net.outside.Warnw("peer banned", m.id, "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why, "duration", pause)
 	if err := m.net.host.Network().ClosePeer(m.id); err != nil {
-		m.net.outside.Debugw("close connections", m.id, "peer", m.id, "error", err)
+		m.net.outside.Debugw("connections not closed", m.id, "peer", m.id, "error", err)
 	}
 }
 
-// barred reports whether the peer is kept out.
-func (m *member) barred() bool { return time.Now().Before(m.barredUntil()) }
+// banned reports whether the peer is banned now.
+func (m *member) banned() bool { return time.Now().Before(m.bannedUntil()) }
 
-func (m *member) barredUntil() time.Time {
+func (m *member) bannedUntil() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.until
 }
 
-// offer takes over one stream of a session that the peer opens.
+// offer takes one stream of a session that the peer opens.
 func (m *member) offer(s network.Stream, class Class, end *end, id uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -279,7 +279,7 @@ func (m *member) takeOffered() *session {
 	return s
 }
 
-// clear resets what was offered and never taken up.
+// clear resets offered streams that were never used.
 func (m *member) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -291,7 +291,7 @@ func (m *member) clear() {
 	m.half, m.offered = nil, nil
 }
 
-// noteRefusal logs why a handshake failed.
+// noteRefusal logs the reason of a failed handshake.
 func (m *member) noteRefusal(why refusal) {
 	m.net.count.refused.Add(1)
 	m.net.lasting.Warnw("peer refused", m.id, "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why)

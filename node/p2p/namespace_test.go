@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inNamespace marks the test binary that runs again in a network namespace of its own.
+// inNamespace marks the test binary when it runs again in a network namespace of its own.
 const inNamespace = "BDTNODE_TEST_NAMESPACE"
 
-// hostAddress is not a loopback address, though in the namespace it is reached without a wire.
+// hostAddress is not a loopback address, but is local in the namespace.
 const hostAddress = "10.77.0.1"
 
-// All replicas of a large shard on one private, non-loopback address find one another through one of them. The
-// default resource manager admits 8 connections from it, and new ones at one in 5 seconds, and Kademlia's automatic
-// mode never answers there.
+// All replicas of a large shard on one private, non-loopback address find each other through one of them. The default
+// resource manager admits 8 connections from that address, and new ones at one in 5 seconds; Kademlia's automatic mode
+// never answers there.
 func TestManyReplicasOnOneAddress(t *testing.T) {
 	if os.Getenv(inNamespace) == "" {
 		again(t)
@@ -27,7 +27,7 @@ func TestManyReplicasOnOneAddress(t *testing.T) {
 	}
 	addAddress(t)
 	const replicas = 12
-	w := newTown(t, replicas)
+	w := newTestNetwork(t, replicas)
 	config := func(i int, bootstrap ...string) Config {
 		cfg := w.config(0, i, bootstrap...)
 		cfg.Listen = []string{"/ip4/" + hostAddress + "/tcp/0"}
@@ -45,7 +45,7 @@ func TestManyReplicasOnOneAddress(t *testing.T) {
 	}
 }
 
-// again runs the calling test in a new network namespace. A user namespace comes along, so it needs no privilege.
+// again runs the calling test in a new network namespace, together with a user namespace, so it needs no privileges.
 func again(t *testing.T) {
 	t.Helper()
 	self, err := os.Executable()
@@ -64,7 +64,7 @@ func again(t *testing.T) {
 	}
 }
 
-// addAddress brings the namespace's only interface up, with hostAddress as a second address.
+// addAddress activates the namespace's only interface, with hostAddress as a second address.
 func addAddress(t *testing.T) {
 	t.Helper()
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)

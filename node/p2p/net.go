@@ -31,32 +31,32 @@ const (
 
 var classProtocols = [classes]protocol.ID{Control: controlProtocol, Bulk: bulkProtocol}
 
-// addressSaveInterval is how often new addresses are written down, if there are any.
+// addressSaveInterval is the interval at which changed addresses are written to the file.
 const addressSaveInterval = 5 * time.Second
 
-// Net is this node's place in the network. Its methods may be called concurrently, and from the Handler.
+// Net is this node's part in the network. Its methods may be called concurrently, and from the Handler.
 type Net struct {
-	cfg     Config
-	handler Handler
-	roster  *roster
-	book    *addressBook
-	shards  [][]*member // all members, nil for this node
-	members []*member   // of the own shard, nil at Self
-	bridges []*bridge   // to other shards
-	gossip  *gossip
-	outside *loglimit.Logger // lines that peers and strangers cause
-	lasting *loglimit.Logger // the same, of what lasts as long as a peer is down or has other settings
-	joining *joining
-	count   counters
+	cfg          Config
+	handler      Handler
+	roster       *roster
+	book         *addressBook
+	shards       [][]*member // all members by shard, nil for this node
+	members      []*member   // members of the own shard, nil at Self
+	bridges      []*bridge   // one for each other shard
+	gossip       *gossip
+	outside      *loglimit.Logger // log lines that other peers cause
+	lasting      *loglimit.Logger // the same, for conditions that last while a peer is down or has other settings
+	bootstrapper *bootstrapper
+	count        counters
 
-	asking    requests // open to others
-	answering requests // of others
+	asking    requests // open requests to others
+	answering requests // open requests of others
 
 	started chan struct{} // closed when host and dht are set
 	running atomic.Bool
 	host    host.Host
 	dht     *dht.IpfsDHT
-	ctx     context.Context // of Run
+	ctx     context.Context // context of Run
 	serving handlers
 }
 
@@ -76,7 +76,7 @@ func New(cfg Config, h Handler) (*Net, error) {
 		outside: loglimit.New(cfg.log), lasting: loglimit.Every(time.Minute, cfg.log),
 		asking: newRequests(cfg.Limits), answering: newRequests(cfg.Limits)}
 	if n.book, err = openAddressBook(cfg.AddressFile, func(id peer.ID) bool { _, ok := roster.places[id]; return ok }); err != nil {
-		logger.Warnw("last known addresses are lost, peers have to be searched for", "error", err)
+		logger.Warnw("address file not read", "effect", "peers are searched for", "error", err)
 	}
 	for s, ids := range roster.ids {
 		members := make([]*member, len(ids))
@@ -91,13 +91,13 @@ func New(cfg Config, h Handler) (*Net, error) {
 		}
 	}
 	n.members = n.shards[cfg.Shard]
-	n.joining = newJoining(n)
+	n.bootstrapper = newBootstrapper(n)
 	n.gossip = newGossip(n)
 	return n, nil
 }
 
-// Run listens, connects and serves until ctx ends, which is no error, or until it cannot listen. It must be called
-// once. When it returns, nothing of the network runs any more and the Handler is not called again.
+// Run listens, connects and serves until ctx ends, which is not an error, or until it fails to listen. It must be
+// called once. When it returns, all its goroutines have ended and the Handler is not called again.
 func (n *Net) Run(ctx context.Context) (err error) {
 	if n.running.Swap(true) {
 		return errors.New("the network was already run")
@@ -155,12 +155,12 @@ func (n *Net) Run(ctx context.Context) (err error) {
 		case <-ctx.Done():
 		}
 		if err := n.book.save(); err != nil {
-			logger.Warnw("last known addresses are not kept", "error", err)
+			logger.Warnw("address file not written", "error", err)
 		}
 	}
 	cancel()
 	wg.Wait()
-	n.joining.wait()
+	n.bootstrapper.wait()
 	err = errors.Join(identified.Close(), n.dht.Close(), n.host.Close())
 	n.serving.wait()
 	if err != nil {
@@ -169,7 +169,7 @@ func (n *Net) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// handlers counts the running stream handlers, until no more are let in.
+// handlers counts the running stream handlers, until it is closed for new ones.
 type handlers struct {
 	mu     sync.Mutex
 	closed bool
@@ -190,7 +190,7 @@ func (h *handlers) run(f func()) {
 	}
 }
 
-// start runs f on a goroutine of its own, unless wait was called.
+// start runs f on a new goroutine, unless wait was called.
 func (h *handlers) start(f func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -206,7 +206,7 @@ func (h *handlers) wait() {
 	h.wg.Wait()
 }
 
-// Started is closed once Run listens.
+// Started is closed when Run listens.
 func (n *Net) Started() <-chan struct{} { return n.started }
 
 // up reports whether host and dht may be used.
@@ -219,9 +219,10 @@ func (n *Net) up() bool {
 	}
 }
 
-// Send queues a frame, 1 to [Class.MaxFrame] bytes, for replica to. It never blocks. The frame must not be changed
-// any more; one frame may be sent to many. Without a session, or when the queue is full, the frame is lost, and
-// Handler.Connected tells when to send again. A frame that breaks these rules is our own fault and a panic.
+// Send queues a frame of 1 to [Class.MaxFrame] bytes for replica to. It never blocks. The frame must not be changed
+// afterwards; one frame may be sent to many replicas. Without a session, or when the queue is full, the frame is lost,
+// and Handler.Connected is called when it must be sent again. A frame that breaks these rules is a programming error
+// and panics.
 func (n *Net) Send(to protocols.Index, class Class, frame []byte) {
 	if len(frame) == 0 || len(frame) > class.MaxFrame() {
 		panic(fmt.Sprintf("p2p: a %s frame of %d bytes, want 1 to %d", class, len(frame), class.MaxFrame()))
@@ -233,14 +234,14 @@ func (n *Net) Send(to protocols.Index, class Class, frame []byte) {
 	if s := m.active.Load(); s != nil {
 		if lost := s.queues[class].push(frame); lost > 0 {
 			if lost > 1 {
-				n.outside.Warnw("queue overflowed and was dropped", to, "replica", to, "class", class.String(), "frames", lost)
+				n.outside.Warnw("queue dropped", to, "replica", to, "reason", "overflow", "class", class.String(), "frames", lost)
 			}
 			n.count.class[class].lost.Add(uint64(lost))
 		}
 	}
 }
 
-// Reachable are the replicas of a shard that can be asked now, in the order of their indices, without this one.
+// Reachable lists the other replicas of a shard that can be asked now, by index.
 func (n *Net) Reachable(shard uint16) []protocols.Index {
 	var out []protocols.Index
 	for i, m := range n.shards[shard] {
@@ -251,10 +252,10 @@ func (n *Net) Reachable(shard uint16) []protocols.Index {
 	return out
 }
 
-// PeerID is this node's name.
+// PeerID is the peer id of this node.
 func (n *Net) PeerID() string { return n.roster.self.String() }
 
-// Addrs are the multiaddrs that reach this node, with /p2p/ and its peer id. None before Started.
+// Addrs are the multiaddrs of this node, with /p2p/ and its peer id. There are none before Started.
 func (n *Net) Addrs() []string {
 	if !n.up() {
 		return nil
@@ -277,18 +278,18 @@ func (n *Net) ReadyPeers() int {
 	return ready
 }
 
-// PeerInfo is what is known of a member.
+// PeerInfo describes a member.
 type PeerInfo struct {
 	Shard     uint16
 	Index     protocols.Index
 	ID        string
 	Self      bool
-	Connected bool     // has a session; for another shard's member: a connection
-	Addrs     []string // multiaddrs, without the peer id
+	Connected bool     // has a session; for a member of another shard: a connection
+	Addrs     []string // multiaddrs without the peer id
 	RTT       time.Duration
 }
 
-// Peers lists all members of all shards in genesis order. RTT is 0 while unknown.
+// Peers lists all members of all shards in genesis order. RTT is 0 if unknown.
 func (n *Net) Peers() []PeerInfo {
 	var out []PeerInfo
 	up := n.up()
@@ -313,22 +314,22 @@ func (n *Net) Peers() []PeerInfo {
 	return out
 }
 
-// Stats counts what happened since the start.
+// Stats returns the counters since the start.
 func (n *Net) Stats() Stats { return n.count.read() }
 
-// refusal says why a peer is not let in, or nothing if it is.
+// refusal is the reason why a peer is refused, empty if it is admitted.
 func (n *Net) refusal(id peer.ID) string {
 	m := n.member(id)
 	switch {
 	case m == nil && id != n.roster.self:
 		return "not a member in the genesis of network " + n.cfg.Network.Short()
-	case m != nil && m.barred():
-		return "kept out for a while after sending garbage"
+	case m != nil && m.banned():
+		return "banned after a protocol violation"
 	}
 	return ""
 }
 
-// member is the other member of that peer id, or nil.
+// member is the other member with that peer id, or nil.
 func (n *Net) member(id peer.ID) *member {
 	if p, ok := n.roster.places[id]; ok {
 		return n.shards[p.shard][p.index]
@@ -336,8 +337,8 @@ func (n *Net) member(id peer.ID) *member {
 	return nil
 }
 
-// fellow is the other member of the own shard of that peer id, or nil.
-func (n *Net) fellow(id peer.ID) *member {
+// shardMember is the other member of the own shard with that peer id, or nil.
+func (n *Net) shardMember(id peer.ID) *member {
 	if m := n.member(id); m != nil && m.shard == n.cfg.Shard {
 		return m
 	}

@@ -18,9 +18,9 @@ import (
 	"bdtnode/protocols"
 )
 
-// Each is told one bootstrap address, and finds all others through it, on the loopback.
+// Each replica has one bootstrap address, and finds all others through it, on the loopback.
 func TestFourReplicasFindOneAnother(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	nodes := []*node{start(t, w.config(0, 0))}
 	for i := 1; i < 4; i++ {
 		nodes = append(nodes, start(t, w.config(0, i, nodes[0].Addrs()[0])))
@@ -31,7 +31,7 @@ func TestFourReplicasFindOneAnother(t *testing.T) {
 		for seq := range frames {
 			for class := range Class(classes) {
 				frame := binary.BigEndian.AppendUint32(make([]byte, 0, 1000), uint32(seq))
-				frame = frame[:4+(seq*7)%900] // of many sizes
+				frame = frame[:4+(seq*7)%900] // of various sizes
 				for _, p := range nodes {
 					if p != d {
 						d.Send(p.cfg.Self, class, frame)
@@ -71,9 +71,9 @@ func TestFourReplicasFindOneAnother(t *testing.T) {
 	}
 }
 
-// The largest frames pass, and one that is too large is our own mistake.
+// The largest frames pass, and sending a larger one panics.
 func TestFrameLimits(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	a := start(t, w.config(0, 0))
 	b := start(t, w.config(0, 1, a.Addrs()[0]))
 	mesh(a, b)
@@ -99,9 +99,9 @@ func TestFrameLimits(t *testing.T) {
 	}
 }
 
-// A replica comes back at another port, knowing nobody's address but the bootstrap's.
+// A replica restarts at another port, with only the address of the bootstrap node.
 func TestRestartAtAnotherPort(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	boot := start(t, w.config(0, 0))
 	a := start(t, w.config(0, 1, boot.Addrs()[0]))
 	b := start(t, w.config(0, 2, boot.Addrs()[0]))
@@ -113,7 +113,7 @@ func TestRestartAtAnotherPort(t *testing.T) {
 	b = start(t, w.config(0, 2, boot.Addrs()[0]))
 	mesh(boot, a, b)
 	if b.Addrs()[0] == before {
-		t.Fatal("the port is the same, so nothing was shown")
+		t.Fatal("the port is the same, so the test shows nothing")
 	}
 	a.Send(2, Control, []byte("after"))
 	b.await("a frame", func() bool { return len(b.got[flow(1, Control)]) == 1 })
@@ -127,9 +127,9 @@ func blockPort(t *testing.T, addr string) {
 	t.Cleanup(func() { l.Close() })
 }
 
-// The bootstrap node comes up after the others have looked for it in vain.
-func TestBootstrapComesLast(t *testing.T) {
-	w := newTown(t, 4)
+// The bootstrap node starts after the others have failed to reach it.
+func TestBootstrapStartsLast(t *testing.T) {
+	w := newTestNetwork(t, 4)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	port := l.Addr().(*net.TCPAddr).Port
@@ -139,7 +139,7 @@ func TestBootstrapComesLast(t *testing.T) {
 	for i := 1; i < 4; i++ {
 		nodes = append(nodes, start(t, w.config(0, i, at+"/p2p/"+w.members[0][0])))
 	}
-	for _, d := range nodes { // libp2p's own backoff is at work now
+	for _, d := range nodes { // libp2p's own backoff is active now
 		d.awaitFailures()
 	}
 	cfg := w.config(0, 0)
@@ -152,11 +152,11 @@ func TestBootstrapComesLast(t *testing.T) {
 	mesh(nodes...)
 	for i, d := range nodes[:3] {
 		if more := d.members[0].failed.Load() - before[i]; more > 3 {
-			t.Errorf("replica %d failed %d times although the bootstrap node was there", d.cfg.Self, more)
+			t.Errorf("replica %d failed %d times although the bootstrap node was up", d.cfg.Self, more)
 		}
 	}
 
-	// And it comes back after a restart, at its address.
+	// It can restart at its address.
 	boot := nodes[3]
 	boot.stop()
 	for _, d := range nodes[:3] {
@@ -166,15 +166,16 @@ func TestBootstrapComesLast(t *testing.T) {
 	mesh(nodes...)
 }
 
-// awaitFailures waits until the node has tried to reach replica 0 and failed.
+// awaitFailures waits until the node has failed to reach replica 0.
 func (d *node) awaitFailures() {
 	d.t.Helper()
 	d.eventually("failed attempts", func() bool { return d.members[0].failed.Load() >= 2 })
 }
 
-// With its address file a replica finds the others without a bootstrap address; a broken file is no obstacle.
+// With its address file a replica finds the others without a bootstrap address; a damaged file does not prevent the
+// start.
 func TestAddressesAreKept(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	a := start(t, w.config(0, 0))
 	cfg := w.config(0, 1, a.Addrs()[0])
 	cfg.AddressFile = tempFile(t)
@@ -183,35 +184,35 @@ func TestAddressesAreKept(t *testing.T) {
 	before := b.Addrs()[0]
 	b.stop()
 	a.await("the disconnect", func() bool { return !a.connected[1] })
-	cfg.Bootstrap = nil // and a cannot find b, which comes back at another port
+	cfg.Bootstrap = nil // and a cannot find b, which restarts at another port
 	blockPort(t, before)
 	b = start(t, cfg)
 	mesh(a, b)
 }
 
 // Only members of the genesis get a connection.
-func TestStrangerIsRefused(t *testing.T) {
-	w := newTown(t, 4)
+func TestNonMemberIsRefused(t *testing.T) {
+	w := newTestNetwork(t, 4)
 	a := start(t, w.config(0, 0))
-	// The stranger has the same genesis but for its own name, so only its peer id tells.
-	evil := newTown(t, 4)
-	forged := *evil
+	// The outsider has the same genesis except for its own peer id, so only its peer id distinguishes it.
+	outsider := newTestNetwork(t, 4)
+	forged := *outsider
 	forged.network = w.network
-	forged.members = [][]string{slices.Concat(w.members[0][:1], evil.members[0][1:])}
+	forged.members = [][]string{slices.Concat(w.members[0][:1], outsider.members[0][1:])}
 	b := start(t, forged.config(0, 1, a.Addrs()[0]))
 	a.eventually("refusals", func() bool { return a.Stats().Refused >= 2 })
 	if n := len(a.host.Network().Peers()); n != 0 {
-		t.Errorf("%d strangers are connected", n)
+		t.Errorf("%d peers that are not members are connected", n)
 	}
 	if a.ReadyPeers()+b.ReadyPeers() != 0 {
-		t.Error("the stranger has a session")
+		t.Error("a peer that is not a member has a session")
 	}
 }
 
-// A member of another shard is connected, but opens no consensus stream, and no request in another's name.
+// A member of another shard is connected, but cannot open consensus streams or make requests in another member's name.
 func TestOtherShardHasNoSession(t *testing.T) {
-	w := newTown(t, 4, 4)
-	// The listener has the highest peer id, so it would accept streams of any of its shard.
+	w := newTestNetwork(t, 4, 4)
+	// The listener has the highest peer id, so it would accept streams of any other replica of its shard.
 	highest := 0
 	for i := range 4 {
 		if decode(t, w.members[0][i]) > decode(t, w.members[0][highest]) {
@@ -220,14 +221,14 @@ func TestOtherShardHasNoSession(t *testing.T) {
 	}
 	boot := start(t, w.config(0, highest), func(d *node) {
 		d.serve = func(context.Context, uint16, protocols.Index, []byte, func([]byte) error) error {
-			t.Error("a liar's request was served")
+			t.Error("a request in another member's name was served")
 			return nil
 		}
 	})
 	a := start(t, w.config(1, (highest+1)%4, boot.Addrs()[0]))
 	b := start(t, w.config(1, (highest+2)%4, boot.Addrs()[0]))
 	mesh(a, b)
-	// They lie about their shard, too.
+	// They also claim a false shard.
 	claim := hello{w.network, 0, 1, 1}
 	for _, liar := range []*node{a, b} {
 		for _, proto := range append(classProtocols[:], fetchProtocol) {
@@ -236,7 +237,7 @@ func TestOtherShardHasNoSession(t *testing.T) {
 			s, err := liar.host.NewStream(ctx, boot.roster.self, proto)
 			if err == nil {
 				s.Write(appendFrame(appendFrame(nil, claim.append(nil)), []byte("x")))
-				_, err = io.ReadFull(s, make([]byte, headerSize+helloSize+1)) // a refusal says who we are, and ends
+				_, err = io.ReadFull(s, make([]byte, headerSize+helloSize+1)) // a refusal contains this node's handshake, then the end
 				s.Reset()
 			}
 			cancel()
@@ -250,9 +251,9 @@ func TestOtherShardHasNoSession(t *testing.T) {
 	}
 }
 
-// The same replicas in another network are refused by the handshake, on both sides with a reason.
+// The same replicas in another network are refused by the handshake; both sides log the reason.
 func TestOtherNetworkIsRefused(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	var logs [2]lines
 	first := w.config(0, 0)
 	first.log = &logs[0]
@@ -260,30 +261,32 @@ func TestOtherNetworkIsRefused(t *testing.T) {
 	cfg := w.config(0, 1, a.Addrs()[0])
 	cfg.Network, cfg.log = digest.Of("test/another"), &logs[1]
 	b := start(t, cfg)
-	a.eventually("a refusal", func() bool { return logs[0].have("peer refused", "it runs network "+cfg.Network.Short()) })
-	b.eventually("a refusal", func() bool { return logs[1].have("peer refused", "it runs network "+w.network.Short()) })
+	a.eventually("a refusal", func() bool { return logs[0].have("peer refused", "the peer is in network "+cfg.Network.Short()) })
+	b.eventually("a refusal", func() bool { return logs[1].have("peer refused", "the peer is in network "+w.network.Short()) })
 	if a.ReadyPeers()+b.ReadyPeers() != 0 {
 		t.Error("there is a session across networks")
 	}
 }
 
 func TestBadConfigs(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	for name, x := range map[string]struct {
 		change func(*Config)
 		want   string
 	}{
-		"no identity":        {func(c *Config) { c.Identity = nil }, "no network identity"},
-		"another's place":    {func(c *Config) { c.Self = 2 }, "not shard 0 replica 2"},
-		"no such shard":      {func(c *Config) { c.Shard = 1 }, "not shard 1 replica 1"},
-		"no listen address":  {func(c *Config) { c.Listen = nil }, "no address to listen on"},
-		"bad listen address": {func(c *Config) { c.Listen = []string{"127.0.0.1:1"} }, "listen address"},
-		"bad announcement":   {func(c *Config) { c.Announce = []string{"x"} }, "announce address"},
-		"bootstrap nameless": {func(c *Config) { c.Bootstrap = []string{"/ip4/1.2.3.4/tcp/1"} }, "want /ip4"},
-		"bootstrap stranger": {func(c *Config) { c.Bootstrap = []string{"/ip4/1.2.3.4/tcp/1/p2p/" + newTown(t, 1).members[0][0]} }, "not a member"},
-		"bad peer id":        {func(c *Config) { c.Members = [][]string{{"x"}} }, "shard 0 replica 0"},
-		"one id twice":       {func(c *Config) { c.Members = [][]string{{w.members[0][0], w.members[0][0]}} }, "already"},
-		"negative limit":     {func(c *Config) { c.Limits.Serving = -1 }, "negative"},
+		"no identity":          {func(c *Config) { c.Identity = nil }, "network identity is missing"},
+		"another's place":      {func(c *Config) { c.Self = 2 }, "not shard 0 replica 2"},
+		"no such shard":        {func(c *Config) { c.Shard = 1 }, "not shard 1 replica 1"},
+		"no listen address":    {func(c *Config) { c.Listen = nil }, "no listen address"},
+		"bad listen address":   {func(c *Config) { c.Listen = []string{"127.0.0.1:1"} }, "listen address"},
+		"bad announcement":     {func(c *Config) { c.Announce = []string{"x"} }, "announce address"},
+		"bootstrap without id": {func(c *Config) { c.Bootstrap = []string{"/ip4/1.2.3.4/tcp/1"} }, "want /ip4"},
+		"bootstrap not member": {func(c *Config) {
+			c.Bootstrap = []string{"/ip4/1.2.3.4/tcp/1/p2p/" + newTestNetwork(t, 1).members[0][0]}
+		}, "not a member"},
+		"bad peer id":    {func(c *Config) { c.Members = [][]string{{"x"}} }, "shard 0 replica 0"},
+		"one id twice":   {func(c *Config) { c.Members = [][]string{{w.members[0][0], w.members[0][0]}} }, "already"},
+		"negative limit": {func(c *Config) { c.Limits.Serving = -1 }, "negative"},
 	} {
 		cfg := w.config(0, 1)
 		x.change(&cfg)
@@ -293,9 +296,9 @@ func TestBadConfigs(t *testing.T) {
 	}
 }
 
-// A port in use is an error of Run that says so.
+// If a port is in use, the error of Run says so.
 func TestPortInUse(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	a := start(t, w.config(0, 0))
 	cfg := w.config(0, 1)
 	cfg.Listen = []string{strings.SplitN(a.Addrs()[0], "/p2p/", 2)[0]}
@@ -308,15 +311,15 @@ func TestPortInUse(t *testing.T) {
 	}
 }
 
-// Replicas find one another by any bootstrap address of theirs, though the first never comes up; its absence is told
-// with the reason.
-func TestBootstrapStaysAway(t *testing.T) {
-	w := newTown(t, 4)
+// Replicas find each other through any of their bootstrap addresses, also if the first one never starts; its failure is
+// logged with the reason.
+func TestBootstrapNeverStarts(t *testing.T) {
+	w := newTestNetwork(t, 4)
 	var at, bootstrap []string
 	for i := range 4 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
-		defer l.Close() // until it is listened on for good
+		defer l.Close() // until the replica listens there
 		at = append(at, fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", l.Addr().(*net.TCPAddr).Port))
 		bootstrap = append(bootstrap, at[i]+"/p2p/"+w.members[0][i])
 		must(t, l.Close())
@@ -334,9 +337,9 @@ func TestBootstrapStaysAway(t *testing.T) {
 	})
 }
 
-// A failed bootstrap member is dialled again soon, by one dial at a time, and logged once in a while.
+// A failed bootstrap member is dialled again soon, by one dial at a time, and logged once in an interval.
 func TestBootstrapIsTriedAgainSoon(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer l.Close()
@@ -368,9 +371,9 @@ func TestBootstrapIsTriedAgainSoon(t *testing.T) {
 	}
 }
 
-// A bootstrap name that has only an IPv6 address leads to the member.
+// A bootstrap name with only an IPv6 address leads to the member.
 func TestNameWithOnlyIPv6(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	cfg := w.config(0, 0)
 	cfg.Listen = []string{"/ip6/::1/tcp/0"}
 	a := start(t, cfg)
@@ -387,9 +390,9 @@ func TestNameWithOnlyIPv6(t *testing.T) {
 	}
 }
 
-// A replica listens on all addresses of both families at once, and does without the one that the machine lacks.
+// A replica listens on all addresses of both families, and skips the family that the machine lacks.
 func TestListensOnBothFamilies(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	cfg := w.config(0, 0)
 	cfg.Listen = []string{"/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"}
 	a := start(t, cfg)

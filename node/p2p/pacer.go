@@ -10,30 +10,30 @@ import (
 )
 
 // Streams of one connection share its socket, and the muxer queues up to 64 writes for it, 4 MiB: a control message
-// would wait behind all of that. So bulk is handed over in chunks, and only while little is on its way: paceBudget
-// in the muxer and unsentLimit in the kernel's send buffer, together 64 KiB.
+// would wait behind all of them. So bulk is passed on in chunks, and only while little is queued: paceBudget in the
+// muxer and unsentLimit in the kernel's send buffer, together 64 KiB.
 const (
-	// chunk makes one TLS record of 16 KiB, with the muxer's header.
+	// chunk fills one TLS record of 16 KiB, together with the muxer's header.
 	chunk       = 16<<10 - muxHeader
 	paceBudget  = 48 << 10
 	unsentLimit = 16 << 10
 	muxHeader   = 12
 )
 
-// pacer counts the bytes that a connection's streams handed to the muxer and that the muxer has not yet written.
+// pacer counts the bytes that a connection's streams passed to the muxer and that the muxer has not written yet.
 type pacer struct {
-	// requests is the right to write a chunk of an answer: one at a time, so that answers which the peer does not
-	// read cannot use up the budget of the bulk stream.
+	// requests is the right to write a chunk of an answer. Only one answer has it at a time, so that answers which the
+	// peer does not read cannot use up the budget of the bulk stream.
 	requests chan struct{}
 
 	mu      sync.Mutex
 	queued  int
-	changed chan struct{} // closed when queued shrinks; nil while nobody waits
+	changed chan struct{} // closed when queued decreases; nil while no goroutine waits
 }
 
 func newPacer() *pacer { return &pacer{requests: make(chan struct{}, 1)} }
 
-// pacerOf is the pacer of the stream's connection, nil if its transport has none of ours (QUIC).
+// pacerOf is the pacer of the stream's connection, nil if the transport has none (QUIC).
 func pacerOf(s network.Stream) *pacer {
 	var p *pacer
 	if s.Conn().As(&p) {
@@ -42,7 +42,7 @@ func pacerOf(s network.Stream) *pacer {
 	return nil
 }
 
-// reserve waits until n bytes fit the budget, and takes their room until release.
+// reserve waits until n bytes fit the budget, and reserves them until release.
 func (p *pacer) reserve(ctx context.Context, n int) error {
 	if p == nil {
 		return nil
@@ -67,7 +67,7 @@ func (p *pacer) reserve(ctx context.Context, n int) error {
 	}
 }
 
-// release ends a reservation: what was written meanwhile has been counted by the stream itself.
+// release ends a reservation. The stream itself has counted the bytes written meanwhile.
 func (p *pacer) release(n int) {
 	if p != nil {
 		p.add(-n)
@@ -97,7 +97,7 @@ func (m pacedMuxer) NewConn(c net.Conn, isServer bool, scope network.PeerScope) 
 	return &pacedConn{mc, p}, nil
 }
 
-// pacedSocket sees what the muxer writes: one frame of its own in each call, of which type 0 carries stream data.
+// pacedSocket observes the muxer's writes: each is one frame of the muxer, of which type 0 carries stream data.
 type pacedSocket struct {
 	net.Conn
 	pacer *pacer
@@ -140,8 +140,8 @@ func (c *pacedConn) AcceptStream() (network.MuxedStream, error) {
 	return &pacedStream{s, c.pacer}, nil
 }
 
-// pacedStream counts what it hands to the muxer. It counts afterwards: a write that waits for the peer's window
-// has handed over nothing.
+// pacedStream counts the bytes that it passes to the muxer, after each write: a write that waits for the peer's window
+// has passed nothing yet.
 type pacedStream struct {
 	network.MuxedStream
 	pacer *pacer
@@ -153,7 +153,7 @@ func (s *pacedStream) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// limitUnsent bounds what the kernel queues for the socket under c, if it can be reached.
+// limitUnsent bounds the bytes that the kernel queues for the socket under c, if that is accessible.
 func limitUnsent(c net.Conn) {
 	for {
 		switch v := c.(type) {

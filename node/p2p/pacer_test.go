@@ -14,7 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 )
 
-// slowSocket lets writes through one at a time, and notes for each which stream's data it carried.
+// slowSocket lets writes pass one at a time, and records the stream of each.
 type slowSocket struct {
 	net.Conn
 	pass chan struct{}
@@ -29,7 +29,7 @@ type carried struct {
 }
 
 func (s *slowSocket) Write(b []byte) (int, error) {
-	if b[1] == 0 && len(b) > muxHeader { // data; the muxer's own messages pass freely
+	if b[1] == 0 && len(b) > muxHeader { // data; the muxer's own messages pass without delay
 		if _, open := <-s.pass; open {
 			s.mu.Lock()
 			s.carried = append(s.carried, carried{binary.BigEndian.Uint32(b[4:8]), len(b) - muxHeader})
@@ -68,7 +68,7 @@ func newLink(t *testing.T) *link {
 	return l
 }
 
-// muxedStream is as much of a stream as a session's writer needs.
+// muxedStream is the part of a stream that a session's writer needs.
 type muxedStream struct {
 	network.Stream
 	mux  network.MuxedStream
@@ -94,8 +94,8 @@ func (l *link) stream(t *testing.T) muxedStream {
 	return muxedStream{mux: s, conn: l.conn}
 }
 
-// A flood of bulk, and of answers to requests, waits for the socket. A control message that comes then has at most
-// 64 KiB before it: what was handed to the muxer and what the kernel may hold unsent.
+// Much bulk, and answers to requests, wait for the socket. A control message that comes then has at most 64 KiB before
+// it: the bytes passed to the muxer and those that the kernel may hold unsent.
 func TestControlPassesBulk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLink(t)
@@ -108,7 +108,7 @@ func TestControlPassesBulk(t *testing.T) {
 		s.wg.Go(func() { s.fail(s.write(Bulk)) })
 		s.member.active.Store(s)
 		ctx, cancel := context.WithCancel(context.Background())
-		for range 3 { // as many answers as may be served at a time, and more
+		for range 3 { // more answers than are served at a time
 			answer := newRequestWriter(ctx, l.stream(t), s.member)
 			s.wg.Go(func() { answer.Write(make([]byte, 1<<20)) })
 		}
@@ -139,7 +139,7 @@ func TestControlPassesBulk(t *testing.T) {
 				t.Fatalf("round %d: %d bytes before the control message, and %d in the kernel", round, ahead, unsentLimit)
 			}
 			if round > 0 && ahead == 0 {
-				t.Fatalf("round %d: no bulk was on its way, so nothing was shown", round)
+				t.Fatalf("round %d: no bulk was in flight, so the test shows nothing", round)
 			}
 		}
 		close(l.socket.pass)
@@ -151,7 +151,7 @@ func TestControlPassesBulk(t *testing.T) {
 	})
 }
 
-// An answer that its asker does not read holds up no bulk: its window is full, not the socket.
+// An answer that the peer does not read does not delay bulk: its window is full, not the socket.
 func TestUnreadAnswerDoesNotStopBulk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
@@ -192,7 +192,7 @@ func TestUnreadAnswerDoesNotStopBulk(t *testing.T) {
 			t.Errorf("%d bytes read", got)
 		}
 		if waited := time.Since(began); waited >= n.cfg.Limits.WriteTime { // virtual time
-			t.Errorf("bulk waited %v, until the answers were given up", waited)
+			t.Errorf("bulk waited %v, until the answers ended", waited)
 		}
 		cancel()
 		unread.Reset()

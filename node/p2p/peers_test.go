@@ -12,10 +12,10 @@ import (
 	"bdtnode/protocols"
 )
 
-// trio is three replicas in a mesh; set changes the configuration of each.
+// trio starts three connected replicas; set changes the configuration of each.
 func trio(t *testing.T, set func(*Config), nodes ...func(*node)) (a, b, c *node) {
 	t.Helper()
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	config := func(i int, bootstrap ...string) Config {
 		cfg := w.config(0, i, bootstrap...)
 		if set != nil {
@@ -30,8 +30,8 @@ func trio(t *testing.T, set func(*Config), nodes ...func(*node)) (a, b, c *node)
 	return a, b, c
 }
 
-// Garbage drops the peer, keeps it out for a while, and does nothing else; then it may come back.
-func TestGarbageDropsThePeer(t *testing.T) {
+// After a violation the peer is dropped and banned for a while, without further effects; then it may connect again.
+func TestViolationDropsThePeer(t *testing.T) {
 	overlong := func(class Class) []byte { return binary.BigEndian.AppendUint32(nil, uint32(class.MaxFrame()+1)) }
 	for name, x := range map[string]struct {
 		class Class
@@ -52,7 +52,8 @@ func TestGarbageDropsThePeer(t *testing.T) {
 					return nil
 				}
 			})
-			// Simultaneous dials may still replace sessions: the garbage goes out on whichever there is, until it arrives.
+			// Simultaneous dials may still replace sessions, so the bytes are written to the current session until they
+			// arrive.
 			a.eventually("the drop", func() bool {
 				if s := b.members[0].active.Load(); s != nil && a.Stats().Dropped == 0 {
 					// A session that is just being replaced refuses the write; the next one takes it.
@@ -60,8 +61,8 @@ func TestGarbageDropsThePeer(t *testing.T) {
 				}
 				return a.Stats().Dropped > 0
 			})
-			a.await("its return", func() bool { return a.connected[1] && a.connects[1] > 1 })
-			b.await("its return", func() bool { return b.connected[0] && b.connects[0] > 1 })
+			a.await("a session after the ban", func() bool { return a.connected[1] && a.connects[1] > 1 })
+			b.await("a session after the ban", func() bool { return b.connected[0] && b.connects[0] > 1 })
 			if got := a.Stats().Dropped; got != 1 {
 				t.Errorf("%d drops, want 1", got)
 			}
@@ -72,13 +73,13 @@ func TestGarbageDropsThePeer(t *testing.T) {
 	}
 }
 
-// While a peer is kept out it gets no connection, whoever dials.
-func TestKeptOut(t *testing.T) {
+// A banned peer gets no connection, whichever side dials.
+func TestBan(t *testing.T) {
 	a, b, _ := trio(t, func(cfg *Config) { cfg.Limits.MaxPenalty = time.Hour }, func(d *node) {
 		d.receive = func(protocols.Index, Class, []byte) error { return errors.New("no") }
 	})
 	a.members[1].mu.Lock()
-	a.members[1].strikes, a.members[1].until = 12, time.Now() // 4096 s, were it not for the limit
+	a.members[1].strikes, a.members[1].until = 12, time.Now() // 4096 s without the limit
 	a.members[1].mu.Unlock()
 	b.Send(0, Control, []byte("x"))
 	a.eventually("the drop", func() bool { return a.Stats().Dropped == 1 })
@@ -89,15 +90,15 @@ func TestKeptOut(t *testing.T) {
 	a.members[1].mu.Lock()
 	defer a.members[1].mu.Unlock()
 	if left := time.Until(a.members[1].until); left > time.Hour || left < 50*time.Minute {
-		t.Errorf("kept out for %v more, want nearly an hour", left)
+		t.Errorf("banned for %v more, want nearly an hour", left)
 	}
 }
 
-// A reader that does not read gets its queue dropped and is told so when it goes on; its other class and the other
-// peers do not notice.
+// A peer that does not read loses its queue, and Connected is called when it reads again. Its other class and the other
+// peers are not affected.
 func TestOverflowRaisesConnectedAgain(t *testing.T) {
 	gate := make(chan struct{})
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	a := start(t, func() Config { c := w.config(0, 0); c.Limits.BulkQueue = 1 << 20; return c }())
 	b := start(t, w.config(0, 1, a.Addrs()[0]), func(d *node) {
 		d.receive = func(_ protocols.Index, class Class, _ []byte) error {
@@ -126,22 +127,22 @@ func TestOverflowRaisesConnectedAgain(t *testing.T) {
 	close(gate)
 	a.await("Connected after the overflow", func() bool { return a.connects[1] == 2 && a.connected[1] })
 	a.Send(1, Bulk, []byte("again"))
-	b.await("what was sent again", func() bool {
+	b.await("the frames sent again", func() bool {
 		got := b.got[flow(0, Bulk)]
 		return len(got) > 0 && string(got[len(got)-1]) == "again"
 	})
 	if b.connects[0] != 1 || c.connects[0] != 1 {
-		t.Errorf("an overflow is no disconnect: %v %v", b.connects, c.connects)
+		t.Errorf("an overflow disconnected a peer: %v %v", b.connects, c.connects)
 	}
 	if got := len(b.frames(0, Bulk)); got >= sent {
 		t.Errorf("%d of %d frames arrived, so nothing was dropped", got, sent)
 	}
 }
 
-// A peer that does not read at all is disconnected after WriteTime, and comes back when it reads again.
+// A peer that reads nothing is disconnected after WriteTime, and gets a new session when it reads again.
 func TestStuckReaderIsDisconnected(t *testing.T) {
 	gate := make(chan struct{})
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	a := start(t, func() Config { c := w.config(0, 0); c.Limits.WriteTime = 200 * time.Millisecond; return c }())
 	b := start(t, w.config(0, 1, a.Addrs()[0]), func(d *node) {
 		d.receive = func(protocols.Index, Class, []byte) error { <-gate; return nil }
@@ -158,18 +159,18 @@ func TestStuckReaderIsDisconnected(t *testing.T) {
 	close(gate)
 	mesh(a, b, c)
 	if c.connects[0] != 1 || a.Stats().Dropped != 0 {
-		t.Errorf("others were affected, or it counts as garbage: %v %+v", c.connects, a.Stats())
+		t.Errorf("others were affected, or the peer was banned: %v %+v", c.connects, a.Stats())
 	}
 }
 
-// Both know the other's address and dial at once. Whatever connections that leaves, there is one session, on which
-// both sides agree.
+// Both have the other's address and dial at the same time. With any resulting connections, there is one session, the
+// same on both sides.
 func TestSimultaneousDials(t *testing.T) {
 	double := 0
 	for round := range 8 {
-		w := newTown(t, 4)
+		w := newTestNetwork(t, 4)
 		a, b := start(t, w.config(0, 0)), start(t, w.config(0, 1))
-		// Neither was told of the other; now both are, at the same time.
+		// Neither had the other's address; now both get it, at the same time.
 		for _, x := range []struct{ d, p *node }{{a, b}, {b, a}} {
 			x.d.book.reached(x.p.roster.self, x.p.host.Addrs())
 		}
@@ -197,14 +198,14 @@ func TestSimultaneousDials(t *testing.T) {
 	t.Logf("%d of 8 rounds left two connections", double)
 }
 
-// A replica that comes back while its old connections still look alive takes over from itself, whoever of the two
-// opens the streams.
+// A replica that restarts while its old connections still look alive replaces its old session, whichever side opens the
+// streams.
 func TestReturnBeforeTheOldConnectionDies(t *testing.T) {
 	t.Parallel() // it waits
 	for _, opens := range []bool{true, false} {
 		t.Run(fmt.Sprintf("peer opens %v", opens), func(t *testing.T) {
 			t.Parallel()
-			w := newTown(t, 4)
+			w := newTestNetwork(t, 4)
 			lower, higher := 0, 1
 			for id := range 2 {
 				if decode(t, w.members[0][id]) < decode(t, w.members[0][1-id]) {
@@ -218,7 +219,7 @@ func TestReturnBeforeTheOldConnectionDies(t *testing.T) {
 			a := start(t, w.config(0, stays))
 			old := start(t, w.config(0, returns, a.Addrs()[0]))
 			mesh(a, old)
-			// The old process is gone in truth, but its host still answers for it.
+			// The old process counts as dead, but its host still answers for it.
 			i := protocols.Index(returns)
 			fresh := newReturned(t, w, returns, a, old)
 			a.await("the new session", func() bool { return a.connects[i] >= 2 && a.connected[i] })
@@ -231,9 +232,9 @@ func TestReturnBeforeTheOldConnectionDies(t *testing.T) {
 	}
 }
 
-// A member that has as many connections as it may have, all of a process that is gone without a word, gets a new one.
+// A member that has reached its bound of connections, all of a process that died silently, gets a new one.
 func TestReturnWhenAllPlacesAreTaken(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	cfg := w.config(0, 0)
 	cfg.Limits.ConnsPerMember = 1
 	a := start(t, cfg)
@@ -244,10 +245,10 @@ func TestReturnWhenAllPlacesAreTaken(t *testing.T) {
 	fresh.awaitPeers(a)
 }
 
-// newReturned starts a second process of replica i, while the first is prevented from dialling.
-func newReturned(t *testing.T, w *town, i int, at, old *node) *node {
+// newReturned starts a second process of replica i, while the first one cannot dial.
+func newReturned(t *testing.T, w *testNetwork, i int, at, old *node) *node {
 	t.Helper()
-	m := old.fellow(at.roster.self)
+	m := old.shardMember(at.roster.self)
 	m.mu.Lock()
 	m.until = time.Now().Add(time.Hour)
 	m.mu.Unlock()
@@ -300,14 +301,14 @@ func TestRequests(t *testing.T) {
 	}
 	for _, bad := range []string{"fail", "empty frame", "too long", "too much"} {
 		if _, err := ask(1, bad); err == nil {
-			t.Errorf("%s: an answer that was cut short looks whole", bad)
+			t.Errorf("%s: an incomplete answer was returned without an error", bad)
 		}
 	}
 	if _, err := ask(3, "all"); !errors.Is(err, ErrNotConnected) {
-		t.Errorf("to an absent replica: %v", err)
+		t.Errorf("request to an absent replica: %v", err)
 	}
 	if _, err := ask(0, "all"); !errors.Is(err, ErrNotConnected) {
-		t.Errorf("to itself: %v", err)
+		t.Errorf("request to itself: %v", err)
 	}
 	if _, err := ask(1, ""); err == nil || !strings.Contains(err.Error(), "0 bytes") {
 		t.Errorf("an empty request: %v", err)
@@ -316,11 +317,11 @@ func TestRequests(t *testing.T) {
 	ctx, cancel := testContext(t)
 	defer cancel()
 	if err := a.Request(ctx, 0, 1, []byte("all"), large+100, func([]byte) error { return enough }); !errors.Is(err, enough) {
-		t.Errorf("each refused: %v", err)
+		t.Errorf("refused by each: %v", err)
 	}
-	// Two are being answered, so a third is refused; one that is given up makes room.
+	// Two are being served, so a third is refused; cancelling one makes a place free.
 	serving := func() int64 { return b.answering.open.of(b.members[0]) }
-	b.eventually("an end to the others", func() bool { return serving() == 0 })
+	b.eventually("the end of the others", func() bool { return serving() == 0 })
 	short, giveUp := context.WithCancel(ctx)
 	ends := make(chan error, 2)
 	for range 2 {
@@ -333,12 +334,12 @@ func TestRequests(t *testing.T) {
 	giveUp()
 	for range 2 {
 		if err := <-ends; !errors.Is(err, context.Canceled) {
-			t.Errorf("given up: %v", err)
+			t.Errorf("cancelled: %v", err)
 		}
 	}
-	b.eventually("room", func() bool { return serving() == 0 }) // the service of what was given up ends, long before its time
+	b.eventually("a free place", func() bool { return serving() == 0 }) // cancelled requests are not served until ServeTime
 	if _, err := ask(1, "nothing"); err != nil {
-		t.Errorf("after that: %v", err)
+		t.Errorf("after the cancellation: %v", err)
 	}
 	if a.connects[1] != 1 || b.Stats().Dropped != 0 {
 		t.Error("a failed request ended a session")

@@ -5,29 +5,30 @@ import (
 	"time"
 )
 
-// frameOverhead is charged for each queued frame on top of its bytes, so that many tiny frames are bounded too.
+// frameOverhead is added to the size of each queued frame, so that the number of tiny frames is bounded too.
 const frameOverhead = 64
 
-// batchBytes is how much a writer takes from a queue at a time.
+// batchBytes is the number of bytes that a writer takes from a queue at a time.
 const batchBytes = 64 << 10
 
-// queue is what waits for one peer and class. Frames are shared with other peers' queues and never changed.
+// queue holds the frames that wait for one peer and class. Frames are shared with other peers' queues and never
+// changed.
 type queue struct {
 	limit int
-	ready chan struct{} // holds a token when the writer may have something to do
+	ready chan struct{} // holds a token when the writer may have work
 
 	mu       sync.Mutex
 	frames   [][]byte
 	bytes    int
-	taken    bool          // the writer holds frames that it has not finished writing
+	taken    bool          // the writer has frames that it has not finished writing
 	overflow bool          // dropped, and not yet drained
-	idle     chan struct{} // closed when the queue becomes idle; nil while nobody waits
+	idle     chan struct{} // closed when the queue becomes idle; nil while no goroutine waits
 }
 
 func newQueue(limit int) *queue { return &queue{limit: limit, ready: make(chan struct{}, 1)} }
 
-// push adds a frame and returns how many frames were lost, 0 if all is well. A frame too many drops the whole
-// queue; until that has drained every frame is lost.
+// push adds a frame and returns the number of lost frames, normally 0. A frame that exceeds the limit drops the whole
+// queue; until the queue has drained, every frame is lost.
 func (q *queue) push(frame []byte) (lost int) {
 	cost := len(frame) + frameOverhead
 	q.mu.Lock()
@@ -49,8 +50,8 @@ func (q *queue) push(frame []byte) (lost int) {
 	return lost
 }
 
-// take hands the writer the next frames, batchBytes of them or one, in dst's memory. None means that everything
-// taken before counts as written; then drained reports whether an overflow ends here.
+// take returns the next frames for the writer, up to batchBytes or one frame, in dst's memory. Calling it means that
+// all frames taken before are written. If it returns none, drained reports whether an overflow ends.
 func (q *queue) take(dst [][]byte) (batch [][]byte, drained bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -79,7 +80,7 @@ func (q *queue) take(dst [][]byte) (batch [][]byte, drained bool) {
 	return batch, drained
 }
 
-// waitIdle returns when nothing is queued or being written, when stop is closed, or after at most d.
+// waitIdle returns when no frame is queued or being written, when stop is closed, or after at most d.
 func (q *queue) waitIdle(stop <-chan struct{}, d time.Duration) {
 	q.mu.Lock()
 	if len(q.frames) == 0 && !q.taken {

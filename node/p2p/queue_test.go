@@ -32,7 +32,7 @@ func TestQueueKeepsOrderAndBatches(t *testing.T) {
 		}
 	}
 	if q.bytes != 0 {
-		t.Fatalf("%d bytes are charged for nothing", q.bytes)
+		t.Fatalf("%d bytes are counted for an empty queue", q.bytes)
 	}
 }
 
@@ -45,31 +45,31 @@ func TestQueueOverflow(t *testing.T) {
 	if got, _ := take(q); len(got) != 3 || lost != 0 {
 		t.Fatalf("%d frames, %d lost, before the limit", len(got), lost)
 	}
-	// The writer still holds these three while the next fill the queue.
+	// The writer still holds these three frames while the queue fills again.
 	for range 3 {
 		lost += q.push([]byte("x"))
 	}
 	if lost != 0 {
-		t.Fatal("what is written counts against the queue")
+		t.Fatal("frames being written count against the queue")
 	}
 	if got := q.push([]byte("x")); got != 4 {
-		t.Fatalf("%d lost by the frame too many, want all 4", got)
+		t.Fatalf("%d lost by the frame beyond the limit, want all 4", got)
 	}
 	if got := q.push([]byte("x")); got != 1 {
-		t.Fatalf("%d lost before it drained, want 1", got)
+		t.Fatalf("%d lost before the queue drained, want 1", got)
 	}
 	if got, drained := take(q); len(got) != 0 || !drained {
 		t.Fatalf("took %v, drained %v", got, drained)
 	}
 	if q.push([]byte("y")) != 0 {
-		t.Fatal("closed after it drained")
+		t.Fatal("frames are lost after the queue drained")
 	}
 	if got, drained := take(q); fmt.Sprint(got) != "[y]" || drained {
 		t.Fatalf("took %v, drained %v", got, drained)
 	}
 }
 
-// Empty frames of no cost could fill the memory.
+// Empty frames without overhead could fill the memory.
 func TestQueueChargesTinyFrames(t *testing.T) {
 	q := newQueue(1 << 16)
 	n := 0
@@ -84,7 +84,7 @@ func TestQueueChargesTinyFrames(t *testing.T) {
 func TestQueueWaitIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1 << 20)
-		q.waitIdle(nil, time.Hour) // at once
+		q.waitIdle(nil, time.Hour) // returns at once
 		q.push([]byte("a"))
 		done := make(chan string, 1)
 		wait := func(stop chan struct{}, d time.Duration) {
@@ -122,14 +122,14 @@ func TestPacerBudget(t *testing.T) {
 			go func() {
 				if p.reserve(ctx, chunk) == nil {
 					granted.Add(1)
-					p.add(chunk) // the stream handed it over
+					p.add(chunk) // the stream passed it on
 					p.release(chunk)
 				}
 			}()
 		}
 		synctest.Wait()
 		if want := int64(paceBudget / chunk); granted.Load() != want {
-			t.Fatalf("%d chunks on their way, want %d", granted.Load(), want)
+			t.Fatalf("%d chunks in flight, want %d", granted.Load(), want)
 		}
 		p.add(-chunk) // the socket took one
 		synctest.Wait()
@@ -143,7 +143,7 @@ func TestPacerBudget(t *testing.T) {
 			t.Fatalf("reserve on a dead connection: %v", err)
 		}
 		if granted.Load() != paceBudget/chunk+1 {
-			t.Fatal("granted after the end")
+			t.Fatal("reserved after the end")
 		}
 	})
 }

@@ -13,25 +13,26 @@ import (
 	"bdtnode/protocols"
 )
 
-// Errors that are wrapped by those of a request.
+// Errors that errors of a request wrap.
 var (
 	// ErrNotConnected: there is no connection to the replica.
 	ErrNotConnected = errors.New("not connected")
-	// ErrBusy: this node has as many requests to the replica open, or as many bytes of answers in work, as it may.
-	ErrBusy = errors.New("too many requests or answers are in work")
+	// ErrBusy: the number of open requests to the replica, or the bytes of answers being read, have reached their
+	// bound.
+	ErrBusy = errors.New("too many requests or answers are in progress")
 )
 
-// errGone ends the service of a request whose stream the peer has given up.
-var errGone = errors.New("the peer gave the request up")
+// errGone ends the service of a request whose stream the peer has ended.
+var errGone = errors.New("the peer cancelled the request")
 
-// A request is one stream: both handshakes, the request as a frame, and the answer's frames up to an empty one. So
-// an answer that was cut short is never taken for a whole one.
+// A request uses one stream: both handshakes, the request as a frame, and the frames of the answer, ending with an
+// empty one. So an incomplete answer is never mistaken for a complete one.
 
-// Request asks replica to of a shard, the own or another, and calls each for every frame of its answer, which it may
-// keep. It returns nil only after the whole answer; an error of each ends it. It lasts until ctx ends or
-// [Limits].ServeTime has passed. An answer of more than most bytes, [Limits].ServeBytes at most, is the peer's fault
-// and an error here: nothing else happens to the peer. The bytes of an answer count against [Limits].HeldBytes until
-// Request returns.
+// Request sends a request to replica to of any shard, and calls each for every frame of the answer, which it may keep.
+// It returns nil only after the whole answer; an error of each ends it. It takes until ctx ends or [Limits].ServeTime
+// has passed, at most. most bounds the size of the answer in bytes, at most [Limits].ServeBytes; a larger answer is the
+// peer's fault and returns an error, without consequences for the peer. The bytes of an answer count against
+// [Limits].HeldBytes until Request returns.
 func (n *Net) Request(ctx context.Context, shard uint16, to protocols.Index, request []byte, most int64, each func(frame []byte) error) error {
 	if len(request) == 0 || len(request) > MaxRequest {
 		return fmt.Errorf("request of %d bytes, want 1 to %d", len(request), MaxRequest)
@@ -71,7 +72,7 @@ func (m *member) request(ctx context.Context, request []byte, most int64, each f
 	if err != nil {
 		return fmt.Errorf("open stream: %w", err)
 	}
-	defer s.Reset() // after the end this changes nothing for the peer
+	defer s.Reset() // no effect for the peer after the end of the answer
 	stop := context.AfterFunc(ctx, func() { s.Reset() })
 	defer stop()
 	if err := m.net.greet(s, 0); err != nil {
@@ -91,7 +92,7 @@ func (m *member) request(ctx context.Context, request []byte, most int64, each f
 	return e.readAnswer(most, &held, each)
 }
 
-// readAnswer reads an answer's frames up to the empty one.
+// readAnswer reads the frames of an answer up to the empty one.
 func (e *end) readAnswer(most int64, held *share, each func(frame []byte) error) error {
 	for {
 		size, err := readLength(e.reader, MaxBulkFrame)
@@ -140,7 +141,7 @@ func (n *Net) answer(s network.Stream) {
 		return
 	}
 	n.count.served.Add(1)
-	stop() // what the peer has not read yet would be lost with a reset
+	stop() // a reset would discard bytes that the peer has not read yet
 	s.Close()
 }
 
@@ -174,16 +175,16 @@ func (n *Net) answerOne(ctx context.Context, cancel context.CancelCauseFunc, s n
 	return err
 }
 
-// watch ends the service of a request when its stream ends. A peer that sends more than its request is at fault, which
-// ends it too. It returns once the stream was closed or reset at either side.
+// watch ends the service of a request when its stream ends. It also ends it if the peer sends more than its request,
+// which is a violation. It returns when the stream is closed or reset by either side.
 func (e *end) watch(cancel context.CancelCauseFunc) {
 	if _, err := e.reader.Peek(1); !errors.Is(err, io.EOF) {
 		cancel(errGone)
 	}
 }
 
-// answerWriter writes the frames of an answer. They must have left within a time from the first on: a peer that reads
-// slowly keeps no more than the answer's bytes, and not for long.
+// answerWriter writes the frames of an answer. All must have left within ServeTime after the first, so a peer that
+// reads slowly holds at most the bytes of the answer, for a bounded time.
 type answerWriter struct {
 	cancel context.CancelCauseFunc
 	stream *pacedWriter
@@ -206,11 +207,11 @@ func (w *answerWriter) frame(frame []byte) error {
 	}
 	defer w.held.give(n)
 	if w.limit == nil {
-		w.limit = time.AfterFunc(w.time, func() { w.cancel(errors.New("the peer does not read its answer")) })
+		w.limit = time.AfterFunc(w.time, func() { w.cancel(errors.New("the peer did not read its answer in time")) })
 	}
 	buffered := bufio.NewWriterSize(w.stream, chunk)
 	buffered.Write(appendLength(nil, len(frame)))
-	buffered.Write(frame) // an error stays, and Flush returns it
+	buffered.Write(frame) // the error is kept, and Flush returns it
 	return buffered.Flush()
 }
 
@@ -220,7 +221,7 @@ func (w *answerWriter) stop() {
 	}
 }
 
-// newRequestWriter paces a request stream like bulk, taking turns with the connection's other requests.
+// newRequestWriter paces a request stream like bulk, in turns with the connection's other requests.
 func newRequestWriter(ctx context.Context, s network.Stream, m *member) *pacedWriter {
 	w := &pacedWriter{stream: s, ctx: ctx, limit: m.net.cfg.Limits.WriteTime, pacer: pacerOf(s)}
 	if w.pacer != nil {

@@ -13,10 +13,10 @@ import (
 	"bdtnode/protocols"
 )
 
-// twoShards is one replica of each of two shards, with a connection between them.
+// twoShards starts one replica of each of two shards, with a connection between them.
 func twoShards(t *testing.T, change func(*Config), set ...func(*node)) (a, b *node) {
 	t.Helper()
-	w := newTown(t, 4, 4)
+	w := newTestNetwork(t, 4, 4)
 	cfg := w.config(0, 0)
 	change(&cfg)
 	a = start(t, cfg, set...)
@@ -27,12 +27,12 @@ func twoShards(t *testing.T, change func(*Config), set ...func(*node)) (a, b *no
 	return a, b
 }
 
-// An answer of 256 MiB is given up at the bytes that were asked for, however it is cut into frames, and what was held
-// of it is free again.
-func TestLargeAnswerIsGivenUp(t *testing.T) {
+// An answer of 256 MiB is cancelled after the requested number of bytes, for any frame size, and the bytes held for it
+// are released.
+func TestLargeAnswerIsCancelled(t *testing.T) {
 	for name, size := range map[string]int{"small frames": 10_000, "large frames": MaxBulkFrame} {
 		a, b := twoShards(t, func(c *Config) {})
-		// A peer that keeps no bounds of its own.
+		// The peer has no bounds of its own.
 		b.host.SetStreamHandler(fetchProtocol, func(s network.Stream) {
 			defer s.Reset()
 			e := newEnd(s)
@@ -52,7 +52,7 @@ func TestLargeAnswerIsGivenUp(t *testing.T) {
 		err := a.Request(ctx, 1, 0, []byte("all"), 1<<20, func(f []byte) error { got += len(f); return nil })
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), "more than 1048576 bytes") || got > 1<<20 {
-			t.Errorf("%s: %d bytes of the answer were taken, %v", name, got, err)
+			t.Errorf("%s: %d bytes of the answer were accepted, %v", name, got, err)
 		}
 		if held := a.asking.held.of(a.shards[1][0]); held != 0 {
 			t.Errorf("%s: %d bytes are held after the request", name, held)
@@ -62,8 +62,8 @@ func TestLargeAnswerIsGivenUp(t *testing.T) {
 	}
 }
 
-// More requests to one peer than it would answer are refused here, and so are more bytes of answers than may be held.
-func TestAskingIsBounded(t *testing.T) {
+// This node refuses more requests to one peer than that peer would serve, and more bytes of answers than may be held.
+func TestRequestsAreBounded(t *testing.T) {
 	block := make(chan struct{})
 	a, _ := twoShards(t, func(c *Config) { c.Limits.Serving, c.Limits.HeldBytes = 2, 100<<10 }, func(d *node) {
 		d.serve = func(ctx context.Context, _ uint16, _ protocols.Index, request []byte, w func([]byte) error) error {
@@ -77,7 +77,7 @@ func TestAskingIsBounded(t *testing.T) {
 	ctx, cancel := testContext(t)
 	defer cancel()
 	if err := a.Request(ctx, 1, 0, []byte("much"), 1<<20, func([]byte) error { return nil }); !errors.Is(err, errNoRoom) {
-		t.Errorf("an answer of 120 KiB with room for 100: %v", err)
+		t.Errorf("an answer of 120 KiB with a bound of 100: %v", err)
 	}
 	ends := make(chan error, 2)
 	for range 2 {
@@ -95,12 +95,12 @@ func TestAskingIsBounded(t *testing.T) {
 	}
 }
 
-// A peer of another shard opens 300 calls and reads no answer. It gets no more than its places and bytes, another
-// peer gets its answer meanwhile, and the calls end although the peer goes on to read nothing.
+// A peer of another shard opens 300 calls and reads no answer. It gets no more than its places and bytes. Another peer
+// gets its answer meanwhile, and the calls end although the first peer reads nothing.
 func TestUnreadAnswersAreBounded(t *testing.T) {
-	const places, bytes, answer = 5, 2 << 20, 600 << 10 // beyond a stream's window of 256 KiB, so that it blocks
+	const places, bytes, answer = 5, 2 << 20, 600 << 10 // more than a stream's window of 256 KiB, so that the write blocks
 	var now, most, served atomic.Int64
-	w := newTown(t, 4, 4, 4)
+	w := newTestNetwork(t, 4, 4, 4)
 	cfg := w.config(0, 0)
 	cfg.Limits.Serving, cfg.Limits.HeldBytes, cfg.Limits.WriteTime = places, bytes, time.Second
 	a := start(t, cfg, func(d *node) {
@@ -122,7 +122,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 	for range 300 {
 		s, err := b.host.NewStream(ctx, a.roster.self, fetchProtocol)
 		if err != nil {
-			continue // as many streams are open as libp2p lets a peer have
+			continue // libp2p's bound of streams for a peer is reached
 		}
 		defer s.Reset()
 		if b.greet(s, 0) == nil {
@@ -135,11 +135,11 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 	a.eventually("the first answers", func() bool { return served.Load() >= 3 })
 	got := ""
 	if err := c.Request(ctx, 0, 0, []byte("x"), 10, func(f []byte) error { got = string(f); return nil }); err != nil || got != "here" {
-		t.Errorf("another peer gets %q, %v", got, err)
+		t.Errorf("another peer got %q, %v", got, err)
 	}
-	a.eventually("an end of the calls", func() bool { return a.answering.open.of(a.shards[1][0]) == 0 })
+	a.eventually("the end of the calls", func() bool { return a.answering.open.of(a.shards[1][0]) == 0 })
 	if most.Load() > places {
-		t.Errorf("%d calls of one peer at a time", most.Load())
+		t.Errorf("%d calls of one peer were served at a time", most.Load())
 	}
 	if held := a.answering.held.of(a.shards[1][0]); held != 0 {
 		t.Errorf("%d bytes are held after the calls", held)

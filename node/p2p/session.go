@@ -14,21 +14,22 @@ import (
 	"github.com/multiformats/go-multistream"
 )
 
-// handshakeTime bounds the opening of a stream, with both handshakes.
+// handshakeTime bounds the opening of a stream, including both handshakes.
 const handshakeTime = 10 * time.Second
 
-// yieldTime is how long bulk lets control pass at most before its next chunk, so that a lot of control slows bulk
+// yieldTime is the longest time for which bulk waits for control before its next chunk, so that much control slows bulk
 // down but never stops it.
 const yieldTime = 50 * time.Millisecond
 
-// maxHello leaves room for handshakes of later versions, so that they can be told apart.
+// maxHello allows larger handshakes of later versions, so that their version can be read.
 const maxHello = 1024
 
-// refusal is why two nodes do not belong together. Trying again is of use only after one was configured anew.
+// refusal is the error of two nodes that do not belong together. Trying again helps only after a change of
+// configuration.
 type refusal struct{ error }
 
-// garbage is what a peer did wrong.
-type garbage struct{ error }
+// violation is the error of a peer that violated the protocol.
+type violation struct{ error }
 
 // end is this side of a stream, after the handshake.
 type end struct {
@@ -63,7 +64,7 @@ func newSession(m *member, c network.Conn, id uint64) *session {
 
 func (s *session) complete() bool { return s.ends[Control] != nil && s.ends[Bulk] != nil }
 
-// fail ends the session, the first time it is called.
+// fail ends the session with a cause. Only the first call has an effect.
 func (s *session) fail(cause error) {
 	s.cancel(cause)
 	for _, e := range s.ends {
@@ -73,7 +74,7 @@ func (s *session) fail(cause error) {
 	}
 }
 
-// start begins to read and write; the session must be complete.
+// start begins to read and write; the session must have both streams.
 func (s *session) start() {
 	for class := range Class(classes) {
 		s.wg.Go(func() { s.fail(s.read(class)) })
@@ -81,10 +82,10 @@ func (s *session) start() {
 	}
 }
 
-// wait returns when nothing of a failed session runs any more.
+// wait returns when all goroutines of a failed session have ended.
 func (s *session) wait() { s.wg.Wait() }
 
-// read hands the peer's frames to the handler until something is wrong.
+// read passes the peer's frames to the handler until an error occurs.
 func (s *session) read(class Class) error {
 	count := &s.member.net.count.class[class]
 	for {
@@ -98,15 +99,15 @@ func (s *session) read(class Class) error {
 			return nil
 		}
 		if err := s.member.net.handler.Receive(s.member.index, class, frame); err != nil {
-			return garbage{fmt.Errorf("%s: %w", class, err)}
+			return violation{fmt.Errorf("%s: %w", class, err)}
 		}
 	}
 }
 
-// fault tells what the peer did wrong from what happens to a stream.
+// fault converts an error of a stream to a violation if it is the peer's fault.
 func fault(class Class, err error) error {
 	if errors.Is(err, errFrame) {
-		return garbage{fmt.Errorf("%s: %w", class, err)}
+		return violation{fmt.Errorf("%s: %w", class, err)}
 	}
 	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s stream closed by the peer", class)
@@ -114,7 +115,7 @@ func fault(class Class, err error) error {
 	return fmt.Errorf("%s stream: %w", class, err)
 }
 
-// write sends what is queued: all there is in as few writes as possible, at once when the queue runs empty.
+// write sends queued frames, in as few writes as possible, and flushes when the queue is empty.
 func (s *session) write(class Class) error {
 	q := s.queues[class]
 	out := &pacedWriter{stream: s.ends[class].stream, ctx: s.ctx, limit: s.member.net.cfg.Limits.WriteTime}
@@ -146,16 +147,16 @@ func (s *session) write(class Class) error {
 			count.framesOut.Add(1)
 			count.bytesOut.Add(uint64(len(frame)))
 			buffered.Write(appendLength(head[:0], len(frame)))
-			buffered.Write(frame) // an error stays, and Flush returns it
+			buffered.Write(frame) // the error is kept, and Flush returns it
 			batch[i] = nil
 		}
 		if err := buffered.Flush(); err != nil {
-			return fmt.Errorf("%s stream: peer does not read: %w", class, err)
+			return fmt.Errorf("%s stream: the peer does not read: %w", class, err)
 		}
 	}
 }
 
-// pacedWriter writes to a stream in chunks, each with a deadline. With a pacer it waits for room before each chunk,
+// pacedWriter writes to a stream in chunks, each with a deadline. With a pacer it waits for space before each chunk,
 // with an urgent queue it first lets that pass, and with turns it takes one for each chunk.
 type pacedWriter struct {
 	stream network.Stream
@@ -255,7 +256,7 @@ func (m *member) openClass(ctx context.Context, c network.Conn, class Class, ses
 		return nil, err
 	}
 	if theirs.session != session {
-		return nil, refusal{errors.New("it answers for another session")}
+		return nil, refusal{errors.New("the peer answered for another session")}
 	}
 	return e, nil
 }
@@ -269,7 +270,7 @@ func (n *Net) greet(s network.Stream, session uint64) error {
 	return nil
 }
 
-// greeted reads the peer's handshake. An unreadable one is a refusal, like one of another network.
+// greeted reads the peer's handshake. An unreadable one is a refusal, like that of another network.
 func (e *end) greeted() (hello, error) {
 	frame, err := readFrame(e.reader, maxHello)
 	if err != nil {
@@ -292,10 +293,10 @@ func (n *Net) judge(theirs hello, m *member) error {
 	return nil
 }
 
-// accept takes a stream that a peer opened for a class. Only replicas of the own shard may, and of two only the one
-// with the lower peer id.
+// accept accepts a stream that a peer opened for a class. Only replicas of the own shard may open one, and only the
+// side with the lower peer id.
 func (n *Net) accept(s network.Stream, class Class) {
-	m := n.fellow(s.Conn().RemotePeer())
+	m := n.shardMember(s.Conn().RemotePeer())
 	if m == nil || m.opens {
 		n.count.refused.Add(1)
 		s.Reset()
@@ -312,7 +313,7 @@ func (n *Net) accept(s network.Stream, class Class) {
 	m.offer(s, class, e, theirs.session)
 }
 
-// receive does the accepting side's handshake. On an error the stream is closed.
+// receive performs the accepting side's handshake. It closes the stream on an error.
 func (n *Net) receive(s network.Stream, m *member) (*end, hello, error) {
 	s.SetDeadline(time.Now().Add(handshakeTime))
 	e := newEnd(s)
@@ -323,7 +324,8 @@ func (n *Net) receive(s network.Stream, m *member) (*end, hello, error) {
 	var no refusal
 	if errors.As(err, &no) {
 		m.noteRefusal(no)
-		// It is told who we are, so that its log says the same; then a close, since a reset would discard that.
+		// The peer gets this node's handshake, so that its log shows the reason too. Then the stream is closed, since a
+		// reset would discard the handshake.
 		if n.greet(s, theirs.session) == nil {
 			s.Close()
 			return nil, theirs, err

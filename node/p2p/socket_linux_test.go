@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every connection of a node, dialled or accepted, holds little unsent in the kernel.
+// Every connection of a node, dialled or accepted, holds few unsent bytes in the kernel.
 func TestKernelHoldsLittleUnsent(t *testing.T) {
-	w := newTown(t, 4)
+	w := newTestNetwork(t, 4)
 	a := start(t, w.config(0, 0))
 	b := start(t, w.config(0, 1, a.Addrs()[0]))
 	mesh(a, b)
@@ -25,7 +25,7 @@ func TestKernelHoldsLittleUnsent(t *testing.T) {
 		}
 		limit, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT)
 		if err != nil {
-			continue // no TCP
+			continue // not a TCP socket
 		}
 		connections++
 		if limit != unsentLimit {

@@ -6,30 +6,31 @@ import "sync/atomic"
 type ClassStats struct {
 	FramesIn, FramesOut uint64
 	BytesIn, BytesOut   uint64
-	// Lost counts frames that a queue overflow dropped. What is sent to a peer without a session is not counted.
+	// Lost counts frames dropped by queue overflows. Frames sent to a peer without a session are not counted.
 	Lost uint64
 }
 
-// Stats is what the network did since the start.
+// Stats contains the network's counters since the start.
 type Stats struct {
 	Control, Bulk ClassStats
-	// Sessions counts sessions begun, Dropped peers dropped for garbage, Refused connections and streams of
-	// strangers, of wrong networks, or of those kept out.
+	// Sessions counts sessions, Dropped peers dropped for violations, and Refused refused connections and streams: of
+	// peers that are not members, of other networks, or of banned peers.
 	Sessions, Dropped, Refused uint64
-	// Served and Asked count requests answered to the end and requests that got their whole answer.
+	// Served counts requests answered completely, Asked requests with a complete answer.
 	Served, Asked uint64
 	Gossip        GossipStats
 }
 
-// GossipStats counts what was gossiped since the start.
+// GossipStats counts gossip since the start.
 type GossipStats struct {
-	// Out and BytesOut count what [Net.Publish] was given and handed on, In and BytesIn what the Handler was shown.
+	// Out and BytesOut count publications of [Net.Publish] passed to GossipSub, In and BytesIn messages passed to the
+	// Handler.
 	Out, In           uint64
 	BytesOut, BytesIn uint64
-	// Accepted, Ignored and Rejected are the Handler's verdicts on it.
+	// Accepted, Ignored and Rejected count the Handler's verdicts on them.
 	Accepted, Ignored, Rejected uint64
-	// Unsent counts publications that were too large or too many, LostOut messages that one peer's queue had no
-	// room for, and LostIn those that came while the Handler was busy.
+	// Unsent counts publications refused for their size or number, LostOut messages for which one peer's queue had no
+	// space, and LostIn messages that arrived while the Handler was busy.
 	Unsent, LostOut, LostIn uint64
 }
 

@@ -14,13 +14,13 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// joinBackoff is the pause after the first failed dial of a bootstrap member, at most; it grows by half with each further failure,
-// up to Limits.MaxBackoff.
+// joinBackoff is the longest pause after the first failed dial of a bootstrap member. The pause grows by half with each
+// further failure, up to Limits.MaxBackoff.
 const joinBackoff = time.Second
 
-// joining dials the bootstrap members for those that search a peer. Searches come as long as a member of the own shard
+// bootstrapper dials the bootstrap members when a peer is searched for. Searches repeat while a member of the own shard
 // is not connected, so a replica that starts before all its bootstrap members dials them until one is up.
-type joining struct {
+type bootstrapper struct {
 	net     *Net
 	entries []*entry
 	dials   sync.WaitGroup
@@ -33,14 +33,14 @@ type entry struct {
 	peer.AddrInfo
 	dialling bool
 	backoff  time.Duration
-	next     time.Time // not before then
+	next     time.Time // earliest time of the next dial
 }
 
-func newJoining(n *Net) *joining {
-	j := &joining{net: n}
+func newBootstrapper(n *Net) *bootstrapper {
+	j := &bootstrapper{net: n}
 	for _, b := range n.roster.bootstrap {
 		i := slices.IndexFunc(j.entries, func(e *entry) bool { return e.ID == b.ID })
-		if i >= 0 { // several addresses of one member
+		if i >= 0 { // a further address of the same member
 			j.entries[i].Addrs = append(j.entries[i].Addrs, b.Addrs...)
 		} else {
 			j.entries = append(j.entries, &entry{AddrInfo: b})
@@ -50,7 +50,7 @@ func newJoining(n *Net) *joining {
 }
 
 // addrs are the configured addresses of a member.
-func (j *joining) addrs(id peer.ID) []ma.Multiaddr {
+func (j *bootstrapper) addrs(id peer.ID) []ma.Multiaddr {
 	for _, e := range j.entries {
 		if e.ID == id {
 			return slices.Clone(e.Addrs)
@@ -59,9 +59,9 @@ func (j *joining) addrs(id peer.ID) []ma.Multiaddr {
 	return nil
 }
 
-// enter dials the bootstrap members that may be dialled again, all at once, and returns when one is connected, none is
-// left to wait for, or ctx ends.
-func (j *joining) enter(ctx context.Context) {
+// enter dials the bootstrap members that are due, all at once. It returns when one is connected, all dials have failed,
+// or ctx ends.
+func (j *bootstrapper) enter(ctx context.Context) {
 	due, connected := j.due(time.Now())
 	done := make(chan bool, len(due))
 	for _, e := range due {
@@ -82,8 +82,8 @@ func (j *joining) enter(ctx context.Context) {
 	}
 }
 
-// due takes the members to dial now, and reports whether another one is connected.
-func (j *joining) due(now time.Time) (due []*entry, connected bool) {
+// due returns the members to dial now, and reports whether another one is connected.
+func (j *bootstrapper) due(now time.Time) (due []*entry, connected bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, e := range j.entries {
@@ -98,8 +98,8 @@ func (j *joining) due(now time.Time) (due []*entry, connected bool) {
 	return due, connected
 }
 
-// dial dials a member and reports whether it is connected. A dial goes on when the search that began it ends.
-func (j *joining) dial(e *entry) bool {
+// dial dials a member and reports whether it is connected. A dial continues when the search that began it ends.
+func (j *bootstrapper) dial(e *entry) bool {
 	err := j.net.dial(j.net.ctx, e.ID, slices.Concat(e.Addrs, j.net.book.get(e.ID)))
 	j.mu.Lock()
 	e.dialling = false
@@ -116,10 +116,10 @@ func (j *joining) dial(e *entry) bool {
 	return err == nil
 }
 
-// wait returns when no dial is under way. Run's context must have ended.
-func (j *joining) wait() { j.dials.Wait() }
+// wait returns when no dial is in progress. Run's context must have ended.
+func (j *bootstrapper) wait() { j.dials.Wait() }
 
-// reason is an error in one line: libp2p tells of each address on a line of its own.
+// reason formats an error in one line: libp2p has one line for each address.
 func reason(err error) error {
 	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
 }
