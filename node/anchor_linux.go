@@ -8,8 +8,8 @@ import (
 	"bdtnode/node/replica"
 )
 
-// statAnchor reads inode and time of making. The device number is left out: it changes with reboots and reattached
-// volumes.
+// statAnchor reads the inode and the creation time of a file. It leaves out the device number, which changes with
+// reboots and reattached volumes.
 func statAnchor(path string) (replica.Anchor, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {

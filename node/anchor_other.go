@@ -10,7 +10,7 @@ import (
 	"bdtnode/node/replica"
 )
 
-// statAnchor reads the inode.
+// statAnchor reads the inode of a file; the creation time is not available.
 func statAnchor(path string) (replica.Anchor, error) {
 	st, err := os.Stat(path)
 	if err != nil {

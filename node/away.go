@@ -9,14 +9,14 @@ import (
 	"bdtnode/node/api"
 )
 
-// hand gives transactions to a replica of another shard and does not wait for what becomes of them.
-func (b backend) hand(ctx context.Context, shard uint16, raws [][]byte) {
+// sendHint sends transactions to a replica of another shard and does not wait for their outcomes.
+func (b backend) sendHint(ctx context.Context, shard uint16, raws [][]byte) {
 	b.foreign.Hand(ctx, shard, raws)
 }
 
-// submitAway sees transactions without an input here through: they are given to f+1 replicas of their first input shard,
-// as a hint to one of each other, and their answers are what f+1 say. Where that is not known in time, and outputs are at
-// home here, this shard's ledger may know.
+// submitAway submits transactions without an input in this shard. They are submitted to f+1 replicas of their first
+// input shard, and, as a hint, to one replica of each other input shard. An answer counts if f+1 replicas give it. If
+// there is none in time and the transaction creates outputs in this shard, this shard's ledger may have a final answer.
 func (b backend) submitAway(ctx context.Context, from admission.Party, p *plan, wait api.Wait, answers []api.TxAnswer) {
 	first := make(map[uint16]*plan)
 	others := make(map[uint16][][]byte)
@@ -32,7 +32,7 @@ func (b backend) submitAway(ctx context.Context, from admission.Party, p *plan, 
 	}
 	var wg sync.WaitGroup
 	for s, raws := range others {
-		wg.Go(func() { b.hand(ctx, s, raws) })
+		wg.Go(func() { b.sendHint(ctx, s, raws) })
 	}
 	for s, q := range first {
 		wg.Go(func() {
@@ -45,7 +45,7 @@ func (b backend) submitAway(ctx context.Context, from admission.Party, p *plan, 
 	b.byOwnLedger(p, answers)
 }
 
-// byOwnLedger answers what is open elsewhere and final here.
+// byOwnLedger replaces answers that timed out by the final answers of this shard's ledger.
 func (b backend) byOwnLedger(p *plan, answers []api.TxAnswer) {
 	for k, i := range p.at {
 		if !answers[i].TimedOut {

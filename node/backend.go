@@ -15,10 +15,10 @@ import (
 	"bdtnode/node/replica"
 )
 
-// bookRetry is when a client refused for want of room in the TX book may come again.
+// bookRetry is the time after which a client may submit again when the TX book was full.
 const bookRetry = 500 * time.Millisecond
 
-// backend answers the client API from the node's parts.
+// backend implements the client API with the parts of the node.
 type backend struct{ *Node }
 
 var stages = map[api.Wait]engine.Stage{
@@ -64,7 +64,7 @@ func (b backend) accountHere(q *foreign.Account) (api.Account, error) {
 // Block implements [api.Backend].
 func (b backend) Block(ctx context.Context, shard uint16, height uint64) (api.Block, error) {
 	if int(shard) >= len(b.home.Genesis.Shards) {
-		return api.Block{}, fmt.Errorf("shard %d: the network has %d: %w", shard, len(b.home.Genesis.Shards), api.ErrNotFound)
+		return api.Block{}, fmt.Errorf("shard %d: the network has shards 0 to %d: %w", shard, len(b.home.Genesis.Shards)-1, api.ErrNotFound)
 	}
 	if shard != b.home.Shard {
 		return b.foreign.Block(ctx, shard, height)
@@ -79,7 +79,7 @@ func (b backend) blockHere(height uint64) (api.Block, error) {
 		return api.Block{}, err
 	}
 	if !ok {
-		return api.Block{}, fmt.Errorf("block %d: the last is %d: %w", height, b.state.Height(), api.ErrNotFound)
+		return api.Block{}, fmt.Errorf("block %d: the last executed block is %d: %w", height, b.state.Height(), api.ErrNotFound)
 	}
 	txs, _, err := b.state.BlockTxs(height)
 	if err != nil {
@@ -181,7 +181,7 @@ func (b backend) Audit(ctx context.Context) (api.Audit, error) {
 
 func (n *Node) syncs() uint64 { return n.consensus.Syncs() + n.ledgerKV.Syncs() }
 
-// cpuSeconds is the processor time this process has used, user and system.
+// cpuSeconds is the processor time that this process has used, user and system; 0 if it cannot be read.
 func cpuSeconds() float64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -8,10 +8,11 @@ import (
 	"bdtnode/shard"
 )
 
-// Descriptors that a replica needs or gains by. The stores come first: a store that cannot open a file ends the replica.
-// Members come next, and what strangers and clients may hold is taken from the rest.
+// File descriptors that a replica needs. The stores come first, because a store that cannot open a file stops the
+// replica. Members come next. Unauthenticated connections and clients get the rest.
 const (
-	// baseDescriptors is for standard streams, listeners, the home's lock, names looked up, and files open for a moment.
+	// baseDescriptors covers standard streams, listeners, the lock of the home, name resolution, and files that are
+	// open briefly.
 	baseDescriptors = 48
 
 	minMemberConns, maxMemberConns = 4, 8 // connections of each member, in each direction
@@ -19,24 +20,24 @@ const (
 	minClients, maxClients         = 32, 4096
 )
 
-// descriptors is how the process's file descriptors are shared.
+// descriptors is the division of the process's file descriptors.
 type descriptors struct {
-	store       int // files of each of the two stores
+	store       int // for each of the two stores
 	memberConns int // connections of each member in each direction
 	strangers   int // connections without a TLS handshake
 	clients     int // connections to the API
 }
 
-// shareDescriptors shares out limit descriptors in a network of so many other members. Too low a limit is an error that
-// names the limit found and the one needed.
+// shareDescriptors divides limit descriptors in a network with that many other members. If the limit is too low, the
+// error names the limit found and the number needed.
 func shareDescriptors(limit uint64, members int) (descriptors, error) {
 	needed := baseDescriptors + 2*kv.MinOpenFiles + 2*minMemberConns*members + minStrangers + minClients
 	if limit < uint64(needed) {
-		return descriptors{}, fmt.Errorf("the process may open %d files, a replica of this network needs %d: "+
+		return descriptors{}, fmt.Errorf("the process may open %d files, but a replica of this network needs %d: "+
 			"raise the limit (ulimit -n, LimitNOFILE= of systemd)", limit, needed)
 	}
 	left := int(min(limit, 1<<20)) - needed
-	// take gives a part of what is left, in units of several descriptors, and no more than from least to most.
+	// take returns least plus a part of the remaining descriptors, in steps of unit descriptors, and at most most.
 	take := func(part, unit, least, most int) int {
 		more := min(part/unit, most-least)
 		left -= more * unit
@@ -50,14 +51,14 @@ func shareDescriptors(limit uint64, members int) (descriptors, error) {
 	return d, nil
 }
 
-// ownDescriptors shares out the descriptors of this process. At its start the Go runtime has raised the soft limit to the hard
-// one.
+// ownDescriptors divides the descriptors of this process. The Go runtime has raised the soft limit to the hard limit at
+// the start.
 func ownDescriptors(g *shard.Genesis) (descriptors, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return descriptors{}, fmt.Errorf("read the limit of open files: %w", err)
 	}
-	members := -1 // not this one
+	members := -1 // without this replica
 	for _, s := range g.Shards {
 		members += len(s.Members)
 	}

@@ -7,7 +7,7 @@ import (
 	"bdtnode/internal/kv"
 )
 
-// Whatever the limit, the parts fit into it, and each has at least what it needs.
+// With any limit that is accepted, the parts fit into it, and each part has at least its minimum.
 func TestDescriptorsFitTheLimit(t *testing.T) {
 	for _, members := range []int{3, 7, 63, 639} {
 		lowest := uint64(0)
@@ -19,18 +19,18 @@ func TestDescriptorsFitTheLimit(t *testing.T) {
 			}
 			sum := baseDescriptors + 2*d.store + 2*members*d.memberConns + d.strangers + d.clients
 			if uint64(sum) > limit {
-				t.Fatalf("%d members: %+v is %d of %d", members, d, sum, limit)
+				t.Fatalf("%d members: %+v uses %d of %d", members, d, sum, limit)
 			}
 			if d.store < kv.MinOpenFiles || d.memberConns < minMemberConns || d.strangers < minStrangers || d.clients < minClients {
 				t.Fatalf("%d members, limit %d: %+v", members, limit, d)
 			}
 		}
 		if lowest == 0 {
-			t.Errorf("%d members: no limit is too low", members)
+			t.Errorf("%d members: every limit was accepted", members)
 		}
 	}
 	if d, err := shareDescriptors(1<<40, 7); err != nil || d != (descriptors{kv.DefaultOpenFiles, maxMemberConns, maxStrangers, maxClients}) {
-		t.Errorf("no limit: %+v, %v", d, err)
+		t.Errorf("unlimited files: %+v, %v", d, err)
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 	"bdtnode/node/relay"
 )
 
-// answerCall answers a call of a replica of another shard. It never passes one on itself, so no call goes in circles.
-// ctx ends when that replica has given the call up.
+// answerCall answers a call of a replica of another shard. It never forwards the call, so calls cannot form a cycle.
+// ctx ends when that replica no longer waits for the answer.
 func (n *Node) answerCall(ctx context.Context, from relay.Peer, raw []byte) []byte {
 	b := backend{n}
 	party := admission.PeerParty(from.Shard, from.Replica)
@@ -38,24 +38,24 @@ func (n *Node) answerCall(ctx context.Context, from relay.Peer, raw []byte) []by
 	case c.Block != nil:
 		result, err = b.blockHere(c.Block.Height)
 	default:
-		err = errors.New("the call names nothing that this shard answers")
+		err = errors.New("the call has no request that this shard answers")
 	}
 	return foreign.EncodeReply(result, err)
 }
 
-// waitOf is a call's time to wait, at most [api.MaxWait].
+// waitOf is the waiting time of a call, 0 to [api.MaxWait].
 func waitOf(ms int64) (time.Duration, error) {
 	if ms < 0 || ms > api.MaxWait.Milliseconds() {
-		return 0, fmt.Errorf("a wait of %d ms, want 0 to %d", ms, api.MaxWait.Milliseconds())
+		return 0, fmt.Errorf("a wait of %d ms, want 0 to %d ms", ms, api.MaxWait.Milliseconds())
 	}
 	return time.Duration(ms) * time.Millisecond, nil
 }
 
-// submitHere takes transactions that have inputs in this shard.
+// submitHere submits transactions that have inputs in this shard.
 func (n *Node) submitHere(ctx context.Context, from admission.Party, c *foreign.Submit) ([]api.TxAnswer, error) {
 	stage, ok := stages[c.Wait]
 	if !ok || len(c.Txs) == 0 || len(c.Txs) > api.MaxTxsPerRequest {
-		return nil, fmt.Errorf("a submission of %d transactions waiting for %q", len(c.Txs), c.Wait)
+		return nil, fmt.Errorf("a submission of %d transactions with stage %q: want 1 to %d transactions and a known stage", len(c.Txs), c.Wait, api.MaxTxsPerRequest)
 	}
 	for i, raw := range c.Txs {
 		if tx, err := ledger.DecodeTx(raw); err == nil && !tx.Parties(n.home.Genesis.Home).Inputs.Has(n.home.Shard) {
@@ -69,7 +69,7 @@ func (n *Node) submitHere(ctx context.Context, from admission.Party, c *foreign.
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	b := backend{n}
-	distinct, index := admission.Collapse(c.Txs) // copies cost as much as one
+	distinct, index := admission.Collapse(c.Txs) // identical transactions are processed once
 	progress := n.engine.Submit(ctx, from, distinct, stage)
 	answers := make([]api.TxAnswer, len(c.Txs))
 	for i, k := range index {
@@ -81,7 +81,7 @@ func (n *Node) submitHere(ctx context.Context, from admission.Party, c *foreign.
 // awaitHere waits until transactions are final in this shard.
 func (n *Node) awaitHere(ctx context.Context, from admission.Party, c *foreign.Await) ([]api.State, error) {
 	if len(c.IDs) == 0 || len(c.IDs) > api.MaxTxsPerRequest {
-		return nil, fmt.Errorf("a wait for %d transactions", len(c.IDs))
+		return nil, fmt.Errorf("a wait for %d transactions, want 1 to %d", len(c.IDs), api.MaxTxsPerRequest)
 	}
 	wait, err := waitOf(c.WaitMS)
 	if err != nil {
@@ -92,8 +92,8 @@ func (n *Node) awaitHere(ctx context.Context, from admission.Party, c *foreign.A
 	return n.finalHere(ctx, from, c.IDs), nil
 }
 
-// finalHere waits until transactions are final in this shard, or ctx ends, and answers how each ended there: settled,
-// rejected, or unknown while it is open.
+// finalHere waits until transactions are final in this shard, or ctx ends. It returns for each one settled, rejected,
+// or unknown while it is not final.
 func (n *Node) finalHere(ctx context.Context, from admission.Party, ids []ledger.TxID) []api.State {
 	states := make([]api.State, len(ids))
 	for k, p := range n.engine.Await(ctx, from, ids, engine.Final) {

@@ -9,8 +9,8 @@ import (
 	"bdtnode/protocols"
 )
 
-// handler is who the network works for: the engine for what comes from the own shard over consensus streams, the relay
-// for gossip and requests.
+// handler receives the input of the network: the engine gets frames of the own shard's consensus streams, the relay
+// gets gossip and requests.
 type handler struct {
 	*engine.Engine
 	relay *relay.Relay

@@ -15,11 +15,12 @@ import (
 	"bdtnode/protocols"
 )
 
-// anchorFile is the file in the consensus store's directory whose inode and time of making tell a copy from the original.
+// anchorFile is a file in the directory of the consensus store. Its inode and creation time distinguish the original
+// store from a copy.
 const anchorFile = "anchor"
 
-// begin decides whether the replica may start with its consensus store, and makes the start's record durable. A
-// *replica.Lost error means that the replica never may.
+// begin decides whether the replica may start with its consensus store, and writes the record of this start to disk.
+// The error *replica.Lost means that the replica must never start again.
 func begin(home *config.Home, c *protocols.Committee, store kv.Store) (*replica.Begun, error) {
 	var o replica.Origin
 	var err error
@@ -28,7 +29,7 @@ func begin(home *config.Home, c *protocols.Committee, store kv.Store) (*replica.
 	}
 	var nonce [8]byte
 	if _, err := rand.Read(nonce[:]); err != nil {
-		return nil, fmt.Errorf("draw a number for this start: %w", err)
+		return nil, fmt.Errorf("draw a random number for this start: %w", err)
 	}
 	o.Nonce = binary.BigEndian.Uint64(nonce[:])
 	if o.Anchor, err = anchor(filepath.Join(home.DataDir(), consensusDir, anchorFile)); err != nil {
@@ -44,17 +45,17 @@ func begin(home *config.Home, c *protocols.Committee, store kv.Store) (*replica.
 	}
 	if b.Moved {
 		logger.Warnw("the consensus store is a copy or was restored", "boot", b.Boot,
-			"advice", "never start a replica on an old copy of its data: it goes on only if no peer knows newer signatures of it")
+			"advice", "never start a replica on an old copy of its data: it can continue only if no peer has newer signatures of it")
 	}
 	var batch kv.Batch
 	sync := replica.Apply(&batch, []protocols.Record{b.Record()})
 	if err := store.Apply(&batch, sync); err != nil {
-		return nil, fmt.Errorf("note the start: %w", err)
+		return nil, fmt.Errorf("write the record of this start: %w", err)
 	}
 	return b, home.Start()
 }
 
-// anchor makes the file if it is not there, and identifies it.
+// anchor creates the file if it is missing, and returns its identity.
 func anchor(path string) (replica.Anchor, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {

@@ -1,4 +1,4 @@
-// Package node is one replica as a process: its stores, network, engine and client API, wired together.
+// Package node runs one replica as a process. It connects its stores, network, engine and client API.
 package node
 
 import (
@@ -32,28 +32,29 @@ import (
 
 var logger = golog.Logger("bdt/node")
 
-// outside writes the lines that others than this replica cause.
+// outside writes log lines that other parties can cause, so their number is bounded.
 var outside = loglimit.New(logger)
 
-// Directories of the two stores in a home's data directory, and the file of the peers' last known addresses.
+// Names of the directories of the two stores in the data directory of a home, and of the file with the last known
+// addresses of peers.
 const (
 	consensusDir = "consensus"
 	ledgerDir    = "ledger"
 	addressFile  = "peers.json"
 )
 
-// ledgerCache is the bytes of the ledger's tables kept in memory. Every transaction looks up outputs from anywhere in
-// the ledger; with too little, a third of the processor went into reading blocks again.
+// ledgerCache is the size of the memory cache for tables of the ledger store, in bytes. Transactions read outputs at
+// random; with a small cache, a third of the processor time went into reading blocks again.
 const ledgerCache = 128 << 20
 
-// maxServing is how many requests of one peer are answered at a time. Replicas of other shards wait in them for what
-// becomes of transactions they passed on.
+// maxServing is the number of requests of one peer that are served at a time. A request of a replica of another shard
+// stays open while it waits for the outcome of forwarded transactions.
 const maxServing = 96
 
-// maxTosses is how many shares of the coin, and values of it, are remembered as verified.
+// maxTosses is the number of verified shares of the coin, and of its values, that are cached.
 const maxTosses = 4096
 
-// Node is one replica. Make it with [Open] and drive it with [Node.Run].
+// Node is one replica. Create it with [Open] and run it with [Node.Run].
 type Node struct {
 	home      *config.Home
 	committee *protocols.Committee
@@ -70,7 +71,8 @@ type Node struct {
 	started   time.Time
 }
 
-// Open opens the home's stores, restores the replica from them, and starts nothing. Run closes what it opened.
+// Open opens the stores of a home and restores the replica from them. It starts no goroutine of the replica. Run closes
+// the stores.
 func Open(home *config.Home) (_ *Node, err error) {
 	n := &Node{home: home, version: Version(), started: time.Now()}
 	defer func() {
@@ -157,13 +159,13 @@ func Open(home *config.Home) (_ *Node, err error) {
 	return n, nil
 }
 
-// Run runs the replica until ctx ends, which is no error, or until something fails that must stop it. It publishes
-// where the replica listens through its home, and closes the stores.
+// Run runs the replica until ctx ends, which is not an error, or until a part fails and must stop the replica. It
+// publishes the listen addresses through the home, and closes the stores.
 func (n *Node) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, n.closeStores()) }()
 	listener, err := net.Listen("tcp", n.home.Config.API.Address)
 	if err != nil {
-		return fmt.Errorf("client API cannot listen on %s (setting %s): %w", n.home.Config.API.Address, config.KeyAPIAddress, err)
+		return fmt.Errorf("the client API cannot listen on %s (setting %s): %w", n.home.Config.API.Address, config.KeyAPIAddress, err)
 	}
 	g := supervise.New(ctx)
 	g.Go("network", n.net.Run)
@@ -182,13 +184,13 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	return g.Wait()
 }
 
-// watchStores stops the node at the first failure of a disk, even if nothing is being written.
+// watchStores stops the node at the first failure of a disk, also while nothing is written.
 func (n *Node) watchStores(ctx context.Context) error {
 	select {
 	case <-n.consensus.Failed():
-		return errors.New("the consensus store failed: nothing more is signed")
+		return errors.New("the consensus store failed: the replica stops signing")
 	case <-n.ledgerKV.Failed():
-		return errors.New("the ledger store failed: nothing more is executed")
+		return errors.New("the ledger store failed: the replica stops executing blocks")
 	case <-ctx.Done():
 		return nil
 	}

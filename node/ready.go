@@ -8,36 +8,36 @@ import (
 	"bdtnode/node/engine"
 )
 
-// maxUncommitted is how long something may wait without any commit while a replica counts as ready. It is several
-// times what a commit takes between far regions, an epoch change included.
+// maxUncommitted is the longest time for which work may wait without any commit while a replica counts as ready. It is
+// several times the time of a commit between distant regions, including an epoch change.
 const maxUncommitted = 5 * time.Second
 
-// reading is what readiness is judged by.
+// reading is the set of values that decide readiness.
 type reading struct {
 	replicas, quorum int
-	answering        int           // engines of the shard that answered lately, the own one included
-	waited           time.Duration // since the last commit at the earliest, something to commit is known
-	work             engine.Work   // what that is
-	behind           bool          // others have certified blocks that this replica lacks
-	height           uint64        // committed
-	clockOffset      time.Duration // of the shard's clocks before the own one
-	clockOff         bool          // that is too much
-	unsigned         bool          // too few peers have answered this start, so nothing is signed
-	answers, needed  int           // of peers to this start
+	answering        int           // engines of the shard that answered lately, including this one
+	waited           time.Duration // how long work has been known, since the last commit at the earliest
+	work             engine.Work   // kind of that work
+	behind           bool          // others have certified blocks that this replica does not have
+	height           uint64        // committed height
+	clockOffset      time.Duration // offset of the shard's clocks from this replica's clock
+	clockOff         bool          // the offset is too large
+	unsigned         bool          // too few peers have answered this start, so the replica signs nothing
+	answers, needed  int           // answers of peers to this start
 	twins            []twin        // peers that run as two processes
 }
 
 // twin is a second process of a peer.
 type twin struct {
 	replica      uint16
-	fenced, kept uint64 // their starts
+	fenced, kept uint64 // numbers of the starts
 	ago          time.Duration
 }
 
-// twinAge is for how long after it was last heard of a second process of a peer is told of.
+// twinAge is how long a second process of a peer is reported after its last message.
 const twinAge = 10 * time.Minute
 
-// notReady is why the replica does not take part, empty if it does.
+// notReady is the reason why the replica is not ready, empty if it is ready.
 func (r *reading) notReady() string {
 	few := fmt.Sprintf("%d of %d replicas answer, %d needed", r.answering, r.replicas, r.quorum)
 	switch {
@@ -48,7 +48,7 @@ func (r *reading) notReady() string {
 	case r.answering < r.quorum:
 		return few
 	case r.clockOff && r.clockOffset > 0:
-		return r.clock() + ": it votes for no block until that is set right"
+		return r.clock() + ": it votes for no block until the clock is corrected"
 	case r.behind:
 		return fmt.Sprintf("catching up: at height %d", r.height)
 	case r.waited >= maxUncommitted:
@@ -61,14 +61,14 @@ func (r *reading) uncommitted() string {
 	return fmt.Sprintf("no commit for %d s although %s", int(r.waited.Seconds()), r.work)
 }
 
-// degraded is what is wrong with a replica, whether or not it takes part; empty if nothing is.
+// degraded describes faults of the replica, which may exist while it is ready. It is empty if there are none.
 func (r *reading) degraded() string {
 	var all []string
 	switch {
 	case r.clockOff && r.clockOffset > 0:
 		all = append(all, r.clock())
 	case r.clockOff:
-		all = append(all, r.clock()+": the others refuse its blocks when it leads")
+		all = append(all, r.clock()+": the other replicas refuse its blocks while it is the leader")
 	}
 	for _, t := range r.twins {
 		all = append(all, fmt.Sprintf("replica %d runs as two processes: start %d was fenced %s ago, start %d is kept",
@@ -85,7 +85,7 @@ func (r *reading) clock() string {
 	return fmt.Sprintf("the clock is %s %s the shard's", off.Round(time.Millisecond), side)
 }
 
-// read takes what readiness is judged by.
+// read collects the values that decide readiness.
 func (n *Node) read() reading {
 	p, s, start := n.engine.Presence(), n.engine.Status(), n.engine.Standing()
 	r := reading{

@@ -8,26 +8,26 @@ import (
 	"bdtnode/node/engine"
 )
 
-// TestReadiness: a replica is ready only with n-f engines that answer and with commits that follow what waits, and says
-// what it lacks.
+// TestReadiness: a replica is ready only if n-f engines answer and waiting work is committed in time. Otherwise it
+// reports the reason.
 func TestReadiness(t *testing.T) {
 	good := reading{replicas: 4, quorum: 3, answering: 3}
 	for _, x := range []struct {
 		name            string
 		change          func(r *reading)
-		lacks, degraded string // what is said, "" for nothing
+		lacks, degraded string // expected reports, empty for none
 	}{
-		{"all well", func(*reading) {}, "", ""},
+		{"ready", func(*reading) {}, "", ""},
 		{"idle without a quorum", func(r *reading) { r.answering = 2 }, "2 of 4 replicas answer, 3 needed", ""},
-		{"something waits a little", func(r *reading) { r.waited, r.work = 4*time.Second, engine.Batches }, "", ""},
+		{"work waits for a short time", func(r *reading) { r.waited, r.work = 4*time.Second, engine.Batches }, "", ""},
 		{"no progress with a quorum", func(r *reading) { r.waited, r.work = 7*time.Second, engine.Transactions },
 			"no commit for 7 s although transactions wait; 3 of 4 replicas answer", ""},
 		{"no progress without a quorum", func(r *reading) { r.waited, r.work, r.answering = 12*time.Second, engine.Batches, 2 },
 			"no commit for 12 s although a batch waits; 2 of 4 replicas answer, 3 needed", ""},
 		{"catching up", func(r *reading) { r.behind, r.height = true, 9 }, "catching up: at height 9", ""},
-		{"nothing signed yet", func(r *reading) { r.unsigned, r.answers, r.needed, r.answering = true, 1, 2, 2 },
+		{"signs nothing yet", func(r *reading) { r.unsigned, r.answers, r.needed, r.answering = true, 1, 2, 2 },
 			"signs nothing until 2 peers have answered this start: 1 have; 2 of 4 replicas answer, 3 needed", ""},
-		{"a peer runs twice", func(r *reading) { r.twins = []twin{{2, 5, 6, 12 * time.Second}} }, "",
+		{"a peer runs as two processes", func(r *reading) { r.twins = []twin{{2, 5, 6, 12 * time.Second}} }, "",
 			"replica 2 runs as two processes: start 5 was fenced 12s ago, start 6 is kept"},
 		{"clock behind", func(r *reading) { r.clockOff, r.clockOffset = true, time.Hour },
 			"the clock is 1h0m0s behind the shard's", "the clock is 1h0m0s behind the shard's"},

@@ -9,10 +9,11 @@ import (
 	"bdtnode/node/api"
 )
 
-// everywhere makes settled mean that the outputs exist in every shard that they are at home in, so that whoever is told
-// so may spend them. What has settled in the answering shard, by this replica's ledger or by f+1 replicas there, is
-// ordered until f+1 replicas of each other shard say that its outputs exist. With wait settled they are waited for.
-func (b backend) everywhere(ctx context.Context, from admission.Party, p *plan, answers []api.TxAnswer, wait api.Wait) {
+// confirmOutputs makes settled mean that the outputs exist in all their home shards, so that a client may spend them. A
+// transaction that has settled in the answering shard, by this replica's ledger or by f+1 replicas there, is reported
+// as ordered until f+1 replicas of each other shard report its outputs. With wait settled, confirmOutputs waits for
+// these reports.
+func (b backend) confirmOutputs(ctx context.Context, from admission.Party, p *plan, answers []api.TxAnswer, wait api.Wait) {
 	type open struct {
 		at  []int
 		ids []ledger.TxID
@@ -49,7 +50,7 @@ func (b backend) everywhere(ctx context.Context, from admission.Party, p *plan, 
 	wg.Wait()
 }
 
-// settledIn waits until transactions are settled in a shard, and answers which are.
+// settledIn waits until transactions are settled in a shard, or ctx ends, and reports for each whether it is.
 func (b backend) settledIn(ctx context.Context, from admission.Party, shard uint16, ids []ledger.TxID) []bool {
 	if shard != b.home.Shard {
 		return b.foreign.Settled(ctx, shard, ids)

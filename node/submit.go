@@ -10,10 +10,10 @@ import (
 	"bdtnode/node/engine"
 )
 
-// Submit implements [api.Backend]. A transaction goes into the TX book here if this shard has inputs of it, and to a
-// replica of each other shard that has. Where this shard has a part in it, its own ledger gives the answer; where it
-// has none, or only outputs, a rejection is believed when f+1 replicas of an input shard say so. Copies of one
-// transaction cost as much as one.
+// Submit implements [api.Backend]. A transaction enters the TX book here if this shard has inputs of it, and is sent to
+// a replica of each other input shard. If this shard has a part in it, the local ledger gives the answer. If this shard
+// has none, or only outputs, a rejection counts when f+1 replicas of an input shard report it. Identical transactions
+// are processed once.
 func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait) []*api.TxAnswer {
 	distinct, index := admission.Collapse(txs)
 	answers := b.submit(ctx, admission.ClientParty(from), distinct, wait)
@@ -29,11 +29,11 @@ func (b backend) submit(ctx context.Context, party admission.Party, txs [][]byte
 	answers := make([]api.TxAnswer, len(txs))
 	var here, away plan
 	var wg sync.WaitGroup
-	elsewhere := make(map[uint16][][]byte) // other input shards, of what this shard orders too
+	elsewhere := make(map[uint16][][]byte) // other input shards of transactions that this shard also orders
 	for i, raw := range txs {
 		tx, err := ledger.DecodeTx(raw)
 		if err != nil || tx.Check(b.committee.Network()) != nil {
-			here.add(i, raw, tx) // to be refused with the reason
+			here.add(i, raw, tx) // refused below, with the reason
 			continue
 		}
 		inputs := tx.Parties(b.home.Genesis.Home).Inputs
@@ -47,8 +47,8 @@ func (b backend) submit(ctx context.Context, party admission.Party, txs [][]byte
 		}
 	}
 	for s, raws := range elsewhere {
-		// A hint that saves a round: if it is lost, that shard learns of the transactions from this one's LDs.
-		wg.Go(func() { b.hand(ctx, s, raws) })
+		// This is a hint that saves a round. If it is lost, the shard learns of the transactions from this shard's LDs.
+		wg.Go(func() { b.sendHint(ctx, s, raws) })
 	}
 	if len(away.raws) > 0 {
 		wg.Go(func() { b.submitAway(ctx, party, &away, wait, answers) })
@@ -60,12 +60,12 @@ func (b backend) submit(ctx context.Context, party admission.Party, txs [][]byte
 		}
 	}
 	wg.Wait()
-	b.everywhere(ctx, party, &here, answers, wait)
-	b.everywhere(ctx, party, &away, answers, wait)
+	b.confirmOutputs(ctx, party, &here, answers, wait)
+	b.confirmOutputs(ctx, party, &away, answers, wait)
 	return answers
 }
 
-// plan is some of a request's transactions with their places in it.
+// plan is a subset of the transactions of a request, with their indexes in the request.
 type plan struct {
 	at   []int
 	raws [][]byte
@@ -86,7 +86,7 @@ func (b backend) answer(p engine.Progress, stage engine.Stage) api.TxAnswer {
 			a.RetryMS = bookRetry.Milliseconds()
 		}
 		if !p.Refusal.Final() {
-			a.State = api.StateUnknown // not taken, and free to come again
+			a.State = api.StateUnknown // not accepted, and may be submitted again
 		}
 	case p.Receipt.Height > 0:
 		a.Height, a.Certified = p.Receipt.Height, p.Certified

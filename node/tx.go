@@ -10,7 +10,7 @@ import (
 	"bdtnode/node/foreign"
 )
 
-// Tx implements [api.Backend]. Of a transaction between shards, every other shard with a part in it is asked for that.
+// Tx implements [api.Backend]. For a transaction between shards it asks every other shard for its part.
 func (b backend) Tx(ctx context.Context, id ledger.TxID) (api.TxAnswer, error) {
 	var own *api.TxAnswer
 	if a, found := b.txHere(id); found {
@@ -26,7 +26,7 @@ func (b backend) Tx(ctx context.Context, id ledger.TxID) (api.TxAnswer, error) {
 	return foreign.Combine(id, own, rows)
 }
 
-// txHere is what this shard alone knows of a transaction.
+// txHere is the answer from this shard's data alone. It returns false if this shard does not know the transaction.
 func (b backend) txHere(id ledger.TxID) (api.TxAnswer, bool) {
 	p, ok := b.engine.Find(id)
 	a := api.TxAnswer{ID: id, Shard: b.home.Shard, State: api.StateUnknown}
@@ -49,7 +49,7 @@ func (b backend) txHere(id ledger.TxID) (api.TxAnswer, bool) {
 	}
 	a.Parts = []api.Part{x}
 	a.Outputs = part.Outputs.Members()
-	if !ok { // heard of, and no receipt yet
+	if !ok { // known from another shard, without a receipt yet
 		a.State = api.StateOrdered
 	}
 	return a, true

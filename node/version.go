@@ -2,7 +2,8 @@ package node
 
 import "runtime/debug"
 
-// Version is the version of the program, from the build: a module version, or "devel" with the commit if known.
+// Version is the version of the program from its build information: a module version, or "devel" with the commit if
+// known.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

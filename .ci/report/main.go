@@ -1,6 +1,6 @@
-// Report reads what `net up --load -o json` printed, from standard input, and fails unless it adds up: every
-// transaction has its answer, replicas agree and no value came or went. It judges no speed. Arguments name counts that
-// must be above 0, such as cross_settled or gaps.count.
+// Report reads the output of `net up --load -o json` from standard input, and fails unless it is consistent: every
+// transaction has its answer, replicas agree, and value is conserved. It does not check speed. Arguments are names of
+// counts that must be above 0, such as cross_settled or gaps.count.
 package main
 
 import (
@@ -45,17 +45,17 @@ func check(in io.Reader, positive []string) error {
 	}
 	switch {
 	case *r.Submitted == 0:
-		return errors.New("nothing was submitted")
+		return errors.New("no transaction was submitted")
 	case *r.Unsent != 0:
-		return fmt.Errorf("%d transactions that were due were not sent", *r.Unsent)
+		return fmt.Errorf("%d transactions were due and not sent", *r.Unsent)
 	case *r.Pending != 0:
 		return fmt.Errorf("%d transactions have no answer", *r.Pending)
 	case *r.Settled+*r.Rejected != *r.Submitted:
-		return fmt.Errorf("%d settled and %d rejected are not %d submitted", *r.Settled, *r.Rejected, *r.Submitted)
+		return fmt.Errorf("%d settled and %d rejected transactions are not the %d submitted", *r.Settled, *r.Rejected, *r.Submitted)
 	case !*r.HeadersAgree:
 		return errors.New("replicas disagree about headers")
 	case !*r.ValueConserved:
-		return errors.New("value came or went")
+		return errors.New("value was not conserved")
 	}
 	for _, key := range positive {
 		var found any = all
