@@ -1,5 +1,5 @@
-// Package golden is for tests alone. It runs scripts against machines: each line of a script is an input, and the text
-// under it is all that the machine then persists, sends and outputs. The scripts document a protocol step by step, and a
+// Package golden serves tests alone. It runs scripts against machines: each line of a script is an input, and the text under
+// it has all records, messages and outputs of the step that the input caused. The scripts document a protocol step by step, and a
 // change of a protocol shows as a difference in them.
 //
 // A script is a text file in the format of the package datadriven. Its first line is a comment that states the claim
@@ -15,7 +15,7 @@
 //
 // Of several inputs each that had an effect is repeated before its text.
 //
-// The flag -rewrite of a test replaces the expected texts by what the machine does now.
+// The flag -rewrite of a test replaces the expected texts by those of this run.
 package golden
 
 import (
@@ -62,7 +62,7 @@ func statesClaim(t *testing.T, name string) {
 	}
 }
 
-// directive carries out the inputs of a directive and gives what they print.
+// directive carries out the inputs of a directive and returns the text that they print.
 func directive(t *testing.T, p *Printer, known Commands, d *datadriven.TestData) string {
 	t.Helper()
 	do := func(cmd string, args []datadriven.CmdArg) {

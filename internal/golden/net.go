@@ -79,7 +79,7 @@ func (x *Net) took(i int, step any) {
 	}
 }
 
-// visible is a step without what is hidden, which is counted.
+// visible is a step without its hidden messages and records, which are counted.
 func (x *Net) visible(step any) any {
 	if len(x.hidden) == 0 {
 		return step

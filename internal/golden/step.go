@@ -153,7 +153,7 @@ func (p *Printer) Values(prefix string, read func(key, value []byte) (any, error
 	p.values[prefix] = read
 }
 
-// Disk keeps what steps persist.
+// Disk keeps the records of steps.
 type Disk map[string][]byte
 
 // Keep applies the records of a step.

@@ -17,7 +17,7 @@ import (
 // Vector is a kind of encoding. Its file holds the encodings of its samples in hexadecimal, each with its decoded form.
 type Vector struct {
 	File    string // its name without .txt
-	Title   string // what is encoded, and which document describes it
+	Title   string // the encoded thing
 	Samples []Sample
 	// Decode reads an encoding. It returns the value to print and the value's encoding.
 	Decode func(b []byte) (value any, again []byte, err error)
@@ -32,8 +32,8 @@ type Sample struct {
 // bytesPerLine is how many bytes of an encoding stand on a line.
 const bytesPerLine = 32
 
-// Vectors checks that each file of a directory is what its vector's samples encode to and what they decode to, and that
-// every vector has a file and every file a vector. With -rewrite it makes the files.
+// Vectors checks that each file of a directory has the encodings of its vector's samples and their decoded forms, that every
+// vector has a file, and that every file has a vector. With -rewrite it makes the files.
 func Vectors(t *testing.T, dir string, vectors []Vector) {
 	t.Helper()
 	have, err := filepath.Glob(filepath.Join(dir, "*.txt"))

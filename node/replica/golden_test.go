@@ -15,7 +15,7 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// traced is one core with its store, and what a script has made for it.
+// traced is one core with its store, and the objects that its script has made.
 type traced struct {
 	t        *testing.T
 	p        *golden.Printer
@@ -121,7 +121,7 @@ func (s *traced) message(a *golden.Args, from protocols.Index) protocols.Message
 	switch kind := a.Word(); kind {
 	case "hello": // boot=1 nonce=8
 		return &Hello{Boot: number("boot"), Nonce: number("nonce")}
-	case "known": // to=5 [boot=1 nonce=5] [vote=1]: of vote, what this replica voted for in slot 1
+	case "known": // to=5 [boot=1 nonce=5] [vote=1]: with the vote of this replica in slot 1
 		m := &Known{Member: s.self, To: number("to"), Boot: number("boot"), Nonce: number("nonce")}
 		if slot := a.IntOr("vote", 0); slot > 0 {
 			m.Vote = &bolt.Vote{Epoch: 1, Slot: uint64(slot), Digest: s.b.blocks[slot-1].Digest()}

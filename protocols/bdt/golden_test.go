@@ -160,7 +160,7 @@ func (s *traced) restart(a *golden.Args) {
 	s.net.Took(i, m.Start(s.s.now))
 }
 
-// reconnect 0 3: both send again what the other may have missed.
+// reconnect 0 3: both send again the messages that the other may have missed.
 func (s *traced) reconnect(a *golden.Args) {
 	i, j := a.Number(), a.Number()
 	s.net.Took(i, s.s.machines[i].Resend(protocols.Index(j)))

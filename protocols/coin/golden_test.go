@@ -7,7 +7,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// traced is one toss and what a script has made for it.
+// traced is one toss of the coin.
 type traced struct {
 	p      *golden.Printer
 	c      *protocols.Committee

@@ -91,7 +91,7 @@ func (s *traced) propose(a *golden.Args) {
 	}
 }
 
-// reconnect 0 3: both send again what the other may have missed.
+// reconnect 0 3: both send again the messages that the other may have missed.
 func (s *traced) reconnect(a *golden.Args) {
 	i, j := a.Number(), a.Number()
 	s.net.Took(i, s.machines[i].Resend(protocols.Index(j)))

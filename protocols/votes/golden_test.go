@@ -9,7 +9,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// traced is one machine and what a script has made for it.
+// traced is one machine, and the objects that its script has made.
 type traced struct {
 	t *testing.T
 	p *golden.Printer

@@ -26,7 +26,7 @@ func TestTraces(t *testing.T) {
 	})
 }
 
-var questions = map[What]string{Position: "what is the first LD that you lack?", Take: "take LD %d", Fetch: "give me the LDs from %d on"}
+var questions = map[What]string{Position: "which LD is the first that you lack?", Take: "take LD %d", Fetch: "give me the LDs from %d on"}
 
 func (s *traced) do(st Step) {
 	for _, x := range st.Publish {
