@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -427,7 +428,13 @@ func TestReplicasEndWithNetUp(t *testing.T) {
 	if err := json.NewDecoder(out).Decode(&n.intro); err != nil {
 		t.Fatal(err)
 	}
-	syscall.Kill(n.intro.Replicas[2].PID, syscall.SIGSTOP) // as freeze faults do
+	suspended := n.intro.Replicas[2].PID
+	syscall.Kill(suspended, syscall.SIGSTOP) // as freeze faults do
+	// The kernel resumes and hangs up a process that is suspended when it loses its parent. On a busy machine the signal
+	// takes effect later than Kill returns, so the test waits for the state of the process.
+	for !isSuspended(t, suspended) {
+		time.Sleep(time.Millisecond)
+	}
 	up.Process.Kill()
 	up.Wait()
 	for _, r := range n.intro.Replicas {
@@ -435,4 +442,14 @@ func TestReplicasEndWithNetUp(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
+}
+
+// isSuspended reports whether a process is stopped by a signal.
+func isSuspended(t *testing.T, pid int) bool {
+	t.Helper()
+	out, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(pid)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.HasPrefix(strings.TrimSpace(string(out)), "T")
 }
