@@ -156,6 +156,9 @@ func (p *Printer) inner(v reflect.Value) string {
 		if v.IsNil() {
 			return "-"
 		}
+		if err, ok := v.Interface().(error); ok {
+			return err.Error()
+		}
 		v = v.Elem()
 	}
 	if !v.IsValid() {
@@ -175,8 +178,6 @@ func (p *Printer) inner(v reflect.Value) string {
 		return p.Digest(x)
 	case sig.PublicKey:
 		return x.String()
-	case error:
-		return x.Error()
 	}
 	switch {
 	case v.Kind() == reflect.Struct:
@@ -228,7 +229,8 @@ func (p *Printer) structure(v reflect.Value) string {
 
 // position reports whether a type is a number with a digest, as positions of lanes and channels are.
 func position(t reflect.Type) bool {
-	return t.NumField() == 2 && t.Field(0).Type.Kind() == reflect.Uint64 && t.Field(1).Type == reflect.TypeFor[digest.Digest]()
+	return t.NumField() == 2 && t.Field(0).Type.Kind() == reflect.Uint64 &&
+		t.Field(1).Type == reflect.TypeFor[digest.Digest]() && t.Field(1).IsExported()
 }
 
 // single reports whether a struct has one field that is ever printed, as a certificate has its signers. Its value is
