@@ -30,7 +30,7 @@
 //	go test ./node/sim -run TestNetworkSweep -sim.networks 2000 -timeout 0
 //	go test ./node/sim -run TestTwinsTwoRounds -sim.twins.all -v -timeout 0
 //
-// To check that the tests find bugs that are put back into the source (each compiles the tests once):
+// To check that the tests find bugs that are put back into the source (one compilation for all of them):
 //
 //	go test ./node/sim -run Mutants -sim.mutants -v -timeout 0
 package sim

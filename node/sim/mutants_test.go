@@ -2,21 +2,18 @@ package sim
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bdtnode/protocols"
 )
 
-var mutants = flag.Bool("sim.mutants", false, "let TestMutants put bugs into the protocols, build them and look for them")
+var mutants = flag.Bool("sim.mutants", false, "let TestMutants compile the bugs and search for each")
 
 // TestChecksFail carries steps out wrongly, as a node with a bug would. The checks must find each bug.
 func TestChecksFail(t *testing.T) {
@@ -25,22 +22,21 @@ func TestChecksFail(t *testing.T) {
 			return slices.DeleteFunc(records, func(r protocols.Record) bool { return bytes.HasPrefix(r.Key, []byte(prefix)) })
 		}}
 	}
-	const enough = 32 // seeds, in which each must be found
 	for _, m := range []struct {
-		name, story string
+		name, story, checks string
 		mutation
 	}{
-		{"own votes are not persisted", "crashes", dropping("b/v")},
-		{"a Commit's QC is not persisted", "crashes", dropping("b/c")},
-		{"the leader's proposals are not persisted", "crashes", dropping("b/p")},
-		{"acknowledgements are not persisted", "two batches", dropping("l/a")},
-		{"the highest QC is not persisted", "short epochs", dropping("b/t")},
-		{"own Status are not persisted", "short epochs", dropping("e/s")},
-		{"a new epoch is not persisted", "short epochs", dropping("e/r")},
-		{"signatures of the agreement are not persisted", "no fast lane", dropping("a/")},
-		{"batches are not persisted", "crashes", dropping("l/b")},
-		{"committed blocks are not persisted", "crashes", dropping("h/b")},
-		{"messages leave before their records are synced", "crashes", mutation{sendEarly: true}},
+		{"own votes are not persisted", "crashes", "identity signing", dropping("b/v")},
+		{"a Commit's QC is not persisted", "crashes", "signing", dropping("b/c")},
+		{"the leader's proposals are not persisted", "crashes", "identity signing", dropping("b/p")},
+		{"acknowledgements are not persisted", "two batches", "signing acking", dropping("l/a")},
+		{"the highest QC is not persisted", "short epochs", "invariant", dropping("b/t")},
+		{"own Status are not persisted", "short epochs", "signing leaving", dropping("e/s")},
+		{"a new epoch is not persisted", "short epochs", "identity leaving signing", dropping("e/r")},
+		{"signatures of the agreement are not persisted", "no fast lane", "identity signing", dropping("a/")},
+		{"batches are not persisted", "crashes", "promises durability", dropping("l/b")},
+		{"committed blocks are not persisted", "crashes", "durability", dropping("h/b")},
+		{"messages leave before their records are synced", "crashes", "signing identity durability", mutation{sendEarly: true}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -50,6 +46,9 @@ func TestChecksFail(t *testing.T) {
 				var v *Violation
 				if _, err := Run(t.Context(), cfg, nil); errors.As(err, &v) {
 					t.Logf("found by seed %d: %s at %v: %.120s", seed+1, v.Check, v.At, v.Detail)
+					if !slices.Contains(strings.Fields(m.checks), v.Check) {
+						t.Errorf("violates %s, want one of: %s", v.Check, m.checks)
+					}
 					return
 				} else if err != nil {
 					t.Fatal(err)
@@ -60,187 +59,205 @@ func TestChecksFail(t *testing.T) {
 	}
 }
 
-// edit replaces a part of a source file that must occur exactly once.
-type edit struct{ file, from, to string }
+// mutant is a bug that edits put back into the source.
+type mutant struct {
+	name   string
+	story  string // the search, which depends on the group
+	checks string // that may find the bug, separated by spaces
+	edits  []edit
+}
 
-// TestMutants puts one bug at a time into the protocols' source and builds these tests with it. The stories must fail.
-// It does so only with -sim.mutants, because each bug takes a compilation. Without it, it checks that the source still
-// contains the lines that each bug changes.
+// TestMutants runs the stories and sweeps with one bug at a time in the source. A run must violate one of the checks that
+// the bug names. One program, compiled from an overlay of the source, has all bugs as switches, and each process that
+// runs it has one bug. The test compiles and runs the program only with -sim.mutants. Without the flag, it makes the
+// overlay, and so checks that the source still contains the text that each bug replaces.
 func TestMutants(t *testing.T) {
+	if *oneMutant != "" {
+		printFinding(t, *oneMutant)
+		return
+	}
+	if *noMutant {
+		hashes, err := sampled(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		printLine(hashes)
+		return
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newOverlay(root)
+	for _, g := range groups() {
+		names := make(map[string]bool)
+		for _, m := range g.mutants {
+			if err := o.add(m.name, m.edits); err != nil {
+				t.Errorf("%s/%s: %v", g.name, m.name, err)
+			}
+			if s := g.search(&m); s.run == nil && !s.test {
+				t.Errorf("%s/%s: there is no story %s", g.name, m.name, m.story)
+			}
+			if m.checks == "" || names[m.name] {
+				t.Errorf("%s/%s: it has no checks, or the name is there twice", g.name, m.name)
+			}
+			names[m.name] = true
+		}
+	}
+	if t.Failed() || !*mutants {
+		return
+	}
+	begun := time.Now()
+	program := o.build(t)
+	t.Logf("compiled %d mutants in %v", len(o.mutants), time.Since(begun).Round(time.Second))
+	var table findings
+	t.Cleanup(func() { t.Log(table.String()) })
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		compareHashes(t, program)
+	})
+	for _, g := range groups() {
+		for _, m := range g.mutants {
+			t.Run(g.name+"/"+m.name, func(t *testing.T) {
+				t.Parallel()
+				mustFind(t, program, &g, &m, &table)
+			})
+		}
+	}
+}
+
+// mustFind fails unless the search for a mutant ends with a violation of one of the mutant's checks, in a run in which
+// the unchanged source violates nothing.
+func mustFind(t *testing.T, program string, g *group, m *mutant, table *findings) {
+	begun := time.Now()
+	f, err := carriedOut(t.Context(), program, g, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(begun).Round(100 * time.Millisecond)
+	if !f.found() {
+		t.Fatalf("not found in %d runs, %v", f.Runs, took)
+	}
+	t.Logf("found after %v by %v", took, f)
+	table.add("%8v, run %4d (%s): %-26s %s/%s", took, f.Run+1, f.Name, f.checks(), g.name, m.name)
+	for check := range f.Checks {
+		if !slices.Contains(strings.Fields(m.checks), check) {
+			t.Errorf("violates %s, want one of: %s", check, m.checks)
+		}
+	}
+	if s := g.search(m); !s.test {
+		if err := s.run(t.Context(), f.Run); err != nil {
+			t.Errorf("the same run without the mutant: %v", err)
+		}
+	}
+}
+
+// storyMutants are bugs in the consensus of one shard. The search of one without a story is TestEightRegions.
+func storyMutants() []mutant {
 	const (
 		lanesMachine = "protocols/lanes/machine.go"
 		boltMachine  = "protocols/bolt/machine.go"
 	)
-	for _, m := range []struct {
-		name, story string // an empty story is TestEightRegions
-		edits       []edit
-	}{
-		{"votes are counted by message", "two blocks", []edit{
+	return []mutant{
+		{"votes are counted by message", "two blocks", "blame certificates agreement", []edit{
 			{boltMachine, "	if !x.voters.Add(from) {\n		return\n	}\n	t := x.votes[v.Digest]", "	t := x.votes[v.Digest]"},
 			{"protocols/certificate.go", "	signed Set\n", "	signed Set\n	calls  int\n"},
 			{"protocols/certificate.go", "	if !t.signed.Add(i) {\n		return false\n	}\n", "	t.calls++\n	t.signed.Add(i)\n"},
 			{"protocols/certificate.go", "return len(t.sigs) }", "return t.calls }"},
 		}},
-		{"quorums are one too small", "two blocks", []edit{
+		{"quorums are one too small", "two blocks", "certificates agreement invariant", []edit{
 			{"protocols/committee.go", "return c.N() - c.F() }", "return c.N() - c.F() - 1 }"},
 		}},
-		{"quorums of 2f+1 for every n", "two blocks", []edit{
+		{"quorums of 2f+1 for every n", "two blocks", "certificates agreement invariant", []edit{
 			{"protocols/committee.go", "return c.N() - c.F() }", "return 2*c.F() + 1 }"},
 		}},
-		{"the parent is not checked at voting", "two blocks", []edit{
+		{"the parent is not checked at voting", "two blocks", "invariant certificates agreement", []edit{
 			{boltMachine, "!(x.vote != nil && x.vote.Digest == b.Parent || x.qc != nil && x.qc.Digest == b.Parent)", "x.blocks[b.Parent] == nil"},
 		}},
-		{"Commits are sent after the Status", "short epochs", []edit{
+		{"Commits are sent after the Status", "short epochs", "leaving", []edit{
 			{boltMachine, "	if m.left {\n		return\n	}\n	x.commit =", "	x.commit ="},
 		}},
-		{"votes are cast after the Status", "short epochs", []edit{
+		{"votes are cast after the Status", "short epochs", "leaving", []edit{
 			{boltMachine, "	m.clockDue = 0\n	if m.left {\n		return\n	}\n", "	m.clockDue = 0\n"},
 		}},
-		{"a Status claims less than it committed", "short epochs", []edit{
+		{"a Status claims less than it committed", "short epochs", "invariant", []edit{
 			{"protocols/bdt/leave.go", "if q := e.bolt.Top(); q != nil {", "if q := e.bolt.Top(); q != nil && e.number == 0 {"},
 		}},
-		{"the highest QC is not required", "a late leader", []edit{
+		{"the highest QC is not required", "a late leader", "invariant agreement", []edit{
 			{"protocols/bdt/input.go", "	case top.Slot == 0 && x.QC != nil, top.Slot > 0 && (", "	case top.Slot > 0 && x.QC != nil && ("},
 			{"protocols/bdt/input.go", "if s.Slot > 0 && (x.QC == nil || s.Slot > x.QC.Slot) {", "if s.Slot > 0 && k < 0 {"},
 			{"protocols/bdt/leave.go", "newInput(e.number, from, counted, e.base, block)", "newInput(e.number, from, counted, e.base, block.Before())"},
 			{"protocols/bolt/leave.go", "// Full reports", "func (b *Block) Before() *Block { return nil }\n\n// Full reports"},
 		}},
-		{"restored votes are forgotten", "crashes", []edit{
+		{"restored votes are forgotten", "crashes", "identity signing", []edit{
 			{"protocols/bolt/restore.go", "		x.vote = v\n", ""},
 		}},
-		{"a newer vote that a peer knows is no evidence", "an old store", []edit{
+		{"a newer vote that a peer knows is no evidence", "an old store", "identity", []edit{
 			{"node/replica/identity.go", "	case x.Vote != nil && c.bdt", "	case x.Vote != nil && x.To == 0 && c.bdt"},
 		}},
-		{"a newer header that a peer knows is no evidence", "an old store", []edit{
+		{"a newer header that a peer knows is no evidence", "an old store", "identity", []edit{
 			{"node/replica/identity.go", "	case x.Header != nil && c.bdt", "	case x.Header != nil && x.To == 0 && c.bdt"},
 			{"node/replica/identity.go", "	case x.Vote != nil && c.bdt", "	case x.Vote != nil && x.To == 0 && c.bdt"},
 		}},
-		{"fewer than 2f answers to a start suffice", "crashes", []edit{
+		{"fewer than 2f answers to a start suffice", "crashes", "identity", []edit{
 			{"node/replica/identity.go", "return 2 * c.cfg.Committee.F() }", "return c.cfg.Committee.F() }"},
 		}},
-		{"VOTEs are not made again after a crash", "power cuts", []edit{
+		{"VOTEs are not made again after a crash", "power cuts", "liveness", []edit{
 			{"node/replica/replica.go", "		c.recalled = append(c.recalled, d)\n", "		_ = d\n"},
 		}},
-		{"acks by number only", "two batches", []edit{
+		{"acks by number only", "two batches", "certificates acking", []edit{
 			{lanesMachine, "return l.acked[p] == h.Parent ||", "return !l.acked[p].IsZero() ||"},
 		}},
-		{"two acks for one number", "two batches", []edit{
+		{"two acks for one number", "two batches", "signing acking", []edit{
 			{lanesMachine, "	if _, done := l.acked[h.Seq]; done {\n		return false\n	}\n	p := h.Seq - 1\n	if p", "	p := h.Seq - 1\n	if p"},
 		}},
-		{"a vote acks only the tip", "a forked lane", []edit{
+		{"a vote acks only the tip", "a forked lane", "acking", []edit{
 			{"protocols/lanes/cuts.go", "			path = append(path, e)\n", "			path = append(path, e)\n			break\n"},
 		}},
-		{"forks from below the ordered position are acknowledged after a crash", "power cuts", []edit{
+		{"forks from below the ordered position are acknowledged after a crash", "power cuts", "acking", []edit{
 			{lanesMachine, "	if h.Seq <= l.ordered.Seq || h.Seq", "	if h.Seq <= l.base.Seq || h.Seq"},
 			{lanesMachine, "	if p == l.ordered.Seq {\n		return h.Parent == l.ordered.Digest\n	}\n	return", "	return (Tip{p, h.Parent}) == l.ordered || (Tip{p, h.Parent}) == l.base ||"},
 		}},
-		{"a replica past a slot votes there no more", "a Commit to one", []edit{
+		{"a replica past a slot votes there no more", "a Commit to one", "outcome", []edit{
 			{"protocols/bolt/final.go", "	for _, b := range chain {\n		m.voteFinal(now, st, b)\n	}\n", ""},
 		}},
-		{"one question holds a lane back", "", []edit{
+		{"one question holds a lane back", "", "latency", []edit{
 			{"protocols/lanes/fetch.go", "		l.lag.lacks(from, f.Tip.Seq)\n", "		l.lag.charge(now, maxHold)\n"},
 		}},
-		{"a lane that holds up slots is never held back", "", []edit{
+		{"a lane that holds up slots is never held back", "", "latency", []edit{
 			{"protocols/lanes/lag.go", "			l.lag.charge(now, wait)\n", ""},
 		}},
-		{"pending work need not be certified", "a hoarded lane", []edit{
+		{"pending work need not be certified", "a hoarded lane", "outcome", []edit{
 			{lanesMachine, "return max(l.certified.Seq, l.ordered.Seq), l.ordered.Seq", "return max(l.tip.Seq, l.ordered.Seq), l.ordered.Seq"},
 		}},
-		{"shares of the coin are given early", "no fast lane", []edit{
+		{"shares of the coin are given early", "no fast lane", "tossing", []edit{
 			{"protocols/mvba/broadcast.go", "r.finished.Len() < m.cfg.Committee.Quorum()", "r.finished.Len() < m.cfg.Committee.WeakQuorum()"},
 		}},
-		{"shares of the coin are not relayed", "a whispered coin", []edit{
+		{"shares of the coin are not relayed", "a whispered coin", "liveness", []edit{
 			{"protocols/mvba/vote.go", "	if !r.relayed {", "	if false {"},
 		}},
-		{"broadcasts are signed when the coin is known", "no fast lane", []edit{
+		{"broadcasts are signed when the coin is known", "no fast lane", "tossing", []edit{
 			{"protocols/mvba/broadcast.go", "func (m *Machine) accept(s *Step, r *round) {\n	if r.toss.Known() {", "func (m *Machine) accept(s *Step, r *round) {\n	if false {"},
 		}},
-		{"signatures of the agreement do not name it", "forged messages", []edit{
+		{"signatures of the agreement do not name it", "forged messages", "blame", []edit{
 			{"protocols/mvba/instance.go", "return a.append(make([]byte, 0, instanceSize+4))", "return nil"},
 		}},
-		{"refused messages are never asked for again", "a late replica", []edit{
-			{"protocols/bdt/future.go", "maxFutureMessages = 64 ", "maxFutureMessages = 0 "}, // no bug by itself, it makes refusals frequent
+		{"refused messages are never asked for again", "a late replica", "liveness", []edit{
+			{"protocols/bdt/future.go", "len(x.kept[from]) < maxFutureMessages && !value", "len(x.kept[from]) < 0 && !value"}, // no bug by itself, it makes refusals frequent
 			{"node/replica/catchup.go", "	again := c.bdt.Refused()\n", "	c.bdt.Refused()\n	again := protocols.Set{}\n"},
 		}},
-		{"certificates need no quorum", "forged messages", []edit{
+		{"certificates need no quorum", "forged messages", "blame", []edit{
 			{"protocols/certificate.go", "	if len(cert.Signatures) < threshold {", "	if len(cert.Signatures) < 1 {"},
 		}},
-		{"a stall is judged by commits", "lost VOTEs", []edit{
+		{"a stall is judged by commits", "lost VOTEs", "bounds", []edit{
 			{"node/replica/catchup.go", "	if lacks > x.lacks {\n		x.lacks, x.progress = lacks, now\n", "	if h := c.bdt.Base().Height; h > x.lacks {\n		x.lacks, x.progress = h, now\n"},
 		}},
-		{"certified blocks are taken from a peer that was not asked", "pushed history", []edit{
+		{"certified blocks are taken from a peer that was not asked", "pushed history", "bounds", []edit{
 			{"node/replica/catchup.go", "	if a.from == 0 {\n		return\n	}\n	x.asks[from]", "	x.asks[from]"},
 			{"node/replica/gate.go", "	case kind == KindHistory && g.histories == 0:\n		g.unasked++\n		return false, slow(size)\n", ""},
 		}},
-		{"nothing is sent again after a reconnection", "crashes", []edit{
+		{"nothing is sent again after a reconnection", "crashes", "signing liveness", []edit{
 			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n"},
 		}},
-	} {
-		t.Run(m.name, func(t *testing.T) {
-			if !*mutants {
-				overlay(t, m.edits)
-				return
-			}
-			args := []string{"-run", "TestStory", "-sim.story", m.story, "-sim.seeds", "24"}
-			if m.story == "" {
-				args = []string{"-run", "TestEightRegions"}
-			}
-			out, err := runMutant(t, m.edits, args...)
-			if err == nil {
-				t.Fatalf("not found:\n%s", out)
-			}
-			if !strings.Contains(out, " violated at step ") && !strings.Contains(out, " times the least") {
-				t.Fatalf("did not run: %v\n%s", err, out)
-			}
-			_, found, _ := strings.Cut(out, "_test.go:")
-			t.Logf("found: %.160s", strings.TrimSpace(found))
-		})
 	}
-}
-
-// runMutant runs tests of this package with edited sources in place of the real ones, which stay unchanged.
-func runMutant(t *testing.T, edits []edit, args ...string) (string, error) {
-	t.Helper()
-	file := overlay(t, edits)
-	out, err := exec.Command("go", append([]string{"test", "-vet=off", "-failfast", "-overlay", file, "."}, args...)...).CombinedOutput()
-	return string(out), err
-}
-
-// overlay is a file that makes the compiler use edited sources. Each edit must change one place of its source.
-func overlay(t *testing.T, edits []edit) string {
-	t.Helper()
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	replace := make(map[string]string)
-	for i, e := range edits {
-		real := filepath.Join(root, e.file)
-		from := real
-		if done, ok := replace[real]; ok {
-			from = done
-		}
-		source, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(source), e.from); n != 1 {
-			t.Fatalf("%s has %d times: %s", e.file, n, e.from)
-		}
-		to := filepath.Join(dir, fmt.Sprintf("%d.go", i))
-		if err := os.WriteFile(to, []byte(strings.Replace(string(source), e.from, e.to, 1)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		replace[real] = to
-	}
-	content, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(file, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
 }

@@ -1,13 +1,7 @@
 package sim
 
-import (
-	"strings"
-	"testing"
-)
-
-// TestNetworkMutants puts one bug at a time into the code of settlement between shards. The sweep over networks must
-// find each. Like TestMutants it compiles only with -sim.mutants.
-func TestNetworkMutants(t *testing.T) {
+// networkMutants are bugs in the settlement between shards. The search of one without a story is the sweep.
+func networkMutants() []mutant {
 	const (
 		sweep   = ""
 		inbound = "protocols/channels/machine.go"
@@ -16,104 +10,81 @@ func TestNetworkMutants(t *testing.T) {
 		carrier = "shard/courier/courier.go"
 		desk    = "ledger/desk.go"
 	)
-	for _, m := range []struct {
-		name, story string // an empty story is the sweep
-		edits       []edit
-	}{
-		{"LDs of a block are applied newest first", sweep, []edit{{inbound, "		slices.Reverse(rev)\n", ""}}},
-		{"LDs are applied twice", sweep, []edit{
+	return []mutant{
+		{"LDs of a block are applied newest first", sweep, "channels", []edit{{inbound, "		slices.Reverse(rev)\n", ""}}},
+		{"LDs are applied twice", sweep, "channels", []edit{
 			{"node/replica/store.go", "in.Deliveries = append(in.Deliveries, x)", "in.Deliveries = append(in.Deliveries, x, x)"},
 		}},
-		{"SIGNs are counted by message", sweep, []edit{
+		{"SIGNs are counted by message", sweep, "invariant", []edit{
 			{inbound, "	if x := c.signs[s.Tip.Seq]; x != nil && x.signers.Has(from) {\n		return\n	}\n", ""},
 			{inbound, "	if t.Add(from, s.Signature) && t.Len() ==", "	if !t.Add(from, s.Signature) || t.Len() =="},
 			{inbound, "x != nil && x.tallies[t.Digest] != nil && x.tallies[t.Digest].Len() >= m.cfg.Committee.WeakQuorum()", "x != nil && x.certified == t.Digest"},
 		}},
-		{"a replica that does not publish at once never checks for arrival", sweep, []edit{
+		{"a replica that does not publish at once never checks for arrival", sweep, "liveness", []edit{
 			{carrier, "		o.at, o.pause = now.Add(stepIn), stepIn\n	}\n	return st", "	}\n	return st"},
 		}},
-		{"the answer of one replica ends the checks for arrival", "silent to other shards", []edit{
+		{"the answer of one replica ends the checks for arrival", "silent to other shards", "liveness", []edit{
 			{carrier, "held[len(held)-m.cfg.Committees[destination].Quorum()]", "held[len(held)-1]"},
 		}},
-		{"LDs lost in a crash are not requested", "outages", []edit{
+		{"LDs lost in a crash are not requested", "outages", "liveness", []edit{
 			{carrier, " || i.exhausted.Len() < m.cfg.Committees[source].WeakQuorum()", ""},
 		}},
-		{"a request for LDs never moves on", sweep, []edit{
+		{"a request for LDs never moves on", sweep, "liveness", []edit{
 			{"node/replica/store.go", "size < maxChainBytes; {\n		d, err", "size < 1; {\n		d, err"}, // no bug by itself
 			{inbound, "m.want(now, uint16(i), t, prev[i].Seq, 0", "m.want(now, uint16(i), cut[i], prev[i].Seq, 0"},
 			{"protocols/channels/fetch.go", "	t, lacks := m.chans[source].lacking(t, after)\n	if !lacks {\n		return\n	}\n", ""},
 			{"protocols/channels/fetch.go", "	if !lacks || m.wants[Ref{w.Source, t}] != nil {", "	if _ = lacks; true {"},
 		}},
-		{"certificates of applied LDs are waited for", sweep, []edit{
+		{"certificates of applied LDs are waited for", sweep, "liveness", []edit{
 			{carrier, "	o.known = max(o.known, o.acked) // an acknowledged LD need not be certified here\n", ""},
 			{"node/driver/exchange.go", "max(x.machine.Known(c.Peer), c.Acked)", "x.machine.Known(c.Peer)"},
 		}},
-		{"REJECTED is given from a batch", sweep, []edit{
+		{"REJECTED is given from a batch", sweep, "verdicts", []edit{
 			{rules, "			d.LeaveOut(tx, refusal, missing)\n", "			_ = missing\n			return giveVerdict(d, d.Open(tx), ledger.VerdictRejected, refusal.Reason)\n"},
 		}},
-		{"a verdict is forgotten before the transaction expires", "conflicts", []edit{
+		{"a verdict is forgotten before the transaction expires", "conflicts", "verdicts", []edit{
 			{rules, "r.Part.Complete() && (!r.Parties.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS)", "r.Part.Complete()"},
 		}},
-		{"a record is forgotten before all had their say", sweep, []edit{
+		{"a record is forgotten before all had their say", sweep, "channels", []edit{
 			{rules, "r.Part.Complete() && (!r.Parties", "r.Part.Stage > ledger.StageEscrow && (!r.Parties"},
 		}},
-		{"escrow stays after a rejection in another shard", sweep, []edit{
+		{"escrow stays after a rejection in another shard", sweep, "value", []edit{
 			{rules, "	case stage == ledger.StageEscrow && rejection != nil:\n		err = d.Return(r, rejection.Reason)\n", ""},
 		}},
-		{"one SPENT is enough to settle", sweep, []edit{
+		{"one SPENT is enough to settle", sweep, "atomicity", []edit{
 			{rules, "stage <= ledger.StageEscrow && r.Part.AllSpent()", "stage <= ledger.StageEscrow && rejection == nil"},
 		}},
-		{"every shard burns the fee", sweep, []edit{
+		{"every shard burns the fee", sweep, "value", []edit{
 			{desk, "	if d.s.home(r.Tx.owners[0]) {\n		d.t.burned += r.Tx.Fee", "	{\n		d.t.burned += r.Tx.Fee"},
 		}},
-		{"a header's certificate is not verified", sweep, []edit{
+		{"a header's certificate is not verified", sweep, "blame", []edit{
 			{lds, "	if scheme.VerifyAll(append(proof[:len(proof):len(proof)], contents...)) {", "	if scheme.VerifyAll(contents) {"},
 		}},
-		{"LDs are known as verified by their deliveries", sweep, []edit{
+		{"LDs are known as verified by their deliveries", sweep, "blame", []edit{
 			{"node/replica/verified.go", `digest.Of("bdt/LD-encoding/1", m.Raw)`, "m.Digest"},
 		}},
-		{"a closed record is none", "hostile", []edit{
+		{"a closed record is none", "hostile", "verdicts liveness", []edit{
 			{rules, "	return past != nil, err // a record closes with the verdicts of all", "	return false, err"},
 			{rules, "	past, err := d.Past(id)", "	_, err := d.Past(id)"},
 			{desk, "	if w.records[tx.id] != nil {", "	if x := w.records[tx.id]; x != nil && x.Part.Open {"},
 		}},
-		{"a second verdict on an open record is ignored", "hostile", []edit{
+		{"a second verdict on an open record is ignored", "hostile", "liveness", []edit{
 			{rules, "	if said, err := hasGivenVerdict(d, r, e.Tx.ID(), source); said || err != nil {", "	if r != nil && r.Part.Of(source).Verdict != 0 {\n		return \"\", nil\n	}\n	if said, err := hasGivenVerdict(d, r, e.Tx.ID(), source); said || err != nil {"},
 		}},
-		{"two LDs under one number are not noticed", "hostile", []edit{
+		{"two LDs under one number are not noticed", "hostile", "liveness", []edit{
 			{"node/replica/evidence.go", "	return settlement.Contradict(n, ld, x.Content), nil", "	_ = ld\n	return nil, nil"},
 		}},
-		{"evidence is not put into a batch", "hostile", []edit{
+		{"evidence is not put into a batch", "hostile", "liveness", []edit{
 			{"node/replica/evidence.go", "	case p != nil:\n		return &ledger.RawNotice{Kind: ledger.KindEvidence, Content: p.content}\n", "	case p != nil:\n		return nil\n"},
 		}},
-		{"evidence that is ordered freezes nothing", "hostile", []edit{
-			{"shard/settlement/evidence.go", "func (e *Evidence) Execute(d *ledger.Desk) error {\n", "func (e *Evidence) Execute(d *ledger.Desk) error {\n	return nil\n}\n\nfunc (e *Evidence) executed(d *ledger.Desk) error {\n"},
+		{"evidence that is ordered freezes nothing", "hostile", "liveness", []edit{
+			{"shard/settlement/evidence.go", "func (e *Evidence) Execute(d *ledger.Desk) error {\n", "func (e *Evidence) Execute(d *ledger.Desk) error {\n	return nil\n"},
 		}},
-		{"the guard of a shard's word counts escrow", "a slow channel", []edit{
+		{"the guard of a shard's word counts escrow", "a slow channel", "channels", []edit{
 			{desk, "bits.Add64(d.t.unspent+d.t.burned, made, 0)", "bits.Add64(d.t.unspent+d.t.burned+d.t.escrow, made, 0)"},
 		}},
-		{"a path is not verified", sweep, []edit{
+		{"a path is not verified", sweep, "blame", []edit{
 			{lds, "	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):", "	case false:"},
 		}},
-	} {
-		t.Run(m.name, func(t *testing.T) {
-			if !*mutants {
-				overlay(t, m.edits)
-				return
-			}
-			args := []string{"-run", "TestNetworkSweep", "-sim.networks", "40"}
-			if m.story != sweep {
-				args = []string{"-run", "TestNetworkStory", "-sim.story", m.story, "-sim.networks", "40"}
-			}
-			out, err := runMutant(t, m.edits, args...)
-			if err == nil {
-				t.Fatalf("not found:\n%s", out)
-			}
-			if !strings.Contains(out, " violated at step ") {
-				t.Fatalf("did not run: %v\n%s", err, out)
-			}
-			_, found, _ := strings.Cut(out, "shards_test.go:")
-			t.Logf("found: %.160s", strings.TrimSpace(found))
-		})
 	}
 }

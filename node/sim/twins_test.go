@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -200,97 +199,68 @@ func TestTwinScenarios(t *testing.T) {
 	}
 }
 
-// TestTwinMutants puts one bug at a time into the protocols' source. The enumeration of TestTwinsTwoRounds must find
-// each. Like TestMutants it compiles only with -sim.mutants.
+// twinMutants are bugs that the enumeration of TestTwinsTwoRounds finds. The story of one is the number of the first
+// scenario of its search.
 //
 // It cannot find these bugs: bugs that show after crashes only (missing records or restores), because no replica
 // crashes in two rounds; bugs in checks of messages that no honest replica sends (certificates, proofs, validity of
 // values, places under signatures), because twins are honest; bugs that need a scheduler that knows the coin (shares
 // released early or not relayed, signatures after the coin is known), because partitions do not depend on messages; and
 // quorums of 2f+1, which equal n-f at n = 4.
-func TestTwinMutants(t *testing.T) {
+func twinMutants() []mutant {
 	const boltMachine = "protocols/bolt/machine.go"
-	// rare has the bugs that few scenarios show, each with a scenario that shows it as long as it gives the same run.
-	rare := map[string]string{"a decision is deleted when its block is certified": "50425"}
-	for _, m := range []struct {
-		name  string
-		edits []edit
-	}{
-		{"quorums are one too small", []edit{
+	return []mutant{
+		{"quorums are one too small", "", "agreement certificates invariant", []edit{
 			{"protocols/committee.go", "return c.N() - c.F() }", "return c.N() - c.F() - 1 }"},
 		}},
-		{"votes are counted by message", []edit{
+		{"votes are counted by message", "", "blame certificates agreement", []edit{
 			{boltMachine, "	if !x.voters.Add(from) {\n		return\n	}\n	t := x.votes[v.Digest]", "	t := x.votes[v.Digest]"},
 			{"protocols/certificate.go", "	signed Set\n", "	signed Set\n	calls  int\n"},
 			{"protocols/certificate.go", "	if !t.signed.Add(i) {\n		return false\n	}\n", "	t.calls++\n	t.signed.Add(i)\n"},
 			{"protocols/certificate.go", "return len(t.sigs) }", "return t.calls }"},
 		}},
-		{"the parent is not checked at voting", []edit{
+		{"the parent is not checked at voting", "", "certificates invariant agreement", []edit{
 			{boltMachine, "!(x.vote != nil && x.vote.Digest == b.Parent || x.qc != nil && x.qc.Digest == b.Parent)", "x.blocks[b.Parent] == nil"},
 		}},
-		{"Commits are sent after the Status", []edit{
+		{"Commits are sent after the Status", "", "leaving", []edit{
 			{boltMachine, "	if m.left {\n		return\n	}\n	x.commit =", "	x.commit ="},
 		}},
-		{"votes are cast after the Status", []edit{
+		{"votes are cast after the Status", "", "leaving", []edit{
 			{boltMachine, "	m.clockDue = 0\n	if m.left {\n		return\n	}\n", "	m.clockDue = 0\n"},
 		}},
-		{"a Status claims less than it committed", []edit{
+		{"a Status claims less than it committed", "", "invariant", []edit{
 			{"protocols/bdt/leave.go", "if q := e.bolt.Top(); q != nil {", "if q := e.bolt.Top(); q != nil && e.number == 0 {"},
 		}},
-		{"the highest QC is not required", []edit{
+		{"the highest QC is not required", "", "invariant agreement", []edit{
 			{"protocols/bdt/input.go", "	case top.Slot == 0 && x.QC != nil, top.Slot > 0 && (", "	case top.Slot > 0 && x.QC != nil && ("},
 			{"protocols/bdt/input.go", "if s.Slot > 0 && (x.QC == nil || s.Slot > x.QC.Slot) {", "if s.Slot > 0 && k < 0 {"},
 			{"protocols/bdt/leave.go", "newInput(e.number, from, counted, e.base, block)", "newInput(e.number, from, counted, e.base, block.Before())"},
 			{"protocols/bolt/leave.go", "// Full reports", "func (b *Block) Before() *Block { return nil }\n\n// Full reports"},
 		}},
-		{"acks by number only", []edit{
+		{"acks by number only", "", "certificates acking", []edit{
 			{"protocols/lanes/machine.go", "return l.acked[p] == h.Parent ||", "return !l.acked[p].IsZero() ||"},
 		}},
-		{"two acks for one number", []edit{
-			{"protocols/lanes/machine.go", "	if _, done := l.acked[h.Seq]; done {\n		return false\n	}\n	p := h.Seq - 1", "	p := h.Seq - 1"},
+		{"two acks for one number", "", "signing acking", []edit{
+			{"protocols/lanes/machine.go", "	if _, done := l.acked[h.Seq]; done {\n		return false\n	}\n	p := h.Seq - 1\n	if p", "	p := h.Seq - 1\n	if p"},
 		}},
-		{"two votes for one slot", []edit{
+		{"two votes for one slot", "", "signing certificates", []edit{
 			{boltMachine, "	if x.proposal != nil && !wanted && !m.isNamed(x, b.digest) {\n		return st\n	}\n", ""},
 			{boltMachine, "	if x.proposal == nil {\n		x.proposal = p\n	}\n", "	x.proposal, x.vote = p, nil\n"},
 		}},
-		{"the agreement counts messages, not senders", []edit{
+		{"the agreement counts messages, not senders", "", "blame", []edit{
 			{"protocols/mvba/round.go", "preVoted, voted bool\n", "preVoted, voted bool\n	count int\n"},
 			{"protocols/mvba/broadcast.go", "	r.echoes.Add(from, x.Signature)\n", "	r.echoes.Add(from, x.Signature)\n	r.count++\n"},
 			{"protocols/mvba/broadcast.go", "r.echoes.Len() < m.cfg", "r.count < m.cfg"},
 		}},
-		{"nothing is sent again after a reconnection", []edit{
+		{"nothing is sent again after a reconnection", "", "liveness signing", []edit{
 			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n"},
 		}},
-		{"a decision is deleted when its block is certified", []edit{
+		{"a decision is deleted when its block is certified", "517", "liveness", []edit{
 			{"protocols/bdt/bdt.go", "m.past[0].number < last.Epoch {", "(m.past[0].number < last.Epoch || m.past[0].number == last.Epoch && last.Last) {"},
 		}},
-		{"a weak quorum of Commits is enough", []edit{
+		{"a weak quorum of Commits is enough", "", "invariant agreement", []edit{
 			{boltMachine, "	if set.Len() == m.cfg.Committee.Quorum() {", "	if set.Len() == m.cfg.Committee.WeakQuorum() {"},
 		}},
-	} {
-		t.Run(m.name, func(t *testing.T) {
-			if !*mutants {
-				overlay(t, m.edits)
-				return
-			}
-			var out string
-			var err error
-			if k, ok := rare[m.name]; ok {
-				out, err = runMutant(t, m.edits, "-run", "TestTwinsTwoRounds", "-sim.twins.at", k)
-			}
-			if err == nil {
-				out, err = runMutant(t, m.edits, "-run", "TestTwinsTwoRounds", "-sim.twins.all", "-timeout", "60m")
-			}
-			if err == nil {
-				t.Fatalf("not found:\n%s", out)
-			}
-			if !strings.Contains(out, " violated at step ") {
-				t.Fatalf("did not run: %v\n%s", err, out)
-			}
-			_, found, _ := strings.Cut(out, "left out;")
-			_, found, _ = strings.Cut(found, "twins_test.go:")
-			t.Logf("found: %.200s", strings.TrimSpace(found))
-		})
 	}
 }
 
