@@ -50,8 +50,8 @@ func receiver(to int64) string {
 	return fmt.Sprint(to)
 }
 
-// Timer prints when the machine next wants a tick, if that has changed since the last time. Both are nanoseconds, a wake
-// of 0 is none.
+// Timer prints the time of the machine's next tick, if that has changed since the last call. Both are nanoseconds; a wake
+// of 0 means no tick.
 func (p *Printer) Timer(wake, start int64) {
 	if wake == p.wake {
 		return

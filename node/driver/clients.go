@@ -47,7 +47,7 @@ func newClients(d *Driver) (*Clients, error) {
 	return c, nil
 }
 
-// with calls do with the door, under the lock.
+// with calls do with the door, holding the lock.
 func (c *Clients) with(do func(door *admission.Door)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,7 +93,7 @@ func (c *Clients) Recall(r *admission.Request) error {
 	return nil
 }
 
-// Find is what this replica knows of a transaction; ok is false if it knows nothing.
+// Find is the progress of a transaction at this replica; ok is false if the transaction is unknown.
 func (c *Clients) Find(id ledger.TxID) (p admission.Progress, ok bool) {
 	decided := func() bool {
 		r, known, err := c.d.cfg.State.Receipt(id)
@@ -116,14 +116,14 @@ func (c *Clients) CertifiedHeight() uint64 { return c.certified.Load() }
 // Waiting is the bytes of transactions that wait for a batch.
 func (c *Clients) Waiting() int { return int(c.waiting.Load()) }
 
-// Holding is how much clients hold.
+// Holding is the number of transactions and waits in memory for clients.
 type Holding struct {
 	Book  int // transactions in the TX book
 	Room  int // transactions that wait for an input
 	Waits int // ids that requests wait for
 }
 
-// Holding reads how much clients hold.
+// Holding returns the present numbers.
 func (c *Clients) Holding() (h Holding) {
 	c.with(func(door *admission.Door) { h = Holding{door.Len(), door.Room(), door.Waits()} })
 	return h

@@ -1,15 +1,16 @@
-// Package driver is one replica as the process and the simulator both run it: everything that decides. The process
-// supplies disk, clock, links, client connections and parallel verification; the simulator supplies its own. Both do it
-// through [Host].
+// Package driver is one replica as the process and the simulator both run it: all decisions. The process supplies disk,
+// clock, links, client connections and parallel verification; the simulator supplies its own. Both do it through
+// [Host].
 //
 // A frame of a peer goes through [Driver.Pass] (the peer's budget) and [Driver.Check] (decoding and verification) to
-// [Driver.Handle]. Handle and every other input of the consensus core end in one [Action] for [Host.Write]. The host makes
-// the action's records durable, then calls [Driver.Send] for its messages and [Driver.Deliver] for its outputs: persist, send,
-// deliver. A committed block goes to [Host.Execute], the host calls [Driver.Execute] and gives the
-// result back through [Driver.Executed] and [Driver.Notify]. [Driver.Turn] does what is due after any input.
+// [Driver.Handle]. Handle and every other input of the consensus core end in one [Action] for [Host.Write]. The host
+// makes the action's records durable, then calls [Driver.Send] for its messages and [Driver.Deliver] for its outputs:
+// persist, send, deliver. A committed block goes to [Host.Execute]. The host calls [Driver.Execute] and gives the
+// result back through [Driver.Executed] and [Driver.Notify]. [Driver.Turn] does the work that is due after any input.
 //
 // Start, Handle, Executed, Connected and Turn are calls of one goroutine, the loop. Send and Deliver are calls of one
-// goroutine, and so are Execute and Notify. All other methods may be called concurrently. No method blocks but by calls of the Host.
+// goroutine, and so are Execute and Notify. All other methods may be called concurrently. Methods block only inside
+// calls of the Host.
 package driver
 
 import (
@@ -176,8 +177,8 @@ func (d *Driver) Handle(from protocols.Index, m protocols.Message) {
 // Connected begins a session with a peer: it is sent again all that it may lack.
 func (d *Driver) Connected(to protocols.Index) { d.write(d.core.Connected(to)) }
 
-// Turn does what is due after inputs: evidence, timers of the core, and batches of the own lane. It returns the time of
-// the next call, zero if no time is set.
+// Turn does the work that is due after inputs: evidence, timers of the core, and batches of the own lane. It returns
+// the time of the next call, zero if no time is set.
 func (d *Driver) Turn() protocols.Time {
 	for _, e := range d.witness.take() {
 		d.write(d.core.Witness(e))

@@ -12,10 +12,10 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// Bounds of an answer to another shard's replica, and of what is taken of its answer.
+// Bounds of the answers to replicas of other shards, and of the answers from them.
 const (
 	maxServed  = 4 << 20 // bytes of LDs, beyond which no further LD is added
-	MaxFetched = 8 << 20 // bytes of LDs taken of one answer
+	MaxFetched = 8 << 20 // bytes of LDs accepted of one answer
 )
 
 // Never is a wait without an end.

@@ -163,8 +163,8 @@ func (d *Driver) accuse(e *settlement.Evidence) {
 	}
 }
 
-// witness takes evidence against other shards to the loop: the first of each kind for each source, so it is bounded
-// whatever arrives.
+// witness hands evidence against other shards to the loop: the first of each kind for each source, so its size is
+// bounded for all inputs.
 type witness struct {
 	mu   sync.Mutex
 	seen map[proof]bool

@@ -30,12 +30,13 @@ const (
 // verifyChunk is the number of transactions verified in one turn of their party.
 const verifyChunk = 64
 
-// verifiers is the number of requests that verify at a time. One processor is left to consensus whatever clients submit.
+// verifiers is the number of requests that are verified at a time. One processor is left to consensus under any load of
+// clients.
 func verifiers() int { return max(1, runtime.GOMAXPROCS(0)-1) }
 
-// Submit checks transactions of a party, admits the good ones and waits until each has come to stage, is refused, or ctx
-// ends. It answers for each in order; one that has not Reached the stage is still open. Copies of one transaction cost as
-// much as one.
+// Submit checks transactions of a party, admits the valid ones and waits until each has come to stage or is refused, or
+// ctx ends. It returns the progress of each, in order. A transaction that has not Reached the stage is still open.
+// Copies of one transaction cost as much as one.
 func (e *Engine) Submit(ctx context.Context, from admission.Party, raws [][]byte, stage Stage) []Progress {
 	distinct, index := admission.Collapse(raws)
 	since := e.clock.now()
@@ -71,7 +72,7 @@ func (e *Engine) Submit(ctx context.Context, from admission.Party, raws [][]byte
 	return out
 }
 
-// Await waits like Submit for transactions that are submitted elsewhere. It admits nothing.
+// Await waits like Submit, for transactions that are submitted elsewhere. It admits none.
 func (e *Engine) Await(ctx context.Context, from admission.Party, ids []ledger.TxID, stage Stage) []Progress {
 	clients, done := e.driver.Clients(), make(chan struct{})
 	r := admission.NewRequest(from, ids, stage, false, e.clock.now(), func() { close(done) })
@@ -97,7 +98,7 @@ func (e *Engine) await(ctx context.Context, r *admission.Request, done <-chan st
 	e.driver.Clients().Close(r)
 }
 
-// verify checks encodings and signatures of many transactions at once; bad ones are then found singly. Parties verify in
+// verify checks encodings and signatures of many transactions at once, and singly if that fails. Parties verify in
 // turn, a chunk at a time. A transaction that was not verified before ctx ended has an id at most.
 func (e *Engine) verify(ctx context.Context, from admission.Party, raws [][]byte) ([]*ledger.Tx, []Progress) {
 	txs, answers := make([]*ledger.Tx, len(raws)), make([]Progress, len(raws))
@@ -157,16 +158,16 @@ func refusalOf(err error) *ledger.Refusal {
 	return r
 }
 
-// Find is what this replica knows of a transaction; ok is false if it knows nothing.
+// Find is the progress of a transaction at this replica; ok is false if the transaction is unknown.
 func (e *Engine) Find(id ledger.TxID) (p Progress, ok bool) { return e.driver.Clients().Find(id) }
 
-// Holding reads how much clients hold here.
+// Holding is the number of transactions and requests of clients in memory.
 func (e *Engine) Holding() driver.Holding { return e.driver.Clients().Holding() }
 
 // Latency is the median time from submission to execution of the transactions submitted here in the last seconds.
 func (e *Engine) Latency() time.Duration { return e.latencies.median(time.Now()) }
 
-// runClients calls the driver's Attend in time.
+// runClients calls [driver.Driver.Attend] when it is due.
 func (e *Engine) runClients(ctx context.Context) error {
 	tick := time.NewTicker(driver.AttendEvery)
 	defer tick.Stop()

@@ -29,7 +29,7 @@ func (c *cluster) spend(o ledger.Outpoint, lifetime time.Duration, fee uint64) *
 	return tx
 }
 
-// until polls for something to become true.
+// until polls until ok returns true.
 func (c *cluster) until(what string, ok func() bool) {
 	c.t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
@@ -39,8 +39,8 @@ func (c *cluster) until(what string, ok func() bool) {
 	}
 }
 
-// A transaction that a replica accepted, and that a block left out since its input was lost to another replica's
-// transaction, gets its final answer from that replica in an idle shard, also if the replica restarts.
+// A transaction that a replica accepted, and that a block left out since another replica's transaction spent its input,
+// gets its final answer from the first replica in an idle shard, also after a restart.
 func TestAcceptedAndLeftOutGetsItsEnd(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart %v", restart), func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestAcceptedAndLeftOutGetsItsEnd(t *testing.T) {
 			coin := ledger.Outpoint{Tx: genesisTx(c, ledger.AddressOf(c.owner.Public())), Index: 3}
 			parent, rival := c.spend(coin, time.Minute, 0), c.spend(coin, time.Minute, 1)
 			child := c.spend(ledger.Outpoint{Tx: parent.ID()}, 3*time.Second, 0)
-			for _, p := range c.submit(0, Logged, parent.Encode(), child.Encode()) { // alone, so that no block has them
+			for _, p := range c.submit(0, Logged, parent.Encode(), child.Encode()) { // at this replica alone, so that no block has them
 				if !p.Logged {
 					t.Fatalf("not accepted: %+v", p)
 				}
@@ -91,7 +91,8 @@ func TestAcceptedAndLeftOutGetsItsEnd(t *testing.T) {
 	}
 }
 
-// A replica whose clock is past an expiry says nothing final: block time may be before it, and the transaction settle.
+// A replica whose clock is past an expiry gives no final answer: block time may still be before the expiry, so the
+// transaction may settle.
 func TestTheClockEndsNothing(t *testing.T) {
 	c := newCluster(t)
 	c.genesis -= 60_000
@@ -110,7 +111,7 @@ func TestTheClockEndsNothing(t *testing.T) {
 	}
 }
 
-// Transactions of keys that own nothing take nothing from others, and are in no batch.
+// Transactions of keys without outputs take no place from others, and are in no batch.
 func TestJunkFillsNothing(t *testing.T) {
 	c := newCluster(t)
 	c.startAll()
@@ -148,8 +149,8 @@ func (s *counting) VerifyAll(items []sig.Item) bool {
 	return s.Scheme.VerifyAll(items)
 }
 
-// Posts of many copies of a transaction whose input never comes cost what one copy in each costs, in signatures, waits
-// and places, and nothing once their clients are gone.
+// Posts of many copies of a transaction with an input that never appears cost as much as one copy in each, in
+// signatures, waits and places, and nothing after their clients have left.
 func TestCopiesCostNothing(t *testing.T) {
 	const posts, copies = 250, 1000
 	c := newCluster(t)
@@ -185,7 +186,7 @@ func TestCopiesCostNothing(t *testing.T) {
 	}
 }
 
-// A party that verifies much takes turns with others.
+// A party with many transactions to verify takes turns with others.
 func TestPartiesVerifyInTurn(t *testing.T) {
 	turns := newTurns(1)
 	if !turns.take(t.Context(), "greedy") {

@@ -6,9 +6,9 @@ import (
 	"bdtnode/protocols"
 )
 
-// clock has the two times of a replica. Deadlines are measured by the first, which goes on evenly and is never set; it
-// began as the wall clock's time at the start, so the two differ only by what the wall clock was set since. Block times,
-// expiry and the comparison with peers go by the second, the wall clock as it is now.
+// clock has the two times of a replica. Deadlines are measured by the first, which runs evenly and is never set. It
+// began as the wall clock's time at the start, so the two differ only by later settings of the wall clock. Block times,
+// expiry and the comparison with peers use the second, the present wall clock.
 type clock struct {
 	start time.Time // with its monotonic reading
 	read  func() (passed time.Duration, wall time.Time)
@@ -21,7 +21,7 @@ func newClock(now time.Time) *clock {
 	}}
 }
 
-// now is the time that deadlines are measured by.
+// now is the time for deadlines.
 func (c *clock) now() protocols.Time {
 	now, _ := c.both()
 	return now
@@ -33,7 +33,7 @@ func (c *clock) wall() protocols.Time {
 	return now.Add(offset)
 }
 
-// both is the time that deadlines are measured by, and how far the wall clock is ahead of it.
+// both is the time for deadlines, and the difference from it to the wall clock.
 func (c *clock) both() (protocols.Time, time.Duration) {
 	passed, wall := c.read()
 	now := protocols.Time(c.start.UnixNano()).Add(passed)

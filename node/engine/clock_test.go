@@ -7,8 +7,8 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestClockWhenTheWallClockIsSet: deadlines go by time that passes evenly while the wall clock is set by an hour and
-// back; the wall clock's time is followed at once each time.
+// TestClockWhenTheWallClockIsSet: the time for deadlines runs evenly while the wall clock is set by an hour and back.
+// The wall clock's time follows at once each time.
 func TestClockWhenTheWallClockIsSet(t *testing.T) {
 	start := time.Unix(1_700_000_000, 0)
 	var passed, set time.Duration

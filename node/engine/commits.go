@@ -14,25 +14,25 @@ const recentCommits = 1024
 
 // Commit is a moment at which this replica's committed height moved.
 type Commit struct {
-	Height uint64          // reached then
-	Epoch  uint64          // that this replica was in after it: the next one, if the block ended one
+	Height uint64          // after it
+	Epoch  uint64          // of this replica after it: the next epoch, if the block ended one
 	Leader protocols.Index // of that epoch
 	At     time.Time
-	// Waited is how long before, without a pause and since the commit before at the earliest, there was something to
-	// commit.
+	// Waited is the time before this commit in which there was always data to commit. It begins at the previous commit at
+	// the earliest.
 	Waited time.Duration
 }
 
-// commits remembers the newest commits. The first it knows of is where the replica started.
+// commits remembers the newest commits. The first is the position at the start.
 type commits struct {
 	mu      sync.Mutex
 	ring    [recentCommits]Commit
-	n       uint64    // noted in all
-	pending time.Time // since when there is something to commit; zero if there is nothing
-	work    Work      // what it is
+	n       uint64    // number of commits since the start
+	pending time.Time // begin of the wait for a commit; zero if no data waits
+	work    Work      // kind of the waiting data
 }
 
-// note takes the core's position after an input, and whether there is something to commit.
+// note records the core's position after an input, and whether data waits for a commit.
 func (c *commits) note(now time.Time, s replica.Status, work Work) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,7 +54,7 @@ func (c *commits) note(now time.Time, s replica.Status, work Work) {
 	}
 }
 
-// after is the commits above a height, oldest first.
+// after is the list of commits above a height, oldest first.
 func (c *commits) after(height uint64) []Commit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,13 +68,13 @@ func (c *commits) after(height uint64) []Commit {
 	return out
 }
 
-// waiting is since when there is something to commit, and what; zero if there is nothing.
+// waiting is the begin of the wait for a commit, and the kind of the waiting data; zero if no data waits.
 func (c *commits) waiting() (time.Time, Work) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.pending, c.work
 }
 
-// Commits is the newest commits above a height, oldest first: at most 1,024. The first since the start is where this
-// replica was then.
+// Commits is the list of the newest commits above a height, oldest first, at most 1,024. The first one since the start
+// is the replica's position then.
 func (e *Engine) Commits(after uint64) []Commit { return e.commits.after(after) }

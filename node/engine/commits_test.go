@@ -7,8 +7,7 @@ import (
 	"bdtnode/node/replica"
 )
 
-// TestCommitsTellHowLongWasWaited: a pause counts from when there was something to commit, and never from before the
-// commit before.
+// TestCommitsTellHowLongWasWaited: a wait begins when there is data to commit, and never before the previous commit.
 func TestCommitsTellHowLongWasWaited(t *testing.T) {
 	var c commits
 	start := time.Unix(1000, 0)

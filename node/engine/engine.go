@@ -1,11 +1,11 @@
 // Package engine runs one replica as a process: it connects the deterministic [driver.Driver] with disk, clock, peers'
 // streams and clients. Every decision is the driver's.
 //
-// The work is laid out so that nothing slow happens on the loop. Each peer's reader goroutine checks the peer's frames, so
-// the readers are the pool of verifiers; a reader whose peer has used up its quota of the inbound channel blocks, which
-// slows that peer and no other. A writer makes the records of many actions durable in one sync, and only then releases the
-// actions. An executor applies committed blocks to the ledger. A server reads stored data for peers. Actions are released
-// in the order in which they were made.
+// The loop does no slow work. Each peer's reader goroutine checks the peer's frames, so the readers are the pool of
+// verifiers. A reader whose peer has used up its quota of the inbound channel blocks, which slows that peer and no
+// other. A writer makes the records of many actions durable in one sync, and only then releases the actions. An
+// executor applies committed blocks to the ledger. A server reads stored data for peers. Actions are released in the
+// order in which they were made.
 package engine
 
 import (
@@ -26,10 +26,10 @@ import (
 
 var logger = golog.Logger("bdt/engine")
 
-// outside writes the log lines that others than this replica cause.
+// outside writes the log lines that other parties can cause.
 var outside = loglimit.New(logger)
 
-// maxBurst is the number of events handled before timers and the own lane get their turn.
+// maxBurst is the number of events handled before the next turn of timers and the own lane.
 const maxBurst = 128
 
 // Sender hands frames to peers. It never blocks. A frame that is lost is followed by a call of [Engine.Connected].
@@ -51,15 +51,15 @@ type Engine struct {
 	clock  *clock
 
 	inbound   *inbound
-	kick      chan struct{} // a turn of the loop is due
+	kick      chan struct{} // requests a turn of the loop
 	publish   chan struct{} // LDs may have become certified
-	connected []atomic.Bool // peers that begin a session
+	connected []atomic.Bool // by peer: a session begins
 	stopped   chan struct{}
 
 	writer    *writer
 	server    *server
 	executor  *executor
-	attend    chan struct{} // [driver.Driver.Attend] is due
+	attend    chan struct{} // requests a call of [driver.Driver.Attend]
 	verifying *turns
 	latencies latencies
 
@@ -68,10 +68,10 @@ type Engine struct {
 	presence        atomic.Pointer[replica.Presence]
 	presenceVersion uint64 // of the loop
 	standing        atomic.Pointer[replica.Standing]
-	beat            atomic.Int64 // the loop's last turn
+	beat            atomic.Int64 // time of the loop's last turn
 }
 
-// Status is a reading of the engine.
+// Status is the state of an engine at one moment.
 type Status struct {
 	replica.Status
 	Behind bool // others have certified blocks that this replica lacks
@@ -124,7 +124,7 @@ func (e *Engine) Run(ctx context.Context, net Sender) error {
 	return g.Wait()
 }
 
-// loop is the one goroutine that gives inputs to the driver.
+// loop is the only goroutine that gives inputs to the driver.
 func (e *Engine) loop(ctx context.Context) error {
 	e.driver.Start()
 	timer := time.NewTimer(0)
@@ -154,7 +154,7 @@ func (e *Engine) loop(ctx context.Context) error {
 	}
 }
 
-// burst handles the events that have come, so many at most.
+// burst handles waiting events, at most maxBurst.
 func (e *Engine) burst() {
 	for range maxBurst {
 		select {
@@ -187,7 +187,7 @@ func (e *Engine) report() {
 	e.reportStanding()
 }
 
-// work is the work to commit that this replica knows of.
+// work is the kind of data that waits for a commit here.
 func (e *Engine) work() Work {
 	switch {
 	case e.driver.Core().Pending():
@@ -198,10 +198,10 @@ func (e *Engine) work() Work {
 	return NoWork
 }
 
-// Status is the engine's last reading of itself.
+// Status is the newest state that the loop has reported.
 func (e *Engine) Status() Status { return *e.status.Load() }
 
-// PeerHeight is the height that a peer has shown to be at, 0 if it has shown none.
+// PeerHeight is the height that a peer has shown, 0 if it has shown none.
 func (e *Engine) PeerHeight(i protocols.Index) uint64 { return e.driver.PeerHeight(i) }
 
 // Connected is called when both streams to a peer are up.
@@ -210,10 +210,11 @@ func (e *Engine) Connected(i protocols.Index) {
 	signal(e.kick)
 }
 
-// Disconnected is called when a peer's streams are down. No part of the engine waits for one peer, so it does nothing.
+// Disconnected is called when a peer's streams are down. It does nothing, since no part of the engine waits for one
+// peer.
 func (e *Engine) Disconnected(protocols.Index) {}
 
-// signal asks a goroutine for its next turn.
+// signal requests the next turn of a goroutine.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

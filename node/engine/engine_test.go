@@ -31,7 +31,7 @@ const (
 	horizonMS = 10 * 60_000
 )
 
-// cluster is a shard of real engines on real goroutines, joined by links in memory.
+// cluster is a shard of real engines on real goroutines, connected by links in memory.
 type cluster struct {
 	t         *testing.T
 	committee *protocols.Committee
@@ -86,7 +86,7 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-// start brings a replica up from what its stores hold.
+// start starts a replica from its stores.
 func (m *member) start() {
 	t := m.c.t
 	t.Helper()
@@ -158,7 +158,7 @@ func (m *member) up() *Engine {
 	return m.engine
 }
 
-// kill ends a replica without a goodbye: what its stores had not synced is lost.
+// kill ends a replica at once: data that its stores had not synced is lost.
 func (m *member) kill() {
 	m.stop()
 	m.running.Wait()
@@ -249,7 +249,7 @@ func (c *cluster) settle(from, to int, at ...int) {
 	wg.Wait()
 }
 
-// agree waits until all running replicas are at one height and compares their headers.
+// agree waits until all running replicas have the same height, and compares their headers.
 func (c *cluster) agree() {
 	c.t.Helper()
 	deadline := time.Now().Add(patience)

@@ -9,13 +9,13 @@ import (
 	"bdtnode/protocols/bdt"
 )
 
-// The ledger's store has no log: flushing it this often bounds how much is executed again after a crash.
+// The ledger's store has no log. These intervals of its flushes bound the blocks that are executed again after a crash.
 const (
 	flushEvery  = 30 * time.Second
 	flushBlocks = 5000
 )
 
-// executor applies committed blocks to the ledger, behind the loop.
+// executor applies committed blocks to the ledger, on a goroutine of its own.
 type executor struct {
 	e        *Engine
 	in       chan *bdt.Delivery

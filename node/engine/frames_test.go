@@ -8,7 +8,7 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// TestLargestValueIsAFrame: a proposal of the largest value fits into a frame of the stream that it goes over.
+// TestLargestValueIsAFrame: a proposal of the largest value fits into a frame of its stream.
 func TestLargestValueIsAFrame(t *testing.T) {
 	value := make([]byte, mvba.MaxValue)
 	frame := replica.Encode(&mvba.Proposal{At: mvba.At{Round: 1}, Value: value, Digest: mvba.DigestOf(value)})
@@ -17,8 +17,8 @@ func TestLargestValueIsAFrame(t *testing.T) {
 	}
 }
 
-// TestFramesThatWaitAreBounded: the frames of one peer that wait for the loop hold no more bytes than its quota, whatever
-// their class and size, but for what two of the largest hold.
+// TestFramesThatWaitAreBounded: the waiting frames of one peer have together at most the bytes of its quota and of two
+// of the largest frames, for all classes and sizes.
 func TestFramesThatWaitAreBounded(t *testing.T) {
 	for class, quota := range map[p2p.Class]int{p2p.Control: controlQuota, p2p.Bulk: bulkQuota} {
 		for size := 1; size <= class.MaxFrame(); size *= 2 {

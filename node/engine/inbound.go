@@ -10,8 +10,8 @@ import (
 	"bdtnode/protocols"
 )
 
-// Quotas of the inbound channel. Readers share it by peer and class; the executor has the reserve, more than it can ever
-// use at once.
+// Quotas of the inbound channel. Readers share it by peer and class. The executor has the reserve, which is more than
+// it can use at once.
 const (
 	controlQuota = 256 // places, of quotaUnit bytes each
 	bulkQuota    = 64
@@ -30,7 +30,7 @@ type inbound struct {
 type event struct {
 	from    protocols.Index
 	message protocols.Message
-	quota   chan struct{} // of which places were taken
+	quota   chan struct{} // the quota of the taken places
 	places  int
 
 	executed *driver.Executed // instead of a message
@@ -86,7 +86,7 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 	return nil
 }
 
-// pause makes the stream of a peer that is over a budget wait. It is false if the engine stops before the end.
+// pause makes the stream of a peer above a budget wait. It returns false if the engine stops before the end.
 func (e *Engine) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -98,7 +98,8 @@ func (e *Engine) pause(d time.Duration) bool {
 	}
 }
 
-// places is how many places of its quota a frame takes: a value of agreement may have 2 MiB, though it is control.
+// places is the number of places that a frame takes of its quota. A value of the agreement may have 2 MiB, and is
+// control.
 func places(class p2p.Class, frame []byte) int {
 	quota := controlQuota
 	if class == p2p.Bulk {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Recent latencies: so many, and none older.
+// Bounds of the latencies that are kept: their number and their age.
 const (
 	recentLatencies = 512
 	recentAge       = 5 * time.Second
@@ -30,7 +30,7 @@ func (l *latencies) add(now time.Time, took time.Duration) {
 	l.next++
 }
 
-// median of the recent ones, 0 if there are none.
+// median is the median of the recent latencies, 0 if there are none.
 func (l *latencies) median(now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -21,7 +21,7 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// offers is an engine of shard 0 beside a shard 1, whose LDs it is offered.
+// offers is an engine of shard 0 that is offered LDs of shard 1.
 type offers struct {
 	t       *testing.T
 	c       *cluster
@@ -76,18 +76,18 @@ func (x *offers) ld(number uint64, entries ...ledger.Entry) *settlement.LD {
 	return settlement.NewLD(ledger.Outgoing{Height: number, Count: 1, Path: merkle.Prove(leaves, 0), Delivery: sealed}, h, tally.Certificate())
 }
 
-// nowhere sends no frame.
+// nowhere is a Sender that sends no frame.
 type nowhere struct{}
 
 func (nowhere) Send(protocols.Index, p2p.Class, []byte) {}
 
-// asked lets members give LDs: the replica has asked for some.
+// asked opens the gates for LDs from members, as if the replica had requested some.
 func (x *offers) asked() {
 	fetch := protocols.Send{To: protocols.Everyone, Message: &channels.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 100}}}
 	x.e.driver.Send(&driver.Action{Step: replica.Step{Sends: []protocols.Send{fetch}}})
 }
 
-// handled is how many events have come to the loop, which handles them.
+// handled is the number of events that have come to the loop. It handles them.
 func (x *offers) handled() (n int) {
 	for {
 		select {
@@ -102,8 +102,8 @@ func (x *offers) handled() (n int) {
 	}
 }
 
-// TestRefusedLDComesAgain: an LD that was verified and too far ahead of the order to be kept is taken when it comes
-// again.
+// TestRefusedLDComesAgain: an LD that was verified, and was too far ahead of the order to be kept, is accepted when it
+// comes again.
 func TestRefusedLDComesAgain(t *testing.T) {
 	x := newOffers(t)
 	offer := func(number uint64) int {
@@ -126,8 +126,8 @@ func TestRefusedLDComesAgain(t *testing.T) {
 	}
 }
 
-// TestEvidenceStaysOut: an LD that is certified by its source and has a transaction with a bad signature is taken from
-// nobody, in whatever way it comes, and nobody is blamed for passing it on.
+// TestEvidenceStaysOut: an LD that is certified by its source and has a transaction with a bad signature is refused
+// from every sender and on every path, and no sender is blamed for passing it on.
 func TestEvidenceStaysOut(t *testing.T) {
 	x := newOffers(t)
 	thief, victim := x.c.resident(t, x.network, 1), x.c.resident(t, x.network, 0)
@@ -170,7 +170,7 @@ func TestEvidenceStaysOut(t *testing.T) {
 	}
 }
 
-// resident is a key whose address a shard owns.
+// resident is a key whose address belongs to a shard.
 func (c *cluster) resident(t *testing.T, network *settlement.Network, home uint16) *sig.Ed25519Key {
 	for seed := range byte(255) {
 		k, err := sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), seed))
@@ -186,7 +186,7 @@ func (c *cluster) resident(t *testing.T, network *settlement.Network, home uint1
 }
 
 // TestCopyOfAVerifiedLD: a copy of a verified LD with another certificate, header or path has the same delivery and is
-// verified for itself, whether the good one waits for the loop, is held, or was too far ahead to be kept.
+// verified by itself, both if the good one waits for the loop, if it is held, and if it was too far ahead to be kept.
 func TestCopyOfAVerifiedLD(t *testing.T) {
 	spoil := map[string]func(*settlement.LD){
 		"certificate": func(ld *settlement.LD) {
@@ -221,8 +221,8 @@ func TestCopyOfAVerifiedLD(t *testing.T) {
 	}
 }
 
-// TestUnaskedFrames: what a member sends without being asked, or beyond its budget, is neither decoded nor verified, and
-// does not reach the loop; a malformed request ends its stream.
+// TestUnaskedFrames: a member's frames without a request, or above its budget, are neither decoded nor verified, and do
+// not reach the loop. A malformed request ends its stream.
 func TestUnaskedFrames(t *testing.T) {
 	x := newOffers(t)
 	ld := replica.Encode(&replica.NewInbound(x.ld(1)).LD)

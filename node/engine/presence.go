@@ -7,14 +7,14 @@ import (
 	"bdtnode/protocols"
 )
 
-// Presence is which engines of the shard answer, now.
+// Presence has the results of the Pings between the engines of the shard, at one moment.
 type Presence struct {
 	replica.Presence
 	Now      protocols.Time
-	LoopRuns bool // the own loop handled something in the last [replica.AnswerAge]: it sends Pings every second
+	LoopRuns bool // the own loop had a turn in the last [replica.AnswerAge]; it sends Pings every second
 }
 
-// Answering is how many engines of the shard answer, the own one included.
+// Answering is the number of engines of the shard that answer, this one included.
 func (p *Presence) Answering() int {
 	n := p.Presence.Answering(p.Now)
 	if !p.LoopRuns {
@@ -23,7 +23,7 @@ func (p *Presence) Answering() int {
 	return n
 }
 
-// Presence reads which engines answer.
+// Presence returns the newest results.
 func (e *Engine) Presence() Presence {
 	p := Presence{Presence: *e.presence.Load(), Now: e.clock.now()}
 	p.LoopRuns = p.Now.Sub(protocols.Time(e.beat.Load())) <= replica.AnswerAge
@@ -51,7 +51,7 @@ func (e *Engine) reportPresence(now protocols.Time) {
 	}
 }
 
-// reportStanding makes readable how far the start has come and which peers run twice.
+// reportStanding makes the progress of the start and the second processes of peers readable.
 func (e *Engine) reportStanding() {
 	old := e.standing.Load()
 	if s := e.driver.Core().Standing(); old == nil || !s.Equal(old) {
@@ -62,10 +62,10 @@ func (e *Engine) reportStanding() {
 	}
 }
 
-// Standing reads how far the start has come.
+// Standing is the progress of the start.
 func (e *Engine) Standing() replica.Standing { return *e.standing.Load() }
 
-// Work is what waits for a commit.
+// Work is the kind of data that waits for a commit.
 type Work string
 
 // The kinds of waiting work.
@@ -75,6 +75,6 @@ const (
 	Batches      Work = "a batch waits"
 )
 
-// Waiting is since when, since the last commit at the earliest, this replica has known of something to commit, and what
-// it is; zero if it knows of nothing.
+// Waiting is the begin of the wait for a commit, the last commit at the earliest, and the kind of the waiting data;
+// zero if no data waits.
 func (e *Engine) Waiting() (time.Time, Work) { return e.commits.waiting() }

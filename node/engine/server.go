@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// server reads stored data for peers, away from the writer. The driver decides which request is answered when.
+// server reads stored data for peers, on a goroutine of its own. The driver decides the order and time of the requests.
 type server struct {
 	e    *Engine
 	some chan struct{} // there may be a request

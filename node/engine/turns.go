@@ -7,20 +7,20 @@ import (
 	"bdtnode/node/admission"
 )
 
-// turns shares a number of places among parties: while several want one, they get them in turn, however many requests
-// each has. One party alone gets all.
+// turns shares a number of places among parties. If several parties wait, they get places in turn, regardless of the
+// number of their requests. A single party gets all places.
 type turns struct {
 	mu     sync.Mutex
 	free   int
 	queues map[admission.Party][]chan struct{}
-	order  []admission.Party // of the parties that wait, the next first
+	order  []admission.Party // the parties that wait, the next one first
 }
 
 func newTurns(places int) *turns {
 	return &turns{free: places, queues: make(map[admission.Party][]chan struct{})}
 }
 
-// take waits for a place, which give returns, and reports whether there was one before ctx ended.
+// take waits for a place, which give returns, and reports whether it got one before ctx ended.
 func (t *turns) take(ctx context.Context, p admission.Party) bool {
 	t.mu.Lock()
 	if t.free > 0 {
@@ -42,7 +42,7 @@ func (t *turns) take(ctx context.Context, p admission.Party) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	select {
-	case <-mine: // the place came too late, and goes on to another
+	case <-mine: // the place came too late, and is passed to another party
 		t.pass()
 	default:
 		t.forget(p, mine)
@@ -72,7 +72,7 @@ func (t *turns) pass() {
 	}
 }
 
-// forget takes a request that waits no more out of its party's queue.
+// forget removes a request that no longer waits from its party's queue.
 func (t *turns) forget(p admission.Party, mine chan struct{}) {
 	for i, c := range t.queues[p] {
 		if c == mine {

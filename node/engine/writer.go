@@ -12,7 +12,7 @@ import (
 // Bounds of the actions that wait for the disk. The loop blocks when one is reached.
 const (
 	maxQueuedActions = 4096
-	maxQueuedBytes   = 32 << 20 // of their records, one action more at most
+	maxQueuedBytes   = 32 << 20 // of their records, at most one action more
 )
 
 // writer makes the records of many actions durable in one sync, and then releases the actions in order.
@@ -61,7 +61,7 @@ func (w *writer) take(spare []driver.Action) []driver.Action {
 	return actions
 }
 
-// end lets everyone who waits go on.
+// end wakes all goroutines that wait for the writer.
 func (w *writer) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

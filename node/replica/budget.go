@@ -6,23 +6,23 @@ import (
 	"bdtnode/protocols"
 )
 
-// meter bounds a rate: whatever is counted costs time, and a party may be ahead of the clock by so much.
+// meter bounds a rate. Each counted unit takes a fixed time, and a party may run ahead of the clock by a bounded time.
 type meter struct {
-	each  time.Duration // what one costs
-	ahead time.Duration // how far ahead of the clock one may still begin
+	each  time.Duration // time of one unit
+	ahead time.Duration // how far ahead of the clock a unit may still begin
 	full  protocols.Time
 }
 
-// newMeter allows a rate, and so many at once.
+// newMeter allows perSecond units in a second, and burst units at once.
 func newMeter(perSecond, burst int) meter {
 	each := time.Second / time.Duration(perSecond)
 	return meter{each: each, ahead: each * time.Duration(burst-1)}
 }
 
-// due is when something may begin: not after now if it may at once.
+// due is the earliest time of the next unit. It is not after now if the unit may begin at once.
 func (m *meter) due() protocols.Time { return m.full.Add(-m.ahead) }
 
-// take counts n.
+// take counts n units.
 func (m *meter) take(now protocols.Time, n int) {
 	m.full = max(m.full, now).Add(m.each * time.Duration(n))
 }

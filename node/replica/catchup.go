@@ -9,45 +9,45 @@ import (
 
 // Delays of catching up, none of which safety or liveness depends on.
 const (
-	stall      = 300 * time.Millisecond // without progress for so long, what others certified is fetched
-	hedge      = 300 * time.Millisecond // without an answer for so long, one more peer is asked
+	stall      = 300 * time.Millisecond // without progress for so long, blocks certified by others are fetched
+	hedge      = 300 * time.Millisecond // without an answer for so long, a second peer is asked
 	quick      = 50 * time.Millisecond  // a peer that answers within this is asked again before others are tried
-	answerWait = 2 * time.Second        // a peer that has not answered is asked again no sooner
-	againGap   = 100 * time.Millisecond // a peer gets what was sent before at most this often
-	checkGap   = 25 * time.Millisecond  // how often it is looked whether others are ahead
+	answerWait = 2 * time.Second        // the least time until a peer that has not answered is asked again
+	againGap   = 100 * time.Millisecond // the least time between two repetitions of all messages to a peer
+	checkGap   = 25 * time.Millisecond  // the time between two comparisons with the other replicas
 	// aheadOfExecution is how many committed blocks may wait for execution before more are fetched.
 	aheadOfExecution = 2 * MaxHistory
 )
 
-// catchup notices that others have certified what this replica lacks, and fetches it: blocks that are not committed
-// here, and certificates of blocks that are. Progress is the first height that lacks one of the two, so neither
-// commits without certificates nor certificates without blocks hide a stall.
+// catchup notices that other replicas have certified blocks or headers that this replica lacks, and fetches them:
+// blocks that are not committed here, and certificates of blocks that are. Progress is measured by the first height
+// that lacks one of the two. So neither commits without certificates nor certificates without blocks hide a stall.
 //
-// One peer is asked at a time, the one that was the quickest. A peer that does not answer costs one hedge: then the
-// next is asked beside it, and it is asked last from then on.
+// It asks one peer at a time, the one that was the quickest. A peer that does not answer costs one hedge: then the next
+// peer is asked too, and the slow one is asked last from then on.
 type catchup struct {
 	committee *protocols.Committee
 	self      protocols.Index
 	reported  []uint64         // by peers, in a Position
-	again     []protocols.Time // when each was last sent everything again
-	owed      protocols.Set    // who asked for that too soon after the last time
-	oweAt     protocols.Time   // when the first of them gets it, zero if there is none
-	certified uint64           // own, as last seen
+	again     []protocols.Time // by peer: when all messages were last sent to it again
+	owed      protocols.Set    // peers that asked for that too soon after the last time
+	oweAt     protocols.Time   // when the first of them gets it, zero if owed is empty
+	certified uint64           // the own certified height, as last seen
 	lacks     uint64           // the first height that lacks block or certificate, as last seen
-	progress  protocols.Time   // when it last moved, or others were last seen not to be ahead
-	checkAt   protocols.Time   // no look before
-	wake      protocols.Time   // the next look, zero if only an input can change anything
+	progress  protocols.Time   // when lacks last grew, or when no other replica was ahead
+	checkAt   protocols.Time   // no comparison before
+	wake      protocols.Time   // the next comparison, zero if only an input can change the result
 	asks      []ask            // by peer
-	took      []time.Duration  // by peer: what its last answers cost, 0 if it was never asked
+	took      []time.Duration  // by peer: the duration of its last answers, 0 if it was never asked
 	poor      protocols.Set    // peers whose last answer did not come in time, or did not help
-	nextAsk   protocols.Time   // no other peer is asked before, since one may still answer
+	nextAsk   protocols.Time   // no other peer is asked before, since an asked one may still answer
 	turn      int
-	flowing   bool // the last answer helped: the next is asked for without waiting for a stall
-	lagging   bool // others were ahead at the last look
-	adopted   bool // something was adopted since peers were last asked to send again
+	flowing   bool // the last answer helped: the next Request does not wait for a stall
+	lagging   bool // others were ahead at the last comparison
+	adopted   bool // a block was adopted since peers were last asked to send again
 }
 
-// ask is a Request that was not answered. Only its answer is taken.
+// ask is a Request without an answer yet. Only its answer is accepted.
 type ask struct {
 	from uint64 // 0 if there is none
 	at   protocols.Time
@@ -64,8 +64,8 @@ func newCatchup(cfg Config, certified uint64) catchup {
 
 func (x *catchup) heard(from protocols.Index, certified uint64) { x.reported[from] = certified }
 
-// repay sends peers that asked for it everything again, each at most once in againGap. A question that comes too
-// soon is kept, since its sender may have no other way to go on.
+// repay sends all messages again to the peers that asked for it, at most once in againGap to each. A question that
+// comes too soon is kept, since its sender may have no other way to continue.
 func (c *Core) repay(now protocols.Time, st *Step) {
 	x := &c.catchup
 	x.oweAt = 0
@@ -76,7 +76,7 @@ func (c *Core) repay(now protocols.Time, st *Step) {
 		}
 		x.owed.Remove(i)
 		x.again[i] = now
-		st.Send(i, &Position{Certified: c.votes.CertifiedHeight()}) // one that has only now started has heard none
+		st.Send(i, &Position{Certified: c.votes.CertifiedHeight()}) // a peer that has just started has received none
 		c.resend(st, i)
 	}
 }
@@ -86,8 +86,8 @@ func (c *Core) shown(i protocols.Index) uint64 {
 	return max(c.catchup.reported[i], c.votes.Highest(i))
 }
 
-// target is a height that others have come to: f+1 of them showed it. What one shows alone counts for nothing, or it
-// could keep the others asking for ever.
+// target is the highest height that f+1 other replicas have shown. A height shown by fewer does not count, since
+// Byzantine replicas alone could then keep this one asking for ever.
 func (c *Core) target() uint64 {
 	seen := make([]uint64, c.catchup.committee.N())
 	for i := range seen {
@@ -97,16 +97,17 @@ func (c *Core) target() uint64 {
 	return seen[len(seen)-c.catchup.committee.WeakQuorum()]
 }
 
-// lacks is the first height whose block is not committed or whose header is not certified here. It only grows.
+// lacks is the first height without a committed block or without a certified header here. It never decreases.
 func (c *Core) lacks() uint64 { return min(c.votes.Lacks(), c.bdt.Base().Height+1) }
 
-// Behind reports whether others had certified more than this replica when that was last looked at.
+// Behind reports whether others had certified more than this replica at the last comparison.
 func (c *Core) Behind() bool { return c.catchup.lagging }
 
-// Expects reports whether a History of a peer would be an answer. Any other is ignored, so it need not be verified.
+// Expects reports whether a History of the peer would answer a Request. Any other is ignored, so it need not be
+// verified.
 func (c *Core) Expects(from protocols.Index) bool { return c.catchup.asks[from].from != 0 }
 
-// pursue asks a peer for certified blocks if others have some that this replica lacks and it stands still.
+// pursue asks a peer for certified blocks if this replica lacks some and makes no progress.
 func (c *Core) pursue(now protocols.Time, st *Step) {
 	x := &c.catchup
 	c.repay(now, st)
@@ -121,7 +122,7 @@ func (c *Core) pursue(now protocols.Time, st *Step) {
 	c.look(now, st)
 }
 
-// look compares this replica with the others, and asks if an answer is due.
+// look compares this replica with the others, and sends a Request if one is due.
 func (c *Core) look(now protocols.Time, st *Step) {
 	x := &c.catchup
 	x.checkAt, x.wake = now.Add(checkGap), 0
@@ -140,7 +141,7 @@ func (c *Core) look(now protocols.Time, st *Step) {
 		return
 	}
 	if lacks > c.votes.CertifiedHeight()+aheadOfExecution {
-		return // the next executed block is the occasion
+		return // the next executed block leads to the next comparison
 	}
 	due := x.nextAsk
 	if !x.flowing {
@@ -189,7 +190,7 @@ func (c *Core) ask(now protocols.Time, st *Step, from uint64) {
 	st.Send(best, &Request{From: from})
 }
 
-// cost is what an answer of a peer is expected to take. A peer that was never asked comes before all but quick ones.
+// cost is the expected duration of a peer's answer. A peer that was never asked precedes all peers that are not quick.
 func (x *catchup) cost(i protocols.Index) time.Duration {
 	if x.took[i] == 0 {
 		return quick
@@ -197,7 +198,7 @@ func (x *catchup) cost(i protocols.Index) time.Duration {
 	return x.took[i]
 }
 
-// answered notes what an answer took, as if it had given all that was asked for.
+// answered records the duration of an answer, scaled to an answer with all wanted blocks.
 func (x *catchup) answered(now protocols.Time, from protocols.Index, a ask, wanted, got uint64) {
 	took := max(1, now.Sub(a.at)) * time.Duration(max(1, wanted/max(1, got)))
 	if x.took[from] != 0 && !x.poor.Has(from) {
@@ -207,15 +208,15 @@ func (x *catchup) answered(now protocols.Time, from protocols.Index, a ask, want
 	x.took[from] = took
 }
 
-// fails notes that a peer's answer is late or did not help, so that it is asked last.
+// fails records that a peer's answer is late or did not help, so that the peer is asked last.
 func (x *catchup) fails(i protocols.Index) {
 	x.poor.Add(i)
 	x.took[i] = max(x.took[i], answerWait)
 }
 
-// history takes certified blocks and certificates from a peer that was asked, and asks for more while there are some.
-// What was not asked for is ignored: it would fill memory faster than it is executed, and a peer that keeps saying
-// that it has nothing would keep all others from being asked.
+// history adopts certified blocks and certificates from a peer that was asked, and asks for more while there are some.
+// A History without a Request is ignored: it would fill memory faster than blocks are executed, and a peer that keeps
+// sending empty ones would keep all others from being asked.
 func (c *Core) history(now protocols.Time, st *Step, from protocols.Index, h *History) {
 	x := &c.catchup
 	a := x.asks[from]
@@ -239,8 +240,8 @@ func (c *Core) history(now protocols.Time, st *Step, from protocols.Index, h *Hi
 	case a.from < before && len(h.Items) > 0:
 		x.answered(now, from, a, wanted, uint64(len(h.Items))) // another peer was quicker
 	default:
-		// There may be nothing to fetch yet, as after a crash a peer first executes again what it knows to be certified: it
-		// is asked again, after another stall. That ends, since one of f+1 who showed a height is honest.
+		// The peer may have nothing yet: after a crash it first executes again the blocks that it knows to be certified. It
+		// is asked again after another stall. That ends, since one of the f+1 replicas that showed the height is honest.
 		x.fails(from)
 		x.flowing, x.progress, x.nextAsk = false, now, 0
 	}

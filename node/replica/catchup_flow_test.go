@@ -9,7 +9,7 @@ import (
 	"bdtnode/protocols/bolt"
 )
 
-// flow drives a core with a shard that commits on, and with peers that answer its Requests.
+// flow drives a core with a shard that continues to commit, and with peers that answer its Requests.
 type flow struct {
 	t     *testing.T
 	b     *bench
@@ -39,12 +39,12 @@ func newFlow(t *testing.T, height int) *flow {
 	return f
 }
 
-// history is what an honest peer that has all blocks answers.
+// history is the answer of an honest peer that has all blocks.
 func (f *flow) history(from uint64) *History {
 	return f.b.history(from, min(uint64(len(f.b.blocks)), from+MaxHistory-1))
 }
 
-// do carries out a step, and what the executor says to it.
+// do executes a step, and gives the results of the executor to the core.
 func (f *flow) do(st Step) {
 	f.t.Helper()
 	for queue := []Step{st}; len(queue) > 0; {
@@ -71,7 +71,7 @@ func (f *flow) do(st Step) {
 	}
 }
 
-// until lets time pass, with timers and answers.
+// until advances the time, with timers and answers.
 func (f *flow) until(end protocols.Time) {
 	for f.now < end {
 		for k := 0; k < len(f.due); k++ {
@@ -88,8 +88,8 @@ func (f *flow) until(end protocols.Time) {
 	}
 }
 
-// commits lets the shard commit blocks from one height to another, one each 20 ms, with the VOTEs of the others for all
-// but the lost height.
+// commits makes the shard commit the blocks from one height to another, one each 20 ms, with the VOTEs of the others
+// for all but the lost height.
 func (f *flow) commits(from, to, lost uint64) {
 	for h := from; h <= to; h++ {
 		f.until(f.now.Add(20 * time.Millisecond))
@@ -106,15 +106,15 @@ func (f *flow) commits(from, to, lost uint64) {
 	}
 }
 
-// behind has all peers say that they have certified all blocks.
+// behind makes all peers send Positions with the height of the last block.
 func (f *flow) behind() {
 	for _, i := range []protocols.Index{0, 2, 3} {
 		f.do(f.core.Handle(f.now, i, &Position{Certified: uint64(len(f.b.blocks))}))
 	}
 }
 
-// TestLostVOTEUnderLoad: the VOTEs of one height are lost, their senders certify it meanwhile and do not send them
-// again. While the shard commits on, the certificate is asked for, once.
+// TestLostVOTEUnderLoad: the VOTEs of one height are lost, and their senders certify it meanwhile and do not repeat
+// them. While the shard continues to commit, the replica requests the certificate, once.
 func TestLostVOTEUnderLoad(t *testing.T) {
 	const n = 200
 	f := newFlow(t, n)
@@ -128,8 +128,8 @@ func TestLostVOTEUnderLoad(t *testing.T) {
 	}
 }
 
-// TestPushedHistory: certified blocks that nobody asked for are ignored, so that they fill no memory while execution
-// stands still, and the replica follows the shard afterwards.
+// TestPushedHistory: certified blocks without a Request are ignored, so that they fill no memory while execution stands
+// still. The replica follows the shard afterwards.
 func TestPushedHistory(t *testing.T) {
 	const pushed, n = 2000, 2200
 	f := newFlow(t, n)
@@ -140,7 +140,7 @@ func TestPushedHistory(t *testing.T) {
 	if s := f.core.Status(); s.Committed != 0 || s.Certified != 0 {
 		t.Errorf("%d blocks wait for execution, of which none was asked for", s.Committed)
 	}
-	f.behind() // what is asked for is bounded too
+	f.behind() // requested blocks are bounded too
 	f.until(f.now.Add(10 * time.Second))
 	if s := f.core.Status(); s.Committed > aheadOfExecution+MaxHistory {
 		t.Errorf("%d blocks wait for execution, want at most %d", s.Committed, aheadOfExecution+MaxHistory)
@@ -154,8 +154,8 @@ func TestPushedHistory(t *testing.T) {
 	}
 }
 
-// TestBadServers: a peer that claims to have all and does not answer, answers late, with nothing, or one block at a
-// time costs one short wait, and not one each turn.
+// TestBadServers: a peer that claims to have all blocks and sends no answer, a late one, an empty one, or one block at
+// a time costs one short wait, and not one for each Request.
 func TestBadServers(t *testing.T) {
 	const n = 4000
 	took := func(serve func(f *flow, from uint64) (*History, time.Duration)) time.Duration {
@@ -196,7 +196,7 @@ func TestBadServers(t *testing.T) {
 	}
 }
 
-// TestOnlyOneServes: when all peers but one are silent, that one is found and stays the one that is asked.
+// TestOnlyOneServes: if all peers but one are silent, the core finds that one and continues to ask it.
 func TestOnlyOneServes(t *testing.T) {
 	const n = 4000
 	f := newFlow(t, n)

@@ -8,8 +8,8 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// TestCatchUp: who hears from f+1 that there is more waits for it to come by itself, then fetches certified blocks,
-// executes them, and asks all to send again what it could not use before.
+// TestCatchUp: a replica that learns from f+1 peers of more certified blocks first waits for them to arrive unasked.
+// Then it fetches them, executes them, and asks all peers to repeat messages that it could not use before.
 func TestCatchUp(t *testing.T) {
 	b := newBench(t, 4, 5, "")
 	store := kv.NewMem()
@@ -82,8 +82,8 @@ func TestNothingToFetch(t *testing.T) {
 	}
 }
 
-// TestFetchedLater: peers that have nothing yet, as they still execute again what they had certified before a crash, and
-// who say nothing more when they are done, are asked until they have it.
+// TestFetchedLater: after a crash, peers have nothing to serve until they have executed their certified blocks again,
+// and they send no message when they are done. They are asked until they have the blocks.
 func TestFetchedLater(t *testing.T) {
 	b := newBench(t, 4, 5, "")
 	store := kv.NewMem()
@@ -110,8 +110,8 @@ func TestFetchedLater(t *testing.T) {
 	}
 }
 
-// TestNothingFromWhoWasNotAsked: a peer that says all the time that it has nothing, unasked, does not keep a replica from
-// asking others.
+// TestNothingFromWhoWasNotAsked: a peer that keeps sending empty Histories without a Request does not keep a replica
+// from asking others.
 func TestNothingFromWhoWasNotAsked(t *testing.T) {
 	b := newBench(t, 4, 5, "")
 	store := kv.NewMem()
@@ -130,7 +130,8 @@ func TestNothingFromWhoWasNotAsked(t *testing.T) {
 	t.Error("asks nobody")
 }
 
-// TestHistoryThatDoesNotFollow changes nothing, and nor does one that nobody asked for.
+// TestHistoryThatDoesNotFollow: a History that does not follow the own blocks changes nothing, nor does one without a
+// Request.
 func TestHistoryThatDoesNotFollow(t *testing.T) {
 	b := newBench(t, 4, 5, "")
 	store := kv.NewMem()
@@ -146,7 +147,7 @@ func TestHistoryThatDoesNotFollow(t *testing.T) {
 	}
 }
 
-// TestAskedAgain: a peer that asks for everything gets it at most once in againGap, and gets it then.
+// TestAskedAgain: a peer that asks for all messages again gets them, at most once in againGap.
 func TestAskedAgain(t *testing.T) {
 	b := newBench(t, 4, 2, "")
 	store := kv.NewMem()
@@ -186,8 +187,8 @@ func TestAskedAgain(t *testing.T) {
 	}
 }
 
-// TestRestoredVOTEs: what the ledger has executed above the certified height is signed again, so that after a crash of
-// all it is certified at last.
+// TestRestoredVOTEs: headers executed above the certified height are signed again, so that they are certified in the
+// end also after a crash of all replicas.
 func TestRestoredVOTEs(t *testing.T) {
 	b := newBench(t, 4, 5, "")
 	store := kv.NewMem()
@@ -221,7 +222,7 @@ type lying struct{ state }
 
 func (lying) Height() uint64 { return 4 }
 
-// asks lets time pass until the core asks a peer for certified blocks.
+// asks advances the time until the core asks a peer for certified blocks.
 func asks(t *testing.T, core *Core) (asked protocols.Index, now protocols.Time) {
 	t.Helper()
 	for range 100 {

@@ -13,8 +13,9 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// evidence is what this replica can prove against other shards and no block has frozen their channels for. Each piece is
-// kept on disk, one of each kind for each source, and goes into one batch of the own lane, again after a restart.
+// evidence is the set of proofs against other shards that this replica has, as long as no block has frozen their
+// channels. Each piece is kept on disk, one of each kind for each source. It goes into one batch of the own lane, and
+// again into one after a restart.
 type evidence struct {
 	kept    map[string]bool // keys of records
 	pending []proof         // in the order in which they came
@@ -25,17 +26,18 @@ type evidence struct {
 type proof struct {
 	source  uint16
 	content []byte // encoded
-	told    bool   // it is in a batch of the own lane
+	told    bool   // a batch of the own lane has it
 }
 
-// prefixEvidence begins the keys of evidence: source 2, and 1 with two LDs under one number, else 0.
+// prefixEvidence begins the keys of evidence. After it: the source (2 bytes), then 1 for two LDs under one number, else
+// 0.
 const prefixEvidence = "h/v"
 
 func evidenceKey(source uint16, two bool) []byte {
 	return wire.AppendBool(wire.AppendU16([]byte(prefixEvidence), source), two)
 }
 
-// recall reads what an earlier life kept.
+// recall reads the evidence that was stored before the last restart.
 func (v *evidence) recall(stored protocols.Stored) error {
 	v.kept = make(map[string]bool)
 	for key, value := range stored([]byte(prefixEvidence), kv.PrefixEnd([]byte(prefixEvidence))) {
@@ -51,7 +53,7 @@ func (v *evidence) recall(stored protocols.Stored) error {
 	return nil
 }
 
-// froze drops evidence against shards whose channels are frozen.
+// froze removes evidence against shards whose channels are frozen.
 func (v *evidence) froze(frozen []ledger.Freeze) {
 	for i := range frozen {
 		v.frozen = v.frozen.With(frozen[i].Source)
@@ -59,7 +61,7 @@ func (v *evidence) froze(frozen []ledger.Freeze) {
 	v.pending = slices.DeleteFunc(v.pending, func(p proof) bool { return v.frozen.Has(p.source) })
 }
 
-// next is the first piece that is in no batch yet, or nil.
+// next is the first piece that no batch has yet, or nil.
 func (v *evidence) next() *proof {
 	for i := range v.pending {
 		if !v.pending[i].told {
@@ -69,7 +71,7 @@ func (v *evidence) next() *proof {
 	return nil
 }
 
-// Witness is called upon evidence that verifies: it is kept, and put into the own lane.
+// Witness handles verified evidence: it is stored, and put into the own lane.
 func (c *Core) Witness(e *settlement.Evidence) Step {
 	var st Step
 	key := evidenceKey(e.Source(), e.Other != nil)
@@ -83,7 +85,7 @@ func (c *Core) Witness(e *settlement.Evidence) Step {
 	return st
 }
 
-// Notices is how many bytes the next payload has beside transactions.
+// Notices is the number of bytes that the next payload has besides transactions.
 func (c *Core) Notices() int {
 	if n := c.notice(); n != nil {
 		return n.Size()
@@ -91,8 +93,8 @@ func (c *Core) Notices() int {
 	return 0
 }
 
-// notice is the entry that the next payload has beside transactions, or nil: evidence, or, if verdicts wait for a block to
-// tell them, a request for one. That is made once for each block.
+// notice is the entry that the next payload has besides transactions, or nil: evidence, or a request for a block if
+// verdicts wait for a block to carry them. Such a request is made once for each block.
 func (c *Core) notice() *ledger.RawNotice {
 	switch p := c.evidence.next(); {
 	case p != nil:
@@ -103,7 +105,7 @@ func (c *Core) notice() *ledger.RawNotice {
 	return nil
 }
 
-// takeNotice is the notice for a payload that is made now.
+// takeNotice returns the notice for the payload that is made now, and marks it as used.
 func (c *Core) takeNotice() []ledger.RawNotice {
 	n := c.notice()
 	switch {
@@ -117,9 +119,9 @@ func (c *Core) takeNotice() []ledger.RawNotice {
 	return []ledger.RawNotice{*n}
 }
 
-// Contradiction is the evidence that a verified LD gives together with one that the store has under the same number, or
-// nil. Of LDs that come at the same time the later one finds the other, since it is looked for when its own step is in
-// the store.
+// Contradiction is the evidence that a verified LD gives together with a stored LD under the same number, or nil. Of
+// two LDs that come at the same time the later one finds the other, since the caller looks for it when the LD's own
+// step is in the store.
 func Contradiction(r kv.Reader, n *settlement.Network, x *Inbound) (*settlement.Evidence, error) {
 	var other []byte
 	from := channels.StoredKey(x.Source, lanes.Tip{Seq: x.Number})

@@ -20,8 +20,8 @@ func told(b *bench, number, applied uint64) *settlement.LD {
 	return &settlement.LD{Header: ledger.Header{Network: b.c.Network(), Shard: 1}, Certificate: protocols.Certificate{}, Count: 1, Delivery: ledger.NewDelivery(d)}
 }
 
-// TestEvidenceIsKeptAndTold: evidence is on disk before anything else becomes of it, goes into the next batch of the own
-// lane once in a life, whatever transactions there are, and again after a restart, until its channel is frozen.
+// TestEvidenceIsKeptAndTold: evidence is first stored on disk. It goes into the next batch of the own lane, once
+// between two starts, with or without transactions, and again after a restart, until its channel is frozen.
 func TestEvidenceIsKeptAndTold(t *testing.T) {
 	b := newBench(t, 4, 0, "")
 	n := settlement.NetworkOf([]*protocols.Committee{b.c, b.c})
@@ -66,15 +66,15 @@ func TestEvidenceIsKeptAndTold(t *testing.T) {
 	}
 }
 
-// TestABlockIsAskedFor: while verdicts wait for blocks to tell them, each block that was executed has the replica ask for one
-// more, in a batch without anything else if there is nothing else.
+// TestABlockIsAskedFor: while verdicts wait for blocks to carry them, the replica asks for one more block after each
+// executed block, in a batch without other entries if there are none.
 func TestABlockIsAskedFor(t *testing.T) {
 	b := newBench(t, 4, 0, "")
 	core := b.restore(t, 1, nil, kv.NewMem())
 	if core.Notices() != 0 {
 		t.Error("a block is asked for and nothing waits")
 	}
-	core.more = true // as a block left it, or an earlier life
+	core.more = true // as a block leaves it, or a restart
 	want := ledger.EncodePayload(nil, ledger.RawNotice{Kind: ledger.KindContinue})
 	if _, batch := core.Append(t0, nil); !bytes.Equal(batch.Payload, want) || batch.Count != 1 {
 		t.Errorf("the batch has %d entries, %x", batch.Count, batch.Payload)
@@ -88,7 +88,7 @@ func TestABlockIsAskedFor(t *testing.T) {
 	}
 }
 
-// TestContradiction: two LDs under one number are evidence whichever is in the store, one LD under two certificates is not.
+// TestContradiction: two LDs under one number are evidence, in either order. One LD under two certificates is not.
 func TestContradiction(t *testing.T) {
 	b := newBench(t, 4, 0, "")
 	n := settlement.NetworkOf([]*protocols.Committee{b.c, b.c})

@@ -11,8 +11,9 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// TestChannelLongerThanAnAnswer: a committed block orders more of one channel than a peer answers at once, and than the
-// bound of what is held unordered. A replica that lacks all of it gets each LD once, one request after the other.
+// TestChannelLongerThanAnAnswer: a committed block orders more LDs of one channel than a peer sends in one answer, and
+// more than the bound of unordered LDs. A replica that lacks all of them gets each LD once, one request after the
+// other.
 func TestChannelLongerThanAnAnswer(t *testing.T) {
 	const count, size = 80, 200_000
 	b := newBench(t, 4, 1, "")

@@ -11,15 +11,15 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// budget is how many messages of one kind a peer may send.
+// budget is the number of messages of one kind that a peer may send.
 type budget struct {
 	perSecond, burst int
-	repeats          bool // its sender sends it again by itself, so that it may be dropped
+	repeats          bool // its sender repeats it by itself, so it may be dropped
 }
 
-// budgets by kind. Requests are dropped beyond theirs, since they are repeated. All others are protocol messages that are
-// sent once in a session: beyond their budget the peer's stream is read more slowly. Messages with many signatures, or
-// whose answer is large, have small budgets.
+// budgets by kind. Requests beyond their budget are dropped, since they are repeated. All others are protocol messages
+// that are sent once in a session: beyond their budget the peer's stream is read more slowly. Messages with many
+// signatures, or with large answers, have small budgets.
 var budgets = map[protocols.Kind]budget{
 	KindPosition:             {50, 200, true},
 	KindRequest:              {50, 100, true},
@@ -37,43 +37,44 @@ var budgets = map[protocols.Kind]budget{
 	mvba.KindAgain:           {50, 200, false},
 }
 
-// standard is the budget of each other kind: four times what a replica sends under full load, and at once as much as it
-// sends again to a peer that connects.
+// standard is the budget of each other kind: four times the rate of a replica under full load, and at once the number
+// of messages that a replica sends again to a peer that connects.
 var standard = budget{2000, 8000, false}
 
-// Bounds of answers that are awaited of a peer.
+// Bounds of the answers that a peer may still give.
 const (
 	maxHistories = 4
 	maxLDs       = 2 * channels.Window
 )
 
-// loose is the budget of LDs that were not asked for, as answers that come after a restart: an LD is proved by itself.
+// loose is the budget of LDs that were not asked for, such as answers that come after a restart. They are allowed since
+// an LD is proved by itself.
 var loose = budget{5, 16, true}
 
-// Slowing of a stream on which frames are dropped: so long for each, and for each MiB of it.
+// Pause of a stream for each dropped frame, and for each MiB of it.
 const (
 	slowFrame = 2 * time.Millisecond
 	slowMiB   = 64 * time.Millisecond
 )
 
-// Gate decides what becomes of a peer's frames before they are decoded: the cost of what a member sends is bounded by
-// budgets for each kind of message, and answers are taken only as far as they were asked for. It is not safe for
+// Gate decides whether a peer's frames are accepted, before they are decoded. Budgets for each kind of message bound
+// the cost of a member's frames, and answers are accepted only up to the number of requests. It is not safe for
 // concurrent use.
 type Gate struct {
 	meters    map[protocols.Kind]*meter
 	loose     meter
-	histories int // answers to a Request that may come
-	lds       int // LDs that may come
+	histories int // answers to Requests that may still come
+	lds       int // requested LDs that may still come
 	over      uint64
 	unasked   uint64
 }
 
-// NewGate has all budgets full.
+// NewGate returns a gate with all budgets full.
 func NewGate() *Gate {
 	return &Gate{meters: make(map[protocols.Kind]*meter), loose: newMeter(loose.perSecond, loose.burst)}
 }
 
-// Asks notes a message to the peer, before it leaves: some have answers.
+// Asks records a message to the peer before it leaves, since some messages have answers.
 func (g *Gate) Asks(m protocols.Message) {
 	switch x := m.(type) {
 	case *Request:
@@ -83,7 +84,7 @@ func (g *Gate) Asks(m protocols.Message) {
 	}
 }
 
-// Admit says of a frame whether it is taken, and how long its stream is not to be read before that or in its place.
+// Admit reports whether a frame is accepted, and how long its stream must pause before that or instead of it.
 func (g *Gate) Admit(now protocols.Time, kind protocols.Kind, size int) (take bool, wait time.Duration) {
 	m, b := g.budget(kind)
 	switch {
@@ -107,7 +108,7 @@ func (g *Gate) Admit(now protocols.Time, kind protocols.Kind, size int) (take bo
 	return true, wait
 }
 
-// budget is that of a kind, and how far it is used.
+// budget returns the budget of a kind, and the meter of its use.
 func (g *Gate) budget(kind protocols.Kind) (*meter, budget) {
 	b, ok := budgets[kind]
 	if !ok {
@@ -124,5 +125,5 @@ func (g *Gate) budget(kind protocols.Kind) (*meter, budget) {
 
 func slow(size int) time.Duration { return slowFrame + slowMiB*time.Duration(size)>>20 }
 
-// Refused is how many frames were beyond their budget, and how many were answers to no question.
+// Refused is the number of frames beyond their budget, and of answers without a request.
 func (g *Gate) Refused() (over, unasked uint64) { return g.over, g.unasked }

@@ -11,8 +11,8 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// TestGateFlood: of a flood of one kind no more is taken than the budget, the sender's stream is slowed, and other kinds
-// are taken as before.
+// TestGateFlood: of a flood of one kind only the budget is accepted, the sender's stream is slowed, and other kinds are
+// accepted as before.
 func TestGateFlood(t *testing.T) {
 	for _, kind := range []protocols.Kind{KindPosition, KindRequest, lanes.KindFetch, channels.KindFetchLD, votes.KindVOTE, lanes.KindAck, 0xff} {
 		g := NewGate()
@@ -41,7 +41,7 @@ func TestGateFlood(t *testing.T) {
 	}
 }
 
-// TestGateAnswers: answers are taken as far as they were asked for, from whom they were asked.
+// TestGateAnswers: answers are accepted up to the number of requests, from the peers that were asked.
 func TestGateAnswers(t *testing.T) {
 	g := NewGate()
 	admitted := func(kind protocols.Kind) (n int) {

@@ -17,13 +17,13 @@ import (
 
 const t0 protocols.Time = 1_000_000_000_000
 
-// bench is a shard's keys, and makes what its replicas say of a chain of blocks and headers.
+// bench has a shard's keys, and makes the messages of its replicas for a chain of blocks and headers.
 type bench struct {
 	c       *protocols.Committee
 	scheme  *sig.Ideal
 	coin    *coin.Ideal
 	genesis *bolt.Block
-	headers state // of the chain, made as they are asked for
+	headers state // of the chain, made when they are needed
 	blocks  []*bolt.Block
 }
 
@@ -109,12 +109,12 @@ func (b *bench) history(from, to uint64) *History {
 	return h
 }
 
-// executed is what executing a block comes to.
+// executed is the result of executing a block.
 func (b *bench) executed(h uint64) *ledger.Block {
 	return &ledger.Block{Header: b.headers[h-1], HeaderDigest: b.headers[h-1].Digest()}
 }
 
-// run carries out a core's step: records into the store, and blocks executed as the chain says.
+// run executes a core's step: its records go into the store, and its blocks have the results of the chain.
 func (b *bench) run(t *testing.T, core *Core, store *kv.Mem, st Step) []protocols.Send {
 	t.Helper()
 	var batch kv.Batch

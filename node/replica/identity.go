@@ -14,22 +14,24 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// Upon a start a replica says Hello to each peer and signs nothing until 2f have answered with the newest that they know
-// of it. It is lost if an answer, or any later message, carries its own signature on something that its store lacks, if
-// f+1 peers know a later start of it, or if f+1 keep another process in its place. Answers are facts that a replica gives
-// also while it waits itself, so all replicas of a shard can start at once. n-f replicas that are up are 2f others at least.
+// At a start a replica sends Hello to each peer. It signs nothing until 2f peers have answered with the newest start
+// and signatures of it that they know. It is lost if an answer, or any later message, carries its own signature on a
+// statement that its store lacks, if f+1 peers know a later start of it, or if f+1 keep another process in its place. A
+// replica answers also while it waits for answers itself, so all replicas of a shard can start at once. If n-f replicas
+// are up, a replica has at least 2f others.
 
 const (
-	// marksEvery is how often what is known of peers is written, with records that are synced anyway.
+	// marksEvery is the least time between two writes of the marks of peers. They are written with records that are synced
+	// anyway.
 	marksEvery = 50 * time.Millisecond
-	// twinEvery is how often a second process of one peer is told of.
+	// twinEvery is the least time between two reports of a second process of one peer.
 	twinEvery = time.Minute
 )
 
-// mark is the newest that is known of one peer. It is kept on disk and never deleted.
+// mark is the newest start and signatures that are known of one peer. It is kept on disk and never deleted.
 type mark struct {
-	Known      // boot and nonce are of the process that is kept
-	twin  Twin // the last process that was fenced
+	Known      // Boot and Nonce are of the accepted process
+	twin  Twin // the last process that was refused
 }
 
 // markVersion is the first byte of an encoded mark.
@@ -52,15 +54,15 @@ func decodeMark(c *protocols.Committee, b []byte) (k mark, err error) {
 // Twin is a second process of a peer.
 type Twin struct {
 	Replica protocols.Index
-	Boot    uint64         // of the process that was fenced
-	Kept    uint64         // start of the other one
-	At      protocols.Time // when it was last heard of
+	Boot    uint64         // start of the refused process
+	Kept    uint64         // start of the accepted process
+	At      protocols.Time // when the refused process last sent a Hello
 	told    protocols.Time
 }
 
-// identity is what the replicas of a shard know of each other's starts and signatures.
+// identity is the state of the checks of starts and signatures between the replicas of a shard.
 type identity struct {
-	begun    *Begun        // nil in a replica that trusts its store
+	begun    *Begun        // nil if the replica trusts its store
 	running  bool          // the protocols were started
 	lost     bool          // nothing is signed any more
 	answered protocols.Set // peers that answered this start's Hello
@@ -88,10 +90,10 @@ func restoreIdentity(cfg *Config, stored protocols.Stored) (identity, error) {
 	return x, nil
 }
 
-// needed is how many peers must answer before anything is signed.
+// needed is the number of peers that must answer before the replica signs.
 func (c *Core) needed() int { return 2 * c.cfg.Committee.F() }
 
-// hello opens a session.
+// hello opens a session with a peer.
 func (c *Core) hello(st *Step, to protocols.Index) {
 	if b := c.identity.begun; b != nil {
 		s := c.Status()
@@ -99,7 +101,7 @@ func (c *Core) hello(st *Step, to protocols.Index) {
 	}
 }
 
-// helloAgain repeats the Hello to peers that have not answered, until the replica may sign.
+// helloAgain repeats the Hello to peers without an answer yet, until the replica may sign.
 func (c *Core) helloAgain(st *Step) {
 	for i := range protocols.Index(c.cfg.Committee.N()) {
 		if i != c.cfg.Self && !c.identity.answered.Has(i) {
@@ -108,8 +110,8 @@ func (c *Core) helloAgain(st *Step) {
 	}
 }
 
-// handleIdentity takes the messages that are handled in any state, also before the replica may sign. It reports
-// whether m was one, or is not for a replica that may not sign.
+// handleIdentity handles the messages that are accepted in any state, also before the replica may sign. It reports
+// whether m needs no further handling: it was such a message, or the replica may not sign.
 func (c *Core) handleIdentity(now protocols.Time, st *Step, from protocols.Index, m protocols.Message) bool {
 	x := &c.identity
 	if why := c.lacking(from, m); why != "" {
@@ -141,7 +143,7 @@ func (c *Core) handleIdentity(now protocols.Time, st *Step, from protocols.Index
 	return true
 }
 
-// remark keeps the newest that a peer signed.
+// remark records the newest statements that a peer signed.
 func (x *identity) remark(from protocols.Index, m protocols.Message) {
 	k, newer := &x.marks[from], false
 	switch y := m.(type) {
@@ -174,7 +176,7 @@ func (x *identity) remark(from protocols.Index, m protocols.Message) {
 	}
 }
 
-// write adds what is new of peers to a step that is synced anyway.
+// write adds changed marks to a step that is synced anyway.
 func (x *identity) write(now protocols.Time, st *Step) {
 	if len(st.Persist) == 0 || x.dirty.Len() == 0 || now < x.writeAt {
 		return
@@ -186,7 +188,8 @@ func (x *identity) write(now protocols.Time, st *Step) {
 	x.dirty = protocols.Set{}
 }
 
-// answerHello answers with what was known before, and keeps the process of the later start, or the first of one start.
+// answerHello answers with the mark from before the Hello, and accepts the process of the later start, or the first
+// process of one start.
 func (c *Core) answerHello(now protocols.Time, st *Step, from protocols.Index, m *Hello) {
 	k := &c.identity.marks[from]
 	known := k.Known
@@ -209,7 +212,7 @@ func (c *Core) answerHello(now protocols.Time, st *Step, from protocols.Index, m
 	}
 }
 
-// known counts a peer's answer. The protocols start with the last one that is needed.
+// known counts a peer's answer. The last needed answer starts the protocols.
 func (c *Core) known(now protocols.Time, st *Step, from protocols.Index, m *Known) {
 	x := &c.identity
 	if x.begun == nil || m.Member != c.cfg.Self || m.To != x.begun.Nonce {
@@ -236,7 +239,7 @@ func (c *Core) known(now protocols.Time, st *Step, from protocols.Index, m *Know
 	}
 }
 
-// fenced counts the peers that keep another process of this replica.
+// fenced counts the peers that accept another process of this replica.
 func (c *Core) fenced(st *Step, from protocols.Index, m *Fenced) {
 	x := &c.identity
 	if x.begun == nil || m.Boot < x.begun.Boot || m.Boot == x.begun.Boot && m.Nonce == x.begun.Nonce {
@@ -247,7 +250,7 @@ func (c *Core) fenced(st *Step, from protocols.Index, m *Fenced) {
 	}
 }
 
-// lose ends all signing for good. The record of it is on disk before anybody is told.
+// lose ends all signing for good. The record of it is on disk before the node and the peers learn of it.
 func (c *Core) lose(st *Step, why string) {
 	x := &c.identity
 	if x.begun == nil || x.lost {
@@ -258,7 +261,8 @@ func (c *Core) lose(st *Step, why string) {
 	st.Emit(Output{Lost: &Lost{why}})
 }
 
-// lacking is what in a message carries this replica's own signature and is not in its store; empty if nothing is.
+// lacking describes a statement in the message that has this replica's own signature and is not in its store. It is
+// empty if there is none.
 func (c *Core) lacking(from protocols.Index, m protocols.Message) string {
 	if c.identity.begun == nil || c.identity.lost {
 		return ""
@@ -326,7 +330,7 @@ func (c *Core) certificates(list ...*lanes.TipCertificate) string {
 	return ""
 }
 
-// newer is what a peer knows of this replica and its store lacks.
+// newer describes a statement in a peer's Known that this replica signed and its store lacks.
 func (c *Core) newer(x *Known) string {
 	switch {
 	case x.Header != nil && c.bdt.LacksHeader(&x.Header.SignedHeader):
@@ -347,12 +351,12 @@ func (c *Core) newer(x *Known) string {
 	return ""
 }
 
-// Standing is how far a start has come, and what is known of second processes of peers.
+// Standing is the progress of a start, and the second processes of peers.
 type Standing struct {
-	Boot     uint64 // 0 in a replica that trusts its store
-	Running  bool   // it may sign
-	Answered int    // peers that have answered this start
-	Needed   int    // before it may sign
+	Boot     uint64 // 0 if the replica trusts its store
+	Running  bool   // the replica may sign
+	Answered int    // number of peers that answered this start
+	Needed   int    // number of answers before it may sign
 	Twins    []Twin
 }
 
@@ -361,7 +365,7 @@ func (s *Standing) Equal(t *Standing) bool {
 	return s.Boot == t.Boot && s.Running == t.Running && s.Answered == t.Answered && s.Needed == t.Needed && slices.Equal(s.Twins, t.Twins)
 }
 
-// Standing reads it.
+// Standing returns the present one.
 func (c *Core) Standing() Standing {
 	x := &c.identity
 	s := Standing{Running: x.running && !x.lost, Answered: x.answered.Len(), Needed: c.needed()}

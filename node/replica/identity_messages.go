@@ -12,17 +12,18 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// Kinds of the messages by which a replica learns at a start whether its store has all that it signed.
+// Kinds of the messages that show a replica at its start whether its store has all statements that it signed.
 const (
 	KindHello  = protocols.KindsCatchup + 4
 	KindKnown  = protocols.KindsCatchup + 5
 	KindFenced = protocols.KindsCatchup + 6
 )
 
-// maxKnownPart bounds each part of a [Known], in bytes. The largest is a claim with a position for each lane and channel.
+// maxKnownPart bounds each part of a [Known], in bytes. The largest part is a claim with a position for each lane and
+// channel.
 const maxKnownPart = 64 << 10
 
-// Hello opens a session: which start of its sender this is, and where it stands.
+// Hello opens a session. It has the sender's start and its position.
 type Hello struct {
 	Boot, Nonce uint64
 	Epoch, Slot uint64
@@ -49,12 +50,12 @@ func decodeHello(b []byte) (*Hello, error) {
 	return m, r.Done()
 }
 
-// Known answers a Hello with the newest that its sender knew of the replica before it: its start, and what it signed.
+// Known answers a Hello with the newest start and signatures of the replica that the sender knew before that Hello.
 type Known struct {
-	Member      protocols.Index // about whom it is
+	Member      protocols.Index // the replica that the answer is about
 	To          uint64          // nonce of the Hello
-	Boot, Nonce uint64          // 0 if it knew of no start
-	Header      *lanes.Conflict // of its lane; nil if it knows of none
+	Boot, Nonce uint64          // 0 if the sender knew of no start
+	Header      *lanes.Conflict // of its lane; like the next four, nil if the sender knows of none
 	Vote        *bolt.Vote
 	Status      *bdt.SignedClaim
 	Proposal    *bolt.SignedProposal
@@ -64,14 +65,14 @@ type Known struct {
 // Kind is KindKnown.
 func (*Known) Kind() protocols.Kind { return KindKnown }
 
-// Append encodes everything.
+// Append encodes all fields.
 func (m *Known) Append(b []byte) []byte {
 	b = wire.AppendU64(wire.AppendU16(b, uint16(m.Member)), m.To)
 	b = wire.AppendU64(wire.AppendU64(b, m.Boot), m.Nonce)
 	return m.appendSigned(b)
 }
 
-// appendSigned encodes what the member signed; an empty part is nothing.
+// appendSigned encodes the signed parts. A nil part has length 0.
 func (m *Known) appendSigned(b []byte) []byte {
 	var header, vote, status, proposal, agreement []byte
 	if m.Header != nil {
@@ -119,7 +120,7 @@ func decodeKnown(c *protocols.Committee, b []byte) (*Known, error) {
 	return m, r.Done()
 }
 
-// items names the signatures, all of the member.
+// items returns the signatures of the parts, all of the member.
 func (m *Known) items(c *protocols.Committee) ([]sig.Item, error) {
 	if !c.Has(m.Member) {
 		return nil, fmt.Errorf("a Known about replica %d of %d", m.Member, c.N())
@@ -164,9 +165,9 @@ func (m *Known) items(c *protocols.Committee) ([]sig.Item, error) {
 	return items, nil
 }
 
-// Fenced tells a process that its peer keeps another process of the same replica: the one of a later start, or the first
-// of two of one start.
-type Fenced struct{ Boot, Nonce uint64 } // of the process that is kept
+// Fenced tells a process that its peer accepts another process of the same replica: the one of the later start, or the
+// first of two processes of one start.
+type Fenced struct{ Boot, Nonce uint64 } // of the accepted process
 
 // Kind is KindFenced.
 func (*Fenced) Kind() protocols.Kind { return KindFenced }

@@ -15,7 +15,7 @@ import (
 	"bdtnode/protocols/mvba"
 )
 
-// begin starts a replica with a store as the process does, its record on disk before the core exists.
+// begin starts a replica with a store as the process does: its record is on disk before the core is made.
 func (b *bench) begin(t *testing.T, self protocols.Index, store *kv.Mem, o Origin) (*Begun, error) {
 	t.Helper()
 	var failed error
@@ -70,7 +70,7 @@ func lostOf(st Step) *Lost {
 	return nil
 }
 
-// TestBegin: which starts may go on, by store, file and record.
+// TestBegin: whether a start is allowed, by store, file and record.
 func TestBegin(t *testing.T) {
 	b := newBench(t, 4, 0, "")
 	store := kv.NewMem()
@@ -103,8 +103,9 @@ func TestBegin(t *testing.T) {
 	}
 }
 
-// TestNothingBeforeAnswers: nothing is signed or asked for before 2f peers have answered this start; answers to another
-// start, about another replica or twice from one peer do not count. With the last one everything is asked for again.
+// TestNothingBeforeAnswers: the replica signs and requests nothing before 2f peers have answered this start. Answers to
+// another start, about another replica or repeated by one peer do not count. After the last one it asks for all
+// messages again.
 func TestNothingBeforeAnswers(t *testing.T) {
 	b := newBench(t, 4, 2, "")
 	core, h := b.asking(t, 1, kv.NewMem(), Origin{Born: true, Nonce: 5})
@@ -142,7 +143,7 @@ func TestNothingBeforeAnswers(t *testing.T) {
 }
 
 // TestOwnSignaturesThatAreLacking: one peer's answer, or any later message, with an own signature that the store lacks
-// ends the replica, on record; what the store has, or could have deleted, does not.
+// ends the replica, on record. A signature that the store has, or may have deleted, does not.
 func TestOwnSignaturesThatAreLacking(t *testing.T) {
 	b := newBench(t, 4, 2, "")
 	me := b.scheme.Signer(1)
@@ -266,8 +267,8 @@ func TestLaterStarts(t *testing.T) {
 	}
 }
 
-// TestSecondProcess: peers keep the later start, or the first process of one start, tell the other so and report it; f+1
-// that say so end that one. The process that is kept takes no notice.
+// TestSecondProcess: peers accept the process of the later start, or the first process of one start, send Fenced to the
+// other and report it. f+1 such messages end the other. The accepted process ignores them.
 func TestSecondProcess(t *testing.T) {
 	b := newBench(t, 4, 0, "")
 	original := kv.NewMem()
@@ -314,7 +315,7 @@ func TestSecondProcess(t *testing.T) {
 	}
 }
 
-// TestMarksOutliveTheirKeeper: what a peer knew of a replica it still knows after a crash.
+// TestMarksOutliveTheirKeeper: a peer's mark of a replica survives a crash of the peer.
 func TestMarksOutliveTheirKeeper(t *testing.T) {
 	b := newBench(t, 4, 2, "")
 	store := kv.NewMem()
@@ -360,8 +361,8 @@ func TestMarksOutliveTheirKeeper(t *testing.T) {
 	}
 }
 
-// TestHelloOfEachSession: a replica that runs says Hello again in a session in which a peer has not answered, since the
-// answer may say that another process is kept.
+// TestHelloOfEachSession: a running replica sends Hello again in a session in which a peer has not answered, since the
+// answer may be that another process is accepted.
 func TestHelloOfEachSession(t *testing.T) {
 	b := newBench(t, 4, 0, "")
 	core, h := b.asking(t, 1, kv.NewMem(), Origin{Born: true, Nonce: 5})

@@ -25,14 +25,14 @@ const (
 	KindServe    = protocols.KindsCatchup + 3
 )
 
-// MaxHistory is how many certified blocks one answer to a Request carries, at most.
+// MaxHistory is the largest number of certified blocks in one answer to a Request.
 const MaxHistory = 256
 
 // maxHeaderBytes bounds an encoded header in a History.
 const maxHeaderBytes = 1024
 
-// Position tells a peer how far the sender is. With Again it also asks for what the peer has sent before and would
-// not send again by itself, because the sender has only now moved to where it can use it.
+// Position has the sender's certified height. With Again it also asks the peer to repeat messages that it would not
+// send again by itself, because the sender could not use them before.
 type Position struct {
 	Certified uint64
 	Again     bool
@@ -77,7 +77,7 @@ type Past struct {
 	Block       *bolt.Block
 }
 
-// History answers a Request: certified blocks from the height asked for, without gaps. An empty one says that the
+// History answers a Request: certified blocks from the requested height on, without gaps. An empty one means that the
 // sender has none.
 type History struct{ Items []Past }
 
@@ -135,7 +135,7 @@ func (m *History) items(c *protocols.Committee) ([]sig.Item, error) {
 	return items, nil
 }
 
-// Inbound is an LD of another shard with its content, as it travels inside this shard.
+// Inbound is an LD of another shard with its content, as replicas of this shard send it to each other.
 type Inbound struct {
 	channels.LD
 	Content *settlement.LD
@@ -160,27 +160,27 @@ func inbound(ld *settlement.LD, raw []byte) *Inbound {
 	}
 }
 
-// Serve stands for the History from a height on, that whoever carries out the step reads from the store and sends.
-// It never goes over the wire itself.
+// Serve stands for the History from a height on. The host that executes the step reads the History from the store and
+// sends it. Serve itself is never on the wire.
 type Serve struct{ From uint64 }
 
 // Kind is KindServe.
 func (*Serve) Kind() protocols.Kind { return KindServe }
 
-// Append panics: a Serve is expanded, never encoded.
+// Append panics, since a Serve is never encoded.
 func (*Serve) Append([]byte) []byte { panic("replica: a Serve is not a wire message") }
 
-// Encode is the frame of a message: its kind, then its body.
+// Encode returns the frame of a message: its kind, then its body.
 func Encode(m protocols.Message) []byte {
 	return m.Append(append(make([]byte, 0, 128), byte(m.Kind())))
 }
 
-// Bulk reports whether messages of a kind travel on the bulk stream.
+// Bulk reports whether messages of a kind are sent on the bulk stream.
 func Bulk(k protocols.Kind) bool {
 	return k == lanes.KindBatch || k == channels.KindLD || k == KindHistory
 }
 
-// Decode takes a frame apart. The message may alias the frame.
+// Decode decodes a frame. The message may alias the frame.
 func Decode(c *protocols.Committee, frame []byte) (protocols.Message, error) {
 	if len(frame) == 0 {
 		return nil, fmt.Errorf("%w: an empty frame", wire.ErrMalformed)
@@ -247,9 +247,8 @@ func decoded[M protocols.Message](m M, err error) (protocols.Message, error) {
 	return m, nil
 }
 
-// Verify checks all of a message that needs no state. A message is handed to the [Core] only when that is no error; a
-// batch, besides, only when its payload is in order, and an [Inbound] only when its LD is ([CheckLD]). The network has so
-// many shards.
+// Verify does all checks of a message that need no state, in a network of so many shards. A message may be handed to
+// the [Core] only if the error is nil. A batch must also have a valid payload, and an [Inbound] a valid LD ([CheckLD]).
 func Verify(c *protocols.Committee, shards int, signatures sig.Scheme, tosses coin.Scheme, from protocols.Index, m protocols.Message) error {
 	if _, agreement := mvba.InstanceOf(m); agreement {
 		proof, err := mvba.Check(c, from, m)
@@ -282,7 +281,7 @@ func Verify(c *protocols.Committee, shards int, signatures sig.Scheme, tosses co
 	return nil
 }
 
-// valueOf is the agreement's value that a message carries, nil if it carries none.
+// valueOf is the value of the agreement in a message, nil if it has none.
 func valueOf(m protocols.Message) []byte {
 	switch x := m.(type) {
 	case *mvba.Proposal:
@@ -293,7 +292,7 @@ func valueOf(m protocols.Message) []byte {
 	return nil
 }
 
-// sourceOf is the channel that a message is about, if it is about one.
+// sourceOf is the source shard of the channel in a message, if it has one.
 func sourceOf(m protocols.Message) (source uint16, ok bool) {
 	switch x := m.(type) {
 	case *channels.SIGN:
@@ -306,7 +305,7 @@ func sourceOf(m protocols.Message) (source uint16, ok bool) {
 	return 0, false
 }
 
-// items names the signatures that prove a message.
+// items returns the signatures that prove a message.
 func items(c *protocols.Committee, from protocols.Index, m protocols.Message) ([]sig.Item, error) {
 	switch x := m.(type) {
 	case *lanes.Batch:

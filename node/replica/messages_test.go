@@ -15,7 +15,7 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// every is a message of each kind that goes over the wire inside a shard.
+// every has a message of each kind that is sent inside a shard.
 func every(b *bench) []protocols.Message {
 	batch := lanes.NewBatch(b.c, b.scheme.Signer(2), lanes.Header{Lane: 2, Seq: 1, Count: 1}, []byte("payload"))
 	carrying := lanes.NewBatch(b.c, b.scheme.Signer(2), lanes.Header{Lane: 2, Seq: 2, Parent: batch.Digest(), Count: 1}, []byte("payload"))
@@ -116,7 +116,7 @@ func TestHistoryIsProved(t *testing.T) {
 	}
 }
 
-// FuzzDecode: no frame makes Decode or Verify panic, and what decodes encodes to the frame it came from.
+// FuzzDecode: no frame makes Decode or Verify panic, and a message that decodes encodes to its frame.
 func FuzzDecode(f *testing.F) {
 	b := newBench(f, 4, 2, "")
 	for _, m := range every(b) {
@@ -137,7 +137,8 @@ func FuzzDecode(f *testing.F) {
 
 func votesOfZero() []byte { return Encode(&votes.VOTE{}) }
 
-// TestRequestsForNoChannel: what is about a channel that the network does not have, or about the own shard's, is malformed.
+// TestRequestsForNoChannel: a message about a channel that the network does not have, or about the own shard's, is
+// malformed.
 func TestRequestsForNoChannel(t *testing.T) {
 	b := newBench(t, 4, 1, "")
 	tip := lanes.Tip{Seq: 3, Digest: b.genesis.Digest()}

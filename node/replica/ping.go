@@ -8,7 +8,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// Kinds of the messages by which the replicas of a shard learn whether the others' loops run, and what their clocks say.
+// Kinds of the messages that show whether the loops of other replicas run, and the state of their clocks.
 const (
 	KindPing = protocols.KindsCatchup + 7
 	KindPong = protocols.KindsCatchup + 8
@@ -32,8 +32,8 @@ const (
 	clockPings = 3
 )
 
-// Ping asks a peer for a Pong. Sent is the sender's clock of deadlines in nanoseconds, which means something to the
-// sender alone.
+// Ping asks a peer for a Pong. Sent is the time on the sender's clock for deadlines, in nanoseconds. It is meaningful
+// only to the sender.
 type Ping struct{ Sent uint64 }
 
 // Kind is KindPing.
@@ -48,7 +48,7 @@ func decodePing(b []byte) (*Ping, error) {
 	return m, r.Done()
 }
 
-// Pong answers a Ping with its time and with the wall clock of the replica that answers, in nanoseconds.
+// Pong answers a Ping. It has the time of the Ping and the wall clock of the answering replica, in nanoseconds.
 type Pong struct{ Sent, Wall uint64 }
 
 // Kind is KindPong.
@@ -65,7 +65,7 @@ func decodePong(b []byte) (*Pong, error) {
 	return m, r.Done()
 }
 
-// PeerClock is what a replica's answers to Pings show.
+// PeerClock is the result of a replica's Pongs.
 type PeerClock struct {
 	// Answered is when the newest answered Ping was sent, 0 if none was answered. The time of the Ping counts and not
 	// that of the Pong, so answers that come after a pause of seconds do not count as new.
@@ -75,7 +75,7 @@ type PeerClock struct {
 	Compared  bool          // the newest answer was quick enough to compare clocks
 }
 
-// Presence is which replicas of the shard answer, and how the own clock compares with theirs.
+// Presence has the results of the Pings for each replica of the shard, and the comparison of clocks.
 type Presence struct {
 	Peers []PeerClock // by index; the own entry stays zero
 	// ClockOffset is the median of all compared clocks, the own one included, less the own clock: positive if the own
@@ -84,7 +84,7 @@ type Presence struct {
 	ClockOff    bool // the offset was beyond MaxClockOffset in several comparisons, and has not been right again since
 }
 
-// Answering is how many replicas answered a Ping sent in the last AnswerAge, the own one included.
+// Answering is the number of replicas that answered a Ping sent in the last AnswerAge, this replica included.
 func (p *Presence) Answering(now protocols.Time) int {
 	n := 1
 	for i := range p.Peers {
@@ -104,7 +104,7 @@ func (c *PeerClock) answers(now protocols.Time) bool {
 	return c.Answered != 0 && now.Sub(c.Answered) <= AnswerAge
 }
 
-// pings asks all peers every second, and keeps what they answer.
+// pings sends Pings to all peers every second, and keeps the results.
 type pings struct {
 	Presence
 	self     protocols.Index
@@ -122,10 +122,10 @@ func newPings(cfg *Config) pings {
 	}
 }
 
-// connected has all peers asked at once.
+// connected makes the next Pings due at once.
 func (x *pings) connected() { x.due = 1 }
 
-// tick sends Pings and compares clocks when that is due, and reports whether it was.
+// tick sends Pings and compares clocks if that is due, and reports whether it was.
 func (x *pings) tick(now protocols.Time, st *Step) bool {
 	if x.due == 0 || now < x.due {
 		return false
@@ -136,7 +136,7 @@ func (x *pings) tick(now protocols.Time, st *Step) bool {
 	return true
 }
 
-// asked answers a Ping.
+// asked answers a Ping, at most once in pongGap.
 func (x *pings) asked(now protocols.Time, st *Step, from protocols.Index, m *Ping) {
 	if last := x.ponged[from]; last != 0 && now < last.Add(pongGap) {
 		return
@@ -145,7 +145,7 @@ func (x *pings) asked(now protocols.Time, st *Step, from protocols.Index, m *Pin
 	st.Send(from, &Pong{Sent: m.Sent, Wall: uint64(x.wall.At(now))})
 }
 
-// answered takes a Pong. A peer can lie about its own clock and round trip only.
+// answered handles a Pong. A false Pong changes only the clock and the round trip of its sender.
 func (x *pings) answered(now protocols.Time, from protocols.Index, m *Pong) {
 	p := &x.Peers[from]
 	if m.Sent > uint64(now) || m.Sent <= uint64(p.Answered) || now.Sub(protocols.Time(m.Sent)) > AnswerAge {
@@ -159,8 +159,8 @@ func (x *pings) answered(now protocols.Time, from protocols.Index, m *Pong) {
 	x.version++
 }
 
-// compare finds the median of the clocks. Of an even number of them it takes the one of the two in the middle that is
-// nearer to the own clock. Among n-f clocks and more it lies between those of honest replicas.
+// compare computes the median of the clocks. For an even number of clocks it is the one of the two middle ones that is
+// nearer to the own clock. Among n-f or more clocks the median lies between those of honest replicas.
 func (x *pings) compare(now protocols.Time) {
 	offsets := []time.Duration{0}
 	for i := range x.Peers {
@@ -184,12 +184,12 @@ func (x *pings) compare(now protocols.Time) {
 	}
 }
 
-// Presence is what Pings have shown, and a number that changes when it does.
+// Presence returns the results of the Pings, and a number that changes with them.
 func (c *Core) Presence() (Presence, uint64) {
 	p := c.pings.Presence
 	p.Peers = slices.Clone(p.Peers)
 	return p, c.pings.version
 }
 
-// PresenceVersion is the number that Presence answers.
+// PresenceVersion is the number that [Core.Presence] returns.
 func (c *Core) PresenceVersion() uint64 { return c.pings.version }

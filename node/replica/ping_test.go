@@ -8,7 +8,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// pinged is the cores of a shard that carry Pings between each other, with a delay of one way, and nothing else.
+// pinged is a shard of cores that exchange only Pings and Pongs, each with the same delay.
 type pinged struct {
 	cores []*Core
 	walls []*protocols.Wall
@@ -45,7 +45,7 @@ func newPinged(t *testing.T, n int) *pinged {
 	return p
 }
 
-// run plays from one moment to another in steps of 10 ms.
+// run advances from one time to another in steps of 10 ms.
 func (p *pinged) run(from, to protocols.Time) {
 	for now := from; now <= to; now = now.Add(10 * time.Millisecond) {
 		var later []onItsWay
@@ -86,8 +86,8 @@ func (p *pinged) presence(i int) Presence {
 	return x
 }
 
-// TestSilentEnginesAreNoticed: within 4 s after two of four loops stop, the others count two, and four again soon after
-// the two go on, though the Pings that waited for them are answered all at once.
+// TestSilentEnginesAreNoticed: within 4 s after two of four loops stop, the other two count only each other, and count
+// four soon after the two continue, though these answer all waiting Pings at once.
 func TestSilentEnginesAreNoticed(t *testing.T) {
 	p := newPinged(t, 4)
 	counts := func(i int, now protocols.Time) int {
@@ -129,8 +129,8 @@ func TestSilentEnginesAreNoticed(t *testing.T) {
 	}
 }
 
-// TestWrongClock: a replica whose clock is off notices after some Pings and also when it is right again; the others,
-// and one liar's word, leave the clocks of others right.
+// TestWrongClock: a replica whose clock is off notices it after some Pings, and notices when it is right again. The
+// others still find their own clocks right, also with one false Pong.
 func TestWrongClock(t *testing.T) {
 	for _, off := range []time.Duration{time.Hour, -time.Hour, 700 * time.Millisecond, -700 * time.Millisecond} {
 		p := newPinged(t, 4)
@@ -163,7 +163,7 @@ func TestWrongClock(t *testing.T) {
 	}
 }
 
-// TestLyingPongs: what a peer makes up changes what is known of that peer only, and Pings without end get few Pongs.
+// TestLyingPongs: a false Pong changes only the results of its sender, and a flood of Pings gets few Pongs.
 func TestLyingPongs(t *testing.T) {
 	b := newBench(t, 4, 0, "")
 	core := b.restore(t, 0, nil, kv.NewMem())

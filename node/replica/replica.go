@@ -1,6 +1,6 @@
-// Package replica is one replica's deterministic core: consensus, certification of executed headers, and catching
-// up, composed into one machine. The node drives it with real time, disk and streams, the simulator with virtual
-// ones; both carry out the same steps.
+// Package replica is the deterministic core of one replica: consensus, certification of executed headers, and catching
+// up, composed into one machine. The node drives it with real time, disk and streams, the simulator with virtual ones.
+// Both execute the same steps.
 package replica
 
 import (
@@ -19,17 +19,17 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// Pacing of the own lane: a lone batch goes at once, a stream of transactions shares batches.
+// Pacing of the own lane: a single batch goes at once, and a stream of transactions shares batches.
 const (
-	maxUnanswered = 32        // own batches without certificate or commit
-	FullBatch     = 256 << 10 // bytes of payload that need not wait for the gap
+	maxUnanswered = 32        // own batches with neither certificate nor commit
+	FullBatch     = 256 << 10 // bytes of payload that make a batch without waiting for the gap
 )
 
-// Output is what a core has to tell the node. One of the fields is set.
+// Output is one result for the node. One of the fields is set.
 type Output struct {
 	Deliver   *bdt.Delivery    // execute this block next
 	Certified *votes.Certified // a header has f+1 VOTEs; its record is part of the step
-	Inbound   *Inbound         // an LD came: another one under its number in the store is evidence, see [Contradiction]
+	Inbound   *Inbound         // a new LD: a different stored one under its number is evidence, see [Contradiction]
 	Lost      *Lost            // the replica must end
 	Twin      *Twin            // a peer runs as two processes
 }
@@ -37,7 +37,7 @@ type Output struct {
 // Step is one step of the core.
 type Step = protocols.Step[Output]
 
-// Config is what a core is made of.
+// Config describes a core.
 type Config struct {
 	Committee     *protocols.Committee
 	Self          protocols.Index
@@ -50,7 +50,7 @@ type Config struct {
 	Slots         uint64 // of an epoch; 0 is the usual number
 	Window        int    // bytes of a lane above the last commit; 0 is lanes.WindowBytes
 	Wall          *protocols.Wall
-	Begun         *Begun // this start; nil trusts the store, as a test of one machine or a Byzantine replica does
+	Begun         *Begun // this start; nil trusts the store, for tests of one machine and for Byzantine replicas
 }
 
 // Core is one replica.
@@ -63,14 +63,14 @@ type Core struct {
 	identity   identity
 	lastAppend protocols.Time
 	evidence   evidence
-	more       bool            // verdicts wait for blocks to tell them
-	asked      bool            // for the next one
+	more       bool            // verdicts wait for blocks to carry them
+	asked      bool            // a notice has asked for the next block
 	recalled   []digest.Digest // executed headers above the certified height, until Start
 }
 
-// New makes a core at genesis, or where an earlier one stopped: executed is the height whose effects the ledger
-// still has, header gives the digests of its headers, and stored what was persisted. Blocks committed above executed
-// are delivered again by Start.
+// New makes a core at genesis, or from the store of an earlier one. executed is the height up to which the ledger has
+// the effects of blocks, header returns the digests of its headers, and stored reads the persisted records. Start
+// delivers blocks committed above executed again.
 func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest, error), stored protocols.Stored) (*Core, error) {
 	m, err := bdt.New(bdt.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares,
@@ -96,8 +96,9 @@ func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest,
 	if c.identity, err = restoreIdentity(&cfg, stored); err != nil {
 		return nil, err
 	}
-	// Nobody else may have this replica's VOTEs for what it executed and saw no certificate of, and after a crash of
-	// all nobody would ever certify it. They are not persisted, since the ledger has what they sign.
+	// Possibly no other replica has this replica's VOTEs for executed headers without a known certificate. After a crash
+	// of all replicas these headers would then never be certified. So they are signed again. The VOTEs themselves are not
+	// persisted, since the ledger has the headers.
 	for h := certified + 1; h <= executed; h++ {
 		d, err := header(h)
 		if err != nil {
@@ -108,7 +109,8 @@ func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest,
 	return c, nil
 }
 
-// Start is the first input. The protocols start with it if the store is trusted, else when enough peers have answered.
+// Start is the first input. It starts the protocols if the store is trusted; otherwise they start after enough answers
+// of peers.
 func (c *Core) Start(now protocols.Time) Step {
 	var st Step
 	if c.identity.begun == nil {
@@ -117,7 +119,7 @@ func (c *Core) Start(now protocols.Time) Step {
 	return st
 }
 
-// run starts the protocols: from here on the replica signs.
+// run starts the protocols. From here on the replica signs.
 func (c *Core) run(now protocols.Time, st *Step) {
 	c.identity.running = true
 	c.catchup.progress = now
@@ -133,12 +135,12 @@ func (c *Core) run(now protocols.Time, st *Step) {
 // signs reports whether the replica may sign.
 func (c *Core) signs() bool { return c.identity.running && !c.identity.lost }
 
-// Status is what operators are told.
+// Status is the core's position, for operators.
 type Status struct {
 	Epoch     uint64
 	Leader    protocols.Index
 	Committed uint64
-	Slot      uint64 // of the last committed block in the epoch, 0 if it has none there
+	Slot      uint64 // of the last committed block of the epoch, 0 if there is none
 	Certified uint64
 }
 
@@ -155,11 +157,11 @@ func (c *Core) Status() Status {
 	return s
 }
 
-// Pending reports whether this replica knows of something to commit.
+// Pending reports whether this replica knows of data to commit.
 func (c *Core) Pending() bool { return c.bdt.Pending() }
 
-// WantsBatch reports whether a payload of so many waiting bytes should become a batch now, and if not, when to ask
-// again; zero means after the next input.
+// WantsBatch reports whether a payload of so many waiting bytes should become a batch now, and if not, when to call it
+// again. Zero means after the next input.
 func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time) {
 	open := c.bdt.Uncertified()
 	switch {
@@ -175,8 +177,8 @@ func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time
 	return false, c.lastAppend.Add(c.bdt.Gap())
 }
 
-// Append makes transactions, and before them what else waits ([Core.Notices]), the next batch of the own lane;
-// WantsBatch has allowed it.
+// Append makes the next batch of the own lane from a notice, if one is due ([Core.Notices]), and transactions.
+// WantsBatch must have allowed it.
 func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch) {
 	var st Step
 	c.lastAppend = now
@@ -186,7 +188,7 @@ func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch) {
 	return st, batch
 }
 
-// Connected is called when a peer's streams are up: what was sent before is lost, so it is sent again.
+// Connected begins a session with a peer whose streams are up. Earlier messages may be lost, so they are sent again.
 func (c *Core) Connected(to protocols.Index) Step {
 	var st Step
 	c.pings.connected()
@@ -205,7 +207,7 @@ func (c *Core) resend(st *Step, to protocols.Index) {
 	protocols.Absorb(st, c.votes.Resend(to))
 }
 
-// Handle is called upon a checked message of a peer.
+// Handle handles a checked message of a peer.
 func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Message) Step {
 	var st Step
 	if handled := c.handleIdentity(now, &st, from, m); handled {
@@ -237,7 +239,7 @@ func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Mess
 	return st
 }
 
-// heard takes a peer's position.
+// heard records a peer's position.
 func (c *Core) heard(from protocols.Index, m *Position) {
 	c.catchup.heard(from, m.Certified)
 	if m.Again {
@@ -245,13 +247,13 @@ func (c *Core) heard(from protocols.Index, m *Position) {
 	}
 }
 
-// Patience is how long this replica lets something wait before it leaves the epoch.
+// Patience is the time that data may wait before this replica leaves the epoch.
 func (c *Core) Patience() time.Duration { return c.bdt.Patience() }
 
 // NextLD is the number of the first LD of a source shard that this replica lacks.
 func (c *Core) NextLD(source uint16) uint64 { return c.bdt.NextLD(source) }
 
-// Executed reports what the executor came to with the next delivered block.
+// Executed records the result of executing the next delivered block.
 func (c *Core) Executed(now protocols.Time, b *ledger.Block) Step {
 	var st Step
 	if !c.signs() {
@@ -266,7 +268,7 @@ func (c *Core) Executed(now protocols.Time, b *ledger.Block) Step {
 	return st
 }
 
-// Wake is when the core next wants a Tick, or zero.
+// Wake is the time of the next Tick, or zero.
 func (c *Core) Wake() protocols.Time {
 	if !c.signs() {
 		return c.pings.due
@@ -274,7 +276,7 @@ func (c *Core) Wake() protocols.Time {
 	return protocols.Earliest(c.bdt.Wake(), c.catchup.wake, c.catchup.oweAt, c.pings.due)
 }
 
-// Tick carries out what has become due.
+// Tick does the work that is due.
 func (c *Core) Tick(now protocols.Time) Step {
 	var st Step
 	if c.pings.tick(now, &st) && !c.identity.running {
@@ -311,7 +313,7 @@ func (c *Core) fromVotes(st *Step, child votes.Step) {
 
 var certifiedKey = []byte("h/t")
 
-// CertificateKey is where the certificate of a height's header is kept.
+// CertificateKey is the key of the certificate of a height's header.
 func CertificateKey(height uint64) []byte { return wire.AppendU64([]byte("h/c"), height) }
 
 func certifiedHeight(stored protocols.Stored) (uint64, error) {
@@ -326,7 +328,7 @@ func certifiedHeight(stored protocols.Stored) (uint64, error) {
 	return 0, nil
 }
 
-// block sequences of a History, for the consensus machine.
+// blocksOf returns the blocks of a History, for the consensus machine.
 func blocksOf(h *History) []*bolt.Block {
 	out := make([]*bolt.Block, len(h.Items))
 	for i := range h.Items {

@@ -8,21 +8,22 @@ import (
 	"bdtnode/protocols"
 )
 
-// A replica may sign only with a store that has all that it signed before. This file decides at a start whether the
-// store can be that one; identity.go goes on with what the peers know.
+// A replica may sign only with a store that has all statements that it signed before. This file decides at a start
+// whether the store can be that one; identity.go continues with the answers of peers.
 
 // selfVersion is the first byte of an encoded [Self].
 const selfVersion = 1
 
 var selfKey = []byte("p/self")
 
-// Anchor identifies a file of the store on its file system: a copy of the store has another. The zero Anchor is unknown.
+// Anchor identifies a file of the store on its file system. A copy of the store has another Anchor. The zero Anchor is
+// unknown.
 type Anchor struct {
 	Inode  uint64
-	BornNS uint64 // Unix nanoseconds of the file's making, 0 if the system does not tell
+	BornNS uint64 // creation time of the file in Unix nanoseconds, 0 if the system does not have it
 }
 
-// Self is the record in the consensus store of which replica it belongs to, and of its newest start.
+// Self is the record in the consensus store of its owner, and of the owner's newest start.
 type Self struct {
 	Network digest.Digest
 	Shard   uint16
@@ -30,7 +31,7 @@ type Self struct {
 	Boot    uint64 // counts starts, from 1
 	Nonce   uint64 // of that start
 	Anchor  Anchor
-	Lost    bool // the store is not all that the replica signed with: nothing is signed any more
+	Lost    bool // the store lacks signed statements: the replica signs no more
 }
 
 func (s *Self) encode() []byte {
@@ -55,7 +56,7 @@ func decodeSelf(b []byte) (*Self, error) {
 	return s, r.Done()
 }
 
-// Lost says that a replica must not sign, and why. It is the error with which a replica ends.
+// Lost means that a replica must not sign, and has the reason. It is the error with which a replica ends.
 type Lost struct{ Why string }
 
 // Error is the message for the operator.
@@ -63,18 +64,18 @@ func (l *Lost) Error() string {
 	return "this replica must not sign any more: " + l.Why + ". It may have signed what its store does not have, and could sign something else in its place"
 }
 
-// Origin is what the process knows at a start besides the store.
+// Origin has the facts at a start that are not in the store.
 type Origin struct {
 	Born   bool   // the home was generated and has not been started yet
 	Nonce  uint64 // drawn at random for this start
 	Anchor Anchor // of a file in the store
 }
 
-// Begun is a start that may go on. Its record must be on disk before the core exists.
+// Begun is a start that is allowed. Its record must be on disk before the core is made.
 type Begun struct {
 	Self
 	First bool // the replica never ran before
-	Moved bool // the store is a copy, or was restored: its anchor is another one
+	Moved bool // the store is a copy, or was restored: its anchor has changed
 }
 
 // Record is the new [Self] for the store.
@@ -82,7 +83,7 @@ func (b *Begun) Record() protocols.Record {
 	return protocols.Record{Key: selfKey, Value: b.Self.encode()}
 }
 
-// Begin decides whether a replica may start with what is stored. A *[Lost] error means that it never may.
+// Begin decides whether a replica may start with its store. A *[Lost] error means that it never may.
 func Begin(c *protocols.Committee, self protocols.Index, stored protocols.Stored, o Origin) (*Begun, error) {
 	for _, value := range stored(selfKey, append(selfKey[:len(selfKey):len(selfKey)], 0)) {
 		s, err := decodeSelf(value)

@@ -10,29 +10,29 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// Limits of what a peer is served from the store.
+// Limits of the stored data that a peer is served.
 const (
-	maxWaiting    = 256      // requests of a peer that wait
-	maxOfSubject  = 32       // of these, for one lane or channel: a replica asks for the data of so many blocks ahead
-	servedRate    = 32 << 20 // bytes that are read for a peer in a second
-	servedAtOnce  = 8 << 20  // bytes that are read for a peer without a pause, one answer more at most
-	answerAtLeast = 4 << 10  // bytes that an answer counts for, whatever it holds
-	maxAnswered   = 64       // questions for LDs of a peer that are remembered as answered
+	maxWaiting    = 256      // waiting requests of a peer
+	maxOfSubject  = 32       // of these, for one lane or channel: a replica requests the data of so many blocks ahead
+	servedRate    = 32 << 20 // bytes read for a peer in a second
+	servedAtOnce  = 8 << 20  // bytes read for a peer without a pause, at most one answer more
+	answerAtLeast = 4 << 10  // least number of bytes that an answer counts for
+	maxAnswered   = 64       // remembered requests of a peer for LDs that were answered
 )
 
-// answeredFor is how long a question for LDs is not answered again. The peer's gate lets the LDs of each question come
-// once, and few beyond them, so that a question that arrives twice must not have two answers, whether the first one
-// still waits or was just taken up. It is less than the 150 ms after which a replica asks again at the earliest, which it
-// does of another peer first.
+// answeredFor is the time for which the same request for LDs is not answered again. The peer's gate accepts the LDs of
+// each request once, and few more. So a request that arrives twice must have one answer, also if the first copy still
+// waits or has just been taken. The time is less than the 150 ms after which a replica repeats a request at the
+// earliest, which it does to another peer first.
 const answeredFor = 100 * time.Millisecond
 
-// Serving is what peers asked for that is to be read from the store: batches of a lane, LDs of a channel, certified
-// blocks. Peers take turns, each is served at a bounded rate, and a question that waits is not taken twice, nor one for
-// LDs that was taken up just before; of questions for certified blocks the newest counts. What is dropped is asked for
-// again. It is not safe for concurrent use.
+// Serving is the queue of peers' requests for stored data: batches of a lane, LDs of a channel, certified blocks. Peers
+// take turns, and each is served at a bounded rate. A copy of a waiting request is dropped, and so is a copy of a
+// request for LDs that was just taken. Of the requests for certified blocks only the newest counts. Peers repeat
+// dropped requests. It is not safe for concurrent use.
 type Serving struct {
 	peers []served
-	turn  int // whose request was taken last
+	turn  int // the peer whose request was taken last
 }
 
 type served struct {
@@ -41,13 +41,13 @@ type served struct {
 	bytes    meter
 }
 
-// answered is a question for LDs, and when its answer was taken up.
+// answered is a request for LDs, and the time when it was taken.
 type answered struct {
 	channels.Stretch
 	at protocols.Time
 }
 
-// NewServing serves so many peers.
+// NewServing returns an empty queue for so many peers.
 func NewServing(peers int) *Serving {
 	s := &Serving{peers: make([]served, peers)}
 	for i := range s.peers {
@@ -95,7 +95,8 @@ func (s *Serving) Put(peer protocols.Index, m protocols.Message) {
 	}
 }
 
-// Next takes the request whose turn it is. If there is none, again is when to look again, zero for after the next Put.
+// Next takes the next request in turn. If there is none, again is the time of the next call, zero for after the next
+// Put.
 func (s *Serving) Next(now protocols.Time) (peer protocols.Index, m protocols.Message, again protocols.Time) {
 	for range s.peers {
 		s.turn = (s.turn + 1) % len(s.peers)
@@ -114,7 +115,7 @@ func (s *Serving) Next(now protocols.Time) (peer protocols.Index, m protocols.Me
 	return 0, nil, again
 }
 
-// take is the first question that waits and was not just answered, if there is one.
+// take removes and returns the first waiting request that was not just answered, or returns nil.
 func (p *served) take(now protocols.Time) protocols.Message {
 	for len(p.waiting) > 0 {
 		m := p.waiting[0]
@@ -126,7 +127,7 @@ func (p *served) take(now protocols.Time) protocols.Message {
 	return nil
 }
 
-// first reports whether a question for LDs was not answered just before, and remembers it.
+// first reports whether a request for LDs was not just answered, and remembers it.
 func (p *served) first(now protocols.Time, x channels.Stretch) bool {
 	p.answered = slices.DeleteFunc(p.answered, func(a answered) bool { return now >= a.at.Add(answeredFor) })
 	if slices.ContainsFunc(p.answered, func(a answered) bool { return a.Stretch == x }) {
@@ -139,13 +140,13 @@ func (p *served) first(now protocols.Time, x channels.Stretch) bool {
 	return true
 }
 
-// Read counts what was read for a peer's request.
+// Read counts the bytes that were read for a peer's request.
 func (s *Serving) Read(now protocols.Time, peer protocols.Index, bytes int) {
 	s.peers[peer].bytes.take(now, max(bytes, answerAtLeast))
 }
 
-// Answer reads the answer to a request that [Serving.Next] gave, and says how many bytes it has. Nothing is read that
-// is not part of the answer.
+// Answer reads the answer to a request that [Serving.Next] gave, and returns the number of its bytes. It reads no data
+// that is not part of the answer.
 func Answer(c *protocols.Committee, r kv.Reader, headers Headers, m protocols.Message) (out []protocols.Message, bytes int, err error) {
 	switch x := m.(type) {
 	case *lanes.Chain:
@@ -174,7 +175,7 @@ func Answer(c *protocols.Committee, r kv.Reader, headers Headers, m protocols.Me
 	return out, bytes, nil
 }
 
-// size is about the bytes of an encoded History.
+// size is the approximate number of bytes of an encoded History.
 func (m *History) size() int {
 	const block, position, signature = 128, 40, 66
 	n := 0

@@ -10,8 +10,8 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// TestServingTakesTurns: a peer that asks for more than is kept loses its own questions, and others wait for one answer
-// to it each. A question that waits is not taken twice, and of those for certified blocks the newest counts.
+// TestServingTakesTurns: a peer with more requests than are kept loses its own requests, and others wait for one answer
+// to it each. A copy of a waiting request is dropped, and of requests for certified blocks the newest counts.
 func TestServingTakesTurns(t *testing.T) {
 	s := NewServing(4)
 	for k := range uint64(10 * maxWaiting) {
@@ -45,8 +45,8 @@ func TestServingTakesTurns(t *testing.T) {
 	}
 }
 
-// TestServingAnswersOnce: a question for LDs that arrives twice is answered once, as its peer lets the LDs of each question
-// come once; asked again later it is answered again, and another peer's is not the same.
+// TestServingAnswersOnce: a request for LDs that arrives twice is answered once, as its peer accepts the LDs of each
+// request once. Repeated later it is answered again, and the same request of another peer is answered too.
 func TestServingAnswersOnce(t *testing.T) {
 	s, now := NewServing(2), t0
 	answers := func(peer protocols.Index, after uint64) (n int) {
@@ -77,7 +77,7 @@ func TestServingAnswersOnce(t *testing.T) {
 	}
 }
 
-// TestServingRate: whatever a peer asks for, it is read at a bounded rate, and another peer does not wait for it.
+// TestServingRate: any requests of a peer are served at a bounded rate, and another peer does not wait for them.
 func TestServingRate(t *testing.T) {
 	s := NewServing(2)
 	read, now := 0, t0
@@ -116,8 +116,8 @@ func (c *counted) Get(k []byte) ([]byte, bool, error) {
 	return v, ok, err
 }
 
-// TestAnswersReadWhatTheySend: no request has more read than is sent, and all the answers that it takes to get a whole
-// channel or lane read each part once.
+// TestAnswersReadWhatTheySend: no answer reads more than it sends, and the answers that together give a whole channel
+// or lane read each part once.
 func TestAnswersReadWhatTheySend(t *testing.T) {
 	b := newBench(t, 4, 1, "")
 	store := &counted{Reader: kv.NewMem()}

@@ -22,7 +22,7 @@ const (
 	maxHistoryBytes = 1 << 20
 )
 
-// Stored reads a store the way the machines do. A read error ends the sequence and is left in *failed.
+// Stored gives the machines access to a store. A read error ends the sequence and is left in *failed.
 func Stored(r kv.Reader, failed *error) protocols.Stored {
 	return func(from, to []byte) iter.Seq2[[]byte, []byte] {
 		return func(yield func(key, value []byte) bool) {
@@ -33,7 +33,7 @@ func Stored(r kv.Reader, failed *error) protocols.Stored {
 	}
 }
 
-// Executed is the ledger as far as it has been executed.
+// Executed is the state of the ledger after the executed blocks.
 type Executed interface {
 	Headers
 	Height() uint64
@@ -41,7 +41,7 @@ type Executed interface {
 	Untold() (bool, error)
 }
 
-// Restore makes the core from a consensus store, above what the ledger has executed.
+// Restore makes the core from a consensus store, above the blocks that the ledger has executed.
 func Restore(cfg Config, state Executed, r kv.Reader) (*Core, error) {
 	var failed error
 	header := func(height uint64) (digest.Digest, error) {
@@ -69,8 +69,8 @@ func Restore(cfg Config, state Executed, r kv.Reader) (*Core, error) {
 	return core, nil
 }
 
-// Apply adds a step's records to a batch and reports whether they must be on disk before its messages leave:
-// deletions need not.
+// Apply adds a step's records to a batch and reports whether they must be on disk before the step's messages leave.
+// Deletions need not.
 func Apply(b *kv.Batch, records []protocols.Record) (sync bool) {
 	for _, r := range records {
 		if r.Value == nil {
@@ -83,7 +83,7 @@ func Apply(b *kv.Batch, records []protocols.Record) (sync bool) {
 	return sync
 }
 
-// Chain reads the batches that a [lanes.Chain] stands for, newest first, until they have 4 MiB or more.
+// Chain reads the batches of a [lanes.Chain], newest first, until they have 4 MiB or more.
 func Chain(c *protocols.Committee, r kv.Reader, x *lanes.Chain) ([]*lanes.Batch, error) {
 	var out []*lanes.Batch
 	size := 0
@@ -115,8 +115,8 @@ func Batch(c *protocols.Committee, r kv.Reader, lane protocols.Index, t lanes.Ti
 	return b, nil
 }
 
-// Stretch reads the LDs that a [channels.Stretch] stands for, newest first, until they have 4 MiB or more. Whoever
-// lacks them all asks on from the last one: all answers together read each LD once.
+// Stretch reads the LDs of a [channels.Stretch], newest first, until they have 4 MiB or more. A replica that lacks all
+// of them asks for more from the last one on, so all answers together read each LD once.
 func Stretch(r kv.Reader, x *channels.Stretch) ([]*channels.LD, error) {
 	var out []*channels.LD
 	size := 0
@@ -149,7 +149,8 @@ type Headers interface {
 	Header(height uint64) (ledger.Header, bool, error)
 }
 
-// ReadHistory reads past blocks from a height on, as far as they are certified without gaps, at most [MaxHistory] and 1 MiB.
+// ReadHistory reads committed blocks from a height on, as far as they are certified without gaps, at most [MaxHistory]
+// and 1 MiB.
 func ReadHistory(c *protocols.Committee, r kv.Reader, headers Headers, x *Serve) (*History, error) {
 	out := &History{}
 	size := 0
@@ -194,14 +195,14 @@ func Certificate(r kv.Reader, height uint64) (*votes.Certified, error) {
 	return cert, nil
 }
 
-// Outbox reads the deliveries that blocks made for other shards.
+// Outbox reads the deliveries of executed blocks to other shards.
 type Outbox interface {
 	Headers
 	Outgoing(destination uint16, number uint64) (ledger.Outgoing, bool, error)
 }
 
-// OutgoingLD reads an LD for another shard, or nil if its header is not certified yet, headers being certified up to
-// a height, or if it was shown applied.
+// OutgoingLD reads an LD for another shard. certified is the height up to which headers are certified. The LD is nil if
+// its header is not certified yet, or if the other shard has shown that it applied the LD.
 func OutgoingLD(r kv.Reader, state Outbox, destination uint16, number, certified uint64) (*settlement.LD, error) {
 	out, ok, err := state.Outgoing(destination, number)
 	if err != nil || !ok || out.Height > certified {
@@ -218,13 +219,13 @@ func OutgoingLD(r kv.Reader, state Outbox, destination uint16, number, certified
 	return settlement.NewLD(out, header, cert.Certificate), nil
 }
 
-// Contents gives what a delivered block names: checked payloads of batches and checked deliveries of LDs.
+// Contents gives the contents of a delivered block: checked payloads of batches and checked deliveries of LDs.
 type Contents interface {
 	Payload(lanes.Ref) (*ledger.Payload, error)
 	Delivery(channels.Ref) (*ledger.Delivery, error)
 }
 
-// Ordered is what the ledger executes for a delivered block.
+// Ordered is the input of the ledger for a delivered block.
 func Ordered(d *bdt.Delivery, from Contents) (ledger.Ordered, error) {
 	b := d.Block
 	in := ledger.Ordered{
@@ -248,7 +249,7 @@ func Ordered(d *bdt.Delivery, from Contents) (ledger.Ordered, error) {
 	return in, nil
 }
 
-// CheckExecuted compares a header computed again after a crash with what was certified before it.
+// CheckExecuted compares a header that was computed again after a crash with its certificate, if there is one.
 func CheckExecuted(r kv.Reader, height uint64, header digest.Digest) error {
 	cert, err := Certificate(r, height)
 	if err == nil && cert != nil && cert.Header != header {

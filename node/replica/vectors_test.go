@@ -65,8 +65,8 @@ func TestVectors(t *testing.T) {
 	golden.Vectors(t, "testdata/wire", vectors)
 }
 
-// known reports whether frames of a kind are decoded. The error of one that is not is the same as that of kind 0, which no
-// message has, or of the last kind of the block of the coin, but for the number in it.
+// known reports whether frames of a kind are decoded. The error of an unknown kind is that of kind 0, which no message
+// has, or that of the last kind in the coin's block, except for the number in it.
 func known(b *bench, kind protocols.Kind) bool {
 	text := func(k protocols.Kind) string {
 		_, err := Decode(b.c, []byte{byte(k)})

@@ -9,22 +9,22 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// maxVerified is how many encodings of LDs are remembered as verified: 4,096 digests, some 400 KiB.
+// maxVerified is the number of LD encodings that are remembered as verified: 4,096 digests, about 400 KiB.
 const maxVerified = 4096
 
-// Verified remembers the encodings that were verified, the latest 4,096 of them. What is verified is bytes: an LD has
-// one digest of its delivery, and as many encodings as there are certificates, headers and paths for it, most of which
-// prove nothing. It is not safe for concurrent use.
+// Verified remembers the latest 4,096 encodings that were verified. It compares encodings and not digests of
+// deliveries: a delivery has one digest, and as many encodings as there are certificates, headers and paths for it,
+// most of which prove nothing. It is not safe for concurrent use.
 type Verified struct {
 	known map[digest.Digest]struct{}
 	order []digest.Digest // a ring once it is full
 	next  int
 }
 
-// NewVerified remembers nothing yet.
+// NewVerified returns an empty set.
 func NewVerified() *Verified { return &Verified{known: make(map[digest.Digest]struct{})} }
 
-// Has reports whether an encoding was verified lately.
+// Has reports whether an encoding is remembered.
 func (v *Verified) Has(encoding digest.Digest) bool {
 	_, ok := v.known[encoding]
 	return ok
@@ -45,7 +45,7 @@ func (v *Verified) Add(encoding digest.Digest) {
 	v.next = (v.next + 1) % maxVerified
 }
 
-// Encodings is a [Verified], or one behind a lock.
+// Encodings is a [Verified], possibly behind a lock.
 type Encodings interface {
 	Has(encoding digest.Digest) bool
 	Add(encoding digest.Digest)
@@ -55,8 +55,8 @@ type Encodings interface {
 func (m *Inbound) Encoding() digest.Digest { return digest.Of("bdt/LD-encoding/1", m.Raw) }
 
 // CheckLD verifies an LD unless the same bytes were verified before. The error is nil for an LD that may be given to
-// the [Core]; a [*settlement.Evidence] for one that its source certified against the rules, of which the peer that
-// passed it on is innocent; or the fault of that peer.
+// the [Core]. It is a [*settlement.Evidence] for an LD that its source certified against the rules; the peer that
+// passed it on is innocent of that. Otherwise it is the fault of that peer.
 func CheckLD(c *protocols.Committee, scheme sig.Scheme, n *settlement.Network, known Encodings, m *Inbound) error {
 	if to := m.Content.Delivery.Destination; to != c.Shard() {
 		return fmt.Errorf("an LD for shard %d came to shard %d", to, c.Shard())

@@ -14,26 +14,25 @@ import (
 	"bdtnode/protocols/bdt"
 )
 
-// node is one replica: its driver, its stores, and the work that has begun and has not ended. Everything but the two
-// stores is gone after a crash.
+// node is one replica: its driver, its stores, and its unfinished work. After a crash only the two stores remain.
 type node struct {
 	s         *cluster
 	id        protocols.Index
-	place     int           // among the shard's nodes: its id, or above all ids in the second of twins
-	adversary Adversary     // nil in an honest one
+	place     int           // among the shard's nodes: its id; for the second of twins a number above all ids
+	adversary Adversary     // nil in an honest node
 	store     *kv.Mem       // of consensus
 	effects   *kv.Mem       // of the ledger
 	skew      time.Duration // of the wall clock
-	dead      bool          // for good
-	promised  []*ledger.Tx  // accepted in any life, and without a final answer as far as clients know
-	fresh     bool          // it was never started
-	replaced  bool          // its stores are not those that it signed with
-	nonce     uint64        // of this life
+	dead      bool          // never started again
+	promised  []*ledger.Tx  // accepted since genesis, and without a final answer to clients yet
+	fresh     bool          // never started yet
+	replaced  bool          // its stores are not the ones that it signed with
+	nonce     uint64        // of the present start
 
 	alive      bool
-	life       int // counts starts and crashes: work of an earlier life does not end in this one
+	life       int // counts starts and crashes: unfinished work ends with its life
 	driver     *driver.Driver
-	core       *replica.Core // the driver's
+	core       *replica.Core // of the driver
 	state      *ledger.State
 	due        due
 	exceeded   []uint64 // frames of each peer that were beyond their budget
@@ -42,14 +41,14 @@ type node struct {
 	deliveries []*bdt.Delivery
 	executing  bool
 	inbound    []*replica.Inbound // verified LDs from other shards
-	answering  bool               // a request is read from the store, or waits for its peer's turn
+	answering  bool               // a request is being read from the store, or waits for its peer's turn
 	turnAt     protocols.Time     // of the timer for the next turn, zero if none is set
 	tickAt     protocols.Time     // of the exchange's timer, zero if none is set
-	resending  bool               // the driver takes a connection
+	resending  bool               // the driver handles a new connection
 	onlyPings  bool               // no turn has done anything but send Pings
 }
 
-// due is the calls that the driver has asked for.
+// due has the calls that the driver has requested.
 type due struct {
 	turn, attend, serve, publish, tick bool
 }
@@ -61,7 +60,7 @@ func newNode(s *cluster, id protocols.Index, place int) *node {
 // clock is the time of the replica's wall clock.
 func (n *node) clock() protocols.Time { return n.s.now.Add(n.skew) }
 
-// after does something later unless the replica has crashed by then.
+// after runs a function later, unless the replica has crashed by then.
 func (n *node) after(d time.Duration, what func()) {
 	life := n.life
 	n.s.after(d, func() {
@@ -71,7 +70,7 @@ func (n *node) after(d time.Duration, what func()) {
 	})
 }
 
-// start begins a life from the stores.
+// start starts the replica from its stores.
 func (n *node) start() {
 	s := n.s
 	if n.dead {
@@ -106,7 +105,7 @@ func (n *node) start() {
 	s.network.up(n.place)
 }
 
-// begin decides whether the replica may start, and is nil if it may not.
+// begin decides whether the replica may start. It returns nil if it may not.
 func (n *node) begin() *replica.Begun {
 	var failed error
 	n.s.check.identity.nonce++
@@ -138,7 +137,7 @@ func (n *node) lost(why *replica.Lost) {
 	}
 }
 
-// crash ends a life. Of the data that was not synced a random part survives.
+// crash ends a life. A random part of the unsynced data survives.
 func (n *node) crash() {
 	s := n.s
 	n.alive = false
@@ -150,7 +149,8 @@ func (n *node) crash() {
 	s.network.down(n.place)
 }
 
-// do calls the driver, and then makes the calls that it has asked for, until there are none or the replica has crashed.
+// do calls the driver, and then makes the calls that the driver requested, until there are none or the replica has
+// crashed.
 func (n *node) do(call func()) {
 	life := n.life
 	call()
@@ -230,5 +230,5 @@ func (n *node) attend() {
 	})
 }
 
-// find is the replica's answer to a client that asks for a transaction.
+// find is the replica's answer to a client's question about a transaction.
 func (n *node) find(id ledger.TxID) (admission.Progress, bool) { return n.driver.Clients().Find(id) }

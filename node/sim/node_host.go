@@ -12,7 +12,7 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// host is one life of a node as its driver sees it.
+// host is the [driver.Host] of one life of a node.
 type host struct {
 	*node
 	life int
@@ -20,7 +20,7 @@ type host struct {
 
 var _ driver.Host = host{}
 
-// up reports whether this life goes on.
+// up reports whether this life has not ended.
 func (h host) up() bool { return h.alive && h.node.life == h.life }
 
 // Clock implements [driver.Host].
@@ -29,7 +29,7 @@ func (h host) Clock() (protocols.Time, time.Duration) { return h.s.now, h.skew }
 // Write implements [driver.Host].
 func (h host) Write(a driver.Action) {
 	if !h.up() {
-		return // the driver goes on for a moment after a crash
+		return // the driver continues for a moment after a crash
 	}
 	n := h.node
 	n.s.check.stepped(n, &a.Step)
@@ -128,7 +128,7 @@ func (n *node) write() {
 	})
 }
 
-// release sends the messages of actions and acts on their outputs.
+// release sends the messages of actions and handles their outputs.
 func (n *node) release(group []driver.Action) {
 	life := n.life
 	for i := range group {

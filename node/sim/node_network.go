@@ -8,7 +8,7 @@ import (
 	"bdtnode/protocols/bdt"
 )
 
-// serveMean is how long it takes to read stored data for a peer. Reading happens beside everything else.
+// serveMean is the mean time to read stored data for a peer. Reading runs beside all other work.
 const serveMean = 500 * time.Microsecond
 
 // serve answers the requests of peers one after another.
@@ -120,7 +120,7 @@ func (n *node) receive(sender *node, p packet) {
 	})
 }
 
-// handle gives a message to the driver, and notes certified blocks that the core took without having asked for them.
+// handle gives a message to the driver, and records certified blocks that the core adopted without a Request.
 func (n *node) handle(from protocols.Index, m protocols.Message) {
 	_, history := m.(*replica.History)
 	asked, before := n.core.Expects(from), n.core.Status().Committed
@@ -130,7 +130,7 @@ func (n *node) handle(from protocols.Index, m protocols.Message) {
 	}
 }
 
-// ofPings reports whether a message is of those that an idle network sends too.
+// ofPings reports whether a message is a Ping or Pong, which an idle network sends too.
 func ofPings(m protocols.Message) bool {
 	return m.Kind() == replica.KindPing || m.Kind() == replica.KindPong
 }

@@ -9,7 +9,7 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// askTimeout is how long a replica waits for an answer from another shard, as in the relay.
+// askTimeout is the longest wait for an answer from another shard, as in package relay.
 const askTimeout = 3 * time.Second
 
 // publish publishes the LDs that have become certified, if it is this replica's turn.
@@ -22,7 +22,7 @@ func (n *node) publish() {
 	n.due.tick = true
 }
 
-// tick carries out the exchange's requests that are due, and sets its timer.
+// tick sends the requests of the exchange that are due, and sets its timer.
 func (n *node) tick() {
 	asks, wait := n.driver.Exchange().Tick()
 	n.ask(asks)
@@ -39,7 +39,7 @@ func (n *node) tick() {
 	})
 }
 
-// ask carries out requests of the exchange.
+// ask sends requests of the exchange.
 func (n *node) ask(asks []courier.Ask) {
 	for _, a := range asks {
 		var ld *settlement.LD
@@ -118,7 +118,7 @@ func (n *node) answer(from *node, a courier.Ask, ld *settlement.LD) *reply {
 	return r
 }
 
-// answered gives the answer to an Ask to the exchange; a nil reply is none.
+// answered gives the answer to an Ask to the exchange. A nil reply means that none came.
 func (n *node) answered(a courier.Ask, r *reply) {
 	n.s.trace.add(n.s.now, "answer", int(a.To), int(n.id), nil, a)
 	n.do(func() {
@@ -140,7 +140,7 @@ func (n *node) answered(a courier.Ask, r *reply) {
 	})
 }
 
-// told is the packets that reach a replica of another shard when this one sends it an LD.
+// told returns the packets that reach a replica of another shard when this one sends it an LD.
 func (n *node) told(to *node, ld *settlement.LD) []packet {
 	if a, ok := n.adversary.(stranger); ok {
 		return a.tell(n, to, ld)
@@ -151,7 +151,7 @@ func (n *node) told(to *node, ld *settlement.LD) []packet {
 	return []packet{{frame: ld.Encode()}}
 }
 
-// take takes an LD of gossip.
+// take accepts an LD of gossip.
 func (n *node) take(from *node, p packet) {
 	n.do(func() { _ = n.decode(from, p, n.driver.Exchange().Take) })
 }

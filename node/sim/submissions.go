@@ -8,9 +8,10 @@ import (
 	"bdtnode/node/admission"
 )
 
-// submissions is what clients have brought to replicas and what they were told. Clients believe an honest replica: what
-// it accepted they bring to nobody again, and they hold it to its word. What a crash took before an answer came they
-// bring again, and as long as the run is active what waited for an input in vain; with [Config.Once] they do not.
+// submissions has the transactions that clients have brought to replicas, and the answers. Clients trust an honest
+// replica: they bring an accepted transaction to no other replica, and its acceptance is a promise that is checked.
+// They bring a transaction again if a crash came before the answer, and, as long as the run is active, if it waited for
+// an input without success. With [Config.Once] they do not.
 type submissions struct {
 	w        *world
 	open     []*submission
@@ -109,7 +110,7 @@ func answerOf(p admission.Progress) string {
 	return "waiting"
 }
 
-// poll asks now and then what became of everything.
+// poll asks for the state of all transactions from time to time.
 func (x *submissions) poll() {
 	x.w.after(2*time.Second, func() {
 		for _, s := range x.w.shards {
@@ -128,7 +129,7 @@ func (x *submissions) poll() {
 	})
 }
 
-// review keeps a submission that is open, brings one again that was in vain, and lets go of one that has its answer.
+// review keeps a submission that is open, brings one again that had no success, and removes one that has its answer.
 func (x *submissions) review(sub *submission) {
 	n, id := sub.n, sub.tx.ID()
 	same := n.alive && n.life == sub.life
