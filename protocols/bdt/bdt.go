@@ -1,6 +1,6 @@
 // Package bdt composes the protocols of one shard into one machine. Lanes spread data, channels bring deliveries of other
 // shards, and bolt orders cuts of both while the leader of the epoch works. If the leader does not work, an agreement ends
-// the epoch (DESIGN §4.3).
+// the epoch (docs/design.md §4.3).
 //
 // It is Bolt-Dumbo Transformer (arXiv 2103.09425) over lanes (arXiv 2401.10369), with one validated agreement (package
 // mvba) in place of the paper's pace synchronisation and fallback. Each replica that leaves an epoch sends a [Status]. The

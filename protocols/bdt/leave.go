@@ -35,7 +35,7 @@ func (m *Machine) ended() bool {
 	return x != nil && m.base.Digest() == x.parent(m.now.base).Digest() && !bolt.Lags(m.base.Height, m.executed)
 }
 
-// watch leaves the epoch when a mark has expired or f+1 replicas left (DESIGN §4.3). Before a mark expires it sends the
+// watch leaves the epoch when a mark has expired or f+1 replicas left (docs/design.md §4.3). Before a mark expires it sends the
 // leader the certificate of the pending position, since the leader may not have it.
 func (m *Machine) watch(now protocols.Time, st *Step) {
 	e := &m.now

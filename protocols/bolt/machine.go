@@ -1,4 +1,4 @@
-// Package bolt is the fast lane of one epoch (DESIGN §4.2; Bolt-Dumbo Transformer, arXiv 2103.09425, §4: Bolt).
+// Package bolt is the fast lane of one epoch (docs/design.md §4.2; Bolt-Dumbo Transformer, arXiv 2103.09425, §4: Bolt).
 //
 // One leader proposes a block for each slot. All replicas vote. n-f votes make a QC. A replica with the QC sends Commit. n-f
 // Commits commit the block and all blocks before it. That is three message delays: propose, vote, commit.
@@ -28,9 +28,9 @@ import (
 
 // Bounds of the pipeline.
 const (
-	// Pipeline is the number of slots that a leader may propose above its last commit (K in DESIGN §4.2).
+	// Pipeline is the number of slots that a leader may propose above its last commit (K in docs/design.md §4.2).
 	Pipeline = 16
-	// ExecutionLag is the number of blocks beyond its own execution for which a replica votes (X in DESIGN §4.2).
+	// ExecutionLag is the number of blocks beyond its own execution for which a replica votes (X in docs/design.md §4.2).
 	ExecutionLag = 128
 	// CommitLag is the number of blocks beyond its own execution that a replica commits before it waits for the executor.
 	// One step that commits several blocks may exceed it by the blocks of the window.

@@ -1,4 +1,4 @@
-// Package channels brings ledger deliveries (LD) of other shards into the order of this shard (DESIGN §6.3; Kronos,
+// Package channels brings ledger deliveries (LD) of other shards into the order of this shard (docs/design.md §6.3; Kronos,
 // arXiv 2403.03655). It handles the positions of LDs in their channels. It does not read their content.
 //
 // Each other shard has one channel to this shard: LDs numbered without gaps, each with the digest of the LD before it. A

@@ -1,4 +1,4 @@
-// Package lanes spreads data before consensus orders it (DESIGN §4.1; Autobahn, arXiv 2401.10369, §5).
+// Package lanes spreads data before consensus orders it (docs/design.md §4.1; Autobahn, arXiv 2401.10369, §5).
 //
 // Each replica owns a lane: a hash-chained stream of batches. A receiver checks the payload of a batch, stores the batch
 // durably, and then acknowledges it with a signature.

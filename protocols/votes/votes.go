@@ -1,4 +1,4 @@
-// Package votes certifies executed headers (DESIGN §5: VOTE).
+// Package votes certifies executed headers (docs/design.md §5: VOTE).
 //
 // A replica that executed a block signs its header. f+1 signatures certify it. Why f+1 suffices: one of the signers is
 // honest, it executed a committed block, and execution is deterministic. So a certified header is the one that every honest
