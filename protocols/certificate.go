@@ -29,6 +29,9 @@ func (c *Committee) Item(i Index, statement []byte, s sig.Signature) sig.Item {
 	return sig.Item{Key: c.keys[i], Message: statement, Signature: s}
 }
 
+// CertificateMax is the greatest length of an encoded Certificate, in bytes.
+const CertificateMax = 2 + MaxReplicas*(2+sig.SignatureSize)
+
 // Certificate has signatures of distinct replicas on one statement.
 type Certificate struct {
 	Signers    Set

@@ -10,6 +10,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
@@ -77,6 +78,9 @@ func (d *Driver) Check(from protocols.Index, frame []byte) (protocols.Message, e
 	if !d.cfg.TakeAll {
 		if m = d.horizon.Load().Sift(from, m); m == nil {
 			return nil, nil
+		}
+		if _, ahead := m.(*bdt.Beyond); ahead {
+			return m, nil // it has nothing to verify
 		}
 	}
 	if err := replica.Verify(d.cfg.Committee, d.cfg.Network.Shards(), d.cfg.Scheme, d.cfg.Coin, from, m); err != nil {

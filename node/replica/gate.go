@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"fmt"
 	"time"
 
 	"bdtnode/protocols"
@@ -40,6 +41,21 @@ var budgets = map[protocols.Kind]budget{
 // standard is the budget of each other kind: four times the rate of a replica under full load, and at once the number
 // of messages that a replica sends again to a peer that connects.
 var standard = budget{2000, 8000, false}
+
+// byKind is the budget of every kind, also of those without messages. It panics for a budget of a kind that has no entry in
+// the table of messages.
+var byKind = func() (all [256]budget) {
+	for k := range all {
+		all[k] = standard
+	}
+	for kind, b := range budgets {
+		if messages.Of(kind) == nil {
+			panic(fmt.Sprintf("replica: a budget of message kind %#x, which is unknown", uint8(kind)))
+		}
+		all[kind] = b
+	}
+	return all
+}()
 
 // Bounds of the answers that a peer may still give.
 const (
@@ -110,10 +126,7 @@ func (g *Gate) Admit(now protocols.Time, kind protocols.Kind, size int) (take bo
 
 // budget returns the budget of a kind, and the meter of its use.
 func (g *Gate) budget(kind protocols.Kind) (*meter, budget) {
-	b, ok := budgets[kind]
-	if !ok {
-		b = standard
-	}
+	b := byKind[kind]
 	m := g.meters[kind]
 	if m == nil {
 		x := newMeter(b.perSecond, b.burst)

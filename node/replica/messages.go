@@ -11,7 +11,6 @@ import (
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/coin"
-	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
@@ -30,6 +29,34 @@ const MaxHistory = 256
 
 // maxHeaderBytes bounds an encoded header in a History.
 const maxHeaderBytes = 1024
+
+// pastMax is the greatest length of an encoded [Past], in bytes.
+const pastMax = 4 + maxHeaderBytes + votes.CertifiedMax + bolt.BlockMax
+
+// own is the table of the messages of this package: catch-up, Pings, and the identity of replicas.
+var own = protocols.Entries(protocols.KindsCatchup,
+	protocols.SignedEntry{Kind: KindPosition, Name: "Position", Max: 8 + 1, Decode: protocols.Decoder(decodePosition)},
+	protocols.SignedEntry{Kind: KindRequest, Name: "Request", Max: 8, Decode: protocols.Decoder(decodeRequest)},
+	protocols.SignedEntry{
+		Kind: KindHistory, Name: "History", Stream: protocols.Bulk, Max: 2 + MaxHistory*pastMax,
+		Decode: protocols.ShardDecoder(decodeHistory), Check: protocols.ContentCheck((*History).items),
+	},
+	protocols.SignedEntry{Kind: KindHello, Name: "Hello", Max: 5 * 8, Decode: protocols.Decoder(decodeHello)},
+	protocols.SignedEntry{
+		Kind: KindKnown, Name: "Known", Max: 2 + 3*8 + 5*(4+maxKnownPart),
+		Decode: protocols.ShardDecoder(decodeKnown), Check: protocols.ContentCheck((*Known).items),
+	},
+	protocols.SignedEntry{Kind: KindFenced, Name: "Fenced", Max: 2 * 8, Decode: protocols.Decoder(decodeFenced)},
+	protocols.SignedEntry{Kind: KindPing, Name: "Ping", Max: 8, Decode: protocols.Decoder(decodePing)},
+	protocols.SignedEntry{Kind: KindPong, Name: "Pong", Max: 2 * 8, Decode: protocols.Decoder(decodePong)},
+)
+
+// messages finds the entries of all messages inside a shard by kind.
+var messages = protocols.NewTable(
+	bdt.Messages(settlement.MaxLDBytes, protocols.Decoder(decodeInbound)),
+	protocols.Lift(votes.Messages, mvba.SignatureProof),
+	protocols.Lift(own, mvba.SignatureProof),
+)
 
 // Position has the sender's certified height. With Again it also asks the peer to repeat messages that it would not
 // send again by itself, because the sender could not use them before.
@@ -177,7 +204,8 @@ func Encode(m protocols.Message) []byte {
 
 // Bulk reports whether messages of a kind are sent on the bulk stream.
 func Bulk(k protocols.Kind) bool {
-	return k == lanes.KindBatch || k == channels.KindLD || k == KindHistory
+	e := messages.Of(k)
+	return e != nil && e.Stream == protocols.Bulk
 }
 
 // Decode decodes a frame. The message may alias the frame.
@@ -185,155 +213,30 @@ func Decode(c *protocols.Committee, frame []byte) (protocols.Message, error) {
 	if len(frame) == 0 {
 		return nil, fmt.Errorf("%w: an empty frame", wire.ErrMalformed)
 	}
-	body := frame[1:]
-	switch protocols.Kind(frame[0]) {
-	case lanes.KindBatch:
-		return decoded(lanes.DecodeBatch(c, body))
-	case lanes.KindAck:
-		return decoded(lanes.DecodeAck(body))
-	case lanes.KindCertified:
-		return decoded(lanes.DecodeTipCertificate(body))
-	case lanes.KindFetch:
-		return decoded(lanes.DecodeFetch(body))
-	case lanes.KindConflict:
-		return decoded(lanes.DecodeConflict(c, body))
-	case bolt.KindPropose:
-		return decoded(bolt.DecodePropose(c, body))
-	case bolt.KindVote:
-		return decoded(bolt.DecodeVote(body))
-	case bolt.KindCommit:
-		return decoded(bolt.DecodeCommit(body))
-	case bolt.KindFetchBlock:
-		return decoded(bolt.DecodeFetchBlock(body))
-	case channels.KindLD:
-		return decoded(decodeInbound(body))
-	case channels.KindSIGN:
-		return decoded(channels.DecodeSIGN(body))
-	case channels.KindFetchLD:
-		return decoded(channels.DecodeFetchLD(body))
-	case channels.KindCertificate:
-		return decoded(channels.DecodeTipCertificate(body))
-	case bdt.KindStatus:
-		return decoded(bdt.DecodeStatus(c, body))
-	case votes.KindVOTE:
-		return decoded(votes.DecodeVOTE(body))
-	case KindPosition:
-		return decoded(decodePosition(body))
-	case KindRequest:
-		return decoded(decodeRequest(body))
-	case KindHistory:
-		return decoded(decodeHistory(c, body))
-	case KindPing:
-		return decoded(decodePing(body))
-	case KindPong:
-		return decoded(decodePong(body))
-	case KindHello:
-		return decoded(decodeHello(body))
-	case KindKnown:
-		return decoded(decodeKnown(c, body))
-	case KindFenced:
-		return decoded(decodeFenced(body))
-	}
-	if kind := protocols.Kind(frame[0]); kind >= protocols.KindsCoin && kind < protocols.KindsChannels {
-		return mvba.Decode(kind, body)
-	}
-	return nil, fmt.Errorf("%w: message kind %#x is unknown", wire.ErrMalformed, frame[0])
-}
-
-func decoded[M protocols.Message](m M, err error) (protocols.Message, error) {
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
+	return messages.Decode(c, protocols.Kind(frame[0]), frame[1:])
 }
 
 // Verify does all checks of a message that need no state, in a network of so many shards. A message may be handed to
 // the [Core] only if the error is nil. A batch must also have a valid payload, and an [Inbound] a valid LD ([CheckLD]).
 func Verify(c *protocols.Committee, shards int, signatures sig.Scheme, tosses coin.Scheme, from protocols.Index, m protocols.Message) error {
-	if _, agreement := mvba.InstanceOf(m); agreement {
-		proof, err := mvba.Check(c, from, m)
-		if err != nil {
-			return err
-		}
-		if value := valueOf(m); value != nil {
-			x, err := bdt.DecodeInput(c, value)
-			if err != nil {
-				return err
-			}
-			items, err := x.Items(c)
-			if err != nil {
-				return err
-			}
-			proof.Items = append(proof.Items, items...)
-		}
-		return proof.Verify(signatures, tosses)
+	e := messages.Of(m.Kind())
+	if e == nil {
+		return fmt.Errorf("message kind %#x is unknown", uint8(m.Kind()))
 	}
-	if source, ok := sourceOf(m); ok && (int(source) >= shards || source == c.Shard()) {
-		return fmt.Errorf("message kind %#x is of the channel from shard %d, in shard %d of %d", uint8(m.Kind()), source, c.Shard(), shards)
+	if e.Source != nil {
+		if source := e.Source(m); int(source) >= shards || source == c.Shard() {
+			return fmt.Errorf("%s is of the channel from shard %d, in shard %d of %d", e.Name, source, c.Shard(), shards)
+		}
 	}
-	items, err := items(c, from, m)
+	if e.Check == nil {
+		return nil
+	}
+	proof, err := e.Check(c, from, m)
+	if err == nil {
+		err = proof.Verify(signatures, tosses)
+	}
 	if err != nil {
-		return err
-	}
-	if !signatures.VerifyAll(items) {
-		return fmt.Errorf("message kind %#x: a signature does not verify", uint8(m.Kind()))
+		return fmt.Errorf("%s: %w", e.Name, err)
 	}
 	return nil
-}
-
-// valueOf is the value of the agreement in a message, nil if it has none.
-func valueOf(m protocols.Message) []byte {
-	switch x := m.(type) {
-	case *mvba.Proposal:
-		return x.Value
-	case *mvba.Value:
-		return x.Value
-	}
-	return nil
-}
-
-// sourceOf is the source shard of the channel in a message, if it has one.
-func sourceOf(m protocols.Message) (source uint16, ok bool) {
-	switch x := m.(type) {
-	case *channels.SIGN:
-		return x.Source, true
-	case *channels.TipCertificate:
-		return x.Source, true
-	case *channels.FetchLD:
-		return x.Source, true
-	}
-	return 0, false
-}
-
-// items returns the signatures that prove a message.
-func items(c *protocols.Committee, from protocols.Index, m protocols.Message) ([]sig.Item, error) {
-	switch x := m.(type) {
-	case *lanes.Batch:
-		return x.Items(c)
-	case *lanes.Ack:
-		return x.Items(c, from)
-	case *lanes.TipCertificate:
-		return x.Items(c)
-	case *lanes.Fetch:
-		return x.Items(c)
-	case *lanes.Conflict:
-		return x.Items(c)
-	case *bolt.Propose:
-		return x.Items(c)
-	case *bolt.Vote:
-		return x.Items(c, from)
-	case *channels.SIGN:
-		return x.Items(c, from)
-	case *channels.TipCertificate:
-		return x.Items(c)
-	case *bdt.Status:
-		return x.Items(c, from)
-	case *votes.VOTE:
-		return x.Items(c, from)
-	case *Known:
-		return x.items(c)
-	case *History:
-		return x.items(c)
-	}
-	return nil, nil
 }

@@ -3,7 +3,6 @@ package replica
 import (
 	"fmt"
 	"reflect"
-	"strings"
 	"testing"
 
 	"bdtnode/internal/digest"
@@ -58,24 +57,12 @@ func TestVectors(t *testing.T) {
 		})
 	}
 	for k := range 256 {
-		if kind := protocols.Kind(k); known(b, kind) != have[kind] {
-			t.Errorf("message kind %#02x: known to Decode %v, has a vector %v", k, known(b, kind), have[kind])
+		kind := protocols.Kind(k)
+		if e := messages.Of(kind); (e != nil) != have[kind] {
+			t.Errorf("message kind %#02x: in the table %v, has a vector %v", k, e != nil, have[kind])
 		}
 	}
 	golden.Vectors(t, "testdata/wire", vectors)
-}
-
-// known reports whether frames of a kind are decoded. The error of an unknown kind is that of kind 0, which no message
-// has, or that of the last kind in the coin's block, except for the number in it.
-func known(b *bench, kind protocols.Kind) bool {
-	text := func(k protocols.Kind) string {
-		_, err := Decode(b.c, []byte{byte(k)})
-		if err == nil {
-			return ""
-		}
-		return strings.ReplaceAll(err.Error(), fmt.Sprintf("%#x", uint8(k)), "KIND")
-	}
-	return text(kind) != text(0) && text(kind) != text(protocols.KindsMVBA-1)
 }
 
 // examples are one or two messages of each kind, those of one kind together.

@@ -186,24 +186,6 @@ func (m *Machine) forget(st *Step, e *epoch) {
 	st.Record(statusKey(e.number), nil)
 }
 
-// epochOf is the epoch of a message. ok is false if the message does not belong to an epoch.
-func epochOf(msg protocols.Message) (number uint64, ok bool) {
-	switch x := msg.(type) {
-	case *bolt.Propose:
-		return x.Block.Epoch, true
-	case *bolt.Vote:
-		return x.Epoch, true
-	case *bolt.Commit:
-		return x.Epoch, true
-	case *bolt.FetchBlock:
-		return x.Epoch, true
-	case *Status:
-		return x.Epoch, true
-	}
-	in, ok := mvba.InstanceOf(msg)
-	return in.Epoch, ok
-}
-
 // route gives a message to its epoch.
 func (m *Machine) route(now protocols.Time, st *Step, from protocols.Index, number uint64, msg protocols.Message) {
 	if in, ok := mvba.InstanceOf(msg); ok && in != instance(number) {

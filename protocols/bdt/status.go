@@ -15,6 +15,16 @@ import (
 // KindStatus is the kind of a [Status] on the wire.
 const KindStatus = protocols.KindsBDT + 0
 
+// claimMax is the greatest length of an encoded Claim in bytes, without the epoch.
+const claimMax = 8 + digest.Size + 8 + 2*lanes.CutMax
+
+// own is the table of the messages of this package itself.
+var own = protocols.Entries(protocols.KindsBDT, protocols.SignedEntry{
+	Kind: KindStatus, Name: "Status", Max: 8 + claimMax + sig.SignatureSize + (1+2*protocols.MaxReplicas)*protocols.CertificateMax,
+	Decode: protocols.ShardDecoder(DecodeStatus), Check: protocols.SenderCheck((*Status).Items),
+	Epoch: protocols.Field(func(m *Status) uint64 { return m.Epoch }),
+})
+
 // Claim is the statement that a replica signs when it leaves an epoch.
 type Claim struct {
 	Epoch   uint64

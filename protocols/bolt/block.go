@@ -41,6 +41,9 @@ func NewLast(c *protocols.Committee, epoch uint64, parent *Block, timeMS uint64,
 	return b
 }
 
+// BlockMax is the greatest length of an encoded block, in bytes.
+const BlockMax = 1 + 3*8 + digest.Size + 8 + 2*lanes.CutMax
+
 // Kinds of blocks, the first byte of their encoding.
 const (
 	kindSlot = 1

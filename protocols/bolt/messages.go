@@ -18,6 +18,31 @@ const (
 	KindFetchBlock = protocols.KindsBolt + 3
 )
 
+// slotSize is the length of an encoded epoch, slot and digest, in bytes.
+const slotSize = 8 + 8 + digest.Size
+
+// Messages is the table of the messages of the fast lane.
+var Messages = protocols.Entries(protocols.KindsBolt,
+	protocols.SignedEntry{
+		Kind: KindPropose, Name: "Propose", Max: 2 + BlockMax + lanes.TipCertificatesMax + sig.SignatureSize,
+		Decode: protocols.ShardDecoder(DecodePropose), Check: protocols.ContentCheck((*Propose).Items),
+		Epoch: protocols.Field(func(m *Propose) uint64 { return m.Block.Epoch }),
+	},
+	protocols.SignedEntry{
+		Kind: KindVote, Name: "Vote", Max: slotSize + sig.SignatureSize,
+		Decode: protocols.Decoder(DecodeVote), Check: protocols.SenderCheck((*Vote).Items),
+		Epoch: protocols.Field(func(m *Vote) uint64 { return m.Epoch }),
+	},
+	protocols.SignedEntry{
+		Kind: KindCommit, Name: "Commit", Max: slotSize, Decode: protocols.Decoder(DecodeCommit),
+		Epoch: protocols.Field(func(m *Commit) uint64 { return m.Epoch }),
+	},
+	protocols.SignedEntry{
+		Kind: KindFetchBlock, Name: "FetchBlock", Max: slotSize, Decode: protocols.Decoder(DecodeFetchBlock),
+		Epoch: protocols.Field(func(m *FetchBlock) uint64 { return m.Epoch }),
+	},
+)
+
 // Propose is the block of the leader for a slot, with certificates of tips that some replicas may not have acknowledged.
 type Propose struct {
 	Leader       protocols.Index

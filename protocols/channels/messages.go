@@ -18,8 +18,30 @@ const (
 	KindStretch = protocols.KindsChannels + 3
 )
 
-// MaxLD is the largest encoding of an LD, in bytes.
-const MaxLD = 1 << 20
+// positionSize is the length of an encoded position in a channel, in bytes.
+const positionSize = 2 + 8 + digest.Size
+
+// Messages is the table of the messages of channels. The content of an LD is of the parent, which decodes it: the decoded
+// message embeds an [LD], and its encoding has at most maxLD bytes. The parent also verifies LDs.
+func Messages(maxLD int, decodeLD func(*protocols.Committee, []byte) (protocols.Message, error)) []protocols.SignedEntry {
+	return protocols.Entries(protocols.KindsChannels,
+		protocols.SignedEntry{Kind: KindLD, Name: "LD", Stream: protocols.Bulk, Max: maxLD, Decode: decodeLD},
+		protocols.SignedEntry{
+			Kind: KindSIGN, Name: "SIGN", Max: positionSize + sig.SignatureSize,
+			Decode: protocols.Decoder(DecodeSIGN), Check: protocols.SenderCheck((*SIGN).Items),
+			Source: protocols.Field(func(m *SIGN) uint16 { return m.Source }),
+		},
+		protocols.SignedEntry{
+			Kind: KindFetchLD, Name: "FetchLD", Max: positionSize + 8, Decode: protocols.Decoder(DecodeFetchLD),
+			Source: protocols.Field(func(m *FetchLD) uint16 { return m.Source }),
+		},
+		protocols.SignedEntry{
+			Kind: KindCertificate, Name: "TipCertificate", Max: positionSize + protocols.CertificateMax,
+			Decode: protocols.Decoder(DecodeTipCertificate), Check: protocols.ContentCheck((*TipCertificate).Items),
+			Source: protocols.Field(func(m *TipCertificate) uint16 { return m.Source }),
+		},
+	)
+}
 
 // LD is a checked ledger delivery, reduced to the fields that consensus needs: its position in the channel, and its bytes.
 // The content and its certificate were checked before.

@@ -111,6 +111,9 @@ type Shares struct {
 	Shares  []Share // in ascending order of holders
 }
 
+// SharesMax is the greatest length of encoded Shares, in bytes.
+const SharesMax = 2 + protocols.MaxReplicas*(2+ShareSize)
+
 // Append encodes the shares: their number (2 bytes), then for each holder, in ascending order, its index (2 bytes) and its
 // share.
 func (s *Shares) Append(b []byte) []byte {

@@ -218,14 +218,12 @@ func TestMessagesRoundTrip(t *testing.T) {
 	name := Name{Epoch: 1, Kind: 2, Index: 3, Round: 4}
 	ideal := NewIdeal(1, 2)
 	release := &Release{name, ideal.Holder(1).Share([]byte("s"))}
-	r := wire.NewReader(release.Append(nil))
-	if again := ReadRelease(r); r.Done() != nil || *again != *release {
+	if again, err := DecodeRelease(release.Append(nil)); err != nil || *again != *release {
 		t.Error("a Release decodes to another")
 	}
 	relay := &Relay{name, *sharesOf(ideal.Holder, []byte("s"), 1, 3)}
-	r = wire.NewReader(relay.Append(nil))
-	again := ReadRelay(r)
-	if r.Done() != nil || again.Name != name || !bytes.Equal(again.Append(nil), relay.Append(nil)) {
+	again, err := DecodeRelay(relay.Append(nil))
+	if err != nil || again.Name != name || !bytes.Equal(again.Append(nil), relay.Append(nil)) {
 		t.Error("a Relay decodes to another")
 	}
 	c := committee(t, 4)

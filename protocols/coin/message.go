@@ -13,6 +13,22 @@ const (
 	KindRelay
 )
 
+// Messages is the table of the messages of the coin. Their proofs are shares.
+var Messages = protocols.Entries(protocols.KindsCoin,
+	protocols.Entry[Check]{
+		Kind: KindRelease, Name: "Release", Max: nameSize + ShareSize, Decode: protocols.Decoder(DecodeRelease),
+		Check: protocols.SenderCheck(func(m *Release, c *protocols.Committee, from protocols.Index) (Check, error) {
+			return m.Check(c, from), nil
+		}),
+		Epoch: protocols.Field(func(m *Release) uint64 { return m.Name.Epoch }),
+	},
+	protocols.Entry[Check]{
+		Kind: KindRelay, Name: "Relay", Max: nameSize + SharesMax, Decode: protocols.Decoder(DecodeRelay),
+		Check: protocols.ContentCheck((*Relay).Check),
+		Epoch: protocols.Field(func(m *Relay) uint64 { return m.Name.Epoch }),
+	},
+)
+
 // Release is a replica's own share of a toss. It is sent to all.
 type Release struct {
 	Name  Name
@@ -32,11 +48,12 @@ func (m *Release) Kind() protocols.Kind { return KindRelease }
 // Append encodes the message.
 func (m *Release) Append(b []byte) []byte { return append(m.Name.Append(b), m.Share[:]...) }
 
-// ReadRelease decodes the output of Append.
-func ReadRelease(r *wire.Reader) *Release {
+// DecodeRelease reads the body of a Release.
+func DecodeRelease(b []byte) (*Release, error) {
+	r := wire.NewReader(b)
 	m := &Release{Name: ReadName(r)}
 	r.Fixed(m.Share[:])
-	return m
+	return m, r.Done()
 }
 
 // Check is the check, by a worker, that proves a Release from replica from.
@@ -52,8 +69,12 @@ func (m *Relay) Kind() protocols.Kind { return KindRelay }
 // Append encodes the message.
 func (m *Relay) Append(b []byte) []byte { return m.Shares.Append(m.Name.Append(b)) }
 
-// ReadRelay decodes the output of Append.
-func ReadRelay(r *wire.Reader) *Relay { return &Relay{Name: ReadName(r), Shares: ReadShares(r)} }
+// DecodeRelay reads the body of a Relay.
+func DecodeRelay(b []byte) (*Relay, error) {
+	r := wire.NewReader(b)
+	m := &Relay{Name: ReadName(r), Shares: ReadShares(r)}
+	return m, r.Done()
+}
 
 // Check is the check, by a worker, that proves a Relay. It returns the errors of [NewCheck].
 func (m *Relay) Check(c *protocols.Committee) (Check, error) { return NewCheck(c, m.Name, &m.Shares) }

@@ -19,6 +19,38 @@ const (
 	KindChain     = protocols.KindsLanes + 5
 )
 
+// Greatest lengths of encoded parts of messages, in bytes.
+const (
+	CutMax             = 2 + protocols.MaxReplicas*tipSize
+	TipCertificateMax  = 2 + tipSize + protocols.CertificateMax
+	TipCertificatesMax = 2 + protocols.MaxReplicas*TipCertificateMax
+)
+
+// Messages is the table of the messages of lanes.
+var Messages = protocols.Entries(protocols.KindsLanes,
+	protocols.SignedEntry{
+		Kind: KindBatch, Name: "Batch", Stream: protocols.Bulk,
+		Max:    headerSize + sig.SignatureSize + 4 + MaxPayload + 1 + TipCertificateMax,
+		Decode: protocols.ShardDecoder(DecodeBatch), Check: protocols.ContentCheck((*Batch).Items),
+	},
+	protocols.SignedEntry{
+		Kind: KindAck, Name: "Ack", Max: 2 + tipSize + sig.SignatureSize,
+		Decode: protocols.Decoder(DecodeAck), Check: protocols.SenderCheck((*Ack).Items),
+	},
+	protocols.SignedEntry{
+		Kind: KindCertified, Name: "Certified", Max: TipCertificateMax,
+		Decode: protocols.Decoder(DecodeTipCertificate), Check: protocols.ContentCheck((*TipCertificate).Items),
+	},
+	protocols.SignedEntry{
+		Kind: KindFetch, Name: "Fetch", Max: 2 + tipSize + 8,
+		Decode: protocols.Decoder(DecodeFetch), Check: protocols.ContentCheck((*Fetch).Items),
+	},
+	protocols.SignedEntry{
+		Kind: KindConflict, Name: "Conflict", Max: headerSize + sig.SignatureSize,
+		Decode: protocols.ShardDecoder(DecodeConflict), Check: protocols.ContentCheck((*Conflict).Items),
+	},
+)
+
 // Batch is a header with its payload, from the owner of the lane or as the answer to a Fetch. Certificate, if not nil,
 // proves an earlier position of the same lane: it is sent with the batch, so that a busy lane sends no certificate alone.
 type Batch struct {

@@ -13,21 +13,6 @@ import (
 // MaxValue is the largest size of a value in bytes. A proposal with it fits into one control frame.
 const MaxValue = 2<<20 - 1<<10
 
-// Kinds of messages, in the order of a round.
-const (
-	KindProposal = protocols.KindsMVBA + iota
-	KindEcho
-	KindLock
-	KindAccept
-	KindFinish
-	KindPreVote
-	KindVote
-	KindDecision
-	KindWant
-	KindValue
-	KindAgain
-)
-
 // Proposal starts the sender's broadcast of a round. In round 1 it contains the value. In later rounds it contains only the
 // digest, since almost all replicas hold the value already; a replica without it requests it from the sender.
 type Proposal struct {
@@ -49,16 +34,17 @@ func (m *Proposal) Append(b []byte) []byte {
 	return m.Why.append(append(b, m.Digest[:]...))
 }
 
-func readProposal(r *wire.Reader) *Proposal {
+func decodeProposal(b []byte) (*Proposal, error) {
+	r := wire.NewReader(b)
 	m := &Proposal{At: readAt(r)}
 	if m.Round == 1 {
 		m.Value = r.Bytes(MaxValue)
 		m.Digest = DigestOf(m.Value)
-		return m
+		return m, r.Done()
 	}
 	r.Fixed(m.Digest[:])
 	m.Why = readJustification(r)
-	return m
+	return m, r.Done()
 }
 
 func (m *Proposal) check(c *protocols.Committee, _ protocols.Index, p *Proof) error {
@@ -91,11 +77,12 @@ func (m *Echo) Append(b []byte) []byte {
 	return append(append(b, m.Digest[:]...), m.Signature[:]...)
 }
 
-func readEcho(r *wire.Reader) *Echo {
+func decodeEcho(b []byte) (*Echo, error) {
+	r := wire.NewReader(b)
 	m := &Echo{At: readAt(r), Broadcaster: protocols.Index(r.U16())}
 	r.Fixed(m.Digest[:])
 	r.Fixed(m.Signature[:])
-	return m
+	return m, r.Done()
 }
 
 func (m *Echo) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
@@ -118,11 +105,12 @@ func (m *Lock) Append(b []byte) []byte {
 	return m.Echoes.Append(append(m.At.append(b), m.Digest[:]...))
 }
 
-func readLock(r *wire.Reader) *Lock {
+func decodeLock(b []byte) (*Lock, error) {
+	r := wire.NewReader(b)
 	m := &Lock{At: readAt(r)}
 	r.Fixed(m.Digest[:])
 	m.Echoes = protocols.ReadCertificate(r)
-	return m
+	return m, r.Done()
 }
 
 func (m *Lock) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
@@ -146,11 +134,12 @@ func (m *Accept) Append(b []byte) []byte {
 	return append(append(b, m.Digest[:]...), m.Signature[:]...)
 }
 
-func readAccept(r *wire.Reader) *Accept {
+func decodeAccept(b []byte) (*Accept, error) {
+	r := wire.NewReader(b)
 	m := &Accept{At: readAt(r), Broadcaster: protocols.Index(r.U16())}
 	r.Fixed(m.Digest[:])
 	r.Fixed(m.Signature[:])
-	return m
+	return m, r.Done()
 }
 
 func (m *Accept) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
@@ -173,11 +162,12 @@ func (m *Finish) Append(b []byte) []byte {
 	return m.Accepts.Append(append(m.At.append(b), m.Digest[:]...))
 }
 
-func readFinish(r *wire.Reader) *Finish {
+func decodeFinish(b []byte) (*Finish, error) {
+	r := wire.NewReader(b)
 	m := &Finish{At: readAt(r)}
 	r.Fixed(m.Digest[:])
 	m.Accepts = protocols.ReadCertificate(r)
-	return m
+	return m, r.Done()
 }
 
 func (m *Finish) check(c *protocols.Committee, from protocols.Index, p *Proof) error {

@@ -40,6 +40,9 @@ type At struct {
 
 func (a At) append(b []byte) []byte { return wire.AppendU32(a.Instance.append(b), a.Round) }
 
+// atSize is the length of an encoded At in bytes.
+const atSize = instanceSize + 4
+
 func readAt(r *wire.Reader) At {
 	a := At{Instance: readInstance(r), Round: r.U32()}
 	if a.Round == 0 {

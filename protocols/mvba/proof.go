@@ -16,6 +16,9 @@ type Proof struct {
 	Tosses []coin.Check
 }
 
+// SignatureProof is the proof of a message that is proved by signatures alone.
+func SignatureProof(items []sig.Item) Proof { return Proof{Items: items} }
+
 // Verify does all checks. It returns an error if one fails.
 func (p *Proof) Verify(signatures sig.Scheme, tosses coin.Scheme) error {
 	if !signatures.VerifyAll(p.Items) {

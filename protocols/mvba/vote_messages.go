@@ -33,7 +33,8 @@ func (m *PreVote) Append(b []byte) []byte {
 	return append(b, m.Signature[:]...)
 }
 
-func readPreVote(r *wire.Reader) *PreVote {
+func decodePreVote(b []byte) (*PreVote, error) {
+	r := wire.NewReader(b)
 	m := &PreVote{At: readAt(r), Leader: protocols.Index(r.U16()), Yes: r.Bool()}
 	if m.Yes {
 		r.Fixed(m.Digest[:])
@@ -41,7 +42,7 @@ func readPreVote(r *wire.Reader) *PreVote {
 	} else {
 		r.Fixed(m.Signature[:])
 	}
-	return m
+	return m, r.Done()
 }
 
 func (m *PreVote) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
@@ -90,7 +91,8 @@ func (m *Vote) Append(b []byte) []byte {
 	return append(b, m.Signature[:]...)
 }
 
-func readVote(r *wire.Reader) *Vote {
+func decodeVote(b []byte) (*Vote, error) {
+	r := wire.NewReader(b)
 	m := &Vote{At: readAt(r), Leader: protocols.Index(r.U16()), Yes: r.Bool()}
 	if m.Yes {
 		r.Fixed(m.Digest[:])
@@ -102,7 +104,7 @@ func readVote(r *wire.Reader) *Vote {
 		}
 	}
 	r.Fixed(m.Signature[:])
-	return m
+	return m, r.Done()
 }
 
 func (m *Vote) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
@@ -141,12 +143,13 @@ func (m *Decision) Append(b []byte) []byte {
 	return m.Coin.Append(m.Accepts.Append(append(b, m.Digest[:]...)))
 }
 
-func readDecision(r *wire.Reader) *Decision {
+func decodeDecision(b []byte) (*Decision, error) {
+	r := wire.NewReader(b)
 	m := &Decision{At: readAt(r), Leader: protocols.Index(r.U16())}
 	r.Fixed(m.Digest[:])
 	m.Accepts = protocols.ReadCertificate(r)
 	m.Coin = coin.ReadShares(r)
-	return m
+	return m, r.Done()
 }
 
 func (m *Decision) check(c *protocols.Committee, _ protocols.Index, p *Proof) error {

@@ -18,6 +18,15 @@ import (
 // KindVOTE is the VOTE's kind on the wire.
 const KindVOTE = protocols.KindsVotes + 0
 
+// Messages is the table of the messages of this package.
+var Messages = protocols.Entries(protocols.KindsVotes, protocols.SignedEntry{
+	Kind: KindVOTE, Name: "VOTE", Max: 8 + digest.Size + sig.SignatureSize,
+	Decode: protocols.Decoder(DecodeVOTE), Check: protocols.SenderCheck((*VOTE).Items),
+})
+
+// CertifiedMax is the greatest length of an encoded [Certified], in bytes.
+const CertifiedMax = 8 + digest.Size + protocols.CertificateMax
+
 // window is the number of heights above the last certified one for which VOTEs are kept.
 const window = 1024
 

@@ -1,0 +1,42 @@
+package replica
+
+import (
+	"testing"
+
+	"bdtnode/internal/sig"
+	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
+)
+
+// BenchmarkDecodeVerify measures the work for one frame before the core: decoding and the checks without state. The scheme
+// of the tests verifies a signature with one hash.
+func BenchmarkDecodeVerify(b *testing.B) {
+	x := newBench(b, 4, 1, "")
+	batch := lanes.NewBatch(x.c, x.scheme.Signer(2), lanes.Header{Lane: 2, Seq: 1, Count: 1}, make([]byte, 1<<10))
+	ack := &lanes.Ack{Lane: 2, Tip: batch.Tip()}
+	ack.Signature = signedAck(x, ack)
+	for name, m := range map[string]protocols.Message{"Ack": ack, "Batch": batch} {
+		b.Run(name, func(b *testing.B) {
+			frame := Encode(m)
+			b.ReportAllocs()
+			for b.Loop() {
+				got, err := Decode(x.c, frame)
+				if err == nil {
+					err = Verify(x.c, 2, x.scheme, x.coin, 1, got)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// signedAck is the signature of replica 1 on the statement of an Ack.
+func signedAck(x *bench, m *lanes.Ack) sig.Signature {
+	items, err := m.Items(x.c, 1)
+	if err != nil {
+		panic(err)
+	}
+	return x.scheme.Signer(1).Sign(items[0].Message)
+}
