@@ -69,7 +69,7 @@ func (n *Node) submitHere(ctx context.Context, from admission.Party, c *foreign.
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	b := backend{n}
-	distinct, index := admission.Collapse(c.Txs) // identical transactions are processed once
+	distinct, index := ledger.Distinct(c.Txs) // copies cost as much as one
 	progress := n.engine.Submit(ctx, from, distinct, stage)
 	answers := make([]api.TxAnswer, len(c.Txs))
 	for i, k := range index {

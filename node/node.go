@@ -65,6 +65,7 @@ type Node struct {
 	engine    *engine.Engine
 	relay     *relay.Relay
 	foreign   *foreign.Reader
+	calls     []*places // to each shard, for clients
 	net       *p2p.Net
 	api       *api.Server
 	version   string
@@ -137,6 +138,9 @@ func Open(home *config.Home) (_ *Node, err error) {
 	committees := make([]*protocols.Committee, len(g.Shards))
 	for s := range committees {
 		committees[s] = n.network.Committee(uint16(s))
+	}
+	for range g.Shards {
+		n.calls = append(n.calls, newPlaces(maxServing))
 	}
 	n.foreign = foreign.NewReader(home.Replica, committees, n.relay)
 	members := make([][]string, len(g.Shards))

@@ -10,22 +10,11 @@ import (
 	"bdtnode/node/engine"
 )
 
-// Submit implements [api.Backend]. A transaction enters the TX book here if this shard has inputs of it, and is sent to
-// a replica of each other input shard. If this shard has a part in it, the local ledger gives the answer. If this shard
-// has none, or only outputs, a rejection counts when f+1 replicas of an input shard report it. Identical transactions
-// are processed once.
-func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait) []*api.TxAnswer {
-	distinct, index := admission.Collapse(txs)
-	answers := b.submit(ctx, admission.ClientParty(from), distinct, wait)
-	out := make([]*api.TxAnswer, len(txs))
-	for i, k := range index {
-		out[i] = &answers[k]
-	}
-	return out
-}
-
-// submit is Submit for distinct transactions.
-func (b backend) submit(ctx context.Context, party admission.Party, txs [][]byte, wait api.Wait) []api.TxAnswer {
+// Submit implements [api.Backend]. A transaction goes into the TX book here if this shard has inputs of it, and to a
+// replica of each other shard that has. Where this shard has a part in it, its own ledger gives the answer; where it
+// has none, or only outputs, a rejection is believed when f+1 replicas of an input shard say so.
+func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+	party := admission.ClientParty(from)
 	answers := make([]api.TxAnswer, len(txs))
 	var here, away plan
 	var wg sync.WaitGroup

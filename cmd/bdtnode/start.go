@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"runtime/metrics"
 	"strings"
 	"time"
 
@@ -125,7 +126,7 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 	if f.supervised {
 		go a.stopWithInput(cancel) // not stopped here: a read cannot be interrupted, so this goroutine ends with the process
 	}
-	tuneMemory()
+	tuneMemory(ctx)
 	n, err := a.open(home)
 	if err != nil {
 		return lost(err)
@@ -164,21 +165,55 @@ func lost(err error) error {
 
 // Garbage collector settings of a replica. Most of its garbage is short-lived (messages, batches, requests) and its
 // live heap is small. So the heap may grow to five times the live heap before each collection, not to twice, which
-// saves much of the collector's processor time. The memory limit makes collections more frequent when a large ledger
-// would make the heap too large for a small machine.
+// saves much of the collector's processor time. maxGarbage bounds that growth: many large requests, or a large ledger's
+// cache, would otherwise make the process five times as large.
 const (
 	gcPercent   = 400
-	memoryLimit = 2 << 30 // bytes
+	maxGarbage  = 128 << 20 // bytes that the heap may grow beyond the live data
+	retuneEvery = time.Second
 )
 
-// tuneMemory applies these settings, except those that GOGC and GOMEMLIMIT set.
-func tuneMemory() {
+// tuneMemory applies these settings until ctx ends, except those that GOGC and GOMEMLIMIT set.
+func tuneMemory(ctx context.Context) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
 	}
+	limitGarbage()
+	go func() {
+		tick := time.NewTicker(retuneEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				limitGarbage()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+// limitGarbage sets the memory limit to the sum of the live heap, the runtime's own memory and maxGarbage. Data that became
+// live after the last collection counts as garbage until the next call.
+func limitGarbage() {
+	read := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, // added
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, // and the rest subtracted
+		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
+	}
+	metrics.Read(read)
+	limit := int64(maxGarbage)
+	for i, x := range read {
+		if bytes := int64(x.Value.Uint64()); i < 2 {
+			limit += bytes
+		} else {
+			limit -= bytes
+		}
+	}
+	debug.SetMemoryLimit(limit)
 }
 
 // setLogLevel sets the level of this program's loggers. Libraries log errors only: below that level they log peers that

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"testing"
 )
@@ -17,21 +19,53 @@ func TestTuneMemory(t *testing.T) {
 	for _, c := range []struct {
 		gogc, gomemlimit string
 		percent          int
-		limit            int64
+		bounded          bool
 	}{
-		{"", "", 400, 2 << 30},
-		{"50", "", percent, 2 << 30},
-		{"off", "", percent, 2 << 30},
-		{"", "1GiB", 400, limit},
-		{"50", "off", percent, limit},
+		{"", "", 400, true},
+		{"50", "", percent, true},
+		{"off", "", percent, true},
+		{"", "1GiB", 400, false},
+		{"50", "off", percent, false},
 	} {
 		debug.SetGCPercent(percent)
 		debug.SetMemoryLimit(limit)
 		t.Setenv("GOGC", c.gogc)
 		t.Setenv("GOMEMLIMIT", c.gomemlimit)
-		tuneMemory()
-		if got, most := debug.SetGCPercent(percent), debug.SetMemoryLimit(-1); got != c.percent || most != c.limit {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		tuneMemory(ctx)
+		got, most := debug.SetGCPercent(percent), debug.SetMemoryLimit(-1)
+		if bounded := most < 1<<40; got != c.percent || bounded != c.bounded || bounded && most < maxGarbage {
 			t.Errorf("GOGC=%s GOMEMLIMIT=%s: %d %%, %d bytes", c.gogc, c.gomemlimit, got, most)
 		}
 	}
 }
+
+// TestGarbageIsBounded: the heap of a process with little live data does not grow by much more than maxGarbage, however
+// fast it makes garbage, and live data does not count as garbage.
+func TestGarbageIsBounded(t *testing.T) {
+	before, most := debug.SetGCPercent(gcPercent), debug.SetMemoryLimit(math.MaxInt64)
+	defer func() {
+		debug.SetGCPercent(before)
+		debug.SetMemoryLimit(most)
+	}()
+	live := make([][]byte, 150)
+	for i := range live {
+		live[i] = make([]byte, 1<<20)
+	}
+	runtime.GC()
+	limitGarbage()
+	var peak uint64
+	for range 2000 {
+		sink = make([]byte, 1<<20)
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		peak = max(peak, m.HeapAlloc)
+	}
+	if all := uint64(len(live)<<20 + maxGarbage + 32<<20); peak > all {
+		t.Errorf("the heap reached %d MiB, want at most %d", peak>>20, all>>20)
+	}
+	runtime.KeepAlive(live)
+}
+
+var sink []byte

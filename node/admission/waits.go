@@ -1,7 +1,6 @@
 package admission
 
 import (
-	"bytes"
 	"time"
 
 	"bdtnode/ledger"
@@ -10,24 +9,6 @@ import (
 
 // waitSize is the number of bytes that one wait counts for, about its size in memory.
 const waitSize = 256
-
-// Collapse returns copies of the distinct encodings among raws, and for each of raws its index among them. The copies
-// are necessary because a decoded transaction keeps its encoding: without a copy, it would keep the memory of the
-// whole request.
-func Collapse(raws [][]byte) (distinct [][]byte, index []int) {
-	seen := make(map[string]int, len(raws))
-	index = make([]int, len(raws))
-	for i, raw := range raws {
-		k, ok := seen[string(raw)]
-		if !ok {
-			k = len(distinct)
-			seen[string(raw)] = k
-			distinct = append(distinct, bytes.Clone(raw))
-		}
-		index[i] = k
-	}
-	return distinct, index
-}
 
 // Request is a request of one client that waits until each of some transactions has reached a stage. Each id is
 // waited for once, even if the request names it several times.

@@ -133,16 +133,6 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// TestCollapseCopies: the results of Collapse do not refer to the memory of the request.
-func TestCollapseCopies(t *testing.T) {
-	body := []byte("one two one one")
-	distinct, index := Collapse([][]byte{body[0:3], body[4:7], body[8:11], body[12:15]})
-	clear(body)
-	if len(distinct) != 2 || string(distinct[0]) != "one" || string(distinct[1]) != "two" || !slices.Equal(index, []int{0, 1, 0, 0}) {
-		t.Errorf("%q, %v", distinct, index)
-	}
-}
-
 func TestClientParties(t *testing.T) {
 	for in, want := range map[string]Party{
 		"127.0.0.5:81": "client 127.0.0.5", "[::ffff:127.0.0.5]:9": "client 127.0.0.5",

@@ -30,12 +30,8 @@ type fake struct {
 	commits func(after uint64) api.CommitList
 }
 
-func (f *fake) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []*api.TxAnswer {
-	var out []*api.TxAnswer
-	for _, a := range f.submit(ctx, txs, wait) {
-		out = append(out, &a)
-	}
-	return out
+func (f *fake) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+	return f.submit(ctx, txs, wait)
 }
 func (f *fake) Tx(_ context.Context, id ledger.TxID) (api.TxAnswer, error) { return f.tx(id) }
 func (f *fake) Account(_ context.Context, a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {

@@ -77,6 +77,16 @@ func (s *submission) grow(n int64) bool {
 	return ok
 }
 
+// shrink releases the bytes beyond n.
+func (s *submission) shrink(n int64) {
+	s.intake.mu.Lock()
+	defer s.intake.mu.Unlock()
+	if spare := s.bytes - n; spare > 0 {
+		s.intake.bytes.give(s.client, spare)
+		s.bytes = n
+	}
+}
+
 // leave releases the place and the bytes.
 func (s *submission) leave() {
 	s.intake.mu.Lock()

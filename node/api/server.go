@@ -30,7 +30,7 @@ type Config struct {
 	Version    string        // program version for the API description
 	Metrics    http.Handler  // serves GET /metrics; without it the path does not exist
 	MaxBody    int64         // largest request body, in bytes; default 4 MiB
-	MaxBodies  int64         // total bytes of the bodies of submissions in progress; default 64 MiB
+	MaxBodies  int64         // total bytes of the bodies that arrive and of the transactions that wait; default 32 MiB
 	MaxWaiting int           // number of submissions in progress or waiting; default 1,024
 	MaxAnswers int64         // total bytes of large answers that clients are reading; default 32 MiB
 	MaxConns   int           // number of connections, beyond which an old one is closed for a new one; default 4,096
@@ -62,7 +62,7 @@ type Server struct {
 // New creates a server and starts nothing.
 func New(cfg Config, b Backend) *Server {
 	setDefault(&cfg.MaxBody, 4<<20)
-	setDefault(&cfg.MaxBodies, 64<<20)
+	setDefault(&cfg.MaxBodies, 32<<20)
 	setDefault(&cfg.MaxAnswers, 32<<20)
 	setDefault(&cfg.MaxWaiting, 1024)
 	setDefault(&cfg.MaxConns, 4096)

@@ -18,6 +18,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"bdtnode/internal/origin"
+	"bdtnode/ledger"
 )
 
 // retryBusy is the time after which a client may submit again if there was no place.
@@ -68,38 +69,64 @@ func (s *Server) submit(ctx context.Context, in *submitIn) (*submitOut, error) {
 	return &submitOut{Body: func(out huma.Context) {
 		defer place.leave()
 		out.SetHeader("Content-Type", "application/json")
-		_ = writeAnswers(out.BodyWriter(), answers) // fails only if the client has left
+		_ = answers.write(out.BodyWriter()) // a client that left is no concern
 	}}, nil
 }
 
-func (s *Server) answers(ctx context.Context, in *submitIn, place *submission) ([]*TxAnswer, error) {
-	txs, err := s.readTxs(in, place)
+// answers are the answers to a request's transactions. Copies of one transaction have one answer: text is as long as
+// there are distinct transactions, and index has the place in it of each transaction of the request.
+type answers struct {
+	text  [][]byte // JSON
+	index []int
+}
+
+func (s *Server) answers(ctx context.Context, in *submitIn, place *submission) (*answers, error) {
+	txs, out, err := s.distinct(in, place)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.Timeout)*time.Millisecond)
 	defer cancel()
-	answers := s.backend.Submit(ctx, in.request.RemoteAddr, txs, in.Wait)
-	if len(answers) != len(txs) {
-		panic(fmt.Sprintf("%d answers for %d transactions", len(answers), len(txs)))
+	list := s.backend.Submit(ctx, in.request.RemoteAddr, txs, in.Wait)
+	if len(list) != len(txs) {
+		panic(fmt.Sprintf("%d answers for %d transactions", len(list), len(txs)))
 	}
-	if after, full := allFull(answers); full {
-		p := problem(http.StatusTooManyRequests, "the TX book is full, or the share of it that this client may have: none of the transactions was accepted")
+	if after, full := allFull(list); full {
+		p := problem(http.StatusTooManyRequests, "the TX book, or the share of it that this client may have, is full: none of the transactions was taken")
 		return nil, retryLater(p, after)
 	}
-	return answers, nil
+	out.text = make([][]byte, len(list))
+	for i := range list {
+		if out.text[i], err = json.Marshal(&list[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
-// writeAnswers writes a [SubmitAnswer] in parts.
-func writeAnswers(to io.Writer, answers []*TxAnswer) error {
+// distinct reads the transactions of a request, each once. The body is not kept, and gives back its room in the intake but
+// for that of the distinct transactions.
+func (s *Server) distinct(in *submitIn, place *submission) ([][]byte, *answers, error) {
+	txs, err := s.readTxs(in, place)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := &answers{}
+	txs, out.index = ledger.Distinct(txs)
+	kept := 0
+	for _, tx := range txs {
+		kept += len(tx)
+	}
+	place.shrink(int64(kept))
+	return txs, out, nil
+}
+
+// write writes a [SubmitAnswer], some answers at a time.
+func (x *answers) write(to io.Writer) error {
 	w := bufio.NewWriterSize(to, answerBuffer)
 	before := `{"answers":[`
-	for _, a := range answers {
-		text, err := json.Marshal(a)
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(w, "%s%s", before, text); err != nil {
+	for _, k := range x.index {
+		if _, err := fmt.Fprintf(w, "%s%s", before, x.text[k]); err != nil {
 			return err
 		}
 		before = ","
@@ -110,9 +137,9 @@ func writeAnswers(to io.Writer, answers []*TxAnswer) error {
 	return w.Flush()
 }
 
-// allFull reports whether every transaction was refused for lack of space, in the TX book or for waits, and the time
-// after which there may be space.
-func allFull(answers []*TxAnswer) (time.Duration, bool) {
+// allFull reports whether every transaction was refused for want of room, in the TX book or for waits, and when there
+// may be some.
+func allFull(answers []TxAnswer) (time.Duration, bool) {
 	var after int64
 	for i := range answers {
 		if r := answers[i].Reason; r != ReasonBookFull && r != ReasonBusy {

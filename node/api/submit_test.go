@@ -214,16 +214,17 @@ func TestSubmissionsAreBounded(t *testing.T) {
 		body func(string) io.Reader
 	}{
 		"in number":                {api.Config{MaxWaiting: 1}, known},
-		"in bytes":                 {api.Config{MaxBody: 20, MaxBodies: 20}, known},
+		"in bytes":                 {api.Config{MaxBody: 100, MaxBodies: 100}, known},
 		"in bytes not known ahead": {api.Config{MaxBody: 100, MaxBodies: 100}, unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, started, release := waiting()
 			s := serve(t, c.cfg, f)
 			first := make(chan answer)
-			go func() { first <- send(t, "POST", s.URL+"/v1/txs", jsonType, c.body(`{"txs":["01"]}`)) }()
+			// A body counts while it arrives, and its transactions as long as they wait for the answer.
+			go func() { first <- send(t, "POST", s.URL+"/v1/txs", jsonType, c.body(`{"txs":["`+strings.Repeat("01", 40)+`"]}`)) }()
 			<-started
-			a := do(t, "POST", s.URL+"/v1/txs", jsonType, `{"txs":["02"]}`)
+			a := do(t, "POST", s.URL+"/v1/txs", jsonType, `{"txs":["`+strings.Repeat("02", 40)+`"]}`)
 			wantProblem(t, a, http.StatusServiceUnavailable, "too many submissions")
 			if a.header.Get("Retry-After") == "" {
 				t.Error("no Retry-After")

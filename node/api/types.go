@@ -245,10 +245,9 @@ type Audit struct {
 // Backend is the interface of the node for the server. Every method may be called concurrently. Errors that a client
 // can distinguish wrap a sentinel error of this package or of package ledger.
 type Backend interface {
-	// Submit submits encoded transactions of a client with the given host and port. It returns an answer for each, in
-	// their order, when each has reached the stage or was rejected, or when the context ended; then TimedOut is set.
-	// Identical transactions share one answer.
-	Submit(ctx context.Context, from string, txs [][]byte, wait Wait) []*TxAnswer
+	// Submit takes distinct encoded transactions of a client, whose host and port are given, and answers for each, in
+	// their order, when each has reached the stage, was rejected, or the context ended (then with TimedOut).
+	Submit(ctx context.Context, from string, txs [][]byte, wait Wait) []TxAnswer
 	Tx(ctx context.Context, id ledger.TxID) (TxAnswer, error)
 	// Account returns a page of outputs (up to limit, from cursor) and of history (up to historyLimit, from older). A
 	// limit of 0 leaves the list out. A cursor comes from the page before, or is empty.

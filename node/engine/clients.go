@@ -38,7 +38,7 @@ func verifiers() int { return max(1, runtime.GOMAXPROCS(0)-1) }
 // ctx ends. It returns the progress of each, in order. A transaction that has not Reached the stage is still open.
 // Copies of one transaction cost as much as one.
 func (e *Engine) Submit(ctx context.Context, from admission.Party, raws [][]byte, stage Stage) []Progress {
-	distinct, index := admission.Collapse(raws)
+	distinct, index := ledger.Distinct(raws)
 	since := e.clock.now()
 	txs, answers := e.verify(ctx, from, distinct)
 	ids := make([]ledger.TxID, 0, len(txs))

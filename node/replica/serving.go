@@ -12,12 +12,12 @@ import (
 
 // Limits of the stored data that a peer is served.
 const (
-	maxWaiting    = 256      // waiting requests of a peer
-	maxOfSubject  = 32       // of these, for one lane or channel: a replica requests the data of so many blocks ahead
-	servedRate    = 32 << 20 // bytes read for a peer in a second
-	servedAtOnce  = 8 << 20  // bytes read for a peer without a pause, at most one answer more
-	answerAtLeast = 4 << 10  // least number of bytes that an answer counts for
-	maxAnswered   = 64       // remembered requests of a peer for LDs that were answered
+	maxWaiting    = 256     // waiting requests of a peer
+	maxOfSubject  = 32      // of these, for one lane or channel: a replica requests the data of so many blocks ahead
+	servedRate    = 8 << 20 // bytes read for a peer in a second
+	servedAtOnce  = 4 << 20 // bytes read for a peer without a pause, at most one answer more
+	answerAtLeast = 4 << 10 // least number of bytes that an answer counts for
+	maxAnswered   = 64      // remembered requests of a peer for LDs that were answered
 )
 
 // answeredFor is the time for which the same request for LDs is not answered again. The peer's gate accepts the LDs of

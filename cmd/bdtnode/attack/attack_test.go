@@ -4,19 +4,14 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 )
-
-// scene is the view that an attack has of the network: the replicas, and the Byzantine member if the attack needs one.
-type scene struct {
-	*network
-	member *member
-}
 
 // attack is one kind of attack. run attacks until ctx ends, or returns earlier when it has nothing left to do.
 type attack struct {
 	name   string
 	member bool // needs the keys of a replica
-	absent bool // one replica must be down
+	absent bool // begins with one replica down, which starts again during the attack
 	run    func(ctx context.Context, s *scene)
 }
 
@@ -49,22 +44,29 @@ func TestAttacks(t *testing.T) {
 }
 
 func underAttack(t *testing.T, a attack) {
-	s := &scene{network: startNetwork(t)}
-	if a.member {
-		s.member = becomeMember(t, s.network)
+	n := startNetwork(t)
+	lacking := n.replica(memberShard, memberIndex)
+	if a.member || a.absent {
+		n.kill(lacking)
 	}
-	if a.absent {
-		s.kill(s.replica(memberShard, memberIndex))
-	}
-	quiet := s.load(*before, 1)
-	memory := s.watchMemory()
+	x := startAttacker(t, n, a)
+	quiet := n.load(*before, 1)
+	memory := n.watchMemory()
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	x.begin()
 	var wg sync.WaitGroup
-	wg.Go(func() { a.run(ctx, s) })
-	attacked := s.load(*during, 2)
+	if a.absent {
+		wg.Go(func() {
+			pause(ctx, time.Second)
+			n.startAgain(ctx, lacking.Home)
+		})
+	}
+	attacked := n.load(*during, 2)
 	cancel()
 	wg.Wait()
 	most, name := memory()
+	x.end()
 	t.Logf("p95 inside a shard %.1f ms before, %.1f ms during; across shards %.1f and %.1f ms; highest memory %d MB in %s",
 		quiet.Latency.P95, attacked.Latency.P95, quiet.CrossLatency.P95, attacked.CrossLatency.P95, most>>20, name)
 	if attacked.Latency.P95 > maxRatio*quiet.Latency.P95 || attacked.CrossLatency.P95 > maxRatio*quiet.CrossLatency.P95 {
@@ -77,7 +79,7 @@ func underAttack(t *testing.T, a attack) {
 	if a.member || a.absent {
 		want--
 	}
-	if alive := len(s.cluster.Alive()); alive != want {
+	if alive := len(n.cluster.Alive()); alive != want {
 		t.Errorf("%d replicas run after the attack, want %d", alive, want)
 	}
 }

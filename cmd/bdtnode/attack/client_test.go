@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +31,7 @@ func hostileClient(conns int) *http.Client {
 func (s *scene) unknown(key sig.Signer, i uint64) []byte {
 	owner := ledger.AddressOf(key.Public())
 	body := ledger.Body{
-		Network: s.cluster.Genesis.ID(), ExpiryMS: uint64(time.Now().Add(10 * time.Minute).UnixMilli()),
+		Network: s.genesis.ID(), ExpiryMS: uint64(time.Now().Add(10 * time.Minute).UnixMilli()),
 		Inputs:  []ledger.Input{{Outpoint: ledger.Outpoint{Tx: ledger.TxID(digest.Of("attack", fmt.Append(nil, i)))}, Key: key.Public(), Amount: 10}},
 		Outputs: []ledger.Output{{Address: owner, Amount: 9}},
 		Fee:     1,
@@ -100,7 +99,7 @@ func postCopies(ctx context.Context, s *scene) {
 	for i := range copies {
 		copies[i] = raw
 	}
-	workers(ctx, 250, func(int) { post(ctx, c, s.replica(0, 0).API(), copies, "settled") })
+	workers(ctx, 250, func(int) { post(ctx, c, s.targets[0].API, copies, "settled") })
 }
 
 // postUnknown fills the TX book of every replica with transactions whose inputs exist in no ledger.
@@ -119,8 +118,8 @@ func postUnknown(ctx context.Context, s *scene) {
 		for i := range txs {
 			txs[i] = s.unknown(key, from+uint64(i))
 		}
-		for _, r := range s.cluster.Replicas {
-			post(ctx, c, r.API(), txs, "accepted")
+		for _, r := range s.targets {
+			post(ctx, c, r.API, txs, "accepted")
 		}
 	})
 }
@@ -145,17 +144,13 @@ func (s *scene) hold(ctx context.Context, n int, address func(i int) string, say
 	})
 }
 
-func (s *scene) apiOf(i int) string {
-	return strings.TrimPrefix(s.cluster.Replicas[i%len(s.cluster.Replicas)].API(), "http://")
-}
-
 // announceBodies announces large bodies and sends none, 178 to each replica.
 func announceBodies(ctx context.Context, s *scene) {
-	s.hold(ctx, 178*shards*perShard, s.apiOf,
+	s.hold(ctx, 178*shards*perShard, s.api,
 		"POST /v1/txs HTTP/1.1\r\nHost: a\r\nContent-Type: application/octet-stream\r\nContent-Length: 1048576\r\n\r\n")
 }
 
 // bodiesOfReads announces the body of a read and sends none, 4,300 connections in all.
 func bodiesOfReads(ctx context.Context, s *scene) {
-	s.hold(ctx, 4300, s.apiOf, "GET /v1/status HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+	s.hold(ctx, 4300, s.api, "GET /v1/status HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
 }

@@ -27,12 +27,10 @@ type member struct {
 	net  *p2p.Net
 }
 
-// becomeMember kills the process of a replica and takes its place.
-func becomeMember(t *testing.T, n *network) *member {
+// becomeMember takes the place of a replica whose process is down.
+func becomeMember(t *testing.T, dir string, s *scene) *member {
 	t.Helper()
-	r := n.replica(memberShard, memberIndex)
-	n.kill(r)
-	home, err := config.Load(r.Home, nil)
+	home, err := config.Load(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,12 +44,8 @@ func becomeMember(t *testing.T, n *network) *member {
 		members = append(members, ids)
 	}
 	var bootstrap []string
-	for _, other := range n.cluster.Alive() {
-		run, ok, err := config.ReadRunning(other.Home)
-		if err != nil || !ok {
-			t.Fatalf("%s has not published its listen address: %v", other.Name(), err)
-		}
-		bootstrap = append(bootstrap, run.P2P...)
+	for _, other := range s.targets {
+		bootstrap = append(bootstrap, other.P2P...)
 	}
 	m.net, err = p2p.New(p2p.Config{
 		Identity: home.PeerKey, Network: home.Genesis.ID(), Shard: home.Shard, Self: home.Replica, Members: members,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"sync"
 	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -17,13 +16,11 @@ import (
 // comeBack bounds the time in which a starting replica becomes ready during an attack.
 const comeBack = 15 * time.Second
 
-// silentConnections holds 160 connections to the p2p port of each replica and sends nothing on them. Then it starts the
-// replica that is down, which must become ready.
+// silentConnections holds 160 connections to each replica's port of the network and sends nothing on them. The replica that
+// starts meanwhile must become ready.
 func silentConnections(ctx context.Context, s *scene) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
 	var targets []string
-	for _, r := range s.cluster.Alive() {
+	for _, r := range s.targets {
 		address, err := tcpAddress(r.Home)
 		if err != nil {
 			s.t.Error(err)
@@ -31,23 +28,19 @@ func silentConnections(ctx context.Context, s *scene) {
 		}
 		targets = append(targets, address)
 	}
-	wg.Go(func() {
-		s.hold(ctx, 160*len(targets), func(i int) string { return targets[i%len(targets)] }, "")
-	})
-	pause(ctx, time.Second)
-	s.startAgain(ctx, s.replica(memberShard, memberIndex).Home)
+	s.hold(ctx, 160*len(targets), func(i int) string { return targets[i%len(targets)] }, "")
 }
 
-// startAgain runs the replica of a home until ctx ends. The test fails unless the replica is ready within comeBack.
-func (s *scene) startAgain(ctx context.Context, home string) {
+// startAgain runs the replica of a home until ctx ends, and fails the test unless it is ready in time.
+func (n *network) startAgain(ctx context.Context, home string) {
 	path, err := program()
 	if err != nil {
-		s.t.Error(err)
+		n.t.Error(err)
 		return
 	}
 	cmd := exec.CommandContext(ctx, path, "start", "--home", home)
 	if err := cmd.Start(); err != nil {
-		s.t.Error(err)
+		n.t.Error(err)
 		return
 	}
 	started := time.Now()
@@ -57,9 +50,9 @@ func (s *scene) startAgain(ctx context.Context, home string) {
 		lacks = lacking(ctx, home, cmd.Process.Pid)
 	}
 	if lacks != "" {
-		s.t.Errorf("the replica that started is not ready after %v: %s", time.Since(started), lacks)
+		n.t.Errorf("the replica that started is not ready after %v: %s", time.Since(started), lacks)
 	} else {
-		s.t.Logf("the replica was ready after %v", time.Since(started).Round(10*time.Millisecond))
+		n.t.Logf("the replica was ready after %v", time.Since(started).Round(10*time.Millisecond))
 	}
 	_ = cmd.Wait() // it is killed when ctx ends
 }

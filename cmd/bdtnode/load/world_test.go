@@ -141,14 +141,7 @@ func (b *breaker) WriteHeader(status int) {
 	b.ResponseWriter.WriteHeader(status)
 }
 
-func (r *testReplica) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) (out []*api.TxAnswer) {
-	for _, a := range r.submit(ctx, txs, wait) {
-		out = append(out, &a)
-	}
-	return out
-}
-
-func (r *testReplica) submit(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (r *testReplica) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
 	w := r.world
 	w.mu.Lock()
 	r.posts++

@@ -37,12 +37,12 @@ var (
 	owner   = ledger.Address{3}
 )
 
-func (n *node) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []*api.TxAnswer {
-	out := make([]*api.TxAnswer, len(txs))
+func (n *node) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+	out := make([]api.TxAnswer, len(txs))
 	for i, tx := range txs {
 		a := n.answer(i, wait)
 		a.ID = ledger.TxID(digest.Of("test/id", tx))
-		out[i] = &a
+		out[i] = a
 	}
 	return out
 }
