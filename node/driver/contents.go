@@ -14,9 +14,9 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// maxContents bounds the bytes of checked payloads and deliveries that wait in memory for execution. Others are read from
-// the store again.
-const maxContents = 64 << 20
+// maxContents bounds the encodings of the checked payloads and deliveries that wait in memory for execution. Decoded, they
+// take about five times as much. Others are read from the store and decoded again.
+const maxContents = 16 << 20
 
 // contents keeps checked payloads and deliveries from verification to execution, by digest of the batch or LD. The least
 // recently used is dropped first.

@@ -49,8 +49,9 @@ type Net struct {
 	bootstrapper *bootstrapper
 	count        counters
 
-	asking    requests // open requests to others
-	answering requests // open requests of others
+	asking    requests   // open requests to others
+	answering requests   // open requests of others
+	refusing  *allowance // refused requests whose streams are still open
 
 	started chan struct{} // closed when host and dht are set
 	running atomic.Bool
@@ -74,7 +75,7 @@ func New(cfg Config, h Handler) (*Net, error) {
 	}
 	n := &Net{cfg: cfg, handler: h, roster: roster, started: make(chan struct{}),
 		outside: loglimit.New(cfg.log), lasting: loglimit.Every(time.Minute, cfg.log),
-		asking: newRequests(cfg.Limits), answering: newRequests(cfg.Limits)}
+		asking: newRequests(cfg.Limits), answering: newRequests(cfg.Limits), refusing: newAllowance(maxRefusing, ownOpen, 8*maxRefusing)}
 	if n.book, err = openAddressBook(cfg.AddressFile, func(id peer.ID) bool { _, ok := roster.places[id]; return ok }); err != nil {
 		logger.Warnw("address file not read", "effect", "peers are searched for", "error", err)
 	}

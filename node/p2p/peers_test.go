@@ -328,8 +328,8 @@ func TestRequests(t *testing.T) {
 		go func() { ends <- a.Request(short, 0, 1, []byte("wait"), 1, nil) }()
 	}
 	b.eventually("two requests", func() bool { return serving() == 2 })
-	if _, err := ask(1, "nothing"); err == nil {
-		t.Error("a third request was answered")
+	if _, err := ask(1, "nothing"); !errors.Is(err, ErrBusy) {
+		t.Errorf("a third request: %v", err)
 	}
 	giveUp()
 	for range 2 {
@@ -341,6 +341,18 @@ func TestRequests(t *testing.T) {
 	if _, err := ask(1, "nothing"); err != nil {
 		t.Errorf("after the cancellation: %v", err)
 	}
+	// A member that sends more requests than it may has its stream held for a while before it is reset.
+	if !b.answering.open.take(b.members[0], 2) {
+		t.Fatal("the places of the member are not free")
+	}
+	refused := make(chan error, 1)
+	go func() { refused <- a.Request(ctx, 0, 1, []byte("nothing"), 1, nil) }()
+	b.eventually("a held stream", func() bool { return b.refusing.of(b.members[0]) == 1 })
+	if err := <-refused; err == nil {
+		t.Error("a request without a place was answered")
+	}
+	b.eventually("no held stream", func() bool { return b.refusing.of(b.members[0]) == 0 })
+	b.answering.open.give(b.members[0], 2)
 	if a.connects[1] != 1 || b.Stats().Dropped != 0 {
 		t.Error("a failed request ended a session")
 	}

@@ -126,7 +126,7 @@ func (n *Net) answer(s network.Stream) {
 	open := share{from: n.answering.open, by: m}
 	if !open.take(1) {
 		n.count.refused.Add(1)
-		s.Reset()
+		n.refuse(s, m)
 		return
 	}
 	defer open.end()
@@ -143,6 +143,32 @@ func (n *Net) answer(s network.Stream) {
 	n.count.served.Add(1)
 	stop() // a reset would discard bytes that the peer has not read yet
 	s.Close()
+}
+
+// Bounds of refused requests.
+const (
+	refuseAfter = time.Second // until the stream of a refused request is reset
+	maxRefusing = 128         // of one member; the streams of further ones are reset at once
+)
+
+// refuse resets the stream of a request for which there is no place, after a while: a member that sends its request again
+// at once would otherwise cost more with refused requests than with those that are answered.
+func (n *Net) refuse(s network.Stream, m *member) {
+	defer s.Reset()
+	held := share{from: n.refusing, by: m}
+	if !held.take(1) {
+		return
+	}
+	defer held.end()
+	if err := s.CloseRead(); err != nil { // its bytes are dropped
+		return
+	}
+	wait := time.NewTimer(refuseAfter)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-n.ctx.Done():
+	}
 }
 
 func (n *Net) answerOne(ctx context.Context, cancel context.CancelCauseFunc, s network.Stream, m *member) error {
