@@ -222,7 +222,9 @@ func TestSubmissionsAreBounded(t *testing.T) {
 			s := serve(t, c.cfg, f)
 			first := make(chan answer)
 			// A body counts while it arrives, and its transactions as long as they wait for the answer.
-			go func() { first <- send(t, "POST", s.URL+"/v1/txs", jsonType, c.body(`{"txs":["`+strings.Repeat("01", 40)+`"]}`)) }()
+			go func() {
+				first <- send(t, "POST", s.URL+"/v1/txs", jsonType, c.body(`{"txs":["`+strings.Repeat("01", 40)+`"]}`))
+			}()
 			<-started
 			a := do(t, "POST", s.URL+"/v1/txs", jsonType, `{"txs":["`+strings.Repeat("02", 40)+`"]}`)
 			wantProblem(t, a, http.StatusServiceUnavailable, "too many submissions")
