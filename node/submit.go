@@ -10,9 +10,10 @@ import (
 	"bdtnode/node/engine"
 )
 
-// Submit implements [api.Backend]. A transaction goes into the TX book here if this shard has inputs of it, and to a
-// replica of each other shard that has. Where this shard has a part in it, its own ledger gives the answer; where it
-// has none, or only outputs, a rejection is believed when f+1 replicas of an input shard say so.
+// Submit implements [api.Backend]. A transaction enters the TX book here if this shard has inputs of it, and is sent to
+// a replica of each other input shard. If this shard has a part in it, the local ledger gives the answer. If this shard
+// has none, or only outputs, a rejection counts when f+1 replicas of an input shard report it. Identical transactions
+// are processed once.
 func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait) []api.TxAnswer {
 	party := admission.ClientParty(from)
 	answers := make([]api.TxAnswer, len(txs))

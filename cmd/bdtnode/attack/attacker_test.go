@@ -19,7 +19,7 @@ import (
 const orderEnv = "TEST_ATTACK_ORDER"
 
 // lowest is the priority of the attacker's process. An attacker elsewhere has processors of its own. Here it shares them
-// with eight replicas, and so takes time that no replica wants.
+// with eight replicas, and so gets only processor time that no replica uses.
 const lowest = "19"
 
 // attacking is printed by the attacker's process once it is ready.
