@@ -112,10 +112,10 @@ var stories = map[string]func(seed uint64) Config{
 	// committed.
 	"a forked lane": func(seed uint64) Config {
 		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay = 4, 15*time.Second, 60, 60*time.Millisecond
+		x.Nodes, cfg.Active, cfg.Load, x.Delay = 4, 15*time.Second, 200, 40*time.Millisecond
 		x.Faults = nil
 		cfg.Dumbo, cfg.Bursts, x.Slots = false, false, 0
-		x.Liars = []Liar{{2, &ForkedLane{Late: 400 * time.Millisecond}}}
+		x.Liars = []Liar{{2, &ForkedLane{Late: 200 * time.Millisecond}}}
 		return cfg
 	},
 	"two batches": func(seed uint64) Config {
