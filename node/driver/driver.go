@@ -64,7 +64,7 @@ type Host interface {
 	Execute(d *bdt.Delivery)
 	// Inbound hands a verified LD of another shard to the loop, for [Driver.Handle] with Self as its sender. It may block
 	// while the loop has many.
-	Inbound(x *replica.Inbound)
+	Inbound(x replica.Verified)
 	// Wake asks for [Driver.Turn] soon, Attend for [Driver.Attend], Serve for [Driver.NextRequest] and Publish for
 	// [Exchange.Publish]. They do not block.
 	Wake()
@@ -112,6 +112,7 @@ type Driver struct {
 	gates    []gate
 	contents *contents
 	verified verified
+	verifier replica.Verifier
 	witness  witness
 	clients  *Clients
 	exchange *Exchange
@@ -139,12 +140,15 @@ func New(cfg Config, host Host) (*Driver, error) {
 		kinds:           cfg.Network.Kinds(cfg.Committee.Shard()),
 		gates:           newGates(n),
 		contents:        newContents(maxContents),
-		verified:        verified{known: replica.NewVerified()},
+		verified:        verified{known: replica.NewVerifiedLDs()},
 		witness:         witness{seen: make(map[proof]bool)},
 		serving:         serving{queue: replica.NewServing(n)},
 		certifiedBefore: core.Status().Certified,
 		nextLD:          make([]atomic.Uint64, cfg.Network.Shards()),
 		heights:         make([]atomic.Uint64, n),
+	}
+	d.verifier = replica.Verifier{
+		Committee: cfg.Committee, Shards: cfg.Network.Shards(), Signatures: cfg.Scheme, Coin: cfg.Coin, Contents: contentVerifier{d},
 	}
 	if d.clients, err = newClients(d); err != nil {
 		return nil, err
@@ -167,11 +171,11 @@ func (d *Driver) Core() *replica.Core { return d.core }
 func (d *Driver) Start() { d.write(d.core.Start(d.now())) }
 
 // Handle takes a message that [Driver.Check] gave.
-func (d *Driver) Handle(from protocols.Index, m protocols.Message) {
-	if p, ok := m.(*replica.Position); ok {
-		d.heights[from].Store(p.Certified)
+func (d *Driver) Handle(v replica.Verified) {
+	if p, ok := v.Message().(*replica.Position); ok {
+		d.heights[v.From()].Store(p.Certified)
 	}
-	d.write(d.core.Handle(d.now(), from, m))
+	d.write(d.core.Handle(d.now(), v))
 }
 
 // Connected begins a session with a peer: it is sent again all that it may lack.

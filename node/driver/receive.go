@@ -10,7 +10,6 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
-	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/channels"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
@@ -65,42 +64,22 @@ func (d *Driver) Pass(from protocols.Index, frame []byte) (take bool, wait time.
 	return take, wait
 }
 
-// Check decodes a frame and verifies all of its message that needs no state of the core. The message is nil if the replica
-// has no use for it. An error is the sender's fault: no honest replica sends such a frame.
-func (d *Driver) Check(from protocols.Index, frame []byte) (protocols.Message, error) {
+// Check decodes a frame and verifies its message. The result is zero if the replica has no use for the message. An error is
+// the sender's fault: no honest replica sends such a frame.
+func (d *Driver) Check(from protocols.Index, frame []byte) (replica.Verified, error) {
 	m, err := replica.Decode(d.cfg.Committee, frame)
 	if err != nil {
-		return nil, err
+		return replica.Verified{}, err
 	}
 	if v, ok := m.(*votes.VOTE); ok {
 		d.raiseHeight(from, v.Height)
 	}
 	if !d.cfg.TakeAll {
 		if m = d.horizon.Load().Sift(from, m); m == nil {
-			return nil, nil
-		}
-		if _, ahead := m.(*bdt.Beyond); ahead {
-			return m, nil // it has nothing to verify
+			return replica.Verified{}, nil
 		}
 	}
-	if err := replica.Verify(d.cfg.Committee, d.cfg.Network.Shards(), d.cfg.Scheme, d.cfg.Coin, from, m); err != nil {
-		return nil, err
-	}
-	switch x := m.(type) {
-	case *lanes.Batch:
-		if err := d.checkPayload(x); err != nil {
-			if from == x.Lane {
-				return nil, err
-			}
-			d.host.Misbehaved(protocols.Fault{Peer: from, Reason: fmt.Sprintf("it passed on batch %d of lane %d, whose payload is bad: %v", x.Seq, x.Lane, err)})
-			return nil, nil
-		}
-	case *replica.Inbound:
-		if good, err := d.checkLD(x); !good {
-			return nil, err
-		}
-	}
-	return m, nil
+	return d.verifier.Check(from, m)
 }
 
 // raiseHeight notes a height that a peer has shown to be at.
@@ -109,6 +88,23 @@ func (d *Driver) raiseHeight(i protocols.Index, height uint64) {
 	for old := h.Load(); height > old && !h.CompareAndSwap(old, height); old = h.Load() {
 	}
 }
+
+// contentVerifier is the [replica.ContentVerifier] of a driver.
+type contentVerifier struct{ d *Driver }
+
+// VerifyPayload implements [replica.ContentVerifier]. An invalid payload is a fault of the owner of the lane; a replica that
+// only passed the batch on is reported, and its stream continues.
+func (v contentVerifier) VerifyPayload(from protocols.Index, b *lanes.Batch) (valid bool, err error) {
+	err = v.d.checkPayload(b)
+	if err == nil || from == b.Lane {
+		return err == nil, err
+	}
+	v.d.host.Misbehaved(protocols.Fault{Peer: from, Reason: fmt.Sprintf("it passed on batch %d of lane %d, whose payload is bad: %v", b.Seq, b.Lane, err)})
+	return false, nil
+}
+
+// VerifyLD implements [replica.ContentVerifier].
+func (v contentVerifier) VerifyLD(x *replica.Inbound) (valid bool, err error) { return v.d.checkLD(x) }
 
 // checkPayload verifies a batch's payload, unless it has been verified before and is still in memory.
 func (d *Driver) checkPayload(b *lanes.Batch) error {
@@ -136,11 +132,11 @@ func (d *Driver) Offer(ld *settlement.LD) error {
 	if x.Number < d.NextLD(x.Source) && d.verified.Has(x.Encoding()) {
 		return nil // it is held; a verified LD may have been too far ahead when it first came
 	}
-	if good, err := d.checkLD(x); !good {
-		return err
+	v, err := d.verifier.Check(d.cfg.Self, x)
+	if v.Message() != nil {
+		d.host.Inbound(v)
 	}
-	d.host.Inbound(x)
-	return nil
+	return err
 }
 
 // checkLD reports whether an LD is good. An error is the fault of the peer that passed the LD on.
@@ -206,7 +202,7 @@ func (w *witness) take() []*settlement.Evidence {
 // verified is the set of LD encodings that were verified, behind a lock.
 type verified struct {
 	mu    sync.Mutex
-	known *replica.Verified
+	known *replica.VerifiedLDs
 }
 
 // Has implements [replica.Encodings].

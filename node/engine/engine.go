@@ -171,7 +171,7 @@ func (e *Engine) handle(ev event) {
 		e.driver.Executed(ev.executed)
 		return
 	}
-	e.driver.Handle(ev.from, ev.message)
+	e.driver.Handle(ev.message)
 	ev.release()
 }
 

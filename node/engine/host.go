@@ -49,9 +49,9 @@ func (h host) Send(to protocols.To, m protocols.Message) {
 func (h host) Execute(d *bdt.Delivery) { h.e.executor.put(d) }
 
 // Inbound implements [driver.Host].
-func (h host) Inbound(x *replica.Inbound) {
+func (h host) Inbound(x replica.Verified) {
 	in := h.e.inbound
-	in.put(event{from: h.e.cfg.Self, message: x, quota: in.offers, places: 1}, h.e.stopped)
+	in.put(event{message: x, quota: in.offers, places: 1}, h.e.stopped)
 }
 
 // Wake implements [driver.Host].

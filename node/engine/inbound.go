@@ -28,8 +28,7 @@ type inbound struct {
 
 // event is one input of the loop: a message, or an executed block.
 type event struct {
-	from    protocols.Index
-	message protocols.Message
+	message replica.Verified
 	quota   chan struct{} // the quota of the taken places
 	places  int
 
@@ -79,10 +78,10 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 		return fmt.Errorf("message kind %#x came on the %s stream", frame[0], class)
 	}
 	m, err := e.driver.Check(from, frame)
-	if m == nil || err != nil {
+	if m.Message() == nil || err != nil {
 		return err
 	}
-	e.inbound.put(event{from: from, message: m, quota: e.inbound.quota[from][class], places: places(class, frame)}, e.stopped)
+	e.inbound.put(event{message: m, quota: e.inbound.quota[from][class], places: places(class, frame)}, e.stopped)
 	return nil
 }
 

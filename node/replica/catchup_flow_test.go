@@ -78,7 +78,7 @@ func (f *flow) until(end protocols.Time) {
 			if d := f.due[k]; d.at <= f.now {
 				f.due = append(f.due[:k], f.due[k+1:]...)
 				k--
-				f.do(f.core.Handle(f.now, d.from, d.h))
+				f.do(f.core.Handle(f.now, unverified(d.from, d.h)))
 			}
 		}
 		if w := f.core.Wake(); w != 0 && w <= f.now {
@@ -94,13 +94,13 @@ func (f *flow) commits(from, to, lost uint64) {
 	for h := from; h <= to; h++ {
 		f.until(f.now.Add(20 * time.Millisecond))
 		x := f.b.blocks[h-1]
-		f.do(f.core.Handle(f.now, 0, &bolt.Propose{Leader: 0, Block: x}))
+		f.do(f.core.Handle(f.now, unverified(0, &bolt.Propose{Leader: 0, Block: x})))
 		for _, i := range []protocols.Index{0, 2, 3} {
-			f.do(f.core.Handle(f.now, i, &bolt.Commit{Epoch: 1, Slot: h, Digest: x.Digest()}))
+			f.do(f.core.Handle(f.now, unverified(i, &bolt.Commit{Epoch: 1, Slot: h, Digest: x.Digest()})))
 		}
 		for _, i := range []protocols.Index{0, 2} {
 			if h != lost {
-				f.do(f.core.Handle(f.now, i, f.b.vote(i, h)))
+				f.do(f.core.Handle(f.now, unverified(i, f.b.vote(i, h))))
 			}
 		}
 	}
@@ -109,7 +109,7 @@ func (f *flow) commits(from, to, lost uint64) {
 // behind makes all peers send Positions with the height of the last block.
 func (f *flow) behind() {
 	for _, i := range []protocols.Index{0, 2, 3} {
-		f.do(f.core.Handle(f.now, i, &Position{Certified: uint64(len(f.b.blocks))}))
+		f.do(f.core.Handle(f.now, unverified(i, &Position{Certified: uint64(len(f.b.blocks))})))
 	}
 }
 
@@ -135,7 +135,7 @@ func TestPushedHistory(t *testing.T) {
 	f := newFlow(t, n)
 	f.stuck = true
 	for h := uint64(1); h <= pushed; h += MaxHistory {
-		f.do(f.core.Handle(f.now, 3, f.b.history(h, min(n, h+MaxHistory-1))))
+		f.do(f.core.Handle(f.now, unverified(3, f.b.history(h, min(n, h+MaxHistory-1)))))
 	}
 	if s := f.core.Status(); s.Committed != 0 || s.Certified != 0 {
 		t.Errorf("%d blocks wait for execution, of which none was asked for", s.Committed)
@@ -146,7 +146,7 @@ func TestPushedHistory(t *testing.T) {
 		t.Errorf("%d blocks wait for execution, want at most %d", s.Committed, aheadOfExecution+MaxHistory)
 	}
 	f = newFlow(t, n)
-	f.do(f.core.Handle(f.now, 3, f.b.history(1, MaxHistory)))
+	f.do(f.core.Handle(f.now, unverified(3, f.b.history(1, MaxHistory))))
 	f.behind()
 	f.until(f.now.Add(3 * time.Second))
 	if s := f.core.Status(); s.Certified != n {

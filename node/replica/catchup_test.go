@@ -20,12 +20,12 @@ func TestCatchUp(t *testing.T) {
 		now = core.Wake()
 		return b.run(t, core, store, core.Tick(now))
 	}
-	core.Handle(now, 2, &Position{Certified: 5})
+	core.Handle(now, unverified(2, &Position{Certified: 5}))
 	if core.Wake() != 0 && core.Wake() < t0.Add(checkGap) || core.Behind() {
 		t.Error("one peer's word counts")
 	}
 	now = now.Add(checkGap)
-	core.Handle(now, 3, b.vote(3, 5))
+	core.Handle(now, unverified(3, b.vote(3, 5)))
 	if !core.Behind() {
 		t.Fatal("the word of f+1 does not count")
 	}
@@ -38,7 +38,7 @@ func TestCatchUp(t *testing.T) {
 		t.Fatalf("asks %v", asked)
 	}
 	now = now.Add(checkGap)
-	asked = b.run(t, core, store, core.Handle(now, protocols.Index(asked[0].To), b.history(1, 3)))
+	asked = b.run(t, core, store, core.Handle(now, unverified(protocols.Index(asked[0].To), b.history(1, 3))))
 	if st := core.Status(); st.Committed != 3 || st.Certified != 3 {
 		t.Errorf("committed %d, certified %d of 3", st.Committed, st.Certified)
 	}
@@ -46,7 +46,7 @@ func TestCatchUp(t *testing.T) {
 		t.Fatalf("asks %v for the rest", asked)
 	}
 	now = now.Add(checkGap)
-	sends := b.run(t, core, store, core.Handle(now, protocols.Index(asked[0].To), b.history(2, 5))) // the first two are known
+	sends := b.run(t, core, store, core.Handle(now, unverified(protocols.Index(asked[0].To), b.history(2, 5)))) // the first two are known
 	for w := core.Wake(); w != 0; w = core.Wake() {
 		sends = append(sends, tick()...)
 	}
@@ -71,10 +71,10 @@ func TestNothingToFetch(t *testing.T) {
 	store := kv.NewMem()
 	core := b.restore(t, 1, nil, store)
 	core.Start(t0)
-	core.Handle(t0, 2, b.vote(2, 5))
-	core.Handle(t0.Add(checkGap), 3, b.vote(3, 5))
+	core.Handle(t0, unverified(2, b.vote(2, 5)))
+	core.Handle(t0.Add(checkGap), unverified(3, b.vote(3, 5)))
 	asked, now := asks(t, core)
-	if st := core.Handle(now.Add(2*checkGap), asked, &History{}); len(sent[*Request](st.Sends)) != 0 {
+	if st := core.Handle(now.Add(2*checkGap), unverified(asked, &History{})); len(sent[*Request](st.Sends)) != 0 {
 		t.Error("asks at once")
 	}
 	if !core.Behind() || core.Wake() < now.Add(stall) {
@@ -91,7 +91,7 @@ func TestFetchedLater(t *testing.T) {
 	core.Start(t0)
 	for i := range protocols.Index(4) {
 		if i != 1 {
-			core.Handle(t0, i, &Position{Certified: 5})
+			core.Handle(t0, unverified(i, &Position{Certified: 5}))
 		}
 	}
 	now := t0
@@ -104,7 +104,7 @@ func TestFetchedLater(t *testing.T) {
 		for _, s := range core.Tick(now).Sends {
 			if _, ok := s.Message.(*Request); ok {
 				asked++
-				core.Handle(now, protocols.Index(s.To), &History{})
+				core.Handle(now, unverified(protocols.Index(s.To), &History{}))
 			}
 		}
 	}
@@ -117,11 +117,11 @@ func TestNothingFromWhoWasNotAsked(t *testing.T) {
 	store := kv.NewMem()
 	core := b.restore(t, 1, nil, store)
 	core.Start(t0)
-	core.Handle(t0, 2, b.vote(2, 5))
-	core.Handle(t0.Add(checkGap), 3, b.vote(3, 5))
+	core.Handle(t0, unverified(2, b.vote(2, 5)))
+	core.Handle(t0.Add(checkGap), unverified(3, b.vote(3, 5)))
 	for now := t0.Add(2 * checkGap); now < t0.Add(2*stall); now = now.Add(checkGap) {
-		if len(sent[*Request](core.Handle(now, 0, &History{}).Sends)) > 0 {
-			if len(sent[*Request](core.Handle(now.Add(checkGap), 0, &History{}).Sends)) > 0 {
+		if len(sent[*Request](core.Handle(now, unverified(0, &History{})).Sends)) > 0 {
+			if len(sent[*Request](core.Handle(now.Add(checkGap), unverified(0, &History{})).Sends)) > 0 {
 				t.Error("asks again before who was asked had time to answer")
 			}
 			return
@@ -137,11 +137,11 @@ func TestHistoryThatDoesNotFollow(t *testing.T) {
 	store := kv.NewMem()
 	core := b.restore(t, 1, nil, store)
 	core.Start(t0)
-	b.run(t, core, store, core.Handle(t0, 2, b.history(1, 5)))
-	core.Handle(t0, 2, b.vote(2, 5))
-	core.Handle(t0.Add(checkGap), 3, b.vote(3, 5))
+	b.run(t, core, store, core.Handle(t0, unverified(2, b.history(1, 5))))
+	core.Handle(t0, unverified(2, b.vote(2, 5)))
+	core.Handle(t0.Add(checkGap), unverified(3, b.vote(3, 5)))
 	asked, now := asks(t, core)
-	b.run(t, core, store, core.Handle(now, asked, b.history(3, 5)))
+	b.run(t, core, store, core.Handle(now, unverified(asked, b.history(3, 5))))
 	if st := core.Status(); st.Committed != 0 || st.Certified != 0 {
 		t.Errorf("committed %d, certified %d", st.Committed, st.Certified)
 	}
@@ -164,10 +164,10 @@ func TestAskedAgain(t *testing.T) {
 		return false
 	}
 	ask := &Position{Again: true}
-	if !given(core.Handle(t0, 2, ask).Sends) {
+	if !given(core.Handle(t0, unverified(2, ask)).Sends) {
 		t.Fatal("not given at first")
 	}
-	if given(core.Handle(t0.Add(1), 2, ask).Sends) {
+	if given(core.Handle(t0.Add(1), unverified(2, ask)).Sends) {
 		t.Error("given twice at once")
 	}
 	due := t0.Add(againGap)
@@ -195,10 +195,10 @@ func TestRestoredVOTEs(t *testing.T) {
 	core := b.restore(t, 1, nil, store)
 	b.run(t, core, store, core.Start(t0))
 	for _, i := range []protocols.Index{0, 2} {
-		core.Handle(t0, i, b.vote(i, 2))
+		core.Handle(t0, unverified(i, b.vote(i, 2)))
 	}
 	asked, now := asks(t, core)
-	b.run(t, core, store, core.Handle(now, asked, b.history(1, 2)))
+	b.run(t, core, store, core.Handle(now, unverified(asked, b.history(1, 2))))
 	var batch kv.Batch // blocks 3 to 5 are committed, and their VOTEs were lost
 	for _, x := range b.blocks[2:] {
 		batch.Set(append([]byte("h/b"), 0, 0, 0, 0, 0, 0, 0, byte(x.Height)), x.Append(nil))

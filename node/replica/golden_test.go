@@ -113,7 +113,7 @@ func (s *traced) time(a *golden.Args) {
 // deliver from=2 KIND ...: a checked message.
 func (s *traced) deliver(a *golden.Args) {
 	from := protocols.Index(a.Int("from"))
-	s.do(s.core.Handle(s.now, from, s.message(a, from)))
+	s.do(s.core.Handle(s.now, unverified(from, s.message(a, from))))
 }
 
 func (s *traced) message(a *golden.Args, from protocols.Index) protocols.Message {

@@ -18,7 +18,7 @@ func (c *Core) Horizon() *Horizon {
 	return &Horizon{bdt: c.bdt.Horizon(), certified: c.votes.CertifiedHeight()}
 }
 
-// Sift returns the message itself if it must be verified ([Verify]) and handed to the core; or, in its place, a
+// Sift returns the message itself if it must be verified ([Verifier]) and handed to the core; or, in its place, a
 // [bdt.Beyond], which needs no verification; or nil if the message has no use. Of the n signatures on a block or
 // header, those that arrive after the quorum are a large part of all signatures to verify.
 func (h *Horizon) Sift(from protocols.Index, m protocols.Message) protocols.Message {

@@ -113,7 +113,7 @@ func TestNothingBeforeAnswers(t *testing.T) {
 		t.Error("wants a batch")
 	}
 	for _, m := range []protocols.Message{b.vote(2, 1), b.vote(3, 1), &Request{From: 1}} {
-		if st := core.Handle(t0, 2, m); len(st.Sends)+len(st.Persist)+len(st.Out) != 0 {
+		if st := core.Handle(t0, unverified(2, m)); len(st.Sends)+len(st.Persist)+len(st.Out) != 0 {
 			t.Errorf("%T: %+v", m, st)
 		}
 	}
@@ -122,15 +122,15 @@ func TestNothingBeforeAnswers(t *testing.T) {
 		from protocols.Index
 		m    *Known
 	}{{2, good}, {2, good}, {3, &Known{Member: 1, To: 99}}, {3, &Known{Member: 0, To: h.Nonce}}} {
-		core.Handle(t0, x.from, x.m)
+		core.Handle(t0, unverified(x.from, x.m))
 		if s := core.Standing(); s.Running || s.Answered != 1 || s.Needed != 2 {
 			t.Fatalf("after %+v of %d: %+v", x.m, x.from, s)
 		}
 	}
-	if a := sent[*Known](core.Handle(t0, 3, &Hello{Boot: 1, Nonce: 8}).Sends); len(a) != 1 || a[0].Member != 3 || a[0].To != 8 {
+	if a := sent[*Known](core.Handle(t0, unverified(3, &Hello{Boot: 1, Nonce: 8})).Sends); len(a) != 1 || a[0].Member != 3 || a[0].To != 8 {
 		t.Errorf("who waits answers others: %+v", a)
 	}
-	st := core.Handle(t0, 3, good)
+	st := core.Handle(t0, unverified(3, good))
 	if !core.Standing().Running || len(st.Sends) == 0 {
 		t.Fatal("does not start with the last answer")
 	}
@@ -211,10 +211,10 @@ func TestOwnSignaturesThatAreLacking(t *testing.T) {
 			store := kv.NewMem()
 			core, h := b.asking(t, 1, store, Origin{Born: true, Nonce: 5})
 			if running {
-				core.Handle(t0, 2, &Known{Member: 1, To: h.Nonce})
-				core.Handle(t0, 3, &Known{Member: 1, To: h.Nonce})
+				core.Handle(t0, unverified(2, &Known{Member: 1, To: h.Nonce}))
+				core.Handle(t0, unverified(3, &Known{Member: 1, To: h.Nonce}))
 			}
-			st := core.Handle(t0, 2, x.m(h.Nonce))
+			st := core.Handle(t0, unverified(2, x.m(h.Nonce)))
 			if got := lostOf(st) != nil; got != x.lost {
 				t.Errorf("%s, running %v: lost %v", x.name, running, got)
 			}
@@ -257,11 +257,11 @@ func TestLaterStarts(t *testing.T) {
 		core, h := b.asking(t, 1, store, Origin{Born: x.boots == 0, Nonce: 5})
 		m := x.known
 		m.Member, m.To = 1, h.Nonce
-		if lostOf(core.Handle(t0, 2, &m)) != nil {
+		if lostOf(core.Handle(t0, unverified(2, &m))) != nil {
 			t.Errorf("%s: one peer's word counts", x.name)
 		}
-		core.Handle(t0, 2, &m)
-		if got := lostOf(core.Handle(t0, 3, &m)) != nil; got != x.lost || core.Standing().Running == x.lost {
+		core.Handle(t0, unverified(2, &m))
+		if got := lostOf(core.Handle(t0, unverified(3, &m))) != nil; got != x.lost || core.Standing().Running == x.lost {
 			t.Errorf("%s: lost %v, running %v", x.name, got, core.Standing().Running)
 		}
 	}
@@ -279,16 +279,16 @@ func TestSecondProcess(t *testing.T) {
 	for _, i := range []protocols.Index{2, 3} {
 		peer := b.restore(t, i, nil, kv.NewMem())
 		for _, h := range []*Hello{hello, hello, later} { // a process connects again, then the other comes
-			if st := peer.Handle(t0, 1, h); len(sent[*Fenced](st.Sends)) != 0 || len(sent[*Known](st.Sends)) != 1 {
+			if st := peer.Handle(t0, unverified(1, h)); len(sent[*Fenced](st.Sends)) != 0 || len(sent[*Known](st.Sends)) != 1 {
 				t.Errorf("peer %d fences start %d", i, h.Boot)
 			}
 		}
-		st := peer.Handle(t0, 1, hello)
+		st := peer.Handle(t0, unverified(1, hello))
 		f := sent[*Fenced](st.Sends)
 		if len(f) != 1 || f[0].Boot != 2 || f[0].Nonce != 6 || len(st.Out) != 1 || st.Out[0].Twin == nil {
 			t.Fatalf("peer %d does not fence the earlier start: %+v", i, st)
 		}
-		if again := peer.Handle(t0, 1, hello); len(again.Out) != 0 || len(sent[*Fenced](again.Sends)) != 1 {
+		if again := peer.Handle(t0, unverified(1, hello)); len(again.Out) != 0 || len(sent[*Fenced](again.Sends)) != 1 {
 			t.Errorf("peer %d tells of it again at once", i)
 		}
 		if s := peer.Standing(); len(s.Twins) != 1 || s.Twins[0].Replica != 1 || s.Twins[0].Boot != 1 || s.Twins[0].Kept != 2 {
@@ -298,19 +298,19 @@ func TestSecondProcess(t *testing.T) {
 	}
 	for k, f := range fenced {
 		from := protocols.Index(2 + k)
-		if lostOf(second.Handle(t0, from, f)) != nil {
+		if lostOf(second.Handle(t0, unverified(from, f))) != nil {
 			t.Error("the process that is kept is lost")
 		}
 		if k == 0 {
-			a.Handle(t0, from, f) // twice from one peer
+			a.Handle(t0, unverified(from, f)) // twice from one peer
 		}
-		if got := lostOf(a.Handle(t0, from, f)) != nil; got != (k == 1) {
+		if got := lostOf(a.Handle(t0, unverified(from, f))) != nil; got != (k == 1) {
 			t.Errorf("fenced by %d peers: lost %v", k+1, got)
 		}
 	}
 	peer := b.restore(t, 3, nil, kv.NewMem())
-	peer.Handle(t0, 1, &Hello{Boot: 4, Nonce: 1})
-	if f := sent[*Fenced](peer.Handle(t0, 1, &Hello{Boot: 4, Nonce: 2}).Sends); len(f) != 1 || f[0].Nonce != 1 {
+	peer.Handle(t0, unverified(1, &Hello{Boot: 4, Nonce: 1}))
+	if f := sent[*Fenced](peer.Handle(t0, unverified(1, &Hello{Boot: 4, Nonce: 2})).Sends); len(f) != 1 || f[0].Nonce != 1 {
 		t.Error("of two processes of one start the first is not kept")
 	}
 }
@@ -328,11 +328,11 @@ func TestMarksOutliveTheirKeeper(t *testing.T) {
 	echo := &mvba.Echo{At: at, Broadcaster: 2, Digest: batch.Digest()}
 	no := &mvba.PreVote{At: at, Leader: 2}
 	for k, m := range []protocols.Message{&Hello{Boot: 3, Nonce: 4}, vote, propose, no, echo, batch} {
-		st := peer.Handle(t0.Add(marksEvery*time.Duration(2*k)), 1, m)
+		st := peer.Handle(t0.Add(marksEvery*time.Duration(2*k)), unverified(1, m))
 		b.persist(t, store, st.Persist)
 	}
 	again := b.restore(t, 2, nil, store)
-	known := sent[*Known](again.Handle(t0, 1, &Hello{Boot: 4, Nonce: 9}).Sends)
+	known := sent[*Known](again.Handle(t0, unverified(1, &Hello{Boot: 4, Nonce: 9})).Sends)
 	if len(known) != 1 {
 		t.Fatalf("%d answers", len(known))
 	}
@@ -346,17 +346,17 @@ func TestMarksOutliveTheirKeeper(t *testing.T) {
 		{Member: 1, Proposal: propose.Signed()}, {Member: 3, Proposal: propose.Signed()}, {Member: 1, Agreement: mvba.SignedBySender(no)},
 		{Member: 1, Agreement: &mvba.Signed{At: at, Phase: mvba.PhaseShare}},
 	} {
-		if err := Verify(b.c, 1, b.scheme, b.coin, 2, m); err == nil {
+		if err := verify(b.c, 1, b.scheme, b.coin, 2, m); err == nil {
 			t.Errorf("passes without a good signature of its member: %+v", m)
 		}
 	}
-	if err := Verify(b.c, 1, b.scheme, b.coin, 2, &Known{Member: 1, Vote: vote}); err == nil {
+	if err := verify(b.c, 1, b.scheme, b.coin, 2, &Known{Member: 1, Vote: vote}); err == nil {
 		t.Error("a vote without a good signature passes")
 	}
-	if err := Verify(b.c, 1, b.scheme, b.coin, 2, &Known{Member: 3, Header: known[0].Header}); err == nil {
+	if err := verify(b.c, 1, b.scheme, b.coin, 2, &Known{Member: 3, Header: known[0].Header}); err == nil {
 		t.Error("a header of another lane passes")
 	}
-	if err := Verify(b.c, 1, b.scheme, b.coin, 2, &Known{Member: 1, Header: known[0].Header}); err != nil {
+	if err := verify(b.c, 1, b.scheme, b.coin, 2, &Known{Member: 1, Header: known[0].Header}); err != nil {
 		t.Errorf("a good header: %v", err)
 	}
 }
@@ -367,9 +367,11 @@ func TestHelloOfEachSession(t *testing.T) {
 	b := newBench(t, 4, 0, "")
 	core, h := b.asking(t, 1, kv.NewMem(), Origin{Born: true, Nonce: 5})
 	good := &Known{Member: 1, To: h.Nonce}
-	core.Handle(t0, 2, good)
-	core.Handle(t0, 3, good)
-	hellos := func(from protocols.Index) int { return len(sent[*Hello](core.Handle(t0, from, &Position{}).Sends)) }
+	core.Handle(t0, unverified(2, good))
+	core.Handle(t0, unverified(3, good))
+	hellos := func(from protocols.Index) int {
+		return len(sent[*Hello](core.Handle(t0, unverified(from, &Position{})).Sends))
+	}
 	if hellos(2) != 0 {
 		t.Error("says Hello to a peer that answered in this session")
 	}
@@ -377,7 +379,7 @@ func TestHelloOfEachSession(t *testing.T) {
 	if hellos(2) != 1 || hellos(3) != 0 {
 		t.Error("says no Hello again to a peer that has not answered in a new session")
 	}
-	core.Handle(t0, 2, good)
+	core.Handle(t0, unverified(2, good))
 	if hellos(2) != 0 {
 		t.Error("says Hello to a peer that answered in the new session")
 	}

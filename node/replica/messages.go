@@ -10,7 +10,6 @@ import (
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/channels"
-	"bdtnode/protocols/coin"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
@@ -214,29 +213,4 @@ func Decode(c *protocols.Committee, frame []byte) (protocols.Message, error) {
 		return nil, fmt.Errorf("%w: an empty frame", wire.ErrMalformed)
 	}
 	return messages.Decode(c, protocols.Kind(frame[0]), frame[1:])
-}
-
-// Verify does all checks of a message that need no state, in a network of so many shards. A message may be handed to
-// the [Core] only if the error is nil. A batch must also have a valid payload, and an [Inbound] a valid LD ([CheckLD]).
-func Verify(c *protocols.Committee, shards int, signatures sig.Scheme, tosses coin.Scheme, from protocols.Index, m protocols.Message) error {
-	e := messages.Of(m.Kind())
-	if e == nil {
-		return fmt.Errorf("message kind %#x is unknown", uint8(m.Kind()))
-	}
-	if e.Source != nil {
-		if source := e.Source(m); int(source) >= shards || source == c.Shard() {
-			return fmt.Errorf("%s is of the channel from shard %d, in shard %d of %d", e.Name, source, c.Shard(), shards)
-		}
-	}
-	if e.Check == nil {
-		return nil
-	}
-	proof, err := e.Check(c, from, m)
-	if err == nil {
-		err = proof.Verify(signatures, tosses)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", e.Name, err)
-	}
-	return nil
 }

@@ -22,7 +22,7 @@ func BenchmarkDecodeVerify(b *testing.B) {
 			for b.Loop() {
 				got, err := Decode(x.c, frame)
 				if err == nil {
-					err = Verify(x.c, 2, x.scheme, x.coin, 1, got)
+					err = verify(x.c, 2, x.scheme, x.coin, 1, got)
 				}
 				if err != nil {
 					b.Fatal(err)

@@ -90,7 +90,7 @@ func TestHistoryIsProved(t *testing.T) {
 		if err != nil {
 			return false
 		}
-		return Verify(b.c, 2, b.scheme, b.coin, 2, m) == nil
+		return verify(b.c, 2, b.scheme, b.coin, 2, m) == nil
 	}
 	if !passes(b.history(2, 4)) {
 		t.Fatal("a good history is refused")
@@ -116,7 +116,7 @@ func TestHistoryIsProved(t *testing.T) {
 	}
 }
 
-// FuzzDecode: no frame makes Decode or Verify panic, and a message that decodes encodes to its frame.
+// FuzzDecode: no frame makes Decode or verify panic, and a message that decodes encodes to its frame.
 func FuzzDecode(f *testing.F) {
 	b := newBench(f, 4, 2, "")
 	for _, m := range every(b) {
@@ -131,7 +131,7 @@ func FuzzDecode(f *testing.F) {
 		if !bytes.Equal(Encode(m), frame) {
 			t.Errorf("%x encodes to %x", frame, Encode(m))
 		}
-		_ = Verify(b.c, 2, b.scheme, b.coin, 1, m)
+		_ = verify(b.c, 2, b.scheme, b.coin, 1, m)
 	})
 }
 
@@ -147,7 +147,7 @@ func TestRequestsForNoChannel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := Verify(b.c, 2, b.scheme, b.coin, 1, m); (err == nil) != good {
+		if err := verify(b.c, 2, b.scheme, b.coin, 1, m); (err == nil) != good {
 			t.Errorf("a request for the channel of shard %d: %v", source, err)
 		}
 	}

@@ -56,7 +56,7 @@ func (p *pinged) run(from, to protocols.Time) {
 			case x.at > now || p.away.Has(x.to):
 				later = append(later, x)
 			default:
-				p.take(now, x.to, p.cores[x.to].Handle(now, x.from, x.message))
+				p.take(now, x.to, p.cores[x.to].Handle(now, unverified(x.from, x.message)))
 			}
 		}
 		p.queue = append(p.queue, later...)
@@ -174,13 +174,13 @@ func TestLyingPongs(t *testing.T) {
 	for _, m := range []*Pong{
 		{Sent: uint64(now.Add(time.Hour))}, {Sent: 1}, {Sent: 1 << 63}, {Sent: 0}, {Sent: ^uint64(0), Wall: ^uint64(0)},
 	} {
-		core.Handle(now, 2, m)
+		core.Handle(now, unverified(2, m))
 	}
 	if x, _ := core.Presence(); x.Answering(now) != 1 {
 		t.Error("a Pong for a Ping from the future or from long ago counts")
 	}
-	core.Handle(now, 3, &Pong{Sent: uint64(now), Wall: ^uint64(0)})
-	core.Handle(now, 2, &Pong{Sent: uint64(now), Wall: uint64(now)})
+	core.Handle(now, unverified(3, &Pong{Sent: uint64(now), Wall: ^uint64(0)}))
+	core.Handle(now, unverified(2, &Pong{Sent: uint64(now), Wall: uint64(now)}))
 	for range 10 {
 		core.Tick(core.Wake())
 	}
@@ -189,7 +189,7 @@ func TestLyingPongs(t *testing.T) {
 	}
 	pongs := 0
 	for range 1000 {
-		pongs += len(sent[*Pong](core.Handle(now, 1, &Ping{Sent: 5}).Sends))
+		pongs += len(sent[*Pong](core.Handle(now, unverified(1, &Ping{Sent: 5})).Sends))
 		now = now.Add(time.Millisecond)
 	}
 	if pongs > 5 {

@@ -207,9 +207,10 @@ func (c *Core) resend(st *Step, to protocols.Index) {
 	protocols.Absorb(st, c.votes.Resend(to))
 }
 
-// Handle handles a checked message of a peer.
-func (c *Core) Handle(now protocols.Time, from protocols.Index, m protocols.Message) Step {
+// Handle handles a message of a peer, or an LD from outside the shard with this replica as its sender.
+func (c *Core) Handle(now protocols.Time, v Verified) Step {
 	var st Step
+	from, m := v.from, v.message
 	if handled := c.handleIdentity(now, &st, from, m); handled {
 		c.identity.write(now, &st)
 		return st

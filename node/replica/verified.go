@@ -12,26 +12,26 @@ import (
 // maxVerified is the number of LD encodings that are remembered as verified: 4,096 digests, about 400 KiB.
 const maxVerified = 4096
 
-// Verified remembers the latest 4,096 encodings that were verified. It compares encodings and not digests of
+// VerifiedLDs remembers the latest 4,096 encodings that were verified. It compares encodings and not digests of
 // deliveries: a delivery has one digest, and as many encodings as there are certificates, headers and paths for it,
 // most of which prove nothing. It is not safe for concurrent use.
-type Verified struct {
+type VerifiedLDs struct {
 	known map[digest.Digest]struct{}
 	order []digest.Digest // a ring once it is full
 	next  int
 }
 
-// NewVerified returns an empty set.
-func NewVerified() *Verified { return &Verified{known: make(map[digest.Digest]struct{})} }
+// NewVerifiedLDs returns an empty set.
+func NewVerifiedLDs() *VerifiedLDs { return &VerifiedLDs{known: make(map[digest.Digest]struct{})} }
 
 // Has reports whether an encoding is remembered.
-func (v *Verified) Has(encoding digest.Digest) bool {
+func (v *VerifiedLDs) Has(encoding digest.Digest) bool {
 	_, ok := v.known[encoding]
 	return ok
 }
 
 // Add remembers an encoding.
-func (v *Verified) Add(encoding digest.Digest) {
+func (v *VerifiedLDs) Add(encoding digest.Digest) {
 	if v.Has(encoding) {
 		return
 	}
@@ -45,7 +45,7 @@ func (v *Verified) Add(encoding digest.Digest) {
 	v.next = (v.next + 1) % maxVerified
 }
 
-// Encodings is a [Verified], possibly behind a lock.
+// Encodings is a [VerifiedLDs], possibly behind a lock.
 type Encodings interface {
 	Has(encoding digest.Digest) bool
 	Add(encoding digest.Digest)

@@ -40,7 +40,7 @@ type node struct {
 	writing    bool
 	deliveries []*bdt.Delivery
 	executing  bool
-	inbound    []*replica.Inbound // verified LDs from other shards
+	inbound    []replica.Verified // verified LDs from other shards
 	answering  bool               // a request is being read from the store, or waits for its peer's turn
 	turnAt     protocols.Time     // of the timer for the next turn, zero if none is set
 	tickAt     protocols.Time     // of the exchange's timer, zero if none is set
@@ -160,7 +160,7 @@ func (n *node) do(call func()) {
 		case len(n.inbound) > 0:
 			x := n.inbound[0]
 			n.inbound, d.turn = n.inbound[1:], true
-			n.driver.Handle(n.id, x)
+			n.driver.Handle(x)
 		case d.attend:
 			d.attend = false
 			must(n.driver.Attend())

@@ -60,7 +60,7 @@ func (h host) Execute(d *bdt.Delivery) {
 }
 
 // Inbound implements [driver.Host].
-func (h host) Inbound(x *replica.Inbound) { h.inbound = append(h.inbound, x) }
+func (h host) Inbound(x replica.Verified) { h.inbound = append(h.inbound, x) }
 
 // Wake implements [driver.Host].
 func (h host) Wake() { h.due.turn = true }

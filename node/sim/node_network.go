@@ -91,13 +91,14 @@ func (n *node) receive(sender *node, p packet) {
 		if !n.pass(sender, p.frame) {
 			return
 		}
-		m, err := n.driver.Check(from, p.frame)
+		verified, err := n.driver.Check(from, p.frame)
 		if err != nil {
 			n.s.trace.add(n.s.now, "refused", sender.place, n.place, p.frame, err)
 			n.s.check.refused(n, from, err)
 			n.s.network.sever(sender.place, n.place) // as a process drops a peer that sends such a frame
 			return
 		}
+		m := verified.Message()
 		if m == nil {
 			n.s.trace.add(n.s.now, "of no use", sender.place, n.place, p.frame, nil)
 			n.do(func() {})
@@ -116,17 +117,17 @@ func (n *node) receive(sender *node, p packet) {
 		if a, ok := n.adversary.(listener); ok {
 			a.hear(n, from, m)
 		}
-		n.do(func() { n.handle(from, m) })
+		n.do(func() { n.handle(verified) })
 	})
 }
 
 // handle gives a message to the driver, and records certified blocks that the core adopted without a Request.
-func (n *node) handle(from protocols.Index, m protocols.Message) {
-	_, history := m.(*replica.History)
-	asked, before := n.core.Expects(from), n.core.Status().Committed
-	n.driver.Handle(from, m)
+func (n *node) handle(m replica.Verified) {
+	_, history := m.Message().(*replica.History)
+	asked, before := n.core.Expects(m.From()), n.core.Status().Committed
+	n.driver.Handle(m)
 	if after := n.core.Status().Committed; n.alive && history && !asked && after > before {
-		n.s.check.adopted(n, from, after-before)
+		n.s.check.adopted(n, m.From(), after-before)
 	}
 }
 
