@@ -96,7 +96,9 @@ func (g *Gate) Asks(m protocols.Message) {
 	case *Request:
 		g.histories = min(g.histories+1, maxHistories)
 	case *channels.FetchLD:
-		g.lds = min(g.lds+int(x.Tip.Seq-x.After), maxLDs)
+		// Twice as many: a link may deliver a frame twice, and a request that is repeated to the same peer may have two
+		// answers, which is no fault of the peer.
+		g.lds = min(g.lds+2*int(x.Tip.Seq-x.After), maxLDs)
 	}
 }
 

@@ -65,8 +65,8 @@ func TestGateAnswers(t *testing.T) {
 	if n := admitted(KindHistory); n != 1 {
 		t.Errorf("%d histories for one request", n)
 	}
-	if n := admitted(channels.KindLD); n != 7 {
-		t.Errorf("%d LDs for a request for 7", n)
+	if n := admitted(channels.KindLD); n != 2*7 {
+		t.Errorf("%d LDs for a request for 7, want each twice at most", n)
 	}
 	for range 1000 {
 		g.Asks(&Request{From: 1})
