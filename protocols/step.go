@@ -76,6 +76,17 @@ type Send struct {
 	Message Message
 }
 
+// Read names stored data to be sent to one replica. The driver reads the data from the store, after Persist is synced, and
+// sends it as messages. It bounds the rate, so the messages may follow those of later steps.
+type Read struct {
+	To    Index
+	Range Range
+}
+
+// Range names a part of the stored data, such as the batches of a lane between two positions. It is a comparable value of a
+// type that its package defines.
+type Range interface{ Range() }
+
 // Fault is a proof or a suspicion that a peer misbehaved. An error of this replica is never a Fault.
 type Fault struct {
 	Peer   Index
@@ -88,12 +99,13 @@ func (f Fault) String() string { return fmt.Sprintf("replica %d: %s", f.Peer, f.
 // next record is read.
 type Stored func(from, to []byte) iter.Seq2[[]byte, []byte]
 
-// Step is the result of one input: records to persist, messages to send, outputs for the parent and faults of peers. The
-// zero Step asks for nothing. Sends are sent, and Out is handled, only after Persist is synced. A machine with deadlines
-// has a method Wake: the earliest time at which it needs a Tick, zero for none.
+// Step is the result of one input: records to persist, messages to send, stored data to read and send, outputs for the parent
+// and faults of peers. The zero Step asks for nothing. Sends are sent, and Out is handled, only after Persist is synced. A
+// machine with deadlines has a method Wake: the earliest time at which it needs a Tick, zero for none.
 type Step[O any] struct {
 	Persist []Record
 	Sends   []Send
+	Reads   []Read
 	Out     []O
 	Faults  []Fault
 }
@@ -107,6 +119,9 @@ func (s *Step[O]) Broadcast(m Message) { s.Sends = append(s.Sends, Send{Everyone
 // Send adds a message to one replica.
 func (s *Step[O]) Send(to Index, m Message) { s.Sends = append(s.Sends, Send{To(to), m}) }
 
+// Read adds stored data for one replica.
+func (s *Step[O]) Read(to Index, r Range) { s.Reads = append(s.Reads, Read{to, r}) }
+
 // Emit adds an output.
 func (s *Step[O]) Emit(o O) { s.Out = append(s.Out, o) }
 
@@ -119,6 +134,7 @@ func (s *Step[O]) Blame(peer Index, format string, args ...any) {
 func Absorb[O, C any](s *Step[O], child Step[C]) []C {
 	s.Persist = append(s.Persist, child.Persist...)
 	s.Sends = append(s.Sends, child.Sends...)
+	s.Reads = append(s.Reads, child.Reads...)
 	s.Faults = append(s.Faults, child.Faults...)
 	return child.Out
 }

@@ -14,7 +14,7 @@ type Net struct {
 
 	p       *Printer
 	handle  func(to, from int, message any) (step any)
-	expand  func(from int, message any) []any
+	read    func(from int, stored any) []any
 	queue   []letter
 	watched []int
 	hidden  []string // prefixes of types of messages that are printed as a count alone
@@ -28,10 +28,10 @@ type letter struct {
 	message  any
 }
 
-// NewNet is a net of n machines of which all are watched. handle gives a message to a machine and returns its step;
-// expand, if it is not nil, gives the messages that one which is never sent stands for, and nil for any other.
-func NewNet(p *Printer, n int, handle func(to, from int, message any) any, expand func(from int, message any) []any) *Net {
-	x := &Net{p: p, handle: handle, expand: expand}
+// NewNet is a net of n machines of which all are watched. handle gives a message to a machine and returns its step; read
+// gives the messages of a range of stored data, and may be nil for machines that read none.
+func NewNet(p *Printer, n int, handle func(to, from int, message any) any, read func(from int, stored any) []any) *Net {
+	x := &Net{p: p, handle: handle, read: read}
 	for i := range n {
 		x.Disks = append(x.Disks, Disk{})
 		x.watched = append(x.watched, i)
@@ -63,18 +63,14 @@ func (x *Net) took(i int, step any) {
 	for s := range elements(reflect.ValueOf(step), "Sends") {
 		message, to := s.FieldByName("Message").Interface(), int(s.FieldByName("To").Int())
 		for j := range x.Disks {
-			if j == i || to >= 0 && to != j {
-				continue
+			if j != i && (to < 0 || to == j) {
+				x.queue = append(x.queue, letter{i, j, message})
 			}
-			list := []any{message}
-			if x.expand != nil {
-				if more := x.expand(i, message); more != nil {
-					list = more
-				}
-			}
-			for _, m := range list {
-				x.queue = append(x.queue, letter{i, j, m})
-			}
+		}
+	}
+	for r := range elements(reflect.ValueOf(step), "Reads") {
+		for _, m := range x.read(i, r.FieldByName("Range").Interface()) {
+			x.queue = append(x.queue, letter{i, int(r.FieldByName("To").Uint()), m})
 		}
 	}
 }
@@ -199,7 +195,12 @@ func (x *Net) Commands() Commands {
 // does reports whether a step is not empty.
 func does(step any) bool {
 	v := reflect.ValueOf(step)
-	return v.FieldByName("Persist").Len()+v.FieldByName("Sends").Len()+v.FieldByName("Out").Len()+v.FieldByName("Faults").Len() > 0
+	for _, field := range []string{"Persist", "Sends", "Reads", "Out", "Faults"} {
+		for range elements(v, field) {
+			return true
+		}
+	}
+	return false
 }
 
 func (x *Net) filter(a *Args) func(l letter) bool {

@@ -13,7 +13,7 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// Step prints a protocols.Step: records in their order, then messages, outputs and faults. This package imports no
+// Step prints a protocols.Step: records in their order, then messages, ranges of stored data to send, outputs and faults. This package imports no
 // protocol, so that every package can import it, and takes the step apart by the names of its fields.
 func (p *Printer) Step(step any) {
 	v := reflect.ValueOf(step)
@@ -23,6 +23,9 @@ func (p *Printer) Step(step any) {
 	for x := range elements(v, "Sends") {
 		p.Line("send %s %s", receiver(x.FieldByName("To").Int()), p.Text(x.FieldByName("Message").Interface()))
 	}
+	for x := range elements(v, "Reads") {
+		p.Line("send %s %s", receiver(int64(x.FieldByName("To").Uint())), p.Text(x.FieldByName("Range").Interface()))
+	}
 	for x := range elements(v, "Out") {
 		p.Line("output %s", p.Text(x.Interface()))
 	}
@@ -31,10 +34,13 @@ func (p *Printer) Step(step any) {
 	}
 }
 
-// elements are those of a field that is a slice.
+// elements are those of a field that is a slice, none if the struct has no such field.
 func elements(v reflect.Value, field string) iter.Seq[reflect.Value] {
 	return func(yield func(reflect.Value) bool) {
 		list := v.FieldByName(field)
+		if !list.IsValid() {
+			return
+		}
 		for i := range list.Len() {
 			if !yield(list.Index(i)) {
 				return

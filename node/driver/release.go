@@ -19,12 +19,11 @@ func Records(b *kv.Batch, actions []Action) (sync bool) {
 // and then calls [Driver.Deliver].
 func (d *Driver) Send(a *Action) {
 	for _, s := range a.Sends {
-		if replica.Serves(s.Message) {
-			d.serving.put(protocols.Index(s.To), s.Message)
-			d.host.Serve()
-			continue
-		}
 		d.send(s.To, s.Message)
+	}
+	for _, r := range a.Reads {
+		d.serving.put(r.To, r.Range)
+		d.host.Serve()
 	}
 }
 

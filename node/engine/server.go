@@ -22,14 +22,14 @@ func (s *server) run(ctx context.Context) error {
 			return nil
 		}
 		for ctx.Err() == nil {
-			peer, m, again := s.e.driver.NextRequest()
-			if m == nil {
+			peer, r, again := s.e.driver.NextRequest()
+			if r == nil {
 				if again != 0 {
 					timer.Reset(max(0, again.Sub(s.e.clock.now())))
 				}
 				break
 			}
-			if err := s.e.driver.Answer(peer, m); err != nil {
+			if err := s.e.driver.Answer(peer, r); err != nil {
 				return err
 			}
 		}

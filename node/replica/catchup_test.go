@@ -5,6 +5,7 @@ import (
 
 	"bdtnode/internal/kv"
 	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 )
 
@@ -59,7 +60,7 @@ func TestCatchUp(t *testing.T) {
 	if core.Wake() != 0 {
 		t.Error("no rest when all is done")
 	}
-	served, err := ReadHistory(b.c, store, b.headers, &Serve{From: 2})
+	served, err := ReadHistory(b.c, store, b.headers, Serve{From: 2})
 	if err != nil || len(served.Items) != 4 {
 		t.Errorf("what was fetched is served on: %d, %v", len(served.Items), err)
 	}
@@ -155,34 +156,34 @@ func TestAskedAgain(t *testing.T) {
 	b.run(t, core, store, core.Start(t0))
 	st, _ := core.Append(t0, [][]byte{[]byte("x")}) // something to send again
 	b.run(t, core, store, st)
-	given := func(sends []protocols.Send) bool {
-		for _, s := range sends {
-			if s.To == 2 && s.Message.Kind() == 0x15 {
+	given := func(st Step) bool {
+		for _, r := range st.Reads {
+			if _, ok := r.Range.(lanes.Chain); ok && r.To == 2 {
 				return true
 			}
 		}
 		return false
 	}
 	ask := &Position{Again: true}
-	if !given(core.Handle(t0, unverified(2, ask)).Sends) {
+	if !given(core.Handle(t0, unverified(2, ask))) {
 		t.Fatal("not given at first")
 	}
-	if given(core.Handle(t0.Add(1), unverified(2, ask)).Sends) {
+	if given(core.Handle(t0.Add(1), unverified(2, ask))) {
 		t.Error("given twice at once")
 	}
 	due := t0.Add(againGap)
 	for w := core.Wake(); w != 0 && w < due; w = core.Wake() {
-		if given(core.Tick(w).Sends) {
+		if given(core.Tick(w)) {
 			t.Error("given early")
 		}
 	}
 	if w := core.Wake(); w != due {
 		t.Fatalf("forgotten: wakes in %v", w.Sub(t0))
 	}
-	if !given(core.Tick(due).Sends) {
+	if !given(core.Tick(due)) {
 		t.Error("not given when due")
 	}
-	if given(core.Tick(due.Add(againGap)).Sends) {
+	if given(core.Tick(due.Add(againGap))) {
 		t.Error("given once more than it was asked for")
 	}
 }

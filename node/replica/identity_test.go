@@ -113,7 +113,7 @@ func TestNothingBeforeAnswers(t *testing.T) {
 		t.Error("wants a batch")
 	}
 	for _, m := range []protocols.Message{b.vote(2, 1), b.vote(3, 1), &Request{From: 1}} {
-		if st := core.Handle(t0, unverified(2, m)); len(st.Sends)+len(st.Persist)+len(st.Out) != 0 {
+		if st := core.Handle(t0, unverified(2, m)); len(st.Sends)+len(st.Reads)+len(st.Persist)+len(st.Out) != 0 {
 			t.Errorf("%T: %+v", m, st)
 		}
 	}

@@ -20,7 +20,7 @@ const (
 	KindPosition = protocols.KindsCatchup + 0
 	KindRequest  = protocols.KindsCatchup + 1
 	KindHistory  = protocols.KindsCatchup + 2
-	KindServe    = protocols.KindsCatchup + 3
+	// 3 is not in use any more.
 )
 
 // MaxHistory is the largest number of certified blocks in one answer to a Request.
@@ -186,15 +186,11 @@ func inbound(ld *settlement.LD, raw []byte) *Inbound {
 	}
 }
 
-// Serve stands for the History from a height on. The host that executes the step reads the History from the store and
-// sends it. Serve itself is never on the wire.
+// Serve names the History from a height on.
 type Serve struct{ From uint64 }
 
-// Kind is KindServe.
-func (*Serve) Kind() protocols.Kind { return KindServe }
-
-// Append panics, since a Serve is never encoded.
-func (*Serve) Append([]byte) []byte { panic("replica: a Serve is not a wire message") }
+// Range implements [protocols.Range].
+func (Serve) Range() {}
 
 // Encode returns the frame of a message: its kind, then its body.
 func Encode(m protocols.Message) []byte {

@@ -36,7 +36,7 @@ type Serving struct {
 }
 
 type served struct {
-	waiting  []protocols.Message
+	waiting  []protocols.Range
 	answered []answered // oldest first
 	bytes    meter
 }
@@ -56,48 +56,38 @@ func NewServing(peers int) *Serving {
 	return s
 }
 
-// Serves reports whether a message stands for stored data.
-func Serves(m protocols.Message) bool {
-	switch m.(type) {
-	case *lanes.Chain, *channels.Stretch, *Serve:
-		return true
-	}
-	return false
-}
-
 // Put adds a request of a peer.
-func (s *Serving) Put(peer protocols.Index, m protocols.Message) {
+func (s *Serving) Put(peer protocols.Index, r protocols.Range) {
 	p := &s.peers[peer]
 	same := 0
 	for i, have := range p.waiting {
-		switch x := m.(type) {
-		case *Serve:
-			if _, ok := have.(*Serve); ok {
-				p.waiting[i] = m
+		if have == r {
+			return
+		}
+		switch x := r.(type) {
+		case Serve:
+			if _, ok := have.(Serve); ok {
+				p.waiting[i] = r
 				return
 			}
-		case *lanes.Chain:
-			if h, ok := have.(*lanes.Chain); ok && *h == *x {
-				return
-			} else if ok && h.Lane == x.Lane {
+		case lanes.Chain:
+			if h, ok := have.(lanes.Chain); ok && h.Lane == x.Lane {
 				same++
 			}
-		case *channels.Stretch:
-			if h, ok := have.(*channels.Stretch); ok && *h == *x {
-				return
-			} else if ok && h.Source == x.Source {
+		case channels.Stretch:
+			if h, ok := have.(channels.Stretch); ok && h.Source == x.Source {
 				same++
 			}
 		}
 	}
 	if same < maxOfSubject && len(p.waiting) < maxWaiting {
-		p.waiting = append(p.waiting, m)
+		p.waiting = append(p.waiting, r)
 	}
 }
 
 // Next takes the next request in turn. If there is none, again is the time of the next call, zero for after the next
 // Put.
-func (s *Serving) Next(now protocols.Time) (peer protocols.Index, m protocols.Message, again protocols.Time) {
+func (s *Serving) Next(now protocols.Time) (peer protocols.Index, r protocols.Range, again protocols.Time) {
 	for range s.peers {
 		s.turn = (s.turn + 1) % len(s.peers)
 		p := &s.peers[s.turn]
@@ -108,20 +98,20 @@ func (s *Serving) Next(now protocols.Time) (peer protocols.Index, m protocols.Me
 			again = protocols.Earliest(again, due)
 			continue
 		}
-		if m = p.take(now); m != nil {
-			return protocols.Index(s.turn), m, 0
+		if r = p.take(now); r != nil {
+			return protocols.Index(s.turn), r, 0
 		}
 	}
 	return 0, nil, again
 }
 
 // take removes and returns the first waiting request that was not just answered, or returns nil.
-func (p *served) take(now protocols.Time) protocols.Message {
+func (p *served) take(now protocols.Time) protocols.Range {
 	for len(p.waiting) > 0 {
-		m := p.waiting[0]
+		r := p.waiting[0]
 		p.waiting = p.waiting[1:]
-		if x, ok := m.(*channels.Stretch); !ok || p.first(now, *x) {
-			return m
+		if x, ok := r.(channels.Stretch); !ok || p.first(now, x) {
+			return r
 		}
 	}
 	return nil
@@ -147,9 +137,9 @@ func (s *Serving) Read(now protocols.Time, peer protocols.Index, bytes int) {
 
 // Answer reads the answer to a request that [Serving.Next] gave, and returns the number of its bytes. It reads no data
 // that is not part of the answer.
-func Answer(c *protocols.Committee, r kv.Reader, headers Headers, m protocols.Message) (out []protocols.Message, bytes int, err error) {
-	switch x := m.(type) {
-	case *lanes.Chain:
+func Answer(c *protocols.Committee, r kv.Reader, headers Headers, what protocols.Range) (out []protocols.Message, bytes int, err error) {
+	switch x := what.(type) {
+	case lanes.Chain:
 		batches, err := Chain(c, r, x)
 		if err != nil {
 			return nil, 0, err
@@ -157,7 +147,7 @@ func Answer(c *protocols.Committee, r kv.Reader, headers Headers, m protocols.Me
 		for _, b := range batches {
 			out, bytes = append(out, b), bytes+len(b.Payload)
 		}
-	case *channels.Stretch:
+	case channels.Stretch:
 		lds, err := Stretch(r, x)
 		if err != nil {
 			return nil, 0, err
@@ -165,7 +155,7 @@ func Answer(c *protocols.Committee, r kv.Reader, headers Headers, m protocols.Me
 		for _, d := range lds {
 			out, bytes = append(out, d), bytes+len(d.Raw)
 		}
-	case *Serve:
+	case Serve:
 		h, err := ReadHistory(c, r, headers, x)
 		if err != nil {
 			return nil, 0, err

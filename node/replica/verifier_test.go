@@ -26,6 +26,12 @@ func (x *contents) VerifyLD(*Inbound) (bool, error) {
 	return x.valid, x.err
 }
 
+// unknown is a message of a kind that is not in the table.
+type unknown struct{}
+
+func (unknown) Kind() protocols.Kind   { return 0xff }
+func (unknown) Append(b []byte) []byte { return b }
+
 // TestVerifier: a Verified has a message only if signatures and content are valid, and an error is returned only for a fault of
 // the sender.
 func TestVerifier(t *testing.T) {
@@ -51,7 +57,7 @@ func TestVerifier(t *testing.T) {
 		"a VOTE of another replica":      {b.vote(1, 1), good, false, true, false},
 		"a message without signature":    {&Ping{}, fault, true, false, false},
 		"a message ahead":                {&bdt.Beyond{Epoch: 9}, fault, true, false, false},
-		"a request for the store":        {&Serve{From: 1}, good, false, true, false},
+		"a message of an unknown kind":   {unknown{}, good, false, true, false},
 	} {
 		v := Verifier{Committee: b.c, Shards: 2, Signatures: b.scheme, Coin: b.coin, Contents: &x.contents}
 		got, err := v.Check(3, x.m)

@@ -50,8 +50,8 @@ func (c *bounds) executed(n *node, b *ledger.Block) {
 }
 
 func (c *bounds) stepped(n *node, st *replica.Step) {
-	if len(st.Sends) > maxStepSends {
-		c.s.fail("bounds", "one step of replica %d sends %d messages", n.id, len(st.Sends))
+	if sends := len(st.Sends) + len(st.Reads); sends > maxStepSends {
+		c.s.fail("bounds", "one step of replica %d sends %d messages", n.id, sends)
 	}
 	status := n.core.Status()
 	c.standsStill(n, status)
@@ -71,10 +71,12 @@ func (c *bounds) stepped(n *node, st *replica.Step) {
 			}
 		case *bolt.Commit:
 			c.s.check.certificates.committing(n, m)
-		case *lanes.Chain:
-			if m.Tip.Seq-min(m.Tip.Seq, m.After) > 2*lanes.WindowHeaders && m.Lane == n.id && m.After > 0 {
-				c.s.fail("bounds", "replica %d sends %d batches of its lane", n.id, m.Tip.Seq-m.After)
-			}
+		}
+	}
+	for _, r := range st.Reads {
+		m, ok := r.Range.(lanes.Chain)
+		if ok && m.Tip.Seq-min(m.Tip.Seq, m.After) > 2*lanes.WindowHeaders && m.Lane == n.id && m.After > 0 {
+			c.s.fail("bounds", "replica %d sends %d batches of its lane", n.id, m.Tip.Seq-m.After)
 		}
 	}
 }

@@ -27,8 +27,6 @@ func describe(m protocols.Message) string {
 		return fmt.Sprintf("fetch lane %d seq %d %s after %d", x.Lane, x.Tip.Seq, x.Tip.Digest.Short(), x.After)
 	case *lanes.Conflict:
 		return fmt.Sprintf("conflict lane %d seq %d %s", x.Lane, x.Seq, x.Digest().Short())
-	case *lanes.Chain:
-		return fmt.Sprintf("chain lane %d seq %d after %d", x.Lane, x.Tip.Seq, x.After)
 	case *bolt.Propose:
 		return fmt.Sprintf("propose epoch %d slot %d %s parent %s cut %s", x.Block.Epoch, x.Block.Slot, x.Block.Digest().Short(), x.Block.Parent.Short(), cutString(x.Block.Cut))
 	case *bolt.Vote:

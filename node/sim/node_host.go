@@ -36,7 +36,7 @@ func (h host) Write(a driver.Action) {
 	if n.resending {
 		n.s.check.resent(n, &a.Step)
 	}
-	if len(a.Persist)+len(a.Out) > 0 {
+	if len(a.Persist)+len(a.Reads)+len(a.Out) > 0 {
 		n.onlyPings = false
 	}
 	for i := range a.Sends {
@@ -47,7 +47,7 @@ func (h host) Write(a driver.Action) {
 	}
 	if n.s.cfg.mutation.sendEarly {
 		n.driver.Send(&a)
-		a.Sends = nil
+		a.Sends, a.Reads = nil, nil
 	}
 	n.unwritten = append(n.unwritten, a)
 	n.write()
@@ -134,7 +134,7 @@ func (n *node) release(group []driver.Action) {
 	for i := range group {
 		a := &group[i]
 		n.driver.Send(a)
-		if len(a.Sends) > 0 && n.s.crashPoint(n) {
+		if len(a.Sends)+len(a.Reads) > 0 && n.s.crashPoint(n) {
 			return
 		}
 		for _, o := range a.Out {

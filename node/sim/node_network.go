@@ -16,8 +16,8 @@ func (n *node) serve() {
 	if n.answering {
 		return
 	}
-	peer, m, again := n.driver.NextRequest()
-	if m == nil {
+	peer, r, again := n.driver.NextRequest()
+	if r == nil {
 		if again != 0 {
 			n.answering = true
 			n.after(again.Sub(n.s.now), n.served)
@@ -26,7 +26,7 @@ func (n *node) serve() {
 	}
 	n.answering = true
 	n.after(n.s.around(serveMean), func() {
-		must(n.driver.Answer(peer, m))
+		must(n.driver.Answer(peer, r))
 		n.served()
 	})
 }

@@ -83,21 +83,20 @@ func (s *shard) apply(i protocols.Index, st Step) {
 	}
 	s.disks[i].keep(st.Persist)
 	for _, x := range st.Sends {
-		if chain, ok := x.Message.(*lanes.Chain); ok {
-			s.serve(i, protocols.Index(x.To), chain)
-			continue
-		}
 		for j := range s.machines {
 			if j != int(i) && (x.To == protocols.Everyone || x.To == protocols.To(j)) {
 				s.queue = append(s.queue, carried{i, protocols.Index(j), x.Message})
 			}
 		}
 	}
+	for _, x := range st.Reads {
+		s.serve(i, x.To, x.Range.(lanes.Chain))
+	}
 	s.got[i] = append(s.got[i], st.Out...)
 }
 
-// serve sends the batches that a lanes.Chain stands for.
-func (s *shard) serve(from, to protocols.Index, x *lanes.Chain) {
+// serve sends the batches of a chain.
+func (s *shard) serve(from, to protocols.Index, x lanes.Chain) {
 	for tip := x.Tip; tip.Seq > x.After; {
 		stored := s.disks[from][string(lanes.StoredKey(x.Lane, tip))]
 		if stored == nil {

@@ -46,7 +46,7 @@ func TestTraces(t *testing.T) {
 			}
 			return text, err
 		})
-		s.net = golden.NewNet(p, 4, s.handle, s.expand)
+		s.net = golden.NewNet(p, 4, s.handle, s.read)
 		s.net.HideAgreement("mvba", "coin")
 		commands := s.net.Commands()
 		commands["shard"], commands["append"], commands["time"], commands["execute"] = s.shard, s.append, s.time, s.execute
@@ -75,12 +75,9 @@ func (s *traced) handle(to, from int, message any) any {
 	return st
 }
 
-// expand reads the batches that a chain stands for.
-func (s *traced) expand(from int, message any) []any {
-	x, ok := message.(*lanes.Chain)
-	if !ok {
-		return nil
-	}
+// read reads the batches of a chain.
+func (s *traced) read(from int, stored any) []any {
+	x := stored.(lanes.Chain)
 	out := []any{}
 	for t := x.Tip; t.Seq > x.After; {
 		b, err := lanes.DecodeStored(s.s.c, s.net.Disks[from][string(lanes.StoredKey(x.Lane, t))])

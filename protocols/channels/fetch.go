@@ -101,7 +101,7 @@ func (m *Machine) Tick(now protocols.Time) Step {
 func (m *Machine) HandleFetchLD(from protocols.Index, f *FetchLD) Step {
 	var st Step
 	if m.known(f.Source) != nil {
-		st.Send(from, &Stretch{Source: f.Source, Tip: f.Tip, After: f.After})
+		st.Read(from, Stretch{Source: f.Source, Tip: f.Tip, After: f.After})
 	}
 	return st
 }

@@ -15,7 +15,7 @@ const (
 	KindLD      = protocols.KindsChannels + 0
 	KindSIGN    = protocols.KindsChannels + 1
 	KindFetchLD = protocols.KindsChannels + 2
-	KindStretch = protocols.KindsChannels + 3
+	// 3 is not in use any more.
 )
 
 // positionSize is the length of an encoded position in a channel, in bytes.
@@ -117,19 +117,15 @@ func DecodeFetchLD(b []byte) (*FetchLD, error) {
 	return m, r.Done()
 }
 
-// Stretch stands for stored LDs from Tip down to After, without After itself. The node that carries out the step reads them
-// from the store and sends them, newest first. A Stretch itself is never sent.
+// Stretch names the stored LDs of a channel from Tip down to After, without After itself. They are sent newest first.
 type Stretch struct {
 	Source uint16
 	Tip    lanes.Tip
 	After  uint64
 }
 
-// Kind is KindStretch.
-func (*Stretch) Kind() protocols.Kind { return KindStretch }
-
-// Append panics: the node replaces a Stretch by LDs and never encodes it.
-func (*Stretch) Append([]byte) []byte { panic("channels: a Stretch is not a wire message") }
+// Range implements [protocols.Range].
+func (Stretch) Range() {}
 
 func appendPosition(b []byte, source uint16, t lanes.Tip) []byte {
 	b = wire.AppendU16(b, source)

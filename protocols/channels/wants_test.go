@@ -50,11 +50,11 @@ func TestFetchWindow(t *testing.T) {
 		if (err == nil) != good {
 			t.Errorf("above %d: %v", after, err)
 		}
-		if err == nil && len(m.HandleFetchLD(2, got).Sends) != 1 {
+		if err == nil && len(m.HandleFetchLD(2, got).Reads) != 1 {
 			t.Errorf("above %d: no answer", after)
 		}
 	}
-	if st := m.HandleFetchLD(2, &FetchLD{Source: 9, Tip: tip, After: 9_999}); len(st.Sends) != 0 {
+	if st := m.HandleFetchLD(2, &FetchLD{Source: 9, Tip: tip, After: 9_999}); len(st.Sends)+len(st.Reads) != 0 {
 		t.Error("answers for a channel that does not exist")
 	}
 }

@@ -91,15 +91,15 @@ func TestFetchBounds(t *testing.T) {
 	for _, x := range a {
 		m.HandleBatch(t0, 2, x)
 	}
-	if st := m.HandleFetch(t0, 3, &Fetch{Lane: 2, Tip: Tip{1 << 40, a[1].Digest()}, After: 1}); len(st.Sends) > 0 {
-		t.Errorf("answers with %v", st.Sends[0].Message)
+	if st := m.HandleFetch(t0, 3, &Fetch{Lane: 2, Tip: Tip{1 << 40, a[1].Digest()}, After: 1}); len(st.Sends)+len(st.Reads) > 0 {
+		t.Errorf("answers with %v", st)
 	}
 	m.Ordered(t0, b.cut(map[protocols.Index]Tip{2: a[9].Tip()}))
 	last := b.chain(2, a[maxGrowth-1].Tip(), 10, "")
 	for _, x := range last {
 		m.HandleBatch(t0, 2, x)
 	}
-	if c := sent[*Chain](m.HandleFetch(t0, 3, &Fetch{Lane: 2, Tip: last[9].Tip()})); len(c) != 1 || c[0].Tip.Seq-c[0].After != maxGrowth {
+	if c := chains(m.HandleFetch(t0, 3, &Fetch{Lane: 2, Tip: last[9].Tip()})); len(c) != 1 || c[0].Tip.Seq-c[0].After != maxGrowth {
 		t.Errorf("answers with %v", c)
 	}
 }

@@ -112,7 +112,7 @@ func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch
 	l := m.lanes[f.Lane]
 	if f.Tip.Digest.IsZero() {
 		if f.Lane == m.cfg.Self && m.own.tip.Seq > f.After {
-			st.Send(from, &Chain{Lane: f.Lane, Tip: m.own.tip, After: max(f.After, l.ordered.Seq)})
+			st.Read(from, Chain{Lane: f.Lane, Tip: m.own.tip, After: max(f.After, l.ordered.Seq)})
 		}
 		return st
 	}
@@ -122,6 +122,6 @@ func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch
 	if e := l.entries[f.Tip.Digest]; f.Tip.Seq > l.base.Seq && (e == nil || e.Seq != f.Tip.Seq) {
 		return st
 	}
-	st.Send(from, &Chain{Lane: f.Lane, Tip: f.Tip, After: max(f.After, f.Tip.Seq-min(f.Tip.Seq, maxGrowth))})
+	st.Read(from, Chain{Lane: f.Lane, Tip: f.Tip, After: max(f.After, f.Tip.Seq-min(f.Tip.Seq, maxGrowth))})
 	return st
 }

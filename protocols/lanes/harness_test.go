@@ -85,6 +85,15 @@ func sent[M protocols.Message](st Step) []M {
 	return out
 }
 
+// chains lists the chains that a step has to be read.
+func chains(st Step) []Chain {
+	var out []Chain
+	for _, r := range st.Reads {
+		out = append(out, r.Range.(Chain))
+	}
+	return out
+}
+
 func grew(st Step) bool { return len(st.Out) > 0 }
 
 // disk keeps the persisted records of steps, for Restore.

@@ -219,7 +219,7 @@ func TestWindow(t *testing.T) {
 	}
 	owner := b.machine(0)
 	owner.Append(t0, []byte("q"), 1)
-	answer := sent[*Chain](owner.HandleFetch(t0, 1, &Fetch{Lane: 0}))
+	answer := chains(owner.HandleFetch(t0, 1, &Fetch{Lane: 0}))
 	if len(answer) != 1 || answer[0].Tip != owner.OwnTip() || answer[0].After != 0 {
 		t.Errorf("the owner answers %v", answer)
 	}
@@ -269,7 +269,7 @@ func TestRestore(t *testing.T) {
 		t.Errorf("own tip %d", r.OwnTip().Seq)
 	}
 	resend := r.Resend(3)
-	if c := sent[*Chain](resend); len(c) != 1 || c[0].Tip != own.Tip() || c[0].After != 0 {
+	if c := chains(resend); len(c) != 1 || c[0].Tip != own.Tip() || c[0].After != 0 {
 		t.Errorf("own batches are sent again by %v", c)
 	}
 	if acks := sent[*Ack](resend); len(acks) != 1 || acks[0].Tip != a[0].Tip() {

@@ -16,7 +16,7 @@ const (
 	KindCertified = protocols.KindsLanes + 2
 	KindFetch     = protocols.KindsLanes + 3
 	KindConflict  = protocols.KindsLanes + 4
-	KindChain     = protocols.KindsLanes + 5
+	// 5 is not in use any more.
 )
 
 // Greatest lengths of encoded parts of messages, in bytes.
@@ -296,19 +296,16 @@ func DecodeConflict(c *protocols.Committee, b []byte) (*Conflict, error) {
 	return m, r.Done()
 }
 
-// Chain stands for stored batches from Tip down to After, without number After itself. The node that carries out the step
-// reads them from the store and sends them as Batch messages, newest first. A Chain itself is never sent.
+// Chain names the stored batches of a lane from Tip down to After, without number After itself. They are sent as Batch
+// messages, newest first.
 type Chain struct {
 	Lane  protocols.Index
 	Tip   Tip
 	After uint64
 }
 
-// Kind is KindChain.
-func (*Chain) Kind() protocols.Kind { return KindChain }
-
-// Append panics: the node replaces a Chain by batches and never encodes it.
-func (*Chain) Append([]byte) []byte { panic("lanes: a Chain is not a wire message") }
+// Range implements [protocols.Range].
+func (Chain) Range() {}
 
 func appendLaneTip(b []byte, lane protocols.Index, t Tip) []byte {
 	b = wire.AppendU16(b, uint16(lane))
