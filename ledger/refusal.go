@@ -99,6 +99,10 @@ func (r Reason) Final() bool {
 	switch r {
 	case ReasonNone, ReasonExpiryTooFar, ReasonUnknownInput, ReasonWrongShard, ReasonBookFull, ReasonShardBusy, ReasonLate, ReasonBusy:
 		return false
+	case ReasonMalformed, ReasonOversized, ReasonNonCanonical, ReasonWrongNetwork, ReasonBadSignature, ReasonExpired,
+		ReasonOverflow, ReasonUnbalanced, ReasonZeroAmount, ReasonNoInputs, ReasonNoOutputs, ReasonDuplicateInput,
+		ReasonConsumed, ReasonWrongOwner, ReasonWrongAmount, ReasonElsewhere, ReasonFeeTooLow:
+		// All reasons are listed, so that the linter asks for a decision about each new one.
 	}
 	return true
 }

@@ -141,6 +141,7 @@ func reached(a api.TxAnswer, wait api.Wait) bool {
 		return wait == api.WaitAccepted || wait == api.WaitOrdered
 	case api.StateAccepted:
 		return wait == api.WaitAccepted
+	case api.StateUnknown, api.StateWaiting:
 	}
 	return false
 }

@@ -140,6 +140,7 @@ func outageText(kind netup.Fault, o netup.Outage) string {
 		return fmt.Sprintf("shard %d: killed its leader, %s", o.Replicas[0].Shard, who)
 	case netup.FreezeLeader:
 		return fmt.Sprintf("shard %d: suspended its leader, %s, for %.1f s", o.Replicas[0].Shard, who, still)
+	case netup.FreezeFollowers:
 	}
 	return fmt.Sprintf("shard %d: suspended %s (not leading) for %.1f s", o.Replicas[0].Shard, who, still)
 }

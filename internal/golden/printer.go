@@ -196,8 +196,9 @@ func (p *Printer) inner(v reflect.Value) string {
 		return p.sequence(v)
 	case reflect.String:
 		return v.String()
+	default:
+		return fmt.Sprint(v.Interface())
 	}
-	return fmt.Sprint(v.Interface())
 }
 
 // structure is a struct within others: its name alone if it was printed before, its members if it is a set.

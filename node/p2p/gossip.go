@@ -246,6 +246,7 @@ func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pu
 		switch verdict {
 		case Accept:
 			result = pubsub.ValidationAccept
+		case Ignore:
 		case Reject:
 			result = pubsub.ValidationReject
 			g.punish(from, errors.New("gossip rejected by the handler"))

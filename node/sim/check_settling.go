@@ -135,6 +135,8 @@ func (c *settling) made(s *cluster, d *ledger.Delivery) {
 }
 
 // receipt: one verdict for each input shard, for ever, and one result for all shards.
+//
+//nolint:cyclop // the rules of one receipt, in order
 func (c *settling) receipt(s *cluster, r *ledger.Receipt) {
 	tx := c.txs[r.Tx]
 	if tx == nil {
@@ -182,6 +184,7 @@ func (c *settling) receipt(s *cluster, r *ledger.Receipt) {
 			rejected = true
 		case ledger.VerdictSpent:
 			continue
+		case ledger.VerdictSettled, ledger.VerdictReturned: // not verdicts of an input shard
 		}
 		if r.Verdict == ledger.VerdictSettled {
 			s.fail("atomicity", "transaction %s settles, and input shard %d has not spent", r.Tx, shard)

@@ -59,6 +59,8 @@ func (a *BadCuts) tamper(n *node, to protocols.Index, m protocols.Message) []pac
 }
 
 // invent makes the bad cut in place of a block, or none.
+//
+//nolint:cyclop,funlen // one case for each kind of bad cut
 func (a *BadCuts) invent(n *node, p *bolt.Propose) cutLie {
 	rng := n.s.rng
 	on := a.twins[p.Block.Parent].propose

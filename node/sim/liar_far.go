@@ -71,6 +71,8 @@ var farKinds = []string{
 }
 
 // message makes a message of a kind, nil if it lacks the data for it.
+//
+//nolint:cyclop,funlen // one case for each kind of message
 func (a *FarEpochs) message(n *node, kind string) protocols.Message {
 	rng, st := n.s.rng, n.core.Status()
 	epoch, slot := n.far(st.Epoch), n.far(st.Slot)

@@ -265,6 +265,8 @@ func (a *BadInputs) twin(n *node, x *mvba.Proposal) secondProposal {
 
 // spoil changes an input. what is the name of the error, empty if there was nothing to change. isForged says whether
 // the input alone shows the error.
+//
+//nolint:cyclop // one case for each kind of error
 func (a *BadInputs) spoil(n *node, in *bdt.Input) (what string, isForged bool) {
 	rng := n.s.rng
 	lane := rng.IntN(len(in.Cut))

@@ -41,6 +41,7 @@ func (h *Horizon) Sift(from protocols.Index, m protocols.Message) protocols.Mess
 		return nil
 	case protocols.Ahead:
 		return beyond(m)
+	case protocols.Useful:
 	}
 	return m
 }

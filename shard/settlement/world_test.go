@@ -220,6 +220,7 @@ func (w *world) count(s uint16, b *ledger.Block) error {
 			f[s].settled++
 		case ledger.VerdictReturned:
 			f[s].returned++
+		case ledger.VerdictSpent, ledger.VerdictRejected:
 		}
 	}
 	return nil
