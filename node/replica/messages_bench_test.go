@@ -5,7 +5,10 @@ import (
 
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
+	"bdtnode/protocols/channels"
+	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/mvba"
 )
 
 // BenchmarkDecodeVerify measures the work for one frame before the core: decoding and the checks without state. The scheme
@@ -15,7 +18,12 @@ func BenchmarkDecodeVerify(b *testing.B) {
 	batch := lanes.NewBatch(x.c, x.scheme.Signer(2), lanes.Header{Lane: 2, Seq: 1, Count: 1}, make([]byte, 1<<10))
 	ack := &lanes.Ack{Lane: 2, Tip: batch.Tip()}
 	ack.Signature = signedAck(x, ack)
-	for name, m := range map[string]protocols.Message{"Ack": ack, "Batch": batch} {
+	at := mvba.At{Instance: mvba.Instance{Epoch: 1, Kind: 1}, Round: 1}
+	name := coin.Name{Epoch: 1, Kind: 1, Round: 1}
+	for name, m := range map[string]protocols.Message{
+		"Ack": ack, "Batch": batch, "FetchLD": &channels.FetchLD{Source: 1, Tip: batch.Tip()},
+		"Release": &coin.Release{Name: name, Share: x.coin.Holder(1).Share(name.Statement(x.c))}, "Want": &mvba.Want{Instance: at.Instance},
+	} {
 		b.Run(name, func(b *testing.B) {
 			frame := Encode(m)
 			b.ReportAllocs()
