@@ -23,6 +23,7 @@ import (
 	"bdtnode/node/loglimit"
 	"bdtnode/node/p2p"
 	"bdtnode/node/relay"
+	"bdtnode/node/replica"
 	"bdtnode/node/supervise"
 	"bdtnode/protocols"
 	"bdtnode/protocols/coin"
@@ -91,7 +92,62 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if n.committee, err = g.Committee(home.Shard); err != nil {
 		return nil, err
 	}
-	dealt, err := g.Coin(home.Shard)
+	if n.network, err = settlement.NewNetwork(g); err != nil {
+		return nil, err
+	}
+	begun, err := n.openStores(files)
+	if err != nil {
+		return nil, err
+	}
+	if n.engine, err = n.newEngine(begun); err != nil {
+		return nil, err
+	}
+	if n.net, err = n.newNet(files); err != nil {
+		return nil, err
+	}
+	n.relay = relay.New(n.engine, n.net, n.answerCall)
+	committees := make([]*protocols.Committee, len(g.Shards))
+	for s := range committees {
+		committees[s] = n.network.Committee(uint16(s))
+		n.calls = append(n.calls, newPlaces(maxServing))
+	}
+	n.foreign = foreign.NewReader(home.Replica, committees, n.relay)
+	n.api = api.New(api.Config{Version: n.version, Metrics: n.metrics(), MaxConns: files.clients}, backend{n})
+	return n, nil
+}
+
+// openStores opens the two stores and the ledger. In between it decides from the consensus store whether the replica may
+// start.
+func (n *Node) openStores(files descriptors) (*replica.Begun, error) {
+	var err error
+	data := n.home.DataDir()
+	if n.consensus, err = kv.OpenPebble(filepath.Join(data, consensusDir), kv.Options{OpenFiles: files.store}); err != nil {
+		return nil, fmt.Errorf("consensus store: %w", err)
+	}
+	begun, err := begin(n.home, n.committee, n.consensus)
+	if err != nil {
+		return nil, err
+	}
+	if n.ledgerKV, err = kv.OpenPebble(filepath.Join(data, ledgerDir), kv.Options{NoLog: true, CacheBytes: ledgerCache, OpenFiles: files.store}); err != nil {
+		return nil, fmt.Errorf("ledger store: %w", err)
+	}
+	g := n.home.Genesis
+	allocations := make([]ledger.Allocation, len(g.Allocations))
+	for i, a := range g.Allocations {
+		allocations[i] = ledger.Allocation(a)
+	}
+	n.state, err = ledger.Open(n.ledgerKV, ledger.Config{
+		Network: g.ID(), Shard: n.home.Shard, Home: g.Home,
+		GenesisTimeMS: g.TimeMS, HorizonMS: g.HorizonMS, LeastFee: g.Parameters.LeastFee, Allocations: allocations,
+		Rules: settlement.Standard(),
+	})
+	return begun, err
+}
+
+// newEngine restores the replica from its stores.
+func (n *Node) newEngine(begun *replica.Begun) (*engine.Engine, error) {
+	g := n.home.Genesis
+	dealt, err := g.Coin(n.home.Shard)
 	if err != nil {
 		return nil, err
 	}
@@ -99,70 +155,31 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.consensus, err = kv.OpenPebble(filepath.Join(home.DataDir(), consensusDir), kv.Options{OpenFiles: files.store}); err != nil {
-		return nil, fmt.Errorf("consensus store: %w", err)
-	}
-	begun, err := begin(home, n.committee, n.consensus)
-	if err != nil {
-		return nil, err
-	}
-	if n.ledgerKV, err = kv.OpenPebble(filepath.Join(home.DataDir(), ledgerDir), kv.Options{NoLog: true, CacheBytes: ledgerCache, OpenFiles: files.store}); err != nil {
-		return nil, fmt.Errorf("ledger store: %w", err)
-	}
-	allocations := make([]ledger.Allocation, len(g.Allocations))
-	for i, a := range g.Allocations {
-		allocations[i] = ledger.Allocation(a)
-	}
-	n.state, err = ledger.Open(n.ledgerKV, ledger.Config{
-		Network: g.ID(), Shard: home.Shard, Home: g.Home,
-		GenesisTimeMS: g.TimeMS, HorizonMS: g.HorizonMS, LeastFee: g.Parameters.LeastFee, Allocations: allocations,
-		Rules: settlement.Standard(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	n.network, err = settlement.NewNetwork(g)
-	if err != nil {
-		return nil, err
-	}
-	n.engine, err = engine.New(engine.Config{
+	return engine.New(engine.Config{
 		Config: driver.Config{
-			Committee: n.committee, Self: home.Replica, Signer: home.ConsensusKey, Scheme: sig.NewEd25519(),
-			Coin: tosses, Shares: home.Coin, Dumbo: g.Consensus == shard.ConsensusDumbo, Window: int(g.Parameters.Window),
+			Committee: n.committee, Self: n.home.Replica, Signer: n.home.ConsensusKey, Scheme: sig.NewEd25519(),
+			Coin: tosses, Shares: n.home.Coin, Dumbo: g.Consensus == shard.ConsensusDumbo, Window: int(g.Parameters.Window),
 			GenesisTimeMS: g.TimeMS, State: n.state, Limits: admission.StandardLimits(), Network: n.network, Begun: begun,
 		},
 		Store: n.consensus,
 	})
-	if err != nil {
-		return nil, err
-	}
-	n.relay = relay.New(n.engine, n.answerCall)
-	committees := make([]*protocols.Committee, len(g.Shards))
-	for s := range committees {
-		committees[s] = n.network.Committee(uint16(s))
-	}
-	for range g.Shards {
-		n.calls = append(n.calls, newPlaces(maxServing))
-	}
-	n.foreign = foreign.NewReader(home.Replica, committees, n.relay)
+}
+
+// newNet configures the replica's connections to all other replicas.
+func (n *Node) newNet(files descriptors) (*p2p.Net, error) {
+	g, settings := n.home.Genesis, n.home.Config.P2P
 	members := make([][]string, len(g.Shards))
 	for s, spec := range g.Shards {
 		for _, m := range spec.Members {
 			members[s] = append(members[s], m.Peer)
 		}
 	}
-	n.net, err = p2p.New(p2p.Config{
-		Identity: home.PeerKey, Network: g.ID(), Shard: home.Shard, Self: home.Replica, Members: members,
-		Listen: home.Config.P2P.Listen, Announce: home.Config.P2P.Announce, Bootstrap: home.Config.P2P.Bootstrap,
-		AddressFile: filepath.Join(home.DataDir(), addressFile), QUIC: home.Config.P2P.QUIC,
+	return p2p.New(p2p.Config{
+		Identity: n.home.PeerKey, Network: g.ID(), Shard: n.home.Shard, Self: n.home.Replica, Members: members,
+		Listen: settings.Listen, Announce: settings.Announce, Bootstrap: settings.Bootstrap,
+		AddressFile: filepath.Join(n.home.DataDir(), addressFile), QUIC: settings.QUIC,
 		Limits: p2p.Limits{Serving: maxServing, Strangers: files.strangers, ConnsPerMember: files.memberConns},
-	}, handler{n.engine, n.relay})
-	if err != nil {
-		return nil, err
-	}
-	n.relay.Join(n.net)
-	n.api = api.New(api.Config{Version: n.version, Metrics: n.metrics(), MaxConns: files.clients}, backend{n})
-	return n, nil
+	})
 }
 
 // Run runs the replica until ctx ends, which is not an error, or until a part fails and must stop the replica. It
@@ -174,7 +191,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("the client API cannot listen on %s (setting %s): %w", n.home.Config.API.Address, config.KeyAPIAddress, err)
 	}
 	g := supervise.New(ctx)
-	g.Go("network", n.net.Run)
+	g.Go("network", func(ctx context.Context) error { return n.net.Run(ctx, handler{n.engine, n.relay}) })
 	g.Go("consensus", func(ctx context.Context) error { return n.engine.Run(ctx, n.net) })
 	g.Go("relay", n.relay.Run)
 	g.Go("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })

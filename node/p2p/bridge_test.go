@@ -125,7 +125,7 @@ func TestBridges(t *testing.T) {
 	} {
 		w := newTestNetwork(t, x.sizes...)
 		cfg := w.config(0, 3)
-		n, err := New(cfg, nil)
+		n, err := New(cfg)
 		must(t, err)
 		b := n.bridges[0]
 		if b.want != x.want {

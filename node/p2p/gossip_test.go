@@ -244,7 +244,7 @@ func TestGossipSize(t *testing.T) {
 // The bytes pending for Publish are bounded, also before the start.
 func TestGossipPending(t *testing.T) {
 	w := newTestNetwork(t, 4, 4)
-	n, err := New(w.config(0, 0), nil)
+	n, err := New(w.config(0, 0))
 	must(t, err)
 	data := make([]byte, MaxGossip)
 	const fit = gossipPendingBytes / MaxGossip
@@ -368,7 +368,7 @@ func TestMalformedGossipIsReceived(t *testing.T) {
 // A peer can subscribe only to the topic of its shard, and its last subscription counts.
 func TestSubscriptionFilter(t *testing.T) {
 	w := newTestNetwork(t, 4, 4)
-	n, err := New(w.config(0, 0), nil)
+	n, err := New(w.config(0, 0))
 	must(t, err)
 	g, yes, no, unknown := n.gossip, true, false, "/bdt/unknown"
 	sub := func(topic *string, on *bool) *pb.RPC_SubOpts { return &pb.RPC_SubOpts{Topicid: topic, Subscribe: on} }
@@ -393,7 +393,7 @@ func TestSubscriptionFilter(t *testing.T) {
 // Gossip of a banned peer is not processed, also if it was sent before the ban.
 func TestGossipOfBannedPeers(t *testing.T) {
 	w := newTestNetwork(t, 4, 4)
-	n, err := New(w.config(0, 0), nil)
+	n, err := New(w.config(0, 0))
 	must(t, err)
 	m := n.shards[1][1]
 	if err := n.gossip.inspect(m.id, &pubsub.RPC{}); err != nil {

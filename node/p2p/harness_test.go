@@ -89,11 +89,11 @@ func start(t *testing.T, cfg Config, set ...func(*node)) *node {
 		f(d)
 	}
 	var err error
-	d.Net, err = New(cfg, d)
+	d.Net, err = New(cfg)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
+	go func() { done <- d.Net.Run(ctx, d) }()
 	d.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -37,7 +37,7 @@ const addressSaveInterval = 5 * time.Second
 // Net is this node's part in the network. Its methods may be called concurrently, and from the Handler.
 type Net struct {
 	cfg          Config
-	handler      Handler
+	handler      Handler // from Run on
 	roster       *roster
 	book         *addressBook
 	shards       [][]*member // all members by shard, nil for this node
@@ -62,7 +62,7 @@ type Net struct {
 }
 
 // New checks the configuration, reads the address file and starts nothing.
-func New(cfg Config, h Handler) (*Net, error) {
+func New(cfg Config) (*Net, error) {
 	roster, err := cfg.check()
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func New(cfg Config, h Handler) (*Net, error) {
 	if cfg.log == nil {
 		cfg.log = logger
 	}
-	n := &Net{cfg: cfg, handler: h, roster: roster, started: make(chan struct{}),
+	n := &Net{cfg: cfg, roster: roster, started: make(chan struct{}),
 		outside: loglimit.New(cfg.log), lasting: loglimit.Every(time.Minute, cfg.log),
 		asking: newRequests(cfg.Limits), answering: newRequests(cfg.Limits), refusing: newAllowance(maxRefusing, ownOpen, 8*maxRefusing)}
 	if n.book, err = openAddressBook(cfg.AddressFile, func(id peer.ID) bool { _, ok := roster.places[id]; return ok }); err != nil {
@@ -98,11 +98,12 @@ func New(cfg Config, h Handler) (*Net, error) {
 }
 
 // Run listens, connects and serves until ctx ends, which is not an error, or until it fails to listen. It must be
-// called once. When it returns, all its goroutines have ended and the Handler is not called again.
-func (n *Net) Run(ctx context.Context) (err error) {
+// called once. When it returns, all its goroutines have ended and the handler is not called again.
+func (n *Net) Run(ctx context.Context, h Handler) (err error) {
 	if n.running.Swap(true) {
 		return errors.New("the network was already run")
 	}
+	n.handler = h
 	ctx, cancel := context.WithCancel(ctx)
 	n.ctx = ctx
 	if err := n.startHost(); err != nil {

@@ -290,7 +290,7 @@ func TestBadConfigs(t *testing.T) {
 	} {
 		cfg := w.config(0, 1)
 		x.change(&cfg)
-		if _, err := New(cfg, nil); err == nil || !strings.Contains(err.Error(), x.want) {
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%s: %v, want %q", name, err, x.want)
 		}
 	}
@@ -302,11 +302,11 @@ func TestPortInUse(t *testing.T) {
 	a := start(t, w.config(0, 0))
 	cfg := w.config(0, 1)
 	cfg.Listen = []string{strings.SplitN(a.Addrs()[0], "/p2p/", 2)[0]}
-	n, err := New(cfg, a)
+	n, err := New(cfg)
 	must(t, err)
 	ctx, cancel := testContext(t)
 	defer cancel()
-	if err := n.Run(ctx); err == nil || !strings.Contains(err.Error(), "in use") {
+	if err := n.Run(ctx, a); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("Run: %v", err)
 	}
 }

@@ -60,8 +60,8 @@ type Relay struct {
 }
 
 // New makes a relay and starts nothing.
-func New(engine Engine, answer Answer) *Relay {
-	return &Relay{exchange: engine.Exchange(), publish: engine.Publish(), answer: answer, wake: make(chan struct{}, 1)}
+func New(engine Engine, net Network, answer Answer) *Relay {
+	return &Relay{exchange: engine.Exchange(), publish: engine.Publish(), answer: answer, net: net, wake: make(chan struct{}, 1)}
 }
 
 func signal(c chan struct{}) {
@@ -70,9 +70,6 @@ func signal(c chan struct{}) {
 	default:
 	}
 }
-
-// Join gives the relay its network. It is called once, before Run, Call, Gossip or Serve.
-func (r *Relay) Join(net Network) { r.net = net }
 
 // Run publishes, gives and fetches LDs until ctx ends, or until the store fails.
 func (r *Relay) Run(ctx context.Context) error {

@@ -119,10 +119,9 @@ func newWorld(t *testing.T) *world {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.relay = New(m.engine, func(_ context.Context, from Peer, call []byte) []byte {
+			m.relay = New(m.engine, m, func(_ context.Context, from Peer, call []byte) []byte {
 				return fmt.Appendf(nil, "%d/%d said %s", from.Shard, from.Replica, call)
 			})
-			m.relay.Join(m)
 			for k := range m.links {
 				m.links[k] = [2]chan []byte{make(chan []byte, 1<<12), make(chan []byte, 1<<12)}
 			}

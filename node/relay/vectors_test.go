@@ -71,8 +71,7 @@ func alone(t *testing.T) (*Relay, *recorder) {
 		t.Fatal(err)
 	}
 	x := &recorder{}
-	r := New(e, func(_ context.Context, _ Peer, call []byte) []byte { return slices.Clone(call) })
-	r.Join(x)
+	r := New(e, x, func(_ context.Context, _ Peer, call []byte) []byte { return slices.Clone(call) })
 	return r, x
 }
 

@@ -51,14 +51,14 @@ func becomeMember(t *testing.T, dir string, s *scene) *member {
 		Identity: home.PeerKey, Network: home.Genesis.ID(), Shard: home.Shard, Self: home.Replica, Members: members,
 		Listen: home.Config.P2P.Listen, Bootstrap: bootstrap,
 		Limits: p2p.Limits{Serving: 1 << 20, ServingAll: 1 << 20, ServeBytes: maxAnswer, HeldBytes: 1 << 40, HeldBytesAll: 1 << 40}, // effectively no limits for the attacker
-	}, mute{})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := m.net.Run(ctx); err != nil {
+		if err := m.net.Run(ctx, mute{}); err != nil {
 			t.Errorf("the attacker's network: %v", err)
 		}
 	})
