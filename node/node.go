@@ -75,8 +75,6 @@ type Node struct {
 
 // Open opens the stores of a home and restores the replica from them. It starts no goroutine of the replica. Run closes
 // the stores.
-//
-//nolint:funlen // all parts of a replica are connected here, and nowhere else
 func Open(home *config.Home) (_ *Node, err error) {
 	n := &Node{home: home, version: Version(), started: time.Now()}
 	defer func() {

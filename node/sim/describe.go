@@ -16,7 +16,7 @@ import (
 
 // describe is a short description of a message.
 //
-//nolint:cyclop,funlen // one case for each kind of message
+//nolint:cyclop // one case for each kind of message
 func describe(m protocols.Message) string {
 	switch x := m.(type) {
 	case *lanes.Batch:
