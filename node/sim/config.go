@@ -158,7 +158,7 @@ func (x *Shard) validate() error {
 	var seen protocols.Set
 	for _, l := range x.Liars {
 		if int(l.Replica) >= x.Nodes || !seen.Add(l.Replica) {
-			return fmt.Errorf("Byzantine replica %d is no replica or named twice", l.Replica)
+			return fmt.Errorf("replica %d of the Byzantine ones does not exist, or is named twice", l.Replica)
 		}
 	}
 	return nil
