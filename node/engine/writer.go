@@ -61,16 +61,20 @@ func (w *writer) take(spare []driver.Action) []driver.Action {
 	return actions
 }
 
-// end wakes all goroutines that wait for the writer.
+// end wakes all goroutines that wait for the writer. Later calls do nothing.
 func (w *writer) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.ended {
+		return
+	}
 	w.ended = true
 	close(w.over)
 	w.ready.Broadcast()
 }
 
 func (w *writer) run(ctx context.Context) error {
+	defer w.end() // also after a failure: the loop may be waiting for room in the queue
 	defer context.AfterFunc(ctx, w.end)()
 	var batch kv.Batch
 	var spare []driver.Action
