@@ -170,18 +170,20 @@ func (x *Exchange) Leave(peer Peer, kind courier.What) {
 	}
 }
 
-// Serve calls each with the LDs for a shard from a number on, at most about 4 MiB of them. The error is the store's or that
-// of each.
-func (x *Exchange) Serve(destination uint16, number uint64, each func(ld *settlement.LD) error) error {
+// Serve calls each with the LDs for a shard from a number on, until the sizes that each returns come to 4 MiB. The sizes are
+// those of whole encodings: header and certificate of a small LD have more bytes than its delivery. The error is the
+// store's or that of each.
+func (x *Exchange) Serve(destination uint16, number uint64, each func(ld *settlement.LD) (size int, err error)) error {
 	for size := 0; size < maxServed; number++ {
 		ld, err := x.ld(destination, number)
 		if err != nil || ld == nil {
 			return err
 		}
-		size += ld.Delivery.Size()
-		if err := each(ld); err != nil {
+		n, err := each(ld)
+		if err != nil {
 			return err
 		}
+		size += n
 	}
 	return nil
 }

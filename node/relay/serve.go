@@ -48,7 +48,10 @@ func (r *Relay) Serve(ctx context.Context, peer Peer, request []byte, w func(fra
 		if err := rd.Done(); err != nil {
 			return err
 		}
-		return r.exchange.Serve(peer.Shard, number, func(ld *settlement.LD) error { return w(ld.Encode()) })
+		return r.exchange.Serve(peer.Shard, number, func(ld *settlement.LD) (int, error) {
+			frame := ld.Encode()
+			return len(frame), w(frame)
+		})
 	case courier.Take:
 		ld, err := settlement.DecodeLD(body)
 		if err != nil {

@@ -92,9 +92,13 @@ func (n *node) answer(from *node, a courier.Ask, ld *settlement.LD) *reply {
 	defer x.Leave(peer, a.What)
 	switch a.What {
 	case courier.Fetch:
-		must(x.Serve(peer.Shard, a.Number, func(ld *settlement.LD) error {
-			r.lds = append(r.lds, n.told(from, ld)...)
-			return nil
+		must(x.Serve(peer.Shard, a.Number, func(ld *settlement.LD) (size int, err error) {
+			packets := n.told(from, ld)
+			for _, p := range packets {
+				size += len(p.frame)
+			}
+			r.lds = append(r.lds, packets...)
+			return size, nil
 		}))
 		return r
 	case courier.Take:
