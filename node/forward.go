@@ -69,11 +69,9 @@ func (n *Node) submitHere(ctx context.Context, from admission.Party, c *foreign.
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	b := backend{n}
-	distinct, index := ledger.Distinct(c.Txs) // copies cost as much as one
-	progress := n.engine.Submit(ctx, from, distinct, stage)
 	answers := make([]api.TxAnswer, len(c.Txs))
-	for i, k := range index {
-		answers[i] = b.answer(progress[k], stage)
+	for i, p := range n.engine.Submit(ctx, from, c.Txs, stage) {
+		answers[i] = b.answer(p, stage)
 	}
 	return answers, nil
 }
