@@ -12,7 +12,9 @@ import (
 
 // Bounds well above the values of any run under the simulator's load.
 const (
-	maxStepSends = 2000
+	// maxPeerSends is the largest number of messages of one step to one replica. A replica that starts, or whose peers
+	// connect, sends each of them its messages for all blocks without a certified header.
+	maxPeerSends = 1000
 	maxOnLink    = 20000
 	// maxStandstill is the longest time in which a replica may lack certificates that f+1 honest replicas have, while
 	// it commits without a pause longer than maxPause.
@@ -29,6 +31,7 @@ type bounds struct {
 	s     *cluster
 	done  []uint64 // greatest height that each replica has executed
 	still []standstill
+	sends []int // messages of the present step to each replica
 }
 
 // standstill is the height at which a replica's certified height stands still, and the time since which it does
@@ -42,7 +45,7 @@ type standstill struct {
 }
 
 func newBounds(s *cluster) bounds {
-	return bounds{s: s, done: make([]uint64, s.cfg.Nodes), still: make([]standstill, s.cfg.Nodes)}
+	return bounds{s: s, done: make([]uint64, s.cfg.Nodes), still: make([]standstill, s.cfg.Nodes), sends: make([]int, s.cfg.Nodes)}
 }
 
 func (c *bounds) executed(n *node, b *ledger.Block) {
@@ -50,9 +53,7 @@ func (c *bounds) executed(n *node, b *ledger.Block) {
 }
 
 func (c *bounds) stepped(n *node, st *replica.Step) {
-	if sends := len(st.Sends) + len(st.Reads); sends > maxStepSends {
-		c.s.fail("bounds", "one step of replica %d sends %d messages", n.id, sends)
-	}
+	c.counted(n, st)
 	status := n.core.Status()
 	c.standsStill(n, status)
 	committed := status.Committed
@@ -77,6 +78,27 @@ func (c *bounds) stepped(n *node, st *replica.Step) {
 		m, ok := r.Range.(lanes.Chain)
 		if ok && m.Tip.Seq-min(m.Tip.Seq, m.After) > 2*lanes.WindowHeaders && m.Lane == n.id && m.After > 0 {
 			c.s.fail("bounds", "replica %d sends %d batches of its lane", n.id, m.Tip.Seq-m.After)
+		}
+	}
+}
+
+// counted checks the number of messages of a step to each replica.
+func (c *bounds) counted(n *node, st *replica.Step) {
+	clear(c.sends)
+	everyone := 0
+	for _, x := range st.Sends {
+		if x.To == protocols.Everyone {
+			everyone++
+		} else {
+			c.sends[x.To]++
+		}
+	}
+	for _, r := range st.Reads {
+		c.sends[r.To]++
+	}
+	for to, count := range c.sends {
+		if count+everyone > maxPeerSends {
+			c.s.fail("bounds", "one step of replica %d sends %d messages to replica %d", n.id, count+everyone, to)
 		}
 	}
 }
