@@ -12,7 +12,7 @@ import (
 	"bdtnode/cmd/bdtnode/netup"
 	"bdtnode/ledger"
 	"bdtnode/node/api"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 // reports reports whether net up ends by itself and prints a report of the run.

@@ -15,7 +15,7 @@ import (
 	"bdtnode/cmd/bdtnode/load"
 	"bdtnode/cmd/bdtnode/netup"
 	"bdtnode/internal/sig"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 // Funding of a load: its accounts and their outputs in genesis.

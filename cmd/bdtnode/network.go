@@ -10,7 +10,7 @@ import (
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/cmd/bdtnode/registry"
 	"bdtnode/node/api"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 	"bdtnode/node/config"
 )
 

@@ -10,7 +10,7 @@ import (
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/ledger"
 	"bdtnode/node/api"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 func newQuery(a *app) *cobra.Command {

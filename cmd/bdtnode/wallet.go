@@ -13,7 +13,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
 	"bdtnode/node/api"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 	"bdtnode/shard"
 )
 

@@ -28,8 +28,9 @@ var allowed = map[string][]string{
 	"internal/digest":    {},
 	"internal/wire":      {},
 	"internal/sig":       {"internal/digest"},
-	"cmd/bdtnode/load":   {"node/api", "shard", "ledger", "internal"},
-	"cmd/bdtnode/output": {"node/api"},
+	"node/client":        {"node/api", "ledger", "internal"}, // for programs outside of the module
+	"cmd/bdtnode/load":   {"node/api", "node/client", "shard", "ledger", "internal"},
+	"cmd/bdtnode/output": {"node/api", "node/client"},
 }
 
 // forbiddenArrows lists the imports of a file that its tree is not allowed.

@@ -1,4 +1,4 @@
-// Package api is the HTTP API of a replica: its types and its server. Package client is the client.
+// Package api is the HTTP API of a replica: its types and its server. Package node/client is the client.
 package api
 
 import (

@@ -19,7 +19,7 @@ import (
 	"bdtnode/cmd/bdtnode/load"
 	"bdtnode/cmd/bdtnode/netup"
 	"bdtnode/internal/sig"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 	"bdtnode/node/config"
 )
 

@@ -9,7 +9,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 	"bdtnode/node/config"
 )
 

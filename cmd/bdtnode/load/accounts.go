@@ -3,7 +3,7 @@ package load
 import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 	"bdtnode/shard"
 )
 

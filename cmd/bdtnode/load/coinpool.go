@@ -8,7 +8,7 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/api"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"bdtnode/node/api"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 const (

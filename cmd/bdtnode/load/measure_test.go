@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 func TestScheduleHasOneArrivalInEachInterval(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/api"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 // Bounds of the search for refunds of rejected transfers.

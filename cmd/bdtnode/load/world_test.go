@@ -16,7 +16,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/api"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 	"bdtnode/shard"
 	"bdtnode/shard/settlement"
 )

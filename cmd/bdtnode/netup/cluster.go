@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 	"bdtnode/node/config"
 	"bdtnode/shard"
 )

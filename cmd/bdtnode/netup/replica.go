@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"sync"
 
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 	"bdtnode/node/config"
 )
 

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"bdtnode/node/api"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 // agreeTimeout bounds the time in which the replicas of a shard reach the same height, and value between shards

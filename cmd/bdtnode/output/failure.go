@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 // Exit codes of every command.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 func TestExitCodes(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/api"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 // Errors of [Wallet.Transfer].

@@ -20,7 +20,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
 	"bdtnode/node/api"
-	"bdtnode/node/api/client"
+	"bdtnode/node/client"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
