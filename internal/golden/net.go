@@ -143,7 +143,7 @@ func (x *Net) Commands() Commands {
 			}
 			x.p.Line("down %v", x.down)
 		},
-		// carry [from=(0,1)] [to=(2)] [types=(Vote,Commit)]: deliver all such messages, and those that they cause
+		// carry [from=(0,1)] [to=(2)] [types=(Vote,Finalize)]: deliver all such messages, and those that they cause
 		"carry": func(a *Args) {
 			wanted := x.filter(a)
 			var counts counter

@@ -96,7 +96,7 @@ func (f *flow) commits(from, to, lost uint64) {
 		x := f.b.blocks[h-1]
 		f.do(f.core.Handle(f.now, unverified(0, &bolt.Propose{Leader: 0, Block: x})))
 		for _, i := range []protocols.Index{0, 2, 3} {
-			f.do(f.core.Handle(f.now, unverified(i, &bolt.Commit{Epoch: 1, Slot: h, Digest: x.Digest()})))
+			f.do(f.core.Handle(f.now, unverified(i, &bolt.Finalize{Epoch: 1, Slot: h, Digest: x.Digest()})))
 		}
 		for _, i := range []protocols.Index{0, 2} {
 			if h != lost {

@@ -29,7 +29,7 @@ func every(b *bench) []protocols.Message {
 		&lanes.Conflict{SignedHeader: batch.SignedHeader},
 		&bolt.Propose{Leader: 0, Block: b.blocks[0], Certificates: []*lanes.TipCertificate{cert}},
 		&bolt.Vote{Epoch: 1, Slot: 2, Digest: d, Signature: sig.Signature{2}},
-		&bolt.Commit{Epoch: 1, Slot: 2, Digest: d},
+		&bolt.Finalize{Epoch: 1, Slot: 2, Digest: d},
 		&bolt.FetchBlock{Epoch: 1, Slot: 2, Digest: d},
 		&channels.SIGN{Source: 1, Tip: batch.Tip(), Signature: sig.Signature{3}},
 		&channels.FetchLD{Source: 1, Tip: batch.Tip()},

@@ -101,7 +101,7 @@ func examples(t *testing.T, b *bench) []example {
 		{"plain", &bolt.Propose{Leader: 0, Block: block, Signature: s}},
 		{"with-certificate", &bolt.Propose{Leader: 0, Block: block, Certificates: []*lanes.TipCertificate{tip}, Signature: s}},
 		{"vote", &bolt.Vote{Epoch: 1, Slot: 1, Digest: block.Digest(), Signature: s}},
-		{"commit", &bolt.Commit{Epoch: 1, Slot: 1, Digest: block.Digest()}},
+		{"finalize", &bolt.Finalize{Epoch: 1, Slot: 1, Digest: block.Digest()}},
 		{"fetch", &bolt.FetchBlock{Epoch: 1, Slot: 1, Digest: block.Digest()}},
 		{"VOTE", b.vote(1, 1)},
 		{"position", &Position{Certified: 9}}, {"again", &Position{Certified: 9, Again: true}},

@@ -77,7 +77,7 @@ var catalogue = []entry{
 		lie: func(draw) Adversary { return &EquivocatingLeader{} }},
 	{name: "equivocating-lane", help: "Byzantine: signs two batches for a number of its lane",
 		lie: func(d draw) Adversary { return &EquivocatingLane{Every: d.IntN(2) == 0} }},
-	{name: "double-votes", help: "Byzantine: sends further votes, Commits and acks for other values, and repeats old messages",
+	{name: "double-votes", help: "Byzantine: sends further votes, Finalize messages and acks for other values, and repeats old messages",
 		lie: func(draw) Adversary { return &DoubleVoting{} }},
 	{name: "withholding", help: "Byzantine: withholds batches, proposals, votes, Status, messages of the agreement or shares from f of the others",
 		lie: func(d draw) Adversary { return newWithholding(d) }},

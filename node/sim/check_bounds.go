@@ -70,8 +70,8 @@ func (c *bounds) stepped(n *node, st *replica.Step) {
 			if h, ok := c.s.check.signing.heights[m.Digest]; ok && h > c.done[n.id]+bolt.ExecutionLag {
 				c.s.fail("bounds", "replica %d votes for height %d, and has executed %d", n.id, h, c.done[n.id])
 			}
-		case *bolt.Commit:
-			c.s.check.certificates.committing(n, m)
+		case *bolt.Finalize:
+			c.s.check.certificates.finalizing(n, m)
 		}
 	}
 	for _, r := range st.Reads {

@@ -68,8 +68,8 @@ func (c *certificates) fix(lane protocols.Index, t lanes.Tip) {
 	}
 }
 
-// committing is called with each Commit that an honest replica makes: the replica holds the QC.
-func (c *certificates) committing(n *node, x *bolt.Commit) {
+// finalizing is called with each Finalize that an honest replica makes: the replica holds the QC.
+func (c *certificates) finalizing(n *node, x *bolt.Finalize) {
 	at := saying{a: x.Epoch, b: x.Slot}
 	if have, ok := c.qcs[at]; ok && have != x.Digest {
 		c.s.fail("certificates", "slot %d has a QC for %s and, at replica %d, one for %s", x.Slot, have.Short(), n.id, x.Digest.Short())

@@ -13,7 +13,7 @@ type leaving struct {
 	s    *cluster
 	left map[epochOf]bool // a Status was made; it was also sent, if the replica has crashed since
 	sent map[epochOf]bool
-	made map[saying]bool // proposals, votes and Commits, in any life
+	made map[saying]bool // proposals, votes and Finalize messages, in any life
 }
 
 // epochOf is an epoch, at one replica.
@@ -40,7 +40,7 @@ func (c *leaving) stepped(n *node, st *replica.Step) {
 			at.a, at.b = m.Block.Epoch, m.Block.Slot
 		case *bolt.Vote:
 			at.a, at.b = m.Epoch, m.Slot
-		case *bolt.Commit:
+		case *bolt.Finalize:
 			at.a, at.b = m.Epoch, m.Slot
 		default:
 			continue

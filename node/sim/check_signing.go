@@ -18,7 +18,7 @@ type signing struct {
 	s       *cluster
 	said    map[saying]digest.Digest
 	heights map[digest.Digest]uint64 // of proposed blocks
-	slots   []map[saying]bool        // votes and commits of each replica
+	slots   []map[saying]bool        // votes and Finalize messages of each replica
 	rounds  map[uint64]uint32        // by epoch: the round in which its agreement was decided, at the last replica to decide
 }
 
@@ -58,7 +58,7 @@ func (c *signing) sent(n *node, m protocols.Message) {
 	case *bolt.Vote:
 		at.a, at.b, d = x.Epoch, x.Slot, x.Digest
 		c.slots[n.id][at] = true
-	case *bolt.Commit:
+	case *bolt.Finalize:
 		at.a, at.b, d = x.Epoch, x.Slot, x.Digest
 		c.slots[n.id][at] = true
 	case *votes.VOTE:
@@ -94,7 +94,7 @@ func (c *signing) resent(n *node, st *replica.Step) {
 		switch m := x.Message.(type) {
 		case *bolt.Vote:
 			again[saying{who: n.id, kind: m.Kind(), a: m.Epoch, b: m.Slot}] = true
-		case *bolt.Commit:
+		case *bolt.Finalize:
 			again[saying{who: n.id, kind: m.Kind(), a: m.Epoch, b: m.Slot}] = true
 		}
 	}

@@ -33,8 +33,8 @@ func describe(m protocols.Message) string {
 		return fmt.Sprintf("propose epoch %d slot %d %s parent %s cut %s", x.Block.Epoch, x.Block.Slot, x.Block.Digest().Short(), x.Block.Parent.Short(), cutString(x.Block.Cut))
 	case *bolt.Vote:
 		return fmt.Sprintf("vote epoch %d slot %d %s", x.Epoch, x.Slot, x.Digest.Short())
-	case *bolt.Commit:
-		return fmt.Sprintf("commit epoch %d slot %d %s", x.Epoch, x.Slot, x.Digest.Short())
+	case *bolt.Finalize:
+		return fmt.Sprintf("finalize epoch %d slot %d %s", x.Epoch, x.Slot, x.Digest.Short())
 	case *bolt.FetchBlock:
 		return fmt.Sprintf("fetch block slot %d %s", x.Slot, x.Digest.Short())
 	case *channels.SIGN:

@@ -55,17 +55,17 @@ func wired(t *testing.T, nodes int) (*cluster, *[]Event) {
 	return s, &seen
 }
 
-// commit is a message that a replica may send at any time, and that has no effect.
-func commit(slot uint64) packet {
-	m := &bolt.Commit{Epoch: 1, Slot: slot, Digest: digest.Of("bdt/test/1", []byte{byte(slot)})}
+// finalize is a message that a replica may send at any time, and that has no effect.
+func finalize(slot uint64) packet {
+	m := &bolt.Finalize{Epoch: 1, Slot: slot, Digest: digest.Of("bdt/test/1", []byte{byte(slot)})}
 	return packet{frame: replica.Encode(m), message: m}
 }
 
-// delivered lists the slots of the Commits that one node received from another.
+// delivered lists the slots of the Finalize messages that one node received from another.
 func delivered(seen []Event, from, to int) []uint64 {
 	var slots []uint64
 	for _, e := range seen {
-		if c, ok := e.Detail.(*bolt.Commit); ok && e.What == "message" && e.Who == from && e.To == to {
+		if c, ok := e.Detail.(*bolt.Finalize); ok && e.What == "message" && e.Who == from && e.To == to {
 			slots = append(slots, c.Slot)
 		}
 	}
@@ -79,8 +79,8 @@ func TestStall(t *testing.T) {
 		s, seen := wired(t, 4)
 		resume := s.network.stall(0, 1)
 		for slot := range uint64(20) {
-			s.network.send(0, 1, commit(slot+1))
-			s.network.send(1, 0, commit(slot+1))
+			s.network.send(0, 1, finalize(slot+1))
+			s.network.send(1, 0, finalize(slot+1))
 		}
 		s.play(s.now.Add(time.Second))
 		if got := delivered(*seen, 0, 1); len(got) != 0 {
@@ -118,7 +118,7 @@ func TestStallNoConnection(t *testing.T) {
 	}
 
 	s.network.stall(2, 3)
-	s.network.send(2, 3, commit(1))
+	s.network.send(2, 3, finalize(1))
 	s.play(s.now.Add(time.Second))
 	s.active = false
 	s.heal()
@@ -374,13 +374,13 @@ func TestAside(t *testing.T) {
 	for _, aside := range []bool{false, true} {
 		s, seen := wired(t, 4)
 		s.network.hinder(func(_, _ protocols.Index, p packet) (time.Duration, bool) {
-			if c, ok := p.message.(*bolt.Commit); ok && c.Slot == 1 {
+			if c, ok := p.message.(*bolt.Finalize); ok && c.Slot == 1 {
 				return time.Second, aside
 			}
 			return 0, false
 		})
-		s.network.send(0, 1, commit(1))
-		s.network.send(0, 1, commit(2))
+		s.network.send(0, 1, finalize(1))
+		s.network.send(0, 1, finalize(2))
 		s.play(s.now.Add(2 * time.Second))
 		want := []uint64{1, 2}
 		if aside {

@@ -41,7 +41,7 @@ func newScheduler(d draw) Scheduler {
 	}
 	switch d.IntN(5) {
 	case 0, 1:
-		f.Tactics = append(f.Tactics, LoneReplica{Commits: d.IntN(2) == 0})
+		f.Tactics = append(f.Tactics, LoneReplica{Finalizes: d.IntN(2) == 0})
 	case 2:
 		f.Tactics = append(f.Tactics, LateProposals{})
 	case 3:

@@ -33,7 +33,7 @@ func (k *scheduling) counts(f *flight) (place, int, bool) {
 	switch x := m.(type) {
 	case *bolt.Vote:
 		p.epoch, p.slot, p.what = x.Epoch, x.Slot, x.Digest
-	case *bolt.Commit:
+	case *bolt.Finalize:
 		p.epoch, p.slot, p.what = x.Epoch, x.Slot, x.Digest
 	case *bdt.Status:
 		p.epoch = x.Epoch

@@ -6,13 +6,14 @@ import (
 	"bdtnode/protocols/bolt"
 )
 
-// LoneReplica lets one replica of each epoch have the quorum of votes, or of Commits. From all others it holds back the
-// message that would complete theirs, until they have left the epoch. Messages of the one replica when it leaves arrive
-// late. So a block is certified, or committed, by one replica only, and the others end the epoch without it.
-type LoneReplica struct{ Commits bool }
+// LoneReplica lets one replica of each epoch have the quorum of votes, or of Finalize messages. From all others it
+// holds back the message that would complete theirs, until they have left the epoch. Messages of the one replica when
+// it leaves arrive late. So a block is certified, or committed, by one replica only, and the others end the epoch
+// without it.
+type LoneReplica struct{ Finalizes bool }
 
 func (t LoneReplica) String() string {
-	if t.Commits {
+	if t.Finalizes {
 		return "lets one replica commit"
 	}
 	return "lets one replica have a QC"
@@ -23,11 +24,11 @@ func (t LoneReplica) until(k *scheduling, f *flight) protocols.Time {
 	var epoch uint64
 	switch x := f.packet.message.(type) {
 	case *bolt.Vote:
-		if epoch = x.Epoch; t.Commits {
+		if epoch = x.Epoch; t.Finalizes {
 			return 0
 		}
-	case *bolt.Commit:
-		if epoch = x.Epoch; !t.Commits && from != k.lone(epoch) {
+	case *bolt.Finalize:
+		if epoch = x.Epoch; !t.Finalizes && from != k.lone(epoch) {
 			return 0
 		}
 	case *bdt.Status:

@@ -7,8 +7,8 @@ import (
 )
 
 // LastOfQuorum holds back the message that would complete a quorum, at all replicas of a round but n-f, or in every
-// other round at all but one. The quorums are of votes, Commits, Status, echoes, accepts, complete broadcasts, shares
-// of the coin, pre-votes and votes of an agreement.
+// other round at all but one. The quorums are of votes, Finalize messages, Status, echoes, accepts, complete
+// broadcasts, shares of the coin, pre-votes and votes of an agreement.
 type LastOfQuorum struct{}
 
 func (LastOfQuorum) String() string { return "delays the last message of a quorum" }

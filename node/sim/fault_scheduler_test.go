@@ -75,7 +75,7 @@ func TestSchedulerPatience(t *testing.T) {
 	s, seen := scheduled(t, 4, Scheduler{Patience: 2 * time.Second, Tactics: []Tactic{greedy{}}})
 	begun := s.now
 	for slot := range uint64(5) {
-		s.network.send(0, 1, commit(slot+1))
+		s.network.send(0, 1, finalize(slot+1))
 	}
 	s.play(begun.Add(2*time.Second - time.Millisecond))
 	if got := delivered(*seen, 0, 1); len(got) != 0 {
@@ -85,7 +85,7 @@ func TestSchedulerPatience(t *testing.T) {
 	if got := delivered(*seen, 0, 1); len(got) != 5 {
 		t.Errorf("slots %v came with the scheduler's patience, want 5", got)
 	}
-	s.network.send(0, 1, commit(6))
+	s.network.send(0, 1, finalize(6))
 	s.play(s.now.Add(time.Second))
 	s.active = false
 	s.heal()
@@ -122,8 +122,8 @@ func TestSchedulerQuorum(t *testing.T) {
 	if !k.completes(release(3)) {
 		t.Error("another's share and the own one determine the coin")
 	}
-	if k.completes(&flight{from: 1, to: 0, packet: commit(1)}) {
-		t.Error("a Commit completes nothing alone")
+	if k.completes(&flight{from: 1, to: 0, packet: finalize(1)}) {
+		t.Error("a Finalize completes nothing alone")
 	}
 }
 
@@ -222,7 +222,7 @@ func (t watching) until(k *scheduling, f *flight) protocols.Time {
 func TestLoneReplica(t *testing.T) {
 	ahead := 0
 	for seed := range uint64(4) {
-		x := watching{LoneReplica{Commits: true}, make(map[uint64]bool)}
+		x := watching{LoneReplica{Finalizes: true}, make(map[uint64]bool)}
 		cfg := undisturbed(seed+1, []int{4, 7}[seed%2], Scheduler{Patience: 5 * time.Second, Tactics: []Tactic{x}})
 		if _, err := Run(t.Context(), cfg, nil); err != nil {
 			report(t, err)

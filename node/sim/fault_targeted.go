@@ -29,7 +29,7 @@ func (f Targeted) String() string {
 var targets = [][]protocols.Kind{
 	{lanes.KindBatch}, {lanes.KindAck}, {lanes.KindCertified}, {lanes.KindFetch},
 	{channels.KindSIGN, channels.KindCertificate},
-	{bolt.KindPropose}, {bolt.KindVote}, {bolt.KindCommit}, {bolt.KindFetchBlock},
+	{bolt.KindPropose}, {bolt.KindVote}, {bolt.KindFinalize}, {bolt.KindFetchBlock},
 	{votes.KindVOTE}, {bdt.KindStatus}, {toss.KindRelease}, {toss.KindRelay}, {toss.KindRelease, toss.KindRelay},
 	{mvba.KindProposal}, {mvba.KindEcho}, {mvba.KindLock}, {mvba.KindAccept}, {mvba.KindFinish}, {mvba.KindPreVote},
 	{mvba.KindVote}, {mvba.KindDecision}, {mvba.KindWant, mvba.KindValue},

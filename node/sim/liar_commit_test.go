@@ -7,13 +7,13 @@ import (
 	"bdtnode/protocols/votes"
 )
 
-// commitsToOne keeps its batches and votes from replica 1, and sends its Commits to replica 1 alone. It certifies no
-// header, so that the others do not learn of the commit by certified headers.
-type commitsToOne struct{}
+// finalizesToOne keeps its batches and votes from replica 1, and sends its Finalize messages to replica 1 alone. It
+// certifies no header, so that the others do not learn of the commit by certified headers.
+type finalizesToOne struct{}
 
-func (*commitsToOne) String() string { return "sends Commits to replica 1 alone" }
+func (*finalizesToOne) String() string { return "sends Finalize to replica 1 alone" }
 
-func (*commitsToOne) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
+func (*finalizesToOne) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
 	switch x := m.(type) {
 	case *lanes.Batch:
 		if to == 1 && x.Lane == n.id {
@@ -25,7 +25,7 @@ func (*commitsToOne) tamper(n *node, to protocols.Index, m protocols.Message) []
 		if to == 1 {
 			return nil
 		}
-	case *bolt.Commit:
+	case *bolt.Finalize:
 		if to != 1 {
 			return nil
 		}

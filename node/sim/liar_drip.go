@@ -67,7 +67,7 @@ func (a *Dripping) hear(n *node, from protocols.Index, m protocols.Message) {
 	switch x := m.(type) {
 	case *lanes.Batch:
 		a.saw(n, x)
-	case *bolt.Commit:
+	case *bolt.Finalize:
 		if !a.leads(n) || a.open == nil || a.open.Block.Digest() != x.Digest {
 			return
 		}

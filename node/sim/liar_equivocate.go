@@ -134,9 +134,9 @@ func (a *EquivocatingLeader) tamper(n *node, to protocols.Index, m protocols.Mes
 			}
 			return append(honestly(v), honestly(m)...)
 		}
-	case *bolt.Commit:
+	case *bolt.Finalize:
 		if twin := a.twins[x.Digest]; twin != nil && to%2 == 1 {
-			return honestly(&bolt.Commit{Epoch: x.Epoch, Slot: x.Slot, Digest: twin.Block.Digest()})
+			return honestly(&bolt.Finalize{Epoch: x.Epoch, Slot: x.Slot, Digest: twin.Block.Digest()})
 		}
 	}
 	return honestly(m)

@@ -94,7 +94,7 @@ func (a *FarEpochs) message(n *node, kind string) protocols.Message {
 	case "vote":
 		return n.signVote(epoch, slot, d)
 	case "commit":
-		return &bolt.Commit{Epoch: epoch, Slot: slot, Digest: d}
+		return &bolt.Finalize{Epoch: epoch, Slot: slot, Digest: d}
 	case "fetch block":
 		return &bolt.FetchBlock{Epoch: epoch, Slot: slot, Digest: d}
 	case "status":

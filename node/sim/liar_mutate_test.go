@@ -23,7 +23,7 @@ import (
 var everyType = map[protocols.Kind]any{
 	lanes.KindBatch: lanes.Batch{}, lanes.KindAck: lanes.Ack{}, lanes.KindCertified: lanes.TipCertificate{},
 	lanes.KindFetch: lanes.Fetch{}, lanes.KindConflict: lanes.Conflict{},
-	bolt.KindPropose: bolt.Propose{}, bolt.KindVote: bolt.Vote{}, bolt.KindCommit: bolt.Commit{}, bolt.KindFetchBlock: bolt.FetchBlock{},
+	bolt.KindPropose: bolt.Propose{}, bolt.KindVote: bolt.Vote{}, bolt.KindFinalize: bolt.Finalize{}, bolt.KindFetchBlock: bolt.FetchBlock{},
 	channels.KindLD: settlement.LD{}, channels.KindSIGN: channels.SIGN{}, channels.KindFetchLD: channels.FetchLD{},
 	channels.KindCertificate: channels.TipCertificate{}, bdt.KindStatus: bdt.Status{}, votes.KindVOTE: votes.VOTE{},
 	replica.KindPosition: replica.Position{}, replica.KindRequest: replica.Request{}, replica.KindHistory: replica.History{},

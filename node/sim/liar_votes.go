@@ -30,8 +30,8 @@ func (n *node) signAck(lane protocols.Index, t lanes.Tip) *lanes.Ack {
 	return &lanes.Ack{Lane: lane, Tip: t, Signature: n.sign("bdt/ack/1", b, t.Digest[:])}
 }
 
-// DoubleVoting sends votes, Commits and acknowledgements for other values too, before or after the correct ones. It
-// repeats old messages, and signs wrong headers.
+// DoubleVoting sends votes, Finalize messages and acknowledgements for other values too, before or after the correct
+// ones. It repeats old messages, and signs wrong headers.
 type DoubleVoting struct{ old []protocols.Message }
 
 func (*DoubleVoting) String() string { return "votes twice" }
@@ -44,8 +44,8 @@ func (a *DoubleVoting) tamper(n *node, _ protocols.Index, m protocols.Message) [
 	switch x := m.(type) {
 	case *bolt.Vote:
 		lie = n.signVote(x.Epoch, x.Slot, wrong)
-	case *bolt.Commit:
-		lie = &bolt.Commit{Epoch: x.Epoch, Slot: x.Slot, Digest: wrong}
+	case *bolt.Finalize:
+		lie = &bolt.Finalize{Epoch: x.Epoch, Slot: x.Slot, Digest: wrong}
 	case *lanes.Ack:
 		lie = n.signAck(x.Lane, lanes.Tip{Seq: x.Tip.Seq, Digest: wrong})
 	case *votes.VOTE:

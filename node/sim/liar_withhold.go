@@ -16,7 +16,7 @@ import (
 // kind is set, it withholds the batches of its own lane.
 type Withholding struct {
 	Proposals  bool // proposals of the fast lane
-	Votes      bool // and Commits
+	Votes      bool // and Finalize messages
 	Statuses   bool
 	Agreement  bool          // messages of the agreement except shares of the coin
 	Shares     bool          // and relays of them
@@ -89,7 +89,7 @@ func (a *Withholding) withheld(n *node, m protocols.Message) string {
 		return is("batches", x.Lane == n.id && !a.NotBatches)
 	case *bolt.Propose:
 		return is("proposals", a.Proposals)
-	case *bolt.Vote, *bolt.Commit:
+	case *bolt.Vote, *bolt.Finalize:
 		return is("votes", a.Votes)
 	case *bdt.Status:
 		return is("Status", a.Statuses)

@@ -27,7 +27,7 @@ func TestChecksFail(t *testing.T) {
 		mutation
 	}{
 		{"own votes are not persisted", "crashes", "identity signing", dropping("b/v")},
-		{"a Commit's QC is not persisted", "crashes", "signing", dropping("b/c")},
+		{"a Finalize's QC is not persisted", "crashes", "signing", dropping("b/c")},
 		{"the leader's proposals are not persisted", "crashes", "identity signing", dropping("b/p")},
 		{"acknowledgements are not persisted", "two batches", "signing acking", dropping("l/a")},
 		{"the highest QC is not persisted", "short epochs", "invariant", dropping("b/t")},
@@ -174,8 +174,8 @@ func storyMutants() []mutant {
 		{"the parent is not checked at voting", "two blocks", "invariant certificates agreement", []edit{
 			{boltMachine, "!(x.vote != nil && x.vote.Digest == b.Parent || x.qc != nil && x.qc.Digest == b.Parent)", "x.blocks[b.Parent] == nil"},
 		}},
-		{"Commits are sent after the Status", "short epochs", "leaving", []edit{
-			{boltMachine, "	if m.left {\n		return\n	}\n	x.commit =", "	x.commit ="},
+		{"Finalize is sent after the Status", "short epochs", "leaving", []edit{
+			{boltMachine, "	if m.left {\n		return\n	}\n	x.finalize =", "	x.finalize ="},
 		}},
 		{"votes are cast after the Status", "short epochs", "leaving", []edit{
 			{boltMachine, "	m.clockDue = 0\n	if m.left {\n		return\n	}\n", "	m.clockDue = 0\n"},
@@ -218,7 +218,7 @@ func storyMutants() []mutant {
 			{lanesMachine, "	if h.Seq <= l.ordered.Seq || h.Seq", "	if h.Seq <= l.base.Seq || h.Seq"},
 			{lanesMachine, "	if p == l.ordered.Seq {\n		return h.Parent == l.ordered.Digest\n	}\n	return", "	return (Tip{p, h.Parent}) == l.ordered || (Tip{p, h.Parent}) == l.base ||"},
 		}},
-		{"a replica past a slot votes there no more", "a Commit to one", "outcome", []edit{
+		{"a replica past a slot votes there no more", "a Finalize to one", "outcome", []edit{
 			{"protocols/bolt/final.go", "	for _, b := range chain {\n		m.voteFinal(now, st, b)\n	}\n", ""},
 		}},
 		{"one question holds a lane back", "", "latency", []edit{

@@ -39,13 +39,13 @@ func oneWay() [][]time.Duration {
 
 // leastLatency is the minimal time from a transaction's arrival at replica i until that replica knows it to be
 // committed, with links of these delays and no other delay. The batch goes to the leader, the proposal to all. A
-// replica votes when it also has the batch. n-f votes make a replica send its Commit, and n-f Commits commit.
+// replica votes when it also has the batch. n-f votes make a replica send Finalize, and n-f Finalize messages commit.
 func leastLatency(d [][]time.Duration, leader, i int) time.Duration {
 	n := len(d)
 	quorum := n - (n-1)/3
 	at := func(times []time.Duration) time.Duration { return slices.Sorted(slices.Values(times))[quorum-1] }
 	proposed := d[i][leader]
-	sends := make([]time.Duration, n) // time at which each sends its Commit
+	sends := make([]time.Duration, n) // time at which each sends Finalize
 	for k := range n {
 		votes := make([]time.Duration, n)
 		for j := range n {

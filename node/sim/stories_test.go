@@ -140,12 +140,12 @@ var stories = map[string]func(seed uint64) Config{
 		x.Liars = []Liar{{1, []Adversary{&Forging{Rate: 0.1}, &DoubleVoting{}, &Garbage{Rate: 0.05}, &Withholding{}, &Relabelling{Rate: 0.3}}[seed%5]}}
 		return cfg
 	},
-	"a Commit to one": func(seed uint64) Config {
+	"a Finalize to one": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 30*time.Second, 1, false, false
 		x.Nodes, x.Delay, x.Slots, x.Faults, x.Liars = []int{4, 7}[seed%2], 10*time.Millisecond, 0, nil, nil
 		for k := range x.faulty() {
-			x.Liars = append(x.Liars, Liar{protocols.Index(x.Nodes - 1 - k), &commitsToOne{}})
+			x.Liars = append(x.Liars, Liar{protocols.Index(x.Nodes - 1 - k), &finalizesToOne{}})
 		}
 		return cfg
 	},
@@ -206,8 +206,8 @@ var stories = map[string]func(seed uint64) Config{
 
 // outcomes are additional conditions on the results of stories.
 var outcomes = map[string]func(*Report) error{
-	"a hoarded lane":  oneEpoch,
-	"a Commit to one": oneEpoch,
+	"a hoarded lane":    oneEpoch,
+	"a Finalize to one": oneEpoch,
 }
 
 // oneEpoch checks that no replica left the first leader.

@@ -222,8 +222,8 @@ func twinMutants() []mutant {
 		{"the parent is not checked at voting", "", "certificates invariant agreement", []edit{
 			{boltMachine, "!(x.vote != nil && x.vote.Digest == b.Parent || x.qc != nil && x.qc.Digest == b.Parent)", "x.blocks[b.Parent] == nil"},
 		}},
-		{"Commits are sent after the Status", "", "leaving", []edit{
-			{boltMachine, "	if m.left {\n		return\n	}\n	x.commit =", "	x.commit ="},
+		{"Finalize is sent after the Status", "", "leaving", []edit{
+			{boltMachine, "	if m.left {\n		return\n	}\n	x.finalize =", "	x.finalize ="},
 		}},
 		{"votes are cast after the Status", "", "leaving", []edit{
 			{boltMachine, "	m.clockDue = 0\n	if m.left {\n		return\n	}\n", "	m.clockDue = 0\n"},
@@ -258,7 +258,7 @@ func twinMutants() []mutant {
 		{"a decision is deleted when its block is certified", "517", "liveness", []edit{
 			{"protocols/bdt/bdt.go", "m.past[0].number < last.Epoch {", "(m.past[0].number < last.Epoch || m.past[0].number == last.Epoch && last.Last) {"},
 		}},
-		{"a weak quorum of Commits is enough", "", "invariant agreement", []edit{
+		{"a weak quorum of Finalize messages is enough", "", "invariant agreement", []edit{
 			{boltMachine, "	if set.Len() == m.cfg.Committee.Quorum() {", "	if set.Len() == m.cfg.Committee.WeakQuorum() {"},
 		}},
 	}

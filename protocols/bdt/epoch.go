@@ -205,8 +205,8 @@ func (m *Machine) route(now protocols.Time, st *Step, from protocols.Index, numb
 		m.fromBolt(now, st, m.now.bolt.HandlePropose(now, from, x))
 	case *bolt.Vote:
 		m.fromBolt(now, st, m.now.bolt.HandleVote(now, from, x))
-	case *bolt.Commit:
-		m.fromBolt(now, st, m.now.bolt.HandleCommit(now, from, x))
+	case *bolt.Finalize:
+		m.fromBolt(now, st, m.now.bolt.HandleFinalize(now, from, x))
 	case *bolt.FetchBlock:
 		m.fromBolt(now, st, m.now.bolt.HandleFetchBlock(from, x))
 	case *Status:
@@ -226,7 +226,7 @@ func (m *Machine) answer(now protocols.Time, st *Step, from protocols.Index, num
 	switch x := msg.(type) {
 	case *bolt.FetchBlock:
 		protocols.Absorb(st, e.bolt.HandleFetchBlock(from, x))
-	case *bolt.Propose, *bolt.Vote, *bolt.Commit:
+	case *bolt.Propose, *bolt.Vote, *bolt.Finalize:
 		// No answer: the decision was sent to all, and is sent again when the sender reconnects.
 	case *Status:
 		protocols.Absorb(st, e.agreement.Tell(from))

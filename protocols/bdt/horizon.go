@@ -60,7 +60,7 @@ func (h *Horizon) sees(from protocols.Index, m protocols.Message) protocols.Rele
 		return protocols.Useful
 	}
 	switch m.(type) {
-	case *bolt.Propose, *bolt.Vote, *bolt.Commit:
+	case *bolt.Propose, *bolt.Vote, *bolt.Finalize:
 		if number < h.epoch {
 			return protocols.Useless
 		}
@@ -95,7 +95,7 @@ func beyond(m protocols.Message) *Beyond {
 		return &Beyond{Epoch: x.Block.Epoch, Slot: x.Block.Slot}
 	case *bolt.Vote:
 		return &Beyond{Epoch: x.Epoch, Slot: x.Slot}
-	case *bolt.Commit:
+	case *bolt.Finalize:
 		return &Beyond{Epoch: x.Epoch, Slot: x.Slot}
 	}
 	number, _ := epochOf(m)

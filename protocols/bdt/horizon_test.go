@@ -46,7 +46,7 @@ func TestSift(t *testing.T) {
 		{"a vote of a committed slot", &bolt.Vote{Epoch: 1, Slot: 3, Digest: d}, protocols.Useless},
 		{"a vote of the next slot", &bolt.Vote{Epoch: 1, Slot: 4, Digest: d}, protocols.Useful},
 		{"a vote of a slot far ahead", &bolt.Vote{Epoch: 1, Slot: 400, Digest: d}, protocols.Ahead},
-		{"a Commit beyond the last slot", &bolt.Commit{Epoch: 1, Slot: EpochSlots + 1, Digest: d}, protocols.Useless},
+		{"a Finalize beyond the last slot", &bolt.Finalize{Epoch: 1, Slot: EpochSlots + 1, Digest: d}, protocols.Useless},
 		{"a vote of the next epoch", &bolt.Vote{Epoch: 2, Slot: 1, Digest: d}, protocols.Useful},
 		{"a vote of the epoch after the next", &bolt.Vote{Epoch: 3, Slot: 1, Digest: d}, protocols.Ahead},
 		{"a Status", status(1), protocols.Useful},

@@ -49,7 +49,7 @@ func TestSlotOfADecisionIsAdopted(t *testing.T) {
 		switch x.m.(type) {
 		case *bolt.Vote:
 			return x.to == 3
-		case *bolt.Commit:
+		case *bolt.Finalize:
 			return false
 		}
 		return true

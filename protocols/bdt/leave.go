@@ -213,7 +213,7 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 		return
 	}
 	if top < e.bolt.Final() {
-		panic(fmt.Sprintf("bdt: n-f replicas sent Commit for slot %d of epoch %d, but %d Status claim at most slot %d: more than f replicas are Byzantine",
+		panic(fmt.Sprintf("bdt: n-f replicas sent Finalize for slot %d of epoch %d, but %d Status claim at most slot %d: more than f replicas are Byzantine",
 			e.bolt.Final(), e.number, len(counted), top))
 	}
 	if top < e.bolt.CommittedSlot() {

@@ -9,7 +9,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// want is a request for a block that is not held and that a QC, Commits or a child name.
+// want is a request for a block that is not held and that a QC, Finalize messages or a child name.
 type want struct {
 	slot  uint64
 	d     digest.Digest

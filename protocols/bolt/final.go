@@ -57,9 +57,9 @@ func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
 	m.voteAll(now, st)
 }
 
-// upon a block that became final here before this replica voted in its slot: vote for it, with or without its content, as
-// soon as execution is near enough. The other replicas may need this vote for their QC, and then this replica's Commit: a
-// Byzantine replica that sends its Commit only to this replica would leave the others with an open slot.
+// upon a block that became final here before this replica voted in its slot: vote for it, with or without its content,
+// as soon as execution is near enough. The other replicas may need this vote for their QC, and then this replica's
+// Finalize: a Byzantine replica that sends its Finalize only to this replica would leave the others with an open slot.
 //
 // Why the vote is safe:
 //   - No other block of a slot up to a final one can have a QC. The final slot has a QC, so n-2f honest replicas voted in it
@@ -99,7 +99,8 @@ func (m *Machine) castPendingVotes(now protocols.Time, st *Step) {
 	}
 }
 
-// signers is the set of other replicas that voted for a block, or else sent Commits for it. They are asked first for data.
+// signers is the set of other replicas that voted for a block, or else sent Finalize messages for it. They are asked
+// first for data.
 func (m *Machine) signers(s uint64, d digest.Digest) protocols.Set {
 	var set protocols.Set
 	x := m.slot(s)
@@ -107,7 +108,7 @@ func (m *Machine) signers(s uint64, d digest.Digest) protocols.Set {
 		set = m.holders
 	} else if t := x.votes[d]; t != nil {
 		set = t.Signers()
-	} else if c := x.commits[d]; c != nil {
+	} else if c := x.finalizers[d]; c != nil {
 		set = *c
 	}
 	set.Remove(m.cfg.Self)

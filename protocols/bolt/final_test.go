@@ -40,8 +40,8 @@ func (p *cluster) route(from int, st Step) {
 					p.route(to, m.HandlePropose(t0, protocols.Index(from), x))
 				case *Vote:
 					p.route(to, m.HandleVote(t0, protocols.Index(from), x))
-				case *Commit:
-					p.route(to, m.HandleCommit(t0, protocols.Index(from), x))
+				case *Finalize:
+					p.route(to, m.HandleFinalize(t0, protocols.Index(from), x))
 				}
 			})
 		}
@@ -57,22 +57,22 @@ func (p *cluster) deliver() {
 	}
 }
 
-// TestCommitToOne: f Byzantine replicas vote for a block only towards replicas that have its data, and send their Commits to
-// one replica only. That replica commits, or another one adopts the block by its certified header. A replica that is past
-// the slot must still help in it, so that no other replica is left with an open slot.
-func TestCommitToOne(t *testing.T) {
+// TestFinalizeToOne: f Byzantine replicas vote for a block only towards replicas that have its data, and send their
+// Finalize messages to one replica only. That replica commits, or another one adopts the block by its certified header.
+// A replica that is past the slot must still help in it, so that no other replica is left with an open slot.
+func TestFinalizeToOne(t *testing.T) {
 	for _, n := range []int{4, 7, 10} {
 		for _, adopted := range []bool{false, true} {
 			for _, forgets := range []bool{false, true} {
 				t.Run(fmt.Sprintf("n=%d adopted=%v forgets=%v", n, adopted, forgets), func(t *testing.T) {
-					commitToOne(t, n, adopted, forgets)
+					finalizeToOne(t, n, adopted, forgets)
 				})
 			}
 		}
 	}
 }
 
-func commitToOne(t *testing.T, n int, adopted, forgets bool) {
+func finalizeToOne(t *testing.T, n int, adopted, forgets bool) {
 	p := newCluster(t, n)
 	f := p.b.c.F()
 	late := func(i int) bool { return i >= 1 && i <= f } // has no data at first
@@ -95,10 +95,10 @@ func commitToOne(t *testing.T, n int, adopted, forgets bool) {
 		one = 0 // it has the data; replica 1 gets its certified header
 	}
 	for byzantine := n - f; byzantine < n; byzantine++ {
-		p.route(one, p.ms[one].HandleCommit(t0, protocols.Index(byzantine), commitOf(x)))
+		p.route(one, p.ms[one].HandleFinalize(t0, protocols.Index(byzantine), finalizeOf(x)))
 	}
 	if p.done[one] != 1 {
-		t.Fatal("the replica with n-f Commits did not commit")
+		t.Fatal("the replica with n-f Finalize messages did not commit")
 	}
 	if adopted {
 		p.route(1, p.ms[1].Adopt(t0, x))
@@ -131,12 +131,12 @@ func TestOwedCommitIsForgotten(t *testing.T) {
 	chain := b.chain(b.genesis, window+20)
 	for _, x := range chain {
 		m.HandlePropose(t0, 0, b.propose(x))
-		b.commits(m, x, 0, 3)
+		b.finalizes(m, x, 0, 3)
 		m.Executed(t0, x.Height)
 		m.Certified(x)
 	}
 	if len(m.slots) == 0 || len(m.slots) > window {
-		t.Errorf("%d slots are kept for Commits that others may need, want at most %d", len(m.slots), window)
+		t.Errorf("%d slots are kept for Finalize messages that others may need, want at most %d", len(m.slots), window)
 	}
 }
 
@@ -148,7 +148,7 @@ func TestFinalVoteAwaitsExecution(t *testing.T) {
 	chain := b.chain(b.genesis, ExecutionLag+2)
 	m.Adopt(t0, chain[ExecutionLag-1])
 	for k, x := range chain[ExecutionLag:] {
-		steps := append([]Step{m.HandlePropose(t0, 0, b.propose(x))}, b.commits(m, x, 1, 3)...)
+		steps := append([]Step{m.HandlePropose(t0, 0, b.propose(x))}, b.finalizes(m, x, 1, 3)...)
 		if len(committed(steps...)) != 1 || len(sent[*Vote](steps...)) != 0 {
 			t.Fatalf("block %d beyond the lag: %d committed, %d votes", k, len(committed(steps...)), len(sent[*Vote](steps...)))
 		}
@@ -173,7 +173,7 @@ func TestCommitsAwaitExecution(t *testing.T) {
 	feed := func() {
 		for _, x := range chain {
 			m.HandlePropose(t0, 0, b.propose(x))
-			b.commits(m, x, 0, 3)
+			b.finalizes(m, x, 0, 3)
 		}
 	}
 	feed()
@@ -226,7 +226,7 @@ func TestFinalVoteAndAnotherBlock(t *testing.T) {
 				kept.keep(all...)
 				steps = append(steps, all...)
 			}
-			record(b.commits(m, x, 0, 3)...)
+			record(b.finalizes(m, x, 0, 3)...)
 			m.want(t0, x.Slot, x.digest)
 			record(m.HandlePropose(t0, 0, b.propose(x)))
 			if m.Base() != x {

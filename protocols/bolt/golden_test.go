@@ -136,8 +136,8 @@ func (s *traced) deliver(a *golden.Args) {
 			s.do(s.m.HandlePropose(s.now, i, s.b.propose(b)))
 		case "vote":
 			s.do(s.m.HandleVote(s.now, i, s.b.vote(i, b)))
-		case "commit":
-			s.do(s.m.HandleCommit(s.now, i, commitOf(b)))
+		case "finalize":
+			s.do(s.m.HandleFinalize(s.now, i, finalizeOf(b)))
 		case "fetch":
 			s.do(s.m.HandleFetchBlock(i, &FetchBlock{Epoch: b.Epoch, Slot: b.Slot, Digest: b.digest}))
 		default:

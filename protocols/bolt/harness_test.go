@@ -145,9 +145,10 @@ func (b *bench) vote(from protocols.Index, x *Block) *Vote {
 		Signature: b.scheme.Signer(uint64(from)).Sign(voteStatement(b.c, x.Epoch, x.Slot, x.digest))}
 }
 
-func commitOf(x *Block) *Commit { return &Commit{Epoch: x.Epoch, Slot: x.Slot, Digest: x.digest} }
+func finalizeOf(x *Block) *Finalize { return &Finalize{Epoch: x.Epoch, Slot: x.Slot, Digest: x.digest} }
 
-// votes delivers to m the votes for x of the replicas first to last, and returns the steps. commits does it for Commits.
+// votes delivers to m the votes for x of the replicas first to last, and returns the steps. finalizes does it for
+// Finalize messages.
 func (b *bench) votes(m *Machine, x *Block, first, last int) []Step {
 	var out []Step
 	for i := first; i <= last; i++ {
@@ -156,10 +157,10 @@ func (b *bench) votes(m *Machine, x *Block, first, last int) []Step {
 	return out
 }
 
-func (b *bench) commits(m *Machine, x *Block, first, last int) []Step {
+func (b *bench) finalizes(m *Machine, x *Block, first, last int) []Step {
 	var out []Step
 	for i := first; i <= last; i++ {
-		out = append(out, m.HandleCommit(t0, protocols.Index(i), commitOf(x)))
+		out = append(out, m.HandleFinalize(t0, protocols.Index(i), finalizeOf(x)))
 	}
 	return out
 }

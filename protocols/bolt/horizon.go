@@ -29,7 +29,7 @@ func (h *Horizon) Sees(m protocols.Message) protocols.Relevance {
 		if slot <= h.settled {
 			return protocols.Useless
 		}
-	case *Commit:
+	case *Finalize:
 		slot = x.Slot
 	default:
 		return protocols.Useful

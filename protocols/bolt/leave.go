@@ -9,23 +9,24 @@ import (
 	"bdtnode/protocols"
 )
 
-// Leave ends the part of this replica in the epoch: it signs nothing more in it. It still counts votes and Commits, so that
-// it commits the blocks that others commit. The caller must persist that it left before any later message is sent.
+// Leave ends the part of this replica in the epoch: it signs nothing more in it. It still counts votes and Finalize
+// messages, so that it commits the blocks that others commit. The caller must persist that it left before any later
+// message is sent.
 func (m *Machine) Leave() {
 	m.left = true
 	m.proposeDue, m.clockDue = 0, 0
 }
 
-// Top is the QC of the highest slot for which this replica sent Commit, or nil if it sent none. It is kept also when its
-// slot is forgotten.
+// Top is the QC of the highest slot for which this replica sent Finalize, or nil if it sent none. It is kept also when
+// its slot is forgotten.
 func (m *Machine) Top() *QC { return m.top }
 
 // Full reports whether the epoch's last slot is committed.
 func (m *Machine) Full() bool { return m.CommittedSlot() >= m.cfg.Slots }
 
-// Final is the highest slot for which n-f Commits were counted here, 0 if there is none. Of any n-f Status, at least one
-// claims this slot or a later one. The last commit may be higher, since certified headers and the decision of the epoch
-// commit too.
+// Final is the highest slot for which n-f Finalize messages were counted here, 0 if there is none. Of any n-f Status,
+// at least one claims this slot or a later one. The last commit may be higher, since certified headers and the decision
+// of the epoch commit too.
 func (m *Machine) Final() uint64 { return m.final }
 
 // CommittedSlot is the slot of the last committed block, 0 if no block of this epoch is committed.

@@ -7,7 +7,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestLeft: a replica that left sends nothing more but still counts: it makes QCs, and n-f Commits commit.
+// TestLeft: a replica that left sends nothing more but still counts: it makes QCs, and n-f Finalize messages commit.
 func TestLeft(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -20,15 +20,15 @@ func TestLeft(t *testing.T) {
 	steps = append(steps, b.votes(m, chain[0], 2, 3)...) // a QC together with the own vote
 	steps = append(steps, b.votes(m, chain[1], 0, 3)...)
 	for _, st := range steps {
-		if len(sent[*Vote](st))+len(sent[*Commit](st))+len(sent[*Propose](st)) > 0 || len(st.Persist) > 0 {
+		if len(sent[*Vote](st))+len(sent[*Finalize](st))+len(sent[*Propose](st)) > 0 || len(st.Persist) > 0 {
 			t.Errorf("after leaving: %+v", st)
 		}
 	}
 	if m.slots[1].qc == nil || m.Top() != nil {
-		t.Error("n-f votes make no QC, or Top claims a Commit")
+		t.Error("n-f votes make no QC, or Top claims a Finalize")
 	}
-	if got := committed(b.commits(m, chain[1], 0, 3)...); len(got) != 2 || m.CommittedSlot() != 2 {
-		t.Errorf("%d blocks are committed upon n-f Commits", len(got))
+	if got := committed(b.finalizes(m, chain[1], 0, 3)...); len(got) != 2 || m.CommittedSlot() != 2 {
+		t.Errorf("%d blocks are committed upon n-f Finalize messages", len(got))
 	}
 	lead, d := b.machine(0)
 	lead.Leave()
@@ -38,8 +38,8 @@ func TestLeft(t *testing.T) {
 	}
 }
 
-// TestTopOutlivesItsSlot: the highest QC for which Commit was sent is known after the records of its slot are deleted, and
-// after a crash.
+// TestTopOutlivesItsSlot: the highest QC for which Finalize was sent is known after the records of its slot are
+// deleted, and after a crash.
 func TestTopOutlivesItsSlot(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
@@ -50,7 +50,7 @@ func TestTopOutlivesItsSlot(t *testing.T) {
 	}
 	d.keep(b.votes(m, chain[1], 2, 3)...)
 	d.keep(b.votes(m, chain[0], 2, 3)...) // a later QC of a lower slot changes nothing
-	d.keep(b.commits(m, chain[1], 2, 3)...)
+	d.keep(b.finalizes(m, chain[1], 2, 3)...)
 	d.keep(m.Certified(chain[1]))
 	r, err := Restore(b.config(1, &data{}), chain[1], 2, d.stored)
 	if err != nil {
@@ -120,7 +120,7 @@ func TestDecidedBelowTheCommitted(t *testing.T) {
 		for _, y := range chain {
 			m.HandlePropose(t0, 0, b.propose(y))
 		}
-		b.commits(m, chain[1], 0, 3)
+		b.finalizes(m, chain[1], 0, 3)
 		func() {
 			defer func() {
 				if recover() == nil {
@@ -156,19 +156,19 @@ func TestLastSlot(t *testing.T) {
 			t.Errorf("slot %d of 2: %d votes", k+1, len(v))
 		}
 	}
-	b.commits(m, chain[1], 0, 3)
+	b.finalizes(m, chain[1], 0, 3)
 	if !m.Full() {
 		t.Error("the last slot is committed but Full is false")
 	}
 }
 
-// TestOpen: Open is the lowest slot for which the leader proposed. A single vote or Commit does not open a slot.
+// TestOpen: Open is the lowest slot for which the leader proposed. A single vote or Finalize does not open a slot.
 func TestOpen(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
 	chain := b.chain(b.genesis, 3)
 	m.HandleVote(t0, 2, b.vote(2, chain[0]))
-	m.HandleCommit(t0, 2, commitOf(chain[0]))
+	m.HandleFinalize(t0, 2, finalizeOf(chain[0]))
 	if m.Open() != 0 {
 		t.Error("the vote of one replica opens a slot")
 	}
@@ -177,7 +177,7 @@ func TestOpen(t *testing.T) {
 		t.Errorf("slot %d is open, want 2", m.Open())
 	}
 	m.HandlePropose(t0, 0, b.propose(chain[0]))
-	b.commits(m, chain[0], 0, 3)
+	b.finalizes(m, chain[0], 0, 3)
 	if m.Open() != 2 {
 		t.Errorf("slot %d is open after 1 is committed, want 2", m.Open())
 	}

@@ -1,17 +1,19 @@
 // Package bolt is the fast lane of one epoch (docs/design.md §4.2; Bolt-Dumbo Transformer, arXiv 2103.09425, §4: Bolt).
 //
-// One leader proposes a block for each slot. All replicas vote. n-f votes make a QC. A replica with the QC sends Commit. n-f
-// Commits commit the block and all blocks before it. That is three message delays: propose, vote, commit.
+// One leader proposes a block for each slot. All replicas vote. n-f votes make a QC. A replica with the QC sends
+// Finalize. n-f Finalize messages commit the block and all blocks before it. That is three message delays: propose,
+// vote, commit.
 //
 // Guarantee: no two honest replicas commit different blocks at one height, for any behaviour of the network and of up to f
 // replicas. Liveness in the epoch needs an honest leader and a network that delivers. Leaving an epoch is the task of
 // package bdt.
 //
-// Why the thresholds suffice. An honest replica votes once in a slot. Two QCs of one slot would share an honest voter, so a
-// slot has at most one QC digest. An honest replica votes only for a block whose parent it voted for, or has a QC, or is
-// committed. So, by induction, there is one chain of QCs below a QC. (A vote for a block that is already final adds only to
-// the QC that an honest replica has.) A Commit is sent only with the QC on disk. n-f Commits mean that f+1 honest replicas
-// hold the QC on disk, also after crashes, so a replica that gets answers from n-f replicas learns of the QC.
+// Why the thresholds suffice. An honest replica votes once in a slot. Two QCs of one slot would share an honest voter,
+// so a slot has at most one QC digest. An honest replica votes only for a block whose parent it voted for, or has a QC,
+// or is committed. So, by induction, there is one chain of QCs below a QC. (A vote for a block that is already final
+// adds only to the QC that an honest replica has.) A Finalize is sent only with the QC on disk. n-f Finalize messages
+// mean that f+1 honest replicas hold the QC on disk, also after crashes, so a replica that gets answers from n-f
+// replicas learns of the QC.
 //
 // Differences from the paper: blocks contain positions in the lanes instead of transactions; slots are pipelined; a
 // replica may vote for a block whose data is certified without holding the data.
@@ -66,7 +68,7 @@ type Inbound interface {
 }
 
 // Committed is a final block. Committed blocks come in order of height. Signers are other replicas that voted for the block
-// or sent Commit for it. Most of them hold its data; a replica that had committed the block before it voted may not.
+// or sent Finalize for it. Most of them hold its data; a replica that had committed the block before it voted may not.
 type Committed struct {
 	Block   *Block
 	Signers protocols.Set
@@ -98,8 +100,8 @@ type Machine struct {
 	wants    map[digest.Digest]*want
 	ahead    protocols.Set // peers of which a message beyond the window was refused
 	aheadOf  uint64        // lowest slot of these messages; zero if there is none
-	top      *QC           // highest QC for which this replica sent Commit; nil before the first
-	final    uint64        // highest slot for which n-f Commits were counted
+	top      *QC           // highest QC for which this replica sent Finalize; nil before the first
+	final    uint64        // highest slot for which n-f Finalize messages were counted
 	left     bool          // Leave was called: nothing is signed any more
 	decided  *Block        // block at which the epoch was decided to end; nil before
 	holders  protocols.Set // replicas that voted for decided
@@ -115,20 +117,20 @@ type Machine struct {
 
 type slot struct {
 	proposal     *Propose                   // first proposal of the leader, the only one that may be voted for
-	blocks       map[digest.Digest]*Propose // the proposal, and blocks that a QC or Commits name
+	blocks       map[digest.Digest]*Propose // the proposal, and blocks that a QC or Finalize messages name
 	vote         *Vote                      // own vote
 	voters       protocols.Set              // replicas whose first vote was counted
 	votes        map[digest.Digest]*protocols.Tally
 	qc           *QC
-	commit       *Commit       // own Commit
-	senders      protocols.Set // replicas whose first Commit was counted
-	commits      map[digest.Digest]*protocols.Set
-	final        digest.Digest // digest with n-f Commits
-	equivocated  bool          // a fault was reported for two blocks of the leader
-	conflictSent bool          // a conflict with the cut was sent to the leader
-	refused      bool          // the proposal does not extend its parent
-	response     *response     // votes for the own proposal; nil if this replica is not the leader, and after a restart
-	pendingVote  *Block        // final block to vote for when execution is near enough; nil if there is none
+	finalize     *Finalize                        // own Finalize
+	senders      protocols.Set                    // replicas whose first Finalize was counted
+	finalizers   map[digest.Digest]*protocols.Set // senders, by the digest in their Finalize
+	final        digest.Digest                    // digest with n-f Finalize messages
+	equivocated  bool                             // a fault was reported for two blocks of the leader
+	conflictSent bool                             // a conflict with the cut was sent to the leader
+	refused      bool                             // the proposal does not extend its parent
+	response     *response                        // votes for the own proposal; nil if this replica is not the leader, and after a restart
+	pendingVote  *Block                           // final block to vote for when execution is near enough; nil if there is none
 }
 
 // New makes the machine of an epoch whose first slot extends base.
@@ -163,9 +165,9 @@ func (m *Machine) slot(s uint64) *slot {
 	x := m.slots[s]
 	if x == nil {
 		x = &slot{
-			blocks:  make(map[digest.Digest]*Propose),
-			votes:   make(map[digest.Digest]*protocols.Tally),
-			commits: make(map[digest.Digest]*protocols.Set),
+			blocks:     make(map[digest.Digest]*Propose),
+			votes:      make(map[digest.Digest]*protocols.Tally),
+			finalizers: make(map[digest.Digest]*protocols.Set),
 		}
 		m.slots[s] = x
 	}
@@ -280,9 +282,9 @@ func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Pro
 	return st
 }
 
-// isNamed reports whether a vote, a Commit or a QC of the slot names a digest.
+// isNamed reports whether a vote, a Finalize or a QC of the slot names a digest.
 func (m *Machine) isNamed(x *slot, d digest.Digest) bool {
-	return x.votes[d] != nil || x.commits[d] != nil || x.final == d || x.qc != nil && x.qc.Digest == d
+	return x.votes[d] != nil || x.finalizers[d] != nil || x.final == d || x.qc != nil && x.qc.Digest == d
 }
 
 // voteAll votes for every proposal above the last commit that can be voted for now. It goes in order of slot, since a vote
@@ -383,7 +385,7 @@ func (m *Machine) HandleVote(now protocols.Time, from protocols.Index, v *Vote) 
 	return st
 }
 
-// upon n-f votes for one digest: that is the QC of the slot; send Commit with the QC on disk.
+// upon n-f votes for one digest: that is the QC of the slot; send Finalize with the QC on disk.
 func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, v *Vote) {
 	x := m.slot(v.Slot)
 	if !x.voters.Add(from) {
@@ -407,41 +409,41 @@ func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, 
 	if m.left {
 		return
 	}
-	x.commit = &Commit{Epoch: v.Epoch, Slot: v.Slot, Digest: v.Digest}
-	st.Record(commitKey(v.Epoch, v.Slot), x.qc.Append(nil))
+	x.finalize = &Finalize{Epoch: v.Epoch, Slot: v.Slot, Digest: v.Digest}
+	st.Record(finalizeKey(v.Epoch, v.Slot), x.qc.Append(nil))
 	if m.top == nil || m.top.Slot < v.Slot {
 		m.top = x.qc
 		st.Record(topKey(v.Epoch), x.qc.Append(nil)) // kept when the slot is forgotten
 	}
-	st.Broadcast(x.commit)
-	m.countCommit(now, st, m.cfg.Self, x.commit)
+	st.Broadcast(x.finalize)
+	m.countFinalize(now, st, m.cfg.Self, x.finalize)
 	m.voteAll(now, st) // a block with a QC is a valid parent for the next slot
 }
 
-// HandleCommit is called upon a Commit.
-func (m *Machine) HandleCommit(now protocols.Time, from protocols.Index, c *Commit) Step {
+// HandleFinalize is called upon a Finalize.
+func (m *Machine) HandleFinalize(now protocols.Time, from protocols.Index, f *Finalize) Step {
 	var st Step
-	if m.inWindow(from, c.Epoch, c.Slot) {
-		m.countCommit(now, &st, from, c)
+	if m.inWindow(from, f.Epoch, f.Slot) {
+		m.countFinalize(now, &st, from, f)
 	}
 	return st
 }
 
-// upon n-f Commits for one digest: the block and all blocks before it are final.
-func (m *Machine) countCommit(now protocols.Time, st *Step, from protocols.Index, c *Commit) {
-	x := m.slot(c.Slot)
+// upon n-f Finalize messages for one digest: the block and all blocks before it are final.
+func (m *Machine) countFinalize(now protocols.Time, st *Step, from protocols.Index, f *Finalize) {
+	x := m.slot(f.Slot)
 	if !x.senders.Add(from) {
 		return
 	}
-	set := x.commits[c.Digest]
+	set := x.finalizers[f.Digest]
 	if set == nil {
 		set = &protocols.Set{}
-		x.commits[c.Digest] = set
+		x.finalizers[f.Digest] = set
 	}
 	set.Add(from)
 	if set.Len() == m.cfg.Committee.Quorum() {
-		x.final = c.Digest
-		m.final = max(m.final, c.Slot)
+		x.final = f.Digest
+		m.final = max(m.final, f.Slot)
 		m.finish(now, st)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// TestThresholds: a QC needs n-f votes and a commit n-f Commits, of distinct replicas and for one digest.
+// TestThresholds: a QC needs n-f votes and a commit n-f Finalize messages, of distinct replicas and for one digest.
 func TestThresholds(t *testing.T) {
 	for n := 4; n <= 7; n++ {
 		b := newBench(t, n)
@@ -25,31 +25,31 @@ func TestThresholds(t *testing.T) {
 		}
 		steps = append(steps, b.votes(m, z, q, n-1)...)
 		steps = append(steps, m.HandleVote(t0, 0, b.vote(0, z)), m.HandleVote(t0, 0, b.vote(0, x))) // only the first vote counts
-		if len(sent[*Commit](steps...)) != 0 {
-			t.Errorf("n=%d: a Commit after %d votes", n, q-1)
+		if len(sent[*Finalize](steps...)) != 0 {
+			t.Errorf("n=%d: a Finalize after %d votes", n, q-1)
 		}
 
 		m, _ = b.machine(1)
 		m.HandlePropose(t0, 0, b.propose(x))
 		b.votes(m, x, 2, q-1)
 		st := m.HandleVote(t0, 0, b.vote(0, x))
-		if c := sent[*Commit](st); len(c) != 1 || c[0].Digest != x.digest {
+		if c := sent[*Finalize](st); len(c) != 1 || c[0].Digest != x.digest {
 			t.Fatalf("n=%d: %d votes make no QC", n, q)
 		}
 		if len(committed(st)) != 0 {
-			t.Errorf("n=%d: committed without Commits", n)
+			t.Errorf("n=%d: committed without Finalize messages", n)
 		}
 		z2 := b.block(b.genesis, 8)
-		steps = b.commits(m, z2, q, n-1)                  // f Commits for another digest
-		steps = append(steps, b.commits(m, x, q, n-1)...) // only the first Commit of a replica counts
+		steps = b.finalizes(m, z2, q, n-1)                  // f Finalize messages for another digest
+		steps = append(steps, b.finalizes(m, x, q, n-1)...) // only the first Finalize of a replica counts
 		for range 3 {
-			steps = append(steps, b.commits(m, x, 2, q-1)...)
+			steps = append(steps, b.finalizes(m, x, 2, q-1)...)
 		}
 		if len(committed(steps...)) != 0 {
-			t.Errorf("n=%d: committed after %d Commits", n, q-1)
+			t.Errorf("n=%d: committed after %d Finalize messages", n, q-1)
 		}
-		if got := committed(m.HandleCommit(t0, 0, commitOf(x))); len(got) != 1 || got[0].digest != x.digest {
-			t.Errorf("n=%d: %d Commits commit %v", n, q, got)
+		if got := committed(m.HandleFinalize(t0, 0, finalizeOf(x))); len(got) != 1 || got[0].digest != x.digest {
+			t.Errorf("n=%d: %d Finalize messages commit %v", n, q, got)
 		}
 	}
 }
@@ -76,20 +76,20 @@ func TestOneVoteForASlot(t *testing.T) {
 	}
 }
 
-// TestVotePersistsItsReasons: the step that sends a vote persists proposal, acks and vote. The step that sends a Commit
-// persists the QC.
+// TestVotePersistsItsReasons: the step that sends a vote persists proposal, acks and vote. The step that sends a
+// Finalize persists the QC.
 func TestVotePersistsItsReasons(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
 	x := b.block(b.genesis, 0)
 	d := disk{}
 	d.keep(m.HandlePropose(t0, 0, b.propose(x)))
-	if d[string(voteKey(1, 1))] == nil || d[string(proposalKey(1, 1))] == nil || d["lock"] == nil || d[string(commitKey(1, 1))] != nil {
+	if d[string(voteKey(1, 1))] == nil || d[string(proposalKey(1, 1))] == nil || d["lock"] == nil || d[string(finalizeKey(1, 1))] != nil {
 		t.Errorf("wrong records in the step of a vote: %d", len(d))
 	}
 	d.keep(b.votes(m, x, 2, 3)...)
-	if d[string(commitKey(1, 1))] == nil {
-		t.Error("a Commit is sent without its QC on disk")
+	if d[string(finalizeKey(1, 1))] == nil {
+		t.Error("a Finalize is sent without its QC on disk")
 	}
 }
 
@@ -280,7 +280,7 @@ func TestLeader(t *testing.T) {
 		t.Errorf("%d proposals are sent again", len(again))
 	}
 	b.votes(r, blocks[0], 1, 2)
-	st := b.commits(r, blocks[0], 1, 2)
+	st := b.finalizes(r, blocks[0], 1, 2)
 	st = append(st, r.Progress(now.Add(time.Second)))
 	if p := sent[*Propose](st...); len(p) != 1 || p[0].Block.Parent != blocks[Pipeline-1].digest {
 		t.Errorf("%d proposals after a restart and a commit, want 1", len(p))
@@ -312,7 +312,7 @@ func TestCommitTakesAllBefore(t *testing.T) {
 	chain := b.chain(b.genesis, 3)
 	m.HandlePropose(t0, 0, b.propose(chain[0]))
 	b.votes(m, chain[2], 2, 3)
-	if st := b.commits(m, chain[2], 0, 3); len(committed(st...)) != 0 {
+	if st := b.finalizes(m, chain[2], 0, 3); len(committed(st...)) != 0 {
 		t.Fatal("committed although blocks are missing")
 	}
 	f := sent[*FetchBlock](m.Tick(t0.Add(fetchGrace)))
@@ -348,7 +348,7 @@ func TestRefusedIsRemembered(t *testing.T) {
 	far := chain[window]
 	m.HandlePropose(t0, 0, b.propose(far))
 	m.HandleVote(t0, 2, b.vote(2, far))
-	m.HandleCommit(t0, 3, commitOf(far))
+	m.HandleFinalize(t0, 3, finalizeOf(far))
 	m.HandleVote(t0, 3, &Vote{Epoch: 2, Slot: 1}) // a message of another epoch is not recorded
 	if len(m.slots) != 0 || m.Refused() != (protocols.Set{}) {
 		t.Fatal("a message above the window is kept, or requested at once")
@@ -393,16 +393,16 @@ func TestRestore(t *testing.T) {
 	if v := sent[*Vote](r.HandlePropose(t0, 0, b.propose(z)), r.Progress(t0)); len(v) != 0 {
 		t.Error("votes a second time in a slot")
 	}
-	if got := committed(b.commits(r, chain[0], 2, 3)...); len(got) != 1 {
-		t.Error("the own Commit from before the crash is not counted")
+	if got := committed(b.finalizes(r, chain[0], 2, 3)...); len(got) != 1 {
+		t.Error("the own Finalize from before the crash is not counted")
 	}
-	if c := sent[*Commit](b.votes(r, chain[1], 2, 3)...); len(c) != 1 {
+	if c := sent[*Finalize](b.votes(r, chain[1], 2, 3)...); len(c) != 1 {
 		t.Error("the own vote from before the crash is not counted")
 	}
 
 	for name, spoil := range map[string]func(disk){
 		"a vote cut short":     func(d disk) { d[string(voteKey(1, 1))] = []byte{1} },
-		"a QC cut short":       func(d disk) { d[string(commitKey(1, 1))] = d[string(commitKey(1, 1))][:50] },
+		"a QC cut short":       func(d disk) { d[string(finalizeKey(1, 1))] = d[string(finalizeKey(1, 1))][:50] },
 		"a proposal cut short": func(d disk) { d[string(proposalKey(1, 1))] = d[string(proposalKey(1, 1))][:50] },
 	} {
 		bad := disk{}
@@ -427,10 +427,10 @@ func TestCertifiedForgets(t *testing.T) {
 	}
 	for _, x := range chain[:2] {
 		d.keep(b.votes(m, x, 2, 3)...)
-		d.keep(b.commits(m, x, 2, 3)...)
+		d.keep(b.finalizes(m, x, 2, 3)...)
 	}
 	d.keep(m.Certified(chain[0]))
-	if d[string(voteKey(1, 1))] != nil || d[string(commitKey(1, 1))] != nil || d[string(proposalKey(1, 1))] != nil || d[string(commitKey(1, 2))] == nil {
+	if d[string(voteKey(1, 1))] != nil || d[string(finalizeKey(1, 1))] != nil || d[string(proposalKey(1, 1))] != nil || d[string(finalizeKey(1, 2))] == nil {
 		t.Error("wrong records are deleted")
 	}
 	if v := sent[*Vote](m.Resend(2)); len(v) != 2 || v[0].Slot != 2 {
@@ -445,7 +445,7 @@ func TestCertifiedForgets(t *testing.T) {
 	}
 }
 
-// TestBrokenInvariant: n-f Commits for a block that does not extend the last committed one cause a panic.
+// TestBrokenInvariant: n-f Finalize messages for a block that does not extend the last committed one cause a panic.
 func TestBrokenInvariant(t *testing.T) {
 	defer func() {
 		if recover() == nil {
@@ -457,7 +457,7 @@ func TestBrokenInvariant(t *testing.T) {
 	m.Adopt(t0, b.block(b.genesis, 9))
 	x := b.chain(b.genesis, 2)
 	m.HandlePropose(t0, 0, b.propose(x[1]))
-	b.commits(m, x[1], 0, 3)
+	b.finalizes(m, x[1], 0, 3)
 }
 
 func TestGenesisBindsItsShard(t *testing.T) {
@@ -472,8 +472,8 @@ func TestGenesisBindsItsShard(t *testing.T) {
 	}
 }
 
-// TestRestoreAsksForBlocks: a replica that sent Commit for a block which never arrived requests it again after a crash: the
-// leader may have crashed, and the other replicas need the block to end the epoch.
+// TestRestoreAsksForBlocks: a replica that sent Finalize for a block which never arrived requests it again after a
+// crash: the leader may have crashed, and the other replicas need the block to end the epoch.
 func TestRestoreAsksForBlocks(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)

@@ -14,7 +14,7 @@ import (
 const (
 	KindPropose    = protocols.KindsBolt + 0
 	KindVote       = protocols.KindsBolt + 1
-	KindCommit     = protocols.KindsBolt + 2
+	KindFinalize   = protocols.KindsBolt + 2
 	KindFetchBlock = protocols.KindsBolt + 3
 )
 
@@ -34,8 +34,8 @@ var Messages = protocols.Entries(protocols.KindsBolt,
 		Epoch: protocols.Field(func(m *Vote) uint64 { return m.Epoch }),
 	},
 	protocols.SignedEntry{
-		Kind: KindCommit, Name: "Commit", Max: slotSize, Decode: protocols.Decoder(DecodeCommit),
-		Epoch: protocols.Field(func(m *Commit) uint64 { return m.Epoch }),
+		Kind: KindFinalize, Name: "Finalize", Max: slotSize, Decode: protocols.Decoder(DecodeFinalize),
+		Epoch: protocols.Field(func(m *Finalize) uint64 { return m.Epoch }),
 	},
 	protocols.SignedEntry{
 		Kind: KindFetchBlock, Name: "FetchBlock", Max: slotSize, Decode: protocols.Decoder(DecodeFetchBlock),
@@ -123,23 +123,23 @@ func DecodeVote(b []byte) (*Vote, error) {
 	return m, r.Done()
 }
 
-// Commit states that its sender holds a QC for the block of a slot. It has no signature: it is authenticated by the stream
-// on which it arrives, and the receiver never shows it to others.
-type Commit struct {
+// Finalize states that its sender holds a QC for the block of a slot. It has no signature: it is authenticated by the
+// stream on which it arrives, and the receiver never shows it to others.
+type Finalize struct {
 	Epoch, Slot uint64
 	Digest      digest.Digest
 }
 
-// Kind is KindCommit.
-func (*Commit) Kind() protocols.Kind { return KindCommit }
+// Kind is KindFinalize.
+func (*Finalize) Kind() protocols.Kind { return KindFinalize }
 
 // Append encodes epoch, slot and digest.
-func (m *Commit) Append(b []byte) []byte { return appendSlot(b, m.Epoch, m.Slot, m.Digest) }
+func (m *Finalize) Append(b []byte) []byte { return appendSlot(b, m.Epoch, m.Slot, m.Digest) }
 
-// DecodeCommit reads the body of a Commit.
-func DecodeCommit(b []byte) (*Commit, error) {
+// DecodeFinalize reads the body of a Finalize.
+func DecodeFinalize(b []byte) (*Finalize, error) {
 	r := wire.NewReader(b)
-	m := &Commit{}
+	m := &Finalize{}
 	m.Epoch, m.Slot, m.Digest = readSlot(r)
 	return m, r.Done()
 }

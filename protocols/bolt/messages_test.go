@@ -23,7 +23,7 @@ func TestEncodings(t *testing.T) {
 		got  []byte
 		want string
 	}{
-		{"commit", commitOf(x).Append(nil), slot},
+		{"finalize", finalizeOf(x).Append(nil), slot},
 		{"vote", b.vote(2, x).Append(nil)[:48], slot},
 		{"block", x.Append(nil)[:65], "01" + "0000000000000001" + "0000000000000001" + "0000000000000001" + b.genesis.digest.String() + "00000000000f4240"},
 	} {
@@ -96,12 +96,12 @@ func TestStatelessChecks(t *testing.T) {
 		t.Error("a vote verifies for another replica")
 	}
 	for _, raw := range [][]byte{
-		(&Commit{Epoch: 0, Slot: 1, Digest: x.digest}).Append(nil),
-		(&Commit{Epoch: 1, Slot: 0, Digest: x.digest}).Append(nil),
-		(&Commit{Epoch: 1, Slot: 1}).Append(nil),
-		append(commitOf(x).Append(nil), 0),
+		(&Finalize{Epoch: 0, Slot: 1, Digest: x.digest}).Append(nil),
+		(&Finalize{Epoch: 1, Slot: 0, Digest: x.digest}).Append(nil),
+		(&Finalize{Epoch: 1, Slot: 1}).Append(nil),
+		append(finalizeOf(x).Append(nil), 0),
 	} {
-		if _, err := DecodeCommit(raw); err == nil {
+		if _, err := DecodeFinalize(raw); err == nil {
 			t.Errorf("%x decodes", raw)
 		}
 	}

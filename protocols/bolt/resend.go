@@ -19,10 +19,10 @@ func (m *Machine) Certified(b *Block) Step {
 // settled is the highest slot, up to top, such that the other replicas need nothing more from this replica in it or any
 // slot before it. A slot in which this replica voted and has no QC yet is kept, with all later ones, as long as it is among
 // the last slots of a window: f Byzantine VOTEs and the own VOTE make a certified header here that no other replica may
-// have, and the others may still need this replica's Commit.
+// have, and the others may still need this replica's Finalize.
 func (m *Machine) settled(top uint64) uint64 {
 	for s := max(m.floor, top-min(top, window)) + 1; s <= top && !m.left; s++ {
-		if x := m.slots[s]; x != nil && x.vote != nil && x.commit == nil {
+		if x := m.slots[s]; x != nil && x.vote != nil && x.finalize == nil {
 			return s - 1
 		}
 	}
@@ -32,7 +32,7 @@ func (m *Machine) settled(top uint64) uint64 {
 // forget deletes a slot from memory and disk.
 func (m *Machine) forget(st *Step, s uint64) {
 	delete(m.slots, s)
-	for _, key := range [][]byte{proposalKey(m.cfg.Epoch, s), voteKey(m.cfg.Epoch, s), commitKey(m.cfg.Epoch, s)} {
+	for _, key := range [][]byte{proposalKey(m.cfg.Epoch, s), voteKey(m.cfg.Epoch, s), finalizeKey(m.cfg.Epoch, s)} {
 		st.Record(key, nil)
 	}
 }
@@ -54,8 +54,8 @@ func (m *Machine) Resend(to protocols.Index) Step {
 		if x.vote != nil {
 			st.Send(to, x.vote)
 		}
-		if x.commit != nil {
-			st.Send(to, x.commit)
+		if x.finalize != nil {
+			st.Send(to, x.finalize)
 		}
 	}
 	return st

@@ -31,7 +31,7 @@ func TestHeldUp(t *testing.T) {
 				}
 			}
 		}
-		b.commits(m, x, 1, 6)
+		b.finalizes(m, x, 1, 6)
 		m.Executed(now, x.Height)
 		return len(d.heldUp) > 0
 	}

@@ -14,9 +14,9 @@ func slotKey(kind string, epoch, s uint64) []byte {
 
 func proposalKey(epoch, s uint64) []byte { return slotKey("b/p", epoch, s) }
 func voteKey(epoch, s uint64) []byte     { return slotKey("b/v", epoch, s) }
-func commitKey(epoch, s uint64) []byte   { return slotKey("b/c", epoch, s) }
+func finalizeKey(epoch, s uint64) []byte { return slotKey("b/c", epoch, s) }
 
-// topKey is the key of the QC of the highest own Commit of an epoch.
+// topKey is the key of the QC of the highest own Finalize of an epoch.
 func topKey(epoch uint64) []byte { return wire.AppendU64([]byte("b/t"), epoch) }
 
 // Restore makes a machine from the persisted records of an earlier one of the same epoch. base is the last committed block,
@@ -59,18 +59,18 @@ func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) 
 		t.Add(cfg.Self, v.Signature)
 		x.votes[v.Digest] = t
 	}
-	for key, value := range stored(commitKey(e, 0), commitKey(e+1, 0)) {
+	for key, value := range stored(finalizeKey(e, 0), finalizeKey(e+1, 0)) {
 		qc, err := decodeQC(value)
 		if err != nil {
-			return nil, fmt.Errorf("commit record %x: %w: the store is damaged", key, err)
+			return nil, fmt.Errorf("record of a QC %x: %w: the store is damaged", key, err)
 		}
 		x := note(qc.Slot)
 		x.qc = qc
-		x.commit = &Commit{Epoch: e, Slot: qc.Slot, Digest: qc.Digest}
+		x.finalize = &Finalize{Epoch: e, Slot: qc.Slot, Digest: qc.Digest}
 		x.senders.Add(cfg.Self)
 		set := &protocols.Set{}
 		set.Add(cfg.Self)
-		x.commits[qc.Digest] = set
+		x.finalizers[qc.Digest] = set
 	}
 	for key, value := range stored(topKey(e), topKey(e+1)) {
 		qc, err := decodeQC(value)
@@ -86,9 +86,9 @@ func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) 
 	return m, nil
 }
 
-// Resume continues after a restart. It must be called once, before all other methods. A Commit is on disk with its QC, but
-// the block that the QC names may not have arrived. Resume requests it: without the block, this replica cannot count its own
-// Status or any other Status that claims this QC.
+// Resume continues after a restart. It must be called once, before all other methods. A Finalize is on disk with its
+// QC, but the block that the QC names may not have arrived. Resume requests it: without the block, this replica cannot
+// count its own Status or any other Status that claims this QC.
 func (m *Machine) Resume(now protocols.Time) Step {
 	for _, x := range m.slots {
 		if x.qc != nil {
