@@ -28,7 +28,7 @@ func TestDeliveriesMatchGolden(t *testing.T) {
 	part := Part{Tx: sampleTx(t).ID(), Shard: 2, Stage: StageReturned, Open: true, Height: 8, Outputs: ShardSet(0).With(2).With(63),
 		Known: []Known{{1, VerdictRejected, ReasonConsumed, 7}, {Shard: 3}}}
 	channel := Channel{Peer: 4, Sent: 1, SentDigest: digest.Of("s"), Acked: 2, Applied: 3, AppliedDigest: digest.Of("a"), Told: 4, Frozen: true, Waiting: 5, Escrow: 6, Created: 7}
-	freeze := Freeze{Source: 4, Number: 5, Delivery: digest.Of("d"), Why: "because"}
+	freeze := Freeze{Source: 4, Height: 6, Number: 5, Delivery: digest.Of("d"), Why: "because"}
 	golden(t, "deliveries.txt", []string{
 		"delivery " + hex.EncodeToString(d.Append(nil)),
 		"delivery digest " + d.Digest().String(),

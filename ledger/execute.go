@@ -60,9 +60,7 @@ func (s *State) Execute(in Ordered) (*Block, error) {
 		return nil, fmt.Errorf("execute block %d: %w", in.Height, err)
 	}
 	s.updateCaches()
-	s.mu.Lock()
-	s.tip = d.t
-	s.mu.Unlock()
+	s.setTip(d.t)
 	return d.out, nil
 }
 

@@ -9,12 +9,12 @@ import (
 )
 
 // StateVersion is the version of the layout of the state in its store.
-const StateVersion = 4
+const StateVersion = 5
 
 // Key prefixes of the state. A key is its prefix followed by fields of fixed width in bytes, integers big-endian, so
 // keys sort by their fields.
 const (
-	keyIdentity byte = 1 + iota // -> version 4, network 32, shard 2
+	keyIdentity byte = 1 + iota // -> version 5, network 32, shard 2
 	keyTip                      // -> the tip record
 	keyHeader                   // height 8 -> header
 	keyBlockTxs                 // height 8 -> ids of the transactions that got a receipt

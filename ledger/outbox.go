@@ -74,6 +74,7 @@ func (d *Desk) Freeze(f Freeze) {
 		return
 	}
 	c.Frozen = true
+	f.Height = d.in.Height
 	d.out.Frozen = append(d.out.Frozen, f)
 }
 

@@ -174,6 +174,7 @@ func decodeChannel(v []byte, peer uint16) (Channel, error) {
 // the destination store the same Freeze.
 type Freeze struct {
 	Source   uint16
+	Height   uint64        // of the block that froze the channel; set by [Desk.Freeze]
 	Number   uint64        // of the delivery that breaks the rule
 	Delivery digest.Digest // its digest
 	Why      string
@@ -181,13 +182,13 @@ type Freeze struct {
 }
 
 func (f *Freeze) encode() []byte {
-	b := append(wire.AppendU64(nil, f.Number), f.Delivery[:]...)
+	b := append(wire.AppendU64(wire.AppendU64(nil, f.Height), f.Number), f.Delivery[:]...)
 	return wire.AppendBytes(wire.AppendBytes(b, []byte(f.Why)), []byte(f.Proof))
 }
 
 func decodeFreeze(v []byte, source uint16) (Freeze, error) {
 	r := wire.NewReader(v)
-	f := Freeze{Source: source, Number: r.U64()}
+	f := Freeze{Source: source, Height: r.U64(), Number: r.U64()}
 	r.Fixed(f.Delivery[:])
 	f.Why = string(r.Bytes(r.Len()))
 	f.Proof = string(r.Bytes(r.Len()))

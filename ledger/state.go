@@ -50,8 +50,9 @@ type State struct {
 	cfg   Config
 	store kv.Store
 
-	mu  sync.RWMutex
-	tip tip
+	mu       sync.RWMutex
+	tip      tip
+	advanced chan struct{} // closed when a block is executed; nil if no caller waits for one
 
 	// Used by Execute only.
 	coins    *generations[Outpoint, coin]

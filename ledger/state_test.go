@@ -91,7 +91,7 @@ func TestOpenRefusesStateOfAnotherLedger(t *testing.T) {
 	if err := store.Apply(&b, true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(store, c); err == nil || !strings.Contains(err.Error(), "has version 9, this program reads version 4") {
+	if _, err := Open(store, c); err == nil || !strings.Contains(err.Error(), "has version 9, this program reads version 5") {
 		t.Errorf("another version: %v", err)
 	}
 }

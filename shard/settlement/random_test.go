@@ -131,7 +131,79 @@ func TestRandomWorlds(t *testing.T) {
 		settleDown(t, w, 0)
 		settleDown(t, w, g.late+2*minute)
 		checkChannels(t, w)
+		checkPast(t, w)
 	})
+}
+
+// checkPast: the receipts of every block can still be read in full or in parts, although the store keeps the newest
+// receipt of each transaction only. Each entry of an account's history belongs to a receipt of its block, and entries
+// are in the order of their receipts.
+func checkPast(t *rapid.T, w *world) {
+	t.Helper()
+	for s := range uint16(shards) {
+		state := w.states[s]
+		for i, made := range w.made[s] {
+			height := uint64(i + 1)
+			var read []ledger.Receipt
+			for more := true; more; {
+				part, further, ok, err := state.BlockReceipts(height, len(read), 3)
+				if err != nil || !ok || len(part) > 3 || further && len(part) == 0 {
+					t.Fatalf("shard %d, block %d: %d receipts, %v, %v", s, height, len(part), ok, err)
+				}
+				read, more = append(read, part...), further
+			}
+			if !slices.Equal(read, made) {
+				t.Fatalf("shard %d, block %d has receipts %+v, read %+v", s, height, made, read)
+			}
+		}
+		checkHistory(t, state, address(s, 0))
+		checkHistory(t, state, address(s, 1))
+	}
+}
+
+func checkHistory(t *rapid.T, state *ledger.State, a ledger.Address) {
+	t.Helper()
+	var all []ledger.HistoryEntry
+	for {
+		part, err := state.Changes(a, uint64(len(all)), 5)
+		if err != nil || len(part) > 5 {
+			t.Fatal(len(part), err)
+		}
+		if len(part) == 0 {
+			break
+		}
+		all = append(all, part...)
+	}
+	page, err := state.Account(a, ledger.Page{HistoryLimit: ledger.MaxPage})
+	slices.Reverse(page.History)
+	if err != nil || !slices.Equal(page.History, all) {
+		t.Fatalf("%d entries by page, %d in order, %v", len(page.History), len(all), err)
+	}
+	for height := range state.Height() + 2 {
+		first, err := state.FirstChange(a, height)
+		if want := slices.IndexFunc(all, func(h ledger.HistoryEntry) bool { return h.Height >= height }); err != nil || want >= 0 && first != uint64(want) || want < 0 && first != uint64(len(all)) {
+			t.Fatalf("the first change from height %d on is number %d, want %d: %v", height, first, want, err)
+		}
+	}
+	last := ledger.Place{}
+	for _, h := range all {
+		if h.Height == 0 {
+			continue // genesis
+		}
+		ids, _, err := state.BlockTxs(h.Height)
+		at, ok := h.Place(ids)
+		if err != nil || !ok || ids[at.Position] != h.Tx {
+			t.Fatalf("block %d has no receipt for %+v: %v", h.Height, h, err)
+		}
+		if at.Height < last.Height || at.Height == last.Height && at.Position <= last.Position {
+			t.Fatalf("%+v is at %+v, after %+v", h, at, last)
+		}
+		r, _, _, err := state.BlockReceipts(h.Height, at.Position, 1)
+		if err != nil || (h.Spent > 0) != (r[0].Verdict == ledger.VerdictSpent) && r[0].Verdict != ledger.VerdictSettled || r[0].Verdict == ledger.VerdictRejected {
+			t.Fatalf("entry %+v has receipt %+v, %v", h, r, err)
+		}
+		last = at
+	}
 }
 
 // settleDown makes blocks until no delivery is under way, at the given block time, or at the present one if it is 0.

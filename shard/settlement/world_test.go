@@ -97,6 +97,7 @@ type world struct {
 	keep      bool         // keep the blocks in log
 	byzantine bool         // a shard breaks the rules, so a channel may be frozen
 	log       [shards][]ledger.Ordered
+	made      [shards][][]ledger.Receipt // with keep, by block
 }
 
 func newWorld(rules ledger.Rules, each uint32) world {
@@ -180,7 +181,7 @@ func (w *world) do(e event) (b *ledger.Block, err error) {
 		return nil, err
 	}
 	if w.keep {
-		w.log[s] = append(w.log[s], in)
+		w.log[s], w.made[s] = append(w.log[s], in), append(w.made[s], b.Receipts)
 	}
 	if len(b.Frozen) > 0 && !w.byzantine {
 		return b, fmt.Errorf("shard %d freezes the channel of an honest shard: %+v", s, b.Frozen)
