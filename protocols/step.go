@@ -54,14 +54,14 @@ type Kind uint8
 
 // First message kind of each package. Numbers are never reused within a wire version.
 const (
-	KindsLanes    Kind = 0x10
-	KindsBolt     Kind = 0x20
-	KindsVotes    Kind = 0x30
-	KindsCatchup  Kind = 0x40
-	KindsCoin     Kind = 0x50
-	KindsMVBA     Kind = 0x60
-	KindsChannels Kind = 0x70
-	KindsBDT      Kind = 0x80
+	KindsLanes   Kind = 0x10
+	KindsBolt    Kind = 0x20
+	KindsVotes   Kind = 0x30
+	KindsCatchup Kind = 0x40
+	KindsCoin    Kind = 0x50
+	KindsMVBA    Kind = 0x60
+	KindsInbound Kind = 0x70
+	KindsBDT     Kind = 0x80
 )
 
 // To is the receiver of a message: the index of one replica, or [Everyone].

@@ -9,7 +9,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
 	"bdtnode/node/replica"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/shard/settlement"
 )
@@ -92,7 +92,7 @@ func (d *Driver) Payload(ref lanes.Ref) (*ledger.Payload, error) {
 }
 
 // Delivery is the checked delivery of an ordered LD, from memory or from the store. It implements [replica.Contents].
-func (d *Driver) Delivery(ref channels.Ref) (*ledger.Delivery, error) {
+func (d *Driver) Delivery(ref inbound.Ref) (*ledger.Delivery, error) {
 	if x := d.contents.get(ref.Tip.Digest).delivery; x != nil {
 		return x, nil
 	}

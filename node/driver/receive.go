@@ -10,7 +10,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
@@ -33,7 +33,7 @@ func newGates(n int) []gate {
 // asks notes a message that leaves, if it has an answer.
 func (d *Driver) asks(to protocols.To, m protocols.Message) {
 	switch m.(type) {
-	case *replica.Request, *channels.FetchLD:
+	case *replica.Request, *inbound.FetchLD:
 	default:
 		return
 	}

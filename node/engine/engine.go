@@ -2,7 +2,7 @@
 // streams and clients. Every decision is the driver's.
 //
 // The loop does no slow work. Each peer's reader goroutine checks the peer's frames, so the readers are the pool of
-// verifiers. A reader whose peer has used up its quota of the inbound channel blocks, which slows that peer and no
+// verifiers. A reader whose peer has used up its quota of the input channel blocks, which slows that peer and no
 // other. A writer makes the records of many actions durable in one sync, and only then releases the actions. An
 // executor applies committed blocks to the ledger. A server reads stored data for peers. Actions are released in the
 // order in which they were made.
@@ -50,7 +50,7 @@ type Engine struct {
 	net    Sender // from Run on
 	clock  *clock
 
-	inbound   *inbound
+	inputs    *inputs
 	kick      chan struct{} // requests a turn of the loop
 	publish   chan struct{} // LDs may have become certified
 	connected []atomic.Bool // by peer: a session begins
@@ -82,7 +82,7 @@ func New(cfg Config) (*Engine, error) {
 	n := cfg.Committee.N()
 	e := &Engine{
 		cfg: cfg, clock: newClock(time.Now()),
-		inbound:   newInbound(n),
+		inputs:    newInputs(n),
 		kick:      make(chan struct{}, 1),
 		publish:   make(chan struct{}, 1),
 		attend:    make(chan struct{}, 1),
@@ -131,7 +131,7 @@ func (e *Engine) loop(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		select {
-		case ev := <-e.inbound.events:
+		case ev := <-e.inputs.events:
 			e.handle(ev)
 		case <-timer.C:
 		case <-e.kick:
@@ -158,7 +158,7 @@ func (e *Engine) loop(ctx context.Context) error {
 func (e *Engine) burst() {
 	for range maxBurst {
 		select {
-		case ev := <-e.inbound.events:
+		case ev := <-e.inputs.events:
 			e.handle(ev)
 		default:
 			return

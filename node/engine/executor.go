@@ -63,7 +63,7 @@ func (x *executor) execute(ctx context.Context, d *bdt.Delivery) error {
 		signal(x.flushNow)
 	}
 	select {
-	case x.e.inbound.events <- event{executed: done}:
+	case x.e.inputs.events <- event{executed: done}:
 	case <-ctx.Done():
 		return nil
 	}

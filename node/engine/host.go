@@ -50,7 +50,7 @@ func (h host) Execute(d *bdt.Delivery) { h.e.executor.put(d) }
 
 // Inbound implements [driver.Host].
 func (h host) Inbound(x replica.Verified) {
-	in := h.e.inbound
+	in := h.e.inputs
 	in.put(event{message: x, quota: in.offers, places: 1}, h.e.stopped)
 }
 

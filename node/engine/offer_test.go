@@ -14,8 +14,8 @@ import (
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
-	"bdtnode/protocols/channels"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
@@ -83,7 +83,7 @@ func (nowhere) Send(protocols.Index, p2p.Class, []byte) {}
 
 // asked opens the gates for LDs from members, as if the replica had requested some.
 func (x *offers) asked() {
-	fetch := protocols.Send{To: protocols.Everyone, Message: &channels.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 100}}}
+	fetch := protocols.Send{To: protocols.Everyone, Message: &inbound.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 100}}}
 	x.e.driver.Send(&driver.Action{Step: replica.Step{Sends: []protocols.Send{fetch}}})
 }
 
@@ -91,7 +91,7 @@ func (x *offers) asked() {
 func (x *offers) handled() (n int) {
 	for {
 		select {
-		case ev := <-x.e.inbound.events:
+		case ev := <-x.e.inputs.events:
 			x.e.handle(ev)
 			x.e.driver.Turn()
 			n++
@@ -112,7 +112,7 @@ func TestRefusedLDComesAgain(t *testing.T) {
 		}
 		return x.handled()
 	}
-	ahead := uint64(channels.Window + 1)
+	ahead := uint64(inbound.Window + 1)
 	for range 2 {
 		if offer(ahead) != 1 {
 			t.Error("an LD that was refused by its number never reaches the replica again")
@@ -196,7 +196,7 @@ func TestCopyOfAVerifiedLD(t *testing.T) {
 		"header": func(ld *settlement.LD) { ld.Header.TimeMS++ },
 		"index":  func(ld *settlement.LD) { ld.Index++ },
 	}
-	for _, number := range []uint64{1, channels.Window + 1} {
+	for _, number := range []uint64{1, inbound.Window + 1} {
 		for name, wrong := range spoil {
 			for _, handled := range []bool{false, true} {
 				x := newOffers(t)
@@ -245,7 +245,7 @@ func TestUnaskedFrames(t *testing.T) {
 			t.Fatalf("an LD that was asked for is not taken: %v", err)
 		}
 	}
-	if err := x.e.Receive(2, p2p.Control, replica.Encode(&channels.FetchLD{Source: 7, Tip: lanes.Tip{Seq: 3, Digest: digest.Of("x")}})); err == nil {
+	if err := x.e.Receive(2, p2p.Control, replica.Encode(&inbound.FetchLD{Source: 7, Tip: lanes.Tip{Seq: 3, Digest: digest.Of("x")}})); err == nil {
 		t.Error("a request for the LDs of a shard that does not exist is no fault")
 	}
 	taken := 0

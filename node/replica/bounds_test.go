@@ -11,15 +11,15 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
 )
 
 // looser are the kinds with a bound that is a round number above their largest message.
-var looser = map[protocols.Kind]bool{KindKnown: true, channels.KindLD: true}
+var looser = map[protocols.Kind]bool{KindKnown: true, inbound.KindLD: true}
 
 // TestBodiesAreBounded: the bound of a kind is the length of its longest body, in the largest shard. So the bound refuses no
 // message that an honest replica can send.
@@ -70,7 +70,7 @@ func largest(t *testing.T, b *bench) []protocols.Message {
 	for i, x := range tips {
 		x.Certificate = certificate
 		status.Certificates = append(status.Certificates, x)
-		status.Deliveries = append(status.Deliveries, &channels.TipCertificate{Source: uint16(i), Tip: tip, Certificate: certificate})
+		status.Deliveries = append(status.Deliveries, &inbound.TipCertificate{Source: uint16(i), Tip: tip, Certificate: certificate})
 	}
 	batch := lanes.NewBatch(b.c, b.scheme.Signer(0), lanes.Header{Seq: 2, Parent: tip.Digest, Count: 1}, make([]byte, lanes.MaxPayload))
 	batch.Certificate = tips[0]
@@ -107,7 +107,7 @@ func TestTableIsDocumented(t *testing.T) {
 	}
 	for k := range 256 {
 		e := messages.Of(protocols.Kind(k))
-		if e == nil || e.Kind >= protocols.KindsCoin && e.Kind < protocols.KindsChannels {
+		if e == nil || e.Kind >= protocols.KindsCoin && e.Kind < protocols.KindsInbound {
 			continue
 		}
 		stream := "control"

@@ -8,7 +8,7 @@ import (
 	"bdtnode/internal/wire"
 	"bdtnode/ledger"
 	"bdtnode/protocols"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/shard/settlement"
 )
@@ -124,8 +124,8 @@ func (c *Core) takeNotice() []ledger.RawNotice {
 // step is in the store.
 func Contradiction(r kv.Reader, n *settlement.Network, x *Inbound) (*settlement.Evidence, error) {
 	var other []byte
-	from := channels.StoredKey(x.Source, lanes.Tip{Seq: x.Number})
-	to := channels.StoredKey(x.Source, lanes.Tip{Seq: x.Number + 1})
+	from := inbound.StoredKey(x.Source, lanes.Tip{Seq: x.Number})
+	to := inbound.StoredKey(x.Source, lanes.Tip{Seq: x.Number + 1})
 	err := r.Scan(from, to, false, func(key, value []byte) bool {
 		if string(key[len(key)-len(x.Digest):]) == string(x.Digest[:]) {
 			return true
@@ -136,7 +136,7 @@ func Contradiction(r kv.Reader, n *settlement.Network, x *Inbound) (*settlement.
 	if err != nil || other == nil {
 		return nil, err
 	}
-	d, err := channels.DecodeStored(other)
+	d, err := inbound.DecodeStored(other)
 	if err != nil {
 		return nil, fmt.Errorf("LD %d of shard %d: %w: the store is damaged", x.Number, x.Source, err)
 	}

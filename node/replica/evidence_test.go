@@ -7,7 +7,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/ledger"
 	"bdtnode/protocols"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/shard/settlement"
 )
 
@@ -96,7 +96,7 @@ func TestContradiction(t *testing.T) {
 	put := func(ld *settlement.LD) *Inbound {
 		x := NewInbound(ld)
 		var batch kv.Batch
-		batch.Set(channels.StoredKey(1, x.Tip()), x.EncodeStored())
+		batch.Set(inbound.StoredKey(1, x.Tip()), x.EncodeStored())
 		if err := store.Apply(&batch, true); err != nil {
 			t.Fatal(err)
 		}

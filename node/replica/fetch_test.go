@@ -7,7 +7,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
 	"bdtnode/protocols"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 )
 
@@ -17,14 +17,14 @@ import (
 func TestChannelLongerThanAnAnswer(t *testing.T) {
 	const count, size = 80, 200_000
 	b := newBench(t, 4, 1, "")
-	m := channels.New(channels.Config{Committee: b.c, Self: 1, Signer: b.scheme.Signer(1), Shards: 2})
+	m := inbound.New(inbound.Config{Committee: b.c, Self: 1, Signer: b.scheme.Signer(1), Shards: 2})
 	peer := kv.NewMem()
 	var batch kv.Batch
 	var last lanes.Tip
 	for n := uint64(1); n <= count; n++ {
-		d := &channels.LD{Source: 1, Number: n, Previous: last.Digest, Raw: make([]byte, size),
+		d := &inbound.LD{Source: 1, Number: n, Previous: last.Digest, Raw: make([]byte, size),
 			Digest: digest.Of("ld", binary.BigEndian.AppendUint64(nil, n))}
-		batch.Set(channels.StoredKey(1, d.Tip()), d.EncodeStored())
+		batch.Set(inbound.StoredKey(1, d.Tip()), d.EncodeStored())
 		last = d.Tip()
 	}
 	if err := peer.Apply(&batch, true); err != nil {
@@ -41,15 +41,15 @@ func TestChannelLongerThanAnAnswer(t *testing.T) {
 	for w := m.Wake(); w != 0 && requests < count; w = m.Wake() {
 		now = max(now, w)
 		for _, s := range m.Tick(now).Sends {
-			f := s.Message.(*channels.FetchLD)
+			f := s.Message.(*inbound.FetchLD)
 			requests++
-			answer, _, err := Answer(b.c, peer, b.headers, channels.Stretch{Source: f.Source, Tip: f.Tip, After: f.After})
+			answer, _, err := Answer(b.c, peer, b.headers, inbound.Stretch{Source: f.Source, Tip: f.Tip, After: f.After})
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, d := range answer {
 				got++
-				m.HandleLD(now, d.(*channels.LD))
+				m.HandleLD(now, d.(*inbound.LD))
 			}
 		}
 	}

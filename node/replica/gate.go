@@ -7,7 +7,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 )
@@ -22,20 +22,20 @@ type budget struct {
 // that are sent once in a session: beyond their budget the peer's stream is read more slowly. Messages with many
 // signatures, or with large answers, have small budgets.
 var budgets = map[protocols.Kind]budget{
-	KindPosition:             {50, 200, true},
-	KindRequest:              {50, 100, true},
-	lanes.KindFetch:          {500, 2000, true},
-	bolt.KindFetchBlock:      {200, 400, true},
-	channels.KindFetchLD:     {500, 2000, true},
-	lanes.KindBatch:          {500, 2000, false},
-	lanes.KindCertified:      {500, 2000, false},
-	channels.KindCertificate: {500, 2000, false},
-	bolt.KindPropose:         {300, 1000, false},
-	bdt.KindStatus:           {200, 400, false},
-	mvba.KindProposal:        {200, 400, false},
-	mvba.KindValue:           {50, 200, false},
-	mvba.KindWant:            {50, 200, false},
-	mvba.KindAgain:           {50, 200, false},
+	KindPosition:            {50, 200, true},
+	KindRequest:             {50, 100, true},
+	lanes.KindFetch:         {500, 2000, true},
+	bolt.KindFetchBlock:     {200, 400, true},
+	inbound.KindFetchLD:     {500, 2000, true},
+	lanes.KindBatch:         {500, 2000, false},
+	lanes.KindCertified:     {500, 2000, false},
+	inbound.KindCertificate: {500, 2000, false},
+	bolt.KindPropose:        {300, 1000, false},
+	bdt.KindStatus:          {200, 400, false},
+	mvba.KindProposal:       {200, 400, false},
+	mvba.KindValue:          {50, 200, false},
+	mvba.KindWant:           {50, 200, false},
+	mvba.KindAgain:          {50, 200, false},
 }
 
 // standard is the budget of each other kind: four times the rate of a replica under full load, and at once the number
@@ -60,7 +60,7 @@ var byKind = func() (all [256]budget) {
 // Bounds of the answers that a peer may still give.
 const (
 	maxHistories = 4
-	maxLDs       = 2 * channels.Window
+	maxLDs       = 2 * inbound.Window
 )
 
 // loose is the budget of LDs that were not asked for, such as answers that come after a restart. They are allowed since
@@ -95,7 +95,7 @@ func (g *Gate) Asks(m protocols.Message) {
 	switch x := m.(type) {
 	case *Request:
 		g.histories = min(g.histories+1, maxHistories)
-	case *channels.FetchLD:
+	case *inbound.FetchLD:
 		// Twice as many: a link may deliver a frame twice, and a request that is repeated to the same peer may have two
 		// answers, which is no fault of the peer.
 		g.lds = min(g.lds+2*int(x.Tip.Seq-x.After), maxLDs)
@@ -111,9 +111,9 @@ func (g *Gate) Admit(now protocols.Time, kind protocols.Kind, size int) (take bo
 		return false, slow(size)
 	case kind == KindHistory:
 		g.histories--
-	case kind == channels.KindLD && g.lds == 0:
+	case kind == inbound.KindLD && g.lds == 0:
 		m, b = &g.loose, loose
-	case kind == channels.KindLD:
+	case kind == inbound.KindLD:
 		g.lds--
 	}
 	if wait = max(0, m.due().Sub(now)); wait > 0 {

@@ -6,7 +6,7 @@ import (
 
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 )
@@ -14,7 +14,7 @@ import (
 // TestGateFlood: of a flood of one kind only the budget is accepted, the sender's stream is slowed, and other kinds are
 // accepted as before.
 func TestGateFlood(t *testing.T) {
-	for _, kind := range []protocols.Kind{KindPosition, KindRequest, lanes.KindFetch, channels.KindFetchLD, votes.KindVOTE, lanes.KindAck, 0xff} {
+	for _, kind := range []protocols.Kind{KindPosition, KindRequest, lanes.KindFetch, inbound.KindFetchLD, votes.KindVOTE, lanes.KindAck, 0xff} {
 		g := NewGate()
 		b, ok := budgets[kind]
 		if !ok {
@@ -57,25 +57,25 @@ func TestGateAnswers(t *testing.T) {
 	if n := admitted(KindHistory); n > 0 {
 		t.Errorf("%d histories are taken that nobody asked for", n)
 	}
-	if n := admitted(channels.KindLD); n != loose.burst {
+	if n := admitted(inbound.KindLD); n != loose.burst {
 		t.Errorf("%d LDs are taken that nobody asked for, want %d", n, loose.burst)
 	}
 	g.Asks(&Request{From: 1})
-	g.Asks(&channels.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 40}, After: 33})
+	g.Asks(&inbound.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 40}, After: 33})
 	if n := admitted(KindHistory); n != 1 {
 		t.Errorf("%d histories for one request", n)
 	}
-	if n := admitted(channels.KindLD); n != 2*7 {
+	if n := admitted(inbound.KindLD); n != 2*7 {
 		t.Errorf("%d LDs for a request for 7, want each twice at most", n)
 	}
 	for range 1000 {
 		g.Asks(&Request{From: 1})
-		g.Asks(&channels.FetchLD{Source: 1, Tip: lanes.Tip{Seq: channels.Window}, After: 0})
+		g.Asks(&inbound.FetchLD{Source: 1, Tip: lanes.Tip{Seq: inbound.Window}, After: 0})
 	}
 	if n := admitted(KindHistory); n != maxHistories {
 		t.Errorf("%d histories wait to come", n)
 	}
-	if n := admitted(channels.KindLD); n != maxLDs {
+	if n := admitted(inbound.KindLD); n != maxLDs {
 		t.Errorf("%d LDs wait to come", n)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
@@ -163,25 +163,25 @@ func (m *History) items(c *protocols.Committee) ([]sig.Item, error) {
 
 // Inbound is an LD of another shard with its content, as replicas of this shard send it to each other.
 type Inbound struct {
-	channels.LD
+	inbound.LD
 	Content *settlement.LD
 }
 
 // NewInbound wraps an LD for the replicas of its destination.
-func NewInbound(ld *settlement.LD) *Inbound { return inbound(ld, ld.Encode()) }
+func NewInbound(ld *settlement.LD) *Inbound { return wrapLD(ld, ld.Encode()) }
 
 func decodeInbound(b []byte) (*Inbound, error) {
 	ld, err := settlement.DecodeLD(b)
 	if err != nil {
 		return nil, err
 	}
-	return inbound(ld, b), nil
+	return wrapLD(ld, b), nil
 }
 
-func inbound(ld *settlement.LD, raw []byte) *Inbound {
+func wrapLD(ld *settlement.LD, raw []byte) *Inbound {
 	d := ld.Delivery
 	return &Inbound{
-		LD:      channels.LD{Source: d.Source, Number: d.Number, Previous: d.Previous, Digest: d.Digest(), Raw: raw},
+		LD:      inbound.LD{Source: d.Source, Number: d.Number, Previous: d.Previous, Digest: d.Digest(), Raw: raw},
 		Content: ld,
 	}
 }

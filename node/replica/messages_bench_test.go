@@ -5,8 +5,8 @@ import (
 
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
-	"bdtnode/protocols/channels"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 )
@@ -21,7 +21,7 @@ func BenchmarkDecodeVerify(b *testing.B) {
 	at := mvba.At{Instance: mvba.Instance{Epoch: 1, Kind: 1}, Round: 1}
 	name := coin.Name{Epoch: 1, Kind: 1, Round: 1}
 	for name, m := range map[string]protocols.Message{
-		"Ack": ack, "Batch": batch, "FetchLD": &channels.FetchLD{Source: 1, Tip: batch.Tip()},
+		"Ack": ack, "Batch": batch, "FetchLD": &inbound.FetchLD{Source: 1, Tip: batch.Tip()},
 		"Release": &coin.Release{Name: name, Share: x.coin.Holder(1).Share(name.Statement(x.c))}, "Want": &mvba.Want{Instance: at.Instance},
 	} {
 		b.Run(name, func(b *testing.B) {

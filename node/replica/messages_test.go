@@ -9,7 +9,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
@@ -31,8 +31,8 @@ func every(b *bench) []protocols.Message {
 		&bolt.Vote{Epoch: 1, Slot: 2, Digest: d, Signature: sig.Signature{2}},
 		&bolt.Finalize{Epoch: 1, Slot: 2, Digest: d},
 		&bolt.FetchBlock{Epoch: 1, Slot: 2, Digest: d},
-		&channels.SIGN{Source: 1, Tip: batch.Tip(), Signature: sig.Signature{3}},
-		&channels.FetchLD{Source: 1, Tip: batch.Tip()},
+		&inbound.SIGN{Source: 1, Tip: batch.Tip(), Signature: sig.Signature{3}},
+		&inbound.FetchLD{Source: 1, Tip: batch.Tip()},
 		b.vote(1, 1),
 		&Position{Certified: 9, Again: true},
 		&Request{From: 9},
@@ -71,7 +71,7 @@ func TestWire(t *testing.T) {
 		}
 	}
 	for k := range 256 {
-		if kind := protocols.Kind(k); !kinds[kind] && kind != channels.KindLD {
+		if kind := protocols.Kind(k); !kinds[kind] && kind != inbound.KindLD {
 			if _, err := Decode(b.c, []byte{byte(k), 0, 0}); err == nil {
 				t.Errorf("kind %#x decodes", k)
 			}
@@ -143,7 +143,7 @@ func TestRequestsForNoChannel(t *testing.T) {
 	b := newBench(t, 4, 1, "")
 	tip := lanes.Tip{Seq: 3, Digest: b.genesis.Digest()}
 	for source, good := range map[uint16]bool{0: false, 1: true, 2: false, 9: false} {
-		m, err := Decode(b.c, Encode(&channels.FetchLD{Source: source, Tip: tip, After: 1}))
+		m, err := Decode(b.c, Encode(&inbound.FetchLD{Source: source, Tip: tip, After: 1}))
 		if err != nil {
 			t.Fatal(err)
 		}

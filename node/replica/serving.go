@@ -6,7 +6,7 @@ import (
 
 	"bdtnode/internal/kv"
 	"bdtnode/protocols"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 )
 
@@ -43,7 +43,7 @@ type served struct {
 
 // answered is a request for LDs, and the time when it was taken.
 type answered struct {
-	channels.Stretch
+	inbound.Stretch
 	at protocols.Time
 }
 
@@ -74,8 +74,8 @@ func (s *Serving) Put(peer protocols.Index, r protocols.Range) {
 			if h, ok := have.(lanes.Chain); ok && h.Lane == x.Lane {
 				same++
 			}
-		case channels.Stretch:
-			if h, ok := have.(channels.Stretch); ok && h.Source == x.Source {
+		case inbound.Stretch:
+			if h, ok := have.(inbound.Stretch); ok && h.Source == x.Source {
 				same++
 			}
 		}
@@ -110,7 +110,7 @@ func (p *served) take(now protocols.Time) protocols.Range {
 	for len(p.waiting) > 0 {
 		r := p.waiting[0]
 		p.waiting = p.waiting[1:]
-		if x, ok := r.(channels.Stretch); !ok || p.first(now, x) {
+		if x, ok := r.(inbound.Stretch); !ok || p.first(now, x) {
 			return r
 		}
 	}
@@ -118,7 +118,7 @@ func (p *served) take(now protocols.Time) protocols.Range {
 }
 
 // first reports whether a request for LDs was not just answered, and remembers it.
-func (p *served) first(now protocols.Time, x channels.Stretch) bool {
+func (p *served) first(now protocols.Time, x inbound.Stretch) bool {
 	p.answered = slices.DeleteFunc(p.answered, func(a answered) bool { return now >= a.at.Add(answeredFor) })
 	if slices.ContainsFunc(p.answered, func(a answered) bool { return a.Stretch == x }) {
 		return false
@@ -147,7 +147,7 @@ func Answer(c *protocols.Committee, r kv.Reader, headers Headers, what protocols
 		for _, b := range batches {
 			out, bytes = append(out, b), bytes+len(b.Payload)
 		}
-	case channels.Stretch:
+	case inbound.Stretch:
 		lds, err := Stretch(r, x)
 		if err != nil {
 			return nil, 0, err

@@ -6,7 +6,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
 	"bdtnode/protocols"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 )
 
@@ -17,7 +17,7 @@ func TestServingTakesTurns(t *testing.T) {
 	for k := range uint64(10 * maxWaiting) {
 		s.Put(3, Serve{From: 1 + k})
 		s.Put(3, lanes.Chain{Lane: protocols.Index(k % 4), Tip: lanes.Tip{Seq: k}})
-		s.Put(3, channels.Stretch{Source: uint16(k % 64), Tip: lanes.Tip{Seq: k % 128}})
+		s.Put(3, inbound.Stretch{Source: uint16(k % 64), Tip: lanes.Tip{Seq: k % 128}})
 	}
 	s.Put(1, lanes.Chain{Lane: 1, Tip: lanes.Tip{Seq: 7}})
 	s.Put(1, lanes.Chain{Lane: 1, Tip: lanes.Tip{Seq: 7}})
@@ -50,7 +50,7 @@ func TestServingTakesTurns(t *testing.T) {
 func TestServingAnswersOnce(t *testing.T) {
 	s, now := NewServing(2), t0
 	answers := func(peer protocols.Index, after uint64) (n int) {
-		s.Put(peer, channels.Stretch{Source: 1, Tip: lanes.Tip{Seq: 600}, After: after})
+		s.Put(peer, inbound.Stretch{Source: 1, Tip: lanes.Tip{Seq: 600}, After: after})
 		for _, m, _ := s.Next(now); m != nil; _, m, _ = s.Next(now) {
 			n++
 		}
@@ -83,7 +83,7 @@ func TestServingRate(t *testing.T) {
 	read, now := 0, t0
 	for end := t0.Add(2e9); now < end; {
 		for k := range uint64(maxOfSubject) {
-			s.Put(1, channels.Stretch{Source: 1, Tip: lanes.Tip{Seq: k + 1}})
+			s.Put(1, inbound.Stretch{Source: 1, Tip: lanes.Tip{Seq: k + 1}})
 		}
 		to, m, again := s.Next(now)
 		if m == nil {
@@ -125,8 +125,8 @@ func TestAnswersReadWhatTheySend(t *testing.T) {
 	var ld, own lanes.Tip
 	const count, size = 100, 200 << 10
 	for n := uint64(1); n <= count; n++ {
-		d := &channels.LD{Source: 1, Number: n, Previous: ld.Digest, Digest: digest.Of("ld", []byte{byte(n)}), Raw: make([]byte, size)}
-		batch.Set(channels.StoredKey(1, d.Tip()), d.EncodeStored())
+		d := &inbound.LD{Source: 1, Number: n, Previous: ld.Digest, Digest: digest.Of("ld", []byte{byte(n)}), Raw: make([]byte, size)}
+		batch.Set(inbound.StoredKey(1, d.Tip()), d.EncodeStored())
 		ld = d.Tip()
 		x := lanes.NewBatch(b.c, b.scheme.Signer(0), lanes.Header{Lane: 0, Seq: n, Parent: own.Digest, Count: 1}, make([]byte, size))
 		batch.Set(lanes.StoredKey(0, lanes.Tip{Seq: n, Digest: x.Digest()}), x.Stored())
@@ -138,10 +138,10 @@ func TestAnswersReadWhatTheySend(t *testing.T) {
 	for name, next := range map[string]func(protocols.Message) protocols.Range{
 		"channel": func(last protocols.Message) protocols.Range {
 			if last == nil {
-				return channels.Stretch{Source: 1, Tip: ld}
+				return inbound.Stretch{Source: 1, Tip: ld}
 			}
-			d := last.(*channels.LD)
-			return channels.Stretch{Source: 1, Tip: lanes.Tip{Seq: d.Number - 1, Digest: d.Previous}}
+			d := last.(*inbound.LD)
+			return inbound.Stretch{Source: 1, Tip: lanes.Tip{Seq: d.Number - 1, Digest: d.Previous}}
 		},
 		"lane": func(last protocols.Message) protocols.Range {
 			if last == nil {

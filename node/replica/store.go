@@ -10,7 +10,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
@@ -115,10 +115,10 @@ func Batch(c *protocols.Committee, r kv.Reader, lane protocols.Index, t lanes.Ti
 	return b, nil
 }
 
-// Stretch reads the LDs of a [channels.Stretch], newest first, until they have 4 MiB or more. A replica that lacks all
+// Stretch reads the LDs of a [inbound.Stretch], newest first, until they have 4 MiB or more. A replica that lacks all
 // of them asks for more from the last one on, so all answers together read each LD once.
-func Stretch(r kv.Reader, x channels.Stretch) ([]*channels.LD, error) {
-	var out []*channels.LD
+func Stretch(r kv.Reader, x inbound.Stretch) ([]*inbound.LD, error) {
+	var out []*inbound.LD
 	size := 0
 	for t := x.Tip; t.Seq > x.After && size < maxChainBytes; {
 		d, err := StoredLD(r, x.Source, t)
@@ -136,12 +136,12 @@ func Stretch(r kv.Reader, x channels.Stretch) ([]*channels.LD, error) {
 }
 
 // StoredLD reads one LD from the consensus store, or nil if it is not there.
-func StoredLD(r kv.Reader, source uint16, t lanes.Tip) (*channels.LD, error) {
-	value, ok, err := r.Get(channels.StoredKey(source, t))
+func StoredLD(r kv.Reader, source uint16, t lanes.Tip) (*inbound.LD, error) {
+	value, ok, err := r.Get(inbound.StoredKey(source, t))
 	if err != nil || !ok {
 		return nil, err
 	}
-	return channels.DecodeStored(value)
+	return inbound.DecodeStored(value)
 }
 
 // Headers reads executed headers.
@@ -222,7 +222,7 @@ func OutgoingLD(r kv.Reader, state Outbox, destination uint16, number, certified
 // Contents gives the contents of a delivered block: checked payloads of batches and checked deliveries of LDs.
 type Contents interface {
 	Payload(lanes.Ref) (*ledger.Payload, error)
-	Delivery(channels.Ref) (*ledger.Delivery, error)
+	Delivery(inbound.Ref) (*ledger.Delivery, error)
 }
 
 // Ordered is the input of the ledger for a delivered block.

@@ -13,8 +13,8 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
@@ -74,10 +74,10 @@ func examples(t *testing.T, b *bench) []example {
 	second.Certificate = tip
 	d, block := digest.Of("value"), b.blocks[0]
 	qc := &bolt.QC{Epoch: 1, Slot: 1, Digest: block.Digest(), Certificate: quorum}
-	inbound := &channels.TipCertificate{Source: 1, Tip: lanes.Tip{Seq: 1, Digest: d}, Certificate: weak}
+	ldTip := &inbound.TipCertificate{Source: 1, Tip: lanes.Tip{Seq: 1, Digest: d}, Certificate: weak}
 	claim := bdt.Claim{
 		Epoch: 1, Slot: 1, Digest: block.Digest(), TimeMS: 1_002,
-		Cut: lanes.Cut{{}, {}, first.Tip(), {}}, Inbound: lanes.Cut{{}, inbound.Tip},
+		Cut: lanes.Cut{{}, {}, first.Tip(), {}}, Inbound: lanes.Cut{{}, ldTip.Tip},
 	}
 	at := mvba.At{Instance: mvba.Instance{Epoch: 1, Kind: 1}, Round: 1}
 	later := at
@@ -136,12 +136,12 @@ func examples(t *testing.T, b *bench) []example {
 		{"value", &mvba.Value{Instance: at.Instance, Value: []byte("value")}},
 		{"again", &mvba.Again{At: later}},
 		{"one-entry", NewInbound(anLD(t, b, weak))},
-		{"SIGN", &channels.SIGN{Source: 1, Tip: inbound.Tip, Signature: s}},
-		{"fetch", &channels.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 3, Digest: d}, After: 1}},
-		{"certificate", inbound},
+		{"SIGN", &inbound.SIGN{Source: 1, Tip: ldTip.Tip, Signature: s}},
+		{"fetch", &inbound.FetchLD{Source: 1, Tip: lanes.Tip{Seq: 3, Digest: d}, After: 1}},
+		{"certificate", ldTip},
 		{"slot-0", &bdt.Status{Claim: bdt.Claim{Epoch: 1, TimeMS: 1_002, Cut: make(lanes.Cut, 4), Inbound: make(lanes.Cut, 2)}, Signature: s}},
 		{"all-proofs", &bdt.Status{
-			Claim: claim, Signature: s, QC: qc, Certificates: []*lanes.TipCertificate{tip}, Deliveries: []*channels.TipCertificate{inbound},
+			Claim: claim, Signature: s, QC: qc, Certificates: []*lanes.TipCertificate{tip}, Deliveries: []*inbound.TipCertificate{ldTip},
 		}},
 	}
 }

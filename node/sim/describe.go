@@ -7,8 +7,8 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
 	toss "bdtnode/protocols/coin"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
@@ -37,9 +37,9 @@ func describe(m protocols.Message) string {
 		return fmt.Sprintf("finalize epoch %d slot %d %s", x.Epoch, x.Slot, x.Digest.Short())
 	case *bolt.FetchBlock:
 		return fmt.Sprintf("fetch block slot %d %s", x.Slot, x.Digest.Short())
-	case *channels.SIGN:
+	case *inbound.SIGN:
 		return fmt.Sprintf("SIGN shard %d LD %d %s", x.Source, x.Tip.Seq, x.Tip.Digest.Short())
-	case *channels.FetchLD:
+	case *inbound.FetchLD:
 		return fmt.Sprintf("fetch of shard %d LDs %d..%d", x.Source, x.After+1, x.Tip.Seq)
 	case *replica.Inbound:
 		return fmt.Sprintf("LD %d of shard %d %s", x.Number, x.Source, x.Digest.Short())

@@ -7,8 +7,8 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
 	toss "bdtnode/protocols/coin"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
@@ -28,7 +28,7 @@ func (f Targeted) String() string {
 // targets are kinds of messages that are chosen together.
 var targets = [][]protocols.Kind{
 	{lanes.KindBatch}, {lanes.KindAck}, {lanes.KindCertified}, {lanes.KindFetch},
-	{channels.KindSIGN, channels.KindCertificate},
+	{inbound.KindSIGN, inbound.KindCertificate},
 	{bolt.KindPropose}, {bolt.KindVote}, {bolt.KindFinalize}, {bolt.KindFetchBlock},
 	{votes.KindVOTE}, {bdt.KindStatus}, {toss.KindRelease}, {toss.KindRelay}, {toss.KindRelease, toss.KindRelay},
 	{mvba.KindProposal}, {mvba.KindEcho}, {mvba.KindLock}, {mvba.KindAccept}, {mvba.KindFinish}, {mvba.KindPreVote},

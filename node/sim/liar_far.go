@@ -10,7 +10,7 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
@@ -142,5 +142,5 @@ func (a *FarEpochs) message(n *node, kind string) protocols.Message {
 		source := uint16(rng.IntN(len(n.s.shards) + 1))
 		return n.signLD(source, lanes.Tip{Seq: number, Digest: d})
 	}
-	return &channels.FetchLD{Source: uint16(rng.IntN(len(n.s.shards) + 1)), Tip: lanes.Tip{Seq: number, Digest: d}}
+	return &inbound.FetchLD{Source: uint16(rng.IntN(len(n.s.shards) + 1)), Tip: lanes.Tip{Seq: number, Digest: d}}
 }

@@ -11,8 +11,8 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
 	toss "bdtnode/protocols/coin"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
@@ -83,7 +83,7 @@ func sign(n *node, m protocols.Message) {
 		n.signStatus(x)
 	case *votes.VOTE:
 		x.Signature = n.s.signers[n.id].Sign(votes.Statement(n.s.committee, x.Height, x.Header))
-	case *channels.SIGN:
+	case *inbound.SIGN:
 		*x = *n.signLD(x.Source, x.Tip)
 	case *mvba.Echo:
 		*x = *n.signEcho(x.At, x.Broadcaster, x.Digest)
@@ -133,7 +133,7 @@ func batchFrame(n *node, x *lanes.Batch, changed string) []byte {
 
 // ldFrame is the encoding of an LD from its fields.
 func ldFrame(x *settlement.LD) []byte {
-	return append([]byte{byte(channels.KindLD)}, x.Encode()...)
+	return append([]byte{byte(inbound.KindLD)}, x.Encode()...)
 }
 
 // derived makes messages of rare types from one of a frequent type. They need not be valid.
@@ -149,10 +149,10 @@ func (n *node) derived(x message) []protocols.Message {
 		}
 	case *bolt.Vote:
 		return []protocols.Message{&replica.Known{Member: n.id, Vote: m}, &bolt.FetchBlock{Epoch: m.Epoch, Slot: m.Slot, Digest: m.Digest}}
-	case *channels.SIGN:
+	case *inbound.SIGN:
 		out := []protocols.Message{
-			&channels.FetchLD{Source: m.Source, Tip: m.Tip, After: m.Tip.Seq - 1},
-			&channels.TipCertificate{Source: m.Source, Tip: m.Tip, Certificate: n.certificate(c.WeakQuorum(), m.Signature)},
+			&inbound.FetchLD{Source: m.Source, Tip: m.Tip, After: m.Tip.Seq - 1},
+			&inbound.TipCertificate{Source: m.Source, Tip: m.Tip, Certificate: n.certificate(c.WeakQuorum(), m.Signature)},
 		}
 		if stored, err := replica.StoredLD(n.store, m.Source, m.Tip); err == nil && stored != nil {
 			if ld, err := settlement.DecodeLD(slices.Clone(stored.Raw)); err == nil {
@@ -180,7 +180,7 @@ func (n *node) derived(x message) []protocols.Message {
 			m = copied(n, m)
 			source := (n.s.shard + 1) % uint16(len(m.Inbound))
 			m.Inbound[source] = lanes.Tip{Seq: 1, Digest: invented(1)}
-			m.Deliveries = []*channels.TipCertificate{{Certificate: n.certificate(c.WeakQuorum(), n.signLD(source, m.Inbound[source]).Signature)}}
+			m.Deliveries = []*inbound.TipCertificate{{Certificate: n.certificate(c.WeakQuorum(), n.signLD(source, m.Inbound[source]).Signature)}}
 		}
 		return []protocols.Message{n.signStatus(m), &replica.Known{Member: n.id, Status: m.Signed(n.id)}}
 	case *mvba.Proposal:

@@ -11,8 +11,8 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
 	toss "bdtnode/protocols/coin"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
@@ -24,8 +24,8 @@ var everyType = map[protocols.Kind]any{
 	lanes.KindBatch: lanes.Batch{}, lanes.KindAck: lanes.Ack{}, lanes.KindCertified: lanes.TipCertificate{},
 	lanes.KindFetch: lanes.Fetch{}, lanes.KindConflict: lanes.Conflict{},
 	bolt.KindPropose: bolt.Propose{}, bolt.KindVote: bolt.Vote{}, bolt.KindFinalize: bolt.Finalize{}, bolt.KindFetchBlock: bolt.FetchBlock{},
-	channels.KindLD: settlement.LD{}, channels.KindSIGN: channels.SIGN{}, channels.KindFetchLD: channels.FetchLD{},
-	channels.KindCertificate: channels.TipCertificate{}, bdt.KindStatus: bdt.Status{}, votes.KindVOTE: votes.VOTE{},
+	inbound.KindLD: settlement.LD{}, inbound.KindSIGN: inbound.SIGN{}, inbound.KindFetchLD: inbound.FetchLD{},
+	inbound.KindCertificate: inbound.TipCertificate{}, bdt.KindStatus: bdt.Status{}, votes.KindVOTE: votes.VOTE{},
 	replica.KindPosition: replica.Position{}, replica.KindRequest: replica.Request{}, replica.KindHistory: replica.History{},
 	replica.KindPing: replica.Ping{}, replica.KindPong: replica.Pong{},
 	replica.KindHello: replica.Hello{}, replica.KindKnown: replica.Known{}, replica.KindFenced: replica.Fenced{},

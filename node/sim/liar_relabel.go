@@ -6,8 +6,8 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
 	toss "bdtnode/protocols/coin"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 	"bdtnode/protocols/votes"
@@ -54,8 +54,8 @@ func (n *node) relabelled(m protocols.Message) protocols.Message {
 			y.Tip.Seq += on
 		}
 		return &y
-	case *channels.TipCertificate:
-		return with(x, func(y *channels.TipCertificate) { y.Tip.Seq += on })
+	case *inbound.TipCertificate:
+		return with(x, func(y *inbound.TipCertificate) { y.Tip.Seq += on })
 	case *lanes.Ack:
 		return with(x, func(y *lanes.Ack) { y.Tip.Seq += on })
 	case *bolt.Vote:

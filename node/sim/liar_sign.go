@@ -8,8 +8,8 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
 	toss "bdtnode/protocols/coin"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 )
@@ -73,9 +73,9 @@ func (n *node) signNoVote(v *mvba.Vote) *mvba.Vote {
 }
 
 // signLD signs any position of a channel.
-func (n *node) signLD(source uint16, t lanes.Tip) *channels.SIGN {
+func (n *node) signLD(source uint16, t lanes.Tip) *inbound.SIGN {
 	b := append(wire.AppendU64(wire.AppendU16(nil, source), t.Seq), t.Digest[:]...)
-	return &channels.SIGN{Source: source, Tip: t, Signature: n.sign("bdt/SIGN/1", b)}
+	return &inbound.SIGN{Source: source, Tip: t, Signature: n.sign("bdt/SIGN/1", b)}
 }
 
 // share is the replica's share of any toss.

@@ -7,7 +7,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 )
 
@@ -231,7 +231,7 @@ func (a *StaleStatus) moreTips(n *node, x *bdt.Status) string {
 			return ""
 		}
 		x.Inbound[lane] = t.Tip
-		d := &channels.TipCertificate{Source: uint16(lane), Tip: t.Tip, Certificate: t.Certificate}
+		d := &inbound.TipCertificate{Source: uint16(lane), Tip: t.Tip, Certificate: t.Certificate}
 		x.Deliveries = slices.Insert(x.Deliveries, claimedBelow(x.Inbound[:lane]), d)
 		return "a lane's certificate for a channel"
 	}

@@ -11,7 +11,7 @@ import (
 	"bdtnode/merkle"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
@@ -31,7 +31,7 @@ type Hermit struct{}
 func (*Hermit) String() string { return "sends nothing to other shards" }
 
 func (*Hermit) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet {
-	if m.Kind() == channels.KindLD {
+	if m.Kind() == inbound.KindLD {
 		return nil
 	}
 	return honestly(m)
@@ -48,7 +48,7 @@ func (a *ForgedLDs) String() string { return fmt.Sprintf("forges %.0f %% of LDs"
 
 func (a *ForgedLDs) tamper(n *node, _ protocols.Index, m protocols.Message) []packet {
 	out := honestly(m)
-	d, ok := m.(*channels.LD)
+	d, ok := m.(*inbound.LD)
 	if !ok || n.s.rng.Float64() >= a.Rate {
 		return out
 	}
@@ -152,7 +152,7 @@ func (*FalseSIGN) tamper(n *node, _ protocols.Index, m protocols.Message) []pack
 	out := honestly(m)
 	sign := func(source uint16, t lanes.Tip) []packet { return honestly(n.signLD(source, t)) }
 	invented := digest.Of("bdt/simulated-lie/3", []byte{byte(rng.IntN(3))})
-	if x, ok := m.(*channels.SIGN); ok {
+	if x, ok := m.(*inbound.SIGN); ok {
 		lie := sign(x.Source, lanes.Tip{Seq: x.Tip.Seq, Digest: invented})
 		switch rng.IntN(3) {
 		case 0:

@@ -4,7 +4,7 @@ package sim
 func networkMutants() []mutant {
 	const (
 		sweep   = ""
-		inbound = "protocols/channels/machine.go"
+		inbound = "protocols/inbound/machine.go"
 		rules   = "shard/settlement/rules.go"
 		lds     = "shard/settlement/ld.go"
 		carrier = "shard/courier/courier.go"
@@ -32,8 +32,8 @@ func networkMutants() []mutant {
 		{"a request for LDs never moves on", sweep, "liveness", []edit{
 			{"node/replica/store.go", "size < maxChainBytes; {\n		d, err", "size < 1; {\n		d, err"}, // no bug by itself
 			{inbound, "m.want(now, uint16(i), t, prev[i].Seq, 0", "m.want(now, uint16(i), cut[i], prev[i].Seq, 0"},
-			{"protocols/channels/fetch.go", "	t, lacks := m.chans[source].lacking(t, after)\n	if !lacks {\n		return\n	}\n", ""},
-			{"protocols/channels/fetch.go", "	if !lacks || m.wants[Ref{w.Source, t}] != nil {", "	if _ = lacks; true {"},
+			{"protocols/inbound/fetch.go", "	t, lacks := m.chans[source].lacking(t, after)\n	if !lacks {\n		return\n	}\n", ""},
+			{"protocols/inbound/fetch.go", "	if !lacks || m.wants[Ref{w.Source, t}] != nil {", "	if _ = lacks; true {"},
 		}},
 		{"certificates of applied LDs are waited for", sweep, "liveness", []edit{
 			{carrier, "	o.known = max(o.known, o.acked) // an acknowledged LD need not be certified here\n", ""},

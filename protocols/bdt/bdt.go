@@ -20,8 +20,8 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 )
 
@@ -35,7 +35,7 @@ const (
 // Delivery is a committed block whose data is held: the next block to execute.
 type Delivery struct {
 	Block *bolt.Block
-	LDs   []channels.Ref // applied before Refs
+	LDs   []inbound.Ref // applied before Refs
 	Refs  []lanes.Ref
 }
 
@@ -59,12 +59,12 @@ type Config struct {
 
 // Machine is the consensus of one replica.
 type Machine struct {
-	cfg      Config
-	lanes    *lanes.Machine
-	channels *channels.Machine
-	now      epoch
-	past     []*epoch // ended epochs without a certified header above their last block, oldest first
-	future   futureMessages
+	cfg     Config
+	lanes   *lanes.Machine
+	inbound *inbound.Machine
+	now     epoch
+	past    []*epoch // ended epochs without a certified header above their last block, oldest first
+	future  futureMessages
 
 	patience patience
 	marks    []mark // one for each lane, then one for each channel, then one for the slots
@@ -119,7 +119,7 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error)
 	if err != nil {
 		return nil, err
 	}
-	m.channels, err = channels.Restore(channels.Config{
+	m.inbound, err = inbound.Restore(inbound.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Shards: cfg.Shards,
 	}, m.delivered.Inbound, stored)
 	if err != nil {
@@ -140,7 +140,7 @@ func (m *Machine) Start(now protocols.Time) Step {
 	if n := len(m.pending); n > 0 {
 		last := m.pending[n-1].Block
 		protocols.Absorb(&st, m.lanes.Ordered(now, last.Cut))
-		protocols.Absorb(&st, m.channels.Ordered(last.Inbound))
+		protocols.Absorb(&st, m.inbound.Ordered(last.Inbound))
 	}
 	m.deliver(now, &st)
 	for _, e := range m.past {
@@ -178,7 +178,7 @@ func (m *Machine) Leader() protocols.Index { return m.now.leader }
 func (m *Machine) Patience() time.Duration { return m.patience.limit() }
 
 // NextLD is the number of the first LD of a channel that this replica lacks.
-func (m *Machine) NextLD(source uint16) uint64 { return m.channels.Next(source) }
+func (m *Machine) NextLD(source uint16) uint64 { return m.inbound.Next(source) }
 
 // Gap is the least time between two proposals under load. A shorter time between batches has no use.
 func (m *Machine) Gap() time.Duration { return m.now.bolt.Gap() }
@@ -192,7 +192,7 @@ func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *
 	return st, batch
 }
 
-// Handle is called upon a checked message of the packages lanes, channels, bolt, mvba, coin and this one, or upon a
+// Handle is called upon a checked message of the packages lanes, inbound, bolt, mvba, coin and this one, or upon a
 // [Beyond]. It reports false for any other message.
 func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols.Message) (Step, bool) {
 	var st Step
@@ -209,14 +209,14 @@ func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols
 		m.fromLanes(now, &st, m.lanes.HandleFetch(now, from, x))
 	case *lanes.Conflict:
 		m.fromLanes(now, &st, m.lanes.HandleConflict(x))
-	case *channels.LD:
-		m.fromChannels(now, &st, m.channels.HandleLD(now, x))
-	case *channels.SIGN:
-		m.fromChannels(now, &st, m.channels.HandleSIGN(from, x))
-	case *channels.TipCertificate:
-		m.fromChannels(now, &st, m.channels.HandleCertificate(now, x))
-	case *channels.FetchLD:
-		m.fromChannels(now, &st, m.channels.HandleFetchLD(from, x))
+	case *inbound.LD:
+		m.fromInbound(now, &st, m.inbound.HandleLD(now, x))
+	case *inbound.SIGN:
+		m.fromInbound(now, &st, m.inbound.HandleSIGN(from, x))
+	case *inbound.TipCertificate:
+		m.fromInbound(now, &st, m.inbound.HandleCertificate(now, x))
+	case *inbound.FetchLD:
+		m.fromInbound(now, &st, m.inbound.HandleFetchLD(from, x))
 	default:
 		number, ok := epochOf(msg)
 		if !ok {
@@ -238,7 +238,7 @@ func (m *Machine) Executed(now protocols.Time, height uint64) Step {
 	m.running = m.running[1:]
 	m.executed = height
 	protocols.Absorb(&st, m.lanes.Executed(b.Cut))
-	protocols.Absorb(&st, m.channels.Executed(b.Inbound))
+	protocols.Absorb(&st, m.inbound.Executed(b.Inbound))
 	m.fromBolt(now, &st, m.now.bolt.Executed(now, height))
 	m.deliver(now, &st)
 	m.advance(now, &st)
@@ -318,14 +318,14 @@ func (m *Machine) Refused() protocols.Set {
 
 // Wake is the time at which the machine next needs a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
-	return protocols.Earliest(m.lanes.Wake(), m.channels.Wake(), m.now.bolt.Wake(), m.nextDeadline())
+	return protocols.Earliest(m.lanes.Wake(), m.inbound.Wake(), m.now.bolt.Wake(), m.nextDeadline())
 }
 
 // Tick does everything that is due.
 func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
 	m.fromLanes(now, &st, m.lanes.Tick(now))
-	m.fromChannels(now, &st, m.channels.Tick(now))
+	m.fromInbound(now, &st, m.inbound.Tick(now))
 	m.fromBolt(now, &st, m.now.bolt.Tick(now))
 	m.advance(now, &st)
 	return st
@@ -335,7 +335,7 @@ func (m *Machine) Tick(now protocols.Time) Step {
 func (m *Machine) Resend(to protocols.Index) Step {
 	var st Step
 	protocols.Absorb(&st, m.lanes.Resend(to))
-	protocols.Absorb(&st, m.channels.Resend(to))
+	protocols.Absorb(&st, m.inbound.Resend(to))
 	for _, e := range m.past {
 		protocols.Absorb(&st, e.agreement.Resend(to))
 	}

@@ -4,7 +4,7 @@ import (
 	"bdtnode/internal/wire"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 )
 
@@ -19,8 +19,8 @@ func (m *Machine) fromLanes(now protocols.Time, st *Step, child lanes.Step) {
 	}
 }
 
-// fromChannels takes over a step of the channels.
-func (m *Machine) fromChannels(now protocols.Time, st *Step, child channels.Step) {
+// fromInbound takes over a step of the inbound channels.
+func (m *Machine) fromInbound(now protocols.Time, st *Step, child inbound.Step) {
 	for _, o := range protocols.Absorb(st, child) {
 		if o.Progressed {
 			m.fromBolt(now, st, m.now.bolt.Progress(now))
@@ -50,7 +50,7 @@ func (m *Machine) commit(now protocols.Time, st *Step, c bolt.Committed) bool {
 	m.pending = append(m.pending, c)
 	m.open = append(m.open, c.Block)
 	grew := len(protocols.Absorb(st, m.lanes.Ordered(now, c.Block.Cut))) > 0
-	return len(protocols.Absorb(st, m.channels.Ordered(c.Block.Inbound))) > 0 || grew
+	return len(protocols.Absorb(st, m.inbound.Ordered(c.Block.Inbound))) > 0 || grew
 }
 
 // deliver delivers the next committed blocks whose data is held, and requests missing data.
@@ -59,7 +59,7 @@ func (m *Machine) deliver(now protocols.Time, st *Step) {
 		next := m.pending[0]
 		child, refs, complete := m.lanes.Content(now, m.delivered.Cut, next.Block.Cut, next.Signers)
 		protocols.Absorb(st, child)
-		lds, received := m.channels.Content(now, m.delivered.Inbound, next.Block.Inbound, next.Signers)
+		lds, received := m.inbound.Content(now, m.delivered.Inbound, next.Block.Inbound, next.Signers)
 		if !complete || !received {
 			m.prefetch(now)
 			return
@@ -77,7 +77,7 @@ func (m *Machine) prefetch(now protocols.Time) {
 	for k := 1; k < len(m.pending) && k < deliverAhead; k++ {
 		prev, next := m.pending[k-1], m.pending[k]
 		m.lanes.Prefetch(now, prev.Block.Cut, next.Block.Cut, next.Signers)
-		m.channels.Content(now, prev.Block.Inbound, next.Block.Inbound, next.Signers)
+		m.inbound.Content(now, prev.Block.Inbound, next.Block.Inbound, next.Signers)
 	}
 }
 

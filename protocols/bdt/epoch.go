@@ -49,7 +49,7 @@ func epochOfRecord(key []byte) (uint64, error) {
 func (m *Machine) boltConfig(r *epochStart) bolt.Config {
 	return bolt.Config{
 		Committee: m.cfg.Committee, Self: m.cfg.Self, Signer: m.cfg.Signer, Epoch: r.number, Leader: r.leader,
-		Slots: m.cfg.Slots, Data: m.lanes, Inbound: m.channels, Wall: m.cfg.Wall,
+		Slots: m.cfg.Slots, Data: m.lanes, Inbound: m.inbound, Wall: m.cfg.Wall,
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"bdtnode/internal/wire"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 )
 
@@ -25,8 +25,8 @@ type Input struct {
 	Block        *bolt.Block   // block of the QC; nil without a QC
 	Cut          lanes.Cut
 	Inbound      lanes.Cut
-	Certificates []*lanes.TipCertificate    // for the positions in which Cut differs from that of the block
-	Deliveries   []*channels.TipCertificate // for the positions in which Inbound differs from that of the block
+	Certificates []*lanes.TipCertificate   // for the positions in which Cut differs from that of the block
+	Deliveries   []*inbound.TipCertificate // for the positions in which Inbound differs from that of the block
 }
 
 // SignedClaim is a Status without its proofs.
@@ -50,7 +50,7 @@ func (x *Input) Encode() []byte {
 		b = x.Block.Append(x.QC.Append(b))
 	}
 	b = x.Inbound.Append(x.Cut.Append(b))
-	return channels.AppendTipCertificates(lanes.AppendTipCertificates(b, x.Certificates), x.Deliveries)
+	return inbound.AppendTipCertificates(lanes.AppendTipCertificates(b, x.Certificates), x.Deliveries)
 }
 
 // DecodeInput decodes the output of Encode. It refuses claims that are not in strictly ascending order of replicas.
@@ -78,7 +78,7 @@ func DecodeInput(c *protocols.Committee, b []byte) (*Input, error) {
 		x.Block = bolt.ReadBlock(c, r)
 	}
 	x.Cut, x.Inbound = lanes.ReadCut(r), lanes.ReadCut(r)
-	x.Certificates, x.Deliveries = lanes.ReadTipCertificates(r), channels.ReadTipCertificates(r)
+	x.Certificates, x.Deliveries = lanes.ReadTipCertificates(r), inbound.ReadTipCertificates(r)
 	return x, r.Done()
 }
 
@@ -209,7 +209,7 @@ func newInput(epoch uint64, from []protocols.Index, statuses []*Status, base, bl
 	parent := x.parent(base)
 	x.Cut, x.Inbound = slices.Clone(parent.Cut), slices.Clone(parent.Inbound)
 	tips := make([]*lanes.TipCertificate, len(x.Cut))
-	lds := make([]*channels.TipCertificate, len(x.Inbound))
+	lds := make([]*inbound.TipCertificate, len(x.Inbound))
 	for _, s := range statuses {
 		for _, t := range s.Certificates {
 			if t.Tip.Seq > x.Cut[t.Lane].Seq {
@@ -223,6 +223,6 @@ func newInput(epoch uint64, from []protocols.Index, statuses []*Status, base, bl
 		}
 	}
 	x.Certificates = slices.DeleteFunc(tips, func(t *lanes.TipCertificate) bool { return t == nil })
-	x.Deliveries = slices.DeleteFunc(lds, func(t *channels.TipCertificate) bool { return t == nil })
+	x.Deliveries = slices.DeleteFunc(lds, func(t *inbound.TipCertificate) bool { return t == nil })
 	return x
 }

@@ -10,7 +10,7 @@ import (
 	"bdtnode/internal/wire"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 )
@@ -44,7 +44,7 @@ func newEnding(t *testing.T) *ending {
 
 // deliver gives an LD of shard 1 to all replicas that are up, and delivers their SIGNs to all.
 func (x *ending) deliver(number uint64, content string) {
-	ld := &channels.LD{Source: 1, Number: number, Digest: digest.Of("test-ld", []byte(content)), Raw: []byte(content)}
+	ld := &inbound.LD{Source: 1, Number: number, Digest: digest.Of("test-ld", []byte(content)), Raw: []byte(content)}
 	for i, m := range x.machines {
 		if !x.down.Has(protocols.Index(i)) {
 			st, _ := m.Handle(x.now, protocols.Index(i), ld)
@@ -310,7 +310,7 @@ func TestLargestInput(t *testing.T) {
 		x.Certificates = append(x.Certificates, &lanes.TipCertificate{Lane: i, Certificate: all})
 	}
 	for k := range uint16(shards) {
-		x.Deliveries = append(x.Deliveries, &channels.TipCertificate{Source: k, Certificate: all})
+		x.Deliveries = append(x.Deliveries, &inbound.TipCertificate{Source: k, Certificate: all})
 	}
 	size := len(x.Encode())
 	t.Logf("%d bytes", size)

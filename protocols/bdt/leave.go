@@ -92,7 +92,7 @@ func (m *Machine) pendingAt(k int) (pending, ordered uint64) {
 	case k < n:
 		return m.lanes.Pending(protocols.Index(k))
 	case k < n+m.cfg.Shards:
-		return m.channels.Pending(uint16(k - n))
+		return m.inbound.Pending(uint16(k - n))
 	}
 	return m.now.bolt.Open(), m.now.bolt.CommittedSlot()
 }
@@ -108,7 +108,7 @@ func (m *Machine) sendCertificate(st *Step, k int) {
 			st.Send(leader, x)
 		}
 	} else if k < n+m.cfg.Shards {
-		if x := m.channels.Certificate(uint16(k - n)); x != nil {
+		if x := m.inbound.Certificate(uint16(k - n)); x != nil {
 			st.Send(leader, x)
 		}
 	}
@@ -145,7 +145,7 @@ func (m *Machine) leave(now protocols.Time, st *Step) {
 		}
 	}
 	for i := range s.Inbound {
-		if x := m.channels.Certificate(uint16(i)); x != nil {
+		if x := m.inbound.Certificate(uint16(i)); x != nil {
 			s.Inbound[i], s.Deliveries = x.Tip, append(s.Deliveries, x)
 		}
 	}
@@ -181,7 +181,7 @@ func (m *Machine) handleStatus(now protocols.Time, st *Step, from protocols.Inde
 		m.fromLanes(now, st, m.lanes.HandleCertificate(now, x))
 	}
 	for _, x := range s.Deliveries {
-		m.fromChannels(now, st, m.channels.HandleCertificate(now, x))
+		m.fromInbound(now, st, m.inbound.HandleCertificate(now, x))
 	}
 }
 
@@ -242,7 +242,7 @@ func (m *Machine) fromAgreement(now protocols.Time, st *Step, child mvba.Step) {
 			protocols.Absorb(st, m.lanes.HandleCertificate(now, c))
 		}
 		for _, c := range x.Deliveries {
-			protocols.Absorb(st, m.channels.HandleCertificate(now, c))
+			protocols.Absorb(st, m.inbound.HandleCertificate(now, c))
 		}
 		m.fromBolt(now, st, e.bolt.Decide(now, x.parent(e.base), x.voters()))
 	}

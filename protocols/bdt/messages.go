@@ -6,17 +6,17 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 )
 
 // Messages is the table of all messages that a [Machine] handles: of its children and its own. The parent decodes LDs, see
-// [channels.Messages].
+// [inbound.Messages].
 func Messages(maxLD int, decodeLD func(*protocols.Committee, []byte) (protocols.Message, error)) []protocols.Entry[mvba.Proof] {
 	return slices.Concat(
 		protocols.Lift(lanes.Messages, mvba.SignatureProof),
-		protocols.Lift(channels.Messages(maxLD, decodeLD), mvba.SignatureProof),
+		protocols.Lift(inbound.Messages(maxLD, decodeLD), mvba.SignatureProof),
 		ofEpochs(),
 	)
 }

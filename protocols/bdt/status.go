@@ -8,7 +8,7 @@ import (
 	"bdtnode/internal/wire"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 )
 
@@ -70,9 +70,9 @@ func (x *Claim) statement(c *protocols.Committee) []byte {
 type Status struct {
 	Claim
 	Signature    sig.Signature
-	QC           *bolt.QC                   // QC of Slot, nil if Slot is 0
-	Certificates []*lanes.TipCertificate    // for the tips in Cut, by lane
-	Deliveries   []*channels.TipCertificate // for the tips in Inbound, by source
+	QC           *bolt.QC                  // QC of Slot, nil if Slot is 0
+	Certificates []*lanes.TipCertificate   // for the tips in Cut, by lane
+	Deliveries   []*inbound.TipCertificate // for the tips in Inbound, by source
 }
 
 // Kind is KindStatus.
@@ -110,7 +110,7 @@ func DecodeStatus(c *protocols.Committee, b []byte) (*Status, error) {
 	}
 	for i, t := range m.Inbound {
 		if t.Seq > 0 {
-			m.Deliveries = append(m.Deliveries, &channels.TipCertificate{Source: uint16(i), Tip: t, Certificate: protocols.ReadCertificate(r)})
+			m.Deliveries = append(m.Deliveries, &inbound.TipCertificate{Source: uint16(i), Tip: t, Certificate: protocols.ReadCertificate(r)})
 		}
 	}
 	return m, r.Done()
@@ -123,7 +123,7 @@ func (m *Status) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item
 }
 
 // provenBy adds to items the checks of a QC, if it is not nil, and of certificates.
-func provenBy(c *protocols.Committee, items []sig.Item, qc *bolt.QC, tips []*lanes.TipCertificate, lds []*channels.TipCertificate) ([]sig.Item, error) {
+func provenBy(c *protocols.Committee, items []sig.Item, qc *bolt.QC, tips []*lanes.TipCertificate, lds []*inbound.TipCertificate) ([]sig.Item, error) {
 	if qc != nil {
 		more, err := qc.Items(c)
 		if err != nil {

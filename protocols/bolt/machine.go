@@ -61,7 +61,7 @@ type Data interface {
 	HeldUp(now protocols.Time, parent, cut lanes.Cut, late protocols.Set, wait time.Duration) bool
 }
 
-// Inbound is the part of the channels from other shards that bolt uses; see package channels for the methods.
+// Inbound is the part of the channels from other shards that bolt uses; see package inbound for the methods.
 type Inbound interface {
 	View(parent lanes.Cut) lanes.Cut
 	Check(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict

@@ -13,7 +13,7 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
-	"bdtnode/protocols/channels"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
 )
@@ -55,7 +55,7 @@ func floodFetches(ctx context.Context, s *scene) {
 func floodLDFetches(ctx context.Context, s *scene) {
 	s.flood(ctx, p2p.Control, func(i uint64) []byte {
 		tip := lanes.Tip{Seq: 60, Digest: digest.Of("attack", fmt.Append(nil, i))}
-		return replica.Encode(&channels.FetchLD{Source: otherShard, Tip: tip})
+		return replica.Encode(&inbound.FetchLD{Source: otherShard, Tip: tip})
 	})
 }
 

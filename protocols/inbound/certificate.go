@@ -1,4 +1,4 @@
-package channels
+package inbound
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 )
 
 // KindCertificate is the kind of a [TipCertificate] on the wire.
-const KindCertificate = protocols.KindsChannels + 4
+const KindCertificate = protocols.KindsInbound + 4
 
 // TipCertificate has f+1 SIGN for one LD. It proves that an honest replica of the shard holds the LD and all LDs of the
 // channel before it.

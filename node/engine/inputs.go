@@ -10,7 +10,7 @@ import (
 	"bdtnode/protocols"
 )
 
-// Quotas of the inbound channel. Readers share it by peer and class. The executor has the reserve, which is more than
+// Quotas of the input channel. Readers share it by peer and class. The executor has the reserve, which is more than
 // it can use at once.
 const (
 	controlQuota = 256 // places, of quotaUnit bytes each
@@ -19,8 +19,8 @@ const (
 	quotaUnit    = 64 << 10 // bytes of a frame that take one place of its peer's quota
 )
 
-// inbound is the one channel to the loop, with a quota for each peer and class and one for LDs from outside the shard.
-type inbound struct {
+// inputs is the one channel to the loop, with a quota for each peer and class and one for LDs from outside the shard.
+type inputs struct {
 	events chan event
 	quota  [][2]chan struct{} // by peer and class
 	offers chan struct{}      // for LDs from outside the shard
@@ -35,8 +35,8 @@ type event struct {
 	executed *driver.Executed // instead of a message
 }
 
-func newInbound(n int) *inbound {
-	in := &inbound{
+func newInputs(n int) *inputs {
+	in := &inputs{
 		events: make(chan event, (n-1)*(controlQuota+bulkQuota)+bulkQuota+reserve),
 		offers: make(chan struct{}, bulkQuota),
 		quota:  make([][2]chan struct{}, n),
@@ -49,7 +49,7 @@ func newInbound(n int) *inbound {
 
 // put blocks while the quota is used up, until the engine has stopped. The channel has as many places as all quotas
 // together, and one reader at a time takes several.
-func (in *inbound) put(ev event, stopped <-chan struct{}) {
+func (in *inputs) put(ev event, stopped <-chan struct{}) {
 	for range ev.places {
 		select {
 		case ev.quota <- struct{}{}:
@@ -81,7 +81,7 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 	if m.Message() == nil || err != nil {
 		return err
 	}
-	e.inbound.put(event{message: m, quota: e.inbound.quota[from][class], places: places(class, frame)}, e.stopped)
+	e.inputs.put(event{message: m, quota: e.inputs.quota[from][class], places: places(class, frame)}, e.stopped)
 	return nil
 }
 

@@ -1,5 +1,5 @@
-// Package channels brings ledger deliveries (LD) of other shards into the order of this shard (docs/design.md §6.3; Kronos,
-// arXiv 2403.03655). It handles the positions of LDs in their channels. It does not read their content.
+// package inbound brings ledger deliveries (LD) of other shards into the order of this shard (docs/design.md §6.3;
+// Kronos, arXiv 2403.03655). It handles the positions of LDs in their channels. It does not read their content.
 //
 // Each other shard has one channel to this shard: LDs numbered without gaps, each with the digest of the LD before it. A
 // replica that holds an LD and all LDs of the channel before it sends a SIGN to its shard, in the order of the channel. A
@@ -10,7 +10,7 @@
 // and has checked its certificate. Two different LDs under one number are possible only if more than f replicas of the
 // source shard are Byzantine. Then the LD that is ordered counts, and execution freezes a channel if an LD does not name
 // the digest of the LD before it.
-package channels
+package inbound
 
 import (
 	"slices"

@@ -1,4 +1,4 @@
-package channels
+package inbound
 
 import (
 	"fmt"
@@ -12,9 +12,9 @@ import (
 
 // Kinds of messages on the wire.
 const (
-	KindLD      = protocols.KindsChannels + 0
-	KindSIGN    = protocols.KindsChannels + 1
-	KindFetchLD = protocols.KindsChannels + 2
+	KindLD      = protocols.KindsInbound + 0
+	KindSIGN    = protocols.KindsInbound + 1
+	KindFetchLD = protocols.KindsInbound + 2
 	// 3 is not in use any more.
 )
 
@@ -24,7 +24,7 @@ const positionSize = 2 + 8 + digest.Size
 // Messages is the table of the messages of channels. The content of an LD is of the parent, which decodes it: the decoded
 // message embeds an [LD], and its encoding has at most maxLD bytes. The parent also verifies LDs.
 func Messages(maxLD int, decodeLD func(*protocols.Committee, []byte) (protocols.Message, error)) []protocols.SignedEntry {
-	return protocols.Entries(protocols.KindsChannels,
+	return protocols.Entries(protocols.KindsInbound,
 		protocols.SignedEntry{Kind: KindLD, Name: "LD", Stream: protocols.Bulk, Max: maxLD, Decode: decodeLD},
 		protocols.SignedEntry{
 			Kind: KindSIGN, Name: "SIGN", Max: positionSize + sig.SignatureSize,
