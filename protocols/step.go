@@ -56,7 +56,7 @@ type Kind uint8
 const (
 	KindsLanes   Kind = 0x10
 	KindsBolt    Kind = 0x20
-	KindsVotes   Kind = 0x30
+	KindsCertify Kind = 0x30
 	KindsCatchup Kind = 0x40
 	KindsCoin    Kind = 0x50
 	KindsMVBA    Kind = 0x60

@@ -35,7 +35,7 @@ func TestEntriesAreChecked(t *testing.T) {
 	for why, entries := range map[string][]SignedEntry{
 		"one kind":           {letterEntry(nil), letterEntry(func(e *SignedEntry) { e.Name = "other" })},
 		"outside the range":  {letterEntry(func(e *SignedEntry) { e.Kind = KindsBolt - 1 })},
-		"range of kinds":     {letterEntry(func(e *SignedEntry) { e.Kind = KindsVotes })},
+		"range of kinds":     {letterEntry(func(e *SignedEntry) { e.Kind = KindsCertify })},
 		"no name":            {letterEntry(func(e *SignedEntry) { e.Name = "" })},
 		"no decode":          {letterEntry(func(e *SignedEntry) { e.Decode = nil })},
 		"bodies of 0 bytes":  {letterEntry(func(e *SignedEntry) { e.Max = 0 })},

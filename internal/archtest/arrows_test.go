@@ -82,7 +82,7 @@ func TestForbiddenArrowsAreFound(t *testing.T) {
 		{"protocols/bdt/x.go", "bdtnode/ledger", true},
 		{"protocols/bdt/x.go", "bdtnode/internal/kv", true},
 		{"protocols/lanes/x.go", "bdtnode/internal/kv", true},
-		{"protocols/votes/x.go", "bdtnode/shard", true},
+		{"protocols/certify/x.go", "bdtnode/shard", true},
 		{"node/replica/x.go", "bdtnode/node/engine", true},
 		{"node/sim/x.go", "bdtnode/node/p2p", true},
 		{"node/engine/x.go", "bdtnode/cmd/bdtnode/output", true},

@@ -10,9 +10,9 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
 )
 
@@ -71,7 +71,7 @@ func (d *Driver) Check(from protocols.Index, frame []byte) (replica.Verified, er
 	if err != nil {
 		return replica.Verified{}, err
 	}
-	if v, ok := m.(*votes.VOTE); ok {
+	if v, ok := m.(*certify.VOTE); ok {
 		d.raiseHeight(from, v.Height)
 	}
 	if !d.cfg.TakeAll {

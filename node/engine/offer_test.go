@@ -14,10 +14,10 @@ import (
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
 )
 
@@ -71,7 +71,7 @@ func (x *offers) ld(number uint64, entries ...ledger.Entry) *settlement.LD {
 	h := ledger.Header{Network: x.network.ID(), Shard: 1, Height: number, Outbox: merkle.Root(leaves)}
 	tally := protocols.NewTally(h.Digest())
 	for i, k := range x.c.signers[:x.source.WeakQuorum()] {
-		tally.Add(protocols.Index(i), k.Sign(votes.Statement(x.source, number, tally.Digest)))
+		tally.Add(protocols.Index(i), k.Sign(certify.Statement(x.source, number, tally.Digest)))
 	}
 	return settlement.NewLD(ledger.Outgoing{Height: number, Count: 1, Path: merkle.Prove(leaves, 0), Delivery: sealed}, h, tally.Certificate())
 }

@@ -11,11 +11,11 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
-	"bdtnode/protocols/votes"
 )
 
 // looser are the kinds with a bound that is a round number above their largest message.
@@ -79,7 +79,7 @@ func largest(t *testing.T, b *bench) []protocols.Message {
 	history := &History{Items: make([]Past, MaxHistory)}
 	for i := range history.Items {
 		history.Items[i] = Past{
-			Header: make([]byte, maxHeaderBytes), Certificate: &votes.Certified{Height: 1, Certificate: certificate}, Block: &block,
+			Header: make([]byte, maxHeaderBytes), Certificate: &certify.Certified{Height: 1, Certificate: certificate}, Block: &block,
 		}
 	}
 	first := mvba.At{Instance: mvba.Instance{Epoch: 1}, Round: 1}

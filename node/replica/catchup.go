@@ -76,14 +76,14 @@ func (c *Core) repay(now protocols.Time, st *Step) {
 		}
 		x.owed.Remove(i)
 		x.again[i] = now
-		st.Send(i, &Position{Certified: c.votes.CertifiedHeight()}) // a peer that has just started has received none
+		st.Send(i, &Position{Certified: c.certify.CertifiedHeight()}) // a peer that has just started has received none
 		c.resend(st, i)
 	}
 }
 
 // shown is the height that a peer showed to be certified, by a Position or a VOTE.
 func (c *Core) shown(i protocols.Index) uint64 {
-	return max(c.catchup.reported[i], c.votes.Highest(i))
+	return max(c.catchup.reported[i], c.certify.Highest(i))
 }
 
 // target is the highest height that f+1 other replicas have shown. A height shown by fewer does not count, since
@@ -98,7 +98,7 @@ func (c *Core) target() uint64 {
 }
 
 // lacks is the first height without a committed block or without a certified header here. It never decreases.
-func (c *Core) lacks() uint64 { return min(c.votes.Lacks(), c.bdt.Base().Height+1) }
+func (c *Core) lacks() uint64 { return min(c.certify.Lacks(), c.bdt.Base().Height+1) }
 
 // Behind reports whether others had certified more than this replica at the last comparison.
 func (c *Core) Behind() bool { return c.catchup.lagging }
@@ -113,7 +113,7 @@ func (c *Core) pursue(now protocols.Time, st *Step) {
 	c.repay(now, st)
 	again := c.bdt.Refused()
 	for _, i := range again.Members() {
-		st.Send(i, &Position{Certified: c.votes.CertifiedHeight(), Again: true})
+		st.Send(i, &Position{Certified: c.certify.CertifiedHeight(), Again: true})
 	}
 	if now < x.checkAt {
 		x.wake = x.checkAt
@@ -131,16 +131,16 @@ func (c *Core) look(now protocols.Time, st *Step) {
 		x.lacks, x.progress = lacks, now
 	}
 	target := c.target()
-	x.lagging = target > c.votes.CertifiedHeight()
+	x.lagging = target > c.certify.CertifiedHeight()
 	if target < lacks {
 		x.progress, x.flowing, x.nextAsk = now, false, 0
 		if x.adopted && !x.lagging {
 			x.adopted = false
-			st.Broadcast(&Position{Certified: c.votes.CertifiedHeight(), Again: true})
+			st.Broadcast(&Position{Certified: c.certify.CertifiedHeight(), Again: true})
 		}
 		return
 	}
-	if lacks > c.votes.CertifiedHeight()+aheadOfExecution {
+	if lacks > c.certify.CertifiedHeight()+aheadOfExecution {
 		return // the next executed block leads to the next comparison
 	}
 	due := x.nextAsk
@@ -230,7 +230,7 @@ func (c *Core) history(now protocols.Time, st *Step, from protocols.Index, h *Hi
 		c.fromBDT(st, c.bdt.Adopt(now, from, blocksOf(h)))
 	}
 	for i := range h.Items {
-		c.fromVotes(st, c.votes.Adopt(h.Items[i].Certificate))
+		c.fromCertify(st, c.certify.Adopt(h.Items[i].Certificate))
 	}
 	x.adopted = x.adopted || c.bdt.Base().Height > base
 	switch lacks := c.lacks(); {

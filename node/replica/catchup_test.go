@@ -5,8 +5,8 @@ import (
 
 	"bdtnode/internal/kv"
 	"bdtnode/protocols"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 )
 
 // TestCatchUp: a replica that learns from f+1 peers of more certified blocks first waits for them to arrive unasked.
@@ -209,7 +209,7 @@ func TestRestoredVOTEs(t *testing.T) {
 	}
 	again := b.restore(t, 1, b.headers[:4], store)
 	again.Start(t0)
-	got := sent[*votes.VOTE](again.Connected(3).Sends)
+	got := sent[*certify.VOTE](again.Connected(3).Sends)
 	if len(got) != 2 || got[0].Height != 3 || got[1].Height != 4 {
 		t.Errorf("sends %d VOTEs again", len(got))
 	}

@@ -6,15 +6,15 @@ import (
 
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 )
 
 // TestGateFlood: of a flood of one kind only the budget is accepted, the sender's stream is slowed, and other kinds are
 // accepted as before.
 func TestGateFlood(t *testing.T) {
-	for _, kind := range []protocols.Kind{KindPosition, KindRequest, lanes.KindFetch, inbound.KindFetchLD, votes.KindVOTE, lanes.KindAck, 0xff} {
+	for _, kind := range []protocols.Kind{KindPosition, KindRequest, lanes.KindFetch, inbound.KindFetchLD, certify.KindVOTE, lanes.KindAck, 0xff} {
 		g := NewGate()
 		b, ok := budgets[kind]
 		if !ok {

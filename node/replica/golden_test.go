@@ -11,8 +11,8 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 )
 
 // traced is one core with its store, and the objects that its script has made.
@@ -36,7 +36,7 @@ func TestTraces(t *testing.T) {
 		p.Values("h/b", func(_, value []byte) (any, error) { return bdt.DecodeCommit(s.b.c, value) })
 		p.Values("h/c", func(_, value []byte) (any, error) {
 			r := wire.NewReader(value)
-			x := votes.ReadCertified(r)
+			x := certify.ReadCertified(r)
 			return x, r.Done()
 		})
 		p.Values("h/t", func(_, value []byte) (any, error) { return wire.NewReader(value).U64(), nil })

@@ -10,9 +10,9 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 )
 
 const t0 protocols.Time = 1_000_000_000_000
@@ -87,17 +87,17 @@ func (b *bench) restore(t *testing.T, self protocols.Index, s state, store *kv.M
 	return core
 }
 
-func (b *bench) vote(from protocols.Index, h uint64) *votes.VOTE {
+func (b *bench) vote(from protocols.Index, h uint64) *certify.VOTE {
 	d := b.headers[h-1].Digest()
-	return &votes.VOTE{Height: h, Header: d, Signature: b.scheme.Signer(uint64(from)).Sign(votes.Statement(b.c, h, d))}
+	return &certify.VOTE{Height: h, Header: d, Signature: b.scheme.Signer(uint64(from)).Sign(certify.Statement(b.c, h, d))}
 }
 
-func (b *bench) certificate(h uint64, signers int) *votes.Certified {
+func (b *bench) certificate(h uint64, signers int) *certify.Certified {
 	tally := protocols.NewTally(b.headers[h-1].Digest())
 	for i := range signers {
 		tally.Add(protocols.Index(i), b.vote(protocols.Index(i), h).Signature)
 	}
-	return &votes.Certified{Height: h, Header: tally.Digest, Certificate: tally.Certificate()}
+	return &certify.Certified{Height: h, Header: tally.Digest, Certificate: tally.Certificate()}
 }
 
 // history is certified blocks from one height to another.

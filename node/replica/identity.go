@@ -229,7 +229,7 @@ func (c *Core) known(now protocols.Time, st *Step, from protocols.Index, m *Know
 	}
 	if !x.lost && !x.running && x.answered.Len() >= c.needed() {
 		c.run(now, st)
-		st.Broadcast(&Position{Certified: c.votes.CertifiedHeight(), Again: true})
+		st.Broadcast(&Position{Certified: c.certify.CertifiedHeight(), Again: true})
 		for i := range protocols.Index(c.cfg.Committee.N()) {
 			if i != c.cfg.Self {
 				c.resend(st, i)

@@ -9,9 +9,9 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/mvba"
-	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
 )
 
@@ -30,7 +30,7 @@ const MaxHistory = 256
 const maxHeaderBytes = 1024
 
 // pastMax is the greatest length of an encoded [Past], in bytes.
-const pastMax = 4 + maxHeaderBytes + votes.CertifiedMax + bolt.BlockMax
+const pastMax = 4 + maxHeaderBytes + certify.CertifiedMax + bolt.BlockMax
 
 // own is the table of the messages of this package: catch-up, Pings, and the identity of replicas.
 var own = protocols.Entries(protocols.KindsCatchup,
@@ -53,7 +53,7 @@ var own = protocols.Entries(protocols.KindsCatchup,
 // messages finds the entries of all messages inside a shard by kind.
 var messages = protocols.NewTable(
 	bdt.Messages(settlement.MaxLDBytes, protocols.Decoder(decodeInbound)),
-	protocols.Lift(votes.Messages, mvba.SignatureProof),
+	protocols.Lift(certify.Messages, mvba.SignatureProof),
 	protocols.Lift(own, mvba.SignatureProof),
 )
 
@@ -99,7 +99,7 @@ func decodeRequest(b []byte) (*Request, error) {
 // Past is one certified block of a History.
 type Past struct {
 	Header      []byte // canonical encoding
-	Certificate *votes.Certified
+	Certificate *certify.Certified
 	Block       *bolt.Block
 }
 
@@ -129,7 +129,7 @@ func decodeHistory(c *protocols.Committee, b []byte) (*History, error) {
 	for range n {
 		m.Items = append(m.Items, Past{
 			Header:      r.Bytes(maxHeaderBytes),
-			Certificate: votes.ReadCertified(r),
+			Certificate: certify.ReadCertified(r),
 			Block:       bolt.ReadBlock(c, r),
 		})
 		if r.Err() != nil {

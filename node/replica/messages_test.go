@@ -9,10 +9,10 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
-	"bdtnode/protocols/votes"
 )
 
 // every has a message of each kind that is sent inside a shard.
@@ -135,7 +135,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func votesOfZero() []byte { return Encode(&votes.VOTE{}) }
+func votesOfZero() []byte { return Encode(&certify.VOTE{}) }
 
 // TestRequestsForNoChannel: a message about a channel that the network does not have, or about the own shard's, is
 // malformed.

@@ -14,9 +14,9 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 )
 
 // Pacing of the own lane: a single batch goes at once, and a stream of transactions shares batches.
@@ -27,11 +27,11 @@ const (
 
 // Output is one result for the node. One of the fields is set.
 type Output struct {
-	Deliver   *bdt.Delivery    // execute this block next
-	Certified *votes.Certified // a header has f+1 VOTEs; its record is part of the step
-	Inbound   *Inbound         // a new LD: a different stored one under its number is evidence, see [Contradiction]
-	Lost      *Lost            // the replica must end
-	Twin      *Twin            // a peer runs as two processes
+	Deliver   *bdt.Delivery      // execute this block next
+	Certified *certify.Certified // a header has f+1 VOTEs; its record is part of the step
+	Inbound   *Inbound           // a new LD: a different stored one under its number is evidence, see [Contradiction]
+	Lost      *Lost              // the replica must end
+	Twin      *Twin              // a peer runs as two processes
 }
 
 // Step is one step of the core.
@@ -57,7 +57,7 @@ type Config struct {
 type Core struct {
 	cfg        Config
 	bdt        *bdt.Machine
-	votes      *votes.Machine
+	certify    *certify.Machine
 	catchup    catchup
 	pings      pings
 	identity   identity
@@ -86,7 +86,7 @@ func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest,
 	c := &Core{
 		cfg:     cfg,
 		bdt:     m,
-		votes:   votes.New(cfg.Committee, cfg.Self, cfg.Signer, min(executed, certified), certified),
+		certify: certify.New(cfg.Committee, cfg.Self, cfg.Signer, min(executed, certified), certified),
 		catchup: newCatchup(cfg, certified),
 		pings:   newPings(&cfg),
 	}
@@ -124,10 +124,10 @@ func (c *Core) run(now protocols.Time, st *Step) {
 	c.identity.running = true
 	c.catchup.progress = now
 	c.fromBDT(st, c.bdt.Start(now))
-	certified := c.votes.CertifiedHeight()
+	certified := c.certify.CertifiedHeight()
 	c.fromBDT(st, c.bdt.Certified(certified))
 	for k, d := range c.recalled {
-		c.fromVotes(st, c.votes.Executed(certified+1+uint64(k), d))
+		c.fromCertify(st, c.certify.Executed(certified+1+uint64(k), d))
 	}
 	c.recalled = nil
 }
@@ -149,7 +149,7 @@ func (c *Core) Status() Status {
 	base := c.bdt.Base()
 	s := Status{
 		Epoch: c.bdt.Epoch(), Leader: c.bdt.Leader(),
-		Committed: base.Height, Certified: c.votes.CertifiedHeight(),
+		Committed: base.Height, Certified: c.certify.CertifiedHeight(),
 	}
 	if base.Epoch == s.Epoch {
 		s.Slot = base.Slot
@@ -194,7 +194,7 @@ func (c *Core) Connected(to protocols.Index) Step {
 	c.pings.connected()
 	c.identity.session.Remove(to)
 	c.hello(&st, to)
-	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})
+	st.Send(to, &Position{Certified: c.certify.CertifiedHeight()})
 	c.resend(&st, to)
 	return st
 }
@@ -204,7 +204,7 @@ func (c *Core) resend(st *Step, to protocols.Index) {
 		return
 	}
 	c.fromBDT(st, c.bdt.Resend(to))
-	protocols.Absorb(st, c.votes.Resend(to))
+	protocols.Absorb(st, c.certify.Resend(to))
 }
 
 // Handle handles a message of a peer, or an LD from outside the shard with this replica as its sender.
@@ -216,8 +216,8 @@ func (c *Core) Handle(now protocols.Time, v Verified) Step {
 		return st
 	}
 	switch x := m.(type) {
-	case *votes.VOTE:
-		c.fromVotes(&st, c.votes.HandleVOTE(from, x))
+	case *certify.VOTE:
+		c.fromCertify(&st, c.certify.HandleVOTE(from, x))
 	case *Position:
 		c.heard(from, x)
 	case *Request:
@@ -264,7 +264,7 @@ func (c *Core) Executed(now protocols.Time, b *ledger.Block) Step {
 	c.evidence.froze(b.Frozen)
 	c.more, c.asked = b.More, false
 	c.fromBDT(&st, c.bdt.Executed(now, height))
-	c.fromVotes(&st, c.votes.Executed(height, b.HeaderDigest))
+	c.fromCertify(&st, c.certify.Executed(height, b.HeaderDigest))
 	c.pursue(now, &st)
 	return st
 }
@@ -300,12 +300,12 @@ func (c *Core) fromBDT(st *Step, child bdt.Step) {
 	}
 }
 
-func (c *Core) fromVotes(st *Step, child votes.Step) {
+func (c *Core) fromCertify(st *Step, child certify.Step) {
 	for _, x := range protocols.Absorb(st, child) {
 		st.Record(CertificateKey(x.Height), x.Append(nil))
 		st.Emit(Output{Certified: x})
 	}
-	if h := c.votes.CertifiedHeight(); h > c.catchup.certified {
+	if h := c.certify.CertifiedHeight(); h > c.catchup.certified {
 		c.catchup.certified = h
 		st.Record(certifiedKey, wire.AppendU64(nil, h))
 		c.fromBDT(st, c.bdt.Certified(h))

@@ -10,9 +10,9 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
 )
 
@@ -182,13 +182,13 @@ func ReadHistory(c *protocols.Committee, r kv.Reader, headers Headers, x Serve) 
 }
 
 // Certificate reads the certificate of a height's header, or nil if there is none yet.
-func Certificate(r kv.Reader, height uint64) (*votes.Certified, error) {
+func Certificate(r kv.Reader, height uint64) (*certify.Certified, error) {
 	value, ok, err := r.Get(CertificateKey(height))
 	if err != nil || !ok {
 		return nil, err
 	}
 	rd := wire.NewReader(value)
-	cert := votes.ReadCertified(rd)
+	cert := certify.ReadCertified(rd)
 	if err := rd.Done(); err != nil {
 		return nil, fmt.Errorf("certificate of height %d: %w: the store is damaged", height, err)
 	}

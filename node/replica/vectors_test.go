@@ -13,11 +13,11 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
-	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
 )
 
@@ -217,7 +217,7 @@ func parts(t *testing.T, b *bench) []golden.Vector {
 			Samples: []golden.Sample{{Name: "two-VOTEs", Encoding: certified.Append(nil)}},
 			Decode: func(x []byte) (any, []byte, error) {
 				r := wire.NewReader(x)
-				v := votes.ReadCertified(r)
+				v := certify.ReadCertified(r)
 				return v, v.Append(nil), r.Done()
 			},
 		},

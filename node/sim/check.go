@@ -5,7 +5,7 @@ import (
 	"bdtnode/node/driver"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
-	"bdtnode/protocols/votes"
+	"bdtnode/protocols/certify"
 )
 
 // checks are the guarantees, each in its own file. The run reports events to them, and each examines the events of its
@@ -122,7 +122,7 @@ func (c *checks) overBudget(n, sender *node, kind protocols.Kind) {
 }
 
 // certified: a header has its certificate.
-func (c *checks) certified(n *node, x *votes.Certified) {
+func (c *checks) certified(n *node, x *certify.Certified) {
 	if n.adversary == nil {
 		c.certificates.certified(n, x)
 	}

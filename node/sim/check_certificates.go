@@ -4,8 +4,8 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 )
 
 // certificates: every certificate that is made verifies, and no two exist for one place: one QC digest for a slot, one
@@ -77,7 +77,7 @@ func (c *certificates) finalizing(n *node, x *bolt.Finalize) {
 	c.qcs[at] = x.Digest
 }
 
-func (c *certificates) certified(n *node, x *votes.Certified) {
+func (c *certificates) certified(n *node, x *certify.Certified) {
 	items, err := x.Items(c.s.committee)
 	if err != nil || !c.s.scheme.VerifyAll(items) {
 		c.s.fail("certificates", "replica %d made a certificate of header %d that does not verify: %v", n.id, x.Height, err)

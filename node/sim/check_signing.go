@@ -6,9 +6,9 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
-	"bdtnode/protocols/votes"
 )
 
 // signing: a replica never signs two different values for one place, across any crash (design §2.3). It sends its
@@ -61,7 +61,7 @@ func (c *signing) sent(n *node, m protocols.Message) {
 	case *bolt.Finalize:
 		at.a, at.b, d = x.Epoch, x.Slot, x.Digest
 		c.slots[n.id][at] = true
-	case *votes.VOTE:
+	case *certify.VOTE:
 		at.a, d = x.Height, x.Header
 	case *bdt.Status:
 		at.a, d = x.Epoch, digest.Of("bdt/simulated-saying/1", x.Append(nil))

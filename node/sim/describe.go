@@ -7,11 +7,11 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	toss "bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
-	"bdtnode/protocols/votes"
 )
 
 // describe is a short description of a message.
@@ -43,7 +43,7 @@ func describe(m protocols.Message) string {
 		return fmt.Sprintf("fetch of shard %d LDs %d..%d", x.Source, x.After+1, x.Tip.Seq)
 	case *replica.Inbound:
 		return fmt.Sprintf("LD %d of shard %d %s", x.Number, x.Source, x.Digest.Short())
-	case *votes.VOTE:
+	case *certify.VOTE:
 		return fmt.Sprintf("VOTE height %d %s", x.Height, x.Header.Short())
 	case *replica.Position:
 		return fmt.Sprintf("position certified %d again %v", x.Certified, x.Again)

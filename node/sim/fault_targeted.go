@@ -7,11 +7,11 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	toss "bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
-	"bdtnode/protocols/votes"
 )
 
 // Targeted delays chosen messages by up to some seconds, and repeats the choice: messages of some kinds, all messages
@@ -30,7 +30,7 @@ var targets = [][]protocols.Kind{
 	{lanes.KindBatch}, {lanes.KindAck}, {lanes.KindCertified}, {lanes.KindFetch},
 	{inbound.KindSIGN, inbound.KindCertificate},
 	{bolt.KindPropose}, {bolt.KindVote}, {bolt.KindFinalize}, {bolt.KindFetchBlock},
-	{votes.KindVOTE}, {bdt.KindStatus}, {toss.KindRelease}, {toss.KindRelay}, {toss.KindRelease, toss.KindRelay},
+	{certify.KindVOTE}, {bdt.KindStatus}, {toss.KindRelease}, {toss.KindRelay}, {toss.KindRelease, toss.KindRelay},
 	{mvba.KindProposal}, {mvba.KindEcho}, {mvba.KindLock}, {mvba.KindAccept}, {mvba.KindFinish}, {mvba.KindPreVote},
 	{mvba.KindVote}, {mvba.KindDecision}, {mvba.KindWant, mvba.KindValue},
 }

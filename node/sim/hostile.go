@@ -4,7 +4,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
 	"bdtnode/protocols"
-	"bdtnode/protocols/votes"
+	"bdtnode/protocols/certify"
 	"bdtnode/shard/settlement"
 )
 
@@ -127,7 +127,7 @@ func (n *node) pretended(to *node, ld *settlement.LD) *settlement.LD {
 	d := x.Header.Digest()
 	tally := protocols.NewTally(d)
 	for i := range s.committee.WeakQuorum() {
-		tally.Add(protocols.Index(i), s.signers[i].Sign(votes.Statement(s.committee, x.Header.Height, d)))
+		tally.Add(protocols.Index(i), s.signers[i].Sign(certify.Statement(s.committee, x.Header.Height, d)))
 	}
 	x.Certificate = tally.Certificate()
 	return &x

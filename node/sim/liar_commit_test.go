@@ -3,8 +3,8 @@ package sim
 import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 )
 
 // finalizesToOne keeps its batches and votes from replica 1, and sends its Finalize messages to replica 1 alone. It
@@ -19,7 +19,7 @@ func (*finalizesToOne) tamper(n *node, to protocols.Index, m protocols.Message) 
 		if to == 1 && x.Lane == n.id {
 			return nil
 		}
-	case *votes.VOTE:
+	case *certify.VOTE:
 		return nil
 	case *bolt.Vote:
 		if to == 1 {

@@ -10,10 +10,10 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
-	"bdtnode/protocols/votes"
 )
 
 // FarEpochs sends, besides the correct messages, many of all kinds for epochs, slots, rounds, heights and numbers that
@@ -124,7 +124,7 @@ func (a *FarEpochs) message(n *node, kind string) protocols.Message {
 	case "again":
 		return &mvba.Again{At: at}
 	case "VOTE":
-		return &votes.VOTE{Height: number, Header: d, Signature: n.sign("bdt/VOTE/1", wire.AppendU64(nil, number), d[:])}
+		return &certify.VOTE{Height: number, Header: d, Signature: n.sign("bdt/VOTE/1", wire.AppendU64(nil, number), d[:])}
 	case "position":
 		return &replica.Position{Certified: number, Again: rng.IntN(2) == 0}
 	case "request":

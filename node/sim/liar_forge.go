@@ -9,8 +9,8 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 )
 
 // Forging sends, besides the correct messages, certificates with too few signers or invalid signatures, and messages in
@@ -66,7 +66,7 @@ func (a *Forging) tamper(n *node, to protocols.Index, m protocols.Message) []pac
 		real, err := replica.ReadHistory(c, n.store, n.state, replica.Serve{From: height})
 		if err == nil && len(real.Items) > 0 {
 			x := real.Items[0]
-			x.Certificate = &votes.Certified{Height: height, Header: x.Certificate.Header, Certificate: n.certificate(c.WeakQuorum(), mine)}
+			x.Certificate = &certify.Certified{Height: height, Header: x.Certificate.Header, Certificate: n.certificate(c.WeakQuorum(), mine)}
 			h.Items = []replica.Past{x}
 			return forged(h, "a history with a forged certificate")
 		}

@@ -11,11 +11,11 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	toss "bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
-	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
 )
 
@@ -81,8 +81,8 @@ func sign(n *node, m protocols.Message) {
 		*x = *n.signVote(x.Epoch, x.Slot, x.Digest)
 	case *bdt.Status:
 		n.signStatus(x)
-	case *votes.VOTE:
-		x.Signature = n.s.signers[n.id].Sign(votes.Statement(n.s.committee, x.Height, x.Header))
+	case *certify.VOTE:
+		x.Signature = n.s.signers[n.id].Sign(certify.Statement(n.s.committee, x.Height, x.Header))
 	case *inbound.SIGN:
 		*x = *n.signLD(x.Source, x.Tip)
 	case *mvba.Echo:

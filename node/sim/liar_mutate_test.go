@@ -11,11 +11,11 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	toss "bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
-	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
 )
 
@@ -25,7 +25,7 @@ var everyType = map[protocols.Kind]any{
 	lanes.KindFetch: lanes.Fetch{}, lanes.KindConflict: lanes.Conflict{},
 	bolt.KindPropose: bolt.Propose{}, bolt.KindVote: bolt.Vote{}, bolt.KindFinalize: bolt.Finalize{}, bolt.KindFetchBlock: bolt.FetchBlock{},
 	inbound.KindLD: settlement.LD{}, inbound.KindSIGN: inbound.SIGN{}, inbound.KindFetchLD: inbound.FetchLD{},
-	inbound.KindCertificate: inbound.TipCertificate{}, bdt.KindStatus: bdt.Status{}, votes.KindVOTE: votes.VOTE{},
+	inbound.KindCertificate: inbound.TipCertificate{}, bdt.KindStatus: bdt.Status{}, certify.KindVOTE: certify.VOTE{},
 	replica.KindPosition: replica.Position{}, replica.KindRequest: replica.Request{}, replica.KindHistory: replica.History{},
 	replica.KindPing: replica.Ping{}, replica.KindPong: replica.Pong{},
 	replica.KindHello: replica.Hello{}, replica.KindKnown: replica.Known{}, replica.KindFenced: replica.Fenced{},

@@ -6,11 +6,11 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	toss "bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
-	"bdtnode/protocols/votes"
 )
 
 // Relabelling sends signatures of other replicas with a changed place: another epoch, slot, round, lane, channel or
@@ -66,8 +66,8 @@ func (n *node) relabelled(m protocols.Message) protocols.Message {
 			y.Epoch += on
 		}
 		return &y
-	case *votes.VOTE:
-		return with(x, func(y *votes.VOTE) { y.Height += on })
+	case *certify.VOTE:
+		return with(x, func(y *certify.VOTE) { y.Height += on })
 	case *mvba.Echo:
 		return with(x, func(y *mvba.Echo) { y.At = elsewhere(y.At) })
 	case *mvba.Accept:

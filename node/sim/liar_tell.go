@@ -11,9 +11,9 @@ import (
 	"bdtnode/merkle"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 	"bdtnode/shard/settlement"
 )
 
@@ -139,7 +139,7 @@ func enclose(x *settlement.LD) {
 
 // header is the replica's VOTE for any header.
 func (n *node) header(h *ledger.Header) sig.Signature {
-	return n.s.signers[n.id].Sign(votes.Statement(n.s.committee, h.Height, h.Digest()))
+	return n.s.signers[n.id].Sign(certify.Statement(n.s.committee, h.Height, h.Digest()))
 }
 
 // FalseSIGN signs LDs that it does not hold, real and invented ones, and two for one number.

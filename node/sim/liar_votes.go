@@ -6,8 +6,8 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/lanes"
-	"bdtnode/protocols/votes"
 )
 
 // honestly is m without a change.
@@ -48,9 +48,9 @@ func (a *DoubleVoting) tamper(n *node, _ protocols.Index, m protocols.Message) [
 		lie = &bolt.Finalize{Epoch: x.Epoch, Slot: x.Slot, Digest: wrong}
 	case *lanes.Ack:
 		lie = n.signAck(x.Lane, lanes.Tip{Seq: x.Tip.Seq, Digest: wrong})
-	case *votes.VOTE:
-		lie = &votes.VOTE{Height: x.Height, Header: wrong,
-			Signature: n.s.signers[n.id].Sign(votes.Statement(n.s.committee, x.Height, wrong))}
+	case *certify.VOTE:
+		lie = &certify.VOTE{Height: x.Height, Header: wrong,
+			Signature: n.s.signers[n.id].Sign(certify.Statement(n.s.committee, x.Height, wrong))}
 	default:
 		return out
 	}

@@ -257,7 +257,7 @@ func storyMutants() []mutant {
 			{"node/replica/gate.go", "	case kind == KindHistory && g.histories == 0:\n		g.unasked++\n		return false, slow(size)\n", ""},
 		}},
 		{"nothing is sent again after a reconnection", "crashes", "signing liveness", []edit{
-			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n"},
+			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.certify.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.certify.CertifiedHeight()})\n"},
 		}},
 	}
 }

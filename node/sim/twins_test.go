@@ -253,7 +253,7 @@ func twinMutants() []mutant {
 			{"protocols/mvba/broadcast.go", "r.echoes.Len() < m.cfg", "r.count < m.cfg"},
 		}},
 		{"nothing is sent again after a reconnection", "", "liveness signing", []edit{
-			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.votes.CertifiedHeight()})\n"},
+			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.certify.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.certify.CertifiedHeight()})\n"},
 		}},
 		{"a decision is deleted when its block is certified", "517", "liveness", []edit{
 			{"protocols/bdt/bdt.go", "m.past[0].number < last.Epoch {", "(m.past[0].number < last.Epoch || m.past[0].number == last.Epoch && last.Last) {"},

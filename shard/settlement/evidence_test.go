@@ -17,7 +17,7 @@ func certified(t testing.TB, n *Network, change func(d *ledger.Delivery)) *LD {
 	l := anLD(t, n)
 	altered(change)(l)
 	l.Header.Outbox = rootOf(l)
-	l.Certificate = certify(n, &l.Header, 0, 0, 1)
+	l.Certificate = certifyLD(n, &l.Header, 0, 0, 1)
 	return l
 }
 
@@ -84,7 +84,7 @@ func TestForgedEvidence(t *testing.T) {
 	n := testNetwork(t)
 	good := anLD(t, n)
 	again := anLD(t, n)
-	again.Certificate = certify(n, &again.Header, 0, 0, 2)
+	again.Certificate = certifyLD(n, &again.Header, 0, 0, 2)
 	uncertified := certified(t, n, func(d *ledger.Delivery) { d.Entries = nil })
 	uncertified.Certificate.Signatures[0][5]++
 	forged := certified(t, n, func(d *ledger.Delivery) { d.Entries[0].Tx = resigned(d.Entries[0].Tx) })

@@ -134,7 +134,7 @@ func (s *traced) ld(a *golden.Args) {
 	}
 	h, _, err := s.w.states[from].Header(out.Height)
 	a.Check(err)
-	l := NewLD(out, h, certify(s.n, &h, from, a.Ints("of")...))
+	l := NewLD(out, h, certifyLD(s.n, &h, from, a.Ints("of")...))
 	s.p.Line("LD %d of shard %d: header of height %d, VOTEs of %v, leaf %d of %d under the outbox root",
 		l.Delivery.Number, from, l.Header.Height, l.Certificate.Signers.Members(), l.Index, l.Count)
 	if err := l.Verify(ideal, s.n); err != nil {

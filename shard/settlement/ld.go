@@ -10,7 +10,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/merkle"
 	"bdtnode/protocols"
-	"bdtnode/protocols/votes"
+	"bdtnode/protocols/certify"
 )
 
 // LDVersion is the version of an LD's encoding, its first byte.
@@ -83,7 +83,7 @@ func (l *LD) Check(n *Network) (proof, contents []sig.Item, err error) {
 	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):
 		return nil, nil, fmt.Errorf("LD %d of shard %d: its path does not lead to the outbox root of its header", d.Number, d.Source)
 	}
-	certified := votes.Certified{Height: l.Header.Height, Header: l.Header.Digest(), Certificate: l.Certificate}
+	certified := certify.Certified{Height: l.Header.Height, Header: l.Header.Digest(), Certificate: l.Certificate}
 	if proof, err = certified.Items(committee); err != nil {
 		return nil, nil, fmt.Errorf("LD %d of shard %d: %w", d.Number, d.Source, err)
 	}

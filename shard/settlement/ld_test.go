@@ -12,7 +12,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/merkle"
 	"bdtnode/protocols"
-	"bdtnode/protocols/votes"
+	"bdtnode/protocols/certify"
 )
 
 // replicas is the number of replicas of each shard. Two of them certify a header.
@@ -37,12 +37,12 @@ func testNetwork(t testing.TB) *Network {
 	return NetworkOf(committees)
 }
 
-// certify returns a certificate of a header by some replicas of a shard.
-func certify(n *Network, h *ledger.Header, s uint16, who ...int) protocols.Certificate {
+// certifyLD returns a certificate of a header by some replicas of a shard.
+func certifyLD(n *Network, h *ledger.Header, s uint16, who ...int) protocols.Certificate {
 	d := h.Digest()
 	tally := protocols.NewTally(d)
 	for _, i := range who {
-		tally.Add(protocols.Index(i), replica(s, i).Sign(votes.Statement(n.Committee(s), h.Height, d)))
+		tally.Add(protocols.Index(i), replica(s, i).Sign(certify.Statement(n.Committee(s), h.Height, d)))
 	}
 	return tally.Certificate()
 }
@@ -65,7 +65,7 @@ func anLD(t testing.TB, n *Network) *LD {
 	if err != nil || !ok || h != b.Header {
 		t.Fatal(err)
 	}
-	return NewLD(out, h, certify(n, &h, 0, 1, 3))
+	return NewLD(out, h, certifyLD(n, &h, 0, 1, 3))
 }
 
 func TestLDVerifies(t *testing.T) {
@@ -87,7 +87,7 @@ func TestLDVerifies(t *testing.T) {
 		t.Errorf("%d and %d signatures to check, %v", len(proof), len(contents), err)
 	}
 	other := *l
-	other.Certificate = certify(n, &l.Header, 0, 0, 2, 3)
+	other.Certificate = certifyLD(n, &l.Header, 0, 0, 2, 3)
 	if err := other.Verify(ideal, n); err != nil || other.Digest() != l.Digest() || bytes.Equal(other.Encode(), enc) {
 		t.Errorf("the same LD certified by other replicas: %v", err)
 	}
@@ -101,9 +101,9 @@ func TestAForgedLDIsRefused(t *testing.T) {
 		why   string
 	}{
 		"no signatures":                {func(l *LD) { l.Certificate = protocols.Certificate{} }, "0 signers"},
-		"f signatures":                 {func(l *LD) { l.Certificate = certify(n, &l.Header, 0, 2) }, "1 signers"},
-		"signatures of another shard":  {func(l *LD) { l.Certificate = certify(n, &l.Header, 1, 0, 1, 2, 3) }, "does not verify"},
-		"signatures on another header": {func(l *LD) { h := l.Header; h.TimeMS++; l.Certificate = certify(n, &h, 0, 0, 1) }, "does not verify"},
+		"f signatures":                 {func(l *LD) { l.Certificate = certifyLD(n, &l.Header, 0, 2) }, "1 signers"},
+		"signatures of another shard":  {func(l *LD) { l.Certificate = certifyLD(n, &l.Header, 1, 0, 1, 2, 3) }, "does not verify"},
+		"signatures on another header": {func(l *LD) { h := l.Header; h.TimeMS++; l.Certificate = certifyLD(n, &h, 0, 0, 1) }, "does not verify"},
 		"one bad signature":            {func(l *LD) { l.Certificate.Signatures[1][5]++ }, "does not verify"},
 		"another header":               {func(l *LD) { l.Header.TimeMS++ }, "does not verify"},
 		"another network":              {func(l *LD) { l.Header.Network = digest.Of("another") }, "network"},
@@ -185,7 +185,7 @@ func TestLDThatBreaksARuleIsEvidence(t *testing.T) {
 			l := anLD(t, n)
 			altered(c.change)(l)
 			l.Header.Outbox = rootOf(l)
-			l.Certificate = certify(n, &l.Header, 0, 0, 1)
+			l.Certificate = certifyLD(n, &l.Header, 0, 0, 1)
 			var evidence *Evidence
 			if err := l.Verify(ideal, n); !errors.As(err, &evidence) || evidence.LD != l || !strings.Contains(err.Error(), c.why) {
 				t.Errorf("%v, want evidence with %q", err, c.why)
@@ -201,7 +201,7 @@ func TestLDThatBreaksARuleIsEvidence(t *testing.T) {
 func TestTwoLDsUnderOneNumberContradict(t *testing.T) {
 	n := testNetwork(t)
 	a, again, b, later := anLD(t, n), anLD(t, n), anLD(t, n), anLD(t, n)
-	again.Certificate = certify(n, &again.Header, 0, 0, 2)
+	again.Certificate = certifyLD(n, &again.Header, 0, 0, 2)
 	altered(func(d *ledger.Delivery) { d.Applied++ })(b)
 	altered(func(d *ledger.Delivery) { d.Number++; d.Previous = a.Digest() })(later)
 	if e := Contradict(nil, a, again); e != nil {

@@ -101,7 +101,7 @@ func bounded(t *testing.T, b *ledger.Block) map[uint16][]ledger.TxID {
 		o := &b.Outbox[i]
 		d := o.Delivery
 		empty := ledger.NewDelivery(ledger.Delivery{Source: d.Source, Destination: d.Destination}).Size()
-		ld := NewLD(*o, b.Header, certify(testNetwork(t), &b.Header, 0, 0, 1))
+		ld := NewLD(*o, b.Header, certifyLD(testNetwork(t), &b.Header, 0, 0, 1))
 		if _, err := DecodeLD(ld.Encode()); err != nil || d.Size() > ledger.MaxDeliveryBytes {
 			t.Errorf("a delivery of %d bytes does not decode: %v", d.Size(), err)
 		}

@@ -1,10 +1,10 @@
-// Package votes certifies executed headers (docs/design.md §5: VOTE).
+// Package certify certifies executed headers (docs/design.md §5: VOTE).
 //
 // A replica that executed a block signs its header. f+1 signatures certify it. Why f+1 suffices: one of the signers is
 // honest, it executed a committed block, and execution is deterministic. So a certified header is the one that every honest
 // replica computes at that height. A replica whose own header differs from a certified one must stop, since its state is
 // corrupt.
-package votes
+package certify
 
 import (
 	"fmt"
@@ -16,10 +16,10 @@ import (
 )
 
 // KindVOTE is the VOTE's kind on the wire.
-const KindVOTE = protocols.KindsVotes + 0
+const KindVOTE = protocols.KindsCertify + 0
 
 // Messages is the table of the messages of this package.
-var Messages = protocols.Entries(protocols.KindsVotes, protocols.SignedEntry{
+var Messages = protocols.Entries(protocols.KindsCertify, protocols.SignedEntry{
 	Kind: KindVOTE, Name: "VOTE", Max: 8 + digest.Size + sig.SignatureSize,
 	Decode: protocols.Decoder(DecodeVOTE), Check: protocols.SenderCheck((*VOTE).Items),
 })
@@ -215,7 +215,7 @@ func (m *Machine) count(st *Step, from protocols.Index, v *VOTE) {
 func (m *Machine) complete(st *Step, x *height, c *Certified) {
 	if !x.done.IsZero() {
 		if x.done != c.Header {
-			panic(fmt.Sprintf("votes: two different headers are certified at height %d: more than f replicas are Byzantine", c.Height))
+			panic(fmt.Sprintf("certify: two different headers are certified at height %d: more than f replicas are Byzantine", c.Height))
 		}
 		return
 	}
@@ -240,7 +240,7 @@ func (m *Machine) advance() {
 }
 
 func divergence(h uint64, own, certified digest.Digest) string {
-	return fmt.Sprintf("votes: own header %s at height %d differs from the certified %s: this replica's state is corrupt", own.Short(), h, certified.Short())
+	return fmt.Sprintf("certify: own header %s at height %d differs from the certified %s: this replica's state is corrupt", own.Short(), h, certified.Short())
 }
 
 // Resend sends a peer again the own VOTEs for the heights above CertifiedHeight.

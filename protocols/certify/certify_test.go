@@ -1,4 +1,4 @@
-package votes
+package certify
 
 import (
 	"bytes"
@@ -111,7 +111,7 @@ func TestDivergenceStops(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
-				if r, _ := recover().(string); !strings.HasPrefix(r, "votes: ") {
+				if r, _ := recover().(string); !strings.HasPrefix(r, "certify: ") {
 					t.Errorf("no panic of this package: %q", r)
 				}
 			}()

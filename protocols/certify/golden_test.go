@@ -1,4 +1,4 @@
-package votes
+package certify
 
 import (
 	"fmt"
