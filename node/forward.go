@@ -12,12 +12,12 @@ import (
 	"bdtnode/node/api"
 	"bdtnode/node/engine"
 	"bdtnode/node/foreign"
-	"bdtnode/node/relay"
+	"bdtnode/node/xshardnet"
 )
 
 // answerCall answers a call of a replica of another shard. It never forwards the call, so calls cannot form a cycle.
 // ctx ends when that replica no longer waits for the answer.
-func (n *Node) answerCall(ctx context.Context, from relay.Peer, raw []byte) []byte {
+func (n *Node) answerCall(ctx context.Context, from xshardnet.Peer, raw []byte) []byte {
 	b := backend{n}
 	party := admission.PeerParty(from.Shard, from.Replica)
 	var c foreign.Call

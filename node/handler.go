@@ -5,27 +5,27 @@ import (
 
 	"bdtnode/node/engine"
 	"bdtnode/node/p2p"
-	"bdtnode/node/relay"
+	"bdtnode/node/xshardnet"
 	"bdtnode/protocols"
 )
 
-// handler receives the input of the network: the engine gets frames of the own shard's consensus streams, the relay
-// gets gossip and requests.
+// handler receives the input of the network: the engine gets frames of the own shard's consensus streams, the service
+// of package xshardnet gets gossip and requests.
 type handler struct {
 	*engine.Engine
-	relay *relay.Relay
+	xshard *xshardnet.Service
 }
 
 var _ p2p.Handler = handler{}
 
 // Serve implements [p2p.Handler].
 func (h handler) Serve(ctx context.Context, shard uint16, from protocols.Index, request []byte, w func(frame []byte) error) error {
-	return h.relay.Serve(ctx, relay.Peer{Shard: shard, Replica: from}, request, w)
+	return h.xshard.Serve(ctx, xshardnet.Peer{Shard: shard, Replica: from}, request, w)
 }
 
 // Gossip implements [p2p.Handler].
 func (h handler) Gossip(data []byte) p2p.Verdict {
-	if err := h.relay.Gossip(data); err != nil {
+	if err := h.xshard.Gossip(data); err != nil {
 		outside.Debugw("gossip refused", "gossip", "error", err)
 		return p2p.Reject
 	}

@@ -22,9 +22,9 @@ import (
 	"bdtnode/node/foreign"
 	"bdtnode/node/loglimit"
 	"bdtnode/node/p2p"
-	"bdtnode/node/relay"
 	"bdtnode/node/replica"
 	"bdtnode/node/supervise"
+	"bdtnode/node/xshardnet"
 	"bdtnode/protocols"
 	"bdtnode/protocols/coin"
 	"bdtnode/shard"
@@ -64,7 +64,7 @@ type Node struct {
 	state     *ledger.State
 	network   *settlement.Network
 	engine    *engine.Engine
-	relay     *relay.Relay
+	xshard    *xshardnet.Service
 	foreign   *foreign.Reader
 	calls     []*places // to each shard, for clients
 	net       *p2p.Net
@@ -103,13 +103,13 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if n.net, err = n.newNet(files); err != nil {
 		return nil, err
 	}
-	n.relay = relay.New(n.engine, n.net, n.answerCall)
+	n.xshard = xshardnet.New(n.engine, n.net, n.answerCall)
 	committees := make([]*protocols.Committee, len(g.Shards))
 	for s := range committees {
 		committees[s] = n.network.Committee(uint16(s))
 		n.calls = append(n.calls, newPlaces(maxServing))
 	}
-	n.foreign = foreign.NewReader(home.Replica, committees, n.relay)
+	n.foreign = foreign.NewReader(home.Replica, committees, n.xshard)
 	n.api = api.New(api.Config{Version: n.version, Metrics: n.metrics(), MaxConns: files.clients}, backend{n})
 	return n, nil
 }
@@ -189,9 +189,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("the client API cannot listen on %s (setting %s): %w", n.home.Config.API.Address, config.KeyAPIAddress, err)
 	}
 	g := supervise.New(ctx)
-	g.Go("network", func(ctx context.Context) error { return n.net.Run(ctx, handler{n.engine, n.relay}) })
+	g.Go("network", func(ctx context.Context) error { return n.net.Run(ctx, handler{n.engine, n.xshard}) })
 	g.Go("consensus", func(ctx context.Context) error { return n.engine.Run(ctx, n.net) })
-	g.Go("relay", n.relay.Run)
+	g.Go("xshard", n.xshard.Run)
 	g.Go("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })
 	g.Go("stores", n.watchStores)
 	g.Go("start", func(ctx context.Context) error {

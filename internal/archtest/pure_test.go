@@ -11,11 +11,11 @@ import (
 // Trees of packages by the kind of impurity that is forbidden in them.
 var (
 	// machines must behave alike on every replica and in the simulator.
-	machines = []string{"protocols", "shard/settlement", "shard/courier", "node/replica", "node/quorum", "node/admission", "node/sim"}
+	machines = []string{"protocols", "shard/settlement", "shard/xshard", "node/replica", "node/quorum", "node/admission", "node/sim"}
 	// timeless read no clock and use no network.
 	timeless = []string{"protocols", "shard", "ledger", "merkle", "internal"}
 	// diskless open no files.
-	diskless = []string{"protocols", "shard/settlement", "shard/courier", "ledger", "merkle", "internal/digest", "internal/sig", "internal/wire", "node/replica", "node/quorum", "node/admission", "node/sim"}
+	diskless = []string{"protocols", "shard/settlement", "shard/xshard", "ledger", "merkle", "internal/digest", "internal/sig", "internal/wire", "node/replica", "node/quorum", "node/admission", "node/sim"}
 )
 
 // clockReads are the functions of package time whose result depends on the time of the call.
@@ -41,7 +41,7 @@ func impurities(s *source) []string {
 		switch {
 		case isIn(s.dir, machines) && slices.Contains([]string{"sync", "sync/atomic"}, p):
 			say(spec.Pos(), "a machine must not use locks: %s", p)
-		case isIn(s.dir, []string{"protocols", "shard/settlement", "shard/courier", "node/replica", "node/quorum", "node/admission"}) && slices.Contains([]string{"math/rand", "math/rand/v2", "crypto/rand"}, p):
+		case isIn(s.dir, []string{"protocols", "shard/settlement", "shard/xshard", "node/replica", "node/quorum", "node/admission"}) && slices.Contains([]string{"math/rand", "math/rand/v2", "crypto/rand"}, p):
 			say(spec.Pos(), "a machine must not use randomness: %s", p)
 		case isIn(s.dir, timeless) && slices.Contains([]string{"net", "net/http"}, p):
 			say(spec.Pos(), "only cmd and node may use a network: %s", p)

@@ -8,8 +8,8 @@ import (
 
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
-	"bdtnode/shard/courier"
 	"bdtnode/shard/settlement"
+	"bdtnode/shard/xshard"
 )
 
 // Bounds of the answers to replicas of other shards, and of the answers from them.
@@ -24,7 +24,7 @@ const Never = time.Duration(math.MaxInt64)
 // maxInService bounds the requests of one replica that are in service, by kind. An honest replica has at most one fetch
 // open, and one question for the position to each shard; the further places are for requests that were given up and have
 // not ended yet.
-var maxInService = map[courier.What]int{courier.Fetch: 2, courier.Position: 8, courier.Take: 8}
+var maxInService = map[xshard.Kind]int{xshard.Fetch: 2, xshard.Position: 8, xshard.Give: 8}
 
 // Peer is a replica of any shard.
 type Peer struct {
@@ -43,14 +43,14 @@ type Publication struct {
 type Exchange struct {
 	d       *Driver
 	mu      sync.Mutex
-	machine *courier.Machine
+	machine *xshard.Machine
 	serving map[service]int // requests in service
 }
 
 // service is the requests of one kind by one replica.
 type service struct {
 	peer Peer
-	kind courier.What
+	kind xshard.Kind
 }
 
 func newExchange(d *Driver) *Exchange {
@@ -58,8 +58,8 @@ func newExchange(d *Driver) *Exchange {
 	for s := range committees {
 		committees[s] = d.cfg.Network.Committee(uint16(s))
 	}
-	cfg := courier.Config{Shard: d.cfg.Committee.Shard(), Self: d.cfg.Self, Committees: committees, Next: d.NextLD}
-	return &Exchange{d: d, machine: courier.New(cfg, d.time()), serving: make(map[service]int)}
+	cfg := xshard.Config{Shard: d.cfg.Committee.Shard(), Self: d.cfg.Self, Committees: committees, Next: d.NextLD}
+	return &Exchange{d: d, machine: xshard.New(cfg, d.time()), serving: make(map[service]int)}
 }
 
 // Publish lists the LDs that have become certified and that it is this replica's turn to publish. The host calls it at the
@@ -105,11 +105,11 @@ func (x *Exchange) ld(destination uint16, number uint64) (*settlement.LD, error)
 
 // Tick lists the requests that are due, and how long the host waits at most before the next call, [Never] if no time is
 // set. Every other method but Serve, Enter and Leave may bring the next call forward: the host calls Tick after them.
-func (x *Exchange) Tick() (asks []courier.Ask, wait time.Duration) {
+func (x *Exchange) Tick() (asks []xshard.Request, wait time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	now := x.d.time()
-	asks = x.machine.Tick(now).Asks
+	asks = x.machine.Tick(now).Requests
 	next := x.machine.Wake()
 	if next == 0 {
 		return asks, Never
@@ -117,20 +117,20 @@ func (x *Exchange) Tick() (asks []courier.Ask, wait time.Duration) {
 	return asks, max(0, next.Sub(now))
 }
 
-// Given is the LD that a request of kind [courier.Take] gives to its receiver, or nil if it was shown applied in the
+// Given is the LD that a request of kind [xshard.Give] gives to its receiver, or nil if it was shown applied in the
 // meantime. The error is the store's.
-func (x *Exchange) Given(a courier.Ask) (*settlement.LD, error) { return x.ld(a.Shard, a.Number) }
+func (x *Exchange) Given(a xshard.Request) (*settlement.LD, error) { return x.ld(a.Shard, a.Number) }
 
 // Answered takes the answer to a request for the position, the number of the first LD that the replica lacks, or the
 // failure of the request. It returns requests that follow from it.
-func (x *Exchange) Answered(a courier.Ask, next uint64, ok bool) []courier.Ask {
+func (x *Exchange) Answered(a xshard.Request, next uint64, ok bool) []xshard.Request {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.machine.Position(x.d.time(), a, next, ok).Asks
+	return x.machine.Answered(x.d.time(), a, next, ok).Requests
 }
 
 // Fetched takes the end of a request for LDs: how many were taken in, and whether the request failed.
-func (x *Exchange) Fetched(a courier.Ask, count int, ok bool) {
+func (x *Exchange) Fetched(a xshard.Request, count int, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.machine.Fetched(x.d.time(), a, count, ok)
@@ -149,7 +149,7 @@ func (x *Exchange) Take(ld *settlement.LD) error {
 
 // Enter begins the service of a request. An error says that the peer has as many in service as it may. Each Enter without
 // an error is followed by a [Exchange.Leave].
-func (x *Exchange) Enter(peer Peer, kind courier.What) error {
+func (x *Exchange) Enter(peer Peer, kind xshard.Kind) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	s := service{peer, kind}
@@ -161,7 +161,7 @@ func (x *Exchange) Enter(peer Peer, kind courier.What) error {
 }
 
 // Leave ends the service of a request.
-func (x *Exchange) Leave(peer Peer, kind courier.What) {
+func (x *Exchange) Leave(peer Peer, kind xshard.Kind) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	s := service{peer, kind}

@@ -14,7 +14,7 @@
 // sends nothing. A violation names the seed, the step, and the last events.
 //
 // Several shards ([NetworkScenario], [RunNetwork]) share the clock and the random numbers. The node's own machine,
-// [courier.Machine], decides which LDs pass between their replicas, and they are verified as in the node. The checks of
+// [xshard.Machine], decides which LDs pass between their replicas, and they are verified as in the node. The checks of
 // cross-shard payments use the receipts and deliveries of each block: atomicity, verdicts, channels and value (design
 // §2.4 to §2.6), at the cut of the blocks executed so far.
 //

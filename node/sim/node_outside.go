@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"bdtnode/node/driver"
-	"bdtnode/shard/courier"
 	"bdtnode/shard/settlement"
+	"bdtnode/shard/xshard"
 )
 
-// askTimeout is the longest wait for an answer from another shard, as in package relay.
+// askTimeout is the longest wait for an answer from another shard, as in package xshardnet.
 const askTimeout = 3 * time.Second
 
 // publish publishes the LDs that have become certified, if it is this replica's turn.
@@ -40,10 +40,10 @@ func (n *node) tick() {
 }
 
 // ask sends requests of the exchange.
-func (n *node) ask(asks []courier.Ask) {
+func (n *node) ask(asks []xshard.Request) {
 	for _, a := range asks {
 		var ld *settlement.LD
-		if a.What == courier.Take {
+		if a.Kind == xshard.Give {
 			var err error
 			ld, err = n.driver.Exchange().Given(a)
 			must(err)
@@ -84,14 +84,14 @@ type reply struct {
 }
 
 // answer is the answer to a request of another shard's replica, nil if there is none.
-func (n *node) answer(from *node, a courier.Ask, ld *settlement.LD) *reply {
+func (n *node) answer(from *node, a xshard.Request, ld *settlement.LD) *reply {
 	x, peer, r := n.driver.Exchange(), driver.Peer{Shard: from.s.shard, Replica: from.id}, &reply{}
-	if x.Enter(peer, a.What) != nil {
+	if x.Enter(peer, a.Kind) != nil {
 		return nil
 	}
-	defer x.Leave(peer, a.What)
-	switch a.What {
-	case courier.Fetch:
+	defer x.Leave(peer, a.Kind)
+	switch a.Kind {
+	case xshard.Fetch:
 		must(x.Serve(peer.Shard, a.Number, func(ld *settlement.LD) (size int, err error) {
 			packets := n.told(from, ld)
 			for _, p := range packets {
@@ -101,7 +101,7 @@ func (n *node) answer(from *node, a courier.Ask, ld *settlement.LD) *reply {
 			return size, nil
 		}))
 		return r
-	case courier.Take:
+	case xshard.Give:
 		given := from.told(n, ld)
 		if len(given) == 0 {
 			return nil
@@ -123,11 +123,11 @@ func (n *node) answer(from *node, a courier.Ask, ld *settlement.LD) *reply {
 }
 
 // answered gives the answer to an Ask to the exchange. A nil reply means that none came.
-func (n *node) answered(a courier.Ask, r *reply) {
+func (n *node) answered(a xshard.Request, r *reply) {
 	n.s.trace.add(n.s.now, "answer", int(a.To), int(n.id), nil, a)
 	n.do(func() {
 		n.due.tick = true
-		if a.What != courier.Fetch {
+		if a.Kind != xshard.Fetch {
 			next := uint64(0)
 			if r != nil {
 				next = r.next
@@ -160,7 +160,7 @@ func (n *node) take(from *node, p packet) {
 	n.do(func() { _ = n.decode(from, p, n.driver.Exchange().Take) })
 }
 
-// decode decodes an LD from another shard as the relay does, and gives it to the exchange.
+// decode decodes an LD from another shard as package xshardnet does, and gives it to the exchange.
 func (n *node) decode(from *node, p packet, give func(*settlement.LD) error) error {
 	n.due.tick = true
 	ld, err := settlement.DecodeLD(p.frame)

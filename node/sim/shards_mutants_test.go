@@ -3,12 +3,12 @@ package sim
 // networkMutants are bugs in the settlement between shards. The search of one without a story is the sweep.
 func networkMutants() []mutant {
 	const (
-		sweep   = ""
-		inbound = "protocols/inbound/machine.go"
-		rules   = "shard/settlement/rules.go"
-		lds     = "shard/settlement/ld.go"
-		carrier = "shard/courier/courier.go"
-		desk    = "ledger/desk.go"
+		sweep    = ""
+		inbound  = "protocols/inbound/machine.go"
+		rules    = "shard/settlement/rules.go"
+		lds      = "shard/settlement/ld.go"
+		exchange = "shard/xshard/machine.go"
+		desk     = "ledger/desk.go"
 	)
 	return []mutant{
 		{"LDs of a block are applied newest first", sweep, "channels", []edit{{inbound, "		slices.Reverse(rev)\n", ""}}},
@@ -21,13 +21,13 @@ func networkMutants() []mutant {
 			{inbound, "x != nil && x.tallies[t.Digest] != nil && x.tallies[t.Digest].Len() >= m.cfg.Committee.WeakQuorum()", "x != nil && x.certified == t.Digest"},
 		}},
 		{"a replica that does not publish at once never checks for arrival", sweep, "liveness", []edit{
-			{carrier, "		o.at, o.pause = now.Add(stepIn), stepIn\n	}\n	return st", "	}\n	return st"},
+			{exchange, "		o.at, o.pause = now.Add(firstCheck), firstCheck\n	}\n	return st", "	}\n	return st"},
 		}},
 		{"the answer of one replica ends the checks for arrival", "silent to other shards", "liveness", []edit{
-			{carrier, "held[len(held)-m.cfg.Committees[destination].Quorum()]", "held[len(held)-1]"},
+			{exchange, "held[len(held)-m.cfg.Committees[destination].Quorum()]", "held[len(held)-1]"},
 		}},
 		{"LDs lost in a crash are not requested", "outages", "liveness", []edit{
-			{carrier, " || i.exhausted.Len() < m.cfg.Committees[source].WeakQuorum()", ""},
+			{exchange, " || i.exhausted.Len() < m.cfg.Committees[source].WeakQuorum()", ""},
 		}},
 		{"a request for LDs never moves on", sweep, "liveness", []edit{
 			{"node/replica/store.go", "size < maxChainBytes; {\n		d, err", "size < 1; {\n		d, err"}, // no bug by itself
@@ -36,7 +36,7 @@ func networkMutants() []mutant {
 			{"protocols/inbound/fetch.go", "	if !lacks || m.wants[Ref{w.Source, t}] != nil {", "	if _ = lacks; true {"},
 		}},
 		{"certificates of applied LDs are waited for", sweep, "liveness", []edit{
-			{carrier, "	o.known = max(o.known, o.acked) // an acknowledged LD need not be certified here\n", ""},
+			{exchange, "	o.known = max(o.known, o.acked) // an acknowledged LD need not be certified here\n", ""},
 			{"node/driver/exchange.go", "max(x.machine.Known(c.Peer), c.Acked)", "x.machine.Known(c.Peer)"},
 		}},
 		{"REJECTED is given from a batch", sweep, "verdicts", []edit{

@@ -1,4 +1,4 @@
-package relay
+package xshardnet
 
 import (
 	"context"
@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"bdtnode/internal/wire"
-	"bdtnode/shard/courier"
 	"bdtnode/shard/settlement"
+	"bdtnode/shard/xshard"
 )
 
 // Kinds of requests, their first byte.
@@ -15,14 +15,14 @@ const (
 	askLDs  = 1 // number from which on: LDs for the asking replica's shard
 	askNext = 2 // the number of the first LD of the asking replica's shard that is lacking here
 	askCall = 3 // a client call
-	askTake = 4 // an LD for this shard; answered like askNext, once it was taken
+	giveLD  = 4 // an LD for this shard; answered like askNext, once it was taken
 )
 
 // kinds are the requests of the exchange, as the driver counts them. Client calls are bounded by the network's own places.
-var kinds = map[byte]courier.What{askLDs: courier.Fetch, askNext: courier.Position, askTake: courier.Take}
+var kinds = map[byte]xshard.Kind{askLDs: xshard.Fetch, askNext: xshard.Position, giveLD: xshard.Give}
 
 // Serve answers a request of a replica of any shard.
-func (r *Relay) Serve(ctx context.Context, peer Peer, request []byte, w func(frame []byte) error) error {
+func (r *Service) Serve(ctx context.Context, peer Peer, request []byte, w func(frame []byte) error) error {
 	if len(request) == 0 {
 		return errors.New("an empty request")
 	}
@@ -42,7 +42,7 @@ func (r *Relay) Serve(ctx context.Context, peer Peer, request []byte, w func(fra
 	}
 	defer r.exchange.Leave(peer, kind)
 	switch kind {
-	case courier.Fetch:
+	case xshard.Fetch:
 		rd := wire.NewReader(body)
 		number := rd.U64()
 		if err := rd.Done(); err != nil {
@@ -52,7 +52,7 @@ func (r *Relay) Serve(ctx context.Context, peer Peer, request []byte, w func(fra
 			frame := ld.Encode()
 			return len(frame), w(frame)
 		})
-	case courier.Take:
+	case xshard.Give:
 		ld, err := settlement.DecodeLD(body)
 		if err != nil {
 			return err

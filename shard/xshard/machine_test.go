@@ -1,4 +1,4 @@
-package courier
+package xshard
 
 import (
 	"testing"
@@ -43,7 +43,7 @@ func settled(t *testing.T, n int, self protocols.Index) (*bench, protocols.Time)
 	b := newBench(t, n, self)
 	for b.Wake() != 0 {
 		at := b.Wake()
-		for _, a := range b.Tick(at).Asks {
+		for _, a := range b.Tick(at).Requests {
 			b.Fetched(at, a, 0, true)
 		}
 	}
@@ -91,12 +91,12 @@ func TestChecksUntilAQuorumHoldsTheLD(t *testing.T) {
 			break
 		}
 		now = b.Wake()
-		for _, a := range b.Tick(now).Asks {
-			if a.What != Position || a.Shard != 1 {
+		for _, a := range b.Tick(now).Requests {
+			if a.Kind != Position || a.Shard != 1 {
 				t.Fatalf("unexpected question %+v", a)
 			}
 			asked[a.To]++
-			b.Position(now, a, 1<<60, true) // a false report: there are no LDs with such numbers
+			b.Answered(now, a, 1<<60, true) // a false report: there are no LDs with such numbers
 		}
 	}
 	if b.Wake() != 0 || len(asked) != 3 {
@@ -107,7 +107,7 @@ func TestChecksUntilAQuorumHoldsTheLD(t *testing.T) {
 		t.Error("a report counts for an LD that was made after it")
 	}
 	b.Certified(now, 1, 3, 3)
-	if now = b.Wake(); len(b.Tick(now).Asks) != 0 || b.Wake() != 0 {
+	if now = b.Wake(); len(b.Tick(now).Requests) != 0 || b.Wake() != 0 {
 		t.Error("checks for an LD that was acknowledged")
 	}
 }
@@ -115,14 +115,14 @@ func TestChecksUntilAQuorumHoldsTheLD(t *testing.T) {
 func TestGivesMissingLDs(t *testing.T) {
 	b, now := settled(t, 4, 0)
 	b.Certified(now, 2, 0, 200)
-	a := b.Tick(b.Wake()).Asks[0]
+	a := b.Tick(b.Wake()).Requests[0]
 	given := 0
 	for next := uint64(5); ; next++ {
-		more := b.Position(now, a, next, true).Asks
+		more := b.Answered(now, a, next, true).Requests
 		if len(more) == 0 {
 			break
 		}
-		if a = more[0]; a.What != Take || a.Number != next {
+		if a = more[0]; a.Kind != Give || a.Number != next {
 			t.Fatalf("gives %+v, the replica lacks %d", a, next)
 		}
 		given++
@@ -131,9 +131,9 @@ func TestGivesMissingLDs(t *testing.T) {
 		t.Errorf("gives %d LDs in one check", given)
 	}
 	// A replica that does not accept the LDs given to it is given no more.
-	a = b.Tick(b.Wake()).Asks[0]
-	a = b.Position(now, a, 7, true).Asks[0]
-	if len(b.Position(now, a, 7, true).Asks) != 0 {
+	a = b.Tick(b.Wake()).Requests[0]
+	a = b.Answered(now, a, 7, true).Requests[0]
+	if len(b.Answered(now, a, 7, true).Requests) != 0 {
 		t.Error("gives the same LD again at once")
 	}
 }
@@ -150,12 +150,12 @@ func TestPausesGrow(t *testing.T) {
 			t.Fatalf("a pause of %v", now.Sub(last))
 		}
 		last = now
-		for _, a := range b.Tick(now).Asks {
+		for _, a := range b.Tick(now).Requests {
 			asked[a.To] = true
-			if a.What == Fetch {
+			if a.Kind == Fetch {
 				b.Fetched(now, a, 0, false)
 			} else {
-				b.Position(now, a, 0, false)
+				b.Answered(now, a, 0, false)
 			}
 		}
 	}
@@ -168,13 +168,13 @@ func TestGapsAreFetched(t *testing.T) {
 	b, now := settled(t, 4, 0)
 	b.Seen(now, 1, 1)
 	b.next[1] = 2 // the replica has LD 1 now
-	if at := b.Wake(); len(b.Tick(at).Asks) != 0 || b.Wake() != 0 {
+	if at := b.Wake(); len(b.Tick(at).Requests) != 0 || b.Wake() != 0 {
 		t.Fatal("fetches an LD that the replica holds")
 	}
 	b.Seen(now, 1, 9)
 	now = b.Wake()
-	asks := b.Tick(now).Asks
-	if len(asks) != 1 || asks[0].What != Fetch || asks[0].Number != 2 || asks[0].Shard != 1 {
+	asks := b.Tick(now).Requests
+	if len(asks) != 1 || asks[0].Kind != Fetch || asks[0].Number != 2 || asks[0].Shard != 1 {
 		t.Fatalf("unexpected questions %+v", asks)
 	}
 	if b.Seen(now, 1, 10); b.Wake() != 0 {
@@ -182,12 +182,12 @@ func TestGapsAreFetched(t *testing.T) {
 	}
 	b.Fetched(now, asks[0], 3, true)
 	b.next[1] = 5
-	if now = b.Wake(); len(b.Tick(now).Asks) != 1 {
+	if now = b.Wake(); len(b.Tick(now).Requests) != 1 {
 		t.Fatal("a remaining gap is not fetched")
 	}
 	b.next[1] = 11
 	b.Fetched(now, asks[0], 6, true)
-	if at := b.Wake(); len(b.Tick(at).Asks) != 0 || b.Wake() != 0 {
+	if at := b.Wake(); len(b.Tick(at).Requests) != 0 || b.Wake() != 0 {
 		t.Error("fetches although nothing is missing")
 	}
 }
@@ -199,7 +199,7 @@ func TestAsksAtTheStart(t *testing.T) {
 	asked := [3]map[protocols.Index]bool{{}, {}, {}}
 	for b.Wake() != 0 {
 		now := b.Wake()
-		for _, a := range b.Tick(now).Asks {
+		for _, a := range b.Tick(now).Requests {
 			asked[a.Shard][a.To] = true
 			b.Fetched(now, a, 0, true)
 		}

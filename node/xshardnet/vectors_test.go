@@ -1,4 +1,4 @@
-package relay
+package xshardnet
 
 import (
 	"bytes"
@@ -19,8 +19,8 @@ import (
 	"bdtnode/node/engine"
 	"bdtnode/protocols"
 	"bdtnode/protocols/coin"
-	"bdtnode/shard/courier"
 	"bdtnode/shard/settlement"
+	"bdtnode/shard/xshard"
 )
 
 // request is a decoded request between replicas of any two shards.
@@ -41,8 +41,8 @@ func (r *recorder) Request(_ context.Context, _ uint16, _ protocols.Index, reque
 	return each(wire.AppendU64(nil, 1))
 }
 
-// alone is a relay of shard 0, with an engine that does not run and a network that keeps requests.
-func alone(t *testing.T) (*Relay, *recorder) {
+// alone is a service of shard 0, with an engine that does not run and a network that keeps requests.
+func alone(t *testing.T) (*Service, *recorder) {
 	t.Helper()
 	scheme := sig.NewIdeal(1)
 	var committees []*protocols.Committee
@@ -75,7 +75,7 @@ func alone(t *testing.T) (*Relay, *recorder) {
 	return r, x
 }
 
-// encode is the request as a relay sends it.
+// encode is the request as a service sends it.
 func encode(t *testing.T, kind byte, q *request) []byte {
 	t.Helper()
 	r, x := alone(t)
@@ -83,16 +83,16 @@ func encode(t *testing.T, kind byte, q *request) []byte {
 	var err error
 	switch kind {
 	case askLDs:
-		_, err = r.fetch(ctx, courier.Ask{What: courier.Fetch, Shard: 1, Number: q.Number})
+		_, err = r.fetch(ctx, xshard.Request{Kind: xshard.Fetch, Shard: 1, Number: q.Number})
 		if err != nil && strings.Contains(err.Error(), "LD:") {
 			err = nil // the recorder answers with no LD
 		}
 	case askNext:
-		_, _, err = r.position(ctx, courier.Ask{What: courier.Position, Shard: 1})
+		_, _, err = r.position(ctx, xshard.Request{Kind: xshard.Position, Shard: 1})
 	case askCall:
 		_, err = r.Call(ctx, 1, 0, []byte(q.Call), 100)
-	case askTake:
-		return q.LD.Append([]byte{askTake}) // a relay reads the LD from its stores
+	case giveLD:
+		return q.LD.Append([]byte{giveLD}) // a service reads the LD from its stores
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -100,11 +100,11 @@ func encode(t *testing.T, kind byte, q *request) []byte {
 	return x.sent
 }
 
-// decode takes a request apart, and has a relay serve it if that needs no running engine.
+// decode takes a request apart, and has a service serve it if that needs no running engine.
 func decode(t *testing.T, b []byte) (any, []byte, error) {
 	t.Helper()
 	r, _ := alone(t)
-	if b[0] != askTake {
+	if b[0] != giveLD {
 		if err := r.Serve(context.Background(), Peer{Shard: 1}, b, func([]byte) error { return nil }); err != nil {
 			return nil, nil, err
 		}
@@ -118,7 +118,7 @@ func decode(t *testing.T, b []byte) (any, []byte, error) {
 		q.Asks = "the first LD that is lacking"
 	case askCall:
 		q.Asks, q.Call = "a client call", string(body)
-	case askTake:
+	case giveLD:
 		q.Asks = "to take an LD"
 		ld, err := settlement.DecodeLD(body)
 		if err != nil {
@@ -136,8 +136,8 @@ func decode(t *testing.T, b []byte) (any, []byte, error) {
 func TestVectors(t *testing.T) {
 	d := ledger.NewDelivery(ledger.Delivery{Source: 1, Destination: 0, Number: 1, Applied: 3})
 	ld := &settlement.LD{Header: ledger.Header{Network: digest.Of("network"), Shard: 1, Height: 5, Outbox: d.Digest()}, Count: 1, Delivery: d}
-	files := map[byte]string{askLDs: "LDs", askNext: "next", askCall: "call", askTake: "take"}
-	sample := map[byte]*request{askLDs: {Number: 7}, askNext: {}, askCall: {Call: `{"v":1}`}, askTake: {LD: ld}}
+	files := map[byte]string{askLDs: "LDs", askNext: "next", askCall: "call", giveLD: "take"}
+	sample := map[byte]*request{askLDs: {Number: 7}, askNext: {}, askCall: {Call: `{"v":1}`}, giveLD: {LD: ld}}
 	var vectors []golden.Vector
 	r, _ := alone(t)
 	text := func(kind byte) string { // of a kind that is not known it is the same as of kind 0, but for the number

@@ -1,4 +1,4 @@
-// Package courier is the state machine of one replica for the transfer of LDs between shards: which LDs it publishes,
+// Package xshard is the state machine of one replica for the transfer of LDs between shards: which LDs it publishes,
 // which replicas of other shards it asks, which LDs it gives them, and which it fetches. It handles numbers of LDs
 // only; its caller reads, encodes and sends the LDs.
 //
@@ -18,7 +18,7 @@
 //
 // So every replica can be replaced by another one, no report of a single replica is relied on, and nothing is sent
 // once everything has arrived.
-package courier
+package xshard
 
 import (
 	"slices"
@@ -29,11 +29,11 @@ import (
 
 // Delays and bounds.
 const (
-	stepIn    = 1 * time.Second        // until a replica of the source checks for the first time whether its LDs have arrived
-	nextCheck = 250 * time.Millisecond // until the next check, after one that succeeded
-	gapGrace  = 150 * time.Millisecond // until a gap is fetched, since gossip may close it
-	maxPause  = 15 * time.Second       // longest pause between two checks, or two fetches, without success
-	maxGiven  = 64                     // LDs that one check gives a replica
+	firstCheck = 1 * time.Second        // until a replica of the source checks for the first time whether its LDs have arrived
+	nextCheck  = 250 * time.Millisecond // until the next check, after one that succeeded
+	gapGrace   = 150 * time.Millisecond // until a gap is fetched, since gossip may close it
+	maxPause   = 15 * time.Second       // longest pause between two checks, or two fetches, without success
+	maxGiven   = 64                     // LDs that one check gives a replica
 )
 
 // Config has the settings of a machine.
@@ -44,20 +44,20 @@ type Config struct {
 	Next       func(source uint16) uint64 // returns the number of the first LD of a source that this replica lacks
 }
 
-// What is the kind of an Ask.
-type What uint8
+// Kind is the kind of a Request.
+type Kind uint8
 
 // The kinds of questions to a replica of another shard.
 const (
-	Position What = iota + 1 // asks for the number of the first LD of this shard that the replica lacks
-	Take                     // gives LD Number; then like Position
+	Position Kind = iota + 1 // asks for the number of the first LD of this shard that the replica lacks
+	Give                     // gives LD Number; then like Position
 	Fetch                    // asks for the LDs to this shard from Number on
 )
 
-// Ask is a question to one replica of another shard. The caller must report its answer, or that there is none, by
-// [Machine.Position] or [Machine.Fetched].
-type Ask struct {
-	What   What
+// Request is a question to one replica of another shard. The caller must report its answer, or that there is none, by
+// [Machine.Answered] or [Machine.Fetched].
+type Request struct {
+	Kind   Kind
 	Shard  uint16
 	To     protocols.Index
 	Number uint64
@@ -71,8 +71,8 @@ type Publication struct {
 
 // Step is the output of the machine for one input.
 type Step struct {
-	Publish []Publication
-	Asks    []Ask
+	Publish  []Publication
+	Requests []Request
 }
 
 // Machine is the state of one replica. It is not safe for concurrent use.
@@ -130,18 +130,18 @@ func (m *Machine) Certified(now protocols.Time, destination uint16, acked, numbe
 	o.known = max(o.known, o.acked) // an acknowledged LD need not be certified here
 	for o.known < number {
 		o.known++
-		if m.first(o.known) {
+		if m.publishesAtOnce(o.known) {
 			st.Publish = append(st.Publish, Publication{destination, o.known})
 		}
 	}
 	if o.at == 0 && !o.asking && !m.arrived(destination) {
-		o.at, o.pause = now.Add(stepIn), stepIn
+		o.at, o.pause = now.Add(firstCheck), firstCheck
 	}
 	return st
 }
 
-// first reports whether this replica is one of the f+1 that publish an LD at once.
-func (m *Machine) first(number uint64) bool {
+// publishesAtOnce reports whether this replica is one of the f+1 that publish an LD at once.
+func (m *Machine) publishesAtOnce(number uint64) bool {
 	c := m.cfg.Committees[m.cfg.Shard]
 	n := uint64(c.N())
 	return (uint64(m.cfg.Self)+n-number%n)%n < uint64(c.WeakQuorum())
@@ -158,27 +158,27 @@ func (m *Machine) arrived(destination uint16) bool {
 	return held[len(held)-m.cfg.Committees[destination].Quorum()] >= o.known
 }
 
-// Position is called with the answer to a Position or Take: next is the number of the first LD that the replica
+// Answered is called with the answer to a Position or Give: next is the number of the first LD that the replica
 // lacks. ok is false if there was no answer, or if the LD to give does not exist any more, which happens after it was
 // acknowledged.
-func (m *Machine) Position(now protocols.Time, a Ask, next uint64, ok bool) Step {
+func (m *Machine) Answered(now protocols.Time, r Request, next uint64, ok bool) Step {
 	var st Step
-	o := &m.out[a.Shard]
+	o := &m.out[r.Shard]
 	o.asking = false
 	if ok && next > 0 {
-		o.held[a.To] = max(o.held[a.To], min(next-1, o.known))
-		if next <= o.known && next > a.Number && o.given < maxGiven {
+		o.held[r.To] = max(o.held[r.To], min(next-1, o.known))
+		if next <= o.known && next > r.Number && o.given < maxGiven {
 			o.asking = true
 			o.given++
-			st.Asks = append(st.Asks, Ask{Take, a.Shard, a.To, next})
+			st.Requests = append(st.Requests, Request{Give, r.Shard, r.To, next})
 			return st
 		}
 	}
 	switch {
-	case m.arrived(a.Shard):
+	case m.arrived(r.Shard):
 		o.at = 0
 	case ok && next > o.known:
-		o.at, o.pause = now.Add(nextCheck), stepIn
+		o.at, o.pause = now.Add(nextCheck), firstCheck
 	default:
 		o.at = now.Add(o.pause + m.jitter(o))
 		o.pause = min(2*o.pause, maxPause)
@@ -202,17 +202,17 @@ func (m *Machine) Seen(now protocols.Time, source uint16, number uint64) {
 }
 
 // Fetched is called with the answer to a Fetch: the number of LDs that came. ok is false if there was no answer.
-func (m *Machine) Fetched(now protocols.Time, a Ask, count int, ok bool) {
-	i := &m.in[a.Shard]
+func (m *Machine) Fetched(now protocols.Time, r Request, count int, ok bool) {
+	i := &m.in[r.Shard]
 	i.asking = false
 	if ok && count == 0 {
-		i.exhausted.Add(a.To)
+		i.exhausted.Add(r.To)
 	}
-	// moved: the LDs of the answer before were accepted. A replica accepts only a limited number of LDs above the
+	// progressed: the LDs of the answer before were accepted. A replica accepts only a limited number of LDs above the
 	// ordered ones.
-	moved := a.Number > i.last
-	i.last = a.Number
-	if ok && (count > 0 && moved || i.seen < m.cfg.Next(a.Shard)) {
+	progressed := r.Number > i.last
+	i.last = r.Number
+	if ok && (count > 0 && progressed || i.seen < m.cfg.Next(r.Shard)) {
 		i.pause = gapGrace
 	} else {
 		i.pause = min(2*i.pause, maxPause)
@@ -249,14 +249,14 @@ func (m *Machine) Tick(now protocols.Time) Step {
 			o.at = 0
 			if !m.arrived(shard) {
 				o.asking, o.given = true, 0
-				st.Asks = append(st.Asks, Ask{What: Position, Shard: shard, To: o.nextReplica()})
+				st.Requests = append(st.Requests, Request{Kind: Position, Shard: shard, To: o.nextReplica()})
 			}
 		}
 		if i := &m.in[s]; i.at != 0 && i.at <= now && !i.asking {
 			i.at = 0
 			if m.lacking(shard) {
 				i.asking = true
-				st.Asks = append(st.Asks, Ask{Fetch, shard, i.nextReplica(m.cfg.Committees[s].N()), m.cfg.Next(shard)})
+				st.Requests = append(st.Requests, Request{Fetch, shard, i.nextReplica(m.cfg.Committees[s].N()), m.cfg.Next(shard)})
 			}
 		}
 	}

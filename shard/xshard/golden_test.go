@@ -1,4 +1,4 @@
-package courier
+package xshard
 
 import (
 	"testing"
@@ -7,41 +7,41 @@ import (
 	"bdtnode/protocols"
 )
 
-// traced is the machine of a replica of shard 0, and the question that it has asked last.
+// traced is the machine of a replica of shard 0, and the question that it asked last.
 type traced struct {
 	t     *testing.T
 	p     *golden.Printer
 	b     *bench
 	now   protocols.Time
-	asked map[What]Ask
+	asked map[Kind]Request
 }
 
 // TestTraces runs the scripts in testdata/traces.
 func TestTraces(t *testing.T) {
 	golden.Run(t, "testdata/traces/*.txt", func(t *testing.T, p *golden.Printer) golden.Commands {
-		s := &traced{t: t, p: p, now: t0, asked: make(map[What]Ask)}
+		s := &traced{t: t, p: p, now: t0, asked: make(map[Kind]Request)}
 		return golden.Commands{
 			"replica": s.replica, "certified": s.certified, "time": s.time, "lacks": s.lacks, "seen": s.seen, "gives": s.gives, "silent": s.silent,
 		}
 	})
 }
 
-var questions = map[What]string{Position: "which LD is the first that you lack?", Take: "take LD %d", Fetch: "give me the LDs from %d on"}
+var questions = map[Kind]string{Position: "which LD is the first that you lack?", Give: "take LD %d", Fetch: "give me the LDs from %d on"}
 
 func (s *traced) do(st Step) {
 	for _, x := range st.Publish {
 		s.p.Line("publish LD %d for shard %d", x.Number, x.Destination)
 	}
-	for _, x := range st.Asks {
-		s.asked[x.What] = x
-		if x.What == Take {
+	for _, x := range st.Requests {
+		s.asked[x.Kind] = x
+		if x.Kind == Give {
 			delete(s.asked, Position)
 		}
-		if x.What == Position {
-			s.p.Line("ask %d/%d: "+questions[x.What], x.Shard, x.To)
+		if x.Kind == Position {
+			s.p.Line("ask %d/%d: "+questions[x.Kind], x.Shard, x.To)
 			continue
 		}
-		s.p.Line("ask %d/%d: "+questions[x.What], x.Shard, x.To, x.Number)
+		s.p.Line("ask %d/%d: "+questions[x.Kind], x.Shard, x.To, x.Number)
 	}
 	s.timer()
 }
@@ -51,10 +51,10 @@ func (s *traced) timer() { s.p.Timer(int64(s.b.Wake()), int64(t0)) }
 // replica 1 [settled]: that replica of shard 0, in a network of three shards of four; settled, if it has found at its start
 // that there is nothing to fetch.
 func (s *traced) replica(a *golden.Args) {
-	rested := a.Flag("settled")
+	settledFlag := a.Flag("settled")
 	self := protocols.Index(a.Number())
 	s.now = t0
-	if rested {
+	if settledFlag {
 		s.b, _ = settled(s.t, 4, self)
 	} else {
 		s.b = newBench(s.t, 4, self)
@@ -81,7 +81,7 @@ func (s *traced) time(a *golden.Args) {
 }
 
 // last is the question that is answered.
-func (s *traced) last(a *golden.Args, of ...What) Ask {
+func (s *traced) last(a *golden.Args, of ...Kind) Request {
 	for _, w := range of {
 		if x, ok := s.asked[w]; ok {
 			delete(s.asked, w)
@@ -89,25 +89,26 @@ func (s *traced) last(a *golden.Args, of ...What) Ask {
 		}
 	}
 	a.Fatalf("nothing was asked")
-	return Ask{}
+	return Request{}
 }
 
-// lacks 2: the answer to the last look: the first LD that the replica lacks.
+// lacks 2: the answer to the last check: the first LD that the replica lacks.
 func (s *traced) lacks(a *golden.Args) {
-	s.do(s.b.Position(s.now, s.last(a, Take, Position), uint64(a.Number()), true))
+	s.do(s.b.Answered(s.now, s.last(a, Give, Position), uint64(a.Number()), true))
 }
 
-// silent: the last look, or fetch, has no answer.
+// silent: the last check or fetch, has no answer.
 func (s *traced) silent(a *golden.Args) {
 	if a.Flag("fetch") {
 		s.b.Fetched(s.now, s.last(a, Fetch), 0, false)
 		s.timer()
 		return
 	}
-	s.do(s.b.Position(s.now, s.last(a, Take, Position), 0, false))
+	s.do(s.b.Answered(s.now, s.last(a, Give, Position), 0, false))
 }
 
-// seen from=1 number=3: a verified LD of another shard came by gossip. It is the next one if lacking says so.
+// seen from=1 number=3: a verified LD of another shard came by gossip. With the flag taken, the replica takes it, so
+// the next number is lacking.
 func (s *traced) seen(a *golden.Args) {
 	source := uint16(a.Int("from"))
 	if a.Flag("taken") {

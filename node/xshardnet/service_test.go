@@ -1,4 +1,4 @@
-package relay
+package xshardnet
 
 import (
 	"context"
@@ -33,7 +33,7 @@ const (
 	patience = 30 * time.Second
 )
 
-// world is two shards of real engines and relays, joined in memory.
+// world is two shards of real engines and services, joined in memory.
 type world struct {
 	t       *testing.T
 	network *settlement.Network
@@ -46,14 +46,14 @@ type world struct {
 }
 
 type member struct {
-	w      *world
-	shard  uint16
-	index  protocols.Index
-	state  *ledger.State
-	engine *engine.Engine
-	relay  *Relay
-	dead   atomic.Bool
-	links  [replicas][2]chan []byte
+	w       *world
+	shard   uint16
+	index   protocols.Index
+	state   *ledger.State
+	engine  *engine.Engine
+	service *Service
+	dead    atomic.Bool
+	links   [replicas][2]chan []byte
 }
 
 func key(t *testing.T, b ...byte) *sig.Ed25519Key {
@@ -119,7 +119,7 @@ func newWorld(t *testing.T) *world {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.relay = New(m.engine, m, func(_ context.Context, from Peer, call []byte) []byte {
+			m.service = New(m.engine, m, func(_ context.Context, from Peer, call []byte) []byte {
 				return fmt.Appendf(nil, "%d/%d said %s", from.Shard, from.Replica, call)
 			})
 			for k := range m.links {
@@ -131,7 +131,7 @@ func newWorld(t *testing.T) *world {
 		for i := range replicas {
 			m := w.members[s][i]
 			w.running.Go(func() { w.end(m.engine.Run(ctx, m)) })
-			w.running.Go(func() { w.end(m.relay.Run(ctx)) })
+			w.running.Go(func() { w.end(m.service.Run(ctx)) })
 			for k := range replicas {
 				for class := range 2 {
 					w.running.Go(func() { m.carry(ctx, protocols.Index(k), p2p.Class(class)) })
@@ -189,7 +189,7 @@ func (m *member) Publish(shard uint16, data []byte) {
 	}
 	for _, peer := range m.w.members[shard] {
 		if !peer.dead.Load() {
-			if err := peer.relay.Gossip(data); err != nil {
+			if err := peer.service.Gossip(data); err != nil {
 				m.w.t.Errorf("gossip refused: %v", err)
 			}
 		}
@@ -202,7 +202,7 @@ func (m *member) Request(ctx context.Context, shard uint16, to protocols.Index, 
 	if m.dead.Load() || peer.dead.Load() {
 		return errors.New("out of reach")
 	}
-	return peer.relay.Serve(ctx, Peer{Shard: m.shard, Replica: m.index}, request, each)
+	return peer.service.Serve(ctx, Peer{Shard: m.shard, Replica: m.index}, request, each)
 }
 
 // pay makes a transaction with an input of each shard in from and an output in each in to.
@@ -319,7 +319,7 @@ func TestCalls(t *testing.T) {
 	defer w.close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	r := w.members[0][3].relay
+	r := w.members[0][3].service
 	if answer, err := r.Call(ctx, 1, 2, []byte("hello"), 100); err != nil || string(answer) != "0/3 said hello" {
 		t.Errorf("%q, %v", answer, err)
 	}
@@ -341,7 +341,7 @@ func TestPlacesOfRequests(t *testing.T) {
 	const places = 8 // for questions of one replica for the position
 	w := newWorld(t)
 	defer w.close()
-	r := w.members[0][0].relay
+	r := w.members[0][0].service
 	ask := func(peer Peer, w func([]byte) error) error {
 		return r.Serve(context.Background(), peer, []byte{askNext}, w)
 	}
@@ -373,14 +373,14 @@ func TestPlacesOfRequests(t *testing.T) {
 func TestGarbage(t *testing.T) {
 	w := newWorld(t)
 	defer w.close()
-	r := w.members[0][0].relay
+	r := w.members[0][0].service
 	for _, data := range [][]byte{nil, []byte("x"), make([]byte, 4000)} {
 		if r.Gossip(data) == nil {
 			t.Errorf("%d bytes of garbage were taken from gossip", len(data))
 		}
 	}
 	none := func([]byte) error { return nil }
-	for _, request := range [][]byte{nil, {0}, {99}, {askLDs}, {askLDs, 1}, {askTake}, {askTake, 1, 2, 3}} {
+	for _, request := range [][]byte{nil, {0}, {99}, {askLDs}, {askLDs, 1}, {giveLD}, {giveLD, 1, 2, 3}} {
 		if err := r.Serve(context.Background(), Peer{Shard: 1, Replica: 0}, request, none); err == nil {
 			t.Errorf("request %v was answered", request)
 		}

@@ -1,8 +1,8 @@
-// Package relay carries the messages between shards: it publishes this shard's certified LDs, takes in those of others,
-// gives and fetches LDs that gossip lost, and passes client calls on to the shards they concern.
+// Package xshardnet carries the messages between shards: it publishes this shard's certified LDs, takes in those of
+// others, gives and fetches LDs that gossip lost, and passes client calls on to the shards they concern.
 //
 // The decisions are those of [driver.Exchange]; this is its wire format, its clock and its network.
-package relay
+package xshardnet
 
 import (
 	"context"
@@ -17,11 +17,11 @@ import (
 	"bdtnode/node/driver"
 	"bdtnode/node/loglimit"
 	"bdtnode/protocols"
-	"bdtnode/shard/courier"
 	"bdtnode/shard/settlement"
+	"bdtnode/shard/xshard"
 )
 
-var logger = golog.Logger("bdt/relay")
+var logger = golog.Logger("bdt/xshard")
 
 // outside writes the lines that others than this replica cause.
 var outside = loglimit.New(logger)
@@ -31,13 +31,13 @@ const (
 	maxCall    = 256 << 10 // bytes of a client call
 )
 
-// Network is the network as the relay uses it.
+// Network is the network as the service uses it.
 type Network interface {
 	Publish(shard uint16, data []byte)
 	Request(ctx context.Context, shard uint16, to protocols.Index, request []byte, most int64, each func(frame []byte) error) error
 }
 
-// Engine is the replica as the relay uses it.
+// Engine is the replica as the service uses it.
 type Engine interface {
 	Exchange() *driver.Exchange
 	Publish() <-chan struct{} // LDs may have become certified
@@ -50,8 +50,8 @@ type Peer = driver.Peer
 // given the call up.
 type Answer func(ctx context.Context, from Peer, call []byte) []byte
 
-// Relay is one replica's part in the messages between shards.
-type Relay struct {
+// Service is one replica's part in the messages between shards.
+type Service struct {
 	exchange *driver.Exchange
 	publish  <-chan struct{}
 	answer   Answer
@@ -59,9 +59,9 @@ type Relay struct {
 	wake     chan struct{} // the exchange may want its next tick sooner
 }
 
-// New makes a relay and starts nothing.
-func New(engine Engine, net Network, answer Answer) *Relay {
-	return &Relay{exchange: engine.Exchange(), publish: engine.Publish(), answer: answer, net: net, wake: make(chan struct{}, 1)}
+// New makes a service and starts nothing.
+func New(engine Engine, net Network, answer Answer) *Service {
+	return &Service{exchange: engine.Exchange(), publish: engine.Publish(), answer: answer, net: net, wake: make(chan struct{}, 1)}
 }
 
 func signal(c chan struct{}) {
@@ -72,7 +72,7 @@ func signal(c chan struct{}) {
 }
 
 // Run publishes, gives and fetches LDs until ctx ends, or until the store fails.
-func (r *Relay) Run(ctx context.Context) error {
+func (r *Service) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var asks sync.WaitGroup
 	defer asks.Wait()
@@ -109,7 +109,7 @@ func (r *Relay) Run(ctx context.Context) error {
 }
 
 // publishNew publishes the LDs that have become certified, if it is this replica's turn.
-func (r *Relay) publishNew() error {
+func (r *Service) publishNew() error {
 	list, err := r.exchange.Publish()
 	for _, p := range list {
 		r.net.Publish(p.Destination, p.LD.Encode())
@@ -118,9 +118,9 @@ func (r *Relay) publishNew() error {
 }
 
 // carryOut sends a request, and those that follow from its answer. A store that fails ends the run.
-func (r *Relay) carryOut(ctx context.Context, fail context.CancelCauseFunc, a courier.Ask) {
+func (r *Service) carryOut(ctx context.Context, fail context.CancelCauseFunc, a xshard.Request) {
 	defer signal(r.wake)
-	if a.What == courier.Fetch {
+	if a.Kind == xshard.Fetch {
 		count, err := r.fetch(ctx, a)
 		r.exchange.Fetched(a, count, err == nil)
 		return
@@ -141,14 +141,14 @@ func (r *Relay) carryOut(ctx context.Context, fail context.CancelCauseFunc, a co
 
 // position asks a replica of a destination for the number of the first LD it lacks, giving it an LD if the request is of
 // that kind. The error is the store's.
-func (r *Relay) position(ctx context.Context, a courier.Ask) (next uint64, ok bool, err error) {
+func (r *Service) position(ctx context.Context, a xshard.Request) (next uint64, ok bool, err error) {
 	request := []byte{askNext}
-	if a.What == courier.Take {
+	if a.Kind == xshard.Give {
 		ld, err := r.exchange.Given(a)
 		if err != nil || ld == nil { // it was shown applied in the meantime
 			return 0, false, err
 		}
-		request = ld.Append([]byte{askTake})
+		request = ld.Append([]byte{giveLD})
 	}
 	err = r.ask(ctx, a.Shard, a.To, request, 8, func(frame []byte) error {
 		rd := wire.NewReader(frame)
@@ -162,7 +162,7 @@ func (r *Relay) position(ctx context.Context, a courier.Ask) (next uint64, ok bo
 }
 
 // fetch gets LDs by number and takes them in. It returns how many were taken.
-func (r *Relay) fetch(ctx context.Context, a courier.Ask) (count int, err error) {
+func (r *Service) fetch(ctx context.Context, a xshard.Request) (count int, err error) {
 	err = r.ask(ctx, a.Shard, a.To, wire.AppendU64([]byte{askLDs}, a.Number), driver.MaxFetched, func(frame []byte) error {
 		ld, err := settlement.DecodeLD(frame)
 		if err != nil {
@@ -180,7 +180,7 @@ func (r *Relay) fetch(ctx context.Context, a courier.Ask) (count int, err error)
 	return count, err
 }
 
-func (r *Relay) ask(ctx context.Context, shard uint16, to protocols.Index, request []byte, most int64, each func(frame []byte) error) error {
+func (r *Service) ask(ctx context.Context, shard uint16, to protocols.Index, request []byte, most int64, each func(frame []byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	return r.net.Request(ctx, shard, to, request, most, each)
@@ -188,7 +188,7 @@ func (r *Relay) ask(ctx context.Context, shard uint16, to protocols.Index, reque
 
 // Gossip takes in a message of the own shard's topic. An error means that no honest replica sends such a message. It is
 // called concurrently.
-func (r *Relay) Gossip(data []byte) error {
+func (r *Service) Gossip(data []byte) error {
 	ld, err := settlement.DecodeLD(data)
 	if err != nil {
 		return err
@@ -197,14 +197,14 @@ func (r *Relay) Gossip(data []byte) error {
 }
 
 // take gives an LD to the replica.
-func (r *Relay) take(ld *settlement.LD) error {
+func (r *Service) take(ld *settlement.LD) error {
 	defer signal(r.wake)
 	return r.exchange.Take(ld)
 }
 
 // Call passes a client call of at most 256 KiB on to one replica of a shard and returns its answer, of at most so many
 // bytes.
-func (r *Relay) Call(ctx context.Context, shard uint16, to protocols.Index, call []byte, most int64) ([]byte, error) {
+func (r *Service) Call(ctx context.Context, shard uint16, to protocols.Index, call []byte, most int64) ([]byte, error) {
 	if len(call) > maxCall {
 		return nil, fmt.Errorf("a call of %d bytes, want at most %d", len(call), maxCall)
 	}
