@@ -62,7 +62,7 @@ func benchExecute(b *testing.B, store func() kv.Store) {
 		cpu -= cpuTime(b)
 		b.StartTimer()
 		for n, p := range chain {
-			in := Ordered{Height: uint64(n + 1), TimeMS: genesisTime + uint64(n), Digest: digest.Of("b"), Payloads: []*Payload{p}}
+			in := CommittedBlock{Height: uint64(n + 1), TimeMS: genesisTime + uint64(n), Digest: digest.Of("b"), Payloads: []*Payload{p}}
 			if _, err := s.Execute(in); err != nil {
 				b.Fatal(err)
 			}

@@ -64,7 +64,7 @@ func (l *dueLists[T]) write(b *kv.Batch, prefix byte, height uint64, size int, e
 // takeDue removes the lists whose minute has passed, at most limit of them, and returns their contents. *due is a
 // minute before which there are no lists in the store; takeDue advances it. added are the minutes of the lists that
 // this block adds.
-func (d *Desk) takeDue(b *kv.Batch, prefix byte, due *uint64, added []uint64, limit int) (lists [][]byte, err error) {
+func (d *BlockState) takeDue(b *kv.Batch, prefix byte, due *uint64, added []uint64, limit int) (lists [][]byte, err error) {
 	w := &d.s.work
 	now := d.in.TimeMS / minuteMS
 	if *due < now {
@@ -95,7 +95,7 @@ func minuteOf(key []byte) uint64 { return binary.BigEndian.Uint64(key[1:]) }
 
 // finish closes the records that are due, makes the deliveries and the header, and fills the batch with all changes
 // of the block.
-func (d *Desk) finish(b *kv.Batch) error {
+func (d *BlockState) finish(b *kv.Batch) error {
 	w := &d.s.work
 	var mem arena
 	if err := d.closeExpired(b); err != nil {
@@ -124,7 +124,7 @@ func (d *Desk) finish(b *kv.Batch) error {
 }
 
 // writeOutputs writes the changed outputs, accounts and history entries.
-func (d *Desk) writeOutputs(b *kv.Batch) {
+func (d *BlockState) writeOutputs(b *kv.Batch) {
 	w := &d.s.work
 	var mem arena
 	for _, o := range w.order {
@@ -151,7 +151,7 @@ func (d *Desk) writeOutputs(b *kv.Batch) {
 }
 
 // writeHeader makes the header and the new tip, and writes them together with the receipts.
-func (d *Desk) writeHeader(b *kv.Batch, outbox digest.Digest) {
+func (d *BlockState) writeHeader(b *kv.Batch, outbox digest.Digest) {
 	w, last := &d.s.work, &d.s.tip
 	ids := make([]digest.Digest, len(d.out.Receipts))
 	leaves := make([]digest.Digest, len(d.out.Receipts))
@@ -203,5 +203,5 @@ func (s *State) updateCaches() {
 	for peer, c := range w.channels {
 		s.channels[peer] = *c
 	}
-	s.untold = w.left
+	s.unsent = w.left
 }

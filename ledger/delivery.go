@@ -156,7 +156,7 @@ func (d *Delivery) Check(network digest.Digest, home func(Address) uint16) error
 		if r := tx.Check(network); r != nil {
 			return fmt.Errorf("entry %d, transaction %s: %w", i, tx.id, r)
 		}
-		p := tx.Parties(home)
+		p := tx.Shards(home)
 		switch {
 		case !p.Inputs.Has(d.Source):
 			return fmt.Errorf("entry %d, transaction %s: shard %d gives a verdict but has none of its inputs", i, tx.id, d.Source)

@@ -26,8 +26,8 @@ func TestDeliveriesMatchGolden(t *testing.T) {
 	empty := NewDelivery(Delivery{Source: 1, Destination: 2, Number: 1})
 	out := Outgoing{Height: 9, Index: 1, Count: 3, Path: merkle.Proof{Path: []digest.Digest{digest.Of("a")}}, Delivery: d}
 	part := Part{Tx: sampleTx(t).ID(), Shard: 2, Stage: StageReturned, Open: true, Height: 8, Outputs: ShardSet(0).With(2).With(63),
-		Known: []Known{{1, VerdictRejected, ReasonConsumed, 7}, {Shard: 3}}}
-	channel := Channel{Peer: 4, Sent: 1, SentDigest: digest.Of("s"), Acked: 2, Applied: 3, AppliedDigest: digest.Of("a"), Told: 4, Frozen: true, Waiting: 5, Escrow: 6, Created: 7}
+		Known: []KnownVerdict{{1, VerdictRejected, ReasonConsumed, 7}, {Shard: 3}}}
+	channel := Channel{Peer: 4, Sent: 1, SentDigest: digest.Of("s"), Acked: 2, Applied: 3, AppliedDigest: digest.Of("a"), AppliedSent: 4, Frozen: true, Waiting: 5, Escrow: 6, Created: 7}
 	freeze := Freeze{Source: 4, Height: 6, Number: 5, Delivery: digest.Of("d"), Why: "because"}
 	golden(t, "deliveries.txt", []string{
 		"delivery " + hex.EncodeToString(d.Append(nil)),
@@ -38,7 +38,7 @@ func TestDeliveriesMatchGolden(t *testing.T) {
 		"part " + hex.EncodeToString(part.encode()),
 		"channel " + hex.EncodeToString(channel.encode()),
 		"freeze " + hex.EncodeToString(freeze.encode()),
-		"returned output " + Returned(sampleTx(t).ID(), Outpoint{Tx: TxID{1}, Index: 2}).Tx.String(),
+		"returned output " + ReturnedOutpoint(sampleTx(t).ID(), Outpoint{Tx: TxID{1}, Index: 2}).Tx.String(),
 	})
 	if got, err := DecodeDelivery(d.Append(nil)); err != nil || got.Digest() != d.Digest() || len(d.Append(nil)) != d.Size() {
 		t.Errorf("a delivery decodes to %+v, %v", got, err)
@@ -135,7 +135,7 @@ func FuzzDecodeDelivery(f *testing.F) {
 }
 
 func FuzzDecodeRecords(f *testing.F) {
-	part := Part{Stage: StageEscrow, Known: []Known{{Shard: 1}}}
+	part := Part{Stage: StageEscrow, Known: []KnownVerdict{{Shard: 1}}}
 	f.Add(part.encode())
 	f.Add((&Channel{Sent: 3}).encode())
 	f.Add((&Freeze{Why: "x"}).encode())
@@ -167,7 +167,7 @@ func TestPartiesAreHomeShards(t *testing.T) {
 	}
 	b := Body{Network: testNet, Inputs: []Input{{Outpoint{}, signer(1).Public(), 5}, {Outpoint{Index: 1}, signer(3).Public(), 5}, {Outpoint{Index: 2}, signer(1).Public(), 5}},
 		Outputs: []Output{{addressOf(3), 10}, {addressOf(9), 5}}}
-	p := signed(t, b, 1, 3).Parties(home)
+	p := signed(t, b, 1, 3).Shards(home)
 	if !slices.Equal(p.Inputs.Members(), []uint16{1, 3}) || !slices.Equal(p.Outputs.Members(), []uint16{3, 63}) || p.All().Len() != 3 {
 		t.Errorf("%v and %v", p.Inputs.Members(), p.Outputs.Members())
 	}
@@ -175,7 +175,7 @@ func TestPartiesAreHomeShards(t *testing.T) {
 		t.Error("Has, Inside or Without is wrong")
 	}
 	inside := Body{Network: testNet, Inputs: b.Inputs[1:2], Outputs: b.Outputs[:1]}
-	if in := signed(t, inside, 3).Parties(home); !in.Inside(3) || in.Inside(1) {
+	if in := signed(t, inside, 3).Shards(home); !in.Inside(3) || in.Inside(1) {
 		t.Errorf("%+v is inside shard 3", in)
 	}
 }

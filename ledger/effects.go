@@ -7,9 +7,9 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// settle consumes the inputs of a transaction that involves this shard only, and creates its outputs. judge must have
+// settle consumes the inputs of a transaction that involves this shard only, and creates its outputs. checkInputs must have
 // accepted the transaction before.
-func (d *Desk) settle(tx *Tx) error {
+func (d *BlockState) settle(tx *Tx) error {
 	w := &d.s.work
 	w.txHistory, w.txOwners = w.txHistory[:0], w.txOwners[:0]
 	spent, err := d.consume(tx)
@@ -32,14 +32,14 @@ func (d *Desk) settle(tx *Tx) error {
 	return nil
 }
 
-// consume marks the transaction's inputs in this shard as spent and returns their total value. judge must have stored
+// consume marks the transaction's inputs in this shard as spent and returns their total value. checkInputs must have stored
 // their coins in work just before.
-func (d *Desk) consume(tx *Tx) (value uint64, err error) {
+func (d *BlockState) consume(tx *Tx) (value uint64, err error) {
 	w := &d.s.work
-	if w.judged != tx.id {
+	if w.checked != tx.id {
 		panic(fmt.Sprintf("ledger: transaction %s is spent, but its inputs were not checked before", tx.id))
 	}
-	w.judged = TxID{}
+	w.checked = TxID{}
 	coins := w.coins
 	for i := range tx.Inputs {
 		if !d.s.home(tx.owners[i]) {
@@ -77,7 +77,7 @@ func (d *Desk) consume(tx *Tx) (value uint64, err error) {
 }
 
 // create creates the transaction's outputs in this shard and returns their total value.
-func (d *Desk) create(tx *Tx) (value uint64, err error) {
+func (d *BlockState) create(tx *Tx) (value uint64, err error) {
 	for i := range tx.Outputs {
 		to := &tx.Outputs[i]
 		if !d.s.home(to.Address) {
@@ -92,7 +92,7 @@ func (d *Desk) create(tx *Tx) (value uint64, err error) {
 }
 
 // mint creates one output.
-func (d *Desk) mint(o Outpoint, owner Address, amount uint64) error {
+func (d *BlockState) mint(o Outpoint, owner Address, amount uint64) error {
 	w := &d.s.work
 	w.use(o, use{coin: coin{owner, amount}, created: true})
 	w.writes = wire.AppendU64(append(w.writes, owner[:]...), amount)
@@ -109,7 +109,7 @@ func (d *Desk) mint(o Outpoint, owner Address, amount uint64) error {
 }
 
 // recordHistory appends a history entry for each address that the current transaction changed in this shard.
-func (d *Desk) recordHistory(tx *Tx) {
+func (d *BlockState) recordHistory(tx *Tx) {
 	w := &d.s.work
 	for i, owner := range w.txOwners {
 		e := w.txHistory[i]

@@ -8,8 +8,8 @@ import (
 	"bdtnode/internal/kv"
 )
 
-// Ordered is one committed block, the input of execution.
-type Ordered struct {
+// CommittedBlock is the input of execution.
+type CommittedBlock struct {
 	Height uint64 // one above that of the last executed block
 	Epoch  uint64
 	Slot   uint64
@@ -46,7 +46,7 @@ type LeftOut struct {
 // an earlier block, and executing the later blocks again gives the same result. Entries are applied strictly one
 // after another. It is an error if the store fails or if the block does not follow the last one; the state is
 // unchanged then. Execute panics if the block does not conserve value.
-func (s *State) Execute(in Ordered) (*Block, error) {
+func (s *State) Execute(in CommittedBlock) (*Block, error) {
 	last := &s.tip // only Execute changes it
 	switch {
 	case in.Height != last.header.Height+1:
@@ -55,7 +55,7 @@ func (s *State) Execute(in Ordered) (*Block, error) {
 		return nil, fmt.Errorf("block %d has time %d ms, before its parent's %d", in.Height, in.TimeMS, last.header.TimeMS)
 	}
 	s.work.reset()
-	d := &Desk{s: s, in: &in, t: *last, out: &Block{}}
+	d := &BlockState{s: s, in: &in, t: *last, out: &Block{}}
 	if err := d.execute(); err != nil {
 		return nil, fmt.Errorf("execute block %d: %w", in.Height, err)
 	}
@@ -65,7 +65,7 @@ func (s *State) Execute(in Ordered) (*Block, error) {
 }
 
 // execute applies the entries of the block and writes its batch to the store.
-func (d *Desk) execute() error {
+func (d *BlockState) execute() error {
 	for _, x := range d.in.Deliveries {
 		if err := d.deliver(x); err != nil {
 			return err
@@ -95,7 +95,7 @@ func (d *Desk) execute() error {
 }
 
 // deliver passes a delivery of another shard to the rules.
-func (d *Desk) deliver(x *Delivery) error {
+func (d *BlockState) deliver(x *Delivery) error {
 	if d.s.cfg.Rules == nil {
 		return fmt.Errorf("the block has a delivery of shard %d, but this ledger has no rules for deliveries", x.Source)
 	}
@@ -103,19 +103,19 @@ func (d *Desk) deliver(x *Delivery) error {
 }
 
 // entry decides one transaction of a batch.
-func (d *Desk) entry(tx *Tx) error {
+func (d *BlockState) entry(tx *Tx) error {
 	if r := d.s.underpaid(tx); r != nil {
 		d.LeaveOut(tx, r, Outpoint{})
 		return nil
 	}
-	if p := tx.Parties(d.s.cfg.Home); !p.Inside(d.s.cfg.Shard) {
+	if p := tx.Shards(d.s.cfg.Home); !p.Inside(d.s.cfg.Shard) {
 		if r := d.s.refuseForeign(p); r != nil {
 			d.LeaveOut(tx, r, Outpoint{})
 			return nil
 		}
 		return d.s.cfg.Rules.Ordered(d, tx)
 	}
-	refusal, missing, err := d.judge(tx, true)
+	refusal, missing, err := d.checkInputs(tx, true)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (d *Desk) entry(tx *Tx) error {
 		case err != nil:
 			return err
 		case known:
-			d.Duplicate(tx)
+			d.MarkDuplicate(tx)
 			return nil
 		case !refusal.Final():
 			d.LeaveOut(tx, refusal, missing)
@@ -148,7 +148,7 @@ func (d *Desk) entry(tx *Tx) error {
 }
 
 // receipt adds a receipt to the block.
-func (d *Desk) receipt(tx *Tx, v Verdict, r Reason) {
+func (d *BlockState) receipt(tx *Tx, v Verdict, r Reason) {
 	w := &d.s.work
 	w.writes = append(append(w.writes, tx.id[:]...), byte(v), byte(r))
 	d.out.Receipts = append(d.out.Receipts, Receipt{
@@ -157,17 +157,17 @@ func (d *Desk) receipt(tx *Tx, v Verdict, r Reason) {
 	})
 }
 
-// judge checks the transaction's inputs in this shard, or all of them if inside is true, at block time. It returns
+// checkInputs checks the transaction's inputs in this shard, or all of them if inside is true, at block time. It returns
 // the refusal, nil if all are good, and with ReasonUnknownInput the first unknown input. A final refusal takes
 // precedence. After a nil refusal, work has the coins of these inputs.
-func (d *Desk) judge(tx *Tx, inside bool) (*Refusal, Outpoint, error) {
+func (d *BlockState) checkInputs(tx *Tx, inside bool) (*Refusal, Outpoint, error) {
 	if r := expired(tx, d.in.TimeMS); r != nil {
 		return r, Outpoint{}, nil
 	}
 	var later *Refusal
 	var missing Outpoint
 	w := &d.s.work
-	w.coins, w.judged = w.coins[:0], tx.id
+	w.coins, w.checked = w.coins[:0], tx.id
 	for i := range tx.Inputs {
 		if !inside && !d.s.home(tx.owners[i]) {
 			continue
@@ -194,7 +194,7 @@ func (s *State) home(a Address) bool { return s.cfg.Home(a) == s.cfg.Shard }
 
 // refuseForeign returns the refusal of a transaction that has no input in this shard, or that involves other shards
 // although this ledger has no rules for settling between shards; nil for all others.
-func (s *State) refuseForeign(p Parties) *Refusal {
+func (s *State) refuseForeign(p TxShards) *Refusal {
 	switch {
 	case !p.Inputs.Has(s.cfg.Shard):
 		return refuse(ReasonWrongShard, "it spends outputs of shards %v, this shard is %d", p.Inputs.Members(), s.cfg.Shard)
@@ -283,7 +283,7 @@ func lookUp(r kv.Reader, o Outpoint) (*coin, *TxID, error) {
 	return nil, &by, nil
 }
 
-func (d *Desk) decided(id TxID) (bool, error) {
+func (d *BlockState) decided(id TxID) (bool, error) {
 	if _, ok := d.s.work.decided[id]; ok {
 		return true, nil
 	}

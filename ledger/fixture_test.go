@@ -76,7 +76,7 @@ func signed(t failer, b Body, people ...int) *Tx {
 // run executes one block of transactions, after checking each payload as a replica does.
 func run(t failer, s *State, timeMS uint64, txs ...*Tx) *Block {
 	t.Helper()
-	in := Ordered{Height: s.Height() + 1, Epoch: 1, Slot: s.Height() + 1, TimeMS: timeMS}
+	in := CommittedBlock{Height: s.Height() + 1, Epoch: 1, Slot: s.Height() + 1, TimeMS: timeMS}
 	in.Digest = digest.Of("test-block", in.Digest[:])
 	if len(txs) > 0 {
 		raw := make([][]byte, len(txs))

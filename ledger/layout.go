@@ -31,7 +31,7 @@ const (
 	keyChannel                  // peer shard 2 -> the Channel with it, both directions
 	keyOutbox                   // destination 2, number 8 -> delivery that the destination has not acknowledged
 	keyFreeze                   // source 2 -> the Freeze of its channel: reason and proof
-	keyUntold                   // height 8, number 4 -> id of a transaction whose verdict here is not sent yet
+	keyUnsent                   // height 8, number 4 -> id of a transaction whose verdict here is not sent yet
 )
 
 // coin is an unspent output.

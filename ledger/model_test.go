@@ -31,7 +31,7 @@ type expect struct {
 	either  bool
 }
 
-func (m *model) judge(tx *Tx, now uint64) expect {
+func (m *model) expect(tx *Tx, now uint64) expect {
 	if _, ok := m.done[tx.ID()]; ok {
 		return expect{}
 	}
@@ -86,7 +86,7 @@ func (m *model) settle(tx *Tx) {
 func (m *model) block(t *rapid.T, b *Block, txs []*Tx) {
 	receipts, left, dups := b.Receipts, b.LeftOut, b.Duplicates
 	for _, tx := range txs {
-		want := m.judge(tx, b.Header.TimeMS)
+		want := m.expect(tx, b.Header.TimeMS)
 		var got expect
 		switch {
 		case len(receipts) > 0 && receipts[0].Tx == tx.ID():
@@ -238,12 +238,12 @@ func TestExecutionMatchesModel(t *testing.T) {
 				learn(genesisOut(p, k), Output{addressOf(p), amount})
 			}
 		}
-		var chain []Ordered
+		var chain []CommittedBlock
 		var pool []*Tx
 		now := uint64(genesisTime)
 		for height := uint64(1); height <= uint64(rapid.IntRange(1, 12).Draw(t, "blocks")); height++ {
 			now += uint64(rapid.SampledFrom([]int{0, 1, 30_000, 200_000}).Draw(t, "pass"))
-			in := Ordered{Height: height, Epoch: 1, Slot: height, TimeMS: now, Cut: fmt.Appendf(nil, "cut %d", height), Digest: digest.Of("b")}
+			in := CommittedBlock{Height: height, Epoch: 1, Slot: height, TimeMS: now, Cut: fmt.Appendf(nil, "cut %d", height), Digest: digest.Of("b")}
 			var txs []*Tx
 			for range rapid.IntRange(0, 3).Draw(t, "payloads") {
 				p := &Payload{}

@@ -11,7 +11,7 @@ import (
 )
 
 // Channel returns the channel with a peer shard, with the changes of the current block.
-func (d *Desk) Channel(peer uint16) Channel {
+func (d *BlockState) Channel(peer uint16) Channel {
 	if c, ok := d.s.work.channels[peer]; ok {
 		return *c
 	}
@@ -21,7 +21,7 @@ func (d *Desk) Channel(peer uint16) Channel {
 }
 
 // channel returns the channel with a peer shard for changing it; finish writes it.
-func (d *Desk) channel(peer uint16) *Channel {
+func (d *BlockState) channel(peer uint16) *Channel {
 	w := &d.s.work
 	c, ok := w.channels[peer]
 	if !ok {
@@ -32,8 +32,8 @@ func (d *Desk) channel(peer uint16) *Channel {
 	return c
 }
 
-// Changed lists the channels that the current block has changed, by peer.
-func (d *Desk) Changed() []Channel {
+// ChangedChannels lists the channels that the current block has changed, by peer.
+func (d *BlockState) ChangedChannels() []Channel {
 	out := make([]Channel, 0, len(d.s.work.channels))
 	for _, c := range d.s.work.channels {
 		out = append(out, *c)
@@ -44,16 +44,16 @@ func (d *Desk) Changed() []Channel {
 
 // Acknowledge makes the block send at least one delivery to a peer, so that the peer learns the number of its last
 // delivery applied here. The delivery is empty if there are no verdicts to send.
-func (d *Desk) Acknowledge(peer uint16) {
+func (d *BlockState) Acknowledge(peer uint16) {
 	d.channel(peer)
-	if w := &d.s.work; w.tell[peer] == nil {
-		w.tell[peer] = []Entry{}
+	if w := &d.s.work; w.entries[peer] == nil {
+		w.entries[peer] = []Entry{}
 	}
 }
 
-// Apply records that a delivery, the next of its channel, is applied. Deliveries of this shard that x acknowledges
+// ApplyDelivery records that a delivery, the next of its channel, is applied. Deliveries of this shard that x acknowledges
 // are deleted from the outbox at the end of the block. It panics if x is not the next delivery of its channel.
-func (d *Desk) Apply(x *Delivery) {
+func (d *BlockState) ApplyDelivery(x *Delivery) {
 	c := d.channel(x.Source)
 	if x.Number != c.Applied+1 || x.Previous != c.AppliedDigest || x.Applied > c.Sent {
 		panic(fmt.Sprintf("ledger: delivery %d of shard %d does not follow delivery %d", x.Number, x.Source, c.Applied))
@@ -68,7 +68,7 @@ func (d *Desk) Apply(x *Delivery) {
 
 // Freeze stops the channel from a shard: no further delivery of it is applied. The first reason is kept; later calls
 // do nothing.
-func (d *Desk) Freeze(f Freeze) {
+func (d *BlockState) Freeze(f Freeze) {
 	c := d.channel(f.Source)
 	if c.Frozen {
 		return
@@ -79,7 +79,7 @@ func (d *Desk) Freeze(f Freeze) {
 }
 
 // closeExpired calls the rules for open records whose expiry minute has passed, so that they close these.
-func (d *Desk) closeExpired(b *kv.Batch) error {
+func (d *BlockState) closeExpired(b *kv.Batch) error {
 	w := &d.s.work
 	added := w.openDue.write(b, keyOpenDue, d.in.Height, digest.Size, func(v []byte, id TxID) []byte { return append(v, id[:]...) })
 	lists, err := d.takeDue(b, keyOpenDue, &d.s.openDue, w.openDue.minutes, duePerBlock+2*added)
@@ -105,14 +105,14 @@ func (d *Desk) closeExpired(b *kv.Batch) error {
 
 // settlement calls the end-of-block rule, writes records, channels and deliveries, and returns the Merkle root over
 // the deliveries.
-func (d *Desk) settlement(b *kv.Batch) (outbox digest.Digest, err error) {
+func (d *BlockState) settlement(b *kv.Batch) (outbox digest.Digest, err error) {
 	if d.s.cfg.Rules == nil {
 		return digest.Digest{}, nil
 	}
-	if err := d.tellAll(b); err != nil {
+	if err := d.deliverVerdicts(b); err != nil {
 		return digest.Digest{}, err
 	}
-	if err := d.s.cfg.Rules.Ending(d); err != nil {
+	if err := d.s.cfg.Rules.EndBlock(d); err != nil {
 		return digest.Digest{}, err
 	}
 	w := &d.s.work
@@ -139,7 +139,7 @@ func (d *Desk) settlement(b *kv.Batch) (outbox digest.Digest, err error) {
 		}
 	}
 	outbox = d.makeDeliveries(b)
-	for _, c := range d.Changed() {
+	for _, c := range d.ChangedChannels() {
 		value := c.encode()
 		w.writes = append(append(w.writes, byte(c.Peer>>8), byte(c.Peer)), value...)
 		b.Set(channelKey(keyChannel, c.Peer), value)
@@ -153,12 +153,12 @@ func (d *Desk) settlement(b *kv.Batch) (outbox digest.Digest, err error) {
 
 // makeDeliveries makes the deliveries of the block: for each destination its entries in order, split so that no delivery
 // exceeds MaxDeliveryBytes. It returns the Merkle root over them.
-func (d *Desk) makeDeliveries(b *kv.Batch) digest.Digest {
+func (d *BlockState) makeDeliveries(b *kv.Batch) digest.Digest {
 	w := &d.s.work
 	var leaves []digest.Digest
-	for _, c := range d.Changed() {
-		entries, told := w.tell[c.Peer]
-		for told {
+	for _, c := range d.ChangedChannels() {
+		entries, more := w.entries[c.Peer]
+		for more {
 			n, size := 0, deliveryHead
 			for ; n < len(entries); n++ {
 				if size += entries[n].size(); size > MaxDeliveryBytes {
@@ -169,7 +169,7 @@ func (d *Desk) makeDeliveries(b *kv.Batch) digest.Digest {
 			d.out.Outbox = append(d.out.Outbox, Outgoing{Height: d.in.Height, Index: uint32(len(leaves)), Delivery: x})
 			leaves = append(leaves, x.digest)
 			entries = entries[n:]
-			told = len(entries) > 0
+			more = len(entries) > 0
 		}
 	}
 	for i := range d.out.Outbox {
@@ -181,11 +181,11 @@ func (d *Desk) makeDeliveries(b *kv.Batch) digest.Digest {
 }
 
 // nextDelivery makes the next delivery for a peer and advances the channel.
-func (d *Desk) nextDelivery(peer uint16, entries []Entry) *Delivery {
+func (d *BlockState) nextDelivery(peer uint16, entries []Entry) *Delivery {
 	c := d.channel(peer)
 	x := NewDelivery(Delivery{
 		Source: d.Shard(), Destination: peer, Number: c.Sent + 1, Previous: c.SentDigest, Applied: c.Applied, Entries: entries,
 	})
-	c.Sent, c.SentDigest, c.Told = x.Number, x.digest, c.Applied
+	c.Sent, c.SentDigest, c.AppliedSent = x.Number, x.digest, c.Applied
 	return x
 }

@@ -34,7 +34,7 @@ type Notice interface {
 	// Check verifies everything that does not need the state of the ledger. An error makes the batch malformed.
 	Check(scheme sig.Scheme) error
 	// Execute applies the entry to the state. An error is an error of the store.
-	Execute(d *Desk) error
+	Execute(d *BlockState) error
 }
 
 // Kind is a kind of entry other than transactions.
@@ -56,7 +56,7 @@ func (Continue) Encode() []byte { return nil }
 func (Continue) Check(sig.Scheme) error { return nil }
 
 // Execute implements [Notice].
-func (Continue) Execute(*Desk) error { return nil }
+func (Continue) Execute(*BlockState) error { return nil }
 
 // ContinueKind is the kind of [Continue].
 func ContinueKind() Kind {

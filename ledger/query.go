@@ -174,7 +174,7 @@ type Inspection struct {
 
 // Inspect checks a transaction like [State.Precheck] and returns more details.
 func (s *State) Inspect(tx *Tx, timeMS uint64) (Inspection, error) {
-	p := tx.Parties(s.cfg.Home)
+	p := tx.Shards(s.cfg.Home)
 	x := Inspection{Inside: p.Inside(s.cfg.Shard)}
 	if x.Refusal = s.refuseForeign(p); x.Refusal != nil {
 		return x, nil

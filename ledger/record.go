@@ -29,8 +29,8 @@ func (s Stage) String() string {
 	return stageNames[s]
 }
 
-// Known is one input shard's verdict as another shard, or the input shard itself, has recorded it.
-type Known struct {
+// KnownVerdict is one input shard's verdict as another shard, or the input shard itself, has recorded it.
+type KnownVerdict struct {
 	Shard   uint16
 	Verdict Verdict // VerdictSpent, VerdictRejected, or 0 until it is known
 	Reason  Reason  // of a rejection
@@ -45,14 +45,14 @@ type Part struct {
 	Stage  Stage
 	Open   bool     // the record may still affect later blocks
 	Height uint64   // of the block that set Stage
-	Untold ShardSet // shards to which this shard's verdict is not sent yet
+	Unsent ShardSet // shards to which this shard's verdict is not sent yet
 	// Outputs are the output shards. The transaction is settled when its outputs exist in all of them.
 	Outputs ShardSet
-	Known   []Known // every input shard, ascending
+	Known   []KnownVerdict // every input shard, ascending
 }
 
 // Of returns the entry of an input shard in Known, nil if the shard is not an input shard.
-func (p *Part) Of(shard uint16) *Known {
+func (p *Part) Of(shard uint16) *KnownVerdict {
 	for i := range p.Known {
 		if p.Known[i].Shard == shard {
 			return &p.Known[i]
@@ -82,7 +82,7 @@ func (p *Part) AllSpent() bool {
 }
 
 // Rejection returns the known rejection of the lowest-numbered shard, or nil.
-func (p *Part) Rejection() *Known {
+func (p *Part) Rejection() *KnownVerdict {
 	for i := range p.Known {
 		if p.Known[i].Verdict == VerdictRejected {
 			return &p.Known[i]
@@ -96,7 +96,7 @@ const knownSize = 2 + 1 + 1 + 8
 // encode omits the id and the shard: a reader has both, the id from the key.
 func (p *Part) encode() []byte {
 	b := append(make([]byte, 0, 1+1+8+8+8+2+len(p.Known)*knownSize), byte(p.Stage))
-	b = wire.AppendU64(wire.AppendU64(wire.AppendBool(b, p.Open), p.Height), uint64(p.Untold))
+	b = wire.AppendU64(wire.AppendU64(wire.AppendBool(b, p.Open), p.Height), uint64(p.Unsent))
 	b = wire.AppendU64(b, uint64(p.Outputs))
 	b = wire.AppendU16(b, uint16(len(p.Known)))
 	for i := range p.Known {
@@ -109,10 +109,10 @@ func (p *Part) encode() []byte {
 
 func decodePart(v []byte, id TxID, shard uint16) (Part, error) {
 	r := wire.NewReader(v)
-	p := Part{Tx: id, Shard: shard, Stage: Stage(r.U8()), Open: r.Bool(), Height: r.U64(), Untold: ShardSet(r.U64()), Outputs: ShardSet(r.U64())}
-	p.Known = make([]Known, r.Count(MaxShards, knownSize))
+	p := Part{Tx: id, Shard: shard, Stage: Stage(r.U8()), Open: r.Bool(), Height: r.U64(), Unsent: ShardSet(r.U64()), Outputs: ShardSet(r.U64())}
+	p.Known = make([]KnownVerdict, r.Count(MaxShards, knownSize))
 	for i := range p.Known {
-		p.Known[i] = Known{Shard: r.U16(), Verdict: Verdict(r.U8()), Reason: Reason(r.U8()), Height: r.U64()}
+		p.Known[i] = KnownVerdict{Shard: r.U16(), Verdict: Verdict(r.U8()), Reason: Reason(r.U8()), Height: r.U64()}
 	}
 	if err := r.Done(); err != nil {
 		return Part{}, fmt.Errorf("the record of transaction %s is damaged: %w", id, err)
@@ -123,9 +123,9 @@ func decodePart(v []byte, id TxID, shard uint16) (Part, error) {
 // Record is an open record: a transaction between shards that may still change something in this shard, or whose
 // verdict in this shard must be kept so that no second one is given.
 type Record struct {
-	Part    Part
-	Parties Parties
-	Tx      *Tx
+	Part   Part
+	Shards TxShards
+	Tx     *Tx
 }
 
 // Channel is the state of the deliveries between this shard and a peer shard, in both directions. Numbers of
@@ -137,7 +137,7 @@ type Channel struct {
 	Acked         uint64        // number of the last delivery to the peer that the peer has acknowledged as applied
 	Applied       uint64        // number of the last delivery from the peer that was applied
 	AppliedDigest digest.Digest // of it
-	Told          uint64        // value of Applied in the last delivery made for the peer
+	AppliedSent   uint64        // value of Applied in the last delivery made for the peer
 	Frozen        bool          // the peer broke the rules; no further delivery from it is applied
 	Waiting       uint64        // number of open records that wait for the peer's verdict
 	Escrow        uint64        // value in escrow here for transactions that wait for the peer's verdict
@@ -152,7 +152,7 @@ func (c *Channel) encode() []byte {
 	b = append(wire.AppendU64(b, c.Sent), c.SentDigest[:]...)
 	b = wire.AppendU64(wire.AppendU64(b, c.Acked), c.Applied)
 	b = append(b, c.AppliedDigest[:]...)
-	b = wire.AppendBool(wire.AppendU64(b, c.Told), c.Frozen)
+	b = wire.AppendBool(wire.AppendU64(b, c.AppliedSent), c.Frozen)
 	return wire.AppendU64(wire.AppendU64(wire.AppendU64(b, c.Waiting), c.Escrow), c.Created)
 }
 
@@ -162,7 +162,7 @@ func decodeChannel(v []byte, peer uint16) (Channel, error) {
 	r.Fixed(c.SentDigest[:])
 	c.Acked, c.Applied = r.U64(), r.U64()
 	r.Fixed(c.AppliedDigest[:])
-	c.Told, c.Frozen = r.U64(), r.Bool()
+	c.AppliedSent, c.Frozen = r.U64(), r.Bool()
 	c.Waiting, c.Escrow, c.Created = r.U64(), r.U64(), r.U64()
 	if err := r.Done(); err != nil {
 		return Channel{}, fmt.Errorf("the record of the channel with shard %d is damaged: %w", peer, err)

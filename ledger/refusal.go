@@ -36,7 +36,7 @@ const (
 	reasonsEnd
 )
 
-var reasonTexts = [...]struct{ name, words string }{
+var reasonTexts = [...]struct{ name, description string }{
 	ReasonNone:           {"", ""},
 	ReasonMalformed:      {"malformed", "not the encoding of a transaction"},
 	ReasonOversized:      {"oversized", "the transaction is too long"},
@@ -72,12 +72,12 @@ func (r Reason) String() string {
 	return reasonTexts[r].name
 }
 
-// Words is a description of the reason for people.
-func (r Reason) Words() string {
+// Description is a text for users that explains the reason.
+func (r Reason) Description() string {
 	if r >= reasonsEnd {
 		return r.String()
 	}
-	return reasonTexts[r].words
+	return reasonTexts[r].description
 }
 
 // MarshalText returns the text that String returns.

@@ -60,12 +60,12 @@ type State struct {
 	channels map[uint16]Channel
 	due      uint64 // no consumed output is due to be forgotten before this minute
 	openDue  uint64 // nor an open record to be closed before this one
-	untold   int    // verdicts that later blocks have to send
+	unsent   int    // verdicts that later blocks have to send
 	supply   uint64 // genesis value of the whole network
 	work     work
 }
 
-// Open opens the state in store. If the store is empty, or an earlier call did not finish the genesis, Open writes
+// OpenRecord opens the state in store. If the store is empty, or an earlier call did not finish the genesis, Open writes
 // the genesis and flushes it. It is an error if the store holds the state of another network or shard, or of an
 // unknown version.
 func Open(store kv.Store, cfg Config) (*State, error) {
@@ -101,7 +101,7 @@ func Open(store kv.Store, cfg Config) (*State, error) {
 	if s.openDue, err = s.firstDue(keyOpenDue); err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
-	if s.untold, err = s.countUntold(); err != nil {
+	if s.unsent, err = s.countUnsent(); err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
 	channels, err := s.Channels()

@@ -268,7 +268,7 @@ func TestEmptyBlock(t *testing.T) {
 func TestBlockMustFollowTheLast(t *testing.T) {
 	s := open(t, kv.NewMem(), testConfig(1, 1, 1))
 	run(t, s, genesisTime+10)
-	for _, in := range []Ordered{{Height: 1, TimeMS: genesisTime + 10}, {Height: 3, TimeMS: genesisTime + 10}, {Height: 2, TimeMS: genesisTime + 9}} {
+	for _, in := range []CommittedBlock{{Height: 1, TimeMS: genesisTime + 10}, {Height: 3, TimeMS: genesisTime + 10}, {Height: 2, TimeMS: genesisTime + 9}} {
 		if _, err := s.Execute(in); err == nil {
 			t.Errorf("block %d of time %d was executed", in.Height, in.TimeMS)
 		}
@@ -279,25 +279,25 @@ func TestBlockMustFollowTheLast(t *testing.T) {
 }
 
 func TestHeaderCoversAllOfTheBlock(t *testing.T) {
-	base := func() (*State, Ordered) {
+	base := func() (*State, CommittedBlock) {
 		s := open(t, kv.NewMem(), testConfig(1, 2, 100))
-		return s, Ordered{Height: 1, Epoch: 1, Slot: 1, Digest: digest.Of("b"), TimeMS: genesisTime, Cut: []byte("cut")}
+		return s, CommittedBlock{Height: 1, Epoch: 1, Slot: 1, Digest: digest.Of("b"), TimeMS: genesisTime, Cut: []byte("cut")}
 	}
 	one := pay(t, 0, 100, []Outpoint{genesisOut(0, 0)}, 1, Output{addressOf(1), 99})
 	two := pay(t, 0, 100, []Outpoint{genesisOut(0, 1)}, 1, Output{addressOf(1), 99})
 	seen := make(map[digest.Digest]string)
-	for name, change := range map[string]func(in *Ordered){
-		"nothing":         func(*Ordered) {},
-		"epoch":           func(in *Ordered) { in.Epoch++ },
-		"slot":            func(in *Ordered) { in.Slot++ },
-		"last":            func(in *Ordered) { in.Last = true },
-		"consensus block": func(in *Ordered) { in.Digest = digest.Of("c") },
-		"time":            func(in *Ordered) { in.TimeMS++ },
-		"cut":             func(in *Ordered) { in.Cut = []byte("cup") },
-		"one":             func(in *Ordered) { in.Payloads = []*Payload{{Txs: []*Tx{one}}} },
-		"two":             func(in *Ordered) { in.Payloads = []*Payload{{Txs: []*Tx{two}}} },
-		"one, two":        func(in *Ordered) { in.Payloads = []*Payload{{Txs: []*Tx{one}}, {Txs: []*Tx{two}}} },
-		"two, one":        func(in *Ordered) { in.Payloads = []*Payload{{Txs: []*Tx{two, one}}} },
+	for name, change := range map[string]func(in *CommittedBlock){
+		"nothing":         func(*CommittedBlock) {},
+		"epoch":           func(in *CommittedBlock) { in.Epoch++ },
+		"slot":            func(in *CommittedBlock) { in.Slot++ },
+		"last":            func(in *CommittedBlock) { in.Last = true },
+		"consensus block": func(in *CommittedBlock) { in.Digest = digest.Of("c") },
+		"time":            func(in *CommittedBlock) { in.TimeMS++ },
+		"cut":             func(in *CommittedBlock) { in.Cut = []byte("cup") },
+		"one":             func(in *CommittedBlock) { in.Payloads = []*Payload{{Txs: []*Tx{one}}} },
+		"two":             func(in *CommittedBlock) { in.Payloads = []*Payload{{Txs: []*Tx{two}}} },
+		"one, two":        func(in *CommittedBlock) { in.Payloads = []*Payload{{Txs: []*Tx{one}}, {Txs: []*Tx{two}}} },
+		"two, one":        func(in *CommittedBlock) { in.Payloads = []*Payload{{Txs: []*Tx{two, one}}} },
 	} {
 		s, in := base()
 		change(&in)
@@ -444,7 +444,7 @@ func TestAFailedStoreStopsExecution(t *testing.T) {
 	s := open(t, mem, testConfig(1, 1, 1))
 	broken := errors.New("input/output error")
 	mem.Fail(broken)
-	if _, err := s.Execute(Ordered{Height: 1, TimeMS: genesisTime}); !errors.Is(err, broken) {
+	if _, err := s.Execute(CommittedBlock{Height: 1, TimeMS: genesisTime}); !errors.Is(err, broken) {
 		t.Errorf("Execute returned %v", err)
 	}
 	if s.Height() != 0 {
@@ -483,7 +483,7 @@ func TestExecuteThatCreatesValuePanics(t *testing.T) {
 			t.Error("a transaction whose outputs exceed its inputs was executed")
 		}
 	}()
-	_, _ = s.Execute(Ordered{Height: 1, TimeMS: genesisTime, Payloads: []*Payload{{Txs: []*Tx{tx}}}})
+	_, _ = s.Execute(CommittedBlock{Height: 1, TimeMS: genesisTime, Payloads: []*Payload{{Txs: []*Tx{tx}}}})
 }
 
 func TestReceiptProofs(t *testing.T) {

@@ -116,7 +116,7 @@ func TestReasonsKeepTheirNumbers(t *testing.T) {
 		if err := back.UnmarshalText([]byte(name)); err != nil || back != r {
 			t.Errorf("%q decodes to reason %d, %v", name, back, err)
 		}
-		if i > 0 && r.Words() == "" {
+		if i > 0 && r.Description() == "" {
 			t.Errorf("reason %q has no description", name)
 		}
 	}
@@ -303,7 +303,7 @@ func (m mark) Check(sig.Scheme) error {
 	return nil
 }
 
-func (m mark) Execute(d *Desk) error {
+func (m mark) Execute(d *BlockState) error {
 	d.Freeze(Freeze{Source: 3, Why: string(m)})
 	return nil
 }

@@ -26,8 +26,8 @@ type work struct {
 	openDue   dueLists[TxID]
 	history   []historyAt    // entries to append
 	writes    []byte         // input of the write-set digest: every change that later blocks depend on, in order
-	coins     []coin         // coins of the inputs in this shard of the transaction that judge checked last
-	judged    TxID           // id of that transaction, zero once its coins are spent
+	coins     []coin         // coins of the inputs in this shard of the transaction that checkInputs checked last
+	checked   TxID           // id of that transaction, zero once its coins are spent
 	txHistory []HistoryEntry // of the current transaction, one entry for each address
 	txOwners  []Address      // address of each of txHistory
 	slab      []use
@@ -37,9 +37,9 @@ type work struct {
 	changed   []*openRecord
 	forgotten []Outpoint // outputs whose consumer's record was closed
 	channels  map[uint16]*Channel
-	tell      map[uint16][]Entry // entries to send, by destination
+	entries   map[uint16][]Entry // entries to send, by destination
 	acked     []outboxRange
-	untold    []TxID    // transactions on which the block gave a verdict, in order
+	unsent    []TxID    // transactions on which the block gave a verdict, in order
 	given     outboxUse // the part of the outbox that these verdicts need
 	left      int       // number of verdicts that later blocks have to send
 }
@@ -64,7 +64,7 @@ func (w *work) init() {
 	w.openDue.init()
 	w.records = make(map[TxID]*openRecord)
 	w.channels = make(map[uint16]*Channel)
-	w.tell = make(map[uint16][]Entry)
+	w.entries = make(map[uint16][]Entry)
 }
 
 func (w *work) reset() {
@@ -77,9 +77,9 @@ func (w *work) reset() {
 	w.slab = nil
 	clear(w.records)
 	clear(w.channels)
-	clear(w.tell)
+	clear(w.entries)
 	clear(w.changed)
-	w.changed, w.forgotten, w.acked, w.untold = w.changed[:0], w.forgotten[:0], w.acked[:0], w.untold[:0]
+	w.changed, w.forgotten, w.acked, w.unsent = w.changed[:0], w.forgotten[:0], w.acked[:0], w.unsent[:0]
 	w.given, w.left = outboxUse{}, 0
 }
 

@@ -21,7 +21,7 @@ func (b backend) submitAway(ctx context.Context, from admission.Party, p *plan, 
 	first := make(map[uint16]*plan)
 	others := make(map[uint16][][]byte)
 	for k, i := range p.at {
-		inputs := p.txs[k].Parties(b.home.Genesis.Home).Inputs.Members()
+		inputs := p.txs[k].Shards(b.home.Genesis.Home).Inputs.Members()
 		if first[inputs[0]] == nil {
 			first[inputs[0]] = &plan{}
 		}

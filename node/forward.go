@@ -58,7 +58,7 @@ func (n *Node) submitHere(ctx context.Context, from admission.Party, c *foreign.
 		return nil, fmt.Errorf("a submission of %d transactions with stage %q: want 1 to %d transactions and a known stage", len(c.Txs), c.Wait, api.MaxTxsPerRequest)
 	}
 	for i, raw := range c.Txs {
-		if tx, err := ledger.DecodeTx(raw); err == nil && !tx.Parties(n.home.Genesis.Home).Inputs.Has(n.home.Shard) {
+		if tx, err := ledger.DecodeTx(raw); err == nil && !tx.Shards(n.home.Genesis.Home).Inputs.Has(n.home.Shard) {
 			return nil, fmt.Errorf("transaction %d has no input in shard %d", i, n.home.Shard)
 		}
 	}

@@ -23,7 +23,7 @@ func (b backend) confirmOutputs(ctx context.Context, from admission.Party, p *pl
 		if answers[i].State != api.StateSettled {
 			continue
 		}
-		for _, s := range p.txs[k].Parties(b.home.Genesis.Home).Outputs.Without(answers[i].Shard).Members() {
+		for _, s := range p.txs[k].Shards(b.home.Genesis.Home).Outputs.Without(answers[i].Shard).Members() {
 			if pending[s] == nil {
 				pending[s] = &open{}
 			}

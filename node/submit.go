@@ -26,7 +26,7 @@ func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api
 			here.add(i, raw, tx) // refused below, with the reason
 			continue
 		}
-		inputs := tx.Parties(b.home.Genesis.Home).Inputs
+		inputs := tx.Shards(b.home.Genesis.Home).Inputs
 		if !inputs.Has(b.home.Shard) {
 			away.add(i, raw, tx)
 			continue
@@ -87,7 +87,7 @@ func (b backend) answer(p engine.Progress, stage engine.Stage) api.TxAnswer {
 			a.State = api.Seen(p.Certified)
 		default:
 			a.State = api.StateRejected
-			a.Reason, a.Detail = p.Receipt.Reason.String(), p.Receipt.Reason.Words()
+			a.Reason, a.Detail = p.Receipt.Reason.String(), p.Receipt.Reason.Description()
 		}
 	case p.Logged:
 		a.State = api.StateAccepted

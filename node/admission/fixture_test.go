@@ -42,7 +42,7 @@ type fixture struct {
 
 // committed is a committed block, with the number of the last batch of the lane in it.
 type committed struct {
-	ledger.Ordered
+	ledger.CommittedBlock
 	ordered uint64
 }
 
@@ -93,7 +93,7 @@ func (d *fixture) open() {
 	}
 	for _, c := range d.committed {
 		if c.Height > d.state.Height() {
-			d.execute(c.Ordered, c.ordered)
+			d.execute(c.CommittedBlock, c.ordered)
 		}
 	}
 }
@@ -218,7 +218,7 @@ func (d *fixture) block(others ...*ledger.Tx) *ledger.Block {
 	d.t.Helper()
 	h, _, _ := d.state.Tip()
 	cut := make(lanes.Cut, 4)
-	in := ledger.Ordered{Height: h.Height + 1, Epoch: 1, Slot: h.Height + 1, Digest: digest.Of("block", []byte{byte(h.Height)}), TimeMS: max(h.TimeMS, d.now.Millis())}
+	in := ledger.CommittedBlock{Height: h.Height + 1, Epoch: 1, Slot: h.Height + 1, Digest: digest.Of("block", []byte{byte(h.Height)}), TimeMS: max(h.TimeMS, d.now.Millis())}
 	if len(others) > 0 {
 		in.Payloads = append(in.Payloads, &ledger.Payload{Txs: others})
 	}
@@ -238,7 +238,7 @@ func (d *fixture) block(others ...*ledger.Tx) *ledger.Block {
 	return d.execute(in, ordered)
 }
 
-func (d *fixture) execute(in ledger.Ordered, ordered uint64) *ledger.Block {
+func (d *fixture) execute(in ledger.CommittedBlock, ordered uint64) *ledger.Block {
 	d.t.Helper()
 	b, err := d.state.Execute(in)
 	if err != nil {

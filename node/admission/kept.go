@@ -137,7 +137,7 @@ func (d *Door) restoreReasons(r kv.Reader) error {
 		id := ledger.TxID(key[len(prefixReason):])
 		reason := ledger.Reason(value[0])
 		d.kept.reasons = append(d.kept.reasons, id)
-		d.remember(id, &ledger.Refusal{Reason: reason, Detail: reason.Words()})
+		d.remember(id, &ledger.Refusal{Reason: reason, Detail: reason.Description()})
 		return nil
 	})
 }

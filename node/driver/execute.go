@@ -10,7 +10,7 @@ import (
 
 // Executed is a block whose effects are in the ledger.
 type Executed struct {
-	Ordered ledger.Ordered // the input of execution
+	Ordered ledger.CommittedBlock // the input of execution
 	Block   *ledger.Block
 	own     uint64 // number of the last batch of the own lane in it, 0 if it has none
 }

@@ -105,7 +105,7 @@ func TestTheClockEndsNothing(t *testing.T) {
 	if p.Refusal == nil || p.Refusal.Final() {
 		t.Fatalf("%+v, want a refusal that is not final", p)
 	}
-	b, err := c.nodes[0].state.Execute(ledger.Ordered{Height: h.Height + 1, Epoch: 1, Digest: digest.Of("b"), TimeMS: h.TimeMS + 10, Payloads: []*ledger.Payload{{Txs: []*ledger.Tx{tx}}}})
+	b, err := c.nodes[0].state.Execute(ledger.CommittedBlock{Height: h.Height + 1, Epoch: 1, Digest: digest.Of("b"), TimeMS: h.TimeMS + 10, Payloads: []*ledger.Payload{{Txs: []*ledger.Tx{tx}}}})
 	if err != nil || len(b.Receipts) != 1 || b.Receipts[0].Verdict != ledger.VerdictSettled {
 		t.Errorf("%+v, %v", b, err)
 	}

@@ -40,7 +40,7 @@ func (s state) Header(h uint64) (ledger.Header, bool, error) {
 }
 
 func (s state) Frozen() ([]ledger.Freeze, error) { return nil, nil }
-func (s state) Untold() (bool, error)            { return false, nil }
+func (s state) HasUnsentVerdicts() (bool, error) { return false, nil }
 
 // newBench makes a chain of blocks up to a height; with another length of salt it is another.
 func newBench(t testing.TB, n, height int, salt string) *bench {

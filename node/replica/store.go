@@ -38,7 +38,7 @@ type Executed interface {
 	Headers
 	Height() uint64
 	Frozen() ([]ledger.Freeze, error)
-	Untold() (bool, error)
+	HasUnsentVerdicts() (bool, error)
 }
 
 // Restore makes the core from a consensus store, above the blocks that the ledger has executed.
@@ -61,7 +61,7 @@ func Restore(cfg Config, state Executed, r kv.Reader) (*Core, error) {
 	frozen, err := state.Frozen()
 	if err == nil {
 		core.evidence.froze(frozen)
-		core.more, err = state.Untold()
+		core.more, err = state.HasUnsentVerdicts()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
@@ -226,23 +226,23 @@ type Contents interface {
 }
 
 // Ordered is the input of the ledger for a delivered block.
-func Ordered(d *bdt.Delivery, from Contents) (ledger.Ordered, error) {
+func Ordered(d *bdt.Delivery, from Contents) (ledger.CommittedBlock, error) {
 	b := d.Block
-	in := ledger.Ordered{
+	in := ledger.CommittedBlock{
 		Height: b.Height, Epoch: b.Epoch, Slot: b.Slot, Last: b.Last, Digest: b.Digest(), TimeMS: b.TimeMS,
 		Cut: b.Cut.Append(nil), Payloads: make([]*ledger.Payload, 0, len(d.Refs)),
 	}
 	for _, ref := range d.LDs {
 		x, err := from.Delivery(ref)
 		if err != nil {
-			return ledger.Ordered{}, err
+			return ledger.CommittedBlock{}, err
 		}
 		in.Deliveries = append(in.Deliveries, x)
 	}
 	for _, ref := range d.Refs {
 		p, err := from.Payload(ref)
 		if err != nil {
-			return ledger.Ordered{}, err
+			return ledger.CommittedBlock{}, err
 		}
 		in.Payloads = append(in.Payloads, p)
 	}

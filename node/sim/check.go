@@ -129,7 +129,7 @@ func (c *checks) certified(n *node, x *certify.Certified) {
 }
 
 // executed: the effects of a block are in the ledger.
-func (c *checks) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
+func (c *checks) executed(n *node, in *ledger.CommittedBlock, b *ledger.Block) {
 	if n.adversary == nil {
 		c.agreement.executed(n, b)
 		c.s.settling.executed(n, in, b)

@@ -61,7 +61,7 @@ func newSettling(w *world) *settling {
 }
 
 // executed is called when an honest replica has executed a block.
-func (c *settling) executed(n *node, in *ledger.Ordered, b *ledger.Block) {
+func (c *settling) executed(n *node, in *ledger.CommittedBlock, b *ledger.Block) {
 	s := n.s
 	if len(c.w.shards) == 1 || b.Header.Height != c.height[s.shard]+1 {
 		return
@@ -145,7 +145,7 @@ func (c *settling) receipt(s *cluster, r *ledger.Receipt) {
 		}
 		return
 	}
-	parties := tx.Parties(c.w.peers.Home)
+	parties := tx.Shards(c.w.peers.Home)
 	if parties.Inside(s.shard) {
 		return
 	}
@@ -227,7 +227,7 @@ func (c *settling) moved(s *cluster, tx *ledger.Tx, sum *int64) {
 }
 
 // told is the number of other input shards that have given their verdict.
-func (f *fate) told(p ledger.Parties, shard uint16) (n int) {
+func (f *fate) told(p ledger.TxShards, shard uint16) (n int) {
 	for _, other := range p.Inputs.Without(shard).Members() {
 		if f.verdicts[other] != 0 {
 			n++
@@ -317,7 +317,7 @@ func (c *settling) open() string {
 		if f == nil || c.w.involved(c.txs[id]) {
 			continue
 		}
-		for _, shard := range c.txs[id].Parties(c.w.peers.Home).All().Members() {
+		for _, shard := range c.txs[id].Shards(c.w.peers.Home).All().Members() {
 			if f.ends[shard] == 0 {
 				return fmt.Sprintf("transaction %s is not final in shard %d", id, shard)
 			}

@@ -110,7 +110,7 @@ func (w *world) hostile() (set ledger.ShardSet) {
 
 // involved reports whether a transaction involves a hostile shard.
 func (w *world) involved(tx *ledger.Tx) bool {
-	return tx.Parties(w.peers.Home).All()&w.hostile() != 0
+	return tx.Shards(w.peers.Home).All()&w.hostile() != 0
 }
 
 // pretended is the LD that a replica of a hostile shard gives to a replica of another shard in place of one that was

@@ -98,7 +98,7 @@ func (p *payers) one() {
 // tell submits a payment to one or more replicas of one or more shards, most often of its input shards.
 func (p *payers) tell(tx *ledger.Tx) {
 	rng := p.w.rng
-	paying := tx.Parties(p.w.peers.Home).Inputs.Members()
+	paying := tx.Shards(p.w.peers.Home).Inputs.Members()
 	rng.Shuffle(len(paying), func(i, k int) { paying[i], paying[k] = paying[k], paying[i] })
 	if rng.IntN(2) == 0 {
 		paying = paying[:1]
@@ -185,7 +185,7 @@ func (p *payers) pay(from []coin, expiry uint64, parts int, keep bool) *ledger.T
 		}
 	} else if rng.IntN(2) == 0 {
 		x := from[rng.IntN(len(from))]
-		p.fresh = append(p.fresh, coin{ledger.Returned(tx.ID(), x.outpoint), x.owner, x.amount})
+		p.fresh = append(p.fresh, coin{ledger.ReturnedOutpoint(tx.ID(), x.outpoint), x.owner, x.amount})
 	}
 	return tx
 }

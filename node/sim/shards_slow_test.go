@@ -63,7 +63,7 @@ func (p *payers) exchange(from []coin, to ...int) {
 	for i := range b.Outputs {
 		p.fresh = append(p.fresh, coin{ledger.Outpoint{Tx: tx.ID(), Index: uint16(i)}, to[i] * accounts, b.Outputs[i].Amount})
 	}
-	for _, shard := range tx.Parties(p.w.peers.Home).Inputs.Members() {
+	for _, shard := range tx.Shards(p.w.peers.Home).Inputs.Members() {
 		for _, n := range p.w.shards[shard].nodes {
 			p.w.submissions.bring(n, tx)
 		}

@@ -23,7 +23,7 @@
 //
 // # Why it holds
 //
-// One verdict: a record is opened before a verdict is given, and it is kept as long as a block could judge the
+// One verdict: a record is opened before a verdict is given, and it is kept as long as a block could check the
 // transaction again; each LD is applied once. All or nothing: all shards decide by the same function of the same
 // verdicts. Termination: every shard that receives a verdict answers it, and LDs are fetched until they arrive. So every
 // record closes at some time, unless a shard with more than f Byzantine replicas sends nothing. Such a shard can keep

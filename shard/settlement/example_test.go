@@ -90,7 +90,7 @@ func checkEnd(t *testing.T, w *world, tx *ledger.Tx, trace []string) {
 	}
 	for i, in := range tx.Inputs {
 		s := home(ledger.AddressOf(in.Key))
-		back, ok, err := w.states[s].Output(ledger.Returned(tx.ID(), in.Outpoint))
+		back, ok, err := w.states[s].Output(ledger.ReturnedOutpoint(tx.ID(), in.Outpoint))
 		if err != nil || ok != (s == 2) || ok && (back.Amount != in.Amount || back.Address != ledger.AddressOf(in.Key)) {
 			t.Fatalf("input %d returned in shard %d: %v, %+v, %v", i, s, ok, back, err)
 		}

@@ -170,7 +170,7 @@ func (sc *scenario) key(w *world, buf []byte) []byte {
 func (sc *scenario) events(w *world) (out []event) {
 	for s := range uint16(shards) {
 		for _, tx := range sc.txs {
-			if tx.Parties(home).Inputs.Has(s) {
+			if tx.Shards(home).Inputs.Has(s) {
 				out = append(out, event{shard: s, txs: []*ledger.Tx{tx}})
 			}
 		}

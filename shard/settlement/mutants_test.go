@@ -12,16 +12,16 @@ import (
 // rejectsFromBatch gives REJECTED to a transaction of a batch, although no other shard has sent a verdict on it.
 type rejectsFromBatch struct{ Rules }
 
-func (m rejectsFromBatch) Ordered(d *ledger.Desk, tx *ledger.Tx) error {
+func (m rejectsFromBatch) Ordered(d *ledger.BlockState, tx *ledger.Tx) error {
 	r, err := d.Record(tx.ID())
 	if err != nil || r != nil {
 		return err
 	}
-	refusal, _, err := d.Judge(tx)
+	refusal, _, err := d.CheckInputs(tx)
 	if err != nil || refusal == nil {
 		return m.Rules.Ordered(d, tx)
 	}
-	r = d.Open(tx)
+	r = d.OpenRecord(tx)
 	if err := giveVerdict(d, r, ledger.VerdictRejected, refusal.Reason); err != nil {
 		return err
 	}
@@ -31,11 +31,11 @@ func (m rejectsFromBatch) Ordered(d *ledger.Desk, tx *ledger.Tx) error {
 // forgetsEarly closes complete records although the transaction has not expired.
 type forgetsEarly struct{ Rules }
 
-func (m forgetsEarly) Ordered(d *ledger.Desk, tx *ledger.Tx) error {
+func (m forgetsEarly) Ordered(d *ledger.BlockState, tx *ledger.Tx) error {
 	return closing(d, tx, m.Rules.Ordered(d, tx))
 }
 
-func (m forgetsEarly) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
+func (m forgetsEarly) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
 	err := m.Rules.Delivered(d, x)
 	for i := range x.Entries {
 		err = closing(d, x.Entries[i].Tx, err)
@@ -43,16 +43,16 @@ func (m forgetsEarly) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 	return err
 }
 
-func (forgetsEarly) Told(d *ledger.Desk, r *ledger.Record) error {
+func (forgetsEarly) VerdictSent(d *ledger.BlockState, r *ledger.Record) error {
 	if r.Part.Complete() {
-		d.Close(r)
+		d.CloseRecord(r)
 	}
 	return nil
 }
 
-func closing(d *ledger.Desk, tx *ledger.Tx, err error) error {
-	if r, _ := d.Record(tx.ID()); err == nil && r != nil && r.Part.Complete() && r.Part.Untold == 0 {
-		d.Close(r)
+func closing(d *ledger.BlockState, tx *ledger.Tx, err error) error {
+	if r, _ := d.Record(tx.ID()); err == nil && r != nil && r.Part.Complete() && r.Part.Unsent == 0 {
+		d.CloseRecord(r)
 	}
 	return err
 }
@@ -60,7 +60,7 @@ func closing(d *ledger.Desk, tx *ledger.Tx, err error) error {
 // anyNumber applies a delivery with any number and any previous delivery, and does not check closed records.
 type anyNumber struct{ Rules }
 
-func (m anyNumber) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
+func (m anyNumber) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
 	for i := range x.Entries {
 		e := &x.Entries[i]
 		r, err := d.Record(e.Tx.ID())
@@ -68,11 +68,11 @@ func (m anyNumber) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 		case err != nil:
 			return err
 		case r == nil:
-			r = d.Open(e.Tx)
+			r = d.OpenRecord(e.Tx)
 		case r.Part.Of(x.Source).Verdict != 0:
 			continue
 		}
-		d.Note(r, x.Source, e.Verdict, e.Reason)
+		d.RecordVerdict(r, x.Source, e.Verdict, e.Reason)
 		if own := r.Part.Of(d.Shard()); own != nil && own.Verdict == 0 {
 			err = answer(d, r)
 		}
@@ -84,7 +84,7 @@ func (m anyNumber) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 		}
 	}
 	if c := d.Channel(x.Source); x.Number == c.Applied+1 && x.Previous == c.AppliedDigest {
-		d.Apply(x)
+		d.ApplyDelivery(x)
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func (m anyNumber) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 // settlesAtOnce settles when the verdict of one other shard is SPENT.
 type settlesAtOnce struct{ Rules }
 
-func (m settlesAtOnce) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
+func (m settlesAtOnce) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
 	err := m.Rules.Delivered(d, x)
 	for i := range x.Entries {
 		r, _ := d.Record(x.Entries[i].Tx.ID())
@@ -106,11 +106,11 @@ func (m settlesAtOnce) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 // keepsEscrow never returns escrow.
 type keepsEscrow struct{ Rules }
 
-func (m keepsEscrow) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
+func (m keepsEscrow) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
 	for i := range x.Entries {
 		e := &x.Entries[i]
 		if r, _ := d.Record(e.Tx.ID()); r != nil && r.Part.Of(x.Source).Verdict == 0 && r.Part.Stage == ledger.StageEscrow && e.Verdict == ledger.VerdictRejected {
-			d.Note(r, x.Source, e.Verdict, e.Reason)
+			d.RecordVerdict(r, x.Source, e.Verdict, e.Reason)
 		}
 	}
 	return m.Rules.Delivered(d, x)
@@ -119,28 +119,28 @@ func (m keepsEscrow) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 // silent never gives a verdict upon a delivery: a delivery only closes records.
 type silent struct{ Rules }
 
-func (m silent) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
+func (m silent) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
 	for i := range x.Entries {
 		e := &x.Entries[i]
 		r, _ := d.Record(e.Tx.ID())
 		if r == nil {
-			r = d.Open(e.Tx)
+			r = d.OpenRecord(e.Tx)
 		}
-		d.Note(r, x.Source, e.Verdict, e.Reason)
+		d.RecordVerdict(r, x.Source, e.Verdict, e.Reason)
 		if err := resolve(d, r); err != nil {
 			return err
 		}
 	}
-	d.Apply(x)
+	d.ApplyDelivery(x)
 	return nil
 }
 
 // neverForgets closes no record.
 type neverForgets struct{ Rules }
 
-func (neverForgets) Expired(*ledger.Desk, *ledger.Record) error { return nil }
+func (neverForgets) Expired(*ledger.BlockState, *ledger.Record) error { return nil }
 
-func (neverForgets) Told(*ledger.Desk, *ledger.Record) error { return nil }
+func (neverForgets) VerdictSent(*ledger.BlockState, *ledger.Record) error { return nil }
 
 // TestWeakenedRulesAreFound explores weakened rules until a guarantee is violated. Old deliveries are replayed too.
 func TestWeakenedRulesAreFound(t *testing.T) {

@@ -81,7 +81,7 @@ func (c *maxNetwork) toAll(t *testing.T, ins ...ledger.Input) *ledger.Tx {
 	return tx
 }
 
-func execute(t *testing.T, st *ledger.State, in ledger.Ordered) *ledger.Block {
+func execute(t *testing.T, st *ledger.State, in ledger.CommittedBlock) *ledger.Block {
 	t.Helper()
 	in.Height, in.Epoch, in.Digest, in.TimeMS = st.Height()+1, 1, digest.Of("b"), genesisTime
 	b, err := st.Execute(in)
@@ -115,7 +115,7 @@ func bounded(t *testing.T, b *ledger.Block) map[uint16][]ledger.TxID {
 		t.Errorf("block %d sends %d entries of %d bytes", b.Header.Height, entries, bytes)
 	}
 	for s, n := range per {
-		if n > ledger.MaxToldBytes {
+		if n > ledger.MaxOutboxBytesPerShard {
 			t.Errorf("block %d sends to shard %d %d bytes", b.Header.Height, s, n)
 		}
 	}
@@ -135,7 +135,7 @@ func TestOutboxOfABlockIsBounded(t *testing.T) {
 	}
 	blocks := 0
 	for ; len(txs) > 0; blocks++ {
-		b := execute(t, st, ledger.Ordered{Payloads: []*ledger.Payload{{Txs: txs}}})
+		b := execute(t, st, ledger.CommittedBlock{Payloads: []*ledger.Payload{{Txs: txs}}})
 		bounded(t, b)
 		spent := len(b.Receipts) / 2 // each has two receipts: spent, and settled at once
 		if spent == 0 || spent+len(b.LeftOut) != len(txs) || b.More {
@@ -162,7 +162,7 @@ func TestAnswersAreSpreadOverBlocks(t *testing.T) {
 	st := c.open(t, store, 1)
 	mine, theirs := c.coins(t, st, 1, 501), c.coins(t, c.open(t, kv.NewMem(), 0), 0, 500)
 	var x ledger.Delivery
-	var in ledger.Ordered
+	var in ledger.CommittedBlock
 	var order []ledger.TxID
 	next := func() {
 		d := ledger.NewDelivery(x)
@@ -205,10 +205,10 @@ func TestAnswersAreSpreadOverBlocks(t *testing.T) {
 			t.Fatal(err)
 		}
 		st = c.open(t, store, 1)
-		if more, err := st.Untold(); err != nil || !more {
+		if more, err := st.HasUnsentVerdicts(); err != nil || !more {
 			t.Fatalf("block %d: a restart loses the verdicts that wait to be sent: %v", blocks, err)
 		}
-		b = execute(t, st, ledger.Ordered{Payloads: []*ledger.Payload{{Txs: []*ledger.Tx{own}}}})
+		b = execute(t, st, ledger.CommittedBlock{Payloads: []*ledger.Payload{{Txs: []*ledger.Tx{own}}}})
 	}
 	for s := range uint16(shard.MaxShards) {
 		if s == 1 {
@@ -226,7 +226,7 @@ func TestAnswersAreSpreadOverBlocks(t *testing.T) {
 	if blocks < 3 {
 		t.Errorf("all verdicts sent in %d blocks, so the test does not cover the spreading", blocks)
 	}
-	b = execute(t, st, ledger.Ordered{Payloads: []*ledger.Payload{{Txs: []*ledger.Tx{own}}}})
+	b = execute(t, st, ledger.CommittedBlock{Payloads: []*ledger.Payload{{Txs: []*ledger.Tx{own}}}})
 	if len(b.Receipts) == 0 || b.Receipts[0].Tx != own.ID() || b.Receipts[0].Verdict != ledger.VerdictSpent {
 		t.Errorf("the transaction that was left out has %d receipts after it was ordered again", len(b.Receipts))
 	}

@@ -59,14 +59,14 @@ func (g *generator) draw(t *rapid.T) *ledger.Tx {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tx.Parties(home).All().Len() > 1 {
+	if tx.Shards(home).All().Len() > 1 {
 		g.w.watch(tx)
 	}
 	for i, out := range tx.Outputs {
 		g.learn(ledger.Unspent{Outpoint: ledger.Outpoint{Tx: tx.ID(), Index: uint16(i)}, Amount: out.Amount}, home(out.Address))
 	}
 	for _, in := range tx.Inputs {
-		g.learn(ledger.Unspent{Outpoint: ledger.Returned(tx.ID(), in.Outpoint), Amount: in.Amount}, home(ledger.AddressOf(in.Key)))
+		g.learn(ledger.Unspent{Outpoint: ledger.ReturnedOutpoint(tx.ID(), in.Outpoint), Amount: in.Amount}, home(ledger.AddressOf(in.Key)))
 	}
 	g.late = max(g.late, b.ExpiryMS)
 	g.pool = append(g.pool, tx)

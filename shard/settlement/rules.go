@@ -24,47 +24,47 @@ func Standard() Rules { return Rules{MaxOutstanding: 1024, MaxWaiting: 1 << 16, 
 // Ordered is the rule Spend, upon a transaction of a batch that has inputs in this shard. If they are good, they go
 // into escrow. Otherwise the transaction is left out and nothing is stored, so that only real value in escrow costs
 // other shards anything.
-func (rules Rules) Ordered(d *ledger.Desk, tx *ledger.Tx) error {
+func (rules Rules) Ordered(d *ledger.BlockState, tx *ledger.Tx) error {
 	r, err := d.Record(tx.ID())
 	if err != nil {
 		return err
 	}
 	if r != nil {
-		d.Duplicate(tx)
+		d.MarkDuplicate(tx)
 		return nil
 	}
-	refusal, missing, err := d.Judge(tx)
+	refusal, missing, err := d.CheckInputs(tx)
 	if err != nil {
 		return err
 	}
 	if refusal == nil {
-		refusal = d.Horizon(tx)
+		refusal = d.BeyondHorizon(tx)
 	}
 	if refusal != nil {
 		// Its record may be closed, at the latest by this block. Then the transaction has its result, and the refusal
 		// by the present state is not reported.
-		past, err := d.Past(tx.ID())
+		past, err := d.ClosedPart(tx.ID())
 		switch {
 		case err != nil:
 			return err
 		case past != nil:
-			d.Duplicate(tx)
+			d.MarkDuplicate(tx)
 		default:
 			d.LeaveOut(tx, refusal, missing)
 		}
 		return nil
 	}
-	for _, shard := range d.Parties(tx).All().Without(d.Shard()).Members() {
+	for _, shard := range d.Shards(tx).All().Without(d.Shard()).Members() {
 		if why := rules.busy(d.Channel(shard)); why != "" {
-			d.Busy(tx, shard, why)
+			d.LeaveOutBusy(tx, shard, why)
 			return nil
 		}
 	}
-	if !d.Room(tx) {
-		d.Busy(tx, d.Shard(), "has no room left in the deliveries of this block")
+	if !d.HasOutboxSpace(tx) {
+		d.LeaveOutBusy(tx, d.Shard(), "has no space left in the deliveries of this block")
 		return nil
 	}
-	r = d.Open(tx)
+	r = d.OpenRecord(tx)
 	if err := giveVerdict(d, r, ledger.VerdictSpent, ledger.ReasonNone); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (rules Rules) busy(c ledger.Channel) string {
 // Delivered is the rule Receive, upon an ordered LD. Each LD is applied once and in order: one whose number is not
 // the next is ignored. One with the next number whose Previous is not the digest of the last applied LD proves that
 // there are two LDs under that earlier number, so it freezes the channel.
-func (rules Rules) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
+func (rules Rules) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
 	c := d.Channel(x.Source)
 	switch {
 	case c.Frozen || x.Destination != d.Shard() || x.Number != c.Applied+1:
@@ -110,19 +110,19 @@ func (rules Rules) Delivered(d *ledger.Desk, x *ledger.Delivery) error {
 			return nil
 		}
 	}
-	d.Apply(x)
+	d.ApplyDelivery(x)
 	return nil
 }
 
 // freeze freezes the channel of an ordered delivery that itself proves that its source broke a rule.
-func freeze(d *ledger.Desk, x *ledger.Delivery, why string) {
+func freeze(d *ledger.BlockState, x *ledger.Delivery, why string) {
 	d.Freeze(ledger.Freeze{Source: x.Source, Number: x.Number, Delivery: x.Digest(), Why: why, Proof: string(x.Append(nil))})
 }
 
 // entry records a verdict of another shard, answers it, and settles or rolls back if possible. It returns the rule
 // that the verdict breaks, if any; an honest shard breaks none.
-func (rules Rules) entry(d *ledger.Desk, source uint16, e *ledger.Entry) (why string, err error) {
-	p := d.Parties(e.Tx)
+func (rules Rules) entry(d *ledger.BlockState, source uint16, e *ledger.Entry) (why string, err error) {
+	p := d.Shards(e.Tx)
 	if !p.Inputs.Has(source) || !p.All().Has(d.Shard()) {
 		return "the shard has no inputs of the transaction, or this shard is not involved", nil
 	}
@@ -136,13 +136,13 @@ func (rules Rules) entry(d *ledger.Desk, source uint16, e *ledger.Entry) (why st
 	if said, err := hasGivenVerdict(d, r, e.Tx.ID(), source); said || err != nil {
 		return "the shard gives a second verdict", err
 	}
-	if e.Verdict == ledger.VerdictSpent && isLastVerdict(d, p, r, source) && !d.Fits(e.Tx, r != nil && r.Part.Stage == ledger.StageEscrow) {
+	if e.Verdict == ledger.VerdictSpent && isLastVerdict(d, p, r, source) && !d.FitsSupply(e.Tx, r != nil && r.Part.Stage == ledger.StageEscrow) {
 		return "settling would create more value than the supply of the network", nil
 	}
 	if r == nil {
-		r = d.Open(e.Tx)
+		r = d.OpenRecord(e.Tx)
 	}
-	d.Note(r, source, e.Verdict, e.Reason)
+	d.RecordVerdict(r, source, e.Verdict, e.Reason)
 	if own := r.Part.Of(d.Shard()); own != nil && own.Verdict == 0 {
 		if err := answer(d, r); err != nil {
 			return "", err
@@ -153,17 +153,17 @@ func (rules Rules) entry(d *ledger.Desk, source uint16, e *ledger.Entry) (why st
 
 // hasGivenVerdict reports whether a shard has given its verdict on a transaction before. An honest shard sends it to
 // each shard once. A closed record counts too: if it did not, a second SPENT would create the outputs again.
-func hasGivenVerdict(d *ledger.Desk, r *ledger.Record, id ledger.TxID, source uint16) (bool, error) {
+func hasGivenVerdict(d *ledger.BlockState, r *ledger.Record, id ledger.TxID, source uint16) (bool, error) {
 	if r != nil {
 		return r.Part.Of(source).Verdict != 0, nil
 	}
-	past, err := d.Past(id)
+	past, err := d.ClosedPart(id)
 	return past != nil, err // a record closes with the verdicts of all
 }
 
 // isLastVerdict reports whether the verdict of source is the last one that is missing for settling the transaction,
 // apart from this shard's own.
-func isLastVerdict(d *ledger.Desk, p ledger.Parties, r *ledger.Record, source uint16) bool {
+func isLastVerdict(d *ledger.BlockState, p ledger.TxShards, r *ledger.Record, source uint16) bool {
 	for _, shard := range p.Inputs.Without(source).Members() {
 		said := ledger.Verdict(0)
 		if r != nil {
@@ -178,8 +178,8 @@ func isLastVerdict(d *ledger.Desk, p ledger.Parties, r *ledger.Record, source ui
 
 // answer gives this shard's verdict on a transaction on which another shard sent its verdict, also after its expiry.
 // This is the only place where REJECTED is given.
-func answer(d *ledger.Desk, r *ledger.Record) error {
-	refusal, _, err := d.Judge(r.Tx)
+func answer(d *ledger.BlockState, r *ledger.Record) error {
+	refusal, _, err := d.CheckInputs(r.Tx)
 	switch {
 	case err != nil:
 		return err
@@ -192,7 +192,7 @@ func answer(d *ledger.Desk, r *ledger.Record) error {
 }
 
 // giveVerdict gives this shard's verdict, once, and sends it to every other shard involved.
-func giveVerdict(d *ledger.Desk, r *ledger.Record, v ledger.Verdict, reason ledger.Reason) error {
+func giveVerdict(d *ledger.BlockState, r *ledger.Record, v ledger.Verdict, reason ledger.Reason) error {
 	if v == ledger.VerdictSpent {
 		if err := d.Spend(r); err != nil {
 			return err
@@ -200,21 +200,21 @@ func giveVerdict(d *ledger.Desk, r *ledger.Record, v ledger.Verdict, reason ledg
 	} else {
 		d.Reject(r, reason)
 	}
-	d.Note(r, d.Shard(), v, reason)
-	d.Tell(r)
+	d.RecordVerdict(r, d.Shard(), v, reason)
+	d.SendVerdict(r)
 	return nil
 }
 
 // resolve settles the transaction if the verdict of every input shard is SPENT. If one is REJECTED, it returns the
 // escrow of the transaction, or rejects it if it has none.
-func resolve(d *ledger.Desk, r *ledger.Record) error {
+func resolve(d *ledger.BlockState, r *ledger.Record) error {
 	var err error
 	rejection := r.Part.Rejection()
 	switch stage := r.Part.Stage; {
 	case stage <= ledger.StageEscrow && r.Part.AllSpent():
 		err = d.Settle(r)
 	case stage == ledger.StageEscrow && rejection != nil:
-		err = d.Return(r, rejection.Reason)
+		err = d.ReturnEscrow(r, rejection.Reason)
 	case stage == ledger.StagePending && rejection != nil:
 		d.Reject(r, rejection.Reason)
 	}
@@ -228,30 +228,30 @@ func resolve(d *ledger.Desk, r *ledger.Record) error {
 // forget closes a record that can change nothing any more: the verdicts of all input shards are known, this shard's
 // verdict is sent to all, and in an input shard the transaction has expired, so that no batch can contain it again.
 // Every shard that receives a verdict answers it, so records close.
-func forget(d *ledger.Desk, r *ledger.Record) {
-	if r.Part.Untold == 0 && r.Part.Complete() && (!r.Parties.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS) {
-		d.Close(r)
+func forget(d *ledger.BlockState, r *ledger.Record) {
+	if r.Part.Unsent == 0 && r.Part.Complete() && (!r.Shards.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS) {
+		d.CloseRecord(r)
 	}
 }
 
 // Expired is the rule Forget upon expiry: a complete record is closed; one that is not is closed when it becomes
 // complete.
-func (Rules) Expired(d *ledger.Desk, r *ledger.Record) error {
+func (Rules) Expired(d *ledger.BlockState, r *ledger.Record) error {
 	forget(d, r)
 	return nil
 }
 
-// Told is the rule Forget after this shard's verdict was sent to all other shards involved.
-func (Rules) Told(d *ledger.Desk, r *ledger.Record) error {
+// VerdictSent is the rule Forget after this shard's verdict was sent to all other shards involved.
+func (Rules) VerdictSent(d *ledger.BlockState, r *ledger.Record) error {
 	forget(d, r)
 	return nil
 }
 
-// Ending acknowledges deliveries of shards to which nothing was sent for AnswerAfter deliveries, so that these shards
+// EndBlock acknowledges deliveries of shards to which nothing was sent for AnswerAfter deliveries, so that these shards
 // can delete them.
-func (rules Rules) Ending(d *ledger.Desk) error {
-	for _, c := range d.Changed() {
-		if !c.Frozen && c.Applied-c.Told >= rules.AnswerAfter {
+func (rules Rules) EndBlock(d *ledger.BlockState) error {
+	for _, c := range d.ChangedChannels() {
+		if !c.Frozen && c.Applied-c.AppliedSent >= rules.AnswerAfter {
 			d.Acknowledge(c.Peer)
 		}
 	}

@@ -22,7 +22,7 @@ func TestSlowChannelFreezesNoShard(t *testing.T) {
 		for range 60 {
 			tx := anyPayment(t, &w, rng)
 			for s := range uint16(shards) {
-				if tx != nil && tx.Parties(home).Inputs.Has(s) {
+				if tx != nil && tx.Shards(home).Inputs.Has(s) {
 					w.must(t, event{shard: s, txs: []*ledger.Tx{tx}})
 				}
 			}
@@ -98,7 +98,7 @@ func anyPayment(t *testing.T, w *world, rng *rand.Rand) *ledger.Tx {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tx.Parties(home).All().Len() > 1 {
+	if tx.Shards(home).All().Len() > 1 {
 		w.watch(tx)
 	}
 	return tx

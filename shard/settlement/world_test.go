@@ -96,7 +96,7 @@ type world struct {
 	busy      bool         // more records may be due at once than one block closes
 	keep      bool         // keep the blocks in log
 	byzantine bool         // a shard breaks the rules, so a channel may be frozen
-	log       [shards][]ledger.Ordered
+	log       [shards][]ledger.CommittedBlock
 	made      [shards][][]ledger.Receipt // with keep, by block
 }
 
@@ -167,7 +167,7 @@ func (w *world) do(e event) (b *ledger.Block, err error) {
 	if e.timeMS > 0 {
 		w.time[s] = e.timeMS
 	}
-	in := ledger.Ordered{Height: w.states[s].Height() + 1, Epoch: 1, Digest: digest.Of("block"), TimeMS: w.time[s]}
+	in := ledger.CommittedBlock{Height: w.states[s].Height() + 1, Epoch: 1, Digest: digest.Of("block"), TimeMS: w.time[s]}
 	for _, from := range e.deliver {
 		q := w.queues[from][s]
 		in.Deliveries = append(in.Deliveries, q[0])
@@ -283,7 +283,7 @@ func (w *world) check() error {
 	var owed, ceded, gained, escrow, total uint64
 	quiet := w.quiet()
 	for _, tx := range w.txs {
-		p := tx.Parties(home)
+		p := tx.Shards(home)
 		f := w.fates[tx.ID()]
 		decided, spent, returned, settled, heard := true, 0, 0, 0, false
 		for s := range uint16(shards) {

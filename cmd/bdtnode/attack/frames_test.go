@@ -116,7 +116,7 @@ func forwardCopies(ctx context.Context, s *scene) {
 			s.t.Error(err)
 			return
 		}
-		if tx.Parties(s.member.home.Genesis.Home).Inputs.Has(otherShard) {
+		if tx.Shards(s.member.home.Genesis.Home).Inputs.Has(otherShard) {
 			break
 		}
 		key = newKey(s)

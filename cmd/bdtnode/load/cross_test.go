@@ -24,7 +24,7 @@ type shapes struct {
 func (w *testWorld) shapes() shapes {
 	s := shapes{0, map[int]int{}, map[int]int{}, map[int]int{}, map[int]int{}, map[uint16]int{}}
 	for _, tx := range w.txs {
-		p := tx.Parties(w.home)
+		p := tx.Shards(w.home)
 		if p.All().Len() == 1 {
 			continue
 		}
@@ -45,12 +45,12 @@ func (w *testWorld) shapes() shapes {
 func (w *testWorld) crossRejected() (rejected, spentAgain int) {
 	back := map[ledger.Outpoint]bool{}
 	for id, tx := range w.txs {
-		if a, _ := w.answer(id); a.State != api.StateRejected || tx.Parties(w.home).All().Len() == 1 {
+		if a, _ := w.answer(id); a.State != api.StateRejected || tx.Shards(w.home).All().Len() == 1 {
 			continue
 		}
 		rejected++
 		for i := range tx.Inputs {
-			back[ledger.Returned(id, tx.Inputs[i].Outpoint)] = true
+			back[ledger.ReturnedOutpoint(id, tx.Inputs[i].Outpoint)] = true
 		}
 	}
 	for _, tx := range w.txs {
@@ -130,7 +130,7 @@ func TestTransfersGoToTheirShard(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				p := tx.Parties(w.home)
+				p := tx.Shards(w.home)
 				if !p.Inputs.Has(r.shard) {
 					t.Errorf("a replica of shard %d got a transfer of shards %v", r.shard, p.Inputs.Members())
 				}
@@ -245,7 +245,7 @@ func TestRefunds(t *testing.T) {
 	now := time.Now()
 	late := now.Add(shortExpiry + refundSlack + time.Second)
 	part := func(s uint16, stage string) api.Part { return api.Part{Shard: s, Stage: stage} }
-	returned := func(x *transfer, i int) ledger.Outpoint { return ledger.Returned(x.id, x.spends[i].point) }
+	returned := func(x *transfer, i int) ledger.Outpoint { return ledger.ReturnedOutpoint(x.id, x.spends[i].point) }
 	asItWas := func(x *transfer, i int) ledger.Outpoint { return x.spends[i].point }
 	for name, c := range map[string]struct {
 		parts []api.Part

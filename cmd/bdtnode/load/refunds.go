@@ -86,7 +86,7 @@ func (r *run) applyRefund(x *refund, a *api.TxAnswer, now time.Time) {
 	for _, c := range x.coins {
 		switch stage := stageOf(a, r.generator.accounts.home[c.owner]); {
 		case stage == ledger.StageReturned.String():
-			c.point = ledger.Returned(x.t.id, c.point)
+			c.point = ledger.ReturnedOutpoint(x.t.id, c.point)
 		case stage == ledger.StageRejected.String():
 		case expired && (stage == "" || stage == ledger.StagePending.String()): // the shard has not taken it, and cannot take it any more
 		default:

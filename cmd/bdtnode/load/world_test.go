@@ -179,7 +179,7 @@ func (w *testWorld) execute(txs [][]byte) []api.TxAnswer {
 			tx, err := ledger.DecodeTx(raw)
 			if err != nil {
 				w.t.Errorf("transaction of the load: %v", err)
-			} else if tx.Parties(w.home).Inputs.Has(uint16(s)) {
+			} else if tx.Shards(w.home).Inputs.Has(uint16(s)) {
 				of = append(of, raw)
 			}
 		}
@@ -208,7 +208,7 @@ func (w *testWorld) execute(txs [][]byte) []api.TxAnswer {
 
 // block executes one block of a shard, with all its deliveries.
 func (w *testWorld) block(s int, p *ledger.Payload) {
-	in := ledger.Ordered{Height: w.states[s].Height() + 1, TimeMS: uint64(time.Now().UnixMilli()), Deliveries: w.queues[s]}
+	in := ledger.CommittedBlock{Height: w.states[s].Height() + 1, TimeMS: uint64(time.Now().UnixMilli()), Deliveries: w.queues[s]}
 	w.queues[s] = nil
 	if p != nil {
 		in.Payloads = []*ledger.Payload{p}
@@ -219,7 +219,7 @@ func (w *testWorld) block(s int, p *ledger.Payload) {
 		return
 	}
 	for _, l := range b.LeftOut {
-		if w.txs[l.ID].Parties(w.home).Inside(uint16(s)) || !l.Refusal.Final() {
+		if w.txs[l.ID].Shards(w.home).Inside(uint16(s)) || !l.Refusal.Final() {
 			w.t.Errorf("the load sends a transaction that gets no answer: %v", l.Refusal)
 		}
 		w.refused[l.ID] = l.Refusal.Reason

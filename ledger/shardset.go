@@ -30,16 +30,16 @@ func (s ShardSet) Members() []uint16 {
 	return out
 }
 
-// Parties are the shards that a transaction involves. The address of an owner determines its home shard.
-type Parties struct {
+// TxShards are the shards that a transaction involves. The address of an owner determines its home shard.
+type TxShards struct {
 	Inputs  ShardSet // home shards of the outputs that it spends
 	Outputs ShardSet // home shards of the outputs that it creates
 }
 
-// Parties returns the shards that the transaction involves. home returns the home shard of an address, below
+// Shards returns the shards that the transaction involves. home returns the home shard of an address, below
 // [MaxShards].
-func (t *Tx) Parties(home func(Address) uint16) Parties {
-	var p Parties
+func (t *Tx) Shards(home func(Address) uint16) TxShards {
+	var p TxShards
 	for _, owner := range t.owners {
 		p.Inputs = p.Inputs.With(home(owner))
 	}
@@ -50,8 +50,8 @@ func (t *Tx) Parties(home func(Address) uint16) Parties {
 }
 
 // All returns the input and output shards.
-func (p Parties) All() ShardSet { return p.Inputs | p.Outputs }
+func (p TxShards) All() ShardSet { return p.Inputs | p.Outputs }
 
 // Inside reports whether the transaction involves only the given shard. Such a transaction settles in the block that
 // commits it.
-func (p Parties) Inside(shard uint16) bool { return p.All() == ShardSet(0).With(shard) }
+func (p TxShards) Inside(shard uint16) bool { return p.All() == ShardSet(0).With(shard) }

@@ -8,71 +8,71 @@ import (
 )
 
 // Rules settle transactions between shards. A State calls them while it executes a block, one call at a time in the
-// order of the block. They change the state through the Desk, which is valid during the call only. All replicas must
+// order of the block. They change the state through the BlockState, which is valid during the call only. All replicas must
 // use the same rules, because the header certifies the result of the rules too. A returned error is an error of the
 // store; it aborts the block.
 type Rules interface {
 	// Delivered is called for each delivery of another shard in the block.
-	Delivered(d *Desk, x *Delivery) error
+	Delivered(d *BlockState, x *Delivery) error
 	// Ordered is called for each transaction of a batch that has inputs in this shard and involves other shards.
-	Ordered(d *Desk, tx *Tx) error
+	Ordered(d *BlockState, tx *Tx) error
 	// Expired is called in an input shard for an open record whose transaction has expired, in the block that finds
 	// the expiry minute past or in a later one.
-	Expired(d *Desk, r *Record) error
-	// Told is called for a record after this shard's verdict is sent to all other shards involved.
-	Told(d *Desk, r *Record) error
-	// Ending is called after the last entry of each block.
-	Ending(d *Desk) error
+	Expired(d *BlockState, r *Record) error
+	// VerdictSent is called for a record after this shard's verdict is sent to all other shards involved.
+	VerdictSent(d *BlockState, r *Record) error
+	// EndBlock is called after the last entry of each block.
+	EndBlock(d *BlockState) error
 }
 
-// Desk is the interface of [Rules] to the state: it reads the state with the changes of the current block, and
-// changes it. Misuse panics: spending without Judge before, settling twice, giving a second verdict.
-type Desk struct {
+// BlockState is the interface of [Rules] to the state: it reads the state with the changes of the current block, and
+// changes it. Misuse panics: spending without CheckInputs before, settling twice, giving a second verdict.
+type BlockState struct {
 	s   *State
-	in  *Ordered
+	in  *CommittedBlock
 	t   tip
 	out *Block
 }
 
 // Shard is the shard of this ledger.
-func (d *Desk) Shard() uint16 { return d.s.cfg.Shard }
+func (d *BlockState) Shard() uint16 { return d.s.cfg.Shard }
 
 // TimeMS is the block time, Unix milliseconds.
-func (d *Desk) TimeMS() uint64 { return d.in.TimeMS }
+func (d *BlockState) TimeMS() uint64 { return d.in.TimeMS }
 
-// Parties returns the shards that a transaction involves.
-func (d *Desk) Parties(tx *Tx) Parties { return tx.Parties(d.s.cfg.Home) }
+// Shards returns the shards that a transaction involves.
+func (d *BlockState) Shards(tx *Tx) TxShards { return tx.Shards(d.s.cfg.Home) }
 
-// Judge checks the inputs of a transaction in this shard at block time. It returns the refusal, nil if all inputs are
+// CheckInputs checks the inputs of a transaction in this shard at block time. It returns the refusal, nil if all inputs are
 // good, and the first unknown input if the refusal is for one. A final refusal takes precedence over one that is not
 // final. After a nil refusal, the rules may Spend the transaction next.
-func (d *Desk) Judge(tx *Tx) (*Refusal, Outpoint, error) { return d.judge(tx, false) }
+func (d *BlockState) CheckInputs(tx *Tx) (*Refusal, Outpoint, error) { return d.checkInputs(tx, false) }
 
-// Horizon returns the refusal of a transaction whose expiry is beyond the horizon, or nil. The transaction must not
+// BeyondHorizon returns the refusal of a transaction whose expiry is beyond the horizon, or nil. The transaction must not
 // have expired.
-func (d *Desk) Horizon(tx *Tx) *Refusal { return d.s.beyondHorizon(tx, d.in.TimeMS) }
+func (d *BlockState) BeyondHorizon(tx *Tx) *Refusal { return d.s.beyondHorizon(tx, d.in.TimeMS) }
 
 // Underpaid returns the refusal of a transaction whose fee is below the least fee, or nil.
-func (d *Desk) Underpaid(tx *Tx) *Refusal { return d.s.underpaid(tx) }
+func (d *BlockState) Underpaid(tx *Tx) *Refusal { return d.s.underpaid(tx) }
 
 // LeaveOut records in the block that a transaction of a batch is left out: it gets neither verdict nor record, and
 // may be ordered again.
-func (d *Desk) LeaveOut(tx *Tx, r *Refusal, missing Outpoint) {
+func (d *BlockState) LeaveOut(tx *Tx, r *Refusal, missing Outpoint) {
 	d.out.LeftOut = append(d.out.LeftOut, LeftOut{tx.id, r, missing})
 }
 
-// Busy leaves a transaction out because of one of the shards that it involves; why is the rest of a sentence about
+// LeaveOutBusy leaves a transaction out because of one of the shards that it involves; why is the rest of a sentence about
 // it.
-func (d *Desk) Busy(tx *Tx, shard uint16, why string) {
+func (d *BlockState) LeaveOutBusy(tx *Tx, shard uint16, why string) {
 	d.LeaveOut(tx, refuse(ReasonShardBusy, "shard %d %s", shard, why), Outpoint{})
 }
 
-// Duplicate records in the block that a transaction of a batch was ordered before.
-func (d *Desk) Duplicate(tx *Tx) { d.out.Duplicates = append(d.out.Duplicates, tx.id) }
+// MarkDuplicate records in the block that a transaction of a batch was ordered before.
+func (d *BlockState) MarkDuplicate(tx *Tx) { d.out.Duplicates = append(d.out.Duplicates, tx.id) }
 
 // Record returns the open record of a transaction, nil if there is none. The caller must not change it except through
-// the Desk.
-func (d *Desk) Record(id TxID) (*Record, error) {
+// the BlockState.
+func (d *BlockState) Record(id TxID) (*Record, error) {
 	x, err := d.open(id)
 	if err != nil || x == nil || !x.Part.Open {
 		return nil, err
@@ -80,9 +80,9 @@ func (d *Desk) Record(id TxID) (*Record, error) {
 	return &x.Record, nil
 }
 
-// Past returns the final state of a closed record of a transaction, nil if there is none. It has the verdict of every
+// ClosedPart returns the final state of a closed record of a transaction, nil if there is none. It has the verdict of every
 // input shard, which never changes any more.
-func (d *Desk) Past(id TxID) (*Part, error) {
+func (d *BlockState) ClosedPart(id TxID) (*Part, error) {
 	if x := d.s.work.records[id]; x != nil {
 		if x.Part.Open {
 			return nil, nil
@@ -98,7 +98,7 @@ func (d *Desk) Past(id TxID) (*Part, error) {
 
 // open returns the record of a transaction if it is open in the store or was changed by the current block. A record
 // that the current block has closed is returned too.
-func (d *Desk) open(id TxID) (*openRecord, error) {
+func (d *BlockState) open(id TxID) (*openRecord, error) {
 	w := &d.s.work
 	if x := w.records[id]; x != nil {
 		return x, nil
@@ -115,13 +115,13 @@ func (d *Desk) open(id TxID) (*openRecord, error) {
 	if err != nil || !ok || tx.id != id || !part.Open {
 		return nil, fmt.Errorf("the record of transaction %s is damaged", id)
 	}
-	x := &openRecord{Record: Record{Part: part, Parties: d.Parties(tx), Tx: tx}}
+	x := &openRecord{Record: Record{Part: part, Shards: d.Shards(tx), Tx: tx}}
 	w.records[id] = x
 	return x, nil
 }
 
 // changes marks an open record as changed by the current block and returns it.
-func (d *Desk) changes(r *Record) *Record {
+func (d *BlockState) changes(r *Record) *Record {
 	w := &d.s.work
 	x := w.records[r.Part.Tx]
 	if x == nil || &x.Record != r || !x.Part.Open {
@@ -134,17 +134,17 @@ func (d *Desk) changes(r *Record) *Record {
 	return r
 }
 
-// Open opens a record for a transaction. It panics if the current block has one of it already.
-func (d *Desk) Open(tx *Tx) *Record {
+// OpenRecord opens a record for a transaction. It panics if the current block has one of it already.
+func (d *BlockState) OpenRecord(tx *Tx) *Record {
 	w := &d.s.work
 	if w.records[tx.id] != nil {
 		panic(fmt.Sprintf("ledger: a second record of transaction %s", tx.id))
 	}
-	p := d.Parties(tx)
-	x := &openRecord{opened: true, Record: Record{Tx: tx, Parties: p,
-		Part: Part{Tx: tx.id, Shard: d.Shard(), Open: true, Height: d.in.Height, Outputs: p.Outputs, Known: make([]Known, 0, p.Inputs.Len())}}}
+	p := d.Shards(tx)
+	x := &openRecord{opened: true, Record: Record{Tx: tx, Shards: p,
+		Part: Part{Tx: tx.id, Shard: d.Shard(), Open: true, Height: d.in.Height, Outputs: p.Outputs, Known: make([]KnownVerdict, 0, p.Inputs.Len())}}}
 	for _, shard := range p.Inputs.Members() {
-		x.Part.Known = append(x.Part.Known, Known{Shard: shard})
+		x.Part.Known = append(x.Part.Known, KnownVerdict{Shard: shard})
 		if shard != d.Shard() {
 			d.channel(shard).Waiting++
 		}
@@ -156,13 +156,13 @@ func (d *Desk) Open(tx *Tx) *Record {
 	return d.changes(&x.Record)
 }
 
-// Note records the verdict of an input shard in a record. It panics if the record has that shard's verdict already.
-func (d *Desk) Note(r *Record, shard uint16, v Verdict, reason Reason) {
+// RecordVerdict records the verdict of an input shard in a record. It panics if the record has that shard's verdict already.
+func (d *BlockState) RecordVerdict(r *Record, shard uint16, v Verdict, reason Reason) {
 	k := d.changes(r).Part.Of(shard)
 	if k == nil || k.Verdict != 0 {
 		panic(fmt.Sprintf("ledger: a second verdict of shard %d on transaction %s", shard, r.Part.Tx))
 	}
-	*k = Known{shard, v, reason, d.in.Height}
+	*k = KnownVerdict{shard, v, reason, d.in.Height}
 	if shard != d.Shard() {
 		c := d.channel(shard)
 		c.Waiting--
@@ -172,9 +172,9 @@ func (d *Desk) Note(r *Record, shard uint16, v Verdict, reason Reason) {
 	}
 }
 
-// Spend moves the transaction's inputs in this shard into escrow. The call of Judge just before must have accepted
+// Spend moves the transaction's inputs in this shard into escrow. The call of CheckInputs just before must have accepted
 // the transaction.
-func (d *Desk) Spend(r *Record) error {
+func (d *BlockState) Spend(r *Record) error {
 	d.enter(r, StagePending, StageEscrow)
 	d.resetHistory()
 	value, err := d.consume(r.Tx)
@@ -193,7 +193,7 @@ func (d *Desk) Spend(r *Record) error {
 
 // Settle deletes the transaction's escrow in this shard, if any, and creates its outputs in this shard. The home
 // shard of the first input burns the fee.
-func (d *Desk) Settle(r *Record) error {
+func (d *BlockState) Settle(r *Record) error {
 	spent := uint64(0)
 	if r.Part.Stage == StageEscrow {
 		spent = d.ownValue(r)
@@ -221,14 +221,14 @@ func (d *Desk) Settle(r *Record) error {
 	return nil
 }
 
-// Return ends the escrow of a transaction: its value goes back to the owners as new outputs, see [Returned].
-func (d *Desk) Return(r *Record, reason Reason) error {
+// ReturnEscrow ends the escrow of a transaction: its value goes back to the owners as new outputs, see [ReturnedOutpoint].
+func (d *BlockState) ReturnEscrow(r *Record, reason Reason) error {
 	value := d.ownValue(r)
 	d.enter(r, StageEscrow, StageReturned)
 	d.resetHistory()
 	for i := range r.Tx.Inputs {
 		if in := &r.Tx.Inputs[i]; d.s.home(r.Tx.owners[i]) {
-			if err := d.mint(Returned(r.Tx.id, in.Outpoint), r.Tx.owners[i], in.Amount); err != nil {
+			if err := d.mint(ReturnedOutpoint(r.Tx.id, in.Outpoint), r.Tx.owners[i], in.Amount); err != nil {
 				return err
 			}
 		}
@@ -240,23 +240,23 @@ func (d *Desk) Return(r *Record, reason Reason) error {
 	return nil
 }
 
-// Returned is the outpoint of the new output that returns an input of a transaction to its owner. It differs from the
+// ReturnedOutpoint is the outpoint of the new output that returns an input of a transaction to its owner. It differs from the
 // input's outpoint, so a spent output never becomes unspent again.
-func Returned(tx TxID, input Outpoint) Outpoint {
+func ReturnedOutpoint(tx TxID, input Outpoint) Outpoint {
 	return Outpoint{Tx: TxID(digest.Of("bdt/return/1", tx[:], input.append(nil)))}
 }
 
 // Reject ends a transaction that has nothing in escrow in this shard.
-func (d *Desk) Reject(r *Record, reason Reason) {
+func (d *BlockState) Reject(r *Record, reason Reason) {
 	d.enter(r, StagePending, StageRejected)
 	d.receipt(r.Tx, VerdictRejected, reason)
 }
 
-// Close closes a record. From then on, the ledger no longer knows which transaction consumed the inputs that it
+// CloseRecord closes a record. From then on, the ledger no longer knows which transaction consumed the inputs that it
 // spent: they are merely unknown. It panics if this shard's verdict is not sent to all shards yet.
-func (d *Desk) Close(r *Record) {
+func (d *BlockState) CloseRecord(r *Record) {
 	w := &d.s.work
-	if d.changes(r).Part.Untold != 0 {
+	if d.changes(r).Part.Unsent != 0 {
 		panic(fmt.Sprintf("ledger: the record of transaction %s is closed before its verdict is sent to all shards", r.Part.Tx))
 	}
 	r.Part.Open = false
@@ -270,7 +270,7 @@ func (d *Desk) Close(r *Record) {
 }
 
 // enter moves a record to another stage. It panics if the record is not in stage from, or if that stage is final.
-func (d *Desk) enter(r *Record, from, to Stage) {
+func (d *BlockState) enter(r *Record, from, to Stage) {
 	if p := &d.changes(r).Part; p.Stage != from || from > StageEscrow {
 		panic(fmt.Sprintf("ledger: transaction %s changes from %s to %s", p.Tx, p.Stage, to))
 	}
@@ -278,13 +278,13 @@ func (d *Desk) enter(r *Record, from, to Stage) {
 }
 
 // resetHistory resets the history entries of the current transaction, one for each address.
-func (d *Desk) resetHistory() {
+func (d *BlockState) resetHistory() {
 	w := &d.s.work
 	w.txHistory, w.txOwners = w.txHistory[:0], w.txOwners[:0]
 }
 
 // waiting applies change to the channel of each other shard whose verdict the record still lacks.
-func (d *Desk) waiting(r *Record, change func(*Channel)) {
+func (d *BlockState) waiting(r *Record, change func(*Channel)) {
 	for i := range r.Part.Known {
 		if k := &r.Part.Known[i]; k.Verdict == 0 && k.Shard != d.Shard() {
 			change(d.channel(k.Shard))
@@ -293,9 +293,9 @@ func (d *Desk) waiting(r *Record, change func(*Channel)) {
 }
 
 // ownValue returns the declared value of the transaction's inputs in this shard.
-func (d *Desk) ownValue(r *Record) uint64 { return d.declared(r.Tx, d.Shard()) }
+func (d *BlockState) ownValue(r *Record) uint64 { return d.declared(r.Tx, d.Shard()) }
 
-func (d *Desk) declared(tx *Tx, shard uint16) uint64 { return declared(tx, d.s.cfg.Home, shard) }
+func (d *BlockState) declared(tx *Tx, shard uint16) uint64 { return declared(tx, d.s.cfg.Home, shard) }
 
 func declared(tx *Tx, home func(Address) uint16, shard uint16) (value uint64) {
 	for i := range tx.Inputs {
@@ -306,11 +306,11 @@ func declared(tx *Tx, home func(Address) uint16, shard uint16) (value uint64) {
 	return value
 }
 
-// Fits reports whether the transaction could settle in this shard without raising unspent outputs plus burned fees in
+// FitsSupply reports whether the transaction could settle in this shard without raising unspent outputs plus burned fees in
 // this shard above the genesis supply of the whole network. spent says that its inputs in this shard are in escrow
 // already; otherwise they are still unspent. Escrow is not counted: the outputs that it pays for may already exist in
 // another shard, and their value may have come back to this shard.
-func (d *Desk) Fits(tx *Tx, spent bool) bool {
+func (d *BlockState) FitsSupply(tx *Tx, spent bool) bool {
 	made := uint64(0)
 	for i := range tx.Outputs {
 		if d.s.home(tx.Outputs[i].Address) {

@@ -21,9 +21,9 @@ import (
 // shard is bounded by that shard too: acknowledgements wait with the answers, and an honest shard stops at its limit
 // of deliveries that are not acknowledged.
 const (
-	MaxOutboxBytes   = 8 << 20
-	MaxToldBytes     = 2 << 20 // bytes to one shard
-	MaxOutboxEntries = 16384
+	MaxOutboxBytes         = 8 << 20
+	MaxOutboxBytesPerShard = 2 << 20 // bytes to one shard
+	MaxOutboxEntries       = 16384
 )
 
 // outboxUse counts the used part of a block's outbox.
@@ -32,14 +32,14 @@ type outboxUse struct {
 	to             [MaxShards]int // bytes by destination
 }
 
-// room reports whether an entry of size bytes still fits for each shard of to.
-func (u *outboxUse) room(to ShardSet, size int) bool {
+// hasSpace reports whether an entry of size bytes still fits for each shard of to.
+func (u *outboxUse) hasSpace(to ShardSet, size int) bool {
 	n := to.Len()
 	if u.bytes+n*size > MaxOutboxBytes || u.entries+n > MaxOutboxEntries {
 		return false
 	}
 	for _, shard := range to.Members() {
-		if u.to[shard]+size > MaxToldBytes {
+		if u.to[shard]+size > MaxOutboxBytesPerShard {
 			return false
 		}
 	}
@@ -56,36 +56,36 @@ func (u *outboxUse) add(to ShardSet, size int) {
 
 func entrySize(tx *Tx) int { return deliveryItem + len(tx.raw) }
 
-// Tell queues this shard's verdict on a transaction for all other shards involved. This block sends it, or a later
+// SendVerdict queues this shard's verdict on a transaction for all other shards involved. This block sends it, or a later
 // one if this block's outbox is full.
-func (d *Desk) Tell(r *Record) {
+func (d *BlockState) SendVerdict(r *Record) {
 	w := &d.s.work
-	if k := d.changes(r).Part.Of(d.Shard()); k == nil || k.Verdict == 0 || r.Part.Untold != 0 {
+	if k := d.changes(r).Part.Of(d.Shard()); k == nil || k.Verdict == 0 || r.Part.Unsent != 0 {
 		panic(fmt.Sprintf("ledger: transaction %s has no verdict of this shard that is not sent yet", r.Part.Tx))
 	}
-	r.Part.Untold = r.Parties.All().Without(d.Shard())
-	w.untold = append(w.untold, r.Part.Tx)
-	w.given.add(r.Part.Untold, entrySize(r.Tx))
+	r.Part.Unsent = r.Shards.All().Without(d.Shard())
+	w.unsent = append(w.unsent, r.Part.Tx)
+	w.given.add(r.Part.Unsent, entrySize(r.Tx))
 }
 
-// Room reports whether this block would send a verdict on a transaction that is given now.
-func (d *Desk) Room(tx *Tx) bool {
-	return d.s.untold == 0 && d.s.work.given.room(d.Parties(tx).All().Without(d.Shard()), entrySize(tx))
+// HasOutboxSpace reports whether this block would send a verdict on a transaction that is given now.
+func (d *BlockState) HasOutboxSpace(tx *Tx) bool {
+	return d.s.unsent == 0 && d.s.work.given.hasSpace(d.Shards(tx).All().Without(d.Shard()), entrySize(tx))
 }
 
-// tellAll sends verdicts from the front of the queue as far as the bounds of this block allow, and stores the rest of
+// deliverVerdicts sends verdicts from the front of the queue as far as the bounds of this block allow, and stores the rest of
 // the queue.
-func (d *Desk) tellAll(b *kv.Batch) error {
+func (d *BlockState) deliverVerdicts(b *kv.Batch) error {
 	w := &d.s.work
 	var used outboxUse
-	left := d.s.untold
+	left := d.s.unsent
 	queue, err := d.queueFront()
 	if err != nil {
 		return err
 	}
 	full := false
 	for _, q := range queue {
-		if full, err = d.tell(&used, q.id); full || err != nil {
+		if full, err = d.deliverVerdict(&used, q.id); full || err != nil {
 			break
 		}
 		b.Delete(q.key)
@@ -95,14 +95,14 @@ func (d *Desk) tellAll(b *kv.Batch) error {
 		return err
 	}
 	full = full || left > 0
-	for i, id := range w.untold {
+	for i, id := range w.unsent {
 		if !full {
-			if full, err = d.tell(&used, id); err != nil {
+			if full, err = d.deliverVerdict(&used, id); err != nil {
 				return err
 			}
 		}
 		if full {
-			b.Set(untoldKey(d.in.Height, i), append([]byte(nil), id[:]...))
+			b.Set(unsentKey(d.in.Height, i), append([]byte(nil), id[:]...))
 			left++
 		}
 	}
@@ -118,12 +118,12 @@ type queued struct {
 }
 
 // queueFront returns the front of the queue that earlier blocks left, at most as many verdicts as one block may send.
-func (d *Desk) queueFront() (out []queued, err error) {
-	if d.s.untold == 0 {
+func (d *BlockState) queueFront() (out []queued, err error) {
+	if d.s.unsent == 0 {
 		return nil, nil
 	}
 	damaged := false
-	err = d.s.store.Scan([]byte{keyUntold}, []byte{keyUntold + 1}, false, func(key, v []byte) bool {
+	err = d.s.store.Scan([]byte{keyUnsent}, []byte{keyUnsent + 1}, false, func(key, v []byte) bool {
 		if damaged = len(v) != digest.Size; damaged {
 			return false
 		}
@@ -136,42 +136,42 @@ func (d *Desk) queueFront() (out []queued, err error) {
 	return out, err
 }
 
-// tell puts one verdict into the deliveries of this block. full reports that it does not fit any more.
-func (d *Desk) tell(used *outboxUse, id TxID) (full bool, err error) {
+// deliverVerdict puts one verdict into the deliveries of this block. full reports that it does not fit any more.
+func (d *BlockState) deliverVerdict(used *outboxUse, id TxID) (full bool, err error) {
 	x, err := d.open(id)
 	switch {
 	case err != nil:
 		return false, err
-	case x == nil || x.Part.Untold == 0:
+	case x == nil || x.Part.Unsent == 0:
 		return false, fmt.Errorf("the record of transaction %s, whose verdict is not sent yet, is missing", id)
 	}
 	r, size := &x.Record, entrySize(x.Tx)
-	if !used.room(r.Part.Untold, size) {
+	if !used.hasSpace(r.Part.Unsent, size) {
 		return true, nil
 	}
-	used.add(r.Part.Untold, size)
+	used.add(r.Part.Unsent, size)
 	own := r.Part.Of(d.Shard())
-	for _, peer := range r.Part.Untold.Members() {
+	for _, peer := range r.Part.Unsent.Members() {
 		d.channel(peer)
-		d.s.work.tell[peer] = append(d.s.work.tell[peer], Entry{Verdict: own.Verdict, Reason: own.Reason, Tx: r.Tx})
+		d.s.work.entries[peer] = append(d.s.work.entries[peer], Entry{Verdict: own.Verdict, Reason: own.Reason, Tx: r.Tx})
 	}
-	d.changes(r).Part.Untold = 0
-	return false, d.s.cfg.Rules.Told(d, r)
+	d.changes(r).Part.Unsent = 0
+	return false, d.s.cfg.Rules.VerdictSent(d, r)
 }
 
-// countUntold returns the number of verdicts that are not sent yet.
-func (s *State) countUntold() (n int, err error) {
-	err = s.store.Scan([]byte{keyUntold}, []byte{keyUntold + 1}, false, func(_, _ []byte) bool { n++; return true })
+// countUnsent returns the number of verdicts that are not sent yet.
+func (s *State) countUnsent() (n int, err error) {
+	err = s.store.Scan([]byte{keyUnsent}, []byte{keyUnsent + 1}, false, func(_, _ []byte) bool { n++; return true })
 	return n, err
 }
 
-// Untold reports whether verdicts are left that later blocks have to send, even if nothing else is to be ordered.
-func (s *State) Untold() (bool, error) {
+// HasUnsentVerdicts reports whether verdicts are left that later blocks have to send, even if nothing else is to be ordered.
+func (s *State) HasUnsentVerdicts() (bool, error) {
 	some := false
-	err := s.store.Scan([]byte{keyUntold}, []byte{keyUntold + 1}, false, func(_, _ []byte) bool { some = true; return false })
+	err := s.store.Scan([]byte{keyUnsent}, []byte{keyUnsent + 1}, false, func(_, _ []byte) bool { some = true; return false })
 	return some, err
 }
 
-func untoldKey(height uint64, i int) []byte {
-	return binary.BigEndian.AppendUint32(wire.AppendU64([]byte{keyUntold}, height), uint32(i))
+func unsentKey(height uint64, i int) []byte {
+	return binary.BigEndian.AppendUint32(wire.AppendU64([]byte{keyUnsent}, height), uint32(i))
 }
