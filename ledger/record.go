@@ -174,7 +174,7 @@ func decodeChannel(v []byte, peer uint16) (Channel, error) {
 // the destination store the same Freeze.
 type Freeze struct {
 	Source   uint16
-	Height   uint64        // of the block that froze the channel; set by [Desk.Freeze]
+	Height   uint64        // of the block that froze the channel; set by [BlockState.Freeze]
 	Number   uint64        // of the delivery that breaks the rule
 	Delivery digest.Digest // its digest
 	Why      string

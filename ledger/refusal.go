@@ -27,7 +27,7 @@ const (
 	ReasonWrongOwner            // an input belongs to another address than its key's
 	ReasonWrongAmount           // an input has another amount than declared
 	ReasonWrongShard            // it has no input in this shard, or this network has no rules between shards
-	ReasonBookFull              // the TX book is full
+	ReasonBookFull              // the mempool is full
 	ReasonElsewhere             // another input shard rejected it
 	ReasonShardBusy             // a shard that it involves is too far behind, or its channel is frozen
 	ReasonFeeTooLow             // its fee is below the network's least fee

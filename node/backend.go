@@ -15,8 +15,8 @@ import (
 	"bdtnode/node/replica"
 )
 
-// bookRetry is the time after which a client may submit again when the TX book was full.
-const bookRetry = 500 * time.Millisecond
+// mempoolRetry is the time after which a client may submit again when the mempool was full.
+const mempoolRetry = 500 * time.Millisecond
 
 // backend implements the client API with the parts of the node.
 type backend struct{ *Node }
@@ -114,7 +114,7 @@ func (b backend) Status() api.Status {
 		Shard: b.home.Shard, Shards: len(b.home.Genesis.Shards),
 		Replica: uint16(b.home.Replica), Replicas: b.committee.N(), Faulty: b.committee.F(), PeerID: b.net.PeerID(),
 		Epoch: s.Epoch, Leader: uint16(s.Leader), Height: h.Height, Certified: s.Certified, HeaderDigest: d.String(),
-		BlockTimeMS: h.TimeMS, TxsOrdered: h.Txs, BookSize: b.engine.Holding().Book, ConnectedPeer: b.net.ReadyPeers(),
+		BlockTimeMS: h.TimeMS, TxsOrdered: h.Txs, BookSize: b.engine.Holding().Mempool, ConnectedPeer: b.net.ReadyPeers(),
 		UptimeSeconds: time.Since(b.started).Seconds(), CPUSeconds: cpuSeconds(), Syncs: b.syncs(),
 		LatencyMS: b.engine.Latency().Seconds() * 1000,
 	}

@@ -28,8 +28,8 @@ func (n *Node) metrics() http.Handler {
 	gauge("answering_replicas", "Replicas of the shard whose engines answer, including this one.", func() float64 { return float64(n.read().answering) })
 	gauge("waiting_seconds", "Time for which work has waited without a commit, 0 if no work waits.", func() float64 { return n.read().waited.Seconds() })
 	gauge("clock_offset_seconds", "Median of the shard's clocks minus this replica's clock.", func() float64 { return n.read().clockOffset.Seconds() })
-	gauge("book_transactions", "Transactions in the TX book.", func() float64 { return float64(n.engine.Holding().Book) })
-	gauge("room_transactions", "Transactions that wait for an input.", func() float64 { return float64(n.engine.Holding().Room) })
+	gauge("book_transactions", "Transactions in the mempool.", func() float64 { return float64(n.engine.Holding().Mempool) })
+	gauge("room_transactions", "Transactions that wait for an input.", func() float64 { return float64(n.engine.Holding().Orphans) })
 	gauge("client_waits", "Transactions for which client requests wait.", func() float64 { return float64(n.engine.Holding().Waits) })
 	gauge("latency_seconds", "Median time from acceptance to execution of this replica's recent submissions.", func() float64 { return n.engine.Latency().Seconds() })
 	counter("transactions_ordered_total", "Transactions with a receipt since genesis.", nil, func() float64 {

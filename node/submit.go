@@ -10,7 +10,7 @@ import (
 	"bdtnode/node/engine"
 )
 
-// Submit implements [api.Backend]. A transaction enters the TX book here if this shard has inputs of it, and is sent to
+// Submit implements [api.Backend]. A transaction enters the mempool here if this shard has inputs of it, and is sent to
 // a replica of each other input shard. If this shard has a part in it, the local ledger gives the answer. If this shard
 // has none, or only outputs, a rejection counts when f+1 replicas of an input shard report it. Identical transactions
 // are processed once.
@@ -73,7 +73,7 @@ func (b backend) answer(p engine.Progress, stage engine.Stage) api.TxAnswer {
 		a.State = api.StateRejected
 		a.Reason, a.Detail = p.Refusal.Reason.String(), p.Refusal.Detail
 		if r := p.Refusal.Reason; r == ledger.ReasonBookFull || r == ledger.ReasonBusy {
-			a.RetryMS = bookRetry.Milliseconds()
+			a.RetryMS = mempoolRetry.Milliseconds()
 		}
 		if !p.Refusal.Final() {
 			a.State = api.StateUnknown // not accepted, and may be submitted again

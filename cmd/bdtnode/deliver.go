@@ -37,7 +37,7 @@ type outcome struct {
 }
 
 // send submits the transactions and returns one outcome for each, in the same order. If a replica is unreachable or its
-// TX book is full, send tries again with the next one until the timeout. Submitting a transaction again has no further
+// mempool is full, send tries again with the next one until the timeout. Submitting a transaction again has no further
 // effect, so repetition is safe. An error means that no replica accepted any of the transactions.
 func (d *delivery) send(parent context.Context, txs []*ledger.Tx) ([]outcome, error) {
 	started := time.Now()

@@ -181,8 +181,8 @@ func TestInterruptedWait(t *testing.T) {
 	}
 }
 
-// TestFullBook: a transaction refused by a full TX book is submitted again until it settles.
-func TestFullBook(t *testing.T) {
+// TestFullMempool: a transaction refused by a full mempool is submitted again until it settles.
+func TestFullMempool(t *testing.T) {
 	n := newNetwork(t, 30)
 	n.override = func(nth int, txs [][]byte, _ api.Wait) []api.TxAnswer {
 		if nth > 2 {
@@ -196,8 +196,8 @@ func TestFullBook(t *testing.T) {
 	}
 }
 
-// TestFullBookForSome: transactions refused by a full TX book are submitted again, settled ones are not.
-func TestFullBookForSome(t *testing.T) {
+// TestFullMempoolForSome: transactions refused by a full mempool are submitted again, settled ones are not.
+func TestFullMempoolForSome(t *testing.T) {
 	n := newNetwork(t, 10, 10)
 	n.override = func(nth int, txs [][]byte, _ api.Wait) []api.TxAnswer {
 		if nth > 1 {

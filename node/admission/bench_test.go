@@ -10,9 +10,9 @@ import (
 	"bdtnode/ledger"
 )
 
-// BenchmarkDoor measures the cost of a transaction in the Door, without reading the ledger and verifying signatures:
+// BenchmarkAdmission measures the cost of a transaction in the Admission, without reading the ledger and verifying signatures:
 // waiting, admission, batch, acceptance, decision and answer.
-func BenchmarkDoor(b *testing.B) {
+func BenchmarkAdmission(b *testing.B) {
 	const block = 1000
 	scheme := sig.NewIdeal(1)
 	owner := scheme.Signer(1)
@@ -37,11 +37,11 @@ func BenchmarkDoor(b *testing.B) {
 	cpu := cpuNow(b)
 	for n := 0; b.Loop(); n++ {
 		r := NewRequest("client", ids, Final, true, now.Now, func() {})
-		d.Enter(r)
+		d.AddRequest(r)
 		for _, tx := range txs {
-			d.Admit(r, tx, Look{Height: d.height, Found: found}, now)
+			d.Admit(r, tx, Lookup{Height: d.height, Found: found}, now)
 		}
-		if got := d.Take(1<<20, block); len(got) != block {
+		if got := d.TakeForBatch(1<<20, block); len(got) != block {
 			b.Fatal(len(got))
 		}
 		d.Logged(uint64(n+1), txs, now)
@@ -50,7 +50,7 @@ func BenchmarkDoor(b *testing.B) {
 			executed.Receipts = append(executed.Receipts, ledger.Receipt{Tx: id, Height: uint64(n + 1), Position: uint32(i), Verdict: ledger.VerdictSettled})
 		}
 		d.Executed(executed, uint64(n+1), now)
-		d.Leave(r)
+		d.RemoveRequest(r)
 		d.Checkpoint()
 	}
 	b.ReportMetric(float64(cpuNow(b)-cpu)/float64(b.N*block), "cpu-ns/tx")

@@ -20,7 +20,7 @@ const (
 	horizon  = 10 * time.Minute
 )
 
-// fixture is the Door of one replica with a real ledger of one shard and a store with its lane. Tests control when
+// fixture is the Admission of one replica with a real ledger of one shard and a store with its lane. Tests control when
 // transactions go into a batch on disk and when batches go into a block.
 type fixture struct {
 	t         *testing.T
@@ -30,7 +30,7 @@ type fixture struct {
 	ledgerKV  *kv.Mem
 	store     *kv.Mem
 	state     *ledger.State
-	door      *Door
+	admission *Admission
 	now       protocols.Time
 	skew      time.Duration // of the wall clock against now
 	limits    Limits
@@ -87,7 +87,7 @@ func (d *fixture) open() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.door, err = Restore(Config{Limits: d.limits, Height: d.state.Height()}, d.state, d.store, d.committee, 0, d.instant())
+	d.admission, err = Restore(Config{Limits: d.limits, Height: d.state.Height()}, d.state, d.store, d.committee, 0, d.instant())
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func (d *fixture) submit(from Party, txs ...*ledger.Tx) Progress {
 		ids[i] = tx.ID()
 	}
 	r := NewRequest(from, ids, Final, true, d.now, func() {})
-	d.door.Enter(r)
+	d.admission.AddRequest(r)
 	for _, tx := range txs {
 		d.admit(r, tx)
 		d.known[tx.ID()] = r
@@ -164,7 +164,7 @@ func (d *fixture) admit(r *Request, tx *ledger.Tx) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	if !d.door.Admit(r, tx, l, d.instant()) {
+	if !d.admission.Admit(r, tx, l, d.instant()) {
 		d.t.Fatal("Admit rejected a look that was just read")
 	}
 }
@@ -175,7 +175,7 @@ func (d *fixture) at(tx *ledger.Tx) Progress { return d.known[tx.ID()].Progress(
 // batch makes a batch of the ready transactions, writes it to disk, and returns their ids.
 func (d *fixture) batch() []ledger.TxID {
 	d.t.Helper()
-	raws := d.door.Take(lanes.MaxPayload, lanes.MaxCount)
+	raws := d.admission.TakeForBatch(lanes.MaxPayload, lanes.MaxCount)
 	if len(raws) == 0 {
 		return nil
 	}
@@ -190,7 +190,7 @@ func (d *fixture) batch() []ledger.TxID {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.door.Logged(b.Seq, p.Txs, d.instant())
+	d.admission.Logged(b.Seq, p.Txs, d.instant())
 	ids := make([]ledger.TxID, len(p.Txs))
 	for i, tx := range p.Txs {
 		ids[i] = tx.ID()
@@ -244,12 +244,12 @@ func (d *fixture) execute(in ledger.CommittedBlock, ordered uint64) *ledger.Bloc
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.door.Executed(b, ordered, d.instant())
+	d.admission.Executed(b, ordered, d.instant())
 	d.lookAgain()
 	return b
 }
 
-// pass advances time in small steps, and makes the periodic calls of the Door in each.
+// pass advances time in small steps, and makes the periodic calls of the Admission in each.
 func (d *fixture) pass(t time.Duration) {
 	for end := d.now.Add(t); d.now < end; {
 		d.now = d.now.Add(100 * time.Millisecond)
@@ -259,19 +259,19 @@ func (d *fixture) pass(t time.Duration) {
 
 func (d *fixture) lookAgain() {
 	d.t.Helper()
-	for _, tx := range d.door.Due(d.instant(), 1<<20) {
+	for _, tx := range d.admission.DueRetries(d.instant(), 1<<20) {
 		l, err := Read(d.state, tx, d.instant())
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		d.door.Again(tx, l, d.instant())
+		d.admission.Retry(tx, l, d.instant())
 	}
 }
 
 // keep writes the records of Checkpoint, and flushes the ledger.
 func (d *fixture) keep() {
 	d.t.Helper()
-	d.write(d.door.Checkpoint()...)
+	d.write(d.admission.Checkpoint()...)
 	if err := d.state.Flush(); err != nil {
 		d.t.Fatal(err)
 	}

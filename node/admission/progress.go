@@ -18,15 +18,15 @@ const (
 // Progress is the state of a transaction in this shard.
 type Progress struct {
 	ID        ledger.TxID
-	Waiting   bool            // not accepted yet: in the waiting room, or in no batch on disk
+	Waiting   bool            // not accepted yet: in the orphan pool, or in no batch on disk
 	Logged    bool            // accepted: it will get a final answer
 	Receipt   ledger.Receipt  // the newest receipt; its Height is 0 if there is none
 	Certified bool            // the header of the receipt's block is certified
-	Refusal   *ledger.Refusal // reason why it was refused or removed from the TX book; final if Refusal.Final
+	Refusal   *ledger.Refusal // reason why it was refused or removed from the mempool; final if Refusal.Final
 }
 
 // Reached reports whether the transaction has reached a stage, or has an answer after which it has no further
-// progress until it is submitted again. A transaction in the waiting room has reached Logged in this sense: the
+// progress until it is submitted again. A transaction in the orphan pool has reached Logged in this sense: the
 // request ends, but the transaction is not accepted.
 func (p *Progress) Reached(s Stage) bool {
 	ordered := p.Receipt.Height > 0

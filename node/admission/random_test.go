@@ -9,7 +9,7 @@ import (
 	"bdtnode/ledger"
 )
 
-// walk makes random calls of a small Door and checks the guarantees of the package.
+// walk makes random calls of a small Admission and checks the guarantees of the package.
 type walk struct {
 	*fixture
 	rng      *rand.Rand
@@ -25,7 +25,7 @@ func TestRandomWalk(t *testing.T) {
 	for seed := range uint64(24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			limits := Limits{Txs: 24, Bytes: 1 << 20, RoomTxs: 12, RoomBytes: 1 << 20, Waits: 1 << 12}
+			limits := Limits{Txs: 24, Bytes: 1 << 20, OrphanTxs: 12, OrphanBytes: 1 << 20, Waits: 1 << 12}
 			w := &walk{fixture: newFixture(t, limits), rng: rand.New(rand.NewPCG(seed, 1)), accepted: make(map[ledger.TxID]*ledger.Tx)}
 			for range 400 {
 				w.step()
@@ -51,7 +51,7 @@ func (w *walk) step() {
 	case r < 94:
 		w.pass(time.Duration(w.rng.IntN(3000)) * time.Millisecond)
 	case r < 97:
-		w.write(w.door.Checkpoint()...)
+		w.write(w.admission.Checkpoint()...)
 		if w.rng.IntN(2) == 0 {
 			w.keep()
 		}
@@ -108,7 +108,7 @@ func (w *walk) takeBatch() {
 	}
 	spent := make(map[ledger.Outpoint]bool)
 	for _, id := range w.batch() {
-		e := w.door.entries[id]
+		e := w.admission.entries[id]
 		found, err := w.state.Inspect(e.tx, start.Millis())
 		if err != nil {
 			w.t.Fatal(err)
@@ -131,15 +131,15 @@ func (w *walk) takeBatch() {
 	}
 }
 
-// check checks the counters and the guarantees of the Door.
+// check checks the counters and the guarantees of the Admission.
 func (w *walk) check() {
-	t, d := w.t, w.door
+	t, d := w.t, w.admission
 	book, room, readyBytes := 0, 0, 0
 	for id, e := range d.entries {
 		switch {
-		case e.state == inRoom:
+		case e.state == orphaned:
 			room++
-		case e.inBook():
+		case e.inMempool():
 			book++
 		default:
 			t.Fatalf("an entry is in state %s", e.state)
@@ -147,18 +147,18 @@ func (w *walk) check() {
 		if e.state == ready {
 			readyBytes += e.size()
 		}
-		if e.state == behind != (e.waitFor > 0) && e.state != inRoom && e.state != parked {
+		if e.state == behind != (e.waitFor > 0) && e.state != orphaned && e.state != parked {
 			t.Fatalf("an entry in state %s waits for %d others", e.state, e.waitFor)
 		}
 		if e.state == parked && !e.due && e.timerPlace == 0 {
 			t.Fatalf("entry %s is parked without a timer", id)
 		}
 	}
-	if book != d.book.items || room != d.room.items || readyBytes != d.queues.bytes || d.expiry.Len() != len(d.entries) {
-		t.Fatalf("%d in the TX book, %d in the waiting room, %d bytes ready; counters %d, %d, %d", book, room, readyBytes, d.book.items, d.room.items, d.queues.bytes)
+	if book != d.mempool.items || room != d.orphans.items || readyBytes != d.queues.bytes || d.expiry.Len() != len(d.entries) {
+		t.Fatalf("%d in the mempool, %d in the orphan pool, %d bytes ready; counters %d, %d, %d", book, room, readyBytes, d.mempool.items, d.orphans.items, d.queues.bytes)
 	}
-	if d.room.items > d.limits.RoomTxs {
-		t.Fatalf("%d in the waiting room, the limit is %d", d.room.items, d.limits.RoomTxs)
+	if d.orphans.items > d.limits.OrphanTxs {
+		t.Fatalf("%d in the orphan pool, the limit is %d", d.orphans.items, d.limits.OrphanTxs)
 	}
 	for o, e := range d.spends {
 		if !e.ahead() {
@@ -185,11 +185,11 @@ func (w *walk) finish() {
 	}
 	for id := range w.accepted {
 		_, known, err := w.state.Receipt(id)
-		if p, ok := w.door.Find(id); err != nil || !known && (!ok || !p.Ended()) {
+		if p, ok := w.admission.Find(id); err != nil || !known && (!ok || !p.Ended()) {
 			w.t.Errorf("the accepted transaction %s has no final answer: %+v", id, p)
 		}
 	}
-	if w.door.Len()+w.door.Room()+len(w.door.links)+len(w.door.spends)+w.door.timers.Len() != 0 {
-		w.t.Errorf("at the end: %d in the TX book, %d in the waiting room, %d links, %d inputs and %d timers", w.door.Len(), w.door.Room(), len(w.door.links), len(w.door.spends), w.door.timers.Len())
+	if w.admission.MempoolCount()+w.admission.OrphanCount()+len(w.admission.links)+len(w.admission.spends)+w.admission.timers.Len() != 0 {
+		w.t.Errorf("at the end: %d in the mempool, %d in the orphan pool, %d links, %d inputs and %d timers", w.admission.MempoolCount(), w.admission.OrphanCount(), len(w.admission.links), len(w.admission.spends), w.admission.timers.Len())
 	}
 }

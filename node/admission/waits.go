@@ -80,14 +80,14 @@ type waits struct {
 	byID     map[ledger.TxID][]*wait
 	atHeight map[uint64][]*wait // waits for the certified header of a height
 	certTop  uint64
-	took     func(time.Duration) // see Config.Took
+	observe  func(time.Duration) // see Config.ObserveLatency
 	visited  int                 // number of waits that notifications have visited, for tests
 }
 
-func newWaits(limit int, certified uint64, took func(time.Duration)) waits {
+func newWaits(limit int, certified uint64, observe func(time.Duration)) waits {
 	return waits{
 		shares: newShares(limit, limit*waitSize), byID: make(map[ledger.TxID][]*wait),
-		atHeight: make(map[uint64][]*wait), certTop: certified, took: took,
+		atHeight: make(map[uint64][]*wait), certTop: certified, observe: observe,
 	}
 }
 
@@ -154,8 +154,8 @@ func (c *waits) finish(w *wait) {
 	}
 }
 
-// tell passes the progress of a transaction to all requests that wait for it.
-func (c *waits) tell(p Progress, now protocols.Time) {
+// notify passes the progress of a transaction to all requests that wait for it.
+func (c *waits) notify(p Progress, now protocols.Time) {
 	// Backwards, since unlist replaces a wait that ends by the last one, which was visited already.
 	for i := len(c.byID[p.ID]) - 1; i >= 0; i-- {
 		c.visited++
@@ -163,8 +163,8 @@ func (c *waits) tell(p Progress, now protocols.Time) {
 	}
 }
 
-// tellOne passes the progress of a transaction to one request.
-func (c *waits) tellOne(r *Request, p Progress, now protocols.Time) {
+// notifyOne passes the progress of a transaction to one request.
+func (c *waits) notifyOne(r *Request, p Progress, now protocols.Time) {
 	if i, ok := r.at[p.ID]; ok && r.waits[i].state == waitByID {
 		c.update(&r.waits[i], p, now)
 	}
@@ -178,8 +178,8 @@ func (c *waits) update(w *wait, p Progress, now protocols.Time) {
 	case p.Receipt.Height < have.Receipt.Height:
 		return
 	}
-	if w.req.submits && p.Refusal == nil && p.Reached(Final) && !have.Reached(Final) && c.took != nil {
-		c.took(now.Sub(w.req.since))
+	if w.req.submits && p.Refusal == nil && p.Reached(Final) && !have.Reached(Final) && c.observe != nil {
+		c.observe(now.Sub(w.req.since))
 	}
 	p.Certified = p.Receipt.Height > 0 && c.certTop >= p.Receipt.Height
 	top := p.Receipt.Height > 0 && w.req.stage == Certified && !p.Certified

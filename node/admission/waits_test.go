@@ -31,11 +31,11 @@ func TestDuplicateIDsCostOneWait(t *testing.T) {
 	if w.shares.items != 250 || len(w.byID[id]) != 250 {
 		t.Fatalf("%d waits, %d for the id, want one for each request", w.shares.items, len(w.byID[id]))
 	}
-	w.tell(Progress{ID: someIDs(2)[1], Logged: true}, start)
+	w.notify(Progress{ID: someIDs(2)[1], Logged: true}, start)
 	if w.visited != 0 {
 		t.Errorf("a notification of another transaction visited %d waits", w.visited)
 	}
-	w.tell(Progress{ID: id, Logged: true}, start)
+	w.notify(Progress{ID: id, Logged: true}, start)
 	if w.visited != 250 {
 		t.Errorf("a notification of the transaction visited %d waits, want 250", w.visited)
 	}
@@ -114,7 +114,7 @@ func TestStages(t *testing.T) {
 			w.enter(r)
 			steps := 0
 			for _, p := range c.news {
-				w.tell(p, start)
+				w.notify(p, start)
 				if steps++; ended > 0 != (steps >= c.ends) {
 					t.Fatalf("ended %d times upon notification %d", ended, steps)
 				}

@@ -20,7 +20,7 @@ var (
 	ErrUnavailable = errors.New("temporarily unavailable")
 )
 
-// ReasonBookFull is the reason of a transaction that was refused only because the TX book was full. It is not final:
+// ReasonBookFull is the reason of a transaction that was refused only because the mempool was full. It is not final:
 // the same transaction may be sent again after RetryMS, or at once to another replica.
 const ReasonBookFull = "book_full"
 

@@ -51,7 +51,7 @@ func (s *Server) register(a huma.API) {
 	route(s, a, huma.Operation{
 		Method: http.MethodPost, Path: "/v1/txs", OperationID: "submit-transactions",
 		Summary:     "Submit transactions and wait for a stage",
-		Description: "Submitting a transaction again has no further effect and gets the same answer. Accepted means that a final answer will come; waiting guarantees nothing. 429 means that no transaction was accepted: the TX book is full, or the share of it or of waits that this client address may have.",
+		Description: "Submitting a transaction again has no further effect and gets the same answer. Accepted means that a final answer will come; waiting guarantees nothing. 429 means that no transaction was accepted: the mempool is full, or the share of it or of waits that this client address may have.",
 		Errors:      []int{400, 413, 415, 422, 429, 503},
 	}, s.submit)
 	// Described here and not with the operation, because then the library would read and check the body.

@@ -33,7 +33,7 @@ type txsBody struct {
 }
 
 // submitIn is a submission. The handler reads its body itself for two reasons: the library would pass a buffer that it
-// reuses for the next request, while the TX book keeps the transactions; and it would leave its read deadline on the
+// reuses for the next request, while the mempool keeps the transactions; and it would leave its read deadline on the
 // connection, which would cancel the wait that follows.
 type submitIn struct {
 	Wait    Wait  `query:"wait" enum:"accepted,ordered,certified,settled" default:"accepted" doc:"stage that each transaction must reach before the answer"`
@@ -92,7 +92,7 @@ func (s *Server) answers(ctx context.Context, in *submitIn, place *submission) (
 		panic(fmt.Sprintf("%d answers for %d transactions", len(list), len(txs)))
 	}
 	if after, full := allFull(list); full {
-		p := problem(http.StatusTooManyRequests, "the TX book, or the share of it that this client may have, is full: none of the transactions was taken")
+		p := problem(http.StatusTooManyRequests, "the mempool, or the share of it that this client may have, is full: none of the transactions was taken")
 		return nil, retryLater(p, after)
 	}
 	out.text = make([][]byte, len(list))
@@ -137,7 +137,7 @@ func (x *answers) write(to io.Writer) error {
 	return w.Flush()
 }
 
-// allFull reports whether every transaction was refused for want of room, in the TX book or for waits, and when there
+// allFull reports whether every transaction was refused for want of room, in the mempool or for waits, and when there
 // may be some.
 func allFull(answers []TxAnswer) (time.Duration, bool) {
 	var after int64

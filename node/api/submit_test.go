@@ -84,7 +84,7 @@ func TestSubmitDefaultsToAccepted(t *testing.T) {
 	}
 }
 
-// The TX book keeps transactions after the answer, so the memory of a body must never be reused for another request.
+// The mempool keeps transactions after the answer, so the memory of a body must never be reused for another request.
 func TestSubmittedBytesAreNotUsedAgain(t *testing.T) {
 	var kept [][]byte
 	s := serve(t, api.Config{}, &fake{submit: func(ctx context.Context, got [][]byte, wait api.Wait) []api.TxAnswer {
@@ -157,7 +157,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
-func TestFullBook(t *testing.T) {
+func TestFullMempool(t *testing.T) {
 	if api.ReasonBookFull != ledger.ReasonBookFull.String() {
 		t.Errorf("the API has reason %q and the ledger %q", api.ReasonBookFull, ledger.ReasonBookFull)
 	}
@@ -167,7 +167,7 @@ func TestFullBook(t *testing.T) {
 	const two = `{"txs":["01","02"]}`
 
 	a := do(t, "POST", s.URL+"/v1/txs", jsonType, two)
-	wantProblem(t, a, http.StatusTooManyRequests, "TX book")
+	wantProblem(t, a, http.StatusTooManyRequests, "mempool")
 	if a.header.Get("Retry-After") != "2" || a.problem.RetryMS != 1500 {
 		t.Errorf("Retry-After %q and retry_ms %d, want 2 and 1500", a.header.Get("Retry-After"), a.problem.RetryMS)
 	}

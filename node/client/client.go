@@ -112,7 +112,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Submit sends 1 to [api.MaxTxsPerRequest] encoded transactions. It returns an answer for each, in order, once each has
 // reached the stage or is refused, or when timeout (1 ms to [api.MaxWait]) has passed; then TimedOut is set. The error
-// is [*ErrBookFull] if the TX book accepted none.
+// is [*ErrBookFull] if the mempool accepted none.
 func (c *Client) Submit(ctx context.Context, txs [][]byte, wait api.Wait, timeout time.Duration) ([]api.TxAnswer, error) {
 	if len(txs) == 0 || len(txs) > api.MaxTxsPerRequest {
 		return nil, fmt.Errorf("%d transactions in a request, want 1 to %d", len(txs), api.MaxTxsPerRequest)

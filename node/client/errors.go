@@ -17,7 +17,7 @@ var (
 	ErrNotFound = errors.New("not found")
 )
 
-// ErrBookFull means that the replica refused all transactions of a submission because its TX book is full.
+// ErrBookFull means that the replica refused all transactions of a submission because its mempool is full.
 type ErrBookFull struct {
 	RetryAfter time.Duration // time after which there may be space
 	Detail     string
@@ -25,7 +25,7 @@ type ErrBookFull struct {
 
 // Error implements error.
 func (e *ErrBookFull) Error() string {
-	return fmt.Sprintf("the replica's TX book is full, try again in %v: %s", e.RetryAfter, e.Detail)
+	return fmt.Sprintf("the replica's mempool is full, try again in %v: %s", e.RetryAfter, e.Detail)
 }
 
 // ProblemError is any other error answer of a replica (RFC 9457).

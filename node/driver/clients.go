@@ -17,7 +17,7 @@ const (
 	// AttendEvery is the time between two calls of [Driver.Attend] at most.
 	AttendEvery = 200 * time.Millisecond
 
-	maxLook         = 64          // transactions looked at again without a pause
+	maxLook         = 64          // transactions looked up again without a pause
 	checkpointEvery = time.Second // between writes of accepted transactions to disk
 )
 
@@ -25,8 +25,8 @@ const (
 type Clients struct {
 	d  *Driver
 	mu sync.Mutex
-	// door is behind mu.
-	door *admission.Door
+	// admission is behind mu.
+	admission *admission.Admission
 
 	waiting      atomic.Int64 // bytes of transactions that wait for a batch
 	certified    atomic.Uint64
@@ -36,45 +36,45 @@ type Clients struct {
 func newClients(d *Driver) (*Clients, error) {
 	c := &Clients{d: d}
 	certified := d.core.Status().Certified
-	door, err := admission.Restore(admission.Config{
-		Limits: d.cfg.Limits, Kinds: d.kinds, Height: d.cfg.State.Height(), Certified: certified, Took: d.cfg.Took,
+	restored, err := admission.Restore(admission.Config{
+		Limits: d.cfg.Limits, Kinds: d.kinds, Height: d.cfg.State.Height(), Certified: certified, ObserveLatency: d.cfg.ObserveLatency,
 	}, d.cfg.State, d.cfg.Store, d.cfg.Committee, d.cfg.Self, d.instant())
 	if err != nil {
 		return nil, fmt.Errorf("accepted transactions: %w", err)
 	}
-	c.door = door
+	c.admission = restored
 	c.certified.Store(certified)
 	return c, nil
 }
 
-// with calls do with the door, holding the lock.
-func (c *Clients) with(do func(door *admission.Door)) {
+// with calls do with the admission state, holding the lock.
+func (c *Clients) with(do func(a *admission.Admission)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	do(c.door)
-	c.waiting.Store(int64(c.door.Waiting()))
+	do(c.admission)
+	c.waiting.Store(int64(c.admission.ReadyBytes()))
 }
 
 // Open registers a request, before the first of its transactions is brought. [Clients.Close] ends it.
 func (c *Clients) Open(r *admission.Request) {
-	c.with(func(door *admission.Door) { door.Enter(r) })
+	c.with(func(a *admission.Admission) { a.AddRequest(r) })
 }
 
 // Close forgets a request.
 func (c *Clients) Close(r *admission.Request) {
-	c.with(func(door *admission.Door) { door.Leave(r) })
+	c.with(func(a *admission.Admission) { a.RemoveRequest(r) })
 }
 
 // Bring admits a transaction of an open request. Its signatures are verified. The result is noted in the request. The error
 // is the store's. The caller calls [Host.Wake] after the last transaction.
 func (c *Clients) Bring(r *admission.Request, tx *ledger.Tx) error {
-	for admitted := false; !admitted; { // again if a block was executed between the look and the admission
+	for admitted := false; !admitted; { // again if a block was executed between the lookup and the admission
 		now := c.d.instant()
 		l, err := admission.Read(c.d.cfg.State, tx, now)
 		if err != nil {
 			return err
 		}
-		c.with(func(door *admission.Door) { admitted = door.Admit(r, tx, l, now) })
+		c.with(func(a *admission.Admission) { admitted = a.Admit(r, tx, l, now) })
 	}
 	return nil
 }
@@ -87,7 +87,7 @@ func (c *Clients) Recall(r *admission.Request) error {
 			return err
 		}
 		if ok {
-			c.with(func(door *admission.Door) { door.Answer(r, receipt, c.d.instant()) })
+			c.with(func(a *admission.Admission) { a.AnswerRequest(r, receipt, c.d.instant()) })
 		}
 	}
 	return nil
@@ -103,7 +103,7 @@ func (c *Clients) Find(id ledger.TxID) (p admission.Progress, ok bool) {
 	if decided() {
 		return p, true
 	}
-	c.with(func(door *admission.Door) { p, ok = door.Find(id) })
+	c.with(func(a *admission.Admission) { p, ok = a.Find(id) })
 	if !ok && decided() { // a block decided it between the two looks
 		return p, true
 	}
@@ -118,36 +118,36 @@ func (c *Clients) Waiting() int { return int(c.waiting.Load()) }
 
 // Holding is the number of transactions and waits in memory for clients.
 type Holding struct {
-	Book  int // transactions in the TX book
-	Room  int // transactions that wait for an input
-	Waits int // ids that requests wait for
+	Mempool int // transactions in the mempool
+	Orphans int // transactions in the orphan pool
+	Waits   int // ids that requests wait for
 }
 
 // Holding returns the present numbers.
 func (c *Clients) Holding() (h Holding) {
-	c.with(func(door *admission.Door) { h = Holding{door.Len(), door.Room(), door.Waits()} })
+	c.with(func(a *admission.Admission) { h = Holding{a.MempoolCount(), a.OrphanCount(), a.Waits()} })
 	return h
 }
 
 // take hands out transactions for one batch that carries so many bytes of notices.
 func (c *Clients) take(notices int) (txs [][]byte) {
-	c.with(func(door *admission.Door) { txs = door.Take(lanes.MaxPayload-notices, lanes.MaxCount-1) })
+	c.with(func(a *admission.Admission) { txs = a.TakeForBatch(lanes.MaxPayload-notices, lanes.MaxCount-1) })
 	return txs
 }
 
 // logged is called when a batch of the own lane is on disk: no crash loses its transactions.
 func (c *Clients) logged(b *OwnBatch) {
-	c.with(func(door *admission.Door) { door.Logged(b.Number, b.Payload.Txs, c.d.instant()) })
+	c.with(func(a *admission.Admission) { a.Logged(b.Number, b.Payload.Txs, c.d.instant()) })
 }
 
 func (c *Clients) executed(b *ledger.Block, own uint64) {
-	c.with(func(door *admission.Door) { door.Executed(b, own, c.d.instant()) })
+	c.with(func(a *admission.Admission) { a.Executed(b, own, c.d.instant()) })
 }
 
 // headerCertified is called when a header has its f+1 VOTEs.
 func (c *Clients) headerCertified(height uint64) {
 	c.certified.Store(max(c.certified.Load(), height))
-	c.with(func(door *admission.Door) { door.Certified(height) })
+	c.with(func(a *admission.Admission) { a.Certified(height) })
 }
 
 // Attend looks at the transactions again that are due, and writes accepted transactions to disk from time to time. The host
@@ -163,7 +163,7 @@ func (d *Driver) Attend() error {
 	if now := d.time(); now >= c.checkpointAt {
 		c.checkpointAt = now.Add(checkpointEvery)
 		var st replica.Step
-		c.with(func(door *admission.Door) { st.Persist = door.Checkpoint() })
+		c.with(func(a *admission.Admission) { st.Persist = a.Checkpoint() })
 		if len(st.Persist) > 0 {
 			d.host.Write(Action{Step: st})
 		}
@@ -174,14 +174,14 @@ func (d *Driver) Attend() error {
 // lookAgain looks at some of the transactions that are due, and reports whether there may be more.
 func (c *Clients) lookAgain() (more bool, err error) {
 	var due []*ledger.Tx
-	c.with(func(door *admission.Door) { due = door.Due(c.d.instant(), maxLook) })
+	c.with(func(a *admission.Admission) { due = a.DueRetries(c.d.instant(), maxLook) })
 	for _, tx := range due {
 		now := c.d.instant()
 		l, err := admission.Read(c.d.cfg.State, tx, now)
 		if err != nil {
 			return false, fmt.Errorf("look up a transaction: %w", err)
 		}
-		c.with(func(door *admission.Door) { door.Again(tx, l, now) })
+		c.with(func(a *admission.Admission) { a.Retry(tx, l, now) })
 	}
 	if len(due) > 0 {
 		c.d.host.Wake()

@@ -128,8 +128,8 @@ func TestJunkFillsNothing(t *testing.T) {
 	}
 	c.settle(2, 10, 0, 1, 2, 3)
 	c.agree()
-	if a := c.nodes[0].up().Holding(); a.Book != 0 || a.Room != 1000 {
-		t.Errorf("the door holds %+v", a)
+	if a := c.nodes[0].up().Holding(); a.Mempool != 0 || a.Orphans != 1000 {
+		t.Errorf("admission holds %+v", a)
 	}
 	for h := uint64(1); h <= c.nodes[0].state.Height(); h++ {
 		if txs, ok, err := c.nodes[0].state.BlockTxs(h); err != nil || !ok || len(txs) > 8 {
@@ -175,8 +175,8 @@ func TestCopiesCostNothing(t *testing.T) {
 	if got := scheme.items.Load(); got > posts {
 		t.Errorf("%d signatures verified for %d posts of one transaction", got, posts)
 	}
-	if a := e.Holding(); a.Room != 1 || a.Book != 0 {
-		t.Errorf("the door holds %+v for one transaction", a)
+	if a := e.Holding(); a.Orphans != 1 || a.Mempool != 0 {
+		t.Errorf("admission holds %+v for one transaction", a)
 	}
 	c.settle(1, 9, 0, 1, 2, 3)
 	leave()

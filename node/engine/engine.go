@@ -37,7 +37,7 @@ type Sender interface {
 	Send(to protocols.Index, class p2p.Class, frame []byte)
 }
 
-// Config describes an engine. The driver's Store and Took are set by New.
+// Config describes an engine. The driver's Store and ObserveLatency are set by New.
 type Config struct {
 	driver.Config
 	Store kv.Store // consensus store, with a log
@@ -91,7 +91,7 @@ func New(cfg Config) (*Engine, error) {
 		verifying: newTurns(verifiers()),
 	}
 	cfg.Config.Store = cfg.Store
-	cfg.Took = func(took time.Duration) { e.latencies.add(time.Now(), took) }
+	cfg.ObserveLatency = func(took time.Duration) { e.latencies.add(time.Now(), took) }
 	var err error
 	if e.driver, err = driver.New(cfg.Config, host{e}); err != nil {
 		return nil, err

@@ -58,8 +58,8 @@ func TestCombine(t *testing.T) {
 			api.StateOrdered, []string{"settled", "settled", "settled"}, "", true, nil},
 		"inside one shard":         {own(api.TxAnswer{ID: id, State: api.StateSettled, Height: 4}), nil, api.StateSettled, nil, "", false, nil},
 		"inside another":           {nil, []Row{row(inside), nothing(2)}, api.StateSettled, nil, "", false, nil},
-		"in this book":             {own(api.TxAnswer{ID: id, State: api.StateAccepted}), []Row{nothing(1), out}, api.StateAccepted, nil, "", false, nil},
-		"in a book elsewhere":      {nil, []Row{nothing(1), {Shard: 2, Accepted: true}}, api.StateAccepted, nil, "", true, nil},
+		"in this mempool":          {own(api.TxAnswer{ID: id, State: api.StateAccepted}), []Row{nothing(1), out}, api.StateAccepted, nil, "", false, nil},
+		"in a mempool elsewhere":   {nil, []Row{nothing(1), {Shard: 2, Accepted: true}}, api.StateAccepted, nil, "", true, nil},
 		"unknown everywhere":       {nil, []Row{nothing(1), nothing(2)}, "", nil, "", false, api.ErrNotFound},
 		"unknown, one unreachable": {nil, []Row{nothing(1), out}, "", nil, "", false, api.ErrUnavailable},
 	} {
@@ -85,7 +85,7 @@ func TestInvolved(t *testing.T) {
 		want []uint16
 	}{
 		"no data":          {nil, []uint16{0, 2, 3}},
-		"in the TX book":   {&api.TxAnswer{State: api.StateAccepted}, []uint16{0, 2, 3}},
+		"in the mempool":   {&api.TxAnswer{State: api.StateAccepted}, []uint16{0, 2, 3}},
 		"inside one shard": {&api.TxAnswer{State: api.StateSettled, Height: 3}, nil},
 		"between three":    {&own, []uint16{0, 3}},
 	} {

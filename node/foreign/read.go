@@ -95,7 +95,7 @@ type Row struct {
 	Shard       uint16
 	Unreachable bool // no replica answers
 	Unconfirmed bool // replicas answer, but too few agree
-	// Accepted means that replicas, possibly fewer than f+1, have the transaction in their TX books. It is only a hint,
+	// Accepted means that replicas, possibly fewer than f+1, have the transaction in their mempools. It is only a hint,
 	// because replicas need not agree about a transaction that is not ordered.
 	Accepted bool
 	Answer   api.TxAnswer // its state is unknown if the shard has not ordered the transaction

@@ -162,7 +162,7 @@ func TestRows(t *testing.T) {
 			"false settled":           {[]behaviour{settled, unknown, unknown, unknown}, Row{Answer: api.TxAnswer{State: api.StateUnknown}}},
 			"false rejected":          {[]behaviour{rejected, settled, settled, settled}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
 			"no replica has it":       {[]behaviour{unknown, unknown, unknown, away}, Row{Answer: api.TxAnswer{State: api.StateUnknown}}},
-			"in one TX book":          {[]behaviour{unknown, unknown, accepted, unknown}, Row{Accepted: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
+			"in one mempool":          {[]behaviour{unknown, unknown, accepted, unknown}, Row{Accepted: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
 			"none is connected":       {[]behaviour{away, away, away, away}, Row{Unreachable: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
 			"all are silent":          {[]behaviour{silent, silent, silent, silent}, Row{Unreachable: true, Answer: api.TxAnswer{State: api.StateUnknown}}},
 			"only one answers":        {[]behaviour{away, settled, away, away}, Row{Unconfirmed: true, Answer: api.TxAnswer{State: api.StateUnknown}}},

@@ -327,7 +327,7 @@ func (c *settling) open() string {
 }
 
 // closed describes records that should be forgotten and are not, empty if there are none. Some time after everything is
-// final and has expired, nothing is in escrow, no record is open, and no transaction waits in a TX book.
+// final and has expired, nothing is in escrow, no record is open, and no transaction waits in a mempool.
 func (c *settling) closed() string {
 	if lack := c.alike(); lack != "" {
 		return lack
@@ -341,8 +341,8 @@ func (c *settling) closed() string {
 			if err != nil {
 				panic(err)
 			}
-			if a.Open > 0 || a.Escrow > 0 || n.driver.Clients().Holding().Book > 0 {
-				return fmt.Sprintf("replica %d of shard %d has %d open records, %d in escrow and %d transactions in its book", n.id, s.shard, a.Open, a.Escrow, n.driver.Clients().Holding().Book)
+			if a.Open > 0 || a.Escrow > 0 || n.driver.Clients().Holding().Mempool > 0 {
+				return fmt.Sprintf("replica %d of shard %d has %d open records, %d in escrow and %d transactions in its mempool", n.id, s.shard, a.Open, a.Escrow, n.driver.Clients().Holding().Mempool)
 			}
 		}
 	}

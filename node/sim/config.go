@@ -35,7 +35,7 @@ type Shard struct {
 	Faults   []Fault
 	Liars    []Liar
 	Hostile  Hostile // LDs that it sends if more than f of its replicas are Byzantine, else nil
-	Book     int     // maximal number of transactions in a replica's TX book; 0 is the usual number
+	Mempool  int     // maximal number of transactions in a replica's mempool; 0 is the usual number
 	Coins    uint32  // of each account at genesis; 0 is the usual number
 	mutation mutation
 }
@@ -170,8 +170,8 @@ func (x *Shard) faulty() int { return (x.Nodes - 1) / 3 }
 // limits are those of the replicas' admission checks.
 func (x *Shard) limits() admission.Limits {
 	l := admission.StandardLimits()
-	if x.Book > 0 {
-		l.Txs = x.Book
+	if x.Mempool > 0 {
+		l.Txs = x.Mempool
 	}
 	return l
 }

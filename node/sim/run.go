@@ -229,7 +229,7 @@ func (w *world) unsettled() string {
 func (w *world) silence() {
 	late := 15 * time.Second
 	for _, s := range w.shards {
-		if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.alive && n.driver.Clients().Holding().Book > 0 }) {
+		if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.alive && n.driver.Clients().Holding().Mempool > 0 }) {
 			late = max(late, lifetime+time.Minute) // a transaction whose input never appears gets its answer when it expires
 		}
 		late = max(late, lanes.MaxAsking(s.cfg.Nodes)) // as for requests for a lane whose owner is down

@@ -188,11 +188,11 @@ var stories = map[string]func(seed uint64) Config{
 		x.Faults = []Fault{Crashes{Every: 900 * time.Millisecond, Down: 200 * time.Millisecond}, ClockSkew{Max: 300 * time.Millisecond}}
 		return cfg
 	},
-	// The TX book has room for a few transactions, and some pay more than others.
-	"a small book": func(seed uint64) Config {
+	// The mempool has room for a few transactions, and some pay more than others.
+	"a small mempool": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 60, false, true
-		x.Nodes, x.Delay, x.Slots, x.Liars, x.Faults, x.Book = 4, 60*time.Millisecond, 0, nil, nil, 8
+		x.Nodes, x.Delay, x.Slots, x.Liars, x.Faults, x.Mempool = 4, 60*time.Millisecond, 0, nil, nil, 8
 		return cfg
 	},
 	"a hoarded lane": func(seed uint64) Config {

@@ -102,7 +102,7 @@ func postCopies(ctx context.Context, s *scene) {
 	workers(ctx, 250, func(int) { post(ctx, c, s.targets[0].API, copies, "settled") })
 }
 
-// postUnknown fills the TX book of every replica with transactions whose inputs exist in no ledger.
+// postUnknown fills the mempool of every replica with transactions whose inputs exist in no ledger.
 func postUnknown(ctx context.Context, s *scene) {
 	c := hostileClient(64)
 	defer c.CloseIdleConnections()

@@ -24,10 +24,10 @@ const (
 // maxReasons is the greatest number of records of reasons; the oldest are deleted first.
 const maxReasons = maxRefused
 
-func keptKey(prefix string, id ledger.TxID) []byte { return append([]byte(prefix), id[:]...) }
+func persistedKey(prefix string, id ledger.TxID) []byte { return append([]byte(prefix), id[:]...) }
 
-// kept is the part of a Door that survives a crash.
-type kept struct {
+// persisted is the part of an Admission that survives a crash.
+type persisted struct {
 	mark    uint64   // mark on disk, or in the records that Checkpoint returned last
 	ordered uint64   // number of the newest batch of this replica's lane that is executed
 	left    []*entry // entries that a block left out and that have no record yet
@@ -35,23 +35,23 @@ type kept struct {
 	reasons []ledger.TxID // ids of the records of reasons, oldest first
 }
 
-func (k *kept) erase(id ledger.TxID) {
-	k.pending = append(k.pending, protocols.Record{Key: keptKey(prefixTx, id)})
+func (p *persisted) erase(id ledger.TxID) {
+	p.pending = append(p.pending, protocols.Record{Key: persistedKey(prefixTx, id)})
 }
 
-func (k *kept) refuse(id ledger.TxID, reason ledger.Reason) {
-	k.pending = append(k.pending, protocols.Record{Key: keptKey(prefixReason, id), Value: []byte{byte(reason)}})
-	if k.reasons = append(k.reasons, id); len(k.reasons) > maxReasons {
-		k.pending = append(k.pending, protocols.Record{Key: keptKey(prefixReason, k.reasons[0])})
-		k.reasons = k.reasons[1:]
+func (p *persisted) refuse(id ledger.TxID, reason ledger.Reason) {
+	p.pending = append(p.pending, protocols.Record{Key: persistedKey(prefixReason, id), Value: []byte{byte(reason)}})
+	if p.reasons = append(p.reasons, id); len(p.reasons) > maxReasons {
+		p.pending = append(p.pending, protocols.Record{Key: persistedKey(prefixReason, p.reasons[0])})
+		p.reasons = p.reasons[1:]
 	}
 }
 
 // Checkpoint returns the records that keep accepted transactions across restarts. The caller writes them in one batch
 // of the consensus store, after the batches of the lane that were passed to Logged. It is called from time to time; a
 // start reads later changes from the batches of the lane.
-func (d *Door) Checkpoint() []protocols.Record {
-	k := &d.kept
+func (a *Admission) Checkpoint() []protocols.Record {
+	k := &a.persisted
 	if k.ordered == k.mark && len(k.pending) == 0 {
 		return nil
 	}
@@ -66,7 +66,7 @@ func (d *Door) Checkpoint() []protocols.Record {
 			continue
 		default:
 			e.recorded = true
-			records = append(records, protocols.Record{Key: keptKey(prefixTx, e.id()), Value: e.tx.Encode()})
+			records = append(records, protocols.Record{Key: persistedKey(prefixTx, e.id()), Value: e.tx.Encode()})
 		}
 		e.listed = false
 	}
@@ -76,17 +76,17 @@ func (d *Door) Checkpoint() []protocols.Record {
 	return append(records, protocols.Record{Key: keyMark, Value: wire.AppendU64(nil, k.mark)})
 }
 
-// Restore returns a Door with the accepted transactions of an earlier run that have no final answer. Those in batches
+// Restore returns an Admission with the accepted transactions of an earlier run that have no final answer. Those in batches
 // above the ledger's position wait for a block that decides these batches; the others are tried again. The error is
 // an error of a store, or says which record is damaged.
-func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committee, self protocols.Index, now Instant) (*Door, error) {
-	d := New(cfg)
+func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committee, self protocols.Index, now Instant) (*Admission, error) {
+	a := New(cfg)
 	cut, err := executedCut(state)
 	if err != nil {
 		return nil, err
 	}
 	if int(self) < len(cut) {
-		d.kept.ordered = cut[self].Seq
+		a.persisted.ordered = cut[self].Seq
 	}
 	value, ok, err := r.Get(keyMark)
 	if err != nil {
@@ -94,11 +94,11 @@ func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committe
 	}
 	if ok {
 		rd := wire.NewReader(value)
-		if d.kept.mark = rd.U64(); rd.Done() != nil {
+		if a.persisted.mark = rd.U64(); rd.Done() != nil {
 			return nil, fmt.Errorf("the mark of accepted transactions is malformed: the store is damaged")
 		}
 	}
-	if err := d.restoreReasons(r); err != nil {
+	if err := a.restoreReasons(r); err != nil {
 		return nil, err
 	}
 	err = scan(r, []byte(prefixTx), kv.PrefixEnd([]byte(prefixTx)), func(_, value []byte) error {
@@ -106,12 +106,12 @@ func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committe
 		if err != nil {
 			return fmt.Errorf("the record of an accepted transaction: %w: the store is damaged", err)
 		}
-		return d.restore(tx, 0, true, state, now)
+		return a.restore(tx, 0, true, state, now)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return d, scan(r, lanes.StoredKey(self, lanes.Tip{Seq: d.kept.mark + 1}), lanes.StoredKey(self+1, lanes.Tip{}), func(_, value []byte) error {
+	return a, scan(r, lanes.StoredKey(self, lanes.Tip{Seq: a.persisted.mark + 1}), lanes.StoredKey(self+1, lanes.Tip{}), func(_, value []byte) error {
 		b, err := lanes.DecodeStored(c, value)
 		if err != nil {
 			return fmt.Errorf("a batch of this replica's lane: %w: the store is damaged", err)
@@ -121,7 +121,7 @@ func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committe
 			return fmt.Errorf("a batch of this replica's lane: %w: the store is damaged", err)
 		}
 		for _, tx := range p.Txs {
-			if err := d.restore(tx, b.Seq, false, state, now); err != nil {
+			if err := a.restore(tx, b.Seq, false, state, now); err != nil {
 				return err
 			}
 		}
@@ -129,43 +129,43 @@ func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committe
 	})
 }
 
-func (d *Door) restoreReasons(r kv.Reader) error {
+func (a *Admission) restoreReasons(r kv.Reader) error {
 	return scan(r, []byte(prefixReason), kv.PrefixEnd([]byte(prefixReason)), func(key, value []byte) error {
-		if len(key) != len(keptKey(prefixReason, ledger.TxID{})) || len(value) != 1 {
+		if len(key) != len(persistedKey(prefixReason, ledger.TxID{})) || len(value) != 1 {
 			return fmt.Errorf("the record %x of a refused transaction is malformed: the store is damaged", key)
 		}
 		id := ledger.TxID(key[len(prefixReason):])
 		reason := ledger.Reason(value[0])
-		d.kept.reasons = append(d.kept.reasons, id)
-		d.remember(id, &ledger.Refusal{Reason: reason, Detail: reason.Description()})
+		a.persisted.reasons = append(a.persisted.reasons, id)
+		a.remember(id, &ledger.Refusal{Reason: reason, Detail: reason.Description()})
 		return nil
 	})
 }
 
 // restore adds one accepted transaction, with the number of its batch, unless the ledger has its receipt.
-func (d *Door) restore(tx *ledger.Tx, batch uint64, recorded bool, state *ledger.State, now Instant) error {
-	if d.entries[tx.ID()] != nil || d.refused.Contains(tx.ID()) {
+func (a *Admission) restore(tx *ledger.Tx, batch uint64, recorded bool, state *ledger.State, now Instant) error {
+	if a.entries[tx.ID()] != nil || a.refused.Contains(tx.ID()) {
 		return nil
 	}
 	l, err := Read(state, tx, now)
 	if err != nil || l.Known {
 		return err
 	}
-	d.arrived++
+	a.arrived++
 	e := &entry{
-		tx: tx, seq: d.arrived, state: inBatch, inside: l.Found.Inside, own: l.Found.Own, backoff: retryFirst,
+		tx: tx, seq: a.arrived, state: inBatch, inside: l.Found.Inside, own: l.Found.Own, backoff: retryFirst,
 		logged: true, batch: batch, recorded: recorded,
 	}
-	d.entries[tx.ID()] = e
-	d.book.add(e.from, e.size())
-	d.expiry.add(e)
-	if batch > d.kept.ordered {
+	a.entries[tx.ID()] = e
+	a.mempool.add(e.from, e.size())
+	a.expiry.add(e)
+	if batch > a.persisted.ordered {
 		for _, i := range e.own {
-			d.spends[tx.Inputs[i].Outpoint] = e
+			a.spends[tx.Inputs[i].Outpoint] = e
 		}
 		return nil
 	}
-	d.park(e, now)
+	a.park(e, now)
 	return nil
 }
 

@@ -11,9 +11,9 @@ type Instant struct {
 	WallMS uint64         // by the wall clock, Unix milliseconds, with which expiries are compared
 }
 
-// Look is the state of one transaction in the executed ledger. It is read without the lock of the Door, and valid
-// until the Door is passed a block above Height.
-type Look struct {
+// Lookup is the state of one transaction in the executed ledger. It is read without the lock of the Admission, and valid
+// until the Admission is passed a block above Height.
+type Lookup struct {
 	Height  uint64            // of the last block that was executed when reading began
 	Known   bool              // the transaction has a receipt
 	Receipt ledger.Receipt    // if Known
@@ -25,9 +25,9 @@ type Look struct {
 // Expiry is compared with block time, since a block of that time or earlier might still settle the transaction,
 // whatever the replica's clock. The horizon is compared with the replica's clock too, since block time does not
 // advance while a shard has nothing to order.
-func Read(state *ledger.State, tx *ledger.Tx, now Instant) (Look, error) {
+func Read(state *ledger.State, tx *ledger.Tx, now Instant) (Lookup, error) {
 	h, _, _ := state.Tip()
-	l := Look{Height: h.Height}
+	l := Lookup{Height: h.Height}
 	var err error
 	if l.Receipt, l.Known, err = state.Receipt(tx.ID()); err != nil || l.Known {
 		return l, err

@@ -19,10 +19,10 @@ func wantRefusal(t *testing.T, p Progress, reason ledger.Reason) {
 }
 
 // TestTransactionsWithUnknownInputs: transactions whose inputs do not exist never enter a batch, do not delay other
-// transactions, and leave the waiting room after roomFor.
+// transactions, and leave the orphan pool after maxOrphanAge.
 func TestTransactionsWithUnknownInputs(t *testing.T) {
 	limits := StandardLimits()
-	limits.RoomTxs = 100
+	limits.OrphanTxs = 100
 	d := newFixture(t, limits)
 	var unknown []*ledger.Tx
 	for i := range 300 {
@@ -32,22 +32,22 @@ func TestTransactionsWithUnknownInputs(t *testing.T) {
 		}
 		unknown = append(unknown, tx)
 	}
-	if d.door.Len() != 0 || d.door.Room() != 50 {
-		t.Errorf("%d in the TX book and %d in the waiting room, want 0 and one party's half of 100", d.door.Len(), d.door.Room())
+	if d.admission.MempoolCount() != 0 || d.admission.OrphanCount() != 50 {
+		t.Errorf("%d in the mempool and %d in the orphan pool, want 0 and one party's half of 100", d.admission.MempoolCount(), d.admission.OrphanCount())
 	}
 	wantRefusal(t, d.at(unknown[0]), ledger.ReasonUnknownInput) // the oldest is removed first
 	good := d.pay(life, 0, d.coin(0))
 	d.submit("client", good)
 	d.wantBatch(good)
-	d.pass(roomFor + time.Second)
-	if d.door.Room() != 0 {
-		t.Errorf("%d in the waiting room after roomFor", d.door.Room())
+	d.pass(maxOrphanAge + time.Second)
+	if d.admission.OrphanCount() != 0 {
+		t.Errorf("%d in the orphan pool after maxOrphanAge", d.admission.OrphanCount())
 	}
 	wantRefusal(t, d.at(unknown[299]), ledger.ReasonUnknownInput)
 	d.wantBatch()
 }
 
-func TestInputsCreatedInTheBook(t *testing.T) {
+func TestInputsCreatedInTheMempool(t *testing.T) {
 	d := newFixture(t, StandardLimits())
 	parent := d.pay(life, 0, d.coin(0))
 	child := d.pay(life, 0, d.output(parent, 0))
@@ -61,8 +61,8 @@ func TestInputsCreatedInTheBook(t *testing.T) {
 	d.submit("b", parent)
 	d.lookAgain()
 	d.lookAgain()
-	if d.door.Room() != 0 || d.door.Len() != 3 {
-		t.Fatalf("%d in the waiting room, %d in the TX book", d.door.Room(), d.door.Len())
+	if d.admission.OrphanCount() != 0 || d.admission.MempoolCount() != 3 {
+		t.Fatalf("%d in the orphan pool, %d in the mempool", d.admission.OrphanCount(), d.admission.MempoolCount())
 	}
 	d.wantBatch(parent, child, grandchild)
 	if b := d.block(); len(b.LeftOut) > 0 || len(b.Receipts) != 3 {
@@ -73,9 +73,9 @@ func TestInputsCreatedInTheBook(t *testing.T) {
 	}
 }
 
-// TestOutputIsSpentOnceInTheBook: of two transactions that spend one output, the second waits until the first is
+// TestOutputIsSpentOnceInTheMempool: of two transactions that spend one output, the second waits until the first is
 // decided.
-func TestOutputIsSpentOnceInTheBook(t *testing.T) {
+func TestOutputIsSpentOnceInTheMempool(t *testing.T) {
 	d := newFixture(t, StandardLimits())
 	first, second := d.pay(life, 0, d.coin(0)), d.pay(life, 1, d.coin(0))
 	d.submit("a", first)
@@ -85,8 +85,8 @@ func TestOutputIsSpentOnceInTheBook(t *testing.T) {
 	d.wantBatch(first)
 	d.block()
 	wantRefusal(t, d.at(second), ledger.ReasonConsumed)
-	if d.door.Len() != 0 || d.door.Room() != 0 {
-		t.Errorf("%d in the TX book, %d in the waiting room", d.door.Len(), d.door.Room())
+	if d.admission.MempoolCount() != 0 || d.admission.OrphanCount() != 0 {
+		t.Errorf("%d in the mempool, %d in the orphan pool", d.admission.MempoolCount(), d.admission.OrphanCount())
 	}
 }
 
@@ -129,7 +129,7 @@ func TestAcceptedIsKeptUntilItsFinalAnswer(t *testing.T) {
 			d := newFixture(t, StandardLimits())
 			child := d.acceptedWithoutInput(0, 20*time.Second)
 			step.keep(d)
-			if p, ok := d.door.Find(child.ID()); !ok || !p.Logged {
+			if p, ok := d.admission.Find(child.ID()); !ok || !p.Logged {
 				t.Fatalf("the accepted transaction: known %v, progress %+v", ok, p)
 			}
 			d.batches = nil
@@ -150,8 +150,8 @@ func TestAcceptedIsKeptUntilItsFinalAnswer(t *testing.T) {
 			if err != nil || !ok || receipt.Reason != ledger.ReasonExpired {
 				t.Errorf("receipt: %v %+v %v, want expired", ok, receipt, err)
 			}
-			if batches != 1 || d.door.Len() != 0 {
-				t.Errorf("%d batches have the transaction, want 1; %d left in the TX book", batches, d.door.Len())
+			if batches != 1 || d.admission.MempoolCount() != 0 {
+				t.Errorf("%d batches have the transaction, want 1; %d left in the mempool", batches, d.admission.MempoolCount())
 			}
 		})
 	}
@@ -166,10 +166,10 @@ func TestFinalRefusalIsKept(t *testing.T) {
 	wantRefusal(t, d.at(child), ledger.ReasonExpired)
 	d.keep()
 	d.crash()
-	if p, ok := d.door.Find(child.ID()); !ok || p.Refusal == nil || p.Refusal.Reason != ledger.ReasonExpired {
+	if p, ok := d.admission.Find(child.ID()); !ok || p.Refusal == nil || p.Refusal.Reason != ledger.ReasonExpired {
 		t.Errorf("after a restart: known %v, progress %+v", ok, p)
 	}
-	if records := d.door.Checkpoint(); len(records) > 1 {
+	if records := d.admission.Checkpoint(); len(records) > 1 {
 		t.Errorf("%d records although nothing changed", len(records))
 	}
 }
@@ -206,7 +206,7 @@ func TestFinalAnswersGoByBlockTime(t *testing.T) {
 	if p.Refusal.Final() {
 		t.Fatalf("the refusal is final: %v", p.Refusal)
 	}
-	if found, ok := d.door.Find(tx.ID()); ok {
+	if found, ok := d.admission.Find(tx.ID()); ok {
 		t.Errorf("a refusal that is not final is remembered: %+v", found)
 	}
 	d.skew = 0 // the clock is right again
@@ -223,7 +223,7 @@ func TestFinalAnswersGoByBlockTime(t *testing.T) {
 	wantRefusal(t, d.submit("a", other), ledger.ReasonExpired)
 }
 
-func TestFullBookKeepsHigherFees(t *testing.T) {
+func TestFullMempoolKeepsHigherFees(t *testing.T) {
 	limits := StandardLimits()
 	limits.Txs = 8
 	d := newFixture(t, limits)
@@ -257,8 +257,8 @@ func TestFullBookKeepsHigherFees(t *testing.T) {
 	}
 }
 
-// TestDependentsOfEvictedLeaveTheBook: evicting a transaction moves those that spend its outputs to the waiting room.
-func TestDependentsOfEvictedLeaveTheBook(t *testing.T) {
+// TestDependentsOfEvictedLeaveTheMempool: evicting a transaction moves those that spend its outputs to the orphan pool.
+func TestDependentsOfEvictedLeaveTheMempool(t *testing.T) {
 	limits := StandardLimits()
 	limits.Txs = 4
 	d := newFixture(t, limits)
@@ -271,8 +271,8 @@ func TestDependentsOfEvictedLeaveTheBook(t *testing.T) {
 	d.lookAgain()
 	wantRefusal(t, d.at(parent), ledger.ReasonBookFull)
 	d.wantBatch(highFee)
-	if p := d.at(child); p.Logged || d.door.Room() != 1 {
-		t.Errorf("%+v, %d in the waiting room", p, d.door.Room())
+	if p := d.at(child); p.Logged || d.admission.OrphanCount() != 1 {
+		t.Errorf("%+v, %d in the orphan pool", p, d.admission.OrphanCount())
 	}
 }
 
@@ -294,7 +294,7 @@ func TestPartiesGetEqualBytes(t *testing.T) {
 		submit("late", 120+i)
 	}
 	count := make(map[Party]int)
-	for _, raw := range d.door.Take(1<<20, 15) {
+	for _, raw := range d.admission.TakeForBatch(1<<20, 15) {
 		tx, err := ledger.DecodeTx(raw)
 		if err != nil {
 			t.Fatal(err)
@@ -304,7 +304,7 @@ func TestPartiesGetEqualBytes(t *testing.T) {
 	if count["party with many"] != 5 || count["party with few"] != 5 || count["late"] != 5 {
 		t.Errorf("transactions of the parties in a batch of 15: %v", count)
 	}
-	if got := d.door.Take(1<<20, 100); len(got) != 55 {
+	if got := d.admission.TakeForBatch(1<<20, 100); len(got) != 55 {
 		t.Errorf("the only party left got %d of 55", len(got))
 	}
 }
@@ -320,16 +320,16 @@ func TestLeftOutTransactions(t *testing.T) {
 		{ID: txs[0].ID(), Refusal: refuse(ledger.ReasonConsumed)}, {ID: txs[1].ID(), Refusal: refuse(ledger.ReasonWrongShard)},
 		{ID: txs[2].ID(), Refusal: refuse(ledger.ReasonShardBusy)},
 	}, Receipts: []ledger.Receipt{{Tx: txs[3].ID(), Verdict: ledger.VerdictSpent}}}
-	d.door.Executed(b, 1, d.instant())
-	if d.door.Len() != 1 || !d.at(txs[2]).Logged {
-		t.Errorf("%d left in the TX book, want the one that is not refused finally", d.door.Len())
+	d.admission.Executed(b, 1, d.instant())
+	if d.admission.MempoolCount() != 1 || !d.at(txs[2]).Logged {
+		t.Errorf("%d left in the mempool, want the one that is not refused finally", d.admission.MempoolCount())
 	}
 	d.wantBatch()
 	d.pass(time.Second)
 	d.wantBatch(txs[2])
 	for wait := 2 * retryFirst; wait <= retryMost; wait *= 2 { // each time a block leaves it out, the delay doubles
 		b.Receipts, b.LeftOut = nil, []ledger.LeftOut{{ID: txs[2].ID(), Refusal: refuse(ledger.ReasonShardBusy)}}
-		d.door.Executed(b, 0, d.instant())
+		d.admission.Executed(b, 0, d.instant())
 		d.pass(wait - 200*time.Millisecond)
 		d.wantBatch()
 		d.pass(400 * time.Millisecond)
@@ -341,13 +341,13 @@ func TestRetriesAreBounded(t *testing.T) {
 	d := newFixture(t, StandardLimits())
 	for i := range 3 * maxRetries {
 		e := &entry{tx: d.pay(life, 0, d.nothing(fmt.Sprint(i))), seq: uint64(i), state: inBatch, backoff: retryFirst, logged: true}
-		d.door.entries[e.id()] = e
-		d.door.book.add("", e.size())
-		d.door.park(e, d.instant())
+		d.admission.entries[e.id()] = e
+		d.admission.mempool.add("", e.size())
+		d.admission.park(e, d.instant())
 	}
 	for range 5 {
 		d.now = d.now.Add(time.Second)
-		if got := len(d.door.Due(d.instant(), 1<<20)); got > maxRetries {
+		if got := len(d.admission.DueRetries(d.instant(), 1<<20)); got > maxRetries {
 			t.Fatalf("%d retries in one second", got)
 		}
 	}
@@ -381,12 +381,12 @@ func TestOldLookIsRefused(t *testing.T) {
 	}
 	d.block(tx)
 	r := NewRequest("a", idsOf(tx), Final, true, d.now, func() {})
-	d.door.Enter(r)
-	if d.door.Admit(r, tx, l, d.instant()) {
+	d.admission.AddRequest(r)
+	if d.admission.Admit(r, tx, l, d.instant()) {
 		t.Error("an old look was used")
 	}
 	d.admit(r, tx)
-	if p := r.Progress(tx.ID()); p.Receipt.Verdict != ledger.VerdictSettled || d.door.Len() != 0 {
+	if p := r.Progress(tx.ID()); p.Receipt.Verdict != ledger.VerdictSettled || d.admission.MempoolCount() != 0 {
 		t.Errorf("%+v", p)
 	}
 	if slices.Contains(d.batch(), tx.ID()) {
