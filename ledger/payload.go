@@ -198,7 +198,7 @@ func CheckPayload(kinds Kinds, scheme sig.Scheme, network digest.Digest, b []byt
 	if err != nil {
 		return nil, err
 	}
-	items := make([]sig.Item, 0, len(p.Txs)+len(p.Txs)/8)
+	items := make([]sig.Check, 0, len(p.Txs)+len(p.Txs)/8)
 	for i, tx := range p.Txs {
 		if r := tx.Check(network); r != nil {
 			return nil, fmt.Errorf("transaction %s, entry %d: %w", tx.ID(), len(p.Notices)+i, r)

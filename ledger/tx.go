@@ -198,12 +198,12 @@ func signingDigest(body []byte) digest.Digest { return digest.Of(tagSigning, bod
 
 // SigItems lists the signatures to verify, one for each distinct key. Callers collect those of many transactions and
 // verify them together.
-func (t *Tx) SigItems() []sig.Item { return t.appendSigItems(nil) }
+func (t *Tx) SigItems() []sig.Check { return t.appendSigItems(nil) }
 
-func (t *Tx) appendSigItems(items []sig.Item) []sig.Item {
+func (t *Tx) appendSigItems(items []sig.Check) []sig.Check {
 	message := t.SigningDigest()
 	for k, i := range firstOfKey(t.Inputs) {
-		items = append(items, sig.Item{Key: t.Inputs[i].Key, Message: message[:], Signature: t.Signatures[k]})
+		items = append(items, sig.Check{Key: t.Inputs[i].Key, Message: message[:], Signature: t.Signatures[k]})
 	}
 	return items
 }

@@ -24,9 +24,10 @@ func (c *Committee) Statement(kind string, fields ...[]byte) []byte {
 	return b
 }
 
-// Item is the check of the signature s of replica i on a statement. It panics if i is not a replica of the shard.
-func (c *Committee) Item(i Index, statement []byte, s sig.Signature) sig.Item {
-	return sig.Item{Key: c.keys[i], Message: statement, Signature: s}
+// SignatureCheck is the check of the signature s of replica i on a statement. It panics if i is not a replica of the
+// shard.
+func (c *Committee) SignatureCheck(i Index, statement []byte, s sig.Signature) sig.Check {
+	return sig.Check{Key: c.keys[i], Message: statement, Signature: s}
 }
 
 // CertificateMax is the greatest length of an encoded Certificate, in bytes.
@@ -73,20 +74,20 @@ func ReadCertificate(r *wire.Reader) Certificate {
 	return c
 }
 
-// Items lists the signature checks that prove the certificate on statement. It returns an error if the certificate has
-// fewer signers than threshold, or a signer that is not a replica of the shard.
-func (c *Committee) Items(cert *Certificate, threshold int, statement []byte) ([]sig.Item, error) {
+// SignatureChecks lists the signature checks that prove the certificate on statement. It returns an error if the
+// certificate has fewer signers than threshold, or a signer that is not a replica of the shard.
+func (c *Committee) SignatureChecks(cert *Certificate, threshold int, statement []byte) ([]sig.Check, error) {
 	if len(cert.Signatures) < threshold {
 		return nil, fmt.Errorf("certificate has %d signers, want %d", len(cert.Signatures), threshold)
 	}
-	items := make([]sig.Item, 0, len(cert.Signatures))
+	checks := make([]sig.Check, 0, len(cert.Signatures))
 	for k, i := range cert.Signers.Members() {
 		if !c.Has(i) {
 			return nil, fmt.Errorf("certificate names signer %d of %d replicas", i, c.N())
 		}
-		items = append(items, c.Item(i, statement, cert.Signatures[k]))
+		checks = append(checks, c.SignatureCheck(i, statement, cert.Signatures[k]))
 	}
-	return items, nil
+	return checks, nil
 }
 
 // Tally collects checked signatures on one digest, at most one of each replica, for a certificate.

@@ -129,20 +129,20 @@ func TestTallyCountsSigners(t *testing.T) {
 		t.Fatal("first and later signatures are confused")
 	}
 	cert := tally.Certificate()
-	items, err := c.Items(&cert, c.Quorum(), m)
-	if err != nil || !scheme.VerifyAll(items) || len(items) != 3 {
+	checks, err := c.SignatureChecks(&cert, c.Quorum(), m)
+	if err != nil || !scheme.VerifyAll(checks) || len(checks) != 3 {
 		t.Fatalf("certificate of three: %v", err)
 	}
-	if _, err := c.Items(&cert, 4, m); err == nil {
+	if _, err := c.SignatureChecks(&cert, 4, m); err == nil {
 		t.Error("a certificate below the threshold passes")
 	}
-	if items, err := c.Items(&cert, 3, c.Statement("bdt/y/1")); err == nil && scheme.VerifyAll(items) {
+	if checks, err := c.SignatureChecks(&cert, 3, c.Statement("bdt/y/1")); err == nil && scheme.VerifyAll(checks) {
 		t.Error("a certificate proves another statement")
 	}
 	var outsider Certificate
 	outsider.Signers.Add(4)
 	outsider.Signatures = []sig.Signature{{}}
-	if _, err := c.Items(&outsider, 1, m); err == nil {
+	if _, err := c.SignatureChecks(&outsider, 1, m); err == nil {
 		t.Error("a certificate with a signer outside the committee passes")
 	}
 }

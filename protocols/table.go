@@ -25,7 +25,7 @@ func (s Stream) Limit() int {
 }
 
 // Entry describes one kind of message on the wire. A package has one table with an entry for each of its kinds. P is the
-// result of a check: the proofs that remain to be verified with keys, such as []sig.Item.
+// result of a check: the proofs that remain to be verified with keys, such as []sig.Check.
 type Entry[P any] struct {
 	Kind   Kind
 	Name   string
@@ -43,7 +43,7 @@ type Entry[P any] struct {
 }
 
 // SignedEntry is the entry of a kind whose messages are proved by signatures alone.
-type SignedEntry = Entry[[]sig.Item]
+type SignedEntry = Entry[[]sig.Check]
 
 // kindsOfPackage is the number of kinds that a package may have, from its first one on.
 const kindsOfPackage = 0x10

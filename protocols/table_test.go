@@ -81,15 +81,15 @@ func TestLift(t *testing.T) {
 	bad := errors.New("bad")
 	lifted := Lift([]SignedEntry{
 		letterEntry(func(e *SignedEntry) {
-			e.Check = func(_ *Committee, from Index, _ Message) ([]sig.Item, error) {
+			e.Check = func(_ *Committee, from Index, _ Message) ([]sig.Check, error) {
 				if from == 1 {
 					return nil, bad
 				}
-				return make([]sig.Item, from), nil
+				return make([]sig.Check, from), nil
 			}
 		}),
 		letterEntry(func(e *SignedEntry) { e.Kind++ }),
-	}, func(items []sig.Item) int { return 10 + len(items) })
+	}, func(checks []sig.Check) int { return 10 + len(checks) })
 	if p, err := lifted[0].Check(nil, 3, &letter{}); p != 13 || err != nil {
 		t.Errorf("a check that succeeds: %d, %v", p, err)
 	}

@@ -11,18 +11,18 @@ import (
 func BenchmarkVerify(b *testing.B) {
 	s := NewEd25519()
 	for _, n := range []int{1, 3, 8, 32, 128, 1024} {
-		items := make([]Item, n)
-		for i := range items {
+		checks := make([]Check, n)
+		for i := range checks {
 			k, err := GenerateEd25519(rand.Reader)
 			if err != nil {
 				b.Fatal(err)
 			}
 			m := []byte(fmt.Sprintf("message %d", i))
-			items[i] = Item{Key: k.Public(), Message: m, Signature: k.Sign(m)}
+			checks[i] = Check{Key: k.Public(), Message: m, Signature: k.Sign(m)}
 		}
 		b.Run(fmt.Sprintf("all/%d", n), func(b *testing.B) {
 			for b.Loop() {
-				if !s.VerifyAll(items) {
+				if !s.VerifyAll(checks) {
 					b.Fatal("refused")
 				}
 			}

@@ -28,21 +28,21 @@ func NewEd25519() *Ed25519 {
 }
 
 // Verify checks one signature.
-func (s *Ed25519) Verify(it Item) bool {
+func (s *Ed25519) Verify(it Check) bool {
 	return s.keys.VerifyWithOptions(it.Key[:], it.Message, it.Signature[:], zip215)
 }
 
 // VerifyAll checks many signatures in one multi-scalar multiplication.
-func (s *Ed25519) VerifyAll(items []Item) bool {
-	switch len(items) {
+func (s *Ed25519) VerifyAll(checks []Check) bool {
+	switch len(checks) {
 	case 0:
 		return true
 	case 1:
-		return s.Verify(items[0])
+		return s.Verify(checks[0])
 	}
-	batch := voi.NewBatchVerifierWithCapacity(len(items))
-	for i := range items {
-		it := &items[i]
+	batch := voi.NewBatchVerifierWithCapacity(len(checks))
+	for i := range checks {
+		it := &checks[i]
 		s.keys.AddWithOptions(batch, it.Key[:], it.Message, it.Signature[:], zip215)
 	}
 	return batch.VerifyBatchOnly(rand.Reader)

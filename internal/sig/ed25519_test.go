@@ -14,16 +14,16 @@ import (
 )
 
 // other verifies with another implementation of ZIP-215.
-func other(it Item) bool { return ed25519consensus.Verify(it.Key[:], it.Message, it.Signature[:]) }
+func other(it Check) bool { return ed25519consensus.Verify(it.Key[:], it.Message, it.Signature[:]) }
 
 // agree fails unless both implementations, and single and batch verification, give the same result, which it returns.
-func agree(t *testing.T, s *Ed25519, it Item) bool {
+func agree(t *testing.T, s *Ed25519, it Check) bool {
 	t.Helper()
 	got := s.Verify(it)
 	if want := other(it); got != want {
 		t.Fatalf("key %x, message %x, signature %x: %v, the other implementation returns %v", it.Key, it.Message, it.Signature, got, want)
 	}
-	if all := s.VerifyAll([]Item{it, it}); all != got {
+	if all := s.VerifyAll([]Check{it, it}); all != got {
 		t.Fatalf("key %x, signature %x: verified alone %v, in a batch %v", it.Key, it.Signature, got, all)
 	}
 	return got
@@ -50,7 +50,7 @@ func TestAgreesWithAnotherImplementation(t *testing.T) {
 		for j := range m {
 			m[j] = byte(rng.Uint32())
 		}
-		good := Item{Key: k.Public(), Message: m, Signature: k.Sign(m)}
+		good := Check{Key: k.Public(), Message: m, Signature: k.Sign(m)}
 		if !agree(t, s, good) || !stded25519.Verify(good.Key[:], m, good.Signature[:]) {
 			t.Fatal("a valid signature does not verify")
 		}
@@ -101,10 +101,10 @@ var smallOrder = func() (out [][32]byte) {
 func TestRulesOfZIP215(t *testing.T) {
 	s := NewEd25519()
 	stricter := 0
-	var items []Item
+	var checks []Check
 	for _, a := range smallOrder {
 		for _, r := range smallOrder {
-			it := Item{Key: a, Message: []byte("anything")}
+			it := Check{Key: a, Message: []byte("anything")}
 			copy(it.Signature[:], r[:])
 			if !agree(t, s, it) {
 				t.Errorf("key %x, point %x: does not verify", a, r)
@@ -112,10 +112,10 @@ func TestRulesOfZIP215(t *testing.T) {
 			if !stded25519.Verify(it.Key[:], it.Message, it.Signature[:]) {
 				stricter++
 			}
-			items = append(items, it)
+			checks = append(checks, it)
 		}
 	}
-	if !s.VerifyAll(items) {
+	if !s.VerifyAll(checks) {
 		t.Error("the batch of all of them does not verify")
 	}
 	if stricter == 0 {
@@ -128,7 +128,7 @@ func TestRulesOfZIP215(t *testing.T) {
 func TestSignatureIsNotMalleable(t *testing.T) {
 	order, _ := new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
 	k := makeKey(t, 1)
-	it := Item{Key: k.Public(), Message: []byte("pay"), Signature: k.Sign([]byte("pay"))}
+	it := Check{Key: k.Public(), Message: []byte("pay"), Signature: k.Sign([]byte("pay"))}
 	little := slices.Clone(it.Signature[32:])
 	slices.Reverse(little)
 	sum := new(big.Int).Add(new(big.Int).SetBytes(little), order).FillBytes(make([]byte, 32))
@@ -146,20 +146,20 @@ func TestOneBadAmongMany(t *testing.T) {
 		t.Error("an empty batch does not verify")
 	}
 	for _, n := range []int{1, 2, 5, 40} {
-		items := make([]Item, n)
-		for i := range items {
+		checks := make([]Check, n)
+		for i := range checks {
 			k, m := makeKey(t, i%3), fmt.Appendf(nil, "message %d", i)
-			items[i] = Item{Key: k.Public(), Message: m, Signature: k.Sign(m)}
+			checks[i] = Check{Key: k.Public(), Message: m, Signature: k.Sign(m)}
 		}
-		if !s.VerifyAll(items) {
+		if !s.VerifyAll(checks) {
 			t.Fatalf("%d valid signatures do not verify", n)
 		}
-		for i := range items {
-			items[i].Signature[40] ^= 1
-			if s.VerifyAll(items) {
+		for i := range checks {
+			checks[i].Signature[40] ^= 1
+			if s.VerifyAll(checks) {
 				t.Errorf("signature %d of %d is invalid, but the batch verifies", i, n)
 			}
-			items[i].Signature[40] ^= 1
+			checks[i].Signature[40] ^= 1
 		}
 	}
 }
@@ -219,17 +219,17 @@ func TestIdeal(t *testing.T) {
 	s, elsewhere := NewIdeal(1), NewIdeal(2)
 	a, b := s.Signer(1), s.Signer(2)
 	m := []byte("message")
-	good := Item{Key: a.Public(), Message: m, Signature: a.Sign(m)}
-	if !s.Verify(good) || !s.VerifyAll([]Item{good, good}) || !s.VerifyAll(nil) {
+	good := Check{Key: a.Public(), Message: m, Signature: a.Sign(m)}
+	if !s.Verify(good) || !s.VerifyAll([]Check{good, good}) || !s.VerifyAll(nil) {
 		t.Error("a valid signature does not verify")
 	}
-	for name, bad := range map[string]Item{
+	for name, bad := range map[string]Check{
 		"another message": {Key: a.Public(), Message: []byte("messagf"), Signature: good.Signature},
 		"another key":     {Key: b.Public(), Message: m, Signature: good.Signature},
 		"another scheme":  {Key: a.Public(), Message: m, Signature: elsewhere.Signer(1).Sign(m)},
 		"none":            {Key: a.Public(), Message: m},
 	} {
-		if s.Verify(bad) || s.VerifyAll([]Item{good, bad}) {
+		if s.Verify(bad) || s.VerifyAll([]Check{good, bad}) {
 			t.Errorf("%s: verifies", name)
 		}
 	}
@@ -246,7 +246,7 @@ func FuzzAgrees(f *testing.F) {
 	s := NewEd25519()
 	f.Fuzz(func(t *testing.T, key, signature, m []byte) {
 		if len(key) == PublicKeySize && len(signature) == SignatureSize {
-			agree(t, s, Item{Key: PublicKey(key), Message: m, Signature: Signature(signature)})
+			agree(t, s, Check{Key: PublicKey(key), Message: m, Signature: Signature(signature)})
 		}
 	})
 }

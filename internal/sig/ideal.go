@@ -25,12 +25,12 @@ func (s *Ideal) Signer(i uint64) Signer {
 }
 
 // Verify checks one signature.
-func (s *Ideal) Verify(it Item) bool { return s.tag(it.Key, it.Message) == it.Signature }
+func (s *Ideal) Verify(it Check) bool { return s.tag(it.Key, it.Message) == it.Signature }
 
 // VerifyAll checks each signature.
-func (s *Ideal) VerifyAll(items []Item) bool {
-	for i := range items {
-		if !s.Verify(items[i]) {
+func (s *Ideal) VerifyAll(checks []Check) bool {
+	for i := range checks {
+		if !s.Verify(checks[i]) {
 			return false
 		}
 	}

@@ -44,8 +44,8 @@ type Signer interface {
 	Sign(message []byte) Signature
 }
 
-// Item is one signature to check.
-type Item struct {
+// Check is one signature to verify.
+type Check struct {
 	Key       PublicKey
 	Message   []byte
 	Signature Signature
@@ -54,8 +54,8 @@ type Item struct {
 // Scheme checks signatures. It is safe for concurrent use.
 type Scheme interface {
 	// Verify checks one signature.
-	Verify(it Item) bool
+	Verify(it Check) bool
 	// VerifyAll checks many signatures, faster than one by one. It returns true only if all are valid; to find an
-	// invalid one, callers check them singly. It returns true for no items.
-	VerifyAll(items []Item) bool
+	// invalid one, callers check them singly. It returns true for no checks.
+	VerifyAll(checks []Check) bool
 }

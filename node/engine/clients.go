@@ -122,7 +122,7 @@ func (e *Engine) verify(ctx context.Context, from admission.Party, raws [][]byte
 
 func (e *Engine) verifyChunk(raws [][]byte, txs []*ledger.Tx, answers []Progress) {
 	network := e.cfg.Committee.Network()
-	var items []sig.Item
+	var items []sig.Check
 	for i, raw := range raws {
 		tx, err := ledger.DecodeTx(raw)
 		if err == nil {

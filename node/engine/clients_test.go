@@ -144,7 +144,7 @@ type counting struct {
 	items atomic.Int64
 }
 
-func (s *counting) VerifyAll(items []sig.Item) bool {
+func (s *counting) VerifyAll(items []sig.Check) bool {
 	s.items.Add(int64(len(items)))
 	return s.Scheme.VerifyAll(items)
 }

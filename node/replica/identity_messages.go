@@ -121,23 +121,23 @@ func decodeKnown(c *protocols.Committee, b []byte) (*Known, error) {
 }
 
 // items returns the signatures of the parts, all of the member.
-func (m *Known) items(c *protocols.Committee) ([]sig.Item, error) {
+func (m *Known) items(c *protocols.Committee) ([]sig.Check, error) {
 	if !c.Has(m.Member) {
 		return nil, fmt.Errorf("a Known about replica %d of %d", m.Member, c.N())
 	}
-	var items []sig.Item
+	var items []sig.Check
 	if m.Header != nil {
 		if m.Header.Lane != m.Member {
 			return nil, fmt.Errorf("a Known about replica %d with a header of lane %d", m.Member, m.Header.Lane)
 		}
-		more, err := m.Header.Items(c)
+		more, err := m.Header.SignatureChecks(c)
 		if err != nil {
 			return nil, err
 		}
 		items = append(items, more...)
 	}
 	if m.Vote != nil {
-		more, err := m.Vote.Items(c, m.Member)
+		more, err := m.Vote.SignatureChecks(c, m.Member)
 		if err != nil {
 			return nil, err
 		}
@@ -147,16 +147,16 @@ func (m *Known) items(c *protocols.Committee) ([]sig.Item, error) {
 		if m.Status.Replica != m.Member {
 			return nil, fmt.Errorf("a Known about replica %d with a Status of replica %d", m.Member, m.Status.Replica)
 		}
-		items = append(items, m.Status.Item(c))
+		items = append(items, m.Status.SignatureCheck(c))
 	}
 	if m.Proposal != nil {
 		if m.Proposal.Leader != m.Member {
 			return nil, fmt.Errorf("a Known about replica %d with a proposal of replica %d", m.Member, m.Proposal.Leader)
 		}
-		items = append(items, m.Proposal.Item(c))
+		items = append(items, m.Proposal.SignatureCheck(c))
 	}
 	if m.Agreement != nil {
-		item, err := m.Agreement.Item(c, m.Member)
+		item, err := m.Agreement.SignatureCheck(c, m.Member)
 		if err != nil {
 			return nil, err
 		}

@@ -139,8 +139,8 @@ func decodeHistory(c *protocols.Committee, b []byte) (*History, error) {
 	return m, r.Done()
 }
 
-func (m *History) items(c *protocols.Committee) ([]sig.Item, error) {
-	var items []sig.Item
+func (m *History) items(c *protocols.Committee) ([]sig.Check, error) {
+	var items []sig.Check
 	for i := range m.Items {
 		x := &m.Items[i]
 		h, err := ledger.DecodeHeader(x.Header)
@@ -152,7 +152,7 @@ func (m *History) items(c *protocols.Committee) ([]sig.Item, error) {
 			i > 0 && h.Height != m.Items[i-1].Certificate.Height+1 {
 			return nil, fmt.Errorf("history: header, certificate and block %d do not belong together", h.Height)
 		}
-		more, err := x.Certificate.Items(c)
+		more, err := x.Certificate.SignatureChecks(c)
 		if err != nil {
 			return nil, err
 		}

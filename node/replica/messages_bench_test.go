@@ -42,7 +42,7 @@ func BenchmarkDecodeVerify(b *testing.B) {
 
 // signedAck is the signature of replica 1 on the statement of an Ack.
 func signedAck(x *bench, m *lanes.Ack) sig.Signature {
-	items, err := m.Items(x.c, 1)
+	items, err := m.SignatureChecks(x.c, 1)
 	if err != nil {
 		panic(err)
 	}

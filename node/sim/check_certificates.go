@@ -78,7 +78,7 @@ func (c *certificates) finalizing(n *node, x *bolt.Finalize) {
 }
 
 func (c *certificates) certified(n *node, x *certify.Certified) {
-	items, err := x.Items(c.s.committee)
+	items, err := x.SignatureChecks(c.s.committee)
 	if err != nil || !c.s.scheme.VerifyAll(items) {
 		c.s.fail("certificates", "replica %d made a certificate of header %d that does not verify: %v", n.id, x.Height, err)
 	}

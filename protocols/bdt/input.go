@@ -82,22 +82,22 @@ func DecodeInput(c *protocols.Committee, b []byte) (*Input, error) {
 	return x, r.Done()
 }
 
-// Items lists the signature checks that prove the input. It returns an error for a claim of a replica outside the committee
-// and for certificates with too few signers.
-func (x *Input) Items(c *protocols.Committee) ([]sig.Item, error) {
-	items := make([]sig.Item, 0, len(x.Claims))
+// SignatureChecks lists the signature checks that prove the input. It returns an error for a claim of a replica outside
+// the committee and for certificates with too few signers.
+func (x *Input) SignatureChecks(c *protocols.Committee) ([]sig.Check, error) {
+	checks := make([]sig.Check, 0, len(x.Claims))
 	for i := range x.Claims {
 		s := &x.Claims[i]
 		if !c.Has(s.Replica) {
 			return nil, fmt.Errorf("a claim of replica %d of %d", s.Replica, c.N())
 		}
-		items = append(items, c.Item(s.Replica, s.statement(c), s.Signature))
+		checks = append(checks, c.SignatureCheck(s.Replica, s.statement(c), s.Signature))
 	}
-	return provenBy(c, items, x.QC, x.Certificates, x.Deliveries)
+	return provenBy(c, checks, x.QC, x.Certificates, x.Deliveries)
 }
 
 // check is the external validity of the agreement in an epoch that began with base. It returns nil, or an error that says
-// why the input is invalid. The signatures of Items were verified before.
+// why the input is invalid. The signatures were verified before, see SignatureChecks.
 func (x *Input) check(c *protocols.Committee, epoch uint64, base *bolt.Block) error {
 	if x.Epoch != epoch {
 		return fmt.Errorf("an input of epoch %d, want epoch %d", x.Epoch, epoch)

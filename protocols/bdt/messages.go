@@ -23,19 +23,19 @@ func Messages(maxLD int, decodeLD func(*protocols.Committee, []byte) (protocols.
 
 // ofEpochs is the table of the messages that belong to one epoch.
 func ofEpochs() []protocols.Entry[mvba.Proof] {
-	return slices.Concat(protocols.Lift(bolt.Messages, mvba.SignatureProof), protocols.Lift(own, mvba.SignatureProof), mvba.Messages(inputItems))
+	return slices.Concat(protocols.Lift(bolt.Messages, mvba.SignatureProof), protocols.Lift(own, mvba.SignatureProof), mvba.Messages(inputChecks))
 }
 
 // epochs finds the entries of messages that belong to one epoch.
 var epochs = protocols.NewTable(ofEpochs())
 
-// inputItems lists the signature checks that prove a value of the agreement, an encoded [Input].
-func inputItems(c *protocols.Committee, value []byte) ([]sig.Item, error) {
+// inputChecks lists the signature checks that prove a value of the agreement, an encoded [Input].
+func inputChecks(c *protocols.Committee, value []byte) ([]sig.Check, error) {
 	x, err := DecodeInput(c, value)
 	if err != nil {
 		return nil, err
 	}
-	return x.Items(c)
+	return x.SignatureChecks(c)
 }
 
 // epochOf is the epoch of a message. ok is false if the message does not belong to an epoch.

@@ -73,7 +73,7 @@ func DecodeSignedClaim(c *protocols.Committee, b []byte) (*SignedClaim, error) {
 	return x, r.Done()
 }
 
-// Item is the signature check that proves the claim.
-func (x *SignedClaim) Item(c *protocols.Committee) sig.Item {
-	return c.Item(x.Replica, x.statement(c), x.Signature)
+// SignatureCheck is the signature check that proves the claim.
+func (x *SignedClaim) SignatureCheck(c *protocols.Committee) sig.Check {
+	return c.SignatureCheck(x.Replica, x.statement(c), x.Signature)
 }

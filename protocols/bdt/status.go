@@ -21,7 +21,7 @@ const claimMax = 8 + digest.Size + 8 + 2*lanes.CutMax
 // own is the table of the messages of this package itself.
 var own = protocols.Entries(protocols.KindsBDT, protocols.SignedEntry{
 	Kind: KindStatus, Name: "Status", Max: 8 + claimMax + sig.SignatureSize + (1+2*protocols.MaxReplicas)*protocols.CertificateMax,
-	Decode: protocols.ShardDecoder(DecodeStatus), Check: protocols.SenderCheck((*Status).Items),
+	Decode: protocols.ShardDecoder(DecodeStatus), Check: protocols.SenderCheck((*Status).SignatureChecks),
 	Epoch: protocols.Field(func(m *Status) uint64 { return m.Epoch }),
 })
 
@@ -116,34 +116,34 @@ func DecodeStatus(c *protocols.Committee, b []byte) (*Status, error) {
 	return m, r.Done()
 }
 
-// Items lists the signature checks that prove the Status from replica from, and all parts of its claim.
-func (m *Status) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
-	items := []sig.Item{c.Item(from, m.statement(c), m.Signature)}
-	return provenBy(c, items, m.QC, m.Certificates, m.Deliveries)
+// SignatureChecks lists the signature checks that prove the Status from replica from, and all parts of its claim.
+func (m *Status) SignatureChecks(c *protocols.Committee, from protocols.Index) ([]sig.Check, error) {
+	checks := []sig.Check{c.SignatureCheck(from, m.statement(c), m.Signature)}
+	return provenBy(c, checks, m.QC, m.Certificates, m.Deliveries)
 }
 
-// provenBy adds to items the checks of a QC, if it is not nil, and of certificates.
-func provenBy(c *protocols.Committee, items []sig.Item, qc *bolt.QC, tips []*lanes.TipCertificate, lds []*inbound.TipCertificate) ([]sig.Item, error) {
+// provenBy adds to checks the checks of a QC, if it is not nil, and of certificates.
+func provenBy(c *protocols.Committee, checks []sig.Check, qc *bolt.QC, tips []*lanes.TipCertificate, lds []*inbound.TipCertificate) ([]sig.Check, error) {
 	if qc != nil {
-		more, err := qc.Items(c)
+		more, err := qc.SignatureChecks(c)
 		if err != nil {
 			return nil, fmt.Errorf("QC of slot %d: %w", qc.Slot, err)
 		}
-		items = append(items, more...)
+		checks = append(checks, more...)
 	}
 	for _, x := range tips {
-		more, err := x.Items(c)
+		more, err := x.SignatureChecks(c)
 		if err != nil {
 			return nil, fmt.Errorf("tip of lane %d: %w", x.Lane, err)
 		}
-		items = append(items, more...)
+		checks = append(checks, more...)
 	}
 	for _, x := range lds {
-		more, err := x.Items(c)
+		more, err := x.SignatureChecks(c)
 		if err != nil {
 			return nil, fmt.Errorf("tip of channel %d: %w", x.Source, err)
 		}
-		items = append(items, more...)
+		checks = append(checks, more...)
 	}
-	return items, nil
+	return checks, nil
 }

@@ -61,7 +61,7 @@ func TestTopOutlivesItsSlot(t *testing.T) {
 		if q == nil || q.Slot != 2 || q.Digest != chain[1].digest {
 			t.Fatalf("%s a crash the highest QC is %+v", name, q)
 		}
-		if items, err := q.Items(b.c); err != nil || !b.scheme.VerifyAll(items) {
+		if checks, err := q.SignatureChecks(b.c); err != nil || !b.scheme.VerifyAll(checks) {
 			t.Errorf("%s a crash the highest QC does not verify", name)
 		}
 	}

@@ -257,8 +257,8 @@ func TestLeader(t *testing.T) {
 		kept.keep(st)
 		for _, p := range sent[*Propose](st) {
 			blocks = append(blocks, p.Block)
-			items, err := p.Items(b.c)
-			if err != nil || !b.scheme.VerifyAll(items) {
+			checks, err := p.SignatureChecks(b.c)
+			if err != nil || !b.scheme.VerifyAll(checks) {
 				t.Fatalf("a proposal does not verify: %v", err)
 			}
 		}

@@ -25,12 +25,12 @@ const slotSize = 8 + 8 + digest.Size
 var Messages = protocols.Entries(protocols.KindsBolt,
 	protocols.SignedEntry{
 		Kind: KindPropose, Name: "Propose", Max: 2 + BlockMax + lanes.TipCertificatesMax + sig.SignatureSize,
-		Decode: protocols.ShardDecoder(DecodePropose), Check: protocols.ContentCheck((*Propose).Items),
+		Decode: protocols.ShardDecoder(DecodePropose), Check: protocols.ContentCheck((*Propose).SignatureChecks),
 		Epoch: protocols.Field(func(m *Propose) uint64 { return m.Block.Epoch }),
 	},
 	protocols.SignedEntry{
 		Kind: KindVote, Name: "Vote", Max: slotSize + sig.SignatureSize,
-		Decode: protocols.Decoder(DecodeVote), Check: protocols.SenderCheck((*Vote).Items),
+		Decode: protocols.Decoder(DecodeVote), Check: protocols.SenderCheck((*Vote).SignatureChecks),
 		Epoch: protocols.Field(func(m *Vote) uint64 { return m.Epoch }),
 	},
 	protocols.SignedEntry{
@@ -61,21 +61,21 @@ func (m *Propose) Append(b []byte) []byte {
 	return append(b, m.Signature[:]...)
 }
 
-// Items lists the signature checks that prove the proposal of Leader and the certificates. It returns an error if Leader is
-// not a replica of the shard or a certificate has too few signers.
-func (m *Propose) Items(c *protocols.Committee) ([]sig.Item, error) {
+// SignatureChecks lists the signature checks that prove the proposal of Leader and the certificates. It returns an
+// error if Leader is not a replica of the shard or a certificate has too few signers.
+func (m *Propose) SignatureChecks(c *protocols.Committee) ([]sig.Check, error) {
 	if !c.Has(m.Leader) {
 		return nil, fmt.Errorf("proposal of replica %d, of %d", m.Leader, c.N())
 	}
-	items := []sig.Item{c.Item(m.Leader, proposeStatement(c, m.Leader, m.Block), m.Signature)}
+	checks := []sig.Check{c.SignatureCheck(m.Leader, proposeStatement(c, m.Leader, m.Block), m.Signature)}
 	for _, tc := range m.Certificates {
-		more, err := tc.Items(c)
+		more, err := tc.SignatureChecks(c)
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, more...)
+		checks = append(checks, more...)
 	}
-	return items, nil
+	return checks, nil
 }
 
 // DecodePropose reads the body of a Propose. It refuses a last block, and epoch, slot or height 0.
@@ -109,9 +109,9 @@ func (m *Vote) Append(b []byte) []byte {
 	return append(appendSlot(b, m.Epoch, m.Slot, m.Digest), m.Signature[:]...)
 }
 
-// Items lists the signature check that proves the vote from replica from.
-func (m *Vote) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
-	return []sig.Item{c.Item(from, voteStatement(c, m.Epoch, m.Slot, m.Digest), m.Signature)}, nil
+// SignatureChecks lists the signature check that proves the vote from replica from.
+func (m *Vote) SignatureChecks(c *protocols.Committee, from protocols.Index) ([]sig.Check, error) {
+	return []sig.Check{c.SignatureCheck(from, voteStatement(c, m.Epoch, m.Slot, m.Digest), m.Signature)}, nil
 }
 
 // DecodeVote reads the body of a Vote.
@@ -184,9 +184,9 @@ func ReadQC(r *wire.Reader) *QC {
 	return q
 }
 
-// Items lists the signature checks that prove the QC. It returns an error for fewer than n-f signers.
-func (q *QC) Items(c *protocols.Committee) ([]sig.Item, error) {
-	return c.Items(&q.Certificate, c.Quorum(), voteStatement(c, q.Epoch, q.Slot, q.Digest))
+// SignatureChecks lists the signature checks that prove the QC. It returns an error for fewer than n-f signers.
+func (q *QC) SignatureChecks(c *protocols.Committee) ([]sig.Check, error) {
+	return c.SignatureChecks(&q.Certificate, c.Quorum(), voteStatement(c, q.Epoch, q.Slot, q.Digest))
 }
 
 func appendSlot(b []byte, epoch, slot uint64, d digest.Digest) []byte {

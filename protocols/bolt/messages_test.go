@@ -51,8 +51,8 @@ func TestStatelessChecks(t *testing.T) {
 		if err != nil {
 			return false
 		}
-		items, err := got.Items(b.c)
-		return err == nil && b.scheme.VerifyAll(items)
+		checks, err := got.SignatureChecks(b.c)
+		return err == nil && b.scheme.VerifyAll(checks)
 	}
 	if !passes(b.propose(x)) {
 		t.Fatal("a good proposal is refused")
@@ -92,7 +92,7 @@ func TestStatelessChecks(t *testing.T) {
 		}
 	}
 	v := b.vote(2, x)
-	if items, err := v.Items(b.c, 3); err == nil && b.scheme.VerifyAll(items) {
+	if checks, err := v.SignatureChecks(b.c, 3); err == nil && b.scheme.VerifyAll(checks) {
 		t.Error("a vote verifies for another replica")
 	}
 	for _, raw := range [][]byte{
@@ -119,17 +119,17 @@ func TestQC(t *testing.T) {
 			}
 			return &QC{Epoch: 1, Slot: 1, Digest: x.digest, Certificate: tally.Certificate()}
 		}
-		check := func(items []sig.Item, err error) bool { return err == nil && b.scheme.VerifyAll(items) }
+		check := func(checks []sig.Check, err error) bool { return err == nil && b.scheme.VerifyAll(checks) }
 		q := made(b.c.Quorum())
-		if !check(q.Items(b.c)) || check(made(b.c.Quorum()-1).Items(b.c)) {
+		if !check(q.SignatureChecks(b.c)) || check(made(b.c.Quorum()-1).SignatureChecks(b.c)) {
 			t.Errorf("n=%d: a QC of n-f votes must pass, and of one less must not", n)
 		}
 		r := wire.NewReader(q.Append(nil))
-		if got := ReadQC(r); r.Done() != nil || !check(got.Items(b.c)) {
+		if got := ReadQC(r); r.Done() != nil || !check(got.SignatureChecks(b.c)) {
 			t.Errorf("n=%d: a QC decodes to another", n)
 		}
 		q.Slot++
-		if check(q.Items(b.c)) {
+		if check(q.SignatureChecks(b.c)) {
 			t.Errorf("n=%d: a QC verifies for another slot", n)
 		}
 	}

@@ -53,7 +53,7 @@ func DecodeSignedProposal(b []byte) (*SignedProposal, error) {
 	return x, r.Done()
 }
 
-// Item is the signature check that proves the proposal.
-func (x *SignedProposal) Item(c *protocols.Committee) sig.Item {
-	return c.Item(x.Leader, slotProposed(c, x.Leader, x.Epoch, x.Slot, x.Digest), x.Signature)
+// SignatureCheck is the signature check that proves the proposal.
+func (x *SignedProposal) SignatureCheck(c *protocols.Committee) sig.Check {
+	return c.SignatureCheck(x.Leader, slotProposed(c, x.Leader, x.Epoch, x.Slot, x.Digest), x.Signature)
 }

@@ -21,7 +21,7 @@ const KindVOTE = protocols.KindsCertify + 0
 // Messages is the table of the messages of this package.
 var Messages = protocols.Entries(protocols.KindsCertify, protocols.SignedEntry{
 	Kind: KindVOTE, Name: "VOTE", Max: 8 + digest.Size + sig.SignatureSize,
-	Decode: protocols.Decoder(DecodeVOTE), Check: protocols.SenderCheck((*VOTE).Items),
+	Decode: protocols.Decoder(DecodeVOTE), Check: protocols.SenderCheck((*VOTE).SignatureChecks),
 })
 
 // CertifiedMax is the greatest length of an encoded [Certified], in bytes.
@@ -47,9 +47,9 @@ func (m *VOTE) Append(b []byte) []byte {
 	return append(b, m.Signature[:]...)
 }
 
-// Items lists the signature check that proves the VOTE from replica from.
-func (m *VOTE) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
-	return []sig.Item{c.Item(from, Statement(c, m.Height, m.Header), m.Signature)}, nil
+// SignatureChecks lists the signature check that proves the VOTE from replica from.
+func (m *VOTE) SignatureChecks(c *protocols.Committee, from protocols.Index) ([]sig.Check, error) {
+	return []sig.Check{c.SignatureCheck(from, Statement(c, m.Height, m.Header), m.Signature)}, nil
 }
 
 // DecodeVOTE reads the body of a VOTE. It refuses height 0.
@@ -76,13 +76,13 @@ type Certified struct {
 	Certificate protocols.Certificate
 }
 
-// Items lists the signature checks that prove the certificate. It returns an error for height 0, fewer than f+1 signers, or
-// a signer outside the committee.
-func (x *Certified) Items(c *protocols.Committee) ([]sig.Item, error) {
+// SignatureChecks lists the signature checks that prove the certificate. It returns an error for height 0, fewer than
+// f+1 signers, or a signer outside the committee.
+func (x *Certified) SignatureChecks(c *protocols.Committee) ([]sig.Check, error) {
 	if x.Height == 0 {
 		return nil, fmt.Errorf("a certificate for height 0")
 	}
-	return c.Items(&x.Certificate, c.WeakQuorum(), Statement(c, x.Height, x.Header))
+	return c.SignatureChecks(&x.Certificate, c.WeakQuorum(), Statement(c, x.Height, x.Header))
 }
 
 // Append encodes height, header digest and certificate.

@@ -63,8 +63,8 @@ func TestWeakQuorumCertifies(t *testing.T) {
 		if len(st.Out) != 1 || m.CertifiedHeight() != 1 || len(st.Sends) != 1 || st.Sends[0].To != protocols.Everyone {
 			t.Fatalf("n=%d: after the own VOTE: %d certificates and %d sends", n, len(st.Out), len(st.Sends))
 		}
-		items, err := st.Out[0].Items(b.c)
-		if err != nil || !b.scheme.VerifyAll(items) || len(items) != b.c.WeakQuorum() {
+		checks, err := st.Out[0].SignatureChecks(b.c)
+		if err != nil || !b.scheme.VerifyAll(checks) || len(checks) != b.c.WeakQuorum() {
 			t.Errorf("n=%d: the certificate does not verify: %v", n, err)
 		}
 	}
@@ -160,14 +160,14 @@ func TestResend(t *testing.T) {
 
 func TestStatelessChecks(t *testing.T) {
 	b := newBench(t, 4)
-	check := func(items []sig.Item, err error) bool { return err == nil && b.scheme.VerifyAll(items) }
+	check := func(checks []sig.Check, err error) bool { return err == nil && b.scheme.VerifyAll(checks) }
 	v := b.vote(1, 7, header(7))
-	if !check(v.Items(b.c, 1)) || check(v.Items(b.c, 2)) {
+	if !check(v.SignatureChecks(b.c, 1)) || check(v.SignatureChecks(b.c, 2)) {
 		t.Error("a VOTE does not verify for its sender, or verifies for another replica")
 	}
 	moved := *v
 	moved.Height = 8
-	if check(moved.Items(b.c, 1)) {
+	if check(moved.SignatureChecks(b.c, 1)) {
 		t.Error("a VOTE verifies for another height")
 	}
 	if _, err := DecodeVOTE((&VOTE{}).Append(nil)); err == nil {
@@ -178,11 +178,11 @@ func TestStatelessChecks(t *testing.T) {
 	one := &Certified{Height: 7, Header: header(7), Certificate: tally.Certificate()}
 	tally.Add(3, b.vote(3, 7, header(7)).Signature)
 	two := &Certified{Height: 7, Header: header(7), Certificate: tally.Certificate()}
-	if check(one.Items(b.c)) || !check(two.Items(b.c)) {
+	if check(one.SignatureChecks(b.c)) || !check(two.SignatureChecks(b.c)) {
 		t.Error("f VOTEs verify as a certificate, or f+1 do not")
 	}
 	two.Height = 0
-	if _, err := two.Items(b.c); err == nil {
+	if _, err := two.SignatureChecks(b.c); err == nil {
 		t.Error("a certificate for height 0 verifies")
 	}
 }

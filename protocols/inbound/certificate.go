@@ -29,13 +29,13 @@ func (m *TipCertificate) Append(b []byte) []byte {
 	return m.Certificate.Append(appendPosition(b, m.Source, m.Tip))
 }
 
-// Items lists the signature checks that prove the certificate. It returns an error for a channel of the own shard, for
-// fewer than f+1 signers, and for a signer outside the committee.
-func (m *TipCertificate) Items(c *protocols.Committee) ([]sig.Item, error) {
+// SignatureChecks lists the signature checks that prove the certificate. It returns an error for a channel of the own
+// shard, for fewer than f+1 signers, and for a signer outside the committee.
+func (m *TipCertificate) SignatureChecks(c *protocols.Committee) ([]sig.Check, error) {
 	if m.Source == c.Shard() {
 		return nil, fmt.Errorf("a certificate of a channel from shard %d to itself", m.Source)
 	}
-	return c.Items(&m.Certificate, c.WeakQuorum(), statement(c, m.Source, m.Tip))
+	return c.SignatureChecks(&m.Certificate, c.WeakQuorum(), statement(c, m.Source, m.Tip))
 }
 
 // ReadTipCertificate decodes the output of Append.

@@ -28,7 +28,7 @@ func Messages(maxLD int, decodeLD func(*protocols.Committee, []byte) (protocols.
 		protocols.SignedEntry{Kind: KindLD, Name: "LD", Stream: protocols.Bulk, Max: maxLD, Decode: decodeLD},
 		protocols.SignedEntry{
 			Kind: KindSIGN, Name: "SIGN", Max: positionSize + sig.SignatureSize,
-			Decode: protocols.Decoder(DecodeSIGN), Check: protocols.SenderCheck((*SIGN).Items),
+			Decode: protocols.Decoder(DecodeSIGN), Check: protocols.SenderCheck((*SIGN).SignatureChecks),
 			Source: protocols.Field(func(m *SIGN) uint16 { return m.Source }),
 		},
 		protocols.SignedEntry{
@@ -37,7 +37,7 @@ func Messages(maxLD int, decodeLD func(*protocols.Committee, []byte) (protocols.
 		},
 		protocols.SignedEntry{
 			Kind: KindCertificate, Name: "TipCertificate", Max: positionSize + protocols.CertificateMax,
-			Decode: protocols.Decoder(DecodeTipCertificate), Check: protocols.ContentCheck((*TipCertificate).Items),
+			Decode: protocols.Decoder(DecodeTipCertificate), Check: protocols.ContentCheck((*TipCertificate).SignatureChecks),
 			Source: protocols.Field(func(m *TipCertificate) uint16 { return m.Source }),
 		},
 	)
@@ -77,9 +77,9 @@ func (m *SIGN) Append(b []byte) []byte {
 	return append(appendPosition(b, m.Source, m.Tip), m.Signature[:]...)
 }
 
-// Items lists the signature check that proves the SIGN from replica from.
-func (m *SIGN) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
-	return []sig.Item{c.Item(from, statement(c, m.Source, m.Tip), m.Signature)}, nil
+// SignatureChecks lists the signature check that proves the SIGN from replica from.
+func (m *SIGN) SignatureChecks(c *protocols.Committee, from protocols.Index) ([]sig.Check, error) {
+	return []sig.Check{c.SignatureCheck(from, statement(c, m.Source, m.Tip), m.Signature)}, nil
 }
 
 // DecodeSIGN reads the body of a SIGN.

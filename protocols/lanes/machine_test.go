@@ -81,8 +81,8 @@ func TestAcksAreDelayedTogether(t *testing.T) {
 		t.Fatalf("%d acks", len(acks))
 	}
 	for _, x := range acks {
-		items, err := x.Items(b.c, 1)
-		if err != nil || !b.scheme.VerifyAll(items) {
+		checks, err := x.SignatureChecks(b.c, 1)
+		if err != nil || !b.scheme.VerifyAll(checks) {
 			t.Errorf("an ack does not verify: %v", err)
 		}
 	}
@@ -119,9 +119,9 @@ func TestCertificateNeedsQuorum(t *testing.T) {
 		if len(certs) != 1 {
 			t.Fatalf("n=%d: an idle lane sends %d certificates", n, len(certs))
 		}
-		items, err := certs[0].Items(b.c)
-		if err != nil || !b.scheme.VerifyAll(items) || len(items) != b.c.Quorum() {
-			t.Errorf("n=%d: %v, %d signers", n, err, len(items))
+		checks, err := certs[0].SignatureChecks(b.c)
+		if err != nil || !b.scheme.VerifyAll(checks) || len(checks) != b.c.Quorum() {
+			t.Errorf("n=%d: %v, %d signers", n, err, len(checks))
 		}
 		if _, next := m.Append(t0, []byte("y"), 1); next.Certificate == nil || next.Certificate.Tip != batch.Tip() {
 			t.Errorf("n=%d: the next batch carries no certificate", n)

@@ -31,23 +31,23 @@ var Messages = protocols.Entries(protocols.KindsLanes,
 	protocols.SignedEntry{
 		Kind: KindBatch, Name: "Batch", Stream: protocols.Bulk,
 		Max:    headerSize + sig.SignatureSize + 4 + MaxPayload + 1 + TipCertificateMax,
-		Decode: protocols.ShardDecoder(DecodeBatch), Check: protocols.ContentCheck((*Batch).Items),
+		Decode: protocols.ShardDecoder(DecodeBatch), Check: protocols.ContentCheck((*Batch).SignatureChecks),
 	},
 	protocols.SignedEntry{
 		Kind: KindAck, Name: "Ack", Max: 2 + tipSize + sig.SignatureSize,
-		Decode: protocols.Decoder(DecodeAck), Check: protocols.SenderCheck((*Ack).Items),
+		Decode: protocols.Decoder(DecodeAck), Check: protocols.SenderCheck((*Ack).SignatureChecks),
 	},
 	protocols.SignedEntry{
 		Kind: KindCertified, Name: "Certified", Max: TipCertificateMax,
-		Decode: protocols.Decoder(DecodeTipCertificate), Check: protocols.ContentCheck((*TipCertificate).Items),
+		Decode: protocols.Decoder(DecodeTipCertificate), Check: protocols.ContentCheck((*TipCertificate).SignatureChecks),
 	},
 	protocols.SignedEntry{
 		Kind: KindFetch, Name: "Fetch", Max: 2 + tipSize + 8,
-		Decode: protocols.Decoder(DecodeFetch), Check: protocols.ContentCheck((*Fetch).Items),
+		Decode: protocols.Decoder(DecodeFetch), Check: protocols.ContentCheck((*Fetch).SignatureChecks),
 	},
 	protocols.SignedEntry{
 		Kind: KindConflict, Name: "Conflict", Max: headerSize + sig.SignatureSize,
-		Decode: protocols.ShardDecoder(DecodeConflict), Check: protocols.ContentCheck((*Conflict).Items),
+		Decode: protocols.ShardDecoder(DecodeConflict), Check: protocols.ContentCheck((*Conflict).SignatureChecks),
 	},
 )
 
@@ -75,27 +75,28 @@ func (m *Batch) Append(b []byte) []byte {
 // Stored is the encoding of the batch on disk, for [DecodeStored]. It aliases the message.
 func (m *Batch) Stored() []byte { return m.stored }
 
-// Items checks the batch without any state and lists the signature checks that prove it. It returns an error if the lane
-// does not exist, if the payload does not match the header, or if the certificate is invalid or of another lane.
-func (m *Batch) Items(c *protocols.Committee) ([]sig.Item, error) {
+// SignatureChecks checks the batch without state, and lists the signature checks that prove it. It returns an error if
+// the lane does not exist, if the payload does not match the header, or if the certificate is invalid or of another
+// lane.
+func (m *Batch) SignatureChecks(c *protocols.Committee) ([]sig.Check, error) {
 	if !c.Has(m.Lane) {
 		return nil, fmt.Errorf("batch of lane %d, of %d", m.Lane, c.N())
 	}
 	if int(m.Size) != len(m.Payload) || PayloadDigest(m.Payload) != m.Header.Payload {
 		return nil, errors.New("batch does not match its header")
 	}
-	items := []sig.Item{c.Item(m.Lane, laneStatement(c, m.digest), m.Signature)}
+	checks := []sig.Check{c.SignatureCheck(m.Lane, laneStatement(c, m.digest), m.Signature)}
 	if m.Certificate != nil {
 		if m.Certificate.Lane != m.Lane {
 			return nil, errors.New("batch has a certificate of another lane")
 		}
-		more, err := m.Certificate.Items(c)
+		more, err := m.Certificate.SignatureChecks(c)
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, more...)
+		checks = append(checks, more...)
 	}
-	return items, nil
+	return checks, nil
 }
 
 // DecodeBatch reads the body of a Batch. The result aliases b.
@@ -153,12 +154,12 @@ func (m *Ack) Append(b []byte) []byte {
 	return append(appendLaneTip(b, m.Lane, m.Tip), m.Signature[:]...)
 }
 
-// Items lists the signature check that proves the ack from replica from.
-func (m *Ack) Items(c *protocols.Committee, from protocols.Index) ([]sig.Item, error) {
+// SignatureChecks lists the signature check that proves the ack from replica from.
+func (m *Ack) SignatureChecks(c *protocols.Committee, from protocols.Index) ([]sig.Check, error) {
 	if !c.Has(m.Lane) {
 		return nil, fmt.Errorf("ack for lane %d, of %d", m.Lane, c.N())
 	}
-	return []sig.Item{c.Item(from, ackStatement(c, m.Lane, m.Tip), m.Signature)}, nil
+	return []sig.Check{c.SignatureCheck(from, ackStatement(c, m.Lane, m.Tip), m.Signature)}, nil
 }
 
 // DecodeAck reads the body of an Ack.
@@ -187,12 +188,12 @@ func (m *TipCertificate) append(b []byte) []byte {
 	return m.Certificate.Append(appendLaneTip(b, m.Lane, m.Tip))
 }
 
-// Items lists the signature checks that prove the certificate.
-func (m *TipCertificate) Items(c *protocols.Committee) ([]sig.Item, error) {
+// SignatureChecks lists the signature checks that prove the certificate.
+func (m *TipCertificate) SignatureChecks(c *protocols.Committee) ([]sig.Check, error) {
 	if !c.Has(m.Lane) {
 		return nil, fmt.Errorf("certificate of lane %d, of %d", m.Lane, c.N())
 	}
-	return c.Items(&m.Certificate, c.Quorum(), ackStatement(c, m.Lane, m.Tip))
+	return c.SignatureChecks(&m.Certificate, c.Quorum(), ackStatement(c, m.Lane, m.Tip))
 }
 
 // DecodeTipCertificate reads the body of a TipCertificate.
@@ -249,8 +250,8 @@ func (m *Fetch) Append(b []byte) []byte {
 	return wire.AppendU64(appendLaneTip(b, m.Lane, m.Tip), m.After)
 }
 
-// Items checks the request without any state. A Fetch has no signature.
-func (m *Fetch) Items(c *protocols.Committee) ([]sig.Item, error) {
+// SignatureChecks checks the request without any state. A Fetch has no signature.
+func (m *Fetch) SignatureChecks(c *protocols.Committee) ([]sig.Check, error) {
 	if !c.Has(m.Lane) || (!m.Tip.Digest.IsZero() && m.Tip.Seq <= m.After) {
 		return nil, fmt.Errorf("fetch of lane %d from %d to %d", m.Lane, m.Tip.Seq, m.After)
 	}
@@ -278,12 +279,12 @@ func (m *Conflict) Append(b []byte) []byte {
 	return append(m.Header.append(b), m.Signature[:]...)
 }
 
-// Items lists the check of the owner's signature.
-func (m *Conflict) Items(c *protocols.Committee) ([]sig.Item, error) {
+// SignatureChecks lists the check of the owner's signature.
+func (m *Conflict) SignatureChecks(c *protocols.Committee) ([]sig.Check, error) {
 	if !c.Has(m.Lane) {
 		return nil, fmt.Errorf("header of lane %d, of %d", m.Lane, c.N())
 	}
-	return []sig.Item{c.Item(m.Lane, laneStatement(c, m.digest), m.Signature)}, nil
+	return []sig.Check{c.SignatureCheck(m.Lane, laneStatement(c, m.digest), m.Signature)}, nil
 }
 
 // DecodeConflict reads the body of a Conflict.

@@ -42,8 +42,8 @@ func TestEncodings(t *testing.T) {
 		if err != nil || got.Digest() != m.Digest() || !bytes.Equal(got.Append(nil), m.Append(nil)) || !bytes.Equal(got.Stored(), m.Stored()) {
 			t.Errorf("a batch decodes to another: %v", err)
 		}
-		items, err := got.Items(b.c)
-		if err != nil || !b.scheme.VerifyAll(items) {
+		checks, err := got.SignatureChecks(b.c)
+		if err != nil || !b.scheme.VerifyAll(checks) {
 			t.Errorf("a decoded batch does not verify: %v", err)
 		}
 		back, err := DecodeStored(b.c, m.Stored())
@@ -64,8 +64,8 @@ func sum(tag, s string) []byte {
 func TestStatelessChecks(t *testing.T) {
 	b := newBench(t, 4)
 	good := b.batch(2, Tip{}, "payload")
-	ok := func(items []sig.Item, err error) bool { return err == nil && b.scheme.VerifyAll(items) }
-	if !ok(good.Items(b.c)) {
+	ok := func(checks []sig.Check, err error) bool { return err == nil && b.scheme.VerifyAll(checks) }
+	if !ok(good.SignatureChecks(b.c)) {
 		t.Fatal("a good batch is refused")
 	}
 	cert := b.certificate(2, good.Tip())
@@ -85,7 +85,7 @@ func TestStatelessChecks(t *testing.T) {
 				raw = x.Certificate.append(raw)
 			}
 			y, err := DecodeBatch(b.c, raw)
-			return err == nil && ok(y.Items(b.c))
+			return err == nil && ok(y.SignatureChecks(b.c))
 		}
 	}
 	for name, passes := range map[string]func() bool{
@@ -100,17 +100,17 @@ func TestStatelessChecks(t *testing.T) {
 		"no entries":                            batch(func(x *Batch) { x.Count = 0 }),
 		"too many entries":                      batch(func(x *Batch) { x.Count = MaxCount + 1 }),
 		"a certificate of another lane":         batch(func(x *Batch) { x.Certificate = b.certificate(1, good.Tip()) }),
-		"a certificate of n-f-1":                func() bool { return ok(few.Items(b.c)) },
-		"a certificate of another tip":          func() bool { return ok(moved.Items(b.c)) },
-		"an ack signed by another replica":      func() bool { return ok(b.ack(1, 2, good.Tip()).Items(b.c, 0)) },
-		"an ack for a lane that does not exist": func() bool { return ok(b.ack(1, 4, good.Tip()).Items(b.c, 1)) },
+		"a certificate of n-f-1":                func() bool { return ok(few.SignatureChecks(b.c)) },
+		"a certificate of another tip":          func() bool { return ok(moved.SignatureChecks(b.c)) },
+		"an ack signed by another replica":      func() bool { return ok(b.ack(1, 2, good.Tip()).SignatureChecks(b.c, 0)) },
+		"an ack for a lane that does not exist": func() bool { return ok(b.ack(1, 4, good.Tip()).SignatureChecks(b.c, 1)) },
 		"a fetch of no batch": func() bool {
-			return ok((&Fetch{Lane: 1, Tip: good.Tip(), After: 1}).Items(b.c))
+			return ok((&Fetch{Lane: 1, Tip: good.Tip(), After: 1}).SignatureChecks(b.c))
 		},
 		"a conflict with an invalid signature": func() bool {
 			x := &Conflict{good.SignedHeader}
 			x.Signature[5] ^= 1
-			return ok(x.Items(b.c))
+			return ok(x.SignatureChecks(b.c))
 		},
 	} {
 		if passes() {

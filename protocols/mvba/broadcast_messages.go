@@ -86,7 +86,7 @@ func decodeEcho(b []byte) (*Echo, error) {
 }
 
 func (m *Echo) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
-	p.Items = append(p.Items, c.Item(from, m.echoStatement(c, m.Broadcaster, m.Digest), m.Signature))
+	p.Signatures = append(p.Signatures, c.SignatureCheck(from, m.echoStatement(c, m.Broadcaster, m.Digest), m.Signature))
 	return nil
 }
 
@@ -143,7 +143,7 @@ func decodeAccept(b []byte) (*Accept, error) {
 }
 
 func (m *Accept) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
-	p.Items = append(p.Items, c.Item(from, m.acceptStatement(c, m.Broadcaster, m.Digest), m.Signature))
+	p.Signatures = append(p.Signatures, c.SignatureCheck(from, m.acceptStatement(c, m.Broadcaster, m.Digest), m.Signature))
 	return nil
 }
 

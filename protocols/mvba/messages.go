@@ -34,13 +34,13 @@ const (
 	justificationMax = 1 + keyMax + max(protocols.CertificateMax, noVotesMax)
 )
 
-// Messages is the table of the messages of an agreement and of its coin. If items is not nil, it does the checks of a value
-// that need no state and lists the signatures that prove the value; they are part of the proof of each message that has a
-// value. An error of items is a fault of the sender.
-func Messages(items func(c *protocols.Committee, value []byte) ([]sig.Item, error)) []protocols.Entry[Proof] {
+// Messages is the table of the messages of an agreement and of its coin. If checks is not nil, it does the checks of a
+// value that need no state and lists the signatures that prove the value; they are part of the proof of each message
+// that has a value. An error of checks is a fault of the sender.
+func Messages(checks func(c *protocols.Committee, value []byte) ([]sig.Check, error)) []protocols.Entry[Proof] {
 	own := protocols.Entries(protocols.KindsMVBA,
 		entry(KindProposal, "Proposal", atSize+max(4+MaxValue, digest.Size+justificationMax), decodeProposal,
-			withValue(proved[*Proposal], func(m *Proposal) []byte { return m.Value }, items)),
+			withValue(proved[*Proposal], func(m *Proposal) []byte { return m.Value }, checks)),
 		entry(KindEcho, "Echo", atSize+2+signedMax, decodeEcho, proved[*Echo]),
 		entry(KindLock, "Lock", atSize+provedMax, decodeLock, proved[*Lock]),
 		entry(KindAccept, "Accept", atSize+2+signedMax, decodeAccept, proved[*Accept]),
@@ -50,7 +50,7 @@ func Messages(items func(c *protocols.Committee, value []byte) ([]sig.Item, erro
 		entry(KindDecision, "Decision", atSize+2+provedMax+coin.SharesMax, decodeDecision, proved[*Decision]),
 		entry(KindWant, "Want", instanceSize+digest.Size, decodeWant, nil),
 		entry(KindValue, "Value", instanceSize+4+MaxValue, decodeValue,
-			withValue(nil, func(m *Value) []byte { return m.Value }, items)),
+			withValue(nil, func(m *Value) []byte { return m.Value }, checks)),
 		entry(KindAgain, "Again", atSize, decodeAgain, nil),
 	)
 	tosses := protocols.Lift(coin.Messages, func(k coin.Check) Proof { return Proof{Tosses: []coin.Check{k}} })
@@ -87,8 +87,8 @@ func proved[M interface {
 }
 
 // withValue is the check own together with that of the value of a message, if there is one.
-func withValue[M any](own check, value func(m M) []byte, items func(*protocols.Committee, []byte) ([]sig.Item, error)) check {
-	if items == nil {
+func withValue[M any](own check, value func(m M) []byte, checks func(*protocols.Committee, []byte) ([]sig.Check, error)) check {
+	if checks == nil {
 		return own
 	}
 	return func(c *protocols.Committee, from protocols.Index, msg protocols.Message) (p Proof, err error) {
@@ -101,11 +101,11 @@ func withValue[M any](own check, value func(m M) []byte, items func(*protocols.C
 		if v == nil {
 			return p, nil
 		}
-		more, err := items(c, v)
+		more, err := checks(c, v)
 		if err != nil {
 			return Proof{}, err
 		}
-		p.Items = append(p.Items, more...)
+		p.Signatures = append(p.Signatures, more...)
 		return p, nil
 	}
 }

@@ -83,8 +83,8 @@ func DecodeSigned(b []byte) (*Signed, error) {
 	return x, r.Done()
 }
 
-// Item is the check of the signature of replica by. It returns an error if the phase has no signature.
-func (x *Signed) Item(c *protocols.Committee, by protocols.Index) (sig.Item, error) {
+// SignatureCheck is the check of the signature of replica by. It returns an error if the phase has no signature.
+func (x *Signed) SignatureCheck(c *protocols.Committee, by protocols.Index) (sig.Check, error) {
 	var statement []byte
 	switch x.Phase {
 	case PhaseEcho:
@@ -96,9 +96,9 @@ func (x *Signed) Item(c *protocols.Committee, by protocols.Index) (sig.Item, err
 	case PhaseNoVote:
 		statement = x.noVoteStatement(c, x.Claim)
 	default:
-		return sig.Item{}, fmt.Errorf("phase %d of an agreement has no signature", x.Phase)
+		return sig.Check{}, fmt.Errorf("phase %d of an agreement has no signature", x.Phase)
 	}
-	return c.Item(by, statement, x.Signature), nil
+	return c.SignatureCheck(by, statement, x.Signature), nil
 }
 
 // SignedBy lists the statements that replica by signed according to the certificates in a message from replica from. The

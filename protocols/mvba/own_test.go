@@ -88,8 +88,8 @@ func TestSignedIsExact(t *testing.T) {
 			t.Fatalf("%T decodes as %+v, %v", m, x, err)
 		}
 		good := func(x *Signed, by protocols.Index) bool {
-			item, err := x.Item(w.committee, by)
-			return err == nil && w.scheme.VerifyAll([]sig.Item{item})
+			item, err := x.SignatureCheck(w.committee, by)
+			return err == nil && w.scheme.VerifyAll([]sig.Check{item})
 		}
 		if !good(x, 2) || good(x, 1) {
 			t.Errorf("%T: verifies %v for its sender and %v for another replica", m, good(x, 2), good(x, 1))
@@ -99,7 +99,7 @@ func TestSignedIsExact(t *testing.T) {
 			t.Errorf("%T verifies for another round", m)
 		}
 	}
-	if _, err := (&Signed{At: at, Phase: PhaseShare}).Item(w.committee, 2); err == nil {
+	if _, err := (&Signed{At: at, Phase: PhaseShare}).SignatureCheck(w.committee, 2); err == nil {
 		t.Error("a coin share has a signature to verify")
 	}
 }

@@ -12,17 +12,17 @@ import (
 
 // Proof has the checks that must succeed before a message is handled. They need no state, so workers can do them.
 type Proof struct {
-	Items  []sig.Item
-	Tosses []coin.Check
+	Signatures []sig.Check
+	Tosses     []coin.Check
 }
 
 // SignatureProof is the proof of a message that is proved by signatures alone.
-func SignatureProof(items []sig.Item) Proof { return Proof{Items: items} }
+func SignatureProof(checks []sig.Check) Proof { return Proof{Signatures: checks} }
 
 // Verify does all checks. It returns an error if one fails.
 func (p *Proof) Verify(signatures sig.Scheme, tosses coin.Scheme) error {
-	if !signatures.VerifyAll(p.Items) {
-		return fmt.Errorf("at least one of %d signatures is invalid", len(p.Items))
+	if !signatures.VerifyAll(p.Signatures) {
+		return fmt.Errorf("at least one of %d signatures is invalid", len(p.Signatures))
 	}
 	return p.verifyTosses(tosses)
 }
@@ -43,8 +43,8 @@ func (p *Proof) quorum(c *protocols.Committee, cert *protocols.Certificate, stat
 	if len(cert.Signatures) != c.Quorum() {
 		return fmt.Errorf("certificate has %d signers, want %d", len(cert.Signatures), c.Quorum())
 	}
-	items, err := c.Items(cert, c.Quorum(), statement)
-	p.Items = append(p.Items, items...)
+	checks, err := c.SignatureChecks(cert, c.Quorum(), statement)
+	p.Signatures = append(p.Signatures, checks...)
 	return err
 }
 
@@ -220,7 +220,7 @@ func (j *Justification) check(c *protocols.Committee, in Instance, round uint32,
 		if !c.Has(i) {
 			return fmt.Errorf("a no-vote of replica %d of %d", i, c.N())
 		}
-		p.Items = append(p.Items, c.Item(i, before.noVoteStatement(c, j.NoVotes.Claims[k]), j.NoVotes.Signatures[k]))
+		p.Signatures = append(p.Signatures, c.SignatureCheck(i, before.noVoteStatement(c, j.NoVotes.Claims[k]), j.NoVotes.Signatures[k]))
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func (m *PreVote) check(c *protocols.Committee, from protocols.Index, p *Proof) 
 	if m.Yes {
 		return p.quorum(c, &m.Echoes, m.echoStatement(c, m.Leader, m.Digest))
 	}
-	p.Items = append(p.Items, c.Item(from, m.noPreVoteStatement(c), m.Signature))
+	p.Signatures = append(p.Signatures, c.SignatureCheck(from, m.noPreVoteStatement(c), m.Signature))
 	return nil
 }
 
@@ -109,7 +109,7 @@ func decodeVote(b []byte) (*Vote, error) {
 
 func (m *Vote) check(c *protocols.Committee, from protocols.Index, p *Proof) error {
 	if m.Yes {
-		p.Items = append(p.Items, c.Item(from, m.acceptStatement(c, m.Leader, m.Digest), m.Signature))
+		p.Signatures = append(p.Signatures, c.SignatureCheck(from, m.acceptStatement(c, m.Leader, m.Digest), m.Signature))
 		return p.quorum(c, &m.Echoes, m.echoStatement(c, m.Leader, m.Digest))
 	}
 	if m.Key != nil {
@@ -120,7 +120,7 @@ func (m *Vote) check(c *protocols.Committee, from protocols.Index, p *Proof) err
 			return err
 		}
 	}
-	p.Items = append(p.Items, c.Item(from, m.noVoteStatement(c, m.claim()), m.Signature))
+	p.Signatures = append(p.Signatures, c.SignatureCheck(from, m.noVoteStatement(c, m.claim()), m.Signature))
 	return p.quorum(c, &m.NoPreVotes, m.noPreVoteStatement(c))
 }
 

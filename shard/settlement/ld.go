@@ -72,7 +72,7 @@ func DecodeLD(b []byte) (*LD, error) {
 // Check checks everything of an LD that needs neither state nor signature verification. It returns the signatures to
 // verify in two parts: proof has those of the certificate, contents those of the transactions. If the error is an
 // [*Evidence], it counts only if proof verifies; any other error is the fault of the sender of the LD.
-func (l *LD) Check(n *Network) (proof, contents []sig.Item, err error) {
+func (l *LD) Check(n *Network) (proof, contents []sig.Check, err error) {
 	d := l.Delivery
 	committee := n.Committee(d.Source)
 	switch {
@@ -84,7 +84,7 @@ func (l *LD) Check(n *Network) (proof, contents []sig.Item, err error) {
 		return nil, nil, fmt.Errorf("LD %d of shard %d: its path does not lead to the outbox root of its header", d.Number, d.Source)
 	}
 	certified := certify.Certified{Height: l.Header.Height, Header: l.Header.Digest(), Certificate: l.Certificate}
-	if proof, err = certified.Items(committee); err != nil {
+	if proof, err = certified.SignatureChecks(committee); err != nil {
 		return nil, nil, fmt.Errorf("LD %d of shard %d: %w", d.Number, d.Source, err)
 	}
 	if err := d.Check(n.ID(), n.Home); err != nil {
