@@ -106,7 +106,7 @@ type Driver struct {
 	cfg  Config
 	host Host
 	core *replica.Core
-	wall *protocols.Wall // of the core
+	wall *protocols.WallClock // of the core
 
 	kinds    ledger.Kinds // of entries of batches
 	gates    []gate
@@ -126,10 +126,10 @@ type Driver struct {
 
 // New restores a replica from its stores. It calls only [Host.Clock].
 func New(cfg Config, host Host) (*Driver, error) {
-	wall := &protocols.Wall{}
+	wall := &protocols.WallClock{}
 	core, err := replica.Restore(replica.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares, Dumbo: cfg.Dumbo, Slots: cfg.Slots,
-		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, Wall: wall, Begun: cfg.Begun,
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, WallClock: wall, Begun: cfg.Begun,
 	}, cfg.State, cfg.Store)
 	if err != nil {
 		return nil, err

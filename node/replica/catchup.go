@@ -83,7 +83,7 @@ func (c *Core) repay(now protocols.Time, st *Step) {
 
 // shown is the height that a peer showed to be certified, by a Position or a VOTE.
 func (c *Core) shown(i protocols.Index) uint64 {
-	return max(c.catchup.reported[i], c.certify.Highest(i))
+	return max(c.catchup.reported[i], c.certify.HighestVOTE(i))
 }
 
 // target is the highest height that f+1 other replicas have shown. A height shown by fewer does not count, since
@@ -98,7 +98,7 @@ func (c *Core) target() uint64 {
 }
 
 // lacks is the first height without a committed block or without a certified header here. It never decreases.
-func (c *Core) lacks() uint64 { return min(c.certify.Lacks(), c.bdt.Base().Height+1) }
+func (c *Core) lacks() uint64 { return min(c.certify.FirstUncertified(), c.bdt.Base().Height+1) }
 
 // Behind reports whether others had certified more than this replica at the last comparison.
 func (c *Core) Behind() bool { return c.catchup.lagging }

@@ -108,7 +108,7 @@ func (c *PeerClock) answers(now protocols.Time) bool {
 type pings struct {
 	Presence
 	self     protocols.Index
-	wall     *protocols.Wall
+	wall     *protocols.WallClock
 	ponged   []protocols.Time // when each peer last got a Pong
 	due      protocols.Time   // of the next Pings, zero before the first connection
 	contrary int              // comparisons in a row that contradict ClockOff
@@ -118,7 +118,7 @@ type pings struct {
 func newPings(cfg *Config) pings {
 	n := cfg.Committee.N()
 	return pings{
-		Presence: Presence{Peers: make([]PeerClock, n)}, self: cfg.Self, wall: cfg.Wall, ponged: make([]protocols.Time, n),
+		Presence: Presence{Peers: make([]PeerClock, n)}, self: cfg.Self, wall: cfg.WallClock, ponged: make([]protocols.Time, n),
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // pinged is a shard of cores that exchange only Pings and Pongs, each with the same delay.
 type pinged struct {
 	cores []*Core
-	walls []*protocols.Wall
+	walls []*protocols.WallClock
 	delay time.Duration
 	away  protocols.Set // their loops stand still
 	queue []onItsWay
@@ -27,9 +27,9 @@ func newPinged(t *testing.T, n int) *pinged {
 	b := newBench(t, n, 0, "")
 	p := &pinged{delay: 20 * time.Millisecond}
 	for i := range protocols.Index(n) {
-		w := &protocols.Wall{}
+		w := &protocols.WallClock{}
 		cfg := b.config(i)
-		cfg.Wall = w
+		cfg.WallClock = w
 		core, err := Restore(cfg, b.headers, kv.NewMem())
 		if err != nil {
 			t.Fatal(err)

@@ -49,7 +49,7 @@ type Config struct {
 	Dumbo         bool   // there is no fast lane
 	Slots         uint64 // of an epoch; 0 is the usual number
 	Window        int    // bytes of a lane above the last commit; 0 is lanes.WindowBytes
-	Wall          *protocols.Wall
+	WallClock     *protocols.WallClock
 	Begun         *Begun // this start; nil trusts the store, for tests of one machine and for Byzantine replicas
 }
 
@@ -74,7 +74,7 @@ type Core struct {
 func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest, error), stored protocols.Stored) (*Core, error) {
 	m, err := bdt.New(bdt.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares,
-		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Shards, Dumbo: cfg.Dumbo, Slots: cfg.Slots, Window: cfg.Window, Wall: cfg.Wall,
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Shards, Dumbo: cfg.Dumbo, Slots: cfg.Slots, Window: cfg.Window, WallClock: cfg.WallClock,
 	}, executed, stored)
 	if err != nil {
 		return nil, err
@@ -167,7 +167,7 @@ func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time
 	switch {
 	case !c.signs():
 		return false, 0
-	case !c.bdt.Room() || open >= maxUnanswered:
+	case !c.bdt.HasRoom() || open >= maxUnanswered:
 		return false, 0
 	case open == 0 || waiting >= FullBatch:
 		return true, 0

@@ -239,7 +239,7 @@ func (a *BadInputs) twin(n *node, x *mvba.Proposal) secondProposal {
 		if d == x.Digest {
 			return secondProposal{}
 		}
-		return secondProposal{&mvba.Proposal{At: x.At, Digest: d, Why: x.Why}, "another value in a later round", x.Why.Key != nil}
+		return secondProposal{&mvba.Proposal{At: x.At, Digest: d, Justification: x.Justification}, "another value in a later round", x.Justification.Key != nil}
 	}
 	if len(a.past) > 0 && rng.IntN(8) == 0 {
 		old := a.past[rng.IntN(len(a.past))]

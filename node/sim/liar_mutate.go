@@ -160,8 +160,8 @@ func formOf(m protocols.Message) form {
 	f := form{kind: m.Kind()}
 	switch x := m.(type) {
 	case *mvba.Proposal:
-		if x.Why != nil {
-			f.why = 1 + min(len(x.Why.NoVotes.Signatures), 1)
+		if x.Justification != nil {
+			f.why = 1 + min(len(x.Justification.NoVotes.Signatures), 1)
 		}
 	case *mvba.PreVote:
 		f.yes = x.Yes

@@ -218,7 +218,7 @@ func (n *node) laterRound(leader protocols.Index, m *mvba.Lock) []protocols.Mess
 		n.signNoPreVote(m.At, leader), &mvba.PreVote{At: m.At, Leader: leader, Yes: true, Digest: m.Digest, Echoes: m.Echoes}, yes,
 		n.signNoVote(&mvba.Vote{At: next, Leader: leader, NoPreVotes: noes, Key: key}),
 		&mvba.Decision{At: m.At, Leader: leader, Digest: m.Digest, Accepts: m.Echoes, Coin: key.Coin},
-		&mvba.Proposal{At: next, Digest: m.Digest, Why: &mvba.Justification{Key: key, NoPreVotes: noes}},
-		&mvba.Proposal{At: next, Digest: m.Digest, Why: &mvba.Justification{Key: key, NoVotes: refusing}},
+		&mvba.Proposal{At: next, Digest: m.Digest, Justification: &mvba.Justification{Key: key, NoPreVotes: noes}},
+		&mvba.Proposal{At: next, Digest: m.Digest, Justification: &mvba.Justification{Key: key, NoVotes: refusing}},
 	}
 }

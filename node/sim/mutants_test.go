@@ -181,13 +181,13 @@ func storyMutants() []mutant {
 			{boltMachine, "	m.clockDue = 0\n	if m.left {\n		return\n	}\n", "	m.clockDue = 0\n"},
 		}},
 		{"a Status claims less than it committed", "short epochs", "invariant", []edit{
-			{"protocols/bdt/leave.go", "if q := e.bolt.Top(); q != nil {", "if q := e.bolt.Top(); q != nil && e.number == 0 {"},
+			{"protocols/bdt/leave.go", "if q := e.bolt.HighestQC(); q != nil {", "if q := e.bolt.HighestQC(); q != nil && e.number == 0 {"},
 		}},
 		{"the highest QC is not required", "a late leader", "invariant agreement", []edit{
 			{"protocols/bdt/input.go", "	case top.Slot == 0 && x.QC != nil, top.Slot > 0 && (", "	case top.Slot > 0 && x.QC != nil && ("},
 			{"protocols/bdt/input.go", "if s.Slot > 0 && (x.QC == nil || s.Slot > x.QC.Slot) {", "if s.Slot > 0 && k < 0 {"},
 			{"protocols/bdt/leave.go", "newInput(e.number, from, counted, e.base, block)", "newInput(e.number, from, counted, e.base, block.Before())"},
-			{"protocols/bolt/leave.go", "// Full reports", "func (b *Block) Before() *Block { return nil }\n\n// Full reports"},
+			{"protocols/bolt/leave.go", "// LastSlotCommitted reports", "func (b *Block) Before() *Block { return nil }\n\n// LastSlotCommitted reports"},
 		}},
 		{"restored votes are forgotten", "crashes", "identity signing", []edit{
 			{"protocols/bolt/restore.go", "		x.vote = v\n", ""},

@@ -54,7 +54,7 @@ type Config struct {
 	Dumbo         bool   // no fast lane: every epoch is one block
 	Slots         uint64 // slots of an epoch; 0 means EpochSlots
 	Window        int    // payload bytes of a lane above the last commit; 0 means lanes.WindowBytes
-	Wall          *protocols.Wall
+	WallClock     *protocols.WallClock
 }
 
 // Machine is the consensus of one replica.
@@ -114,7 +114,7 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error)
 	var err error
 	m.lanes, err = lanes.Restore(lanes.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, AckAtOnce: cfg.Dumbo, Window: cfg.Window,
-		Wall: cfg.Wall,
+		WallClock: cfg.WallClock,
 	}, m.delivered.Cut, stored)
 	if err != nil {
 		return nil, err
@@ -152,8 +152,8 @@ func (m *Machine) Start(now protocols.Time) Step {
 	return st
 }
 
-// Room reports whether the own lane may grow.
-func (m *Machine) Room() bool { return m.lanes.Room() }
+// HasRoom reports whether the own lane may grow.
+func (m *Machine) HasRoom() bool { return m.lanes.HasRoom() }
 
 // Uncertified is the number of own batches that are neither certified nor committed.
 func (m *Machine) Uncertified() int { return m.lanes.Uncertified() }
@@ -183,7 +183,7 @@ func (m *Machine) NextLD(source uint16) uint64 { return m.inbound.Next(source) }
 // Gap is the least time between two proposals under load. A shorter time between batches has no use.
 func (m *Machine) Gap() time.Duration { return m.now.bolt.Gap() }
 
-// Append makes the next batch of the own lane from a payload with count entries. It panics if there is no Room.
+// Append makes the next batch of the own lane from a payload with count entries. It panics if HasRoom is false.
 func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *lanes.Batch) {
 	var st Step
 	child, batch := m.lanes.Append(now, payload, count)

@@ -49,7 +49,7 @@ func epochOfRecord(key []byte) (uint64, error) {
 func (m *Machine) boltConfig(r *epochStart) bolt.Config {
 	return bolt.Config{
 		Committee: m.cfg.Committee, Self: m.cfg.Self, Signer: m.cfg.Signer, Epoch: r.number, Leader: r.leader,
-		Slots: m.cfg.Slots, Data: m.lanes, Inbound: m.inbound, Wall: m.cfg.Wall,
+		Slots: m.cfg.Slots, Data: m.lanes, Inbound: m.inbound, WallClock: m.cfg.WallClock,
 	}
 }
 
@@ -148,7 +148,7 @@ func (e *epoch) collecting(stored protocols.Stored) protocols.Stored {
 func (m *Machine) begin(now protocols.Time, st *Step, r epochStart) {
 	ended := m.now
 	ended.bolt.Leave()
-	m.patience.ended(ended.bolt.Final() > 0)
+	m.patience.ended(ended.bolt.HighestFinalSlot() > 0)
 	m.patience.begins()
 	st.Record(epochStartKey, r.encode())
 	if ended.agreement.Decision() != nil {
@@ -229,7 +229,7 @@ func (m *Machine) answer(now protocols.Time, st *Step, from protocols.Index, num
 	case *bolt.Propose, *bolt.Vote, *bolt.Finalize:
 		// No answer: the decision was sent to all, and is sent again when the sender reconnects.
 	case *Status:
-		protocols.Absorb(st, e.agreement.Tell(from))
+		protocols.Absorb(st, e.agreement.SendDecision(from))
 	default:
 		m.fromPast(st, e, e.agreement.Handle(now, from, msg))
 	}

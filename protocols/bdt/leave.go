@@ -63,7 +63,7 @@ func (m *Machine) watch(now protocols.Time, st *Step) {
 	// All marks are updated before this point, with one patience. Otherwise a mark could look late at the next call only
 	// because another mark made the patience smaller.
 	limit := m.patience.limit()
-	leave := e.left >= m.cfg.Committee.WeakQuorum() || e.bolt.Full()
+	leave := e.left >= m.cfg.Committee.WeakQuorum() || e.bolt.LastSlotCommitted()
 	for k := range m.marks {
 		mark := &m.marks[k]
 		if mark.since == 0 {
@@ -73,7 +73,7 @@ func (m *Machine) watch(now protocols.Time, st *Step) {
 			mark.certSent, mark.slot = now, e.bolt.CommittedSlot()
 			m.sendCertificate(st, k)
 		}
-		leave = leave || m.cfg.Dumbo || mark.expired(now, limit, e.bolt.CommittedSlot(), m.base.TimeMS, m.cfg.Wall)
+		leave = leave || m.cfg.Dumbo || mark.expired(now, limit, e.bolt.CommittedSlot(), m.base.TimeMS, m.cfg.WallClock)
 	}
 	if leave {
 		m.leave(now, st)
@@ -94,7 +94,7 @@ func (m *Machine) pendingAt(k int) (pending, ordered uint64) {
 	case k < n+m.cfg.Shards:
 		return m.inbound.Pending(uint16(k - n))
 	}
-	return m.now.bolt.Open(), m.now.bolt.CommittedSlot()
+	return m.now.bolt.LowestOpenSlot(), m.now.bolt.CommittedSlot()
 }
 
 // sendCertificate sends the leader the certificate of the position of mark k. There is none for a slot.
@@ -133,10 +133,10 @@ func (m *Machine) leave(now protocols.Time, st *Step) {
 	e := &m.now
 	e.bolt.Leave()
 	s := &Status{Claim: Claim{
-		Epoch: e.number, TimeMS: m.cfg.Wall.At(now).Millis(),
+		Epoch: e.number, TimeMS: m.cfg.WallClock.At(now).Millis(),
 		Cut: make(lanes.Cut, m.cfg.Committee.N()), Inbound: make(lanes.Cut, m.cfg.Shards),
 	}}
-	if q := e.bolt.Top(); q != nil {
+	if q := e.bolt.HighestQC(); q != nil {
 		s.Slot, s.Digest, s.QC = q.Slot, q.Digest, q
 	}
 	for i := range s.Cut {
@@ -212,9 +212,9 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	if len(counted) < m.cfg.Committee.Quorum() {
 		return
 	}
-	if top < e.bolt.Final() {
+	if top < e.bolt.HighestFinalSlot() {
 		panic(fmt.Sprintf("bdt: n-f replicas sent Finalize for slot %d of epoch %d, but %d Status claim at most slot %d: more than f replicas are Byzantine",
-			e.bolt.Final(), e.number, len(counted), top))
+			e.bolt.HighestFinalSlot(), e.number, len(counted), top))
 	}
 	if top < e.bolt.CommittedSlot() {
 		return // the slot came by its certified header, so the epoch is decided at another replica: wait for that decision

@@ -111,6 +111,6 @@ func (k *mark) wasSuspended(now protocols.Time, limit time.Duration) bool {
 // committed since without the position. In the second case the last of these slots must have a block time (blockMS) well
 // after the certificate was sent: a replica that was suspended receives many old slots at once. (A leader that gives its
 // blocks old times gains nothing: it loses its epoch by the patience.)
-func (k *mark) expired(now protocols.Time, limit time.Duration, committedSlot, blockMS uint64, wall *protocols.Wall) bool {
+func (k *mark) expired(now protocols.Time, limit time.Duration, committedSlot, blockMS uint64, wall *protocols.WallClock) bool {
 	return k.certSent != 0 && (now >= k.certSent.Add(limit) || committedSlot >= k.slot+passedOver && blockMS >= wall.At(k.certSent.Add(limit/2)).Millis())
 }

@@ -67,9 +67,9 @@ func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
 //     committed, and so on down to this slot. A QC for another block would need n-2f other honest voters, but there are only
 //     n-f honest replicas. This replica still votes once in the slot: a vote that it cast before is its only one, also after
 //     a restart. At or below the floor, where it may have forgotten a vote, it casts none.
-//   - The vote acknowledges no tip (no Data.Lock), and no tip needs it: the n-2f honest voters acknowledged every header that
-//     the block added, or had its certificate, and they keep the data until it is executed. The cut of the block is ordered
-//     here, and at or below the ordered position this replica acknowledges nothing.
+//   - The vote acknowledges no tip (no Data.AckCut), and no tip needs it: the n-2f honest voters acknowledged every
+//     header that the block added, or had its certificate, and they keep the data until it is executed. The cut of the
+//     block is ordered here, and at or below the ordered position this replica acknowledges nothing.
 //   - The record of the vote needs no record of the proposal, since the block is committed in the same step or before.
 //   - The signers are only a hint where to request data: a signer without the data does not answer, and all others are asked
 //     in turn.

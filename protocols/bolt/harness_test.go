@@ -27,7 +27,7 @@ type data struct {
 	blames  bool     // result of HeldUp
 }
 
-func (d *data) View(_ protocols.Time, parent lanes.Cut) (lanes.Cut, []*lanes.TipCertificate) {
+func (d *data) ProposableCut(_ protocols.Time, parent lanes.Cut) (lanes.Cut, []*lanes.TipCertificate) {
 	c := slices.Clone(parent)
 	if d.grow > c[0].Seq {
 		c[0] = tip(d.grow)
@@ -41,7 +41,7 @@ func (d *data) CheckCut(protocols.Time, lanes.Cut, lanes.Cut, protocols.Index) (
 	return st, d.verdict
 }
 
-func (d *data) Lock(_ protocols.Time, _, cut lanes.Cut) lanes.Step {
+func (d *data) AckCut(_ protocols.Time, _, cut lanes.Cut) lanes.Step {
 	d.locked = append(d.locked, cut)
 	var st lanes.Step
 	st.Record([]byte("lock"), cut.Append(nil))
@@ -64,12 +64,12 @@ type heldUp struct {
 	wait time.Duration
 }
 
-// inbound replaces the channels: no channel grows, and Check gives the set verdict.
+// inbound replaces the channels: no channel grows, and CheckCut gives the set verdict.
 type inbound struct{ verdict lanes.Verdict }
 
-func (*inbound) View(parent lanes.Cut) lanes.Cut { return parent }
+func (*inbound) ProposableCut(parent lanes.Cut) lanes.Cut { return parent }
 
-func (i *inbound) Check(protocols.Time, lanes.Cut, lanes.Cut, protocols.Index) lanes.Verdict {
+func (i *inbound) CheckCut(protocols.Time, lanes.Cut, lanes.Cut, protocols.Index) lanes.Verdict {
 	return i.verdict
 }
 

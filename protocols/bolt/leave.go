@@ -17,23 +17,24 @@ func (m *Machine) Leave() {
 	m.proposeDue, m.clockDue = 0, 0
 }
 
-// Top is the QC of the highest slot for which this replica sent Finalize, or nil if it sent none. It is kept also when
-// its slot is forgotten.
-func (m *Machine) Top() *QC { return m.top }
+// HighestQC is the QC of the highest slot for which this replica sent Finalize, or nil if it sent none. It is kept also
+// when its slot is forgotten.
+func (m *Machine) HighestQC() *QC { return m.top }
 
-// Full reports whether the epoch's last slot is committed.
-func (m *Machine) Full() bool { return m.CommittedSlot() >= m.cfg.Slots }
+// LastSlotCommitted reports whether the epoch's last slot is committed.
+func (m *Machine) LastSlotCommitted() bool { return m.CommittedSlot() >= m.cfg.Slots }
 
-// Final is the highest slot for which n-f Finalize messages were counted here, 0 if there is none. Of any n-f Status,
-// at least one claims this slot or a later one. The last commit may be higher, since certified headers and the decision
-// of the epoch commit too.
-func (m *Machine) Final() uint64 { return m.final }
+// HighestFinalSlot is the highest slot for which n-f Finalize messages were counted here, 0 if there is none. Of any
+// n-f Status, at least one claims this slot or a later one. The last commit may be higher, since certified headers and
+// the decision of the epoch commit too.
+func (m *Machine) HighestFinalSlot() uint64 { return m.final }
 
 // CommittedSlot is the slot of the last committed block, 0 if no block of this epoch is committed.
 func (m *Machine) CommittedSlot() uint64 { return baseSlot(m.cfg.Epoch, m.base) }
 
-// Open is the lowest slot above the last commit for which there is a proposal of the leader or a QC; 0 if there is none.
-func (m *Machine) Open() uint64 {
+// LowestOpenSlot is the lowest slot above the last commit for which there is a proposal of the leader or a QC; 0 if
+// there is none.
+func (m *Machine) LowestOpenSlot() uint64 {
 	first := m.CommittedSlot() + 1
 	for s := first; s < first+window; s++ {
 		if x := m.slots[s]; x != nil && (x.proposal != nil || x.qc != nil) {

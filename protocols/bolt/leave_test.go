@@ -24,8 +24,8 @@ func TestLeft(t *testing.T) {
 			t.Errorf("after leaving: %+v", st)
 		}
 	}
-	if m.slots[1].qc == nil || m.Top() != nil {
-		t.Error("n-f votes make no QC, or Top claims a Finalize")
+	if m.slots[1].qc == nil || m.HighestQC() != nil {
+		t.Error("n-f votes make no QC, or HighestQC claims a Finalize")
 	}
 	if got := committed(b.finalizes(m, chain[1], 0, 3)...); len(got) != 2 || m.CommittedSlot() != 2 {
 		t.Errorf("%d blocks are committed upon n-f Finalize messages", len(got))
@@ -57,7 +57,7 @@ func TestTopOutlivesItsSlot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, x := range map[string]*Machine{"before": m, "after": r} {
-		q := x.Top()
+		q := x.HighestQC()
 		if q == nil || q.Slot != 2 || q.Digest != chain[1].digest {
 			t.Fatalf("%s a crash the highest QC is %+v", name, q)
 		}
@@ -144,8 +144,8 @@ func TestLastSlot(t *testing.T) {
 		d.grow = k + 1
 		count += len(sent[*Propose](lead.Progress(t0.Add(MaxGap * 10 * (1 + 1<<k)))))
 	}
-	if count != 2 || lead.Full() {
-		t.Errorf("%d slots are proposed, want 2; full is %v", count, lead.Full())
+	if count != 2 || lead.LastSlotCommitted() {
+		t.Errorf("%d slots are proposed, want 2; LastSlotCommitted is %v", count, lead.LastSlotCommitted())
 	}
 	cfg = b.config(1, &data{})
 	cfg.Slots = 2
@@ -157,29 +157,30 @@ func TestLastSlot(t *testing.T) {
 		}
 	}
 	b.finalizes(m, chain[1], 0, 3)
-	if !m.Full() {
-		t.Error("the last slot is committed but Full is false")
+	if !m.LastSlotCommitted() {
+		t.Error("the last slot is committed but LastSlotCommitted is false")
 	}
 }
 
-// TestOpen: Open is the lowest slot for which the leader proposed. A single vote or Finalize does not open a slot.
-func TestOpen(t *testing.T) {
+// TestLowestOpenSlot: LowestOpenSlot is the lowest slot for which the leader proposed. A single vote or Finalize does
+// not open a slot.
+func TestLowestOpenSlot(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)
 	chain := b.chain(b.genesis, 3)
 	m.HandleVote(t0, 2, b.vote(2, chain[0]))
 	m.HandleFinalize(t0, 2, finalizeOf(chain[0]))
-	if m.Open() != 0 {
+	if m.LowestOpenSlot() != 0 {
 		t.Error("the vote of one replica opens a slot")
 	}
 	m.HandlePropose(t0, 0, b.propose(chain[1]))
-	if m.Open() != 2 {
-		t.Errorf("slot %d is open, want 2", m.Open())
+	if m.LowestOpenSlot() != 2 {
+		t.Errorf("slot %d is open, want 2", m.LowestOpenSlot())
 	}
 	m.HandlePropose(t0, 0, b.propose(chain[0]))
 	b.finalizes(m, chain[0], 0, 3)
-	if m.Open() != 2 {
-		t.Errorf("slot %d is open after 1 is committed, want 2", m.Open())
+	if m.LowestOpenSlot() != 2 {
+		t.Errorf("slot %d is open after 1 is committed, want 2", m.LowestOpenSlot())
 	}
 }
 

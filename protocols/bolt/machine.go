@@ -52,9 +52,9 @@ const (
 
 // Data is the part of the lanes that bolt uses; see package lanes for the methods.
 type Data interface {
-	View(now protocols.Time, parent lanes.Cut) (lanes.Cut, []*lanes.TipCertificate)
+	ProposableCut(now protocols.Time, parent lanes.Cut) (lanes.Cut, []*lanes.TipCertificate)
 	CheckCut(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) (lanes.Step, lanes.Verdict)
-	Lock(now protocols.Time, parent, cut lanes.Cut) lanes.Step
+	AckCut(now protocols.Time, parent, cut lanes.Cut) lanes.Step
 	HandleCertificate(now protocols.Time, c *lanes.TipCertificate) lanes.Step
 	// HeldUp is called when a slot of this leader got its QC later than usual by the time wait, because the replicas in late
 	// voted later than they usually do. It reports whether a lane is the cause.
@@ -63,8 +63,8 @@ type Data interface {
 
 // Inbound is the part of the channels from other shards that bolt uses; see package inbound for the methods.
 type Inbound interface {
-	View(parent lanes.Cut) lanes.Cut
-	Check(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict
+	ProposableCut(parent lanes.Cut) lanes.Cut
+	CheckCut(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict
 }
 
 // Committed is a final block. Committed blocks come in order of height. Signers are other replicas that voted for the block
@@ -87,7 +87,7 @@ type Config struct {
 	Slots     uint64 // last slot of the epoch
 	Data      Data
 	Inbound   Inbound
-	Wall      *protocols.Wall
+	WallClock *protocols.WallClock
 }
 
 // Machine is the state of the fast lane of one epoch at one replica.
@@ -221,10 +221,10 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 		m.last.Height+1 > m.executed+ExecutionLag {
 		return
 	}
-	cut, certs := m.cfg.Data.View(now, m.last.Cut)
+	cut, certs := m.cfg.Data.ProposableCut(now, m.last.Cut)
 	b := &Block{
 		Epoch: m.cfg.Epoch, Slot: baseSlot(m.cfg.Epoch, m.last) + 1, Height: m.last.Height + 1,
-		Parent: m.last.digest, TimeMS: max(m.cfg.Wall.At(now).Millis(), m.last.TimeMS), Cut: cut, Inbound: m.cfg.Inbound.View(m.last.Inbound),
+		Parent: m.last.digest, TimeMS: max(m.cfg.WallClock.At(now).Millis(), m.last.TimeMS), Cut: cut, Inbound: m.cfg.Inbound.ProposableCut(m.last.Inbound),
 	}
 	if !b.Grows(m.last) {
 		return
@@ -321,7 +321,7 @@ func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
 	}
 	// A block with the time of its parent is no further ahead than blocks that a quorum voted for. Without this rule, a
 	// shard whose clocks were once all ahead would stop until that time comes.
-	if limit := max(m.cfg.Wall.At(now).Add(MaxClockAhead).Millis(), parent.TimeMS); b.TimeMS > limit { // in milliseconds, since nanoseconds may wrap around
+	if limit := max(m.cfg.WallClock.At(now).Add(MaxClockAhead).Millis(), parent.TimeMS); b.TimeMS > limit { // in milliseconds, since nanoseconds may wrap around
 		due := now.Add(time.Duration(min(b.TimeMS-limit, maxClockWait)) * time.Millisecond)
 		if m.clockDue == 0 || due < m.clockDue {
 			m.clockDue = due
@@ -334,11 +334,11 @@ func (m *Machine) vote(now protocols.Time, st *Step, x *slot) {
 	}
 	x.conflictSent = x.conflictSent || verdict == lanes.Refused
 	protocols.Absorb(st, check)
-	verdict = max(verdict, m.cfg.Inbound.Check(now, parent.Inbound, b.Inbound, m.cfg.Leader))
+	verdict = max(verdict, m.cfg.Inbound.CheckCut(now, parent.Inbound, b.Inbound, m.cfg.Leader))
 	if verdict != lanes.Votable {
 		return
 	}
-	protocols.Absorb(st, m.cfg.Data.Lock(now, parent.Cut, b.Cut))
+	protocols.Absorb(st, m.cfg.Data.AckCut(now, parent.Cut, b.Cut))
 	if m.cfg.Self != m.cfg.Leader {
 		st.Record(proposalKey(b.Epoch, b.Slot), x.proposal.Append(nil))
 	}

@@ -105,14 +105,14 @@ type Step = protocols.Step[*Certified]
 
 // Machine collects VOTEs and makes certificates of them.
 type Machine struct {
-	committee *protocols.Committee
-	self      protocols.Index
-	signer    sig.Signer
-	heights   map[uint64]*height
-	executed  uint64
-	certified uint64 // every height up to it is certified and executed here
-	lacks     uint64 // result of the last Lacks: all heights between certified and it have a certificate
-	seen      []uint64
+	committee        *protocols.Committee
+	self             protocols.Index
+	signer           sig.Signer
+	heights          map[uint64]*height
+	executed         uint64
+	certified        uint64   // every height up to it is certified and executed here
+	firstUncertified uint64   // result of the last FirstUncertified: all heights between certified and it have a certificate
+	highest          []uint64 // by replica: the greatest height of its VOTEs
 }
 
 type height struct {
@@ -127,25 +127,25 @@ type height struct {
 func New(c *protocols.Committee, self protocols.Index, s sig.Signer, executed, certified uint64) *Machine {
 	return &Machine{
 		committee: c, self: self, signer: s, executed: executed, certified: certified,
-		heights: make(map[uint64]*height), seen: make([]uint64, c.N()),
+		heights: make(map[uint64]*height), highest: make([]uint64, c.N()),
 	}
 }
 
 // CertifiedHeight is the height up to which every header is certified and executed here.
 func (m *Machine) CertifiedHeight() uint64 { return m.certified }
 
-// Lacks is the first height above CertifiedHeight without a certificate here. The heights between the two have certificates
-// and wait only for their execution.
-func (m *Machine) Lacks() uint64 {
-	m.lacks = max(m.lacks, m.certified+1)
-	for m.heights[m.lacks] != nil && !m.heights[m.lacks].done.IsZero() {
-		m.lacks++
+// FirstUncertified is the first height above CertifiedHeight without a certificate here. The heights between the two
+// have certificates and wait only for their execution.
+func (m *Machine) FirstUncertified() uint64 {
+	m.firstUncertified = max(m.firstUncertified, m.certified+1)
+	for m.heights[m.firstUncertified] != nil && !m.heights[m.firstUncertified].done.IsZero() {
+		m.firstUncertified++
 	}
-	return m.lacks
+	return m.firstUncertified
 }
 
-// Highest is the greatest height for which replica i sent a VOTE, 0 if it sent none.
-func (m *Machine) Highest(i protocols.Index) uint64 { return m.seen[i] }
+// HighestVOTE is the greatest height for which replica i sent a VOTE, 0 if it sent none.
+func (m *Machine) HighestVOTE(i protocols.Index) uint64 { return m.highest[i] }
 
 // Executed is called with the header that this replica computed for the next height. It signs the header and sends the VOTE
 // to all. It panics if another header is certified at h.
@@ -170,7 +170,7 @@ func (m *Machine) Executed(h uint64, header digest.Digest) Step {
 // HandleVOTE is called upon a checked VOTE. A VOTE more than window above CertifiedHeight is not kept.
 func (m *Machine) HandleVOTE(from protocols.Index, v *VOTE) Step {
 	var st Step
-	m.seen[from] = max(m.seen[from], v.Height)
+	m.highest[from] = max(m.highest[from], v.Height)
 	if v.Height > m.certified && v.Height <= m.certified+window {
 		m.count(&st, from, v)
 	}

@@ -88,7 +88,7 @@ func TestCertifiedHeightHasNoGaps(t *testing.T) {
 			t.Errorf("executed %d, certified %d", h, m.CertifiedHeight())
 		}
 	}
-	if m.Highest(1) != 3 || m.Highest(3) != 0 {
+	if m.HighestVOTE(1) != 3 || m.HighestVOTE(3) != 0 {
 		t.Error("the highest VOTE of a peer is not recorded")
 	}
 }
@@ -128,7 +128,7 @@ func TestWindow(t *testing.T) {
 		m.HandleVOTE(i, b.vote(i, 5+window+1, header(1)))
 		m.HandleVOTE(i, b.vote(i, 5, header(1)))
 	}
-	if len(m.heights) != 0 || m.Highest(2) != 5+window+1 {
+	if len(m.heights) != 0 || m.HighestVOTE(2) != 5+window+1 {
 		t.Errorf("%d heights are kept", len(m.heights))
 	}
 	if st := m.Adopt(&Certified{Height: 5 + window + 1, Header: header(1)}); len(st.Out) != 0 {

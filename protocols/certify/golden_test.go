@@ -34,7 +34,7 @@ func TestTraces(t *testing.T) {
 			"executed": s.executed, "deliver": s.deliver, "adopt": s.adopt,
 			"resend": func(a *golden.Args) { p.Step(s.m.Resend(protocols.Index(a.Number()))) },
 			"status": func(*golden.Args) {
-				p.Line("certified up to %d, the first height without a certificate is %d", s.m.CertifiedHeight(), s.m.Lacks())
+				p.Line("certified up to %d, the first height without a certificate is %d", s.m.CertifiedHeight(), s.m.FirstUncertified())
 			},
 		}
 	})

@@ -100,12 +100,12 @@ func TestHandleCertificate(t *testing.T) {
 	x := ld(3, digest.Of("test-ld", []byte("2")), "3")
 	origin := make(lanes.Cut, 3)
 	cut := lanes.Cut{{}, x.Tip(), {}}
-	if m.Check(t0, origin, cut, 2) == lanes.Votable {
+	if m.CheckCut(t0, origin, cut, 2) == lanes.Votable {
 		t.Fatal("an LD without signatures can be voted for")
 	}
 	m = b.machine(0)
 	st := m.HandleCertificate(t0, b.certificate(x.Tip(), 2, 3))
-	if len(st.Out) != 1 || m.Check(t0, origin, cut, 1) != lanes.Votable || m.View(origin)[1] != x.Tip() {
+	if len(st.Out) != 1 || m.CheckCut(t0, origin, cut, 1) != lanes.Votable || m.ProposableCut(origin)[1] != x.Tip() {
 		t.Error("a certified LD cannot be voted for, or cannot be proposed")
 	}
 	asked := m.Tick(t0.Add(fetchGrace)).Sends

@@ -29,7 +29,7 @@ func TestTraces(t *testing.T) {
 		p.Values("i/l", func(_, value []byte) (any, error) { return DecodeStored(value) })
 		return golden.Commands{
 			"replica": s.replica, "restart": s.restart, "ld": s.ld, "deliver": s.deliver, "time": s.time,
-			"view":  func(*golden.Args) { p.Line("inbound cut %s", p.Text(s.m.View(s.ordered))) },
+			"view":  func(*golden.Args) { p.Line("inbound cut %s", p.Text(s.m.ProposableCut(s.ordered))) },
 			"next":  func(*golden.Args) { p.Line("the first LD that is lacking is number %d", s.m.Next(1)) },
 			"check": s.check, "ordered": s.order, "content": s.content,
 			"executed": func(*golden.Args) { s.do(s.m.Executed(s.ordered)) },
@@ -119,7 +119,7 @@ func (s *traced) cut(a *golden.Args) lanes.Cut {
 // check d2 [hint=1]: judge a proposed inbound cut on top of the last one.
 func (s *traced) check(a *golden.Args) {
 	hint := protocols.Index(a.IntOr("hint", 1))
-	v := s.m.Check(s.now, s.ordered, s.cut(a), hint)
+	v := s.m.CheckCut(s.now, s.ordered, s.cut(a), hint)
 	s.p.Line("verdict %s", map[lanes.Verdict]string{lanes.Votable: "votable", lanes.Missing: "missing", lanes.Refused: "refused"}[v])
 	s.p.Timer(int64(s.m.Wake()), int64(t0))
 }

@@ -266,9 +266,9 @@ func (m *Machine) certified(c *channel, t lanes.Tip) bool {
 	return x != nil && x.tallies[t.Digest] != nil && x.tallies[t.Digest].Len() >= m.cfg.Committee.WeakQuorum()
 }
 
-// View is the highest inbound cut that this replica can propose on top of parent. The replica need not hold the LDs: f+1
-// signatures prove that an honest replica holds them.
-func (m *Machine) View(parent lanes.Cut) lanes.Cut {
+// ProposableCut is the highest inbound cut that this replica can propose on top of parent. The replica need not hold
+// the LDs: f+1 signatures prove that an honest replica holds them.
+func (m *Machine) ProposableCut(parent lanes.Cut) lanes.Cut {
 	cut := slices.Clone(parent)
 	for i, c := range m.chans {
 		for s := parent[i].Seq + PerBlock; s > parent[i].Seq; s-- {
@@ -281,9 +281,9 @@ func (m *Machine) View(parent lanes.Cut) lanes.Cut {
 	return cut
 }
 
-// Check reports whether a replica may vote for an inbound cut on top of parent: every new position must be signed by f+1
-// replicas, or be held together with all positions before it. The machine asks for missing LDs, hint first.
-func (m *Machine) Check(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict {
+// CheckCut reports whether a replica may vote for an inbound cut on top of parent: every new position must be signed by
+// f+1 replicas, or be held together with all positions before it. The machine asks for missing LDs, hint first.
+func (m *Machine) CheckCut(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict {
 	verdict := lanes.Votable
 	for i, t := range cut {
 		if t == parent[i] {

@@ -20,7 +20,7 @@ func TestWrongNumberDoesNotBlockFetch(t *testing.T) {
 	first := ld(1, digest.Digest{}, "first")
 	origin, wrong, right := make(lanes.Cut, 3), make(lanes.Cut, 3), make(lanes.Cut, 3)
 	wrong[1], right[1] = lanes.Tip{Seq: 5, Digest: first.Digest}, first.Tip()
-	if v := m.Check(t0, origin, wrong, 2); v == lanes.Votable {
+	if v := m.CheckCut(t0, origin, wrong, 2); v == lanes.Votable {
 		t.Fatal("an LD that is not held can be voted for")
 	}
 	m.Tick(t0.Add(fetchGrace))
@@ -32,7 +32,7 @@ func TestWrongNumberDoesNotBlockFetch(t *testing.T) {
 		t.Errorf("fetches %v, want %v", asked, first.Tip())
 	}
 	m.HandleLD(t0, first)
-	m.Check(t0, origin, wrong, 2)
+	m.CheckCut(t0, origin, wrong, 2)
 	if asked := m.Tick(t0.Add(time.Minute)).Sends; len(asked) > 1 || len(asked) == 1 && asked[0].Message.(*FetchLD).Tip != wrong[1] {
 		t.Errorf("fetches %v below a position with a wrong number", asked[0].Message)
 	}
@@ -81,7 +81,7 @@ func TestFetchContinues(t *testing.T) {
 	origin, cut := make(lanes.Cut, 3), lanes.Cut{{}, tip, {}}
 	for name, begin := range map[string]func(*bench, *Machine){
 		"certificate": func(b *bench, m *Machine) { m.HandleCertificate(t0, b.certificate(tip, 2, 3)) },
-		"cut":         func(_ *bench, m *Machine) { m.Check(t0, origin, cut, 2) },
+		"cut":         func(_ *bench, m *Machine) { m.CheckCut(t0, origin, cut, 2) },
 		"commit": func(_ *bench, m *Machine) {
 			m.Ordered(cut)
 			m.Content(t0, origin, cut, protocols.Set{})

@@ -26,7 +26,7 @@ func TestCutBeyondTheWindow(t *testing.T) {
 			m.HandleBatch(t0, 1, x)
 		}
 	}
-	cut, _ := ahead.View(t0, first)
+	cut, _ := ahead.ProposableCut(t0, first)
 	if cut[1] != a[len(a)-1].Tip() {
 		t.Fatalf("proposes up to %d, want %d", cut[1].Seq, len(a))
 	}

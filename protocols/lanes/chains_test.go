@@ -108,7 +108,7 @@ func (r *forkedLane) step() {
 			break
 		}
 		if _, v := m.CheckCut(t0, last, r.proposal, 0); v == Votable {
-			d.keep(m.Lock(t0, last, r.proposal))
+			d.keep(m.AckCut(t0, last, r.proposal))
 			r.votes.Add(protocols.Index(i))
 		}
 	}

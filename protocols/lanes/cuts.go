@@ -2,9 +2,10 @@ package lanes
 
 import "bdtnode/protocols"
 
-// View is the highest cut that this replica can propose on top of parent. It comes with the certificates of the new tips
-// that are in the cut because they are certified. The new tips of a lane that is proposed certified-only are all certified.
-func (m *Machine) View(now protocols.Time, parent Cut) (Cut, []*TipCertificate) {
+// ProposableCut is the highest cut that this replica can propose on top of parent. It comes with the certificates of
+// the new tips that are in the cut because they are certified. The new tips of a lane that is proposed certified-only
+// are all certified.
+func (m *Machine) ProposableCut(now protocols.Time, parent Cut) (Cut, []*TipCertificate) {
 	cut := make(Cut, len(m.lanes))
 	copy(cut, parent)
 	m.tipDue = 0
@@ -54,11 +55,12 @@ const (
 	Refused         // another chain was acknowledged, the lane is frozen, or a position is invalid
 )
 
-// CheckCut reports whether this replica may vote for cut on top of parent. Every new tip must be certified, or all headers
-// from it back to the tip in parent must be held, with no other header acknowledged at their numbers (so that Lock will be
-// allowed), and the tip must be in the window above the ordered position. The machine requests missing headers, first from
-// hint, which is the proposer. For a tip beyond the window the verdict is Missing: the proposer already has the commit that
-// moves the window. If another header is acknowledged, the machine sends it to hint as a [Conflict].
+// CheckCut reports whether this replica may vote for cut on top of parent. Every new tip must be certified, or all
+// headers from it back to the tip in parent must be held, with no other header acknowledged at their numbers (so that
+// AckCut will be allowed), and the tip must be in the window above the ordered position. The machine requests missing
+// headers, first from hint, which is the proposer. For a tip beyond the window the verdict is Missing: the proposer
+// already has the commit that moves the window. If another header is acknowledged, the machine sends it to hint as a
+// [Conflict].
 func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.Index) (Step, Verdict) {
 	var st Step
 	verdict := Votable
@@ -101,9 +103,9 @@ func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.I
 	return st, verdict
 }
 
-// Lock acknowledges all headers up to the uncertified tips of a cut for which CheckCut returned Votable. Its step must be
-// part of the same step as the vote.
-func (m *Machine) Lock(now protocols.Time, parent, cut Cut) Step {
+// AckCut acknowledges all headers up to the uncertified tips of a cut for which CheckCut returned Votable. Its step
+// must be part of the same step as the vote.
+func (m *Machine) AckCut(now protocols.Time, parent, cut Cut) Step {
 	var st Step
 	for i, t := range cut {
 		l := m.lanes[i]

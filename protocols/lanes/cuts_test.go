@@ -95,7 +95,7 @@ func TestVoteAcksTheWholePath(t *testing.T) {
 		t.Fatalf("verdict %d", v)
 	}
 	d := disk{}
-	d.keep(m.Lock(t0, parent, cut))
+	d.keep(m.AckCut(t0, parent, cut))
 	for k, want := range map[uint64]*Batch{2: a[1], 3: a[2], 4: a[3]} { // the last one waited for its parent
 		if m.ackedIn(3, k) != want.Digest() {
 			t.Errorf("number %d is not acknowledged", k)
@@ -118,7 +118,7 @@ func TestView(t *testing.T) {
 	m.HandleCertificate(t0, b.certificate(2, a2[1].Tip())) // not held
 	m.HandleBatch(t0, 3, a3[0])
 	m.HandleBatch(t0, 3, a3[2]) // a gap
-	cut, certs := m.View(t0, b.cut(nil))
+	cut, certs := m.ProposableCut(t0, b.cut(nil))
 	want := b.cut(map[protocols.Index]Tip{1: a1[2].Tip(), 2: a2[1].Tip(), 3: a3[0].Tip()})
 	if fmt.Sprint(cut) != fmt.Sprint(want) {
 		t.Errorf("proposes %v, want %v", cut, want)
@@ -126,7 +126,7 @@ func TestView(t *testing.T) {
 	if len(certs) != 1 || certs[0].Lane != 2 {
 		t.Errorf("%d certificates, want that of lane 2", len(certs))
 	}
-	if again, certs := m.View(t0, cut); !slices.Equal(again, cut) || len(certs) != 0 {
+	if again, certs := m.ProposableCut(t0, cut); !slices.Equal(again, cut) || len(certs) != 0 {
 		t.Error("a cut grows on top of itself")
 	}
 

@@ -37,7 +37,7 @@ func TestTraces(t *testing.T) {
 		return golden.Commands{
 			"replica": s.replica, "restart": s.restart, "batch": s.batch, "append": s.append, "deliver": s.deliver, "time": s.time,
 			"ordered": s.order, "executed": s.executed, "view": s.view, "check": s.check, "lock": s.lock, "content": s.content,
-			"room": func(*golden.Args) { s.p.Line("room %v", s.m.Room()) },
+			"room": func(*golden.Args) { s.p.Line("room %v", s.m.HasRoom()) },
 		}
 	})
 }
@@ -168,7 +168,7 @@ func (s *traced) executed(*golden.Args) { s.do(s.m.Executed(s.ordered)) }
 
 // view: the cut that this replica can propose on top of the last one.
 func (s *traced) view(*golden.Args) {
-	cut, certificates := s.m.View(s.now, s.ordered)
+	cut, certificates := s.m.ProposableCut(s.now, s.ordered)
 	s.p.Line("cut %s", s.p.Text(cut))
 	for _, c := range certificates {
 		s.p.Line("with %s", s.p.Text(c))
@@ -187,7 +187,7 @@ func (s *traced) check(a *golden.Args) {
 }
 
 // lock a2: acknowledge a cut that is votable.
-func (s *traced) lock(a *golden.Args) { s.do(s.m.Lock(s.now, s.ordered, s.cut(a))) }
+func (s *traced) lock(a *golden.Args) { s.do(s.m.AckCut(s.now, s.ordered, s.cut(a))) }
 
 // content a2: the batches between the last committed cut and the next one, to be executed.
 func (s *traced) content(a *golden.Args) {

@@ -42,7 +42,7 @@ func TestFetchAloneCostsNothing(t *testing.T) {
 			t.Errorf("%s: the lane is charged", x.name)
 		}
 	}
-	if cut, _ := m.View(t0, origin); cut[2] != a[2].Tip() {
+	if cut, _ := m.ProposableCut(t0, origin); cut[2] != a[2].Tip() {
 		t.Fatal("the tip of the lane is held back")
 	}
 	if !m.HeldUp(t0, first, second, late(1, 3), 100*time.Millisecond) {
@@ -72,7 +72,7 @@ func TestHoldingBack(t *testing.T) {
 	m.HandleBatch(now, 2, a[1])
 	m.HandleBatch(now.Add(10*time.Millisecond), 2, a[2])
 	view := func(at time.Duration) Tip {
-		c, _ := m.View(now.Add(at), cut)
+		c, _ := m.ProposableCut(now.Add(at), cut)
 		return c[2]
 	}
 	if got := view(39 * time.Millisecond); got != a[0].Tip() {
@@ -94,7 +94,7 @@ func TestHoldingBack(t *testing.T) {
 	}
 	later := now.Add(20 * halfLife)
 	m.HandleBatch(later, 2, a[3])
-	if c, _ := m.View(later, cut); c[2] != a[3].Tip() {
+	if c, _ := m.ProposableCut(later, cut); c[2] != a[3].Tip() {
 		t.Errorf("the lane is still held back at %d", c[2].Seq)
 	}
 }

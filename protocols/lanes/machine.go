@@ -55,7 +55,7 @@ type Config struct {
 	Self      protocols.Index
 	Signer    sig.Signer
 	AckAtOnce bool // send acks without delay: for consensus that orders nothing without a certificate
-	Wall      *protocols.Wall
+	WallClock *protocols.WallClock
 	Window    int // largest payload of a lane above the last commit, in bytes; 0 means WindowBytes
 }
 
@@ -117,8 +117,8 @@ func New(cfg Config) *Machine {
 	return m
 }
 
-// Room reports whether the own lane may grow: the uncommitted headers and bytes are below its window.
-func (m *Machine) Room() bool {
+// HasRoom reports whether the own lane may grow: the uncommitted headers and bytes are below its window.
+func (m *Machine) HasRoom() bool {
 	l := m.lanes[m.cfg.Self]
 	return !l.frozen && m.own.tip.Seq-l.ordered.Seq < WindowHeaders && l.bytes.held < m.cfg.Window
 }
@@ -129,15 +129,15 @@ func (m *Machine) Uncertified() int {
 	return int(m.own.tip.Seq - min(m.own.tip.Seq, max(l.certified.Seq, l.ordered.Seq)))
 }
 
-// Append makes the next batch of the own lane from a payload with count entries. It panics if there is no Room.
+// Append makes the next batch of the own lane from a payload with count entries. It panics if HasRoom is false.
 func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *Batch) {
-	if !m.Room() {
+	if !m.HasRoom() {
 		panic("lanes: append to a full lane")
 	}
 	l := m.lanes[m.cfg.Self]
 	b := NewBatch(m.cfg.Committee, m.cfg.Signer, Header{
 		Lane: m.cfg.Self, Seq: m.own.tip.Seq + 1, Parent: m.own.tip.Digest,
-		Count: uint32(count), TimeMS: m.cfg.Wall.At(now).Millis(),
+		Count: uint32(count), TimeMS: m.cfg.WallClock.At(now).Millis(),
 	}, payload)
 	if l.cert != nil && l.certified.Seq > l.ordered.Seq {
 		b.Certificate, m.own.certDue = l.cert, 0

@@ -149,12 +149,12 @@ func TestEquivocation(t *testing.T) {
 	if st := m.HandleBatch(t0, 3, z); len(st.Faults) != 0 || len(st.Persist) != 0 {
 		t.Error("evidence is kept more than once")
 	}
-	cut, _ := m.View(t0, b.cut(nil))
+	cut, _ := m.ProposableCut(t0, b.cut(nil))
 	if cut[3] != (Tip{}) {
 		t.Error("an uncertified tip of the lane is proposed")
 	}
 	m.HandleCertificate(t0, b.certificate(3, y.Tip()))
-	cut, certs := m.View(t0, b.cut(nil))
+	cut, certs := m.ProposableCut(t0, b.cut(nil))
 	if cut[3] != y.Tip() || len(certs) != 1 {
 		t.Error("a certified tip of the lane is not proposed with its certificate")
 	}
@@ -181,16 +181,16 @@ func TestWindow(t *testing.T) {
 	b := newBench(t, 4)
 	m := b.machine(0)
 	for range WindowHeaders {
-		if !m.Room() {
+		if !m.HasRoom() {
 			t.Fatal("no room although the window is not full")
 		}
 		m.Append(t0, []byte("x"), 1)
 	}
-	if m.Room() || m.Uncertified() != WindowHeaders {
+	if m.HasRoom() || m.Uncertified() != WindowHeaders {
 		t.Errorf("after a full window: room, or %d uncertified", m.Uncertified())
 	}
 	m.Ordered(t0, b.cut(map[protocols.Index]Tip{0: m.OwnTip()}))
-	if !m.Room() || m.Uncertified() != 0 {
+	if !m.HasRoom() || m.Uncertified() != 0 {
 		t.Error("no room although all is committed")
 	}
 	bytes := b.machine(0)
@@ -198,7 +198,7 @@ func TestWindow(t *testing.T) {
 	for range WindowBytes / MaxPayload {
 		bytes.Append(t0, full, 1)
 	}
-	if bytes.Room() {
+	if bytes.HasRoom() {
 		t.Error("room although the byte window is full")
 	}
 

@@ -129,7 +129,7 @@ func TestFreezeRecordsNumber(t *testing.T) {
 			t.Fatal(err)
 		}
 		run(again, from)
-		if cut, _ := again.View(t0, cuts[4]); cut[3] != z[3].Tip() {
+		if cut, _ := again.ProposableCut(t0, cuts[4]); cut[3] != z[3].Tip() {
 			t.Error("the tip of a frozen lane changes")
 		}
 	}
@@ -157,7 +157,7 @@ func TestLostOwnBatchesAreOrdered(t *testing.T) {
 		m.Executed(cut)
 		prev, last = cut, x.Tip()
 	}
-	if !m.Room() {
+	if !m.HasRoom() {
 		t.Fatal("no room although nothing is uncommitted")
 	}
 	if _, next := m.Append(t0, []byte("x"), 1); next.Seq != last.Seq+1 || next.Parent != last.Digest {

@@ -112,7 +112,7 @@ func (p *arbitraryAdversary) sendUnproven(w *world, b protocols.Index, r *roundK
 	p.sendToSome(w, b, &Vote{At: r.at, Leader: r.leader, NoPreVotes: none,
 		Signature: w.signers[b].Sign(r.at.noVoteStatement(w.committee, 0))})
 	if key := w.know.key(r.at.Round); key != nil {
-		p.sendToSome(w, b, &Proposal{At: At{theInstance, r.at.Round + 1}, Digest: key.Digest, Why: &Justification{Key: key, NoPreVotes: none}})
+		p.sendToSome(w, b, &Proposal{At: At{theInstance, r.at.Round + 1}, Digest: key.Digest, Justification: &Justification{Key: key, NoPreVotes: none}})
 	}
 	for by := range protocols.Index(w.n) {
 		for _, d := range w.know.digests(r, by) {
@@ -157,7 +157,7 @@ func (p *arbitraryAdversary) propose(w *world, b protocols.Index, n uint32) {
 		} else {
 			_, d = fresh()
 		}
-		p.sendToSome(w, b, &Proposal{At: At{theInstance, n}, Digest: d, Why: why})
+		p.sendToSome(w, b, &Proposal{At: At{theInstance, n}, Digest: d, Justification: why})
 	}
 }
 

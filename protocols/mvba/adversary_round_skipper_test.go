@@ -32,7 +32,7 @@ func (g *roundSkipper) act(w *world) {
 	if !ok {
 		cert = none
 	}
-	p := &Proposal{At: At{theInstance, n + 1}, Digest: key.Digest, Why: &Justification{Key: key, NoPreVotes: cert}}
+	p := &Proposal{At: At{theInstance, n + 1}, Digest: key.Digest, Justification: &Justification{Key: key, NoPreVotes: cert}}
 	for to, honest := range w.replicas {
 		if honest != nil {
 			w.push(&envelope{at: w.now, from: b, to: protocols.Index(to), msg: p})

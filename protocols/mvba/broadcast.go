@@ -24,7 +24,7 @@ func (m *Machine) propose(s *Step, r *round) {
 		return
 	}
 	m.store(s, d)
-	p := &Proposal{At: r.at, Digest: d, Why: m.why}
+	p := &Proposal{At: r.at, Digest: d, Justification: m.why}
 	if r.at.Round == 1 {
 		p.Value = m.values[d].bytes
 	}
@@ -34,7 +34,7 @@ func (m *Machine) propose(s *Step, r *round) {
 // upon Proposal of broadcaster j: enter its round if that is later and justified; the first Proposal of a round counts.
 func (m *Machine) handleProposal(s *Step, from protocols.Index, x *Proposal) {
 	if x.Round > m.round {
-		m.enter(s, x.Round, x.Why)
+		m.enter(s, x.Round, x.Justification)
 	}
 	r := m.admit(from, x.Round)
 	if r == nil {

@@ -17,9 +17,9 @@ const MaxValue = 2<<20 - 1<<10
 // digest, since almost all replicas hold the value already; a replica without it requests it from the sender.
 type Proposal struct {
 	At
-	Value  []byte         // in round 1 only
-	Digest digest.Digest  // of the value
-	Why    *Justification // reason to enter the round; from round 2 on
+	Value         []byte         // in round 1 only
+	Digest        digest.Digest  // of the value
+	Justification *Justification // reason to enter the round; from round 2 on
 }
 
 // Kind is KindProposal.
@@ -31,7 +31,7 @@ func (m *Proposal) Append(b []byte) []byte {
 	if m.Round == 1 {
 		return wire.AppendBytes(b, m.Value)
 	}
-	return m.Why.append(append(b, m.Digest[:]...))
+	return m.Justification.append(append(b, m.Digest[:]...))
 }
 
 func decodeProposal(b []byte) (*Proposal, error) {
@@ -43,7 +43,7 @@ func decodeProposal(b []byte) (*Proposal, error) {
 		return m, r.Done()
 	}
 	r.Fixed(m.Digest[:])
-	m.Why = readJustification(r)
+	m.Justification = readJustification(r)
 	return m, r.Done()
 }
 
@@ -51,13 +51,13 @@ func (m *Proposal) check(c *protocols.Committee, _ protocols.Index, p *Proof) er
 	if m.Round == 1 {
 		return nil
 	}
-	if m.Why == nil {
+	if m.Justification == nil {
 		return fmt.Errorf("a proposal of round %d without justification", m.Round)
 	}
-	if m.Why.Key != nil && m.Why.Key.Digest != m.Digest {
+	if m.Justification.Key != nil && m.Justification.Key.Digest != m.Digest {
 		return errors.New("a proposal of another value than that of the key in its justification")
 	}
-	return m.Why.check(c, m.Instance, m.Round, p)
+	return m.Justification.check(c, m.Instance, m.Round, p)
 }
 
 // Echo is a first-phase signature, sent to the broadcaster.

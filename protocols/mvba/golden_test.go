@@ -135,7 +135,7 @@ func (s *traced) proposal(a *golden.Args) {
 		why.NoVotes.Claims = append(why.NoVotes.Claims, 0)
 		why.NoVotes.Signatures = append(why.NoVotes.Signatures, s.w.signers[i].Sign(before.noVoteStatement(s.w.committee, 0)))
 	}
-	s.net.Took(to, s.handle(to, from, &Proposal{At: At{theInstance, round}, Digest: DigestOf(input(from)), Why: why}))
+	s.net.Took(to, s.handle(to, from, &Proposal{At: At{theInstance, round}, Digest: DigestOf(input(from)), Justification: why}))
 }
 
 // again from=1 to=0 round=6: the sender has come to a round and lacks messages of it.

@@ -61,11 +61,11 @@ func formOf(msg protocols.Message) string {
 	switch m := msg.(type) {
 	case *Proposal:
 		switch {
-		case m.Why == nil:
+		case m.Justification == nil:
 			return "proposal"
-		case m.Why.byKey():
+		case m.Justification.byKey():
 			return "proposal by key"
-		case m.Why.Key == nil:
+		case m.Justification.Key == nil:
 			return "proposal by no-votes"
 		}
 		return "proposal by no-votes and key"
@@ -228,30 +228,30 @@ func TestIncompleteProofsAreRefused(t *testing.T) {
 		p := *k.msg.(*Proposal)
 		p.Digest[0] ^= 1
 		refused("a proposal of another value than that of its key", k, &p)
-		why := *p.Why
+		why := *p.Justification
 		why.NoPreVotes = protocols.Certificate{}
 		q := *k.msg.(*Proposal)
-		q.Why = &why
+		q.Justification = &why
 		refused("a proposal by key without no-pre-votes", k, &q)
 	}
 	{
 		k := found["proposal by no-votes and key"]
 		p := *k.msg.(*Proposal)
-		why := *p.Why
+		why := *p.Justification
 		why.Key = nil
-		p.Why = &why
+		p.Justification = &why
 		refused("no-votes that claim a key that is missing", k, &p)
 	}
 	{
 		proposal := found["proposal by no-votes"]
 		p := proposal.msg.(*Proposal)
-		why := *p.Why
+		why := *p.Justification
 		why.NoVotes.Claims = append([]uint32(nil), why.NoVotes.Claims...)
 		why.NoVotes.Claims[0] = p.Round
 		q := *p
-		q.Why = &why
+		q.Justification = &why
 		refused("a no-vote that claims a key of its own round", proposal, &q)
-		q.Why = nil
+		q.Justification = nil
 		refused("a proposal of a later round without justification", proposal, &q)
 	}
 }

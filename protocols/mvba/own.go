@@ -107,7 +107,7 @@ func SignedBy(by, from protocols.Index, msg protocols.Message) []Signed {
 	w := signedCollector{by: by}
 	switch x := msg.(type) {
 	case *Proposal:
-		w.justification(At{x.Instance, x.Round - 1}, x.Why)
+		w.justification(At{x.Instance, x.Round - 1}, x.Justification)
 	case *Lock:
 		w.quorum(&x.Echoes, Signed{At: x.At, Phase: PhaseEcho, Broadcaster: from, Digest: x.Digest})
 	case *Finish:

@@ -199,7 +199,7 @@ func (m *Machine) replay(found *records) error {
 			if p.Round == 1 {
 				p.Value = v.bytes
 			}
-			if p.Why == nil || p.Why.Key == nil {
+			if p.Justification == nil || p.Justification.Key == nil {
 				m.input = p.Digest
 			}
 		}

@@ -182,7 +182,7 @@ func (w *world) drive(t testing.TB, d protocols.Index, round uint32, alive func(
 		v = why.Key.Digest
 	}
 	for _, i := range to {
-		w.send(d, i, &Proposal{At: at, Digest: v, Why: why})
+		w.send(d, i, &Proposal{At: at, Digest: v, Justification: why})
 	}
 	w.assist(d, round)
 	w.give(t, func(e *envelope) bool { return alive(e) && broadcasts(e) })
@@ -293,7 +293,7 @@ func TestRefusedMessagesAreRequested(t *testing.T) {
 		why.NoVotes.Claims = append(why.NoVotes.Claims, 0)
 		why.NoVotes.Signatures = append(why.NoVotes.Signatures, w.signers[i].Sign(before.noVoteStatement(w.committee, 0)))
 	}
-	p := &Proposal{At: at, Digest: DigestOf([]byte("ok:1")), Why: why}
+	p := &Proposal{At: at, Digest: DigestOf([]byte("ok:1")), Justification: why}
 	if err := w.check(c, p); err != nil {
 		t.Fatal(err)
 	}

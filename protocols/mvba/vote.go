@@ -232,8 +232,8 @@ func (m *Machine) deliver(s *Step) {
 	s.Emit(Decided{Value: v.bytes, Decision: m.decision})
 }
 
-// Tell sends a peer the decision, if there is one and it was not sent since the last reconnect.
-func (m *Machine) Tell(peer protocols.Index) Step {
+// SendDecision sends a peer the decision, if there is one and it was not sent since the last reconnect.
+func (m *Machine) SendDecision(peer protocols.Index) Step {
 	var s Step
 	if m.decision != nil {
 		m.sendDecision(&s, peer)

@@ -11,9 +11,9 @@ import (
 // parent. A voter compares block times with its wall clock, not with the clock of deadlines.
 func TestBlockTimesFollowTheWallClock(t *testing.T) {
 	b := newBench(t, 4)
-	wall := &protocols.Wall{}
+	wall := &protocols.WallClock{}
 	cfg := b.config(0, &data{})
-	cfg.Wall = wall
+	cfg.WallClock = wall
 	for _, x := range []struct {
 		set  time.Duration
 		want uint64
@@ -33,9 +33,9 @@ func TestBlockTimesFollowTheWallClock(t *testing.T) {
 // TestVoterWhoseClockIsSetRight: a voter whose clock was behind votes within a second after the clock is set right.
 func TestVoterWhoseClockIsSetRight(t *testing.T) {
 	b := newBench(t, 4)
-	wall := &protocols.Wall{}
+	wall := &protocols.WallClock{}
 	cfg := b.config(1, &data{})
-	cfg.Wall = wall
+	cfg.WallClock = wall
 	m := New(cfg, b.genesis, 0)
 	now := t0.Add(10 * time.Hour)
 	x := b.block(b.genesis, 0)
