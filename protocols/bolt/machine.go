@@ -107,8 +107,7 @@ type Machine struct {
 	holders  protocols.Set // replicas that voted for decided
 
 	// Only used by the leader.
-	last       *Block         // last proposed block, or base
-	lastAt     protocols.Time // when last was proposed
+	last       *Block // last proposed block, or base
 	pace       pace
 	usual      []time.Duration // by replica: smoothed time from a proposal to its vote; zero before the first
 	proposeDue protocols.Time  // when the next proposal may be made; zero if none waits
@@ -229,7 +228,7 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	if !b.Grows(m.last) {
 		return
 	}
-	if due := m.lastAt.Add(m.pace.gap()); m.OpenSlots() > 0 && now < due {
+	if due := m.pace.due(m.OpenSlots() > 0); now < due {
 		m.proposeDue = due
 		return
 	}
@@ -238,8 +237,9 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	p.Signature = m.cfg.Signer.Sign(proposeStatement(m.cfg.Committee, m.cfg.Self, b))
 	x := m.slot(b.Slot)
 	x.response = &response{at: now, parent: m.last.Cut, took: make([]time.Duration, m.cfg.Committee.N())}
-	m.last, m.lastAt = b, now
+	m.last = b
 	m.pace.proposed(now, b.Slot)
+	m.pace.spend(now)
 	st.Record(proposalKey(b.Epoch, b.Slot), p.Append(nil))
 	st.Broadcast(p)
 	x.proposal, x.blocks[b.digest] = p, p

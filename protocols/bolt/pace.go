@@ -6,21 +6,29 @@ import (
 	"bdtnode/protocols"
 )
 
-// Bounds of the gap between proposals while slots are open.
+// Bounds of the gap between proposals.
 const (
 	MinGap = 4 * time.Millisecond
 	MaxGap = 25 * time.Millisecond
-	// gapShare is the number of proposals that are sent in the time that one takes to commit, as far as the bounds allow.
-	// A busy machine makes fewer and fuller blocks, and a network with long delays does not carry nearly empty ones.
+	// gapShare is the number of proposals that are sent in the time that one takes to commit, as far as the bounds allow,
+	// while slots are open. A busy machine makes fewer and fuller blocks, and a network with long delays does not carry
+	// nearly empty ones.
 	gapShare = 4
+	// burst is the number of proposals that a leader sends at the pace above before the gap grows; after as many again the
+	// gap is MaxGap. A block costs all replicas some milliseconds of processor time whatever is in it. So a shard under
+	// lasting load makes one block in MaxGap, and the blocks of a shard with less load do not wait.
+	burst = 8
 	// smoothing is the weight of the past in the observed delay, in eighths.
 	smoothing = 7
 )
 
-// pace observes how long blocks take from their proposal to their commit.
+// pace observes how long blocks take from their proposal to their commit, and how many the leader proposes.
 type pace struct {
 	seen  map[uint64]protocols.Time // by open slot: when its proposal was made or arrived
 	delay time.Duration             // smoothed; zero before the first commit
+
+	last  protocols.Time // when the leader proposed last, zero before its first proposal
+	spent time.Duration  // MaxGap for each proposal, less the time since then; as of last
 }
 
 func newPace() pace { return pace{seen: make(map[uint64]protocols.Time)} }
@@ -56,6 +64,30 @@ func (p *pace) forget(slot uint64) {
 
 // gap is the least time between two proposals while slots are open.
 func (p *pace) gap() time.Duration { return min(max(p.delay/gapShare, MinGap), MaxGap) }
+
+// spend counts a proposal of the leader.
+func (p *pace) spend(now protocols.Time) {
+	p.spent = min(p.left(now)+MaxGap, 2*burst*MaxGap)
+	p.last = now
+}
+
+// left is the part of spent that is not used up at a time.
+func (p *pace) left(now protocols.Time) time.Duration {
+	return max(0, p.spent-max(0, now.Sub(p.last)))
+}
+
+// due is the earliest time of the next proposal. The gap is zero for a burst, and grows to MaxGap in a second one; while
+// slots are open, it is gap at least.
+func (p *pace) due(open bool) protocols.Time {
+	if p.last == 0 {
+		return 0
+	}
+	wait := max(0, p.spent-burst*MaxGap) / burst
+	if open {
+		wait = max(wait, p.gap())
+	}
+	return p.last.Add(wait)
+}
 
 // CommitDelay is the smoothed time from proposal to commit at this replica, zero before the first commit.
 func (m *Machine) CommitDelay() time.Duration { return m.pace.delay }

@@ -7,33 +7,47 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestPaceFollowsTheDelay: the gap follows the observed delay within its bounds. Slots that never commit here do not stay
-// in memory.
-func TestPaceFollowsTheDelay(t *testing.T) {
+// proposals counts the proposals of a leader from time from to time to, if a reason for one comes every interval and each
+// block commits at once. It also returns the longest wait of a reason.
+func proposals(interval, from, to time.Duration) (count int, longest time.Duration) {
 	p := newPace()
-	if p.gap() != MinGap {
-		t.Errorf("before the first commit the gap is %v, want %v", p.gap(), MinGap)
-	}
-	run := func(from uint64, delay time.Duration) {
-		for s := from; s < from+64; s++ {
-			at := protocols.Time(s) * protocols.Time(time.Second)
-			p.proposed(at, s)
-			p.proposed(at.Add(delay/2), s) // the first time counts
-			p.committed(at.Add(delay), s)
+	var waiting protocols.Time // first reason without a proposal
+	next := t0
+	for now := t0; now.Sub(t0) < to; now = now.Add(100 * time.Microsecond) {
+		if now >= next {
+			next = now.Add(interval)
+			if waiting == 0 {
+				waiting = now
+			}
 		}
-	}
-	for k, c := range []struct{ delay, gap time.Duration }{
-		{2 * time.Millisecond, MinGap}, {60 * time.Millisecond, 15 * time.Millisecond}, {time.Second, MaxGap}, {4 * time.Millisecond, MinGap},
-	} {
-		run(uint64(100*k+1), c.delay)
-		if got := p.gap(); (got - c.gap).Abs() > time.Millisecond {
-			t.Errorf("with commits after %v the gap is %v, want about %v", c.delay, got, c.gap)
+		if waiting == 0 || now < p.due(false) {
+			continue
 		}
+		p.spend(now)
+		if now.Sub(t0) >= from {
+			count++
+			longest = max(longest, now.Sub(waiting))
+		}
+		waiting = 0
 	}
-	p.proposed(0, 1000)
-	p.proposed(0, 1001)
-	p.forget(1000)
-	if len(p.seen) != 1 {
-		t.Errorf("%d slots are remembered, want 1", len(p.seen))
+	return count, longest
+}
+
+// TestPaceUnderLoad: a leader with lasting load makes one block in MaxGap. Fewer reasons than that hardly wait.
+func TestPaceUnderLoad(t *testing.T) {
+	most := int(time.Second / MaxGap)
+	if n, _ := proposals(time.Millisecond, 2*time.Second, 3*time.Second); n < most-1 || n > most+1 {
+		t.Errorf("%d proposals in a second under load, want %d", n, most)
+	}
+	if n, longest := proposals(50*time.Millisecond, 0, 3*time.Second); n != 60 || longest != 0 {
+		t.Errorf("%d proposals for 60 reasons, one of which waits for %v", n, longest)
+	}
+}
+
+// TestPaceOfABurst: the first reasons after a pause wait for a part of MaxGap only.
+func TestPaceOfABurst(t *testing.T) {
+	n, _ := proposals(MinGap, 0, 10*MinGap)
+	if n < 9 {
+		t.Errorf("%d proposals for the first 10 reasons", n)
 	}
 }
