@@ -131,6 +131,9 @@ type Limits struct {
 	// requests are refused.
 	Serving    int
 	ServingAll int
+	// RequestRate is the number of bytes a second of requests of one peer that are served (4 MiB), and twice that at once.
+	// Each request counts 4 KiB in addition to its own bytes. Further ones wait, within ServeTime.
+	RequestRate int
 	// HeldBytes is the number of bytes held for one peer: its requests, answers not yet written, and answers being read
 	// from it (8 MiB). HeldBytesAll is that number for all peers together (32 MiB), in addition to 64 KiB reserved for
 	// each peer. Data beyond that is refused.
@@ -163,6 +166,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	orDefault(&l.ServeBytes, 8<<20)
 	orDefault(&l.Serving, 4)
 	orDefault(&l.ServingAll, 1024)
+	orDefault(&l.RequestRate, 4<<20)
 	orDefault(&l.HeldBytes, 8<<20)
 	orDefault(&l.HeldBytesAll, 32<<20)
 	orDefault(&l.MaxBackoff, 5*time.Second)
@@ -171,7 +175,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	orDefault(&l.HandshakeTime, 5*time.Second)
 	orDefault(&l.ConnsPerMember, 8)
 	if l.ControlQueue < 0 || l.BulkQueue < 0 || l.WriteTime < 0 || l.ServeTime < 0 || l.ServeBytes < 0 ||
-		l.Serving < 0 || l.ServingAll < 0 || l.HeldBytes < 0 || l.HeldBytesAll < 0 || l.MaxBackoff < 0 || l.MaxPenalty < 0 ||
+		l.Serving < 0 || l.ServingAll < 0 || l.RequestRate < 0 || l.HeldBytes < 0 || l.HeldBytesAll < 0 || l.MaxBackoff < 0 || l.MaxPenalty < 0 ||
 		l.Strangers < 0 || l.HandshakeTime < 0 || l.ConnsPerMember < 0 {
 		return l, fmt.Errorf("network limits must not be negative: %+v", l)
 	}

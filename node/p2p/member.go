@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -42,6 +43,7 @@ type member struct {
 	wake   chan struct{}
 	active atomic.Pointer[session] // session used by Send
 	failed atomic.Uint64           // number of failed attempts to get a session
+	asks   *rate.Limiter           // budget of its requests, see [Limits].RequestRate
 
 	mu       sync.Mutex
 	half     *session           // offered streams of which one class is missing
@@ -55,6 +57,7 @@ func newMember(n *Net, at place, id peer.ID) *member {
 	return &member{
 		net: n, place: at, id: id, opens: n.roster.self < id,
 		wake: make(chan struct{}, 1),
+		asks: rate.NewLimiter(rate.Limit(n.cfg.Limits.RequestRate), max(2*n.cfg.Limits.RequestRate, MaxRequest+requestCost)),
 	}
 }
 

@@ -192,6 +192,9 @@ func (n *Net) answerOne(ctx context.Context, cancel context.CancelCauseFunc, s n
 	}
 	s.SetReadDeadline(time.Time{})
 	n.serving.start(func() { e.watch(cancel) })
+	if err := m.asks.WaitN(ctx, size+requestCost); err != nil {
+		return fmt.Errorf("wait for the budget of requests: %w", err)
+	}
 	out := &answerWriter{cancel: cancel, stream: newRequestWriter(ctx, s, m), held: &held, left: n.cfg.Limits.ServeBytes, time: n.cfg.Limits.WriteTime}
 	defer out.stop()
 	if err := n.handler.Serve(ctx, m.shard, m.index, request, out.frame); err != nil {
@@ -200,6 +203,9 @@ func (n *Net) answerOne(ctx context.Context, cancel context.CancelCauseFunc, s n
 	_, err = out.stream.Write(appendLength(nil, 0))
 	return err
 }
+
+// requestCost is the number of bytes that each request counts in addition to its own, for the cost of its stream.
+const requestCost = 4 << 10
 
 // watch ends the service of a request when its stream ends. It also ends it if the peer sends more than its request,
 // which is a violation. It returns when the stream is closed or reset by either side.

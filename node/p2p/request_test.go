@@ -145,3 +145,27 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 		t.Errorf("%d bytes are held after the calls", held)
 	}
 }
+
+// A peer sends requests as fast as it can. They are served at the rate of its budget, and none is lost.
+func TestRequestsHaveABudget(t *testing.T) {
+	const rate, requests = 1 << 20, 80
+	a, b := twoShards(t, func(c *Config) { c.Limits.RequestRate = rate }, func(d *node) {
+		d.serve = func(_ context.Context, _ uint16, _ protocols.Index, _ []byte, w func([]byte) error) error {
+			return w([]byte("here"))
+		}
+	})
+	ctx, cancel := testContext(t)
+	defer cancel()
+	request := make([]byte, 32<<10)
+	burst := b.shards[0][0].asks.Burst()
+	began := time.Now()
+	for range requests {
+		if err := a.Request(ctx, 1, 0, request, 100, func([]byte) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	least := time.Duration(requests*(len(request)+requestCost)-burst) * time.Second / rate
+	if took := time.Since(began); took < least {
+		t.Errorf("requests of %d bytes took %v, the budget allows them in %v", requests*len(request), took, least)
+	}
+}
