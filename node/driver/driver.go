@@ -138,7 +138,7 @@ func New(cfg Config, host Host) (*Driver, error) {
 	d := &Driver{
 		cfg: cfg, host: host, core: core, wall: wall,
 		kinds:           cfg.Network.Kinds(cfg.Committee.Shard()),
-		gates:           newGates(n),
+		gates:           newGates(n, cfg.Window),
 		contents:        newContents(maxContents),
 		verified:        verified{known: replica.NewVerifiedLDs()},
 		witness:         witness{seen: make(map[proof]bool)},

@@ -22,10 +22,10 @@ type gate struct {
 	*replica.Gate
 }
 
-func newGates(n int) []gate {
+func newGates(n, window int) []gate {
 	g := make([]gate, n)
 	for i := range g {
-		g[i].Gate = replica.NewGate()
+		g[i].Gate = replica.NewGate(protocols.Index(i), window)
 	}
 	return g
 }
@@ -55,7 +55,7 @@ func (d *Driver) Pass(from protocols.Index, frame []byte) (take bool, wait time.
 	}
 	g := &d.gates[from]
 	g.mu.Lock()
-	take, wait = g.Admit(d.time(), protocols.Kind(frame[0]), len(frame))
+	take, wait = g.Admit(d.time(), frame)
 	frames, answers := g.Refused()
 	g.mu.Unlock()
 	if wait > 0 {

@@ -73,11 +73,18 @@ const (
 	slowMiB   = 64 * time.Millisecond
 )
 
+// laneShare is the part of a lane's window whose bytes a peer may send in a second as new batches of its own lane, and at
+// once. It bounds the time that the verification and execution of one lane take from the others: the rate is several
+// times that of a lane in a shard under full load.
+const laneShare = 4
+
 // Gate decides whether a peer's frames are accepted, before they are decoded. Budgets for each kind of message bound
 // the cost of a member's frames, and answers are accepted only up to the number of requests. It is not safe for
 // concurrent use.
 type Gate struct {
+	peer      protocols.Index
 	meters    map[protocols.Kind]*meter
+	lane      meter // KiB of batches of the peer's own lane
 	loose     meter
 	histories int // answers to Requests that may still come
 	lds       int // requested LDs that may still come
@@ -85,9 +92,17 @@ type Gate struct {
 	unasked   uint64
 }
 
-// NewGate returns a gate with all budgets full.
-func NewGate() *Gate {
-	return &Gate{meters: make(map[protocols.Kind]*meter), loose: newMeter(loose.perSecond, loose.burst)}
+// NewGate returns a gate of a peer, with all budgets full. window is the window of a lane in bytes, 0 is
+// lanes.WindowBytes.
+func NewGate(peer protocols.Index, window int) *Gate {
+	if window == 0 {
+		window = lanes.WindowBytes
+	}
+	rate := max(1, window/laneShare>>10)
+	return &Gate{
+		peer: peer, meters: make(map[protocols.Kind]*meter), lane: newMeter(rate, rate),
+		loose: newMeter(loose.perSecond, loose.burst),
+	}
 }
 
 // Asks records a message to the peer before it leaves, since some messages have answers.
@@ -102,8 +117,10 @@ func (g *Gate) Asks(m protocols.Message) {
 	}
 }
 
-// Admit reports whether a frame is accepted, and how long its stream must pause before that or instead of it.
-func (g *Gate) Admit(now protocols.Time, kind protocols.Kind, size int) (take bool, wait time.Duration) {
+// Admit reports whether a frame of at least one byte is accepted, and how long its stream must pause before that or instead
+// of it.
+func (g *Gate) Admit(now protocols.Time, frame []byte) (take bool, wait time.Duration) {
+	kind, size := protocols.Kind(frame[0]), len(frame)
 	m, b := g.budget(kind)
 	switch {
 	case kind == KindHistory && g.histories == 0:
@@ -123,6 +140,10 @@ func (g *Gate) Admit(now protocols.Time, kind protocols.Kind, size int) (take bo
 		}
 	}
 	m.take(now, 1)
+	if lane, ok := lanes.BatchLane(frame); ok && lane == g.peer {
+		wait = max(wait, g.lane.due().Sub(now))
+		g.lane.take(now, 1+size>>10)
+	}
 	return true, wait
 }
 

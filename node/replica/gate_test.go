@@ -11,18 +11,51 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
+// frameOf is a frame of a kind, whose content the gate does not decode.
+func frameOf(kind protocols.Kind, size int) []byte {
+	frame := make([]byte, size)
+	frame[0] = byte(kind)
+	return frame
+}
+
+// TestGateLane: a peer that fills its lane at full speed is read at a quarter of the lane's window in a second. Batches of
+// other lanes, which answer requests, do not count.
+func TestGateLane(t *testing.T) {
+	const window, size, seconds = 8 << 20, 200 << 10, 10
+	own, other := frameOf(lanes.KindBatch, size), frameOf(lanes.KindBatch, size)
+	own[2], other[2] = 3, 2
+	sent := func(frame []byte) (bytes int) {
+		g := NewGate(3, window)
+		for now := t0; now < t0.Add(seconds*time.Second); now = now.Add(3 * time.Millisecond) {
+			take, wait := g.Admit(now, frame)
+			if !take {
+				t.Fatal("a batch is dropped")
+			}
+			bytes += len(frame)
+			now = now.Add(wait)
+		}
+		return bytes
+	}
+	if n, want := sent(own), window/laneShare*(seconds+1); n > want+2*size || n < want*9/10 {
+		t.Errorf("%d bytes of the peer's own lane are read in %d s, want about %d", n, seconds, want)
+	}
+	if n := sent(other); n < 4*window {
+		t.Errorf("%d bytes of answers are read in %d s", n, seconds)
+	}
+}
+
 // TestGateFlood: of a flood of one kind only the budget is accepted, the sender's stream is slowed, and other kinds are
 // accepted as before.
 func TestGateFlood(t *testing.T) {
 	for _, kind := range []protocols.Kind{KindPosition, KindRequest, lanes.KindFetch, inbound.KindFetchLD, certify.KindVOTE, lanes.KindAck, 0xff} {
-		g := NewGate()
+		g := NewGate(1, 0)
 		b, ok := budgets[kind]
 		if !ok {
 			b = standard
 		}
 		taken, frames, now := 0, 0, t0
 		for end := t0.Add(10 * time.Second); now < end; now = now.Add(2 * time.Microsecond) {
-			take, wait := g.Admit(now, kind, 90)
+			take, wait := g.Admit(now, frameOf(kind, 90))
 			frames++
 			if take {
 				taken++
@@ -35,7 +68,7 @@ func TestGateFlood(t *testing.T) {
 		if frames > taken+5000 {
 			t.Errorf("kind %#x: %d frames are read", uint8(kind), frames)
 		}
-		if take, wait := g.Admit(now, bdt.KindStatus, 90); !take || wait > 0 {
+		if take, wait := g.Admit(now, frameOf(bdt.KindStatus, 90)); !take || wait > 0 {
 			t.Errorf("kind %#x: another kind has to suffer", uint8(kind))
 		}
 	}
@@ -43,10 +76,11 @@ func TestGateFlood(t *testing.T) {
 
 // TestGateAnswers: answers are accepted up to the number of requests, from the peers that were asked.
 func TestGateAnswers(t *testing.T) {
-	g := NewGate()
+	g := NewGate(1, 0)
 	admitted := func(kind protocols.Kind) (n int) {
+		frame := frameOf(kind, 1<<20)
 		for range 2000 {
-			if take, wait := g.Admit(t0, kind, 1<<20); take {
+			if take, wait := g.Admit(t0, frame); take {
 				n++
 			} else if wait < slowMiB {
 				t.Fatalf("a stream of answers that nobody asked for is read on after %v", wait)

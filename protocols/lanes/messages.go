@@ -63,6 +63,14 @@ type Batch struct {
 // Kind is KindBatch.
 func (*Batch) Kind() protocols.Kind { return KindBatch }
 
+// BatchLane is the lane that a frame, with its kind, names if it is a batch. Nothing of it has been verified.
+func BatchLane(frame []byte) (protocols.Index, bool) {
+	if len(frame) < 1+headerSize || protocols.Kind(frame[0]) != KindBatch {
+		return 0, false
+	}
+	return protocols.Index(wire.NewReader(frame[1:]).U16()), true
+}
+
 // Append encodes header, signature, payload and certificate.
 func (m *Batch) Append(b []byte) []byte {
 	b = append(b, m.stored...)
