@@ -1,10 +1,13 @@
 package ledger
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"sort"
+
+	"bdtnode/internal/wire"
 )
 
 // Advanced returns the height of the last executed block, and a channel that is closed when a higher block is executed.
@@ -115,25 +118,50 @@ func (s *State) FirstChange(a Address, height uint64) (number uint64, err error)
 	return uint64(n), err
 }
 
-// Place is the place of a receipt in the shard's history.
-type Place struct {
-	Height   uint64
-	Position int
+// Positions are the positions of the receipts of a block, by transaction. Between shards, a block may have two receipts of
+// a transaction: that of its escrow, and that of its end.
+type Positions map[TxID][2]int
+
+// PositionsOf returns the positions of a block's receipts, whose list is that of [State.BlockTxs].
+func PositionsOf(ids []TxID) Positions {
+	p := make(Positions, len(ids))
+	for i, id := range ids {
+		both, ok := p[id]
+		if !ok {
+			both[0] = i
+		}
+		both[1] = i
+		p[id] = both
+	}
+	return p
 }
 
-// Place returns the place of the receipt with which the entry was made. ids are those of [State.BlockTxs] at the entry's
-// height. Between shards, a block may have two receipts of a transaction: of its escrow, and of its end. An entry that
-// spends belongs to the first. ok is false if ids has none.
-func (h *HistoryEntry) Place(ids []TxID) (at Place, ok bool) {
-	at.Height = h.Height
-	for i := range ids {
-		if ids[i] != h.Tx {
-			continue
-		}
-		at.Position, ok = i, true
-		if h.Spent > 0 {
-			break
-		}
+// Of returns the position of the receipt with which an entry of the block was made: an entry that spends was made with
+// the first receipt of its transaction. ok is false if the block has none.
+func (p Positions) Of(h *HistoryEntry) (position int, ok bool) {
+	both, ok := p[h.Tx]
+	if h.Spent > 0 {
+		return both[0], ok
 	}
-	return at, ok
+	return both[1], ok
+}
+
+// Freezes returns the freeze records of channels that the blocks from..to froze, by source.
+func (s *State) Freezes(from, to uint64) ([]Freeze, error) {
+	var out []Freeze
+	var bad error
+	err := s.store.Scan([]byte{keyFreeze}, []byte{keyFreeze + 1}, false, func(key, v []byte) bool {
+		// A record has up to 512 KiB, so it is decoded only if it is wanted.
+		if height := wire.NewReader(v).U64(); height < from || height > to {
+			return true
+		}
+		var f Freeze
+		f, bad = decodeFreeze(v, binary.BigEndian.Uint16(key[1:]))
+		out = append(out, f)
+		return bad == nil
+	})
+	if err := errors.Join(err, bad); err != nil {
+		return nil, err
+	}
+	return out, nil
 }

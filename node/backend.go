@@ -121,7 +121,10 @@ func (b backend) Status() api.Status {
 	r := b.read()
 	out.NotReady, out.Degraded = r.notReady(), r.degraded()
 	out.Ready = out.NotReady == ""
-	out.Answering, out.WaitingMS, out.ClockOffsetMS = r.answering, r.waited.Milliseconds(), r.clockOffset.Milliseconds()
+	out.Answering, out.ClockOffsetMS = r.answering, r.clockOffset.Milliseconds()
+	if r.waited > 0 {
+		out.WaitingMS = max(1, r.waited.Milliseconds())
+	}
 	return out
 }
 
@@ -152,16 +155,16 @@ func (b backend) Peers() []api.Peer {
 	return out
 }
 
-// Commits implements [api.Backend].
-func (b backend) Commits(after uint64) api.CommitList {
-	var out api.CommitList
-	if since, _ := b.engine.Waiting(); !since.IsZero() {
-		out.WaitingUS = max(1, time.Since(since).Microseconds())
-	}
-	for _, c := range b.engine.Commits(after) {
-		out.Commits = append(out.Commits, api.Commit{
-			Height: c.Height, Epoch: c.Epoch, Leader: uint16(c.Leader), AtUS: c.At.UnixMicro(), WaitedUS: c.Waited.Microseconds(),
-		})
+// Events implements [api.Backend].
+func (b backend) Events(q api.EventQuery) (api.EventStream, error) { return b.events.Open(q) }
+
+// commits returns the newest commits above a height, oldest first.
+func (n *Node) commits(after uint64) []api.Commit {
+	var out []api.Commit
+	for _, c := range n.engine.Commits(after) {
+		out = append(out, api.Commit{Height: c.Height, CommitEvent: api.CommitEvent{
+			Epoch: c.Epoch, Leader: uint16(c.Leader), AtUS: c.At.UnixMicro(), WaitedUS: c.Waited.Microseconds(),
+		}})
 	}
 	return out
 }

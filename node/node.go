@@ -19,6 +19,7 @@ import (
 	"bdtnode/node/config"
 	"bdtnode/node/driver"
 	"bdtnode/node/engine"
+	"bdtnode/node/events"
 	"bdtnode/node/foreign"
 	"bdtnode/node/loglimit"
 	"bdtnode/node/p2p"
@@ -68,6 +69,7 @@ type Node struct {
 	foreign   *foreign.Reader
 	calls     []*places // to each shard, for clients
 	net       *p2p.Net
+	events    *events.Events
 	api       *api.Server
 	version   string
 	started   time.Time
@@ -110,6 +112,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 		n.calls = append(n.calls, newPlaces(maxServing))
 	}
 	n.foreign = foreign.NewReader(home.Replica, committees, n.xshard)
+	n.events = events.New(events.Config{Shard: home.Shard, Ledger: n.state, Home: g.Home, Commits: n.commits})
 	n.api = api.New(api.Config{Version: n.version, Metrics: n.metrics(), MaxConns: files.clients}, backend{n})
 	return n, nil
 }

@@ -21,6 +21,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/api"
+	"bdtnode/node/api/apitest"
 	"bdtnode/node/config"
 	"bdtnode/shard"
 )
@@ -214,15 +215,17 @@ func (f *fakeReplica) Peers() []api.Peer {
 	return []api.Peer{{Replica: 0, Self: true}, {Replica: 1, Connected: true, RTTMicros: 150}}
 }
 
-// Commits returns one commit, of the current height, at the start of the replica and with replica 0 as leader.
-func (f *fakeReplica) Commits(after uint64) api.CommitList {
+// Events returns one commit, of the current height, at the start of the replica and with replica 0 as leader, and a block
+// for each height.
+func (f *fakeReplica) Events(q api.EventQuery) (api.EventStream, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var l api.CommitList
-	if after < f.status.Height {
-		l.Commits = append(l.Commits, api.Commit{Height: f.status.Height, Epoch: 1, AtUS: f.started.UnixMicro()})
+	var all []api.Event
+	for height := uint64(1); height <= f.status.Height; height++ {
+		all = append(all, api.Event{Kind: api.EventBlock, Height: height, Block: &api.BlockEvent{HeaderDigest: f.status.HeaderDigest, Epoch: 1}})
 	}
-	return l
+	all = append(all, api.Event{Kind: api.EventCommit, Height: f.status.Height, Commit: &api.CommitEvent{Epoch: 1, AtUS: f.started.UnixMicro()}})
+	return apitest.Listed(q, all...), nil
 }
 
 func (f *fakeReplica) Audit(context.Context) (api.Audit, error) {

@@ -249,7 +249,7 @@ func TestSuggestions(t *testing.T) {
 
 // TestHelp: every command prints its help on standard output, with exit code 0.
 func TestHelp(t *testing.T) {
-	for _, line := range []string{"", "net up", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "keys new", "keys show", "status", "peers list", "sim run", "sim sweep", "sim replay", "sim faults", "version"} {
+	for _, line := range []string{"", "net up", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "events tail", "keys new", "keys show", "status", "peers list", "sim run", "sim sweep", "sim replay", "sim faults", "version"} {
 		if r := bdtnode(t, append(strings.Fields(line), "--help")...); r.code != 0 || !strings.Contains(r.out, "Usage:") || r.err != "" {
 			t.Errorf("%s --help: exit %d\n%s%s", line, r.code, r.out, r.err)
 		}

@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"internal/digest":    {},
 	"internal/wire":      {},
 	"internal/sig":       {"internal/digest"},
+	"node/events":        {"node/api", "ledger"},
 	"node/client":        {"node/api", "ledger", "internal"}, // for programs outside of the module
 	"cmd/bdtnode/load":   {"node/api", "node/client", "shard", "ledger", "internal"},
 	"cmd/bdtnode/output": {"node/api", "node/client"},

@@ -16,6 +16,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrBadCursor: the cursor does not come from an answer of this replica.
 	ErrBadCursor = errors.New("not a cursor of an earlier answer")
+	// ErrBadQuery: this replica cannot answer the request, in any state.
+	ErrBadQuery = errors.New("not a request that this replica answers")
 	// ErrUnavailable: the replica cannot answer now, for example because it is stopping. A later request may succeed.
 	ErrUnavailable = errors.New("temporarily unavailable")
 )

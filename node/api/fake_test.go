@@ -27,7 +27,7 @@ type fake struct {
 	audit   func(ctx context.Context) (api.Audit, error)
 	status  api.Status
 	peers   []api.Peer
-	commits func(after uint64) api.CommitList
+	events  func(q api.EventQuery) (api.EventStream, error)
 }
 
 func (f *fake) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
@@ -43,7 +43,9 @@ func (f *fake) Block(_ context.Context, shard uint16, height uint64) (api.Block,
 func (f *fake) Audit(ctx context.Context) (api.Audit, error) { return f.audit(ctx) }
 func (f *fake) Status() api.Status                           { return f.status }
 func (f *fake) Peers() []api.Peer                            { return f.peers }
-func (f *fake) Commits(after uint64) api.CommitList          { return f.commits(after) }
+func (f *fake) Events(q api.EventQuery) (api.EventStream, error) {
+	return f.events(q)
+}
 
 // settle answers every transaction as settled, with an id made from its index.
 func settle(_ context.Context, txs [][]byte, _ api.Wait) []api.TxAnswer {

@@ -34,10 +34,6 @@ type (
 		Height uint64 `path:"height"`
 	}
 
-	commitsIn struct {
-		After uint64 `query:"after" doc:"only commits above this height"`
-	}
-
 	// body is an answer with status 200 and v in JSON.
 	body[T any] struct{ Body T }
 
@@ -82,13 +78,14 @@ func (s *Server) register(a huma.API) {
 		return &body[PeerList]{PeerList{Peers: nonNil(s.backend.Peers())}}, nil
 	})
 	route(s, a, huma.Operation{
-		Method: http.MethodGet, Path: "/v1/commits", OperationID: "get-commits",
-		Summary: "Times of this replica's recent commits", Errors: []int{422},
-	}, func(_ context.Context, in *commitsIn) (*body[CommitList], error) {
-		l := s.backend.Commits(in.After)
-		l.Commits = nonNil(l.Commits)
-		return &body[CommitList]{l}, nil
-	})
+		Method: http.MethodGet, Path: "/v1/events", OperationID: "get-events",
+		Summary:     "Stream of events of this replica's shard",
+		Description: "Server-sent events. Each has a cursor as its id, with which a later stream continues, at any replica of the shard. An event of kind gap names events that the replica does not have. An event of kind end is the last one, with the reason.",
+		Errors:      []int{422, 503},
+	}, s.events)
+	a.OpenAPI().Paths["/v1/events"].Get.Responses["200"].Content = map[string]*huma.MediaType{
+		EventsType: {Schema: huma.SchemaFromType(a.OpenAPI().Components.Schemas, reflect.TypeFor[Event]())},
+	}
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/audit", OperationID: "audit",
 		Summary: "Count the whole value that this replica holds, output by output", Errors: []int{503},
@@ -124,7 +121,7 @@ func asProblem(ctx context.Context, op string, err error) error {
 		return err
 	case errors.Is(err, ErrNotFound):
 		return problem(http.StatusNotFound, err.Error())
-	case errors.Is(err, ErrBadCursor):
+	case errors.Is(err, ErrBadCursor), errors.Is(err, ErrBadQuery):
 		return problem(http.StatusUnprocessableEntity, err.Error())
 	case errors.Is(err, ErrUnavailable), ctx.Err() != nil:
 		return retryLater(problem(http.StatusServiceUnavailable, err.Error()), retryBusy)

@@ -36,6 +36,9 @@ type Config struct {
 	MaxConns   int           // number of connections, beyond which an old one is closed for a new one; default 4,096
 	BodyGrace  time.Duration // time for a body before BodyRate applies; default 2 s
 	BodyRate   int64         // least rate at which a body must arrive, bytes a second; default 128 KiB
+	MaxReaders int           // number of streams of events; default 512, at most half of MaxConns
+	EventTime  time.Duration // time for a reader to take a part of a stream of events; default 20 s
+	EventPause time.Duration // time without an event after which a reader gets its cursor; default 15 s
 	AnswerTime time.Duration // time for a client to read an answer, from its first byte; default 20 s
 	Grace      time.Duration // time for answers in progress after the context of Run ends; default 5 s
 }
@@ -55,6 +58,7 @@ type Server struct {
 	spec    []byte // OpenAPI 3.1, JSON
 	intake  *intake
 	outlet  *outlet
+	readers *outlet // places of readers of events
 	audits  auditor
 	broken  chan error // the first panic of the backend
 }
@@ -66,6 +70,10 @@ func New(cfg Config, b Backend) *Server {
 	setDefault(&cfg.MaxAnswers, 32<<20)
 	setDefault(&cfg.MaxWaiting, 1024)
 	setDefault(&cfg.MaxConns, 4096)
+	setDefault(&cfg.MaxReaders, 512)
+	cfg.MaxReaders = max(1, min(cfg.MaxReaders, cfg.MaxConns/readersOfConns))
+	setDefault(&cfg.EventTime, 20*time.Second)
+	setDefault(&cfg.EventPause, 15*time.Second)
 	setDefault(&cfg.BodyGrace, 2*time.Second)
 	setDefault(&cfg.BodyRate, 128<<10)
 	setDefault(&cfg.AnswerTime, 20*time.Second)
@@ -77,6 +85,7 @@ func New(cfg Config, b Backend) *Server {
 	s := &Server{
 		cfg: cfg, backend: b, routes: http.NewServeMux(), broken: make(chan error, 1),
 		intake: newIntake(cfg.MaxWaiting, cfg.MaxBodies, cfg.MaxBody), outlet: newOutlet(cfg.MaxAnswers),
+		readers: newReaders(cfg.MaxReaders),
 	}
 	// The library's own description, documentation and schema paths are off: it builds its description on first use
 	// without a lock, and its documentation page loads scripts from other hosts.

@@ -34,12 +34,6 @@ func TestReads(t *testing.T) {
 			return api.Account{Address: a, Next: fmt.Sprint(cursor, limit, older, history)}, nil
 		},
 		block: func(s uint16, h uint64) (api.Block, error) { return api.Block{Shard: s, Height: h}, nil },
-		commits: func(after uint64) api.CommitList {
-			if after == 0 {
-				return api.CommitList{}
-			}
-			return api.CommitList{Commits: []api.Commit{{Height: after, Epoch: 3, Leader: 2, AtUS: 1, WaitedUS: 4}}, WaitingUS: 5}
-		},
 		audit: func(context.Context) (api.Audit, error) { return api.Audit{Genesis: 5, Conserved: true}, nil },
 	}
 	s := serve(t, api.Config{}, f)
@@ -52,11 +46,9 @@ func TestReads(t *testing.T) {
 		"/v1/accounts/" + someAddr.String() + "?limit=010&history=010":              `"next":"1010"`,
 		"/v1/accounts/" + someAddr.String() + "?limit=0":                            `"next":"00"`,
 		"/v1/shards/3/blocks/18446744073709551615":                                  `"shard":3,"height":18446744073709551615`,
-		"/v1/commits":                            `{"commits":[],"waiting_us":0}`,
-		"/v1/commits?after=18446744073709551615": `{"commits":[{"height":18446744073709551615,"epoch":3,"leader":2,"at_us":1,"waited_us":4}],"waiting_us":5}`,
-		"/v1/audit":                              `"conserved":true`,
-		"/livez":                                 `{"live":true}`,
-		"/readyz":                                `{"ready":true}`,
+		"/v1/audit": `"conserved":true`,
+		"/livez":    `{"live":true}`,
+		"/readyz":   `{"ready":true}`,
 	} {
 		a := do(t, "GET", s.URL+path, "", "")
 		if a.status != http.StatusOK || a.header.Get("Content-Type") != jsonType || !strings.Contains(string(a.body), want) {
@@ -180,7 +172,7 @@ func TestOpenAPI(t *testing.T) {
 		paths = append(paths, p)
 	}
 	slices.Sort(paths)
-	want := []string{"/livez", "/readyz", "/v1/accounts/{address}", "/v1/audit", "/v1/commits", "/v1/peers",
+	want := []string{"/livez", "/readyz", "/v1/accounts/{address}", "/v1/audit", "/v1/events", "/v1/peers",
 		"/v1/shards/{shard}/blocks/{height}", "/v1/status", "/v1/txs", "/v1/txs/{id}"}
 	if !slices.Equal(paths, want) {
 		t.Errorf("paths %v", paths)

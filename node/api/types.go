@@ -204,17 +204,8 @@ type PeerList struct {
 
 // Commit is a moment at which a replica's committed height increased.
 type Commit struct {
-	Height   uint64 `json:"height" doc:"height reached by the commit"`
-	Epoch    uint64 `json:"epoch" doc:"epoch after the commit: the next one, if the block ended an epoch"`
-	Leader   uint16 `json:"leader" doc:"leader of that epoch"`
-	AtUS     int64  `json:"at_us" doc:"time of the commit, Unix microseconds by this replica's clock"`
-	WaitedUS int64  `json:"waited_us" doc:"microseconds before the commit for which this replica had known of work to commit without a pause, since the commit before at the earliest"`
-}
-
-// CommitList is the body of a successful answer to GET /v1/commits.
-type CommitList struct {
-	Commits   []Commit `json:"commits" nullable:"false" doc:"oldest first, at most 1,024; the first one since the start of the replica is its height at the start"`
-	WaitingUS int64    `json:"waiting_us" doc:"microseconds for which the replica has known of work to commit, since the last commit at the earliest; 0 if it knows of none"`
+	Height uint64 // reached by the commit
+	CommitEvent
 }
 
 // Readiness is the body of the answer to GET /readyz of a ready replica.
@@ -255,8 +246,8 @@ type Backend interface {
 	Block(ctx context.Context, shard uint16, height uint64) (Block, error)
 	Status() Status
 	Peers() []Peer
-	// Commits returns the newest commits above a height.
-	Commits(after uint64) CommitList
+	// Events opens a stream of events. The error wraps [ErrBadQuery] if the replica does not have such events.
+	Events(q EventQuery) (EventStream, error)
 	Audit(ctx context.Context) (Audit, error)
 }
 

@@ -173,11 +173,6 @@ func (c *Client) Peers(ctx context.Context) ([]api.Peer, error) {
 	return l.Peers, err
 }
 
-// Commits returns the newest commits of the replica above a height.
-func (c *Client) Commits(ctx context.Context, after uint64) (api.CommitList, error) {
-	return get[api.CommitList](ctx, c, "/v1/commits?after="+strconv.FormatUint(after, 10))
-}
-
 // Audit makes the replica count all its outputs. On a large ledger that takes long, and the replica pauses after each
 // count. The call may therefore take auditTimeout, independent of the client's timeout.
 func (c *Client) Audit(ctx context.Context) (api.Audit, error) {
@@ -241,12 +236,10 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, out a
 		return transportError(base, err)
 	}
 	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	raw, err := readAnswer(base, resp)
 	switch {
 	case err != nil:
-		return transportError(base, err)
-	case len(raw) > maxAnswer:
-		return fmt.Errorf("the answer of %s is longer than %d bytes", base, maxAnswer)
+		return err
 	case resp.StatusCode != http.StatusOK:
 		return problemError(base, resp, raw)
 	}
@@ -254,6 +247,18 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, out a
 		return fmt.Errorf("%s sent an answer that this program cannot decode; check that both have the same version: %w", base, err)
 	}
 	return nil
+}
+
+// readAnswer reads an answer completely.
+func readAnswer(base string, resp *http.Response) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, transportError(base, err)
+	}
+	if len(raw) > maxAnswer {
+		return nil, fmt.Errorf("the answer of %s is longer than %d bytes", base, maxAnswer)
+	}
+	return raw, nil
 }
 
 // transportError distinguishes a failed connection from a missing answer.

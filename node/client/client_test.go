@@ -20,6 +20,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
 	"bdtnode/node/api"
+	"bdtnode/node/api/apitest"
 	"bdtnode/node/client"
 )
 
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type node struct {
 	answer func(i int, wait api.Wait) api.TxAnswer
 	status api.Status
+	events func(q api.EventQuery) (api.EventStream, error)
 }
 
 var (
@@ -70,8 +72,11 @@ func (n *node) Block(_ context.Context, shard uint16, height uint64) (api.Block,
 
 func (n *node) Status() api.Status { return n.status }
 func (n *node) Peers() []api.Peer  { return []api.Peer{{Replica: 1, PeerID: "p"}} }
-func (n *node) Commits(after uint64) api.CommitList {
-	return api.CommitList{Commits: []api.Commit{{Height: after + 1, AtUS: 2}}, WaitingUS: 3}
+func (n *node) Events(q api.EventQuery) (api.EventStream, error) {
+	if n.events != nil {
+		return n.events(q)
+	}
+	return apitest.Listed(q, api.Event{Kind: api.EventCommit, Height: q.From.Height + 1, Commit: &api.CommitEvent{AtUS: 2}}), nil
 }
 func (n *node) Audit(context.Context) (api.Audit, error) { return api.Audit{Unspent: 9}, nil }
 
@@ -112,7 +117,7 @@ func TestReads(t *testing.T) {
 	if p, err := c.Peers(ctx); err != nil || len(p) != 1 || p[0].PeerID != "p" {
 		t.Errorf("Peers: %+v, %v", p, err)
 	}
-	if l, err := c.Commits(ctx, 1<<63); err != nil || len(l.Commits) != 1 || l.Commits[0].Height != 1<<63+1 || l.Commits[0].AtUS != 2 || l.WaitingUS != 3 {
+	if l, err := c.Commits(ctx, 1<<62); err != nil || len(l) != 1 || l[0].Height != 1<<62+1 || l[0].AtUS != 2 {
 		t.Errorf("Commits: %+v, %v", l, err)
 	}
 	if a, err := c.Audit(ctx); err != nil || a.Unspent != 9 {

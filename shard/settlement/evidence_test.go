@@ -68,6 +68,11 @@ func TestEvidenceFreezes(t *testing.T) {
 			if kept, err := w.states[2].Frozen(); err != nil || !slices.Equal(kept, b.Frozen) {
 				t.Errorf("kept %+v, %v", kept, err)
 			}
+			for at, want := range map[uint64]int{b.Header.Height - 1: 0, b.Header.Height: 1, b.Header.Height + 1: 0} {
+				if of, err := w.states[2].Freezes(at, at); err != nil || len(of) != want || want > 0 && of[0] != b.Frozen[0] {
+					t.Errorf("block %d froze %+v, %v", at, of, err)
+				}
+			}
 			if b := w.must(t, event{shard: 2, notices: again.Notices}); len(b.Frozen) > 0 {
 				t.Errorf("frozen a second time: %+v", b.Frozen)
 			}

@@ -185,24 +185,28 @@ func checkHistory(t *rapid.T, state *ledger.State, a ledger.Address) {
 			t.Fatalf("the first change from height %d on is number %d, want %d: %v", height, first, want, err)
 		}
 	}
-	last := ledger.Place{}
+	var last ledger.Receipt
 	for _, h := range all {
 		if h.Height == 0 {
 			continue // genesis
 		}
 		ids, _, err := state.BlockTxs(h.Height)
-		at, ok := h.Place(ids)
-		if err != nil || !ok || ids[at.Position] != h.Tx {
+		at, ok := ledger.PositionsOf(ids).Of(&h)
+		if err != nil || !ok || ids[at] != h.Tx {
 			t.Fatalf("block %d has no receipt for %+v: %v", h.Height, h, err)
 		}
-		if at.Height < last.Height || at.Height == last.Height && at.Position <= last.Position {
-			t.Fatalf("%+v is at %+v, after %+v", h, at, last)
+		list, _, _, err := state.BlockReceipts(h.Height, at, 1)
+		if err != nil || len(list) != 1 {
+			t.Fatal(len(list), err)
 		}
-		r, _, _, err := state.BlockReceipts(h.Height, at.Position, 1)
-		if err != nil || (h.Spent > 0) != (r[0].Verdict == ledger.VerdictSpent) && r[0].Verdict != ledger.VerdictSettled || r[0].Verdict == ledger.VerdictRejected {
-			t.Fatalf("entry %+v has receipt %+v, %v", h, r, err)
+		r := list[0]
+		if (h.Spent > 0) != (r.Verdict == ledger.VerdictSpent) && r.Verdict != ledger.VerdictSettled || r.Verdict == ledger.VerdictRejected {
+			t.Fatalf("entry %+v has receipt %+v", h, r)
 		}
-		last = at
+		if r.Height < last.Height || r.Height == last.Height && r.Position <= last.Position {
+			t.Fatalf("%+v is after %+v", r, last)
+		}
+		last = r
 	}
 }
 

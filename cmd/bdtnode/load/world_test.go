@@ -16,6 +16,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/api"
+	"bdtnode/node/api/apitest"
 	"bdtnode/node/client"
 	"bdtnode/shard"
 	"bdtnode/shard/settlement"
@@ -293,9 +294,11 @@ func (r *testReplica) Account(_ context.Context, a ledger.Address, cursor string
 func (r *testReplica) Block(context.Context, uint16, uint64) (api.Block, error) {
 	return api.Block{}, api.ErrNotFound
 }
-func (r *testReplica) Status() api.Status            { return api.Status{Ready: true} }
-func (r *testReplica) Peers() []api.Peer             { return nil }
-func (r *testReplica) Commits(uint64) api.CommitList { return api.CommitList{} }
+func (r *testReplica) Status() api.Status { return api.Status{Ready: true} }
+func (r *testReplica) Peers() []api.Peer  { return nil }
+func (r *testReplica) Events(q api.EventQuery) (api.EventStream, error) {
+	return apitest.Listed(q), nil
+}
 func (r *testReplica) Audit(context.Context) (api.Audit, error) {
 	return api.Audit{}, errors.New("not part of a load")
 }

@@ -61,7 +61,7 @@ func (c *Cluster) Watch(ctx context.Context, o Outage, tell func(Gap)) {
 		}
 		if from != nil {
 			l, err := from.Client.Commits(ctx, lastHeight(seen))
-			seen = append(seen, l.Commits...)
+			seen = append(seen, l...)
 			g, over := o.gap(seen)
 			switch {
 			case err != nil || g.Leader < 0:
@@ -71,9 +71,11 @@ func (c *Cluster) Watch(ctx context.Context, o Outage, tell func(Gap)) {
 			case over:
 				tell(g)
 				return
-			case !idle && g.Took == 0 && l.WaitingUS == 0 && time.Since(o.From) >= idleFrom:
-				idle, g.Idle = true, true
-				tell(g)
+			case !idle && g.Took == 0 && time.Since(o.From) >= idleFrom:
+				if st, err := from.Client.Status(ctx); err == nil && st.WaitingMS == 0 {
+					idle, g.Idle = true, true
+					tell(g)
+				}
 			}
 		}
 		if !sleep(ctx, every) {

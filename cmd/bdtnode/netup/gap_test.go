@@ -12,7 +12,7 @@ func TestGap(t *testing.T) {
 	begin := time.UnixMilli(1_000_000)
 	// commit returns a commit ms milliseconds after the outage began, whose work had waited for the given time.
 	commit := func(ms, waited int64, epoch uint64, leader uint16) api.Commit {
-		return api.Commit{Height: uint64(5000 + ms), Epoch: epoch, Leader: leader, AtUS: begin.UnixMicro() + 1000*ms, WaitedUS: 1000 * waited}
+		return api.Commit{Height: uint64(5000 + ms), CommitEvent: api.CommitEvent{Epoch: epoch, Leader: leader, AtUS: begin.UnixMicro() + 1000*ms, WaitedUS: 1000 * waited}}
 	}
 	for name, c := range map[string]struct {
 		followers bool // the replicas of the outage did not lead
