@@ -111,7 +111,7 @@ func (c *Core) Expects(from protocols.Index) bool { return c.catchup.asks[from].
 func (c *Core) pursue(now protocols.Time, st *Step) {
 	x := &c.catchup
 	c.repay(now, st)
-	again := c.bdt.Refused()
+	again := c.bdt.TakeRefusedPeers()
 	for _, i := range again.Members() {
 		st.Send(i, &Position{Certified: c.certify.CertifiedHeight(), Again: true})
 	}

@@ -60,7 +60,7 @@ func TestCatchUp(t *testing.T) {
 	if core.Wake() != 0 {
 		t.Error("no rest when all is done")
 	}
-	served, err := ReadHistory(b.c, store, b.headers, Serve{From: 2})
+	served, err := ReadHistory(b.c, store, b.headers, HistoryRange{From: 2})
 	if err != nil || len(served.Items) != 4 {
 		t.Errorf("what was fetched is served on: %d, %v", len(served.Items), err)
 	}
@@ -158,7 +158,7 @@ func TestAskedAgain(t *testing.T) {
 	b.run(t, core, store, st)
 	given := func(st Step) bool {
 		for _, r := range st.Reads {
-			if _, ok := r.Range.(lanes.Chain); ok && r.To == 2 {
+			if _, ok := r.Range.(lanes.BatchRange); ok && r.To == 2 {
 				return true
 			}
 		}

@@ -43,7 +43,7 @@ func TestChannelLongerThanAnAnswer(t *testing.T) {
 		for _, s := range m.Tick(now).Sends {
 			f := s.Message.(*inbound.FetchLD)
 			requests++
-			answer, _, err := Answer(b.c, peer, b.headers, inbound.Stretch{Source: f.Source, Tip: f.Tip, After: f.After})
+			answer, _, err := Answer(b.c, peer, b.headers, inbound.LDRange{Source: f.Source, Tip: f.Tip, After: f.After})
 			if err != nil {
 				t.Fatal(err)
 			}

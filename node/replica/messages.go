@@ -186,11 +186,11 @@ func wrapLD(ld *settlement.LD, raw []byte) *Inbound {
 	}
 }
 
-// Serve names the History from a height on.
-type Serve struct{ From uint64 }
+// HistoryRange names the History from a height on.
+type HistoryRange struct{ From uint64 }
 
 // Range implements [protocols.Range].
-func (Serve) Range() {}
+func (HistoryRange) Range() {}
 
 // Encode returns the frame of a message: its kind, then its body.
 func Encode(m protocols.Message) []byte {

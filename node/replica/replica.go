@@ -221,7 +221,7 @@ func (c *Core) Handle(now protocols.Time, v Verified) Step {
 	case *Position:
 		c.heard(from, x)
 	case *Request:
-		st.Read(from, Serve{From: x.From})
+		st.Read(from, HistoryRange{From: x.From})
 	case *Inbound:
 		child, _ := c.bdt.Handle(now, from, &x.LD)
 		c.fromBDT(&st, child)

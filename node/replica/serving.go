@@ -43,7 +43,7 @@ type served struct {
 
 // answered is a request for LDs, and the time when it was taken.
 type answered struct {
-	inbound.Stretch
+	inbound.LDRange
 	at protocols.Time
 }
 
@@ -65,17 +65,17 @@ func (s *Serving) Put(peer protocols.Index, r protocols.Range) {
 			return
 		}
 		switch x := r.(type) {
-		case Serve:
-			if _, ok := have.(Serve); ok {
+		case HistoryRange:
+			if _, ok := have.(HistoryRange); ok {
 				p.waiting[i] = r
 				return
 			}
-		case lanes.Chain:
-			if h, ok := have.(lanes.Chain); ok && h.Lane == x.Lane {
+		case lanes.BatchRange:
+			if h, ok := have.(lanes.BatchRange); ok && h.Lane == x.Lane {
 				same++
 			}
-		case inbound.Stretch:
-			if h, ok := have.(inbound.Stretch); ok && h.Source == x.Source {
+		case inbound.LDRange:
+			if h, ok := have.(inbound.LDRange); ok && h.Source == x.Source {
 				same++
 			}
 		}
@@ -110,7 +110,7 @@ func (p *served) take(now protocols.Time) protocols.Range {
 	for len(p.waiting) > 0 {
 		r := p.waiting[0]
 		p.waiting = p.waiting[1:]
-		if x, ok := r.(inbound.Stretch); !ok || p.first(now, x) {
+		if x, ok := r.(inbound.LDRange); !ok || p.first(now, x) {
 			return r
 		}
 	}
@@ -118,9 +118,9 @@ func (p *served) take(now protocols.Time) protocols.Range {
 }
 
 // first reports whether a request for LDs was not just answered, and remembers it.
-func (p *served) first(now protocols.Time, x inbound.Stretch) bool {
+func (p *served) first(now protocols.Time, x inbound.LDRange) bool {
 	p.answered = slices.DeleteFunc(p.answered, func(a answered) bool { return now >= a.at.Add(answeredFor) })
-	if slices.ContainsFunc(p.answered, func(a answered) bool { return a.Stretch == x }) {
+	if slices.ContainsFunc(p.answered, func(a answered) bool { return a.LDRange == x }) {
 		return false
 	}
 	if len(p.answered) == maxAnswered {
@@ -139,23 +139,23 @@ func (s *Serving) Read(now protocols.Time, peer protocols.Index, bytes int) {
 // that is not part of the answer.
 func Answer(c *protocols.Committee, r kv.Reader, headers Headers, what protocols.Range) (out []protocols.Message, bytes int, err error) {
 	switch x := what.(type) {
-	case lanes.Chain:
-		batches, err := Chain(c, r, x)
+	case lanes.BatchRange:
+		batches, err := ReadBatches(c, r, x)
 		if err != nil {
 			return nil, 0, err
 		}
 		for _, b := range batches {
 			out, bytes = append(out, b), bytes+len(b.Payload)
 		}
-	case inbound.Stretch:
-		lds, err := Stretch(r, x)
+	case inbound.LDRange:
+		lds, err := ReadLDs(r, x)
 		if err != nil {
 			return nil, 0, err
 		}
 		for _, d := range lds {
 			out, bytes = append(out, d), bytes+len(d.Raw)
 		}
-	case Serve:
+	case HistoryRange:
 		h, err := ReadHistory(c, r, headers, x)
 		if err != nil {
 			return nil, 0, err

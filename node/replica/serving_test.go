@@ -15,20 +15,20 @@ import (
 func TestServingTakesTurns(t *testing.T) {
 	s := NewServing(4)
 	for k := range uint64(10 * maxWaiting) {
-		s.Put(3, Serve{From: 1 + k})
-		s.Put(3, lanes.Chain{Lane: protocols.Index(k % 4), Tip: lanes.Tip{Seq: k}})
-		s.Put(3, inbound.Stretch{Source: uint16(k % 64), Tip: lanes.Tip{Seq: k % 128}})
+		s.Put(3, HistoryRange{From: 1 + k})
+		s.Put(3, lanes.BatchRange{Lane: protocols.Index(k % 4), Tip: lanes.Tip{Seq: k}})
+		s.Put(3, inbound.LDRange{Source: uint16(k % 64), Tip: lanes.Tip{Seq: k % 128}})
 	}
-	s.Put(1, lanes.Chain{Lane: 1, Tip: lanes.Tip{Seq: 7}})
-	s.Put(1, lanes.Chain{Lane: 1, Tip: lanes.Tip{Seq: 7}})
-	s.Put(1, Serve{From: 8})
+	s.Put(1, lanes.BatchRange{Lane: 1, Tip: lanes.Tip{Seq: 7}})
+	s.Put(1, lanes.BatchRange{Lane: 1, Tip: lanes.Tip{Seq: 7}})
+	s.Put(1, HistoryRange{From: 8})
 	given := make(map[protocols.Index]int)
 	for range 4 {
 		to, m, _ := s.Next(t0)
 		if m == nil {
 			t.Fatal("nothing waits")
 		}
-		if x, ok := m.(Serve); ok && to == 3 && x.From != 10*maxWaiting {
+		if x, ok := m.(HistoryRange); ok && to == 3 && x.From != 10*maxWaiting {
 			t.Errorf("answers an old question, from %d", x.From)
 		}
 		given[to]++
@@ -50,7 +50,7 @@ func TestServingTakesTurns(t *testing.T) {
 func TestServingAnswersOnce(t *testing.T) {
 	s, now := NewServing(2), t0
 	answers := func(peer protocols.Index, after uint64) (n int) {
-		s.Put(peer, inbound.Stretch{Source: 1, Tip: lanes.Tip{Seq: 600}, After: after})
+		s.Put(peer, inbound.LDRange{Source: 1, Tip: lanes.Tip{Seq: 600}, After: after})
 		for _, m, _ := s.Next(now); m != nil; _, m, _ = s.Next(now) {
 			n++
 		}
@@ -83,11 +83,11 @@ func TestServingRate(t *testing.T) {
 	read, now := 0, t0
 	for end := t0.Add(2e9); now < end; {
 		for k := range uint64(maxOfSubject) {
-			s.Put(1, inbound.Stretch{Source: 1, Tip: lanes.Tip{Seq: k + 1}})
+			s.Put(1, inbound.LDRange{Source: 1, Tip: lanes.Tip{Seq: k + 1}})
 		}
 		to, m, again := s.Next(now)
 		if m == nil {
-			if s.Put(0, Serve{From: 1}); again <= now {
+			if s.Put(0, HistoryRange{From: 1}); again <= now {
 				t.Fatal("nothing to do, and not later either")
 			}
 			if to, m, _ := s.Next(now); m == nil || to != 0 {
@@ -138,17 +138,17 @@ func TestAnswersReadWhatTheySend(t *testing.T) {
 	for name, next := range map[string]func(protocols.Message) protocols.Range{
 		"channel": func(last protocols.Message) protocols.Range {
 			if last == nil {
-				return inbound.Stretch{Source: 1, Tip: ld}
+				return inbound.LDRange{Source: 1, Tip: ld}
 			}
 			d := last.(*inbound.LD)
-			return inbound.Stretch{Source: 1, Tip: lanes.Tip{Seq: d.Number - 1, Digest: d.Previous}}
+			return inbound.LDRange{Source: 1, Tip: lanes.Tip{Seq: d.Number - 1, Digest: d.Previous}}
 		},
 		"lane": func(last protocols.Message) protocols.Range {
 			if last == nil {
-				return lanes.Chain{Lane: 0, Tip: own}
+				return lanes.BatchRange{Lane: 0, Tip: own}
 			}
 			x := last.(*lanes.Batch)
-			return lanes.Chain{Lane: 0, Tip: lanes.Tip{Seq: x.Seq - 1, Digest: x.Parent}}
+			return lanes.BatchRange{Lane: 0, Tip: lanes.Tip{Seq: x.Seq - 1, Digest: x.Parent}}
 		},
 	} {
 		store.bytes = 0

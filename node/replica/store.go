@@ -83,8 +83,8 @@ func Apply(b *kv.Batch, records []protocols.Record) (sync bool) {
 	return sync
 }
 
-// Chain reads the batches of a [lanes.Chain], newest first, until they have 4 MiB or more.
-func Chain(c *protocols.Committee, r kv.Reader, x lanes.Chain) ([]*lanes.Batch, error) {
+// ReadBatches reads the batches of a [lanes.BatchRange], newest first, until they have 4 MiB or more.
+func ReadBatches(c *protocols.Committee, r kv.Reader, x lanes.BatchRange) ([]*lanes.Batch, error) {
 	var out []*lanes.Batch
 	size := 0
 	for t := x.Tip; t.Seq > x.After && size < maxChainBytes; {
@@ -115,9 +115,9 @@ func Batch(c *protocols.Committee, r kv.Reader, lane protocols.Index, t lanes.Ti
 	return b, nil
 }
 
-// Stretch reads the LDs of a [inbound.Stretch], newest first, until they have 4 MiB or more. A replica that lacks all
+// ReadLDs reads the LDs of a [inbound.LDRange], newest first, until they have 4 MiB or more. A replica that lacks all
 // of them asks for more from the last one on, so all answers together read each LD once.
-func Stretch(r kv.Reader, x inbound.Stretch) ([]*inbound.LD, error) {
+func ReadLDs(r kv.Reader, x inbound.LDRange) ([]*inbound.LD, error) {
 	var out []*inbound.LD
 	size := 0
 	for t := x.Tip; t.Seq > x.After && size < maxChainBytes; {
@@ -151,7 +151,7 @@ type Headers interface {
 
 // ReadHistory reads committed blocks from a height on, as far as they are certified without gaps, at most [MaxHistory]
 // and 1 MiB.
-func ReadHistory(c *protocols.Committee, r kv.Reader, headers Headers, x Serve) (*History, error) {
+func ReadHistory(c *protocols.Committee, r kv.Reader, headers Headers, x HistoryRange) (*History, error) {
 	out := &History{}
 	size := 0
 	for h := x.From; len(out.Items) < MaxHistory && size < maxHistoryBytes; h++ {

@@ -75,7 +75,7 @@ func (c *bounds) stepped(n *node, st *replica.Step) {
 		}
 	}
 	for _, r := range st.Reads {
-		m, ok := r.Range.(lanes.Chain)
+		m, ok := r.Range.(lanes.BatchRange)
 		if ok && m.Tip.Seq-min(m.Tip.Seq, m.After) > 2*lanes.WindowHeaders && m.Lane == n.id && m.After > 0 {
 			c.s.fail("bounds", "replica %d sends %d batches of its lane", n.id, m.Tip.Seq-m.After)
 		}

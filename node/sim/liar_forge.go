@@ -63,7 +63,7 @@ func (a *Forging) tamper(n *node, to protocols.Index, m protocols.Message) []pac
 	// A history whose header no replica certified.
 	h := &replica.History{}
 	if height := n.state.Height(); height > 0 {
-		real, err := replica.ReadHistory(c, n.store, n.state, replica.Serve{From: height})
+		real, err := replica.ReadHistory(c, n.store, n.state, replica.HistoryRange{From: height})
 		if err == nil && len(real.Items) > 0 {
 			x := real.Items[0]
 			x.Certificate = &certify.Certified{Height: height, Header: x.Certificate.Header, Certificate: n.certificate(c.WeakQuorum(), mine)}

@@ -164,7 +164,7 @@ func (n *node) derived(x message) []protocols.Message {
 		out := []protocols.Message{&replica.Hello{Boot: 1, Nonce: 1}, &replica.Fenced{Boot: 1, Nonce: 1}}
 		if height := n.state.Height(); height > 0 {
 			out = append(out, &replica.Request{From: height})
-			h, err := replica.ReadHistory(c, n.store, n.state, replica.Serve{From: max(height, 4) - 3})
+			h, err := replica.ReadHistory(c, n.store, n.state, replica.HistoryRange{From: max(height, 4) - 3})
 			if err == nil {
 				out = append(out, h)
 			}

@@ -34,7 +34,7 @@ func (a *Pushing) tamper(n *node, to protocols.Index, m protocols.Message) []pac
 	if !victim.alive {
 		return out
 	}
-	h, err := replica.ReadHistory(n.s.committee, n.store, n.state, replica.Serve{From: victim.core.Status().Committed + 1})
+	h, err := replica.ReadHistory(n.s.committee, n.store, n.state, replica.HistoryRange{From: victim.core.Status().Committed + 1})
 	if err != nil {
 		panic(err)
 	}

@@ -244,7 +244,7 @@ func storyMutants() []mutant {
 		}},
 		{"refused messages are never asked for again", "a late replica", "liveness", []edit{
 			{"protocols/bdt/future.go", "len(x.kept[from]) < maxFutureMessages && !value", "len(x.kept[from]) < 0 && !value"}, // no bug by itself, it makes refusals frequent
-			{"node/replica/catchup.go", "	again := c.bdt.Refused()\n", "	c.bdt.Refused()\n	again := protocols.Set{}\n"},
+			{"node/replica/catchup.go", "	again := c.bdt.TakeRefusedPeers()\n", "	c.bdt.TakeRefusedPeers()\n	again := protocols.Set{}\n"},
 		}},
 		{"certificates need no quorum", "forged messages", "blame", []edit{
 			{"protocols/certificate.go", "	if len(cert.Signatures) < threshold {", "	if len(cert.Signatures) < 1 {"},

@@ -232,7 +232,7 @@ func (w *world) silence() {
 		if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.alive && n.driver.Clients().Holding().Mempool > 0 }) {
 			late = max(late, lifetime+time.Minute) // a transaction whose input never appears gets its answer when it expires
 		}
-		late = max(late, lanes.MaxAsking(s.cfg.Nodes)) // as for requests for a lane whose owner is down
+		late = max(late, lanes.MaxRequestTime(s.cfg.Nodes)) // as for requests for a lane whose owner is down
 	}
 	w.muted = true
 	w.play(w.now.Add(late)) // late messages have arrived by then

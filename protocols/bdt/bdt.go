@@ -305,10 +305,10 @@ func (m *Machine) Adopt(now protocols.Time, from protocols.Index, blocks []*bolt
 	return st
 }
 
-// Refused lists the peers that must be asked to send again: a message of theirs was refused for being ahead, and would be
-// accepted now. The call clears the list.
-func (m *Machine) Refused() protocols.Set {
-	set := m.now.bolt.Refused()
+// TakeRefusedPeers lists the peers that must be asked to send again: a message of theirs was refused for being ahead,
+// and would be accepted now. The call clears the list.
+func (m *Machine) TakeRefusedPeers() protocols.Set {
+	set := m.now.bolt.TakeRefusedPeers()
 	refused := m.future.again(m.now.number)
 	for _, i := range refused.Members() {
 		set.Add(i)

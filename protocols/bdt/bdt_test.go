@@ -90,13 +90,13 @@ func (s *shard) apply(i protocols.Index, st Step) {
 		}
 	}
 	for _, x := range st.Reads {
-		s.serve(i, x.To, x.Range.(lanes.Chain))
+		s.serve(i, x.To, x.Range.(lanes.BatchRange))
 	}
 	s.got[i] = append(s.got[i], st.Out...)
 }
 
 // serve sends the batches of a chain.
-func (s *shard) serve(from, to protocols.Index, x lanes.Chain) {
+func (s *shard) serve(from, to protocols.Index, x lanes.BatchRange) {
 	for tip := x.Tip; tip.Seq > x.After; {
 		stored := s.disks[from][string(lanes.StoredKey(x.Lane, tip))]
 		if stored == nil {

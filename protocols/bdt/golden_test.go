@@ -77,7 +77,7 @@ func (s *traced) handle(to, from int, message any) any {
 
 // read reads the batches of a chain.
 func (s *traced) read(from int, stored any) []any {
-	x := stored.(lanes.Chain)
+	x := stored.(lanes.BatchRange)
 	out := []any{}
 	for t := x.Tip; t.Seq > x.After; {
 		b, err := lanes.DecodeStored(s.s.c, s.net.Disks[from][string(lanes.StoredKey(x.Lane, t))])

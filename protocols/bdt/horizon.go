@@ -49,7 +49,7 @@ func (h *Horizon) Sift(from protocols.Index, m protocols.Message) protocols.Mess
 func (h *Horizon) sees(from protocols.Index, m protocols.Message) protocols.Relevance {
 	number, ok := epochOf(m)
 	if !ok {
-		return h.lanes.Sees(from, m)
+		return h.lanes.Relevance(from, m)
 	}
 	switch {
 	case number < h.oldest:
@@ -64,7 +64,7 @@ func (h *Horizon) sees(from protocols.Index, m protocols.Message) protocols.Rele
 		if number < h.epoch {
 			return protocols.Useless
 		}
-		return h.bolt.Sees(m)
+		return h.bolt.Relevance(m)
 	case *Status:
 		if number == h.epoch && h.statuses.Has(from) {
 			return protocols.Useless

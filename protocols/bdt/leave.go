@@ -175,7 +175,7 @@ func (m *Machine) handleStatus(now protocols.Time, st *Step, from protocols.Inde
 		return
 	}
 	if s.QC != nil {
-		e.bolt.Want(now, s.QC)
+		e.bolt.RequestBlock(now, s.QC)
 	}
 	for _, x := range s.Certificates {
 		m.fromLanes(now, st, m.lanes.HandleCertificate(now, x))

@@ -187,7 +187,7 @@ func TestCommitsAwaitExecution(t *testing.T) {
 		t.Errorf("committed %d with one step, want at most %d", h, CommitLag+window)
 	}
 	m.Executed(t0, CommitLag)
-	if refused := m.Refused(); !refused.Has(0) {
+	if refused := m.TakeRefusedPeers(); !refused.Has(0) {
 		t.Error("the messages refused meanwhile are not requested again")
 	}
 	feed()

@@ -47,7 +47,7 @@ func TestTraces(t *testing.T) {
 			"progress": func(*golden.Args) { s.do(s.m.Progress(s.now)) },
 			"resend":   func(a *golden.Args) { s.do(s.m.Resend(protocols.Index(a.Number()))) },
 			"executed": func(a *golden.Args) { s.do(s.m.Executed(s.now, uint64(a.Number()))) },
-			"refused":  func(*golden.Args) { s.p.Line("to be asked again: %s", s.p.Text(s.m.Refused())) },
+			"refused":  func(*golden.Args) { s.p.Line("to be asked again: %s", s.p.Text(s.m.TakeRefusedPeers())) },
 		}
 	})
 }

@@ -17,8 +17,8 @@ func (m *Machine) Horizon() Horizon {
 	return Horizon{floor: m.floor, settled: m.settled(have), top: have + window, slots: m.cfg.Slots, wanting: len(m.wants) > 0}
 }
 
-// Sees decides by its slot alone whether a replica can use a message of the epoch.
-func (h *Horizon) Sees(m protocols.Message) protocols.Relevance {
+// Relevance decides by its slot alone whether a replica can use a message of the epoch.
+func (h *Horizon) Relevance(m protocols.Message) protocols.Relevance {
 	var slot uint64
 	var wanted bool
 	switch x := m.(type) {

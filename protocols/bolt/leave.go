@@ -60,8 +60,8 @@ func (m *Machine) Block(slot uint64, d digest.Digest) *Block {
 	return nil
 }
 
-// Want requests the block that a checked QC names, if it is not held and not at or below the last commit.
-func (m *Machine) Want(now protocols.Time, q *QC) {
+// RequestBlock requests the block that a checked QC names, if it is not held and not at or below the last commit.
+func (m *Machine) RequestBlock(now protocols.Time, q *QC) {
 	if q.Slot > m.CommittedSlot() && m.Block(q.Slot, q.Digest) == nil {
 		m.want(now, q.Slot, q.Digest)
 	}

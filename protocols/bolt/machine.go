@@ -193,10 +193,10 @@ func (m *Machine) HandleAhead(from protocols.Index, s uint64) {
 	}
 }
 
-// Refused lists the peers of which a message was refused for being above the window, if the window has reached it by now.
-// They must be asked to send again: a replica does not repeat a message by itself, and the refused messages may be of slots
-// that are open now. The call clears the list.
-func (m *Machine) Refused() protocols.Set {
+// TakeRefusedPeers lists the peers of which a message was refused for being above the window, if the window has reached
+// it by now. They must be asked to send again: a replica does not repeat a message by itself, and the refused messages
+// may be of slots that are open now. The call clears the list.
+func (m *Machine) TakeRefusedPeers() protocols.Set {
 	var set protocols.Set
 	if m.aheadOf != 0 && m.aheadOf <= baseSlot(m.cfg.Epoch, m.base)+Pipeline {
 		set, m.ahead, m.aheadOf = m.ahead, protocols.Set{}, 0

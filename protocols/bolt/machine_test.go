@@ -350,18 +350,18 @@ func TestRefusedIsRemembered(t *testing.T) {
 	m.HandleVote(t0, 2, b.vote(2, far))
 	m.HandleFinalize(t0, 3, finalizeOf(far))
 	m.HandleVote(t0, 3, &Vote{Epoch: 2, Slot: 1}) // a message of another epoch is not recorded
-	if len(m.slots) != 0 || m.Refused() != (protocols.Set{}) {
+	if len(m.slots) != 0 || m.TakeRefusedPeers() != (protocols.Set{}) {
 		t.Fatal("a message above the window is kept, or requested at once")
 	}
 	m.Adopt(t0, chain[window-Pipeline-1])
-	if s := m.Refused(); s != (protocols.Set{}) {
+	if s := m.TakeRefusedPeers(); s != (protocols.Set{}) {
 		t.Errorf("%v are asked too soon", s.Members())
 	}
 	m.Adopt(t0, chain[window-Pipeline])
-	if s := m.Refused(); s.Len() != 3 || s.Has(1) {
+	if s := m.TakeRefusedPeers(); s.Len() != 3 || s.Has(1) {
 		t.Errorf("%v are asked again", s.Members())
 	}
-	if m.Refused() != (protocols.Set{}) {
+	if m.TakeRefusedPeers() != (protocols.Set{}) {
 		t.Error("the senders are asked twice")
 	}
 }

@@ -92,11 +92,11 @@ func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) 
 func (m *Machine) Resume(now protocols.Time) Step {
 	for _, x := range m.slots {
 		if x.qc != nil {
-			m.Want(now, x.qc)
+			m.RequestBlock(now, x.qc)
 		}
 	}
 	if m.top != nil {
-		m.Want(now, m.top)
+		m.RequestBlock(now, m.top)
 	}
 	return m.Progress(now)
 }

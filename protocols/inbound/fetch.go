@@ -97,11 +97,11 @@ func (m *Machine) Tick(now protocols.Time) Step {
 	return st
 }
 
-// HandleFetchLD answers a peer that lacks LDs with a Stretch.
+// HandleFetchLD answers a peer that lacks LDs with a LDRange.
 func (m *Machine) HandleFetchLD(from protocols.Index, f *FetchLD) Step {
 	var st Step
 	if m.known(f.Source) != nil {
-		st.Read(from, Stretch{Source: f.Source, Tip: f.Tip, After: f.After})
+		st.Read(from, LDRange{Source: f.Source, Tip: f.Tip, After: f.After})
 	}
 	return st
 }

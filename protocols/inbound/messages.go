@@ -117,15 +117,15 @@ func DecodeFetchLD(b []byte) (*FetchLD, error) {
 	return m, r.Done()
 }
 
-// Stretch names the stored LDs of a channel from Tip down to After, without After itself. They are sent newest first.
-type Stretch struct {
+// LDRange names the stored LDs of a channel from Tip down to After, without After itself. They are sent newest first.
+type LDRange struct {
 	Source uint16
 	Tip    lanes.Tip
 	After  uint64
 }
 
 // Range implements [protocols.Range].
-func (Stretch) Range() {}
+func (LDRange) Range() {}
 
 func appendPosition(b []byte, source uint16, t lanes.Tip) []byte {
 	b = wire.AppendU16(b, source)

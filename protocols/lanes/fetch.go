@@ -6,9 +6,9 @@ import (
 	"bdtnode/protocols"
 )
 
-// MaxAsking is the longest time for which a replica of a shard of n requests a batch that no committed cut names and that
-// nobody sends.
-func MaxAsking(n int) time.Duration { return time.Duration(askRounds*(n-1)) * fetchRetryMax }
+// MaxRequestTime is the longest time for which a replica of a shard of n requests a batch that no committed cut names
+// and that nobody sends.
+func MaxRequestTime(n int) time.Duration { return time.Duration(askRounds*(n-1)) * fetchRetryMax }
 
 // want is a request for one batch.
 type want struct {
@@ -112,7 +112,7 @@ func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch
 	l := m.lanes[f.Lane]
 	if f.Tip.Digest.IsZero() {
 		if f.Lane == m.cfg.Self && m.own.tip.Seq > f.After {
-			st.Read(from, Chain{Lane: f.Lane, Tip: m.own.tip, After: max(f.After, l.ordered.Seq)})
+			st.Read(from, BatchRange{Lane: f.Lane, Tip: m.own.tip, After: max(f.After, l.ordered.Seq)})
 		}
 		return st
 	}
@@ -122,6 +122,6 @@ func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch
 	if e := l.entries[f.Tip.Digest]; f.Tip.Seq > l.base.Seq && (e == nil || e.Seq != f.Tip.Seq) {
 		return st
 	}
-	st.Read(from, Chain{Lane: f.Lane, Tip: f.Tip, After: max(f.After, f.Tip.Seq-min(f.Tip.Seq, maxGrowth))})
+	st.Read(from, BatchRange{Lane: f.Lane, Tip: f.Tip, After: max(f.After, f.Tip.Seq-min(f.Tip.Seq, maxGrowth))})
 	return st
 }

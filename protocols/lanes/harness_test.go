@@ -86,10 +86,10 @@ func sent[M protocols.Message](st Step) []M {
 }
 
 // chains lists the chains that a step has to be read.
-func chains(st Step) []Chain {
-	var out []Chain
+func chains(st Step) []BatchRange {
+	var out []BatchRange
 	for _, r := range st.Reads {
-		out = append(out, r.Range.(Chain))
+		out = append(out, r.Range.(BatchRange))
 	}
 	return out
 }

@@ -39,9 +39,9 @@ func (m *Machine) Horizon() Horizon {
 	return h
 }
 
-// Sees decides whether a replica can use a message. It reads only the numbers and digests in the message and verifies
-// nothing.
-func (h *Horizon) Sees(from protocols.Index, m protocols.Message) protocols.Relevance {
+// Relevance decides whether a replica can use a message. It reads only the numbers and digests in the message and
+// verifies nothing.
+func (h *Horizon) Relevance(from protocols.Index, m protocols.Message) protocols.Relevance {
 	switch x := m.(type) {
 	case *Batch:
 		return h.batch(from, x)

@@ -15,7 +15,7 @@ func TestHorizonOfBytes(t *testing.T) {
 	a := b.sized(3, Tip{}, 6)
 	sees := func(x *Batch) protocols.Relevance {
 		h := m.Horizon()
-		return h.Sees(3, x)
+		return h.Relevance(3, x)
 	}
 	for _, x := range a[:4] {
 		if sees(x) != protocols.Useful {

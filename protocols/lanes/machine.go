@@ -408,7 +408,7 @@ func (m *Machine) Resend(to protocols.Index) Step {
 	var st Step
 	l := m.lanes[m.cfg.Self]
 	if m.own.tip.Seq > l.ordered.Seq {
-		st.Read(to, Chain{Lane: m.cfg.Self, Tip: m.own.tip, After: l.ordered.Seq})
+		st.Read(to, BatchRange{Lane: m.cfg.Self, Tip: m.own.tip, After: l.ordered.Seq})
 	}
 	if l.cert != nil && l.certified.Seq > l.ordered.Seq {
 		st.Send(to, l.cert)

@@ -305,16 +305,16 @@ func DecodeConflict(c *protocols.Committee, b []byte) (*Conflict, error) {
 	return m, r.Done()
 }
 
-// Chain names the stored batches of a lane from Tip down to After, without number After itself. They are sent as Batch
-// messages, newest first.
-type Chain struct {
+// BatchRange names the stored batches of a lane from Tip down to After, without number After itself. They are sent as
+// Batch messages, newest first.
+type BatchRange struct {
 	Lane  protocols.Index
 	Tip   Tip
 	After uint64
 }
 
 // Range implements [protocols.Range].
-func (Chain) Range() {}
+func (BatchRange) Range() {}
 
 func appendLaneTip(b []byte, lane protocols.Index, t Tip) []byte {
 	b = wire.AppendU16(b, uint16(lane))
