@@ -49,14 +49,16 @@ type report struct {
 // keepUp runs a network with its load and its faults until --for is over, the context ends or a shard loses its quorum.
 // Then it stops the replicas and prints the report. known updates the addresses that other commands find.
 func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFlags, known func() error) error {
-	interrupted := ctx.Done()
 	running := context.WithoutCancel(ctx)
 	started := time.Now()
-	ctx, stop := context.WithCancelCause(ctx)
+	// Ctrl-C and a shard without a quorum end the load, and the report covers the transfers until then. A failure ends all.
+	ending, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	ctx, stop := context.WithCancelCause(ending)
 	line := a.newLiveLine(c)
 	w := &netWatch{cluster: c, line: line, known: known}
 	var aside, faults sync.WaitGroup
-	aside.Go(func() { w.watchEnds(ctx, stop) })
+	aside.Go(func() { w.watchEnds(ctx, end) })
 	defer aside.Wait()
 	defer stop(nil)
 	before := c.Measure(ctx, nil)
@@ -70,7 +72,7 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 	var result load.Result
 	var err error
 	if f.load > 0 {
-		result, err = a.runLoad(until(running, ctx), interrupted, c, dir, f, line)
+		result, err = a.runLoad(until(running, ctx), ending.Done(), c, dir, f, line)
 	} else {
 		watched, cancel := ctx, context.CancelFunc(func() {})
 		if f.duration > 0 {
@@ -86,24 +88,37 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 	}
 	faults.Wait()
 	line.end()
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+	cause := failure(ctx)
+	lost := (*replicaLost)(nil)
+	if cause != nil && (!errors.As(cause, &lost) || !f.reports()) {
 		return cause
 	}
 	if f.reports() {
 		r := newReport(c, f, result, w.summary())
 		r.Seconds = seconds
-		return a.report(c, r, result, before)
+		if err := a.report(c, r, result, before); cause == nil {
+			return err
+		}
+		return cause
 	}
 	a.print.Note("Stopping %d replicas", len(c.Alive()))
 	return nil
 }
 
-// until returns a context that is cancelled when other fails. The plain cancellation of other, by Ctrl-C, does not
-// cancel it.
+// failure is the reason for which a context ended, nil if it goes on or Ctrl-C ended it.
+func failure(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// until returns a context that is cancelled when other fails. Ctrl-C and a shard without a quorum do not cancel it.
 func until(ctx, other context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	context.AfterFunc(other, func() {
-		if cause := context.Cause(other); !errors.Is(cause, context.Canceled) {
+		cause := failure(other)
+		if lost := (*replicaLost)(nil); cause != nil && !errors.As(cause, &lost) {
 			cancel(cause)
 		}
 	})

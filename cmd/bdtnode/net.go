@@ -59,7 +59,8 @@ that is pending at the end counts with the time that it has waited. unsent count
 submitted, because too many were without an answer. headers_agree and value_conserved compare the ledgers of the
 replicas at the end, in each shard and over all shards; node_cpu_seconds and syncs_per_tx are sums over all replicas.
 The exit code is 1 if a transfer is pending or unsent at the end, a replica is lost, replicas disagree or value is not
-conserved. Ctrl-C ends the load, waits up to 5 seconds for answers and prints a report marked partial.
+conserved. Ctrl-C ends the load, waits up to 5 seconds for answers and prints a report marked partial. The same happens
+when a shard has lost its quorum; the exit code is then 1.
 
 When the process of a shard's leader ends, for any reason, the gap is printed: the time from the last block committed
 under that leader to the next block committed, as another replica of the shard saw it. The next block may be the last

@@ -72,7 +72,7 @@ func (a *app) runLoad(ctx context.Context, interrupted <-chan struct{}, c *netup
 	go func() {
 		select {
 		case <-interrupted:
-			line.note("Interrupted: waiting up to %v for answers", load.StopDrain)
+			line.note("The load ends: waiting up to %v for answers", load.StopDrain)
 		case <-ended:
 		}
 	}()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -56,15 +57,43 @@ func TestInterruptedLoad(t *testing.T) {
 	}
 }
 
-// TestReplicaLostUnderLoad: a replica that is killed and not started again is counted, and the exit code is 1.
-func TestReplicaLostUnderLoad(t *testing.T) {
-	n := startNet(t, "--shards", "1", "--load", "20")
-	n.awaitNote(t, "Submitting 20 transfers a second")
-	pid, err := strconv.Atoi(regexp.MustCompile(`0/2 +http://\S+ +([0-9]+)`).FindStringSubmatch(n.err.String())[1])
+// kill kills a replica of shard 0.
+func (n *runningNet) kill(t *testing.T, replica int) {
+	t.Helper()
+	row := regexp.MustCompile(fmt.Sprintf(`0/%d +http://\S+ +([0-9]+)`, replica)).FindStringSubmatch(n.err.String())
+	if row == nil {
+		t.Fatalf("no process of replica %d in %s", replica, n.err.String())
+	}
+	pid, err := strconv.Atoi(row[1])
 	if err != nil {
 		t.Fatal(err)
 	}
 	syscall.Kill(pid, syscall.SIGKILL)
+}
+
+// TestQuorumLostUnderLoad: when a shard loses its quorum, the load ends with a report, and the error has the reason.
+func TestQuorumLostUnderLoad(t *testing.T) {
+	n := startNet(t, "--shards", "1", "--for", "1h", "--load", "20")
+	n.awaitNote(t, "Submitting 20 transfers a second")
+	n.kill(t, 2)
+	n.awaitNote(t, "replica 2 of shard 0 was killed")
+	n.kill(t, 3)
+	<-n.done
+	var got report
+	if err := json.Unmarshal([]byte(n.out.String()), &got); err != nil {
+		t.Fatalf("%v: %s\n%s", err, n.out.String(), n.err.String())
+	}
+	if n.code != output.ExitFailure || !got.Partial || got.ReplicasLost != 2 ||
+		!strings.Contains(n.err.String(), "2 of 4 replicas of shard 0 are left, and 3 are needed") {
+		t.Errorf("exit %d %+v\n%s", n.code, got, n.err.String())
+	}
+}
+
+// TestReplicaLostUnderLoad: a replica that is killed and not started again is counted, and the exit code is 1.
+func TestReplicaLostUnderLoad(t *testing.T) {
+	n := startNet(t, "--shards", "1", "--load", "20")
+	n.awaitNote(t, "Submitting 20 transfers a second")
+	n.kill(t, 2)
 	n.awaitNote(t, "replica 2 of shard 0 was killed")
 	n.interrupt()
 	<-n.done
