@@ -34,8 +34,8 @@ var budgets = map[protocols.Kind]budget{
 	bdt.KindStatus:          {200, 400, false},
 	mvba.KindProposal:       {200, 400, false},
 	mvba.KindValue:          {50, 200, false},
-	mvba.KindWant:           {50, 200, false},
-	mvba.KindAgain:          {50, 200, false},
+	mvba.KindFetchValue:     {50, 200, false},
+	mvba.KindResendRequest:  {50, 200, false},
 }
 
 // standard is the budget of each other kind: four times the rate of a replica under full load, and at once the number

@@ -22,7 +22,7 @@ func BenchmarkDecodeVerify(b *testing.B) {
 	name := coin.Name{Epoch: 1, Kind: 1, Round: 1}
 	for name, m := range map[string]protocols.Message{
 		"Ack": ack, "Batch": batch, "FetchLD": &inbound.FetchLD{Source: 1, Tip: batch.Tip()},
-		"Release": &coin.Release{Name: name, Share: x.coin.Holder(1).Share(name.Statement(x.c))}, "Want": &mvba.Want{Instance: at.Instance},
+		"Release": &coin.Release{Name: name, Share: x.coin.Holder(1).Share(name.Statement(x.c))}, "FetchValue": &mvba.FetchValue{Instance: at.Instance},
 	} {
 		b.Run(name, func(b *testing.B) {
 			frame := Encode(m)

@@ -97,10 +97,10 @@ func describeAgreement(m protocols.Message) string {
 		return at(x.At, "vote %s on %d %s", yes(x.Yes), x.Leader, x.Digest.Short())
 	case *mvba.Decision:
 		return at(x.At, "decision %s of %d", x.Digest.Short(), x.Leader)
-	case *mvba.Again:
-		return at(x.At, "asked for again")
-	case *mvba.Want:
-		return fmt.Sprintf("agreement epoch %d wants %s", x.Instance.Epoch, x.Digest.Short())
+	case *mvba.ResendRequest:
+		return at(x.At, "resend request")
+	case *mvba.FetchValue:
+		return fmt.Sprintf("agreement epoch %d fetches %s", x.Instance.Epoch, x.Digest.Short())
 	case *mvba.Value:
 		return fmt.Sprintf("agreement epoch %d value of %d bytes", x.Instance.Epoch, len(x.Value))
 	}

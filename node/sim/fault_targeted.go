@@ -32,7 +32,7 @@ var targets = [][]protocols.Kind{
 	{bolt.KindPropose}, {bolt.KindVote}, {bolt.KindFinalize}, {bolt.KindFetchBlock},
 	{certify.KindVOTE}, {bdt.KindStatus}, {toss.KindRelease}, {toss.KindRelay}, {toss.KindRelease, toss.KindRelay},
 	{mvba.KindProposal}, {mvba.KindEcho}, {mvba.KindLock}, {mvba.KindAccept}, {mvba.KindFinish}, {mvba.KindPreVote},
-	{mvba.KindVote}, {mvba.KindDecision}, {mvba.KindWant, mvba.KindValue},
+	{mvba.KindVote}, {mvba.KindDecision}, {mvba.KindFetchValue, mvba.KindValue},
 }
 
 // target is one choice.

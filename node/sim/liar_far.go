@@ -115,14 +115,14 @@ func (a *FarEpochs) message(n *node, kind string) protocols.Message {
 	case "share":
 		return n.share(tossOf(at))
 	case "want":
-		return &mvba.Want{Instance: at.Instance, Digest: d}
+		return &mvba.FetchValue{Instance: at.Instance, Digest: d}
 	case "value":
 		if a.value == nil {
 			return nil
 		}
 		return &mvba.Value{Instance: at.Instance, Value: a.value}
 	case "again":
-		return &mvba.Again{At: at}
+		return &mvba.ResendRequest{At: at}
 	case "VOTE":
 		return &certify.VOTE{Height: number, Header: d, Signature: n.sign("bdt/VOTE/1", wire.AppendU64(nil, number), d[:])}
 	case "position":

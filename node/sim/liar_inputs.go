@@ -55,7 +55,7 @@ func (a *BadInputs) hear(n *node, from protocols.Index, m protocols.Message) {
 		a.relay = x
 	case *bolt.Vote:
 		a.count(n, from, x)
-	case *mvba.Want:
+	case *mvba.FetchValue:
 		if v := a.values[x.Digest]; v != nil {
 			n.s.network.send(int(n.id), int(from), honestly(&mvba.Value{Instance: x.Instance, Value: v})[0])
 		}

@@ -187,7 +187,7 @@ func (n *node) derived(x message) []protocols.Message {
 		if m.Round > 1 {
 			return nil
 		}
-		return []protocols.Message{&mvba.Want{Instance: m.Instance, Digest: m.Digest}, &mvba.Value{Instance: m.Instance, Value: m.Value}, &mvba.Again{At: m.At}}
+		return []protocols.Message{&mvba.FetchValue{Instance: m.Instance, Digest: m.Digest}, &mvba.Value{Instance: m.Instance, Value: m.Value}, &mvba.ResendRequest{At: m.At}}
 	case *mvba.Lock:
 		return n.laterRound(x.from, m)
 	}

@@ -32,7 +32,7 @@ var everyType = map[protocols.Kind]any{
 	toss.KindRelease: toss.Release{}, toss.KindRelay: toss.Relay{},
 	mvba.KindProposal: mvba.Proposal{}, mvba.KindEcho: mvba.Echo{}, mvba.KindLock: mvba.Lock{}, mvba.KindAccept: mvba.Accept{},
 	mvba.KindFinish: mvba.Finish{}, mvba.KindPreVote: mvba.PreVote{}, mvba.KindVote: mvba.Vote{}, mvba.KindDecision: mvba.Decision{},
-	mvba.KindWant: mvba.Want{}, mvba.KindValue: mvba.Value{}, mvba.KindAgain: mvba.Again{},
+	mvba.KindFetchValue: mvba.FetchValue{}, mvba.KindValue: mvba.Value{}, mvba.KindResendRequest: mvba.ResendRequest{},
 }
 
 // notWritten lists fields that are not encoded, because other fields determine them.

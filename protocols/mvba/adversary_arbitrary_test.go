@@ -25,7 +25,7 @@ func (p *arbitraryAdversary) start(w *world) {
 }
 
 func (p *arbitraryAdversary) receive(_ *world, from, to protocols.Index, msg protocols.Message) {
-	if m, ok := msg.(*Want); ok {
+	if m, ok := msg.(*FetchValue); ok {
 		p.wanted = append(p.wanted, wanting{from, to, m.Digest})
 	}
 }

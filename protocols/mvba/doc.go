@@ -26,9 +26,9 @@
 //	Vote      upon a yes pre-vote: the proof and an accept; upon n-f no: their certificate and a signed no
 //	Decision  upon n-f yes-votes: a certificate for all
 //
-// If there is no decision, the next round begins upon n-f votes. Without faults and with equal delays an instance decides
-// after six delays. Want and Value fetch a value by its digest. Again requests messages that were refused because they were
-// of a round too far ahead.
+// If there is no decision, the next round begins upon n-f votes. Without faults and with equal delays an instance
+// decides after six delays. FetchValue and Value fetch a value by its digest. ResendRequest requests messages that were
+// refused because they were of a round too far ahead.
 //
 // # Why the thresholds suffice
 //

@@ -7,26 +7,26 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// Want requests the value with a digest.
-type Want struct {
+// FetchValue requests the value with a digest.
+type FetchValue struct {
 	Instance Instance
 	Digest   digest.Digest
 }
 
-// Kind is KindWant.
-func (*Want) Kind() protocols.Kind { return KindWant }
+// Kind is KindFetchValue.
+func (*FetchValue) Kind() protocols.Kind { return KindFetchValue }
 
 // Append encodes instance and digest.
-func (m *Want) Append(b []byte) []byte { return append(m.Instance.append(b), m.Digest[:]...) }
+func (m *FetchValue) Append(b []byte) []byte { return append(m.Instance.append(b), m.Digest[:]...) }
 
-func decodeWant(b []byte) (*Want, error) {
+func decodeFetchValue(b []byte) (*FetchValue, error) {
 	r := wire.NewReader(b)
-	m := &Want{Instance: readInstance(r)}
+	m := &FetchValue{Instance: readInstance(r)}
 	r.Fixed(m.Digest[:])
 	return m, r.Done()
 }
 
-// Value is the answer to a Want.
+// Value is the answer to a FetchValue.
 type Value struct {
 	Instance Instance
 	Value    []byte
@@ -50,19 +50,19 @@ func decodeValue(b []byte) (*Value, error) {
 	return m, r.Done()
 }
 
-// Again is sent to a peer of which a message was refused as too far ahead: the sender has reached the round At and requests
-// all messages again.
-type Again struct{ At }
+// ResendRequest is sent to a peer of which a message was refused as too far ahead: the sender has reached the round At
+// and requests all messages again.
+type ResendRequest struct{ At }
 
-// Kind is KindAgain.
-func (*Again) Kind() protocols.Kind { return KindAgain }
+// Kind is KindResendRequest.
+func (*ResendRequest) Kind() protocols.Kind { return KindResendRequest }
 
 // Append encodes the round.
-func (m *Again) Append(b []byte) []byte { return m.At.append(b) }
+func (m *ResendRequest) Append(b []byte) []byte { return m.At.append(b) }
 
-func decodeAgain(b []byte) (*Again, error) {
+func decodeResendRequest(b []byte) (*ResendRequest, error) {
 	r := wire.NewReader(b)
-	m := &Again{At: readAt(r)}
+	m := &ResendRequest{At: readAt(r)}
 	return m, r.Done()
 }
 
@@ -73,7 +73,7 @@ func InstanceOf(msg protocols.Message) (in Instance, ok bool) {
 		return Instance{m.Name.Epoch, m.Name.Kind, m.Name.Index}, true
 	case *coin.Relay:
 		return Instance{m.Name.Epoch, m.Name.Kind, m.Name.Index}, true
-	case *Want:
+	case *FetchValue:
 		return m.Instance, true
 	case *Value:
 		return m.Instance, true

@@ -141,5 +141,5 @@ func (s *traced) proposal(a *golden.Args) {
 // again from=1 to=0 round=6: the sender has come to a round and lacks messages of it.
 func (s *traced) again(a *golden.Args) {
 	from, to := a.Int("from"), a.Int("to")
-	s.net.Took(to, s.handle(to, from, &Again{At{theInstance, uint32(a.Int("round"))}}))
+	s.net.Took(to, s.handle(to, from, &ResendRequest{At{theInstance, uint32(a.Int("round"))}}))
 }

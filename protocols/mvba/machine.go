@@ -67,7 +67,7 @@ type value struct {
 type peer struct {
 	served       map[digest.Digest]bool // values sent since the last reconnect
 	decisionSent bool                   // the decision was sent since the last reconnect
-	again        uint32                 // highest round of an Again that was answered
+	again        uint32                 // highest round of a ResendRequest that was answered
 }
 
 // New makes an instance without records. It returns an error if the configuration is incomplete or inconsistent.
@@ -127,8 +127,8 @@ func (m *Machine) Handle(_ protocols.Time, from protocols.Index, msg protocols.M
 	}
 	var s Step
 	switch x := msg.(type) {
-	case *Want:
-		m.handleWant(&s, from, x)
+	case *FetchValue:
+		m.handleFetchValue(&s, from, x)
 		return s
 	case *Value:
 		m.handleValue(x)
@@ -166,8 +166,8 @@ func (m *Machine) process(s *Step, from protocols.Index, msg protocols.Message) 
 		m.handlePreVote(s, from, x)
 	case *Vote:
 		m.handleVote(s, from, x)
-	case *Again:
-		m.handleAgain(s, from, x)
+	case *ResendRequest:
+		m.handleResendRequest(s, from, x)
 	}
 }
 
@@ -275,10 +275,10 @@ func (m *Machine) valid(v *value) error {
 	return v.invalid
 }
 
-// keepWants deletes the kept messages, except requests for values that are still wanted.
-func (m *Machine) keepWants() {
+// keepFetches deletes the kept messages, except requests for values that are still wanted.
+func (m *Machine) keepFetches() {
 	m.kept = slices.DeleteFunc(m.kept, func(k protocols.Send) bool {
-		w, ok := k.Message.(*Want)
+		w, ok := k.Message.(*FetchValue)
 		if ok {
 			_, ok = m.wanted[w.Digest]
 		}
@@ -291,12 +291,12 @@ func (m *Machine) ask(s *Step, d digest.Digest, i protocols.Index) {
 	asked := m.wanted[d]
 	if asked.Add(i) {
 		m.wanted[d] = asked
-		m.send(s, protocols.To(i), &Want{m.cfg.Instance, d})
+		m.send(s, protocols.To(i), &FetchValue{m.cfg.Instance, d})
 	}
 }
 
-// upon Want: answer, once for each connection, if the value is held.
-func (m *Machine) handleWant(s *Step, from protocols.Index, x *Want) {
+// upon FetchValue: answer, once for each connection, if the value is held.
+func (m *Machine) handleFetchValue(s *Step, from protocols.Index, x *FetchValue) {
 	v := m.values[x.Digest]
 	if v == nil {
 		if m.decision != nil {
@@ -323,8 +323,8 @@ func (m *Machine) handleValue(x *Value) {
 	}
 }
 
-// upon Again: send all messages again, at most once for each round.
-func (m *Machine) handleAgain(s *Step, from protocols.Index, x *Again) {
+// upon ResendRequest: send all messages again, at most once for each round.
+func (m *Machine) handleResendRequest(s *Step, from protocols.Index, x *ResendRequest) {
 	if p := &m.peers[from]; x.Round > p.again && x.Round <= m.round {
 		p.again = x.Round
 		m.resend(s, from)

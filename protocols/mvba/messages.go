@@ -20,9 +20,9 @@ const (
 	KindPreVote
 	KindVote
 	KindDecision
-	KindWant
+	KindFetchValue
 	KindValue
-	KindAgain
+	KindResendRequest
 )
 
 // Greatest lengths of encoded parts of messages, in bytes.
@@ -48,10 +48,10 @@ func Messages(checks func(c *protocols.Committee, value []byte) ([]sig.Check, er
 		entry(KindPreVote, "PreVote", atSize+2+1+provedMax, decodePreVote, proved[*PreVote]),
 		entry(KindVote, "Vote", atSize+2+1+protocols.CertificateMax+1+keyMax+sig.SignatureSize, decodeVote, proved[*Vote]),
 		entry(KindDecision, "Decision", atSize+2+provedMax+coin.SharesMax, decodeDecision, proved[*Decision]),
-		entry(KindWant, "Want", instanceSize+digest.Size, decodeWant, nil),
+		entry(KindFetchValue, "FetchValue", instanceSize+digest.Size, decodeFetchValue, nil),
 		entry(KindValue, "Value", instanceSize+4+MaxValue, decodeValue,
 			withValue(nil, func(m *Value) []byte { return m.Value }, checks)),
-		entry(KindAgain, "Again", atSize, decodeAgain, nil),
+		entry(KindResendRequest, "ResendRequest", atSize, decodeResendRequest, nil),
 	)
 	tosses := protocols.Lift(coin.Messages, func(k coin.Check) Proof { return Proof{Tosses: []coin.Check{k}} })
 	return slices.Concat(tosses, own)

@@ -22,7 +22,7 @@ type sample struct {
 var forms = []string{"proposal", "proposal by key", "proposal by no-votes", "proposal by no-votes and key",
 	"*mvba.Echo", "*mvba.Lock", "*mvba.Accept", "*mvba.Finish", "*coin.Release", "*coin.Relay",
 	"yes pre-vote", "no pre-vote", "yes vote", "no vote", "no vote with key",
-	"*mvba.Decision", "*mvba.Want", "*mvba.Value", "*mvba.Again"}
+	"*mvba.Decision", "*mvba.FetchValue", "*mvba.Value", "*mvba.ResendRequest"}
 
 // samples collects a message of every form from simulated instances.
 func samples(t testing.TB) map[string]sample {
@@ -37,7 +37,7 @@ func samples(t testing.TB) map[string]sample {
 	alive := func(e *envelope) bool { return e.msg.Kind() != KindDecision && e.to != a && e.from != a }
 	w.drive(t, d, 2, alive, b, c)
 	w.drive(t, d, 3, alive, b, c)
-	found["*mvba.Again"] = sample{w, b, &Again{At{theInstance, 9}}}
+	found["*mvba.ResendRequest"] = sample{w, b, &ResendRequest{At{theInstance, 9}}}
 	for seed := uint64(1); seed < 400 && len(found) < len(forms); seed++ {
 		w, err := newWorld(plan{n: 4, seed: seed, byzantine: 1, strategy: "arbitrary", schedule: "adversarial", breaks: 0.01})
 		if err != nil {
@@ -110,7 +110,7 @@ func TestEncodingsAreExact(t *testing.T) {
 			t.Errorf("%s decodes with an extra byte", form)
 		}
 	}
-	if _, err := Decode(KindAgain+1, nil); err == nil {
+	if _, err := Decode(KindResendRequest+1, nil); err == nil {
 		t.Error("an unknown kind decodes")
 	}
 }
@@ -141,7 +141,7 @@ func TestSignaturesAreBound(t *testing.T) {
 			t.Fatalf("%s is refused: %v", form, err)
 		}
 		switch s.msg.(type) {
-		case *Want, *Value, *Again:
+		case *FetchValue, *Value, *ResendRequest:
 			continue // have no signature
 		}
 		if p, ok := s.msg.(*Proposal); ok && p.Round == 1 {

@@ -77,9 +77,9 @@ func (m *Machine) enter(s *Step, n uint32, why *Justification) {
 			delete(m.rounds, old)
 		}
 	}
-	m.keepWants()
+	m.keepFetches()
 	for _, i := range m.refused.Members() {
-		m.send(s, protocols.To(i), &Again{At{m.cfg.Instance, n}})
+		m.send(s, protocols.To(i), &ResendRequest{At{m.cfg.Instance, n}})
 	}
 	m.refused = protocols.Set{}
 }

@@ -303,7 +303,7 @@ func TestRefusedMessagesAreRequested(t *testing.T) {
 	}
 	asked := 0
 	for _, send := range s.Sends {
-		if again, ok := send.Message.(*Again); ok {
+		if again, ok := send.Message.(*ResendRequest); ok {
 			asked++
 			if again.Round != far || send.To != protocols.To(b) {
 				t.Errorf("requests from %d round %d, want from %d round %d", send.To, again.Round, b, far)
@@ -313,8 +313,8 @@ func TestRefusedMessagesAreRequested(t *testing.T) {
 	if asked != 1 {
 		t.Errorf("requests messages %d times, want once", asked)
 	}
-	// The same machine as the receiver of an Again.
-	again := &Again{at}
+	// The same machine as the receiver of a ResendRequest.
+	again := &ResendRequest{at}
 	own := 0
 	for _, send := range m.Handle(0, b, again).Sends {
 		if send.Message.Kind() == KindProposal && send.To == protocols.To(b) {
@@ -325,10 +325,10 @@ func TestRefusedMessagesAreRequested(t *testing.T) {
 		t.Errorf("its proposal is sent again %d times, want once", own)
 	}
 	if s := m.Handle(0, b, again); len(s.Sends) > 0 {
-		t.Error("the same Again is answered twice")
+		t.Error("the same ResendRequest is answered twice")
 	}
-	if s := m.Handle(0, b, &Again{At{theInstance, far + 1}}); len(s.Sends) > 0 {
-		t.Error("an Again of a round that is not reached is answered")
+	if s := m.Handle(0, b, &ResendRequest{At{theInstance, far + 1}}); len(s.Sends) > 0 {
+		t.Error("a ResendRequest of a round that is not reached is answered")
 	}
 }
 
@@ -361,9 +361,9 @@ func TestDecidedInstanceAnswers(t *testing.T) {
 	if n := count(m.Resend(b)); n != 1 {
 		t.Errorf("the decision is sent %d times after a reconnect, want once", n)
 	}
-	want := &Want{theInstance, m.Decision().Digest}
+	want := &FetchValue{theInstance, m.Decision().Digest}
 	if s := m.Handle(0, c, want); len(s.Sends) != 1 || s.Sends[0].Message.Kind() != KindValue {
-		t.Errorf("a Want of the decided value is answered with %v", s.Sends)
+		t.Errorf("a FetchValue of the decided value is answered with %v", s.Sends)
 	}
 	if s := m.Handle(0, c, want); len(s.Sends) != 0 {
 		t.Error("a value is sent twice over one connection")

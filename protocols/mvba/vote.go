@@ -212,7 +212,7 @@ func (m *Machine) settle(s *Step, d *Decision) {
 			delete(m.wanted, other)
 		}
 	}
-	m.keepWants()
+	m.keepFetches()
 	m.send(s, protocols.Everyone, d)
 }
 
