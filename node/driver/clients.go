@@ -10,7 +10,6 @@ import (
 	"bdtnode/node/admission"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
-	"bdtnode/protocols/lanes"
 )
 
 const (
@@ -36,45 +35,41 @@ type Clients struct {
 func newClients(d *Driver) (*Clients, error) {
 	c := &Clients{d: d}
 	certified := d.core.Status().Certified
+	at := d.clock()
 	restored, err := admission.Restore(admission.Config{
 		Limits: d.cfg.Limits, Kinds: d.kinds, Height: d.cfg.State.Height(), Certified: certified, ObserveLatency: d.cfg.ObserveLatency,
-	}, d.cfg.State, d.cfg.Store, d.cfg.Committee, d.cfg.Self, d.instant())
+	}, d.cfg.State, d.cfg.Store, d.cfg.Committee, d.cfg.Self, at.instant())
 	if err != nil {
 		return nil, fmt.Errorf("accepted transactions: %w", err)
 	}
 	c.admission = restored
 	c.certified.Store(certified)
+	if d.cfg.Recorder != nil {
+		d.cfg.Recorder.Restored(at, c.counts())
+	}
 	return c, nil
-}
-
-// with calls do with the admission state, holding the lock.
-func (c *Clients) with(do func(a *admission.Admission)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	do(c.admission)
-	c.waiting.Store(int64(c.admission.ReadyBytes()))
 }
 
 // Open registers a request, before the first of its transactions is brought. [Clients.Close] ends it.
 func (c *Clients) Open(r *admission.Request) {
-	c.with(func(a *admission.Admission) { a.AddRequest(r) })
+	c.input(AdmissionInput{Kind: AdmissionOpen, Request: r})
 }
 
 // Close forgets a request.
 func (c *Clients) Close(r *admission.Request) {
-	c.with(func(a *admission.Admission) { a.RemoveRequest(r) })
+	c.input(AdmissionInput{Kind: AdmissionClose, Request: r})
 }
 
 // Bring admits a transaction of an open request. Its signatures are verified. The result is noted in the request. The error
 // is the store's. The caller calls [Host.Wake] after the last transaction.
 func (c *Clients) Bring(r *admission.Request, tx *ledger.Tx) error {
 	for admitted := false; !admitted; { // again if a block was executed between the lookup and the admission
-		now := c.d.instant()
-		l, err := admission.Read(c.d.cfg.State, tx, now)
+		at := c.d.clock()
+		l, err := admission.Read(c.d.cfg.State, tx, at.instant())
 		if err != nil {
 			return err
 		}
-		c.with(func(a *admission.Admission) { admitted = a.Admit(r, tx, l, now) })
+		admitted = c.input(AdmissionInput{Kind: AdmissionAdmit, At: at, Request: r, Tx: tx, Lookup: l}).OK
 	}
 	return nil
 }
@@ -87,7 +82,7 @@ func (c *Clients) Recall(r *admission.Request) error {
 			return err
 		}
 		if ok {
-			c.with(func(a *admission.Admission) { a.AnswerRequest(r, receipt, c.d.instant()) })
+			c.input(AdmissionInput{Kind: AdmissionAnswer, At: c.d.clock(), Request: r, Receipt: receipt})
 		}
 	}
 	return nil
@@ -103,8 +98,8 @@ func (c *Clients) Find(id ledger.TxID) (p admission.Progress, ok bool) {
 	if decided() {
 		return p, true
 	}
-	c.with(func(a *admission.Admission) { p, ok = a.Find(id) })
-	if !ok && decided() { // a block decided it between the two looks
+	found := c.input(AdmissionInput{Kind: AdmissionFind, ID: id})
+	if p, ok = found.Progress, found.OK; !ok && decided() { // a block decided it between the two looks
 		return p, true
 	}
 	return p, ok
@@ -124,30 +119,31 @@ type Holding struct {
 }
 
 // Holding returns the present numbers.
-func (c *Clients) Holding() (h Holding) {
-	c.with(func(a *admission.Admission) { h = Holding{a.MempoolCount(), a.OrphanCount(), a.Waits()} })
-	return h
+func (c *Clients) Holding() Holding {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.counts()
+	return Holding{n.Mempool, n.Orphans, n.Waits}
 }
 
 // take hands out transactions for one batch that carries so many bytes of notices.
 func (c *Clients) take(notices int) (txs [][]byte) {
-	c.with(func(a *admission.Admission) { txs = a.TakeForBatch(lanes.MaxPayload-notices, lanes.MaxCount-1) })
-	return txs
+	return c.input(AdmissionInput{Kind: AdmissionTake, Notices: notices}).Txs
 }
 
 // logged is called when a batch of the own lane is on disk: no crash loses its transactions.
 func (c *Clients) logged(b *OwnBatch) {
-	c.with(func(a *admission.Admission) { a.Logged(b.Number, b.Payload.Txs, c.d.instant()) })
+	c.input(AdmissionInput{Kind: AdmissionLogged, At: c.d.clock(), Own: b})
 }
 
-func (c *Clients) executed(b *ledger.Block, own uint64) {
-	c.with(func(a *admission.Admission) { a.Executed(b, own, c.d.instant()) })
+func (c *Clients) executed(x *Executed) {
+	c.input(AdmissionInput{Kind: AdmissionExecuted, At: c.d.clock(), Block: x})
 }
 
 // headerCertified is called when a header has its f+1 VOTEs.
 func (c *Clients) headerCertified(height uint64) {
 	c.certified.Store(max(c.certified.Load(), height))
-	c.with(func(a *admission.Admission) { a.Certified(height) })
+	c.input(AdmissionInput{Kind: AdmissionCertified, Height: height})
 }
 
 // Attend looks at the transactions again that are due, and writes accepted transactions to disk from time to time. The host
@@ -162,8 +158,7 @@ func (d *Driver) Attend() error {
 	}
 	if now := d.time(); now >= c.checkpointAt {
 		c.checkpointAt = now.Add(checkpointEvery)
-		var st replica.Step
-		c.with(func(a *admission.Admission) { st.Persist = a.Checkpoint() })
+		st := replica.Step{Persist: c.input(AdmissionInput{Kind: AdmissionCheckpoint}).Records}
 		if len(st.Persist) > 0 {
 			d.host.Write(Action{Step: st})
 		}
@@ -173,15 +168,14 @@ func (d *Driver) Attend() error {
 
 // lookAgain looks at some of the transactions that are due, and reports whether there may be more.
 func (c *Clients) lookAgain() (more bool, err error) {
-	var due []*ledger.Tx
-	c.with(func(a *admission.Admission) { due = a.DueRetries(c.d.instant(), maxLook) })
+	due := c.input(AdmissionInput{Kind: AdmissionDue, At: c.d.clock()}).Due
 	for _, tx := range due {
-		now := c.d.instant()
-		l, err := admission.Read(c.d.cfg.State, tx, now)
+		at := c.d.clock()
+		l, err := admission.Read(c.d.cfg.State, tx, at.instant())
 		if err != nil {
 			return false, fmt.Errorf("look up a transaction: %w", err)
 		}
-		c.with(func(a *admission.Admission) { a.Retry(tx, l, now) })
+		c.input(AdmissionInput{Kind: AdmissionRetry, At: at, Tx: tx, Lookup: l})
 	}
 	if len(due) > 0 {
 		c.d.host.Wake()

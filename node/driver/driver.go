@@ -14,7 +14,6 @@
 package driver
 
 import (
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +46,7 @@ type Config struct {
 	Network        *settlement.Network
 	Begun          *replica.Begun      // this start; nil trusts the store
 	ObserveLatency func(time.Duration) // if not nil, called with the time from submission to the end of each transaction
+	Recorder       Recorder            // if not nil, told all inputs
 	TakeAll        bool                // messages without use are verified and handled too, as an adversary of the simulator does
 }
 
@@ -168,67 +168,53 @@ func (d *Driver) Exchange() *Exchange { return d.exchange }
 func (d *Driver) Core() *replica.Core { return d.core }
 
 // Start begins the replica. It is the first call of the loop.
-func (d *Driver) Start() { d.write(d.core.Start(d.now())) }
+func (d *Driver) Start() { d.input(CoreInput{Kind: CoreStart, At: d.clock()}) }
 
 // Handle takes a message that [Driver.Check] gave.
 func (d *Driver) Handle(v replica.Verified) {
 	if p, ok := v.Message().(*replica.Position); ok {
 		d.heights[v.From()].Store(p.Certified)
 	}
-	d.write(d.core.Handle(d.now(), v))
+	d.input(CoreInput{Kind: CoreMessage, At: d.clock(), Message: v})
 }
 
 // Connected begins a session with a peer: it is sent again all that it may lack.
-func (d *Driver) Connected(to protocols.Index) { d.write(d.core.Connected(to)) }
+func (d *Driver) Connected(to protocols.Index) { d.input(CoreInput{Kind: CoreConnected, Peer: to}) }
 
 // Turn does the work that is due after inputs: evidence, timers of the core, and batches of the own lane. It returns
 // the time of the next call, zero if no time is set.
 func (d *Driver) Turn() protocols.Time {
 	for _, e := range d.witness.take() {
-		d.write(d.core.Witness(e))
+		d.input(CoreInput{Kind: CoreWitness, Evidence: e})
 	}
-	now := d.now()
-	if due := d.core.Wake(); due != 0 && now >= due {
-		d.write(d.core.Tick(now))
+	at := d.clock()
+	if due := d.core.Wake(); due != 0 && at.Now >= due {
+		d.input(CoreInput{Kind: CoreTick, At: at})
 	}
-	again := d.fillLane(now)
+	again := d.fillLane(at)
 	d.publish()
 	return protocols.Earliest(d.core.Wake(), again)
 }
 
 // fillLane makes batches of the transactions that wait, as far as the lane takes them. It returns the time of the next
 // attempt, zero if no transaction waits for a time.
-func (d *Driver) fillLane(now protocols.Time) protocols.Time {
+func (d *Driver) fillLane(at Reading) protocols.Time {
 	for {
 		notices := d.core.Notices()
 		waiting := d.clients.Waiting() + notices
 		if waiting == 0 {
 			return 0
 		}
-		ok, at := d.core.WantsBatch(now, waiting)
+		ok, again := d.core.WantsBatch(at.Now, waiting)
 		if !ok {
-			return at
+			return again
 		}
 		txs := d.clients.take(notices)
 		if len(txs) == 0 && notices == 0 {
 			return 0
 		}
-		step, batch := d.core.Append(now, txs)
-		payload, err := ledger.DecodePayload(d.kinds, batch.Payload)
-		if err != nil {
-			panic(fmt.Sprintf("driver: own payload does not decode: %v", err))
-		}
-		d.contents.put(batch.Digest(), content{payload: payload, size: len(batch.Payload)})
-		d.host.Write(Action{Step: step, Own: &OwnBatch{batch.Seq, payload}})
+		d.input(CoreInput{Kind: CoreAppend, At: at, Txs: txs, Waiting: waiting})
 	}
-}
-
-// write gives a step of the core to the host.
-func (d *Driver) write(st replica.Step) {
-	for _, f := range st.Faults {
-		d.host.Misbehaved(f)
-	}
-	d.host.Write(Action{Step: st})
 }
 
 // publish makes the core's state readable for other goroutines.
@@ -239,19 +225,6 @@ func (d *Driver) publish() {
 			d.nextLD[i].Store(n)
 		}
 	}
-}
-
-// now is the time for the next input of the core. The core learns with it the time of the wall clock.
-func (d *Driver) now() protocols.Time {
-	now, ahead := d.host.Clock()
-	d.wall.Set(ahead)
-	return now
-}
-
-// instant is the present time by both clocks.
-func (d *Driver) instant() admission.Instant {
-	now, ahead := d.host.Clock()
-	return admission.Instant{Now: now, WallMS: max(now.Add(ahead), 0).Millis()}
 }
 
 // time is the present time by the clock that deadlines are measured by.

@@ -44,15 +44,20 @@ func (d *Driver) Execute(x *bdt.Delivery) (*Executed, error) {
 	for _, ref := range x.LDs {
 		d.contents.drop(ref.Tip.Digest)
 	}
+	if d.cfg.Recorder != nil {
+		d.cfg.Recorder.Block(out)
+	}
 	return out, nil
 }
 
 // Executed reports an executed block to the core.
-func (d *Driver) Executed(x *Executed) { d.write(d.core.Executed(d.now(), x.Block)) }
+func (d *Driver) Executed(x *Executed) {
+	d.input(CoreInput{Kind: CoreExecuted, At: d.clock(), Block: x})
+}
 
 // Notify reports an executed block to the clients' transactions, and to the exchange with other shards.
 func (d *Driver) Notify(x *Executed) {
-	d.clients.executed(x.Block, x.own)
+	d.clients.executed(x)
 	d.host.Wake()
 	d.host.Attend()
 	if len(x.Block.Outbox) > 0 {

@@ -1,0 +1,269 @@
+package driver
+
+import (
+	"fmt"
+	"time"
+
+	"bdtnode/internal/kv"
+	"bdtnode/ledger"
+	"bdtnode/node/admission"
+	"bdtnode/node/replica"
+	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/lanes"
+	"bdtnode/shard/settlement"
+)
+
+// All inputs of the core and of the admission state pass through this file. Both are deterministic, so their inputs in
+// order determine everything they do. Results of the disk and of reads that run concurrently are part of the inputs.
+
+// Recorder is told the inputs of a driver and their results. Its methods do not block.
+type Recorder interface {
+	// Begin is called on the loop before the core handles an input. If the core panics, no call of Core follows.
+	Begin(in CoreInput)
+	// Core is called on the loop when the core has handled an input, before the host gets the step.
+	Core(in CoreInput, st *replica.Step)
+	// Admission is called under the lock of the admission state, when that state has handled an input.
+	Admission(in *AdmissionInput, r *AdmissionResult)
+	// Block is called on the executor's goroutine for an executed block, before any input has it.
+	Block(x *Executed)
+	// Restored is called by [New] when the replica is restored from its stores, with the reading of the clocks that was
+	// used.
+	Restored(at Reading, c AdmissionCounts)
+}
+
+// Reading is one reading of the clocks, see [Host.Clock].
+type Reading struct {
+	Now   protocols.Time
+	Ahead time.Duration // of the wall clock
+}
+
+// instant is the reading as the admission state takes it.
+func (r Reading) instant() admission.Instant {
+	return admission.Instant{Now: r.Now, WallMS: max(r.Now.Add(r.Ahead), 0).Millis()}
+}
+
+// CoreKind is the kind of a [CoreInput].
+type CoreKind uint8
+
+// The kinds of inputs of the core, with the fields that they use. All but CoreConnected and CoreWitness use At.
+const (
+	CoreStart     CoreKind = iota + 1
+	CoreMessage            // Message
+	CoreExecuted           // Block
+	CoreConnected          // Peer
+	CoreWitness            // Evidence
+	CoreTick
+	CoreAppend // Txs, Waiting: a batch of the own lane
+)
+
+// CoreInput is an input of the core.
+type CoreInput struct {
+	Kind     CoreKind
+	At       Reading
+	Peer     protocols.Index
+	Message  replica.Verified
+	Block    *Executed
+	Evidence *settlement.Evidence
+	Txs      [][]byte
+	Waiting  int // bytes of transactions that waited for a batch
+}
+
+// input gives an input to the core, and its step to the host. It is a call of the loop.
+func (d *Driver) input(in CoreInput) {
+	if d.cfg.Recorder != nil {
+		d.cfg.Recorder.Begin(in)
+	}
+	st, own := d.step(&in)
+	if d.cfg.Recorder != nil {
+		d.recordCore(in, st)
+	}
+	for _, f := range st.Faults {
+		d.host.Misbehaved(f)
+	}
+	d.host.Write(Action{Step: st, Own: own})
+}
+
+// recordCore takes copies, so that input allocates nothing without a recorder.
+//
+//go:noinline
+func (d *Driver) recordCore(in CoreInput, st replica.Step) { d.cfg.Recorder.Core(in, &st) }
+
+func (d *Driver) step(in *CoreInput) (st replica.Step, own *OwnBatch) {
+	if in.Kind != CoreConnected && in.Kind != CoreWitness {
+		d.wall.Set(in.At.Ahead)
+	}
+	switch now := in.At.Now; in.Kind {
+	case CoreStart:
+		st = d.core.Start(now)
+	case CoreMessage:
+		st = d.core.Handle(now, in.Message)
+	case CoreExecuted:
+		st = d.core.Executed(now, in.Block.Block)
+	case CoreConnected:
+		st = d.core.Connected(in.Peer)
+	case CoreWitness:
+		st = d.core.Witness(in.Evidence)
+	case CoreTick:
+		st = d.core.Tick(now)
+	case CoreAppend:
+		var batch *lanes.Batch
+		st, batch = d.core.Append(now, in.Txs)
+		own = d.ownBatch(batch)
+	}
+	return st, own
+}
+
+// ownBatch keeps the payload of a new batch of the own lane for its execution.
+func (d *Driver) ownBatch(batch *lanes.Batch) *OwnBatch {
+	payload, err := ledger.DecodePayload(d.kinds, batch.Payload)
+	if err != nil {
+		panic(fmt.Sprintf("driver: own payload does not decode: %v", err))
+	}
+	d.contents.put(batch.Digest(), content{payload: payload, size: len(batch.Payload)})
+	return &OwnBatch{batch.Seq, payload}
+}
+
+// AdmissionKind is the kind of an [AdmissionInput].
+type AdmissionKind uint8
+
+// The kinds of inputs of the admission state, with the fields that they use and the result.
+const (
+	AdmissionOpen       AdmissionKind = iota + 1 // Request
+	AdmissionClose                               // Request
+	AdmissionAdmit                               // At, Request, Tx, Lookup; OK: the lookup was new enough
+	AdmissionAnswer                              // At, Request, Receipt
+	AdmissionFind                                // ID; OK, Progress
+	AdmissionTake                                // Notices; Txs
+	AdmissionLogged                              // At, Own
+	AdmissionExecuted                            // At, Block
+	AdmissionCertified                           // Height
+	AdmissionDue                                 // At; Due
+	AdmissionRetry                               // At, Tx, Lookup
+	AdmissionCheckpoint                          // Records
+)
+
+// AdmissionInput is an input of the admission state.
+type AdmissionInput struct {
+	Kind    AdmissionKind
+	At      Reading
+	Request *admission.Request
+	Tx      *ledger.Tx
+	Lookup  admission.Lookup
+	Receipt ledger.Receipt
+	ID      ledger.TxID
+	Notices int // bytes
+	Own     *OwnBatch
+	Block   *Executed
+	Height  uint64
+}
+
+// AdmissionResult is the result of an [AdmissionInput].
+type AdmissionResult struct {
+	OK       bool
+	Progress admission.Progress
+	Txs      [][]byte
+	Due      []*ledger.Tx
+	Records  []protocols.Record
+	Counts   AdmissionCounts // after the input; only for a recorder
+}
+
+// AdmissionCounts are sizes of the admission state.
+type AdmissionCounts struct{ Ready, Mempool, Orphans, Waits int }
+
+func (c *Clients) counts() AdmissionCounts {
+	a := c.admission
+	return AdmissionCounts{Ready: a.ReadyBytes(), Mempool: a.MempoolCount(), Orphans: a.OrphanCount(), Waits: a.Waits()}
+}
+
+// input gives an input to the admission state.
+func (c *Clients) input(in AdmissionInput) (r AdmissionResult) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch a, now := c.admission, in.At.instant(); in.Kind {
+	case AdmissionOpen:
+		a.AddRequest(in.Request)
+	case AdmissionClose:
+		a.RemoveRequest(in.Request)
+	case AdmissionAdmit:
+		r.OK = a.Admit(in.Request, in.Tx, in.Lookup, now)
+	case AdmissionAnswer:
+		a.AnswerRequest(in.Request, in.Receipt, now)
+	case AdmissionFind:
+		r.Progress, r.OK = a.Find(in.ID)
+	case AdmissionTake:
+		r.Txs = a.TakeForBatch(lanes.MaxPayload-in.Notices, lanes.MaxCount-1)
+	case AdmissionLogged:
+		a.Logged(in.Own.Number, in.Own.Payload.Txs, now)
+	case AdmissionExecuted:
+		a.Executed(in.Block.Block, in.Block.own, now)
+	case AdmissionCertified:
+		a.Certified(in.Height)
+	case AdmissionDue:
+		r.Due = a.DueRetries(now, maxLook)
+	case AdmissionRetry:
+		a.Retry(in.Tx, in.Lookup, now)
+	case AdmissionCheckpoint:
+		r.Records = a.Checkpoint()
+	}
+	c.waiting.Store(int64(c.admission.ReadyBytes()))
+	if c.d.cfg.Recorder != nil {
+		c.record(in, r)
+	}
+	return r
+}
+
+// record takes copies, so that input allocates nothing without a recorder.
+//
+//go:noinline
+func (c *Clients) record(in AdmissionInput, r AdmissionResult) {
+	r.Counts = c.counts()
+	c.d.cfg.Recorder.Admission(&in, &r)
+}
+
+// clock reads the clocks for an input.
+func (d *Driver) clock() Reading {
+	now, ahead := d.host.Clock()
+	return Reading{now, ahead}
+}
+
+// Replay gives recorded inputs to a driver, in the order in which they were recorded. It stands for all goroutines of a
+// host, so there is one caller. The results go to the [Recorder] of the driver.
+type Replay struct{ D *Driver }
+
+// Core repeats an input of the core. The error says that this program would not have given it to the core.
+func (r Replay) Core(in CoreInput) error {
+	switch in.Kind {
+	case CoreTick:
+		if due := r.D.core.Wake(); due == 0 || in.At.Now < due {
+			return fmt.Errorf("the timer of the core is set to %d and not due at %d", due, in.At.Now)
+		}
+	case CoreAppend:
+		if ok, _ := r.D.core.WantsBatch(in.At.Now, in.Waiting); !ok {
+			return fmt.Errorf("with %d bytes that wait, no batch is made at %d", in.Waiting, in.At.Now)
+		}
+	default:
+	}
+	r.D.input(in)
+	return nil
+}
+
+// Admission repeats an input of the admission state.
+func (r Replay) Admission(in AdmissionInput) { r.D.clients.input(in) }
+
+// Execute repeats the execution of a committed block.
+func (r Replay) Execute(x *bdt.Delivery) (*Executed, error) { return r.D.Execute(x) }
+
+// Message verifies a recorded message again. Like the process at that time, it also passes a [bdt.Beyond].
+func (r Replay) Message(from protocols.Index, m protocols.Message) (replica.Verified, error) {
+	return r.D.verifier.Check(from, m)
+}
+
+// Written makes the records of a step readable for later inputs.
+func (r Replay) Written(store kv.Store, a *Action) error {
+	var b kv.Batch
+	if Records(&b, []Action{*a}); b.Len() == 0 {
+		return nil
+	}
+	return store.Apply(&b, false)
+}
