@@ -180,15 +180,15 @@ func TestPartiesAreHomeShards(t *testing.T) {
 	}
 }
 
-// TestAddSettlement compares gained and ceded with a plain sum: their difference is the sum, and one of them is
+// TestGainedAndCeded compares gained and ceded with a plain sum: their difference is the sum, and one of them is
 // 0.
-func TestAddSettlement(t *testing.T) {
+func TestGainedAndCeded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var x tip
+		var x sums
 		net := int64(0)
 		for range rapid.IntRange(1, 20).Draw(t, "settlements") {
 			made, spent := rapid.Uint64Range(0, 100).Draw(t, "made"), rapid.Uint64Range(0, 100).Draw(t, "spent")
-			x.addSettlement(made, spent)
+			x.settle(made, spent)
 			net += int64(made) - int64(spent)
 			if x.gained > 0 && x.ceded > 0 || int64(x.gained)-int64(x.ceded) != net {
 				t.Fatalf("gained %d, ceded %d, net %d", x.gained, x.ceded, net)

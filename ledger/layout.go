@@ -101,10 +101,6 @@ func outboxKey(destination uint16, number uint64) []byte {
 	return wire.AppendU64(channelKey(keyOutbox, destination), number)
 }
 
-func dueKey(prefix byte, minute, height uint64, number uint32) []byte {
-	return wire.AppendU32(wire.AppendU64(wire.AppendU64([]byte{prefix}, minute), height), number)
-}
-
 func decodeCoin(v []byte) (coin, error) {
 	var c coin
 	r := wire.NewReader(v)
@@ -128,16 +124,10 @@ func decodeOutpoint(p []byte) (Outpoint, error) {
 
 // tip is the last executed block and the running totals of the state.
 type tip struct {
-	header  Header
-	digest  digest.Digest // of the header
-	genesis uint64        // value of the shard's outputs at genesis
-	unspent uint64
-	escrow  uint64
-	burned  uint64
-	gained  uint64 // value created or burned here by settling across shards beyond the value consumed here, or
-	ceded   uint64 // value consumed here beyond the value created or burned here: one of the two is 0
-	coins   uint64 // number of unspent outputs
-	cut     []byte
+	header Header
+	digest digest.Digest // of the header
+	sums
+	cut []byte
 }
 
 func (t *tip) encode() []byte {
@@ -150,7 +140,8 @@ func (t *tip) encode() []byte {
 
 func decodeTip(v []byte) (tip, error) {
 	r := wire.NewReader(v)
-	t := tip{header: ReadHeader(r), genesis: r.U64(), unspent: r.U64(), escrow: r.U64(), burned: r.U64(), gained: r.U64(), ceded: r.U64(), coins: r.U64()}
+	t := tip{header: ReadHeader(r)}
+	t.sums = sums{genesis: r.U64(), unspent: r.U64(), escrow: r.U64(), burned: r.U64(), gained: r.U64(), ceded: r.U64(), coins: r.U64()}
 	t.cut = append([]byte(nil), r.Bytes(r.Len())...)
 	if err := r.Done(); err != nil {
 		return tip{}, fmt.Errorf("the record of the last block is damaged: %w", err)

@@ -34,7 +34,7 @@ type Notice interface {
 	// Check verifies everything that does not need the state of the ledger. An error makes the batch malformed.
 	Check(scheme sig.Scheme) error
 	// Execute applies the entry to the state. An error is an error of the store.
-	Execute(d *BlockState) error
+	Execute(s *BlockState) error
 }
 
 // Kind is a kind of entry other than transactions.

@@ -104,10 +104,12 @@ func (s *State) Channel(peer uint16) (Channel, error) {
 
 // Channels returns the channels with all shards to which this shard has sent a delivery or from which it has applied
 // one, by peer.
-func (s *State) Channels() ([]Channel, error) {
+func (s *State) Channels() ([]Channel, error) { return readChannels(s.store) }
+
+func readChannels(r kv.Reader) ([]Channel, error) {
 	var out []Channel
 	var bad error
-	err := s.store.Scan([]byte{keyChannel}, []byte{keyChannel + 1}, false, func(key, v []byte) bool {
+	err := r.Scan([]byte{keyChannel}, []byte{keyChannel + 1}, false, func(key, v []byte) bool {
 		var c Channel
 		c, bad = decodeChannel(v, binary.BigEndian.Uint16(key[1:]))
 		out = append(out, c)
@@ -176,19 +178,19 @@ type Inspection struct {
 func (s *State) Inspect(tx *Tx, timeMS uint64) (Inspection, error) {
 	p := tx.Shards(s.cfg.Home)
 	x := Inspection{Inside: p.Inside(s.cfg.Shard)}
-	if x.Refusal = s.refuseForeign(p); x.Refusal != nil {
+	if x.Refusal = s.cfg.refuseForeign(p); x.Refusal != nil {
 		return x, nil
 	}
-	if x.Refusal = s.underpaid(tx); x.Refusal != nil {
+	if x.Refusal = s.cfg.underpaid(tx); x.Refusal != nil {
 		return x, nil
 	}
 	if x.Refusal = expired(tx, timeMS); x.Refusal != nil {
 		return x, nil
 	}
-	x.Horizon = s.beyondHorizon(tx, timeMS)
+	x.Horizon = s.cfg.beyondHorizon(tx, timeMS)
 	x.Refusal = x.Horizon
 	for i := range tx.Inputs {
-		if !s.home(tx.owners[i]) {
+		if !s.cfg.isHome(tx.owners[i]) {
 			continue
 		}
 		c, by, err := lookUp(s.store, tx.Inputs[i].Outpoint)

@@ -54,33 +54,19 @@ type State struct {
 	tip      tip
 	advanced chan struct{} // closed when a block is executed; nil if no caller waits for one
 
-	// Used by Execute only.
-	coins    *generations[Outpoint, coin]
-	accounts *generations[Address, account]
-	channels map[uint16]Channel
-	due      uint64 // no consumed output is due to be forgotten before this minute
-	openDue  uint64 // nor an open record to be closed before this one
-	unsent   int    // verdicts that later blocks have to send
-	supply   uint64 // genesis value of the whole network
-	work     work
+	block *BlockState // used by Execute only
 }
 
-// OpenRecord opens the state in store. If the store is empty, or an earlier call did not finish the genesis, Open writes
+// Open opens the state in store. If the store is empty, or an earlier call did not finish the genesis, Open writes
 // the genesis and flushes it. It is an error if the store holds the state of another network or shard, or of an
 // unknown version.
 func Open(store kv.Store, cfg Config) (*State, error) {
-	s := &State{
-		cfg:      cfg,
-		store:    store,
-		coins:    newGenerations[Outpoint, coin](cachedCoins),
-		accounts: newGenerations[Address, account](cachedAccounts),
-		channels: make(map[uint16]Channel),
-	}
-	s.work.init()
-	var err error
-	if s.supply, err = networkSupply(cfg.Allocations); err != nil {
+	supply, err := networkSupply(cfg.Allocations)
+	if err != nil {
 		return nil, err
 	}
+	s := &State{cfg: cfg, store: store}
+	s.block = newBlockState(&s.cfg, store, supply)
 	if err := s.identify(); err != nil {
 		return nil, err
 	}
@@ -95,32 +81,10 @@ func Open(store kv.Store, cfg Config) (*State, error) {
 	} else if s.tip, err = decodeTip(v); err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
-	if s.due, err = s.firstDue(keySpentDue); err != nil {
+	if err := s.block.open(); err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
-	}
-	if s.openDue, err = s.firstDue(keyOpenDue); err != nil {
-		return nil, fmt.Errorf("read the ledger: %w", err)
-	}
-	if s.unsent, err = s.countUnsent(); err != nil {
-		return nil, fmt.Errorf("read the ledger: %w", err)
-	}
-	channels, err := s.Channels()
-	if err != nil {
-		return nil, fmt.Errorf("read the ledger: %w", err)
-	}
-	for _, c := range channels {
-		s.channels[c.Peer] = c
 	}
 	return s, nil
-}
-
-// firstDue returns the earliest minute of the due lists with the key prefix, 0 if there are none.
-func (s *State) firstDue(prefix byte) (minute uint64, err error) {
-	err = s.store.Scan([]byte{prefix}, []byte{prefix + 1}, false, func(key, _ []byte) bool {
-		minute = minuteOf(key)
-		return false
-	})
-	return minute, err
 }
 
 // networkSupply returns the value of all shards at genesis. It is an error if an allocation is empty or the sum
@@ -219,7 +183,7 @@ func (s *State) writeGenesis() error {
 		WriteSet: digest.Of(tagWriteSet, s.cfg.Network[:], wire.AppendU16(nil, s.cfg.Shard)),
 		TimeMS:   s.cfg.GenesisTimeMS,
 	}
-	t := tip{header: h, digest: h.Digest(), genesis: supply, unspent: supply, coins: coins}
+	t := tip{header: h, digest: h.Digest(), sums: sums{genesis: supply, unspent: supply, coins: coins}}
 	b.Set(heightKey(keyHeader, 0), h.Encode())
 	b.Set(heightKey(keyBlockTxs, 0), nil)
 	b.Set([]byte{keyTip}, t.encode())

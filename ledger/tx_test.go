@@ -303,8 +303,8 @@ func (m mark) Check(sig.Scheme) error {
 	return nil
 }
 
-func (m mark) Execute(d *BlockState) error {
-	d.Freeze(Freeze{Source: 3, Why: string(m)})
+func (m mark) Execute(s *BlockState) error {
+	s.Channels.Freeze(Freeze{Source: 3, Why: string(m)})
 	return nil
 }
 

@@ -56,36 +56,24 @@ func (u *outboxUse) add(to ShardSet, size int) {
 
 func entrySize(tx *Tx) int { return deliveryItem + len(tx.raw) }
 
-// SendVerdict queues this shard's verdict on a transaction for all other shards involved. This block sends it, or a later
-// one if this block's outbox is full.
-func (d *BlockState) SendVerdict(r *Record) {
-	w := &d.s.work
-	if k := d.changes(r).Part.Of(d.Shard()); k == nil || k.Verdict == 0 || r.Part.Unsent != 0 {
-		panic(fmt.Sprintf("ledger: transaction %s has no verdict of this shard that is not sent yet", r.Part.Tx))
-	}
-	r.Part.Unsent = r.Shards.All().Without(d.Shard())
-	w.unsent = append(w.unsent, r.Part.Tx)
-	w.given.add(r.Part.Unsent, entrySize(r.Tx))
+// open counts the verdicts in the store that are not sent yet.
+func (s *Outbox) open() error {
+	s.before = 0
+	return s.x.store.Scan([]byte{keyUnsent}, []byte{keyUnsent + 1}, false, func(_, _ []byte) bool { s.before++; return true })
 }
 
-// HasOutboxSpace reports whether this block would send a verdict on a transaction that is given now.
-func (d *BlockState) HasOutboxSpace(tx *Tx) bool {
-	return d.s.unsent == 0 && d.s.work.given.hasSpace(d.Shards(tx).All().Without(d.Shard()), entrySize(tx))
-}
-
-// deliverVerdicts sends verdicts from the front of the queue as far as the bounds of this block allow, and stores the rest of
-// the queue.
-func (d *BlockState) deliverVerdicts(b *kv.Batch) error {
-	w := &d.s.work
+// deliverVerdicts puts verdicts from the front of the queue into the deliveries of this block as far as its bounds
+// allow, and stores the rest of the queue. It calls sent for the record of each verdict.
+func (s *Outbox) deliverVerdicts(b *kv.Batch, sent func(*Record) error) error {
 	var used outboxUse
-	left := d.s.unsent
-	queue, err := d.queueFront()
+	left := s.before
+	front, err := s.front()
 	if err != nil {
 		return err
 	}
 	full := false
-	for _, q := range queue {
-		if full, err = d.deliverVerdict(&used, q.id); full || err != nil {
+	for _, q := range front {
+		if full, err = s.deliver(&used, q.id, sent); full || err != nil {
 			break
 		}
 		b.Delete(q.key)
@@ -95,19 +83,18 @@ func (d *BlockState) deliverVerdicts(b *kv.Batch) error {
 		return err
 	}
 	full = full || left > 0
-	for i, id := range w.unsent {
+	for i, id := range s.queue {
 		if !full {
-			if full, err = d.deliverVerdict(&used, id); err != nil {
+			if full, err = s.deliver(&used, id, sent); err != nil {
 				return err
 			}
 		}
 		if full {
-			b.Set(unsentKey(d.in.Height, i), append([]byte(nil), id[:]...))
+			b.Set(unsentKey(s.x.in.Height, i), append([]byte(nil), id[:]...))
 			left++
 		}
 	}
-	w.left = left
-	d.out.More = left > 0
+	s.left = left
 	return nil
 }
 
@@ -117,13 +104,13 @@ type queued struct {
 	id  TxID
 }
 
-// queueFront returns the front of the queue that earlier blocks left, at most as many verdicts as one block may send.
-func (d *BlockState) queueFront() (out []queued, err error) {
-	if d.s.unsent == 0 {
+// front returns the front of the queue that earlier blocks left, at most as many verdicts as one block may send.
+func (s *Outbox) front() (out []queued, err error) {
+	if s.before == 0 {
 		return nil, nil
 	}
 	damaged := false
-	err = d.s.store.Scan([]byte{keyUnsent}, []byte{keyUnsent + 1}, false, func(key, v []byte) bool {
+	err = s.x.store.Scan([]byte{keyUnsent}, []byte{keyUnsent + 1}, false, func(key, v []byte) bool {
 		if damaged = len(v) != digest.Size; damaged {
 			return false
 		}
@@ -136,9 +123,9 @@ func (d *BlockState) queueFront() (out []queued, err error) {
 	return out, err
 }
 
-// deliverVerdict puts one verdict into the deliveries of this block. full reports that it does not fit any more.
-func (d *BlockState) deliverVerdict(used *outboxUse, id TxID) (full bool, err error) {
-	x, err := d.open(id)
+// deliver puts one verdict into the deliveries of this block. full reports that it does not fit any more.
+func (s *Outbox) deliver(used *outboxUse, id TxID, sent func(*Record) error) (full bool, err error) {
+	x, err := s.records.load(id)
 	switch {
 	case err != nil:
 		return false, err
@@ -150,19 +137,13 @@ func (d *BlockState) deliverVerdict(used *outboxUse, id TxID) (full bool, err er
 		return true, nil
 	}
 	used.add(r.Part.Unsent, size)
-	own := r.Part.Of(d.Shard())
+	own := r.Part.Of(s.x.cfg.Shard)
 	for _, peer := range r.Part.Unsent.Members() {
-		d.channel(peer)
-		d.s.work.entries[peer] = append(d.s.work.entries[peer], Entry{Verdict: own.Verdict, Reason: own.Reason, Tx: r.Tx})
+		s.channels.change(peer)
+		s.entries[peer] = append(s.entries[peer], Entry{Verdict: own.Verdict, Reason: own.Reason, Tx: r.Tx})
 	}
-	d.changes(r).Part.Unsent = 0
-	return false, d.s.cfg.Rules.VerdictSent(d, r)
-}
-
-// countUnsent returns the number of verdicts that are not sent yet.
-func (s *State) countUnsent() (n int, err error) {
-	err = s.store.Scan([]byte{keyUnsent}, []byte{keyUnsent + 1}, false, func(_, _ []byte) bool { n++; return true })
-	return n, err
+	s.records.setUnsent(r, 0)
+	return false, sent(r)
 }
 
 // HasUnsentVerdicts reports whether verdicts are left that later blocks have to send, even if nothing else is to be ordered.

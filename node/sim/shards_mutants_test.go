@@ -3,12 +3,13 @@ package sim
 // networkMutants are bugs in the settlement between shards. The search of one without a story is the sweep.
 func networkMutants() []mutant {
 	const (
-		sweep    = ""
-		inbound  = "protocols/inbound/machine.go"
-		rules    = "shard/settlement/rules.go"
-		lds      = "shard/settlement/ld.go"
-		exchange = "shard/xshard/machine.go"
-		state    = "ledger/blockstate.go"
+		sweep     = ""
+		inbound   = "protocols/inbound/machine.go"
+		rules     = "shard/settlement/rules.go"
+		lds       = "shard/settlement/ld.go"
+		exchange  = "shard/xshard/machine.go"
+		transfers = "ledger/transfers.go"
+		records   = "ledger/records.go"
 	)
 	return []mutant{
 		{"LDs of a block are applied newest first", sweep, "channels", []edit{{inbound, "		slices.Reverse(rev)\n", ""}}},
@@ -40,22 +41,22 @@ func networkMutants() []mutant {
 			{"node/driver/exchange.go", "max(x.machine.Known(c.Peer), c.Acked)", "x.machine.Known(c.Peer)"},
 		}},
 		{"REJECTED is given from a batch", sweep, "verdicts", []edit{
-			{rules, "			d.LeaveOut(tx, refusal, missing)\n", "			_ = missing\n			return giveVerdict(d, d.OpenRecord(tx), ledger.VerdictRejected, refusal.Reason)\n"},
+			{rules, "			s.LeaveOut(tx, refusal, missing)\n", "			_ = missing\n			return giveVerdict(s, s.Records.Open(tx), ledger.VerdictRejected, refusal.Reason)\n"},
 		}},
 		{"a verdict is forgotten before the transaction expires", "conflicts", "verdicts", []edit{
-			{rules, "r.Part.Complete() && (!r.Shards.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS)", "r.Part.Complete()"},
+			{rules, "r.Part.Complete() && (!r.Shards.Inputs.Has(s.Shard()) || s.TimeMS() > r.Tx.ExpiryMS)", "r.Part.Complete()"},
 		}},
 		{"a record is forgotten before all had their say", sweep, "channels", []edit{
 			{rules, "r.Part.Complete() && (!r.Shards", "r.Part.Stage > ledger.StageEscrow && (!r.Shards"},
 		}},
 		{"escrow stays after a rejection in another shard", sweep, "value", []edit{
-			{rules, "	case stage == ledger.StageEscrow && rejection != nil:\n		err = d.ReturnEscrow(r, rejection.Reason)\n", ""},
+			{rules, "	case stage == ledger.StageEscrow && rejection != nil:\n		err = s.ReturnEscrow(r, rejection.Reason)\n", ""},
 		}},
 		{"one SPENT is enough to settle", sweep, "atomicity", []edit{
 			{rules, "stage <= ledger.StageEscrow && r.Part.AllSpent()", "stage <= ledger.StageEscrow && rejection == nil"},
 		}},
 		{"every shard burns the fee", sweep, "value", []edit{
-			{state, "	if d.s.home(r.Tx.owners[0]) {\n		d.t.burned += r.Tx.Fee", "	{\n		d.t.burned += r.Tx.Fee"},
+			{transfers, "	if s.cfg.isHome(r.Tx.owners[0]) {\n		s.sums.burned += r.Tx.Fee", "	{\n		s.sums.burned += r.Tx.Fee"},
 		}},
 		{"a header's certificate is not verified", sweep, "blame", []edit{
 			{lds, "	if scheme.VerifyAll(append(proof[:len(proof):len(proof)], contents...)) {", "	if scheme.VerifyAll(contents) {"},
@@ -65,11 +66,11 @@ func networkMutants() []mutant {
 		}},
 		{"a closed record is none", "hostile", "verdicts liveness", []edit{
 			{rules, "	return past != nil, err // a record closes with the verdicts of all", "	return false, err"},
-			{rules, "	past, err := d.ClosedPart(id)", "	_, err := d.ClosedPart(id)"},
-			{state, "	if w.records[tx.id] != nil {", "	if x := w.records[tx.id]; x != nil && x.Part.Open {"},
+			{rules, "	past, err := s.Records.Closed(id)", "	_, err := s.Records.Closed(id)"},
+			{records, "	if s.records[tx.id] != nil {", "	if r := s.records[tx.id]; r != nil && r.Part.Open {"},
 		}},
 		{"a second verdict on an open record is ignored", "hostile", "liveness", []edit{
-			{rules, "	if said, err := hasGivenVerdict(d, r, e.Tx.ID(), source); said || err != nil {", "	if r != nil && r.Part.Of(source).Verdict != 0 {\n		return \"\", nil\n	}\n	if said, err := hasGivenVerdict(d, r, e.Tx.ID(), source); said || err != nil {"},
+			{rules, "	if said, err := hasGivenVerdict(s, r, e.Tx.ID(), source); said || err != nil {", "	if r != nil && r.Part.Of(source).Verdict != 0 {\n		return \"\", nil\n	}\n	if said, err := hasGivenVerdict(s, r, e.Tx.ID(), source); said || err != nil {"},
 		}},
 		{"two LDs under one number are not noticed", "hostile", "liveness", []edit{
 			{"node/replica/evidence.go", "	return settlement.Contradict(n, ld, x.Content), nil", "	_ = ld\n	return nil, nil"},
@@ -78,10 +79,10 @@ func networkMutants() []mutant {
 			{"node/replica/evidence.go", "	case p != nil:\n		return &ledger.RawNotice{Kind: ledger.KindEvidence, Content: p.content}\n", "	case p != nil:\n		return nil\n"},
 		}},
 		{"evidence that is ordered freezes nothing", "hostile", "liveness", []edit{
-			{"shard/settlement/evidence.go", "func (e *Evidence) Execute(d *ledger.BlockState) error {\n", "func (e *Evidence) Execute(d *ledger.BlockState) error {\n	return nil\n"},
+			{"shard/settlement/evidence.go", "func (e *Evidence) Execute(s *ledger.BlockState) error {\n", "func (e *Evidence) Execute(s *ledger.BlockState) error {\n	return nil\n"},
 		}},
 		{"the guard of a shard's word counts escrow", "a slow channel", "channels", []edit{
-			{state, "bits.Add64(d.t.unspent+d.t.burned, made, 0)", "bits.Add64(d.t.unspent+d.t.burned+d.t.escrow, made, 0)"},
+			{"ledger/sums.go", "bits.Add64(s.unspent+s.burned, made, 0)", "bits.Add64(s.unspent+s.burned+s.escrow, made, 0)"},
 		}},
 		{"a path is not verified", sweep, "blame", []edit{
 			{lds, "	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):", "	case false:"},

@@ -125,8 +125,8 @@ func (e *Evidence) Check(scheme sig.Scheme) error {
 }
 
 // Execute implements [ledger.Notice]: it freezes the channel of the source.
-func (e *Evidence) Execute(d *ledger.BlockState) error {
-	d.Freeze(ledger.Freeze{
+func (e *Evidence) Execute(s *ledger.BlockState) error {
+	s.Channels.Freeze(ledger.Freeze{
 		Source: e.Source(), Number: e.LD.Delivery.Number, Delivery: e.LD.Digest(), Why: e.Why.Error(), Proof: string(e.Encode()),
 	})
 	return nil

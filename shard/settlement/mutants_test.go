@@ -12,47 +12,47 @@ import (
 // rejectsFromBatch gives REJECTED to a transaction of a batch, although no other shard has sent a verdict on it.
 type rejectsFromBatch struct{ Rules }
 
-func (m rejectsFromBatch) Ordered(d *ledger.BlockState, tx *ledger.Tx) error {
-	r, err := d.Record(tx.ID())
+func (m rejectsFromBatch) Ordered(s *ledger.BlockState, tx *ledger.Tx) error {
+	r, err := s.Records.Get(tx.ID())
 	if err != nil || r != nil {
 		return err
 	}
-	refusal, _, err := d.CheckInputs(tx)
+	refusal, _, err := s.CheckInputs(tx)
 	if err != nil || refusal == nil {
-		return m.Rules.Ordered(d, tx)
+		return m.Rules.Ordered(s, tx)
 	}
-	r = d.OpenRecord(tx)
-	if err := giveVerdict(d, r, ledger.VerdictRejected, refusal.Reason); err != nil {
+	r = s.Records.Open(tx)
+	if err := giveVerdict(s, r, ledger.VerdictRejected, refusal.Reason); err != nil {
 		return err
 	}
-	return resolve(d, r)
+	return resolve(s, r)
 }
 
 // forgetsEarly closes complete records although the transaction has not expired.
 type forgetsEarly struct{ Rules }
 
-func (m forgetsEarly) Ordered(d *ledger.BlockState, tx *ledger.Tx) error {
-	return closing(d, tx, m.Rules.Ordered(d, tx))
+func (m forgetsEarly) Ordered(s *ledger.BlockState, tx *ledger.Tx) error {
+	return closing(s, tx, m.Rules.Ordered(s, tx))
 }
 
-func (m forgetsEarly) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
-	err := m.Rules.Delivered(d, x)
+func (m forgetsEarly) Delivered(s *ledger.BlockState, x *ledger.Delivery) error {
+	err := m.Rules.Delivered(s, x)
 	for i := range x.Entries {
-		err = closing(d, x.Entries[i].Tx, err)
+		err = closing(s, x.Entries[i].Tx, err)
 	}
 	return err
 }
 
-func (forgetsEarly) VerdictSent(d *ledger.BlockState, r *ledger.Record) error {
+func (forgetsEarly) VerdictSent(s *ledger.BlockState, r *ledger.Record) error {
 	if r.Part.Complete() {
-		d.CloseRecord(r)
+		s.Records.Close(r)
 	}
 	return nil
 }
 
-func closing(d *ledger.BlockState, tx *ledger.Tx, err error) error {
-	if r, _ := d.Record(tx.ID()); err == nil && r != nil && r.Part.Complete() && r.Part.Unsent == 0 {
-		d.CloseRecord(r)
+func closing(s *ledger.BlockState, tx *ledger.Tx, err error) error {
+	if r, _ := s.Records.Get(tx.ID()); err == nil && r != nil && r.Part.Complete() && r.Part.Unsent == 0 {
+		s.Records.Close(r)
 	}
 	return err
 }
@@ -60,31 +60,31 @@ func closing(d *ledger.BlockState, tx *ledger.Tx, err error) error {
 // anyNumber applies a delivery with any number and any previous delivery, and does not check closed records.
 type anyNumber struct{ Rules }
 
-func (m anyNumber) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
+func (m anyNumber) Delivered(s *ledger.BlockState, x *ledger.Delivery) error {
 	for i := range x.Entries {
 		e := &x.Entries[i]
-		r, err := d.Record(e.Tx.ID())
+		r, err := s.Records.Get(e.Tx.ID())
 		switch {
 		case err != nil:
 			return err
 		case r == nil:
-			r = d.OpenRecord(e.Tx)
+			r = s.Records.Open(e.Tx)
 		case r.Part.Of(x.Source).Verdict != 0:
 			continue
 		}
-		d.RecordVerdict(r, x.Source, e.Verdict, e.Reason)
-		if own := r.Part.Of(d.Shard()); own != nil && own.Verdict == 0 {
-			err = answer(d, r)
+		s.Records.SetVerdict(r, x.Source, e.Verdict, e.Reason)
+		if own := r.Part.Of(s.Shard()); own != nil && own.Verdict == 0 {
+			err = answer(s, r)
 		}
 		if err == nil {
-			err = resolve(d, r)
+			err = resolve(s, r)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if c := d.Channel(x.Source); x.Number == c.Applied+1 && x.Previous == c.AppliedDigest {
-		d.ApplyDelivery(x)
+	if c := s.Channels.Get(x.Source); x.Number == c.Applied+1 && x.Previous == c.AppliedDigest {
+		s.Channels.Apply(x)
 	}
 	return nil
 }
@@ -92,12 +92,12 @@ func (m anyNumber) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
 // settlesAtOnce settles when the verdict of one other shard is SPENT.
 type settlesAtOnce struct{ Rules }
 
-func (m settlesAtOnce) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
-	err := m.Rules.Delivered(d, x)
+func (m settlesAtOnce) Delivered(s *ledger.BlockState, x *ledger.Delivery) error {
+	err := m.Rules.Delivered(s, x)
 	for i := range x.Entries {
-		r, _ := d.Record(x.Entries[i].Tx.ID())
+		r, _ := s.Records.Get(x.Entries[i].Tx.ID())
 		if err == nil && r != nil && r.Part.Stage <= ledger.StageEscrow && r.Part.Rejection() == nil {
-			err = d.Settle(r)
+			err = s.Settle(r)
 		}
 	}
 	return err
@@ -106,32 +106,32 @@ func (m settlesAtOnce) Delivered(d *ledger.BlockState, x *ledger.Delivery) error
 // keepsEscrow never returns escrow.
 type keepsEscrow struct{ Rules }
 
-func (m keepsEscrow) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
+func (m keepsEscrow) Delivered(s *ledger.BlockState, x *ledger.Delivery) error {
 	for i := range x.Entries {
 		e := &x.Entries[i]
-		if r, _ := d.Record(e.Tx.ID()); r != nil && r.Part.Of(x.Source).Verdict == 0 && r.Part.Stage == ledger.StageEscrow && e.Verdict == ledger.VerdictRejected {
-			d.RecordVerdict(r, x.Source, e.Verdict, e.Reason)
+		if r, _ := s.Records.Get(e.Tx.ID()); r != nil && r.Part.Of(x.Source).Verdict == 0 && r.Part.Stage == ledger.StageEscrow && e.Verdict == ledger.VerdictRejected {
+			s.Records.SetVerdict(r, x.Source, e.Verdict, e.Reason)
 		}
 	}
-	return m.Rules.Delivered(d, x)
+	return m.Rules.Delivered(s, x)
 }
 
 // silent never gives a verdict upon a delivery: a delivery only closes records.
 type silent struct{ Rules }
 
-func (m silent) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
+func (m silent) Delivered(s *ledger.BlockState, x *ledger.Delivery) error {
 	for i := range x.Entries {
 		e := &x.Entries[i]
-		r, _ := d.Record(e.Tx.ID())
+		r, _ := s.Records.Get(e.Tx.ID())
 		if r == nil {
-			r = d.OpenRecord(e.Tx)
+			r = s.Records.Open(e.Tx)
 		}
-		d.RecordVerdict(r, x.Source, e.Verdict, e.Reason)
-		if err := resolve(d, r); err != nil {
+		s.Records.SetVerdict(r, x.Source, e.Verdict, e.Reason)
+		if err := resolve(s, r); err != nil {
 			return err
 		}
 	}
-	d.ApplyDelivery(x)
+	s.Channels.Apply(x)
 	return nil
 }
 

@@ -24,51 +24,51 @@ func Standard() Rules { return Rules{MaxOutstanding: 1024, MaxWaiting: 1 << 16, 
 // Ordered is the rule Spend, upon a transaction of a batch that has inputs in this shard. If they are good, they go
 // into escrow. Otherwise the transaction is left out and nothing is stored, so that only real value in escrow costs
 // other shards anything.
-func (rules Rules) Ordered(d *ledger.BlockState, tx *ledger.Tx) error {
-	r, err := d.Record(tx.ID())
+func (rules Rules) Ordered(s *ledger.BlockState, tx *ledger.Tx) error {
+	r, err := s.Records.Get(tx.ID())
 	if err != nil {
 		return err
 	}
 	if r != nil {
-		d.MarkDuplicate(tx)
+		s.MarkDuplicate(tx)
 		return nil
 	}
-	refusal, missing, err := d.CheckInputs(tx)
+	refusal, missing, err := s.CheckInputs(tx)
 	if err != nil {
 		return err
 	}
 	if refusal == nil {
-		refusal = d.BeyondHorizon(tx)
+		refusal = s.BeyondHorizon(tx)
 	}
 	if refusal != nil {
 		// Its record may be closed, at the latest by this block. Then the transaction has its result, and the refusal
 		// by the present state is not reported.
-		past, err := d.ClosedPart(tx.ID())
+		past, err := s.Records.Closed(tx.ID())
 		switch {
 		case err != nil:
 			return err
 		case past != nil:
-			d.MarkDuplicate(tx)
+			s.MarkDuplicate(tx)
 		default:
-			d.LeaveOut(tx, refusal, missing)
+			s.LeaveOut(tx, refusal, missing)
 		}
 		return nil
 	}
-	for _, shard := range d.Shards(tx).All().Without(d.Shard()).Members() {
-		if why := rules.busy(d.Channel(shard)); why != "" {
-			d.LeaveOutBusy(tx, shard, why)
+	for _, shard := range s.Shards(tx).All().Without(s.Shard()).Members() {
+		if why := rules.busy(s.Channels.Get(shard)); why != "" {
+			s.LeaveOutBusy(tx, shard, why)
 			return nil
 		}
 	}
-	if !d.HasOutboxSpace(tx) {
-		d.LeaveOutBusy(tx, d.Shard(), "has no space left in the deliveries of this block")
+	if !s.Outbox.HasSpace(tx) {
+		s.LeaveOutBusy(tx, s.Shard(), "has no space left in the deliveries of this block")
 		return nil
 	}
-	r = d.OpenRecord(tx)
-	if err := giveVerdict(d, r, ledger.VerdictSpent, ledger.ReasonNone); err != nil {
+	r = s.Records.Open(tx)
+	if err := giveVerdict(s, r, ledger.VerdictSpent, ledger.ReasonNone); err != nil {
 		return err
 	}
-	return resolve(d, r)
+	return resolve(s, r)
 }
 
 // busy returns the reason why no new transaction may involve a shard now, empty if there is none. So a shard that is
@@ -88,88 +88,88 @@ func (rules Rules) busy(c ledger.Channel) string {
 // Delivered is the rule Receive, upon an ordered LD. Each LD is applied once and in order: one whose number is not
 // the next is ignored. One with the next number whose Previous is not the digest of the last applied LD proves that
 // there are two LDs under that earlier number, so it freezes the channel.
-func (rules Rules) Delivered(d *ledger.BlockState, x *ledger.Delivery) error {
-	c := d.Channel(x.Source)
+func (rules Rules) Delivered(s *ledger.BlockState, x *ledger.Delivery) error {
+	c := s.Channels.Get(x.Source)
 	switch {
-	case c.Frozen || x.Destination != d.Shard() || x.Number != c.Applied+1:
+	case c.Frozen || x.Destination != s.Shard() || x.Number != c.Applied+1:
 		return nil
 	case x.Previous != c.AppliedDigest:
-		freeze(d, x, fmt.Sprintf("its previous delivery is another delivery %d than the applied one", c.Applied))
+		freeze(s, x, fmt.Sprintf("its previous delivery is another delivery %d than the applied one", c.Applied))
 		return nil
 	case x.Applied > c.Sent:
-		freeze(d, x, fmt.Sprintf("it acknowledges %d deliveries, only %d were sent", x.Applied, c.Sent))
+		freeze(s, x, fmt.Sprintf("it acknowledges %d deliveries, only %d were sent", x.Applied, c.Sent))
 		return nil
 	}
 	for i := range x.Entries {
-		why, err := rules.entry(d, x.Source, &x.Entries[i])
+		why, err := rules.entry(s, x.Source, &x.Entries[i])
 		if err != nil {
 			return err
 		}
 		if why != "" {
-			freeze(d, x, fmt.Sprintf("entry %d, transaction %s: %s", i, x.Entries[i].Tx.ID(), why))
+			freeze(s, x, fmt.Sprintf("entry %d, transaction %s: %s", i, x.Entries[i].Tx.ID(), why))
 			return nil
 		}
 	}
-	d.ApplyDelivery(x)
+	s.Channels.Apply(x)
 	return nil
 }
 
 // freeze freezes the channel of an ordered delivery that itself proves that its source broke a rule.
-func freeze(d *ledger.BlockState, x *ledger.Delivery, why string) {
-	d.Freeze(ledger.Freeze{Source: x.Source, Number: x.Number, Delivery: x.Digest(), Why: why, Proof: string(x.Append(nil))})
+func freeze(s *ledger.BlockState, x *ledger.Delivery, why string) {
+	s.Channels.Freeze(ledger.Freeze{Source: x.Source, Number: x.Number, Delivery: x.Digest(), Why: why, Proof: string(x.Append(nil))})
 }
 
 // entry records a verdict of another shard, answers it, and settles or rolls back if possible. It returns the rule
 // that the verdict breaks, if any; an honest shard breaks none.
-func (rules Rules) entry(d *ledger.BlockState, source uint16, e *ledger.Entry) (why string, err error) {
-	p := d.Shards(e.Tx)
-	if !p.Inputs.Has(source) || !p.All().Has(d.Shard()) {
+func (rules Rules) entry(s *ledger.BlockState, source uint16, e *ledger.Entry) (why string, err error) {
+	p := s.Shards(e.Tx)
+	if !p.Inputs.Has(source) || !p.All().Has(s.Shard()) {
 		return "the shard has no inputs of the transaction, or this shard is not involved", nil
 	}
-	if r := d.Underpaid(e.Tx); r != nil {
+	if r := s.Underpaid(e.Tx); r != nil {
 		return r.Detail, nil
 	}
-	r, err := d.Record(e.Tx.ID())
+	r, err := s.Records.Get(e.Tx.ID())
 	if err != nil {
 		return "", err
 	}
-	if said, err := hasGivenVerdict(d, r, e.Tx.ID(), source); said || err != nil {
+	if said, err := hasGivenVerdict(s, r, e.Tx.ID(), source); said || err != nil {
 		return "the shard gives a second verdict", err
 	}
-	if e.Verdict == ledger.VerdictSpent && isLastVerdict(d, p, r, source) && !d.FitsSupply(e.Tx, r != nil && r.Part.Stage == ledger.StageEscrow) {
+	if e.Verdict == ledger.VerdictSpent && isLastVerdict(s, p, r, source) && !s.FitsSupply(e.Tx, r != nil && r.Part.Stage == ledger.StageEscrow) {
 		return "settling would create more value than the supply of the network", nil
 	}
 	if r == nil {
-		r = d.OpenRecord(e.Tx)
+		r = s.Records.Open(e.Tx)
 	}
-	d.RecordVerdict(r, source, e.Verdict, e.Reason)
-	if own := r.Part.Of(d.Shard()); own != nil && own.Verdict == 0 {
-		if err := answer(d, r); err != nil {
+	s.Records.SetVerdict(r, source, e.Verdict, e.Reason)
+	if own := r.Part.Of(s.Shard()); own != nil && own.Verdict == 0 {
+		if err := answer(s, r); err != nil {
 			return "", err
 		}
 	}
-	return "", resolve(d, r)
+	return "", resolve(s, r)
 }
 
 // hasGivenVerdict reports whether a shard has given its verdict on a transaction before. An honest shard sends it to
 // each shard once. A closed record counts too: if it did not, a second SPENT would create the outputs again.
-func hasGivenVerdict(d *ledger.BlockState, r *ledger.Record, id ledger.TxID, source uint16) (bool, error) {
+func hasGivenVerdict(s *ledger.BlockState, r *ledger.Record, id ledger.TxID, source uint16) (bool, error) {
 	if r != nil {
 		return r.Part.Of(source).Verdict != 0, nil
 	}
-	past, err := d.ClosedPart(id)
+	past, err := s.Records.Closed(id)
 	return past != nil, err // a record closes with the verdicts of all
 }
 
 // isLastVerdict reports whether the verdict of source is the last one that is missing for settling the transaction,
 // apart from this shard's own.
-func isLastVerdict(d *ledger.BlockState, p ledger.TxShards, r *ledger.Record, source uint16) bool {
+func isLastVerdict(s *ledger.BlockState, p ledger.TxShards, r *ledger.Record, source uint16) bool {
 	for _, shard := range p.Inputs.Without(source).Members() {
 		said := ledger.Verdict(0)
 		if r != nil {
 			said = r.Part.Of(shard).Verdict
 		}
-		if said != ledger.VerdictSpent && (shard != d.Shard() || said != 0) {
+		if said != ledger.VerdictSpent && (shard != s.Shard() || said != 0) {
 			return false
 		}
 	}
@@ -178,81 +178,81 @@ func isLastVerdict(d *ledger.BlockState, p ledger.TxShards, r *ledger.Record, so
 
 // answer gives this shard's verdict on a transaction on which another shard sent its verdict, also after its expiry.
 // This is the only place where REJECTED is given.
-func answer(d *ledger.BlockState, r *ledger.Record) error {
-	refusal, _, err := d.CheckInputs(r.Tx)
+func answer(s *ledger.BlockState, r *ledger.Record) error {
+	refusal, _, err := s.CheckInputs(r.Tx)
 	switch {
 	case err != nil:
 		return err
 	case refusal != nil:
-		return giveVerdict(d, r, ledger.VerdictRejected, refusal.Reason)
+		return giveVerdict(s, r, ledger.VerdictRejected, refusal.Reason)
 	case r.Part.Rejection() != nil:
-		return giveVerdict(d, r, ledger.VerdictRejected, ledger.ReasonElsewhere)
+		return giveVerdict(s, r, ledger.VerdictRejected, ledger.ReasonElsewhere)
 	}
-	return giveVerdict(d, r, ledger.VerdictSpent, ledger.ReasonNone)
+	return giveVerdict(s, r, ledger.VerdictSpent, ledger.ReasonNone)
 }
 
 // giveVerdict gives this shard's verdict, once, and sends it to every other shard involved.
-func giveVerdict(d *ledger.BlockState, r *ledger.Record, v ledger.Verdict, reason ledger.Reason) error {
+func giveVerdict(s *ledger.BlockState, r *ledger.Record, v ledger.Verdict, reason ledger.Reason) error {
 	if v == ledger.VerdictSpent {
-		if err := d.Spend(r); err != nil {
+		if err := s.Spend(r); err != nil {
 			return err
 		}
 	} else {
-		d.Reject(r, reason)
+		s.Reject(r, reason)
 	}
-	d.RecordVerdict(r, d.Shard(), v, reason)
-	d.SendVerdict(r)
+	s.Records.SetVerdict(r, s.Shard(), v, reason)
+	s.Outbox.SendVerdict(r)
 	return nil
 }
 
 // resolve settles the transaction if the verdict of every input shard is SPENT. If one is REJECTED, it returns the
 // escrow of the transaction, or rejects it if it has none.
-func resolve(d *ledger.BlockState, r *ledger.Record) error {
+func resolve(s *ledger.BlockState, r *ledger.Record) error {
 	var err error
 	rejection := r.Part.Rejection()
 	switch stage := r.Part.Stage; {
 	case stage <= ledger.StageEscrow && r.Part.AllSpent():
-		err = d.Settle(r)
+		err = s.Settle(r)
 	case stage == ledger.StageEscrow && rejection != nil:
-		err = d.ReturnEscrow(r, rejection.Reason)
+		err = s.ReturnEscrow(r, rejection.Reason)
 	case stage == ledger.StagePending && rejection != nil:
-		d.Reject(r, rejection.Reason)
+		s.Reject(r, rejection.Reason)
 	}
 	if err != nil {
 		return err
 	}
-	forget(d, r)
+	forget(s, r)
 	return nil
 }
 
 // forget closes a record that can change nothing any more: the verdicts of all input shards are known, this shard's
 // verdict is sent to all, and in an input shard the transaction has expired, so that no batch can contain it again.
 // Every shard that receives a verdict answers it, so records close.
-func forget(d *ledger.BlockState, r *ledger.Record) {
-	if r.Part.Unsent == 0 && r.Part.Complete() && (!r.Shards.Inputs.Has(d.Shard()) || d.TimeMS() > r.Tx.ExpiryMS) {
-		d.CloseRecord(r)
+func forget(s *ledger.BlockState, r *ledger.Record) {
+	if r.Part.Unsent == 0 && r.Part.Complete() && (!r.Shards.Inputs.Has(s.Shard()) || s.TimeMS() > r.Tx.ExpiryMS) {
+		s.Records.Close(r)
 	}
 }
 
 // Expired is the rule Forget upon expiry: a complete record is closed; one that is not is closed when it becomes
 // complete.
-func (Rules) Expired(d *ledger.BlockState, r *ledger.Record) error {
-	forget(d, r)
+func (Rules) Expired(s *ledger.BlockState, r *ledger.Record) error {
+	forget(s, r)
 	return nil
 }
 
 // VerdictSent is the rule Forget after this shard's verdict was sent to all other shards involved.
-func (Rules) VerdictSent(d *ledger.BlockState, r *ledger.Record) error {
-	forget(d, r)
+func (Rules) VerdictSent(s *ledger.BlockState, r *ledger.Record) error {
+	forget(s, r)
 	return nil
 }
 
 // EndBlock acknowledges deliveries of shards to which nothing was sent for AnswerAfter deliveries, so that these shards
 // can delete them.
-func (rules Rules) EndBlock(d *ledger.BlockState) error {
-	for _, c := range d.ChangedChannels() {
+func (rules Rules) EndBlock(s *ledger.BlockState) error {
+	for _, c := range s.Channels.Changed() {
 		if !c.Frozen && c.Applied-c.AppliedSent >= rules.AnswerAfter {
-			d.Acknowledge(c.Peer)
+			s.Outbox.Acknowledge(c.Peer)
 		}
 	}
 	return nil
