@@ -65,12 +65,16 @@ func newExchange(d *Driver) *Exchange {
 // Publish lists the LDs that have become certified and that it is this replica's turn to publish. The host calls it at the
 // start and after [Host.Publish]. The error is the store's.
 func (x *Exchange) Publish() ([]Publication, error) {
-	channels, err := x.d.cfg.State.Channels()
-	if err != nil {
-		return nil, err
-	}
 	var out []Publication
-	for _, c := range channels {
+	for peer := range uint16(x.d.cfg.Network.Shards()) {
+		// One key at a time: a scan of all channels passes each value that a channel had since the store was flushed.
+		c, err := x.d.cfg.State.Channel(peer)
+		if err != nil {
+			return nil, err
+		}
+		if c.Sent == 0 {
+			continue
+		}
 		x.mu.Lock()
 		known := max(x.machine.Known(c.Peer), c.Acked)
 		x.mu.Unlock()
