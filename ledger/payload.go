@@ -25,6 +25,7 @@ const (
 	KindTx       KindID = 1 // a transaction
 	KindEvidence KindID = 2 // proof that a shard broke the rules of settlement
 	KindContinue KindID = 3 // no content: a replica asks for a block
+	KindCancel   KindID = 4 // a CL: another shard certified that a transaction can never be spent there
 )
 
 // Notice is an entry of a batch other than a transaction. It is immutable.

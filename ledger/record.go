@@ -32,7 +32,7 @@ func (s Stage) String() string {
 type KnownVerdict struct {
 	Shard   uint16
 	Verdict Verdict // VerdictSpent, VerdictRejected, or 0 until it is known
-	Reason  Reason  // of a rejection
+	Reason  Reason  // of a rejection; ReasonCancelled without a verdict: a CL of the shard has returned the escrow
 	Height  uint64  // height in this shard of the block that recorded it
 }
 

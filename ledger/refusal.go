@@ -33,6 +33,7 @@ const (
 	ReasonFeeTooLow             // its fee is below the network's least fee
 	ReasonLate                  // the replica's clock is past its expiry, block time is not
 	ReasonBusy                  // too many transactions of the client wait at the replica
+	ReasonCancelled             // another input shard certified that it can never be spent there (CL)
 	reasonsEnd
 )
 
@@ -62,6 +63,7 @@ var reasonTexts = [...]struct{ name, description string }{
 	ReasonFeeTooLow:      {"fee_too_low", "the fee is below the least fee of the network"},
 	ReasonLate:           {"late", "its expiry has passed by the clock of the replica, but not by block time"},
 	ReasonBusy:           {"busy", "too many transactions of the client wait at the replica"},
+	ReasonCancelled:      {"cancelled", "another shard certified that it can never be spent there"},
 }
 
 // String is the text of the reason in the API, such as "unknown_input"; empty for ReasonNone.
@@ -101,7 +103,7 @@ func (r Reason) Final() bool {
 		return false
 	case ReasonMalformed, ReasonOversized, ReasonNonCanonical, ReasonWrongNetwork, ReasonBadSignature, ReasonExpired,
 		ReasonOverflow, ReasonUnbalanced, ReasonZeroAmount, ReasonNoInputs, ReasonNoOutputs, ReasonDuplicateInput,
-		ReasonConsumed, ReasonWrongOwner, ReasonWrongAmount, ReasonElsewhere, ReasonFeeTooLow:
+		ReasonConsumed, ReasonWrongOwner, ReasonWrongAmount, ReasonElsewhere, ReasonFeeTooLow, ReasonCancelled:
 		// All reasons are listed, so that the linter asks for a decision about each new one.
 	}
 	return true

@@ -99,7 +99,7 @@ func TestEncodingsMatchGolden(t *testing.T) {
 
 func TestReasonsKeepTheirNumbers(t *testing.T) {
 	names := strings.Split(",malformed,oversized,non_canonical,wrong_network,bad_signature,expired,expiry_too_far,overflow,unbalanced,"+
-		"zero_amount,no_inputs,no_outputs,duplicate_input,consumed,unknown_input,wrong_owner,wrong_amount,wrong_shard,book_full,rejected_elsewhere,shard_busy,fee_too_low,late,busy", ",")
+		"zero_amount,no_inputs,no_outputs,duplicate_input,consumed,unknown_input,wrong_owner,wrong_amount,wrong_shard,book_full,rejected_elsewhere,shard_busy,fee_too_low,late,busy,cancelled", ",")
 	if len(names) != int(reasonsEnd) {
 		t.Fatalf("%d reasons, %d recorded", reasonsEnd, len(names))
 	}

@@ -62,6 +62,7 @@ const (
 	KindsMVBA    Kind = 0x60
 	KindsInbound Kind = 0x70
 	KindsBDT     Kind = 0x80
+	KindsCancel  Kind = 0x90
 )
 
 // To is the receiver of a message: the index of one replica, or [Everyone].

@@ -38,6 +38,9 @@
 // acknowledgement, by which the destination deletes its own deliveries, is part of the ordered delivery, so headers
 // need not carry acknowledgements for all shards.
 //
-// Cancellation without consensus (CL) is not implemented. A CL would be one more way by which resolve learns of a
-// rejection. The record would have to keep it separate from verdicts, since only an LD closes a record.
+// # Cancellation
+//
+// A [CL] returns the escrow of a transaction earlier than the verdict that follows: f+1 replicas of another input shard
+// state that the transaction can never be SPENT there. It is no verdict: the record keeps it apart from verdicts, and
+// only an LD closes a record. Nothing depends on a CL (docs/design.md §6.7).
 package settlement

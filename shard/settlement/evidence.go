@@ -140,5 +140,9 @@ func (n *Network) Kinds(shard uint16) ledger.Kinds {
 			Decode: func(content []byte) (ledger.Notice, error) { return DecodeEvidence(n, shard, content) },
 		},
 		ledger.ContinueKind(),
+		{
+			ID: ledger.KindCancel, Name: "cancellation", MaxBytes: MaxCLBytes,
+			Decode: func(content []byte) (ledger.Notice, error) { return n.decodeCancel(shard, content) },
+		},
 	}
 }

@@ -36,8 +36,18 @@ type scenario struct {
 	times   []uint64
 	txs     []*ledger.Tx
 	rivals  [shards][]*ledger.Tx
-	probes  []ledger.Outpoint // outputs whose existence is part of the state
-	replays bool              // deliveries are also ordered again, and before their turn
+	probes  []ledger.Outpoint       // outputs whose existence is part of the state
+	replays bool                    // deliveries are also ordered again, and before their turn
+	cancel  func(*CL) ledger.Notice // if not nil, CLs are ordered at any time, as these entries
+}
+
+// cancelling lets CLs come to any input shard at any time after their replicas could sign them, and repeatedly.
+func cancelling(sc *scenario) *scenario {
+	sc.cancel = func(c *CL) ledger.Notice { return c }
+	for s := range uint16(shards) {
+		sc.start.cancel(s)
+	}
+	return sc
 }
 
 func replaying(sc *scenario) *scenario {
@@ -134,10 +144,13 @@ func (sc *scenario) key(w *world, buf []byte) []byte {
 			}
 			f := &w.fates[tx.ID()][s]
 			buf = append(buf, byte(b2i(ok && p.Open)), byte(f.verdict), f.settled, f.returned)
+			if sc.cancel != nil {
+				buf = append(buf, byte(b2i(f.cancelled)))
+			}
 			if ok && p.Open {
 				buf = append(buf, byte(p.Stage))
 				for _, k := range p.Known {
-					buf = append(buf, byte(k.Verdict))
+					buf = append(buf, byte(k.Verdict)|byte(b2i(k.Cancelled()))<<7)
 				}
 			}
 		}
@@ -173,6 +186,11 @@ func (sc *scenario) events(w *world) (out []event) {
 			if tx.Shards(home).Inputs.Has(s) {
 				out = append(out, event{shard: s, txs: []*ledger.Tx{tx}})
 			}
+			for source := range uint16(shards) {
+				if sc.cancel != nil && source != s && tx.Shards(home).Inputs.Has(s) && w.fates[tx.ID()][source].cancelled {
+					out = append(out, event{shard: s, notices: []ledger.Notice{sc.cancel(&CL{Source: source, Tx: tx})}})
+				}
+			}
 		}
 		for from := range uint16(shards) {
 			if len(w.queues[from][s]) > 0 {
@@ -206,6 +224,9 @@ func (sc *scenario) describe(e event) string {
 		return fmt.Sprintf("shard %d orders an old LD of shard %d", e.shard, e.extra[0].Source)
 	case e.timeMS > 0:
 		return fmt.Sprintf("block time of shard %d is now %d min", e.shard, (e.timeMS-genesisTime)/minute)
+	}
+	if len(e.notices) > 0 {
+		return fmt.Sprintf("shard %d orders a CL", e.shard)
 	}
 	for i, tx := range sc.txs {
 		if tx == e.txs[0] {

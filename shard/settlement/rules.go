@@ -136,6 +136,9 @@ func (rules Rules) entry(s *ledger.BlockState, source uint16, e *ledger.Entry) (
 	if said, err := hasGivenVerdict(s, r, e.Tx.ID(), source); said || err != nil {
 		return "the shard gives a second verdict", err
 	}
+	if e.Verdict == ledger.VerdictSpent && r != nil && r.Part.Of(source).Cancelled() {
+		return "the shard spends a transaction that it cancelled", nil
+	}
 	if e.Verdict == ledger.VerdictSpent && isLastVerdict(s, p, r, source) && !s.FitsSupply(e.Tx, r != nil && r.Part.Stage == ledger.StageEscrow) {
 		return "settling would create more value than the supply of the network", nil
 	}
@@ -223,6 +226,21 @@ func resolve(s *ledger.BlockState, r *ledger.Record) error {
 	}
 	forget(s, r)
 	return nil
+}
+
+// cancelled is the rule Cancel, upon an ordered CL of another input shard: escrow of the transaction is returned. A CL
+// is no verdict, so it changes nothing else: the record stays open until that shard's LD entry is ordered. That entry
+// always comes, because this shard's SPENT went there. A CL for a transaction that is not in escrow here changes
+// nothing, nor does one of a shard that has given its verdict or whose channel is frozen.
+func cancelled(s *ledger.BlockState, id ledger.TxID, source uint16) error {
+	r, err := s.Records.Get(id)
+	if err != nil || r == nil || r.Part.Stage != ledger.StageEscrow || s.Channels.Get(source).Frozen {
+		return err
+	}
+	if k := r.Part.Of(source); k == nil || source == s.Shard() || k.Verdict != 0 {
+		return nil
+	}
+	return s.CancelEscrow(r, source)
 }
 
 // forget closes a record that can change nothing any more: the verdicts of all input shards are known, this shard's

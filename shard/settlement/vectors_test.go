@@ -30,6 +30,7 @@ func TestVectors(t *testing.T) {
 			{Name: "one-that-breaks-a-rule", Encoding: (&Evidence{LD: broken}).Encode()},
 		},
 		ledger.KindContinue: {{Name: "empty"}},
+		ledger.KindCancel:   {{Name: "two-signers", Encoding: aCL(n, 1, transfer(masks{0b110, 0b001}, txExpiry, coin(0)), 0, 2).Encode()}},
 	}
 	for _, k := range n.Kinds(2) {
 		have := samples[k.ID]

@@ -78,24 +78,27 @@ func config(s uint16, rules ledger.Rules, each uint32) ledger.Config {
 type fate struct {
 	verdict           ledger.Verdict // the verdict sent to other shards
 	settled, returned uint8
+	cancelled         bool            // a CL of the shard exists: its replicas could have signed CL_Ms in some state so far
 	told              ledger.ShardSet // the shards to which it was sent
 }
 
 // world is one state of all shards and channels. step leaves it unchanged and returns another world; do changes it in
 // place.
 type world struct {
-	rules     ledger.Rules
-	each      uint32
-	stores    [shards]*kv.Mem
-	states    [shards]*ledger.State
-	time      [shards]uint64                     // block time
-	queues    [shards][shards][]*ledger.Delivery // by source and destination, deliveries under way
-	sent      [shards][shards][]*ledger.Delivery // all deliveries made
-	fates     map[ledger.TxID]*[shards]fate
-	txs       []*ledger.Tx // those with a fate, in the order of watch
-	busy      bool         // more records may be due at once than one block closes
-	keep      bool         // keep the blocks in log
-	byzantine bool         // a shard breaks the rules, so a channel may be frozen
+	rules  ledger.Rules
+	each   uint32
+	stores [shards]*kv.Mem
+	states [shards]*ledger.State
+	time   [shards]uint64                     // block time
+	queues [shards][shards][]*ledger.Delivery // by source and destination, deliveries under way
+	sent   [shards][shards][]*ledger.Delivery // all deliveries made
+	fates  map[ledger.TxID]*[shards]fate
+	txs    []*ledger.Tx // those with a fate, in the order of watch
+	busy   bool         // more records may be due at once than one block closes
+	keep   bool         // keep the blocks in log
+	// signs decides whether a replica of shard s signs a CL_M for a transaction; nil is the rule of the ledger.
+	signs     func(w *world, s uint16, tx *ledger.Tx) bool
+	byzantine bool // a shard breaks the rules, so a channel may be frozen
 	log       [shards][]ledger.CommittedBlock
 	made      [shards][][]ledger.Receipt // with keep, by block
 }
@@ -186,7 +189,29 @@ func (w *world) do(e event) (b *ledger.Block, err error) {
 	if len(b.Frozen) > 0 && !w.byzantine {
 		return b, fmt.Errorf("shard %d freezes the channel of an honest shard: %+v", s, b.Frozen)
 	}
-	return b, w.count(s, b)
+	if err := w.count(s, b); err != nil {
+		return b, err
+	}
+	w.cancel(s)
+	return b, nil
+}
+
+// cancel notes the CLs that the replicas of a shard can make in its present state. They are signed by honest replicas, so
+// they may come to any shard at any later time, repeatedly.
+func (w *world) cancel(s uint16) {
+	for _, tx := range w.txs {
+		if f := &w.fates[tx.ID()][s]; !f.cancelled {
+			f.cancelled = w.signs != nil && w.signs(w, s, tx) || w.signs == nil && neverSpendable(w, s, tx)
+		}
+	}
+}
+
+func neverSpendable(w *world, s uint16, tx *ledger.Tx) bool {
+	refusal, err := w.states[s].NeverSpendable(tx)
+	if err != nil {
+		panic(err)
+	}
+	return refusal != nil
 }
 
 // count updates queues and fates with the results of a block.
@@ -288,6 +313,9 @@ func (w *world) check() error {
 		decided, spent, returned, settled, heard := true, 0, 0, 0, false
 		for s := range uint16(shards) {
 			x := &f[s]
+			if x.cancelled && (x.verdict == ledger.VerdictSpent || !p.Inputs.Has(s)) {
+				return fmt.Errorf("shard %d: a CL, but its verdict is SPENT or it has no inputs", s)
+			}
 			if x.settled > 1 || x.returned > 1 {
 				return fmt.Errorf("shard %d: settled %d times, returned %d times", s, x.settled, x.returned)
 			}
