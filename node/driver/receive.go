@@ -75,8 +75,12 @@ func (d *Driver) Check(from protocols.Index, frame []byte) (replica.Verified, er
 		d.raiseHeight(from, v.Height)
 	}
 	if !d.cfg.TakeAll {
-		if m = d.horizon.Load().Sift(from, m); m == nil {
+		switch d.horizon.Load().Relevance(from, m) {
+		case protocols.Useless:
 			return replica.Verified{}, nil
+		case protocols.Ahead:
+			return replica.NewAhead(from, m), nil
+		case protocols.Useful:
 		}
 	}
 	return d.verifier.Check(from, m)
@@ -133,7 +137,7 @@ func (d *Driver) Offer(ld *settlement.LD) error {
 		return nil // it is held; a verified LD may have been too far ahead when it first came
 	}
 	v, err := d.verifier.Check(d.cfg.Self, x)
-	if v.Message() != nil {
+	if !v.IsZero() {
 		d.host.Inbound(v)
 	}
 	return err

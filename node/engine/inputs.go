@@ -78,7 +78,7 @@ func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) er
 		return fmt.Errorf("message kind %#x came on the %s stream", frame[0], class)
 	}
 	m, err := e.driver.Check(from, frame)
-	if m.Message() == nil || err != nil {
+	if m.IsZero() || err != nil {
 		return err
 	}
 	e.inputs.put(event{message: m, quota: e.inputs.quota[from][class], places: places(class, frame)}, e.stopped)

@@ -143,4 +143,6 @@ func sent[M protocols.Message](sends []protocols.Send) []M {
 }
 
 // unverified makes a message that passes for verified. Tests of the core send messages without valid signatures.
-func unverified(from protocols.Index, m protocols.Message) Verified { return Verified{from, m} }
+func unverified(from protocols.Index, m protocols.Message) Verified {
+	return Verified{from: from, message: m}
+}

@@ -18,12 +18,12 @@ func (c *Core) Horizon() *Horizon {
 	return &Horizon{bdt: c.bdt.Horizon(), certified: c.certify.CertifiedHeight()}
 }
 
-// Sift returns the message itself if it must be verified ([Verifier]) and handed to the core; or, in its place, a
-// [bdt.Beyond], which needs no verification; or nil if the message has no use. Of the n signatures on a block or
-// header, those that arrive after the quorum are a large part of all signatures to verify.
-func (h *Horizon) Sift(from protocols.Index, m protocols.Message) protocols.Message {
+// Relevance decides about a decoded message before it is verified. A useful one is verified ([Verifier]) and given to the
+// core. Of one that is ahead, the core gets the place alone ([NewAhead]). Of the n signatures on a block or header, those
+// that arrive after the quorum are a large part of all signatures to verify.
+func (h *Horizon) Relevance(from protocols.Index, m protocols.Message) protocols.Relevance {
 	if v, ok := m.(*certify.VOTE); ok && v.Height <= h.certified {
-		return nil
+		return protocols.Useless
 	}
-	return h.bdt.Sift(from, m)
+	return h.bdt.Relevance(from, m)
 }

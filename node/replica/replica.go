@@ -207,10 +207,19 @@ func (c *Core) resend(st *Step, to protocols.Index) {
 	protocols.Absorb(st, c.certify.Resend(to))
 }
 
-// Handle handles a message of a peer, or an LD from outside the shard with this replica as its sender.
+// Handle handles a message of a peer, or an LD from outside the shard with this replica as its sender, or the place of a
+// message that was ahead.
 func (c *Core) Handle(now protocols.Time, v Verified) Step {
 	var st Step
 	from, m := v.from, v.message
+	if v.ahead != nil {
+		if c.signs() {
+			c.fromBDT(&st, c.bdt.HandleAhead(now, from, *v.ahead))
+			c.pursue(now, &st)
+		}
+		c.identity.write(now, &st)
+		return st
+	}
 	if handled := c.handleIdentity(now, &st, from, m); handled {
 		c.identity.write(now, &st)
 		return st

@@ -10,18 +10,32 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// Verified is a message with its sender, after all checks that need no state of the core. Only [Verifier.Check] makes one,
-// so the [Core] cannot be given an unverified message by mistake. The zero Verified has no message.
+// Verified is an input of the [Core] from a replica: a message after all checks that need no state of the core, or the
+// place of a message that was ahead and needs no check. Only [Verifier.Check] makes one with a message, so the core cannot
+// be given an unverified message by mistake. The zero Verified is no input.
 type Verified struct {
 	from    protocols.Index
-	message protocols.Message
+	message protocols.Message // nil if ahead is not
+	ahead   *bdt.Ahead
 }
+
+// NewAhead is the input for a message of relevance [protocols.Ahead]. The message itself is dropped.
+func NewAhead(from protocols.Index, m protocols.Message) Verified {
+	x := bdt.AheadOf(m)
+	return Verified{from: from, ahead: &x}
+}
+
+// IsZero reports whether there is no input.
+func (v Verified) IsZero() bool { return v.message == nil && v.ahead == nil }
 
 // From is the sender.
 func (v Verified) From() protocols.Index { return v.from }
 
-// Message is the message, nil in the zero Verified.
+// Message is the message, nil if there is none.
 func (v Verified) Message() protocols.Message { return v.message }
+
+// Ahead is the place of a message that was ahead, nil if there is none.
+func (v Verified) Ahead() *bdt.Ahead { return v.ahead }
 
 // ContentVerifier verifies the contents of messages that consensus does not read. An invalid content is dropped; the error
 // is not nil if no honest replica sends it.
@@ -44,9 +58,6 @@ type Verifier struct {
 // Check verifies a decoded message from a replica. The result is zero if the message is to be dropped. An error is a fault
 // of the sender: no honest replica sends such a message.
 func (v *Verifier) Check(from protocols.Index, m protocols.Message) (Verified, error) {
-	if _, ahead := m.(*bdt.Beyond); ahead {
-		return Verified{from, m}, nil // it is made by [Horizon.Sift] and has no claim of the sender
-	}
 	err := verify(v.Committee, v.Shards, v.Signatures, v.Coin, from, m)
 	valid := err == nil
 	if valid {
@@ -60,7 +71,7 @@ func (v *Verifier) Check(from protocols.Index, m protocols.Message) (Verified, e
 	if !valid {
 		return Verified{}, err
 	}
-	return Verified{from, m}, nil
+	return Verified{from: from, message: m}, nil
 }
 
 // verify does all checks of a message that need neither state nor its content, in a network of so many shards.

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"testing"
 
+	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/lanes"
 )
 
@@ -56,7 +59,6 @@ func TestVerifier(t *testing.T) {
 		"a VOTE":                         {b.vote(3, 1), fault, true, false, false},
 		"a VOTE of another replica":      {b.vote(1, 1), good, false, true, false},
 		"a message without signature":    {&Ping{}, fault, true, false, false},
-		"a message ahead":                {&bdt.Beyond{Epoch: 9}, fault, true, false, false},
 		"a message of an unknown kind":   {unknown{}, good, false, true, false},
 	} {
 		v := Verifier{Committee: b.c, Shards: 2, Signatures: b.scheme, Coin: b.coin, Contents: &x.contents}
@@ -67,5 +69,28 @@ func TestVerifier(t *testing.T) {
 		if x.valid && (got.Message() != x.m || got.From() != 3) || !x.valid && got != (Verified{}) {
 			t.Errorf("%s: verified as %T of replica %d", name, got.Message(), got.From())
 		}
+	}
+}
+
+// TestAhead: a core gets the place of a message that is ahead, without its content. When it has reached the place, it requests
+// the message from its sender.
+func TestAhead(t *testing.T) {
+	b := newBench(t, 4, 0, "")
+	core := b.restore(t, 0, nil, &kv.Mem{})
+	b.run(t, core, &kv.Mem{}, core.Start(t0))
+	far, near := &bolt.Vote{Epoch: 1, Slot: 400, Digest: digest.Of("d")}, &bolt.Vote{Epoch: 1, Slot: 9, Digest: digest.Of("d")}
+	if got := core.Horizon().Relevance(3, far); got != protocols.Ahead {
+		t.Fatalf("relevance %d of a vote of slot 400, want %d", got, protocols.Ahead)
+	}
+	x := NewAhead(3, far)
+	if x.IsZero() || x.Message() != nil || x.From() != 3 || *x.Ahead() != (bdt.Ahead{Epoch: 1, Slot: 400}) {
+		t.Errorf("the place of the vote is %+v", x.Ahead())
+	}
+	if asked := sent[*Position](core.Handle(t0, x).Sends); len(asked) > 0 {
+		t.Errorf("requests a message of slot 400 before it has reached that slot: %+v", asked)
+	}
+	asked := sent[*Position](core.Handle(t0, NewAhead(2, near)).Sends) // slot 9 came into reach while the message waited
+	if len(asked) != 2 || !asked[0].Again {
+		t.Errorf("requests %+v, want one to each sender of a message that was dropped", asked)
 	}
 }

@@ -59,8 +59,6 @@ func describe(m protocols.Message) string {
 		return fmt.Sprintf("pong %d wall %d", x.Sent, x.Wall)
 	case *replica.Request:
 		return fmt.Sprintf("request from %d", x.From)
-	case *bdt.Beyond:
-		return fmt.Sprintf("ahead: epoch %d slot %d, or lane %d seq %d", x.Epoch, x.Slot, x.Lane, x.Number)
 	case *bdt.Status:
 		return fmt.Sprintf("Status epoch %d slot %d %s tips %s", x.Epoch, x.Slot, x.Digest.Short(), cutString(x.Cut))
 	case *replica.History:

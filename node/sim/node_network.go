@@ -5,7 +5,6 @@ import (
 
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
-	"bdtnode/protocols/bdt"
 )
 
 // serveMean is the mean time to read stored data for a peer. Reading runs beside all other work.
@@ -99,18 +98,21 @@ func (n *node) receive(sender *node, p packet) {
 			return
 		}
 		m := verified.Message()
-		if m == nil {
+		switch {
+		case verified.IsZero():
 			n.s.trace.add(n.s.now, "of no use", sender.place, n.place, p.frame, nil)
 			n.do(func() {})
+			return
+		case m == nil:
+			n.s.trace.add(n.s.now, "ahead", sender.place, n.place, p.frame, nil)
+			n.do(func() { n.driver.Handle(verified) })
 			return
 		}
 		n.s.trace.add(n.s.now, "message", sender.place, n.place, p.frame, m)
 		if ofPings(m) {
 			n.s.trace.pings++
 		}
-		if _, unverified := m.(*bdt.Beyond); !unverified {
-			n.s.check.passed(n, from, p, m)
-		}
+		n.s.check.passed(n, from, p, m)
 		if a, ok := sender.adversary.(*SecondProcess); ok {
 			a.greeted(n, sender, m)
 		}

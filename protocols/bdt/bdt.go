@@ -192,13 +192,11 @@ func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *
 	return st, batch
 }
 
-// Handle is called upon a checked message of the packages lanes, inbound, bolt, mvba, coin and this one, or upon a
-// [Beyond]. It reports false for any other message.
+// Handle is called upon a checked message of the packages lanes, inbound, bolt, mvba, coin and this one. It
+// reports false for any other message.
 func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols.Message) (Step, bool) {
 	var st Step
 	switch x := msg.(type) {
-	case *Beyond:
-		m.handleBeyond(now, &st, from, x)
 	case *lanes.Batch:
 		m.fromLanes(now, &st, m.lanes.HandleBatch(now, from, x))
 	case *lanes.Ack:

@@ -122,13 +122,15 @@ func (s *shard) deliverAll() {
 		s.carried = append(s.carried, x)
 		m := s.machines[x.to]
 		h := m.Horizon()
-		useful := h.Sift(x.from, x.m)
-		if useful == nil {
+		switch h.Relevance(x.from, x.m) {
+		case protocols.Useless:
 			s.checkUseless(m, x)
-			continue
-		}
-		if st, ok := m.Handle(s.now, x.from, useful); ok {
-			s.apply(x.to, st)
+		case protocols.Ahead:
+			s.apply(x.to, m.HandleAhead(s.now, x.from, AheadOf(x.m)))
+		case protocols.Useful:
+			if st, ok := m.Handle(s.now, x.from, x.m); ok {
+				s.apply(x.to, st)
+			}
 		}
 	}
 }

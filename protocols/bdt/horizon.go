@@ -32,21 +32,10 @@ func (m *Machine) Horizon() Horizon {
 	return h
 }
 
-// Sift decides about a decoded message that is not verified yet. It returns the message itself: then verify it and give it
-// to the machine. Or it returns a [Beyond]: then give that to the machine at once, in place of the message. Or it returns
-// nil: then drop the message.
-func (h *Horizon) Sift(from protocols.Index, m protocols.Message) protocols.Message {
-	switch h.sees(from, m) {
-	case protocols.Useless:
-		return nil
-	case protocols.Ahead:
-		return beyond(m)
-	case protocols.Useful:
-	}
-	return m
-}
-
-func (h *Horizon) sees(from protocols.Index, m protocols.Message) protocols.Relevance {
+// Relevance decides about a decoded message that is not verified yet. A useful message is verified and then given to
+// [Machine.Handle]. Of a message that is ahead, only its place ([AheadOf]) is given to [Machine.HandleAhead], without
+// verification. A useless message is dropped.
+func (h *Horizon) Relevance(from protocols.Index, m protocols.Message) protocols.Relevance {
 	number, ok := epochOf(m)
 	if !ok {
 		return h.lanes.Relevance(from, m)
@@ -73,43 +62,42 @@ func (h *Horizon) sees(from protocols.Index, m protocols.Message) protocols.Rele
 	return protocols.Useful
 }
 
-// Beyond stands for a message that was dropped unverified because it is ahead of the messages that are accepted, so that the
-// sender can be asked for it later. It is never sent.
-type Beyond struct {
+// Ahead is the place of a message that was dropped unverified because it is ahead of the messages that are accepted. With
+// it, the machine can request the message later.
+type Ahead struct {
 	Epoch, Slot uint64          // Slot is 0 if the message has no slot
 	Lane        protocols.Index // if Epoch is 0: the message is a batch from the owner of Lane
 	Number      uint64          // number of that batch
 }
 
-// Kind is 0, which is not the kind of any message on the wire.
-func (*Beyond) Kind() protocols.Kind { return 0 }
-
-// Append panics: a Beyond is never encoded.
-func (*Beyond) Append([]byte) []byte { panic("bdt: a Beyond is not a wire message") }
-
-func beyond(m protocols.Message) *Beyond {
+// AheadOf is the place of a message whose relevance is [protocols.Ahead].
+func AheadOf(m protocols.Message) Ahead {
 	switch x := m.(type) {
 	case *lanes.Batch:
-		return &Beyond{Lane: x.Lane, Number: x.Seq}
+		return Ahead{Lane: x.Lane, Number: x.Seq}
 	case *bolt.Propose:
-		return &Beyond{Epoch: x.Block.Epoch, Slot: x.Block.Slot}
+		return Ahead{Epoch: x.Block.Epoch, Slot: x.Block.Slot}
 	case *bolt.Vote:
-		return &Beyond{Epoch: x.Epoch, Slot: x.Slot}
+		return Ahead{Epoch: x.Epoch, Slot: x.Slot}
 	case *bolt.Finalize:
-		return &Beyond{Epoch: x.Epoch, Slot: x.Slot}
+		return Ahead{Epoch: x.Epoch, Slot: x.Slot}
 	}
 	number, _ := epochOf(m)
-	return &Beyond{Epoch: number}
+	return Ahead{Epoch: number}
 }
 
-// handleBeyond records a dropped message. If this replica has reached its position since, it is requested at once.
-func (m *Machine) handleBeyond(now protocols.Time, st *Step, from protocols.Index, x *Beyond) {
+// HandleAhead is called with the place of a message that was dropped because it was ahead. The message is requested when
+// this replica has reached the place, or at once if it has reached the place since.
+func (m *Machine) HandleAhead(now protocols.Time, from protocols.Index, x Ahead) Step {
+	var st Step
 	switch {
 	case x.Epoch == 0:
-		m.fromLanes(now, st, m.lanes.HandleAhead(x.Lane, x.Number))
+		m.fromLanes(now, &st, m.lanes.HandleAhead(x.Lane, x.Number))
 	case x.Epoch == m.now.number && x.Slot > 0:
 		m.now.bolt.HandleAhead(from, x.Slot)
 	default:
 		m.future.refuse(from, x.Epoch)
 	}
+	m.advance(now, &st)
+	return st
 }

@@ -55,16 +55,15 @@ func TestSift(t *testing.T) {
 		{"an agreement far ahead", &mvba.Proposal{At: at(3)}, protocols.Ahead},
 		{"an agreement", &mvba.Proposal{At: at(1)}, protocols.Useful},
 	} {
-		got := h.Sift(3, x.m)
-		_, noted := got.(*Beyond)
-		switch {
-		case x.want == protocols.Useless && got != nil, x.want == protocols.Useful && got != x.m, x.want == protocols.Ahead && !noted:
-			t.Errorf("%s: %T", x.name, got)
-		case noted:
-			m.Handle(t0, 3, got)
+		got := h.Relevance(3, x.m)
+		if got != x.want {
+			t.Errorf("%s: relevance %d, want %d", x.name, got, x.want)
+		}
+		if got == protocols.Ahead {
+			m.HandleAhead(t0, 3, AheadOf(x.m))
 		}
 	}
-	if h.Sift(2, status(1)) != nil {
+	if h.Relevance(2, status(1)) != protocols.Useless {
 		t.Error("a second Status of a replica is not useless")
 	}
 	if again := m.future.again(3); !again.Has(3) {
@@ -72,9 +71,9 @@ func TestSift(t *testing.T) {
 	}
 }
 
-// TestSiftOfEnded: messages of an epoch are useless when a block after the epoch is certified. All messages ever sent are
+// TestRelevanceOfEnded: messages of an epoch are useless when a block after the epoch is certified. All messages ever sent are
 // sent again, and shard.checkUseless checks that useless ones change nothing.
-func TestSiftOfEnded(t *testing.T) {
+func TestRelevanceOfEnded(t *testing.T) {
 	s := newShard(t, 4, func(s *shard) { s.slots = 1 })
 	for _, x := range []string{"a", "b", "c", "d"} {
 		s.append(1, x)
@@ -99,7 +98,7 @@ func TestSiftOfEnded(t *testing.T) {
 	for _, x := range []protocols.Message{
 		&bolt.Propose{Block: &bolt.Block{Epoch: 1, Slot: 1}}, &bolt.Vote{Epoch: m.now.number - 1, Slot: 1}, &Status{Claim: Claim{Epoch: 1}},
 	} {
-		if h.Sift(1, x) != nil {
+		if h.Relevance(1, x) != protocols.Useless {
 			t.Errorf("a %T of an ended epoch is not useless", x)
 		}
 	}
