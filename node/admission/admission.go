@@ -164,7 +164,7 @@ func (a *Admission) Admit(r *Request, tx *ledger.Tx, l Lookup, now Instant) bool
 	default:
 		if e == nil {
 			a.arrived++
-			e = &entry{tx: tx, from: r.from, seq: a.arrived, state: removed, inside: l.Found.Inside, backoff: retryFirst}
+			e = &entry{tx: tx, from: r.from, seq: a.arrived, state: removed, inside: l.Found.Inside, backoff: retryFirst, arrived: now.Now}
 		}
 		if refusal := a.place(e, &l, now); refusal != nil {
 			a.waits.notifyOne(r, Progress{ID: id, Refusal: refusal}, now.Now)

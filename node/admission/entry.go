@@ -33,6 +33,9 @@ type entry struct {
 	inside bool  // like [ledger.Inspection.Inside]
 	own    []int // like [ledger.Inspection.Own], set in the mempool
 
+	arrived protocols.Time  // 0 if it was read from disk at the start
+	leftOut *ledger.Refusal // reason of the last block that left it out, nil if none did
+
 	logged   bool   // accepted: in a batch of this replica's lane on its disk
 	batch    uint64 // number of the newest of these batches
 	recorded bool   // a record of its own is on disk too, see persist.go

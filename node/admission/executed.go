@@ -45,6 +45,9 @@ func (a *Admission) Executed(b *ledger.Block, ordered uint64, now Instant) {
 // leftOut is called for a transaction that a block left out.
 func (a *Admission) leftOut(l *ledger.LeftOut, now Instant) {
 	e := a.entries[l.ID]
+	if e != nil {
+		e.leftOut = l.Refusal
+	}
 	switch {
 	case e == nil:
 		if l.Refusal.Final() {

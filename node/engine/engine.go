@@ -69,6 +69,10 @@ type Engine struct {
 	presenceVersion uint64 // of the loop
 	standing        atomic.Pointer[replica.Standing]
 	beat            atomic.Int64 // time of the loop's last turn
+
+	inspect   chan chan<- *driver.View
+	inspected atomic.Pointer[driver.View] // newest snapshot
+	faults    faults
 }
 
 // Status is the state of an engine at one moment.
@@ -89,6 +93,7 @@ func New(cfg Config) (*Engine, error) {
 		connected: make([]atomic.Bool, n),
 		stopped:   make(chan struct{}),
 		verifying: newTurns(verifiers()),
+		inspect:   make(chan chan<- *driver.View),
 	}
 	cfg.Config.Store = cfg.Store
 	cfg.ObserveLatency = func(took time.Duration) { e.latencies.add(time.Now(), took) }
@@ -135,6 +140,8 @@ func (e *Engine) loop(ctx context.Context) error {
 			e.handle(ev)
 		case <-timer.C:
 		case <-e.kick:
+		case reply := <-e.inspect:
+			e.answerInspection(reply)
 		case <-ctx.Done():
 			return nil
 		}

@@ -68,6 +68,7 @@ func (h host) Publish() { signal(h.e.publish) }
 
 // Misbehaved implements [driver.Log].
 func (h host) Misbehaved(f protocols.Fault) {
+	h.e.faults.note(f, time.Now())
 	outside.Warnw("a peer misbehaved", f.Peer, "replica", f.Peer, "fault", f.Reason)
 }
 
