@@ -92,6 +92,9 @@ func (b *bridge) run(ctx context.Context) {
 			r.dialling = false
 			if !r.reachable() { // also if it closed the connection at once
 				if ctx.Err() == nil {
+					if r.err != nil {
+						r.noteTrouble(r.err)
+					}
 					b.net.lasting.Infow("not connected", r.id, "shard", r.shard, "replica", r.index, "peer", r.id, "error", r.err)
 				}
 				r.fail(time.Now())

@@ -45,6 +45,10 @@ type member struct {
 	failed atomic.Uint64           // number of failed attempts to get a session
 	asks   *rate.Limiter           // budget of its requests, see [Limits].RequestRate
 
+	traffic [classes]classCounters  // frames of its sessions
+	heard   atomic.Int64            // time of the last frame, request or answer, Unix nanoseconds; 0 before the first
+	trouble atomic.Pointer[trouble] // last failure to get a connection or session, or its last end
+
 	mu       sync.Mutex
 	half     *session           // offered streams of which one class is missing
 	offered  *session           // complete offer, not yet used by run
@@ -70,6 +74,7 @@ func (m *member) run(ctx context.Context) {
 		if err != nil {
 			m.failed.Add(1)
 			if ctx.Err() == nil {
+				m.noteTrouble(err)
 				m.net.lasting.Infow("not connected", m.id, "shard", m.shard, "replica", m.index, "peer", m.id, "error", err)
 			}
 			backoff = min(max(backoff*3/2, firstBackoff), m.net.cfg.Limits.MaxBackoff)
@@ -78,6 +83,7 @@ func (m *member) run(ctx context.Context) {
 		}
 		began := time.Now()
 		err = m.keep(ctx, s)
+		m.noteTrouble(err)
 		m.net.outside.Infow("disconnected", m.id, "replica", m.index, "peer", m.id, "reason", err)
 		var fault violation
 		if errors.As(err, &fault) {
@@ -239,6 +245,7 @@ func (m *member) drop(why violation) {
 	m.strikes++
 	m.until = time.Now().Add(pause)
 	m.mu.Unlock()
+	m.noteTrouble(why)
 	m.net.outside.Warnw("peer banned", m.id, "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why, "duration", pause)
 	if err := m.net.host.Network().ClosePeer(m.id); err != nil {
 		m.net.outside.Debugw("connections not closed", m.id, "peer", m.id, "error", err)
@@ -297,5 +304,6 @@ func (m *member) clear() {
 // noteRefusal logs the reason of a failed handshake.
 func (m *member) noteRefusal(why refusal) {
 	m.net.count.refused.Add(1)
+	m.noteTrouble(why)
 	m.net.lasting.Warnw("peer refused", m.id, "shard", m.shard, "replica", m.index, "peer", m.id, "reason", why)
 }

@@ -239,6 +239,7 @@ func (n *Net) Send(to protocols.Index, class Class, frame []byte) {
 				n.outside.Warnw("queue dropped", to, "replica", to, "reason", "overflow", "class", class.String(), "frames", lost)
 			}
 			n.count.class[class].lost.Add(uint64(lost))
+			m.traffic[class].lost.Add(uint64(lost))
 		}
 	}
 }

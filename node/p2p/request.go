@@ -54,6 +54,7 @@ func (n *Net) Request(ctx context.Context, shard uint16, to protocols.Index, req
 		return fmt.Errorf("request to shard %d replica %d: %w", shard, to, err)
 	}
 	n.count.asked.Add(1)
+	m.noteHeard()
 	return nil
 }
 
@@ -176,6 +177,7 @@ func (n *Net) answerOne(ctx context.Context, cancel context.CancelCauseFunc, s n
 	if err != nil {
 		return err
 	}
+	m.noteHeard()
 	held := share{from: n.answering.held, by: m}
 	defer held.end()
 	s.SetReadDeadline(time.Now().Add(handshakeTime))

@@ -87,14 +87,15 @@ func (s *session) wait() { s.wg.Wait() }
 
 // read passes the peer's frames to the handler until an error occurs.
 func (s *session) read(class Class) error {
-	count := &s.member.net.count.class[class]
+	count, mine := &s.member.net.count.class[class], &s.member.traffic[class]
 	for {
 		frame, err := readFrame(s.ends[class].reader, class.MaxFrame())
 		if err != nil {
 			return fault(class, err)
 		}
-		count.framesIn.Add(1)
-		count.bytesIn.Add(uint64(len(frame)))
+		count.received(len(frame))
+		mine.received(len(frame))
+		s.member.noteHeard()
 		if s.ctx.Err() != nil {
 			return nil
 		}
@@ -124,7 +125,7 @@ func (s *session) write(class Class) error {
 		out.urgent = s.queues[Control]
 	}
 	buffered := bufio.NewWriterSize(out, chunk)
-	count := &s.member.net.count.class[class]
+	count, mine := &s.member.net.count.class[class], &s.member.traffic[class]
 	var batch [][]byte
 	var head [headerSize]byte
 	for {
@@ -144,8 +145,8 @@ func (s *session) write(class Class) error {
 			}
 		}
 		for i, frame := range batch {
-			count.framesOut.Add(1)
-			count.bytesOut.Add(uint64(len(frame)))
+			count.sent(len(frame))
+			mine.sent(len(frame))
 			buffered.Write(appendLength(head[:0], len(frame)))
 			buffered.Write(frame) // the error is kept, and Flush returns it
 			batch[i] = nil

@@ -38,6 +38,16 @@ type classCounters struct {
 	framesIn, framesOut, bytesIn, bytesOut, lost atomic.Uint64
 }
 
+func (c *classCounters) received(bytes int) {
+	c.framesIn.Add(1)
+	c.bytesIn.Add(uint64(bytes))
+}
+
+func (c *classCounters) sent(bytes int) {
+	c.framesOut.Add(1)
+	c.bytesOut.Add(uint64(bytes))
+}
+
 func (c *classCounters) read() ClassStats {
 	return ClassStats{
 		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(),
