@@ -14,6 +14,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
+	"bdtnode/node/admin"
 	"bdtnode/node/admission"
 	"bdtnode/node/api"
 	"bdtnode/node/config"
@@ -22,6 +23,7 @@ import (
 	"bdtnode/node/events"
 	"bdtnode/node/foreign"
 	"bdtnode/node/loglimit"
+	"bdtnode/node/logring"
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/node/supervise"
@@ -71,6 +73,9 @@ type Node struct {
 	net       *p2p.Net
 	events    *events.Events
 	api       *api.Server
+	admin     *admin.Server
+	logs      *logring.Ring
+	detach    func() // ends the copying of log lines to logs
 	version   string
 	started   time.Time
 }
@@ -78,9 +83,11 @@ type Node struct {
 // Open opens the stores of a home and restores the replica from them. It starts no goroutine of the replica. Run closes
 // the stores.
 func Open(home *config.Home) (_ *Node, err error) {
-	n := &Node{home: home, version: Version(), started: time.Now()}
+	n := &Node{home: home, version: Version(), started: time.Now(), logs: logring.New(logring.DefaultBytes)}
+	n.detach = n.logs.Attach()
 	defer func() {
 		if err != nil {
+			n.detach()
 			err = errors.Join(err, n.closeStores())
 		}
 	}()
@@ -114,6 +121,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 	n.foreign = foreign.NewReader(home.Replica, committees, n.xshard)
 	n.events = events.New(events.Config{Shard: home.Shard, Ledger: n.state, Home: g.Home, Commits: n.commits})
 	n.api = api.New(api.Config{Version: n.version, Metrics: n.metrics(), MaxConns: files.clients}, backend{n})
+	n.admin = admin.New(inspector{n}, n.logs)
 	return n, nil
 }
 
@@ -186,16 +194,22 @@ func (n *Node) newNet(files descriptors) (*p2p.Net, error) {
 // Run runs the replica until ctx ends, which is not an error, or until a part fails and must stop the replica. It
 // publishes the listen addresses through the home, and closes the stores.
 func (n *Node) Run(ctx context.Context) (err error) {
+	defer n.detach()
 	defer func() { err = errors.Join(err, n.closeStores()) }()
 	listener, err := net.Listen("tcp", n.home.Config.API.Address)
 	if err != nil {
 		return fmt.Errorf("the client API cannot listen on %s (setting %s): %w", n.home.Config.API.Address, config.KeyAPIAddress, err)
+	}
+	adminListener, err := admin.Listen(n.home.Dir)
+	if err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	g := supervise.New(ctx)
 	g.Go("network", func(ctx context.Context) error { return n.net.Run(ctx, handler{n.engine, n.xshard}) })
 	g.Go("consensus", func(ctx context.Context) error { return n.engine.Run(ctx, n.net) })
 	g.Go("xshard", n.xshard.Run)
 	g.Go("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })
+	g.Go("administration", func(ctx context.Context) error { return n.admin.Run(ctx, adminListener) })
 	g.Go("stores", n.watchStores)
 	g.Go("start", func(ctx context.Context) error {
 		select {

@@ -317,7 +317,7 @@ func freePorts(count int) ([]int, error) {
 func clusterEntry(c *netup.Cluster, dir string) registry.Entry {
 	e := registry.Entry{Name: c.Genesis.Name, Network: c.Genesis.ID().String()}
 	for _, r := range c.Replicas {
-		e.Replicas = append(e.Replicas, registry.Replica{Shard: r.Shard, Replica: uint16(r.Index), API: r.API()})
+		e.Replicas = append(e.Replicas, registry.Replica{Shard: r.Shard, Replica: uint16(r.Index), API: r.API(), Home: r.Home})
 	}
 	if accounts := filepath.Join(dir, netup.AccountsDir); isDir(accounts) {
 		e.Accounts = accounts

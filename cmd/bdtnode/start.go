@@ -255,7 +255,7 @@ func await(ctx context.Context, done <-chan error) error {
 func entryOf(home *config.Home, r config.Running) registry.Entry {
 	e := registry.Entry{
 		Name: home.Genesis.Name, Network: home.Genesis.ID().String(),
-		Replicas: []registry.Replica{{Shard: r.Shard, Replica: r.Replica, API: r.API}},
+		Replicas: []registry.Replica{{Shard: r.Shard, Replica: r.Replica, API: r.API, Home: home.Dir}},
 	}
 	if accounts := filepath.Join(filepath.Dir(home.Dir), netup.AccountsDir); isDir(accounts) {
 		e.Accounts = accounts

@@ -114,8 +114,30 @@ func TestUsageErrors(t *testing.T) {
 		"keys new x --encrypt":           "passphrase",
 		"keys new x --passphrase-file=":  "--passphrase-file is empty",
 		"keys list --keys=":              "--keys is empty",
-		"peers":                          "needs one of its commands: list",
+		"peers":                          "needs one of its commands: list, ping, why",
 		"version extra":                  "unknown command",
+
+		"peers ping":     "accepts 1 arg",
+		"peers ping 0-1": "is not a replica",
+		"peers why x":    "is not a replica",
+		"peers list --node http://127.0.0.1:1 --watch": "use one of them",
+		"debug":                              "needs one of its commands: bundle, consensus, evidence, lanes, profile, settlement, why",
+		"debug why":                          "accepts 1 arg",
+		"debug why 12":                       "transaction id",
+		"debug consensus --home " + none:     "--home",
+		"debug consensus --replica 0.1":      "is not a replica",
+		"debug evidence --proof -2":          "--proof",
+		"debug profile":                      "accepts 1 arg",
+		"debug profile blocks":               "use cpu, heap, goroutine or trace",
+		"debug profile cpu --seconds 61s":    "--seconds",
+		"debug profile cpu --seconds 1500ms": "whole seconds",
+		"debug profile heap --seconds 1s":    "of one moment",
+		"debug bundle --cpu 61s":             "--cpu",
+		"log":                                "needs one of its commands: level, tail",
+		"log level loud":                     "level \"loud\" is unknown",
+		"log level p2p":                      "level \"p2p\" is unknown",
+		"log tail --lines -1":                "--lines",
+		"debug consensus --home " + filepath.Dir(csv) + " --replica 0/1": "not the directory of a network",
 	} {
 		t.Run(line, func(t *testing.T) {
 			args := strings.Fields(line)
@@ -249,7 +271,7 @@ func TestSuggestions(t *testing.T) {
 
 // TestHelp: every command prints its help on standard output, with exit code 0.
 func TestHelp(t *testing.T) {
-	for _, line := range []string{"", "net up", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "events tail", "keys new", "keys show", "status", "peers list", "sim run", "sim sweep", "sim replay", "sim faults", "version"} {
+	for _, line := range []string{"", "net up", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "events tail", "keys new", "keys show", "status", "peers list", "peers ping", "peers why", "debug consensus", "debug lanes", "debug settlement", "debug evidence", "debug profile", "debug bundle", "debug why", "log level", "log tail", "sim run", "sim sweep", "sim replay", "sim faults", "version"} {
 		if r := bdtnode(t, append(strings.Fields(line), "--help")...); r.code != 0 || !strings.Contains(r.out, "Usage:") || r.err != "" {
 			t.Errorf("%s --help: exit %d\n%s%s", line, r.code, r.out, r.err)
 		}

@@ -24,6 +24,9 @@ var allowed = map[string][]string{
 	"node/replica":       {"protocols", "shard", "ledger", "merkle", "internal"},
 	"node/driver":        {"node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"},
 	"node/supervise":     {},
+	"node/logring":       {},
+	"node/why":           {"node/admission", "node/driver", "node/replica", "protocols", "ledger"},
+	"node/admin":         {"node/admission", "node/logring", "node/replica", "node/why", "protocols", "ledger"}, // serves no network
 	"node/admission":     {"node/replica", "protocols", "ledger", "internal"},
 	"internal/digest":    {},
 	"internal/wire":      {},

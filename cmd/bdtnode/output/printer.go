@@ -35,6 +35,14 @@ func wrapOutput(err error) error {
 	return nil
 }
 
+// Clear clears the terminal before another drawing of the same data. It does nothing if the output is no terminal, or
+// JSON.
+func (p *Printer) Clear() {
+	if f := fileOf(p.Out); f != nil && !p.JSON && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprint(p.Out, "\x1b[H\x1b[2J") // an error shows in the output that follows
+	}
+}
+
 // Note prints a message for the user on standard error.
 func (p *Printer) Note(format string, args ...any) {
 	fmt.Fprintf(p.Err, format+"\n", args...)

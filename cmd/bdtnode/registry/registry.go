@@ -30,11 +30,12 @@ type Entry struct {
 	Accounts string    `json:"accounts,omitempty"` // keystore of the funded accounts
 }
 
-// Replica is the HTTP API of one replica.
+// Replica is the HTTP API and the home of one replica.
 type Replica struct {
 	Shard   uint16 `json:"shard"`
 	Replica uint16 `json:"replica"`
-	API     string `json:"api"` // base URL
+	API     string `json:"api"`            // base URL
+	Home    string `json:"home,omitempty"` // its home directory
 }
 
 // Dir is the user's directory of running networks: below $XDG_RUNTIME_DIR, else $XDG_STATE_HOME, else ~/.local/state,
