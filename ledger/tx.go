@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"errors"
 	"fmt"
 
 	"bdtnode/internal/digest"
@@ -269,37 +268,6 @@ func (t *Tx) Check(network digest.Digest) *Refusal {
 	}
 	if in != out {
 		return refuse(ReasonUnbalanced, "the inputs add up to %d, outputs and fee to %d", in, out)
-	}
-	return nil
-}
-
-// VerifyTx decodes one transaction, checks it and verifies its signatures. It is the check of a client's submission.
-// Its error is a *[Refusal], except if the scheme accepts all signatures one by one but not together.
-func VerifyTx(scheme sig.Scheme, network digest.Digest, raw []byte) (*Tx, error) {
-	tx, err := DecodeTx(raw)
-	if err != nil {
-		return nil, err
-	}
-	if r := tx.Check(network); r != nil {
-		return nil, r
-	}
-	if scheme.VerifyAll(tx.SigItems()) {
-		return tx, nil
-	}
-	if r := badSignature(scheme, tx); r != nil {
-		return nil, r
-	}
-	return nil, errBrokenScheme
-}
-
-var errBrokenScheme = errors.New("the signatures verify one by one but not together: the signature scheme is broken")
-
-// badSignature returns the refusal for the first signature that does not verify by itself, or nil.
-func badSignature(scheme sig.Scheme, tx *Tx) *Refusal {
-	for _, it := range tx.SigItems() {
-		if !scheme.Verify(it) {
-			return refuse(ReasonBadSignature, "the signature of key %s does not verify", it.Key)
-		}
 	}
 	return nil
 }

@@ -232,7 +232,7 @@ func TestRefusalsWithoutState(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			scheme := sig.NewEd25519()
 			tx, err := VerifyTx(scheme, testNet, c.raw)
-			if got := refusalOf(err); got != c.want || (err == nil) != (c.want == ReasonNone) || (tx == nil) != (err != nil) {
+			if got := refusalOf(err); got != c.want || (err == nil) != (c.want == ReasonNone) || (tx.Tx() == nil) != (err != nil) {
 				t.Fatalf("submitted: %v, want %q", err, c.want)
 			}
 			if len(c.raw) == 0 || len(c.raw) > MaxTxBytes {

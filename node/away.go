@@ -25,9 +25,9 @@ func (b backend) submitAway(ctx context.Context, from admission.Party, p *plan, 
 		if first[inputs[0]] == nil {
 			first[inputs[0]] = &plan{}
 		}
-		first[inputs[0]].add(i, p.raws[k], p.txs[k])
+		first[inputs[0]].add(i, p.txs[k])
 		for _, s := range inputs[1:] {
-			others[s] = append(others[s], p.raws[k])
+			others[s] = append(others[s], p.txs[k].Encode())
 		}
 	}
 	var wg sync.WaitGroup
@@ -43,7 +43,7 @@ func (b backend) submitAway(ctx context.Context, from admission.Party, p *plan, 
 				return
 			}
 			defer b.calls[s].give(from)
-			for k, a := range b.foreign.Submit(ctx, s, q.raws, q.ids(), wait) {
+			for k, a := range b.foreign.Submit(ctx, s, q.raws(), q.ids(), wait) {
 				answers[q.at[k]] = a
 			}
 		})

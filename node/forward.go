@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"bdtnode/ledger"
@@ -57,23 +58,56 @@ func (n *Node) submitHere(ctx context.Context, from admission.Party, c *foreign.
 	if !ok || len(c.Txs) == 0 || len(c.Txs) > api.MaxTxsPerRequest {
 		return nil, fmt.Errorf("a submission of %d transactions with stage %q: want 1 to %d transactions and a known stage", len(c.Txs), c.Wait, api.MaxTxsPerRequest)
 	}
-	for i, raw := range c.Txs {
-		if tx, err := ledger.DecodeTx(raw); err == nil && !tx.Shards(n.home.Genesis.Home).Inputs.Has(n.home.Shard) {
-			return nil, fmt.Errorf("transaction %d has no input in shard %d", i, n.home.Shard)
-		}
-	}
 	wait, err := waitOf(c.WaitMS)
 	if err != nil {
 		return nil, err
 	}
+	txs, err := n.decodeCall(c.Txs)
+	if err != nil {
+		return nil, err
+	}
+	b := backend{n}
+	answers := make([]api.TxAnswer, len(txs.refusals))
+	for i, r := range txs.refusals {
+		if r != nil {
+			answers[i] = b.answer(engine.Progress{Refusal: r}, stage)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	b := backend{n}
-	answers := make([]api.TxAnswer, len(c.Txs))
-	for i, p := range n.engine.Submit(ctx, from, c.Txs, stage) {
-		answers[i] = b.answer(p, stage)
+	for k, p := range n.engine.Submit(ctx, from, txs.good.txs, stage) {
+		answers[txs.good.at[k]] = b.answer(p, stage)
 	}
-	return answers, nil
+	out := make([]api.TxAnswer, len(c.Txs))
+	for i, k := range txs.index {
+		out[i] = answers[k]
+	}
+	return out, nil
+}
+
+// callTxs are the transactions of a call, each once.
+type callTxs struct {
+	good     plan
+	refusals []*ledger.Refusal // of each distinct encoding; nil for those in good
+	index    []int             // the distinct encoding that each transaction of the call has
+}
+
+// decodeCall decodes the transactions of a call. It is an error if one has no input in this shard.
+func (n *Node) decodeCall(raws [][]byte) (*callTxs, error) {
+	distinct, index := ledger.Distinct(raws)
+	c := &callTxs{refusals: make([]*ledger.Refusal, len(distinct)), index: index}
+	for i, raw := range distinct {
+		tx, refusal := decodeTx(n.committee.Network(), raw)
+		switch {
+		case refusal != nil:
+			c.refusals[i] = refusal
+		case !tx.Shards(n.home.Genesis.Home).Inputs.Has(n.home.Shard):
+			return nil, fmt.Errorf("transaction %d has no input in shard %d", slices.Index(index, i), n.home.Shard)
+		default:
+			c.good.add(i, tx)
+		}
+	}
+	return c, nil
 }
 
 // awaitHere waits until transactions are final in this shard.

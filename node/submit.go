@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 
+	"bdtnode/internal/digest"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
 	"bdtnode/node/api"
@@ -12,26 +15,27 @@ import (
 
 // Submit implements [api.Backend]. A transaction enters the mempool here if this shard has inputs of it, and is sent to
 // a replica of each other input shard. If this shard has a part in it, the local ledger gives the answer. If this shard
-// has none, or only outputs, a rejection counts when f+1 replicas of an input shard report it. Identical transactions
-// are processed once.
+// has none, or only outputs, a rejection counts when f+1 replicas of an input shard report it. The
+// transactions are distinct.
 func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait) []api.TxAnswer {
 	party := admission.ClientParty(from)
 	answers := make([]api.TxAnswer, len(txs))
 	var here, away plan
 	var wg sync.WaitGroup
 	elsewhere := make(map[uint16][][]byte) // other input shards of transactions that this shard also orders
+	stage := stages[wait]
 	for i, raw := range txs {
-		tx, err := ledger.DecodeTx(raw)
-		if err != nil || tx.Check(b.committee.Network()) != nil {
-			here.add(i, raw, tx) // refused below, with the reason
+		tx, refusal := decodeTx(b.committee.Network(), raw)
+		if refusal != nil {
+			answers[i] = b.answer(engine.Progress{Refusal: refusal}, stage)
 			continue
 		}
 		inputs := tx.Shards(b.home.Genesis.Home).Inputs
 		if !inputs.Has(b.home.Shard) {
-			away.add(i, raw, tx)
+			away.add(i, tx)
 			continue
 		}
-		here.add(i, raw, tx)
+		here.add(i, tx)
 		for _, s := range inputs.Without(b.home.Shard).Members() {
 			elsewhere[s] = append(elsewhere[s], raw)
 		}
@@ -40,12 +44,11 @@ func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api
 		// This is a hint that saves a round. If it is lost, the shard learns of the transactions from this shard's LDs.
 		wg.Go(func() { b.sendHint(ctx, s, raws) })
 	}
-	if len(away.raws) > 0 {
+	if len(away.txs) > 0 {
 		wg.Go(func() { b.submitAway(ctx, party, &away, wait, answers) })
 	}
-	if len(here.raws) > 0 {
-		stage := stages[wait]
-		for k, p := range b.engine.Submit(ctx, party, here.raws, stage) {
+	if len(here.txs) > 0 {
+		for k, p := range b.engine.Submit(ctx, party, here.txs, stage) {
 			answers[here.at[k]] = b.answer(p, stage)
 		}
 	}
@@ -55,15 +58,37 @@ func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api
 	return answers
 }
 
-// plan is a subset of the transactions of a request, with their indexes in the request.
-type plan struct {
-	at   []int
-	raws [][]byte
-	txs  []*ledger.Tx
+// decodeTx decodes a transaction, and checks everything of it but its signatures.
+func decodeTx(network digest.Digest, raw []byte) (*ledger.Tx, *ledger.Refusal) {
+	tx, err := ledger.DecodeTx(raw)
+	var refusal *ledger.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return nil, refusal
+	case err != nil:
+		panic(fmt.Sprintf("node: a transaction does not decode, without a refusal: %v", err))
+	}
+	if refusal = tx.Check(network); refusal != nil {
+		return nil, refusal
+	}
+	return tx, nil
 }
 
-func (p *plan) add(i int, raw []byte, tx *ledger.Tx) {
-	p.at, p.raws, p.txs = append(p.at, i), append(p.raws, raw), append(p.txs, tx)
+// plan is a subset of the transactions of a request, with their indexes in the request.
+type plan struct {
+	at  []int
+	txs []*ledger.Tx
+}
+
+func (p *plan) add(i int, tx *ledger.Tx) { p.at, p.txs = append(p.at, i), append(p.txs, tx) }
+
+// raws are the encodings of the transactions.
+func (p *plan) raws() [][]byte {
+	raws := make([][]byte, len(p.txs))
+	for k, tx := range p.txs {
+		raws[k] = tx.Encode()
+	}
+	return raws
 }
 
 func (b backend) answer(p engine.Progress, stage engine.Stage) api.TxAnswer {

@@ -126,11 +126,12 @@ func (f *fakeReplica) Submit(_ context.Context, _ string, txs [][]byte, wait api
 }
 
 func (f *fakeReplica) settle(raw []byte) api.TxAnswer {
-	tx, err := ledger.VerifyTx(sig.NewEd25519(), f.network, raw)
+	verified, err := ledger.VerifyTx(sig.NewEd25519(), f.network, raw)
 	var refused *ledger.Refusal
 	if errors.As(err, &refused) {
 		return api.TxAnswer{State: api.StateRejected, Reason: refused.Reason.String(), Detail: refused.Detail}
 	}
+	tx := verified.Tx()
 	if known, ok := f.owners[tx.ID()]; ok {
 		return known
 	}

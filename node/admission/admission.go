@@ -132,13 +132,14 @@ func (a *Admission) AnswerRequest(r *Request, receipt ledger.Receipt, now Instan
 // RemoveRequest removes a request, whether it has ended or not.
 func (a *Admission) RemoveRequest(r *Request) { a.waits.leave(r) }
 
-// Admit is called for each transaction of a request that was entered, after its signatures were verified and the
-// ledger was read. It returns false if the lookup is older than the last executed block; then the caller reads the
-// ledger again. The result is recorded in the request.
-func (a *Admission) Admit(r *Request, tx *ledger.Tx, l Lookup, now Instant) bool {
+// Admit is called for each transaction of a request that was added, after the ledger was read. It returns false if the
+// lookup is older than the last executed block; then the caller reads the ledger again. The result is recorded in the
+// request.
+func (a *Admission) Admit(r *Request, v ledger.VerifiedTx, l Lookup, now Instant) bool {
 	if l.Height < a.height {
 		return false
 	}
+	tx := v.Tx()
 	id := tx.ID()
 	if i, ok := r.at[id]; !ok || r.waits[i].state != waitByID {
 		return true // the request does not wait for it, or has its answer

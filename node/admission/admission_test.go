@@ -372,7 +372,7 @@ func TestSecondRequestGetsTheSameAnswer(t *testing.T) {
 }
 
 // TestOldLookIsRefused: a look at the ledger that was read before the last block is not used.
-func TestOldLookIsRefused(t *testing.T) {
+func TestOldLookupIsRefused(t *testing.T) {
 	d := newFixture(t, StandardLimits())
 	tx := d.pay(life, 0, d.coin(0))
 	l, err := Read(d.state, tx, d.instant())
@@ -382,8 +382,8 @@ func TestOldLookIsRefused(t *testing.T) {
 	d.block(tx)
 	r := NewRequest("a", idsOf(tx), Final, true, d.now, func() {})
 	d.admission.AddRequest(r)
-	if d.admission.Admit(r, tx, l, d.instant()) {
-		t.Error("an old look was used")
+	if d.admission.Admit(r, verified(t, tx), l, d.instant()) {
+		t.Error("an old lookup was used")
 	}
 	d.admit(r, tx)
 	if p := r.Progress(tx.ID()); p.Receipt.Verdict != ledger.VerdictSettled || d.admission.MempoolCount() != 0 {

@@ -29,6 +29,7 @@ func BenchmarkAdmission(b *testing.B) {
 		txs = append(txs, tx)
 	}
 	ids := idsOf(txs...)
+	verified, _ := ledger.VerifyTxs(scheme, digest.Of("test"), txs)
 	now := Instant{start, start.Millis()}
 	d := New(Config{Limits: StandardLimits()})
 	found := ledger.Inspection{Inside: true, Own: []int{0}}
@@ -38,7 +39,7 @@ func BenchmarkAdmission(b *testing.B) {
 	for n := 0; b.Loop(); n++ {
 		r := NewRequest("client", ids, Final, true, now.Now, func() {})
 		d.AddRequest(r)
-		for _, tx := range txs {
+		for _, tx := range verified {
 			d.Admit(r, tx, Lookup{Height: d.height, Found: found}, now)
 		}
 		if got := d.TakeForBatch(1<<20, block); len(got) != block {

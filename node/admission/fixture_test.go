@@ -158,14 +158,24 @@ func (d *fixture) submit(from Party, txs ...*ledger.Tx) Progress {
 	return r.Progress(ids[0])
 }
 
+// verified verifies a transaction of the fixture's network.
+func verified(t testing.TB, tx *ledger.Tx) ledger.VerifiedTx {
+	t.Helper()
+	v, err := ledger.VerifyTx(sig.NewEd25519(), digest.Of("test"), tx.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 func (d *fixture) admit(r *Request, tx *ledger.Tx) {
 	d.t.Helper()
 	l, err := Read(d.state, tx, d.instant())
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	if !d.admission.Admit(r, tx, l, d.instant()) {
-		d.t.Fatal("Admit rejected a look that was just read")
+	if !d.admission.Admit(r, verified(d.t, tx), l, d.instant()) {
+		d.t.Fatal("Admit rejected a lookup that was just read")
 	}
 }
 

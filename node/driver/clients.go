@@ -60,16 +60,16 @@ func (c *Clients) Close(r *admission.Request) {
 	c.input(AdmissionInput{Kind: AdmissionClose, Request: r})
 }
 
-// Bring admits a transaction of an open request. Its signatures are verified. The result is noted in the request. The error
+// Bring admits a transaction of an open request. The result is noted in the request. The error
 // is the store's. The caller calls [Host.Wake] after the last transaction.
-func (c *Clients) Bring(r *admission.Request, tx *ledger.Tx) error {
+func (c *Clients) Bring(r *admission.Request, tx ledger.VerifiedTx) error {
 	for admitted := false; !admitted; { // again if a block was executed between the lookup and the admission
 		at := c.d.clock()
-		l, err := admission.Read(c.d.cfg.State, tx, at.instant())
+		l, err := admission.Read(c.d.cfg.State, tx.Tx(), at.instant())
 		if err != nil {
 			return err
 		}
-		admitted = c.input(AdmissionInput{Kind: AdmissionAdmit, At: at, Request: r, Tx: tx, Lookup: l}).OK
+		admitted = c.input(AdmissionInput{Kind: AdmissionAdmit, At: at, Request: r, Verified: tx, Lookup: l}).OK
 	}
 	return nil
 }
@@ -175,7 +175,7 @@ func (c *Clients) lookAgain() (more bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("look up a transaction: %w", err)
 		}
-		c.input(AdmissionInput{Kind: AdmissionRetry, At: at, Tx: tx, Lookup: l})
+		c.input(AdmissionInput{Kind: AdmissionRetry, At: at, Retried: tx, Lookup: l})
 	}
 	if len(due) > 0 {
 		c.d.host.Wake()

@@ -131,7 +131,7 @@ type AdmissionKind uint8
 const (
 	AdmissionOpen       AdmissionKind = iota + 1 // Request
 	AdmissionClose                               // Request
-	AdmissionAdmit                               // At, Request, Tx, Lookup; OK: the lookup was new enough
+	AdmissionAdmit                               // At, Request, Verified, Lookup; OK: the lookup was new enough
 	AdmissionAnswer                              // At, Request, Receipt
 	AdmissionFind                                // ID; OK, Progress
 	AdmissionTake                                // Notices; Txs
@@ -139,23 +139,24 @@ const (
 	AdmissionExecuted                            // At, Block
 	AdmissionCertified                           // Height
 	AdmissionDue                                 // At; Due
-	AdmissionRetry                               // At, Tx, Lookup
+	AdmissionRetry                               // At, Retried, Lookup
 	AdmissionCheckpoint                          // Records
 )
 
 // AdmissionInput is an input of the admission state.
 type AdmissionInput struct {
-	Kind    AdmissionKind
-	At      Reading
-	Request *admission.Request
-	Tx      *ledger.Tx
-	Lookup  admission.Lookup
-	Receipt ledger.Receipt
-	ID      ledger.TxID
-	Notices int // bytes
-	Own     *OwnBatch
-	Block   *Executed
-	Height  uint64
+	Kind     AdmissionKind
+	At       Reading
+	Request  *admission.Request
+	Verified ledger.VerifiedTx
+	Retried  *ledger.Tx
+	Lookup   admission.Lookup
+	Receipt  ledger.Receipt
+	ID       ledger.TxID
+	Notices  int // bytes
+	Own      *OwnBatch
+	Block    *Executed
+	Height   uint64
 }
 
 // AdmissionResult is the result of an [AdmissionInput].
@@ -186,7 +187,7 @@ func (c *Clients) input(in AdmissionInput) (r AdmissionResult) {
 	case AdmissionClose:
 		a.RemoveRequest(in.Request)
 	case AdmissionAdmit:
-		r.OK = a.Admit(in.Request, in.Tx, in.Lookup, now)
+		r.OK = a.Admit(in.Request, in.Verified, in.Lookup, now)
 	case AdmissionAnswer:
 		a.AnswerRequest(in.Request, in.Receipt, now)
 	case AdmissionFind:
@@ -202,7 +203,7 @@ func (c *Clients) input(in AdmissionInput) (r AdmissionResult) {
 	case AdmissionDue:
 		r.Due = a.DueRetries(now, maxLook)
 	case AdmissionRetry:
-		a.Retry(in.Tx, in.Lookup, now)
+		a.Retry(in.Retried, in.Lookup, now)
 	case AdmissionCheckpoint:
 		r.Records = a.Checkpoint()
 	}

@@ -2,12 +2,9 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"runtime"
 	"time"
 
-	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
 	"bdtnode/node/driver"
@@ -34,40 +31,36 @@ const verifyChunk = 64
 // clients.
 func verifiers() int { return max(1, runtime.GOMAXPROCS(0)-1) }
 
-// Submit checks transactions of a party, admits the valid ones and waits until each has come to stage or is refused, or
-// ctx ends. It returns the progress of each, in order. A transaction that has not Reached the stage is still open.
-// Copies of one transaction cost as much as one.
-func (e *Engine) Submit(ctx context.Context, from admission.Party, raws [][]byte, stage Stage) []Progress {
-	distinct, index := ledger.Distinct(raws)
+// Submit verifies transactions of a party, admits the valid ones and waits until each has come to stage or is refused,
+// or ctx ends. It returns the progress of each, in order. A transaction that has not Reached the stage is still open.
+// The transactions are distinct: see [ledger.Distinct].
+func (e *Engine) Submit(ctx context.Context, from admission.Party, txs []*ledger.Tx, stage Stage) []Progress {
 	since := e.clock.now()
-	txs, answers := e.verify(ctx, from, distinct)
+	out := make([]Progress, len(txs))
+	verified := e.verify(ctx, from, txs, out)
 	ids := make([]ledger.TxID, 0, len(txs))
-	for _, tx := range txs {
-		if tx != nil {
-			ids = append(ids, tx.ID())
+	for _, v := range verified {
+		if v.Tx() != nil {
+			ids = append(ids, v.Tx().ID())
 		}
 	}
 	clients, done := e.driver.Clients(), make(chan struct{})
 	r := admission.NewRequest(from, ids, stage, true, since, func() { close(done) })
 	clients.Open(r)
-	for _, tx := range txs {
-		if tx == nil || ctx.Err() != nil {
+	for _, v := range verified {
+		if v.Tx() == nil || ctx.Err() != nil {
 			continue
 		}
-		if err := clients.Bring(r, tx); err != nil {
+		if err := clients.Bring(r, v); err != nil {
 			break // the store failed: the node is stopping
 		}
 	}
 	signal(e.kick)
 	e.await(ctx, r, done)
-	for i, tx := range txs {
-		if tx != nil {
-			answers[i] = r.Progress(tx.ID())
+	for i, v := range verified {
+		if v.Tx() != nil {
+			out[i] = r.Progress(v.Tx().ID())
 		}
-	}
-	out := make([]Progress, len(raws))
-	for i, k := range index {
-		out[i] = answers[k]
 	}
 	return out
 }
@@ -98,64 +91,26 @@ func (e *Engine) await(ctx context.Context, r *admission.Request, done <-chan st
 	e.driver.Clients().Close(r)
 }
 
-// verify checks encodings and signatures of many transactions at once, and singly if that fails. Parties verify in
-// turn, a chunk at a time. A transaction that was not verified before ctx ended has an id at most.
-func (e *Engine) verify(ctx context.Context, from admission.Party, raws [][]byte) ([]*ledger.Tx, []Progress) {
-	txs, answers := make([]*ledger.Tx, len(raws)), make([]Progress, len(raws))
-	for start := 0; start < len(raws); start += verifyChunk {
+// verify verifies many transactions. Parties verify in turn, a chunk at a time. It stores the refusals of transactions
+// in out, and the ids of those that were not verified before ctx ended.
+func (e *Engine) verify(ctx context.Context, from admission.Party, txs []*ledger.Tx, out []Progress) []ledger.VerifiedTx {
+	verified := make([]ledger.VerifiedTx, 0, len(txs))
+	for len(verified) < len(txs) {
 		if !e.verifying.take(ctx, from) {
 			break
 		}
-		end := min(start+verifyChunk, len(raws))
-		e.verifyChunk(raws[start:end], txs[start:end], answers[start:end])
+		start := len(verified)
+		chunk, refusals := ledger.VerifyTxs(e.cfg.Scheme, e.cfg.Committee.Network(), txs[start:min(start+verifyChunk, len(txs))])
 		e.verifying.give()
-	}
-	for i, raw := range raws {
-		if txs[i] == nil && answers[i].Refusal == nil { // there was no time for it
-			if tx, err := ledger.DecodeTx(raw); err == nil {
-				answers[i].ID = tx.ID()
-			}
+		verified = append(verified, chunk...)
+		for i, r := range refusals {
+			out[start+i].Refusal = r
 		}
 	}
-	return txs, answers
-}
-
-func (e *Engine) verifyChunk(raws [][]byte, txs []*ledger.Tx, answers []Progress) {
-	network := e.cfg.Committee.Network()
-	var items []sig.Check
-	for i, raw := range raws {
-		tx, err := ledger.DecodeTx(raw)
-		if err == nil {
-			if r := tx.Check(network); r != nil {
-				err = r
-			}
-		}
-		if err != nil {
-			answers[i].Refusal = refusalOf(err)
-			continue
-		}
-		txs[i] = tx
-		items = append(items, tx.SigItems()...)
+	for i := len(verified); i < len(txs); i++ { // there was no time for it
+		out[i].ID = txs[i].ID()
 	}
-	if e.cfg.Scheme.VerifyAll(items) {
-		return
-	}
-	for i, tx := range txs {
-		if tx == nil {
-			continue
-		}
-		if _, err := ledger.VerifyTx(e.cfg.Scheme, network, raws[i]); err != nil {
-			txs[i], answers[i].Refusal = nil, refusalOf(err)
-		}
-	}
-}
-
-func refusalOf(err error) *ledger.Refusal {
-	var r *ledger.Refusal
-	if !errors.As(err, &r) {
-		panic(fmt.Sprintf("engine: a transaction failed without a refusal: %v", err)) // the scheme contradicts itself
-	}
-	return r
+	return verified
 }
 
 // Find is the progress of a transaction at this replica; ok is false if the transaction is unknown.

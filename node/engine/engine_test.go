@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -226,10 +227,23 @@ func genesisTx(c *cluster, owner ledger.Address) ledger.TxID {
 	return ledger.TxID{}
 }
 
+// decoded decodes transactions, as the node does before it submits them.
+func (c *cluster) decoded(raws ...[]byte) []*ledger.Tx {
+	txs := make([]*ledger.Tx, len(raws))
+	for i, raw := range raws {
+		var err error
+		if txs[i], err = ledger.DecodeTx(raw); err != nil {
+			c.t.Error(err)
+			panic(err)
+		}
+	}
+	return txs
+}
+
 func (c *cluster) submit(at int, stage Stage, txs ...[]byte) []Progress {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return c.nodes[at].up().Submit(ctx, "", txs, stage)
+	return c.nodes[at].up().Submit(ctx, "", c.decoded(txs...), stage)
 }
 
 // settle submits transfers of genesis outputs from..to-1 round-robin and fails unless each settles.
@@ -288,7 +302,9 @@ func TestShardOrdersAndAnswers(t *testing.T) {
 	if p := c.submit(1, Ordered, c.transfer(30, 8, 2))[0]; p.Refusal == nil || p.Refusal.Reason != ledger.ReasonConsumed {
 		t.Errorf("a spent output was accepted: %+v", p)
 	}
-	if p := c.submit(0, Ordered, []byte("garbage"))[0]; p.Refusal == nil || p.Refusal.Reason != ledger.ReasonMalformed {
+	forged := slices.Clone(c.transfer(31, 9, 1))
+	forged[len(forged)-1] ^= 1
+	if p := c.submit(0, Ordered, forged)[0]; p.Refusal == nil || p.Refusal.Reason != ledger.ReasonBadSignature {
 		t.Errorf("garbage was accepted: %+v", p)
 	}
 }
@@ -385,5 +401,5 @@ func TestStopsWhenTheDiskFails(t *testing.T) {
 func (c *cluster) submitBrief(at int, raw []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	c.nodes[at].up().Submit(ctx, "", [][]byte{raw}, Logged)
+	c.nodes[at].up().Submit(ctx, "", c.decoded(raw), Logged)
 }

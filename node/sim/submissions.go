@@ -42,6 +42,8 @@ func (x *submissions) bring(n *node, tx *ledger.Tx) {
 	if !n.alive {
 		return
 	}
+	verified, err := ledger.VerifyTx(n.s.scheme, n.s.committee.Network(), tx.Encode())
+	must(err) // the clients of a simulation are honest
 	id := tx.ID()
 	from := admission.Party(fmt.Sprintf("client %d", id[0]%3))
 	sub := &submission{n: n, life: n.life, tx: tx}
@@ -55,7 +57,7 @@ func (x *submissions) bring(n *node, tx *ledger.Tx) {
 	sub.final = request(admission.Final)
 	x.open = append(x.open, sub)
 	n.s.guard(n, func() {
-		n.do(func() { must(clients.Bring(sub.logged, tx)) })
+		n.do(func() { must(clients.Bring(sub.logged, verified)) })
 	})
 }
 

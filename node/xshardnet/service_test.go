@@ -240,7 +240,7 @@ func (w *world) settles(at int, tx *ledger.Tx, where []int, want ledger.Stage) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if p := w.members[at][1].engine.Submit(ctx, "", [][]byte{tx.Encode()}, engine.Final)[0]; !p.Reached(engine.Final) || p.Refusal != nil {
+	if p := w.members[at][1].engine.Submit(ctx, "", []*ledger.Tx{tx}, engine.Final)[0]; !p.Reached(engine.Final) || p.Refusal != nil {
 		for s := range shards {
 			for _, m := range w.members[s] {
 				channels, _ := m.state.Channels()
@@ -293,7 +293,7 @@ func TestGapsArePulled(t *testing.T) {
 	defer cancel()
 	for n := range 5 {
 		tx := w.pay(10+n, []int{0}, []int{1})
-		if p := w.members[0][n%replicas].engine.Submit(ctx, "", [][]byte{tx.Encode()}, engine.Ordered)[0]; !p.Reached(engine.Ordered) {
+		if p := w.members[0][n%replicas].engine.Submit(ctx, "", []*ledger.Tx{tx}, engine.Ordered)[0]; !p.Reached(engine.Ordered) {
 			t.Fatalf("not ordered: %+v", p)
 		}
 	}

@@ -148,11 +148,12 @@ func (r *testReplica) Submit(ctx context.Context, _ string, txs [][]byte, wait a
 	r.posts++
 	n := r.posts
 	for _, raw := range txs {
-		tx, err := ledger.VerifyTx(w.scheme, testNet, raw)
+		verified, err := ledger.VerifyTx(w.scheme, testNet, raw)
 		if err != nil {
 			w.t.Errorf("the load sends a transaction that the admission check refuses: %v", err)
 			continue
 		}
+		tx := verified.Tx()
 		w.seen[tx.ID()]++
 		w.txs[tx.ID()] = tx
 	}
