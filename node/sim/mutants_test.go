@@ -231,13 +231,13 @@ func storyMutants() []mutant {
 			{lanesMachine, "return max(l.certified.Seq, l.ordered.Seq), l.ordered.Seq", "return max(l.tip.Seq, l.ordered.Seq), l.ordered.Seq"},
 		}},
 		{"shares of the coin are given early", "no fast lane", "tossing", []edit{
-			{"protocols/mvba/broadcast.go", "r.finished.Len() < m.cfg.Committee.Quorum()", "r.finished.Len() < m.cfg.Committee.WeakQuorum()"},
+			{"protocols/mvba/election.go", "finished.Len() < e.cfg.Committee.Quorum()", "finished.Len() < e.cfg.Committee.WeakQuorum()"},
 		}},
 		{"shares of the coin are not relayed", "a whispered coin", "liveness", []edit{
-			{"protocols/mvba/vote.go", "	if !r.relayed {", "	if false {"},
+			{"protocols/mvba/election.go", "	if e.toss.Known() && !e.relayed {", "	if false {"},
 		}},
 		{"broadcasts are signed when the coin is known", "no fast lane", "tossing", []edit{
-			{"protocols/mvba/broadcast.go", "func (m *Machine) accept(s *Step, r *round) {\n	if r.toss.Known() {", "func (m *Machine) accept(s *Step, r *round) {\n	if false {"},
+			{"protocols/mvba/broadcast.go", "func (b *broadcasts) accept(s *Step) {\n	if b.toss.Known() {", "func (b *broadcasts) accept(s *Step) {\n	if false {"},
 		}},
 		{"signatures of the agreement do not name it", "forged messages", "blame", []edit{
 			{"protocols/mvba/instance.go", "return a.append(make([]byte, 0, instanceSize+4))", "return nil"},

@@ -248,9 +248,9 @@ func twinMutants() []mutant {
 			{boltMachine, "	if x.proposal == nil {\n		x.proposal = p\n	}\n", "	x.proposal, x.vote = p, nil\n"},
 		}},
 		{"the agreement counts messages, not senders", "", "blame", []edit{
-			{"protocols/mvba/round.go", "preVoted, voted bool\n", "preVoted, voted bool\n	count int\n"},
-			{"protocols/mvba/broadcast.go", "	r.echoes.Add(from, x.Signature)\n", "	r.echoes.Add(from, x.Signature)\n	r.count++\n"},
-			{"protocols/mvba/broadcast.go", "r.echoes.Len() < m.cfg", "r.count < m.cfg"},
+			{"protocols/mvba/broadcast.go", "	accepts           *protocols.Tally // for own\n", "	accepts           *protocols.Tally // for own\n	count int\n"},
+			{"protocols/mvba/broadcast.go", "	b.echoes.Add(from, x.Signature)\n", "	b.echoes.Add(from, x.Signature)\n	b.count++\n"},
+			{"protocols/mvba/broadcast.go", "b.echoes.Len() < b.cfg", "b.count < b.cfg"},
 		}},
 		{"nothing is sent again after a reconnection", "", "liveness signing", []edit{
 			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.certify.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.certify.CertifiedHeight()})\n"},

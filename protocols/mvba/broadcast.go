@@ -1,221 +1,189 @@
 package mvba
 
 import (
+	"bdtnode/internal/digest"
 	"bdtnode/protocols"
 	"bdtnode/protocols/coin"
 )
 
-// The first part of a round (Speeding Dumbo, section 5, "strong provable broadcast"): every replica broadcasts a value in
-// two phases. When n-f broadcasts are complete, the coin is tossed.
+// broadcasts is the first part of a round (Speeding Dumbo, section 5, "strong provable broadcast"): every replica broadcasts a
+// value in two phases. It has the first message of each kind from each peer, and the progress of this replica.
+type broadcasts struct {
+	*shared
+	at        At
+	toss      *coin.Toss // of the round: once it is known, nothing is signed for a broadcast any more
+	proposals []*Proposal
+	locks     []*Lock
+	finishes  []*Finish
+	finished  protocols.Set // broadcasters of finishes
+	echoed    protocols.Set // broadcasters echoed by this replica
+	accepted  protocols.Set // broadcasters accepted by this replica
+	refused   protocols.Set // broadcasters of invalid values
 
-// propose starts the own broadcast of the round, as soon as the value to propose is held.
-func (m *Machine) propose(s *Step, r *round) {
-	if r.mine != nil {
+	own               *Proposal        // own proposal; nil before
+	echoes            *protocols.Tally // for own
+	accepts           *protocols.Tally // for own
+	locked, completed bool             // Lock, and Finish, of own were sent
+}
+
+func newBroadcasts(x *shared, at At, toss *coin.Toss) broadcasts {
+	n := x.cfg.Committee.N()
+	return broadcasts{
+		shared: x, at: at, toss: toss, proposals: make([]*Proposal, n), locks: make([]*Lock, n), finishes: make([]*Finish, n),
+	}
+}
+
+// upon entering a round: start the own broadcast, as soon as the value to propose is held. That is the value of the key in
+// the justification of the round, or the input of this replica if there is no such key.
+func (b *broadcasts) propose(s *Step, input digest.Digest, why *Justification) {
+	if b.own != nil {
 		return
 	}
-	d := m.input
-	if m.why != nil && m.why.Key != nil {
-		if d = m.why.Key.Digest; m.values[d] == nil {
-			m.want(s, d, m.why.Key.Echoes.Signers)
+	d := input
+	if why != nil && why.Key != nil {
+		if d = why.Key.Digest; b.values.held[d] == nil {
+			b.values.request(s, d, why.Key.Echoes.Signers)
 			return
 		}
 	}
 	if d.IsZero() {
 		return
 	}
-	m.store(s, d)
-	p := &Proposal{At: r.at, Digest: d, Justification: m.why}
-	if r.at.Round == 1 {
-		p.Value = m.values[d].bytes
+	b.values.store(s, d)
+	p := &Proposal{At: b.at, Digest: d, Justification: why}
+	if b.at.Round == 1 {
+		p.Value = b.values.held[d].bytes
 	}
-	m.post(s, protocols.Everyone, p)
+	b.post(s, protocols.Everyone, p)
 }
 
-// upon Proposal of broadcaster j: enter its round if that is later and justified; the first Proposal of a round counts.
-func (m *Machine) handleProposal(s *Step, from protocols.Index, x *Proposal) {
-	if x.Round > m.round {
-		m.enter(s, x.Round, x.Justification)
-	}
-	r := m.admit(from, x.Round)
-	if r == nil {
-		return
-	}
-	if first := r.proposals[from]; first != nil {
+// upon Proposal of broadcaster j: the first one counts.
+func (b *broadcasts) handleProposal(s *Step, from protocols.Index, x *Proposal) {
+	if first := b.proposals[from]; first != nil {
 		if first.Digest != x.Digest {
 			s.Blame(from, "proposes two values in round %d of agreement %s", x.Round, x.Instance)
 		}
 		return
 	}
-	r.proposals[from] = x
+	b.proposals[from] = x
 	if x.Round == 1 {
-		m.hold(x.Digest, x.Value)
+		b.values.hold(x.Digest, x.Value)
 	}
-	if from == m.cfg.Self {
-		r.mine, r.echoes, r.accepts = x, protocols.NewTally(x.Digest), protocols.NewTally(x.Digest)
+	if from == b.cfg.Self {
+		b.own, b.echoes, b.accepts = x, protocols.NewTally(x.Digest), protocols.NewTally(x.Digest)
 	}
 }
 
-// echo signs the first phase of each broadcast whose value is held and valid, at most one value for each broadcaster, until
-// the coin is known.
-func (m *Machine) echo(s *Step, r *round) {
-	if r.toss.Known() {
+// upon a proposal whose value is held and valid: sign its first phase, at most one value for each broadcaster, until the coin
+// is known.
+func (b *broadcasts) echo(s *Step) {
+	if b.toss.Known() {
 		return
 	}
-	for j, p := range r.proposals {
+	for j, p := range b.proposals {
 		j := protocols.Index(j)
-		if p == nil || r.echoed.Has(j) || r.refused.Has(j) {
+		if p == nil || b.echoed.Has(j) || b.refused.Has(j) {
 			continue
 		}
-		v := m.values[p.Digest]
+		v := b.values.held[p.Digest]
 		if v == nil {
-			m.ask(s, p.Digest, j)
+			b.values.ask(s, p.Digest, j)
 			continue
 		}
-		if err := m.valid(v); err != nil {
-			r.refused.Add(j)
-			delete(m.values, p.Digest)
-			s.Blame(j, "proposes an invalid value in round %d of agreement %s: %v", r.at.Round, r.at.Instance, err)
+		if err := b.values.valid(v); err != nil {
+			b.refused.Add(j)
+			delete(b.values.held, p.Digest)
+			s.Blame(j, "proposes an invalid value in round %d of agreement %s: %v", b.at.Round, b.at.Instance, err)
 			continue
 		}
-		r.echoed.Add(j)
-		m.store(s, p.Digest)
-		statement := r.at.echoStatement(m.cfg.Committee, j, p.Digest)
-		m.post(s, protocols.To(j), &Echo{r.at, j, p.Digest, m.cfg.Signer.Sign(statement)})
+		b.echoed.Add(j)
+		b.values.store(s, p.Digest)
+		statement := b.at.echoStatement(b.cfg.Committee, j, p.Digest)
+		b.post(s, protocols.To(j), &Echo{b.at, j, p.Digest, b.cfg.Signer.Sign(statement)})
 	}
 }
 
 // upon Echo for the own broadcast: count it.
-func (m *Machine) handleEcho(s *Step, from protocols.Index, x *Echo) {
-	r := m.admit(from, x.Round)
-	if r == nil {
+func (b *broadcasts) handleEcho(s *Step, from protocols.Index, x *Echo) {
+	if from == b.cfg.Self {
+		b.echoed.Add(x.Broadcaster)
+	}
+	if x.Broadcaster != b.cfg.Self {
 		return
 	}
-	if from == m.cfg.Self {
-		r.echoed.Add(x.Broadcaster)
-	}
-	if x.Broadcaster != m.cfg.Self {
-		return
-	}
-	if r.mine == nil || x.Digest != r.mine.Digest {
+	if b.own == nil || x.Digest != b.own.Digest {
 		s.Blame(from, "echoes a value that was not proposed to it in round %d of agreement %s", x.Round, x.Instance)
 		return
 	}
-	r.echoes.Add(from, x.Signature)
+	b.echoes.Add(from, x.Signature)
 }
 
 // upon n-f echoes for the own broadcast: the first phase ends; send their certificate.
-func (m *Machine) lock(s *Step, r *round) {
-	if r.mine == nil || r.locked || r.toss.Known() || r.echoes.Len() < m.cfg.Committee.Quorum() {
+func (b *broadcasts) lock(s *Step) {
+	if b.own == nil || b.locked || b.toss.Known() || b.echoes.Len() < b.cfg.Committee.Quorum() {
 		return
 	}
-	m.post(s, protocols.Everyone, &Lock{r.at, r.mine.Digest, r.echoes.Certificate()})
+	b.post(s, protocols.Everyone, &Lock{b.at, b.own.Digest, b.echoes.Certificate()})
 }
 
 // upon Lock of broadcaster j: keep the first-phase proof.
-func (m *Machine) handleLock(from protocols.Index, x *Lock) {
-	r := m.admit(from, x.Round)
-	if r == nil {
-		return
+func (b *broadcasts) handleLock(from protocols.Index, x *Lock) {
+	if from == b.cfg.Self {
+		b.locked = true
 	}
-	if from == m.cfg.Self {
-		r.locked = true
-	}
-	if r.locks[from] == nil {
-		r.locks[from] = x
+	if b.locks[from] == nil {
+		b.locks[from] = x
 	}
 }
 
-// accept signs the second phase of each broadcast whose first-phase proof and value are held, until the coin is known. It
-// must stop then: the elected broadcast must not complete if this replica pre-voted no.
-func (m *Machine) accept(s *Step, r *round) {
-	if r.toss.Known() {
+// upon a first-phase proof whose value is held: sign the second phase, until the coin is known. It must stop then: the
+// elected broadcast must not complete if this replica pre-voted no.
+func (b *broadcasts) accept(s *Step) {
+	if b.toss.Known() {
 		return
 	}
-	for j, l := range r.locks {
+	for j, l := range b.locks {
 		j := protocols.Index(j)
-		if l == nil || r.accepted.Has(j) || m.values[l.Digest] == nil {
+		if l == nil || b.accepted.Has(j) || b.values.held[l.Digest] == nil {
 			continue
 		}
-		r.accepted.Add(j)
-		m.store(s, l.Digest)
-		s.Record(m.evidenceKey(j), m.messageRecord(l))
-		statement := r.at.acceptStatement(m.cfg.Committee, j, l.Digest)
-		m.post(s, protocols.To(j), &Accept{r.at, j, l.Digest, m.cfg.Signer.Sign(statement)})
+		b.accepted.Add(j)
+		b.values.store(s, l.Digest)
+		s.Record(b.cfg.Instance.evidenceKey(j), messageRecord(l))
+		statement := b.at.acceptStatement(b.cfg.Committee, j, l.Digest)
+		b.post(s, protocols.To(j), &Accept{b.at, j, l.Digest, b.cfg.Signer.Sign(statement)})
 	}
 }
 
 // upon Accept for the own broadcast: count it.
-func (m *Machine) handleAccept(s *Step, from protocols.Index, x *Accept) {
-	r := m.admit(from, x.Round)
-	if r == nil {
+func (b *broadcasts) handleAccept(s *Step, from protocols.Index, x *Accept) {
+	if from == b.cfg.Self {
+		b.accepted.Add(x.Broadcaster)
+	}
+	if x.Broadcaster != b.cfg.Self {
 		return
 	}
-	if from == m.cfg.Self {
-		r.accepted.Add(x.Broadcaster)
-	}
-	if x.Broadcaster != m.cfg.Self {
-		return
-	}
-	if r.mine == nil || x.Digest != r.mine.Digest {
+	if b.own == nil || x.Digest != b.own.Digest {
 		s.Blame(from, "accepts a value that was not proposed to it in round %d of agreement %s", x.Round, x.Instance)
 		return
 	}
-	r.accepts.Add(from, x.Signature)
+	b.accepts.Add(from, x.Signature)
 }
 
 // upon n-f accepts for the own broadcast: the second phase ends; send their certificate.
-func (m *Machine) finish(s *Step, r *round) {
-	if r.mine == nil || r.completed || r.accepts.Len() < m.cfg.Committee.Quorum() {
+func (b *broadcasts) finish(s *Step) {
+	if b.own == nil || b.completed || b.accepts.Len() < b.cfg.Committee.Quorum() {
 		return
 	}
-	m.post(s, protocols.Everyone, &Finish{r.at, r.mine.Digest, r.accepts.Certificate()})
+	b.post(s, protocols.Everyone, &Finish{b.at, b.own.Digest, b.accepts.Certificate()})
 }
 
 // upon Finish of broadcaster j: its broadcast is complete.
-func (m *Machine) handleFinish(from protocols.Index, x *Finish) {
-	r := m.admit(from, x.Round)
-	if r == nil {
-		return
+func (b *broadcasts) handleFinish(from protocols.Index, x *Finish) {
+	if from == b.cfg.Self {
+		b.completed = true
 	}
-	if from == m.cfg.Self {
-		r.completed = true
+	if b.finished.Add(from) {
+		b.finishes[from] = x
 	}
-	if r.finished.Add(from) {
-		r.finishes[from] = x
-	}
-}
-
-// upon n-f complete broadcasts of distinct replicas: release the own share of the coin. It is never released before. So when
-// the coin becomes known, n-f broadcasts are complete, and the adversary cannot choose them after that. The coin elects one
-// of them with probability (n-f)/n.
-func (m *Machine) release(s *Step, r *round) {
-	if r.released || r.toss.Known() || r.finished.Len() < m.cfg.Committee.Quorum() {
-		return
-	}
-	name := r.at.toss()
-	m.post(s, protocols.Everyone, &coin.Release{Name: name, Share: m.cfg.Shares.Share(name.Statement(m.cfg.Committee))})
-}
-
-// upon Release: count the share.
-func (m *Machine) handleRelease(from protocols.Index, x *coin.Release) {
-	r := m.admit(from, x.Name.Round)
-	if r == nil {
-		return
-	}
-	if from == m.cfg.Self {
-		r.released = true
-	}
-	m.changed = r.toss.Add(from, x.Share) || m.changed
-}
-
-// upon Relay: the coin is known.
-func (m *Machine) handleRelay(from protocols.Index, x *coin.Relay) {
-	r := m.admit(from, x.Name.Round)
-	if r == nil {
-		return
-	}
-	if from == m.cfg.Self {
-		r.relayed = true
-	}
-	m.changed = r.toss.Learn(&x.Shares) || m.changed
 }

@@ -84,6 +84,13 @@
 // messages again at most once for each round. Own messages are kept for the current round only: its proposal moves replicas
 // that are behind to the round.
 //
+// # Parts
+//
+// A [Machine] has the rounds and applies the rules of the current one in the order of the paper. A round consists of its
+// broadcasts (broadcast.go), the election of one of them by the coin (election.go), and the ballot on it (ballot.go). All
+// rounds share the values (values.go) and the own messages (outbox.go). The outcome (decision.go) ends the instance. Each
+// part owns its fields. Its handlers count messages, and its rules, the methods without a message, decide what to send.
+//
 // # Tests
 //
 // The tests simulate instances with crashes, broken connections and Byzantine replicas, under schedules that use the coin as

@@ -2,7 +2,6 @@ package mvba
 
 import (
 	"fmt"
-	"slices"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
@@ -38,36 +37,13 @@ type Step = protocols.Step[Decided]
 
 // Machine is the state of one replica in one instance. It is a pure state machine and not safe for concurrent use.
 type Machine struct {
-	cfg     Config
-	input   digest.Digest // zero before Propose
-	values  map[digest.Digest]*value
-	round   uint32
+	shared
+	outcome outcome
+	input   digest.Digest  // zero before Propose
+	round   uint32         // current one
 	why     *Justification // justification of the round; nil in round 1
-	high    *Key           // highest known key; nil before the first
 	rounds  map[uint32]*round
-	kept    []protocols.Send                // own messages of the round, or the decision, for Resend
-	wanted  map[digest.Digest]protocols.Set // requested values, with the peers that were asked
-	peers   []peer
 	refused protocols.Set // peers of which a message was too far ahead
-
-	decision *Decision
-	emitted  bool // the Decided output was given
-	changed  bool // a rule was applied: check all rules again
-}
-
-// value is a held value.
-type value struct {
-	bytes   []byte
-	stored  bool // the value is on disk
-	checked bool // external validity was checked, with the result invalid
-	invalid error
-}
-
-// peer has the state that bounds the answers to a peer.
-type peer struct {
-	served       map[digest.Digest]bool // values sent since the last reconnect
-	decisionSent bool                   // the decision was sent since the last reconnect
-	again        uint32                 // highest round of a ResendRequest that was answered
 }
 
 // New makes an instance without records. It returns an error if the configuration is incomplete or inconsistent.
@@ -81,14 +57,11 @@ func New(cfg Config) (*Machine, error) {
 		return nil, fmt.Errorf("agreement %s: the coin takes %d shares, want %d, deal it again for %d replicas",
 			cfg.Instance, cfg.Coin.Threshold(), cfg.Committee.WeakQuorum(), cfg.Committee.N())
 	}
-	m := &Machine{
-		cfg:    cfg,
-		values: make(map[digest.Digest]*value),
-		round:  1,
-		rounds: make(map[uint32]*round),
-		wanted: make(map[digest.Digest]protocols.Set),
-		peers:  make([]peer, cfg.Committee.N()),
-	}
+	m := &Machine{shared: shared{cfg: cfg}, round: 1, rounds: make(map[uint32]*round)}
+	m.out = newOutbox(&m.cfg)
+	m.values = newValues(&m.cfg, &m.out)
+	m.outcome.shared = &m.shared
+	m.process = m.handleRoundMessage
 	return m, nil
 }
 
@@ -104,7 +77,7 @@ func (m *Machine) Start(protocols.Time) Step {
 // [MaxValue].
 func (m *Machine) Propose(_ protocols.Time, value []byte) (Step, error) {
 	var s Step
-	if m.decision != nil || !m.input.IsZero() {
+	if m.outcome.decision != nil || !m.input.IsZero() {
 		return s, nil
 	}
 	if len(value) > MaxValue {
@@ -114,7 +87,7 @@ func (m *Machine) Propose(_ protocols.Time, value []byte) (Step, error) {
 		return s, fmt.Errorf("agreement %s: the input is invalid: %w", m.cfg.Instance, err)
 	}
 	m.input = DigestOf(value)
-	m.hold(m.input, value)
+	m.values.hold(m.input, value)
 	m.advance(&s)
 	return s, nil
 }
@@ -128,15 +101,19 @@ func (m *Machine) Handle(_ protocols.Time, from protocols.Index, msg protocols.M
 	var s Step
 	switch x := msg.(type) {
 	case *FetchValue:
-		m.handleFetchValue(&s, from, x)
+		if !m.values.handleFetchValue(&s, from, x) && m.outcome.decision != nil {
+			m.outcome.send(&s, from)
+		}
 		return s
 	case *Value:
-		m.handleValue(x)
+		m.values.handleValue(x)
 	case *Decision:
-		m.handleDecision(&s, x)
+		if m.outcome.decision == nil {
+			m.settle(&s, x)
+		}
 	default:
-		if m.decision != nil {
-			m.sendDecision(&s, from)
+		if m.outcome.decision != nil {
+			m.outcome.send(&s, from)
 			return s
 		}
 		m.process(&s, from, msg)
@@ -145,52 +122,67 @@ func (m *Machine) Handle(_ protocols.Time, from protocols.Index, msg protocols.M
 	return s
 }
 
-// process takes a message of an undecided instance, from a peer or from this replica itself.
-func (m *Machine) process(s *Step, from protocols.Index, msg protocols.Message) {
+// handleRoundMessage takes a message of an undecided instance, from a peer or from this replica itself. A justified Proposal
+// of a later round moves this replica to that round.
+func (m *Machine) handleRoundMessage(s *Step, from protocols.Index, msg protocols.Message) {
+	switch x := msg.(type) {
+	case *ResendRequest:
+		m.out.handleResendRequest(s, from, x, m.round)
+		return
+	case *Proposal:
+		if x.Round > m.round {
+			m.enter(s, x.Round, x.Justification)
+		}
+	}
+	r := m.admit(from, roundOf(msg))
+	if r == nil {
+		return
+	}
 	switch x := msg.(type) {
 	case *Proposal:
-		m.handleProposal(s, from, x)
+		r.broadcasts.handleProposal(s, from, x)
 	case *Echo:
-		m.handleEcho(s, from, x)
+		r.broadcasts.handleEcho(s, from, x)
 	case *Lock:
-		m.handleLock(from, x)
+		r.broadcasts.handleLock(from, x)
 	case *Accept:
-		m.handleAccept(s, from, x)
+		r.broadcasts.handleAccept(s, from, x)
 	case *Finish:
-		m.handleFinish(from, x)
+		r.broadcasts.handleFinish(from, x)
 	case *coin.Release:
-		m.handleRelease(from, x)
+		r.election.handleRelease(from, x)
 	case *coin.Relay:
-		m.handleRelay(from, x)
+		r.election.handleRelay(from, x)
 	case *PreVote:
-		m.handlePreVote(s, from, x)
+		r.ballot.handlePreVote(s, from, x)
 	case *Vote:
-		m.handleVote(s, from, x)
-	case *ResendRequest:
-		m.handleResendRequest(s, from, x)
+		r.ballot.handleVote(s, from, x)
 	}
 }
 
 // Resend sends a peer again all messages that it may have missed. It is called after a reconnect, also after a restart.
 func (m *Machine) Resend(peer protocols.Index) Step {
 	var s Step
-	m.peers[peer].served = nil
-	m.peers[peer].decisionSent = m.decision != nil
-	m.resend(&s, peer)
+	m.values.served[peer] = nil
+	m.outcome.sent.Remove(peer)
+	if m.outcome.decision != nil {
+		m.outcome.sent.Add(peer) // it is one of the kept messages
+	}
+	m.out.resend(&s, peer)
 	return s
 }
 
-// resend sends a peer all kept messages.
-func (m *Machine) resend(s *Step, peer protocols.Index) {
-	for _, k := range m.kept {
-		if k.To == protocols.Everyone || k.To == protocols.To(peer) {
-			s.Send(peer, k.Message)
-		}
+// SendDecision sends a peer the decision, if there is one and it was not sent since the last reconnect.
+func (m *Machine) SendDecision(peer protocols.Index) Step {
+	var s Step
+	if m.outcome.decision != nil {
+		m.outcome.send(&s, peer)
 	}
+	return s
 }
 
 // Decision is the certificate of a decided instance, or nil. It may be there before the value.
-func (m *Machine) Decision() *Decision { return m.decision }
+func (m *Machine) Decision() *Decision { return m.outcome.decision }
 
 // Round is the current round, or the round of this replica when the instance was decided.
 func (m *Machine) Round() uint32 { return m.round }
@@ -198,135 +190,82 @@ func (m *Machine) Round() uint32 { return m.round }
 // advance applies the rules of the current round, in the order of the paper, until none applies. Then it delivers a decided
 // value.
 func (m *Machine) advance(s *Step) {
-	for m.changed = true; m.changed && m.decision == nil; {
+	for m.changed = true; m.changed && m.outcome.decision == nil; {
 		m.changed = false
-		r := m.slot(m.round)
-		m.propose(s, r)
-		m.echo(s, r)
-		m.lock(s, r)
-		m.accept(s, r)
-		m.finish(s, r)
-		m.release(s, r)
-		m.elect(s, r)
-		m.preVote(s, r)
-		m.vote(s, r)
-		m.conclude(s, r)
+		m.apply(s, m.slot(m.round))
 	}
-	m.deliver(s)
+	m.outcome.deliver(s)
 }
 
-// post persists and sends an own message, and processes it as the other replicas will. A message to Self is not sent.
-func (m *Machine) post(s *Step, to protocols.To, msg protocols.Message) {
+// apply applies each rule of a round once.
+func (m *Machine) apply(s *Step, r *round) {
+	r.broadcasts.propose(s, m.input, m.why)
+	r.broadcasts.echo(s)
+	r.broadcasts.lock(s)
+	r.broadcasts.accept(s)
+	r.broadcasts.finish(s)
+	r.election.release(s, &r.broadcasts.finished)
+	r.election.relay(s)
+	if d := r.election.decide(r.broadcasts.finishes); d != nil {
+		m.settle(s, d)
+		return
+	}
+	r.ballot.preVote(s, r.broadcasts.locks)
+	r.ballot.vote(s)
+	d, why := r.ballot.conclude()
+	switch {
+	case d != nil:
+		m.settle(s, d)
+	case why != nil:
+		m.enter(s, r.at.Round+1, why)
+	}
+}
+
+// settle ends the instance with a decision and deletes the state of all rounds.
+func (m *Machine) settle(s *Step, d *Decision) {
+	m.rounds, m.refused, m.why = nil, protocols.Set{}, nil
+	m.outcome.settle(s, d)
+}
+
+// slot is the state of round n, which is the current round or in the window.
+func (m *Machine) slot(n uint32) *round {
+	r := m.rounds[n]
+	if r == nil {
+		r = newRound(&m.shared, n)
+		m.rounds[n] = r
+	}
+	return r
+}
+
+// admit is the state of the round of a message, or nil if the round is past or too far ahead. If it is too far ahead, the
+// sender is recorded and asked again in the next round.
+func (m *Machine) admit(from protocols.Index, n uint32) *round {
+	switch {
+	case n < m.round:
+		return nil
+	case n-m.round > Window:
+		m.refused.Add(from)
+		return nil
+	}
+	return m.slot(n)
+}
+
+// enter moves to round n, which why justifies. From then on nothing is signed in earlier rounds.
+func (m *Machine) enter(s *Step, n uint32, why *Justification) {
 	m.changed = true
-	s.Record(m.messageKey(to, msg), m.messageRecord(msg))
-	m.send(s, to, msg)
-	if to == protocols.Everyone || to == protocols.To(m.cfg.Self) {
-		m.process(s, m.cfg.Self, msg)
+	m.round, m.why = n, why
+	if why.Key != nil {
+		m.raise(why.Key)
 	}
-}
-
-// send sends a message. Resend sends it again until the round is left.
-func (m *Machine) send(s *Step, to protocols.To, msg protocols.Message) {
-	if to == protocols.To(m.cfg.Self) {
-		return
-	}
-	out := protocols.Send{To: to, Message: msg}
-	m.kept = append(m.kept, out)
-	s.Sends = append(s.Sends, out)
-}
-
-// hold keeps a value in memory.
-func (m *Machine) hold(d digest.Digest, bytes []byte) {
-	if m.values[d] == nil {
-		m.values[d] = &value{bytes: bytes}
-	}
-}
-
-// store persists a held value. It is called before anything is signed for the value.
-func (m *Machine) store(s *Step, d digest.Digest) {
-	if v := m.values[d]; !v.stored {
-		v.stored = true
-		s.Record(m.valueKey(d), v.bytes)
-	}
-}
-
-// want requests a value that at least f+1 honest replicas among signers hold. It asks f+1 of them. Different replicas begin
-// at different signers, to distribute the load.
-func (m *Machine) want(s *Step, d digest.Digest, signers protocols.Set) {
-	members := signers.Members()
-	start, _ := slices.BinarySearch(members, m.cfg.Self)
-	asked := 0
-	for k := range members {
-		if asked == m.cfg.Committee.WeakQuorum() {
-			return
-		}
-		if i := members[(start+k)%len(members)]; i != m.cfg.Self {
-			m.ask(s, d, i)
-			asked++
+	s.Record(m.cfg.Instance.stateKey(), m.stateRecord())
+	for old := range m.rounds {
+		if old < n {
+			delete(m.rounds, old)
 		}
 	}
-}
-
-// valid is the external validity of a held value. It calls Config.Valid once for each value.
-func (m *Machine) valid(v *value) error {
-	if !v.checked {
-		v.checked, v.invalid = true, m.cfg.Valid(v.bytes)
+	m.out.leaveRound(m.values.requested)
+	for _, i := range m.refused.Members() {
+		m.out.send(s, protocols.To(i), &ResendRequest{At{m.cfg.Instance, n}})
 	}
-	return v.invalid
-}
-
-// keepFetches deletes the kept messages, except requests for values that are still wanted.
-func (m *Machine) keepFetches() {
-	m.kept = slices.DeleteFunc(m.kept, func(k protocols.Send) bool {
-		w, ok := k.Message.(*FetchValue)
-		if ok {
-			_, ok = m.wanted[w.Digest]
-		}
-		return !ok
-	})
-}
-
-// ask requests a value from one replica, once.
-func (m *Machine) ask(s *Step, d digest.Digest, i protocols.Index) {
-	asked := m.wanted[d]
-	if asked.Add(i) {
-		m.wanted[d] = asked
-		m.send(s, protocols.To(i), &FetchValue{m.cfg.Instance, d})
-	}
-}
-
-// upon FetchValue: answer, once for each connection, if the value is held.
-func (m *Machine) handleFetchValue(s *Step, from protocols.Index, x *FetchValue) {
-	v := m.values[x.Digest]
-	if v == nil {
-		if m.decision != nil {
-			m.sendDecision(s, from)
-		}
-		return
-	}
-	p := &m.peers[from]
-	if p.served[x.Digest] {
-		return
-	}
-	if p.served == nil {
-		p.served = make(map[digest.Digest]bool)
-	}
-	p.served[x.Digest] = true
-	s.Send(from, newValue(m.cfg.Instance, v.bytes))
-}
-
-// upon Value: keep it, if it was requested.
-func (m *Machine) handleValue(x *Value) {
-	if _, ok := m.wanted[x.digest]; ok {
-		delete(m.wanted, x.digest)
-		m.hold(x.digest, x.Value)
-	}
-}
-
-// upon ResendRequest: send all messages again, at most once for each round.
-func (m *Machine) handleResendRequest(s *Step, from protocols.Index, x *ResendRequest) {
-	if p := &m.peers[from]; x.Round > p.again && x.Round <= m.round {
-		p.again = x.Round
-		m.resend(s, from)
-	}
+	m.refused = protocols.Set{}
 }

@@ -23,21 +23,21 @@ type edit struct{ file, old, new string }
 
 var mutants = []mutant{
 	{"a quorum counts messages, not senders", []edit{
-		{"round.go", "preVoted, voted bool\n", "preVoted, voted bool\n\tcount int\n"},
-		{"broadcast.go", "\tr.echoes.Add(from, x.Signature)\n", "\tr.echoes.Add(from, x.Signature)\n\tr.count++\n"},
-		{"broadcast.go", "r.echoes.Len() < m.cfg", "r.count < m.cfg"},
+		{"broadcast.go", "\taccepts           *protocols.Tally // for own\n", "\taccepts           *protocols.Tally // for own\n\tcount int\n"},
+		{"broadcast.go", "\tb.echoes.Add(from, x.Signature)\n", "\tb.echoes.Add(from, x.Signature)\n\tb.count++\n"},
+		{"broadcast.go", "b.echoes.Len() < b.cfg", "b.count < b.cfg"},
 	}, ""},
 	{"coin shares are released with f+1 broadcasts complete", []edit{
-		{"broadcast.go", "r.finished.Len() < m.cfg.Committee.Quorum()", "r.finished.Len() < m.cfg.Committee.WeakQuorum()"},
+		{"election.go", "finished.Len() < e.cfg.Committee.Quorum()", "finished.Len() < e.cfg.Committee.WeakQuorum()"},
 	}, ""},
 	{"coin shares are not relayed", []edit{
-		{"vote.go", "\tif !r.relayed {", "\tif false {"},
+		{"election.go", "\tif e.toss.Known() && !e.relayed {", "\tif false {"},
 	}, ""},
 	{"echoes after the coin is known", []edit{
-		{"broadcast.go", "func (m *Machine) echo(s *Step, r *round) {\n\tif r.toss.Known() {", "func (m *Machine) echo(s *Step, r *round) {\n\tif false {"},
+		{"broadcast.go", "func (b *broadcasts) echo(s *Step) {\n\tif b.toss.Known() {", "func (b *broadcasts) echo(s *Step) {\n\tif false {"},
 	}, ""},
 	{"accepts after the coin is known", []edit{
-		{"broadcast.go", "func (m *Machine) accept(s *Step, r *round) {\n\tif r.toss.Known() {", "func (m *Machine) accept(s *Step, r *round) {\n\tif false {"},
+		{"broadcast.go", "func (b *broadcasts) accept(s *Step) {\n\tif b.toss.Known() {", "func (b *broadcasts) accept(s *Step) {\n\tif false {"},
 	}, "TestLateLockCompletesNothing"},
 	{"the second phase needs no first-phase proof", []edit{
 		{"broadcast_messages.go", "return p.quorum(c, &m.Echoes, m.echoStatement(c, from, m.Digest))", "return nil"},
@@ -49,25 +49,25 @@ var mutants = []mutant{
 		{"instance.go", "return a.append(make([]byte, 0, instanceSize+4))", "return a.Instance.append(nil)"},
 	}, ""},
 	{"own messages are not persisted", []edit{
-		{"machine.go", "\ts.Record(m.messageKey(to, msg), m.messageRecord(msg))\n", ""},
+		{"round.go", "\ts.Record(x.cfg.Instance.messageKey(to, msg), messageRecord(msg))\n", ""},
 	}, ""},
 	{"votes are not persisted", []edit{
-		{"machine.go", "\ts.Record(m.messageKey(to, msg), m.messageRecord(msg))\n", "\tif msg.Kind() != KindVote {\n\t\ts.Record(m.messageKey(to, msg), m.messageRecord(msg))\n\t}\n"},
+		{"round.go", "\ts.Record(x.cfg.Instance.messageKey(to, msg), messageRecord(msg))\n", "\tif msg.Kind() != KindVote {\n\t\ts.Record(x.cfg.Instance.messageKey(to, msg), messageRecord(msg))\n\t}\n"},
 	}, ""},
 	{"an accept is persisted without its first-phase proof", []edit{
-		{"broadcast.go", "\t\ts.Record(m.evidenceKey(j), m.messageRecord(l))\n", ""},
+		{"broadcast.go", "\t\ts.Record(b.cfg.Instance.evidenceKey(j), messageRecord(l))\n", ""},
 	}, ""},
 	{"an echo is persisted without its value", []edit{
-		{"broadcast.go", "\t\tm.store(s, p.Digest)\n", ""},
+		{"broadcast.go", "\t\tb.values.store(s, p.Digest)\n", ""},
 	}, ""},
 	{"a change of round is not persisted", []edit{
-		{"round.go", "\ts.Record(m.stateKey(), m.stateRecord())\n", ""},
+		{"machine.go", "\ts.Record(m.cfg.Instance.stateKey(), m.stateRecord())\n", ""},
 	}, ""},
 	{"the highest key is not persisted", []edit{
 		{"restore.go", "\t\tm.high = readKey(r)\n", "\t\treadKey(r)\n"},
 	}, ""},
 	{"no-votes do not claim the highest key", []edit{
-		{"vote.go", "NoPreVotes: no, Key: m.high}", "NoPreVotes: no}"},
+		{"ballot.go", "NoPreVotes: no, Key: b.high}", "NoPreVotes: no}"},
 	}, "TestDecisionOutlivesARoundOfNoVotes"},
 	{"a key alone moves a replica to the next round", []edit{
 		{"proof.go", "return p.quorum(c, &j.NoPreVotes, before.noPreVoteStatement(c))", "return nil"},
@@ -79,19 +79,19 @@ var mutants = []mutant{
 		{"vote_messages.go", "return p.coin(c, m.At, m.Leader, &m.Coin)", "return nil"},
 	}, "TestSweep"},
 	{"values are not validated", []edit{
-		{"broadcast.go", "err := m.valid(v); err != nil", "err := m.valid(v); false && err != nil"},
+		{"broadcast.go", "err := b.values.valid(v); err != nil", "err := b.values.valid(v); false && err != nil"},
 	}, ""},
 	{"refused messages are never requested again", []edit{
-		{"round.go", "\t\tm.refused.Add(from)\n", ""},
+		{"machine.go", "\t\tm.refused.Add(from)\n", ""},
 	}, ""},
 	{"a decided value is not fetched", []edit{
-		{"vote.go", "\t\tm.want(s, m.decision.Digest, m.decision.Accepts.Signers)\n", ""},
+		{"decision.go", "\t\to.values.request(s, o.decision.Digest, o.decision.Accepts.Signers)\n", ""},
 	}, ""},
 	{"an elected value is not fetched", []edit{
-		{"vote.go", "\t\t\tm.want(s, r.key.Digest, r.key.Echoes.Signers)\n", ""},
+		{"ballot.go", "\t\t\tb.values.request(s, b.key.Digest, b.key.Echoes.Signers)\n", ""},
 	}, ""},
 	{"a justification does not move a replica that is behind", []edit{
-		{"broadcast.go", "\tif x.Round > m.round {", "\tif false {"},
+		{"machine.go", "\t\tif x.Round > m.round {", "\t\tif false {"},
 	}, ""},
 }
 

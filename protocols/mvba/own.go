@@ -171,23 +171,23 @@ func (w *signedCollector) justification(before At, j *Justification) {
 // Lacks reports whether there is no record of a statement that this replica signed in this instance, although it would not
 // have been overwritten: records of the current round are kept until the instance is decided.
 func (m *Machine) Lacks(x *Signed) bool {
-	if m.decision != nil || x.Round != m.round {
-		return m.decision == nil && x.Round > m.round
+	if m.outcome.decision != nil || x.Round != m.round {
+		return m.outcome.decision == nil && x.Round > m.round
 	}
 	r := m.slot(m.round)
-	vote := r.votes[m.cfg.Self]
+	b, vote := &r.broadcasts, r.ballot.votes[m.cfg.Self]
 	switch x.Phase {
 	case PhaseEcho:
-		return !r.echoed.Has(x.Broadcaster) || m.digestFor(r, KindEcho, x.Broadcaster) != x.Digest
+		return !b.echoed.Has(x.Broadcaster) || m.digestFor(r, KindEcho, x.Broadcaster) != x.Digest
 	case PhaseAccept:
 		if vote != nil && vote.Yes && vote.Leader == x.Broadcaster && vote.Digest == x.Digest {
 			return false
 		}
-		return !r.accepted.Has(x.Broadcaster) || m.digestFor(r, KindAccept, x.Broadcaster) != x.Digest
+		return !b.accepted.Has(x.Broadcaster) || m.digestFor(r, KindAccept, x.Broadcaster) != x.Digest
 	case PhaseShare:
-		return !r.released
+		return !r.election.released
 	case PhaseNoPreVote:
-		v := r.preVotes[m.cfg.Self]
+		v := r.ballot.preVotes[m.cfg.Self]
 		return v == nil || v.Yes
 	default:
 		return vote == nil || vote.Yes || vote.claim() != x.Claim
@@ -197,13 +197,7 @@ func (m *Machine) Lacks(x *Signed) bool {
 // digestFor is the digest that this replica echoed or accepted for a broadcaster in the current round, zero if none.
 func (m *Machine) digestFor(r *round, kind protocols.Kind, broadcaster protocols.Index) digest.Digest {
 	if broadcaster == m.cfg.Self {
-		return r.mine.Digest
+		return r.broadcasts.own.Digest
 	}
-	for _, k := range m.kept {
-		if k.To != protocols.To(broadcaster) || k.Message.Kind() != kind {
-			continue
-		}
-		return SignedBySender(k.Message).Digest
-	}
-	return digest.Digest{}
+	return m.out.digestFor(kind, broadcaster)
 }

@@ -29,22 +29,22 @@ func Records(in Instance) (from, to []byte) {
 	return from, append(bytes.Clone(from), 0xff)
 }
 
-func (m *Machine) recordKey(part byte, rest ...byte) []byte {
-	from, _ := Records(m.cfg.Instance)
+func (i Instance) recordKey(part byte, rest ...byte) []byte {
+	from, _ := Records(i)
 	return append(append(from, part), rest...)
 }
 
-func (m *Machine) decisionKey() []byte             { return m.recordKey(partDecision) }
-func (m *Machine) stateKey() []byte                { return m.recordKey(partState) }
-func (m *Machine) valueKey(d digest.Digest) []byte { return m.recordKey(partValue, d[:]...) }
+func (i Instance) decisionKey() []byte             { return i.recordKey(partDecision) }
+func (i Instance) stateKey() []byte                { return i.recordKey(partState) }
+func (i Instance) valueKey(d digest.Digest) []byte { return i.recordKey(partValue, d[:]...) }
 
-func (m *Machine) evidenceKey(j protocols.Index) []byte {
-	return m.recordKey(partEvidence, wire.AppendU16(nil, uint16(j))...)
+func (i Instance) evidenceKey(j protocols.Index) []byte {
+	return i.recordKey(partEvidence, wire.AppendU16(nil, uint16(j))...)
 }
 
 // messageKey has no round: messages of a new round overwrite those of the round that was left.
-func (m *Machine) messageKey(to protocols.To, msg protocols.Message) []byte {
-	return m.recordKey(partMessage, wire.AppendU32([]byte{byte(msg.Kind())}, uint32(to))...)
+func (i Instance) messageKey(to protocols.To, msg protocols.Message) []byte {
+	return i.recordKey(partMessage, wire.AppendU32([]byte{byte(msg.Kind())}, uint32(to))...)
 }
 
 func (m *Machine) stateRecord() []byte {
@@ -65,28 +65,29 @@ func Restore(cfg Config, stored protocols.Stored) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := records{evidence: make(map[protocols.Index]*Lock)}
+	found := records{m: m, evidence: make(map[protocols.Index]*Lock)}
 	from, to := Records(cfg.Instance)
 	for key, record := range stored(from, to) {
-		if err := m.read(&found, bytes.Clone(key[len(from):]), bytes.Clone(record)); err != nil {
+		if err := found.read(bytes.Clone(key[len(from):]), bytes.Clone(record)); err != nil {
 			return nil, fmt.Errorf("agreement %s: record %x: %w: the store is damaged", cfg.Instance, key, err)
 		}
 	}
-	if err := m.replay(&found); err != nil {
+	if err := found.replay(); err != nil {
 		return nil, fmt.Errorf("agreement %s: %w: the store is damaged", cfg.Instance, err)
 	}
 	return m, nil
 }
 
-// records has the records that were read, except state and values.
+// records brings a new machine to the state of the records that are read. It has those that are applied after all are read.
 type records struct {
+	m        *Machine
 	decision *Decision
 	evidence map[protocols.Index]*Lock
 	own      []protocols.Send
 }
 
 // read takes one record. key is the part of its key after the instance.
-func (m *Machine) read(found *records, key, record []byte) error {
+func (f *records) read(key, record []byte) error {
 	k := wire.NewReader(key)
 	part := k.U8()
 	switch part {
@@ -96,10 +97,10 @@ func (m *Machine) read(found *records, key, record []byte) error {
 		if DigestOf(record) != d {
 			return fmt.Errorf("%w: a value with another digest than its key", wire.ErrMalformed)
 		}
-		m.values[d] = &value{bytes: record, stored: true}
+		f.m.values.held[d] = &value{bytes: record, stored: true}
 		return k.Done()
 	case partState:
-		if err := m.readState(record); err != nil {
+		if err := f.readState(record); err != nil {
 			return err
 		}
 		return k.Done()
@@ -108,30 +109,30 @@ func (m *Machine) read(found *records, key, record []byte) error {
 	if err != nil {
 		return err
 	}
-	from := m.cfg.Self
+	from := f.m.cfg.Self
 	switch x := msg.(type) {
 	case *Decision:
 		if part != partDecision {
 			k.Fail("a decision in part %q", part)
 		}
-		found.decision = x
+		f.decision = x
 	case *Lock:
 		if part == partEvidence {
-			if from = protocols.Index(k.U16()); !m.cfg.Committee.Has(from) {
-				k.Fail("replica %d of %d", from, m.cfg.Committee.N())
+			if from = protocols.Index(k.U16()); !f.m.cfg.Committee.Has(from) {
+				k.Fail("replica %d of %d", from, f.m.cfg.Committee.N())
 				break
 			}
-			found.evidence[from] = x
+			f.evidence[from] = x
 			break
 		}
-		found.addOwn(k, part, msg)
+		f.addOwn(k, part, msg)
 	default:
-		found.addOwn(k, part, msg)
+		f.addOwn(k, part, msg)
 	}
 	if err := k.Done(); err != nil {
 		return err
 	}
-	return m.recheck(from, msg)
+	return f.recheck(from, msg)
 }
 
 // addOwn adds an own message.
@@ -143,22 +144,23 @@ func (f *records) addOwn(key *wire.Reader, part byte, msg protocols.Message) {
 }
 
 // recheck refuses a stored message that this replica cannot have sent or accepted. Signatures are not verified again.
-func (m *Machine) recheck(from protocols.Index, msg protocols.Message) error {
-	if in, ok := InstanceOf(msg); !ok || in != m.cfg.Instance {
+func (f *records) recheck(from protocols.Index, msg protocols.Message) error {
+	if in, ok := InstanceOf(msg); !ok || in != f.m.cfg.Instance {
 		return fmt.Errorf("%w: a message of instance %s", wire.ErrMalformed, in)
 	}
 	if p, ok := msg.(*Proposal); ok && p.Round == 1 {
 		return nil
 	}
-	proof, err := Check(m.cfg.Committee, from, msg)
+	proof, err := Check(f.m.cfg.Committee, from, msg)
 	if err != nil {
 		return err
 	}
-	return proof.verifyTosses(m.cfg.Coin)
+	return proof.verifyTosses(f.m.cfg.Coin)
 }
 
 // readState reads round, justification and highest key.
-func (m *Machine) readState(record []byte) error {
+func (f *records) readState(record []byte) error {
+	m := f.m
 	r := wire.NewReader(record)
 	if v := r.U8(); v != recordVersion {
 		r.Fail("version %d, this program reads %d", v, recordVersion)
@@ -178,21 +180,22 @@ func (m *Machine) readState(record []byte) error {
 }
 
 // replay brings the machine to the state of the records.
-func (m *Machine) replay(found *records) error {
-	if found.decision != nil {
+func (f *records) replay() error {
+	m := f.m
+	if f.decision != nil {
 		var none Step
-		m.settle(&none, found.decision)
+		m.settle(&none, f.decision)
 		return nil
 	}
 	r := m.slot(m.round)
-	for j, l := range found.evidence {
+	for j, l := range f.evidence {
 		if l.Round == m.round {
-			r.locks[j] = l
+			r.broadcasts.locks[j] = l
 		}
 	}
-	for _, own := range found.own {
+	for _, own := range f.own {
 		if p, ok := own.Message.(*Proposal); ok {
-			v := m.values[p.Digest]
+			v := m.values.held[p.Digest]
 			if v == nil {
 				return fmt.Errorf("the proposed value %s is missing", p.Digest)
 			}
@@ -207,7 +210,7 @@ func (m *Machine) replay(found *records) error {
 			continue // the message is of a round that was left
 		}
 		if own.To != protocols.To(m.cfg.Self) {
-			m.kept = append(m.kept, own)
+			m.out.kept = append(m.out.kept, own)
 		}
 		var none Step
 		m.process(&none, m.cfg.Self, own.Message)
@@ -229,7 +232,7 @@ func roundOf(msg protocols.Message) uint32 {
 }
 
 // messageRecord encodes an own message. The value of a proposal of round 1 is left out, since it has its own record.
-func (m *Machine) messageRecord(msg protocols.Message) []byte {
+func messageRecord(msg protocols.Message) []byte {
 	b := []byte{recordVersion, byte(msg.Kind())}
 	if p, ok := msg.(*Proposal); ok && p.Round == 1 {
 		return append(p.At.append(b), p.Digest[:]...)

@@ -1,119 +1,65 @@
 package mvba
 
 import (
-	"fmt"
-
-	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
 	"bdtnode/protocols/coin"
 )
 
-// round is the state of one round: the first message of each kind from each peer, and the progress of this replica.
-type round struct {
-	at        At
-	proposals []*Proposal
-	locks     []*Lock
-	finishes  []*Finish
-	finished  protocols.Set
-	preVotes  []*PreVote
-	votes     []*Vote
-	toss      *coin.Toss
-
-	mine     *Proposal        // own proposal; nil before
-	echoes   *protocols.Tally // for mine
-	accepts  *protocols.Tally // for mine
-	echoed   protocols.Set    // broadcasters echoed by this replica
-	accepted protocols.Set    // broadcasters accepted by this replica
-	refused  protocols.Set    // broadcasters of invalid values
-	key      *Key             // key of the elected broadcast; nil before
-
-	locked, completed, released, relayed, preVoted, voted bool
+// shared is the part of an instance that the parts of a round use.
+type shared struct {
+	cfg    Config
+	values values
+	out    outbox
+	high   *Key // highest known key; nil before the first
+	// changed: a rule was applied, so all rules are checked again.
+	changed bool
+	// process gives the machine an own message, as the other replicas process it.
+	process func(s *Step, from protocols.Index, msg protocols.Message)
 }
 
-// slot is the state of round n, which is the current round or in the window.
-func (m *Machine) slot(n uint32) *round {
-	r := m.rounds[n]
-	if r == nil {
-		c := m.cfg.Committee
-		at := At{m.cfg.Instance, n}
-		r = &round{
-			at:        at,
-			proposals: make([]*Proposal, c.N()),
-			locks:     make([]*Lock, c.N()),
-			finishes:  make([]*Finish, c.N()),
-			preVotes:  make([]*PreVote, c.N()),
-			votes:     make([]*Vote, c.N()),
-			toss:      coin.NewToss(c, m.cfg.Coin, at.toss()),
-		}
-		m.rounds[n] = r
+// post persists and sends an own message, and processes it as the other replicas will. A message to Self is not sent.
+func (x *shared) post(s *Step, to protocols.To, msg protocols.Message) {
+	x.changed = true
+	s.Record(x.cfg.Instance.messageKey(to, msg), messageRecord(msg))
+	x.out.send(s, to, msg)
+	if to == protocols.Everyone || to == protocols.To(x.cfg.Self) {
+		x.process(s, x.cfg.Self, msg)
 	}
-	return r
-}
-
-// admit is the state of the round of a message, or nil if the round is past or too far ahead. If it is too far ahead, the
-// sender is recorded and asked again in the next round.
-func (m *Machine) admit(from protocols.Index, n uint32) *round {
-	switch {
-	case n < m.round:
-		return nil
-	case n-m.round > Window:
-		m.refused.Add(from)
-		return nil
-	}
-	return m.slot(n)
-}
-
-// enter moves to round n, which why justifies. From then on nothing is signed in earlier rounds.
-func (m *Machine) enter(s *Step, n uint32, why *Justification) {
-	m.changed = true
-	m.round, m.why = n, why
-	if why.Key != nil {
-		m.raise(why.Key)
-	}
-	s.Record(m.stateKey(), m.stateRecord())
-	for old := range m.rounds {
-		if old < n {
-			delete(m.rounds, old)
-		}
-	}
-	m.keepFetches()
-	for _, i := range m.refused.Members() {
-		m.send(s, protocols.To(i), &ResendRequest{At{m.cfg.Instance, n}})
-	}
-	m.refused = protocols.Set{}
 }
 
 // raise keeps k if it is the highest key so far.
-func (m *Machine) raise(k *Key) {
-	if m.high == nil || k.Round > m.high.Round {
-		m.high = k
+func (x *shared) raise(k *Key) {
+	if x.high == nil || k.Round > x.high.Round {
+		x.high = k
 	}
 }
 
-// learnKey keeps the first-phase proof of the broadcast that the coin of the round elected. It panics if there is one for
-// another digest already.
-func (m *Machine) learnKey(r *round, d digest.Digest, echoes protocols.Certificate) {
-	if r.key != nil {
-		if r.key.Digest != d {
-			panic(fmt.Sprintf("mvba: round %d of %s has two first-phase proofs for one broadcast: more than f replicas are Byzantine",
-				r.at.Round, r.at.Instance))
-		}
-		return
+// round is the state of one round: its broadcasts, the election of one of them by the coin, and the votes on it.
+type round struct {
+	at         At
+	broadcasts broadcasts
+	election   election
+	ballot     ballot
+}
+
+func newRound(x *shared, n uint32) *round {
+	at := At{x.cfg.Instance, n}
+	toss := coin.NewToss(x.cfg.Committee, x.cfg.Coin, at.toss())
+	return &round{
+		at: at, broadcasts: newBroadcasts(x, at, toss), election: election{shared: x, at: at, toss: toss}, ballot: newBallot(x, at, toss),
 	}
-	r.key = &Key{Round: r.at.Round, Leader: r.toss.Leader(), Digest: d, Echoes: echoes, Coin: r.toss.Proof()}
-	m.raise(r.key)
 }
 
 // signatures makes a certificate of the first n-f replicas for which get has a signature. It reports whether there are so
 // many.
-func (m *Machine) signatures(get func(i protocols.Index) (sig.Signature, bool)) (protocols.Certificate, bool) {
+func signatures(c *protocols.Committee, get func(i protocols.Index) (sig.Signature, bool)) (protocols.Certificate, bool) {
 	var cert protocols.Certificate
-	for i := range protocols.Index(m.cfg.Committee.N()) {
+	for i := range protocols.Index(c.N()) {
 		if s, ok := get(i); ok {
 			cert.Signers.Add(i)
 			cert.Signatures = append(cert.Signatures, s)
-			if len(cert.Signatures) == m.cfg.Committee.Quorum() {
+			if len(cert.Signatures) == c.Quorum() {
 				return cert, true
 			}
 		}

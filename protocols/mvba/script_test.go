@@ -78,7 +78,7 @@ func kinds(kinds ...protocols.Kind) func(e *envelope) bool {
 	return func(e *envelope) bool { return slices.Contains(kinds, e.msg.Kind()) }
 }
 
-var broadcasts = kinds(KindProposal, KindEcho, KindLock, KindAccept, KindFinish)
+var ofBroadcasts = kinds(KindProposal, KindEcho, KindLock, KindAccept, KindFinish)
 
 // assist makes d sign every honest broadcast of a round.
 func (w *world) assist(d protocols.Index, round uint32) {
@@ -101,13 +101,13 @@ func split(t testing.TB, w *world, a, b, c, d protocols.Index, restart func(i pr
 	for _, i := range []protocols.Index{a, b, c} {
 		w.send(d, i, &Proposal{At: at, Value: value, Digest: DigestOf(value)})
 	}
-	w.give(t, broadcasts)
+	w.give(t, ofBroadcasts)
 	cert, ok := w.know.lockOf(w.know.round(1), d, DigestOf(value))
 	if !ok {
 		t.Fatal("no first-phase proof of d's broadcast")
 	}
 	w.send(d, a, &Lock{at, DigestOf(value), cert}) // only to a
-	w.give(t, broadcasts)
+	w.give(t, ofBroadcasts)
 	w.give(t, kinds(coin.KindRelease, coin.KindRelay))
 	no := &PreVote{At: at, Leader: d, Signature: w.signers[d].Sign(at.noPreVoteStatement(w.committee))}
 	w.send(d, c, no)
@@ -141,7 +141,7 @@ func TestDecisionOutlivesARoundOfNoVotes(t *testing.T) {
 				w.reboot(cc)
 			}
 			alive := func(e *envelope) bool { return e.msg.Kind() != KindDecision && e.to != a && e.from != a }
-			// Round 2: b, c and d complete their broadcasts, the coin elects a, and all vote no.
+			// Round 2: b, c and d complete their ofBroadcasts, the coin elects a, and all vote no.
 			if why := w.know.justify(2); len(why) != 1 || !why[0].byKey() {
 				t.Fatalf("round 2 has %d justifications, want only the key", len(why))
 			}
@@ -185,13 +185,13 @@ func (w *world) drive(t testing.TB, d protocols.Index, round uint32, alive func(
 		w.send(d, i, &Proposal{At: at, Digest: v, Justification: why})
 	}
 	w.assist(d, round)
-	w.give(t, func(e *envelope) bool { return alive(e) && broadcasts(e) })
+	w.give(t, func(e *envelope) bool { return alive(e) && ofBroadcasts(e) })
 	if why.Key == nil { // they request the value
 		for _, i := range to {
 			w.send(d, i, newValue(theInstance, value))
 		}
 	}
-	w.give(t, func(e *envelope) bool { return alive(e) && (broadcasts(e) || e.msg.Kind() == KindValue) })
+	w.give(t, func(e *envelope) bool { return alive(e) && (ofBroadcasts(e) || e.msg.Kind() == KindValue) })
 	w.finishOf(t, d, round, to...)
 	w.give(t, alive)
 	l := w.leader(t, round)
@@ -240,7 +240,7 @@ func TestLateLockCompletesNothing(t *testing.T) {
 		for _, i := range []protocols.Index{a, b, c} {
 			w.send(d, i, &Proposal{At: at, Value: value, Digest: DigestOf(value)})
 		}
-		w.give(t, broadcasts)
+		w.give(t, ofBroadcasts)
 		w.give(t, kinds(coin.KindRelease, coin.KindRelay))
 		w.give(t, kinds(KindPreVote)) // three no-pre-votes, so three no-votes, which are not delivered
 		if n := len(w.know.round(1).noVotes); n != 3 {
@@ -256,7 +256,7 @@ func TestLateLockCompletesNothing(t *testing.T) {
 			}
 			w.send(d, i, &Lock{at, DigestOf(value), cert})
 		}
-		w.give(t, broadcasts)
+		w.give(t, ofBroadcasts)
 		if n := len(w.know.round(1).accepts[broadcastName{d, DigestOf(value)}]); n > 0 {
 			t.Errorf("%d replicas accept a broadcast on which they voted no (restarted: %v)", n, restart)
 		}
@@ -351,7 +351,7 @@ func TestDecidedInstanceAnswers(t *testing.T) {
 		return n
 	}
 	m.Resend(b)
-	m.peers[b].decisionSent = false
+	m.outcome.sent.Remove(b)
 	if n := count(m.Handle(0, b, echo)); n != 1 {
 		t.Errorf("%d answers, want one", n)
 	}

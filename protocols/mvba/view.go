@@ -43,32 +43,32 @@ const (
 
 // Inspect takes a snapshot.
 func (m *Machine) Inspect() View {
-	v := View{Round: m.round, Input: !m.input.IsZero(), Decided: m.decision != nil, Values: len(m.values), Wanted: len(m.wanted)}
-	if m.decision != nil {
-		v.DecidedBy = m.decision.Leader
+	v := View{Round: m.round, Input: !m.input.IsZero(), Decided: m.outcome.decision != nil, Values: len(m.values.held), Wanted: len(m.values.requested)}
+	if m.outcome.decision != nil {
+		v.DecidedBy = m.outcome.decision.Leader
 	}
 	r := m.rounds[m.round]
 	if r == nil { // nothing of the round has happened
 		r = &round{}
 	}
-	v.Proposals, v.Locks = present(r.proposals), present(r.locks)
+	v.Proposals, v.Locks = present(r.broadcasts.proposals), present(r.broadcasts.locks)
 	v.Echoes, v.Accepts = []protocols.Index{}, []protocols.Index{}
-	if r.mine != nil {
-		echoes, accepts := r.echoes.Signers(), r.accepts.Signers()
+	if r.broadcasts.own != nil {
+		echoes, accepts := r.broadcasts.echoes.Signers(), r.broadcasts.accepts.Signers()
 		v.Echoes, v.Accepts = echoes.Members(), accepts.Members()
 	}
-	v.Finished, v.Released, v.Shares = r.finished.Members(), r.released, []protocols.Index{}
+	v.Finished, v.Released, v.Shares = r.broadcasts.finished.Members(), r.election.released, []protocols.Index{}
 	var shares protocols.Set
-	if r.toss != nil {
-		shares = r.toss.Released()
-		v.Shares, v.Coin = shares.Members(), r.toss.Known()
+	if r.election.toss != nil {
+		shares = r.election.toss.Released()
+		v.Shares, v.Coin = shares.Members(), r.election.toss.Known()
 	}
 	if v.Coin {
-		v.Elected = r.toss.Leader()
+		v.Elected = r.election.toss.Leader()
 	}
 	preVoted, voted := protocols.Set{}, protocols.Set{}
-	v.PreVoteYes, v.PreVoteNo = byAnswer(r.preVotes, &preVoted, func(x *PreVote) bool { return x.Yes })
-	v.VoteYes, v.VoteNo = byAnswer(r.votes, &voted, func(x *Vote) bool { return x.Yes })
+	v.PreVoteYes, v.PreVoteNo = byAnswer(r.ballot.preVotes, &preVoted, func(x *PreVote) bool { return x.Yes })
+	v.VoteYes, v.VoteNo = byAnswer(r.ballot.votes, &voted, func(x *Vote) bool { return x.Yes })
 	m.waits(&v, r, &shares, &preVoted, &voted)
 	return v
 }
@@ -80,15 +80,15 @@ func (m *Machine) waits(v *View, r *round, shares, preVoted, voted *protocols.Se
 		v.WaitsFor, v.Missing, v.Needed = w, have.Others(n), max(0, of-have.Len())
 	}
 	switch {
-	case v.Decided && m.values[m.decision.Digest] == nil:
+	case v.Decided && m.values.held[m.outcome.decision.Digest] == nil:
 		v.WaitsFor, v.Missing = WaitValue, []protocols.Index{}
 	case v.Decided:
 		v.WaitsFor, v.Missing = WaitNothing, []protocols.Index{}
-	case !v.Coin && r.finished.Len() < quorum:
-		need(WaitFinish, &r.finished, quorum)
+	case !v.Coin && r.broadcasts.finished.Len() < quorum:
+		need(WaitFinish, &r.broadcasts.finished, quorum)
 	case !v.Coin:
 		need(WaitShares, shares, m.cfg.Coin.Threshold())
-	case !r.voted:
+	case !r.ballot.voted:
 		need(WaitPreVotes, preVoted, quorum)
 	default:
 		need(WaitVotes, voted, quorum)
