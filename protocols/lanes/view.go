@@ -65,7 +65,7 @@ func (m *Machine) Inspect(now protocols.Time) []View {
 	return out
 }
 
-// full is the reason why Room is false, empty if it is true.
+// full is the reason why HasRoom is false, empty if it is true.
 func (m *Machine) full(l *lane) string {
 	switch {
 	case l.frozen:
