@@ -174,11 +174,15 @@ func writeJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// copyFile copies a file, at most so many bytes; with a negative number the last bytes. A missing replica.log is no error:
-// only net up writes one.
+// optionalFiles are files that a home may lack: only net up writes a log, a replica that does not run has published no
+// address, and one that has just started has written no addresses of peers.
+var optionalFiles = []string{netup.LogFile, "replica.json", "peers.json"}
+
+// copyFile copies a file, at most so many bytes; with a negative number the last bytes. A missing file is an error if each
+// home has it.
 func copyFile(name string, w io.Writer, most int64) error {
 	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) && filepath.Base(name) == netup.LogFile {
+	if errors.Is(err, fs.ErrNotExist) && slices.Contains(optionalFiles, filepath.Base(name)) {
 		return nil
 	}
 	if err != nil {
@@ -357,11 +361,11 @@ func secretForms(text string) [][]byte {
 	}
 	out = append(out, seed)
 	for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		// In a longer base64 text the seed can begin at each of three places, which changes all but its inner characters.
+		// In a longer base64 text the seed can begin at each of three places. All but the first and last characters of its
+		// text depend on the seed alone.
 		for shift := range 3 {
 			long := e.EncodeToString(append(make([]byte, shift), seed...))
-			from := (shift*8 + 5) / 6
-			out = append(out, []byte(long[from:len(long)-1]))
+			out = append(out, []byte(long[4:len(long)-2]))
 		}
 	}
 	return out
