@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"bdtnode/internal/mutants"
 	"bdtnode/protocols"
 )
 
-var mutants = flag.Bool("sim.mutants", false, "let TestMutants compile the bugs and search for each")
+var runMutants = flag.Bool("sim.mutants", false, "let TestMutants compile the bugs and search for each")
 
 // TestChecksFail carries steps out wrongly, as a node with a bug would. The checks must find each bug.
 func TestChecksFail(t *testing.T) {
@@ -67,6 +68,17 @@ type mutant struct {
 	edits  []edit
 }
 
+// edit is a [mutants.Edit].
+type edit struct{ File, From, To string }
+
+func (m *mutant) sourceEdits() []mutants.Edit {
+	out := make([]mutants.Edit, len(m.edits))
+	for i, e := range m.edits {
+		out[i] = mutants.Edit(e)
+	}
+	return out
+}
+
 // TestMutants runs the stories and sweeps with one bug at a time in the source. A run must violate one of the checks that
 // the bug names. One program, compiled from an overlay of the source, has all bugs as switches, and each process that
 // runs it has one bug. The test compiles and runs the program only with -sim.mutants. Without the flag, it makes the
@@ -88,11 +100,11 @@ func TestMutants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := newOverlay(root)
+	o := mutants.New(root)
 	for _, g := range groups() {
 		names := make(map[string]bool)
 		for _, m := range g.mutants {
-			if err := o.add(m.name, m.edits); err != nil {
+			if err := o.Add(m.name, m.sourceEdits()); err != nil {
 				t.Errorf("%s/%s: %v", g.name, m.name, err)
 			}
 			if s := g.search(&m); s.run == nil && !s.test {
@@ -104,12 +116,12 @@ func TestMutants(t *testing.T) {
 			names[m.name] = true
 		}
 	}
-	if t.Failed() || !*mutants {
+	if t.Failed() || !*runMutants {
 		return
 	}
 	begun := time.Now()
-	program := o.build(t)
-	t.Logf("compiled %d mutants in %v", len(o.mutants), time.Since(begun).Round(time.Second))
+	program := o.Build(t)
+	t.Logf("compiled %d mutants in %v", o.Len(), time.Since(begun).Round(time.Second))
 	var table findings
 	t.Cleanup(func() { t.Log(table.String()) })
 	t.Run("none", func(t *testing.T) {

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"bdtnode/internal/mutants"
 )
 
 var (
@@ -222,7 +224,7 @@ func start(ctx context.Context, program, mutant string, args ...string) (string,
 	cmd := exec.CommandContext(ctx, program, append([]string{"-test.timeout", "50m", "-test.run"}, args...)...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	if mutant != "" {
-		cmd.Env = append(cmd.Env, switchVariable+"="+mutant)
+		cmd.Env = append(cmd.Env, mutants.Variable+"="+mutant)
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

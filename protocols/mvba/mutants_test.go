@@ -1,16 +1,17 @@
 package mvba
 
 import (
-	"encoding/json"
 	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	seeded "bdtnode/internal/mutants"
 )
 
-var runMutants = flag.Bool("mvba.mutants", false, "build each mutant of the protocol and check that the tests fail (some minutes)")
+var runMutants = flag.Bool("mvba.mutants", false, "compile the mutants of the protocol and check that the tests fail with each (some minutes)")
 
 // mutant is one deliberate fault. With it the test named test must fail; if test is empty, some test of the package.
 type mutant struct {
@@ -95,68 +96,59 @@ var mutants = []mutant{
 	}, ""},
 }
 
-// TestMutants checks that the text changed by each mutant occurs exactly once, so that the list fits the code. With
-// -mvba.mutants it also builds each mutant and runs the tests on it until one fails.
+// TestMutants runs the tests of this package with one mutant at a time; each mutant must make a test fail. One program has all
+// mutants as switches, and each process that runs it has one. The test compiles and runs the program only with
+// -mvba.mutants. Without the flag, it checks that the source still contains the text that each mutant changes.
 func TestMutants(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := seeded.New(root)
+	for _, mu := range mutants {
+		var edits []seeded.Edit
+		for _, e := range mu.edits {
+			edits = append(edits, seeded.Edit{File: "protocols/mvba/" + e.file, From: e.old, To: e.new})
+		}
+		if err := o.Add(mu.name, edits); err != nil {
+			t.Errorf("%s: %v", mu.name, err)
+		}
+	}
+	if t.Failed() || !*runMutants {
+		return
+	}
+	program := o.Build(t)
+	t.Run("none", func(t *testing.T) {
+		if failed, out := runTests(t, program, "", ""); failed {
+			t.Errorf("without a mutant the program fails: %s", out)
+		}
+	})
 	for _, mu := range mutants {
 		t.Run(mu.name, func(t *testing.T) {
-			changed := make(map[string]string)
-			for _, e := range mu.edits {
-				text, ok := changed[e.file]
-				if !ok {
-					b, err := os.ReadFile(e.file)
-					if err != nil {
-						t.Fatal(err)
-					}
-					text = string(b)
-				}
-				if n := strings.Count(text, e.old); n != 1 {
-					t.Fatalf("%s has %q %d times", e.file, e.old, n)
-				}
-				changed[e.file] = strings.Replace(text, e.old, e.new, 1)
+			t.Parallel()
+			failed, out := runTests(t, program, mu.name, mu.test)
+			if !failed {
+				t.Error("no test fails")
 			}
-			if *runMutants {
-				runMutant(t, changed, mu.test)
+			for line := range strings.Lines(out) {
+				if strings.Contains(line, "_test.go:") {
+					t.Log(strings.TrimSpace(line))
+					return
+				}
 			}
 		})
 	}
 }
 
-// runMutant builds the package with changed files and expects the given test, or any test if none is given, to fail.
-func runMutant(t *testing.T, changed map[string]string, test string) {
-	dir := t.TempDir()
-	replace := make(map[string]string)
-	for file, text := range changed {
-		from, err := filepath.Abs(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		to := filepath.Join(dir, file)
-		if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		replace[from] = to
+// runTests runs the given test, or all tests if none is given, with a mutant. It reports whether a test failed, and the output.
+func runTests(t *testing.T, program, mutant, test string) (failed bool, out string) {
+	cmd := exec.CommandContext(t.Context(), program, "-test.run="+test, "-test.skip=TestMutants", "-test.failfast", "-test.timeout=5m", "-mvba.hunt")
+	if mutant != "" {
+		cmd.Env = append(os.Environ(), seeded.Variable+"="+mutant)
 	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
+	text, err := cmd.CombinedOutput()
+	if err != nil && !strings.Contains(string(text), "--- FAIL") {
+		t.Errorf("the program does not run: %v: %s", err, text)
 	}
-	list := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(list, overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("go", "test", "-vet=off", "-failfast", "-timeout", "3m", "-overlay", list, "-run", test, "-skip", "TestMutants", "-mvba.hunt", ".").CombinedOutput()
-	switch {
-	case err == nil:
-		t.Error("no test fails")
-	case !strings.Contains(string(out), "--- FAIL"):
-		t.Errorf("the mutant does not build or run: %s", out)
-	default:
-		for line := range strings.Lines(string(out)) {
-			if strings.Contains(line, "_test.go:") {
-				t.Log(strings.TrimSpace(line))
-				return
-			}
-		}
-	}
+	return err != nil, string(text)
 }

@@ -1,4 +1,8 @@
-package sim
+// Package mutants compiles the tests of a package together with seeded bugs, the mutants, so that one compilation is enough
+// for all of them. Tests of this module use it to show that they find these bugs.
+//
+// A mutant is a list of edits of source files. A process of the compiled program has the mutant that its environment names.
+package mutants
 
 import (
 	"encoding/json"
@@ -20,17 +24,19 @@ const (
 	switchPackage = "internal/mutant"
 	// switchName is the name under which edited files import it. Nothing else has this name.
 	switchName = "mutantSwitch"
-	// switchVariable is the environment variable that names the one mutant of a process. A process without it has no
-	// mutant.
-	switchVariable = "BDTNODE_MUTANT"
+	// Variable is the environment variable that names the one mutant of a process. A process without it has no mutant.
+	Variable = "BDTNODE_MUTANT"
 )
 
-// edit replaces a piece of source, which must be there exactly once. The piece lies in the body of one function; or the
+// Edit replaces a piece of source, which must be there exactly once. The piece lies in the body of one function; or the
 // edit adds one function or one field of a struct, in lines of their own, at a place outside of functions. Such a
 // declaration is there for all mutants: nothing but the edited bodies of its own mutant uses it.
-type edit struct{ file, from, to string }
+type Edit struct {
+	File     string // below the root of the overlay
+	From, To string
+}
 
-// overlay is source in which every mutant is a switch, so that one compilation is enough for all of them. A function that
+// Overlay is source in which every mutant is a switch, so that one compilation is enough for all of them. A function that
 // a mutant edits begins with the edited body, as the body of a function literal:
 //
 //	func (m *Machine) f(x int) (y int, err error) {
@@ -39,10 +45,10 @@ type edit struct{ file, from, to string }
 //
 // A literal has labels, named results, deferred calls and variables of its own, so that they cannot collide with those of
 // the original body. It is called where it is made, so that the parameters do not move to the heap.
-type overlay struct {
+type Overlay struct {
 	root    string
 	mutants []string // by number of the switch
-	edits   [][]edit // by number of the switch
+	edits   [][]Edit // by number of the switch
 	files   map[string]*switched
 }
 
@@ -62,13 +68,14 @@ type addition struct {
 	text string
 }
 
-// newOverlay has no mutant. The root is the folder of the module.
-func newOverlay(root string) *overlay {
-	return &overlay{root: root, files: make(map[string]*switched)}
+// New makes an overlay without mutants. The root is the folder of the module.
+func New(root string) *Overlay {
+	return &Overlay{root: root, files: make(map[string]*switched)}
 }
 
-// add makes a mutant a switch. Two mutants of one name are one, and must have the same edits.
-func (o *overlay) add(name string, edits []edit) error {
+// Add makes a mutant a switch. Two mutants of one name are one, and must have the same edits. It returns an error if the text
+// of an edit is not in its file exactly once, or if an edit cannot be a switch.
+func (o *Overlay) Add(name string, edits []Edit) error {
 	if k := slices.Index(o.mutants, name); k >= 0 {
 		if !slices.Equal(o.edits[k], edits) {
 			return errors.New("another mutant of this name has other edits")
@@ -78,12 +85,12 @@ func (o *overlay) add(name string, edits []edit) error {
 	number := len(o.mutants)
 	o.mutants, o.edits = append(o.mutants, name), append(o.edits, edits)
 	var files []string
-	of := make(map[string][]edit)
+	of := make(map[string][]Edit)
 	for _, e := range edits {
-		if of[e.file] == nil {
-			files = append(files, e.file)
+		if of[e.File] == nil {
+			files = append(files, e.File)
 		}
-		of[e.file] = append(of[e.file], e)
+		of[e.File] = append(of[e.File], e)
 	}
 	for _, file := range files {
 		f, err := o.source(file)
@@ -98,7 +105,7 @@ func (o *overlay) add(name string, edits []edit) error {
 }
 
 // source is a file below the root, which is read and parsed once.
-func (o *overlay) source(file string) (*switched, error) {
+func (o *Overlay) source(file string) (*switched, error) {
 	if f, ok := o.files[file]; ok {
 		return f, nil
 	}
@@ -125,18 +132,18 @@ func newSwitched(path, text string) (*switched, error) {
 }
 
 // add takes the edits that a mutant has in this file.
-func (f *switched) add(name string, number int, edits []edit) error {
+func (f *switched) add(name string, number int, edits []Edit) error {
 	var functions []*ast.FuncDecl
-	of := make(map[*ast.FuncDecl][]edit)
+	of := make(map[*ast.FuncDecl][]Edit)
 	for _, e := range edits {
-		if n := strings.Count(f.text, e.from); n != 1 {
-			return fmt.Errorf("%d times in the file: %s", n, e.from)
+		if n := strings.Count(f.text, e.From); n != 1 {
+			return fmt.Errorf("%d times in the file: %s", n, e.From)
 		}
-		at := strings.Index(f.text, e.from)
-		d := f.function(at, at+len(e.from))
+		at := strings.Index(f.text, e.From)
+		d := f.function(at, at+len(e.From))
 		if d == nil {
 			if err := f.declare(at, e); err != nil {
-				return fmt.Errorf("%w: %s", err, e.from)
+				return fmt.Errorf("%w: %s", err, e.From)
 			}
 			continue
 		}
@@ -164,14 +171,14 @@ func (f *switched) function(from, to int) *ast.FuncDecl {
 }
 
 // branch lets a function begin with the body that edits make of its own.
-func (f *switched) branch(name string, number int, d *ast.FuncDecl, edits []edit) error {
+func (f *switched) branch(name string, number int, d *ast.FuncDecl, edits []Edit) error {
 	start, open := f.lines.Offset(d.Pos()), f.lines.Offset(d.Body.Lbrace)
 	text := f.text[start:f.lines.Offset(d.End())]
 	for _, e := range edits {
-		if n := strings.Count(text, e.from); n != 1 {
-			return fmt.Errorf("%d times after the edits before it: %s", n, e.from)
+		if n := strings.Count(text, e.From); n != 1 {
+			return fmt.Errorf("%d times after the edits before it: %s", n, e.From)
 		}
-		text = strings.Replace(text, e.from, e.to, 1)
+		text = strings.Replace(text, e.From, e.To, 1)
 	}
 	const header = "package p\n"
 	edited, err := newSwitched("edited.go", header+text)
@@ -199,12 +206,12 @@ func (f *switched) branch(name string, number int, d *ast.FuncDecl, edits []edit
 }
 
 // declare takes an edit outside of functions.
-func (f *switched) declare(at int, e edit) error {
+func (f *switched) declare(at int, e Edit) error {
 	before := 0
-	for before < min(len(e.from), len(e.to)) && e.from[before] == e.to[before] {
+	for before < min(len(e.From), len(e.To)) && e.From[before] == e.To[before] {
 		before++
 	}
-	added, whole := strings.CutSuffix(e.to[before:], e.from[before:])
+	added, whole := strings.CutSuffix(e.To[before:], e.From[before:])
 	at += before
 	if !whole || !strings.HasSuffix(added, "\n") || at > 0 && f.text[at-1] != '\n' {
 		return errors.New("outside of functions an edit can only add lines")
@@ -257,7 +264,7 @@ func (f *switched) switches() string {
 }
 
 // switchSource is the package of the switches.
-func (o *overlay) switchSource() string {
+func (o *Overlay) switchSource() string {
 	return fmt.Sprintf(`package mutant
 
 import "os"
@@ -275,11 +282,15 @@ func init() {
 		panic("no mutant is named " + wanted)
 	}
 }
-`, len(o.mutants), switchVariable, o.mutants)
+`, len(o.mutants), Variable, o.mutants)
 }
 
-// build compiles the tests of this package with all switches in the source, and returns the program.
-func (o *overlay) build(t *testing.T) string {
+// Len is the number of mutants.
+func (o *Overlay) Len() int { return len(o.mutants) }
+
+// Build compiles the tests of the package in the current directory with all switches in the source, and returns the path of
+// the program, which exists until the test ends.
+func (o *Overlay) Build(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	if _, err := os.Stat(filepath.Join(o.root, switchPackage)); !os.IsNotExist(err) {
@@ -300,7 +311,7 @@ func (o *overlay) build(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, program := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "sim.test")
+	file, program := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "mutants.test")
 	if err := os.WriteFile(file, list, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package sim
+package mutants
 
 import (
 	"go/ast"
@@ -59,13 +59,13 @@ func compiled(path, text string, imports types.Importer) (*types.Package, error)
 // TestMutantSwitches: several mutants of one function compile, each line has the number that it has in the file, and
 // edits that cannot be switches are refused.
 func TestMutantSwitches(t *testing.T) {
-	o := newOverlay("/")
+	o := New("/")
 	f, err := newSwitched("/example.go", switchExample)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.files["example.go"] = f
-	mutants := map[string][]edit{
+	mutants := map[string][]Edit{
 		"the label stays":             {{"", "		t.n++\n", "		t.n += 2\n"}},
 		"the rest of the body is cut": {{"", "	x = t.a\n	return\n", "	return x, nil\n"}, {"", "			break again\n", "			continue again\n"}},
 		"a field is added":            {{"", "	n int\n", "	n int\n	m int\n"}, {"", "{ t.n = 0 }", "{ t.m++ }"}},
@@ -75,9 +75,9 @@ func TestMutantSwitches(t *testing.T) {
 	}
 	for name, edits := range mutants {
 		for k := range edits {
-			edits[k].file = "example.go"
+			edits[k].File = "example.go"
 		}
-		if err := o.add(name, edits); err != nil {
+		if err := o.Add(name, edits); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -108,7 +108,7 @@ func TestMutantSwitches(t *testing.T) {
 		}
 	}
 
-	for name, e := range map[string]edit{
+	for name, e := range map[string]Edit{
 		"text that is not there":        {"", "t.n--", ""},
 		"text that is there twice":      {"", "t.n", "t.a"},
 		"a constant":                    {"", "limit = 64", "limit = 0"},
@@ -125,11 +125,11 @@ func TestMutantSwitches(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.add(name, 0, []edit{e}); err == nil {
+		if err := f.add(name, 0, []Edit{e}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if err := o.add("one line", []edit{{"example.go", "return limit, true", "return 0, true"}}); err == nil {
+	if err := o.Add("one line", []Edit{{"example.go", "return limit, true", "return 0, true"}}); err == nil {
 		t.Error("two mutants have one name")
 	}
 }
