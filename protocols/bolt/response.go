@@ -37,7 +37,8 @@ func (m *Machine) voteArrived(now protocols.Time, x *slot, from protocols.Index)
 }
 
 // upon the QC of an own proposal: check whether the slot was held up. It was if more than f other replicas are later than
-// each of them usually is. So f Byzantine replicas alone can neither hold up a slot nor make it appear held up.
+// each of them usually is, or never voted for a proposal of this leader: while f replicas are silent, one late vote is
+// enough to hold up a slot. So f Byzantine replicas alone can neither hold up a slot nor make it appear held up.
 func (m *Machine) checkHeldUp(now protocols.Time, x *slot) {
 	r := x.response
 	if r == nil || r.checked || x.proposal == nil || x.proposal.Block.digest != x.qc.Digest {
@@ -47,10 +48,14 @@ func (m *Machine) checkHeldUp(now protocols.Time, x *slot) {
 	elapsed := now.Sub(r.at)
 	for j, usual := range m.usual {
 		took := r.took[j]
-		if took == 0 {
+		silent := took == 0
+		if silent {
 			took = elapsed
 		}
-		if protocols.Index(j) != m.cfg.Self && usual > 0 && took > usual+max(usual/lateShare, lateNoise) {
+		if usual == 0 && !silent || protocols.Index(j) == m.cfg.Self {
+			continue
+		}
+		if usual == 0 || took > usual+max(usual/lateShare, lateNoise) {
 			r.late.Add(protocols.Index(j))
 		}
 	}
@@ -76,7 +81,15 @@ func (m *Machine) updateUsual(r *response, j protocols.Index) {
 	m.usual[j] = (m.usual[j]*smoothing + r.took[j]) / (smoothing + 1)
 }
 
-// usualQC is the usual time from a proposal to its QC. The own vote counts as immediate.
+// usualQC is the usual time from a proposal to its QC. The own vote counts as immediate. A replica that never voted for a
+// proposal of this leader does not count, so that the QC needs the others.
 func (m *Machine) usualQC() time.Duration {
-	return slices.Sorted(slices.Values(m.usual))[m.cfg.Committee.Quorum()-1]
+	voters := []time.Duration{0}
+	for j, usual := range m.usual {
+		if usual > 0 && protocols.Index(j) != m.cfg.Self {
+			voters = append(voters, usual)
+		}
+	}
+	slices.Sort(voters)
+	return voters[min(m.cfg.Committee.Quorum(), len(voters))-1]
 }

@@ -7,14 +7,13 @@ import (
 	"bdtnode/protocols"
 )
 
-// TestHeldUp: a slot is held up if more than f other replicas vote later than they usually do. f Byzantine replicas alone
-// cannot cause it. Only then is HeldUp called. Delays that a lane caused do not change the usual delays.
-func TestHeldUp(t *testing.T) {
-	b := newBench(t, 7) // f is 2, a quorum 5
+// slots lets the leader of a shard of seven propose one slot after the other. run lets replica k+1 vote after[k]
+// milliseconds after the proposal, 0 for never, and reports whether HeldUp was called.
+func slots(t *testing.T) (run func(after ...int) bool, b *bench, d *data) {
+	b = newBench(t, 7) // f is 2, a quorum 5
 	m, d := b.machine(0)
 	now, slot := t0, uint64(0)
-	// run lets replica k+1 vote after[k] milliseconds after the proposal, 0 for never, and reports whether HeldUp was called.
-	run := func(after ...int) bool {
+	return func(after ...int) bool {
 		t.Helper()
 		slot++
 		now = now.Add(time.Second)
@@ -34,7 +33,29 @@ func TestHeldUp(t *testing.T) {
 		b.finalizes(m, x, 1, 6)
 		m.Executed(now, x.Height)
 		return len(d.heldUp) > 0
+	}, b, d
+}
+
+// TestHeldUpBesideSilence: while f replicas never vote, one late vote holds up a slot.
+func TestHeldUpBesideSilence(t *testing.T) {
+	run, _, d := slots(t)
+	for range 30 {
+		if run(0, 0, 80, 100, 120, 140) {
+			t.Fatal("the usual delays are late")
+		}
 	}
+	if !run(0, 0, 80, 100, 120, 440) {
+		t.Fatal("not held up")
+	}
+	if h := d.heldUp[0]; !h.late.Has(6) || h.wait != 300*time.Millisecond {
+		t.Errorf("reported as %+v", h)
+	}
+}
+
+// TestHeldUp: a slot is held up if more than f other replicas vote later than they usually do. f Byzantine replicas alone
+// cannot cause it. Only then is HeldUp called. Delays that a lane caused do not change the usual delays.
+func TestHeldUp(t *testing.T) {
+	run, b, d := slots(t)
 	for range 30 {
 		if run(40, 60, 80, 100, 120, 140) {
 			t.Fatal("the usual delays are late")
@@ -57,7 +78,7 @@ func TestHeldUp(t *testing.T) {
 		}
 	}
 	h := d.heldUp[0]
-	if h.cut[0].Seq != slot || h.late.Has(0) || h.late.Len() <= b.c.F() || h.wait < 150*time.Millisecond || h.wait > 250*time.Millisecond {
+	if h.cut[0].Seq != 30+4+20 || h.late.Has(0) || h.late.Len() <= b.c.F() || h.wait < 150*time.Millisecond || h.wait > 250*time.Millisecond {
 		t.Errorf("reported as %+v", h)
 	}
 	d.blames = false
