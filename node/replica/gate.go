@@ -73,10 +73,13 @@ const (
 	slowMiB   = 64 * time.Millisecond
 )
 
-// laneShare is the part of a lane's window whose bytes a peer may send in a second as new batches of its own lane, and at
-// once. It bounds the time that the verification and execution of one lane take from the others: the rate is several
+// laneShare is the part of a lane's window, one in laneShare, whose bytes a peer may send in a second as new batches of its
+// own lane, and laneBurst of that at once. It bounds the time that the verification and execution of one lane take from the others: the rate is several
 // times that of a lane in a shard under full load.
-const laneShare = 4
+const (
+	laneShare = 8
+	laneBurst = 4
+)
 
 // Gate decides whether a peer's frames are accepted, before they are decoded. Budgets for each kind of message bound
 // the cost of a member's frames, and answers are accepted only up to the number of requests. It is not safe for
@@ -100,7 +103,7 @@ func NewGate(peer protocols.Index, window int) *Gate {
 	}
 	rate := max(1, window/laneShare>>10)
 	return &Gate{
-		peer: peer, meters: make(map[protocols.Kind]*meter), lane: newMeter(rate, rate),
+		peer: peer, meters: make(map[protocols.Kind]*meter), lane: newMeter(rate, max(1, rate/laneBurst)),
 		loose: newMeter(loose.perSecond, loose.burst),
 	}
 }

@@ -237,7 +237,7 @@ func storyMutants() []mutant {
 			{"protocols/lanes/fetch.go", "		l.lag.lacks(from, f.Tip.Seq)\n", "		l.lag.charge(now, maxHold)\n"},
 		}},
 		{"a lane that holds up slots is never held back", "", "latency", []edit{
-			{"protocols/lanes/lag.go", "			l.lag.charge(now, wait)\n", ""},
+			{"protocols/lanes/lag.go", "			l.lag.charge(now, wait, age)\n", ""},
 		}},
 		{"pending work need not be certified", "a hoarded lane", "outcome", []edit{
 			{lanesMachine, "return max(l.certified.Seq, l.ordered.Seq), l.ordered.Seq", "return max(l.tip.Seq, l.ordered.Seq), l.ordered.Seq"},

@@ -1,6 +1,18 @@
 package lanes
 
-import "bdtnode/protocols"
+import (
+	"slices"
+	"time"
+
+	"bdtnode/protocols"
+)
+
+// maxUncertified is the number of payload bytes above the certified position by which a leader extends a lane in one cut
+// without a certificate, one batch at least. It bounds the time for which a slot waits at a replica that lacks the batches.
+const maxUncertified = 512 << 10
+
+// restAfter is the time after which a leader looks again at a lane of which it proposed a part.
+const restAfter = 10 * time.Millisecond
 
 // ProposableCut is the highest cut that this replica can propose on top of parent. It comes with the certificates of
 // the new tips that are in the cut because they are certified. The new tips of a lane that is proposed certified-only
@@ -14,7 +26,10 @@ func (m *Machine) ProposableCut(now protocols.Time, parent Cut) (Cut, []*TipCert
 		p := cut[i]
 		tip := p
 		if !l.certifiedOnly && l.tip.Seq > max(p.Seq, l.certified.Seq) {
-			tip = l.above(p, m.proposable(now, l))
+			top := m.proposable(now, l)
+			if tip = l.part(p, top); tip != top && tip != p {
+				m.tipDue = protocols.Earliest(m.tipDue, now.Add(restAfter))
+			}
 		}
 		switch {
 		case l.frozen:
@@ -31,18 +46,46 @@ func (m *Machine) ProposableCut(now protocols.Time, parent Cut) (Cut, []*TipCert
 // above gives the tip for a cut on top of stop: top if all headers between the two are held and linked to stop, else stop.
 // top is acknowledged, so it is in the window.
 func (l *lane) above(stop, top Tip) Tip {
+	if l.path(stop, top) == nil {
+		return stop
+	}
+	return top
+}
+
+// part is like above, with at most maxUncertified bytes above the certified position, or one batch.
+func (l *lane) part(stop, top Tip) Tip {
+	path, bytes := l.path(stop, top), 0
+	for k, e := range slices.Backward(path) {
+		if e.Seq <= l.certified.Seq {
+			continue
+		}
+		if bytes += int(e.Size); bytes > maxUncertified && k+1 < len(path) && path[k+1].Seq > l.certified.Seq {
+			return path[k+1].Tip()
+		}
+	}
+	if path == nil {
+		return stop
+	}
+	return top
+}
+
+// path lists the headers from top down to the one that follows stop. It is empty if one of them is not held, or if they are
+// not linked to stop.
+func (l *lane) path(stop, top Tip) []*SignedHeader {
+	var path []*SignedHeader
 	tip := top
 	for tip.Seq > stop.Seq {
 		e := l.entries[tip.Digest]
 		if e == nil {
-			return stop
+			return nil
 		}
+		path = append(path, e)
 		tip = Tip{e.Seq - 1, e.Parent}
 	}
 	if tip != stop {
-		return stop
+		return nil
 	}
-	return top
+	return path
 }
 
 // Verdict says whether this replica may vote for a cut.

@@ -45,12 +45,23 @@ func (g *lag) now(now protocols.Time) time.Duration {
 	return d
 }
 
-// charge is called when the lane held up a slot by the time wait. The first time may be chance and adds only a part of wait.
-// A lane that does it again before the hold has decayed is held back at least twice as long: either its batches are usually
-// late, or its owner sends its batches only to some replicas.
-func (g *lag) charge(now protocols.Time, wait time.Duration) {
+// charge is called when the lane held up a slot by the time wait, with a batch that the leader had had for the time age when
+// it proposed it. The first time may be chance and adds only a part of wait. A lane that does it again before the hold has
+// decayed is held back at least twice as long: either its batches are usually late, or its owner sends its batches only to
+// some replicas. In both cases the estimate must exceed age, since another replica lacked the batch after that time.
+func (g *lag) charge(now protocols.Time, wait, age time.Duration) {
 	have := g.now(now)
-	g.hold, g.since = min(have+max(have, wait/chargeDivisor), maxHold), now
+	g.hold, g.since = min(max(have+max(have, wait/chargeDivisor), 2*age), maxHold), now
+}
+
+// age is the time for which a batch has been here at a time, zero if its arrival is not known.
+func (g *lag) age(now protocols.Time, seq uint64) time.Duration {
+	for _, a := range g.arrivals {
+		if a.seq == seq {
+			return max(0, now.Sub(a.at))
+		}
+	}
+	return 0
 }
 
 // arrived records the time of an acknowledgement.
@@ -109,12 +120,14 @@ func (m *Machine) HeldUp(now protocols.Time, parent, cut Cut, late protocols.Set
 	blamed := false
 	for i, t := range cut {
 		l := m.lanes[i]
-		held := false
+		held, age := false, time.Duration(0)
 		for peer, seq := range l.lag.lacking {
-			held = held || late.Has(peer) && seq > parent[i].Seq && seq <= t.Seq
+			if late.Has(peer) && seq > parent[i].Seq && seq <= t.Seq {
+				held, age = true, max(age, l.lag.age(now.Add(-wait), seq))
+			}
 		}
 		if held && wait > 0 {
-			l.lag.charge(now, wait)
+			l.lag.charge(now, wait, age)
 			blamed = true
 		}
 	}

@@ -1,6 +1,7 @@
 package lanes
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +100,49 @@ func TestHoldingBack(t *testing.T) {
 	}
 }
 
+// TestHoldExceedsAge: a lane that held up a slot with a batch which the leader had had for a second is held back for two
+// seconds, which decay: its owner sent the batch to some replicas only.
+func TestHoldExceedsAge(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(0)
+	a := b.chain(2, Tip{}, 3, "x")
+	origin := b.cut(nil)
+	m.HandleBatch(t0, 2, a[0])
+	now := t0.Add(time.Second)
+	m.HandleFetch(now, 3, &Fetch{Lane: 2, Tip: a[0].Tip()})
+	cut := b.cut(map[protocols.Index]Tip{2: a[0].Tip()})
+	const wait = 50 * time.Millisecond
+	m.HeldUp(now.Add(wait), origin, cut, late(1, 3), wait)
+	m.Ordered(now, cut)
+	m.HandleBatch(now.Add(wait), 2, a[1])
+	if c, _ := m.ProposableCut(now.Add(1400*time.Millisecond), cut); c[2] == a[1].Tip() {
+		t.Error("the next batch is proposed uncertified within 1.4 s")
+	}
+}
+
+// TestPartOfALane: a leader extends a lane by at most maxUncertified bytes in one cut, one batch at least, and looks at the
+// rest soon.
+func TestPartOfALane(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(0)
+	chain := b.chain(2, Tip{}, 5, strings.Repeat("x", maxUncertified/2-100))
+	chain = append(chain, b.chain(2, chain[4].Tip(), 1, strings.Repeat("y", maxUncertified+1))...)
+	for _, x := range chain {
+		m.HandleBatch(t0, 2, x)
+	}
+	cut := b.cut(nil)
+	for _, want := range []int{1, 3, 4, 5} {
+		next, _ := m.ProposableCut(t0, cut)
+		if next[2] != chain[want].Tip() {
+			t.Fatalf("number %d is proposed on top of %d, want %d", next[2].Seq, cut[2].Seq, want+1)
+		}
+		if rest := want < len(chain)-1; rest != (m.Wake() == t0.Add(restAfter)) {
+			t.Errorf("after number %d the next look is due in %v", next[2].Seq, m.Wake().Sub(t0))
+		}
+		cut = next
+	}
+}
+
 // TestHoldGrows: a lane that holds up slots again and again does so more and more rarely.
 func TestHoldGrows(t *testing.T) {
 	var g lag
@@ -106,7 +150,7 @@ func TestHoldGrows(t *testing.T) {
 	const cost, minute = 200 * time.Millisecond, time.Minute
 	for now < t0.Add(10*minute) {
 		now = now.Add(g.now(now) + cost) // proposed after the hold, then the slot is held up
-		g.charge(now, cost)
+		g.charge(now, cost, 0)
 		spent += cost
 	}
 	if share := float64(spent) / float64(10*minute); share > 0.05 {
