@@ -12,10 +12,8 @@ import (
 	golog "github.com/ipfs/go-log/v2"
 
 	"bdtnode/internal/kv"
-	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/admin"
-	"bdtnode/node/admission"
 	"bdtnode/node/api"
 	"bdtnode/node/config"
 	"bdtnode/node/driver"
@@ -29,8 +27,6 @@ import (
 	"bdtnode/node/supervise"
 	"bdtnode/node/xshardnet"
 	"bdtnode/protocols"
-	"bdtnode/protocols/coin"
-	"bdtnode/shard"
 	"bdtnode/shard/settlement"
 )
 
@@ -55,9 +51,6 @@ const ledgerCache = 128 << 20
 // stays open while it waits for the outcome of forwarded transactions.
 const maxServing = 96
 
-// maxTosses is the number of verified shares of the coin, and of its values, that are cached.
-const maxTosses = 4096
-
 // Node is one replica. Create it with [Open] and run it with [Node.Run].
 type Node struct {
 	home      *config.Home
@@ -76,6 +69,7 @@ type Node struct {
 	admin     *admin.Server
 	logs      *logring.Ring
 	detach    func() // ends the copying of log lines to logs
+	recording recording
 	version   string
 	started   time.Time
 }
@@ -88,6 +82,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 	defer func() {
 		if err != nil {
 			n.detach()
+			n.recording.end(err)
 			err = errors.Join(err, n.closeStores())
 		}
 	}()
@@ -102,6 +97,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if n.network, err = settlement.NewNetwork(g); err != nil {
 		return nil, err
 	}
+	n.recording.prepare(n)
 	begun, err := n.openStores(files)
 	if err != nil {
 		return nil, err
@@ -140,38 +136,20 @@ func (n *Node) openStores(files descriptors) (*replica.Begun, error) {
 	if n.ledgerKV, err = kv.OpenPebble(filepath.Join(data, ledgerDir), kv.Options{NoLog: true, CacheBytes: ledgerCache, OpenFiles: files.store}); err != nil {
 		return nil, fmt.Errorf("ledger store: %w", err)
 	}
-	g := n.home.Genesis
-	allocations := make([]ledger.Allocation, len(g.Allocations))
-	for i, a := range g.Allocations {
-		allocations[i] = ledger.Allocation(a)
-	}
-	n.state, err = ledger.Open(n.ledgerKV, ledger.Config{
-		Network: g.ID(), Shard: n.home.Shard, Home: g.Home,
-		GenesisTimeMS: g.TimeMS, HorizonMS: g.HorizonMS, LeastFee: g.Parameters.LeastFee, Allocations: allocations,
-		Rules: settlement.Standard(),
-	})
+	n.state, err = ledger.Open(n.ledgerKV, driver.LedgerConfigOf(n.home.Genesis, n.home.Shard))
 	return begun, err
 }
 
 // newEngine restores the replica from its stores.
 func (n *Node) newEngine(begun *replica.Begun) (*engine.Engine, error) {
-	g := n.home.Genesis
-	dealt, err := g.Coin(n.home.Shard)
+	cfg, err := driver.ConfigOf(n.home.Genesis, n.home.Shard, n.home.Replica)
 	if err != nil {
 		return nil, err
 	}
-	tosses, err := coin.NewCached(dealt, maxTosses)
-	if err != nil {
-		return nil, err
-	}
-	return engine.New(engine.Config{
-		Config: driver.Config{
-			Committee: n.committee, Self: n.home.Replica, Signer: n.home.ConsensusKey, Scheme: sig.NewEd25519(),
-			Coin: tosses, Shares: n.home.Coin, Dumbo: g.Consensus == shard.ConsensusDumbo, Window: int(g.Parameters.Window),
-			GenesisTimeMS: g.TimeMS, State: n.state, Limits: admission.StandardLimits(), Network: n.network, Begun: begun,
-		},
-		Store: n.consensus,
-	})
+	cfg.Committee, cfg.Network, cfg.Signer, cfg.Shares = n.committee, n.network, n.home.ConsensusKey, n.home.Coin
+	cfg.State, cfg.Begun = n.state, begun
+	n.recording.begin(n, &cfg, begun)
+	return engine.New(engine.Config{Config: cfg, Store: n.consensus})
 }
 
 // newNet configures the replica's connections to all other replicas.
@@ -195,7 +173,10 @@ func (n *Node) newNet(files descriptors) (*p2p.Net, error) {
 // publishes the listen addresses through the home, and closes the stores.
 func (n *Node) Run(ctx context.Context) (err error) {
 	defer n.detach()
-	defer func() { err = errors.Join(err, n.closeStores()) }()
+	defer func() {
+		n.recording.end(err)
+		err = errors.Join(err, n.closeStores())
+	}()
 	listener, err := net.Listen("tcp", n.home.Config.API.Address)
 	if err != nil {
 		return fmt.Errorf("the client API cannot listen on %s (setting %s): %w", n.home.Config.API.Address, config.KeyAPIAddress, err)
@@ -206,6 +187,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	g := supervise.New(ctx)
 	g.Go("network", func(ctx context.Context) error { return n.net.Run(ctx, handler{n.engine, n.xshard}) })
+	g.Go("recording", n.recording.run)
 	g.Go("consensus", func(ctx context.Context) error { return n.engine.Run(ctx, n.net) })
 	g.Go("xshard", n.xshard.Run)
 	g.Go("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })

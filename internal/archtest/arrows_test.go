@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"node/quorum":        {"protocols"},
 	"node/sim":           {"node/sim", "node/driver", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"}, // no network
 	"node/replica":       {"protocols", "shard", "ledger", "merkle", "internal"},
+	"node/record":        {"node/driver", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"},
 	"node/driver":        {"node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"},
 	"node/supervise":     {},
 	"node/logring":       {},

@@ -21,6 +21,10 @@ var ownLines = []string{
 	"unsent bytes of the socket not bounded",
 	"enough peers have answered: the replica may sign", // at most once per start, like the next
 	"the consensus store is a copy or was restored",
+	"the recording ended", // at most one recording per start
+	"the recording was not written whole",
+	"the recording did not begin",
+	"recording",
 }
 
 // unlimitedLines lists the log lines of a file whose number is not bounded. The event of a limited line must be a

@@ -255,7 +255,7 @@ func (r Replay) Admission(in AdmissionInput) { r.D.clients.input(in) }
 // Execute repeats the execution of a committed block.
 func (r Replay) Execute(x *bdt.Delivery) (*Executed, error) { return r.D.Execute(x) }
 
-// Message verifies a recorded message again. Like the process at that time, it also passes a [bdt.Beyond].
+// Message verifies a recorded message again.
 func (r Replay) Message(from protocols.Index, m protocols.Message) (replica.Verified, error) {
 	return r.D.verifier.Check(from, m)
 }

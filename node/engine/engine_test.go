@@ -55,6 +55,7 @@ type member struct {
 	stop    context.CancelFunc
 	done    chan error
 	running sync.WaitGroup
+	adjust  func(*driver.Config) // if not nil, changes the configuration of the next starts
 }
 
 type link struct {
@@ -87,26 +88,36 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
+// open opens the ledger in a store.
+func (c *cluster) open(store kv.Store) *ledger.State {
+	c.t.Helper()
+	state, err := ledger.Open(store, ledger.Config{
+		Network: c.committee.Network(), Home: func(ledger.Address) uint16 { return 0 },
+		GenesisTimeMS: c.genesis, HorizonMS: horizonMS,
+		Allocations: []ledger.Allocation{{Address: ledger.AddressOf(c.owner.Public()), Amount: 10, Outputs: supply}},
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return state
+}
+
 // start starts a replica from its stores.
 func (m *member) start() {
 	t := m.c.t
 	t.Helper()
-	var err error
-	m.state, err = ledger.Open(m.ledger, ledger.Config{
-		Network: m.c.committee.Network(), Home: func(ledger.Address) uint16 { return 0 },
-		GenesisTimeMS: m.c.genesis, HorizonMS: horizonMS,
-		Allocations: []ledger.Allocation{{Address: ledger.AddressOf(m.c.owner.Public()), Amount: 10, Outputs: supply}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m.state = m.c.open(m.ledger)
 	tosses := coin.NewIdeal(1, m.c.committee.WeakQuorum())
-	engine, err := New(Config{Store: m.store, Config: driver.Config{
+	cfg := driver.Config{
 		Committee: m.c.committee, Self: m.index, Signer: m.c.signers[m.index], Scheme: m.c.scheme,
 		Coin: tosses, Shares: tosses.Holder(m.index),
 		GenesisTimeMS: m.c.genesis, State: m.state, Limits: admission.StandardLimits(),
 		Network: settlement.NetworkOf([]*protocols.Committee{m.c.committee}),
-	}})
+	}
+	if m.adjust != nil {
+		m.adjust(&cfg)
+	}
+	engine, err := New(Config{Store: m.store, Config: cfg})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,9 +21,11 @@ type Verified struct {
 
 // NewAhead is the input for a message of relevance [protocols.Ahead]. The message itself is dropped.
 func NewAhead(from protocols.Index, m protocols.Message) Verified {
-	x := bdt.AheadOf(m)
-	return Verified{from: from, ahead: &x}
+	return NewAheadAt(from, bdt.AheadOf(m))
 }
+
+// NewAheadAt is the input for a message at this place.
+func NewAheadAt(from protocols.Index, x bdt.Ahead) Verified { return Verified{from: from, ahead: &x} }
 
 // IsZero reports whether there is no input.
 func (v Verified) IsZero() bool { return v.message == nil && v.ahead == nil }

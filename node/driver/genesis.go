@@ -1,0 +1,47 @@
+package driver
+
+import (
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/node/admission"
+	"bdtnode/protocols"
+	"bdtnode/protocols/coin"
+	"bdtnode/shard"
+	"bdtnode/shard/settlement"
+)
+
+// maxTosses is the number of verified shares of the coin, and of its values, that are cached.
+const maxTosses = 4096
+
+// ConfigOf is the configuration of a replica as far as the genesis determines it: without keys, stores and start.
+func ConfigOf(g *shard.Genesis, s uint16, self protocols.Index) (cfg Config, err error) {
+	cfg = Config{
+		Self: self, Scheme: sig.NewEd25519(), Dumbo: g.Consensus == shard.ConsensusDumbo, Window: int(g.Parameters.Window),
+		GenesisTimeMS: g.TimeMS, Limits: admission.StandardLimits(),
+	}
+	if cfg.Committee, err = g.Committee(s); err != nil {
+		return cfg, err
+	}
+	if cfg.Network, err = settlement.NewNetwork(g); err != nil {
+		return cfg, err
+	}
+	dealt, err := g.Coin(s)
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Coin, err = coin.NewCached(dealt, maxTosses)
+	return cfg, err
+}
+
+// LedgerConfigOf is the configuration of a shard's ledger as its genesis determines it.
+func LedgerConfigOf(g *shard.Genesis, s uint16) ledger.Config {
+	allocations := make([]ledger.Allocation, len(g.Allocations))
+	for i, a := range g.Allocations {
+		allocations[i] = ledger.Allocation(a)
+	}
+	return ledger.Config{
+		Network: g.ID(), Shard: s, Home: g.Home,
+		GenesisTimeMS: g.TimeMS, HorizonMS: g.HorizonMS, LeastFee: g.Parameters.LeastFee, Allocations: allocations,
+		Rules: settlement.Standard(),
+	}
+}
