@@ -14,6 +14,6 @@ func newDebug(a *app) *cobra.Command {
 	c := group(&cobra.Command{Use: "debug", Short: "Show the inner state of a replica on this machine", Long: debugHelp})
 	f.add(c)
 	c.AddCommand(newDebugConsensus(a, &f), newDebugLanes(a, &f), newDebugSettlement(a, &f), newDebugEvidence(a, &f),
-		newDebugProfile(a, &f), newDebugBundle(a, &f), newDebugWhy(a, &f))
+		newDebugProfile(a, &f), newDebugBundle(a, &f), newDebugRecord(a, &f), newDebugWhy(a, &f))
 	return c
 }

@@ -16,20 +16,35 @@ func newSimReplay(a *app) *cobra.Command {
 	var seed, from, to uint64
 	var only string
 	c := &cobra.Command{
-		Use:   "replay",
-		Short: "Print the events of a simulated run",
+		Use:   "replay [RECORDING]",
+		Short: "Print the events of a simulated run, or of a recorded run of a replica",
 		Long: `Runs the network of a seed again and prints its events, one a line: step, virtual time, shard, kind of event, replica,
-the other replica if there is one, and a description. With -o json each line is an object.`,
+the other replica if there is one, and a description. With -o json each line is an object.
+
+With RECORDING, a directory that a replica made after bdtnode debug record, it repeats that run with the code of this
+program, and prints each input and each result: records, messages, blocks. The time is that since the start. The replica
+is repeated alone, from its recorded inputs; nothing is sent, and no key is needed. The digest of inputs and results is
+compared after each step. The first step with another result ends the replay with exit code 1: then this program differs
+from the one that recorded, or the recording was changed. A recording that was cut is repeated up to the cut.`,
 		Example: `  bdtnode sim replay --seed 7 --from 12000 --to 12400
-  bdtnode sim replay --seed 7 --only "epoch 3"`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  bdtnode sim replay --seed 7 --only "epoch 3"
+  bdtnode sim replay net/shard0-replica1/recordings/20260102T150405Z --only "epoch 3"`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if to != 0 && to < from {
+				return output.Usage("--to %d is before --from %d", to, from)
+			}
+			if len(args) == 1 {
+				if name := notOfRecordings(cmd); name != "" {
+					return output.Usage("--%s cannot be used with a recording", name)
+				}
+				return a.replayRecording(cmd.Context(), args[0], func(step uint64, line string) bool {
+					return step >= from && (to == 0 || step <= to) && strings.Contains(line, only)
+				})
+			}
 			p, err := f.plan()
 			if err != nil {
 				return err
-			}
-			if to != 0 && to < from {
-				return output.Usage("--to %d is before --from %d", to, from)
 			}
 			return a.simReplay(cmd.Context(), &f, p, seed, func(e sim.Event, line string) bool {
 				return e.Step >= from && (to == 0 || e.Step <= to) && strings.Contains(line, only)

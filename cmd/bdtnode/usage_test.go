@@ -121,7 +121,7 @@ func TestUsageErrors(t *testing.T) {
 		"peers ping 0-1": "is not a replica",
 		"peers why x":    "is not a replica",
 		"peers list --node http://127.0.0.1:1 --watch": "use one of them",
-		"debug":                              "needs one of its commands: bundle, consensus, evidence, lanes, profile, settlement, why",
+		"debug":                              "needs one of its commands: bundle, consensus, evidence, lanes, profile, record, settlement, why",
 		"debug why":                          "accepts 1 arg",
 		"debug why 12":                       "transaction id",
 		"debug consensus --home " + none:     "--home",
@@ -133,6 +133,11 @@ func TestUsageErrors(t *testing.T) {
 		"debug profile cpu --seconds 1500ms": "whole seconds",
 		"debug profile heap --seconds 1s":    "of one moment",
 		"debug bundle --cpu 61s":             "--cpu",
+		"debug record --for 0s":              "--for",
+		"debug record --megabytes 0":         "--megabytes",
+		"debug record --home " + none:        "--home",
+		"sim replay --seed 7 x":              "--seed cannot be used with a recording",
+		"sim replay " + none:                 "recording",
 		"log":                                "needs one of its commands: level, tail",
 		"log level loud":                     "level \"loud\" is unknown",
 		"log level p2p":                      "level \"p2p\" is unknown",
@@ -271,7 +276,7 @@ func TestSuggestions(t *testing.T) {
 
 // TestHelp: every command prints its help on standard output, with exit code 0.
 func TestHelp(t *testing.T) {
-	for _, line := range []string{"", "net up", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "events tail", "keys new", "keys show", "status", "peers list", "peers ping", "peers why", "debug consensus", "debug lanes", "debug settlement", "debug evidence", "debug profile", "debug bundle", "debug why", "log level", "log tail", "sim run", "sim sweep", "sim replay", "sim faults", "version"} {
+	for _, line := range []string{"", "net up", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "events tail", "keys new", "keys show", "status", "peers list", "peers ping", "peers why", "debug consensus", "debug lanes", "debug settlement", "debug evidence", "debug profile", "debug bundle", "debug record", "debug why", "log level", "log tail", "sim run", "sim sweep", "sim replay", "sim faults", "version"} {
 		if r := bdtnode(t, append(strings.Fields(line), "--help")...); r.code != 0 || !strings.Contains(r.out, "Usage:") || r.err != "" {
 			t.Errorf("%s --help: exit %d\n%s%s", line, r.code, r.out, r.err)
 		}

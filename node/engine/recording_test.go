@@ -80,13 +80,14 @@ func (x *recorded) end() {
 func (x *recorded) replay(file []byte) (*record.Result, []string, error) {
 	var lines []string
 	tosses := coin.NewIdeal(1, x.c.committee.WeakQuorum())
-	r, err := record.Replay(bytes.NewReader(file), func(h *record.Header) (*record.Setup, error) {
+	r, err := record.Replay(x.c.t.Context(), bytes.NewReader(file), func(h *record.Header) (*record.Setup, error) {
 		return &record.Setup{Store: x.store.Fork(), Driver: driver.Config{
 			Committee: x.c.committee, Self: h.Replica, Scheme: x.c.scheme, Coin: tosses, Slots: x.slots,
 			GenesisTimeMS: x.c.genesis, State: x.c.open(x.ledger.Fork()), Network: settlement.NetworkOf([]*protocols.Committee{x.c.committee}),
 		}}, nil
-	}, func(e record.Event) {
+	}, func(e record.Event) error {
 		lines = append(lines, e.Format(0, func(m protocols.Message) string { return fmt.Sprintf("%T", m) }))
+		return nil
 	})
 	return r, lines, err
 }

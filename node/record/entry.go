@@ -151,7 +151,7 @@ func (x *entry) appendAdmission(e *encoder) {
 	case driver.AdmissionAdmit:
 		e.reading(in.At)
 		e.u64(x.request)
-		e.bytes(in.Tx.Encode())
+		e.bytes(in.Verified.Tx().Encode())
 		appendLookup(e, &in.Lookup)
 	case driver.AdmissionAnswer:
 		e.reading(in.At)
@@ -173,7 +173,7 @@ func (x *entry) appendAdmission(e *encoder) {
 		e.reading(in.At)
 	case driver.AdmissionRetry:
 		e.reading(in.At)
-		e.id(in.Tx.ID())
+		e.id(in.Retried.ID())
 		appendLookup(e, &in.Lookup)
 	case driver.AdmissionCheckpoint:
 	}

@@ -42,7 +42,9 @@ func (p *replay) emit(e Event) { p.emitTo(e, -1) }
 func (p *replay) emitTo(e Event, to int) {
 	e.Step, e.At, e.To = p.result.Steps, p.at.Sub(p.began), to
 	e.Who = int(p.setup.Driver.Self)
-	p.show(e)
+	if p.broken == nil {
+		p.broken = p.show(e)
+	}
 }
 
 // names of the inputs.

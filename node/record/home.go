@@ -44,6 +44,9 @@ func Arm(home string, l Limits) error {
 	return nil
 }
 
+// Directory is the directory of all recordings of a home.
+func Directory(home string) string { return filepath.Join(home, recordingsDir) }
+
 // Disarm undoes [Arm] and reports whether it was armed.
 func Disarm(home string) (bool, error) {
 	err := os.Remove(filepath.Join(home, armedFile))
@@ -77,7 +80,7 @@ func Prepare(home, genesis string, stores []string, now time.Time) (dir string, 
 	if err != nil || l.Bytes <= 0 || l.For <= 0 {
 		return "", l, fmt.Errorf("order to record: %s is malformed", filepath.Join(home, armedFile))
 	}
-	dir = filepath.Join(home, recordingsDir, now.UTC().Format("20060102T150405Z"))
+	dir = filepath.Join(Directory(home), now.UTC().Format("20060102T150405Z"))
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return "", l, err
 	}

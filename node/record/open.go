@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,9 +21,9 @@ const (
 	ledgerStore    = "ledger"
 )
 
-// ReplayDir repeats the recording in a directory, on copies of its stores in a temporary directory. It changes nothing in
-// the directory.
-func ReplayDir(dir string, show func(Event)) (r *Result, err error) {
+// ReplayDir repeats the recording in a directory like [Replay], on copies of its stores in a temporary directory. It
+// changes nothing in the directory. It calls header once before all events.
+func ReplayDir(ctx context.Context, dir string, header func(*Header), show func(Event) error) (r *Result, err error) {
 	if filepath.Base(dir) == InputsFile {
 		dir = filepath.Dir(dir)
 	}
@@ -52,7 +53,8 @@ func ReplayDir(dir string, show func(Event)) (r *Result, err error) {
 		}
 		return s, err
 	}
-	return Replay(file, func(h *Header) (*Setup, error) {
+	return Replay(ctx, file, func(h *Header) (*Setup, error) {
+		header(h)
 		g, err := shard.ReadGenesis(filepath.Join(dir, GenesisFile))
 		if err != nil {
 			return nil, err

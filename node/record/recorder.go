@@ -163,7 +163,7 @@ func (r *Recorder) Admission(in *driver.AdmissionInput, res *driver.AdmissionRes
 		x.info = in.Request.Info()
 		size = len(x.info.IDs) * len(x.id)
 	case driver.AdmissionAdmit:
-		size = len(in.Tx.Encode())
+		size = len(in.Verified.Tx().Encode())
 	default:
 	}
 	r.put(x, size)

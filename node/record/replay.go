@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -49,8 +50,9 @@ func (d *Difference) Error() string {
 }
 
 // Replay repeats a recording from its file of inputs, on a driver that setup makes from the header, and calls show with
-// each event. A *[Difference] is the error of the first step with other results.
-func Replay(file io.Reader, setup func(h *Header) (*Setup, error), show func(Event)) (*Result, error) {
+// each event. A *[Difference] is the error of the first step with other results. The replay also ends with the first error
+// of show, and with ctx.
+func Replay(ctx context.Context, file io.Reader, setup func(h *Header) (*Setup, error), show func(Event) error) (*Result, error) {
 	in := &reader{r: file}
 	h, err := in.open()
 	if err != nil {
@@ -64,7 +66,7 @@ func Replay(file io.Reader, setup func(h *Header) (*Setup, error), show func(Eve
 		setup: s, show: show, result: Result{Header: h}, executed: make(map[uint64]*running), own: make(map[uint64]*driver.OwnBatch),
 		requests: make(map[uint64]*admission.Request), retries: make(map[ledger.TxID]*ledger.Tx),
 	}
-	err = p.run(in)
+	err = p.run(ctx, in)
 	p.result.Digest = p.chain.last
 	return &p.result, err
 }
@@ -74,7 +76,8 @@ type replay struct {
 	setup  *Setup
 	driver *driver.Driver
 	do     driver.Replay
-	show   func(Event)
+	show   func(Event) error
+	broken error // of show
 	result Result
 
 	entry    *entry            // in progress
@@ -100,9 +103,12 @@ type running struct {
 	uses  int
 }
 
-func (p *replay) run(in *reader) error {
+func (p *replay) run(ctx context.Context, in *reader) error {
 	d := &decoder{}
 	for {
+		if err := errors.Join(p.broken, ctx.Err()); err != nil {
+			return err
+		}
 		if len(d.b) == 0 {
 			content, err := in.block()
 			if err != nil {
@@ -319,18 +325,18 @@ func (p *replay) admission(x *entry) error {
 		}
 		in.Block = block
 	case driver.AdmissionRetry:
-		if in.Tx = p.retries[x.id]; in.Tx == nil {
+		if in.Retried = p.retries[x.id]; in.Retried == nil {
 			return fmt.Errorf("transaction %s is not due", x.id)
 		}
 		delete(p.retries, x.id)
 	default:
 	}
 	if in.Kind == driver.AdmissionAdmit {
-		tx, err := ledger.DecodeTx(x.tx)
+		tx, err := ledger.VerifyTx(p.setup.Driver.Scheme, p.setup.Driver.Committee.Network(), x.tx)
 		if err != nil {
-			return fmt.Errorf("the transaction does not decode: %w", err)
+			return fmt.Errorf("the transaction does not verify: %w", err)
 		}
-		in.Tx, p.admitted = tx, tx.ID()
+		in.Verified, p.admitted = tx, tx.Tx().ID()
 	}
 	p.do.Admission(in)
 	return nil
