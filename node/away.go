@@ -36,13 +36,13 @@ func (b backend) submitAway(ctx context.Context, from admission.Party, p *plan, 
 	}
 	for s, q := range first {
 		wg.Go(func() {
-			if !b.calls[s].take(ctx, from) {
+			if !b.calls[s].Take(ctx, from) {
 				for k, id := range q.ids() {
 					answers[q.at[k]] = api.TxAnswer{ID: id, Shard: s, State: api.StateUnknown, TimedOut: true}
 				}
 				return
 			}
-			defer b.calls[s].give(from)
+			defer b.calls[s].Give(from)
 			for k, a := range b.foreign.Submit(ctx, s, q.raws(), q.ids(), wait) {
 				answers[q.at[k]] = a
 			}

@@ -11,6 +11,7 @@ import (
 
 	golog "github.com/ipfs/go-log/v2"
 
+	"bdtnode/internal/fairshare"
 	"bdtnode/internal/kv"
 	"bdtnode/ledger"
 	"bdtnode/node/admin"
@@ -62,7 +63,7 @@ type Node struct {
 	engine    *engine.Engine
 	xshard    *xshardnet.Service
 	foreign   *foreign.Reader
-	calls     []*places // to each shard, for clients
+	calls     []*fairshare.Places[admission.Party] // to each shard, for clients: a call may wait for a minute
 	net       *p2p.Net
 	events    *events.Events
 	api       *api.Server
@@ -112,7 +113,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 	committees := make([]*protocols.Committee, len(g.Shards))
 	for s := range committees {
 		committees[s] = n.network.Committee(uint16(s))
-		n.calls = append(n.calls, newPlaces(maxServing))
+		n.calls = append(n.calls, fairshare.NewPlaces[admission.Party](maxServing, 1))
 	}
 	n.foreign = foreign.NewReader(home.Replica, committees, n.xshard)
 	n.events = events.New(events.Config{Shard: home.Shard, Ledger: n.state, Home: g.Home, Commits: n.commits})

@@ -133,12 +133,13 @@ func TestStages(t *testing.T) {
 	}
 }
 
+// TestClientParties: clients are one party if their addresses are one origin, and no client is the party of a replica.
 func TestClientParties(t *testing.T) {
 	for in, want := range map[string]Party{
-		"127.0.0.5:81": "client 127.0.0.5", "[::ffff:127.0.0.5]:9": "client 127.0.0.5",
-		"[2001:db8::1]:5": "client 2001:db8::/64", "[2001:db8::ffff]:6": "client 2001:db8::/64", "pipe": "client pipe",
+		"127.0.0.5:81": "client 127.0.0.5/32", "[::ffff:127.0.0.5]:9": "client 127.0.0.5/32",
+		"[2001:db8::1]:5": "client 2001:db8::/64", "[2001:db8::ffff]:6": "client 2001:db8::/64", "pipe": ClientParty("@"),
 	} {
-		if got := ClientParty(in); got != want {
+		if got := ClientParty(in); got != want || got == PeerParty(0, 0) || got == "" {
 			t.Errorf("%s is %q, want %q", in, got, want)
 		}
 	}

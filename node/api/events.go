@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"bdtnode/internal/fairshare"
 	"bdtnode/internal/origin"
 	"bdtnode/ledger"
 )
@@ -182,5 +183,5 @@ func (w *eventWriter) write(parts ...[]byte) (time.Duration, error) {
 
 // newReaders bounds the number of readers of events. Client addresses share the places as they share the intake.
 func newReaders(most int) *outlet {
-	return &outlet{bytes: pool{free: int64(most), least: 1, held: make(map[netip.Prefix]int64)}}
+	return &outlet{bytes: fairshare.NewPool[netip.Prefix](int64(most), 1)}
 }

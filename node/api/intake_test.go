@@ -30,7 +30,7 @@ func TestIntakeReleases(t *testing.T) {
 	}
 	x.leave()
 	y.leave()
-	if in.slots.free != 4 || in.bytes.free != 20 || len(in.slots.held)+len(in.bytes.held) != 0 {
+	if in.slots.Free() != 4 || in.bytes.Free() != 20 || in.slots.Parties()+in.bytes.Parties() != 0 {
 		t.Errorf("not released: %+v", in)
 	}
 }

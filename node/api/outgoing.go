@@ -5,31 +5,33 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"bdtnode/internal/fairshare"
 )
 
 // outlet bounds the bytes of large answers that clients are reading. Each is in memory until its client has read it.
 // Client addresses share the bytes as they share the intake.
 type outlet struct {
 	mu    sync.Mutex
-	bytes pool
+	bytes fairshare.Pool[netip.Prefix]
 	most  int64 // largest number of bytes that one answer counts for, so that every answer can be given
 }
 
 func newOutlet(bytes int64) *outlet {
 	most := bytes / 4
-	return &outlet{bytes: pool{free: bytes, least: most, held: make(map[netip.Prefix]int64)}, most: most}
+	return &outlet{bytes: fairshare.NewPool[netip.Prefix](bytes, most), most: most}
 }
 
 func (o *outlet) take(client netip.Prefix, n int64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.bytes.take(client, n)
+	return o.bytes.Take(client, n)
 }
 
 func (o *outlet) give(client netip.Prefix, n int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.bytes.give(client, n)
+	o.bytes.Give(client, n)
 }
 
 // outgoing is the answer to one request. Its deadline starts with its first byte, after any waiting of the request. The

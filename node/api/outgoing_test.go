@@ -54,7 +54,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 	for _, w := range open {
 		w.giveBack()
 	}
-	if o.bytes.free != bound || len(o.bytes.held) != 0 {
+	if o.bytes.Free() != bound || o.bytes.Parties() != 0 {
 		t.Errorf("not released: %+v", o.bytes)
 	}
 	if out := answer("10.0.0.1", 2*bound); out.Code != http.StatusOK || out.Body.Len() != 2*bound {

@@ -96,12 +96,12 @@ func (e *Engine) await(ctx context.Context, r *admission.Request, done <-chan st
 func (e *Engine) verify(ctx context.Context, from admission.Party, txs []*ledger.Tx, out []Progress) []ledger.VerifiedTx {
 	verified := make([]ledger.VerifiedTx, 0, len(txs))
 	for len(verified) < len(txs) {
-		if !e.verifying.take(ctx, from) {
+		if !e.verifying.Take(ctx, from) {
 			break
 		}
 		start := len(verified)
 		chunk, refusals := ledger.VerifyTxs(e.cfg.Scheme, e.cfg.Committee.Network(), txs[start:min(start+verifyChunk, len(txs))])
-		e.verifying.give()
+		e.verifying.Give(from)
 		verified = append(verified, chunk...)
 		for i, r := range refusals {
 			out[start+i].Refusal = r

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
-	"bdtnode/node/admission"
 )
 
 // spend makes a transaction of the owner with one input, which pays the owner.
@@ -184,63 +182,4 @@ func TestRepeatedPostsCostLittle(t *testing.T) {
 	if a := e.Holding(); a.Waits != 0 {
 		t.Errorf("%d waits of clients that are gone", a.Waits)
 	}
-}
-
-// A party with many transactions to verify takes turns with others.
-func TestPartiesVerifyInTurn(t *testing.T) {
-	turns := newTurns(1)
-	if !turns.take(t.Context(), "greedy") {
-		t.Fatal("no place")
-	}
-	var mu sync.Mutex
-	var order []admission.Party
-	var wg sync.WaitGroup
-	queue := func(p admission.Party, n int) {
-		for range n {
-			before := waiting(turns)
-			wg.Go(func() {
-				if turns.take(t.Context(), p) {
-					mu.Lock()
-					order = append(order, p)
-					mu.Unlock()
-					turns.give()
-				}
-			})
-			for waiting(turns) == before {
-				time.Sleep(time.Millisecond)
-			}
-		}
-	}
-	queue("greedy", 5)
-	queue("modest", 2)
-	gone, cancel := context.WithCancel(t.Context())
-	wg.Go(func() {
-		if turns.take(gone, "gone") {
-			t.Error("a place for a client that is gone")
-		}
-	})
-	for waiting(turns) != 8 {
-		time.Sleep(time.Millisecond)
-	}
-	cancel()
-	for waiting(turns) != 7 {
-		time.Sleep(time.Millisecond)
-	}
-	turns.give()
-	wg.Wait()
-	if want := []admission.Party{"greedy", "modest", "greedy", "modest", "greedy", "greedy", "greedy"}; !slices.Equal(order, want) {
-		t.Errorf("places went to %v, want %v", order, want)
-	}
-	if turns.free != 1 || len(turns.order)+len(turns.queues) != 0 {
-		t.Errorf("%d free places, %v wait", turns.free, turns.order)
-	}
-}
-
-func waiting(t *turns) (n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, q := range t.queues {
-		n += len(q)
-	}
-	return n
 }

@@ -15,7 +15,9 @@ import (
 
 	golog "github.com/ipfs/go-log/v2"
 
+	"bdtnode/internal/fairshare"
 	"bdtnode/internal/kv"
+	"bdtnode/node/admission"
 	"bdtnode/node/driver"
 	"bdtnode/node/loglimit"
 	"bdtnode/node/p2p"
@@ -60,7 +62,7 @@ type Engine struct {
 	server    *server
 	executor  *executor
 	attend    chan struct{} // requests a call of [driver.Driver.Attend]
-	verifying *turns
+	verifying *fairshare.Places[admission.Party]
 	latencies latencies
 
 	status          atomic.Pointer[Status]
@@ -92,7 +94,7 @@ func New(cfg Config) (*Engine, error) {
 		attend:    make(chan struct{}, 1),
 		connected: make([]atomic.Bool, n),
 		stopped:   make(chan struct{}),
-		verifying: newTurns(verifiers()),
+		verifying: fairshare.NewPlaces[admission.Party](verifiers(), verifiers()),
 		inspect:   make(chan chan<- *driver.View),
 	}
 	cfg.Config.Store = cfg.Store
