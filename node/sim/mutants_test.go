@@ -234,7 +234,7 @@ func storyMutants() []mutant {
 			{"protocols/bolt/final.go", "	for _, b := range chain {\n		m.voteFinal(now, st, b)\n	}\n", ""},
 		}},
 		{"one question holds a lane back", "", "latency", []edit{
-			{"protocols/lanes/fetch.go", "		l.lag.lacks(from, f.Tip.Seq)\n", "		l.lag.charge(now, maxHold)\n"},
+			{"protocols/lanes/fetch.go", "		l.lag.lacks(from, f.Tip.Seq)\n", "		l.lag.charge(now, maxHold, 0)\n"},
 		}},
 		{"a lane that holds up slots is never held back", "", "latency", []edit{
 			{"protocols/lanes/lag.go", "			l.lag.charge(now, wait, age)\n", ""},
