@@ -26,7 +26,7 @@ sweep: ## simulations with seeds that no test uses
 bench: ## all benchmarks
 	@.ci/run bench
 
-mutants: ## bugs put back into the code must be found by the simulator
+mutants: ## bugs put back into the code must be found by the tests
 	@.ci/run mutants
 
 network: ## networks of real processes under load and faults

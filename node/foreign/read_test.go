@@ -90,6 +90,8 @@ func TestErrorsOfAccounts(t *testing.T) {
 			want     error
 		}{
 			"a bad cursor":          {[]behaviour{bad, bad, bad, silent}, api.ErrBadCursor},
+			"bad cursor of one":     {[]behaviour{bad, away, away, silent}, api.ErrUnavailable},
+			"not found by one":      {[]behaviour{fails(api.ErrNotFound), away, away, away}, api.ErrUnavailable},
 			"false bad cursor":      {[]behaviour{bad, good, good, good}, nil},
 			"another account":       {[]behaviour{always(other), good, good, good}, nil},
 			"no answer":             {[]behaviour{away, away, away, away}, api.ErrUnavailable},
@@ -148,13 +150,19 @@ func TestRows(t *testing.T) {
 			a.Certified = b
 			return always(a)
 		}
+		later := func(b behaviour) behaviour {
+			return func(ctx context.Context, c Call) (any, error) {
+				time.Sleep(silence / 10)
+				return b(ctx, c)
+			}
+		}
 		for name, x := range map[string]struct {
 			replicas []behaviour
 			want     Row // expected state and certificate of its answer
 		}{
 			"agreed":                  {[]behaviour{settled, settled, away, away}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
 			"certified at both":       {[]behaviour{certified(true), certified(true), away, away}, Row{Answer: api.TxAnswer{State: api.StateSettled, Certified: true}}},
-			"certified at one":        {[]behaviour{certified(true), certified(false), away, away}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
+			"certified at one":        {[]behaviour{certified(true), later(certified(false)), away, away}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
 			"one is behind":           {[]behaviour{settled, unknown, settled, silent}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
 			"some are behind":         {[]behaviour{pending, pending, settled, settled}, Row{Answer: api.TxAnswer{State: api.StateSettled}}},
 			"not final":               {[]behaviour{pending, unknown, pending, unknown}, Row{Answer: api.TxAnswer{State: api.StateOrdered}}},

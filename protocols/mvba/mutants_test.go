@@ -2,10 +2,6 @@ package mvba
 
 import (
 	"flag"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	seeded "bdtnode/internal/mutants"
@@ -13,142 +9,82 @@ import (
 
 var runMutants = flag.Bool("mvba.mutants", false, "compile the mutants of the protocol and check that the tests fail with each (some minutes)")
 
-// mutant is one deliberate fault. With it the test named test must fail; if test is empty, some test of the package.
-type mutant struct {
-	name  string
-	edits []edit
-	test  string
+// mutants are deliberate faults of the protocol.
+var mutants = []seeded.Case{
+	{Name: "a quorum counts messages, not senders", Edits: []seeded.Edit{
+		{File: "broadcast.go", From: "\taccepts           *protocols.Tally // for own\n", To: "\taccepts           *protocols.Tally // for own\n\tcount int\n"},
+		{File: "broadcast.go", From: "\tb.echoes.Add(from, x.Signature)\n", To: "\tb.echoes.Add(from, x.Signature)\n\tb.count++\n"},
+		{File: "broadcast.go", From: "b.echoes.Len() < b.cfg", To: "b.count < b.cfg"},
+	}},
+	{Name: "coin shares are released with f+1 broadcasts complete", Edits: []seeded.Edit{
+		{File: "election.go", From: "finished.Len() < e.cfg.Committee.Quorum()", To: "finished.Len() < e.cfg.Committee.WeakQuorum()"},
+	}},
+	{Name: "coin shares are not relayed", Edits: []seeded.Edit{
+		{File: "election.go", From: "\tif e.toss.Known() && !e.relayed {", To: "\tif false {"},
+	}},
+	{Name: "echoes after the coin is known", Edits: []seeded.Edit{
+		{File: "broadcast.go", From: "func (b *broadcasts) echo(s *Step) {\n\tif b.toss.Known() {", To: "func (b *broadcasts) echo(s *Step) {\n\tif false {"},
+	}},
+	{Name: "accepts after the coin is known", Edits: []seeded.Edit{
+		{File: "broadcast.go", From: "func (b *broadcasts) accept(s *Step) {\n\tif b.toss.Known() {", To: "func (b *broadcasts) accept(s *Step) {\n\tif false {"},
+	}, Test: "TestLateLockCompletesNothing"},
+	{Name: "the second phase needs no first-phase proof", Edits: []seeded.Edit{
+		{File: "broadcast_messages.go", From: "return p.quorum(c, &m.Echoes, m.echoStatement(c, from, m.Digest))", To: "return nil"},
+	}},
+	{Name: "signatures without the instance", Edits: []seeded.Edit{
+		{File: "instance.go", From: "return a.append(make([]byte, 0, instanceSize+4))", To: "return nil"},
+	}},
+	{Name: "signatures without the round", Edits: []seeded.Edit{
+		{File: "instance.go", From: "return a.append(make([]byte, 0, instanceSize+4))", To: "return a.Instance.append(nil)"},
+	}},
+	{Name: "own messages are not persisted", Edits: []seeded.Edit{
+		{File: "round.go", From: "\ts.Record(x.cfg.Instance.messageKey(to, msg), messageRecord(msg))\n", To: ""},
+	}},
+	{Name: "votes are not persisted", Edits: []seeded.Edit{
+		{File: "round.go", From: "\ts.Record(x.cfg.Instance.messageKey(to, msg), messageRecord(msg))\n", To: "\tif msg.Kind() != KindVote {\n\t\ts.Record(x.cfg.Instance.messageKey(to, msg), messageRecord(msg))\n\t}\n"},
+	}},
+	{Name: "an accept is persisted without its first-phase proof", Edits: []seeded.Edit{
+		{File: "broadcast.go", From: "\t\ts.Record(b.cfg.Instance.evidenceKey(j), messageRecord(l))\n", To: ""},
+	}},
+	{Name: "an echo is persisted without its value", Edits: []seeded.Edit{
+		{File: "broadcast.go", From: "\t\tb.values.store(s, p.Digest)\n", To: ""},
+	}},
+	{Name: "a change of round is not persisted", Edits: []seeded.Edit{
+		{File: "machine.go", From: "\ts.Record(m.cfg.Instance.stateKey(), m.stateRecord())\n", To: ""},
+	}},
+	{Name: "the highest key is not persisted", Edits: []seeded.Edit{
+		{File: "restore.go", From: "\t\tm.high = readKey(r)\n", To: "\t\treadKey(r)\n"},
+	}},
+	{Name: "no-votes do not claim the highest key", Edits: []seeded.Edit{
+		{File: "ballot.go", From: "NoPreVotes: no, Key: b.high}", To: "NoPreVotes: no}"},
+	}, Test: "TestDecisionOutlivesARoundOfNoVotes"},
+	{Name: "a key alone moves a replica to the next round", Edits: []seeded.Edit{
+		{File: "proof.go", From: "return p.quorum(c, &j.NoPreVotes, before.noPreVoteStatement(c))", To: "return nil"},
+	}, Test: "TestRoundSkipping"},
+	{Name: "a no-vote needs no proof", Edits: []seeded.Edit{
+		{File: "vote_messages.go", From: "return p.quorum(c, &m.NoPreVotes, m.noPreVoteStatement(c))", To: "return nil"},
+	}, Test: "TestSweep"},
+	{Name: "a decision of a broadcast that was not elected", Edits: []seeded.Edit{
+		{File: "vote_messages.go", From: "return p.coin(c, m.At, m.Leader, &m.Coin)", To: "return nil"},
+	}, Test: "TestSweep"},
+	{Name: "values are not validated", Edits: []seeded.Edit{
+		{File: "broadcast.go", From: "err := b.values.valid(v); err != nil", To: "err := b.values.valid(v); false && err != nil"},
+	}},
+	{Name: "refused messages are never requested again", Edits: []seeded.Edit{
+		{File: "machine.go", From: "\t\tm.refused.Add(from)\n", To: ""},
+	}},
+	{Name: "a decided value is not fetched", Edits: []seeded.Edit{
+		{File: "decision.go", From: "\t\to.values.request(s, o.decision.Digest, o.decision.Accepts.Signers)\n", To: ""},
+	}},
+	{Name: "an elected value is not fetched", Edits: []seeded.Edit{
+		{File: "ballot.go", From: "\t\t\tb.values.request(s, b.key.Digest, b.key.Echoes.Signers)\n", To: ""},
+	}},
+	{Name: "a justification does not move a replica that is behind", Edits: []seeded.Edit{
+		{File: "machine.go", From: "\t\tif x.Round > m.round {", To: "\t\tif false {"},
+	}},
 }
 
-type edit struct{ file, old, new string }
-
-var mutants = []mutant{
-	{"a quorum counts messages, not senders", []edit{
-		{"broadcast.go", "\taccepts           *protocols.Tally // for own\n", "\taccepts           *protocols.Tally // for own\n\tcount int\n"},
-		{"broadcast.go", "\tb.echoes.Add(from, x.Signature)\n", "\tb.echoes.Add(from, x.Signature)\n\tb.count++\n"},
-		{"broadcast.go", "b.echoes.Len() < b.cfg", "b.count < b.cfg"},
-	}, ""},
-	{"coin shares are released with f+1 broadcasts complete", []edit{
-		{"election.go", "finished.Len() < e.cfg.Committee.Quorum()", "finished.Len() < e.cfg.Committee.WeakQuorum()"},
-	}, ""},
-	{"coin shares are not relayed", []edit{
-		{"election.go", "\tif e.toss.Known() && !e.relayed {", "\tif false {"},
-	}, ""},
-	{"echoes after the coin is known", []edit{
-		{"broadcast.go", "func (b *broadcasts) echo(s *Step) {\n\tif b.toss.Known() {", "func (b *broadcasts) echo(s *Step) {\n\tif false {"},
-	}, ""},
-	{"accepts after the coin is known", []edit{
-		{"broadcast.go", "func (b *broadcasts) accept(s *Step) {\n\tif b.toss.Known() {", "func (b *broadcasts) accept(s *Step) {\n\tif false {"},
-	}, "TestLateLockCompletesNothing"},
-	{"the second phase needs no first-phase proof", []edit{
-		{"broadcast_messages.go", "return p.quorum(c, &m.Echoes, m.echoStatement(c, from, m.Digest))", "return nil"},
-	}, ""},
-	{"signatures without the instance", []edit{
-		{"instance.go", "return a.append(make([]byte, 0, instanceSize+4))", "return nil"},
-	}, ""},
-	{"signatures without the round", []edit{
-		{"instance.go", "return a.append(make([]byte, 0, instanceSize+4))", "return a.Instance.append(nil)"},
-	}, ""},
-	{"own messages are not persisted", []edit{
-		{"round.go", "\ts.Record(x.cfg.Instance.messageKey(to, msg), messageRecord(msg))\n", ""},
-	}, ""},
-	{"votes are not persisted", []edit{
-		{"round.go", "\ts.Record(x.cfg.Instance.messageKey(to, msg), messageRecord(msg))\n", "\tif msg.Kind() != KindVote {\n\t\ts.Record(x.cfg.Instance.messageKey(to, msg), messageRecord(msg))\n\t}\n"},
-	}, ""},
-	{"an accept is persisted without its first-phase proof", []edit{
-		{"broadcast.go", "\t\ts.Record(b.cfg.Instance.evidenceKey(j), messageRecord(l))\n", ""},
-	}, ""},
-	{"an echo is persisted without its value", []edit{
-		{"broadcast.go", "\t\tb.values.store(s, p.Digest)\n", ""},
-	}, ""},
-	{"a change of round is not persisted", []edit{
-		{"machine.go", "\ts.Record(m.cfg.Instance.stateKey(), m.stateRecord())\n", ""},
-	}, ""},
-	{"the highest key is not persisted", []edit{
-		{"restore.go", "\t\tm.high = readKey(r)\n", "\t\treadKey(r)\n"},
-	}, ""},
-	{"no-votes do not claim the highest key", []edit{
-		{"ballot.go", "NoPreVotes: no, Key: b.high}", "NoPreVotes: no}"},
-	}, "TestDecisionOutlivesARoundOfNoVotes"},
-	{"a key alone moves a replica to the next round", []edit{
-		{"proof.go", "return p.quorum(c, &j.NoPreVotes, before.noPreVoteStatement(c))", "return nil"},
-	}, "TestRoundSkipping"},
-	{"a no-vote needs no proof", []edit{
-		{"vote_messages.go", "return p.quorum(c, &m.NoPreVotes, m.noPreVoteStatement(c))", "return nil"},
-	}, "TestSweep"},
-	{"a decision of a broadcast that was not elected", []edit{
-		{"vote_messages.go", "return p.coin(c, m.At, m.Leader, &m.Coin)", "return nil"},
-	}, "TestSweep"},
-	{"values are not validated", []edit{
-		{"broadcast.go", "err := b.values.valid(v); err != nil", "err := b.values.valid(v); false && err != nil"},
-	}, ""},
-	{"refused messages are never requested again", []edit{
-		{"machine.go", "\t\tm.refused.Add(from)\n", ""},
-	}, ""},
-	{"a decided value is not fetched", []edit{
-		{"decision.go", "\t\to.values.request(s, o.decision.Digest, o.decision.Accepts.Signers)\n", ""},
-	}, ""},
-	{"an elected value is not fetched", []edit{
-		{"ballot.go", "\t\t\tb.values.request(s, b.key.Digest, b.key.Echoes.Signers)\n", ""},
-	}, ""},
-	{"a justification does not move a replica that is behind", []edit{
-		{"machine.go", "\t\tif x.Round > m.round {", "\t\tif false {"},
-	}, ""},
-}
-
-// TestMutants runs the tests of this package with one mutant at a time; each mutant must make a test fail. One program has all
-// mutants as switches, and each process that runs it has one. The test compiles and runs the program only with
-// -mvba.mutants. Without the flag, it checks that the source still contains the text that each mutant changes.
+// TestMutants runs the tests of this package with one mutant at a time, if -mvba.mutants is given.
 func TestMutants(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := seeded.New(root)
-	for _, mu := range mutants {
-		var edits []seeded.Edit
-		for _, e := range mu.edits {
-			edits = append(edits, seeded.Edit{File: "protocols/mvba/" + e.file, From: e.old, To: e.new})
-		}
-		if err := o.Add(mu.name, edits); err != nil {
-			t.Errorf("%s: %v", mu.name, err)
-		}
-	}
-	if t.Failed() || !*runMutants {
-		return
-	}
-	program := o.Build(t)
-	t.Run("none", func(t *testing.T) {
-		if failed, out := runTests(t, program, "", ""); failed {
-			t.Errorf("without a mutant the program fails: %s", out)
-		}
-	})
-	for _, mu := range mutants {
-		t.Run(mu.name, func(t *testing.T) {
-			t.Parallel()
-			failed, out := runTests(t, program, mu.name, mu.test)
-			if !failed {
-				t.Error("no test fails")
-			}
-			for line := range strings.Lines(out) {
-				if strings.Contains(line, "_test.go:") {
-					t.Log(strings.TrimSpace(line))
-					return
-				}
-			}
-		})
-	}
-}
-
-// runTests runs the given test, or all tests if none is given, with a mutant. It reports whether a test failed, and the output.
-func runTests(t *testing.T, program, mutant, test string) (failed bool, out string) {
-	cmd := exec.CommandContext(t.Context(), program, "-test.run="+test, "-test.skip=TestMutants", "-test.failfast", "-test.timeout=5m", "-mvba.hunt")
-	if mutant != "" {
-		cmd.Env = append(os.Environ(), seeded.Variable+"="+mutant)
-	}
-	text, err := cmd.CombinedOutput()
-	if err != nil && !strings.Contains(string(text), "--- FAIL") {
-		t.Errorf("the program does not run: %v: %s", err, text)
-	}
-	return err != nil, string(text)
+	seeded.TestsFail(t, "protocols/mvba", mutants, *runMutants, "-mvba.hunt")
 }
