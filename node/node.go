@@ -15,6 +15,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/ledger"
 	"bdtnode/node/admin"
+	"bdtnode/node/admission"
 	"bdtnode/node/api"
 	"bdtnode/node/config"
 	"bdtnode/node/driver"
