@@ -7,6 +7,9 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/sim/adversary"
+	"bdtnode/node/sim/disturbance"
+	"bdtnode/node/sim/machine"
 	"bdtnode/protocols"
 )
 
@@ -14,69 +17,35 @@ import (
 type Config struct {
 	Seed        uint64
 	Shards      []Shard
-	Active      time.Duration // virtual time with load and faults
-	Calm        time.Duration // the last part of the active time, with faults and without load
-	Settle      time.Duration // virtual time after it, within which every transaction must have its answer
-	Apart       time.Duration // mean one-way delay between shards
-	Load        float64       // transactions a second of all clients together
-	Bursts      bool          // in a single shard load comes in bursts with pauses between them
-	Once        bool          // clients submit each transaction once, so that no answer depends on a resubmission
-	Dumbo       bool          // there is no fast lane
-	Ed25519     bool          // production signatures and coin, in place of ideal ones
-	Disruptions []Disruption  // of the messages between shards
+	Active      time.Duration            // virtual time with load and faults
+	Calm        time.Duration            // the last part of the active time, with faults and without load
+	Settle      time.Duration            // virtual time after it, within which every transaction must have its answer
+	Apart       time.Duration            // mean one-way delay between shards
+	Load        float64                  // transactions a second of all clients together
+	Bursts      bool                     // in a single shard load comes in bursts with pauses between them
+	Once        bool                     // clients submit each transaction once, so that no answer depends on a resubmission
+	Dumbo       bool                     // there is no fast lane
+	Ed25519     bool                     // production signatures and coin, in place of ideal ones
+	Disruptions []disturbance.CrossShard // of the messages between shards
+	started     func(*world)             // called before the machines start, for tests; may be nil
 }
 
 // Shard is the replicas of one shard and their faults.
 type Shard struct {
-	Nodes    int
-	Delay    time.Duration     // mean one-way delay of a message; each link has its own, between half and twice this
-	Links    [][]time.Duration // one-way delay from each replica to each, in place of Delay; nil is none
-	Slots    uint64            // of an epoch; 0 is the usual number
-	Faults   []Fault
-	Liars    []Liar
-	Hostile  Hostile // LDs that it sends if more than f of its replicas are Byzantine, else nil
-	Mempool  int     // maximal number of transactions in a replica's mempool; 0 is the usual number
-	Coins    uint32  // of each account at genesis; 0 is the usual number
-	mutation mutation
+	Nodes        int
+	Delay        time.Duration     // mean one-way delay of a message; each link has its own, between half and twice this
+	Links        [][]time.Duration // one-way delay from each replica to each, in place of Delay; nil is none
+	Slots        uint64            // of an epoch; 0 is the usual number
+	Disturbances []disturbance.Disturbance
+	Byzantine    []Byzantine
+	Hostile      adversary.Hostile // LDs that it sends if more than f of its replicas are Byzantine, else nil
+	Mempool      int               // maximal number of transactions in a replica's mempool; 0 is the usual number
+	Coins        uint32            // of each account at genesis; 0 is the usual number
+	mutation     machine.Mutation
 }
 
-// Liar is a Byzantine replica.
-type Liar struct {
-	Replica   protocols.Index
-	Adversary Adversary
-}
-
-// Fault disturbs the replicas of a shard while the run is active. Safety must hold under all of them, and liveness once
-// they stop.
-type Fault interface {
-	String() string
-	start(s *cluster)
-}
-
-// Disruption disturbs messages between shards while the run is active.
-type Disruption interface {
-	String() string
-	begin(w *world)
-}
-
-// Adversary decides which messages a Byzantine replica sends in place of those of its honest core. Liveness must hold
-// against every adversary.
-type Adversary interface {
-	String() string
-	// tamper returns the frames that a peer gets in place of m.
-	tamper(n *node, to protocols.Index, m protocols.Message) []packet
-}
-
-// listener is an adversary that uses the messages that its replica receives.
-type listener interface {
-	hear(n *node, from protocols.Index, m protocols.Message)
-}
-
-// mutation makes the simulator carry out steps wrongly, for tests that show that the checks can fail.
-type mutation struct {
-	persist   func([]protocols.Record) []protocols.Record
-	sendEarly bool // messages leave before their records are on disk
-}
+// Byzantine is a Byzantine replica.
+type Byzantine = machine.Byzantine
 
 // String describes the run in one line.
 func (c Config) String() string {
@@ -111,11 +80,11 @@ func (x *Shard) describe() string {
 	if x.Slots > 0 {
 		s += fmt.Sprintf(", %d slots", x.Slots)
 	}
-	for _, f := range x.Faults {
+	for _, f := range x.Disturbances {
 		s += ", " + f.String()
 	}
-	for _, l := range x.Liars {
-		s += fmt.Sprintf(", replica %d %s", l.Replica, l.Adversary)
+	for _, l := range x.Byzantine {
+		s += fmt.Sprintf(", replica %d %s", l.Replica, l.Behaviour)
 	}
 	if x.Hostile != nil {
 		s += ", " + x.Hostile.String()
@@ -152,11 +121,11 @@ func (x *Shard) validate() error {
 		return fmt.Errorf("delays of %d replicas, there are %d", len(x.Links), x.places())
 	case x.Delay <= 0:
 		return errors.New("the delay of messages must be above 0")
-	case len(x.Liars)+x.deaths() > x.faulty():
-		return fmt.Errorf("%d of %d replicas are Byzantine or fail for good, at most %d may", len(x.Liars)+x.deaths(), x.Nodes, x.faulty())
+	case len(x.Byzantine)+x.deaths() > x.faulty():
+		return fmt.Errorf("%d of %d replicas are Byzantine or fail for good, at most %d may", len(x.Byzantine)+x.deaths(), x.Nodes, x.faulty())
 	}
 	var seen protocols.Set
-	for _, l := range x.Liars {
+	for _, l := range x.Byzantine {
 		if int(l.Replica) >= x.Nodes || !seen.Add(l.Replica) {
 			return fmt.Errorf("replica %d of the Byzantine ones does not exist, or is named twice", l.Replica)
 		}
@@ -167,32 +136,30 @@ func (x *Shard) validate() error {
 // faulty is the number of replicas that may be Byzantine or fail for good.
 func (x *Shard) faulty() int { return (x.Nodes - 1) / 3 }
 
-// limits are those of the replicas' admission checks.
-func (x *Shard) limits() admission.Limits {
-	l := admission.StandardLimits()
+// machines is the configuration of the shard's machines.
+func (x *Shard) machines() machine.ShardConfig {
+	limits := admission.StandardLimits()
 	if x.Mempool > 0 {
-		l.Txs = x.Mempool
+		limits.Txs = x.Mempool
 	}
-	return l
+	return machine.ShardConfig{
+		Replicas: x.Nodes, Delay: x.Delay, Links: x.Links, Slots: x.Slots, Limits: limits, Byzantine: x.Byzantine,
+		Hostile: x.Hostile != nil, Mutation: x.mutation,
+	}
 }
 
 // places is the number of nodes: twins are two.
 func (x *Shard) places() int {
-	n := x.Nodes
-	for _, l := range x.Liars {
-		if twinned(l.Adversary) {
-			n++
-		}
-	}
-	return n
+	m := x.machines()
+	return m.Places()
 }
 
 // deaths is the number of replicas that go down for good.
 func (x *Shard) deaths() int {
 	n := 0
-	for _, f := range x.Faults {
+	for _, f := range x.Disturbances {
 		switch f.(type) {
-		case LeaderDies, LosesDisk, OldStore:
+		case disturbance.LeaderDies, disturbance.LosesDisk, disturbance.OldStore:
 			n++
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bdtnode/internal/mutants"
+	"bdtnode/node/sim/machine"
 	"bdtnode/protocols"
 )
 
@@ -18,14 +19,14 @@ var runMutants = flag.Bool("sim.mutants", false, "let TestMutants compile the bu
 
 // TestChecksFail carries steps out wrongly, as a node with a bug would. The checks must find each bug.
 func TestChecksFail(t *testing.T) {
-	dropping := func(prefix string) mutation {
-		return mutation{persist: func(records []protocols.Record) []protocols.Record {
+	dropping := func(prefix string) machine.Mutation {
+		return machine.Mutation{Persist: func(records []protocols.Record) []protocols.Record {
 			return slices.DeleteFunc(records, func(r protocols.Record) bool { return bytes.HasPrefix(r.Key, []byte(prefix)) })
 		}}
 	}
 	for _, m := range []struct {
 		name, story, checks string
-		mutation
+		machine.Mutation
 	}{
 		{"own votes are not persisted", "crashes", "identity signing", dropping("b/v")},
 		{"a Finalize's QC is not persisted", "crashes", "signing", dropping("b/c")},
@@ -37,13 +38,13 @@ func TestChecksFail(t *testing.T) {
 		{"signatures of the agreement are not persisted", "no fast lane", "identity signing", dropping("a/")},
 		{"batches are not persisted", "crashes", "promises durability", dropping("l/b")},
 		{"committed blocks are not persisted", "crashes", "durability", dropping("h/b")},
-		{"messages leave before their records are synced", "crashes", "signing identity durability", mutation{sendEarly: true}},
+		{"messages leave before their records are synced", "crashes", "signing identity durability", machine.Mutation{SendEarly: true}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(enough) {
 				cfg := stories[m.story](seed + 1)
-				cfg.Shards[0].mutation = m.mutation
+				cfg.Shards[0].mutation = m.Mutation
 				var v *Violation
 				if _, err := Run(t.Context(), cfg, nil); errors.As(err, &v) {
 					t.Logf("found by seed %d: %s at %v: %.120s", seed+1, v.Check, v.At, v.Detail)

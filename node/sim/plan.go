@@ -2,13 +2,13 @@ package sim
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
-	"bdtnode/internal/digest"
-	"bdtnode/internal/wire"
+	"bdtnode/node/sim/adversary"
+	"bdtnode/node/sim/disturbance"
+	"bdtnode/node/sim/draw"
 	"bdtnode/protocols"
 )
 
@@ -69,20 +69,20 @@ func (p *Plan) Scenario(seed uint64) (Config, error) {
 	}
 	d := p.drawing(seed, p.Shards, "run")
 	cfg := Config{
-		Seed: seed, Active: p.For, Settle: settleAlone, Apart: d.ms(1, 150), Load: p.Load, Ed25519: p.Ed25519,
+		Seed: seed, Active: p.For, Settle: settleAlone, Apart: d.Milliseconds(1, 150), Load: p.Load, Ed25519: p.Ed25519,
 		Dumbo: p.Consensus == "dumbo" || p.Consensus == "" && d.IntN(5) == 0,
 	}
 	bursts, calm := d.IntN(3) == 0, d.IntN(2) == 0
 	if p.Shards == 1 {
 		cfg.Bursts = p.All && bursts
 	} else if cfg.Settle = settleAmong; p.All && calm {
-		cfg.Calm = d.ms(500, 20000)
+		cfg.Calm = d.Milliseconds(500, 20000)
 	}
 	cfg.Calm = min(cfg.Calm, p.For/2)
 	if p.Load == 0 {
-		cfg.Load = d.float(2, 12)
+		cfg.Load = d.Float(2, 12)
 		if p.Shards > 1 {
-			cfg.Load = d.float(1, 5)
+			cfg.Load = d.Float(1, 5)
 		}
 	}
 	for i := range catalogue {
@@ -105,7 +105,7 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 	d := p.drawing(seed, k, "shard")
 	x := Shard{Nodes: p.Nodes[d.IntN(len(p.Nodes))], Delay: p.Delay}
 	if p.Delay == 0 {
-		x.Delay = d.ms(1, 60)
+		x.Delay = d.Milliseconds(1, 60)
 	}
 	var lies []*entry
 	for i := range catalogue {
@@ -117,7 +117,7 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 			}
 		case !p.wants(seed, k, e):
 		case e.fault != nil:
-			x.Faults = append(x.Faults, e.fault(at))
+			x.Disturbances = append(x.Disturbances, e.fault(at))
 		case e.shape != nil:
 			e.shape(at, &x)
 		}
@@ -142,11 +142,11 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 
 // corruptSome makes each replica that may fail either honest, or one that goes down for good while it leads, or
 // Byzantine with one or two behaviours.
-func (p *Plan) corruptSome(x *Shard, d draw, seed uint64, k int, lies []*entry) {
+func (p *Plan) corruptSome(x *Shard, d draw.Source, seed uint64, k int, lies []*entry) {
 	for _, who := range d.Perm(x.Nodes)[:x.faulty()] {
 		switch r := d.Float64(); {
 		case r < 0.2:
-			x.Faults = append(x.Faults, LeaderDies{After: d.during()})
+			x.Disturbances = append(x.Disturbances, disturbance.LeaderDies{After: d.During()})
 		case r < 0.7:
 			kinds := 1
 			if d.IntN(4) == 0 {
@@ -162,16 +162,16 @@ func (p *Plan) corruptSome(x *Shard, d draw, seed uint64, k int, lies []*entry) 
 }
 
 // corrupt makes a replica Byzantine with one or several behaviours.
-func (p *Plan) corrupt(x *Shard, d draw, seed uint64, k, who int, kinds []*entry) {
-	var all []Adversary
+func (p *Plan) corrupt(x *Shard, d draw.Source, seed uint64, k, who int, kinds []*entry) {
+	var all []adversary.Behaviour
 	for _, e := range kinds {
 		all = append(all, e.lie(p.drawing(seed, k<<8+who, e.name)))
 	}
-	l := Liar{protocols.Index(who), all[0]}
+	l := Byzantine{Replica: protocols.Index(who), Behaviour: all[0]}
 	if len(all) > 1 {
-		l.Adversary = &Turns{Each: d.ms(500, 5000), Behaviours: all}
+		l.Behaviour = &adversary.Turns{Each: d.Milliseconds(500, 5000), Behaviours: all}
 	}
-	x.Liars = append(x.Liars, l)
+	x.Byzantine = append(x.Byzantine, l)
 }
 
 // wants reports whether an entry of the catalogue is in the run of a seed, at a place.
@@ -182,25 +182,6 @@ func (p *Plan) wants(seed uint64, place int, e *entry) bool {
 	return e.odds > 0 && e.among <= p.Shards && p.drawing(seed, place, e.name+" or not").IntN(e.odds) == 0
 }
 
-// draw has the random numbers of one purpose. Each fault has its own, so that leaving out another fault does not change
-// it.
-type draw struct {
-	*rand.Rand
-	length time.Duration // duration of the time with faults
+func (p *Plan) drawing(seed uint64, place int, purpose string) draw.Source {
+	return draw.New(seed, place, purpose, p.For)
 }
-
-func (p *Plan) drawing(seed uint64, place int, purpose string) draw {
-	d := digest.Of("bdt/simulated-draw/1", wire.AppendU64(wire.AppendU64(nil, seed), uint64(place)), []byte(purpose))
-	return draw{rand.New(rand.NewChaCha8(d)), p.For}
-}
-
-// ms is a whole number of milliseconds in a range.
-func (d draw) ms(from, to int) time.Duration {
-	return time.Duration(from+d.IntN(to-from)) * time.Millisecond
-}
-
-// during is a time in the first two thirds of the time with faults.
-func (d draw) during() time.Duration { return time.Duration(d.Float64() * float64(d.length) * 2 / 3) }
-
-// float is a number in a range.
-func (d draw) float(from, to float64) float64 { return from + (to-from)*d.Float64() }

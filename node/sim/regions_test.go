@@ -6,6 +6,11 @@ import (
 	"time"
 
 	"bdtnode/ledger"
+	"bdtnode/node/sim/adversary"
+	"bdtnode/node/sim/clock"
+	"bdtnode/node/sim/disturbance"
+	"bdtnode/node/sim/machine"
+	"bdtnode/node/sim/network"
 	"bdtnode/protocols"
 	"bdtnode/protocols/lanes"
 )
@@ -62,38 +67,36 @@ type travellers struct {
 	took [][]time.Duration
 }
 
-func (*travellers) String() string { return "travellers" }
-
-func (v *travellers) start(s *cluster) {
-	v.took = make([][]time.Duration, len(s.nodes))
-	for _, n := range s.nodes {
-		s.repeat(v.each, func() { v.submit(s, n) })
+// start is a hook of the configuration.
+func (v *travellers) start(w *world) {
+	s := w.Shards[0]
+	v.took = make([][]time.Duration, len(s.Machines))
+	for _, n := range s.Machines {
+		s.Repeat(v.each, func() { v.submit(w, n) })
 	}
 }
 
-func (v *travellers) submit(s *cluster, n *node) {
-	c := s.clients
-	if s.now < epoch.Add(warmup) || len(c.fresh) == 0 {
+func (v *travellers) submit(w *world, n *machine.Machine) {
+	if w.Now() < clock.Begin.Add(warmup) {
 		return
 	}
-	x := c.fresh[0]
-	c.fresh = c.fresh[1:]
-	tx := c.spend(x, s.now.Add(lifetime).Millis(), false)
-	begun := s.now
-	s.submissions.bring(n, tx)
-	v.watch(s, n, tx.ID(), begun)
+	if tx := w.workload.Payment(n.Shard()); tx != nil {
+		begun := w.Now()
+		w.workload.Submit(n, tx)
+		v.watch(w, n, tx.ID(), begun)
+	}
 }
 
 // warmup is the time until all connections are up.
 const warmup = 2 * time.Second
 
-func (v *travellers) watch(s *cluster, n *node, id ledger.TxID, begun protocols.Time) {
-	s.after(time.Millisecond, func() {
-		if _, known, err := n.state.Receipt(id); err != nil || !known {
-			v.watch(s, n, id, begun)
+func (v *travellers) watch(w *world, n *machine.Machine, id ledger.TxID, begun protocols.Time) {
+	w.After(time.Millisecond, func() {
+		if _, known, err := n.Receipt(id); err != nil || !known {
+			v.watch(w, n, id, begun)
 			return
 		}
-		v.took[n.id] = append(v.took[n.id], s.now.Sub(begun))
+		v.took[n.ID()] = append(v.took[n.ID()], w.Now().Sub(begun))
 	})
 }
 
@@ -102,24 +105,24 @@ func (v *travellers) watch(s *cluster, n *node, id ledger.TxID, begun protocols.
 // also holds for a lane far from the leader, and for lanes whose batches are sometimes late or requested without need.
 func TestEightRegions(t *testing.T) {
 	for _, x := range []struct {
-		name   string
-		leader int
-		liars  []Liar
-		faults []Fault
+		name         string
+		leader       int
+		byzantine    []Byzantine
+		disturbances []disturbance.Disturbance
 	}{
 		{"leader in Virginia", 0, nil, nil},
 		{"leader in Tokyo", 4, nil, nil},
-		{"f ask the leader for each batch", 0, []Liar{{1, &asking{}}, {7, &asking{}}}, nil},
-		{"batches are late here and there", 0, nil, []Fault{lateBatches{}}},
-		{"one gives its batches to half of the others", 0, []Liar{{3, &toHalf{}}}, nil},
+		{"f ask the leader for each batch", 0, []Byzantine{{Replica: 1, Behaviour: &asking{}}, {Replica: 7, Behaviour: &asking{}}}, nil},
+		{"batches are late here and there", 0, nil, []disturbance.Disturbance{lateBatches{}}},
+		{"one gives its batches to half of the others", 0, []Byzantine{{Replica: 3, Behaviour: &toHalf{}}}, nil},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
 			v := &travellers{each: 200 * time.Millisecond}
 			delays := turned(oneWay(), x.leader)
 			cfg := Config{
-				Seed: 1, Active: 14 * time.Second, Settle: settleAlone, Load: 0.01,
-				Shards: []Shard{{Nodes: len(regions), Delay: time.Millisecond, Links: delays, Faults: append(x.faults, v), Liars: x.liars}},
+				Seed: 1, Active: 14 * time.Second, Settle: settleAlone, Load: 0.01, started: v.start,
+				Shards: []Shard{{Nodes: len(regions), Delay: time.Millisecond, Links: delays, Disturbances: x.disturbances, Byzantine: x.byzantine}},
 			}
 			r, err := Run(t.Context(), cfg, nil)
 			if err != nil {
@@ -130,7 +133,7 @@ func TestEightRegions(t *testing.T) {
 				t.Errorf("%d epochs ended", r.Epochs)
 			}
 			for i, took := range v.took {
-				if slices.ContainsFunc(x.liars, func(l Liar) bool { return int(l.Replica) == i }) {
+				if slices.ContainsFunc(x.byzantine, func(l Byzantine) bool { return int(l.Replica) == i }) {
 					continue
 				}
 				slices.Sort(took)
@@ -150,11 +153,13 @@ type asking struct{}
 
 func (*asking) String() string { return "asks for what it has" }
 
-func (*asking) tamper(_ *node, _ protocols.Index, m protocols.Message) []packet { return honestly(m) }
+func (*asking) Replace(_ *adversary.View, _ protocols.Index, m protocols.Message) []network.Packet {
+	return adversary.Unchanged(m)
+}
 
-func (*asking) hear(n *node, from protocols.Index, m protocols.Message) {
+func (*asking) Receive(v *adversary.View, from protocols.Index, m protocols.Message) {
 	if b, ok := m.(*lanes.Batch); ok && b.Lane == from && from != 0 {
-		n.send(0, &lanes.Fetch{Lane: b.Lane, Tip: b.Tip(), After: b.Seq - 1})
+		v.Submit(0, &lanes.Fetch{Lane: b.Lane, Tip: b.Tip(), After: b.Seq - 1})
 	}
 }
 
@@ -163,11 +168,11 @@ type toHalf struct{}
 
 func (*toHalf) String() string { return "gives its batches to half of the others" }
 
-func (*toHalf) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
-	if b, ok := m.(*lanes.Batch); ok && b.Lane == n.id && to >= 4 {
+func (*toHalf) Replace(v *adversary.View, to protocols.Index, m protocols.Message) []network.Packet {
+	if b, ok := m.(*lanes.Batch); ok && b.Lane == v.Self && to >= 4 {
 		return nil
 	}
-	return honestly(m)
+	return adversary.Unchanged(m)
 }
 
 // lateBatches delays one of a hundred batches that a replica receives.
@@ -175,9 +180,9 @@ type lateBatches struct{}
 
 func (lateBatches) String() string { return "late batches" }
 
-func (lateBatches) start(s *cluster) {
-	s.network.hinder(func(from, to protocols.Index, p packet) (time.Duration, bool) {
-		if b, ok := p.message.(*lanes.Batch); ok && b.Lane == from && s.rng.IntN(100) == 0 {
+func (lateBatches) Start(s *machine.Shard) {
+	s.Network.Hinder(func(from, to protocols.Index, p network.Packet) (time.Duration, bool) {
+		if b, ok := p.Message.(*lanes.Batch); ok && b.Lane == from && s.Rand.IntN(100) == 0 {
 			return 150 * time.Millisecond, true
 		}
 		return 0, false

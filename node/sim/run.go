@@ -9,24 +9,26 @@ import (
 	"time"
 
 	"bdtnode/internal/digest"
-	"bdtnode/ledger"
+	"bdtnode/node/sim/adversary"
+	"bdtnode/node/sim/check"
+	"bdtnode/node/sim/clock"
+	"bdtnode/node/sim/disturbance"
+	"bdtnode/node/sim/trace"
+	"bdtnode/node/sim/twins"
+	"bdtnode/node/sim/workload"
 	"bdtnode/protocols/lanes"
 )
 
+// Event is one event of a run.
+type Event = trace.Event
+
 // Report is the result of a run, up to its first violation if there was one.
 type Report struct {
-	Scenario   string // the configuration in one line
-	Virtual    time.Duration
-	Hash       digest.Digest // over all events: the same for the same configuration
-	Events     uint64
-	Commits    uint64 // blocks, of all shards
-	Epochs     uint64 // that ended, in all shards
-	Fallbacks  uint64 // of these, epochs that the agreement ended before the last slot was used
-	Settled    int    // transactions
-	Rejected   int    // with a receipt, or returned from escrow
-	LDs        int    // made, if there are several shards
-	Crashes    int
-	Refused    int // messages and LDs of Byzantine replicas
+	Scenario string // the configuration in one line
+	Virtual  time.Duration
+	Hash     digest.Digest // over all events: the same for the same configuration
+	Events   uint64
+	check.Counts
 	Agreements Rounds
 	BySize     map[int]Rounds // by number of replicas of the shard
 }
@@ -76,11 +78,11 @@ func Run(ctx context.Context, cfg Config, watch func(Event)) (*Report, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	w := newWorld(ctx, cfg)
-	w.log.watch = watch
-	if err := w.found(); err != nil {
+	w, err := newWorld(ctx, cfg)
+	if err != nil {
 		return nil, err
 	}
+	w.log.Watch = watch
 	w.guarded()
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -93,36 +95,16 @@ func Run(ctx context.Context, cfg Config, watch func(Event)) (*Report, error) {
 }
 
 func (w *world) report() *Report {
-	r := &Report{Scenario: w.cfg.String(), Virtual: w.now.Sub(epoch), Hash: w.log.sum(), Events: w.log.steps, Refused: w.settling.refusals, BySize: make(map[int]Rounds)}
-	verdicts := make(map[ledger.TxID]bool) // whether each transaction settled
-	for _, s := range w.shards {
-		a := &s.check.agreement
-		r.Commits, r.Epochs, r.Fallbacks = r.Commits+a.top, r.Epochs+a.epochs, r.Fallbacks+a.fallbacks
-		r.Crashes += s.check.durability.crashes
-		r.Refused += s.check.blame.refused
-		of := r.BySize[s.cfg.Nodes]
-		for _, rounds := range s.check.signing.rounds {
+	r := &Report{Scenario: w.cfg.String(), Virtual: w.Now().Sub(clock.Begin), Hash: w.log.Hash(), Events: w.log.Steps, Counts: w.checks.Counts(), BySize: make(map[int]Rounds)}
+	for k, s := range w.checks.Shards {
+		of := r.BySize[w.cfg.Shards[k].Nodes]
+		for _, rounds := range s.Rounds() {
 			of.Add(Rounds{1, uint64(rounds), rounds})
 		}
-		r.BySize[s.cfg.Nodes] = of
-		for id, x := range s.check.durability.answers {
-			verdicts[id] = verdicts[id] || x.Verdict == ledger.VerdictSettled
-		}
+		r.BySize[w.cfg.Shards[k].Nodes] = of
 	}
 	for _, of := range r.BySize {
 		r.Agreements.Add(of)
-	}
-	for _, settled := range verdicts {
-		if settled {
-			r.Settled++
-		} else {
-			r.Rejected++
-		}
-	}
-	for _, row := range w.settling.channels {
-		for d := range row {
-			r.LDs += len(row[d].made)
-		}
 	}
 	return r
 }
@@ -141,110 +123,111 @@ func (w *world) guarded() {
 // maxClosing is the number of blocks within which all closed records must be forgotten.
 const maxClosing = 200
 
-// perform carries out the whole run: load and faults, then their end and the answers, then, with several shards, the
-// deletion of records some time later, and silence.
+// perform carries out the whole run: load and disturbances, then their end and the answers, then, with several shards,
+// the deletion of records some time later, and silence.
 func (w *world) perform() {
-	honest := true
-	for _, f := range w.cfg.Disruptions {
-		f.begin(w)
-	}
-	for _, s := range w.shards {
-		honest = honest && len(s.cfg.Liars) == 0 && !s.hostile()
-		for _, f := range s.cfg.Faults {
-			f.start(s)
-		}
-		for _, l := range s.cfg.Liars {
-			if f, ok := l.Adversary.(Fault); ok {
-				f.start(s)
-			}
-		}
-		for _, n := range s.nodes {
-			s.guard(n, n.start)
-		}
-	}
-	until := epoch.Add(w.cfg.Active - w.cfg.Calm)
-	if len(w.shards) == 1 {
-		w.shards[0].clients.load(w.cfg.Load, until)
-	} else {
-		w.payers.load(w.cfg.Load, until)
-	}
-	w.play(epoch.Add(w.cfg.Active))
+	w.begin()
+	w.play(clock.Begin.Add(w.cfg.Active))
 	if w.over() {
 		return
 	}
-	w.active = false
-	w.crossing.heal()
-	for _, s := range w.shards {
-		s.heal()
+	w.Active = false
+	w.CrossShard.Heal()
+	for _, s := range w.Shards {
+		s.Heal()
 	}
-	w.settle(w.unsettled)
-	if len(w.shards) > 1 {
-		w.play(w.now.Add(3 * time.Minute))                                                         // everything has expired by then
-		for rounds := 0; !w.over() && w.settling.closed() != "" && rounds < maxClosing; rounds++ { // a block closes a bounded number only
-			w.payers.last()
-			w.settle(w.unsettled)
+	w.settle(w.checks.Unsettled)
+	if len(w.Shards) > 1 {
+		w.play(w.Now().Add(3 * time.Minute))                                                   // everything has expired by then
+		for rounds := 0; !w.over() && w.checks.Open() != "" && rounds < maxClosing; rounds++ { // a block closes a bounded number only
+			w.workload.Last()
+			w.settle(w.checks.Unsettled)
 		}
-		w.settle(w.settling.closed)
+		w.settle(w.checks.Open)
 	}
-	for _, s := range w.shards {
+	for k := range w.Shards {
 		if !w.over() {
-			s.check.end()
+			w.end(k)
 		}
 	}
-	if honest && !w.over() {
+	if w.honest() && !w.over() {
 		w.silence()
 	}
 }
 
+// begin starts disturbances, machines and load.
+func (w *world) begin() {
+	for _, f := range w.cfg.Disruptions {
+		f.Start(w.System)
+	}
+	if w.cfg.started != nil {
+		w.cfg.started(w)
+	}
+	for k, s := range w.Shards {
+		cfg := &w.cfg.Shards[k]
+		for _, f := range cfg.Disturbances {
+			f.Start(s)
+		}
+		for _, l := range cfg.Byzantine {
+			for _, b := range adversary.Parts(l.Behaviour) {
+				if f, ok := b.(disturbance.Disturbance); ok {
+					f.Start(s)
+				}
+			}
+		}
+		for _, n := range s.Machines {
+			n.Start()
+		}
+	}
+	w.workload.Start(clock.Begin.Add(w.cfg.Active - w.cfg.Calm))
+}
+
+// honest reports whether no replica is Byzantine.
+func (w *world) honest() bool {
+	return !slices.ContainsFunc(w.cfg.Shards, func(x Shard) bool { return len(x.Byzantine) > 0 || x.Hostile != nil })
+}
+
+// end checks one shard at the end of the run.
+func (w *world) end(k int) {
+	for _, l := range w.cfg.Shards[k].Byzantine {
+		if a, ok := l.Behaviour.(*twins.SecondProcess); ok {
+			a.Ended(w.Shards[k])
+		}
+	}
+	w.checks.Shards[k].End(w.cfg.Settle)
+}
+
 // settle continues until nothing is lacking any more, or reports a violation.
 func (w *world) settle(lacking func() string) {
-	for end := w.now.Add(w.cfg.Settle); !w.over(); w.play(w.now.Add(200 * time.Millisecond)) {
+	for end := w.Now().Add(w.cfg.Settle); !w.over(); w.play(w.Now().Add(200 * time.Millisecond)) {
 		lack := lacking()
 		if lack == "" {
 			return
 		}
-		if w.now >= end {
+		if w.Now() >= end {
 			w.failed("liveness", fmt.Sprintf("%v after the faults stopped: %s", w.cfg.Settle, lack))
 		}
 	}
 }
 
-// unsettled describes pending work in or between the shards, empty if there is none.
-func (w *world) unsettled() string {
-	for _, s := range w.shards {
-		if lack := s.check.unsettled(); lack != "" {
-			if len(w.shards) > 1 {
-				lack = fmt.Sprintf("shard %d: %s", s.shard, lack)
-			}
-			return lack
-		}
-	}
-	if lack := w.submissions.lacking(); lack != "" {
-		return lack
-	}
-	return w.settling.open()
-}
-
 // silence checks that an idle network sends nothing but Pings.
 func (w *world) silence() {
 	late := 15 * time.Second
-	for _, s := range w.shards {
-		if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.alive && n.driver.Clients().Holding().Mempool > 0 }) {
-			late = max(late, lifetime+time.Minute) // a transaction whose input never appears gets its answer when it expires
+	for k, s := range w.checks.Shards {
+		if s.Pending() {
+			late = max(late, workload.Lifetime+time.Minute) // a transaction whose input never appears gets its answer when it expires
 		}
-		late = max(late, lanes.MaxRequestTime(s.cfg.Nodes)) // as for requests for a lane whose owner is down
+		late = max(late, lanes.MaxRequestTime(w.cfg.Shards[k].Nodes)) // as for requests for a lane whose owner is down
 	}
-	w.muted = true
-	w.play(w.now.Add(late)) // late messages have arrived by then
-	w.muted = false
-	for _, s := range w.shards {
-		for _, n := range s.honest() {
-			s.check.promises.ended(n)
-		}
+	w.Muted = true
+	w.play(w.Now().Add(late)) // late messages have arrived by then
+	w.Muted = false
+	for _, s := range w.checks.Shards {
+		s.Silent()
 	}
-	before := w.log.steps - w.log.pings
-	w.play(w.now.Add(20 * time.Second))
-	if n := w.log.steps - w.log.pings - before; n > 0 && !w.over() {
+	before := w.log.Steps - w.log.Pings
+	w.play(w.Now().Add(20 * time.Second))
+	if n := w.log.Steps - w.log.Pings - before; n > 0 && !w.over() {
 		w.failed("silence", fmt.Sprintf("an idle network had %d events besides Pings in 20 seconds", n))
 	}
 }

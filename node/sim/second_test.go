@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bdtnode/node/sim/twins"
 )
 
 // TestSecondProcess: of two processes of a replica at least one ends, and the others agree. A second process with an
@@ -13,7 +15,7 @@ func TestSecondProcess(t *testing.T) {
 	reasons, contradictions := make(map[string]int), 0
 	for seed := uint64(1); seed <= 12; seed++ {
 		cfg := stories["a second process"](seed)
-		second := cfg.Shards[0].Liars[0].Adversary.(*SecondProcess)
+		second := cfg.Shards[0].Byzantine[0].Behaviour.(*twins.SecondProcess)
 		var copied time.Duration
 		ended := 0
 		_, err := Run(t.Context(), cfg, func(e Event) {

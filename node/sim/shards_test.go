@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"bdtnode/node/sim/adversary"
+	"bdtnode/node/sim/disturbance"
 	"bdtnode/protocols"
 )
 
@@ -44,11 +46,11 @@ var networkStories = map[string]func(seed uint64) Config{
 	"outages": func(seed uint64) Config {
 		cfg := among(seed)
 		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 10*time.Second, 1, 20*time.Millisecond
-		cfg.Disruptions = []Disruption{GossipLoss{Rate: 1}}
+		cfg.Disruptions = []disturbance.CrossShard{disturbance.GossipLoss{Rate: 1}}
 		for k := range cfg.Shards {
 			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond}
 		}
-		cfg.Shards[2].Faults = []Fault{SlowDisks{Mean: 800 * time.Millisecond}, PowerCuts{Every: time.Second, Down: 50 * time.Millisecond}}
+		cfg.Shards[2].Disturbances = []disturbance.Disturbance{disturbance.SlowDisks{Mean: 800 * time.Millisecond}, disturbance.PowerCuts{Every: time.Second, Down: 50 * time.Millisecond}}
 		return cfg
 	},
 	// One replica of each shard claims to have all LDs of the other shards, gossip never arrives, shards are parted from
@@ -56,9 +58,9 @@ var networkStories = map[string]func(seed uint64) Config{
 	"silent to other shards": func(seed uint64) Config {
 		cfg := among(seed)
 		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 5*time.Second, 1, 50*time.Millisecond
-		cfg.Disruptions = []Disruption{GossipLoss{Rate: 1}, ShardPartitions{Every: 3 * time.Second, Lasts: 3 * time.Second}}
+		cfg.Disruptions = []disturbance.CrossShard{disturbance.GossipLoss{Rate: 1}, disturbance.ShardPartitions{Every: 3 * time.Second, Lasts: 3 * time.Second}}
 		for k := range cfg.Shards {
-			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond, Liars: []Liar{{protocols.Index(seed % 4), &Hermit{}}}}
+			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond, Byzantine: []Byzantine{{Replica: protocols.Index(seed % 4), Behaviour: &adversary.SilentToShards{}}}}
 		}
 		return cfg
 	},
@@ -69,8 +71,8 @@ var networkStories = map[string]func(seed uint64) Config{
 		for k := range cfg.Shards {
 			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond}
 		}
-		cfg.Shards[(seed+2)%3].Faults = []Fault{Crashes{Every: 4 * time.Second, Down: time.Second}}
-		cfg.Shards[seed%3].Hostile = []Hostile{TwoLDs{}, SecondSpent{}, BrokenLD{}}[seed/3%3]
+		cfg.Shards[(seed+2)%3].Disturbances = []disturbance.Disturbance{disturbance.Crashes{Every: 4 * time.Second, Down: time.Second}}
+		cfg.Shards[seed%3].Hostile = []adversary.Hostile{adversary.TwoLDs{}, adversary.SecondSpent{}, adversary.BrokenLD{}}[seed/3%3]
 		return cfg
 	},
 	// One channel is slow, and value moves fast over the third shard. The escrow that waits in the slow channel's
@@ -79,7 +81,8 @@ var networkStories = map[string]func(seed uint64) Config{
 		cfg := among(seed)
 		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart, cfg.Dumbo = 5*time.Second, 0, 0, 10*time.Millisecond, false
 		from := int(seed % 3)
-		cfg.Disruptions = []Disruption{slowChannel{from: from, to: (from + 1 + int(seed/3%2)) % 3, by: 20 * time.Second}}
+		slow := slowChannel{from: from, to: (from + 1 + int(seed/3%2)) % 3, by: 20 * time.Second}
+		cfg.Disruptions, cfg.started = []disturbance.CrossShard{slow}, slow.pay
 		for k := range cfg.Shards {
 			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond, Coins: 1}
 		}
@@ -89,7 +92,7 @@ var networkStories = map[string]func(seed uint64) Config{
 	"conflicts": func(seed uint64) Config {
 		cfg := among(seed)
 		cfg.Active, cfg.Load, cfg.Apart = 20*time.Second, 15, 200*time.Millisecond
-		cfg.Disruptions = []Disruption{ShardPartitions{Every: 3 * time.Second, Lasts: 2 * time.Second}}
+		cfg.Disruptions = []disturbance.CrossShard{disturbance.ShardPartitions{Every: 3 * time.Second, Lasts: 2 * time.Second}}
 		return cfg
 	},
 }
@@ -121,9 +124,9 @@ func TestNetworkStory(t *testing.T) {
 func TestNetworkEd25519(t *testing.T) {
 	cfg := among(4)
 	cfg.Active, cfg.Calm, cfg.Load, cfg.Ed25519 = 4*time.Second, 0, 8, true
-	cfg.Disruptions = []Disruption{GossipLoss{Rate: 0.3}}
+	cfg.Disruptions = []disturbance.CrossShard{disturbance.GossipLoss{Rate: 0.3}}
 	for k := range cfg.Shards {
-		cfg.Shards[k] = Shard{Nodes: 4, Delay: 10 * time.Millisecond, Liars: []Liar{{3, &ForgedLDs{Rate: 0.5}}}}
+		cfg.Shards[k] = Shard{Nodes: 4, Delay: 10 * time.Millisecond, Byzantine: []Byzantine{{Replica: 3, Behaviour: &adversary.ForgedLDs{Rate: 0.5}}}}
 	}
 	r, err := Run(t.Context(), cfg, nil)
 	if err != nil {

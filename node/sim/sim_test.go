@@ -7,6 +7,9 @@ import (
 	"runtime/debug"
 	"testing"
 	"time"
+
+	"bdtnode/node/sim/adversary"
+	"bdtnode/node/sim/disturbance"
 )
 
 var (
@@ -90,8 +93,8 @@ func TestEd25519(t *testing.T) {
 	cfg, x := alone(7)
 	cfg.Active, cfg.Load, cfg.Ed25519, cfg.Bursts = 3*time.Second, 10, true, false
 	x.Nodes = 4
-	x.Faults = []Fault{Crashes{Every: time.Second, Down: 300 * time.Millisecond}, Duplication{Rate: 0.1}}
-	x.Liars = []Liar{{2, &Forging{Rate: 0.05}}}
+	x.Disturbances = []disturbance.Disturbance{disturbance.Crashes{Every: time.Second, Down: 300 * time.Millisecond}, disturbance.Duplication{Rate: 0.1}}
+	x.Byzantine = []Byzantine{{Replica: 2, Behaviour: &adversary.Forging{Rate: 0.05}}}
 	r, err := Run(t.Context(), cfg, nil)
 	if err != nil {
 		report(t, err)
@@ -103,17 +106,23 @@ func TestEd25519(t *testing.T) {
 // TestConfigRefused: a configuration without guarantees is refused before it runs.
 func TestConfigRefused(t *testing.T) {
 	for name, spoil := range map[string]func(*Config){
-		"too few replicas":             func(c *Config) { c.Shards[0].Nodes = 3 },
-		"too many Byzantine replicas":  func(c *Config) { c.Shards[0].Liars = []Liar{{1, &Garbage{}}, {2, &Garbage{}}} },
-		"a Byzantine replica twice":    func(c *Config) { c.Shards[0].Nodes, c.Shards[0].Liars = 7, []Liar{{1, &Garbage{}}, {1, &Garbage{}}} },
-		"an unknown Byzantine replica": func(c *Config) { c.Shards[0].Liars = []Liar{{4, &Garbage{}}} },
+		"too few replicas": func(c *Config) { c.Shards[0].Nodes = 3 },
+		"too many Byzantine replicas": func(c *Config) {
+			c.Shards[0].Byzantine = []Byzantine{{Replica: 1, Behaviour: &adversary.Garbage{}}, {Replica: 2, Behaviour: &adversary.Garbage{}}}
+		},
+		"a Byzantine replica twice": func(c *Config) {
+			c.Shards[0].Nodes, c.Shards[0].Byzantine = 7, []Byzantine{{Replica: 1, Behaviour: &adversary.Garbage{}}, {Replica: 1, Behaviour: &adversary.Garbage{}}}
+		},
+		"an unknown Byzantine replica": func(c *Config) { c.Shards[0].Byzantine = []Byzantine{{Replica: 4, Behaviour: &adversary.Garbage{}}} },
 		"no delay":                     func(c *Config) { c.Shards[0].Delay = 0 },
 		"no time":                      func(c *Config) { c.Active = 0 },
 		"no time to settle":            func(c *Config) { c.Settle = 0 },
 		"negative load":                func(c *Config) { c.Load = -1 },
 		"no shard":                     func(c *Config) { c.Shards = nil },
 		"no way between":               func(c *Config) { c.Apart = 0 },
-		"nothing between":              func(c *Config) { c.Shards, c.Disruptions = c.Shards[:1], []Disruption{GossipLoss{}} },
+		"nothing between": func(c *Config) {
+			c.Shards, c.Disruptions = c.Shards[:1], []disturbance.CrossShard{disturbance.GossipLoss{}}
+		},
 	} {
 		cfg := Config{
 			Seed: 1, Active: time.Second, Settle: time.Second, Apart: time.Millisecond,

@@ -8,6 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"bdtnode/node/sim/adversary"
+	"bdtnode/node/sim/clock"
+	"bdtnode/node/sim/disturbance"
+	"bdtnode/node/sim/machine"
+	"bdtnode/node/sim/network"
+	"bdtnode/node/sim/twins"
 	"bdtnode/protocols"
 	toss "bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
@@ -20,83 +26,83 @@ var story = flag.String("sim.story", "", "the story that TestStory runs over all
 var stories = map[string]func(seed uint64) Config{
 	"crashes": func(seed uint64) Config {
 		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 12, 8*time.Millisecond, nil
-		x.Faults = []Fault{
-			Crashes{Every: 600 * time.Millisecond, Down: 300 * time.Millisecond},
-			PowerCuts{Every: 4 * time.Second, Down: 100 * time.Millisecond}, LinkBreaks{Every: time.Second},
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Byzantine = 4, 20*time.Second, 12, 8*time.Millisecond, nil
+		x.Disturbances = []disturbance.Disturbance{
+			disturbance.Crashes{Every: 600 * time.Millisecond, Down: 300 * time.Millisecond},
+			disturbance.PowerCuts{Every: 4 * time.Second, Down: 100 * time.Millisecond}, disturbance.LinkBreaks{Every: time.Second},
 		}
 		return cfg
 	},
 	"power cuts": func(seed uint64) Config {
 		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 8, 100*time.Millisecond, nil
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Byzantine = 4, 20*time.Second, 8, 100*time.Millisecond, nil
 		cfg.Dumbo, cfg.Bursts = false, false
-		x.Faults = []Fault{PowerCuts{Every: 1200 * time.Millisecond, Down: 100 * time.Millisecond}}
+		x.Disturbances = []disturbance.Disturbance{disturbance.PowerCuts{Every: 1200 * time.Millisecond, Down: 100 * time.Millisecond}}
 		return cfg
 	},
 	"a lost disk": func(seed uint64) Config {
 		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 15*time.Second, 12, 8*time.Millisecond, nil
-		x.Faults = []Fault{LosesDisk{After: 5 * time.Second}}
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Byzantine = 4, 15*time.Second, 12, 8*time.Millisecond, nil
+		x.Disturbances = []disturbance.Disturbance{disturbance.LosesDisk{After: 5 * time.Second}}
 		return cfg
 	},
 	"an old store": func(seed uint64) Config {
 		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars, cfg.Bursts = 4, 15*time.Second, 12, 8*time.Millisecond, nil, false
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Byzantine, cfg.Bursts = 4, 15*time.Second, 12, 8*time.Millisecond, nil, false
 		cfg.Dumbo = false
-		x.Faults = []Fault{OldStore{After: 3 * time.Second, Votes: seed%2 == 1}}
+		x.Disturbances = []disturbance.Disturbance{disturbance.OldStore{After: 3 * time.Second, Votes: seed%2 == 1}}
 		return cfg
 	},
 	"a second process": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		x.Nodes, cfg.Active, cfg.Load, x.Delay, cfg.Dumbo = 4, 12*time.Second, 12, 8*time.Millisecond, false
 		x.Slots = 40
-		x.Faults = nil
-		second := &SecondProcess{After: 3 * time.Second, Late: seed%4 == 0, Again: seed%4 == 2}
+		x.Disturbances = nil
+		second := &twins.SecondProcess{After: 3 * time.Second, Late: seed%4 == 0, Again: seed%4 == 2}
 		if seed%4 == 3 {
 			second.Apart = 800 * time.Millisecond
 		}
-		x.Liars = []Liar{{Replica: protocols.Index(seed / 4 % 4), Adversary: second}}
+		x.Byzantine = []Byzantine{{Replica: protocols.Index(seed / 4 % 4), Behaviour: second}}
 		return cfg
 	},
 	"clocks that are set": func(seed uint64) Config {
 		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 12, 8*time.Millisecond, nil
-		x.Faults = []Fault{
-			ClockSteps{Every: time.Second, Lasts: 2 * time.Second, Most: time.Hour}, Crashes{Every: 3 * time.Second, Down: 300 * time.Millisecond},
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Byzantine = 4, 20*time.Second, 12, 8*time.Millisecond, nil
+		x.Disturbances = []disturbance.Disturbance{
+			disturbance.ClockSteps{Every: time.Second, Lasts: 2 * time.Second, Most: time.Hour}, disturbance.Crashes{Every: 3 * time.Second, Down: 300 * time.Millisecond},
 		}
 		return cfg
 	},
 	"short epochs": func(seed uint64) Config {
 		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 15*time.Second, 15, 10*time.Millisecond, nil
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Byzantine = 4, 15*time.Second, 15, 10*time.Millisecond, nil
 		cfg.Dumbo, x.Slots = false, 4+seed%4
-		x.Faults = []Fault{
-			Crashes{Every: 700 * time.Millisecond, Down: 200 * time.Millisecond},
-			PowerCuts{Every: 900 * time.Millisecond, Down: 100 * time.Millisecond}, Reordering{Rate: 0.2},
+		x.Disturbances = []disturbance.Disturbance{
+			disturbance.Crashes{Every: 700 * time.Millisecond, Down: 200 * time.Millisecond},
+			disturbance.PowerCuts{Every: 900 * time.Millisecond, Down: 100 * time.Millisecond}, disturbance.Reordering{Rate: 0.2},
 		}
 		return cfg
 	},
 	"a late leader": func(seed uint64) Config {
 		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 20*time.Second, 12, 10*time.Millisecond, nil
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Byzantine = 4, 20*time.Second, 12, 10*time.Millisecond, nil
 		cfg.Dumbo, x.Slots = false, 0
-		x.Faults = []Fault{
-			SlowLeader{Min: 0, Max: 3 * time.Second}, LinkBreaks{Every: 2 * time.Second},
-			Partitions{Every: 2 * time.Second, Lasts: time.Second},
+		x.Disturbances = []disturbance.Disturbance{
+			disturbance.SlowLeader{Min: 0, Max: 3 * time.Second}, disturbance.LinkBreaks{Every: 2 * time.Second},
+			disturbance.Partitions{Every: 2 * time.Second, Lasts: time.Second},
 		}
 		if seed%2 == 0 {
-			x.Faults = append(x.Faults, LeaderDies{After: 4 * time.Second})
+			x.Disturbances = append(x.Disturbances, disturbance.LeaderDies{After: 4 * time.Second})
 		}
 		return cfg
 	},
 	"no fast lane": func(seed uint64) Config {
 		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Liars = 4, 15*time.Second, 12, 10*time.Millisecond, nil
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Byzantine = 4, 15*time.Second, 12, 10*time.Millisecond, nil
 		cfg.Dumbo = true
-		x.Faults = []Fault{
-			Crashes{Every: 700 * time.Millisecond, Down: 200 * time.Millisecond},
-			PowerCuts{Every: 2500 * time.Millisecond, Down: 100 * time.Millisecond}, LinkBreaks{Every: time.Second},
+		x.Disturbances = []disturbance.Disturbance{
+			disturbance.Crashes{Every: 700 * time.Millisecond, Down: 200 * time.Millisecond},
+			disturbance.PowerCuts{Every: 2500 * time.Millisecond, Down: 100 * time.Millisecond}, disturbance.LinkBreaks{Every: time.Second},
 		}
 		return cfg
 	},
@@ -104,8 +110,8 @@ var stories = map[string]func(seed uint64) Config{
 		cfg, x := alone(seed)
 		x.Nodes = []int{4, 5, 6}[seed%3]
 		cfg.Active, cfg.Load, x.Delay = 15*time.Second, 12, 10*time.Millisecond
-		x.Faults = []Fault{Crashes{Every: 800 * time.Millisecond, Down: 200 * time.Millisecond}, Duplication{Rate: 0.3}, Reordering{Rate: 0.3}}
-		x.Liars = []Liar{{0, &EquivocatingLeader{}}}
+		x.Disturbances = []disturbance.Disturbance{disturbance.Crashes{Every: 800 * time.Millisecond, Down: 200 * time.Millisecond}, disturbance.Duplication{Rate: 0.3}, disturbance.Reordering{Rate: 0.3}}
+		x.Byzantine = []Byzantine{{Replica: 0, Behaviour: &adversary.EquivocatingLeader{}}}
 		return cfg
 	},
 	// A replica votes for a header that it could not acknowledge, because blocks follow each other faster than they are
@@ -113,39 +119,39 @@ var stories = map[string]func(seed uint64) Config{
 	"a forked lane": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		x.Nodes, cfg.Active, cfg.Load, x.Delay = 4, 15*time.Second, 200, 40*time.Millisecond
-		x.Faults = nil
+		x.Disturbances = nil
 		cfg.Dumbo, cfg.Bursts, x.Slots = false, false, 0
-		x.Liars = []Liar{{2, &ForkedLane{Late: 200 * time.Millisecond}}}
+		x.Byzantine = []Byzantine{{Replica: 2, Behaviour: &ForkedLane{Late: 200 * time.Millisecond}}}
 		return cfg
 	},
 	"two batches": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		x.Nodes, cfg.Active, cfg.Load, x.Delay = 4, 15*time.Second, 15, 10*time.Millisecond
-		x.Faults = []Fault{PowerCuts{Every: time.Second, Down: 100 * time.Millisecond}, Reordering{Rate: 0.3}}
+		x.Disturbances = []disturbance.Disturbance{disturbance.PowerCuts{Every: time.Second, Down: 100 * time.Millisecond}, disturbance.Reordering{Rate: 0.3}}
 		cfg.Dumbo, x.Slots = false, 0
-		x.Liars = []Liar{{3, &EquivocatingLane{Every: seed%2 == 0}}}
+		x.Byzantine = []Byzantine{{Replica: 3, Behaviour: &adversary.EquivocatingLane{Every: seed%2 == 0}}}
 		return cfg
 	},
 	"false leaving": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		x.Nodes, cfg.Active, cfg.Load, x.Delay = []int{4, 5, 7}[seed%3], 20*time.Second, 12, 10*time.Millisecond
 		cfg.Dumbo, x.Slots = seed%4 == 3, 0
-		x.Faults = []Fault{SlowLeader{Min: 0, Max: time.Second}, Crashes{Every: 2 * time.Second, Down: 300 * time.Millisecond}}
-		x.Liars = []Liar{{protocols.Index(seed % 4), &FalseLeaving{}}}
+		x.Disturbances = []disturbance.Disturbance{disturbance.SlowLeader{Min: 0, Max: time.Second}, disturbance.Crashes{Every: 2 * time.Second, Down: 300 * time.Millisecond}}
+		x.Byzantine = []Byzantine{{Replica: protocols.Index(seed % 4), Behaviour: &adversary.FalseLeaving{}}}
 		return cfg
 	},
 	"forged messages": func(seed uint64) Config {
 		cfg, x := alone(seed)
-		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Faults = 4, 10*time.Second, 10, 10*time.Millisecond, nil
-		x.Liars = []Liar{{1, []Adversary{&Forging{Rate: 0.1}, &DoubleVoting{}, &Garbage{Rate: 0.05}, &Withholding{}, &Relabelling{Rate: 0.3}}[seed%5]}}
+		x.Nodes, cfg.Active, cfg.Load, x.Delay, x.Disturbances = 4, 10*time.Second, 10, 10*time.Millisecond, nil
+		x.Byzantine = []Byzantine{{Replica: 1, Behaviour: []adversary.Behaviour{&adversary.Forging{Rate: 0.1}, &adversary.DoubleVoting{}, &adversary.Garbage{Rate: 0.05}, &adversary.Withholding{}, &adversary.Relabelling{Rate: 0.3}}[seed%5]}}
 		return cfg
 	},
 	"a Finalize to one": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 30*time.Second, 1, false, false
-		x.Nodes, x.Delay, x.Slots, x.Faults, x.Liars = []int{4, 7}[seed%2], 10*time.Millisecond, 0, nil, nil
+		x.Nodes, x.Delay, x.Slots, x.Disturbances, x.Byzantine = []int{4, 7}[seed%2], 10*time.Millisecond, 0, nil, nil
 		for k := range x.faulty() {
-			x.Liars = append(x.Liars, Liar{protocols.Index(x.Nodes - 1 - k), &finalizesToOne{}})
+			x.Byzantine = append(x.Byzantine, Byzantine{Replica: protocols.Index(x.Nodes - 1 - k), Behaviour: &finalizesToOne{}})
 		}
 		return cfg
 	},
@@ -153,14 +159,14 @@ var stories = map[string]func(seed uint64) Config{
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 20, true, false
 		x.Nodes, x.Delay, x.Slots = 4, 60*time.Millisecond, 0
-		x.Faults, x.Liars = []Fault{Reordering{Rate: 0.7}, LeaderDies{After: time.Duration(2+seed%9) * time.Second}}, nil
+		x.Disturbances, x.Byzantine = []disturbance.Disturbance{disturbance.Reordering{Rate: 0.7}, disturbance.LeaderDies{After: time.Duration(2+seed%9) * time.Second}}, nil
 		return cfg
 	},
 	"a whispered coin": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 10, true, false
-		x.Nodes, x.Delay, x.Slots, x.Faults = 4, 10*time.Millisecond, 0, []Fault{lagging{}}
-		x.Liars = []Liar{{0, &whispering{}}}
+		x.Nodes, x.Delay, x.Slots, x.Disturbances = 4, 10*time.Millisecond, 0, []disturbance.Disturbance{lagging{}}
+		x.Byzantine = []Byzantine{{Replica: 0, Behaviour: &whispering{}}}
 		return cfg
 	},
 	// All connections of a replica break at once, so that it loses VOTEs that no replica sends again, while the others
@@ -168,15 +174,15 @@ var stories = map[string]func(seed uint64) Config{
 	"lost VOTEs": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 30*time.Second, 40, false, false
-		x.Nodes, x.Delay, x.Slots, x.Liars = 4, 15*time.Millisecond, 0, nil
-		x.Faults = []Fault{blinking{Until: 8 * time.Second}}
+		x.Nodes, x.Delay, x.Slots, x.Byzantine = 4, 15*time.Millisecond, 0, nil
+		x.Disturbances = []disturbance.Disturbance{blinking{Until: 8 * time.Second}}
 		return cfg
 	},
 	"pushed history": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 10*time.Second, 20, false, false
 		x.Nodes, x.Delay, x.Slots = 4, 10*time.Millisecond, 0
-		x.Faults, x.Liars = []Fault{blinking{Until: 10 * time.Second}}, []Liar{{2, &Pushing{Rate: 0.2}}}
+		x.Disturbances, x.Byzantine = []disturbance.Disturbance{blinking{Until: 10 * time.Second}}, []Byzantine{{Replica: 2, Behaviour: &adversary.UnrequestedBlocks{Rate: 0.2}}}
 		return cfg
 	},
 	// Clocks differ by as much as the lifetime of transactions, clients spend outputs that are not settled, and
@@ -184,22 +190,22 @@ var stories = map[string]func(seed uint64) Config{
 	"admission": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 40, false, false
-		x.Nodes, x.Delay, x.Slots, x.Liars = 4, 30*time.Millisecond, 0, nil
-		x.Faults = []Fault{Crashes{Every: 900 * time.Millisecond, Down: 200 * time.Millisecond}, ClockSkew{Max: 300 * time.Millisecond}}
+		x.Nodes, x.Delay, x.Slots, x.Byzantine = 4, 30*time.Millisecond, 0, nil
+		x.Disturbances = []disturbance.Disturbance{disturbance.Crashes{Every: 900 * time.Millisecond, Down: 200 * time.Millisecond}, disturbance.ClockSkew{Max: 300 * time.Millisecond}}
 		return cfg
 	},
 	// The mempool has room for a few transactions, and some pay more than others.
 	"a small mempool": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 60, false, true
-		x.Nodes, x.Delay, x.Slots, x.Liars, x.Faults, x.Mempool = 4, 60*time.Millisecond, 0, nil, nil, 8
+		x.Nodes, x.Delay, x.Slots, x.Byzantine, x.Disturbances, x.Mempool = 4, 60*time.Millisecond, 0, nil, nil, 8
 		return cfg
 	},
 	"a hoarded lane": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 10, false, false
-		x.Nodes, x.Delay, x.Slots, x.Faults = 4, 10*time.Millisecond, 0, nil
-		x.Liars = []Liar{{3, &hoarding{}}}
+		x.Nodes, x.Delay, x.Slots, x.Disturbances = 4, 10*time.Millisecond, 0, nil
+		x.Byzantine = []Byzantine{{Replica: 3, Behaviour: &hoarding{}}}
 		return cfg
 	},
 }
@@ -219,13 +225,13 @@ func oneEpoch(r *Report) error {
 }
 
 // hoarding shows its batches to one of the others only, so that none is certified, and leaves every epoch at once.
-type hoarding struct{ FalseLeaving }
+type hoarding struct{ adversary.FalseLeaving }
 
-func (a *hoarding) tamper(n *node, to protocols.Index, m protocols.Message) []packet {
-	if b, ok := m.(*lanes.Batch); ok && b.Lane == n.id && to != (n.id+2)%protocols.Index(n.s.committee.N()) {
+func (a *hoarding) Replace(v *adversary.View, to protocols.Index, m protocols.Message) []network.Packet {
+	if b, ok := m.(*lanes.Batch); ok && b.Lane == v.Self && to != (v.Self+2)%protocols.Index(v.Committee.N()) {
 		return nil
 	}
-	return a.FalseLeaving.tamper(n, to, m)
+	return a.FalseLeaving.Replace(v, to, m)
 }
 
 // whispering lets replica 1 alone learn the coin of a round. Replicas release their shares when n-f broadcasts are
@@ -236,7 +242,7 @@ type whispering struct{}
 
 func (*whispering) String() string { return "shows the coin to replica 1 alone" }
 
-func (*whispering) tamper(_ *node, to protocols.Index, m protocols.Message) []packet {
+func (*whispering) Replace(_ *adversary.View, to protocols.Index, m protocols.Message) []network.Packet {
 	var only protocols.Index
 	switch m.(type) {
 	case *toss.Release:
@@ -247,16 +253,16 @@ func (*whispering) tamper(_ *node, to protocols.Index, m protocols.Message) []pa
 		if to == 3 {
 			return nil
 		}
-		return honestly(m)
+		return adversary.Unchanged(m)
 	case *toss.Relay, *mvba.PreVote, *mvba.Vote, *mvba.Decision:
 		return nil
 	default:
-		return honestly(m)
+		return adversary.Unchanged(m)
 	}
 	if to != only {
 		return nil
 	}
-	return honestly(m)
+	return adversary.Unchanged(m)
 }
 
 // blinking breaks all connections of one replica at once, again and again for a while.
@@ -266,12 +272,12 @@ func (f blinking) String() string {
 	return fmt.Sprintf("replicas lose all connections until %v", f.Until)
 }
 
-func (f blinking) start(s *cluster) {
-	s.repeat(700*time.Millisecond, func() {
-		if i := s.rng.IntN(len(s.nodes)); s.now < epoch.Add(f.Until) {
-			for j := range s.nodes {
+func (f blinking) Start(s *machine.Shard) {
+	s.Repeat(700*time.Millisecond, func() {
+		if i := s.Rand.IntN(len(s.Machines)); s.Now() < clock.Begin.Add(f.Until) {
+			for j := range s.Machines {
 				if j != i {
-					s.network.sever(i, j)
+					s.Network.Sever(i, j)
 				}
 			}
 		}
@@ -283,8 +289,8 @@ type lagging struct{}
 
 func (lagging) String() string { return "messages of replica 3 are delayed" }
 
-func (lagging) start(s *cluster) {
-	s.network.hinder(func(from, _ protocols.Index, _ packet) (time.Duration, bool) {
+func (lagging) Start(s *machine.Shard) {
+	s.Network.Hinder(func(from, _ protocols.Index, _ network.Packet) (time.Duration, bool) {
 		if from == 3 {
 			return 400 * time.Millisecond, false
 		}

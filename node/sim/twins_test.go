@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"bdtnode/internal/digest"
+	"bdtnode/node/sim/adversary"
+	"bdtnode/node/sim/twins"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
@@ -99,13 +101,13 @@ var twinLengths = []struct {
 func (x twinScenario) config(seed uint64, lengths int) Config {
 	n := len(twinLengths)
 	first, second := twinLengths[lengths/n%n], twinLengths[lengths%n]
-	a := &Twins{
-		Rounds: []Round{{first.lasts, x.first, first.txs}, {second.lasts, x.second, second.txs}},
+	a := &twins.Twins{
+		Rounds: []twins.Round{{Lasts: first.lasts, Groups: x.first, Txs: first.txs}, {Lasts: second.lasts, Groups: x.second, Txs: second.txs}},
 		Loses:  seed%3 == 2,
 	}
 	return Config{
-		Seed: seed, Active: gathering + first.lasts + second.lasts + 10*time.Millisecond, Settle: time.Minute,
-		Shards: []Shard{{Nodes: 4, Delay: 5 * time.Millisecond, Slots: 1 + seed/3%4, Liars: []Liar{{x.twin, a}}}},
+		Seed: seed, Active: twins.Gathering + first.lasts + second.lasts + 10*time.Millisecond, Settle: time.Minute,
+		Shards: []Shard{{Nodes: 4, Delay: 5 * time.Millisecond, Slots: 1 + seed/3%4, Byzantine: []Byzantine{{Replica: x.twin, Behaviour: a}}}},
 	}
 }
 
@@ -272,17 +274,17 @@ func TestTwinsDisagree(t *testing.T) {
 	blamed := 0
 	for i := range 120 {
 		x := all[i*47%len(all)]
-		said := make(map[saying]digest.Digest)
+		signed := make(map[signedPlace]digest.Digest)
 		_, err := Run(t.Context(), x.config(uint64(i), 4), func(e Event) {
 			if e.What == "blame" && e.To == int(x.twin) {
 				blamed++
 			}
 			if m, ok := e.Detail.(protocols.Message); ok && e.What == "message" && (e.Who == int(x.twin) || e.Who == 4) {
 				if what, at, d := says(m, x.twin); what != "" {
-					if have, ok := said[at]; ok && have != d {
+					if have, ok := signed[at]; ok && have != d {
 						twice[what]++
 					}
-					said[at] = d
+					signed[at] = d
 				}
 			}
 		})
@@ -301,8 +303,14 @@ func TestTwinsDisagree(t *testing.T) {
 	}
 }
 
+// signedPlace is a place for which a replica signs one value only.
+type signedPlace struct {
+	kind protocols.Kind
+	a, b uint64
+}
+
 // says is the kind of a message, the place for which a replica sends one value only, and the value.
-func says(m protocols.Message, who protocols.Index) (what string, at saying, d digest.Digest) {
+func says(m protocols.Message, who protocols.Index) (what string, at signedPlace, d digest.Digest) {
 	at.kind = m.Kind()
 	switch x := m.(type) {
 	case *lanes.Batch:
@@ -336,14 +344,14 @@ func TestTwinsNetwork(t *testing.T) {
 	_, err := Run(t.Context(), x.config(3, 4), func(e Event) {
 		switch {
 		case e.What == "groups":
-			groups = map[any][]int{groupString(x.first): x.first, groupString(x.second): x.second}[e.Detail]
+			groups = map[any][]int{twins.GroupString(x.first): x.first, twins.GroupString(x.second): x.second}[e.Detail]
 		case e.What == "message":
 			heard[[2]int{e.Who, e.To}] = true
 			if _, ok := e.Detail.(*lanes.Ack); ok {
 				acked[e.To] = true // the message was for this replica alone
 			}
 			if groups != nil && groups[e.Who] != groups[e.To] {
-				t.Errorf("%v crosses %s", e, groupString(groups))
+				t.Errorf("%v crosses %s", e, twins.GroupString(groups))
 			}
 		}
 	})
@@ -365,13 +373,13 @@ func TestTwinsNetwork(t *testing.T) {
 
 // TestTwinsRefused: twins count as Byzantine.
 func TestTwinsRefused(t *testing.T) {
-	for name, liars := range map[string][]Liar{
-		"two of four":    {{0, &Twins{}}, {1, &Twins{}}},
-		"and another":    {{0, &Twins{}}, {1, &Silent{}}},
-		"a replica more": {{4, &Twins{}}},
+	for name, byzantine := range map[string][]Byzantine{
+		"two of four":    {{Replica: 0, Behaviour: &twins.Twins{}}, {Replica: 1, Behaviour: &twins.Twins{}}},
+		"and another":    {{Replica: 0, Behaviour: &twins.Twins{}}, {Replica: 1, Behaviour: &adversary.Silent{}}},
+		"a replica more": {{Replica: 4, Behaviour: &twins.Twins{}}},
 	} {
 		cfg := twinScenario{0, nil, nil}.config(1, 0)
-		cfg.Shards[0].Liars = liars
+		cfg.Shards[0].Byzantine = byzantine
 		if _, err := Run(t.Context(), cfg, nil); err == nil {
 			t.Errorf("%s: ran", name)
 		}

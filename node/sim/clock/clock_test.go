@@ -1,0 +1,52 @@
+package clock
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestOrder: events are carried out in the order of their times, and those of one time in the order in which they were
+// made. Events of the past are carried out now. Later events stay.
+func TestOrder(t *testing.T) {
+	c := New(1)
+	var got []int
+	note := func(x int) func() { return func() { got = append(got, x) } }
+	c.After(2*time.Second, note(4))
+	c.After(time.Second, note(1))
+	c.After(time.Second, func() {
+		note(2)()
+		c.At(Begin, note(3))
+	})
+	c.After(3*time.Second, note(5))
+	c.Play(Begin.Add(2*time.Second), func(int) bool { return false })
+	if want := []int{1, 2, 3, 4}; !slices.Equal(got, want) || c.Now() != Begin.Add(2*time.Second) {
+		t.Errorf("events %v until %v, want %v", got, c.Now(), want)
+	}
+}
+
+// TestOver: no event follows the end of a run, and the time stays that of the last event.
+func TestOver(t *testing.T) {
+	c, count := New(1), 0
+	for k := range 5 {
+		c.After(time.Duration(k)*time.Second, func() { count++ })
+	}
+	c.Play(Begin.Add(time.Minute), func(int) bool { return count == 3 })
+	if count != 3 || c.Now() != Begin.Add(2*time.Second) {
+		t.Errorf("%d events until %v, want 3 until 2 s", count, c.Now())
+	}
+}
+
+// TestRepeat: repetition ends when the clock is no longer active.
+func TestRepeat(t *testing.T) {
+	c, count := New(1), 0
+	never := func(int) bool { return false }
+	c.Repeat(time.Second, func() { count++ })
+	c.Play(Begin.Add(20*time.Second), never)
+	c.Active = false
+	before := count
+	c.Play(Begin.Add(time.Minute), never)
+	if before < 5 || count != before {
+		t.Errorf("%d times in 20 s, %d after the end", before, count-before)
+	}
+}

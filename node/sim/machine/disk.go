@@ -1,0 +1,77 @@
+package machine
+
+import (
+	"bdtnode/internal/kv"
+	"bdtnode/node/driver"
+)
+
+// disk makes the records of a life's actions durable before their messages leave.
+type disk struct {
+	n         *Machine
+	unwritten []driver.Action
+	writing   bool
+}
+
+// write puts all waiting actions into the store, with one sync if any needs it, and then releases them.
+func (d *disk) write() {
+	n := d.n
+	if d.writing || !n.alive || len(d.unwritten) == 0 {
+		return
+	}
+	group := d.unwritten
+	d.unwritten = nil
+	sync := false
+	for i := range group {
+		var b kv.Batch
+		sync = driver.Records(&b, group[i:i+1]) || sync
+		if b.Len() > 0 {
+			must(n.store.Apply(&b, false))
+		}
+	}
+	if !sync {
+		d.release(group)
+		return
+	}
+	d.writing = true
+	n.after(n.s.Around(n.s.SyncMean), func() {
+		must(n.store.Flush())
+		n.s.check.Synced(n, group)
+		d.writing = false
+		if n.s.crashPoint(n) {
+			return // the records are durable, and no message has left
+		}
+		n.do(func() {
+			d.release(group)
+			d.write()
+		})
+	})
+}
+
+// release sends the messages of actions and handles their outputs.
+func (d *disk) release(group []driver.Action) {
+	n := d.n
+	life := n.life
+	for i := range group {
+		a := &group[i]
+		n.driver.Send(a)
+		if len(a.Sends)+len(a.Reads) > 0 && n.s.crashPoint(n) {
+			return
+		}
+		for _, o := range a.Out {
+			if o.Lost != nil {
+				n.lost(o.Lost)
+				return
+			}
+			if o.Certified != nil {
+				n.s.check.Certified(n, o.Certified)
+			}
+		}
+		if a.Own != nil && n.adversary == nil {
+			n.s.check.Batched(n, a.Own.Payload.Txs)
+		}
+		must(n.driver.Deliver(a))
+		if n.life != life {
+			return
+		}
+	}
+}

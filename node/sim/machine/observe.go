@@ -1,0 +1,70 @@
+package machine
+
+import (
+	"context"
+
+	"bdtnode/ledger"
+	"bdtnode/node/admission"
+	"bdtnode/node/replica"
+	"bdtnode/node/sim/observe"
+	"bdtnode/protocols"
+)
+
+var _ observe.Replica = (*Machine)(nil)
+
+// ID implements [observe.Replica], as the following methods do.
+func (n *Machine) ID() protocols.Index { return n.id }
+
+func (n *Machine) Place() int { return n.place }
+
+func (n *Machine) Shard() uint16 { return n.s.Number }
+
+func (n *Machine) Honest() bool { return n.adversary == nil }
+
+func (n *Machine) Guarded() bool {
+	_, processes := n.adversary.(Processes)
+	return n.adversary == nil || processes
+}
+
+func (n *Machine) Alive() bool { return n.alive }
+
+func (n *Machine) Dead() bool { return n.dead }
+
+func (n *Machine) Life() int { return n.life }
+
+func (n *Machine) Nonce() uint64 { return n.nonce }
+
+func (n *Machine) Replaced() bool { return n.replaced }
+
+func (n *Machine) Status() replica.Status { return n.core.Status() }
+
+func (n *Machine) Running() bool { return n.core.Standing().Running }
+
+func (n *Machine) Stored(key []byte) (value []byte, ok bool, err error) { return n.store.Get(key) }
+
+func (n *Machine) Height() uint64 { return n.state.Height() }
+
+func (n *Machine) Audit() ledger.Audit {
+	a, err := n.state.Audit(context.Background())
+	must(err)
+	return a
+}
+
+func (n *Machine) Receipt(id ledger.TxID) (ledger.Receipt, bool, error) { return n.state.Receipt(id) }
+
+func (n *Machine) Frozen() []ledger.Freeze {
+	frozen, err := n.state.Frozen()
+	must(err)
+	return frozen
+}
+
+func (n *Machine) Precheck(tx *ledger.Tx) *ledger.Refusal {
+	tip, _, _ := n.state.Tip()
+	refusal, err := n.state.Precheck(tx, tip.TimeMS)
+	must(err)
+	return refusal
+}
+
+func (n *Machine) Find(id ledger.TxID) (admission.Progress, bool) { return n.driver.Clients().Find(id) }
+
+func (n *Machine) Pending() int { return n.driver.Clients().Holding().Mempool }

@@ -1,0 +1,55 @@
+package workload
+
+import (
+	"time"
+
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+)
+
+// PayAround moves all coins around three shards, with the outputs of all earlier payments: one coin of each of two shards
+// pays to the third, which pays both back.
+func (w *Workload) PayAround(one, other int) {
+	p := w.across
+	var at [3][]coin
+	for _, x := range p.fresh {
+		at[x.owner/Accounts] = append(at[x.owner/Accounts], x)
+	}
+	p.fresh = nil
+	third := 3 - one - other
+	for i := range at[third] {
+		if i%2 == 1 {
+			p.exchange(at[third][i-1:i+1], one, other)
+		}
+	}
+	for i := range min(len(at[one]), len(at[other])) {
+		p.exchange([]coin{at[one][i], at[other][i]}, third, third)
+	}
+}
+
+// exchange pays two coins to an account of each of two shards, and submits the payment to all replicas of its input
+// shards.
+func (p *acrossShards) exchange(from []coin, to ...int) {
+	b := ledger.Body{Network: p.w.ID, ExpiryMS: p.w.Now().Add(time.Minute).Millis()}
+	var signers []sig.Signer
+	for i, x := range from {
+		b.Inputs = append(b.Inputs, ledger.Input{Outpoint: x.outpoint, Key: p.signer(x.owner).Public(), Amount: x.amount})
+		b.Outputs = append(b.Outputs, ledger.Output{Address: ledger.AddressOf(p.signer(to[i] * Accounts).Public()), Amount: x.amount})
+		if i == 0 || x.owner != from[0].owner {
+			signers = append(signers, p.signer(x.owner))
+		}
+	}
+	tx, err := b.Sign(signers...)
+	if err != nil {
+		panic(err)
+	}
+	p.w.checks.Made(tx)
+	for i := range b.Outputs {
+		p.fresh = append(p.fresh, coin{ledger.Outpoint{Tx: tx.ID(), Index: uint16(i)}, to[i] * Accounts, b.Outputs[i].Amount})
+	}
+	for _, shard := range tx.Shards(p.w.Peers.Home).Inputs.Members() {
+		for _, n := range p.w.Shards[shard].Machines {
+			p.w.submissions.bring(n, tx)
+		}
+	}
+}
