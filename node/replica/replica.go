@@ -157,6 +157,12 @@ func (c *Core) Status() Status {
 	return s
 }
 
+// Ends counts the epochs that ended here since the start, for operators.
+func (c *Core) Ends() bdt.Ends { return c.bdt.Ends() }
+
+// OwnLane gives the number up to which the own lane is certified or ordered, and the number up to which it is ordered.
+func (c *Core) OwnLane() (certified, ordered uint64) { return c.bdt.OwnLane() }
+
 // Pending reports whether this replica knows of data to commit.
 func (c *Core) Pending() bool { return c.bdt.Pending() }
 

@@ -66,6 +66,7 @@ type Machine struct {
 	past    []*epoch // ended epochs without a certified header above their last block, oldest first
 	future  futureMessages
 
+	ends     Ends
 	patience patience
 	marks    []mark // one for each lane, then one for each channel, then one for the slots
 

@@ -26,6 +26,7 @@ type epoch struct {
 	agreement *mvba.Machine
 	keys      map[string]bool // keys of the records of the agreement
 	status    *Status         // own Status; nil before leaving
+	cause     Cause           // of leaving
 	statuses  []*Status       // by replica, with the own one; nil if none
 	left      int             // number of statuses that are not nil
 	proposed  bool            // the own input was given to the agreement
@@ -148,6 +149,7 @@ func (e *epoch) collecting(stored protocols.Stored) protocols.Stored {
 func (m *Machine) begin(now protocols.Time, st *Step, r epochStart) {
 	ended := m.now
 	ended.bolt.Leave()
+	m.ends.note(&ended)
 	m.patience.ended(ended.bolt.HighestFinalSlot() > 0)
 	m.patience.begins()
 	st.Record(epochStartKey, r.encode())

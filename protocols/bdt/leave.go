@@ -76,6 +76,7 @@ func (m *Machine) watch(now protocols.Time, st *Step) {
 		leave = leave || m.cfg.Dumbo || mark.expired(now, limit, e.bolt.CommittedSlot(), m.base.TimeMS, m.cfg.WallClock)
 	}
 	if leave {
+		e.cause = m.causeOf(now)
 		m.leave(now, st)
 	}
 }
