@@ -47,6 +47,8 @@ type Config struct {
 	// ObserveLatency, if not nil, is called for each submitted transaction that gets its final receipt, with the time
 	// since its request.
 	ObserveLatency func(time.Duration)
+	// ObserveAcceptance, if not nil, is called likewise for each submitted transaction whose batch is on disk.
+	ObserveAcceptance func(time.Duration)
 }
 
 // Admission is the admission state of one replica. It has no lock: the caller calls one method at a time.
@@ -95,7 +97,7 @@ func New(cfg Config) *Admission {
 		expiry:           ordered[*entry]{less: expiresBefore, place: func(e *entry) *int { return &e.expiryPlace }},
 		timers:           ordered[*entry]{less: dueBefore, place: func(e *entry) *int { return &e.timerPlace }},
 		refused:          refused,
-		waits:            newWaits(cfg.Limits.Waits, cfg.Certified, cfg.ObserveLatency),
+		waits:            newWaits(cfg.Limits.Waits, cfg.Certified, cfg.ObserveLatency, cfg.ObserveAcceptance),
 	}
 }
 

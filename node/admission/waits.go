@@ -81,13 +81,14 @@ type waits struct {
 	atHeight map[uint64][]*wait // waits for the certified header of a height
 	certTop  uint64
 	observe  func(time.Duration) // see Config.ObserveLatency
+	accepted func(time.Duration) // see Config.ObserveAcceptance
 	visited  int                 // number of waits that notifications have visited, for tests
 }
 
-func newWaits(limit int, certified uint64, observe func(time.Duration)) waits {
+func newWaits(limit int, certified uint64, observe, accepted func(time.Duration)) waits {
 	return waits{
 		shares: newShares(limit, limit*waitSize), byID: make(map[ledger.TxID][]*wait),
-		atHeight: make(map[uint64][]*wait), certTop: certified, observe: observe,
+		atHeight: make(map[uint64][]*wait), certTop: certified, observe: observe, accepted: accepted,
 	}
 }
 
@@ -180,6 +181,9 @@ func (c *waits) update(w *wait, p Progress, now protocols.Time) {
 	}
 	if w.req.submits && p.Refusal == nil && p.Reached(Final) && !have.Reached(Final) && c.observe != nil {
 		c.observe(now.Sub(w.req.since))
+	}
+	if w.req.submits && p.Logged && !have.Logged && c.accepted != nil {
+		c.accepted(now.Sub(w.req.since))
 	}
 	p.Certified = p.Receipt.Height > 0 && c.certTop >= p.Receipt.Height
 	top := p.Receipt.Height > 0 && w.req.stage == Certified && !p.Certified

@@ -20,7 +20,7 @@ func someIDs(n int) []ledger.TxID {
 // TestDuplicateIDsCostOneWait: a request with many copies of one id registers, is notified and is removed at the cost
 // of one wait.
 func TestDuplicateIDsCostOneWait(t *testing.T) {
-	w := newWaits(1<<17, 0, nil)
+	w := newWaits(1<<17, 0, nil, nil)
 	id := someIDs(1)[0]
 	var requests []*Request
 	for range 250 {
@@ -50,7 +50,7 @@ func TestDuplicateIDsCostOneWait(t *testing.T) {
 // TestWaitsAreShared: a party may have as many waits as are free. A party that comes later still gets some, and waits
 // beyond the share are refused as busy.
 func TestWaitsAreShared(t *testing.T) {
-	w := newWaits(1000, 0, nil)
+	w := newWaits(1000, 0, nil, nil)
 	ids := someIDs(1000)
 	busy := func(r *Request) (n int) {
 		for _, id := range r.IDs() {
@@ -108,7 +108,7 @@ func TestStages(t *testing.T) {
 		{"a refusal does not replace a receipt", Final, true, []Progress{spent, notFinal, settled}, 0, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWaits(100, 0, nil)
+			w := newWaits(100, 0, nil, nil)
 			ended := 0
 			r := NewRequest("a", ids[:1], c.stage, c.submits, start, func() { ended++ })
 			w.enter(r)

@@ -37,7 +37,7 @@ func newClients(d *Driver) (*Clients, error) {
 	certified := d.core.Status().Certified
 	at := d.clock()
 	restored, err := admission.Restore(admission.Config{
-		Limits: d.cfg.Limits, Kinds: d.kinds, Height: d.cfg.State.Height(), Certified: certified, ObserveLatency: d.cfg.ObserveLatency,
+		Limits: d.cfg.Limits, Kinds: d.kinds, Height: d.cfg.State.Height(), Certified: certified, ObserveLatency: d.cfg.ObserveLatency, ObserveAcceptance: d.cfg.ObserveAcceptance,
 	}, d.cfg.State, d.cfg.Store, d.cfg.Committee, d.cfg.Self, at.instant())
 	if err != nil {
 		return nil, fmt.Errorf("accepted transactions: %w", err)

@@ -30,24 +30,25 @@ import (
 
 // Config describes a replica.
 type Config struct {
-	Committee      *protocols.Committee
-	Self           protocols.Index
-	Signer         sig.Signer
-	Scheme         sig.Scheme
-	Coin           coin.Scheme
-	Shares         coin.Holder // of Self
-	Dumbo          bool        // there is no fast lane
-	Slots          uint64      // of an epoch; 0 is the usual number
-	Window         int         // bytes of a lane above the last commit, from genesis; 0 is lanes.WindowBytes
-	GenesisTimeMS  uint64
-	Store          kv.Reader // consensus store
-	State          *ledger.State
-	Limits         admission.Limits // of clients
-	Network        *settlement.Network
-	Begun          *replica.Begun      // this start; nil trusts the store
-	ObserveLatency func(time.Duration) // if not nil, called with the time from submission to the end of each transaction
-	Recorder       Recorder            // if not nil, told all inputs
-	TakeAll        bool                // messages without use are verified and handled too, as an adversary of the simulator does
+	Committee         *protocols.Committee
+	Self              protocols.Index
+	Signer            sig.Signer
+	Scheme            sig.Scheme
+	Coin              coin.Scheme
+	Shares            coin.Holder // of Self
+	Dumbo             bool        // there is no fast lane
+	Slots             uint64      // of an epoch; 0 is the usual number
+	Window            int         // bytes of a lane above the last commit, from genesis; 0 is lanes.WindowBytes
+	GenesisTimeMS     uint64
+	Store             kv.Reader // consensus store
+	State             *ledger.State
+	Limits            admission.Limits // of clients
+	Network           *settlement.Network
+	Begun             *replica.Begun      // this start; nil trusts the store
+	ObserveLatency    func(time.Duration) // if not nil, called with the time from submission to the end of each transaction
+	ObserveAcceptance func(time.Duration) // if not nil, called with the time from submission to the batch on disk of each transaction
+	Recorder          Recorder            // if not nil, told all inputs
+	TakeAll           bool                // messages without use are verified and handled too, as an adversary of the simulator does
 }
 
 // Host is the surroundings of a replica. No method may call back into the [Driver].

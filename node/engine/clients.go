@@ -56,6 +56,7 @@ func (e *Engine) Submit(ctx context.Context, from admission.Party, txs []*ledger
 		}
 	}
 	signal(e.kick)
+	e.measures.Admission.Observe(e.clock.now().Sub(since), len(ids))
 	e.await(ctx, r, done)
 	for i, v := range verified {
 		if v.Tx() != nil {

@@ -64,6 +64,8 @@ type Engine struct {
 	attend    chan struct{} // requests a call of [driver.Driver.Attend]
 	verifying *fairshare.Places[admission.Party]
 	latencies latencies
+	measures  *Measures
+	meter     *meter // of the loop
 
 	status          atomic.Pointer[Status]
 	commits         commits
@@ -96,13 +98,15 @@ func New(cfg Config) (*Engine, error) {
 		stopped:   make(chan struct{}),
 		verifying: fairshare.NewPlaces[admission.Party](verifiers(), verifiers()),
 		inspect:   make(chan chan<- *driver.View),
+		measures:  newMeasures(),
 	}
 	cfg.Config.Store = cfg.Store
-	cfg.ObserveLatency = func(took time.Duration) { e.latencies.add(time.Now(), took) }
+	cfg.ObserveLatency, cfg.ObserveAcceptance = e.took, e.accepted
 	var err error
 	if e.driver, err = driver.New(cfg.Config, host{e}); err != nil {
 		return nil, err
 	}
+	e.meter = newMeter(e.measures, e.driver.Core())
 	e.executor = newExecutor(e)
 	e.server = &server{e: e, some: make(chan struct{}, 1)}
 	e.writer = newWriter(e)
@@ -178,8 +182,10 @@ func (e *Engine) burst() {
 func (e *Engine) handle(ev event) {
 	if ev.executed != nil {
 		e.driver.Executed(ev.executed)
+		e.meter.executed(e.clock.now(), ev.executed)
 		return
 	}
+	e.meter.received(e.clock.now, &ev.message)
 	e.driver.Handle(ev.message)
 	ev.release()
 }
@@ -192,7 +198,9 @@ func (e *Engine) report() {
 		e.status.Store(&s)
 	}
 	e.commits.note(time.Now(), s.Status, e.work())
-	e.reportPresence(e.clock.now())
+	now := e.clock.now()
+	e.meter.turn(now, core)
+	e.reportPresence(now)
 	e.reportStanding()
 }
 

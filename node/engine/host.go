@@ -22,6 +22,9 @@ func (h host) Clock() (protocols.Time, time.Duration) { return h.e.clock.both() 
 
 // Write implements [driver.Host]. It blocks while the writer's queue is full.
 func (h host) Write(a driver.Action) {
+	if len(a.Sends)+len(a.Out) > 0 || a.Own != nil { // of the loop: other goroutines write records only
+		h.e.meter.made(h.e.clock.now(), &a)
+	}
 	if len(a.Persist)+len(a.Sends)+len(a.Reads)+len(a.Out) > 0 || a.Own != nil {
 		h.e.writer.put(a)
 	}

@@ -40,6 +40,11 @@ func (e *Engine) reportPresence(now protocols.Time) {
 	p, version := e.driver.Core().Presence()
 	e.presence.Store(&p)
 	e.presenceVersion = version
+	for i := range p.Peers {
+		if at := p.Peers[i].Answered; at != 0 && (old == nil || at != old.Peers[i].Answered) {
+			e.measures.RoundTrip.Observe(p.Peers[i].RoundTrip, 1)
+		}
+	}
 	if old == nil || old.ClockOff == p.ClockOff {
 		return
 	}
