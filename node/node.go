@@ -195,15 +195,26 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	g.Go("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })
 	g.Go("administration", func(ctx context.Context) error { return n.admin.Run(ctx, adminListener) })
 	g.Go("stores", n.watchStores)
+	g.Go("health", n.watchHealth)
 	g.Go("start", func(ctx context.Context) error {
 		select {
 		case <-n.net.Started():
 		case <-ctx.Done():
 			return nil
 		}
-		return n.home.Publish(n.net.Addrs(), "http://"+listener.Addr().String())
+		at := "http://" + listener.Addr().String()
+		logger.Infow("started", "version", n.version, "network", n.committee.Network().String(), "name", n.home.Genesis.Name,
+			"consensus", n.home.Genesis.Consensus, "shard", n.home.Shard, "replica", n.home.Replica, "peer", n.net.PeerID(),
+			"boot", n.engine.Standing().Boot, "height", n.state.Height(), "api", at, "p2p", n.net.Addrs())
+		return n.home.Publish(n.net.Addrs(), at)
 	})
-	return g.Wait()
+	err = g.Wait()
+	if err != nil {
+		logger.Errorw("stopped", "error", err, "uptime", time.Since(n.started).Round(time.Millisecond).String(), "height", n.state.Height())
+	} else {
+		logger.Infow("stopped", "reason", "requested", "uptime", time.Since(n.started).Round(time.Millisecond).String(), "height", n.state.Height())
+	}
+	return err
 }
 
 // watchStores stops the node at the first failure of a disk, also while nothing is written.

@@ -37,22 +37,57 @@ type twin struct {
 // twinAge is how long a second process of a peer is reported after its last message.
 const twinAge = 10 * time.Minute
 
+// obstacle is a kind of reason why a replica is not ready.
+type obstacle string
+
+// The obstacles, the first that applies counts.
+const (
+	noObstacle obstacle = ""
+	unsigned   obstacle = "start"       // too few peers have answered this start
+	noQuorum   obstacle = "no quorum"   // too few replicas answer
+	wrongClock obstacle = "clock"       // the clock is behind the shard's
+	behind     obstacle = "catching up" // others have certified blocks that this replica lacks
+	stalled    obstacle = "stalled"     // work waits and nothing is committed
+)
+
+// obstacles are the kinds of reasons, for metrics.
+var obstacles = []obstacle{unsigned, noQuorum, wrongClock, behind, stalled}
+
+// obstacle is the first obstacle to readiness, empty if the replica is ready.
+func (r *reading) obstacle() obstacle {
+	switch {
+	case r.unsigned:
+		return unsigned
+	case r.answering < r.quorum:
+		return noQuorum
+	case r.clockOff && r.clockOffset > 0:
+		return wrongClock
+	case r.behind:
+		return behind
+	case r.waited >= maxUncommitted:
+		return stalled
+	}
+	return noObstacle
+}
+
 // notReady is the reason why the replica is not ready, empty if it is ready.
 func (r *reading) notReady() string {
 	few := fmt.Sprintf("%d of %d replicas answer, %d needed", r.answering, r.replicas, r.quorum)
-	switch {
-	case r.unsigned:
+	switch r.obstacle() {
+	case unsigned:
 		return fmt.Sprintf("signs nothing until %d peers have answered this start: %d have; %s", r.needed, r.answers, few)
-	case r.waited >= maxUncommitted && r.answering < r.quorum:
-		return r.uncommitted() + "; " + few
-	case r.answering < r.quorum:
+	case noQuorum:
+		if r.waited >= maxUncommitted {
+			return r.uncommitted() + "; " + few
+		}
 		return few
-	case r.clockOff && r.clockOffset > 0:
+	case wrongClock:
 		return r.clock() + ": it votes for no block until the clock is corrected"
-	case r.behind:
+	case behind:
 		return fmt.Sprintf("catching up: at height %d", r.height)
-	case r.waited >= maxUncommitted:
+	case stalled:
 		return r.uncommitted() + fmt.Sprintf("; %d of %d replicas answer", r.answering, r.replicas)
+	case noObstacle:
 	}
 	return ""
 }

@@ -34,6 +34,7 @@ type startFlags struct {
 	bootstrap  []string
 	api        string
 	logLevel   string
+	logFormat  string
 }
 
 func newStart(a *app) *cobra.Command {
@@ -61,8 +62,10 @@ Flags override the environment (BDTNODE_API_ADDRESS and others), and the environ
 	fs.StringSliceVar(&f.bootstrap, "bootstrap", nil, "multiaddrs of bootstrap replicas, separated by commas (default: p2p.bootstrap of config.toml)")
 	fs.StringVar(&f.api, "api", "", "host:port of the HTTP API (default: api.address of config.toml)")
 	fs.StringVar(&f.logLevel, "log-level", "", "log level: debug, info, warn or error (default: log.level of config.toml)")
+	fs.StringVar(&f.logFormat, "log-format", "", "form of log lines: text, or json for one object a line (default: log.format of config.toml)")
 	paths(fs, "home")
 	words(c, "log-level", logLevels...)
+	words(c, "log-format", "text", "json")
 	fs.BoolVar(&f.supervised, "supervised", false, "stop when standard input ends; net up sets it")
 	cobra.CheckErr(fs.MarkHidden("supervised")) // fails only if the flag does not exist
 	return c
@@ -74,7 +77,7 @@ var logLevels = []string{"debug", "info", "warn", "error"}
 // settingFlags maps flags to the settings that they override.
 var settingFlags = map[string]string{
 	"listen": config.KeyListen, "announce": config.KeyAnnounce, "bootstrap": config.KeyBootstrap,
-	"api": config.KeyAPIAddress, "log-level": config.KeyLogLevel,
+	"api": config.KeyAPIAddress, "log-level": config.KeyLogLevel, "log-format": config.KeyLogFormat,
 }
 
 // settingError turns the error of a setting that came from a flag or an environment variable into a usage error that
@@ -99,7 +102,7 @@ func settingError(err error) error {
 func (f *startFlags) overrides(cmd *cobra.Command) map[string]any {
 	set := make(map[string]any)
 	for flag, value := range map[string]any{
-		"listen": f.listen, "announce": f.announce, "bootstrap": f.bootstrap, "api": f.api, "log-level": f.logLevel,
+		"listen": f.listen, "announce": f.announce, "bootstrap": f.bootstrap, "api": f.api, "log-level": f.logLevel, "log-format": f.logFormat,
 	} {
 		if cmd.Flags().Changed(flag) {
 			set[settingFlags[flag]] = value
@@ -113,7 +116,7 @@ func (a *app) start(ctx context.Context, f *startFlags, overrides map[string]any
 	if err != nil {
 		return settingError(err)
 	}
-	if err := setLogLevel(home.Config.Log.Level); err != nil {
+	if err := setLog(home.Config.Log); err != nil {
 		return err
 	}
 	release, err := home.Lock()
@@ -216,11 +219,16 @@ func limitGarbage() {
 	debug.SetMemoryLimit(limit)
 }
 
-// setLogLevel sets the level of this program's loggers. Libraries log errors only: below that level they log peers that
+// setLog sets the form of log lines and the level of this program's loggers. Libraries log errors only: below that level they log peers that
 // connect and disconnect, which is normal and which this program logs itself.
-func setLogLevel(level string) error {
+func setLog(c config.Log) error {
+	if c.Format == "json" {
+		setup := log.GetConfig()
+		setup.Format = log.JSONOutput
+		log.SetupLogging(setup)
+	}
 	log.SetAllLoggers(log.LevelError)
-	if err := log.SetLogLevelRegex("^bdt/", level); err != nil {
+	if err := log.SetLogLevelRegex("^bdt/", c.Level); err != nil {
 		return fmt.Errorf("%s: %w", config.KeyLogLevel, err)
 	}
 	return nil

@@ -17,6 +17,8 @@ var ownLines = []string{
 	"address file not read",
 	"address file not written",
 	"listening",
+	"started", // once, like the next
+	"stopped",
 	"panic while answering a request", // the replica stops then
 	"unsent bytes of the socket not bounded",
 	"enough peers have answered: the replica may sign", // at most once per start, like the next

@@ -43,6 +43,7 @@ const (
 	KeyQUIC       = "p2p.quic"
 	KeyAPIAddress = "api.address"
 	KeyLogLevel   = "log.level"
+	KeyLogFormat  = "log.format"
 )
 
 // Config contains the settings of one replica.
@@ -68,7 +69,8 @@ type API struct {
 
 // Log configures the log lines on standard error.
 type Log struct {
-	Level string `koanf:"level"` // debug, info, warn or error
+	Level  string `koanf:"level"`  // debug, info, warn or error
+	Format string `koanf:"format"` // text or json
 }
 
 // Default returns the settings of a replica whose config.toml sets nothing but the version.
@@ -77,7 +79,7 @@ func Default() Config {
 		Version: Version,
 		P2P:     P2P{Listen: []string{"/ip4/0.0.0.0/tcp/26600"}},
 		API:     API{Address: "127.0.0.1:26700"},
-		Log:     Log{Level: "info"},
+		Log:     Log{Level: "info", Format: "text"},
 	}
 }
 
@@ -195,6 +197,9 @@ func (c *Config) wrong() (key string, err error) {
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		return KeyLogLevel, fmt.Errorf("%q is unknown: use debug, info, warn or error", c.Log.Level)
+	}
+	if !slices.Contains([]string{"text", "json"}, c.Log.Format) {
+		return KeyLogFormat, fmt.Errorf("%q is unknown: use text or json", c.Log.Format)
 	}
 	return "", nil
 }

@@ -208,6 +208,7 @@ func (c *Config) toml() string {
 	fmt.Fprintf(&b, "# Also use QUIC, on listen addresses with /udp/…/quic-v1. TCP costs less.\nquic = %t\n", c.P2P.QUIC)
 	fmt.Fprintf(&b, "\n[api]\n# host:port of the HTTP API. It has no password: keep it on 127.0.0.1 or behind a proxy.\naddress = %q\n", c.API.Address)
 	fmt.Fprintf(&b, "\n[log]\n# Least level of log lines on standard error: debug, info, warn or error.\nlevel = %q\n", c.Log.Level)
+	fmt.Fprintf(&b, "# Form of the lines: text, or json for one object a line.\nformat = %q\n", c.Log.Format)
 	return b.String()
 }
 

@@ -21,7 +21,7 @@ const (
 )
 
 // envKeys are the settings that the environment can set.
-var envKeys = []string{KeyListen, KeyAnnounce, KeyBootstrap, KeyQUIC, KeyAPIAddress, KeyLogLevel}
+var envKeys = []string{KeyListen, KeyAnnounce, KeyBootstrap, KeyQUIC, KeyAPIAddress, KeyLogLevel, KeyLogFormat}
 
 // EnvName is the name of the environment variable of a setting.
 func EnvName(key string) string {

@@ -92,5 +92,5 @@ func (h host) Frozen(f *ledger.Freeze, height uint64) {
 
 // OverBudget implements [driver.Log].
 func (h host) OverBudget(from protocols.Index, x driver.Exceeding) {
-	outside.Warnw("a replica sends more than its budget", from, "replica", from, "frames", x.Frames, "unasked answers", x.Answers)
+	outside.Warnw("a replica sends more than its budget", from, "replica", from, "frames", x.Frames, "unasked_answers", x.Answers)
 }

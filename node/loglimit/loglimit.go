@@ -10,6 +10,7 @@ package loglimit
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -34,6 +35,12 @@ type Sink interface {
 	Errorw(msg string, fields ...any)
 }
 
+// suppressed counts the lines of all loggers that were left out.
+var suppressed atomic.Uint64
+
+// Suppressed is the number of lines that the process has left out since its start.
+func Suppressed() uint64 { return suppressed.Load() }
+
 // Logger writes lines to a sink within the limit. It is safe for concurrent use.
 type Logger struct {
 	sink  Sink
@@ -52,39 +59,41 @@ func Every(interval time.Duration, s Sink) *Logger {
 	return &Logger{sink: s, limit: limiter{interval: interval}}
 }
 
-// Debugw writes a line caused by party, or counts it.
-func (l *Logger) Debugw(event string, party any, fields ...any) {
-	l.write(l.sink.Debugw, event, party, fields)
+// Debugw writes a line caused by party, or counts it. It reports whether the line was written.
+func (l *Logger) Debugw(event string, party any, fields ...any) bool {
+	return l.write(l.sink.Debugw, event, party, fields)
 }
 
-// Infow writes a line caused by party, or counts it.
-func (l *Logger) Infow(event string, party any, fields ...any) {
-	l.write(l.sink.Infow, event, party, fields)
+// Infow writes a line caused by party, or counts it. It reports whether the line was written.
+func (l *Logger) Infow(event string, party any, fields ...any) bool {
+	return l.write(l.sink.Infow, event, party, fields)
 }
 
-// Warnw writes a line caused by party, or counts it.
-func (l *Logger) Warnw(event string, party any, fields ...any) {
-	l.write(l.sink.Warnw, event, party, fields)
+// Warnw writes a line caused by party, or counts it. It reports whether the line was written.
+func (l *Logger) Warnw(event string, party any, fields ...any) bool {
+	return l.write(l.sink.Warnw, event, party, fields)
 }
 
-// Errorw writes a line caused by party, or counts it.
-func (l *Logger) Errorw(event string, party any, fields ...any) {
-	l.write(l.sink.Errorw, event, party, fields)
+// Errorw writes a line caused by party, or counts it. It reports whether the line was written.
+func (l *Logger) Errorw(event string, party any, fields ...any) bool {
+	return l.write(l.sink.Errorw, event, party, fields)
 }
 
-func (l *Logger) write(to func(string, ...any), event string, party any, fields []any) {
-	suppressed, ok := l.limit.admit(event, cut(fmt.Sprint(party)), time.Now())
+func (l *Logger) write(to func(string, ...any), event string, party any, fields []any) bool {
+	left, ok := l.limit.admit(event, cut(fmt.Sprint(party)), time.Now())
 	if !ok {
-		return
+		suppressed.Add(1)
+		return false
 	}
 	out := make([]any, 0, len(fields)+2)
 	for _, f := range fields {
 		out = append(out, bounded(f))
 	}
-	if suppressed > 0 {
-		out = append(out, "suppressed", suppressed)
+	if left > 0 {
+		out = append(out, "suppressed", left)
 	}
 	to(event, out...)
+	return true
 }
 
 // bounded returns a field's value with its text cut to MaxField bytes.
