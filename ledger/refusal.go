@@ -37,6 +37,9 @@ const (
 	reasonsEnd
 )
 
+// Reasons is the number of reasons, with ReasonNone.
+const Reasons = int(reasonsEnd)
+
 var reasonTexts = [...]struct{ name, description string }{
 	ReasonNone:           {"", ""},
 	ReasonMalformed:      {"malformed", "not the encoding of a transaction"},

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	golog "github.com/ipfs/go-log/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"bdtnode/internal/fairshare"
+	"bdtnode/internal/histogram"
 	"bdtnode/internal/kv"
 	"bdtnode/ledger"
 	"bdtnode/node/admin"
@@ -74,13 +76,17 @@ type Node struct {
 	recording recording
 	version   string
 	started   time.Time
+
+	registry   *prometheus.Registry
+	settlement *histogram.Histogram // from the request to the outputs in all shards
 }
 
 // Open opens the stores of a home and restores the replica from them. It starts no goroutine of the replica. Run closes
 // the stores.
 func Open(home *config.Home) (_ *Node, err error) {
-	n := &Node{home: home, version: Version(), started: time.Now(), logs: logring.New(logring.DefaultBytes)}
+	n := &Node{home: home, version: Version(), started: time.Now(), logs: logring.New(logring.DefaultBytes), settlement: histogram.Durations()}
 	n.detach = n.logs.Attach()
+	n.registry = newRegistry(n)
 	defer func() {
 		if err != nil {
 			n.detach()
@@ -166,7 +172,7 @@ func (n *Node) newNet(files descriptors) (*p2p.Net, error) {
 	return p2p.New(p2p.Config{
 		Identity: n.home.PeerKey, Network: g.ID(), Shard: n.home.Shard, Self: n.home.Replica, Members: members,
 		Listen: settings.Listen, Announce: settings.Announce, Bootstrap: settings.Bootstrap,
-		AddressFile: filepath.Join(n.home.DataDir(), addressFile), QUIC: settings.QUIC,
+		AddressFile: filepath.Join(n.home.DataDir(), addressFile), QUIC: settings.QUIC, Metrics: n.registry,
 		Limits: p2p.Limits{Serving: maxServing, Strangers: files.strangers, ConnsPerMember: files.memberConns},
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
@@ -18,6 +19,7 @@ import (
 // has none, or only outputs, a rejection counts when f+1 replicas of an input shard report it. The
 // transactions are distinct.
 func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+	began := time.Now()
 	party := admission.ClientParty(from)
 	answers := make([]api.TxAnswer, len(txs))
 	var here, away plan
@@ -55,6 +57,10 @@ func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api
 	wg.Wait()
 	b.confirmOutputs(ctx, party, &here, answers, wait)
 	b.confirmOutputs(ctx, party, &away, answers, wait)
+	if wait == api.WaitSettled {
+		took := time.Since(began)
+		b.settlement.Observe(took, b.settledAcross(&here, answers)+b.settledAcross(&away, answers))
+	}
 	return answers
 }
 
@@ -72,6 +78,16 @@ func decodeTx(network digest.Digest, raw []byte) (*ledger.Tx, *ledger.Refusal) {
 		return nil, refusal
 	}
 	return tx, nil
+}
+
+// settledAcross is the number of settled transactions that involve several shards.
+func (b backend) settledAcross(p *plan, answers []api.TxAnswer) (n int) {
+	for k, i := range p.at {
+		if answers[i].State == api.StateSettled && p.txs[k].Shards(b.home.Genesis.Home).All().Len() > 1 {
+			n++
+		}
+	}
+	return n
 }
 
 // plan is a subset of the transactions of a request, with their indexes in the request.

@@ -314,6 +314,20 @@ func (p *Pebble) Durable(key []byte) (value []byte, ok bool, err error) {
 // Syncs implements [Store].
 func (p *Pebble) Syncs() uint64 { return p.fs.syncs.Load() }
 
+// DiskUse is the size of a store's files in bytes.
+type DiskUse struct{ Log, Tables uint64 }
+
+// DiskUse reads the sizes of the files. It returns zero once the store is closed.
+func (p *Pebble) DiskUse() DiskUse {
+	if p.enter() != nil {
+		return DiskUse{}
+	}
+	defer p.leave()
+	m := p.db.Metrics()
+	log := m.WAL.PhysicalSize + m.WAL.ObsoletePhysicalSize
+	return DiskUse{Log: log, Tables: m.DiskSpaceUsage() - min(log, m.DiskSpaceUsage())}
+}
+
 // Failed implements [Store].
 func (p *Pebble) Failed() <-chan struct{} { return p.fs.failed }
 

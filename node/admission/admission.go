@@ -325,6 +325,9 @@ func (a *Admission) MempoolCount() int { return a.mempool.items }
 // OrphanCount returns the number of transactions in the orphan pool.
 func (a *Admission) OrphanCount() int { return a.orphans.items }
 
+// Bytes returns the bytes of the encodings in the mempool and in the orphan pool.
+func (a *Admission) Bytes() (mempool, orphans int) { return a.mempool.bytes, a.orphans.bytes }
+
 // Waits returns the number of ids that requests wait for, counted once for each request.
 func (a *Admission) Waits() int { return a.waits.shares.items }
 

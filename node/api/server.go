@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -60,7 +61,8 @@ type Server struct {
 	outlet  *outlet
 	readers *outlet // places of readers of events
 	audits  auditor
-	broken  chan error // the first panic of the backend
+	broken  chan error            // the first panic of the backend
+	open    atomic.Pointer[conns] // of Run
 }
 
 // New creates a server and starts nothing.
@@ -178,6 +180,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	requests, cancel := context.WithCancel(ctx)
 	defer cancel()
 	open := newConns(l, s.cfg.MaxConns)
+	s.open.Store(open)
 	srv := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerTimeout,

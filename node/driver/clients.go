@@ -116,14 +116,17 @@ type Holding struct {
 	Mempool int // transactions in the mempool
 	Orphans int // transactions in the orphan pool
 	Waits   int // ids that requests wait for
+
+	MempoolBytes, OrphanBytes int // encodings of the transactions in both
 }
 
 // Holding returns the present numbers.
 func (c *Clients) Holding() Holding {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := c.counts()
-	return Holding{n.Mempool, n.Orphans, n.Waits}
+	h := Holding{Mempool: c.admission.MempoolCount(), Orphans: c.admission.OrphanCount(), Waits: c.admission.Waits()}
+	h.MempoolBytes, h.OrphanBytes = c.admission.Bytes()
+	return h
 }
 
 // take hands out transactions for one batch that carries so many bytes of notices.

@@ -62,6 +62,9 @@ func (e *Engine) Submit(ctx context.Context, from admission.Party, txs []*ledger
 		if v.Tx() != nil {
 			out[i] = r.Progress(v.Tx().ID())
 		}
+		if refusal := answers[i].Refusal; refusal != nil {
+			e.tallies.refusals[refusal.Reason].Add(1)
+		}
 	}
 	return out
 }

@@ -66,6 +66,7 @@ type Engine struct {
 	latencies latencies
 	measures  *Measures
 	meter     *meter // of the loop
+	tallies   tallies
 
 	status          atomic.Pointer[Status]
 	commits         commits
@@ -99,6 +100,7 @@ func New(cfg Config) (*Engine, error) {
 		verifying: fairshare.NewPlaces[admission.Party](verifiers(), verifiers()),
 		inspect:   make(chan chan<- *driver.View),
 		measures:  newMeasures(),
+		tallies:   tallies{faults: make([]atomic.Uint64, n)},
 	}
 	cfg.Config.Store = cfg.Store
 	cfg.ObserveLatency, cfg.ObserveAcceptance = e.took, e.accepted

@@ -72,6 +72,7 @@ func (h host) Publish() { signal(h.e.publish) }
 // Misbehaved implements [driver.Log].
 func (h host) Misbehaved(f protocols.Fault) {
 	h.e.faults.note(f, time.Now())
+	h.e.tallies.faults[f.Peer].Add(1)
 	outside.Warnw("a peer misbehaved", f.Peer, "replica", f.Peer, "fault", f.Reason)
 }
 
@@ -82,6 +83,7 @@ func (h host) RunsTwice(t *replica.Twin) {
 
 // BrokeRules implements [driver.Log].
 func (h host) BrokeRules(x *settlement.Evidence) {
+	h.e.tallies.evidence.Add(1)
 	outside.Errorw("a shard broke the rules of settlement", x.Source(), "shard", x.Source(), "number", x.LD.Delivery.Number, "evidence", x)
 }
 

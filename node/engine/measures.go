@@ -15,7 +15,7 @@ import (
 
 // Measures are durations since the start, for metrics. Each counts transactions unless it says otherwise.
 type Measures struct {
-	Admission   *histogram.Histogram // from the request to the TX book or the refusal
+	Admission   *histogram.Histogram // from the request to the mempool or the refusal
 	Batched     *histogram.Histogram // from the request to a batch of the own lane on disk: accepted
 	Certificate *histogram.Histogram // from the batch to its availability certificate, if it got one before it was ordered
 	Commit      *histogram.Histogram // from the batch to a committed block that orders it

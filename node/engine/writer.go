@@ -45,6 +45,13 @@ func (w *writer) put(a driver.Action) {
 	w.ready.Broadcast()
 }
 
+// waiting is the number of queued actions, and the bytes of their records.
+func (w *writer) waiting() (actions, bytes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue), w.bytes
+}
+
 // take waits for actions and empties the queue into spare. It is nil when the engine ends.
 func (w *writer) take(spare []driver.Action) []driver.Action {
 	w.mu.Lock()

@@ -6,6 +6,7 @@ import "sync"
 // reserved for each member, so that the others together cannot leave a member without any. It is safe for concurrent
 // use.
 type allowance struct {
+	all  int64 // shared part
 	each int64 // largest amount of one member
 	own  int64 // part of it that is reserved for the member
 
@@ -15,7 +16,7 @@ type allowance struct {
 }
 
 func newAllowance(each, own, all int64) *allowance {
-	return &allowance{each: each, own: min(own, each), left: all, taken: make(map[*member]int64)}
+	return &allowance{all: all, each: each, own: min(own, each), left: all, taken: make(map[*member]int64)}
 }
 
 // take takes n for a member. If there is not enough left, it takes nothing and returns false.
@@ -47,6 +48,13 @@ func (a *allowance) give(m *member, n int64) {
 	if a.taken[m] = before - n; before == n {
 		delete(a.taken, m)
 	}
+}
+
+// use is the amount that is taken of the shared part, and the shared part.
+func (a *allowance) use() Use {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return Use{a.all - a.left, a.all}
 }
 
 // shared is the part of a member's amount n that comes from the shared part.

@@ -21,6 +21,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"bdtnode/internal/digest"
 	"bdtnode/node/loglimit"
@@ -107,6 +108,8 @@ type Config struct {
 	AddressFile string
 	// QUIC adds the QUIC transport, for Listen and Bootstrap addresses with /udp/.../quic-v1.
 	QUIC bool
+	// Metrics gets the metrics of libp2p. Nil: there are none.
+	Metrics prometheus.Registerer
 	// Limits are resource bounds; a zero field means its default.
 	Limits Limits
 

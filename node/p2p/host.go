@@ -25,7 +25,7 @@ import (
 // startHost starts a libp2p host that only listens, dials and identifies: no relay, no reachability probes, no pings.
 // It sets n.host before the host listens, because the first connection may arrive at once.
 func (n *Net) startHost() error {
-	resources, err := newResources(len(n.roster.places)-1, n.cfg.Limits.ConnsPerMember)
+	resources, err := newResources(len(n.roster.places)-1, n.cfg.Limits.ConnsPerMember, n.cfg.Metrics != nil)
 	if err != nil {
 		return fmt.Errorf("network resource manager: %w", err)
 	}
@@ -41,8 +41,12 @@ func (n *Net) startHost() error {
 		libp2p.Ping(false),
 		libp2p.ForceReachabilityPublic(), // no peer is asked to probe reachability
 		libp2p.DisableIdentifyAddressDiscovery(),
-		libp2p.DisableMetrics(),
 		libp2p.UserAgent("bdtnode"),
+	}
+	if n.cfg.Metrics == nil {
+		opts = append(opts, libp2p.DisableMetrics())
+	} else {
+		opts = append(opts, libp2p.PrometheusRegisterer(n.cfg.Metrics))
 	}
 	if n.cfg.resolver != nil {
 		opts = append(opts, libp2p.MultiaddrResolver(n.cfg.resolver))
@@ -103,7 +107,7 @@ const streamsPerMember = 128
 //
 // The defaults would admit 8 connections from one IPv4 address, and new ones at one in 5 seconds after the first 16,
 // which is too few where replicas share a host. The rate for each address bounds the TLS handshakes that it can cause.
-func newResources(others, connsPerMember int) (network.ResourceManager, error) {
+func newResources(others, connsPerMember int, metrics bool) (network.ResourceManager, error) {
 	conns, streams := connsPerMember*others, streamsPerMember*others
 	limits := rcmgr.PartialLimitConfig{
 		System: rcmgr.ResourceLimits{
@@ -124,9 +128,7 @@ func newResources(others, connsPerMember int) (network.ResourceManager, error) {
 	}
 	perSecond := rate.Limit{RPS: float64(8*others + 64), Burst: 2 * (8*others + 64)}
 	loopback := []rate.PrefixLimit{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}, {Prefix: netip.MustParsePrefix("::1/128")}}
-	return rcmgr.NewResourceManager(
-		rcmgr.NewFixedLimiter(limits.Build(rcmgr.InfiniteLimits)),
-		rcmgr.WithMetricsDisabled(),
+	opts := []rcmgr.Option{
 		rcmgr.WithLimitPerSubnet(
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: 2*conns + unknownConns}},
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: 2*conns + unknownConns}},
@@ -138,7 +140,11 @@ func newResources(others, connsPerMember int) (network.ResourceManager, error) {
 				IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: perSecond}},
 			},
 		}),
-	)
+	}
+	if !metrics {
+		opts = append(opts, rcmgr.WithMetricsDisabled())
+	}
+	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.Build(rcmgr.InfiniteLimits)), opts...)
 }
 
 // gater admits members of all shards that are not banned, and refuses all other peers.

@@ -13,7 +13,7 @@ import (
 func TestConnectionsFromOneAddress(t *testing.T) {
 	const members, each = 64, 8
 	for _, at := range []string{"/ip4/10.1.2.3/tcp/1", "/ip6/2001:db8::1/tcp/1"} {
-		r, err := newResources(members, each)
+		r, err := newResources(members, each, false)
 		must(t, err)
 		defer r.Close()
 		open := func() error {
@@ -36,7 +36,7 @@ func TestConnectionsFromOneAddress(t *testing.T) {
 
 // Inbound connections with unknown peers take no place of own dials.
 func TestUnknownPeersTakeNoPlacesOfDials(t *testing.T) {
-	r, err := newResources(4, 8)
+	r, err := newResources(4, 8, false)
 	must(t, err)
 	defer r.Close()
 	at := ma.StringCast("/ip4/127.0.0.1/tcp/1")

@@ -50,6 +50,13 @@ func (q *queue) push(frame []byte) (lost int) {
 	return lost
 }
 
+// waiting is the number of queued bytes, with the overhead of frames.
+func (q *queue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes
+}
+
 // take returns the next frames for the writer, up to batchBytes or one frame, in dst's memory. Calling it means that
 // all frames taken before are written. If it returns none, drained reports whether an overflow ends.
 func (q *queue) take(dst [][]byte) (batch [][]byte, drained bool) {

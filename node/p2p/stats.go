@@ -83,3 +83,32 @@ func (c *counters) read() Stats {
 		Served: c.served.Load(), Asked: c.asked.Load(), Gossip: c.gossip.read(),
 	}
 }
+
+// Use is the use of a bounded resource.
+type Use struct{ Used, Limit int64 }
+
+// Load is the use of the network's queues.
+type Load struct {
+	Control, Bulk         Use // bytes of frames that wait for one peer of the shard, for the peer with most
+	Serving, ServingBytes Use // requests of members in service beyond 1 of each member's own, and their bytes
+	Asking, AskingBytes   Use // open requests to members, likewise
+}
+
+// Load reads the use of the queues.
+func (n *Net) Load() Load {
+	l := Load{
+		Control: Use{0, int64(n.cfg.Limits.ControlQueue)}, Bulk: Use{0, int64(n.cfg.Limits.BulkQueue)},
+		Serving: n.answering.open.use(), ServingBytes: n.answering.held.use(),
+		Asking: n.asking.open.use(), AskingBytes: n.asking.held.use(),
+	}
+	for _, m := range n.members {
+		if m == nil {
+			continue
+		}
+		if s := m.active.Load(); s != nil {
+			l.Control.Used = max(l.Control.Used, int64(s.queues[Control].waiting()))
+			l.Bulk.Used = max(l.Bulk.Used, int64(s.queues[Bulk].waiting()))
+		}
+	}
+	return l
+}
