@@ -1,6 +1,6 @@
 # Every check is defined in .ci/run, which needs no make. `make help` lists the targets.
 .DEFAULT_GOAL := quick
-.PHONY: quick build test lint race fuzz sweep bench mutants network ci help
+.PHONY: quick build test lint race fuzz sweep bench mutants network ci alerts help
 
 quick: build ## build ./bdtnode; formatting, vet, and the rules of the code (about a minute)
 	@.ci/run formatting vet rules
@@ -22,6 +22,9 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 
 sweep: ## simulations with seeds that no test uses
 	@.ci/run sweeps
+
+alerts: ## promtool on the alert rules; downloads many modules
+	@.ci/run alerts
 
 bench: ## all benchmarks
 	@.ci/run bench
