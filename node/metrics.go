@@ -188,7 +188,7 @@ var families = []family{
 	value(gauge, "leader", "", "Index of the leader of the current epoch.", func(s *scrape) float64 { return float64(s.status.Leader) }),
 	value(gauge, "is_leader", "", "1 if this replica leads the current epoch, else 0.", func(s *scrape) float64 { return truth(s.status.Leader == s.home.Replica) }),
 	labelled(counter, "epochs_ended_total", "", "Epochs that ended since the start, by cause.", []string{"cause"}, func(s *scrape, emit emit) {
-		ends := s.engine.Ends()
+		ends := s.status.Ends
 		for c := range bdt.Cause(bdt.Causes) {
 			emit(float64(ends.Count[c]), c.String())
 		}

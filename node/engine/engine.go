@@ -201,7 +201,7 @@ func (e *Engine) report() {
 	}
 	e.commits.note(time.Now(), s.Status, e.work())
 	now := e.clock.now()
-	e.meter.turn(now, core)
+	e.meter.turn(now, s.Status)
 	e.reportPresence(now)
 	e.reportStanding()
 }

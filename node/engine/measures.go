@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"sync/atomic"
 	"time"
 
 	"bdtnode/internal/histogram"
@@ -50,14 +49,11 @@ const (
 // their own. It belongs to the loop.
 type meter struct {
 	*Measures
-	own       [lanes.WindowHeaders]meteredBatch // by number
-	certified uint64                            // numbers of the own lane
-	ordered   uint64
-	slots     [meteredSlots]meteredSlot
-	blocks    [meteredBlocks]meteredBlock // by height
-	seen      replica.Status              // at the last turn
-	left      protocols.Time              // when the own Status of the present epoch was made; zero before
-	ends      atomic.Pointer[bdt.Ends]    // at the last end of an epoch; read by others too
+	own    [lanes.WindowHeaders]meteredBatch // by number
+	slots  [meteredSlots]meteredSlot
+	blocks [meteredBlocks]meteredBlock // by height
+	seen   replica.Status              // at the last turn
+	left   protocols.Time              // when the own Status of the present epoch was made; zero before
 }
 
 type meteredBatch struct {
@@ -78,11 +74,7 @@ type meteredBlock struct {
 }
 
 func newMeter(m *Measures, core *replica.Core) *meter {
-	x := &meter{Measures: m, seen: core.Status()}
-	ends := core.Ends()
-	x.ends.Store(&ends)
-	x.certified, x.ordered = core.OwnLane()
-	return x
+	return &meter{Measures: m, seen: core.Status()}
 }
 
 // received notes the leader's first proposal for a slot.
@@ -127,17 +119,17 @@ func (x *meter) made(now protocols.Time, a *driver.Action) {
 }
 
 // turn compares the core's state with that of the turn before.
-func (x *meter) turn(now protocols.Time, core *replica.Core) {
-	s := core.Status()
-	if s != x.seen {
-		x.slotsCommitted(now, s)
-		x.headersCertified(now, s)
-		if s.Epoch != x.seen.Epoch {
-			x.epochsEnded(now, s, core.Ends())
-		}
-		x.seen = s
+func (x *meter) turn(now protocols.Time, s replica.Status) {
+	if s == x.seen {
+		return
 	}
-	x.laneMoved(now, core)
+	x.slotsCommitted(now, s)
+	x.headersCertified(now, s)
+	x.laneMoved(now, s.Lane)
+	if s.Epoch != x.seen.Epoch {
+		x.epochsEnded(now, s)
+	}
+	x.seen = s
 }
 
 func (x *meter) slotsCommitted(now protocols.Time, s replica.Status) {
@@ -174,8 +166,8 @@ func (x *meter) executed(now protocols.Time, d *driver.Executed) {
 }
 
 // epochsEnded counts the end of an epoch, and logs it. Peers decide how often epochs end, so the lines are limited.
-func (x *meter) epochsEnded(now protocols.Time, s replica.Status, ends bdt.Ends) {
-	last := ends.Last
+func (x *meter) epochsEnded(now protocols.Time, s replica.Status) {
+	last := s.Ends.Last
 	fields := []any{"epoch", last.Epoch, "cause", last.Cause.String(), "leader", last.Leader, "next_leader", s.Leader, "height", s.Committed}
 	if x.left != 0 {
 		took := now.Sub(x.left)
@@ -188,18 +180,16 @@ func (x *meter) epochsEnded(now protocols.Time, s replica.Status, ends bdt.Ends)
 		fields = append(fields, "rounds", last.Rounds)
 	}
 	outside.Infow("epoch ended", last.Cause, fields...)
-	x.ends.Store(&ends)
 }
 
-func (x *meter) laneMoved(now protocols.Time, core *replica.Core) {
-	certified, ordered := core.OwnLane()
-	if certified > ordered && certified > x.certified {
-		x.eachOwn(max(x.certified, ordered), certified, func(b *meteredBatch) { x.Certificate.Observe(now.Sub(b.made), b.txs) })
+func (x *meter) laneMoved(now protocols.Time, l replica.LaneStatus) {
+	was := x.seen.Lane
+	if l.Certified > l.Ordered && l.Certified > was.Certified {
+		x.eachOwn(max(was.Certified, l.Ordered), l.Certified, func(b *meteredBatch) { x.Certificate.Observe(now.Sub(b.made), b.txs) })
 	}
-	if ordered > x.ordered {
-		x.eachOwn(x.ordered, ordered, func(b *meteredBatch) { x.Commit.Observe(now.Sub(b.made), b.txs) })
+	if l.Ordered > was.Ordered {
+		x.eachOwn(was.Ordered, l.Ordered, func(b *meteredBatch) { x.Commit.Observe(now.Sub(b.made), b.txs) })
 	}
-	x.certified, x.ordered = certified, ordered
 }
 
 // eachOwn calls do for the own batches above one number and up to another that were made since the start.
@@ -222,6 +212,3 @@ func (e *Engine) accepted(d time.Duration) { e.measures.Batched.Observe(d, 1) }
 
 // Measures are the durations since the start.
 func (e *Engine) Measures() *Measures { return e.measures }
-
-// Ends counts the epochs that ended here since the start.
-func (e *Engine) Ends() bdt.Ends { return *e.meter.ends.Load() }

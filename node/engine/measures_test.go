@@ -59,8 +59,8 @@ func TestMeasuresOfAnEnd(t *testing.T) {
 	c.settle(1, 2, 1)
 	for _, m := range c.nodes[1:] {
 		e := m.up()
-		c.until("the end of the epoch", func() bool { return e.Ends().Last.Epoch > 0 })
-		ends := e.Ends()
+		c.until("the end of the epoch", func() bool { return e.Status().Ends.Last.Epoch > 0 })
+		ends := e.Status().Ends
 		if ends.Last.Leader != 0 || ends.Count[bdt.Patience]+ends.Count[bdt.Followed]+ends.Count[bdt.Decided] == 0 {
 			t.Errorf("%+v", ends)
 		}

@@ -142,26 +142,28 @@ type Status struct {
 	Committed uint64
 	Slot      uint64 // of the last committed block of the epoch, 0 if there is none
 	Certified uint64
+
+	Lane LaneStatus // own lane
+	Ends bdt.Ends   // ended epochs since the start
 }
+
+// LaneStatus is the position of the own lane: the number up to which it is certified or ordered, and the number up to
+// which it is ordered.
+type LaneStatus struct{ Certified, Ordered uint64 }
 
 // Status reads the core's position.
 func (c *Core) Status() Status {
 	base := c.bdt.Base()
 	s := Status{
 		Epoch: c.bdt.Epoch(), Leader: c.bdt.Leader(),
-		Committed: base.Height, Certified: c.certify.CertifiedHeight(),
+		Committed: base.Height, Certified: c.certify.CertifiedHeight(), Ends: c.bdt.Ends(),
 	}
+	s.Lane.Certified, s.Lane.Ordered = c.bdt.OwnLane()
 	if base.Epoch == s.Epoch {
 		s.Slot = base.Slot
 	}
 	return s
 }
-
-// Ends counts the epochs that ended here since the start, for operators.
-func (c *Core) Ends() bdt.Ends { return c.bdt.Ends() }
-
-// OwnLane gives the number up to which the own lane is certified or ordered, and the number up to which it is ordered.
-func (c *Core) OwnLane() (certified, ordered uint64) { return c.bdt.OwnLane() }
 
 // Pending reports whether this replica knows of data to commit.
 func (c *Core) Pending() bool { return c.bdt.Pending() }
