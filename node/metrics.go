@@ -244,7 +244,7 @@ var families = []family{
 		s.peers(func(i protocols.Index, label string) { emit(float64(s.engine.PeerHeight(i)), label) })
 	}),
 	labelled(counter, "peer_faults_total", "", "Faults of another replica of the shard that this one found since the start.", []string{"replica"}, func(s *scrape, emit emit) {
-		s.peers(func(i protocols.Index, label string) { emit(float64(s.engine.Faults(i)), label) })
+		s.peers(func(i protocols.Index, label string) { emit(float64(s.engine.FaultCount(i)), label) })
 	}),
 	value(counter, "evidence_total", "", "Proofs since the start that another shard broke the rules of settlement.", func(s *scrape) float64 { return float64(s.engine.Evidence()) }),
 

@@ -52,8 +52,8 @@ type tallies struct {
 	refusals [ledger.Reasons]atomic.Uint64
 }
 
-// Faults is the number of faults of a replica of the shard that this one has found since the start.
-func (e *Engine) Faults(i protocols.Index) uint64 { return e.tallies.faults[i].Load() }
+// FaultCount is the number of faults of a replica of the shard that this one has found since the start.
+func (e *Engine) FaultCount(i protocols.Index) uint64 { return e.tallies.faults[i].Load() }
 
 // Evidence is the number of proofs against other shards since the start.
 func (e *Engine) Evidence() uint64 { return e.tallies.evidence.Load() }
