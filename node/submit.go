@@ -29,6 +29,7 @@ func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api
 	for i, raw := range txs {
 		tx, refusal := decodeTx(b.committee.Network(), raw)
 		if refusal != nil {
+			b.engine.CountRefusal(refusal)
 			answers[i] = b.answer(engine.Progress{Refusal: refusal}, stage)
 			continue
 		}

@@ -62,8 +62,8 @@ func (e *Engine) Submit(ctx context.Context, from admission.Party, txs []*ledger
 		if v.Tx() != nil {
 			out[i] = r.Progress(v.Tx().ID())
 		}
-		if refusal := answers[i].Refusal; refusal != nil {
-			e.tallies.refusals[refusal.Reason].Add(1)
+		if refusal := out[i].Refusal; refusal != nil {
+			e.CountRefusal(refusal)
 		}
 	}
 	return out

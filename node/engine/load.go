@@ -58,5 +58,8 @@ func (e *Engine) FaultCount(i protocols.Index) uint64 { return e.tallies.faults[
 // Evidence is the number of proofs against other shards since the start.
 func (e *Engine) Evidence() uint64 { return e.tallies.evidence.Load() }
 
+// CountRefusal counts a refused transaction.
+func (e *Engine) CountRefusal(r *ledger.Refusal) { e.tallies.refusals[r.Reason].Add(1) }
+
 // Refusals is the number of transactions that requests brought and that were refused for a reason, since the start.
 func (e *Engine) Refusals(r ledger.Reason) uint64 { return e.tallies.refusals[r].Load() }
