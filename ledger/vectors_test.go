@@ -68,7 +68,7 @@ func TestVectors(t *testing.T) {
 			wirevectors.Sample{Name: "of-a-slot", Encoding: header.Encode()}, wirevectors.Sample{Name: "last-of-its-epoch", Encoding: end.Encode()}),
 		vector("receipt", "What became of a transaction in one block.", DecodeReceipt, func(v Receipt) []byte { return v.Encode() },
 			wirevectors.Sample{Name: "settled", Encoding: settled.Encode()}, wirevectors.Sample{Name: "returned", Encoding: returned.Encode()}),
-		vector("delivery", "What one block tells another shard: the content of an LD.", DecodeDelivery, func(v *Delivery) []byte { return v.Append(nil) },
+		vector("delivery", "The verdicts of one block for another shard: the content of an LD.", DecodeDelivery, func(v *Delivery) []byte { return v.Append(nil) },
 			wirevectors.Sample{Name: "first", Encoding: first.Append(nil)}, wirevectors.Sample{Name: "second", Encoding: second.Append(nil)}),
 	})
 }

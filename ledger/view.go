@@ -27,7 +27,7 @@ type SettlementView struct {
 	Gained   uint64        `json:"gained"`
 	Ceded    uint64        `json:"ceded"`
 	Genesis  uint64        `json:"genesis"`
-	Unsent   int           `json:"unsent_verdicts"` // verdicts that wait for room in a block
+	Unsent   int           `json:"unsent_verdicts"` // verdicts that wait for space in a block
 	Channels []ChannelView `json:"channels"`        // with all other shards with which there was a delivery
 	Records  RecordsView   `json:"records"`
 	Frozen   []FreezeView  `json:"frozen"`

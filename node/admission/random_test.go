@@ -134,13 +134,13 @@ func (w *walk) takeBatch() {
 // check checks the counters and the guarantees of the Admission.
 func (w *walk) check() {
 	t, d := w.t, w.admission
-	book, room, readyBytes := 0, 0, 0
+	mempool, orphans, readyBytes := 0, 0, 0
 	for id, e := range d.entries {
 		switch {
 		case e.state == orphaned:
-			room++
+			orphans++
 		case e.inMempool():
-			book++
+			mempool++
 		default:
 			t.Fatalf("an entry is in state %s", e.state)
 		}
@@ -154,8 +154,8 @@ func (w *walk) check() {
 			t.Fatalf("entry %s is parked without a timer", id)
 		}
 	}
-	if book != d.mempool.items || room != d.orphans.items || readyBytes != d.queues.bytes || d.expiry.Len() != len(d.entries) {
-		t.Fatalf("%d in the mempool, %d in the orphan pool, %d bytes ready; counters %d, %d, %d", book, room, readyBytes, d.mempool.items, d.orphans.items, d.queues.bytes)
+	if mempool != d.mempool.items || orphans != d.orphans.items || readyBytes != d.queues.bytes || d.expiry.Len() != len(d.entries) {
+		t.Fatalf("%d in the mempool, %d in the orphan pool, %d bytes ready; counters %d, %d, %d", mempool, orphans, readyBytes, d.mempool.items, d.orphans.items, d.queues.bytes)
 	}
 	if d.orphans.items > d.limits.OrphanTxs {
 		t.Fatalf("%d in the orphan pool, the limit is %d", d.orphans.items, d.limits.OrphanTxs)

@@ -96,7 +96,7 @@ func execute(t *testing.T, st *ledger.State, in ledger.CommittedBlock) *ledger.B
 func bounded(t *testing.T, b *ledger.Block) map[uint16][]ledger.TxID {
 	t.Helper()
 	bytes, entries := 0, 0
-	told, per := make(map[uint16][]ledger.TxID), make(map[uint16]int)
+	sent, per := make(map[uint16][]ledger.TxID), make(map[uint16]int)
 	for i := range b.Outbox {
 		o := &b.Outbox[i]
 		d := o.Delivery
@@ -108,7 +108,7 @@ func bounded(t *testing.T, b *ledger.Block) map[uint16][]ledger.TxID {
 		bytes, entries = bytes+d.Size()-empty, entries+len(d.Entries)
 		per[d.Destination] += d.Size() - empty
 		for _, e := range d.Entries {
-			told[d.Destination] = append(told[d.Destination], e.Tx.ID())
+			sent[d.Destination] = append(sent[d.Destination], e.Tx.ID())
 		}
 	}
 	if bytes > ledger.MaxOutboxBytes || entries > ledger.MaxOutboxEntries {
@@ -119,7 +119,7 @@ func bounded(t *testing.T, b *ledger.Block) map[uint16][]ledger.TxID {
 			t.Errorf("block %d sends to shard %d %d bytes", b.Header.Height, s, n)
 		}
 	}
-	return told
+	return sent
 }
 
 // TestOutboxOfABlockIsBounded: transactions of a batch whose verdicts do not fit into the block's outbox are left
@@ -185,7 +185,7 @@ func TestAnswersAreSpreadOverBlocks(t *testing.T) {
 	if len(b.Frozen) > 0 || len(b.Receipts) != 2*len(order) {
 		t.Fatalf("%d receipts of %d transactions, frozen %+v", len(b.Receipts), len(order), b.Frozen)
 	}
-	told := make(map[uint16][]ledger.TxID)
+	sent := make(map[uint16][]ledger.TxID)
 	blocks := 1
 	for ; ; blocks++ {
 		if now := bounded(t, b); b.More {
@@ -193,11 +193,11 @@ func TestAnswersAreSpreadOverBlocks(t *testing.T) {
 				t.Fatalf("block %d: left out %+v while verdicts wait to be sent", blocks, b.LeftOut)
 			}
 			for s, ids := range now {
-				told[s] = append(told[s], ids...)
+				sent[s] = append(sent[s], ids...)
 			}
 		} else {
 			for s, ids := range now {
-				told[s] = append(told[s], ids...)
+				sent[s] = append(sent[s], ids...)
 			}
 			break
 		}
@@ -214,10 +214,10 @@ func TestAnswersAreSpreadOverBlocks(t *testing.T) {
 		if s == 1 {
 			continue
 		}
-		if len(told[s]) != len(order) {
-			t.Fatalf("shard %d was sent %d verdicts of %d", s, len(told[s]), len(order))
+		if len(sent[s]) != len(order) {
+			t.Fatalf("shard %d was sent %d verdicts of %d", s, len(sent[s]), len(order))
 		}
-		for i, id := range told[s] {
+		for i, id := range sent[s] {
 			if id != order[i] {
 				t.Fatalf("shard %d was sent verdict %d out of order", s, i)
 			}

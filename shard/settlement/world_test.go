@@ -79,7 +79,7 @@ type fate struct {
 	verdict           ledger.Verdict // the verdict sent to other shards
 	settled, returned uint8
 	cancelled         bool            // a CL of the shard exists: its replicas could have signed CL_Ms in some state so far
-	told              ledger.ShardSet // the shards to which it was sent
+	sentTo            ledger.ShardSet // the shards to which it was sent
 }
 
 // world is one state of all shards and channels. step leaves it unchanged and returns another world; do changes it in
@@ -230,10 +230,10 @@ func (w *world) count(s uint16, b *ledger.Block) error {
 		w.sent[s][d.Destination] = append(all[:len(all):len(all)], d)
 		for _, e := range d.Entries {
 			f := &w.fates[e.Tx.ID()][s]
-			if f.told.Has(d.Destination) || f.verdict != 0 && f.verdict != e.Verdict {
+			if f.sentTo.Has(d.Destination) || f.verdict != 0 && f.verdict != e.Verdict {
 				return fmt.Errorf("shard %d: two verdicts on one transaction", s)
 			}
-			f.verdict, f.told = e.Verdict, f.told.With(d.Destination)
+			f.verdict, f.sentTo = e.Verdict, f.sentTo.With(d.Destination)
 		}
 	}
 	for _, r := range b.Receipts {
