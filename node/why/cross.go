@@ -144,7 +144,7 @@ func (e *explainer) inbound(shard uint16, since int64) {
 }
 
 func (e *explainer) down(x *Other, since int64) {
-	e.in(x.Shard, ShardDown, since, nil, fmt.Sprintf("No replica of shard %d answers: %d of %d can be reached.", x.Shard, x.Reachable, x.Replicas),
+	e.in(x.Shard, ShardDown, since, nil, fmt.Sprintf("No replica of shard %d answered this question in time; %d of %d are connected.", x.Shard, x.Reachable, x.Replicas),
 		"Its replicas run and are connected again; see peers list. The inputs stay in escrow until then, also after the expiry.")
 }
 
