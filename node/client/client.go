@@ -1,4 +1,14 @@
-// Package client is a client of a replica's HTTP API.
+// Package client is a client of a replica's HTTP API, with a wallet that signs payments.
+//
+// Programs outside of this module may import it: no exported signature has a type of an internal package. A payment:
+//
+//	c, err := client.New("http://127.0.0.1:26700", client.Options{})
+//	st, err := c.Status(ctx)
+//	terms, err := client.TermsFor(st, 5*time.Minute)
+//	w := client.NewWallet(key)
+//	_, err = w.Fetch(ctx, c, amount+terms.MostFee(), 1, nil)
+//	tx, err := w.Transfer(terms, payee, amount)
+//	answers, err := c.Submit(ctx, [][]byte{tx.Encode()}, api.WaitSettled, 30*time.Second)
 package client
 
 import (

@@ -38,9 +38,9 @@ func reserve(t *testing.T, dir string, addr ledger.Address, f func(*Reservations
 }
 
 func listing(complete bool, at ...ledger.Outpoint) Listing {
-	l := Listing{Complete: complete, has: make(map[ledger.Outpoint]struct{})}
+	l := Listing{Complete: complete, Outputs: make(map[ledger.Outpoint]struct{})}
 	for _, o := range at {
-		l.has[o] = struct{}{}
+		l.Outputs[o] = struct{}{}
 	}
 	return l
 }
