@@ -124,7 +124,9 @@ func Open(home *config.Home) (_ *Node, err error) {
 	}
 	n.foreign = foreign.NewReader(home.Replica, committees, n.xshard)
 	n.events = events.New(events.Config{Shard: home.Shard, Ledger: n.state, Home: g.Home, Commits: n.commits})
-	n.api = api.New(api.Config{Version: n.version, Metrics: n.metrics(), MaxConns: files.clients}, backend{n})
+	n.api = api.New(api.Config{
+		Version: n.version, Metrics: n.metrics(), MaxConns: files.clients, Hosts: home.Config.APIHosts(), Origins: home.Config.API.Origins,
+	}, backend{n})
 	n.admin = admin.New(inspector{n}, n.logs)
 	return n, nil
 }

@@ -69,7 +69,7 @@ func TestIdleConnectionsLeaveFilesToTheStores(t *testing.T) {
 		}
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(30 * time.Second))
-		fmt.Fprint(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+		fmt.Fprint(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		if _, err := c.Read(make([]byte, 4096)); err != nil {
 			t.Fatalf("connection %d was not served: %v", i, err)
 		}

@@ -344,7 +344,7 @@ type introducedReplica struct {
 type introducedAccount struct {
 	keystore.Account
 	Shard   uint16 `json:"shard"` // home shard
-	Balance uint64 `json:"balance"`
+	Balance uint64 `json:"balance,string"`
 }
 
 // introduce prints the replicas, the accounts and suggested commands. If net up has no end, that is its result on

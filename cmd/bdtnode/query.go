@@ -25,8 +25,8 @@ func newQuery(a *app) *cobra.Command {
 type balance struct {
 	Address ledger.Address `json:"address"`
 	Shard   uint16         `json:"shard"`
-	Height  uint64         `json:"height"` // block height at which it was read
-	Balance uint64         `json:"balance"`
+	Height  uint64         `json:"height,string"` // block height at which it was read
+	Balance uint64         `json:"balance,string"`
 	Outputs uint64         `json:"outputs"` // unspent outputs
 	Changed api.Change     `json:"changed"` // last change
 	// Unconfirmed: fewer than f+1 replicas of the account's shard agree on this answer.

@@ -32,7 +32,7 @@ func dial(t *testing.T, from, url string) net.Conn {
 
 // alive sends a request on a connection and reports whether an answer came.
 func alive(c net.Conn) bool {
-	fmt.Fprint(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+	fmt.Fprint(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	b := make([]byte, 4096)
 	n, err := c.Read(b)
 	return err == nil && strings.HasPrefix(string(b[:n]), "HTTP/1.1 200")
@@ -81,7 +81,7 @@ func TestConnectionsAreShared(t *testing.T) {
 func TestBusyConnectionsAreShared(t *testing.T) {
 	f, started, release := waiting()
 	url, stop, done := run(t, api.Config{MaxConns: 2}, f)
-	post := "POST /v1/txs?timeout_ms=60000 HTTP/1.1\r\nHost: x\r\nContent-Type: " + jsonType + "\r\nContent-Length: 14\r\n\r\n{\"txs\":[\"01\"]}"
+	post := "POST /v1/txs?timeout_ms=60000 HTTP/1.1\r\nHost: localhost\r\nContent-Type: " + jsonType + "\r\nContent-Length: 14\r\n\r\n{\"txs\":[\"01\"]}"
 	var busy []net.Conn
 	for range 2 {
 		c := dial(t, "127.0.0.2", url)
@@ -110,11 +110,11 @@ func TestBusyConnectionsAreShared(t *testing.T) {
 func TestBodyOfAReadIsNotAwaited(t *testing.T) {
 	s := serve(t, api.Config{BodyGrace: 100 * time.Millisecond}, &fake{})
 	for _, c := range []struct{ request, status string }{
-		{"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", "400"},
-		{"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", "400"},
-		{"DELETE /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", "400"},
-		{"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", "405"},
-		{"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", "404"},
+		{"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n", "400"},
+		{"GET /livez HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", "400"},
+		{"DELETE /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n", "400"},
+		{"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n", "405"},
+		{"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n", "404"},
 	} {
 		conn := dial(t, "127.0.0.1", s.URL)
 		fmt.Fprint(conn, c.request)
@@ -130,7 +130,7 @@ func TestAnnouncedBytesTakeNoMemory(t *testing.T) {
 	s := serve(t, api.Config{MaxBody: 1 << 20, MaxBodies: 4 << 20, BodyGrace: time.Hour}, &fake{submit: settle})
 	for range 100 {
 		c := dial(t, "127.0.0.1", s.URL)
-		fmt.Fprintf(c, "POST /v1/txs HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", jsonType, 1<<20)
+		fmt.Fprintf(c, "POST /v1/txs HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", jsonType, 1<<20)
 		if _, err := c.Read(make([]byte, 1)); err != nil { // the place is taken: the server is reading the body
 			t.Fatal(err)
 		}
@@ -144,7 +144,7 @@ func TestAnnouncedBytesTakeNoMemory(t *testing.T) {
 func TestSlowBodyEnds(t *testing.T) {
 	s := serve(t, api.Config{MaxWaiting: 1, BodyGrace: 50 * time.Millisecond, BodyRate: 1 << 20}, &fake{submit: settle})
 	c := dial(t, "127.0.0.1", s.URL)
-	fmt.Fprintf(c, "POST /v1/txs HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 100000\r\n\r\n%s", jsonType, strings.Repeat(" ", 1000))
+	fmt.Fprintf(c, "POST /v1/txs HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: 100000\r\n\r\n%s", jsonType, strings.Repeat(" ", 1000))
 	b := make([]byte, 4096)
 	if n, err := c.Read(b); err != nil || !strings.HasPrefix(string(b[:n]), "HTTP/1.1 408") {
 		t.Errorf("answered %q, %v", b[:n], err)
@@ -194,7 +194,7 @@ func TestBodiesOfManySizes(t *testing.T) {
 func TestBodiesOfReadsTakeNoPlaces(t *testing.T) {
 	url, stop, done := run(t, api.Config{MaxConns: 4, BodyGrace: time.Hour, Grace: time.Millisecond}, &fake{})
 	for range 20 {
-		fmt.Fprint(dial(t, "127.0.0.1", url), "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+		fmt.Fprint(dial(t, "127.0.0.1", url), "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n")
 		if !alive(dial(t, "127.0.0.1", url)) {
 			t.Fatal("not served")
 		}

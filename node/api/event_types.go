@@ -76,7 +76,7 @@ type BlockEvent struct {
 	Epoch        uint64 `json:"epoch"`
 	Slot         uint64 `json:"slot"`
 	Last         bool   `json:"last" doc:"the block ended its epoch"`
-	Txs          uint64 `json:"txs,string" doc:"receipts in this block and all earlier ones"`
+	Txs          uint64 `json:"txs" doc:"receipts in this block and all earlier ones"`
 }
 
 // EpochEvent is the end of an epoch.
@@ -87,7 +87,7 @@ type EpochEvent struct {
 // EvidenceEvent is a proof that another shard has more than f Byzantine replicas. Its channel is frozen from then on.
 type EvidenceEvent struct {
 	Against  uint16 `json:"against" doc:"the shard"`
-	Delivery uint64 `json:"delivery,string" doc:"number of the delivery that breaks a rule"`
+	Delivery uint64 `json:"delivery" doc:"number of the delivery that breaks a rule"`
 	Digest   string `json:"digest" doc:"digest of that delivery"`
 	Detail   string `json:"detail" doc:"the broken rule"`
 }

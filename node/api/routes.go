@@ -54,7 +54,7 @@ func (s *Server) register(a huma.API) {
 	post := a.OpenAPI().Paths["/v1/txs"].Post
 	post.RequestBody = submitBody()
 	post.Responses["200"].Content = map[string]*huma.MediaType{
-		"application/json": {Schema: huma.SchemaFromType(a.OpenAPI().Components.Schemas, reflect.TypeFor[SubmitAnswer]())},
+		"application/json": {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[SubmitAnswer](), true, "")},
 	}
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/txs/{id}", OperationID: "get-transaction",
@@ -84,7 +84,7 @@ func (s *Server) register(a huma.API) {
 		Errors:      []int{422, 503},
 	}, s.events)
 	a.OpenAPI().Paths["/v1/events"].Get.Responses["200"].Content = map[string]*huma.MediaType{
-		EventsType: {Schema: huma.SchemaFromType(a.OpenAPI().Components.Schemas, reflect.TypeFor[Event]())},
+		EventsType: {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Event](), true, "")},
 	}
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/audit", OperationID: "audit",

@@ -30,6 +30,8 @@ var outside = loglimit.New(logger)
 type Config struct {
 	Version    string        // program version for the API description
 	Metrics    http.Handler  // serves GET /metrics; without it the path does not exist
+	Hosts      []string      // host names under which clients reach the replica, besides IP addresses and localhost
+	Origins    []string      // origins whose web pages may use the API, such as "https://wallet.example"; none by default
 	MaxBody    int64         // largest request body, in bytes; default 4 MiB
 	MaxBodies  int64         // total bytes of the bodies that arrive and of the transactions that wait; default 32 MiB
 	MaxWaiting int           // number of submissions in progress or waiting; default 1,024
@@ -56,7 +58,8 @@ type Server struct {
 	cfg     Config
 	backend Backend
 	routes  *http.ServeMux
-	spec    []byte // OpenAPI 3.1, JSON
+	spec    []byte                          // OpenAPI 3.1, JSON
+	params  map[string]map[string]paramKind // by pattern of the mux and name: the query parameters of each route
 	intake  *intake
 	outlet  *outlet
 	readers *outlet // places of readers of events
@@ -96,18 +99,14 @@ func New(cfg Config, b Backend) *Server {
 	h.OpenAPIPath, h.DocsPath, h.SchemasPath, h.CreateHooks = "", "", "", nil
 	a := humago.New(s.routes, h)
 	s.register(a)
-	spec, err := json.Marshal(a.OpenAPI())
-	if err != nil {
-		panic(fmt.Sprintf("cannot encode the API description: %v", err))
-	}
-	s.spec = spec
-	s.routes.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
+	s.raw(a, "/v1/openapi.json", "get-description", "This description", specType, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", specType)
 		_, _ = w.Write(s.spec) // fails only if the client has left
 	})
 	if cfg.Metrics != nil {
-		s.routes.Handle("GET /metrics", cfg.Metrics)
+		s.raw(a, "/metrics", "get-metrics", "Metrics in the text format of Prometheus", "text/plain", cfg.Metrics.ServeHTTP)
 	}
+	s.spec, s.params = describe(a.OpenAPI())
 	return s
 }
 
@@ -131,24 +130,31 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		// Only submissions read a body. Without a deadline the server would wait without bound for the rest of an
 		// unread body before it answers.
 		_ = setDeadline(http.NewResponseController(w).SetReadDeadline, time.Now().Add(s.cfg.BodyGrace))
-		if r.Method != http.MethodPost {
-			// The connection is not closed at once, because the client would reconnect at once. Until then it counts as
-			// idle, so its place is available to others.
-			if c, ok := r.Context().Value(connKey{}).(*conn); ok {
-				c.conns.changed(c, http.StateIdle)
-			}
-			write(w, problem(http.StatusBadRequest, fmt.Sprintf("a %s request must have no body here", r.Method)))
-			return
+	}
+	if answered := s.admitOrigin(w, r); answered {
+		return
+	}
+	if r.ContentLength != 0 && r.Method != http.MethodPost {
+		// The connection is not closed at once, because the client would reconnect at once. Until then it counts as
+		// idle, so its place is available to others.
+		if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+			c.conns.changed(c, http.StateIdle)
 		}
+		write(w, problem(http.StatusBadRequest, fmt.Sprintf("a %s request must have no body here", r.Method)))
+		return
 	}
 	if _, pattern := s.routes.Handler(r); pattern != "" {
+		if p := checkQuery(r.URL.RawQuery, s.params[pattern]); p != nil {
+			write(w, p)
+			return
+		}
 		s.routes.ServeHTTP(w, r)
 		return
 	}
 	// The mux distinguishes an unknown path from a wrong method, but answers in plain text.
 	m := miss{header: http.Header{}}
 	s.routes.ServeHTTP(&m, r)
-	p := problem(http.StatusNotFound, fmt.Sprintf("no such path: %s, see /openapi.json", r.URL.Path))
+	p := problem(http.StatusNotFound, fmt.Sprintf("no such path: %s, see /v1/openapi.json", r.URL.Path))
 	if allow := m.header.Get("Allow"); m.status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", allow)
 		p = problem(m.status, fmt.Sprintf("%s does not support %s, use %s", r.URL.Path, r.Method, allow))

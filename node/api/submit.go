@@ -27,11 +27,6 @@ const retryBusy = time.Second
 // answerBuffer is the size of the buffer for writing an answer, in bytes.
 const answerBuffer = 16 << 10
 
-// txsBody is the JSON body of POST /v1/txs.
-type txsBody struct {
-	Txs []string `json:"txs"`
-}
-
 // submitIn is a submission. The handler reads its body itself for two reasons: the library would pass a buffer that it
 // reuses for the next request, while the mempool keeps the transactions; and it would leave its read deadline on the
 // connection, which would cancel the wait that follows.
@@ -183,21 +178,16 @@ func (s *Server) tooLarge() error {
 }
 
 func decodeJSON(body []byte) ([][]byte, error) {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	var b txsBody
-	if err := dec.Decode(&b); err != nil {
+	list, err := decodeBody(body)
+	if err != nil {
 		return nil, problem(http.StatusBadRequest, `the body is not JSON of the form {"txs":["..."]}: `+err.Error())
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, problem(http.StatusBadRequest, "the body has more than one JSON value")
-	}
-	if len(b.Txs) == 0 || len(b.Txs) > MaxTxsPerRequest {
+	if len(list) == 0 || len(list) > MaxTxsPerRequest {
 		return nil, problem(http.StatusUnprocessableEntity,
-			fmt.Sprintf("%d transactions in the request, want 1 to %d", len(b.Txs), MaxTxsPerRequest))
+			fmt.Sprintf("%d transactions in the request, want 1 to %d", len(list), MaxTxsPerRequest))
 	}
-	txs := make([][]byte, len(b.Txs))
-	for i, text := range b.Txs {
+	txs := make([][]byte, len(list))
+	for i, text := range list {
 		tx, err := decodeTx(text)
 		if err != nil {
 			p := problem(http.StatusUnprocessableEntity, "a transaction is neither hexadecimal nor base64")
@@ -207,6 +197,44 @@ func decodeJSON(body []byte) ([][]byte, error) {
 		txs[i] = tx
 	}
 	return txs, nil
+}
+
+// decodeBody decodes a JSON body: one object with the field txs alone, once. The library would accept TXS too, and take the
+// last of two fields.
+func decodeBody(body []byte) (list []string, err error) {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	want := func(delim json.Delim) error {
+		switch t, err := dec.Token(); {
+		case err != nil:
+			return err
+		case t != delim:
+			return fmt.Errorf("%v in place of %v", t, delim)
+		}
+		return nil
+	}
+	if err := want('{'); err != nil {
+		return nil, err
+	}
+	for given := false; dec.More(); given = true {
+		switch key, err := dec.Token(); {
+		case err != nil:
+			return nil, err
+		case key != "txs":
+			return nil, fmt.Errorf("unknown field %q", key)
+		case given:
+			return nil, errors.New("the field txs is given twice")
+		}
+		if err := dec.Decode(&list); err != nil {
+			return nil, err
+		}
+	}
+	if err := want('}'); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one JSON value")
+	}
+	return list, nil
 }
 
 // decodeTx decodes lower-case hexadecimal, otherwise base64. No text has two meanings: an encoding begins with its

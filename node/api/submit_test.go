@@ -273,7 +273,7 @@ func TestBrokenBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(c, "POST /v1/txs HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n{", jsonType)
+	fmt.Fprintf(c, "POST /v1/txs HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n{", jsonType)
 	c.(*net.TCPConn).CloseWrite()
 	got, err := io.ReadAll(c)
 	if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 400") {
@@ -333,7 +333,7 @@ func TestTheWaitHasNoReadDeadline(t *testing.T) {
 		}
 		return settle(ctx, txs, wait)
 	}})
-	r := httptest.NewRequest("POST", "/v1/txs", strings.NewReader(`{"txs":["01"]}`))
+	r := httptest.NewRequest("POST", "http://localhost/v1/txs", strings.NewReader(`{"txs":["01"]}`))
 	r.Header.Set("Content-Type", jsonType)
 	h.ServeHTTP(w, r)
 	if w.Code != http.StatusOK {

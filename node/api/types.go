@@ -54,7 +54,7 @@ type TxAnswer struct {
 	Detail    string      `json:"detail,omitempty" doc:"description of the reason"`
 	TimedOut  bool        `json:"timed_out,omitempty" doc:"the wait ended before the stage was reached; the outcome is not final"`
 	Shard     uint16      `json:"shard"`
-	Height    uint64      `json:"height,omitempty" doc:"height of the block that ordered it, 0 if there is none yet"`
+	Height    uint64      `json:"height,omitempty,string" doc:"height of the block that ordered it, 0 if there is none yet"`
 	RetryMS   int64       `json:"retry_ms,omitempty" doc:"with reason book_full or busy: milliseconds after which to try again"`
 	Parts     []Part      `json:"parts,omitempty" doc:"parts of a transaction between shards, one for each shard"`
 	Inputs    []uint16    `json:"input_shards,omitempty" doc:"shards in which a transaction between shards spends"`
@@ -68,7 +68,7 @@ type TxAnswer struct {
 type Part struct {
 	Shard    uint16        `json:"shard"`
 	Stage    string        `json:"stage" enum:"pending,escrow,settled,returned,rejected,unreachable,unconfirmed" doc:"pending: nothing consumed or created here; escrow: its inputs here are in escrow; settled, returned, rejected: final; unreachable: no replica of the shard answers; unconfirmed: too few of them give equal answers"`
-	Height   uint64        `json:"height,omitempty" doc:"height of the block in which it reached the stage"`
+	Height   uint64        `json:"height,omitempty,string" doc:"height of the block in which it reached the stage"`
 	Verdicts []PartVerdict `json:"verdicts,omitempty" nullable:"false" doc:"verdicts of the input shards that this shard knows"`
 }
 
@@ -77,7 +77,7 @@ type PartVerdict struct {
 	Shard   uint16 `json:"shard"`
 	Verdict string `json:"verdict" enum:"unknown,spent,rejected"`
 	Reason  string `json:"reason,omitempty" doc:"reason of a rejection"`
-	Height  uint64 `json:"height,omitempty" doc:"height of the block of the answering shard that recorded the verdict"`
+	Height  uint64 `json:"height,omitempty,string" doc:"height of the block of the answering shard that recorded the verdict"`
 }
 
 // SubmitAnswer is the body of a successful answer to POST /v1/txs.
@@ -93,7 +93,7 @@ const (
 
 // Change identifies the last change of an account.
 type Change struct {
-	Height   uint64 `json:"height"`
+	Height   uint64 `json:"height,string"`
 	Position uint64 `json:"position" doc:"number of the change among all changes of the account, beginning with 1; 0 if it never changed"`
 }
 
@@ -101,9 +101,9 @@ type Change struct {
 type Account struct {
 	Address ledger.Address `json:"address"`
 	Shard   uint16         `json:"shard" doc:"home shard of the address"`
-	Height  uint64         `json:"height" doc:"block height at which the answer was read"`
+	Height  uint64         `json:"height,string" doc:"block height at which the answer was read"`
 	Changed Change         `json:"changed" doc:"last change of the account up to that height; replicas with the same last change have the same account"`
-	Balance uint64         `json:"balance" doc:"sum of unspent outputs"`
+	Balance uint64         `json:"balance,string" doc:"sum of unspent outputs"`
 	Count   uint64         `json:"count" doc:"number of unspent outputs"`
 	Outputs []Output       `json:"outputs" nullable:"false" doc:"page of unspent outputs"`
 	Next    string         `json:"next,omitempty" doc:"cursor of the next page of outputs"`
@@ -117,22 +117,22 @@ type Account struct {
 type Output struct {
 	Tx     ledger.TxID `json:"tx"`
 	Index  uint16      `json:"index"`
-	Amount uint64      `json:"amount"`
+	Amount uint64      `json:"amount,string"`
 }
 
 // HistoryEntry is the effect of one transaction on an address.
 type HistoryEntry struct {
 	Tx       ledger.TxID `json:"tx"`
-	Height   uint64      `json:"height"`
+	Height   uint64      `json:"height,string"`
 	TimeMS   uint64      `json:"time_ms" doc:"block time, Unix milliseconds"`
-	Received uint64      `json:"received"`
-	Spent    uint64      `json:"spent"`
+	Received uint64      `json:"received,string"`
+	Spent    uint64      `json:"spent,string"`
 }
 
 // Block is a committed and executed block.
 type Block struct {
 	Shard      uint16        `json:"shard"`
-	Height     uint64        `json:"height"`
+	Height     uint64        `json:"height,string"`
 	HeaderHash string        `json:"header_digest"`
 	Header     string        `json:"header" doc:"canonical encoding, base64"`
 	Parent     string        `json:"parent" doc:"digest of the parent header"`
@@ -155,7 +155,7 @@ type Status struct {
 	NetworkName   string  `json:"network_name"`
 	Consensus     string  `json:"consensus"`
 	HorizonMS     uint64  `json:"horizon_ms" doc:"longest time from block time to the expiry of a transaction, in milliseconds"`
-	LeastFee      uint64  `json:"least_fee" doc:"least fee of a transaction for each byte of its encoding"`
+	LeastFee      uint64  `json:"least_fee,string" doc:"least fee of a transaction for each byte of its encoding"`
 	Shard         uint16  `json:"shard"`
 	Shards        int     `json:"shards"`
 	Replica       uint16  `json:"replica"`
@@ -164,8 +164,8 @@ type Status struct {
 	PeerID        string  `json:"peer_id"`
 	Epoch         uint64  `json:"epoch"`
 	Leader        uint16  `json:"leader"`
-	Height        uint64  `json:"height" doc:"height of the last executed block"`
-	Certified     uint64  `json:"certified_height"`
+	Height        uint64  `json:"height,string" doc:"height of the last executed block"`
+	Certified     uint64  `json:"certified_height,string"`
 	HeaderDigest  string  `json:"header_digest" doc:"digest of the header of the last executed block"`
 	BlockTimeMS   uint64  `json:"block_time_ms"`
 	TxsOrdered    uint64  `json:"txs_ordered" doc:"transactions in blocks since genesis"`
@@ -192,7 +192,7 @@ type Peer struct {
 	Connected bool     `json:"connected"`
 	Addresses []string `json:"addresses" nullable:"false"`
 	RTTMicros int64    `json:"rtt_us" doc:"round-trip time in microseconds, 0 if unknown"`
-	Height    uint64   `json:"height" doc:"highest height that it reported, 0 if none"`
+	Height    uint64   `json:"height,string" doc:"highest height that it reported, 0 if none"`
 	Answers   bool     `json:"answers" doc:"its engine answered in the last 3 s; only for replicas of this shard"`
 	ClockMS   int64    `json:"clock_ms" doc:"milliseconds by which its clock is ahead of this replica's clock, 0 if unknown"`
 }
@@ -220,16 +220,16 @@ const MaxPage = 1000
 // Audit is the whole value that a replica holds, counted output by output at one height.
 type Audit struct {
 	Shard        uint16 `json:"shard"`
-	Height       uint64 `json:"height"`
+	Height       uint64 `json:"height,string"`
 	HeaderDigest string `json:"header_digest"`
 	Outputs      uint64 `json:"outputs"`
-	Unspent      uint64 `json:"unspent"`
-	Escrow       uint64 `json:"escrow" doc:"value in escrow for undecided transactions between shards"`
+	Unspent      uint64 `json:"unspent,string"`
+	Escrow       uint64 `json:"escrow,string" doc:"value in escrow for undecided transactions between shards"`
 	Open         uint64 `json:"open" doc:"number of records of transactions between shards that are not closed"`
-	Burned       uint64 `json:"burned"`
-	Gained       uint64 `json:"gained" doc:"value received from other shards minus value sent to them, if positive"`
-	Ceded        uint64 `json:"ceded" doc:"value sent to other shards minus value received from them, if positive; over all shards of an idle network, ceded equals gained"`
-	Genesis      uint64 `json:"genesis" doc:"genesis value of the shard"`
+	Burned       uint64 `json:"burned,string"`
+	Gained       uint64 `json:"gained,string" doc:"value received from other shards minus value sent to them, if positive"`
+	Ceded        uint64 `json:"ceded,string" doc:"value sent to other shards minus value received from them, if positive; over all shards of an idle network, ceded equals gained"`
+	Genesis      uint64 `json:"genesis,string" doc:"genesis value of the shard"`
 	Conserved    bool   `json:"conserved" doc:"unspent + escrow + burned + ceded = genesis + gained"`
 }
 

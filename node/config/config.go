@@ -19,7 +19,9 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -42,6 +44,8 @@ const (
 	KeyBootstrap  = "p2p.bootstrap"
 	KeyQUIC       = "p2p.quic"
 	KeyAPIAddress = "api.address"
+	KeyAPIHosts   = "api.hosts"
+	KeyAPIOrigins = "api.origins"
 	KeyLogLevel   = "log.level"
 	KeyLogFormat  = "log.format"
 )
@@ -64,7 +68,9 @@ type P2P struct {
 
 // API configures the HTTP API.
 type API struct {
-	Address string `koanf:"address"` // host:port; port 0 chooses a free port at each start
+	Address string   `koanf:"address"` // host:port; port 0 chooses a free port at each start
+	Hosts   []string `koanf:"hosts"`   // host names that requests may name, besides IP addresses, localhost and the name in Address
+	Origins []string `koanf:"origins"` // origins whose web pages may use the API; none by default
 }
 
 // Log configures the log lines on standard error.
@@ -78,7 +84,7 @@ func Default() Config {
 	return Config{
 		Version: Version,
 		P2P:     P2P{Listen: []string{"/ip4/0.0.0.0/tcp/26600"}},
-		API:     API{Address: "127.0.0.1:26700"},
+		API:     API{Address: "127.0.0.1:26700", Hosts: []string{}, Origins: []string{}},
 		Log:     Log{Level: "info", Format: "text"},
 	}
 }
@@ -195,6 +201,16 @@ func (c *Config) wrong() (key string, err error) {
 	if _, err := net.LookupPort("tcp", port); err != nil || host == "" {
 		return KeyAPIAddress, fmt.Errorf("%q needs a host and a port of 0 to 65535 (host 0.0.0.0 listens on all addresses)", c.API.Address)
 	}
+	for _, name := range c.API.Hosts {
+		if !hostName.MatchString(name) {
+			return KeyAPIHosts, fmt.Errorf("%q is not a host name such as replica-0.example.com: leave out scheme and port", name)
+		}
+	}
+	for _, origin := range c.API.Origins {
+		if err := checkOrigin(origin); err != nil {
+			return KeyAPIOrigins, err
+		}
+	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		return KeyLogLevel, fmt.Errorf("%q is unknown: use debug, info, warn or error", c.Log.Level)
 	}
@@ -202,6 +218,24 @@ func (c *Config) wrong() (key string, err error) {
 		return KeyLogFormat, fmt.Errorf("%q is unknown: use text or json", c.Log.Format)
 	}
 	return "", nil
+}
+
+// hostName matches the host names of the setting api.hosts.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`)
+
+// checkOrigin accepts an origin as browsers send it.
+func checkOrigin(origin string) error {
+	u, err := url.Parse(origin)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+u.Host != origin || u.Host != strings.ToLower(u.Host) {
+		return fmt.Errorf("%q is not an origin such as https://wallet.example or http://127.0.0.1:8000: give scheme, host in lower case and port alone", origin)
+	}
+	return nil
+}
+
+// APIHosts are the host names that requests of the API may name.
+func (c *Config) APIHosts() []string {
+	host, _, _ := net.SplitHostPort(c.API.Address) // it is valid
+	return append(slices.Clone(c.API.Hosts), host)
 }
 
 // checkTransport accepts multiaddrs on which a replica can listen or at which it can be dialled.

@@ -207,6 +207,8 @@ func (c *Config) toml() string {
 	fmt.Fprintf(&b, "# Bootstrap replicas. One that is up is enough; the others are found through it.\nbootstrap = %s\n", tomlList(c.P2P.Bootstrap))
 	fmt.Fprintf(&b, "# Also use QUIC, on listen addresses with /udp/…/quic-v1. TCP costs less.\nquic = %t\n", c.P2P.QUIC)
 	fmt.Fprintf(&b, "\n[api]\n# host:port of the HTTP API. It has no password: keep it on 127.0.0.1 or behind a proxy.\naddress = %q\n", c.API.Address)
+	fmt.Fprintf(&b, "# Host names that requests may name, besides IP addresses and localhost. Requests with other names are refused.\nhosts = %s\n", tomlList(c.API.Hosts))
+	fmt.Fprintf(&b, "# Origins whose web pages may use the API, such as https://wallet.example. All others are refused.\norigins = %s\n", tomlList(c.API.Origins))
 	fmt.Fprintf(&b, "\n[log]\n# Least level of log lines on standard error: debug, info, warn or error.\nlevel = %q\n", c.Log.Level)
 	fmt.Fprintf(&b, "# Form of the lines: text, or json for one object a line.\nformat = %q\n", c.Log.Format)
 	return b.String()

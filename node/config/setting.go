@@ -21,7 +21,7 @@ const (
 )
 
 // envKeys are the settings that the environment can set.
-var envKeys = []string{KeyListen, KeyAnnounce, KeyBootstrap, KeyQUIC, KeyAPIAddress, KeyLogLevel, KeyLogFormat}
+var envKeys = []string{KeyListen, KeyAnnounce, KeyBootstrap, KeyQUIC, KeyAPIAddress, KeyAPIHosts, KeyAPIOrigins, KeyLogLevel, KeyLogFormat}
 
 // EnvName is the name of the environment variable of a setting.
 func EnvName(key string) string {
@@ -97,7 +97,7 @@ func environment() map[string]any {
 			continue
 		}
 		switch key {
-		case KeyListen, KeyAnnounce, KeyBootstrap:
+		case KeyListen, KeyAnnounce, KeyBootstrap, KeyAPIHosts, KeyAPIOrigins:
 			given[key] = splitList(value)
 		default:
 			given[key] = value

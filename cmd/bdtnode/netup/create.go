@@ -51,7 +51,7 @@ type Account struct {
 	Name    string         `json:"name"`
 	Address ledger.Address `json:"address"`
 	Shard   uint16         `json:"shard"`
-	Balance uint64         `json:"balance"`
+	Balance uint64         `json:"balance,string"`
 }
 
 // makeAt creates an account with a given home shard, by drawing keys until an address has that home.

@@ -1,0 +1,60 @@
+package api
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Routes lists the patterns that a server's mux has.
+func Routes(s *Server) []string {
+	// The mux does not list its patterns, so they are read from its tree.
+	var out []string
+	patterns := reflect.ValueOf(s.routes).Elem().FieldByName("tree")
+	collect(patterns, &out)
+	slices.Sort(out)
+	return out
+}
+
+// collect adds the patterns of a routing node and of those below it.
+func collect(node reflect.Value, out *[]string) {
+	if node.Kind() == reflect.Pointer {
+		if node.IsNil() {
+			return
+		}
+		node = node.Elem()
+	}
+	if p := node.FieldByName("pattern"); !p.IsNil() {
+		*out = append(*out, p.Elem().FieldByName("str").String())
+	}
+	children := node.FieldByName("children")
+	if list := children.FieldByName("s"); list.IsValid() {
+		for i := range list.Len() {
+			collect(list.Index(i).FieldByName("value"), out)
+		}
+	}
+	if m := children.FieldByName("m"); m.IsValid() {
+		for _, k := range m.MapKeys() {
+			collect(m.MapIndex(k), out)
+		}
+	}
+	collect(node.FieldByName("multiChild"), out)
+	collect(node.FieldByName("emptyChild"), out)
+}
+
+// QueryFields lists the query parameters that the handlers read, by the tags of their input types.
+func QueryFields() map[string][]string {
+	out := make(map[string][]string)
+	for id, t := range map[string]reflect.Type{
+		"submit-transactions": reflect.TypeFor[submitIn](), "get-transaction": reflect.TypeFor[txIn](), "get-account": reflect.TypeFor[accountIn](),
+		"get-block": reflect.TypeFor[blockIn](), "get-events": reflect.TypeFor[eventsIn](),
+	} {
+		for i := range t.NumField() {
+			if name, _, _ := strings.Cut(t.Field(i).Tag.Get("query"), ","); name != "" {
+				out[id] = append(out[id], name)
+			}
+		}
+		slices.Sort(out[id])
+	}
+	return out
+}
