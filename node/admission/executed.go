@@ -66,6 +66,15 @@ func (a *Admission) leftOut(l *ledger.LeftOut, now Instant) {
 	}
 }
 
+// Cancel is called when another input shard of a transaction certified that it can never be spent there. A transaction that
+// is in no open batch ends with reason cancelled. One in a batch that no block has decided stays: if the block leaves it
+// out, the next lookup of it refuses it.
+func (a *Admission) Cancel(id ledger.TxID, now Instant) {
+	if e := a.entries[id]; e != nil && e.state != inBatch {
+		a.end(e, &ledger.Refusal{Reason: ledger.ReasonCancelled, Detail: ledger.ReasonCancelled.Description()}, now)
+	}
+}
+
 // settled is called when a transaction has created its outputs in this shard.
 func (a *Admission) settled(id ledger.TxID) {
 	a.taken(id)

@@ -69,9 +69,22 @@ func (c *Clients) Bring(r *admission.Request, tx ledger.VerifiedTx) error {
 		if err != nil {
 			return err
 		}
+		c.checkCancelled(tx.Tx(), &l)
 		admitted = c.input(AdmissionInput{Kind: AdmissionAdmit, At: at, Request: r, Verified: tx, Lookup: l}).OK
 	}
 	return nil
+}
+
+// checkCancelled refuses a transaction that another shard has cancelled, and has one looked up again that this shard may
+// cancel.
+func (c *Clients) checkCancelled(tx *ledger.Tx, l *admission.Lookup) {
+	if l.Known {
+		return
+	}
+	if permanent(l.Found.Refusal) {
+		c.d.cancels.suspect(tx)
+	}
+	l.Found.Refusal = c.d.cancels.refusal(tx.ID(), l.Found.Refusal)
 }
 
 // Recall notes receipts of an open request's transactions in the request. The error is the store's.
@@ -159,6 +172,9 @@ func (d *Driver) Attend() error {
 			return err
 		}
 	}
+	if err := d.cancels.look(); err != nil {
+		return err
+	}
 	if now := d.time(); now >= c.checkpointAt {
 		c.checkpointAt = now.Add(checkpointEvery)
 		st := replica.Step{Persist: c.input(AdmissionInput{Kind: AdmissionCheckpoint}).Records}
@@ -178,6 +194,7 @@ func (c *Clients) lookAgain() (more bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("look up a transaction: %w", err)
 		}
+		c.checkCancelled(tx, &l)
 		c.input(AdmissionInput{Kind: AdmissionRetry, At: at, Retried: tx, Lookup: l})
 	}
 	if len(due) > 0 {

@@ -117,6 +117,7 @@ type Driver struct {
 	witness  witness
 	clients  *Clients
 	exchange *Exchange
+	cancels  *cancels
 	serving  serving
 
 	certifiedBefore uint64                          // headers up to here were certified before the start
@@ -151,6 +152,7 @@ func New(cfg Config, host Host) (*Driver, error) {
 	d.verifier = replica.Verifier{
 		Committee: cfg.Committee, Shards: cfg.Network.Shards(), Signatures: cfg.Scheme, Coin: cfg.Coin, Contents: contentVerifier{d},
 	}
+	d.cancels = newCancels(d)
 	if d.clients, err = newClients(d); err != nil {
 		return nil, err
 	}
@@ -188,6 +190,7 @@ func (d *Driver) Turn() protocols.Time {
 	for _, e := range d.witness.take() {
 		d.input(CoreInput{Kind: CoreWitness, Evidence: e})
 	}
+	d.cancels.turn()
 	at := d.clock()
 	if due := d.core.Wake(); due != 0 && at.Now >= due {
 		d.input(CoreInput{Kind: CoreTick, At: at})

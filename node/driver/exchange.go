@@ -24,7 +24,7 @@ const Never = time.Duration(math.MaxInt64)
 // maxInService bounds the requests of one replica that are in service, by kind. An honest replica has at most one fetch
 // open, and one question for the position to each shard; the further places are for requests that were given up and have
 // not ended yet.
-var maxInService = map[xshard.Kind]int{xshard.Fetch: 2, xshard.Position: 8, xshard.Give: 8}
+var maxInService = map[xshard.Kind]int{xshard.Fetch: 2, xshard.Position: 8, xshard.Give: 8, xshard.Pull: 2}
 
 // Peer is a replica of any shard.
 type Peer struct {
@@ -125,7 +125,7 @@ func (x *Exchange) Tick() (asks []xshard.Request, wait time.Duration) {
 // meantime. The error is the store's.
 func (x *Exchange) Given(a xshard.Request) (*settlement.LD, error) { return x.ld(a.Shard, a.Number) }
 
-// Answered takes the answer to a request for the position, the number of the first LD that the replica lacks, or the
+// Answered takes the end of a request for CLs, or the answer to a request for the position: the number of the first LD that the replica lacks, or the
 // failure of the request. It returns requests that follow from it.
 func (x *Exchange) Answered(a xshard.Request, next uint64, ok bool) []xshard.Request {
 	x.mu.Lock()

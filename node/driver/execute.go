@@ -58,6 +58,7 @@ func (d *Driver) Executed(x *Executed) {
 // Notify reports an executed block to the clients' transactions, and to the exchange with other shards.
 func (d *Driver) Notify(x *Executed) {
 	d.clients.executed(x)
+	d.cancels.executed(x)
 	d.host.Wake()
 	d.host.Attend()
 	if len(x.Block.Outbox) > 0 {

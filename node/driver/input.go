@@ -54,7 +54,9 @@ const (
 	CoreConnected          // Peer
 	CoreWitness            // Evidence
 	CoreTick
-	CoreAppend // Txs, Waiting: a batch of the own lane
+	CoreAppend     // Txs, Waiting: a batch of the own lane
+	CoreImpossible // Content, a transaction: it can never be SPENT in this shard
+	CoreCancel     // Content, a CL for the own lane
 )
 
 // CoreInput is an input of the core.
@@ -67,6 +69,7 @@ type CoreInput struct {
 	Evidence *settlement.Evidence
 	Txs      [][]byte
 	Waiting  int // bytes of transactions that waited for a batch
+	Content  []byte
 }
 
 // input gives an input to the core, and its step to the host. It is a call of the loop.
@@ -110,6 +113,10 @@ func (d *Driver) step(in *CoreInput) (st replica.Step, own *OwnBatch) {
 		var batch *lanes.Batch
 		st, batch = d.core.Append(now, in.Txs)
 		own = d.ownBatch(batch)
+	case CoreImpossible:
+		st = d.core.Cancellation.Impossible(now, in.Content)
+	case CoreCancel:
+		d.core.Cancellation.Order(in.Content)
 	}
 	return st, own
 }
@@ -141,6 +148,7 @@ const (
 	AdmissionDue                                 // At; Due
 	AdmissionRetry                               // At, Retried, Lookup
 	AdmissionCheckpoint                          // Records
+	AdmissionCancel                              // At, ID: another shard has cancelled it
 )
 
 // AdmissionInput is an input of the admission state.
@@ -193,7 +201,7 @@ func (c *Clients) input(in AdmissionInput) (r AdmissionResult) {
 	case AdmissionFind:
 		r.Progress, r.OK = a.Find(in.ID)
 	case AdmissionTake:
-		r.Txs = a.TakeForBatch(lanes.MaxPayload-in.Notices, lanes.MaxCount-1)
+		r.Txs = a.TakeForBatch(lanes.MaxPayload-in.Notices, lanes.MaxCount-replica.MaxNotices)
 	case AdmissionLogged:
 		a.Logged(in.Own.Number, in.Own.Payload.Txs, now)
 	case AdmissionExecuted:
@@ -206,6 +214,8 @@ func (c *Clients) input(in AdmissionInput) (r AdmissionResult) {
 		a.Retry(in.Retried, in.Lookup, now)
 	case AdmissionCheckpoint:
 		r.Records = a.Checkpoint()
+	case AdmissionCancel:
+		a.Cancel(in.ID, now)
 	}
 	c.waiting.Store(int64(c.admission.ReadyBytes()))
 	if c.d.cfg.Recorder != nil {

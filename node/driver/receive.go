@@ -156,6 +156,7 @@ func (d *Driver) checkLD(x *replica.Inbound) (good bool, err error) {
 		return false, err
 	}
 	d.contents.put(x.Digest, content{delivery: x.Content.Delivery, size: len(x.Raw)})
+	d.cancels.compare(x.Content)
 	return true, nil
 }
 
@@ -178,14 +179,14 @@ type witness struct {
 // proof is a kind of evidence against a shard.
 type proof struct {
 	source uint16
-	two    bool // LDs under one number
+	kind   settlement.EvidenceKind
 }
 
 // put reports whether the evidence is the first of its kind since the start.
 func (w *witness) put(e *settlement.Evidence) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	key := proof{e.Source(), e.Other != nil}
+	key := proof{e.Source(), e.Kind()}
 	if w.seen[key] {
 		return false
 	}

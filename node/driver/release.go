@@ -57,6 +57,10 @@ func (d *Driver) act(o *replica.Output) error {
 		if e != nil {
 			d.accuse(e)
 		}
+	case o.Suspect != nil:
+		d.cancels.stated(o.Suspect)
+	case o.Cancelled != nil:
+		d.cancels.made(o.Cancelled)
 	case o.Twin != nil:
 		d.host.RunsTwice(o.Twin)
 	case o.Lost != nil:

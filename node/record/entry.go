@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"slices"
 
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
@@ -128,6 +129,9 @@ func (x *entry) appendCore(e *encoder) {
 	case driver.CoreAppend:
 		e.reading(in.At)
 		e.u64(uint64(in.Waiting))
+	case driver.CoreImpossible, driver.CoreCancel:
+		e.reading(in.At)
+		e.bytes(in.Content)
 	default:
 		e.reading(in.At)
 	}
@@ -176,6 +180,9 @@ func (x *entry) appendAdmission(e *encoder) {
 		e.id(in.Retried.ID())
 		appendLookup(e, &in.Lookup)
 	case driver.AdmissionCheckpoint:
+	case driver.AdmissionCancel:
+		e.reading(in.At)
+		e.id(in.ID)
 	}
 }
 
@@ -232,7 +239,7 @@ func readEntry(d *decoder, n *settlement.Network, shard uint16) (*entry, error) 
 		x.readCore(d, driver.CoreKind(d.u8()), n, shard)
 		x.signed.read(d)
 		return x, d.err
-	case x.kind > kindAdmission && x.kind <= kindAdmission+uint8(driver.AdmissionCheckpoint):
+	case x.kind > kindAdmission && x.kind <= kindAdmission+uint8(driver.AdmissionCancel):
 		x.readAdmission(d, driver.AdmissionKind(x.kind-kindAdmission))
 	default:
 		x.readCore(d, driver.CoreKind(x.kind), n, shard)
@@ -262,6 +269,8 @@ func (x *entry) readCore(d *decoder, kind driver.CoreKind, n *settlement.Network
 		}
 	case driver.CoreAppend:
 		in.At, in.Waiting = d.reading(), int(d.u64())
+	case driver.CoreImpossible, driver.CoreCancel:
+		in.At, in.Content = d.reading(), slices.Clone(d.bytes())
 	case driver.CoreStart, driver.CoreTick:
 		in.At = d.reading()
 	default:
@@ -302,5 +311,7 @@ func (x *entry) readAdmission(d *decoder, kind driver.AdmissionKind) {
 		in.At, x.id = d.reading(), d.id()
 		in.Lookup = readLookup(d)
 	case driver.AdmissionCheckpoint:
+	case driver.AdmissionCancel:
+		in.At, in.ID = d.reading(), d.id()
 	}
 }

@@ -51,12 +51,14 @@ func (p *replay) emitTo(e Event, to int) {
 var coreNames = map[driver.CoreKind]string{
 	driver.CoreStart: "start", driver.CoreMessage: "message", driver.CoreExecuted: "executed", driver.CoreConnected: "connect",
 	driver.CoreWitness: "evidence", driver.CoreTick: "timer", driver.CoreAppend: "batch",
+	driver.CoreImpossible: "impossible", driver.CoreCancel: "cancel",
 }
 
 var admissionNames = map[driver.AdmissionKind]string{
 	driver.AdmissionOpen: "open", driver.AdmissionClose: "close", driver.AdmissionAdmit: "admit", driver.AdmissionAnswer: "answer",
 	driver.AdmissionFind: "find", driver.AdmissionTake: "take", driver.AdmissionLogged: "logged", driver.AdmissionExecuted: "applied",
 	driver.AdmissionCertified: "certified", driver.AdmissionDue: "due", driver.AdmissionRetry: "retry", driver.AdmissionCheckpoint: "checkpoint",
+	driver.AdmissionCancel: "cancel",
 }
 
 func describeCore(x *entry) string {

@@ -11,6 +11,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/cancel"
 	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
@@ -89,7 +90,7 @@ func largest(t *testing.T, b *bench) []protocols.Message {
 	value := make([]byte, mvba.MaxValue)
 	return []protocols.Message{
 		batch, tips[0], &bolt.Propose{Block: &block, Certificates: tips}, history, status, status.Deliveries[0],
-		&coin.Relay{Shares: shares},
+		&coin.Relay{Shares: shares}, &cancel.CLM{Content: make([]byte, cancel.MaxContent)},
 		&mvba.Proposal{At: first, Value: value}, &mvba.Value{Value: value},
 		&mvba.Proposal{At: later, Justification: &mvba.Justification{Key: key, NoVotes: no}},
 		&mvba.Proposal{At: later, Justification: &mvba.Justification{Key: key, NoPreVotes: certificate}},

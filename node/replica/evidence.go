@@ -29,12 +29,11 @@ type proof struct {
 	told    bool   // a batch of the own lane has it
 }
 
-// prefixEvidence begins the keys of evidence. After it: the source (2 bytes), then 1 for two LDs under one number, else
-// 0.
+// prefixEvidence begins the keys of evidence. After it: the source (2 bytes), then the kind (1 byte).
 const prefixEvidence = "h/v"
 
-func evidenceKey(source uint16, two bool) []byte {
-	return wire.AppendBool(wire.AppendU16([]byte(prefixEvidence), source), two)
+func evidenceKey(source uint16, kind settlement.EvidenceKind) []byte {
+	return append(wire.AppendU16([]byte(prefixEvidence), source), byte(kind))
 }
 
 // recall reads the evidence that was stored before the last restart.
@@ -43,7 +42,9 @@ func (v *evidence) recall(stored protocols.Stored) error {
 	for key, value := range stored([]byte(prefixEvidence), kv.PrefixEnd([]byte(prefixEvidence))) {
 		r := wire.NewReader(key[len(prefixEvidence):])
 		source := r.U16()
-		r.Bool()
+		if kind := settlement.EvidenceKind(r.U8()); kind >= settlement.EvidenceKinds {
+			r.Fail("kind %d", kind)
+		}
 		if err := r.Done(); err != nil {
 			return fmt.Errorf("evidence record %x: %w: the store is damaged", key, err)
 		}
@@ -74,7 +75,7 @@ func (v *evidence) next() *proof {
 // Witness handles verified evidence: it is stored, and put into the own lane.
 func (c *Core) Witness(e *settlement.Evidence) Step {
 	var st Step
-	key := evidenceKey(e.Source(), e.Other != nil)
+	key := evidenceKey(e.Source(), e.Kind())
 	if c.evidence.kept[string(key)] || c.evidence.frozen.Has(e.Source()) {
 		return st
 	}
@@ -85,15 +86,21 @@ func (c *Core) Witness(e *settlement.Evidence) Step {
 	return st
 }
 
-// Notices is the number of bytes that the next payload has besides transactions.
-func (c *Core) Notices() int {
+// Notices is the number of bytes that the next payload has besides transactions. It has at most [MaxNotices] entries.
+func (c *Core) Notices() (size int) {
 	if n := c.notice(); n != nil {
-		return n.Size()
+		size = n.Size()
 	}
-	return 0
+	for _, n := range c.Cancellation.notices() {
+		size += n.Size()
+	}
+	return size
 }
 
-// notice is the entry that the next payload has besides transactions, or nil: evidence, or a request for a block if
+// MaxNotices is the greatest number of entries of a payload besides transactions: one of [Core.notice], and CLs.
+const MaxNotices = 1 + maxCLsInBatch
+
+// notice is the entry that the next payload has besides transactions and CLs, or nil: evidence, or a request for a block if
 // verdicts wait for a block to carry them. Such a request is made once for each block.
 func (c *Core) notice() *ledger.RawNotice {
 	switch p := c.evidence.next(); {
@@ -145,4 +152,37 @@ func Contradiction(r kv.Reader, n *settlement.Network, x *Inbound) (*settlement.
 		return nil, fmt.Errorf("LD %d of shard %d: %w: the store is damaged", x.Number, x.Source, err)
 	}
 	return settlement.Contradict(n, ld, x.Content), nil
+}
+
+// maxSearched is the number of LDs that [SpentLD] reads.
+const maxSearched = 64
+
+// SpentLD is the stored LD of a shard with SPENT on a transaction, or nil. It looks at the newest 64 LDs below a number.
+func SpentLD(r kv.Reader, source uint16, below uint64, id ledger.TxID) (*settlement.LD, error) {
+	var found *settlement.LD
+	var bad error
+	count := 0
+	from, to := inbound.StoredKey(source, lanes.Tip{Seq: 1}), inbound.StoredKey(source, lanes.Tip{Seq: below})
+	err := r.Scan(from, to, true, func(_, value []byte) bool {
+		var d *inbound.LD
+		if d, bad = inbound.DecodeStored(slices.Clone(value)); bad != nil {
+			return false
+		}
+		var ld *settlement.LD
+		if ld, bad = settlement.DecodeLD(d.Raw); bad != nil {
+			return false
+		}
+		for i := range ld.Delivery.Entries {
+			if e := &ld.Delivery.Entries[i]; e.Verdict == ledger.VerdictSpent && e.Tx.ID() == id {
+				found = ld
+				return false
+			}
+		}
+		count++
+		return count < maxSearched
+	})
+	if err == nil && bad != nil {
+		err = fmt.Errorf("an LD of shard %d: %w: the store is damaged", source, bad)
+	}
+	return found, err
 }

@@ -7,6 +7,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/cancel"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
@@ -15,10 +16,11 @@ import (
 // budget is the number of messages of one kind that a peer may send.
 type budget struct {
 	perSecond, burst int
-	repeats          bool // its sender repeats it by itself, so it may be dropped
+	repeats          bool // its sender repeats it by itself, or nothing depends on it, so it may be dropped
 }
 
-// budgets by kind. Requests beyond their budget are dropped, since they are repeated. All others are protocol messages
+// budgets by kind. Requests beyond their budget are dropped, since they are repeated, and CL_Ms, since nothing depends on
+// one. All others are protocol messages
 // that are sent once in a session: beyond their budget the peer's stream is read more slowly. Messages with many
 // signatures, or with large answers, have small budgets.
 var budgets = map[protocols.Kind]budget{
@@ -31,6 +33,7 @@ var budgets = map[protocols.Kind]budget{
 	lanes.KindCertified:     {500, 2000, false},
 	inbound.KindCertificate: {500, 2000, false},
 	bolt.KindPropose:        {300, 1000, false},
+	cancel.KindCLM:          {cancel.PerSecond, 2 * cancel.Burst, true},
 	bdt.KindStatus:          {200, 400, false},
 	mvba.KindProposal:       {200, 400, false},
 	mvba.KindValue:          {50, 200, false},

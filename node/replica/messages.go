@@ -55,6 +55,7 @@ var messages = protocols.NewTable(
 	bdt.Messages(settlement.MaxLDBytes, protocols.Decoder(decodeInbound)),
 	protocols.Lift(certify.Messages, mvba.SignatureProof),
 	protocols.Lift(own, mvba.SignatureProof),
+	cancelMessages,
 )
 
 // Position has the sender's certified height. With Again it also asks the peer to repeat messages that it would not

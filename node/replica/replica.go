@@ -14,6 +14,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/cancel"
 	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
@@ -32,6 +33,8 @@ type Output struct {
 	Inbound   *Inbound           // a new LD: a different stored one under its number is evidence, see [Contradiction]
 	Lost      *Lost              // the replica must end
 	Twin      *Twin              // a peer runs as two processes
+	Suspect   []byte             // a peer states that this transaction can never be SPENT here: look at the committed state
+	Cancelled *cancel.Certified  // f+1 replicas of this shard state it: a CL
 }
 
 // Step is one step of the core.
@@ -63,9 +66,11 @@ type Core struct {
 	identity   identity
 	lastAppend protocols.Time
 	evidence   evidence
-	more       bool            // verdicts wait for blocks to carry them
-	asked      bool            // a notice has asked for the next block
-	recalled   []digest.Digest // executed headers above the certified height, until Start
+	// Cancellation is the part of the core for transactions that can never be SPENT.
+	Cancellation *Cancellation
+	more         bool            // verdicts wait for blocks to carry them
+	asked        bool            // a notice has asked for the next block
+	recalled     []digest.Digest // executed headers above the certified height, until Start
 }
 
 // New makes a core at genesis, or from the store of an earlier one. executed is the height up to which the ledger has
@@ -90,6 +95,7 @@ func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest,
 		catchup: newCatchup(cfg, certified),
 		pings:   newPings(&cfg),
 	}
+	c.Cancellation = &Cancellation{signs: c.signs, machine: cancel.New(cfg.Committee, cfg.Self, cfg.Signer)}
 	if err := c.evidence.recall(stored); err != nil {
 		return nil, err
 	}
@@ -185,12 +191,12 @@ func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time
 	return false, c.lastAppend.Add(c.bdt.Gap())
 }
 
-// Append makes the next batch of the own lane from a notice, if one is due ([Core.Notices]), and transactions.
+// Append makes the next batch of the own lane from the notices that are due ([Core.Notices]), and transactions.
 // WantsBatch must have allowed it.
 func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch) {
 	var st Step
 	c.lastAppend = now
-	notices := c.takeNotice()
+	notices := append(c.takeNotice(), c.Cancellation.take()...)
 	child, batch := c.bdt.Append(now, ledger.EncodePayload(txs, notices...), len(txs)+len(notices))
 	c.fromBDT(&st, child)
 	return st, batch
@@ -235,6 +241,10 @@ func (c *Core) Handle(now protocols.Time, v Verified) Step {
 	switch x := m.(type) {
 	case *certify.VOTE:
 		c.fromCertify(&st, c.certify.HandleVOTE(from, x))
+	case *cancel.CLM:
+		for _, o := range protocols.Absorb(&st, cancelled(c.Cancellation.machine.HandleCLM(from, x))) {
+			st.Emit(o)
+		}
 	case *Position:
 		c.heard(from, x)
 	case *Request:

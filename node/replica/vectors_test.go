@@ -13,6 +13,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/cancel"
 	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
@@ -143,6 +144,7 @@ func examples(t *testing.T, b *bench) []example {
 		{"all-proofs", &bdt.Status{
 			Claim: claim, Signature: s, QC: qc, Certificates: []*lanes.TipCertificate{tip}, Deliveries: []*inbound.TipCertificate{ldTip},
 		}},
+		{"transaction", &cancel.CLM{Content: []byte("transaction"), Digest: cancel.DigestOf([]byte("transaction")), Signature: s}},
 	}
 }
 

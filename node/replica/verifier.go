@@ -6,6 +6,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/cancel"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
 )
@@ -46,6 +47,8 @@ type ContentVerifier interface {
 	VerifyPayload(from protocols.Index, b *lanes.Batch) (valid bool, err error)
 	// VerifyLD reports whether an LD is valid.
 	VerifyLD(x *Inbound) (valid bool, err error)
+	// VerifyCLM checks the transaction of a CL_M. An error means that no honest replica states it.
+	VerifyCLM(x *cancel.CLM) error
 }
 
 // Verifier verifies messages of the replicas of a shard. Its methods may be called concurrently if those of its Contents may.
@@ -68,6 +71,9 @@ func (v *Verifier) Check(from protocols.Index, m protocols.Message) (Verified, e
 			valid, err = v.Contents.VerifyPayload(from, x)
 		case *Inbound:
 			valid, err = v.Contents.VerifyLD(x)
+		case *cancel.CLM:
+			err = v.Contents.VerifyCLM(x)
+			valid = err == nil
 		}
 	}
 	if !valid {

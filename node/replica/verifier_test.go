@@ -9,6 +9,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/cancel"
 	"bdtnode/protocols/lanes"
 )
 
@@ -27,6 +28,11 @@ func (x *contents) VerifyPayload(protocols.Index, *lanes.Batch) (bool, error) {
 func (x *contents) VerifyLD(*Inbound) (bool, error) {
 	x.calls++
 	return x.valid, x.err
+}
+
+func (x *contents) VerifyCLM(*cancel.CLM) error {
+	x.calls++
+	return x.err
 }
 
 // unknown is a message of a kind that is not in the table.

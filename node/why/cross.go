@@ -20,6 +20,11 @@ func (e *explainer) part() {
 		if r := p.Rejection(); r != nil {
 			text += fmt.Sprintf(": shard %d rejected it (%s)", r.Shard, r.Reason)
 		}
+		for i := range p.Known {
+			if p.Known[i].Cancelled() {
+				text += fmt.Sprintf(": shard %d cancelled it, and has not sent its verdict yet", p.Known[i].Shard)
+			}
+		}
 		e.add(Rejected, never, nil, text+".", "It waits for nothing.")
 	case ledger.StageSettled:
 		e.outputs(since)

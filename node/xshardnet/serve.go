@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"bdtnode/internal/digest"
 	"bdtnode/internal/wire"
 	"bdtnode/shard/settlement"
 	"bdtnode/shard/xshard"
@@ -16,10 +17,11 @@ const (
 	askNext = 2 // the number of the first LD of the asking replica's shard that is lacking here
 	askCall = 3 // a client call
 	giveLD  = 4 // an LD for this shard; answered like askNext, once it was taken
+	askCLs  = 5 // ids of transactions: CLs of this shard for them
 )
 
 // kinds are the requests of the exchange, as the driver counts them. Client calls are bounded by the network's own places.
-var kinds = map[byte]xshard.Kind{askLDs: xshard.Fetch, askNext: xshard.Position, giveLD: xshard.Give}
+var kinds = map[byte]xshard.Kind{askLDs: xshard.Fetch, askNext: xshard.Position, giveLD: xshard.Give, askCLs: xshard.Pull}
 
 // Serve answers a request of a replica of any shard.
 func (r *Service) Serve(ctx context.Context, peer Peer, request []byte, w func(frame []byte) error) error {
@@ -63,7 +65,26 @@ func (r *Service) Serve(ctx context.Context, peer Peer, request []byte, w func(f
 			return err
 		}
 		return w(wire.AppendU64(nil, next))
+	case xshard.Pull:
+		ids, err := readIDs(body)
+		if err != nil {
+			return err
+		}
+		return r.exchange.ServeCLs(ids, func(cl *settlement.CL) error { return w(cl.Encode()) })
 	default:
 		return w(wire.AppendU64(nil, r.exchange.Position(peer.Shard)))
 	}
+}
+
+// readIDs reads the transactions of a request for CLs: 1 to 64 ids of 32 bytes.
+func readIDs(body []byte) ([]digest.Digest, error) {
+	n := len(body) / digest.Size
+	if n*digest.Size != len(body) || n == 0 || n > xshard.MaxPulled {
+		return nil, fmt.Errorf("a request for CLs of %d bytes", len(body))
+	}
+	ids := make([]digest.Digest, n)
+	for i := range ids {
+		copy(ids[i][:], body[i*digest.Size:])
+	}
+	return ids, nil
 }

@@ -108,11 +108,17 @@ func (r *Service) Run(ctx context.Context) error {
 	}
 }
 
-// publishNew publishes the LDs that have become certified, if it is this replica's turn.
+// publishNew publishes the LDs that have become certified, and new CLs of this shard, if it is this replica's turn.
 func (r *Service) publishNew() error {
 	list, err := r.exchange.Publish()
 	for _, p := range list {
 		r.net.Publish(p.Destination, p.LD.Encode())
+	}
+	for _, p := range r.exchange.Cancellations() {
+		data := p.CL.Encode()
+		for _, shard := range p.Destinations {
+			r.net.Publish(shard, data)
+		}
 	}
 	return err
 }
@@ -120,6 +126,11 @@ func (r *Service) publishNew() error {
 // carryOut sends a request, and those that follow from its answer. A store that fails ends the run.
 func (r *Service) carryOut(ctx context.Context, fail context.CancelCauseFunc, a xshard.Request) {
 	defer signal(r.wake)
+	if a.Kind == xshard.Pull {
+		r.pull(ctx, a)
+		r.exchange.Answered(a, 0, true)
+		return
+	}
 	if a.Kind == xshard.Fetch {
 		count, err := r.fetch(ctx, a)
 		r.exchange.Fetched(a, count, err == nil)
@@ -180,6 +191,27 @@ func (r *Service) fetch(ctx context.Context, a xshard.Request) (count int, err e
 	return count, err
 }
 
+// pull asks a replica for CLs of its shard. An answer without one is an answer too, and a failure is not repeated at once.
+func (r *Service) pull(ctx context.Context, a xshard.Request) {
+	request := []byte{askCLs}
+	for _, id := range a.IDs {
+		request = append(request, id[:]...)
+	}
+	err := r.ask(ctx, a.Shard, a.To, request, xshard.MaxPulled*settlement.MaxCLBytes, func(frame []byte) error {
+		cl, err := settlement.DecodeCL(r.exchange.Network(), frame)
+		if err != nil {
+			return err
+		}
+		if cl.Source != a.Shard {
+			return fmt.Errorf("shard %d answered with a CL of shard %d", a.Shard, cl.Source)
+		}
+		return r.exchange.TakeCL(cl)
+	})
+	if err != nil {
+		outside.Debugw("a request for CLs failed", a.To, "shard", a.Shard, "replica", a.To, "error", err)
+	}
+}
+
 func (r *Service) ask(ctx context.Context, shard uint16, to protocols.Index, request []byte, most int64, each func(frame []byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -189,6 +221,13 @@ func (r *Service) ask(ctx context.Context, shard uint16, to protocols.Index, req
 // Gossip takes in a message of the own shard's topic. An error means that no honest replica sends such a message. It is
 // called concurrently.
 func (r *Service) Gossip(data []byte) error {
+	if settlement.IsCL(data) {
+		cl, err := settlement.DecodeCL(r.exchange.Network(), data)
+		if err != nil {
+			return err
+		}
+		return r.exchange.TakeCL(cl)
+	}
 	ld, err := settlement.DecodeLD(data)
 	if err != nil {
 		return err

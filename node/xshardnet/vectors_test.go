@@ -28,6 +28,7 @@ type request struct {
 	Asks   string
 	Number uint64
 	LD     *settlement.LD
+	IDs    []digest.Digest
 	Call   string
 }
 
@@ -91,6 +92,8 @@ func encode(t *testing.T, kind byte, q *request) []byte {
 		_, _, err = r.position(ctx, xshard.Request{Kind: xshard.Position, Shard: 1})
 	case askCall:
 		_, err = r.Call(ctx, 1, 0, []byte(q.Call), 100)
+	case askCLs:
+		r.pull(ctx, xshard.Request{Kind: xshard.Pull, Shard: 1, IDs: q.IDs})
 	case giveLD:
 		return q.LD.Append([]byte{giveLD}) // a service reads the LD from its stores
 	}
@@ -118,6 +121,12 @@ func decode(t *testing.T, b []byte) (any, []byte, error) {
 		q.Asks = "the first LD that is lacking"
 	case askCall:
 		q.Asks, q.Call = "a client call", string(body)
+	case askCLs:
+		q.Asks = "CLs for transactions"
+		var err error
+		if q.IDs, err = readIDs(body); err != nil {
+			return nil, nil, err
+		}
 	case giveLD:
 		q.Asks = "to take an LD"
 		ld, err := settlement.DecodeLD(body)
@@ -136,8 +145,8 @@ func decode(t *testing.T, b []byte) (any, []byte, error) {
 func TestVectors(t *testing.T) {
 	d := ledger.NewDelivery(ledger.Delivery{Source: 1, Destination: 0, Number: 1, Applied: 3})
 	ld := &settlement.LD{Header: ledger.Header{Network: digest.Of("network"), Shard: 1, Height: 5, Outbox: d.Digest()}, Count: 1, Delivery: d}
-	files := map[byte]string{askLDs: "LDs", askNext: "next", askCall: "call", giveLD: "take"}
-	sample := map[byte]*request{askLDs: {Number: 7}, askNext: {}, askCall: {Call: `{"v":1}`}, giveLD: {LD: ld}}
+	files := map[byte]string{askLDs: "LDs", askNext: "next", askCall: "call", giveLD: "take", askCLs: "CLs"}
+	sample := map[byte]*request{askLDs: {Number: 7}, askNext: {}, askCall: {Call: `{"v":1}`}, giveLD: {LD: ld}, askCLs: {IDs: []digest.Digest{digest.Of("a"), digest.Of("b")}}}
 	var vectors []golden.Vector
 	r, _ := alone(t)
 	text := func(kind byte) string { // of a kind that is not known it is the same as of kind 0, but for the number

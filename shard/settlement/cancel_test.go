@@ -256,6 +256,57 @@ func TestCancelledAndSpent(t *testing.T) {
 	}
 }
 
+// TestSpentAndCancelledIsEvidence: a certified LD with SPENT, and a CL of the same shard on the same transaction, freeze the
+// channel of that shard. No other pair is evidence.
+func TestSpentAndCancelledIsEvidence(t *testing.T) {
+	n := testNetwork(t)
+	ld := anLD(t, n) // of shard 0, with SPENT
+	tx := ld.Delivery.Entries[0].Tx
+	cl := aCL(n, 0, tx, 1, 2)
+	e := ContradictCL(n, ld, cl)
+	if e == nil || e.Kind() != SpentCancelled {
+		t.Fatal("no evidence")
+	}
+	raw := ledger.EncodePayload(nil, ledger.RawNotice{Kind: ledger.KindEvidence, Content: e.Encode()})
+	p, err := ledger.CheckPayload(n.Kinds(2), ideal, network, raw)
+	if err != nil || len(p.Notices) != 1 || !slices.Equal(p.Notices[0].Encode(), e.Encode()) {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	w := newWorld(Standard(), 4)
+	w.byzantine = true
+	b := w.must(t, event{shard: 2, notices: p.Notices})
+	wantFrozen(t, b, 0, ld.Delivery.Number, "f+1 replicas of the shard cancelled")
+	rejected := certified(t, n, func(d *ledger.Delivery) {
+		d.Entries[0].Verdict, d.Entries[0].Reason = ledger.VerdictRejected, ledger.ReasonConsumed
+	})
+	for name, x := range map[string]*Evidence{
+		"REJECTED":            ContradictCL(n, rejected, cl),
+		"of another shard":    ContradictCL(n, ld, aCL(n, 1, tx, 1, 2)),
+		"another transaction": ContradictCL(n, ld, aCL(n, 0, transfer(masks{0b011, 0b100}, txExpiry, coin(1)), 1, 2)),
+	} {
+		if x != nil {
+			t.Errorf("%s: evidence", name)
+		}
+	}
+	uncertified := certified(t, n, func(*ledger.Delivery) {})
+	uncertified.Certificate.Signatures[0][5]++
+	for name, c := range map[string]struct {
+		content []byte
+		why     string
+	}{
+		"f signers of the CL": {(&Evidence{LD: ld, CL: aCL(n, 0, tx, 1)}).Encode(), "1 signers"},
+		"an LD not certified": {(&Evidence{LD: uncertified, CL: cl}).Encode(), "does not verify"},
+		"REJECTED and a CL":   {(&Evidence{LD: rejected, CL: cl}).Encode(), "do not contradict"},
+		"a CL in version 1":   {append([]byte{EvidenceVersion}, e.Encode()[1:]...), "version"},
+		"an LD in version 2":  {append([]byte{EvidenceVersionCL}, twoUnderOneNumber(t, n).Encode()[1:]...), "version"},
+	} {
+		raw := ledger.EncodePayload(nil, ledger.RawNotice{Kind: ledger.KindEvidence, Content: c.content})
+		if _, err := ledger.CheckPayload(n.Kinds(2), ideal, network, raw); err == nil || !strings.Contains(err.Error(), c.why) {
+			t.Errorf("%s: %v, want an error with %q", name, err, c.why)
+		}
+	}
+}
+
 func TestCLVerifies(t *testing.T) {
 	n := testNetwork(t)
 	tx := transfer(masks{0b110, 0b001}, txExpiry, coin(0))

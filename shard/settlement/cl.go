@@ -3,7 +3,6 @@ package settlement
 import (
 	"fmt"
 
-	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/internal/wire"
 	"bdtnode/ledger"
@@ -124,8 +123,7 @@ func (c *CL) Check(scheme sig.Scheme) error {
 // Execute implements [ledger.Notice]: it is the rule Cancel.
 func (c *CL) Execute(d *ledger.BlockState) error { return cancelled(d, c.Tx.ID(), c.Source) }
 
-// Digest is the digest of the transaction and the shard: CLs with other signers have the same.
-func (c *CL) Digest() digest.Digest {
-	id := c.Tx.ID()
-	return digest.Of("bdt/CL/1", id[:], wire.AppendU16(nil, c.Source))
+// Size is the length of the encoding in bytes.
+func (c *CL) Size() int {
+	return 1 + 2 + 2 + len(c.Certificate.Signatures)*(2+sig.SignatureSize) + 4 + len(c.Tx.Encode())
 }

@@ -9,8 +9,11 @@ import (
 	"bdtnode/ledger"
 )
 
-// EvidenceVersion is the version of the encoding of evidence, its first byte.
-const EvidenceVersion = 1
+// Versions of the encoding of evidence, its first byte.
+const (
+	EvidenceVersion   = 1 // of LDs alone
+	EvidenceVersionCL = 2 // of an LD and a CL
+)
 
 // MaxEvidenceBytes is the greatest length of encoded evidence: two LDs of the greatest length.
 const MaxEvidenceBytes = 1 + 2*(4+MaxLDBytes)
@@ -19,14 +22,16 @@ const MaxEvidenceBytes = 1 + 2*(4+MaxLDBytes)
 var (
 	errTwoUnderOne  = errors.New("another LD under the same number")
 	errBadSignature = errors.New("a transaction with a bad signature")
+	errCancelled    = errors.New("SPENT on a transaction that f+1 replicas of the shard cancelled")
 )
 
 // Evidence is a certified LD that no honest shard makes, or two certified LDs of which an honest shard makes at most
-// one. It proves that more than f replicas of the source are Byzantine. It is an entry of a batch: executing it
+// one, or a certified LD with SPENT and a CL of one shard on one transaction. It proves that more than f replicas of the source are Byzantine. It is an entry of a batch: executing it
 // freezes the channel of the source, on every replica at the same height. It is immutable.
 type Evidence struct {
 	LD      *LD
 	Other   *LD // the LD that contradicts it, nil if Why is another reason
+	CL      *CL // the CL that contradicts it, likewise
 	Why     error
 	network *Network
 }
@@ -53,9 +58,50 @@ func Contradict(n *Network, a, b *LD) *Evidence {
 	return &Evidence{LD: a, Other: b, Why: errTwoUnderOne, network: n}
 }
 
+// EvidenceKind is a kind of evidence. A replica keeps one piece of each kind for each shard.
+type EvidenceKind uint8
+
+// The kinds.
+const (
+	BrokenLD       EvidenceKind = iota // an LD that breaks a rule
+	TwoLDs                             // under one number
+	SpentCancelled                     // SPENT and a CL
+	EvidenceKinds                      // the number of kinds
+)
+
+// Kind is the kind of the evidence.
+func (e *Evidence) Kind() EvidenceKind {
+	switch {
+	case e.CL != nil:
+		return SpentCancelled
+	case e.Other != nil:
+		return TwoLDs
+	}
+	return BrokenLD
+}
+
+// ContradictCL returns the evidence of a verified LD with SPENT on the transaction of a verified CL of the same shard; nil
+// if they do not contradict each other. Either all signers of the CL or all signers of the header are Byzantine: an honest
+// signer of a CL_M has committed state in which the transaction is never SPENT, and an honest signer of the header has
+// committed the same blocks.
+func ContradictCL(n *Network, l *LD, c *CL) *Evidence {
+	if l.Delivery.Source != c.Source {
+		return nil
+	}
+	for i := range l.Delivery.Entries {
+		if e := &l.Delivery.Entries[i]; e.Verdict == ledger.VerdictSpent && e.Tx.ID() == c.Tx.ID() {
+			return &Evidence{LD: l, CL: c, Why: errCancelled, network: n}
+		}
+	}
+	return nil
+}
+
 // Encode implements [ledger.Notice]: version 1 byte, then for each of LD and Other a length 4 and the encoding; the
-// length of a missing Other is 0.
+// length of a missing Other is 0. With a CL the version is another, and the CL is in the place of Other.
 func (e *Evidence) Encode() []byte {
+	if e.CL != nil {
+		return wire.AppendBytes(wire.AppendBytes([]byte{EvidenceVersionCL}, e.LD.Encode()), e.CL.Encode())
+	}
 	b := wire.AppendBytes([]byte{EvidenceVersion}, e.LD.Encode())
 	if e.Other == nil {
 		return wire.AppendBytes(b, nil)
@@ -67,8 +113,9 @@ func (e *Evidence) Encode() []byte {
 // [Evidence.Check].
 func DecodeEvidence(n *Network, to uint16, b []byte) (*Evidence, error) {
 	r := wire.NewReader(b)
-	if v := r.U8(); v != EvidenceVersion {
-		r.Fail("evidence version %d is unknown", v)
+	version := r.U8()
+	if version != EvidenceVersion && version != EvidenceVersionCL {
+		r.Fail("evidence version %d is unknown", version)
 	}
 	one, two := r.Bytes(MaxLDBytes), r.Bytes(MaxLDBytes)
 	if err := r.Done(); err != nil {
@@ -80,6 +127,16 @@ func DecodeEvidence(n *Network, to uint16, b []byte) (*Evidence, error) {
 		return nil, err
 	case ld.Delivery.Destination != to:
 		return nil, fmt.Errorf("%w: an LD to shard %d, this is shard %d", wire.ErrMalformed, ld.Delivery.Destination, to)
+	}
+	if version == EvidenceVersionCL {
+		cl, err := DecodeCL(n, two)
+		if err != nil {
+			return nil, err
+		}
+		if e := ContradictCL(n, ld, cl); e != nil {
+			return e, nil
+		}
+		return nil, fmt.Errorf("%w: the LD and the CL do not contradict each other", wire.ErrMalformed)
 	}
 	if len(two) > 0 {
 		other, err := DecodeLD(two)
@@ -100,6 +157,12 @@ func DecodeEvidence(n *Network, to uint16, b []byte) (*Evidence, error) {
 
 // Check implements [ledger.Notice]. It returns nil if the evidence proves that the source broke a rule.
 func (e *Evidence) Check(scheme sig.Scheme) error {
+	if e.CL != nil {
+		if err := e.CL.Check(scheme); err != nil {
+			return fmt.Errorf("evidence: %w", err)
+		}
+		return e.checkCertificates(scheme, e.LD)
+	}
 	if e.Other == nil {
 		err := e.LD.Verify(scheme, e.network)
 		var found *Evidence
@@ -111,7 +174,12 @@ func (e *Evidence) Check(scheme sig.Scheme) error {
 		}
 		return fmt.Errorf("evidence: %w", err)
 	}
-	for _, l := range []*LD{e.LD, e.Other} {
+	return e.checkCertificates(scheme, e.LD, e.Other)
+}
+
+// checkCertificates verifies the certificates of LDs, whether or not their contents keep the rules.
+func (e *Evidence) checkCertificates(scheme sig.Scheme, lds ...*LD) error {
+	for _, l := range lds {
 		proof, _, err := l.Check(e.network)
 		var found *Evidence
 		if err != nil && !errors.As(err, &found) {

@@ -108,7 +108,7 @@ func TestForgedEvidence(t *testing.T) {
 		"one LD of two of another network": {(&Evidence{LD: good, Other: foreign}).Encode(), "network"},
 		"one LD certified twice":           {(&Evidence{LD: good, Other: again}).Encode(), "do not contradict"},
 		"LDs with consecutive numbers":     {(&Evidence{LD: good, Other: later}).Encode(), "do not contradict"},
-		"another version":                  {append([]byte{2}, two[1:]...), "version 2"},
+		"another version":                  {append([]byte{3}, two[1:]...), "version 3"},
 		"cut short":                        {two[:len(two)-1], "malformed"},
 		"one byte too many":                {append(bytes.Clone(two), 0), "malformed"},
 		"longer than MaxEvidenceBytes":     {make([]byte, MaxEvidenceBytes+1), "at most"},

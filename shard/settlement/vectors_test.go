@@ -28,6 +28,7 @@ func TestVectors(t *testing.T) {
 		ledger.KindEvidence: {
 			{Name: "two-under-one-number", Encoding: twoUnderOneNumber(t, n).Encode()},
 			{Name: "one-that-breaks-a-rule", Encoding: (&Evidence{LD: broken}).Encode()},
+			{Name: "SPENT-and-a-CL", Encoding: (&Evidence{LD: ld, CL: aCL(n, 0, ld.Delivery.Entries[0].Tx, 1, 2)}).Encode()},
 		},
 		ledger.KindContinue: {{Name: "empty"}},
 		ledger.KindCancel:   {{Name: "two-signers", Encoding: aCL(n, 1, transfer(masks{0b110, 0b001}, txExpiry, coin(0)), 0, 2).Encode()}},

@@ -10,6 +10,9 @@
 // when the destination has acknowledged that it applied the LD, or when n-f of its replicas have reported that they
 // hold it: then f+1 honest ones do, which is enough to order it.
 //
+// CLs are published in the same way, once. A replica that has a transaction in escrow for a second asks replicas of the
+// shards whose verdicts are missing for a CL, three times at most.
+//
 // # Fetching
 //
 // A destination replica that finds a gap fetches the missing numbers from a replica of the source, each time from
@@ -24,6 +27,7 @@ import (
 	"slices"
 	"time"
 
+	"bdtnode/internal/digest"
 	"bdtnode/protocols"
 )
 
@@ -52,6 +56,7 @@ const (
 	Position Kind = iota + 1 // asks for the number of the first LD of this shard that the replica lacks
 	Give                     // gives LD Number; then like Position
 	Fetch                    // asks for the LDs to this shard from Number on
+	Pull                     // asks for CLs of the asked shard for the transactions IDs
 )
 
 // Request is a question to one replica of another shard. The caller must report its answer, or that there is none, by
@@ -61,6 +66,7 @@ type Request struct {
 	Shard  uint16
 	To     protocols.Index
 	Number uint64
+	IDs    []digest.Digest // of a Pull, at most [MaxPulled]
 }
 
 // Publication is an LD that the caller publishes on its destination's topic.
@@ -80,6 +86,8 @@ type Machine struct {
 	cfg Config
 	out []outbound // by destination
 	in  []inbound  // by source
+	// pulls are by shard; that of the own shard is unused.
+	pulls []pulls
 }
 
 // outbound is the state of the channel to another shard.
@@ -114,6 +122,7 @@ func New(cfg Config, now protocols.Time) *Machine {
 			i.at = now.Add(gapGrace)
 		}
 		m.out, m.in = append(m.out, o), append(m.in, i)
+		m.pulls = append(m.pulls, pulls{open: make(map[digest.Digest]struct{}), lastAsked: int(cfg.Self)})
 	}
 	return m
 }
@@ -160,9 +169,13 @@ func (m *Machine) arrived(destination uint16) bool {
 
 // Answered is called with the answer to a Position or Give: next is the number of the first LD that the replica
 // lacks. ok is false if there was no answer, or if the LD to give does not exist any more, which happens after it was
-// acknowledged.
+// acknowledged. The end of a Pull, answered or not, is told by Answered too.
 func (m *Machine) Answered(now protocols.Time, r Request, next uint64, ok bool) Step {
 	var st Step
+	if r.Kind == Pull {
+		m.pulls[r.Shard].asking = false
+		return st
+	}
 	o := &m.out[r.Shard]
 	o.asking = false
 	if ok && next > 0 {
@@ -170,7 +183,7 @@ func (m *Machine) Answered(now protocols.Time, r Request, next uint64, ok bool) 
 		if next <= o.known && next > r.Number && o.given < maxGiven {
 			o.asking = true
 			o.given++
-			st.Requests = append(st.Requests, Request{Give, r.Shard, r.To, next})
+			st.Requests = append(st.Requests, Request{Kind: Give, Shard: r.Shard, To: r.To, Number: next})
 			return st
 		}
 	}
@@ -236,6 +249,7 @@ func (m *Machine) Wake() protocols.Time {
 		if i := &m.in[s]; !i.asking {
 			at = protocols.Earliest(at, i.at)
 		}
+		at = protocols.Earliest(at, m.pulls[s].wake())
 	}
 	return at
 }
@@ -256,8 +270,13 @@ func (m *Machine) Tick(now protocols.Time) Step {
 			i.at = 0
 			if m.lacking(shard) {
 				i.asking = true
-				st.Requests = append(st.Requests, Request{Fetch, shard, i.nextReplica(m.cfg.Committees[s].N()), m.cfg.Next(shard)})
+				st.Requests = append(st.Requests, Request{Kind: Fetch, Shard: shard, To: i.nextReplica(m.cfg.Committees[s].N()), Number: m.cfg.Next(shard)})
 			}
+		}
+		if p := &m.pulls[s]; p.wake() != 0 && p.wake() <= now {
+			ids := p.take(now)
+			p.asking, p.lastAsked = true, (p.lastAsked+1)%m.cfg.Committees[s].N()
+			st.Requests = append(st.Requests, Request{Kind: Pull, Shard: shard, To: protocols.Index(p.lastAsked), IDs: ids})
 		}
 	}
 	return st

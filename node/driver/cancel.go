@@ -1,0 +1,404 @@
+package driver
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"bdtnode/internal/digest"
+	"bdtnode/ledger"
+	"bdtnode/node/replica"
+	"bdtnode/protocols/cancel"
+	"bdtnode/shard/settlement"
+)
+
+// Bounds of the cancellations of a replica.
+const (
+	maxCLBytes  = 8 << 20 // encodings of CLs that are known; the least recently used is forgotten first
+	maxSuspects = 1024    // transactions that wait for a look at the committed state, and CLs that wait for the loop, each
+	maxChecked  = 4096    // digests of transactions of CL_Ms whose signatures were verified
+)
+
+// cancels is the replica's part in cancellations (docs/design.md §6.7): which transactions can never be SPENT here, and
+// which CLs of this and of other shards it knows. Nothing of it is stored.
+type cancels struct {
+	d  *Driver
+	mu sync.Mutex
+	// known has one CL of each transaction.
+	known    *simplelru.LRU[ledger.TxID, *settlement.CL]
+	bytes    int // of their encodings
+	checked  *simplelru.LRU[digest.Digest, struct{}]
+	suspects []*ledger.Tx     // to be looked up in the committed state
+	taken    []*settlement.CL // of other shards, to be applied
+	found    [][]byte         // never to be SPENT here, for the loop
+	order    []*settlement.CL // for the own lane
+	outgoing []*settlement.CL // of this shard, to be published
+}
+
+func newCancels(d *Driver) *cancels {
+	c := &cancels{d: d}
+	known, err := simplelru.NewLRU(maxCLBytes/64, func(_ ledger.TxID, cl *settlement.CL) { c.bytes -= cl.Size() })
+	if err != nil {
+		panic(err) // the size is positive
+	}
+	checked, err := simplelru.NewLRU[digest.Digest, struct{}](maxChecked, nil)
+	if err != nil {
+		panic(err) // the size is positive
+	}
+	c.known, c.checked = known, checked
+	return c
+}
+
+// get is the known CL of a transaction, or nil.
+func (c *cancels) get(id ledger.TxID) *settlement.CL {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cl, _ := c.known.Get(id)
+	return cl
+}
+
+// put remembers a verified CL. It returns false if one of the transaction is known.
+func (c *cancels) put(cl *settlement.CL) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id := cl.Tx.ID()
+	if c.known.Contains(id) {
+		return false
+	}
+	c.bytes += cl.Size()
+	c.known.Add(id, cl)
+	for c.bytes > maxCLBytes {
+		c.known.RemoveOldest()
+	}
+	return true
+}
+
+// suspect has the committed state looked up for a transaction that possibly can never be SPENT here. Its signatures are
+// verified.
+func (c *cancels) suspect(tx *ledger.Tx) {
+	if !c.mayCancel(tx) || c.get(tx.ID()) != nil {
+		return
+	}
+	c.mu.Lock()
+	queue := len(c.suspects) < maxSuspects
+	if queue {
+		c.suspects = append(c.suspects, tx)
+	}
+	c.mu.Unlock()
+	if queue {
+		c.d.host.Attend()
+	}
+}
+
+// mayCancel reports whether a transaction has inputs in this shard and involves another one.
+func (c *cancels) mayCancel(tx *ledger.Tx) bool {
+	p, own := tx.Shards(c.d.cfg.Network.Home), c.d.cfg.Committee.Shard()
+	return p.Inputs.Has(own) && !p.Inside(own)
+}
+
+// later queues a verified CL of another shard for look.
+func (c *cancels) later(cl *settlement.CL) {
+	c.mu.Lock()
+	if len(c.taken) < maxSuspects {
+		c.taken = append(c.taken, cl)
+	}
+	c.mu.Unlock()
+	c.d.host.Attend()
+}
+
+// look reads the committed state for the suspects, and for CLs of other shards. The error is the store's.
+func (c *cancels) look() error {
+	c.mu.Lock()
+	suspects, taken := c.suspects, c.taken
+	c.suspects, c.taken = nil, nil
+	c.mu.Unlock()
+	for _, cl := range taken {
+		if err := c.apply(cl); err != nil {
+			return err
+		}
+	}
+	for _, tx := range suspects {
+		refusal, err := c.d.cfg.State.NeverSpendable(tx)
+		if err != nil {
+			return fmt.Errorf("look up a transaction: %w", err)
+		}
+		if refusal == nil {
+			continue
+		}
+		c.mu.Lock()
+		if len(c.found) < maxSuspects {
+			c.found = append(c.found, tx.Encode())
+		}
+		c.mu.Unlock()
+		c.d.host.Wake()
+	}
+	return nil
+}
+
+// turn gives the loop's part to the core: statements of this replica, and CLs for its lane.
+func (c *cancels) turn() {
+	c.mu.Lock()
+	found, order := c.found, c.order
+	c.found, c.order = nil, nil
+	c.mu.Unlock()
+	for _, raw := range found {
+		c.d.input(CoreInput{Kind: CoreImpossible, At: c.d.clock(), Content: raw})
+	}
+	for _, cl := range order {
+		c.d.input(CoreInput{Kind: CoreCancel, At: c.d.clock(), Content: cl.Encode()})
+	}
+}
+
+// VerifyCLM implements [replica.ContentVerifier]: the transaction is well formed, its signatures verify, and it has inputs
+// in this shard and involves another one.
+func (v contentVerifier) VerifyCLM(x *cancel.CLM) error {
+	c := v.d.cancels
+	c.mu.Lock()
+	checked := c.checked.Contains(x.Digest)
+	c.mu.Unlock()
+	if checked {
+		return nil
+	}
+	tx, err := ledger.DecodeTx(x.Content)
+	if err != nil {
+		return err
+	}
+	if r := tx.Check(v.d.cfg.Network.ID()); r != nil {
+		return r
+	}
+	if !c.mayCancel(tx) {
+		return errors.New("a CL_M for a transaction that has no inputs here, or that involves no other shard")
+	}
+	if !v.d.cfg.Scheme.VerifyAll(tx.SigItems()) {
+		return errors.New("a CL_M for a transaction with a bad signature")
+	}
+	c.mu.Lock()
+	c.checked.Add(x.Digest, struct{}{})
+	c.mu.Unlock()
+	return nil
+}
+
+// stated is called for a transaction that a peer states can never be SPENT here.
+func (c *cancels) stated(raw []byte) {
+	tx, err := ledger.DecodeTx(raw)
+	if err != nil {
+		panic(fmt.Sprintf("driver: the transaction of a verified CL_M does not decode: %v", err))
+	}
+	c.suspect(tx)
+}
+
+// made is called for a new CL of this shard. f+1 replicas, chosen by the transaction, publish it.
+func (c *cancels) made(x *cancel.Certified) {
+	cl, err := settlement.NewCL(c.d.cfg.Network, c.d.cfg.Committee.Shard(), x)
+	if err != nil {
+		panic(fmt.Sprintf("driver: the transaction of a CL does not decode: %v", err))
+	}
+	if !c.put(cl) || !c.chosen(cl) {
+		return
+	}
+	c.mu.Lock()
+	if len(c.outgoing) < maxSuspects {
+		c.outgoing = append(c.outgoing, cl)
+	}
+	c.mu.Unlock()
+	c.d.host.Publish()
+}
+
+// chosen reports whether this replica is one of the f+1 that act on a CL, so at least one of them is honest.
+func (c *cancels) chosen(cl *settlement.CL) bool {
+	id := cl.Tx.ID()
+	n := uint64(c.d.cfg.Committee.N())
+	return (uint64(c.d.cfg.Self)+n-binary.BigEndian.Uint64(id[:])%n)%n < uint64(c.d.cfg.Committee.WeakQuorum())
+}
+
+// apply acts on a verified CL of another shard. A transaction that no block has ordered leaves the mempool. If it is in
+// escrow here, f+1 replicas put the CL into their lanes. The error is the store's.
+func (c *cancels) apply(cl *settlement.CL) error {
+	id := cl.Tx.ID()
+	part, known, err := c.d.cfg.State.Part(id)
+	if err != nil {
+		return err
+	}
+	if !known {
+		c.d.clients.input(AdmissionInput{Kind: AdmissionCancel, At: c.d.clock(), ID: id})
+		return nil
+	}
+	k := part.Of(cl.Source)
+	if k != nil && k.Verdict == ledger.VerdictSpent {
+		ld, err := replica.SpentLD(c.d.cfg.Store, cl.Source, c.d.NextLD(cl.Source), id)
+		if err != nil {
+			return err
+		}
+		if ld != nil {
+			c.compare(ld)
+		}
+		return nil
+	}
+	if part.Stage != ledger.StageEscrow || k == nil || k.Verdict != 0 || !c.chosen(cl) {
+		return nil
+	}
+	c.mu.Lock()
+	if len(c.order) < maxSuspects {
+		c.order = append(c.order, cl)
+	}
+	c.mu.Unlock()
+	c.d.host.Wake()
+	return nil
+}
+
+// compare looks for SPENT in a verified LD on a transaction that its source cancelled: evidence against the source.
+func (c *cancels) compare(ld *settlement.LD) {
+	for i := range ld.Delivery.Entries {
+		e := &ld.Delivery.Entries[i]
+		if e.Verdict != ledger.VerdictSpent {
+			continue
+		}
+		cl := c.get(e.Tx.ID())
+		if cl == nil {
+			continue
+		}
+		if x := settlement.ContradictCL(c.d.cfg.Network, ld, cl); x != nil {
+			c.d.accuse(x)
+		}
+	}
+}
+
+// executed looks at a block: at transactions that it left out for ever, and at those that it put into escrow, of which a
+// CL may be known already.
+func (c *cancels) executed(x *Executed) {
+	marked := make(map[ledger.TxID]ledger.Verdict) // VerdictRejected for those left out, VerdictSpent for those in escrow
+	for i := range x.Block.LeftOut {
+		if l := &x.Block.LeftOut[i]; permanent(l.Refusal) {
+			marked[l.ID] = ledger.VerdictRejected
+		}
+	}
+	for i := range x.Block.Receipts {
+		switch r := &x.Block.Receipts[i]; r.Verdict {
+		case ledger.VerdictSpent:
+			marked[r.Tx] = ledger.VerdictSpent
+		case ledger.VerdictSettled, ledger.VerdictReturned:
+			delete(marked, r.Tx)
+			c.d.exchange.ended(r.Tx)
+		case ledger.VerdictRejected:
+		}
+	}
+	if len(marked) == 0 {
+		return
+	}
+	look := func(tx *ledger.Tx) {
+		switch marked[tx.ID()] {
+		case ledger.VerdictRejected:
+			c.suspect(tx)
+		case ledger.VerdictSpent:
+			c.d.exchange.escrowed(tx)
+			if cl := c.get(tx.ID()); cl != nil && cl.Source != c.d.cfg.Committee.Shard() {
+				c.later(cl)
+			}
+		default:
+			return
+		}
+		delete(marked, tx.ID())
+	}
+	for _, d := range x.Ordered.Deliveries {
+		for i := range d.Entries {
+			look(d.Entries[i].Tx)
+		}
+	}
+	for _, p := range x.Ordered.Payloads {
+		for _, tx := range p.Txs {
+			look(tx)
+		}
+	}
+}
+
+// permanent reports whether a refusal may be a reason for a CL_M; the ledger decides.
+func permanent(r *ledger.Refusal) bool {
+	return r != nil && (r.Reason == ledger.ReasonConsumed || r.Reason == ledger.ReasonWrongOwner || r.Reason == ledger.ReasonWrongAmount)
+}
+
+// escrowed notes a transaction that waits for verdicts of other shards.
+func (x *Exchange) escrowed(tx *ledger.Tx) {
+	others := tx.Shards(x.d.cfg.Network.Home).Inputs.Without(x.d.cfg.Committee.Shard())
+	if others == 0 {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.machine.Escrowed(x.d.time(), digest.Digest(tx.ID()), others.Members())
+}
+
+// ended notes a transaction that is not in escrow any more.
+func (x *Exchange) ended(id ledger.TxID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.machine.Ended(digest.Digest(id))
+}
+
+// Network has the committees of all shards.
+func (x *Exchange) Network() *settlement.Network { return x.d.cfg.Network }
+
+// CLPublication is a CL to be published on the topics of other shards.
+type CLPublication struct {
+	Destinations []uint16
+	CL           *settlement.CL
+}
+
+// Cancellations lists the CLs of this shard that it is this replica's turn to publish, once each. The host calls it after
+// [Host.Publish].
+func (x *Exchange) Cancellations() []CLPublication {
+	c := x.d.cancels
+	c.mu.Lock()
+	outgoing := c.outgoing
+	c.outgoing = nil
+	c.mu.Unlock()
+	out := make([]CLPublication, len(outgoing))
+	for i, cl := range outgoing {
+		out[i] = CLPublication{cl.Tx.Shards(x.d.cfg.Network.Home).All().Without(cl.Source).Members(), cl}
+	}
+	return out
+}
+
+// TakeCL takes a CL of another shard from gossip, or from a replica of that shard. An error is the fault of the peer that
+// passed it on.
+func (x *Exchange) TakeCL(cl *settlement.CL) error {
+	c, own := x.d.cancels, x.d.cfg.Committee.Shard()
+	if cl.Source == own || !cl.Tx.Shards(x.d.cfg.Network.Home).All().Has(own) {
+		return fmt.Errorf("a CL of shard %d for transaction %s came to shard %d", cl.Source, cl.Tx.ID(), own)
+	}
+	if c.get(cl.Tx.ID()) != nil {
+		return nil
+	}
+	if err := cl.Check(x.d.cfg.Scheme); err != nil {
+		return err
+	}
+	if !c.put(cl) {
+		return nil
+	}
+	c.later(cl)
+	return nil
+}
+
+// ServeCLs calls each with the known CLs of this shard for some transactions. The error is that of each.
+func (x *Exchange) ServeCLs(ids []digest.Digest, each func(cl *settlement.CL) error) error {
+	for _, id := range ids {
+		if cl := x.d.cancels.get(ledger.TxID(id)); cl != nil && cl.Source == x.d.cfg.Committee.Shard() {
+			if err := each(cl); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// refusal is the refusal of a transaction of which a CL is known, unless the ledger refuses it for another final
+// reason.
+func (c *cancels) refusal(id ledger.TxID, found *ledger.Refusal) *ledger.Refusal {
+	cl := c.get(id)
+	if cl == nil || cl.Source == c.d.cfg.Committee.Shard() || found != nil && found.Final() {
+		return found
+	}
+	return &ledger.Refusal{Reason: ledger.ReasonCancelled, Detail: fmt.Sprintf("shard %d certified that it can never be spent there", cl.Source)}
+}
