@@ -11,7 +11,7 @@ import (
 
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/node/record"
-	"bdtnode/protocols"
+	"bdtnode/node/sim/trace"
 )
 
 // notOfRecordings is the name of a given flag of sim replay that has no meaning for a recording, or empty.
@@ -29,9 +29,6 @@ func notOfRecordings(cmd *cobra.Command) (name string) {
 	return name
 }
 
-// describe is a short description of a message.
-func describe(m protocols.Message) string { return fmt.Sprintf("%T", m) }
-
 // replayRecording repeats a recording and prints its events.
 func (a *app) replayRecording(ctx context.Context, dir string, shown func(step uint64, line string) bool) error {
 	shard := uint16(0)
@@ -39,7 +36,7 @@ func (a *app) replayRecording(ctx context.Context, dir string, shown func(step u
 		shard = h.Shard
 		a.print.Note("Replica %d of shard %d, recorded by program %s from %s on", h.Replica, h.Shard, h.Program, h.Began.Format("2006-01-02T15:04:05.000Z"))
 	}, func(e record.Event) error {
-		line := e.Format(shard, describe)
+		line := e.Format(shard, trace.Describe)
 		if !shown(e.Step, line) {
 			return nil
 		}

@@ -189,6 +189,7 @@ type altered struct {
 	*recorded
 	core      func(in *driver.CoreInput) (change, keep bool)
 	admission func(in *driver.AdmissionInput) (change, keep bool)
+	mu        sync.Mutex // held while an input is recorded, so steps are counted in the order of the file
 	steps     uint64
 	step      uint64 // the changed one, 0 before
 }
@@ -200,11 +201,15 @@ type alteredRecorder struct {
 }
 
 func (r alteredRecorder) Restored(at driver.Reading, c driver.AdmissionCounts) {
+	r.x.mu.Lock()
+	defer r.x.mu.Unlock()
 	r.x.steps++
 	r.Recorder.Restored(at, c)
 }
 
 func (r alteredRecorder) Core(in driver.CoreInput, st *replica.Step) {
+	r.x.mu.Lock()
+	defer r.x.mu.Unlock()
 	if r.x.step == 0 && r.x.core != nil {
 		if change, keep := r.x.core(&in); change {
 			if r.x.step = r.x.steps + 1; !keep {
@@ -217,6 +222,8 @@ func (r alteredRecorder) Core(in driver.CoreInput, st *replica.Step) {
 }
 
 func (r alteredRecorder) Admission(in *driver.AdmissionInput, res *driver.AdmissionResult) {
+	r.x.mu.Lock()
+	defer r.x.mu.Unlock()
 	if r.x.step == 0 && r.x.admission != nil {
 		if change, keep := r.x.admission(in); change {
 			if r.x.step = r.x.steps + 1; !keep {
@@ -229,6 +236,8 @@ func (r alteredRecorder) Admission(in *driver.AdmissionInput, res *driver.Admiss
 }
 
 func (r alteredRecorder) Block(x *driver.Executed) {
+	r.x.mu.Lock()
+	defer r.x.mu.Unlock()
 	r.x.steps++
 	r.Recorder.Block(x)
 }
