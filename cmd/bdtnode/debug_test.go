@@ -210,7 +210,7 @@ func checkBundle(t *testing.T, home string) {
 	if len(r.Errors) != 0 || len(r.Items) != len(items) || strings.TrimSpace(string(items["errors.json"])) != "[]" {
 		t.Errorf("%+v %s", r, items["errors.json"])
 	}
-	if !bytes.Contains(items["metrics.txt"], []byte("bdt_height")) || !bytes.Contains(items["goroutines.txt"], []byte("engine")) {
+	if !bytes.Contains(items["metrics.txt"], []byte("bdtnode_height")) || !bytes.Contains(items["goroutines.txt"], []byte("engine")) {
 		t.Error("metrics or goroutines are not those of the replica")
 	}
 	var disk diskReport
