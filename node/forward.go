@@ -38,6 +38,8 @@ func (n *Node) answerCall(ctx context.Context, from xshardnet.Peer, raw []byte) 
 		result, err = b.accountHere(c.Account)
 	case c.Block != nil:
 		result, err = b.blockHere(c.Block.Height)
+	case c.Report != nil:
+		result = n.report()
 	default:
 		err = errors.New("the call has no request that this shard answers")
 	}

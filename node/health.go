@@ -114,6 +114,8 @@ func (n *Node) watchHealth(ctx context.Context) error {
 		case now := <-tick.C:
 			h := n.health()
 			l.look(now, &h)
+			tip, _, _ := n.state.Tip()
+			n.rate.note(now, tip.Txs)
 		case <-ctx.Done():
 			return nil
 		}

@@ -77,6 +77,8 @@ type Node struct {
 	version   string
 	started   time.Time
 
+	rate       rate
+	others     otherReports
 	registry   *prometheus.Registry
 	settlement *histogram.Histogram // from the request to the outputs in all shards
 }

@@ -72,6 +72,8 @@ type fakeReplica struct {
 	behind map[ledger.Outpoint]ledger.Output // outputs that are listed instead of the current ones, if not nil
 	asked  func()                            // called when outputs are listed, if not nil
 
+	reports func(others bool) api.NetworkReports // answer to Network, if not nil
+
 	rewritten bool   // block 2 differs from that of the other replicas
 	ceded     uint64 // value ceded to other shards that no shard creates
 	escrow    uint64 // value in escrow; each audit reduces it by 1
@@ -210,6 +212,24 @@ func (f *fakeReplica) Status() api.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.status
+}
+
+// Network returns a report of this replica alone.
+func (f *fakeReplica) Network(_ context.Context, others bool) api.NetworkReports {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.reports != nil {
+		return f.reports(others)
+	}
+	s := f.status
+	size := api.ShardSize{Replicas: s.Replicas, Needed: s.Replicas - s.Faulty}
+	n := api.NetworkReports{Network: s.Network, Name: s.NetworkName, Reports: []api.Report{{
+		Shard: s.Shard, Replica: s.Replica, Height: s.Height, Ready: s.Ready, NotReady: s.NotReady, Answering: s.Replicas,
+	}}}
+	for range s.Shards {
+		n.Shards = append(n.Shards, size)
+	}
+	return n
 }
 
 func (f *fakeReplica) Peers() []api.Peer {

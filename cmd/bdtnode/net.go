@@ -42,7 +42,7 @@ type netFlags struct {
 }
 
 func newNet(a *app) *cobra.Command {
-	c := group(&cobra.Command{Use: "net", Short: "Run a whole network on this machine"})
+	c := group(&cobra.Command{Use: "net", Short: "Run a whole network on this machine, or show the state of any network"})
 	var f netFlags
 	up := &cobra.Command{
 		Use:   "up",
@@ -107,7 +107,7 @@ freeze-followers, the gap is the longest time without a commit until the replica
 	words(up, "fault", faults...)
 	words(up, "consensus", shard.ConsensusBDT, shard.ConsensusDumbo)
 	words(up, "log-level", logLevels...)
-	c.AddCommand(up)
+	c.AddCommand(up, newNetStatus(a))
 	return c
 }
 

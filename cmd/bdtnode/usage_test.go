@@ -22,7 +22,7 @@ func TestUsageErrors(t *testing.T) {
 	for line, want := range map[string]string{
 		"":                              "needs one of its commands",
 		"nte up":                        "unknown command",
-		"net":                           "needs one of its commands: up",
+		"net":                           "needs one of its commands: status, up",
 		"net pu":                        "unknown command",
 		"net up extra":                  "unknown command",
 		"net up --shards 0":             "--shards 0",
@@ -278,7 +278,7 @@ func TestSuggestions(t *testing.T) {
 
 // TestHelp: every command prints its help on standard output, with exit code 0.
 func TestHelp(t *testing.T) {
-	for _, line := range []string{"", "net up", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "events tail", "keys new", "keys show", "status", "peers list", "peers ping", "peers why", "debug consensus", "debug lanes", "debug settlement", "debug evidence", "debug profile", "debug bundle", "debug record", "debug why", "log level", "log tail", "sim run", "sim sweep", "sim replay", "sim faults", "version"} {
+	for _, line := range []string{"", "net up", "net status", "testnet generate", "start", "tx send", "tx submit", "tx get", "query balance", "query history", "events tail", "keys new", "keys show", "status", "peers list", "peers ping", "peers why", "debug consensus", "debug lanes", "debug settlement", "debug evidence", "debug profile", "debug bundle", "debug record", "debug why", "log level", "log tail", "sim run", "sim sweep", "sim replay", "sim faults", "version"} {
 		if r := bdtnode(t, append(strings.Fields(line), "--help")...); r.code != 0 || !strings.Contains(r.out, "Usage:") || r.err != "" {
 			t.Errorf("%s --help: exit %d\n%s%s", line, r.code, r.out, r.err)
 		}

@@ -42,7 +42,10 @@ func (f *fake) Block(_ context.Context, shard uint16, height uint64) (api.Block,
 }
 func (f *fake) Audit(ctx context.Context) (api.Audit, error) { return f.audit(ctx) }
 func (f *fake) Status() api.Status                           { return f.status }
-func (f *fake) Peers() []api.Peer                            { return f.peers }
+func (f *fake) Network(context.Context, bool) api.NetworkReports {
+	return api.NetworkReports{Name: "fake", Shards: []api.ShardSize{{Replicas: 4, Needed: 3}}, Reports: []api.Report{{Peers: []api.PeerReport{}}}}
+}
+func (f *fake) Peers() []api.Peer { return f.peers }
 func (f *fake) Events(q api.EventQuery) (api.EventStream, error) {
 	return f.events(q)
 }

@@ -18,6 +18,10 @@ const retryAudit = 2 * time.Second
 type (
 	none struct{}
 
+	networkIn struct {
+		Others bool `query:"others" default:"true" doc:"also the reports of other replicas, which are asked at most once a second"`
+	}
+
 	txIn struct {
 		ID string `path:"id" doc:"transaction id, 64 hexadecimal characters"`
 	}
@@ -71,6 +75,15 @@ func (s *Server) register(a huma.API) {
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/status", OperationID: "get-status", Summary: "Status of this replica",
 	}, func(context.Context, *none) (*body[Status], error) { return &body[Status]{s.backend.Status()}, nil })
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/v1/network", OperationID: "get-network",
+		Summary:     "Reports of this replica and of others about themselves and their shards",
+		Description: "Each report is a statement of the replica that made it.", Errors: []int{422},
+	}, func(ctx context.Context, in *networkIn) (*body[NetworkReports], error) {
+		r := s.backend.Network(ctx, in.Others)
+		r.Shards, r.Reports, r.Failed = nonNil(r.Shards), nonNil(r.Reports), nonNil(r.Failed)
+		return &body[NetworkReports]{r}, nil
+	})
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/peers", OperationID: "get-peers",
 		Summary: "State of every replica as this one sees it",

@@ -246,6 +246,9 @@ type Backend interface {
 	Block(ctx context.Context, shard uint16, height uint64) (Block, error)
 	Status() Status
 	Peers() []Peer
+	// Network returns this replica's report and, with others, the newest reports of other replicas of all shards. It asks
+	// for these at most once a second, for all who call it.
+	Network(ctx context.Context, others bool) NetworkReports
 	// Events opens a stream of events. The error wraps [ErrBadQuery] if the replica does not have such events.
 	Events(q EventQuery) (EventStream, error)
 	Audit(ctx context.Context) (Audit, error)

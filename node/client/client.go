@@ -177,6 +177,11 @@ func (c *Client) Status(ctx context.Context) (api.Status, error) {
 	return get[api.Status](ctx, c, "/v1/status")
 }
 
+// Network returns the report of the replica and, with others, those of other replicas.
+func (c *Client) Network(ctx context.Context, others bool) (api.NetworkReports, error) {
+	return get[api.NetworkReports](ctx, c, "/v1/network?others="+strconv.FormatBool(others))
+}
+
 // Peers returns every replica of the network, with its state as this replica sees it.
 func (c *Client) Peers(ctx context.Context) ([]api.Peer, error) {
 	l, err := get[api.PeerList](ctx, c, "/v1/peers")

@@ -71,7 +71,10 @@ func (n *node) Block(_ context.Context, shard uint16, height uint64) (api.Block,
 }
 
 func (n *node) Status() api.Status { return n.status }
-func (n *node) Peers() []api.Peer  { return []api.Peer{{Replica: 1, PeerID: "p"}} }
+func (n *node) Network(_ context.Context, others bool) api.NetworkReports {
+	return api.NetworkReports{Name: fmt.Sprint(others)}
+}
+func (n *node) Peers() []api.Peer { return []api.Peer{{Replica: 1, PeerID: "p"}} }
 func (n *node) Events(q api.EventQuery) (api.EventStream, error) {
 	if n.events != nil {
 		return n.events(q)

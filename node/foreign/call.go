@@ -24,7 +24,11 @@ type Call struct {
 	Tx      *Tx      `json:"tx,omitempty"`
 	Account *Account `json:"account,omitempty"`
 	Block   *Block   `json:"block,omitempty"`
+	Report  *Report  `json:"report,omitempty"`
 }
+
+// Report asks for the replica's report about itself and its shard. The answer is an [api.Report].
+type Report struct{}
 
 // Submit submits transactions that have inputs in the shard. The answer is a list with an [api.TxAnswer] of that shard
 // for each, sent when all have reached the stage or the time is over.
@@ -75,6 +79,9 @@ func EncodeReply(result any, err error) []byte {
 	}
 	return encode(reply{Result: encode(result)})
 }
+
+// DecodeReply decodes the answer to a call.
+func DecodeReply(raw []byte, result any) error { return decodeReply(raw, result) }
 
 // decodeReply decodes an answer. Errors that are the same at every replica wrap those of package api.
 func decodeReply(raw []byte, result any) error {

@@ -295,8 +295,9 @@ func (r *testReplica) Account(_ context.Context, a ledger.Address, cursor string
 func (r *testReplica) Block(context.Context, uint16, uint64) (api.Block, error) {
 	return api.Block{}, api.ErrNotFound
 }
-func (r *testReplica) Status() api.Status { return api.Status{Ready: true} }
-func (r *testReplica) Peers() []api.Peer  { return nil }
+func (r *testReplica) Status() api.Status                               { return api.Status{Ready: true} }
+func (r *testReplica) Network(context.Context, bool) api.NetworkReports { return api.NetworkReports{} }
+func (r *testReplica) Peers() []api.Peer                                { return nil }
 func (r *testReplica) Events(q api.EventQuery) (api.EventStream, error) {
 	return apitest.Listed(q), nil
 }
