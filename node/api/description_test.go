@@ -74,6 +74,7 @@ var answers = map[string]reflect.Type{
 	"GET /v1/shards/{shard}/blocks/{height}": reflect.TypeFor[api.Block](),
 	"GET /v1/events":                         reflect.TypeFor[api.Event](),
 	"GET /v1/status":                         reflect.TypeFor[api.Status](),
+	"GET /v1/network":                        reflect.TypeFor[api.NetworkReports](),
 	"GET /v1/peers":                          reflect.TypeFor[api.PeerList](),
 	"GET /v1/audit":                          reflect.TypeFor[api.Audit](),
 	"GET /livez": reflect.TypeOf(struct {

@@ -47,7 +47,7 @@ func QueryFields() map[string][]string {
 	out := make(map[string][]string)
 	for id, t := range map[string]reflect.Type{
 		"submit-transactions": reflect.TypeFor[submitIn](), "get-transaction": reflect.TypeFor[txIn](), "get-account": reflect.TypeFor[accountIn](),
-		"get-block": reflect.TypeFor[blockIn](), "get-events": reflect.TypeFor[eventsIn](),
+		"get-block": reflect.TypeFor[blockIn](), "get-events": reflect.TypeFor[eventsIn](), "get-network": reflect.TypeFor[networkIn](),
 	} {
 		for i := range t.NumField() {
 			if name, _, _ := strings.Cut(t.Field(i).Tag.Get("query"), ","); name != "" {

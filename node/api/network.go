@@ -13,7 +13,7 @@ type Report struct {
 	Replica   uint16       `json:"replica"`
 	Epoch     uint64       `json:"epoch"`
 	Leader    uint16       `json:"leader" doc:"leader of the epoch"`
-	Height    uint64       `json:"height" doc:"height of the last executed block"`
+	Height    uint64       `json:"height,string" doc:"height of the last executed block"`
 	Ready     bool         `json:"ready"`
 	NotReady  string       `json:"not_ready,omitempty" doc:"reason why it is not ready"`
 	Degraded  string       `json:"degraded,omitempty" doc:"faults of the replica, which may exist while it is ready"`
@@ -30,7 +30,7 @@ type PeerReport struct {
 	Answers     bool   `json:"answers" doc:"it answered in the last 3 s"`
 	SilentMS    *int64 `json:"silent_ms,omitempty" doc:"milliseconds since the newest answered Ping; missing if none was ever answered"`
 	RoundTripUS *int64 `json:"rtt_us,omitempty" doc:"newest round trip in microseconds; missing if no Ping was ever answered"`
-	Height      uint64 `json:"height" doc:"greatest height that it has shown, 0 if none"`
+	Height      uint64 `json:"height,string" doc:"greatest height that it has shown, 0 if none"`
 }
 
 // ShardSize is the number of a shard's replicas, and of those that must answer.
@@ -72,11 +72,11 @@ const (
 type ReplicaState struct {
 	Shard       uint16  `json:"shard"`
 	Replica     uint16  `json:"replica"`
-	Leader      *bool   `json:"leader,omitempty"`    // it leads the newest epoch that its shard reports
-	Height      *uint64 `json:"height,omitempty"`    // by its report, else the greatest that others saw
-	Lag         *uint64 `json:"lag,omitempty"`       // blocks below the greatest height that is known of its shard
-	RoundTripUS *int64  `json:"rtt_us,omitempty"`    // shortest round trip that a replica of its shard reports, in microseconds
-	SilentMS    *int64  `json:"silent_ms,omitempty"` // milliseconds since a replica of its shard last heard it
+	Leader      *bool   `json:"leader,omitempty"`        // it leads the newest epoch that its shard reports
+	Height      *uint64 `json:"height,omitempty,string"` // by its report, else the greatest that others saw
+	Lag         *uint64 `json:"lag,omitempty"`           // blocks below the greatest height that is known of its shard
+	RoundTripUS *int64  `json:"rtt_us,omitempty"`        // shortest round trip that a replica of its shard reports, in microseconds
+	SilentMS    *int64  `json:"silent_ms,omitempty"`     // milliseconds since a replica of its shard last heard it
 	Health      Health  `json:"health"`
 	Reason      string  `json:"reason"` // of the health; empty if it is ready without faults
 	URL         string  `json:"url,omitempty"`
@@ -102,11 +102,11 @@ type ShardState struct {
 	Quorum    Quorum   `json:"quorum"`
 	Epoch     *uint64  `json:"epoch,omitempty"`
 	Leader    *uint16  `json:"leader,omitempty"`
-	Height    *uint64  `json:"height,omitempty"`     // greatest that is known
-	Rate      *float64 `json:"rate,omitempty"`       // ordered transactions a second
-	P50MS     *float64 `json:"p50_ms,omitempty"`     // median latency, of the replica with the slowest
-	WaitingMS *int64   `json:"waiting_ms,omitempty"` // for which work has waited without a commit; 0 if none waits
-	Reason    string   `json:"reason,omitempty"`     // of a quorum that is none or unknown
+	Height    *uint64  `json:"height,omitempty,string"` // greatest that is known
+	Rate      *float64 `json:"rate,omitempty"`          // ordered transactions a second
+	P50MS     *float64 `json:"p50_ms,omitempty"`        // median latency, of the replica with the slowest
+	WaitingMS *int64   `json:"waiting_ms,omitempty"`    // for which work has waited without a commit; 0 if none waits
+	Reason    string   `json:"reason,omitempty"`        // of a quorum that is none or unknown
 }
 
 // NetworkState is the state of all shards as far as reports show it.
