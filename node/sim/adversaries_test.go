@@ -62,7 +62,7 @@ const mostSeeds = 100
 // the messages that they must refuse.
 func TestEveryForgeryIsSent(t *testing.T) {
 	for _, x := range []struct{ fault, kinds string }{
-		{"dripping", "led,proposed late,left out a lane"},
+		{"slow-progress", "led,proposed late,left out a lane"},
 		{"stale-status", "an older QC,no QC,no tips,older tips,of a past epoch,on an older block,a QC of another slot," +
 			"a QC of another block,a QC of another epoch,a QC of one signer,a QC of too few signers,a QC with made-up signatures," +
 			"a tip with made-up signatures,a certificate of another number,a certificate of another batch," +
@@ -117,7 +117,7 @@ func TestEveryForgeryIsSent(t *testing.T) {
 			if len(told) > 0 {
 				t.Errorf("sent and not listed: %v", told)
 			}
-			if refused == 0 && !strings.Contains("dripping withholding far-epochs", x.fault) { // which send only well-formed messages
+			if refused == 0 && !strings.Contains("slow-progress withholding far-epochs", x.fault) { // which send only well-formed messages
 				t.Error("no message was refused")
 			}
 		})

@@ -17,8 +17,8 @@ import (
 type Config struct {
 	Seed        uint64
 	Shards      []Shard
-	Active      time.Duration            // virtual time with load and faults
-	Calm        time.Duration            // the last part of the active time, with faults and without load
+	Active      time.Duration            // virtual time with load and disturbances
+	Calm        time.Duration            // the last part of the active time, with disturbances and without load
 	Settle      time.Duration            // virtual time after it, within which every transaction must have its answer
 	Apart       time.Duration            // mean one-way delay between shards
 	Load        float64                  // transactions a second of all clients together
@@ -30,7 +30,7 @@ type Config struct {
 	started     func(*world)             // called before the machines start, for tests; may be nil
 }
 
-// Shard is the replicas of one shard and their faults.
+// Shard is the replicas of one shard and their disturbances.
 type Shard struct {
 	Nodes        int
 	Delay        time.Duration     // mean one-way delay of a message; each link has its own, between half and twice this

@@ -1,29 +1,25 @@
-// Package sim runs a whole shard, or several, on a virtual clock, from a seed.
+// Package sim runs a whole shard, or several, on a virtual clock, from a seed. It assembles the packages below it:
 //
-// A run is n replicas, each the [driver.Driver] that the process runs, with its stores and ledger. The network
-// delays, reorders, duplicates and loses messages. Replicas crash at any point, and some are Byzantine. The package
-// uses no goroutine, no real clock, and random numbers of one generator only, made from the seed. Events are carried
-// out in the order of (time, sequence). So one seed gives one run and one trace hash.
+//   - clock: time, events and random numbers; trace: the events as a hash and as text; draw: random parameters
+//   - network: the links inside a shard, and between shards
+//   - machine: the simulated replicas, each the driver that the process runs
+//   - adversary: Byzantine behaviours; twins: Byzantine replicas that are two nodes
+//   - disturbance: of the network and of machines; scheduler: the adversary that delays each message
+//   - workload: the clients
+//   - observe and check: the observations of replicas, and the guarantees of design §2 that they are checked against
 //
-// Every message is encoded, decoded and checked as on the wire. A step is carried out as in the node: its records are
-// written, then synced if needed, then its messages are sent, then its outputs are acted on. A crash keeps all synced
-// records and a random prefix of the others, in the consensus store and in the ledger's store separately.
+// The imports go down: none of these imports sim, a behaviour sees a view of its replica, and a check observations.
 //
-// After every event the checks of design §2 examine it, one file each: agreement, signing, durability, certificates,
-// blame, bounds, value and others. At the end, when faults have stopped, they check liveness, and that an idle shard
-// sends nothing. A violation names the seed, the step, and the last events.
+// No package uses a goroutine or a real clock, and random numbers come from one generator, made from the seed. Events are
+// carried out in the order of (time, sequence). So one seed gives one run and one trace hash.
 //
-// Several shards ([NetworkScenario], [RunNetwork]) share the clock and the random numbers. The node's own machine,
-// [xshard.Machine], decides which LDs pass between their replicas, and they are verified as in the node. The checks of
-// cross-shard payments use the receipts and deliveries of each block: atomicity, verdicts, channels and value (design
-// §2.4 to §2.6), at the cut of the blocks executed so far.
-//
-// A Byzantine replica may also be two nodes with one identity ([Twins]), each with its own stores, while rounds of
-// partitions separate the nodes. All scenarios of two rounds at n = 4 are enumerated. Longer ones follow from seeds.
+// After every event the checks examine it. At the end, when disturbances have stopped, they check liveness, and that an
+// idle shard sends nothing. A violation names the seed, the step, and the last events.
 //
 // Not modelled: flipped bits in a store, and messages that are slow to verify.
 //
-// [Scenario] makes the configuration of a seed. The tests run some dozens of seeds. To sweep more seeds, or to run one:
+// [Plan.Scenario] makes the configuration of a seed, and [Run] carries it out. The tests run some dozens of seeds. To
+// sweep more seeds, or to run one:
 //
 //	go test ./node/sim -run TestSweep -sim.seeds 5000 -timeout 0
 //	go test ./node/sim -run TestSweep -sim.first 4711 -sim.seeds 1 -v

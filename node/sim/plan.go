@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,16 +18,16 @@ import (
 type Plan struct {
 	Shards    int           // 1 or more
 	Nodes     []int         // replicas of a shard; each run has one of these numbers
-	Faults    []string      // names of faults, all active; see [FaultNames]
-	All       bool          // in place of Faults: each run has a random selection of all faults
-	For       time.Duration // virtual time of load and faults; until all transactions have their answers, as much time may pass again
+	Faults    []string      // names of disturbances and behaviours, all active; see [FaultNames]
+	All       bool          // in place of Faults: each run has a random selection of all
+	For       time.Duration // virtual time of load and disturbances; until all transactions have their answers, as much time may pass again
 	Delay     time.Duration // mean one-way delay inside a shard; 0 lets the seed decide
 	Load      float64       // transactions a second; 0 lets the seed decide
 	Consensus string        // "bdt", "dumbo", or empty
 	Ed25519   bool          // production signatures and coin
 }
 
-// settling is the time after the faults within which every transaction must have its answer: several times the longest
+// settling is the time after the disturbances within which every transaction must have its answer: several times the longest
 // patience, after which failed leaders have been passed over.
 const (
 	settleAlone = 60 * time.Second
@@ -86,8 +87,8 @@ func (p *Plan) Scenario(seed uint64) (Config, error) {
 		}
 	}
 	for i := range catalogue {
-		if e := &catalogue[i]; e.disruption != nil && p.wants(seed, p.Shards, e) {
-			cfg.Disruptions = append(cfg.Disruptions, e.disruption(p.drawing(seed, p.Shards, e.name)))
+		if e := &catalogue[i]; e.crossShard != nil && p.wants(seed, p.Shards, e) {
+			cfg.Disruptions = append(cfg.Disruptions, e.crossShard(p.drawing(seed, p.Shards, e.name)))
 		}
 	}
 	for k := range p.Shards {
@@ -107,33 +108,33 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 	if p.Delay == 0 {
 		x.Delay = d.Milliseconds(1, 60)
 	}
-	var lies []*entry
+	var behaviours []*entry
 	for i := range catalogue {
 		e := &catalogue[i]
 		switch at := p.drawing(seed, k, e.name); {
-		case e.lie != nil && (p.All || slices.Contains(p.Faults, e.name)):
+		case e.behaviour != nil && (p.All || slices.Contains(p.Faults, e.name)):
 			if e.among <= p.Shards {
-				lies = append(lies, e)
+				behaviours = append(behaviours, e)
 			}
 		case !p.wants(seed, k, e):
-		case e.fault != nil:
-			x.Disturbances = append(x.Disturbances, e.fault(at))
+		case e.disturbance != nil:
+			x.Disturbances = append(x.Disturbances, e.disturbance(at))
 		case e.shape != nil:
 			e.shape(at, &x)
 		}
 	}
 	if p.All {
-		p.corruptSome(&x, d, seed, k, lies)
+		p.corruptSome(&x, d, seed, k, behaviours)
 		return x, nil
 	}
 	spare := x.faulty() - x.deaths()
-	if spare < 0 || spare == 0 && len(lies) > 0 {
+	if spare < 0 || spare == 0 && len(behaviours) > 0 {
 		return x, fmt.Errorf("%d replicas tolerate %d that are Byzantine or fail for good: use more replicas, or fewer faults", x.Nodes, x.faulty())
 	}
-	for i, who := range d.Perm(x.Nodes)[:min(spare, len(lies))] {
+	for i, who := range d.Perm(x.Nodes)[:min(spare, len(behaviours))] {
 		var some []*entry
-		for j := i; j < len(lies); j += spare {
-			some = append(some, lies[j])
+		for j := i; j < len(behaviours); j += spare {
+			some = append(some, behaviours[j])
 		}
 		p.corrupt(&x, d, seed, k, who, some)
 	}
@@ -142,7 +143,7 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 
 // corruptSome makes each replica that may fail either honest, or one that goes down for good while it leads, or
 // Byzantine with one or two behaviours.
-func (p *Plan) corruptSome(x *Shard, d draw.Source, seed uint64, k int, lies []*entry) {
+func (p *Plan) corruptSome(x *Shard, d draw.Source, seed uint64, k int, behaviours []*entry) {
 	for _, who := range d.Perm(x.Nodes)[:x.faulty()] {
 		switch r := d.Float64(); {
 		case r < 0.2:
@@ -153,8 +154,8 @@ func (p *Plan) corruptSome(x *Shard, d draw.Source, seed uint64, k int, lies []*
 				kinds = 2
 			}
 			var some []*entry
-			for _, j := range d.Perm(len(lies))[:kinds] {
-				some = append(some, lies[j])
+			for _, j := range d.Perm(len(behaviours))[:kinds] {
+				some = append(some, behaviours[j])
 			}
 			p.corrupt(x, d, seed, k, who, some)
 		}
@@ -165,7 +166,7 @@ func (p *Plan) corruptSome(x *Shard, d draw.Source, seed uint64, k int, lies []*
 func (p *Plan) corrupt(x *Shard, d draw.Source, seed uint64, k, who int, kinds []*entry) {
 	var all []adversary.Behaviour
 	for _, e := range kinds {
-		all = append(all, e.lie(p.drawing(seed, k<<8+who, e.name)))
+		all = append(all, e.behaviour(p.drawing(seed, k<<8+who, cmp.Or(e.stream, e.name))))
 	}
 	l := Byzantine{Replica: protocols.Index(who), Behaviour: all[0]}
 	if len(all) > 1 {

@@ -205,7 +205,7 @@ func (w *world) settle(lacking func() string) {
 			return
 		}
 		if w.Now() >= end {
-			w.failed("liveness", fmt.Sprintf("%v after the faults stopped: %s", w.cfg.Settle, lack))
+			w.failed("liveness", fmt.Sprintf("%v after the disturbances stopped: %s", w.cfg.Settle, lack))
 		}
 	}
 }
