@@ -54,7 +54,7 @@ func (l *healthLog) readiness(now time.Time, h *health) {
 		return
 	}
 	lasted := now.Sub(l.at).Round(time.Millisecond).String()
-	written := false
+	var written bool
 	if is == noObstacle {
 		written = l.to.Infow("ready", "own", "after", lasted, "height", h.height, "epoch", h.epoch, "leader", h.leader,
 			"answering", h.answering, "replicas", h.replicas)

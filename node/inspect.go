@@ -137,7 +137,7 @@ func (n inspector) Peers(context.Context) admin.Peers {
 		members[[2]uint16{list[i].Shard, uint16(list[i].Index)}] = &list[i]
 	}
 	now := time.Now()
-	for _, p := range (backend{n.Node}).Peers() {
+	for _, p := range (backend(n)).Peers() {
 		x := admin.Peer{
 			Shard: p.Shard, Replica: p.Replica, PeerID: p.PeerID, Self: p.Self, Connected: p.Connected, Addresses: p.Addresses,
 			RTTMicros: p.RTTMicros, Height: p.Height, Answers: p.Answers, ClockMS: p.ClockMS, HeardMS: -1,

@@ -87,7 +87,7 @@ func (r *reading) notReady() string {
 		return fmt.Sprintf("catching up: at height %d", r.height)
 	case stalled:
 		return r.uncommitted() + fmt.Sprintf("; %d of %d replicas answer", r.answering, r.replicas)
-	case noObstacle:
+	case noObstacle, unlogged:
 	}
 	return ""
 }

@@ -193,10 +193,30 @@ func replicaState(s, i uint16, own map[uint16]*Report, leader *uint16) ReplicaSt
 	if leader != nil {
 		x.Leader = ptr(*leader == i)
 	}
-	observed := false
+	observed := x.observe(own)
+	switch r := own[i]; {
+	case r != nil && r.Ready:
+		x.Health, x.Reason = HealthReady, r.Degraded
+	case r != nil:
+		x.Health, x.Reason = HealthNotReady, r.NotReady
+	case x.Health == HealthAnswers:
+		x.Reason = "it answers Pings and gave no report"
+	case observed && x.SilentMS != nil:
+		x.Health, x.Reason = HealthSilent, fmt.Sprintf("no answer for %v", (time.Duration(*x.SilentMS)*time.Millisecond).Round(time.Second))
+	case observed:
+		x.Health, x.Reason = HealthSilent, "never heard since the start of the replicas that report"
+	}
+	if r := own[i]; r != nil {
+		x.Height = ptr(r.Height)
+	}
+	return x
+}
+
+// observe adds the results of the Pings of the replicas that report, and returns false if there are none.
+func (x *ReplicaState) observe(own map[uint16]*Report) (observed bool) {
 	for _, r := range own {
-		k := slices.IndexFunc(r.Peers, func(p PeerReport) bool { return p.Replica == i })
-		if r.Replica == i || k < 0 {
+		k := slices.IndexFunc(r.Peers, func(p PeerReport) bool { return p.Replica == x.Replica })
+		if r.Replica == x.Replica || k < 0 {
 			continue
 		}
 		observed = true
@@ -214,22 +234,7 @@ func replicaState(s, i uint16, own map[uint16]*Report, leader *uint16) ReplicaSt
 			x.Height = ptr(p.Height)
 		}
 	}
-	switch r := own[i]; {
-	case r != nil && r.Ready:
-		x.Health, x.Reason = HealthReady, r.Degraded
-	case r != nil:
-		x.Health, x.Reason = HealthNotReady, r.NotReady
-	case x.Health == HealthAnswers:
-		x.Reason = "it answers Pings and gave no report"
-	case observed && x.SilentMS != nil:
-		x.Health, x.Reason = HealthSilent, fmt.Sprintf("no answer for %v", (time.Duration(*x.SilentMS)*time.Millisecond).Round(time.Second))
-	case observed:
-		x.Health, x.Reason = HealthSilent, "never heard since the start of the replicas that report"
-	}
-	if r := own[i]; r != nil {
-		x.Height = ptr(r.Height)
-	}
-	return x
+	return observed
 }
 
 // fail adds the reason why a replica gave no report.

@@ -471,10 +471,10 @@ func exampleEnd(t *testing.T, w *world, tx *ledger.Tx, spent bool, trace []strin
 	if err != nil || !ok || r.Verdict != ledger.VerdictReturned {
 		t.Fatalf("receipt of shard 2: %+v, %v", r, err)
 	}
-	switch r.Reason {
-	case ledger.ReasonCancelled:
+	if r.Reason == ledger.ReasonCancelled {
 		return "returned by the CL"
-	case ledger.ReasonConsumed:
+	}
+	if r.Reason == ledger.ReasonConsumed {
 		return "returned by the verdict"
 	}
 	return fmt.Sprint("returned with ", r.Reason)
