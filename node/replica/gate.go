@@ -147,7 +147,10 @@ func (g *Gate) Admit(now protocols.Time, frame []byte) (take bool, wait time.Dur
 	}
 	m.take(now, 1)
 	if lane, ok := lanes.BatchLane(frame); ok && lane == g.peer {
-		wait = max(wait, g.lane.due().Sub(now))
+		if pause := g.lane.due().Sub(now); pause > 0 {
+			g.over++
+			wait = max(wait, pause)
+		}
 		g.lane.take(now, 1+size>>10)
 	}
 	return true, wait

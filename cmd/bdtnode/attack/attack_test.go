@@ -51,7 +51,7 @@ func underAttack(t *testing.T, a attack) {
 	}
 	x := startAttacker(t, n, a)
 	quiet := n.load(*before, 1)
-	memory := n.watchMemory()
+	memory, logs := n.watchMemory(), n.logs()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	x.begin()
@@ -67,8 +67,15 @@ func underAttack(t *testing.T, a attack) {
 	wg.Wait()
 	most, name := memory()
 	x.end()
-	t.Logf("p95 inside a shard %.1f ms before, %.1f ms during; across shards %.1f and %.1f ms; highest memory %d MB in %s",
-		quiet.Latency.P95, attacked.Latency.P95, quiet.CrossLatency.P95, attacked.CrossLatency.P95, most>>20, name)
+	var written int64
+	for replica, size := range n.logs() {
+		written = max(written, size-logs[replica])
+	}
+	t.Logf("p95 inside a shard %.1f ms before, %.1f ms during; across shards %.1f and %.1f ms; highest memory %d MB in %s; log %d bytes",
+		quiet.Latency.P95, attacked.Latency.P95, quiet.CrossLatency.P95, attacked.CrossLatency.P95, most>>20, name, written)
+	if written > maxLog {
+		t.Errorf("the log of a replica grew by %d bytes, at most %d are allowed", written, maxLog)
+	}
 	if attacked.Latency.P95 > maxRatio*quiet.Latency.P95 || attacked.CrossLatency.P95 > maxRatio*quiet.CrossLatency.P95 {
 		t.Errorf("p95 grew more than %d times", maxRatio)
 	}

@@ -35,6 +35,7 @@ const (
 	loadCross  = 0.3       // share of them that involves several shards
 	maxRatio   = 3         // largest ratio of p95 during the attack to p95 before
 	maxMemory  = 300 << 20 // resident bytes of a replica
+	maxLog     = 64 << 10  // bytes that a replica's log grows by
 	sampleRSS  = 50 * time.Millisecond
 	shards     = 2
 	perShard   = 4
@@ -154,6 +155,17 @@ func (n *network) load(d time.Duration, seed uint64) load.Result {
 		n.t.Errorf("of %d transfers %d settled, %d were rejected, %d are pending: %v", result.Submitted, result.Settled, result.Rejected, result.Pending, result.Reasons)
 	}
 	return result
+}
+
+// logs returns the bytes of each replica's log.
+func (n *network) logs() map[string]int64 {
+	sizes := make(map[string]int64)
+	for _, r := range n.cluster.Replicas {
+		if st, err := os.Stat(filepath.Join(r.Home, "replica.log")); err == nil {
+			sizes[r.Name()] = st.Size()
+		}
+	}
+	return sizes
 }
 
 // watchMemory samples the resident memory of the replicas until the returned function is called, which returns the
