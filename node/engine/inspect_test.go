@@ -37,6 +37,7 @@ func TestInspectUnderLoad(t *testing.T) {
 	c.settle(0, 30, 0, 1, 2, 3)
 	cancel()
 	readers.Wait()
+	time.Sleep(2 * inspectEvery) // the last snapshot is too old now
 	v, err := c.nodes[1].up().Inspect(t.Context())
 	if err != nil || v.Core.Consensus.Executed == 0 || !v.Core.Start.Signs {
 		t.Errorf("%+v %v", v, err)
