@@ -55,10 +55,11 @@ func (d *Driver) Pass(from protocols.Index, frame []byte) (take bool, wait time.
 	}
 	g := &d.gates[from]
 	g.mu.Lock()
+	before, unasked := g.Refused()
 	take, wait = g.Admit(d.time(), frame)
 	frames, answers := g.Refused()
 	g.mu.Unlock()
-	if wait > 0 {
+	if frames > before || answers > unasked {
 		d.host.OverBudget(from, Exceeding{frames, answers})
 	}
 	return take, wait
