@@ -59,24 +59,21 @@ func (s *State) Audit(ctx context.Context) (Audit, error) {
 }
 
 func (a *Audit) countOutputs(ctx context.Context, r kv.Reader) error {
-	var bad error
-	err := r.Scan([]byte{keyOutput}, []byte{keyOutput + 1}, false, func(_, v []byte) bool {
-		var c coin
-		if c, bad = decodeCoin(v); bad != nil {
-			return false
+	return kv.Each(r, []byte{keyOutput}, []byte{keyOutput + 1}, false, func(_, v []byte) (bool, error) {
+		c, err := decodeCoin(v)
+		if err != nil {
+			return false, err
 		}
 		if a.Unspent+c.amount < a.Unspent {
-			bad = errors.New("the unspent outputs add up to more than 64 bits")
-			return false
+			return false, errors.New("the unspent outputs add up to more than 64 bits")
 		}
 		a.Outputs++
 		a.Unspent += c.amount
 		if a.Outputs%auditStride == 0 {
-			bad = ctx.Err()
+			return true, ctx.Err()
 		}
-		return bad == nil
+		return true, nil
 	})
-	return errors.Join(err, bad)
 }
 
 func (a *Audit) countEscrow(ctx context.Context, r kv.Reader, s *State) error {

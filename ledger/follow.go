@@ -2,11 +2,11 @@ package ledger
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"sort"
 
+	"bdtnode/internal/kv"
 	"bdtnode/internal/wire"
 )
 
@@ -75,15 +75,13 @@ func (s *State) Changes(a Address, number uint64, limit int) ([]HistoryEntry, er
 		return nil, err
 	}
 	var out []HistoryEntry
-	var bad error
 	newest := append([]byte{keyHistory}, a[:]...) // keys of newer entries are lower
-	err := s.store.Scan(newest, append(key, 0), true, func(_, v []byte) bool {
-		var h HistoryEntry
-		h, bad = decodeHistory(v)
+	err := kv.Each(s.store, newest, append(key, 0), true, func(_, v []byte) (bool, error) {
+		h, err := decodeHistory(v)
 		out = append(out, h)
-		return bad == nil && len(out) < limit
+		return len(out) < limit, err
 	})
-	if err := errors.Join(err, bad); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -149,18 +147,16 @@ func (p Positions) Of(h *HistoryEntry) (position int, ok bool) {
 // Freezes returns the freeze records of channels that the blocks from..to froze, by source.
 func (s *State) Freezes(from, to uint64) ([]Freeze, error) {
 	var out []Freeze
-	var bad error
-	err := s.store.Scan([]byte{keyFreeze}, []byte{keyFreeze + 1}, false, func(key, v []byte) bool {
+	err := kv.Each(s.store, []byte{keyFreeze}, []byte{keyFreeze + 1}, false, func(key, v []byte) (bool, error) {
 		// A record has up to 512 KiB, so it is decoded only if it is wanted.
 		if height := wire.NewReader(v).U64(); height < from || height > to {
-			return true
+			return true, nil
 		}
-		var f Freeze
-		f, bad = decodeFreeze(v, binary.BigEndian.Uint16(key[1:]))
+		f, err := decodeFreeze(v, binary.BigEndian.Uint16(key[1:]))
 		out = append(out, f)
-		return bad == nil
+		return true, err
 	})
-	if err := errors.Join(err, bad); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return out, nil

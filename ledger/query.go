@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 
 	"bdtnode/internal/digest"
@@ -108,14 +109,12 @@ func (s *State) Channels() ([]Channel, error) { return readChannels(s.store) }
 
 func readChannels(r kv.Reader) ([]Channel, error) {
 	var out []Channel
-	var bad error
-	err := r.Scan([]byte{keyChannel}, []byte{keyChannel + 1}, false, func(key, v []byte) bool {
-		var c Channel
-		c, bad = decodeChannel(v, binary.BigEndian.Uint16(key[1:]))
+	err := kv.Each(r, []byte{keyChannel}, []byte{keyChannel + 1}, false, func(key, v []byte) (bool, error) {
+		c, err := decodeChannel(v, binary.BigEndian.Uint16(key[1:]))
 		out = append(out, c)
-		return bad == nil
+		return true, err
 	})
-	if err := errors.Join(err, bad); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -133,20 +132,7 @@ func (s *State) Outgoing(destination uint16, number uint64) (Outgoing, bool, err
 }
 
 // Frozen returns the freeze record of each frozen channel, by source.
-func (s *State) Frozen() ([]Freeze, error) {
-	var out []Freeze
-	var bad error
-	err := s.store.Scan([]byte{keyFreeze}, []byte{keyFreeze + 1}, false, func(key, v []byte) bool {
-		var f Freeze
-		f, bad = decodeFreeze(v, binary.BigEndian.Uint16(key[1:]))
-		out = append(out, f)
-		return bad == nil
-	})
-	if err := errors.Join(err, bad); err != nil {
-		return nil, err
-	}
-	return out, nil
-}
+func (s *State) Frozen() ([]Freeze, error) { return s.Freezes(0, math.MaxUint64) }
 
 // Output returns an output, if it is unspent.
 func (s *State) Output(o Outpoint) (Output, bool, error) {
@@ -275,38 +261,35 @@ func (s *State) readPage(snap kv.Snapshot, a Address, after []byte, before uint6
 	if out.Changed, err = lastChange(snap, a, acc.entries); err != nil {
 		return out, err
 	}
-	var bad error
 	owned := append([]byte{keyOwned}, a[:]...)
 	if limit := min(page.Limit, MaxPage); limit > 0 {
-		err := snap.Scan(append(owned[:len(owned):len(owned)], after...), kv.PrefixEnd(owned), false, func(key, v []byte) bool {
+		err := kv.Each(snap, append(owned[:len(owned):len(owned)], after...), kv.PrefixEnd(owned), false, func(key, v []byte) (bool, error) {
 			if len(out.Outputs) == limit {
 				out.Next = hex.EncodeToString(key[len(owned):])
-				return false
+				return false, nil
 			}
 			o, err := decodeOutpoint(key[len(owned):])
 			r := wire.NewReader(v)
 			out.Outputs = append(out.Outputs, Unspent{o, r.U64()})
-			bad = errors.Join(err, r.Done())
-			return bad == nil
+			return true, errors.Join(err, r.Done())
 		})
-		if err = errors.Join(err, bad); err != nil {
+		if err != nil {
 			return out, err
 		}
 	}
 	if limit := min(page.HistoryLimit, MaxPage); limit > 0 && acc.entries > 0 {
 		before = min(before, acc.entries)
 		var mem arena
-		err = snap.Scan(mem.historyKey(a, before-1), kv.PrefixEnd(mem.idKey(keyHistory, digest.Digest(a))), false, func(_, v []byte) bool {
+		end := kv.PrefixEnd(mem.idKey(keyHistory, digest.Digest(a)))
+		err = kv.Each(snap, mem.historyKey(a, before-1), end, false, func(_, v []byte) (bool, error) {
 			if len(out.History) == limit {
 				out.Older = strconv.FormatUint(before-uint64(limit), 10)
-				return false
+				return false, nil
 			}
-			var h HistoryEntry
-			h, bad = decodeHistory(v)
+			h, err := decodeHistory(v)
 			out.History = append(out.History, h)
-			return bad == nil
+			return true, err
 		})
-		err = errors.Join(err, bad)
 	}
 	return out, err
 }

@@ -132,20 +132,19 @@ func (s *State) records(ctx context.Context, snap kv.Reader, nowMS uint64) (Reco
 		v.Ages[i].BelowMS = b
 	}
 	times := make(map[uint64]uint64) // block times by height
-	var bad error
-	err := snap.Scan([]byte{keyOpen}, []byte{keyOpen + 1}, false, func(key, raw []byte) bool {
+	err := kv.Each(snap, []byte{keyOpen}, []byte{keyOpen + 1}, false, func(key, raw []byte) (bool, error) {
 		if v.Scanned == maxRecordsScanned || v.Scanned%recordStride == recordStride-1 && ctx.Err() != nil {
 			v.Partial = true
-			return false
+			return false, nil
 		}
 		v.Scanned++
-		var r RecordView
-		if r, bad = s.recordView(snap, TxID(key[1:]), raw, nowMS, times); bad != nil {
-			return false
+		r, err := s.recordView(snap, TxID(key[1:]), raw, nowMS, times)
+		if err != nil {
+			return false, err
 		}
 		if r.Stage != StagePending.String() && r.Stage != StageEscrow.String() {
 			v.Closing++
-			return true
+			return true, nil
 		}
 		v.Unresolved++
 		for i, b := range ageBounds {
@@ -155,9 +154,9 @@ func (s *State) records(ctx context.Context, snap kv.Reader, nowMS uint64) (Reco
 			}
 		}
 		v.addOldest(r)
-		return true
+		return true, nil
 	})
-	return v, errors.Join(err, bad)
+	return v, err
 }
 
 // addOldest keeps a record if it is one of the oldest so far.

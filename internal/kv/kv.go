@@ -103,6 +103,16 @@ func (b *Batch) Reset() {
 	b.size = 0
 }
 
+// Each is [Reader.Scan] with a function that may fail. Its first error ends the scan, and Each returns it.
+func Each(r Reader, lower, upper []byte, reverse bool, yield func(key, value []byte) (more bool, err error)) error {
+	var bad error
+	err := r.Scan(lower, upper, reverse, func(key, value []byte) (more bool) {
+		more, bad = yield(key, value)
+		return more && bad == nil
+	})
+	return errors.Join(err, bad)
+}
+
 // PrefixEnd returns the smallest key that is greater than every key with the given prefix, or nil if there is none:
 // the upper bound of a Scan over the prefix.
 func PrefixEnd(prefix []byte) []byte {

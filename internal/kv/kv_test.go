@@ -2,6 +2,7 @@ package kv
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -208,6 +209,36 @@ func TestPrefixEnd(t *testing.T) {
 	} {
 		if got := string(PrefixEnd([]byte(c.prefix))); got != c.want {
 			t.Errorf("prefix %q ends at %q, want %q", c.prefix, got, c.want)
+		}
+	}
+}
+
+// TestEach: the first error of the function ends the scan and is returned; without one the scan ends when the function returns false.
+func TestEach(t *testing.T) {
+	s := NewMem()
+	defer s.Close()
+	var b Batch
+	for _, k := range []string{"a", "b", "c", "d"} {
+		b.Set([]byte(k), nil)
+	}
+	if err := s.Apply(&b, false); err != nil {
+		t.Fatal(err)
+	}
+	bad := errors.New("bad value")
+	for name, want := range map[string]struct {
+		seen string
+		err  error
+	}{"fails": {"ab", bad}, "stops": {"ab", nil}, "goes on": {"abcd", nil}} {
+		var seen string
+		err := Each(s, []byte("a"), nil, false, func(key, _ []byte) (bool, error) {
+			seen += string(key)
+			if len(seen) == 2 && name == "fails" {
+				return true, bad
+			}
+			return len(seen) < 2 || name == "goes on", nil
+		})
+		if seen != want.seen || !errors.Is(err, want.err) || (err == nil) != (want.err == nil) {
+			t.Errorf("%s: %q, %v", name, seen, err)
 		}
 	}
 }

@@ -101,44 +101,45 @@ func Restore(cfg Config, state *ledger.State, r kv.Reader, c *protocols.Committe
 	if err := a.restoreReasons(r); err != nil {
 		return nil, err
 	}
-	err = scan(r, []byte(prefixTx), kv.PrefixEnd([]byte(prefixTx)), func(_, value []byte) error {
+	err = kv.Each(r, []byte(prefixTx), kv.PrefixEnd([]byte(prefixTx)), false, func(_, value []byte) (bool, error) {
 		tx, err := ledger.DecodeTx(value)
 		if err != nil {
-			return fmt.Errorf("the record of an accepted transaction: %w: the store is damaged", err)
+			return false, fmt.Errorf("the record of an accepted transaction: %w: the store is damaged", err)
 		}
-		return a.restore(tx, 0, true, state, now)
+		return true, a.restore(tx, 0, true, state, now)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return a, scan(r, lanes.StoredKey(self, lanes.Tip{Seq: a.persisted.mark + 1}), lanes.StoredKey(self+1, lanes.Tip{}), func(_, value []byte) error {
+	from, to := lanes.StoredKey(self, lanes.Tip{Seq: a.persisted.mark + 1}), lanes.StoredKey(self+1, lanes.Tip{})
+	return a, kv.Each(r, from, to, false, func(_, value []byte) (bool, error) {
 		b, err := lanes.DecodeStored(c, value)
 		if err != nil {
-			return fmt.Errorf("a batch of this replica's lane: %w: the store is damaged", err)
+			return false, fmt.Errorf("a batch of this replica's lane: %w: the store is damaged", err)
 		}
 		p, err := ledger.DecodePayload(cfg.Kinds, b.Payload)
 		if err != nil {
-			return fmt.Errorf("a batch of this replica's lane: %w: the store is damaged", err)
+			return false, fmt.Errorf("a batch of this replica's lane: %w: the store is damaged", err)
 		}
 		for _, tx := range p.Txs {
 			if err := a.restore(tx, b.Seq, false, state, now); err != nil {
-				return err
+				return false, err
 			}
 		}
-		return nil
+		return true, nil
 	})
 }
 
 func (a *Admission) restoreReasons(r kv.Reader) error {
-	return scan(r, []byte(prefixReason), kv.PrefixEnd([]byte(prefixReason)), func(key, value []byte) error {
+	return kv.Each(r, []byte(prefixReason), kv.PrefixEnd([]byte(prefixReason)), false, func(key, value []byte) (bool, error) {
 		if len(key) != len(persistedKey(prefixReason, ledger.TxID{})) || len(value) != 1 {
-			return fmt.Errorf("the record %x of a refused transaction is malformed: the store is damaged", key)
+			return false, fmt.Errorf("the record %x of a refused transaction is malformed: the store is damaged", key)
 		}
 		id := ledger.TxID(key[len(prefixReason):])
 		reason := ledger.Reason(value[0])
 		a.persisted.reasons = append(a.persisted.reasons, id)
 		a.remember(id, &ledger.Refusal{Reason: reason, Detail: reason.Description()})
-		return nil
+		return true, nil
 	})
 }
 
@@ -177,17 +178,4 @@ func executedCut(state *ledger.State) (lanes.Cut, error) {
 	rd := wire.NewReader(raw)
 	cut := lanes.ReadCut(rd)
 	return cut, rd.Err()
-}
-
-// scan is [kv.Reader.Scan] in ascending order with a callback that can return an error.
-func scan(r kv.Reader, from, to []byte, each func(key, value []byte) error) error {
-	var bad error
-	err := r.Scan(from, to, false, func(key, value []byte) bool {
-		bad = each(key, value)
-		return bad == nil
-	})
-	if err != nil {
-		return err
-	}
-	return bad
 }

@@ -143,15 +143,24 @@ func Contradiction(r kv.Reader, n *settlement.Network, x *Inbound) (*settlement.
 	if err != nil || other == nil {
 		return nil, err
 	}
-	d, err := inbound.DecodeStored(other)
+	ld, err := storedLD(x.Source, other)
 	if err != nil {
-		return nil, fmt.Errorf("LD %d of shard %d: %w: the store is damaged", x.Number, x.Source, err)
+		return nil, err
+	}
+	return settlement.Contradict(n, ld, x.Content), nil
+}
+
+// storedLD decodes an LD of a shard as it is in the store. The LD keeps the bytes.
+func storedLD(source uint16, value []byte) (*settlement.LD, error) {
+	d, err := inbound.DecodeStored(value)
+	if err != nil {
+		return nil, fmt.Errorf("an LD of shard %d: %w: the store is damaged", source, err)
 	}
 	ld, err := settlement.DecodeLD(d.Raw)
 	if err != nil {
-		return nil, fmt.Errorf("LD %d of shard %d: %w: the store is damaged", x.Number, x.Source, err)
+		return nil, fmt.Errorf("LD %d of shard %d: %w: the store is damaged", d.Number, source, err)
 	}
-	return settlement.Contradict(n, ld, x.Content), nil
+	return ld, nil
 }
 
 // maxSearched is the number of LDs that [SpentLD] reads.
@@ -160,29 +169,21 @@ const maxSearched = 64
 // SpentLD is the stored LD of a shard with SPENT on a transaction, or nil. It looks at the newest 64 LDs below a number.
 func SpentLD(r kv.Reader, source uint16, below uint64, id ledger.TxID) (*settlement.LD, error) {
 	var found *settlement.LD
-	var bad error
 	count := 0
 	from, to := inbound.StoredKey(source, lanes.Tip{Seq: 1}), inbound.StoredKey(source, lanes.Tip{Seq: below})
-	err := r.Scan(from, to, true, func(_, value []byte) bool {
-		var d *inbound.LD
-		if d, bad = inbound.DecodeStored(slices.Clone(value)); bad != nil {
-			return false
-		}
-		var ld *settlement.LD
-		if ld, bad = settlement.DecodeLD(d.Raw); bad != nil {
-			return false
+	err := kv.Each(r, from, to, true, func(_, value []byte) (bool, error) {
+		ld, err := storedLD(source, slices.Clone(value))
+		if err != nil {
+			return false, err
 		}
 		for i := range ld.Delivery.Entries {
 			if e := &ld.Delivery.Entries[i]; e.Verdict == ledger.VerdictSpent && e.Tx.ID() == id {
 				found = ld
-				return false
+				return false, nil
 			}
 		}
 		count++
-		return count < maxSearched
+		return count < maxSearched, nil
 	})
-	if err == nil && bad != nil {
-		err = fmt.Errorf("an LD of shard %d: %w: the store is damaged", source, bad)
-	}
 	return found, err
 }
