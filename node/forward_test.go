@@ -9,7 +9,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/config"
-	"bdtnode/protocols"
+	"bdtnode/protocols/committeetest"
 	"bdtnode/shard"
 )
 
@@ -18,14 +18,7 @@ import (
 // shard makes the call an error that has its place.
 func TestTransactionsOfACall(t *testing.T) {
 	scheme, network := sig.NewIdeal(1), digest.Of("test")
-	keys := make([]sig.PublicKey, 4)
-	for i := range keys {
-		keys[i] = scheme.Signer(uint64(100 + i)).Public()
-	}
-	committee, err := protocols.NewCommittee(network, 0, keys)
-	if err != nil {
-		t.Fatal(err)
-	}
+	committee := committeetest.Ideal(t, scheme, 100, 4, network, 0)
 	genesis := &shard.Genesis{Shards: make([]shard.Spec, 2)}
 	n := &Node{committee: committee, home: &config.Home{Genesis: genesis}}
 	of := func(home uint16, network digest.Digest) []byte {

@@ -13,6 +13,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/api"
 	"bdtnode/protocols"
+	"bdtnode/protocols/committeetest"
 )
 
 // behaviour is the reaction of a replica of the other shard to a call: a result or an error. A silent replica answers
@@ -63,15 +64,7 @@ func (o *otherShard) Call(ctx context.Context, shard uint16, to protocols.Index,
 // reader asks a shard with one replica for each behaviour, beginning with the first.
 func reader(t testing.TB, replicas ...behaviour) (*Reader, *otherShard) {
 	t.Helper()
-	scheme := sig.NewIdeal(1)
-	keys := make([]sig.PublicKey, len(replicas))
-	for i := range keys {
-		keys[i] = scheme.Signer(uint64(i)).Public()
-	}
-	c, err := protocols.NewCommittee(digest.Of("test"), 1, keys)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := committeetest.Ideal(t, sig.NewIdeal(1), 0, len(replicas), digest.Of("test"), 1)
 	o := &otherShard{t: t, replicas: replicas}
 	return NewReader(protocols.Index(len(replicas)-1), []*protocols.Committee{nil, c}, o), o
 }

@@ -8,20 +8,12 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
+	"bdtnode/protocols/committeetest"
 )
 
 func committee(t testing.TB, n int) *protocols.Committee {
 	t.Helper()
-	scheme := sig.NewIdeal(1)
-	keys := make([]sig.PublicKey, n)
-	for i := range keys {
-		keys[i] = scheme.Signer(uint64(i)).Public()
-	}
-	c, err := protocols.NewCommittee(digest.Of("test", nil), 1, keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return committeetest.Ideal(t, sig.NewIdeal(1), 0, n, digest.Of("test", nil), 1)
 }
 
 const ms = time.Millisecond

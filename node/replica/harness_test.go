@@ -12,6 +12,7 @@ import (
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/committeetest"
 	"bdtnode/protocols/lanes"
 )
 
@@ -46,14 +47,7 @@ func (s state) HasUnsentVerdicts() (bool, error) { return false, nil }
 func newBench(t testing.TB, n, height int, salt string) *bench {
 	t.Helper()
 	b := &bench{scheme: sig.NewIdeal(1)}
-	keys := make([]sig.PublicKey, n)
-	for i := range keys {
-		keys[i] = b.scheme.Signer(uint64(i)).Public()
-	}
-	var err error
-	if b.c, err = protocols.NewCommittee(digest.Of("network"), 0, keys); err != nil {
-		t.Fatal(err)
-	}
+	b.c = committeetest.Ideal(t, b.scheme, 0, n, digest.Of("network"), 0)
 	b.coin = coin.NewIdeal(1, b.c.WeakQuorum())
 	b.genesis = bolt.Genesis(b.c, t0.Millis(), 1)
 	last := b.genesis

@@ -19,6 +19,7 @@ import (
 	"bdtnode/node/engine"
 	"bdtnode/protocols"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/committeetest"
 	"bdtnode/shard/settlement"
 	"bdtnode/shard/xshard"
 )
@@ -48,15 +49,7 @@ func alone(t *testing.T) (*Service, *recorder) {
 	scheme := sig.NewIdeal(1)
 	var committees []*protocols.Committee
 	for s := range uint16(2) {
-		var keys []sig.PublicKey
-		for i := range uint64(4) {
-			keys = append(keys, scheme.Signer(10*uint64(s)+i).Public())
-		}
-		c, err := protocols.NewCommittee(digest.Of("network"), s, keys)
-		if err != nil {
-			t.Fatal(err)
-		}
-		committees = append(committees, c)
+		committees = append(committees, committeetest.Ideal(t, scheme, 10*uint64(s), 4, digest.Of("network"), s))
 	}
 	n := settlement.NetworkOf(committees)
 	state, err := ledger.Open(kv.NewMem(), ledger.Config{Network: n.ID(), Home: n.Home, GenesisTimeMS: 1_000_000, HorizonMS: 600_000, Rules: settlement.Standard()})

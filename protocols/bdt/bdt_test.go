@@ -12,6 +12,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/committeetest"
 	"bdtnode/protocols/lanes"
 )
 
@@ -44,14 +45,7 @@ func newShard(t *testing.T, n int, how ...func(*shard)) *shard {
 	for _, f := range how {
 		f(s)
 	}
-	keys := make([]sig.PublicKey, n)
-	for i := range keys {
-		keys[i] = s.scheme.Signer(uint64(i)).Public()
-	}
-	var err error
-	if s.c, err = protocols.NewCommittee(digest.Of("network"), 0, keys); err != nil {
-		t.Fatal(err)
-	}
+	s.c = committeetest.Ideal(t, s.scheme, 0, n, digest.Of("network"), 0)
 	for i := range n {
 		s.disks = append(s.disks, disk{})
 		s.machines = append(s.machines, s.restore(protocols.Index(i), 0))

@@ -10,6 +10,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
+	"bdtnode/protocols/committeetest"
 )
 
 const t0 protocols.Time = 1_000_000_000
@@ -28,14 +29,7 @@ func newBench(t testing.TB, n int) *bench {
 func inShard(t testing.TB, n int, network string, shard uint16) *bench {
 	t.Helper()
 	b := &bench{scheme: sig.NewIdeal(1)}
-	keys := make([]sig.PublicKey, n)
-	for i := range keys {
-		keys[i] = b.scheme.Signer(uint64(i)).Public()
-	}
-	var err error
-	if b.c, err = protocols.NewCommittee(digest.Of(network), shard, keys); err != nil {
-		t.Fatal(err)
-	}
+	b.c = committeetest.Ideal(t, b.scheme, 0, n, digest.Of(network), shard)
 	return b
 }
 

@@ -9,19 +9,12 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/internal/wire"
 	"bdtnode/protocols"
+	"bdtnode/protocols/committeetest"
 )
 
 func committee(t testing.TB, n int) *protocols.Committee {
 	t.Helper()
-	keys := make([]sig.PublicKey, n)
-	for i := range keys {
-		keys[i] = sig.NewIdeal(1).Signer(uint64(i)).Public()
-	}
-	c, err := protocols.NewCommittee(digest.Of("test"), 1, keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return committeetest.Ideal(t, sig.NewIdeal(1), 0, n, digest.Of("test"), 1)
 }
 
 // TestLeaderIsUnbiased: the leader is uniform. The number of tosses that each of n replicas leads is within 5 standard

@@ -7,6 +7,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
+	"bdtnode/protocols/committeetest"
 	"bdtnode/protocols/lanes"
 )
 
@@ -21,14 +22,7 @@ type bench struct {
 func newBench(t testing.TB, n int) *bench {
 	t.Helper()
 	b := &bench{scheme: sig.NewIdeal(1)}
-	keys := make([]sig.PublicKey, n)
-	for i := range keys {
-		keys[i] = b.scheme.Signer(uint64(i)).Public()
-	}
-	var err error
-	if b.c, err = protocols.NewCommittee(digest.Of("network"), 0, keys); err != nil {
-		t.Fatal(err)
-	}
+	b.c = committeetest.Ideal(t, b.scheme, 0, n, digest.Of("network"), 0)
 	return b
 }
 

@@ -7,6 +7,7 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
+	"bdtnode/protocols/committeetest"
 )
 
 const t0 protocols.Time = 1_000_000_000
@@ -23,15 +24,7 @@ func newBench(t *testing.T, n int, self protocols.Index) *bench {
 	scheme := sig.NewIdeal(1)
 	cfg := Config{Shard: 0, Self: self, Next: func(s uint16) uint64 { return b.next[s] }}
 	for s := range uint16(3) {
-		keys := make([]sig.PublicKey, n)
-		for i := range keys {
-			keys[i] = scheme.Signer(uint64(int(s)*n + i)).Public()
-		}
-		c, err := protocols.NewCommittee(digest.Of("network"), s, keys)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg.Committees = append(cfg.Committees, c)
+		cfg.Committees = append(cfg.Committees, committeetest.Ideal(t, scheme, uint64(s)*uint64(n), n, digest.Of("network"), s))
 	}
 	b.Machine = New(cfg, t0)
 	return b
