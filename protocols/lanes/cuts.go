@@ -1,7 +1,6 @@
 package lanes
 
 import (
-	"slices"
 	"time"
 
 	"bdtnode/protocols"
@@ -46,7 +45,15 @@ func (m *Machine) ProposableCut(now protocols.Time, parent Cut) (Cut, []*TipCert
 // above gives the tip for a cut on top of stop: top if all headers between the two are held and linked to stop, else stop.
 // top is acknowledged, so it is in the window.
 func (l *lane) above(stop, top Tip) Tip {
-	if l.path(stop, top) == nil {
+	tip := top
+	for tip.Seq > stop.Seq {
+		e := l.entries[tip.Digest]
+		if e == nil {
+			return stop
+		}
+		tip = Tip{e.Seq - 1, e.Parent}
+	}
+	if tip != stop {
 		return stop
 	}
 	return top
@@ -54,38 +61,14 @@ func (l *lane) above(stop, top Tip) Tip {
 
 // part is like above, with at most maxUncertified bytes above the certified position, or one batch.
 func (l *lane) part(stop, top Tip) Tip {
-	path, bytes := l.path(stop, top), 0
-	for k, e := range slices.Backward(path) {
-		if e.Seq <= l.certified.Seq {
-			continue
-		}
-		if bytes += int(e.Size); bytes > maxUncertified && k+1 < len(path) && path[k+1].Seq > l.certified.Seq {
-			return path[k+1].Tip()
-		}
-	}
-	if path == nil {
-		return stop
-	}
-	return top
-}
-
-// path lists the headers from top down to the one that follows stop. It is empty if one of them is not held, or if they are
-// not linked to stop.
-func (l *lane) path(stop, top Tip) []*SignedHeader {
-	var path []*SignedHeader
-	tip := top
-	for tip.Seq > stop.Seq {
+	tip := l.above(stop, top)
+	floor := max(stop.Seq, l.certified.Seq)
+	for bytes := l.pathBytes(tip, floor); bytes > maxUncertified && tip.Seq > floor+1; {
 		e := l.entries[tip.Digest]
-		if e == nil {
-			return nil
-		}
-		path = append(path, e)
+		bytes -= int(e.Size)
 		tip = Tip{e.Seq - 1, e.Parent}
 	}
-	if tip != stop {
-		return nil
-	}
-	return path
+	return tip
 }
 
 // Verdict says whether this replica may vote for a cut.
@@ -115,7 +98,7 @@ func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.I
 		if l.frozen {
 			return st, Refused
 		}
-		if t.Seq > l.ordered.Seq+maxGrowth || l.pathBytes(t) > m.limit() {
+		if t.Seq > l.ordered.Seq+maxGrowth || l.pathBytes(t, l.ordered.Seq) > m.limit() {
 			m.beyondWindow = true
 			verdict = max(verdict, Missing)
 			continue

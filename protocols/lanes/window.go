@@ -22,10 +22,10 @@ func (l *lane) countBytes(h *SignedHeader, sign int) {
 	}
 }
 
-// pathBytes is the total payload of the held headers from a tip down to the ordered position.
-func (l *lane) pathBytes(t Tip) int {
+// pathBytes is the total payload of the held headers from a tip down to the one that follows a number.
+func (l *lane) pathBytes(t Tip, floor uint64) int {
 	sum := 0
-	for t.Seq > l.ordered.Seq {
+	for t.Seq > floor {
 		e := l.entries[t.Digest]
 		if e == nil || e.Seq != t.Seq {
 			break
