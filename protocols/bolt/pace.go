@@ -89,8 +89,5 @@ func (p *pace) due(open bool) protocols.Time {
 	return p.last.Add(wait)
 }
 
-// CommitDelay is the smoothed time from proposal to commit at this replica, zero before the first commit.
-func (m *Machine) CommitDelay() time.Duration { return m.pace.delay }
-
 // Gap is the least time between two proposals while slots are open.
 func (m *Machine) Gap() time.Duration { return m.pace.gap() }

@@ -70,7 +70,7 @@ const (
 func (m *Machine) Inspect(now protocols.Time) View {
 	v := View{
 		LastSlot: m.cfg.Slots, Committed: m.CommittedSlot(), Final: m.final, Left: m.left,
-		CommitDelayMS: m.CommitDelay().Milliseconds(), GapMS: m.Gap().Milliseconds(),
+		CommitDelayMS: m.pace.delay.Milliseconds(), GapMS: m.Gap().Milliseconds(),
 		WantedBlocks: len(m.wants), Refused: m.ahead.Members(), Slots: []SlotView{},
 	}
 	if m.top != nil {
