@@ -3,6 +3,7 @@
 package histogram
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -45,15 +46,8 @@ func (h *Histogram) Add(value int64, n int) {
 	if n <= 0 {
 		return
 	}
-	low, high := 0, len(h.bounds)
-	for low < high {
-		if mid := (low + high) / 2; h.bounds[mid] < value {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	h.counts[low].Add(uint64(n))
+	bucket, _ := slices.BinarySearch(h.bounds, value)
+	h.counts[bucket].Add(uint64(n))
 	h.sum.Add(value * int64(n))
 }
 
