@@ -24,11 +24,11 @@ type BadInputs struct {
 	claims   map[protocols.Index]*bdt.Status // of the newest epoch, of all replicas that left it
 	finishes []*mvba.Finish                  // received lately, with their senders
 	of       []protocols.Index
-	relay    *toss.Relay                    // the newest received
-	values   map[digest.Digest][]byte       // its proposals, for replicas that request them
-	twins    map[mvba.At]secondProposal     // its second proposals, by round
-	votes    map[bolt.Vote]*protocols.Tally // of votes, for a lower QC
-	old      *bolt.QC                       // the first of the newest epoch
+	relay    *toss.Relay                // the newest received
+	values   map[digest.Digest][]byte   // its proposals, for replicas that request them
+	twins    map[mvba.At]secondProposal // its second proposals, by round
+	votes    votes                      // for a lower QC
+	old      *bolt.QC                   // the first of the newest epoch
 }
 
 // secondProposal is a proposal in addition to the correct one.
@@ -98,17 +98,8 @@ func (a *BadInputs) countVote(v *View, from protocols.Index, x *bolt.Vote) {
 	if a.old != nil && a.old.Epoch >= x.Epoch {
 		return
 	}
-	at := bolt.Vote{Epoch: x.Epoch, Slot: x.Slot, Digest: x.Digest}
-	t := a.votes[at]
-	if t == nil {
-		if a.votes == nil || len(a.votes) > 1000 {
-			a.votes = make(map[bolt.Vote]*protocols.Tally)
-		}
-		t = protocols.NewTally(x.Digest)
-		a.votes[at] = t
-	}
-	if t.Add(from, x.Signature) && t.Len() == v.Committee.Quorum() {
-		a.old = &bolt.QC{Epoch: x.Epoch, Slot: x.Slot, Digest: x.Digest, Certificate: t.Certificate()}
+	if qc := a.votes.count(v, from, x); qc != nil {
+		a.old = qc
 	}
 }
 

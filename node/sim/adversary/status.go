@@ -16,7 +16,7 @@ import (
 // repeats Status of past epochs. As a leader it extends older blocks than the last.
 type StaleStatus struct {
 	Rate    float64 // share of false Status
-	votes   map[bolt.Vote]*protocols.Tally
+	votes   votes
 	qcs     []*bolt.QC              // of the newest epoch, in order, and the last of the epoch before
 	tips    []*lanes.TipCertificate // received lately
 	said    []*bdt.Status           // own, of past epochs
@@ -47,22 +47,14 @@ func (a *StaleStatus) keep(x *lanes.TipCertificate) {
 }
 
 func (a *StaleStatus) countVote(v *View, from protocols.Index, x *bolt.Vote) {
-	at := bolt.Vote{Epoch: x.Epoch, Slot: x.Slot, Digest: x.Digest}
-	t := a.votes[at]
-	if t == nil {
-		if a.votes == nil || len(a.votes) > 1000 {
-			a.votes = make(map[bolt.Vote]*protocols.Tally)
-		}
-		t = protocols.NewTally(x.Digest)
-		a.votes[at] = t
-	}
-	if !t.Add(from, x.Signature) || t.Len() != v.Committee.Quorum() {
+	qc := a.votes.count(v, from, x)
+	if qc == nil {
 		return
 	}
 	if k := len(a.qcs); k > 0 && a.qcs[k-1].Epoch < x.Epoch {
 		a.qcs = a.qcs[k-1:]
 	}
-	a.qcs = append(a.qcs, &bolt.QC{Epoch: x.Epoch, Slot: x.Slot, Digest: x.Digest, Certificate: t.Certificate()})
+	a.qcs = append(a.qcs, qc)
 }
 
 func (a *StaleStatus) Replace(v *View, to protocols.Index, m protocols.Message) []network.Packet {
