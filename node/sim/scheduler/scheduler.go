@@ -4,6 +4,7 @@ package scheduler
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -164,36 +165,17 @@ func (k *Scheduling) enter(who protocols.Index, epoch uint64) {
 		return
 	}
 	k.newest = epoch
-	for name := range k.tosses {
-		if name.Epoch+forgetting < epoch {
-			delete(k.tosses, name)
-		}
-	}
-	for e := range k.left {
-		if e.epoch+forgetting < epoch {
-			delete(k.left, e)
-		}
-	}
-	for e := range k.decided {
-		if e.epoch+forgetting < epoch {
-			delete(k.decided, e)
-		}
-	}
-	for v := range k.voted {
-		if v.at.Instance.Epoch+forgetting < epoch {
-			delete(k.voted, v)
-		}
-	}
-	for p := range k.came {
-		if p.epoch+forgetting < epoch {
-			delete(k.came, p)
-		}
-	}
-	for d := range k.draws {
-		if d.epoch+forgetting < epoch {
-			delete(k.draws, d)
-		}
-	}
+	forget(k.tosses, epoch, func(n toss.Name) uint64 { return n.Epoch })
+	forget(k.left, epoch, func(e epochOf) uint64 { return e.epoch })
+	forget(k.decided, epoch, func(e epochOf) uint64 { return e.epoch })
+	forget(k.voted, epoch, func(v votedOf) uint64 { return v.at.Instance.Epoch })
+	forget(k.came, epoch, func(p place) uint64 { return p.epoch })
+	forget(k.draws, epoch, func(d drawn) uint64 { return d.epoch })
+}
+
+// forget deletes the knowledge of epochs long before one.
+func forget[K comparable, V any](known map[K]V, epoch uint64, of func(K) uint64) {
+	maps.DeleteFunc(known, func(key K, _ V) bool { return of(key)+forgetting < epoch })
 }
 
 // elected is the replica that the coin of a round elects, if the coin is known.
