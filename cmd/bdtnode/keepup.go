@@ -89,20 +89,20 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 	faults.Wait()
 	line.end()
 	cause := failure(ctx)
-	lost := (*replicaLost)(nil)
-	if cause != nil && (!errors.As(cause, &lost) || !f.reports()) {
+	if cause != nil && !(lostQuorum(cause) && f.reports()) {
 		return cause
 	}
-	if f.reports() {
-		r := newReport(c, f, result, w.summary())
-		r.Seconds = seconds
-		if err := a.report(c, r, result, before); cause == nil {
-			return err
-		}
+	if !f.reports() {
+		a.print.Note("Stopping %d replicas", len(c.Alive()))
+		return nil
+	}
+	r := newReport(c, f, result, w.summary())
+	r.Seconds = seconds
+	err = a.report(c, r, result, before)
+	if cause != nil {
 		return cause
 	}
-	a.print.Note("Stopping %d replicas", len(c.Alive()))
-	return nil
+	return err
 }
 
 // failure is the reason for which a context ended, nil if it goes on or Ctrl-C ended it.
@@ -117,8 +117,7 @@ func failure(ctx context.Context) error {
 func until(ctx, other context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	context.AfterFunc(other, func() {
-		cause := failure(other)
-		if lost := (*replicaLost)(nil); cause != nil && !errors.As(cause, &lost) {
+		if cause := failure(other); cause != nil && !lostQuorum(cause) {
 			cancel(cause)
 		}
 	})

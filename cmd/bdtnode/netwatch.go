@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,6 +50,12 @@ type replicaLost struct{ message string }
 
 // Error is the message.
 func (e *replicaLost) Error() string { return e.message }
+
+// lostQuorum reports whether an error is that of a shard without a quorum.
+func lostQuorum(err error) bool {
+	lost := (*replicaLost)(nil)
+	return errors.As(err, &lost)
+}
 
 // watchEnds prints each replica that ends, and the gap if it was the leader. It stops the run when the remaining
 // replicas of a shard are fewer than a quorum.
