@@ -128,6 +128,14 @@ func trafficText(t *admin.Traffic) string {
 	return fmt.Sprintf("%d/%d frames, %s/%s", t.FramesIn, t.FramesOut, sizeText(int(t.BytesIn)), sizeText(int(t.BytesOut)))
 }
 
+// dialAbout parses the name of a peer and connects to the replica that is asked about it.
+func (a *app) dialAbout(f *reach, peer string) (shard uint16, replica int, c *admin.Client, err error) {
+	if shard, replica, err = parseReplica(peer); err == nil {
+		c, err = a.dial(f)
+	}
+	return shard, replica, c, err
+}
+
 func newPeersPing(a *app, f *reach) *cobra.Command {
 	return &cobra.Command{
 		Use:   "ping PEER",
@@ -138,11 +146,7 @@ newest Ping from engine to engine: a peer whose transport answers and whose engi
   bdtnode peers ping 1/0 --replica 0/1`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			shard, replica, err := parseReplica(args[0])
-			if err != nil {
-				return err
-			}
-			c, err := a.dial(f)
+			shard, replica, c, err := a.dialAbout(f, args[0])
 			if err != nil {
 				return err
 			}
@@ -185,11 +189,7 @@ func newPeersWhy(a *app, f *reach) *cobra.Command {
   bdtnode peers why 1/0 --replica 0/1 -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			shard, replica, err := parseReplica(args[0])
-			if err != nil {
-				return err
-			}
-			c, err := a.dial(f)
+			shard, replica, c, err := a.dialAbout(f, args[0])
 			if err != nil {
 				return err
 			}
