@@ -76,21 +76,23 @@ func (c *cancels) put(cl *settlement.CL) bool {
 	return true
 }
 
+// queue adds an item to one of the lists, unless that has maxSuspects already.
+func queue[T any](c *cancels, list *[]T, item T) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(*list) < maxSuspects {
+		*list = append(*list, item)
+	}
+}
+
 // suspect has the committed state looked up for a transaction that possibly can never be SPENT here. Its signatures are
 // verified.
 func (c *cancels) suspect(tx *ledger.Tx) {
 	if !c.mayCancel(tx) || c.get(tx.ID()) != nil {
 		return
 	}
-	c.mu.Lock()
-	queue := len(c.suspects) < maxSuspects
-	if queue {
-		c.suspects = append(c.suspects, tx)
-	}
-	c.mu.Unlock()
-	if queue {
-		c.d.host.Attend()
-	}
+	queue(c, &c.suspects, tx)
+	c.d.host.Attend()
 }
 
 // mayCancel reports whether a transaction has inputs in this shard and involves another one.
@@ -101,11 +103,7 @@ func (c *cancels) mayCancel(tx *ledger.Tx) bool {
 
 // later queues a verified CL of another shard for look.
 func (c *cancels) later(cl *settlement.CL) {
-	c.mu.Lock()
-	if len(c.taken) < maxSuspects {
-		c.taken = append(c.taken, cl)
-	}
-	c.mu.Unlock()
+	queue(c, &c.taken, cl)
 	c.d.host.Attend()
 }
 
@@ -128,11 +126,7 @@ func (c *cancels) look() error {
 		if refusal == nil {
 			continue
 		}
-		c.mu.Lock()
-		if len(c.found) < maxSuspects {
-			c.found = append(c.found, tx.Encode())
-		}
-		c.mu.Unlock()
+		queue(c, &c.found, tx.Encode())
 		c.d.host.Wake()
 	}
 	return nil
@@ -199,11 +193,7 @@ func (c *cancels) made(x *cancel.Certified) {
 	if !c.put(cl) || !c.chosen(cl) {
 		return
 	}
-	c.mu.Lock()
-	if len(c.outgoing) < maxSuspects {
-		c.outgoing = append(c.outgoing, cl)
-	}
-	c.mu.Unlock()
+	queue(c, &c.outgoing, cl)
 	c.d.host.Publish()
 }
 
@@ -240,11 +230,7 @@ func (c *cancels) apply(cl *settlement.CL) error {
 	if part.Stage != ledger.StageEscrow || k == nil || k.Verdict != 0 || !c.chosen(cl) {
 		return nil
 	}
-	c.mu.Lock()
-	if len(c.order) < maxSuspects {
-		c.order = append(c.order, cl)
-	}
-	c.mu.Unlock()
+	queue(c, &c.order, cl)
 	c.d.host.Wake()
 	return nil
 }
@@ -281,10 +267,10 @@ func (c *cancels) executed(x *Executed) {
 			marked[r.Tx] = ledger.VerdictSpent
 		case ledger.VerdictSettled, ledger.VerdictReturned:
 			delete(marked, r.Tx)
-			c.d.exchange.ended(r.Tx)
 		case ledger.VerdictRejected:
 		}
 	}
+	c.d.exchange.ended(x.Block.Receipts)
 	if len(marked) == 0 {
 		return
 	}
@@ -330,11 +316,15 @@ func (x *Exchange) escrowed(tx *ledger.Tx) {
 	x.machine.Escrowed(x.d.time(), digest.Digest(tx.ID()), others.Members())
 }
 
-// ended notes a transaction that is not in escrow any more.
-func (x *Exchange) ended(id ledger.TxID) {
+// ended notes the transactions of a block's receipts that are not in escrow any more.
+func (x *Exchange) ended(receipts []ledger.Receipt) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.machine.Ended(digest.Digest(id))
+	for i := range receipts {
+		if v := receipts[i].Verdict; v == ledger.VerdictSettled || v == ledger.VerdictReturned {
+			x.machine.Ended(digest.Digest(receipts[i].Tx))
+		}
+	}
 }
 
 // Network has the committees of all shards.
