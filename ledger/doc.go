@@ -10,8 +10,8 @@
 //   - The work of a block is bounded by its size and a constant.
 //
 // [State] is the state in its store, and reads of it. [BlockState] is the state during the execution of one block. It
-// consists of parts that own one kind of data each: inputs checks transactions, outputs and accounts have what is spent
-// and created, sums the totals, receipts the results. Between shards, [Records] has the open transactions, [Channels]
+// consists of parts that own one kind of data each: inputs checks transactions, outputs and accounts have the spent
+// and created coins, sums the totals, receipts the results. Between shards, [Records] has the open transactions, [Channels]
 // the positions in the streams of deliveries, and [Outbox] the verdicts for other shards. Package shard/settlement has
 // the [Rules] that use them.
 package ledger

@@ -18,7 +18,7 @@ const (
 	maxReported = 16
 	// reportTime is the time for the reports of all replicas.
 	reportTime = 500 * time.Millisecond
-	// reportAge is the age up to which the reports of other replicas serve all who ask.
+	// reportAge is the age up to which the reports of other replicas serve all calls.
 	reportAge = time.Second
 	// maxReport is the largest report, in bytes: one line of some 120 bytes for each of 100 replicas.
 	maxReport = 32 << 10
@@ -88,7 +88,7 @@ func (n *Node) report() api.Report {
 	return r
 }
 
-// otherReports are the newest reports of other replicas. All who ask share them, so clients cause at most one round of
+// otherReports are the newest reports of other replicas. Concurrent calls share them, so clients cause at most one round of
 // questions in reportAge.
 type otherReports struct {
 	mu      sync.Mutex
@@ -111,13 +111,13 @@ func (b backend) Network(ctx context.Context, others bool) api.NetworkReports {
 		return out
 	}
 	o := &b.others
-	o.mu.Lock() // the others who ask wait for the same answers
+	o.mu.Lock() // concurrent calls wait for the same answers
 	defer o.mu.Unlock()
 	if ctx.Err() != nil {
 		return out
 	}
 	if time.Since(o.at) > reportAge {
-		// Not bounded by ctx: the answers serve the others who ask, too.
+		// Not bounded by ctx: the answers serve the concurrent calls too.
 		o.reports, o.failed = b.askReports()
 		o.at = time.Now()
 	}

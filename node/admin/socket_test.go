@@ -46,7 +46,7 @@ func connects(t *testing.T, home string) bool {
 }
 
 // TestOnlyTheOwnerMayOpenTheSocket: the socket has mode 0600 and its directory 0700, also if the directory had another
-// mode before, and whatever the umask is.
+// mode before, and with any umask.
 func TestOnlyTheOwnerMayOpenTheSocket(t *testing.T) {
 	home := shortHome(t)
 	run := filepath.Join(home, runDir)

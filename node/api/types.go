@@ -247,7 +247,7 @@ type Backend interface {
 	Status() Status
 	Peers() []Peer
 	// Network returns this replica's report and, with others, the newest reports of other replicas of all shards. It asks
-	// for these at most once a second, for all who call it.
+	// for these at most once a second. Concurrent calls share the answers.
 	Network(ctx context.Context, others bool) NetworkReports
 	// Events opens a stream of events. The error wraps [ErrBadQuery] if the replica does not have such events.
 	Events(q EventQuery) (EventStream, error)

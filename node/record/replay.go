@@ -20,7 +20,7 @@ import (
 	"bdtnode/protocols/coin"
 )
 
-// Setup is what a replay needs besides the file: a replica on copies of the stores.
+// Setup has the needs of a replay besides the file: a replica on copies of the stores.
 type Setup struct {
 	Driver driver.Config // as it was recorded, but for Signer, Shares, Recorder and ObserveLatency
 	Store  kv.Store      // consensus store; the replay writes to it

@@ -15,7 +15,7 @@ const (
 	// nearly empty ones.
 	gapShare = 4
 	// burst is the number of proposals that a leader sends at the pace above before the gap grows; after as many again the
-	// gap is MaxGap. A block costs all replicas some milliseconds of processor time whatever is in it. So a shard under
+	// gap is MaxGap. A block costs all replicas some milliseconds of processor time, also an empty one. So a shard under
 	// lasting load makes one block in MaxGap, and the blocks of a shard with less load do not wait.
 	burst = 8
 	// smoothing is the weight of the past in the observed delay, in eighths.

@@ -84,7 +84,7 @@ func TestOwnVoteViews(t *testing.T) {
 	}
 }
 
-// TestViewIsBounded: the view has at most as many slots as the window, whatever peers send.
+// TestViewIsBounded: the view has at most as many slots as the window, for any messages of peers.
 func TestViewIsBounded(t *testing.T) {
 	b := newBench(t, 4)
 	m, _ := b.machine(1)

@@ -89,7 +89,7 @@
 // A [Machine] has the rounds and applies the rules of the current one in the order of the paper. A round consists of its
 // broadcasts (broadcast.go), the election of one of them by the coin (election.go), and the ballot on it (ballot.go). All
 // rounds share the values (values.go) and the own messages (outbox.go). The outcome (decision.go) ends the instance. Each
-// part owns its fields. Its handlers count messages, and its rules, the methods without a message, decide what to send.
+// part owns its fields. Its handlers count messages, and its rules, the methods without a message, choose the messages to send.
 //
 // # Tests
 //

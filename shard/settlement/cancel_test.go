@@ -85,7 +85,7 @@ func TestWeakenedCancellationIsFound(t *testing.T) {
 		sc.start.signs = signs
 		return cancelling(sc)
 	}
-	// refusal is the refusal of the executed state, whatever the transaction's record.
+	// refusal is the refusal of the executed state, independent of the transaction's record.
 	refusal := func(w *world, s uint16, tx *ledger.Tx) ledger.Reason {
 		if !tx.Shards(home).Inputs.Has(s) {
 			return ledger.ReasonNone
