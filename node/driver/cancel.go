@@ -30,7 +30,7 @@ type cancels struct {
 	// known has one CL of each transaction.
 	known    *simplelru.LRU[ledger.TxID, *settlement.CL]
 	bytes    int // of their encodings
-	checked  *simplelru.LRU[digest.Digest, struct{}]
+	checked  *digest.Recent
 	suspects []*ledger.Tx     // to be looked up in the committed state
 	taken    []*settlement.CL // of other shards, to be applied
 	found    [][]byte         // never to be SPENT here, for the loop
@@ -44,11 +44,7 @@ func newCancels(d *Driver) *cancels {
 	if err != nil {
 		panic(err) // the size is positive
 	}
-	checked, err := simplelru.NewLRU[digest.Digest, struct{}](maxChecked, nil)
-	if err != nil {
-		panic(err) // the size is positive
-	}
-	c.known, c.checked = known, checked
+	c.known, c.checked = known, digest.NewRecent(maxChecked)
 	return c
 }
 
@@ -151,7 +147,7 @@ func (c *cancels) turn() {
 func (v contentVerifier) VerifyCLM(x *cancel.CLM) error {
 	c := v.d.cancels
 	c.mu.Lock()
-	checked := c.checked.Contains(x.Digest)
+	checked := c.checked.Has(x.Digest)
 	c.mu.Unlock()
 	if checked {
 		return nil
@@ -170,7 +166,7 @@ func (v contentVerifier) VerifyCLM(x *cancel.CLM) error {
 		return errors.New("a CL_M for a transaction with a bad signature")
 	}
 	c.mu.Lock()
-	c.checked.Add(x.Digest, struct{}{})
+	c.checked.Add(x.Digest)
 	c.mu.Unlock()
 	return nil
 }

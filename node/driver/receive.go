@@ -208,7 +208,7 @@ func (w *witness) take() []*settlement.Evidence {
 // verified is the set of LD encodings that were verified, behind a lock.
 type verified struct {
 	mu    sync.Mutex
-	known *replica.VerifiedLDs
+	known *digest.Recent
 }
 
 // Has implements [replica.Encodings].

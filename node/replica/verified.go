@@ -12,40 +12,12 @@ import (
 // maxVerified is the number of LD encodings that are remembered as verified: 4,096 digests, about 400 KiB.
 const maxVerified = 4096
 
-// VerifiedLDs remembers the latest 4,096 encodings that were verified. It compares encodings and not digests of
-// deliveries: a delivery has one digest, and as many encodings as there are certificates, headers and paths for it,
-// most of which prove nothing. It is not safe for concurrent use.
-type VerifiedLDs struct {
-	known map[digest.Digest]struct{}
-	order []digest.Digest // a ring once it is full
-	next  int
-}
+// NewVerifiedLDs returns an empty set of the latest 4,096 encodings that were verified. It compares encodings and not
+// digests of deliveries: a delivery has one digest, and as many encodings as there are certificates, headers and paths for
+// it, most of which prove nothing.
+func NewVerifiedLDs() *digest.Recent { return digest.NewRecent(maxVerified) }
 
-// NewVerifiedLDs returns an empty set.
-func NewVerifiedLDs() *VerifiedLDs { return &VerifiedLDs{known: make(map[digest.Digest]struct{})} }
-
-// Has reports whether an encoding is remembered.
-func (v *VerifiedLDs) Has(encoding digest.Digest) bool {
-	_, ok := v.known[encoding]
-	return ok
-}
-
-// Add remembers an encoding.
-func (v *VerifiedLDs) Add(encoding digest.Digest) {
-	if v.Has(encoding) {
-		return
-	}
-	v.known[encoding] = struct{}{}
-	if len(v.order) < maxVerified {
-		v.order = append(v.order, encoding)
-		return
-	}
-	delete(v.known, v.order[v.next])
-	v.order[v.next] = encoding
-	v.next = (v.next + 1) % maxVerified
-}
-
-// Encodings is a [VerifiedLDs], possibly behind a lock.
+// Encodings is a set of [NewVerifiedLDs], possibly behind a lock.
 type Encodings interface {
 	Has(encoding digest.Digest) bool
 	Add(encoding digest.Digest)

@@ -168,10 +168,10 @@ func TestPendingIsBounded(t *testing.T) {
 		}
 	}
 	for i := range 2 * maxRecent {
-		m.certified.add(DigestOf(fmt.Appendf(nil, "%d", i)))
+		m.certified.Add(DigestOf(fmt.Appendf(nil, "%d", i)))
 	}
-	if len(m.certified.known) != maxRecent {
-		t.Errorf("%d digests remembered, at most %d are allowed", len(m.certified.known), maxRecent)
+	if m.certified.Len() != maxRecent {
+		t.Errorf("%d digests remembered, at most %d are allowed", m.certified.Len(), maxRecent)
 	}
 }
 

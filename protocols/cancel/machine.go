@@ -40,8 +40,8 @@ type Machine struct {
 	signer    sig.Signer
 	pending   map[digest.Digest]*open
 	peers     []peer // by replica
-	certified recent
-	stated    recent
+	certified *digest.Recent
+	stated    *digest.Recent
 	full      protocols.Time // until when the own CL_Ms are used up, without the burst
 }
 
@@ -65,7 +65,7 @@ type peer struct {
 func New(c *protocols.Committee, self protocols.Index, s sig.Signer) *Machine {
 	return &Machine{
 		committee: c, self: self, signer: s,
-		pending: make(map[digest.Digest]*open), peers: make([]peer, c.N()), certified: newRecent(), stated: newRecent(),
+		pending: make(map[digest.Digest]*open), peers: make([]peer, c.N()), certified: digest.NewRecent(maxRecent), stated: digest.NewRecent(maxRecent),
 	}
 }
 
@@ -74,10 +74,10 @@ func New(c *protocols.Committee, self protocols.Index, s sig.Signer) *Machine {
 func (m *Machine) Impossible(now protocols.Time, content []byte) Step {
 	var st Step
 	d := DigestOf(content)
-	if len(content) == 0 || len(content) > MaxContent || m.certified.has(d) || m.stated.has(d) || !m.takeToken(now) {
+	if len(content) == 0 || len(content) > MaxContent || m.certified.Has(d) || m.stated.Has(d) || !m.takeToken(now) {
 		return st
 	}
-	m.stated.add(d)
+	m.stated.Add(d)
 	x := &CLM{Content: content, Digest: d, Signature: m.signer.Sign(Statement(m.committee, d))}
 	st.Broadcast(x)
 	m.count(&st, m.self, x)
@@ -97,7 +97,7 @@ func (m *Machine) takeToken(now protocols.Time) bool {
 // HandleCLM is called upon a checked CL_M of another replica.
 func (m *Machine) HandleCLM(from protocols.Index, x *CLM) Step {
 	var st Step
-	if !m.certified.has(x.Digest) {
+	if !m.certified.Has(x.Digest) {
 		m.count(&st, from, x)
 	}
 	return st
@@ -115,12 +115,12 @@ func (m *Machine) count(st *Step, from protocols.Index, x *CLM) {
 	}
 	if o.tally.Len() >= m.committee.WeakQuorum() {
 		m.close(x.Digest, o)
-		m.certified.add(x.Digest)
+		m.certified.Add(x.Digest)
 		st.Emit(Output{Certified: &Certified{o.content, o.tally.Certificate()}})
 		return
 	}
 	m.hold(from, x.Digest, o)
-	if from != m.self && !o.asked && m.pending[x.Digest] != nil && !m.stated.has(x.Digest) {
+	if from != m.self && !o.asked && m.pending[x.Digest] != nil && !m.stated.Has(x.Digest) {
 		o.asked = true
 		st.Emit(Output{Ask: o.content})
 	}
@@ -166,29 +166,4 @@ func (m *Machine) Pending() (count, bytes int) {
 		bytes += m.peers[i].bytes
 	}
 	return len(m.pending), bytes
-}
-
-// recent is a set of the newest maxRecent digests.
-type recent struct {
-	known map[digest.Digest]struct{}
-	order []digest.Digest // a ring once it is full
-	next  int
-}
-
-func newRecent() recent { return recent{known: make(map[digest.Digest]struct{})} }
-
-func (r *recent) has(d digest.Digest) bool {
-	_, ok := r.known[d]
-	return ok
-}
-
-func (r *recent) add(d digest.Digest) {
-	r.known[d] = struct{}{}
-	if len(r.order) < maxRecent {
-		r.order = append(r.order, d)
-		return
-	}
-	delete(r.known, r.order[r.next])
-	r.order[r.next] = d
-	r.next = (r.next + 1) % maxRecent
 }
