@@ -258,7 +258,7 @@ func twinMutants() []mutant {
 			{"node/replica/replica.go", "	st.Send(to, &Position{Certified: c.certify.CertifiedHeight()})\n	c.resend(&st, to)\n", "	st.Send(to, &Position{Certified: c.certify.CertifiedHeight()})\n"},
 		}},
 		{"a decision is deleted when its block is certified", "517", "liveness", []edit{
-			{"protocols/bdt/bdt.go", "m.past[0].number < last.Epoch {", "(m.past[0].number < last.Epoch || m.past[0].number == last.Epoch && last.Last) {"},
+			{"protocols/bdt/past.go", "x.epochs[0].number < last.Epoch {", "(x.epochs[0].number < last.Epoch || x.epochs[0].number == last.Epoch && last.Last) {"},
 		}},
 		{"a weak quorum of Finalize messages is enough", "", "invariant agreement", []edit{
 			{boltMachine, "	if set.Len() == m.cfg.Committee.Quorum() {", "	if set.Len() == m.cfg.Committee.WeakQuorum() {"},

@@ -13,8 +13,6 @@
 package bdt
 
 import (
-	"fmt"
-	"slices"
 	"time"
 
 	"bdtnode/internal/sig"
@@ -60,22 +58,13 @@ type Config struct {
 // Machine is the consensus of one replica.
 type Machine struct {
 	cfg     Config
-	lanes   *lanes.Machine
-	inbound *inbound.Machine
-	now     epoch
-	past    []*epoch // ended epochs without a certified header above their last block, oldest first
+	data    data
+	chain   chain
+	current epoch // the epoch in progress
+	past    pastEpochs
 	future  futureMessages
-
-	ends     Ends
-	patience patience
-	marks    []mark // one for each lane, then one for each channel, then one for the slots
-
-	base      *bolt.Block      // last committed block
-	delivered *bolt.Block      // last block handed to the executor
-	pending   []bolt.Committed // blocks committed after delivered
-	running   []*bolt.Block    // blocks delivered and not executed
-	executed  uint64           // height
-	open      []*bolt.Block    // committed blocks without a certified header
+	waiting waiting
+	ends    Ends
 }
 
 // New makes a machine at genesis, or restores one from the records of an earlier one in stored. executed is the height up to
@@ -86,51 +75,19 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error)
 		cfg.Slots = EpochSlots
 	}
 	genesis := bolt.Genesis(cfg.Committee, cfg.GenesisTimeMS, cfg.Shards)
-	m := &Machine{
-		cfg: cfg, executed: executed, base: genesis, future: newFutureMessages(cfg.Committee.N()),
-		marks: make([]mark, cfg.Committee.N()+cfg.Shards+1),
-	}
-	if executed == 0 {
-		m.delivered = genesis
-	}
-	for key, value := range stored(CommitKey(executed), CommitKey(^uint64(0))) {
-		b, err := DecodeCommit(cfg.Committee, value)
-		if err != nil {
-			return nil, fmt.Errorf("commit record %x: %w: the store is damaged", key, err)
-		}
-		switch {
-		case b.Height == executed:
-			m.delivered = b
-		case m.delivered == nil || b.Height != m.base.Height+1 || b.Parent != m.base.Digest():
-			return nil, fmt.Errorf("committed block %d does not follow block %d: the store is damaged", b.Height, m.base.Height)
-		default:
-			m.pending = append(m.pending, bolt.Committed{Block: b})
-		}
-		m.base = b
-	}
-	if m.delivered == nil {
-		return nil, fmt.Errorf("the ledger is at height %d but its committed block is not in the consensus store: the two do not belong together", executed)
-	}
-	m.patience.begins()
+	m := &Machine{cfg: cfg, future: newFutureMessages(cfg.Committee.N()), waiting: newWaiting(&cfg)}
 	var err error
-	m.lanes, err = lanes.Restore(lanes.Config{
-		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, AckAtOnce: cfg.Dumbo, Window: cfg.Window,
-		WallClock: cfg.WallClock,
-	}, m.delivered.Cut, stored)
-	if err != nil {
+	if m.chain, err = restoreChain(cfg.Committee, genesis, executed, stored); err != nil {
 		return nil, err
 	}
-	m.inbound, err = inbound.Restore(inbound.Config{
-		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Shards: cfg.Shards,
-	}, m.delivered.Inbound, stored)
-	if err != nil {
+	if m.data, err = restoreData(&cfg, m.chain.delivered, stored); err != nil {
 		return nil, err
 	}
-	if err := m.restoreEpochs(genesis, stored); err != nil {
+	if m.current, err = restoreEpoch(&cfg, &m.data, &m.chain, genesis, stored); err != nil {
 		return nil, err
 	}
-	for _, p := range m.pending {
-		m.open = append(m.open, p.Block)
+	if m.past, err = restorePast(&cfg, &m.data, &m.chain, m.current.number, stored); err != nil {
+		return nil, err
 	}
 	return m, nil
 }
@@ -138,56 +95,52 @@ func New(cfg Config, executed uint64, stored protocols.Stored) (*Machine, error)
 // Start delivers the committed blocks of before a restart and starts the protocols. Call it once, before all other methods.
 func (m *Machine) Start(now protocols.Time) Step {
 	var st Step
-	if n := len(m.pending); n > 0 {
-		last := m.pending[n-1].Block
-		protocols.Absorb(&st, m.lanes.Ordered(now, last.Cut))
-		protocols.Absorb(&st, m.inbound.Ordered(last.Inbound))
+	if n := len(m.chain.pending); n > 0 {
+		m.data.ordered(now, &st, m.chain.pending[n-1].Block)
 	}
-	m.deliver(now, &st)
-	for _, e := range m.past {
-		m.fromPast(&st, e, e.agreement.Start(now))
-	}
-	m.fromAgreement(now, &st, m.now.agreement.Start(now))
-	m.fromBolt(now, &st, m.now.bolt.Resume(now))
+	m.chain.deliver(now, &st, &m.data)
+	m.past.start(now, &st)
+	m.fromAgreement(now, &st, m.current.agreement.Start(now))
+	m.fromBolt(now, &st, m.current.bolt.Resume(now))
 	m.advance(now, &st)
 	return st
 }
 
 // HasRoom reports whether the own lane may grow.
-func (m *Machine) HasRoom() bool { return m.lanes.HasRoom() }
+func (m *Machine) HasRoom() bool { return m.data.lanes.HasRoom() }
 
 // Uncertified is the number of own batches that are neither certified nor committed.
-func (m *Machine) Uncertified() int { return m.lanes.Uncertified() }
+func (m *Machine) Uncertified() int { return m.data.lanes.Uncertified() }
 
 // Pending reports whether this replica knows of data to commit: own batches that are neither certified nor committed, or a
 // position with a mark.
 func (m *Machine) Pending() bool {
-	return m.lanes.Uncertified() > 0 || slices.ContainsFunc(m.marks, func(k mark) bool { return k.since != 0 })
+	return m.data.lanes.Uncertified() > 0 || m.waiting.any()
 }
 
 // Base is the last committed block.
-func (m *Machine) Base() *bolt.Block { return m.base }
+func (m *Machine) Base() *bolt.Block { return m.chain.base }
 
 // Epoch is the current epoch.
-func (m *Machine) Epoch() uint64 { return m.now.number }
+func (m *Machine) Epoch() uint64 { return m.current.number }
 
 // Leader is the leader of the current epoch. Without a fast lane the leader has no task.
-func (m *Machine) Leader() protocols.Index { return m.now.leader }
+func (m *Machine) Leader() protocols.Index { return m.current.leader }
 
 // Patience is the time for which something may be pending, after its certificate was sent to the leader, before this replica
 // leaves the epoch.
-func (m *Machine) Patience() time.Duration { return m.patience.limit() }
+func (m *Machine) Patience() time.Duration { return m.waiting.patience.limit() }
 
 // NextLD is the number of the first LD of a channel that this replica lacks.
-func (m *Machine) NextLD(source uint16) uint64 { return m.inbound.Next(source) }
+func (m *Machine) NextLD(source uint16) uint64 { return m.data.inbound.Next(source) }
 
 // Gap is the least time between two proposals under load. A shorter time between batches has no use.
-func (m *Machine) Gap() time.Duration { return m.now.bolt.Gap() }
+func (m *Machine) Gap() time.Duration { return m.current.bolt.Gap() }
 
 // Append makes the next batch of the own lane from a payload with count entries. It panics if HasRoom is false.
 func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *lanes.Batch) {
 	var st Step
-	child, batch := m.lanes.Append(now, payload, count)
+	child, batch := m.data.lanes.Append(now, payload, count)
 	m.fromLanes(now, &st, child)
 	m.advance(now, &st)
 	return st, batch
@@ -199,23 +152,23 @@ func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols
 	var st Step
 	switch x := msg.(type) {
 	case *lanes.Batch:
-		m.fromLanes(now, &st, m.lanes.HandleBatch(now, from, x))
+		m.fromLanes(now, &st, m.data.lanes.HandleBatch(now, from, x))
 	case *lanes.Ack:
-		m.fromLanes(now, &st, m.lanes.HandleAck(now, from, x))
+		m.fromLanes(now, &st, m.data.lanes.HandleAck(now, from, x))
 	case *lanes.TipCertificate:
-		m.fromLanes(now, &st, m.lanes.HandleCertificate(now, x))
+		m.fromLanes(now, &st, m.data.lanes.HandleCertificate(now, x))
 	case *lanes.Fetch:
-		m.fromLanes(now, &st, m.lanes.HandleFetch(now, from, x))
+		m.fromLanes(now, &st, m.data.lanes.HandleFetch(now, from, x))
 	case *lanes.Conflict:
-		m.fromLanes(now, &st, m.lanes.HandleConflict(x))
+		m.fromLanes(now, &st, m.data.lanes.HandleConflict(x))
 	case *inbound.LD:
-		m.fromInbound(now, &st, m.inbound.HandleLD(now, x))
+		m.fromInbound(now, &st, m.data.inbound.HandleLD(now, x))
 	case *inbound.SIGN:
-		m.fromInbound(now, &st, m.inbound.HandleSIGN(from, x))
+		m.fromInbound(now, &st, m.data.inbound.HandleSIGN(from, x))
 	case *inbound.TipCertificate:
-		m.fromInbound(now, &st, m.inbound.HandleCertificate(now, x))
+		m.fromInbound(now, &st, m.data.inbound.HandleCertificate(now, x))
 	case *inbound.FetchLD:
-		m.fromInbound(now, &st, m.inbound.HandleFetchLD(from, x))
+		m.fromInbound(now, &st, m.data.inbound.HandleFetchLD(from, x))
 	default:
 		number, ok := epochOf(msg)
 		if !ok {
@@ -230,16 +183,11 @@ func (m *Machine) Handle(now protocols.Time, from protocols.Index, msg protocols
 // Executed is called when the executor has executed the block at height. It panics if that is not the next delivered block.
 func (m *Machine) Executed(now protocols.Time, height uint64) Step {
 	var st Step
-	if len(m.running) == 0 || m.running[0].Height != height {
-		panic(fmt.Sprintf("bdt: block %d was executed out of order", height))
-	}
-	b := m.running[0]
-	m.running = m.running[1:]
-	m.executed = height
-	protocols.Absorb(&st, m.lanes.Executed(b.Cut))
-	protocols.Absorb(&st, m.inbound.Executed(b.Inbound))
-	m.fromBolt(now, &st, m.now.bolt.Executed(now, height))
-	m.deliver(now, &st)
+	b := m.chain.execute(height)
+	protocols.Absorb(&st, m.data.lanes.Executed(b.Cut))
+	protocols.Absorb(&st, m.data.inbound.Executed(b.Inbound))
+	m.fromBolt(now, &st, m.current.bolt.Executed(now, height))
+	m.chain.deliver(now, &st, &m.data)
 	m.advance(now, &st)
 	return st
 }
@@ -248,27 +196,13 @@ func (m *Machine) Executed(now protocols.Time, height uint64) Step {
 // with a certified block above their last block.
 func (m *Machine) Certified(height uint64) Step {
 	var st Step
-	var last *bolt.Block
-	for len(m.open) > 0 && m.open[0].Height <= height {
-		last, m.open = m.open[0], m.open[1:]
-	}
+	last := m.chain.certified(height)
 	if last == nil {
 		return st
 	}
-	// A certified header of the last block of an epoch is not enough to forget the epoch: f Byzantine VOTEs and an honest one
-	// certify it, and then the other replicas may know the decision only from that honest replica. A certified block after
-	// it shows that f+1 honest replicas have passed it, so that all others can catch up.
-	for len(m.past) > 0 && m.past[0].number < last.Epoch {
-		m.forget(&st, m.past[0])
-		m.past = m.past[1:]
-	}
-	for _, e := range m.past {
-		if e.number == last.Epoch {
-			protocols.Absorb(&st, e.bolt.Certified(last))
-		}
-	}
-	if last.Epoch == m.now.number {
-		protocols.Absorb(&st, m.now.bolt.Certified(last))
+	m.past.certified(&st, last)
+	if last.Epoch == m.current.number {
+		protocols.Absorb(&st, m.current.bolt.Certified(last))
 	}
 	return st
 }
@@ -282,24 +216,24 @@ func (m *Machine) Adopt(now protocols.Time, from protocols.Index, blocks []*bolt
 	holders.Add(from)
 	var within *bolt.Block // last adopted block, if it is in the current epoch
 	for _, b := range blocks {
-		if b.Height <= m.base.Height {
+		if b.Height <= m.chain.base.Height {
 			continue
 		}
-		if b.Height != m.base.Height+1 || b.Parent != m.base.Digest() {
+		if !m.chain.isNext(b) {
 			break
 		}
-		parent := m.base
+		parent := m.chain.base
 		m.commit(now, &st, bolt.Committed{Block: b, Signers: holders})
 		within = b
 		if b.Last {
-			m.begin(now, &st, m.now.next(m.cfg.Committee, m.cfg.Slots, parent, b))
+			m.begin(now, &st, m.current.next(m.cfg.Committee, m.cfg.Slots, parent, b))
 			within = nil
 		}
 	}
 	if within != nil {
-		m.fromBolt(now, &st, m.now.bolt.Adopt(now, within))
+		m.fromBolt(now, &st, m.current.bolt.Adopt(now, within))
 	}
-	m.deliver(now, &st)
+	m.chain.deliver(now, &st, &m.data)
 	m.advance(now, &st)
 	return st
 }
@@ -307,8 +241,8 @@ func (m *Machine) Adopt(now protocols.Time, from protocols.Index, blocks []*bolt
 // TakeRefusedPeers lists the peers that must be asked to send again: a message of theirs was refused for being ahead,
 // and would be accepted now. The call clears the list.
 func (m *Machine) TakeRefusedPeers() protocols.Set {
-	set := m.now.bolt.TakeRefusedPeers()
-	refused := m.future.again(m.now.number)
+	set := m.current.bolt.TakeRefusedPeers()
+	refused := m.future.again(m.current.number)
 	for _, i := range refused.Members() {
 		set.Add(i)
 	}
@@ -317,15 +251,19 @@ func (m *Machine) TakeRefusedPeers() protocols.Set {
 
 // Wake is the time at which the machine next needs a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
-	return protocols.Earliest(m.lanes.Wake(), m.inbound.Wake(), m.now.bolt.Wake(), m.nextDeadline())
+	at := protocols.Earliest(m.data.lanes.Wake(), m.data.inbound.Wake(), m.current.bolt.Wake())
+	if m.current.inFastLane() && !m.chain.lags() {
+		at = protocols.Earliest(at, m.waiting.deadline())
+	}
+	return at
 }
 
 // Tick does everything that is due.
 func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
-	m.fromLanes(now, &st, m.lanes.Tick(now))
-	m.fromInbound(now, &st, m.inbound.Tick(now))
-	m.fromBolt(now, &st, m.now.bolt.Tick(now))
+	m.fromLanes(now, &st, m.data.lanes.Tick(now))
+	m.fromInbound(now, &st, m.data.inbound.Tick(now))
+	m.fromBolt(now, &st, m.current.bolt.Tick(now))
 	m.advance(now, &st)
 	return st
 }
@@ -333,15 +271,13 @@ func (m *Machine) Tick(now protocols.Time) Step {
 // Resend sends a peer again the messages that it may have missed while it was disconnected.
 func (m *Machine) Resend(to protocols.Index) Step {
 	var st Step
-	protocols.Absorb(&st, m.lanes.Resend(to))
-	protocols.Absorb(&st, m.inbound.Resend(to))
-	for _, e := range m.past {
-		protocols.Absorb(&st, e.agreement.Resend(to))
+	protocols.Absorb(&st, m.data.lanes.Resend(to))
+	protocols.Absorb(&st, m.data.inbound.Resend(to))
+	m.past.resend(&st, to)
+	protocols.Absorb(&st, m.current.bolt.Resend(to))
+	if m.current.status != nil {
+		st.Send(to, m.current.status)
 	}
-	protocols.Absorb(&st, m.now.bolt.Resend(to))
-	if m.now.status != nil {
-		st.Send(to, m.now.status)
-	}
-	protocols.Absorb(&st, m.now.agreement.Resend(to))
+	protocols.Absorb(&st, m.current.agreement.Resend(to))
 	return st
 }

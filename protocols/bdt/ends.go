@@ -49,22 +49,18 @@ type Ends struct {
 // Ends returns the ended epochs since the start, for operators.
 func (m *Machine) Ends() Ends { return m.ends }
 
-// causeOf is the reason for which this replica leaves the epoch now. The patience is that with which the marks were
-// checked.
-func (m *Machine) causeOf(now protocols.Time) Cause {
-	limit := m.patience.limit()
+// causeOf is the reason for which this replica leaves the epoch now. outwaited reports that a position was pending for longer
+// than the patience.
+func (e *epoch) causeOf(cfg *Config, outwaited bool) Cause {
 	switch {
-	case m.cfg.Dumbo:
+	case cfg.Dumbo:
 		return Single
-	case m.now.bolt.LastSlotCommitted():
+	case e.bolt.LastSlotCommitted():
 		return Rotation
-	case m.now.left >= m.cfg.Committee.WeakQuorum():
+	case e.left >= cfg.Committee.WeakQuorum():
 		return Followed
-	}
-	for k := range m.marks {
-		if mark := &m.marks[k]; mark.certSent != 0 && now >= mark.certSent.Add(limit) {
-			return Patience
-		}
+	case outwaited:
+		return Patience
 	}
 	return PassedOver
 }
@@ -87,4 +83,4 @@ func (x *Ends) note(e *epoch) {
 }
 
 // OwnLane gives the number up to which the own lane is certified or ordered, and the number up to which it is ordered.
-func (m *Machine) OwnLane() (certified, ordered uint64) { return m.lanes.Pending(m.cfg.Self) }
+func (m *Machine) OwnLane() (certified, ordered uint64) { return m.data.lanes.Pending(m.cfg.Self) }

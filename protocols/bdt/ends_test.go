@@ -55,8 +55,8 @@ func TestEndsByRotation(t *testing.T) {
 	for k := range 6 {
 		s.append(protocols.Index(k%4), fmt.Sprint(k))
 		for i, m := range s.machines {
-			for len(m.running) > 0 {
-				s.apply(protocols.Index(i), m.Executed(s.now, m.running[0].Height))
+			for len(m.chain.running) > 0 {
+				s.apply(protocols.Index(i), m.Executed(s.now, m.chain.running[0].Height))
 			}
 		}
 		s.deliverAll()
@@ -97,7 +97,7 @@ func TestEndsAfterRestart(t *testing.T) {
 	s.apply(3, st)
 	s.machines[3] = s.restore(3, 0)
 	s.apply(3, s.machines[3].Start(s.now))
-	if s.machines[3].now.status == nil {
+	if s.machines[3].current.status == nil {
 		t.Fatal("the Status is lost")
 	}
 	s.down = protocols.Set{}

@@ -15,10 +15,6 @@ import (
 // agreementEnd is the kind of the agreements that end epochs.
 const agreementEnd = 1
 
-// maxPast is the largest number of ended epochs that are kept. A replica that lacks an older one catches up by certified
-// headers.
-const maxPast = 32
-
 // epoch is the state of one epoch at a replica.
 type epoch struct {
 	epochStart
@@ -47,86 +43,79 @@ func epochOfRecord(key []byte) (uint64, error) {
 	return r.U64(), r.Err()
 }
 
-func (m *Machine) boltConfig(r *epochStart) bolt.Config {
+// bolt is the configuration of the fast lane of an epoch.
+func (c *Config) bolt(r *epochStart, d *data) bolt.Config {
 	return bolt.Config{
-		Committee: m.cfg.Committee, Self: m.cfg.Self, Signer: m.cfg.Signer, Epoch: r.number, Leader: r.leader,
-		Slots: m.cfg.Slots, Data: m.lanes, Inbound: m.inbound, WallClock: m.cfg.WallClock,
+		Committee: c.Committee, Self: c.Self, Signer: c.Signer, Epoch: r.number, Leader: r.leader,
+		Slots: c.Slots, Data: d.lanes, Inbound: d.inbound, WallClock: c.WallClock,
 	}
 }
 
-func (m *Machine) agreementConfig(r *epochStart) mvba.Config {
-	c, number, base := m.cfg.Committee, r.number, r.base
+// agreement is the configuration of the agreement that ends an epoch.
+func (c *Config) agreement(r *epochStart) mvba.Config {
+	committee, number, base := c.Committee, r.number, r.base
 	return mvba.Config{
-		Instance: instance(number), Committee: c, Self: m.cfg.Self, Signer: m.cfg.Signer, Coin: m.cfg.Coin, Shares: m.cfg.Shares,
+		Instance: instance(number), Committee: committee, Self: c.Self, Signer: c.Signer, Coin: c.Coin, Shares: c.Shares,
 		Valid: func(value []byte) error {
-			x, err := DecodeInput(c, value)
+			x, err := DecodeInput(committee, value)
 			if err != nil {
 				return err
 			}
-			return x.check(c, number, base)
+			return x.check(committee, number, base)
 		},
 	}
 }
 
-// restoreEpochs restores the current epoch and the ended epochs that other replicas may still ask about.
-func (m *Machine) restoreEpochs(genesis *bolt.Block, stored protocols.Stored) error {
-	c := m.cfg.Committee
+// newEpoch makes the epoch that begins with r.
+func newEpoch(cfg *Config, d *data, r epochStart, executed uint64) epoch {
+	e := epoch{epochStart: r, keys: make(map[string]bool), statuses: make([]*Status, cfg.Committee.N())}
+	e.bolt = bolt.New(cfg.bolt(&r, d), r.base, executed)
+	if cfg.Dumbo {
+		e.bolt.Leave()
+	}
+	var err error
+	if e.agreement, err = mvba.New(cfg.agreement(&r)); err != nil {
+		panic(fmt.Sprintf("bdt: the agreement of epoch %d cannot be made: %v", r.number, err))
+	}
+	return e
+}
+
+// restoreEpoch restores the epoch in progress.
+func restoreEpoch(cfg *Config, d *data, chain *chain, genesis *bolt.Block, stored protocols.Stored) (epoch, error) {
+	c := cfg.Committee
 	r, err := storedEpochStart(c, genesis, stored)
 	if err != nil {
-		return err
+		return epoch{}, err
 	}
-	m.now = epoch{epochStart: r, keys: make(map[string]bool), statuses: make([]*Status, c.N())}
-	if m.now.bolt, err = bolt.Restore(m.boltConfig(&r), m.base, m.executed, stored); err != nil {
-		return err
+	e := epoch{epochStart: r, keys: make(map[string]bool), statuses: make([]*Status, c.N())}
+	if e.bolt, err = bolt.Restore(cfg.bolt(&r, d), chain.base, chain.executed, stored); err != nil {
+		return e, err
 	}
-	if m.now.agreement, err = mvba.Restore(m.agreementConfig(&r), m.now.collecting(stored)); err != nil {
-		return err
+	if e.agreement, err = mvba.Restore(cfg.agreement(&r), e.collecting(stored)); err != nil {
+		return e, err
 	}
 	for key, value := range stored(statusKey(r.number), statusKey(r.number+1)) {
 		s, err := DecodeStatus(c, slices.Clone(value))
 		if err != nil || s.Epoch != r.number {
-			return fmt.Errorf("own Status %x is malformed: the store is damaged", key)
+			return e, fmt.Errorf("own Status %x is malformed: the store is damaged", key)
 		}
-		m.now.status = s
-		m.now.statuses[m.cfg.Self], m.now.left = s, 1
+		e.status = s
+		e.statuses[cfg.Self], e.left = s, 1
 	}
-	if m.cfg.Dumbo || m.now.status != nil || m.now.agreement.Decision() != nil {
-		m.now.bolt.Leave()
+	if cfg.Dumbo || e.status != nil || e.agreement.Decision() != nil {
+		e.bolt.Leave()
 	}
-	return m.restorePast(stored)
+	return e, nil
 }
 
-// restorePast restores the parts of ended epochs that are needed to answer other replicas.
-func (m *Machine) restorePast(stored protocols.Stored) error {
-	from, _ := mvba.Records(instance(0))
-	to, _ := mvba.Records(instance(m.now.number))
-	var numbers []uint64
-	for key := range stored(from, to) {
-		number, err := epochOfRecord(key)
-		if err != nil {
-			return fmt.Errorf("agreement record %x: %w: the store is damaged", key, err)
-		}
-		if len(numbers) == 0 || numbers[len(numbers)-1] != number {
-			numbers = append(numbers, number)
-		}
-	}
-	for _, number := range numbers {
-		// The leader and the base of an ended epoch have no use any more: nothing is signed or checked in it.
-		e := &epoch{epochStart: epochStart{number: number, base: m.base}, keys: make(map[string]bool)}
-		var err error
-		if e.agreement, err = mvba.Restore(m.agreementConfig(&e.epochStart), e.collecting(stored)); err != nil {
-			return err
-		}
-		if e.bolt, err = bolt.Restore(m.boltConfig(&e.epochStart), m.base, m.executed, stored); err != nil {
-			return err
-		}
-		e.bolt.Leave()
-		if e.agreement.Decision() == nil {
-			return fmt.Errorf("epoch %d ended and its agreement is neither decided nor deleted: the store is damaged", number)
-		}
-		m.past = append(m.past, e)
-	}
-	return nil
+// inFastLane reports whether this replica has not left the epoch and knows of no decision to end it.
+func (e *epoch) inFastLane() bool {
+	return e.status == nil && e.decided == nil && e.agreement.Decision() == nil
+}
+
+// isComplete reports whether the epoch is decided, and base is the block before its last block.
+func (e *epoch) isComplete(base *bolt.Block) bool {
+	return e.decided != nil && base.Digest() == e.decided.parent(e.base).Digest()
 }
 
 // collecting wraps stored: it adds the keys of all records that are read to the keys of the epoch.
@@ -147,40 +136,21 @@ func (e *epoch) collecting(stored protocols.Stored) protocols.Stored {
 // epoch is in the same step as that block and the decision, so all three are on disk before anything of the new epoch is
 // sent.
 func (m *Machine) begin(now protocols.Time, st *Step, r epochStart) {
-	ended := m.now
+	ended := m.current
 	ended.bolt.Leave()
 	m.ends.note(&ended)
-	m.patience.ended(ended.bolt.HighestFinalSlot() > 0)
-	m.patience.begins()
+	m.waiting.begins(ended.bolt.HighestFinalSlot() > 0)
 	st.Record(epochStartKey, r.encode())
-	if ended.agreement.Decision() != nil {
-		m.past = append(m.past, &ended)
-	} else {
-		m.forget(st, &ended) // it ended by certified headers
-	}
-	for len(m.past) > maxPast {
-		m.forget(st, m.past[0])
-		m.past = m.past[1:]
-	}
-	c := m.cfg.Committee
-	m.now = epoch{epochStart: r, keys: make(map[string]bool), statuses: make([]*Status, c.N())}
-	m.now.bolt = bolt.New(m.boltConfig(&r), r.base, m.executed)
-	if m.cfg.Dumbo {
-		m.now.bolt.Leave()
-	}
-	var err error
-	if m.now.agreement, err = mvba.New(m.agreementConfig(&r)); err != nil {
-		panic(fmt.Sprintf("bdt: the agreement of epoch %d cannot be made: %v", r.number, err))
-	}
-	clear(m.marks) // the waiting times count from here for the new leader
-	m.fromBolt(now, st, m.now.bolt.Progress(now))
+	m.past.add(st, &ended)
+	m.current = newEpoch(&m.cfg, &m.data, r, m.chain.executed)
+	m.fromBolt(now, st, m.current.bolt.Progress(now))
 	for _, x := range m.future.take(r.number) {
 		m.route(now, st, x.from, r.number, x.message)
 	}
 }
 
-// forget deletes the records of an ended epoch.
-func (m *Machine) forget(st *Step, e *epoch) {
+// forget deletes the records of the epoch.
+func (e *epoch) forget(st *Step) {
 	protocols.Absorb(st, e.bolt.Forget())
 	for _, key := range slices.Sorted(maps.Keys(e.keys)) {
 		st.Record([]byte(key), nil)
@@ -195,44 +165,25 @@ func (m *Machine) route(now protocols.Time, st *Step, from protocols.Index, numb
 		return
 	}
 	switch {
-	case number > m.now.number:
-		m.future.keep(from, number, m.now.number, msg)
+	case number > m.current.number:
+		m.future.keep(from, number, m.current.number, msg)
 		return
-	case number < m.now.number:
-		m.answer(now, st, from, number, msg)
+	case number < m.current.number:
+		m.past.answer(now, st, from, number, msg)
 		return
 	}
 	switch x := msg.(type) {
 	case *bolt.Propose:
-		m.fromBolt(now, st, m.now.bolt.HandlePropose(now, from, x))
+		m.fromBolt(now, st, m.current.bolt.HandlePropose(now, from, x))
 	case *bolt.Vote:
-		m.fromBolt(now, st, m.now.bolt.HandleVote(now, from, x))
+		m.fromBolt(now, st, m.current.bolt.HandleVote(now, from, x))
 	case *bolt.Finalize:
-		m.fromBolt(now, st, m.now.bolt.HandleFinalize(now, from, x))
+		m.fromBolt(now, st, m.current.bolt.HandleFinalize(now, from, x))
 	case *bolt.FetchBlock:
-		m.fromBolt(now, st, m.now.bolt.HandleFetchBlock(from, x))
+		m.fromBolt(now, st, m.current.bolt.HandleFetchBlock(from, x))
 	case *Status:
 		m.handleStatus(now, st, from, x)
 	default:
-		m.fromAgreement(now, st, m.now.agreement.Handle(now, from, msg))
-	}
-}
-
-// answer handles a message of an ended epoch: the answer is the decision or the requested block.
-func (m *Machine) answer(now protocols.Time, st *Step, from protocols.Index, number uint64, msg protocols.Message) {
-	k := slices.IndexFunc(m.past, func(e *epoch) bool { return e.number == number })
-	if k < 0 {
-		return // a block after the epoch is certified: a replica that lacks its last block catches up
-	}
-	e := m.past[k]
-	switch x := msg.(type) {
-	case *bolt.FetchBlock:
-		protocols.Absorb(st, e.bolt.HandleFetchBlock(from, x))
-	case *bolt.Propose, *bolt.Vote, *bolt.Finalize:
-		// No answer: the decision was sent to all, and is sent again when the sender reconnects.
-	case *Status:
-		protocols.Absorb(st, e.agreement.SendDecision(from))
-	default:
-		m.fromPast(st, e, e.agreement.Handle(now, from, msg))
+		m.fromAgreement(now, st, m.current.agreement.Handle(now, from, msg))
 	}
 }

@@ -90,7 +90,7 @@ func TestNoLeaveForUncertifiedBatch(t *testing.T) {
 	s.append(3, "a")
 	s.pass(10 * maxPatience)
 	for i := protocols.Index(2); i < 4; i++ {
-		if m := s.machines[i]; m.now.status != nil || m.Epoch() != 1 {
+		if m := s.machines[i]; m.current.status != nil || m.Epoch() != 1 {
 			t.Errorf("replica %d has left", i)
 		}
 	}
@@ -102,7 +102,7 @@ func TestOthersFollow(t *testing.T) {
 		s := newShard(t, n)
 		for i := range s.c.WeakQuorum() {
 			for j, m := range s.machines {
-				if j >= i && m.now.status != nil {
+				if j >= i && m.current.status != nil {
 					t.Fatalf("n=%d: replica %d has left after %d others", n, j, i)
 				}
 			}
@@ -127,16 +127,16 @@ func TestSlotsAreUsedUp(t *testing.T) {
 	for k := range 12 {
 		s.append(protocols.Index(k%4), fmt.Sprint(k))
 		for i, m := range s.machines {
-			for len(m.running) > 0 {
-				s.apply(protocols.Index(i), m.Executed(s.now, m.running[0].Height))
+			for len(m.chain.running) > 0 {
+				s.apply(protocols.Index(i), m.Executed(s.now, m.chain.running[0].Height))
 			}
 		}
 		s.deliverAll()
 	}
 	s.checkSame(16)
 	for i, m := range s.machines {
-		if m.Epoch() != 5 || m.Leader() != 0 || len(m.now.failed) != 0 {
-			t.Errorf("replica %d is in epoch %d with leader %d; %d have failed", i, m.Epoch(), m.Leader(), len(m.now.failed))
+		if m.Epoch() != 5 || m.Leader() != 0 || len(m.current.failed) != 0 {
+			t.Errorf("replica %d is in epoch %d with leader %d; %d have failed", i, m.Epoch(), m.Leader(), len(m.current.failed))
 		}
 	}
 	for k, d := range s.got[0] {
@@ -176,7 +176,7 @@ func TestEpochsSurviveCrashes(t *testing.T) {
 	s.pass(100 * time.Millisecond) // the batch becomes certified
 	s.down.Add(2)                  // two replicas can leave, but not agree
 	s.pass(2 * maxPatience)
-	before := s.machines[3].now.status
+	before := s.machines[3].current.status
 	if before == nil || before.Slot != 1 || before.QC == nil {
 		t.Fatalf("replica 3 has not left with a QC of slot 1: %+v", before)
 	}
@@ -185,7 +185,7 @@ func TestEpochsSurviveCrashes(t *testing.T) {
 		s.got[i] = nil
 		s.apply(i, s.machines[i].Start(s.now))
 	}
-	if after := s.machines[3].now.status; after == nil || string(after.Append(nil)) != string(before.Append(nil)) {
+	if after := s.machines[3].current.status; after == nil || string(after.Append(nil)) != string(before.Append(nil)) {
 		t.Fatal("after a crash the Status differs")
 	}
 	s.down.Remove(2)
@@ -200,9 +200,9 @@ func TestEpochsSurviveCrashes(t *testing.T) {
 	s.pass(2 * maxPatience)
 	s.checkSame(2)
 	again := s.restore(3, 0)
-	if again.Epoch() != 2 || again.Leader() != 1 || again.Base().Height != 2 || len(again.past) != 1 {
+	if again.Epoch() != 2 || again.Leader() != 1 || again.Base().Height != 2 || len(again.past.epochs) != 1 {
 		t.Errorf("after a crash in epoch 2: epoch %d, leader %d, height %d, %d past epochs",
-			again.Epoch(), again.Leader(), again.Base().Height, len(again.past))
+			again.Epoch(), again.Leader(), again.Base().Height, len(again.past.epochs))
 	}
 }
 
@@ -246,8 +246,8 @@ func TestAdoptThroughEpochs(t *testing.T) {
 	late.Adopt(s.now, 6, blocks)
 	m := s.machines[6]
 	if late.Base().Digest() != m.Base().Digest() || late.Epoch() != m.Epoch() || late.Leader() != m.Leader() ||
-		!slices.Equal(late.now.failed, m.now.failed) || late.now.base.Digest() != m.now.base.Digest() || m.Epoch() != 3 {
-		t.Errorf("epoch %d, leader %d, failed %v; the others: %d, %d, %v", late.Epoch(), late.Leader(), late.now.failed, m.Epoch(), m.Leader(), m.now.failed)
+		!slices.Equal(late.current.failed, m.current.failed) || late.current.base.Digest() != m.current.base.Digest() || m.Epoch() != 3 {
+		t.Errorf("epoch %d, leader %d, failed %v; the others: %d, %d, %v", late.Epoch(), late.Leader(), late.current.failed, m.Epoch(), m.Leader(), m.current.failed)
 	}
 }
 
@@ -386,7 +386,7 @@ func TestSuspension(t *testing.T) {
 	s.now = s.now.Add(time.Minute)
 	m := s.machines[2]
 	m.Tick(s.now)
-	if m.now.status != nil {
+	if m.current.status != nil {
 		t.Fatal("it left because of its own suspension")
 	}
 	s.pass(2 * maxPatience)

@@ -131,8 +131,8 @@ func (s *traced) time(a *golden.Args) {
 // execute: every replica executes all that was delivered to it.
 func (s *traced) execute(*golden.Args) {
 	for i, m := range s.s.machines {
-		for len(m.running) > 0 {
-			s.done[i] = m.running[0].Height
+		for len(m.chain.running) > 0 {
+			s.done[i] = m.chain.running[0].Height
 			s.net.Took(i, m.Executed(s.s.now, s.done[i]))
 		}
 	}

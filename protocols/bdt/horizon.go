@@ -20,11 +20,11 @@ type Horizon struct {
 
 // Horizon takes the current snapshot.
 func (m *Machine) Horizon() Horizon {
-	h := Horizon{epoch: m.now.number, oldest: m.now.number, full: m.future.full, bolt: m.now.bolt.Horizon(), lanes: m.lanes.Horizon()}
-	if len(m.past) > 0 {
-		h.oldest = m.past[0].number
+	h := Horizon{
+		epoch: m.current.number, oldest: m.past.oldest(m.current.number), full: m.future.full,
+		bolt: m.current.bolt.Horizon(), lanes: m.data.lanes.Horizon(),
 	}
-	for i, s := range m.now.statuses {
+	for i, s := range m.current.statuses {
 		if s != nil {
 			h.statuses.Add(protocols.Index(i))
 		}
@@ -92,9 +92,9 @@ func (m *Machine) HandleAhead(now protocols.Time, from protocols.Index, x Ahead)
 	var st Step
 	switch {
 	case x.Epoch == 0:
-		m.fromLanes(now, &st, m.lanes.HandleAhead(x.Lane, x.Number))
-	case x.Epoch == m.now.number && x.Slot > 0:
-		m.now.bolt.HandleAhead(from, x.Slot)
+		m.fromLanes(now, &st, m.data.lanes.HandleAhead(x.Lane, x.Number))
+	case x.Epoch == m.current.number && x.Slot > 0:
+		m.current.bolt.HandleAhead(from, x.Slot)
 	default:
 		m.future.refuse(from, x.Epoch)
 	}

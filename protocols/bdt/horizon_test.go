@@ -27,7 +27,7 @@ func TestSift(t *testing.T) {
 	}
 	status := func(epoch uint64) *Status { return &Status{Claim: Claim{Epoch: epoch}} }
 	at := func(epoch uint64) mvba.At { return mvba.At{Instance: instance(epoch), Round: 1} }
-	m.now.statuses[2] = status(1)
+	m.current.statuses[2] = status(1)
 	h := m.Horizon()
 	for _, x := range []struct {
 		name string
@@ -78,25 +78,25 @@ func TestRelevanceOfEnded(t *testing.T) {
 	for _, x := range []string{"a", "b", "c", "d"} {
 		s.append(1, x)
 		for i, m := range s.machines {
-			for m.executed < m.base.Height {
-				s.apply(protocols.Index(i), m.Executed(s.now, m.executed+1))
+			for m.chain.executed < m.chain.base.Height {
+				s.apply(protocols.Index(i), m.Executed(s.now, m.chain.executed+1))
 			}
-			s.apply(protocols.Index(i), m.Certified(m.base.Height))
+			s.apply(protocols.Index(i), m.Certified(m.chain.base.Height))
 		}
 		s.pass(maxPatience)
 		s.queue, s.carried = append(s.queue, s.carried...), nil
 		s.deliverAll()
 	}
 	m := s.machines[0]
-	if m.now.number < 3 {
-		t.Fatalf("epoch %d", m.now.number)
+	if m.current.number < 3 {
+		t.Fatalf("epoch %d", m.current.number)
 	}
 	if s.unused == 0 {
 		t.Error("no message is useless")
 	}
 	h := m.Horizon()
 	for _, x := range []protocols.Message{
-		&bolt.Propose{Block: &bolt.Block{Epoch: 1, Slot: 1}}, &bolt.Vote{Epoch: m.now.number - 1, Slot: 1}, &Status{Claim: Claim{Epoch: 1}},
+		&bolt.Propose{Block: &bolt.Block{Epoch: 1, Slot: 1}}, &bolt.Vote{Epoch: m.current.number - 1, Slot: 1}, &Status{Claim: Claim{Epoch: 1}},
 	} {
 		if h.Relevance(1, x) != protocols.Useless {
 			t.Errorf("a %T of an ended epoch is not useless", x)

@@ -27,7 +27,7 @@ type ending struct {
 
 func newEnding(t *testing.T) *ending {
 	s := newShard(t, 4)
-	x := &ending{shard: s, base: s.machines[1].now.base}
+	x := &ending{shard: s, base: s.machines[1].current.base}
 	s.append(1, "a")
 	s.down.Add(0)
 	s.append(2, "b")
@@ -36,7 +36,7 @@ func newEnding(t *testing.T) *ending {
 	for i := protocols.Index(1); i < 4; i++ {
 		var st Step
 		s.machines[i].leave(s.now, &st)
-		x.from, x.statuses = append(x.from, i), append(x.statuses, s.machines[i].now.status)
+		x.from, x.statuses = append(x.from, i), append(x.statuses, s.machines[i].current.status)
 	}
 	x.block = s.got[1][0].Block
 	return x

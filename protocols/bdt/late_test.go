@@ -34,8 +34,8 @@ func (s *shard) leaves(i protocols.Index) {
 
 // execute executes all delivered blocks at replica i.
 func (s *shard) execute(i protocols.Index) {
-	for m := s.machines[i]; len(m.running) > 0; {
-		s.apply(i, m.Executed(s.now, m.running[0].Height))
+	for m := s.machines[i]; len(m.chain.running) > 0; {
+		s.apply(i, m.Executed(s.now, m.chain.running[0].Height))
 	}
 }
 
@@ -56,7 +56,7 @@ func TestSlotOfADecisionIsAdopted(t *testing.T) {
 	})
 	var late *Status
 	for i := range protocols.Index(4) {
-		if s.machines[i].now.status == nil {
+		if s.machines[i].current.status == nil {
 			s.leaves(i)
 		}
 		s.deliverIf(func(x carried) bool { // replica 2 is disconnected, except for one Status
@@ -74,8 +74,8 @@ func TestSlotOfADecisionIsAdopted(t *testing.T) {
 	s.apply(2, m.Adopt(s.now, 1, []*bolt.Block{s.got[1][0].Block}))
 	st, _ = m.Handle(s.now, 0, late)
 	s.apply(2, st)
-	if m.now.left < s.c.Quorum() || m.now.bolt.CommittedSlot() != 1 {
-		t.Fatalf("%d Status, slot %d", m.now.left, m.now.bolt.CommittedSlot())
+	if m.current.left < s.c.Quorum() || m.current.bolt.CommittedSlot() != 1 {
+		t.Fatalf("%d Status, slot %d", m.current.left, m.current.bolt.CommittedSlot())
 	}
 	s.apply(1, s.machines[1].Resend(2))
 	s.deliverAll()
@@ -105,7 +105,7 @@ func TestOneKnowsTheDecision(t *testing.T) {
 				s.apply(x.to, st)
 			}
 		}
-		if s.machines[0].Epoch() != 2 || s.machines[1].now.agreement.Decision() != nil || s.machines[2].now.agreement.Decision() != nil ||
+		if s.machines[0].Epoch() != 2 || s.machines[1].current.agreement.Decision() != nil || s.machines[2].current.agreement.Decision() != nil ||
 			s.machines[1].Epoch() != 1 || s.machines[2].Epoch() != 1 {
 			continue
 		}
@@ -113,9 +113,9 @@ func TestOneKnowsTheDecision(t *testing.T) {
 		s.queue = nil
 		s.down.Add(3)
 		s.execute(0)
-		s.apply(0, s.machines[0].Certified(s.machines[0].base.Height))
+		s.apply(0, s.machines[0].Certified(s.machines[0].chain.base.Height))
 		if seed%2 == 0 { // with half of the seeds replica 0 restarts from disk
-			s.machines[0] = s.restore(0, s.machines[0].executed)
+			s.machines[0] = s.restore(0, s.machines[0].chain.executed)
 			s.apply(0, s.machines[0].Start(s.now))
 		}
 		for i := range protocols.Index(3) {
@@ -148,9 +148,9 @@ func TestEndedEpochsAreForgotten(t *testing.T) {
 		for i := range protocols.Index(4) {
 			s.execute(i)
 			m := s.machines[i]
-			s.apply(i, m.Certified(m.base.Height))
-			if m.Epoch() != uint64(k+2) || len(m.past) != 1 {
-				t.Fatalf("replica %d in epoch %d keeps %d past epochs, want 1", i, m.Epoch(), len(m.past))
+			s.apply(i, m.Certified(m.chain.base.Height))
+			if m.Epoch() != uint64(k+2) || len(m.past.epochs) != 1 {
+				t.Fatalf("replica %d in epoch %d keeps %d past epochs, want 1", i, m.Epoch(), len(m.past.epochs))
 			}
 			from, _ := mvba.Records(instance(0))
 			to, _ := mvba.Records(instance(uint64(k)))
@@ -171,23 +171,23 @@ func TestPatienceThatShrinks(t *testing.T) {
 		s.append(protocols.Index(victim), "a")
 		s.pass(100 * time.Millisecond) // the batch becomes certified
 		m := s.machines[5]
-		if certified, ordered := m.pendingAt(victim); certified != 1 || ordered != 0 {
+		if certified, ordered := m.data.pendingAt(victim, m.current.bolt); certified != 1 || ordered != 0 {
 			t.Fatalf("certified %d, ordered %d", certified, ordered)
 		}
-		m.patience = patience{mean: 500 * time.Millisecond, deviation: 300 * time.Millisecond} // 3.2 s
+		m.waiting.patience = patience{mean: 500 * time.Millisecond, deviation: 300 * time.Millisecond} // 3.2 s
 		now := s.now
 		for k := range 16 {
-			m.marks[k] = mark{since: now.Add(-time.Millisecond)} // ordered now
+			m.waiting.marks[k] = mark{since: now.Add(-time.Millisecond)} // ordered now
 		}
-		m.marks[victim] = mark{position: 1, since: now.Add(-3 * time.Second), certSent: now.Add(-2200 * time.Millisecond)}
-		before := m.patience.limit()
+		m.waiting.marks[victim] = mark{position: 1, since: now.Add(-3 * time.Second), certSent: now.Add(-2200 * time.Millisecond)}
+		before := m.waiting.patience.limit()
 		m.Tick(now)
-		if m.patience.limit() > before/2 {
-			t.Fatalf("patience is %v, before %v, want at most half", m.patience.limit(), before)
+		if m.waiting.patience.limit() > before/2 {
+			t.Fatalf("patience is %v, before %v, want at most half", m.waiting.patience.limit(), before)
 		}
 		m.Tick(now.Add(time.Millisecond))
-		if m.now.status == nil {
-			t.Errorf("lane %d has waited %v, and the replica does not leave", victim, now.Sub(m.marks[victim].since))
+		if m.current.status == nil {
+			t.Errorf("lane %d has waited %v, and the replica does not leave", victim, now.Sub(m.waiting.marks[victim].since))
 		}
 	}
 }
@@ -203,7 +203,7 @@ func TestEpochsAwaitExecution(t *testing.T) {
 			s.execute(i)
 		}
 	}
-	if h := s.machines[slow].base.Height; h != bolt.CommitLag {
+	if h := s.machines[slow].chain.base.Height; h != bolt.CommitLag {
 		t.Fatalf("committed %d without execution, want %d", h, bolt.CommitLag)
 	}
 	s.execute(slow)
@@ -214,7 +214,7 @@ func TestEpochsAwaitExecution(t *testing.T) {
 		s.deliverAll()
 		s.execute(slow)
 	}
-	if h := s.machines[slow].base.Height; h <= bolt.CommitLag {
+	if h := s.machines[slow].chain.base.Height; h <= bolt.CommitLag {
 		t.Errorf("committed %d in the end, want more than %d", h, bolt.CommitLag)
 	}
 }

@@ -16,29 +16,23 @@ func (m *Machine) advance(now protocols.Time, st *Step) {
 	for {
 		m.watch(now, st)
 		m.propose(now, st)
-		if !m.ended() {
+		// The epoch ends only when the executor is near enough to commit the last block.
+		if !m.current.isComplete(m.chain.base) || bolt.Lags(m.chain.base.Height, m.chain.executed) {
 			return
 		}
-		x := m.now.decided
-		parent := m.base
-		last := x.last(m.cfg.Committee, m.now.base)
+		x := m.current.decided
+		parent := m.chain.base
+		last := x.last(m.cfg.Committee, m.current.base)
 		m.commit(now, st, bolt.Committed{Block: last, Signers: x.holders(m.cfg.Self)})
-		m.begin(now, st, m.now.next(m.cfg.Committee, m.cfg.Slots, parent, last))
-		m.deliver(now, st)
+		m.begin(now, st, m.current.next(m.cfg.Committee, m.cfg.Slots, parent, last))
+		m.chain.deliver(now, st, &m.data)
 	}
-}
-
-// ended reports whether the epoch is decided, all blocks before its last block are committed, and the executor is near
-// enough to commit the last block.
-func (m *Machine) ended() bool {
-	x := m.now.decided
-	return x != nil && m.base.Digest() == x.parent(m.now.base).Digest() && !bolt.Lags(m.base.Height, m.executed)
 }
 
 // watch leaves the epoch when a mark has expired or f+1 replicas left (docs/design.md §4.3). Before a mark expires it sends the
 // leader the certificate of the pending position, since the leader may not have it.
 func (m *Machine) watch(now protocols.Time, st *Step) {
-	e := &m.now
+	e := &m.current
 	if e.status != nil || e.decided != nil {
 		return
 	}
@@ -46,92 +40,28 @@ func (m *Machine) watch(now protocols.Time, st *Step) {
 		e.bolt.Leave() // the decided value will arrive
 		return
 	}
-	if m.lags() {
+	if m.chain.lags() {
 		return
 	}
-	before := m.patience.limit() // the deadlines so far were set with this value
-	for k := range m.marks {
-		pending, ordered := m.pendingAt(k)
-		mark := &m.marks[k]
-		late := mark.wasSuspended(now, before)
-		if took, done := mark.update(now, pending, ordered); done {
-			m.patience.observe(took)
-		} else if late {
-			mark.since, mark.certSent = now, 0
-		}
-	}
-	// All marks are updated before this point, with one patience. Otherwise a mark could look late at the next call only
+	// All marks are updated before they are checked, with one patience. Otherwise a mark could look late at the next call only
 	// because another mark made the patience smaller.
-	limit := m.patience.limit()
-	leave := e.left >= m.cfg.Committee.WeakQuorum() || e.bolt.LastSlotCommitted()
-	for k := range m.marks {
-		mark := &m.marks[k]
-		if mark.since == 0 {
-			continue
+	m.waiting.update(now, &m.data, e.bolt)
+	for _, k := range m.waiting.takeCertificatesDue(now, e.bolt.CommittedSlot()) {
+		if e.leader != m.cfg.Self {
+			m.data.sendCertificate(st, e.leader, k)
 		}
-		if mark.certSent == 0 && now >= mark.deadline(limit) {
-			mark.certSent, mark.slot = now, e.bolt.CommittedSlot()
-			m.sendCertificate(st, k)
-		}
-		leave = leave || m.cfg.Dumbo || mark.expired(now, limit, e.bolt.CommittedSlot(), m.base.TimeMS, m.cfg.WallClock)
 	}
-	if leave {
-		e.cause = m.causeOf(now)
+	if e.left >= m.cfg.Committee.WeakQuorum() || e.bolt.LastSlotCommitted() || m.cfg.Dumbo && m.waiting.any() ||
+		m.waiting.expired(now, e.bolt.CommittedSlot(), m.chain.base.TimeMS, m.cfg.WallClock) {
+		e.cause = e.causeOf(&m.cfg, m.waiting.outwaited(now))
 		m.leave(now, st)
 	}
-}
-
-// lags reports whether execution is so far behind that this replica votes for no new block.
-func (m *Machine) lags() bool { return m.base.Height >= m.executed+bolt.ExecutionLag }
-
-// pendingAt gives the position up to which the lane, channel or slot sequence of mark k is pending, and the one up to which
-// it is ordered. A certified tip of a lane or channel is pending, and so is an open slot. A position without a certificate
-// is not, nor a slot without a proposal of the leader or a QC.
-func (m *Machine) pendingAt(k int) (pending, ordered uint64) {
-	n := m.cfg.Committee.N()
-	switch {
-	case k < n:
-		return m.lanes.Pending(protocols.Index(k))
-	case k < n+m.cfg.Shards:
-		return m.inbound.Pending(uint16(k - n))
-	}
-	return m.now.bolt.LowestOpenSlot(), m.now.bolt.CommittedSlot()
-}
-
-// sendCertificate sends the leader the certificate of the position of mark k. There is none for a slot.
-func (m *Machine) sendCertificate(st *Step, k int) {
-	n, leader := m.cfg.Committee.N(), m.now.leader
-	if leader == m.cfg.Self {
-		return
-	}
-	if k < n {
-		if x := m.lanes.Certificate(protocols.Index(k)); x != nil {
-			st.Send(leader, x)
-		}
-	} else if k < n+m.cfg.Shards {
-		if x := m.inbound.Certificate(uint16(k - n)); x != nil {
-			st.Send(leader, x)
-		}
-	}
-}
-
-// nextDeadline is the next time at which watch has something to do without other input, or zero.
-func (m *Machine) nextDeadline() protocols.Time {
-	var at protocols.Time
-	if m.now.status != nil || m.now.decided != nil || m.now.agreement.Decision() != nil || m.lags() {
-		return at
-	}
-	limit := m.patience.limit()
-	for k := range m.marks {
-		at = protocols.Earliest(at, m.marks[k].deadline(limit))
-	}
-	return at
 }
 
 // leave ends the part of this replica in the slots of the epoch. Its Status and the proofs in it are persisted in the same
 // step, so they are on disk before the Status is sent.
 func (m *Machine) leave(now protocols.Time, st *Step) {
-	e := &m.now
+	e := &m.current
 	e.bolt.Leave()
 	s := &Status{Claim: Claim{
 		Epoch: e.number, TimeMS: m.cfg.WallClock.At(now).Millis(),
@@ -141,12 +71,12 @@ func (m *Machine) leave(now protocols.Time, st *Step) {
 		s.Slot, s.Digest, s.QC = q.Slot, q.Digest, q
 	}
 	for i := range s.Cut {
-		if x := m.lanes.Certificate(protocols.Index(i)); x != nil {
+		if x := m.data.lanes.Certificate(protocols.Index(i)); x != nil {
 			s.Cut[i], s.Certificates = x.Tip, append(s.Certificates, x)
 		}
 	}
 	for i := range s.Inbound {
-		if x := m.inbound.Certificate(uint16(i)); x != nil {
+		if x := m.data.inbound.Certificate(uint16(i)); x != nil {
 			s.Inbound[i], s.Deliveries = x.Tip, append(s.Deliveries, x)
 		}
 	}
@@ -159,7 +89,7 @@ func (m *Machine) leave(now protocols.Time, st *Step) {
 
 // upon the first checked Status of a replica in the current epoch: keep it, and use the certificates in it.
 func (m *Machine) handleStatus(now protocols.Time, st *Step, from protocols.Index, s *Status) {
-	e := &m.now
+	e := &m.current
 	if len(s.Inbound) != m.cfg.Shards {
 		st.Blame(from, "sent a Status for %d channels, want %d", len(s.Inbound), m.cfg.Shards)
 		return
@@ -179,17 +109,17 @@ func (m *Machine) handleStatus(now protocols.Time, st *Step, from protocols.Inde
 		e.bolt.RequestBlock(now, s.QC)
 	}
 	for _, x := range s.Certificates {
-		m.fromLanes(now, st, m.lanes.HandleCertificate(now, x))
+		m.fromLanes(now, st, m.data.lanes.HandleCertificate(now, x))
 	}
 	for _, x := range s.Deliveries {
-		m.fromInbound(now, st, m.inbound.HandleCertificate(now, x))
+		m.fromInbound(now, st, m.data.inbound.HandleCertificate(now, x))
 	}
 }
 
 // upon n-f Status that count: propose to the agreement. A Status counts when the block of its QC is committed or held, so
 // that the input can contain the block of the highest QC.
 func (m *Machine) propose(now protocols.Time, st *Step) {
-	e := &m.now
+	e := &m.current
 	if e.proposed || e.status == nil || e.left < m.cfg.Committee.Quorum() || e.agreement.Decision() != nil {
 		return
 	}
@@ -231,7 +161,7 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 // fromAgreement takes over a step of the agreement of the current epoch. Upon its decision the slots up to the QC in the
 // decided input are committed, as soon as their blocks are held.
 func (m *Machine) fromAgreement(now protocols.Time, st *Step, child mvba.Step) {
-	e := &m.now
+	e := &m.current
 	e.recordKeys(child)
 	for _, d := range protocols.Absorb(st, child) {
 		x, err := DecodeInput(m.cfg.Committee, d.Value)
@@ -240,19 +170,13 @@ func (m *Machine) fromAgreement(now protocols.Time, st *Step, child mvba.Step) {
 		}
 		e.decided = x
 		for _, c := range x.Certificates {
-			protocols.Absorb(st, m.lanes.HandleCertificate(now, c))
+			protocols.Absorb(st, m.data.lanes.HandleCertificate(now, c))
 		}
 		for _, c := range x.Deliveries {
-			protocols.Absorb(st, m.inbound.HandleCertificate(now, c))
+			protocols.Absorb(st, m.data.inbound.HandleCertificate(now, c))
 		}
 		m.fromBolt(now, st, e.bolt.Decide(now, x.parent(e.base), x.voters()))
 	}
-}
-
-// fromPast takes over a step of the agreement of an ended epoch, which only answers messages.
-func (m *Machine) fromPast(st *Step, e *epoch, child mvba.Step) {
-	e.recordKeys(child)
-	protocols.Absorb(st, child)
 }
 
 // recordKeys records the keys of the agreement's records, so that they can be deleted later.

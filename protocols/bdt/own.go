@@ -17,14 +17,16 @@ import (
 // same key.
 
 // LacksHeader reports whether a lane header that this replica signed is missing.
-func (m *Machine) LacksHeader(h *lanes.SignedHeader) bool { return m.lanes.LacksHeader(h) }
+func (m *Machine) LacksHeader(h *lanes.SignedHeader) bool { return m.data.lanes.LacksHeader(h) }
 
 // LacksAck reports whether the own acknowledgement in a certificate is missing.
-func (m *Machine) LacksAck(c *lanes.TipCertificate) bool { return m.lanes.LacksAck(c, m.base.Cut) }
+func (m *Machine) LacksAck(c *lanes.TipCertificate) bool {
+	return m.data.lanes.LacksAck(c, m.chain.base.Cut)
+}
 
 // LacksVote reports whether an own vote is missing.
 func (m *Machine) LacksVote(epoch, slot uint64, d digest.Digest) bool {
-	return epoch > m.now.number || epoch == m.now.number && m.now.bolt.LacksVote(slot, d)
+	return epoch > m.current.number || epoch == m.current.number && m.current.bolt.LacksVote(slot, d)
 }
 
 // LacksQCVote reports whether the own vote in a QC is missing.
@@ -34,24 +36,24 @@ func (m *Machine) LacksQCVote(q *bolt.QC) bool {
 
 // LacksProposal reports whether a block that this replica proposed is missing.
 func (m *Machine) LacksProposal(epoch, slot uint64, d digest.Digest) bool {
-	return epoch > m.now.number || epoch == m.now.number && m.now.bolt.LacksProposal(slot, d)
+	return epoch > m.current.number || epoch == m.current.number && m.current.bolt.LacksProposal(slot, d)
 }
 
 // LacksSigned reports whether a message that this replica signed in the agreement of an epoch is missing.
 func (m *Machine) LacksSigned(x *mvba.Signed) bool {
 	epoch := x.Instance.Epoch
-	return epoch > m.now.number || epoch == m.now.number && m.now.agreement.Lacks(x)
+	return epoch > m.current.number || epoch == m.current.number && m.current.agreement.Lacks(x)
 }
 
 // LacksStatus reports whether an own Status is missing.
 func (m *Machine) LacksStatus(x *Claim) bool {
-	own := m.now.status
-	return x.Epoch > m.now.number ||
-		x.Epoch == m.now.number && (own == nil || !bytes.Equal(own.Claim.append(nil), x.append(nil)))
+	own := m.current.status
+	return x.Epoch > m.current.number ||
+		x.Epoch == m.current.number && (own == nil || !bytes.Equal(own.Claim.append(nil), x.append(nil)))
 }
 
 // OwnNumber is the number of the newest batch of the own lane.
-func (m *Machine) OwnNumber() uint64 { return m.lanes.OwnNumber() }
+func (m *Machine) OwnNumber() uint64 { return m.data.lanes.OwnNumber() }
 
 // Signed is the Status without its proofs.
 func (m *Status) Signed(by protocols.Index) *SignedClaim {

@@ -1,9 +1,11 @@
 package bdt
 
 import (
+	"slices"
 	"time"
 
 	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
 )
 
 // This file has the policy of leaving an epoch. Safety does not depend on it: a replica may leave at any time.
@@ -66,6 +68,82 @@ func (p *patience) ended(fruitful bool) {
 	if !fruitful {
 		p.emptyEpochs++
 	}
+}
+
+// waiting has the pending positions that this replica waits for, and the patience for them.
+type waiting struct {
+	patience patience
+	marks    []mark // one for each lane, then one for each channel, then one for the slots
+}
+
+func newWaiting(cfg *Config) waiting {
+	w := waiting{marks: make([]mark, cfg.Committee.N()+cfg.Shards+1)}
+	w.patience.begins()
+	return w
+}
+
+// begins is called when the next epoch begins. The waiting times count from here for the new leader. fruitful reports whether
+// the fast lane committed something in the epoch that ended.
+func (w *waiting) begins(fruitful bool) {
+	w.patience.ended(fruitful)
+	w.patience.begins()
+	clear(w.marks)
+}
+
+// any reports whether a position is pending.
+func (w *waiting) any() bool {
+	return slices.ContainsFunc(w.marks, func(k mark) bool { return k.since != 0 })
+}
+
+// deadline is the next time at which something must be done about a mark, or zero.
+func (w *waiting) deadline() protocols.Time {
+	var at protocols.Time
+	limit := w.patience.limit()
+	for k := range w.marks {
+		at = protocols.Earliest(at, w.marks[k].deadline(limit))
+	}
+	return at
+}
+
+// update updates all marks with the positions that are pending and ordered in the lanes and channels of d and in the slots.
+func (w *waiting) update(now protocols.Time, d *data, slots *bolt.Machine) {
+	before := w.patience.limit() // the deadlines so far were set with this value
+	for k := range w.marks {
+		pending, ordered := d.pendingAt(k, slots)
+		mark := &w.marks[k]
+		late := mark.wasSuspended(now, before)
+		if took, done := mark.update(now, pending, ordered); done {
+			w.patience.observe(took)
+		} else if late {
+			mark.since, mark.certSent = now, 0
+		}
+	}
+}
+
+// takeCertificatesDue lists the marks whose certificates must be sent to the leader now, and records that they are sent.
+func (w *waiting) takeCertificatesDue(now protocols.Time, committedSlot uint64) []int {
+	var due []int
+	limit := w.patience.limit()
+	for k := range w.marks {
+		mark := &w.marks[k]
+		if mark.since != 0 && mark.certSent == 0 && now >= mark.deadline(limit) {
+			mark.certSent, mark.slot = now, committedSlot
+			due = append(due, k)
+		}
+	}
+	return due
+}
+
+// expired reports whether a mark has expired.
+func (w *waiting) expired(now protocols.Time, committedSlot, blockMS uint64, wall *protocols.WallClock) bool {
+	limit := w.patience.limit()
+	return slices.ContainsFunc(w.marks, func(k mark) bool { return k.expired(now, limit, committedSlot, blockMS, wall) })
+}
+
+// outwaited reports whether a position was pending for longer than the patience after the leader was sent its certificate.
+func (w *waiting) outwaited(now protocols.Time) bool {
+	limit := w.patience.limit()
+	return slices.ContainsFunc(w.marks, func(k mark) bool { return k.certSent != 0 && now >= k.certSent.Add(limit) })
 }
 
 // mark is the first pending position that was seen in one place: a lane, a channel, or the slots.

@@ -71,12 +71,12 @@ type StatusView struct {
 // Inspect takes a snapshot.
 func (m *Machine) Inspect(now protocols.Time) View {
 	v := View{
-		Epoch: m.now.number, Leader: m.now.leader, Failed: []protocols.Index{}, Base: m.now.base.Height,
-		Committed: m.base.Height, Delivered: m.delivered.Height, Executed: m.executed, Lags: m.lags(),
-		FastLane: m.now.bolt.Inspect(now), Patience: m.patienceView(now), End: m.endView(), Past: len(m.past),
-		Lanes: m.lanes.Inspect(now), Inbound: m.inbound.Inspect(),
+		Epoch: m.current.number, Leader: m.current.leader, Failed: []protocols.Index{}, Base: m.current.base.Height,
+		Committed: m.chain.base.Height, Delivered: m.chain.delivered.Height, Executed: m.chain.executed, Lags: m.chain.lags(),
+		FastLane: m.current.bolt.Inspect(now), Patience: m.waiting.view(now, &m.data), End: m.current.view(m.cfg.Committee),
+		Past: len(m.past.epochs), Lanes: m.data.lanes.Inspect(now), Inbound: m.data.inbound.Inspect(),
 	}
-	for _, f := range m.now.failed {
+	for _, f := range m.current.failed {
 		v.Failed = append(v.Failed, f.replica)
 	}
 	for _, kept := range m.future.kept {
@@ -85,34 +85,33 @@ func (m *Machine) Inspect(now protocols.Time) View {
 	return v
 }
 
-func (m *Machine) patienceView(now protocols.Time) PatienceView {
-	p, limit := &m.patience, m.patience.limit()
+// view describes the patience and the pending positions in the lanes and channels of d and in the slots.
+func (w *waiting) view(now protocols.Time, d *data) PatienceView {
+	p, limit := &w.patience, w.patience.limit()
 	v := PatienceView{
 		LimitMS: limit.Milliseconds(), MeanMS: p.mean.Milliseconds(), DeviationMS: p.deviation.Milliseconds(),
 		CeilingMS: p.ceiling.Milliseconds(), EmptyEpochs: p.emptyEpochs, Marks: []MarkView{},
 	}
-	n := m.cfg.Committee.N()
-	for k := range m.marks {
-		mark := &m.marks[k]
+	for k := range w.marks {
+		mark := &w.marks[k]
 		if mark.since == 0 {
 			continue
 		}
 		x := MarkView{Of: "slots", Position: mark.position, WaitingMS: protocols.AgeMS(now, mark.since), CertSent: mark.certSent != 0,
 			DueMS: protocols.UntilMS(now, mark.deadline(limit))}
 		switch {
-		case k < n:
+		case k < d.n:
 			x.Of, x.Number = "lane", k
-		case k < n+m.cfg.Shards:
-			x.Of, x.Number = "channel", k-n
+		case k < d.n+d.shards:
+			x.Of, x.Number = "channel", k-d.n
 		}
 		v.Marks = append(v.Marks, x)
 	}
 	return v
 }
 
-// endView is nil before the first Status of the epoch and the first message of its agreement.
-func (m *Machine) endView() *EndView {
-	e := &m.now
+// view is nil before the first Status of the epoch and the first message of its agreement.
+func (e *epoch) view(c *protocols.Committee) *EndView {
 	agreement := e.agreement.Inspect()
 	if e.left == 0 && !agreement.Decided && len(agreement.Proposals) == 0 {
 		return nil
@@ -132,8 +131,8 @@ func (m *Machine) endView() *EndView {
 		}
 		v.Statuses = append(v.Statuses, x)
 	}
-	v.Missing = have.Others(m.cfg.Committee.N())
-	v.Needed = max(0, m.cfg.Committee.Quorum()-counted)
+	v.Missing = have.Others(c.N())
+	v.Needed = max(0, c.Quorum()-counted)
 	return v
 }
 
