@@ -246,7 +246,7 @@ func twinMutants() []mutant {
 			{"protocols/lanes/machine.go", "	if _, done := l.acked[h.Seq]; done {\n		return false\n	}\n	p := h.Seq - 1\n	if p", "	p := h.Seq - 1\n	if p"},
 		}},
 		{"two votes for one slot", "", "signing certificates", []edit{
-			{boltMachine, "	if x.proposal != nil && !wanted && !m.isNamed(x, b.digest) {\n		return st\n	}\n", ""},
+			{boltMachine, "	if x.proposal != nil && !wanted && !x.names(b.digest) {\n		return st\n	}\n", ""},
 			{boltMachine, "	if x.proposal == nil {\n		x.proposal = p\n	}\n", "	x.proposal, x.vote = p, nil\n"},
 		}},
 		{"the agreement counts messages, not senders", "", "blame", []edit{

@@ -1,9 +1,6 @@
 package bolt
 
-import (
-	"bdtnode/internal/digest"
-	"bdtnode/protocols"
-)
+import "bdtnode/protocols"
 
 // Lags reports whether a replica must wait for its executor before it commits more blocks. Up to f honest replicas may be
 // slower than the others, which make quorums without them: all blocks that the others order would accumulate at a slow
@@ -15,13 +12,13 @@ func (m *Machine) finish(now protocols.Time, st *Step) {
 	if Lags(m.base.Height, m.executed) {
 		return
 	}
-	top := baseSlot(m.cfg.Epoch, m.base)
+	top := m.slots.committed
 	if m.decided != nil && m.decided.Slot > top {
 		m.finishUpTo(now, st, m.decided.Slot)
 		return
 	}
 	for s := top + window; s > top; s-- {
-		if x := m.slots[s]; x != nil && !x.final.IsZero() {
+		if x := m.slots.kept[s]; x != nil && !x.final.IsZero() {
 			m.finishUpTo(now, st, s)
 			return
 		}
@@ -30,13 +27,13 @@ func (m *Machine) finish(now protocols.Time, st *Step) {
 
 // finishUpTo commits all blocks up to the final block of slot s, or requests the first missing one.
 func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
-	first := baseSlot(m.cfg.Epoch, m.base) + 1
+	first := m.slots.committed + 1
 	chain := make([]*Block, s-first+1)
-	d := m.slots[s].final
+	d := m.slots.kept[s].final
 	for k := s; k >= first; k-- {
 		b := m.Block(k, d)
 		if b == nil {
-			m.want(now, k, d)
+			m.wants.request(now, k, d)
 			return
 		}
 		chain[k-first] = b
@@ -47,7 +44,9 @@ func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
 	}
 	for k, b := range chain {
 		m.pace.committed(now, b.Slot)
-		st.Emit(Committed{Block: b, Signers: m.signers(first+uint64(k), b.digest)})
+		signers := m.slots.at(first + uint64(k)).signers(b.digest)
+		signers.Remove(m.cfg.Self)
+		st.Emit(Committed{Block: b, Signers: signers})
 	}
 	m.rebase(chain[len(chain)-1])
 	for _, b := range chain {
@@ -75,8 +74,8 @@ func (m *Machine) finishUpTo(now protocols.Time, st *Step, s uint64) {
 //     in turn.
 //   - A replica that left the epoch casts no vote, so it signs nothing after its Status.
 func (m *Machine) voteFinal(now protocols.Time, st *Step, b *Block) {
-	x := m.slots[b.Slot]
-	if m.left || x == nil || x.vote != nil || b.Slot <= m.floor || b.Last {
+	x := m.slots.kept[b.Slot]
+	if m.left || x == nil || x.vote != nil || b.Slot <= m.slots.floor || b.Last {
 		return
 	}
 	if b.Height > m.executed+ExecutionLag {
@@ -89,28 +88,12 @@ func (m *Machine) voteFinal(now protocols.Time, st *Step, b *Block) {
 
 // castPendingVotes casts the votes for final blocks that wait for execution and are near enough to it now.
 func (m *Machine) castPendingVotes(now protocols.Time, st *Step) {
-	for s := m.floor + 1; s <= baseSlot(m.cfg.Epoch, m.base); s++ {
-		if x := m.slots[s]; x != nil && x.pendingVote != nil {
+	for s := m.slots.floor + 1; s <= m.slots.committed; s++ {
+		if x := m.slots.kept[s]; x != nil && x.pendingVote != nil {
 			if x.pendingVote.Height > m.executed+ExecutionLag {
 				return
 			}
 			m.voteFinal(now, st, x.pendingVote)
 		}
 	}
-}
-
-// signers is the set of other replicas that voted for a block, or else sent Finalize messages for it. They are asked
-// first for data.
-func (m *Machine) signers(s uint64, d digest.Digest) protocols.Set {
-	var set protocols.Set
-	x := m.slot(s)
-	if m.decided != nil && m.decided.Slot == s {
-		set = m.holders
-	} else if t := x.votes[d]; t != nil {
-		set = t.Signers()
-	} else if c := x.finalizers[d]; c != nil {
-		set = *c
-	}
-	set.Remove(m.cfg.Self)
-	return set
 }

@@ -119,7 +119,7 @@ func finalizeToOne(t *testing.T, n int, adopted, forgets bool) {
 		}
 	}
 	p.route(1, p.ms[1].Certified(x))
-	if p.ms[1].slots[1] != nil {
+	if p.ms[1].slots.kept[1] != nil {
 		t.Error("the slot is kept although no replica needs it any more")
 	}
 }
@@ -135,8 +135,8 @@ func TestOwedCommitIsForgotten(t *testing.T) {
 		m.Executed(t0, x.Height)
 		m.Certified(x)
 	}
-	if len(m.slots) == 0 || len(m.slots) > window {
-		t.Errorf("%d slots are kept for Finalize messages that others may need, want at most %d", len(m.slots), window)
+	if len(m.slots.kept) == 0 || len(m.slots.kept) > window {
+		t.Errorf("%d slots are kept for Finalize messages that others may need, want at most %d", len(m.slots.kept), window)
 	}
 }
 
@@ -227,7 +227,7 @@ func TestFinalVoteAndAnotherBlock(t *testing.T) {
 				steps = append(steps, all...)
 			}
 			record(b.finalizes(m, x, 0, 3)...)
-			m.want(t0, x.Slot, x.digest)
+			m.wants.request(t0, x.Slot, x.digest)
 			record(m.HandlePropose(t0, 0, b.propose(x)))
 			if m.Base() != x {
 				t.Fatalf("restarts %v, voted %v: the final block is not committed", restarts, voted)

@@ -13,8 +13,8 @@ type Horizon struct {
 
 // Horizon takes the current snapshot.
 func (m *Machine) Horizon() Horizon {
-	have := baseSlot(m.cfg.Epoch, m.base)
-	return Horizon{floor: m.floor, settled: m.settled(have), top: have + window, slots: m.cfg.Slots, wanting: len(m.wants) > 0}
+	have := m.slots.committed
+	return Horizon{floor: m.slots.floor, settled: m.slots.settled(have, m.left), top: have + window, slots: m.cfg.Slots, wanting: len(m.wants.open) > 0}
 }
 
 // Relevance decides by its slot alone whether a replica can use a message of the epoch.

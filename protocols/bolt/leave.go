@@ -2,8 +2,6 @@ package bolt
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"bdtnode/internal/digest"
 	"bdtnode/protocols"
@@ -14,6 +12,7 @@ import (
 // message is sent.
 func (m *Machine) Leave() {
 	m.left = true
+	m.wants.skipLeader() // the leader is the least likely to answer
 	m.proposeDue, m.clockDue = 0, 0
 }
 
@@ -30,14 +29,14 @@ func (m *Machine) LastSlotCommitted() bool { return m.CommittedSlot() >= m.cfg.S
 func (m *Machine) HighestFinalSlot() uint64 { return m.final }
 
 // CommittedSlot is the slot of the last committed block, 0 if no block of this epoch is committed.
-func (m *Machine) CommittedSlot() uint64 { return baseSlot(m.cfg.Epoch, m.base) }
+func (m *Machine) CommittedSlot() uint64 { return m.slots.committed }
 
 // LowestOpenSlot is the lowest slot above the last commit for which there is a proposal of the leader or a QC; 0 if
 // there is none.
 func (m *Machine) LowestOpenSlot() uint64 {
 	first := m.CommittedSlot() + 1
 	for s := first; s < first+window; s++ {
-		if x := m.slots[s]; x != nil && (x.proposal != nil || x.qc != nil) {
+		if x := m.slots.kept[s]; x != nil && (x.proposal != nil || x.qc != nil) {
 			return s
 		}
 	}
@@ -52,7 +51,7 @@ func (m *Machine) Block(slot uint64, d digest.Digest) *Block {
 	if m.decided != nil && m.decided.digest == d {
 		return m.decided
 	}
-	if x := m.slots[slot]; x != nil {
+	if x := m.slots.kept[slot]; x != nil {
 		if p := x.blocks[d]; p != nil {
 			return p.Block
 		}
@@ -63,7 +62,7 @@ func (m *Machine) Block(slot uint64, d digest.Digest) *Block {
 // RequestBlock requests the block that a checked QC names, if it is not held and not at or below the last commit.
 func (m *Machine) RequestBlock(now protocols.Time, q *QC) {
 	if q.Slot > m.CommittedSlot() && m.Block(q.Slot, q.Digest) == nil {
-		m.want(now, q.Slot, q.Digest)
+		m.wants.request(now, q.Slot, q.Digest)
 	}
 }
 
@@ -79,9 +78,10 @@ func (m *Machine) Decide(now protocols.Time, b *Block, holders protocols.Set) St
 			m.cfg.Epoch, at, b.digest.Short(), have, m.base.digest.Short()))
 	}
 	if at > have {
-		m.decided, m.holders = b, holders
-		m.holders.Remove(m.cfg.Self)
-		m.slot(at).final = b.digest
+		m.decided = b
+		holders.Remove(m.cfg.Self)
+		x := m.slots.at(at)
+		x.final, x.holders = b.digest, &holders
 		m.finish(now, &st)
 	}
 	return st
@@ -90,9 +90,7 @@ func (m *Machine) Decide(now protocols.Time, b *Block, holders protocols.Set) St
 // Forget deletes all records of an epoch. It is called when the last block of the epoch has a certified header.
 func (m *Machine) Forget() Step {
 	var st Step
-	for _, s := range slices.Sorted(maps.Keys(m.slots)) {
-		m.forget(&st, s)
-	}
+	m.slots.forgetAll(&st)
 	if m.top != nil {
 		st.Record(topKey(m.cfg.Epoch), nil)
 	}

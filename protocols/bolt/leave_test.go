@@ -24,7 +24,7 @@ func TestLeft(t *testing.T) {
 			t.Errorf("after leaving: %+v", st)
 		}
 	}
-	if m.slots[1].qc == nil || m.HighestQC() != nil {
+	if m.slots.kept[1].qc == nil || m.HighestQC() != nil {
 		t.Error("n-f votes make no QC, or HighestQC claims a Finalize")
 	}
 	if got := committed(b.finalizes(m, chain[1], 0, 3)...); len(got) != 2 || m.CommittedSlot() != 2 {

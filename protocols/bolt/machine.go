@@ -22,7 +22,6 @@ package bolt
 import (
 	"time"
 
-	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/protocols"
 	"bdtnode/protocols/lanes"
@@ -95,49 +94,27 @@ type Machine struct {
 	cfg      Config
 	base     *Block // last committed block
 	executed uint64 // height up to which this replica executed
-	slots    map[uint64]*slot
-	floor    uint64 // slots at or below it are forgotten: their heights are certified
-	wants    map[digest.Digest]*want
-	ahead    protocols.Set // peers of which a message beyond the window was refused
-	aheadOf  uint64        // lowest slot of these messages; zero if there is none
-	top      *QC           // highest QC for which this replica sent Finalize; nil before the first
-	final    uint64        // highest slot for which n-f Finalize messages were counted
-	left     bool          // Leave was called: nothing is signed any more
-	decided  *Block        // block at which the epoch was decided to end; nil before
-	holders  protocols.Set // replicas that voted for decided
+	slots    slotWindow
+	wants    wants
+	top      *QC    // highest QC for which this replica sent Finalize; nil before the first
+	final    uint64 // highest slot for which n-f Finalize messages were counted
+	left     bool   // Leave was called: nothing is signed any more
+	decided  *Block // block at which the epoch was decided to end; nil before
 
 	// Only used by the leader.
 	last       *Block // last proposed block, or base
 	pace       pace
-	usual      []time.Duration // by replica: smoothed time from a proposal to its vote; zero before the first
-	proposeDue protocols.Time  // when the next proposal may be made; zero if none waits
-	clockDue   protocols.Time  // when a block that is ahead of the clock is checked again; zero if there is none
-}
-
-type slot struct {
-	proposal     *Propose                   // first proposal of the leader, the only one that may be voted for
-	blocks       map[digest.Digest]*Propose // the proposal, and blocks that a QC or Finalize messages name
-	vote         *Vote                      // own vote
-	voters       protocols.Set              // replicas whose first vote was counted
-	votes        map[digest.Digest]*protocols.Tally
-	qc           *QC
-	finalize     *Finalize                        // own Finalize
-	senders      protocols.Set                    // replicas whose first Finalize was counted
-	finalizers   map[digest.Digest]*protocols.Set // senders, by the digest in their Finalize
-	final        digest.Digest                    // digest with n-f Finalize messages
-	equivocated  bool                             // a fault was reported for two blocks of the leader
-	conflictSent bool                             // a conflict with the cut was sent to the leader
-	refused      bool                             // the proposal does not extend its parent
-	response     *response                        // votes for the own proposal; nil if this replica is not the leader, and after a restart
-	pendingVote  *Block                           // final block to vote for when execution is near enough; nil if there is none
+	responses  responses
+	proposeDue protocols.Time // when the next proposal may be made; zero if none waits
+	clockDue   protocols.Time // when a block that is ahead of the clock is checked again; zero if there is none
 }
 
 // New makes the machine of an epoch whose first slot extends base.
 func New(cfg Config, base *Block, executed uint64) *Machine {
 	return &Machine{
 		cfg: cfg, base: base, last: base, executed: executed,
-		slots: make(map[uint64]*slot), wants: make(map[digest.Digest]*want),
-		floor: baseSlot(cfg.Epoch, base), pace: newPace(), usual: make([]time.Duration, cfg.Committee.N()),
+		slots: newSlotWindow(cfg.Epoch, cfg.Slots, baseSlot(cfg.Epoch, base)), wants: newWants(&cfg),
+		pace: newPace(), responses: newResponses(&cfg),
 	}
 }
 
@@ -157,52 +134,16 @@ func (m *Machine) Base() *Block { return m.base }
 
 // OpenSlots is the number of slots that this leader proposed above the last commit.
 func (m *Machine) OpenSlots() uint64 {
-	return baseSlot(m.cfg.Epoch, m.last) - min(baseSlot(m.cfg.Epoch, m.last), baseSlot(m.cfg.Epoch, m.base))
-}
-
-func (m *Machine) slot(s uint64) *slot {
-	x := m.slots[s]
-	if x == nil {
-		x = &slot{
-			blocks:     make(map[digest.Digest]*Propose),
-			votes:      make(map[digest.Digest]*protocols.Tally),
-			finalizers: make(map[digest.Digest]*protocols.Set),
-		}
-		m.slots[s] = x
-	}
-	return x
-}
-
-// inWindow reports whether messages of slot s are kept. If s is above the window, it records the sender.
-func (m *Machine) inWindow(from protocols.Index, epoch, s uint64) bool {
-	if epoch != m.cfg.Epoch || s <= m.floor || s > m.cfg.Slots {
-		return false
-	}
-	if s <= baseSlot(m.cfg.Epoch, m.base)+window {
-		return true
-	}
-	m.HandleAhead(from, s)
-	return false
+	return baseSlot(m.cfg.Epoch, m.last) - min(baseSlot(m.cfg.Epoch, m.last), m.slots.committed)
 }
 
 // HandleAhead records that a message of a peer was refused because its slot is above the window.
-func (m *Machine) HandleAhead(from protocols.Index, s uint64) {
-	m.ahead.Add(from)
-	if m.aheadOf == 0 || s < m.aheadOf {
-		m.aheadOf = s
-	}
-}
+func (m *Machine) HandleAhead(from protocols.Index, s uint64) { m.slots.refuse(from, s) }
 
 // TakeRefusedPeers lists the peers of which a message was refused for being above the window, if the window has reached
 // it by now. They must be asked to send again: a replica does not repeat a message by itself, and the refused messages
 // may be of slots that are open now. The call clears the list.
-func (m *Machine) TakeRefusedPeers() protocols.Set {
-	var set protocols.Set
-	if m.aheadOf != 0 && m.aheadOf <= baseSlot(m.cfg.Epoch, m.base)+Pipeline {
-		set, m.ahead, m.aheadOf = m.ahead, protocols.Set{}, 0
-	}
-	return set
-}
+func (m *Machine) TakeRefusedPeers() protocols.Set { return m.slots.takeRefused() }
 
 // Progress is called when the lanes or channels grew or time passed. The leader may propose, and blocks whose data was
 // missing may be voted for.
@@ -235,8 +176,8 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	b.setDigest(m.cfg.Committee)
 	p := &Propose{Leader: m.cfg.Self, Block: b, Certificates: certs}
 	p.Signature = m.cfg.Signer.Sign(proposeStatement(m.cfg.Committee, m.cfg.Self, b))
-	x := m.slot(b.Slot)
-	x.response = &response{at: now, parent: m.last.Cut, took: make([]time.Duration, m.cfg.Committee.N())}
+	x := m.slots.at(b.Slot)
+	x.response = m.responses.begin(now, m.last.Cut)
 	m.last = b
 	m.pace.proposed(now, b.Slot)
 	m.pace.spend(now)
@@ -253,11 +194,11 @@ func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Pro
 		st.Blame(from, "sent a proposal of replica %d, which is not the leader of epoch %d", p.Leader, b.Epoch)
 		return st
 	}
-	_, wanted := m.wants[b.digest]
-	if !wanted && !m.inWindow(from, b.Epoch, b.Slot) {
+	wanted := m.wants.has(b.digest)
+	if !wanted && !m.slots.accepts(from, b.Epoch, b.Slot) {
 		return st
 	}
-	x := m.slot(b.Slot)
+	x := m.slots.at(b.Slot)
 	if x.blocks[b.digest] != nil {
 		return st
 	}
@@ -265,11 +206,11 @@ func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Pro
 		x.equivocated = true
 		st.Blame(p.Leader, "proposed two blocks for epoch %d slot %d", b.Epoch, b.Slot)
 	}
-	if x.proposal != nil && !wanted && !m.isNamed(x, b.digest) {
+	if x.proposal != nil && !wanted && !x.names(b.digest) {
 		return st
 	}
 	m.pace.proposed(now, b.Slot)
-	delete(m.wants, b.digest)
+	m.wants.arrived(b.digest)
 	x.blocks[b.digest] = p
 	if x.proposal == nil {
 		x.proposal = p
@@ -282,11 +223,6 @@ func (m *Machine) HandlePropose(now protocols.Time, from protocols.Index, p *Pro
 	return st
 }
 
-// isNamed reports whether a vote, a Finalize or a QC of the slot names a digest.
-func (m *Machine) isNamed(x *slot, d digest.Digest) bool {
-	return x.votes[d] != nil || x.finalizers[d] != nil || x.final == d || x.qc != nil && x.qc.Digest == d
-}
-
 // voteAll votes for every proposal above the last commit that can be voted for now. It goes in order of slot, since a vote
 // in one slot makes the block a valid parent for the next slot.
 func (m *Machine) voteAll(now protocols.Time, st *Step) {
@@ -294,9 +230,9 @@ func (m *Machine) voteAll(now protocols.Time, st *Step) {
 	if m.left {
 		return
 	}
-	first := baseSlot(m.cfg.Epoch, m.base) + 1
+	first := m.slots.committed + 1
 	for s := first; s < first+window; s++ {
-		x := m.slots[s]
+		x := m.slots.kept[s]
 		if x == nil || x.proposal == nil || x.vote != nil || x.refused {
 			continue
 		}
@@ -359,18 +295,18 @@ func (m *Machine) cast(now protocols.Time, st *Step, x *slot, b *Block) {
 // in the slot before, or has a QC; and it is held. Else it is nil.
 func (m *Machine) votableParent(now protocols.Time, b *Block) *Block {
 	if b.Parent == m.base.digest {
-		if b.Slot == baseSlot(m.cfg.Epoch, m.base)+1 {
+		if b.Slot == m.slots.committed+1 {
 			return m.base
 		}
 		return nil
 	}
-	x := m.slots[b.Slot-1]
+	x := m.slots.kept[b.Slot-1]
 	if x == nil || !(x.vote != nil && x.vote.Digest == b.Parent || x.qc != nil && x.qc.Digest == b.Parent) {
 		return nil
 	}
 	p := x.blocks[b.Parent]
 	if p == nil {
-		m.want(now, b.Slot-1, b.Parent)
+		m.wants.request(now, b.Slot-1, b.Parent)
 		return nil
 	}
 	return p.Block
@@ -379,7 +315,7 @@ func (m *Machine) votableParent(now protocols.Time, b *Block) *Block {
 // HandleVote is called upon a checked vote.
 func (m *Machine) HandleVote(now protocols.Time, from protocols.Index, v *Vote) Step {
 	var st Step
-	if m.inWindow(from, v.Epoch, v.Slot) {
+	if m.slots.accepts(from, v.Epoch, v.Slot) {
 		m.countVote(now, &st, from, v)
 	}
 	return st
@@ -387,7 +323,7 @@ func (m *Machine) HandleVote(now protocols.Time, from protocols.Index, v *Vote) 
 
 // upon n-f votes for one digest: that is the QC of the slot; send Finalize with the QC on disk.
 func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, v *Vote) {
-	x := m.slot(v.Slot)
+	x := m.slots.at(v.Slot)
 	if !x.voters.Add(from) {
 		return
 	}
@@ -397,14 +333,14 @@ func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, 
 		x.votes[v.Digest] = t
 	}
 	t.Add(from, v.Signature)
-	m.voteArrived(now, x, from)
+	m.responses.arrived(now, x.response, from)
 	if t.Len() < m.cfg.Committee.Quorum() || x.qc != nil {
 		return
 	}
 	x.qc = &QC{Epoch: v.Epoch, Slot: v.Slot, Digest: v.Digest, Certificate: t.Certificate()}
-	m.checkHeldUp(now, x)
-	if x.blocks[v.Digest] == nil && v.Slot > baseSlot(m.cfg.Epoch, m.base) {
-		m.want(now, v.Slot, v.Digest)
+	m.responses.check(now, x)
+	if x.blocks[v.Digest] == nil && v.Slot > m.slots.committed {
+		m.wants.request(now, v.Slot, v.Digest)
 	}
 	if m.left {
 		return
@@ -423,7 +359,7 @@ func (m *Machine) countVote(now protocols.Time, st *Step, from protocols.Index, 
 // HandleFinalize is called upon a Finalize.
 func (m *Machine) HandleFinalize(now protocols.Time, from protocols.Index, f *Finalize) Step {
 	var st Step
-	if m.inWindow(from, f.Epoch, f.Slot) {
+	if m.slots.accepts(from, f.Epoch, f.Slot) {
 		m.countFinalize(now, &st, from, f)
 	}
 	return st
@@ -431,7 +367,7 @@ func (m *Machine) HandleFinalize(now protocols.Time, from protocols.Index, f *Fi
 
 // upon n-f Finalize messages for one digest: the block and all blocks before it are final.
 func (m *Machine) countFinalize(now protocols.Time, st *Step, from protocols.Index, f *Finalize) {
-	x := m.slot(f.Slot)
+	x := m.slots.at(f.Slot)
 	if !x.senders.Add(from) {
 		return
 	}
@@ -451,15 +387,12 @@ func (m *Machine) countFinalize(now protocols.Time, st *Step, from protocols.Ind
 // rebase makes b the last committed block.
 func (m *Machine) rebase(b *Block) {
 	m.base = b
-	m.pace.forget(baseSlot(m.cfg.Epoch, b))
+	m.slots.committed = baseSlot(m.cfg.Epoch, b)
+	m.pace.forget(m.slots.committed)
 	if m.last.Height <= b.Height {
 		m.last = b
 	}
-	for d, w := range m.wants {
-		if w.slot <= baseSlot(m.cfg.Epoch, b) {
-			delete(m.wants, d)
-		}
-	}
+	m.wants.forget(m.slots.committed)
 }
 
 // Adopt makes b the last committed block of a replica that was behind. f+1 replicas certified the header of b.

@@ -349,7 +349,7 @@ func TestRefusedIsRemembered(t *testing.T) {
 	m.HandleVote(t0, 2, b.vote(2, far))
 	m.HandleFinalize(t0, 3, finalizeOf(far))
 	m.HandleVote(t0, 3, &Vote{Epoch: 2, Slot: 1}) // a message of another epoch is not recorded
-	if len(m.slots) != 0 || m.TakeRefusedPeers() != (protocols.Set{}) {
+	if len(m.slots.kept) != 0 || m.TakeRefusedPeers() != (protocols.Set{}) {
 		t.Fatal("a message above the window is kept, or requested at once")
 	}
 	m.Adopt(t0, chain[window-Pipeline-1])

@@ -10,19 +10,19 @@ import (
 // LacksVote reports whether there is no record of a vote that this replica signed in this epoch, although it would not have
 // been deleted: records above the last commit are kept. Then the store is older than the vote.
 func (m *Machine) LacksVote(slot uint64, d digest.Digest) bool {
-	if slot <= baseSlot(m.cfg.Epoch, m.base) {
+	if slot <= m.slots.committed {
 		return false
 	}
-	x := m.slots[slot]
+	x := m.slots.kept[slot]
 	return x == nil || x.vote == nil || x.vote.Digest != d
 }
 
 // LacksProposal reports the same for a block that this replica proposed as the leader of this epoch.
 func (m *Machine) LacksProposal(slot uint64, d digest.Digest) bool {
-	if slot <= baseSlot(m.cfg.Epoch, m.base) {
+	if slot <= m.slots.committed {
 		return false
 	}
-	x := m.slots[slot]
+	x := m.slots.kept[slot]
 	return x == nil || x.blocks[d] == nil
 }
 

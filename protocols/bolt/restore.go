@@ -23,7 +23,7 @@ func topKey(epoch uint64) []byte { return wire.AppendU64([]byte("b/t"), epoch) }
 // executed the height up to which this replica executed. It returns an error if a record is damaged.
 func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) (*Machine, error) {
 	m := New(cfg, base, executed)
-	m.floor = 0
+	m.slots.floor = 0
 	c := cfg.Committee
 	e := cfg.Epoch
 	lowest := uint64(0)
@@ -31,7 +31,7 @@ func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) 
 		if lowest == 0 || s < lowest {
 			lowest = s
 		}
-		return m.slot(s)
+		return m.slots.at(s)
 	}
 	for key, value := range stored(proposalKey(e, 0), proposalKey(e+1, 0)) {
 		p, err := DecodePropose(c, append([]byte(nil), value...))
@@ -79,9 +79,9 @@ func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) 
 		}
 		m.top = qc
 	}
-	m.floor = baseSlot(e, base)
+	m.slots.floor = baseSlot(e, base)
 	if lowest > 0 {
-		m.floor = min(m.floor, lowest-1)
+		m.slots.floor = min(m.slots.floor, lowest-1)
 	}
 	return m, nil
 }
@@ -90,7 +90,7 @@ func Restore(cfg Config, base *Block, executed uint64, stored protocols.Stored) 
 // QC, but the block that the QC names may not have arrived. Resume requests it: without the block, this replica cannot
 // count its own Status or any other Status that claims this QC.
 func (m *Machine) Resume(now protocols.Time) Step {
-	for _, x := range m.slots {
+	for _, x := range m.slots.kept {
 		if x.qc != nil {
 			m.RequestBlock(now, x.qc)
 		}

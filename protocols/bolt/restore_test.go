@@ -77,7 +77,7 @@ func TestCertifiedForgets(t *testing.T) {
 	if v := sent[*Vote](m.Resend(2)); len(v) != 2 || v[0].Slot != 2 {
 		t.Errorf("%d votes are sent again", len(v))
 	}
-	if st := m.HandleVote(t0, 0, b.vote(0, chain[0])); len(st.Sends) != 0 || m.slots[1] != nil {
+	if st := m.HandleVote(t0, 0, b.vote(0, chain[0])); len(st.Sends) != 0 || m.slots.kept[1] != nil {
 		t.Error("a late vote restores a forgotten slot")
 	}
 	m.Certified(chain[2]) // not committed here

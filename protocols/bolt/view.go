@@ -71,12 +71,12 @@ func (m *Machine) Inspect(now protocols.Time) View {
 	v := View{
 		LastSlot: m.cfg.Slots, Committed: m.CommittedSlot(), Final: m.final, Left: m.left,
 		CommitDelayMS: m.pace.delay.Milliseconds(), GapMS: m.Gap().Milliseconds(),
-		WantedBlocks: len(m.wants), Refused: m.ahead.Members(), Slots: []SlotView{},
+		WantedBlocks: len(m.wants.open), Refused: m.slots.ahead.Members(), Slots: []SlotView{},
 	}
 	if m.top != nil {
 		v.Top = m.top.Slot
 	}
-	for s, x := range m.slots {
+	for s, x := range m.slots.kept {
 		if s <= v.Committed {
 			v.KeptSlots++
 		}
@@ -84,19 +84,27 @@ func (m *Machine) Inspect(now protocols.Time) View {
 			v.Proposed = max(v.Proposed, s)
 		}
 	}
+	i := inspection{m, now}
 	first := v.Committed + 1
 	for s := first; s < first+window; s++ {
-		if x := m.slots[s]; x != nil {
-			v.Slots = append(v.Slots, m.slotView(now, s, x))
+		if x := m.slots.kept[s]; x != nil {
+			v.Slots = append(v.Slots, i.slot(s, x))
 		}
 	}
 	return v
 }
 
-func (m *Machine) slotView(now protocols.Time, s uint64, x *slot) SlotView {
+// inspection makes the snapshots of the slots of a machine at a time. It changes nothing.
+type inspection struct {
+	machine *Machine
+	now     protocols.Time
+}
+
+func (i inspection) slot(s uint64, x *slot) SlotView {
+	m := i.machine
 	v := SlotView{
-		Slot: s, Proposed: x.proposal != nil, SinceMS: protocols.AgeMS(now, m.pace.seen[s]), VotedBy: x.voters.Members(),
-		QC: x.qc != nil, Finalized: x.senders.Members(), Final: !x.final.IsZero(), OwnVote: m.ownVote(now, x),
+		Slot: s, Proposed: x.proposal != nil, SinceMS: protocols.AgeMS(i.now, m.pace.seen[s]), VotedBy: x.voters.Members(),
+		QC: x.qc != nil, Finalized: x.senders.Members(), Final: !x.final.IsZero(), OwnVote: i.ownVote(x),
 		Missing: []protocols.Index{},
 	}
 	if x.proposal != nil {
@@ -128,8 +136,9 @@ func (m *Machine) slotView(now protocols.Time, s uint64, x *slot) SlotView {
 	return v
 }
 
-// ownVote is the reason why the own vote is not cast, by the same conditions as vote, and without requesting anything.
-func (m *Machine) ownVote(now protocols.Time, x *slot) OwnVote {
+// ownVote is the reason why the own vote is not cast, by the same conditions as Machine.vote, and without requesting anything.
+func (i inspection) ownVote(x *slot) OwnVote {
+	m := i.machine
 	switch {
 	case x.vote != nil:
 		return VoteCast
@@ -143,7 +152,7 @@ func (m *Machine) ownVote(now protocols.Time, x *slot) OwnVote {
 	b := x.proposal.Block
 	parent := m.base
 	if b.Parent != m.base.digest {
-		before := m.slots[b.Slot-1]
+		before := m.slots.kept[b.Slot-1]
 		if before == nil || before.blocks[b.Parent] == nil || !before.votableAs(b.Parent) {
 			return VoteParent
 		}
@@ -152,7 +161,7 @@ func (m *Machine) ownVote(now protocols.Time, x *slot) OwnVote {
 	switch {
 	case b.Height > m.executed+ExecutionLag:
 		return VoteExecution
-	case b.TimeMS > max(m.cfg.WallClock.At(now).Add(MaxClockAhead).Millis(), parent.TimeMS):
+	case b.TimeMS > max(m.cfg.WallClock.At(i.now).Add(MaxClockAhead).Millis(), parent.TimeMS):
 		return VoteClock
 	}
 	return VoteData
