@@ -12,9 +12,6 @@ import (
 // maxMethods is the greatest number of methods of a type, so that a type has one responsibility.
 const maxMethods = 49
 
-// largeTypes may have more methods until they are split: a type, or all types of a tree of packages.
-var largeTypes = []string{"protocols/lanes.Machine"}
-
 // methodsOf counts the methods of each type in the given files, tests excluded, by "directory.Type".
 func methodsOf(sources []*source) map[string]int {
 	out := make(map[string]int)
@@ -49,8 +46,7 @@ func receiver(e ast.Expr) string {
 func TestTypesHaveFewMethods(t *testing.T) {
 	counts := methodsOf(read(t))
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		dir := name[:strings.LastIndex(name, ".")]
-		if n := counts[name]; n > maxMethods && !isIn(dir, largeTypes) && !slices.Contains(largeTypes, name) {
+		if n := counts[name]; n > maxMethods {
 			t.Errorf("%s has %d methods, at most %d are allowed: split it by responsibility", name, n, maxMethods)
 		}
 	}

@@ -98,7 +98,7 @@ func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.I
 		if l.frozen {
 			return st, Refused
 		}
-		if t.Seq > l.ordered.Seq+maxGrowth || l.pathBytes(t, l.ordered.Seq) > m.limit() {
+		if t.Seq > l.ordered.Seq+maxGrowth || l.pathBytes(t, l.ordered.Seq) > l.limit {
 			m.beyondWindow = true
 			verdict = max(verdict, Missing)
 			continue
@@ -106,8 +106,8 @@ func (m *Machine) CheckCut(now protocols.Time, parent, cut Cut, hint protocols.I
 		for t.Seq > parent[i].Seq {
 			e := l.entries[t.Digest]
 			if e == nil {
-				m.want(now, protocols.Index(i), t, fetchGrace, hint, protocols.Index(i))
-				m.markNamed(Ref{protocols.Index(i), t})
+				m.wants.add(now, protocols.Index(i), t, fetchGrace, hint, protocols.Index(i))
+				m.wants.markNamed(Ref{protocols.Index(i), t})
 				verdict = max(verdict, Missing)
 				break
 			}
@@ -181,7 +181,7 @@ func (m *Machine) Content(now protocols.Time, prev, cut Cut, signers protocols.S
 		for t.Seq > prev[i].Seq {
 			e := l.entries[t.Digest]
 			if e == nil {
-				m.wantFrom(now, protocols.Index(i), t, prev[i].Seq, signers)
+				m.wants.addCommitted(now, protocols.Index(i), t, prev[i].Seq, signers)
 				complete = false
 				break
 			}
@@ -217,7 +217,7 @@ func (m *Machine) Content(now protocols.Time, prev, cut Cut, signers protocols.S
 func (m *Machine) Prefetch(now protocols.Time, prev, cut Cut, signers protocols.Set) {
 	for i, t := range cut {
 		if l := m.lanes[i]; !(l.frozen && t.Seq > l.frozenAt) && t.Seq > max(prev[i].Seq, l.base.Seq) && l.entries[t.Digest] == nil {
-			m.wantFrom(now, protocols.Index(i), t, prev[i].Seq, signers)
+			m.wants.addCommitted(now, protocols.Index(i), t, prev[i].Seq, signers)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package lanes
 
 import (
+	"slices"
 	"time"
 
 	"bdtnode/protocols"
@@ -21,16 +22,23 @@ type want struct {
 	pause time.Duration     // until the request after that; doubles up to fetchRetryMax
 }
 
-// want requests one batch, after a grace in which the batch may arrive without a request: first from the given replicas,
+// wants are the open requests for batches.
+type wants struct {
+	self protocols.Index
+	n    int           // replicas of the shard, and lanes
+	open map[Ref]*want // by position, not by digest: a leader may name a batch with a wrong number or lane
+}
+
+// add requests one batch, after a grace in which the batch may arrive without a request: first from the given replicas,
 // then from all others in turn. It does nothing if there are already 4·WindowHeaders requests for each lane on average.
-func (m *Machine) want(now protocols.Time, lane protocols.Index, t Tip, grace time.Duration, first ...protocols.Index) {
+func (x *wants) add(now protocols.Time, lane protocols.Index, t Tip, grace time.Duration, first ...protocols.Index) {
 	at := Ref{lane, t}
-	if m.wants[at] != nil || len(m.wants) >= 4*WindowHeaders*len(m.lanes) {
+	if x.open[at] != nil || len(x.open) >= 4*WindowHeaders*x.n {
 		return
 	}
 	w := &want{Ref: at, next: now.Add(grace), pause: fetchRetryMin}
 	var in protocols.Set
-	in.Add(m.cfg.Self)
+	in.Add(x.self)
 	add := func(i protocols.Index) {
 		if in.Add(i) {
 			w.ask = append(w.ask, i)
@@ -39,22 +47,22 @@ func (m *Machine) want(now protocols.Time, lane protocols.Index, t Tip, grace ti
 	for _, i := range first {
 		add(i)
 	}
-	for k := 1; k < len(m.lanes); k++ {
-		add(protocols.Index((int(m.cfg.Self) + k) % len(m.lanes)))
+	for k := 1; k < x.n; k++ {
+		add(protocols.Index((int(x.self) + k) % x.n))
 	}
-	m.wants[at] = w
+	x.open[at] = w
 }
 
 // markNamed records that a cut names a requested batch.
-func (m *Machine) markNamed(r Ref) {
-	if w := m.wants[r]; w != nil {
+func (x *wants) markNamed(r Ref) {
+	if w := x.open[r]; w != nil {
 		w.named = true
 	}
 }
 
-// wantFrom requests one batch of a committed block without a grace, and with it the batches between it and number after.
-func (m *Machine) wantFrom(now protocols.Time, lane protocols.Index, t Tip, after uint64, signers protocols.Set) {
-	if w := m.wants[Ref{lane, t}]; w != nil {
+// addCommitted requests one batch of a committed block without a grace, and with it the batches between it and number after.
+func (x *wants) addCommitted(now protocols.Time, lane protocols.Index, t Tip, after uint64, signers protocols.Set) {
+	if w := x.open[Ref{lane, t}]; w != nil {
 		w.named = true
 		if w.turn == 0 {
 			w.next = now // it is committed: do not wait for the grace
@@ -63,35 +71,71 @@ func (m *Machine) wantFrom(now protocols.Time, lane protocols.Index, t Tip, afte
 	}
 	first := []protocols.Index{lane}
 	for _, i := range signers.Members() {
-		if i != m.cfg.Self {
+		if i != x.self {
 			first = append(first, i)
 		}
 	}
-	m.want(now, lane, t, 0, first...)
-	if w := m.wants[Ref{lane, t}]; w != nil {
+	x.add(now, lane, t, 0, first...)
+	if w := x.open[Ref{lane, t}]; w != nil {
 		w.after, w.named = after, true
 	}
 }
 
-func (m *Machine) fetchDue(now protocols.Time, st *Step) {
+// wake is the time of the next request, zero if there is none.
+func (x *wants) wake() (at protocols.Time) {
+	for _, w := range x.open {
+		if at == 0 || w.next < at {
+			at = w.next
+		}
+	}
+	return at
+}
+
+// ask sends the requests that are due. It ends one that was sent askRounds times to each peer, unless its position is
+// ordered.
+func (x *wants) ask(now protocols.Time, st *Step, lanes []*lane) {
 	var due []*want
-	for _, w := range m.wants {
+	for _, w := range x.open {
 		if now >= w.next {
 			due = append(due, w)
 		}
 	}
 	sortWants(due)
 	for _, w := range due {
-		if w.turn >= askRounds*len(w.ask) && w.Tip.Seq > m.lanes[w.Lane].ordered.Seq {
-			delete(m.wants, w.Ref)
+		if w.turn >= askRounds*len(w.ask) && w.Tip.Seq > lanes[w.Lane].ordered.Seq {
+			delete(x.open, w.Ref)
 			continue
 		}
 		to := w.ask[w.turn%len(w.ask)]
 		w.turn++
 		w.next = now.Add(w.pause)
 		w.pause = min(2*w.pause, fetchRetryMax)
-		st.Send(to, &Fetch{Lane: w.Lane, Tip: w.Tip, After: max(w.after, m.lanes[w.Lane].below(w.Tip))})
+		st.Send(to, &Fetch{Lane: w.Lane, Tip: w.Tip, After: max(w.after, lanes[w.Lane].below(w.Tip))})
 	}
+}
+
+// forget ends the requests for executed positions.
+func (x *wants) forget(lanes []*lane) {
+	for at := range x.open {
+		if at.Tip.Seq <= lanes[at.Lane].base.Seq {
+			delete(x.open, at)
+		}
+	}
+}
+
+func sortWants(ws []*want) {
+	slices.SortFunc(ws, func(a, b *want) int {
+		if a.Lane != b.Lane {
+			return int(a.Lane) - int(b.Lane)
+		}
+		if a.Tip.Seq != b.Tip.Seq {
+			if a.Tip.Seq < b.Tip.Seq {
+				return -1
+			}
+			return 1
+		}
+		return slices.Compare(a.Tip.Digest[:], b.Tip.Digest[:])
+	})
 }
 
 // below is the highest number under t that needs no fetching.

@@ -27,11 +27,11 @@ func (m *Machine) Horizon() Horizon {
 	h := Horizon{m.cfg.Self, make([]laneHorizon, len(m.lanes))}
 	for i, l := range m.lanes {
 		h.lanes[i] = laneHorizon{
-			base: l.base.Seq, ordered: l.ordered.Seq, certified: l.certified.Seq, room: m.limit() - l.bytes.held,
+			base: l.base.Seq, ordered: l.ordered.Seq, certified: l.certified.Seq, room: l.limit - l.bytes.held,
 			forked: l.certifiedOnly, frozen: l.frozen, frozenAt: l.frozenAt,
 		}
 	}
-	for at, w := range m.wants {
+	for at, w := range m.wants.open {
 		if x := &h.lanes[at.Lane]; w.named && x.room < MaxPayload {
 			x.asked = append(x.asked, at.Tip)
 		}

@@ -63,17 +63,11 @@ type Config struct {
 type Machine struct {
 	cfg          Config
 	lanes        []*lane
-	acks         map[uint64]*protocols.Tally // of the own lane, above its certified tip
-	wants        map[Ref]*want               // by position, not by digest: a leader may name a batch with a wrong number or lane
 	own          ownLane
-	acksDue      protocols.Time // when delayed acks are sent; zero if there are none
+	acker        acker
+	wants        wants
 	beyondWindow bool           // CheckCut met a tip beyond the window since the window last moved
 	tipDue       protocols.Time // when a tip that is held back may be proposed; zero if there is none
-}
-
-type ownLane struct {
-	tip     Tip
-	certDue protocols.Time // when the newest certificate is sent alone; zero if it was sent or is not needed
 }
 
 type lane struct {
@@ -93,6 +87,9 @@ type lane struct {
 	lag           lag
 	refused       bool // a batch beyond the window was refused and is not requested again yet
 	bytes         payloadBytes
+	// limit is the number of bytes above the ordered position that a receiver stores without a request, and acknowledges. It
+	// is twice the window of the owner, since this replica may know fewer commits than the owner.
+	limit int
 }
 
 // New makes a machine with all lanes at their origin.
@@ -103,8 +100,9 @@ func New(cfg Config) *Machine {
 	m := &Machine{
 		cfg:   cfg,
 		lanes: make([]*lane, cfg.Committee.N()),
-		acks:  make(map[uint64]*protocols.Tally),
-		wants: make(map[Ref]*want),
+		own:   ownLane{acks: make(map[uint64]*protocols.Tally)},
+		acker: acker{committee: cfg.Committee, self: cfg.Self, signer: cfg.Signer},
+		wants: wants{self: cfg.Self, n: cfg.Committee.N(), open: make(map[Ref]*want)},
 	}
 	for i := range m.lanes {
 		m.lanes[i] = &lane{
@@ -112,6 +110,7 @@ func New(cfg Config) *Machine {
 			bySeq:   make(map[uint64][]digest.Digest),
 			acked:   make(map[uint64]digest.Digest),
 			certAt:  make(map[uint64]digest.Digest),
+			limit:   2 * cfg.Window,
 		}
 	}
 	return m
@@ -119,8 +118,7 @@ func New(cfg Config) *Machine {
 
 // HasRoom reports whether the own lane may grow: the uncommitted headers and bytes are below its window.
 func (m *Machine) HasRoom() bool {
-	l := m.lanes[m.cfg.Self]
-	return !l.frozen && m.own.tip.Seq-l.ordered.Seq < WindowHeaders && l.bytes.held < m.cfg.Window
+	return m.own.full(m.lanes[m.cfg.Self], m.cfg.Window) == ""
 }
 
 // Uncertified is the number of batches of the own lane that are neither certified nor committed.
@@ -159,32 +157,32 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 		m.certify(now, &st, b.Certificate)
 	}
 	d := b.Digest()
-	w := m.wants[Ref{b.Lane, b.Tip()}]
+	w := m.wants.open[Ref{b.Lane, b.Tip()}]
 	switch {
 	case b.Seq <= l.base.Seq || l.frozen && b.Seq > l.frozenAt:
 		return st
 	case l.entries[d] != nil:
 		// The owner sent it again after a reconnect: the ack may have been lost.
 		if from == b.Lane && l.acked[b.Seq] == d && b.Seq > max(l.ordered.Seq, l.certified.Seq) {
-			m.sendAck(&st, &b.SignedHeader)
+			m.acker.send(&st, &b.SignedHeader)
 		}
 		if l.acked[b.Seq] != d {
 			m.wantParent(now, l, b, from) // a crash of this replica since may have ended the requests for it
 		}
 		return st
-	case !m.accepts(l, b, w):
+	case !l.accepts(b, w):
 		if b.Seq > l.ordered.Seq {
 			l.refused = true
 		}
-		delete(m.wants, Ref{b.Lane, b.Tip()})
+		delete(m.wants.open, Ref{b.Lane, b.Tip()})
 		return st
 	case w == nil && len(l.bySeq[b.Seq]) >= 2:
 		return st // two headers for a number are evidence enough; more are not kept
 	}
-	delete(m.wants, Ref{b.Lane, b.Tip()})
+	delete(m.wants.open, Ref{b.Lane, b.Tip()})
 	m.store(&st, l, b)
 	if others := l.bySeq[b.Seq]; len(others) > 1 {
-		m.equivocated(&st, l, b.Lane, b.Seq)
+		l.equivocated(&st, b.Lane, b.Seq)
 	}
 	if b.Lane == m.cfg.Self && b.Seq > m.own.tip.Seq {
 		m.own.tip = b.Tip() // an own batch that this replica had lost and fetched because a cut names it
@@ -200,7 +198,7 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 // square of the window. A cut tells which header matters, and then it is requested.
 func (m *Machine) wantParent(now protocols.Time, l *lane, b *Batch, from protocols.Index) {
 	if p := (Tip{b.Seq - 1, b.Parent}); p.Seq > l.base.Seq && l.entries[p.Digest] == nil && len(l.bySeq[p.Seq]) < 2 {
-		m.want(now, b.Lane, p, fetchGrace, from, b.Lane)
+		m.wants.add(now, b.Lane, p, fetchGrace, from, b.Lane)
 	}
 }
 
@@ -214,7 +212,7 @@ func (m *Machine) store(st *Step, l *lane, b *Batch) {
 
 // ackFrom acknowledges h and then the held headers of the lane that follow it.
 func (m *Machine) ackFrom(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
-	for h != nil && m.mayAck(l, h) {
+	for h != nil && l.mayAck(h) {
 		m.ack(now, st, l, h)
 		h = l.child(h.Tip())
 	}
@@ -233,8 +231,8 @@ func (l *lane) child(t Tip) *SignedHeader {
 // mayAck is the rule of §4.1: above the ordered position, in sequence, at most one digest for each number ever, with a
 // parent that is acknowledged, certified or committed, and not beyond the window. Why only above the ordered position: acks
 // at or below it may be forgotten. If the ledger came back older than those acks, a fork of them could begin there.
-func (m *Machine) mayAck(l *lane, h *SignedHeader) bool {
-	if h.Seq <= l.ordered.Seq || h.Seq > l.ordered.Seq+maxGrowth || l.frozen || l.bytes.acked+int(h.Size) > m.limit() {
+func (l *lane) mayAck(h *SignedHeader) bool {
+	if h.Seq <= l.ordered.Seq || h.Seq > l.ordered.Seq+maxGrowth || l.frozen || l.bytes.acked+int(h.Size) > l.limit {
 		return false
 	}
 	if _, done := l.acked[h.Seq]; done {
@@ -261,41 +259,17 @@ func (m *Machine) ack(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
 	switch {
 	case h.Seq <= max(l.ordered.Seq, l.certified.Seq):
 	case h.Lane == m.cfg.Self:
-		m.countAck(now, st, m.cfg.Self, m.signAck(h))
+		m.countAck(now, st, m.cfg.Self, m.acker.sign(h))
 	case m.cfg.AckAtOnce:
 		l.sent = h.Seq
-		m.sendAck(st, h)
-	case m.acksDue == 0:
-		m.acksDue = now.Add(ackDelay)
+		m.acker.send(st, h)
+	case m.acker.due == 0:
+		m.acker.due = now.Add(ackDelay)
 	}
 }
-
-// sendAcks sends the delayed acks of batches that are neither ordered nor certified. A certificate is only for data that is
-// not ordered at once: while the fast lane is fast, no acks are needed.
-func (m *Machine) sendAcks(st *Step) {
-	m.acksDue = 0
-	for i, l := range m.lanes {
-		if protocols.Index(i) == m.cfg.Self {
-			continue
-		}
-		for s := max(l.ordered.Seq, l.certified.Seq, l.sent) + 1; s <= l.tip.Seq; s++ {
-			if e := l.entries[l.acked[s]]; e != nil {
-				m.sendAck(st, e)
-			}
-		}
-		l.sent = max(l.sent, l.tip.Seq)
-	}
-}
-
-func (m *Machine) signAck(h *SignedHeader) *Ack {
-	t := h.Tip()
-	return &Ack{Lane: h.Lane, Tip: t, Signature: m.cfg.Signer.Sign(ackStatement(m.cfg.Committee, h.Lane, t))}
-}
-
-func (m *Machine) sendAck(st *Step, h *SignedHeader) { st.Send(h.Lane, m.signAck(h)) }
 
 // equivocated records that the owner of a lane signed two headers for one number.
-func (m *Machine) equivocated(st *Step, l *lane, owner protocols.Index, seq uint64) {
+func (l *lane) equivocated(st *Step, owner protocols.Index, seq uint64) {
 	if !l.certifiedOnly {
 		l.certifiedOnly = true
 		st.Record(markKey(owner), l.marks())
@@ -315,10 +289,10 @@ func (m *Machine) countAck(now protocols.Time, st *Step, from protocols.Index, a
 	if a.Lane != m.cfg.Self || a.Tip.Seq <= max(l.certified.Seq, l.ordered.Seq) || l.acked[a.Tip.Seq] != a.Tip.Digest {
 		return
 	}
-	t := m.acks[a.Tip.Seq]
+	t := m.own.acks[a.Tip.Seq]
 	if t == nil {
 		t = protocols.NewTally(a.Tip.Digest)
-		m.acks[a.Tip.Seq] = t
+		m.own.acks[a.Tip.Seq] = t
 	}
 	if t.Add(from, a.Signature) && t.Len() == m.cfg.Committee.Quorum() {
 		m.certify(now, st, &TipCertificate{Lane: m.cfg.Self, Tip: a.Tip, Certificate: t.Certificate()})
@@ -348,7 +322,7 @@ func (m *Machine) certify(now protocols.Time, st *Step, c *TipCertificate) {
 	if c.Tip.Seq > l.certified.Seq {
 		l.certified, l.cert = c.Tip, c
 		if c.Lane == m.cfg.Self {
-			m.forgetAcks(c.Tip.Seq)
+			m.own.forgetAcks(c.Tip.Seq)
 		}
 	}
 	m.ackFrom(now, st, l, l.child(c.Tip))
@@ -362,23 +336,14 @@ func (m *Machine) HandleConflict(h *Conflict) Step {
 	l := m.lanes[h.Lane]
 	mine, known := l.acked[h.Seq]
 	if known && mine != h.digest {
-		m.equivocated(&st, l, h.Lane, h.Seq)
+		l.equivocated(&st, h.Lane, h.Seq)
 	}
 	return st
 }
 
 // Wake is the time at which the machine next needs a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
-	w := protocols.Earliest(m.own.certDue, m.tipDue)
-	if w == 0 || m.acksDue != 0 && m.acksDue < w {
-		w = m.acksDue
-	}
-	for _, x := range m.wants {
-		if w == 0 || x.next < w {
-			w = x.next
-		}
-	}
-	return w
+	return protocols.Earliest(m.own.certDue, m.tipDue, m.acker.due, m.wants.wake())
 }
 
 // Tick does everything that is due: it sends acks, the certificate of an idle lane and requests, and makes an output when a
@@ -389,8 +354,8 @@ func (m *Machine) Tick(now protocols.Time) Step {
 		m.tipDue = 0
 		st.Emit(Output{Progressed: true})
 	}
-	if m.acksDue != 0 && now >= m.acksDue {
-		m.sendAcks(&st)
+	if m.acker.due != 0 && now >= m.acker.due {
+		m.acker.sendAll(&st, m.lanes)
 	}
 	if m.own.certDue != 0 && now >= m.own.certDue {
 		m.own.certDue = 0
@@ -398,7 +363,7 @@ func (m *Machine) Tick(now protocols.Time) Step {
 			st.Broadcast(l.cert)
 		}
 	}
-	m.fetchDue(now, &st)
+	m.wants.ask(now, &st, m.lanes)
 	return st
 }
 
@@ -417,7 +382,7 @@ func (m *Machine) Resend(to protocols.Index) Step {
 	for s := max(p.ordered.Seq, p.certified.Seq) + 1; s <= p.tip.Seq; s++ {
 		if d, ok := p.acked[s]; ok {
 			if e := p.entries[d]; e != nil {
-				m.sendAck(&st, e)
+				m.acker.send(&st, e)
 			}
 		}
 	}

@@ -1,5 +1,36 @@
 package lanes
 
+import "bdtnode/protocols"
+
+// ownLane is the state of the own lane that its owner alone has.
+type ownLane struct {
+	tip     Tip                         // newest batch
+	certDue protocols.Time              // when the newest certificate is sent alone; zero if it was sent or is not needed
+	acks    map[uint64]*protocols.Tally // by number, above the certified tip
+}
+
+// full is the reason why the own lane takes no batch, empty if it does. window is its window in bytes.
+func (o *ownLane) full(l *lane, window int) string {
+	switch {
+	case l.frozen:
+		return FullFrozen
+	case o.tip.Seq-l.ordered.Seq >= WindowHeaders:
+		return FullHeaders
+	case l.bytes.held >= window:
+		return FullBytes
+	}
+	return ""
+}
+
+// forgetAcks deletes the acks of own batches up to a number.
+func (o *ownLane) forgetAcks(seq uint64) {
+	for s := range o.acks {
+		if s <= seq {
+			delete(o.acks, s)
+		}
+	}
+}
+
 // LacksHeader reports whether this replica does not hold h although it signed h and would not have deleted it. Then its
 // store is older than the header.
 func (m *Machine) LacksHeader(h *SignedHeader) bool {

@@ -2,7 +2,6 @@ package lanes
 
 import (
 	"fmt"
-	"slices"
 
 	"bdtnode/internal/wire"
 	"bdtnode/protocols"
@@ -96,23 +95,8 @@ func (m *Machine) restoreOwn(l *lane, executed Tip) error {
 		if _, ok := l.acked[seq]; ok {
 			// Count the own acknowledgement again. Peers send theirs when they receive the batch again.
 			t := protocols.NewTally(h.digest)
-			t.Add(m.cfg.Self, m.signAck(h).Signature)
-			m.acks[seq] = t
+			t.Add(m.cfg.Self, m.acker.sign(h).Signature)
+			m.own.acks[seq] = t
 		}
 	}
-}
-
-func sortWants(ws []*want) {
-	slices.SortFunc(ws, func(a, b *want) int {
-		if a.Lane != b.Lane {
-			return int(a.Lane) - int(b.Lane)
-		}
-		if a.Tip.Seq != b.Tip.Seq {
-			if a.Tip.Seq < b.Tip.Seq {
-				return -1
-			}
-			return 1
-		}
-		return slices.Compare(a.Tip.Digest[:], b.Tip.Digest[:])
-	})
 }

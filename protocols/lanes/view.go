@@ -35,7 +35,7 @@ const (
 // Inspect takes a snapshot of all lanes.
 func (m *Machine) Inspect(now protocols.Time) []View {
 	wanted := make([]int, len(m.lanes))
-	for at := range m.wants {
+	for at := range m.wants.open {
 		wanted[at.Lane]++
 	}
 	out := make([]View, len(m.lanes))
@@ -54,26 +54,13 @@ func (m *Machine) Inspect(now protocols.Time) []View {
 			v.Highest = max(v.Highest, n)
 		}
 		if protocols.Index(i) == m.cfg.Self {
-			if t := m.acks[max(l.certified.Seq, l.ordered.Seq)+1]; t != nil {
+			if t := m.own.acks[max(l.certified.Seq, l.ordered.Seq)+1]; t != nil {
 				signers := t.Signers()
 				v.AckedBy = signers.Members()
 			}
-			v.Full = m.full(l)
+			v.Full = m.own.full(l, m.cfg.Window)
 		}
 		out[i] = v
 	}
 	return out
-}
-
-// full is the reason why HasRoom is false, empty if it is true.
-func (m *Machine) full(l *lane) string {
-	switch {
-	case l.frozen:
-		return FullFrozen
-	case m.own.tip.Seq-l.ordered.Seq >= WindowHeaders:
-		return FullHeaders
-	case l.bytes.held >= m.cfg.Window:
-		return FullBytes
-	}
-	return ""
 }

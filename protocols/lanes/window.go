@@ -9,10 +9,6 @@ type payloadBytes struct {
 	behind int // ordered and not executed
 }
 
-// limit is the number of bytes of a lane above the ordered position that a receiver stores without a request, and
-// acknowledges. It is twice the window of the owner, since this replica may know fewer commits than the owner.
-func (m *Machine) limit() int { return 2 * m.cfg.Window }
-
 // countBytes adds the payload of a header (sign 1) or removes it (sign -1).
 func (l *lane) countBytes(h *SignedHeader, sign int) {
 	if h.Seq > l.ordered.Seq {
@@ -39,16 +35,16 @@ func (l *lane) pathBytes(t Tip, floor uint64) int {
 // accepts reports whether to store a batch. w is the request that it answers, or nil. A batch that a cut names is always
 // accepted. Another batch above the ordered position is accepted if it fits into the window. At or below the ordered position
 // a requested batch is accepted; a batch without a request only if it is the first with its number and within the limit.
-func (m *Machine) accepts(l *lane, b *Batch, w *want) bool {
+func (l *lane) accepts(b *Batch, w *want) bool {
 	switch {
 	case w != nil && w.named:
 		return true
 	case b.Seq > l.ordered.Seq:
-		return b.Seq <= l.ordered.Seq+maxGrowth && l.bytes.held+int(b.Size) <= m.limit()
+		return b.Seq <= l.ordered.Seq+maxGrowth && l.bytes.held+int(b.Size) <= l.limit
 	case w != nil:
 		return true
 	}
-	return len(l.bySeq[b.Seq]) == 0 && l.bytes.behind+int(b.Size) <= m.limit()
+	return len(l.bySeq[b.Seq]) == 0 && l.bytes.behind+int(b.Size) <= l.limit
 }
 
 // Ordered is called when cut was committed. It moves the windows.
@@ -61,9 +57,9 @@ func (m *Machine) Ordered(now protocols.Time, cut Cut) Step {
 			continue
 		}
 		moved = true
-		m.moveOrdered(l, t)
+		l.moveOrdered(t)
 		if protocols.Index(i) == m.cfg.Self {
-			m.forgetAcks(t.Seq)
+			m.own.forgetAcks(t.Seq)
 			if m.own.tip.Seq < t.Seq {
 				m.own.tip = t // own batches that this replica lost are ordered: continue after them
 			}
@@ -82,8 +78,8 @@ func (m *Machine) Ordered(now protocols.Time, cut Cut) Step {
 	return st
 }
 
-// moveOrdered moves the ordered position of a lane.
-func (m *Machine) moveOrdered(l *lane, t Tip) {
+// moveOrdered moves the ordered position.
+func (l *lane) moveOrdered(t Tip) {
 	for s := l.ordered.Seq + 1; s <= t.Seq; s++ {
 		for _, d := range l.bySeq[s] {
 			size := int(l.entries[d].Size)
@@ -98,15 +94,6 @@ func (m *Machine) moveOrdered(l *lane, t Tip) {
 	l.lag.ordered(t.Seq)
 	if l.tip.Seq < t.Seq {
 		l.tip = t
-	}
-}
-
-// forgetAcks deletes the acks of own batches up to a number.
-func (m *Machine) forgetAcks(seq uint64) {
-	for s := range m.acks {
-		if s <= seq {
-			delete(m.acks, s)
-		}
 	}
 }
 
@@ -133,10 +120,6 @@ func (m *Machine) Executed(cut Cut) Step {
 		}
 		l.base = t
 	}
-	for at := range m.wants {
-		if at.Tip.Seq <= m.lanes[at.Lane].base.Seq {
-			delete(m.wants, at)
-		}
-	}
+	m.wants.forget(m.lanes)
 	return st
 }
