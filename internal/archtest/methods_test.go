@@ -5,7 +5,6 @@ import (
 	"go/ast"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 )
 
