@@ -7,13 +7,14 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// HeaderVersion is the version of a header's encoding, its first byte.
-const HeaderVersion = 1
+// HeaderVersion is the version of a header's encoding, its first byte. Version 2 added the last five fields, so that
+// proofs made before these fields are used stay valid afterwards.
+const HeaderVersion = 2
 
 // HeaderSize is the length of an encoded header in bytes.
-const HeaderSize = 1 + digest.Size + 2 + 3*8 + 1 + 6*digest.Size + 2*8
+const HeaderSize = 1 + digest.Size + 2 + 3*8 + 1 + 6*digest.Size + 2*8 + 8 + digest.Size + 4 + 2*digest.Size
 
-const tagHeader = "bdt/header/1"
+const tagHeader = "bdt/header/2"
 
 // Header describes the effect of one block on the ledger. Replicas that executed the same blocks have equal headers;
 // f+1 signatures on a header prove it, since one of the signers is honest.
@@ -32,6 +33,13 @@ type Header struct {
 	WriteSet digest.Digest // digest of every change that later blocks depend on, chained on the WriteSet of the parent
 	TimeMS   uint64        // block time, Unix milliseconds, not below the parent's
 	Txs      uint64        // number of receipts in this block and in all earlier blocks
+
+	// The fields below are zero until the parts that set them are built (docs/design.md §13).
+	StateHeight uint64        // height whose state StateRoot covers
+	StateRoot   digest.Digest // root of the whole state at StateHeight
+	Committee   uint32        // version of the committee that certifies the header; 0 is the one in the genesis
+	NextRoster  digest.Digest // digest of the members of the next version of the committee, in its predecessor's last header
+	History     digest.Digest // root over all earlier headers
 }
 
 // Append encodes the header, [HeaderSize] bytes.
@@ -46,8 +54,10 @@ func (h *Header) Append(b []byte) []byte {
 	for _, d := range []*digest.Digest{&h.Parent, &h.Block, &h.TxRoot, &h.Receipts, &h.Outbox, &h.WriteSet} {
 		b = append(b, d[:]...)
 	}
-	b = wire.AppendU64(b, h.TimeMS)
-	return wire.AppendU64(b, h.Txs)
+	b = wire.AppendU64(wire.AppendU64(b, h.TimeMS), h.Txs)
+	b = append(wire.AppendU64(b, h.StateHeight), h.StateRoot[:]...)
+	b = append(wire.AppendU32(b, h.Committee), h.NextRoster[:]...)
+	return append(b, h.History[:]...)
 }
 
 // Encode is the canonical encoding.
@@ -60,7 +70,7 @@ func (h *Header) Digest() digest.Digest { return digest.Of(tagHeader, h.Encode()
 func ReadHeader(r *wire.Reader) Header {
 	var h Header
 	if v := r.U8(); v != HeaderVersion {
-		r.Fail("header version %d is unknown", v)
+		r.Fail("header version %d is unknown, this program reads version %d", v, HeaderVersion)
 	}
 	r.Fixed(h.Network[:])
 	h.Shard = r.U16()
@@ -73,6 +83,11 @@ func ReadHeader(r *wire.Reader) Header {
 	}
 	h.TimeMS = r.U64()
 	h.Txs = r.U64()
+	h.StateHeight = r.U64()
+	r.Fixed(h.StateRoot[:])
+	h.Committee = r.U32()
+	r.Fixed(h.NextRoster[:])
+	r.Fixed(h.History[:])
 	return h
 }
 

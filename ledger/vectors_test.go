@@ -38,6 +38,8 @@ func TestVectors(t *testing.T) {
 	}
 	end := header
 	end.Last, end.Slot, end.Outbox = true, 0, digest.Digest{}
+	later := header
+	later.StateHeight, later.StateRoot, later.Committee, later.NextRoster, later.History = 6, of("state"), 4, of("roster"), of("history")
 	settled := Receipt{Tx: simple.ID(), Shard: 1, Height: 7, Position: 3, Verdict: VerdictSettled, TimeMS: genesisTime}
 	returned := Receipt{Tx: joint.ID(), Shard: 1, Height: 7, Position: 4, Verdict: VerdictReturned, Reason: ReasonConsumed, TimeMS: genesisTime}
 	wirevectors.Vectors(t, "testdata/wire", []wirevectors.Vector{
@@ -65,7 +67,8 @@ func TestVectors(t *testing.T) {
 			wirevectors.Sample{Name: "one-transaction", Encoding: EncodePayload([][]byte{simple.Encode()})},
 			wirevectors.Sample{Name: "continue-and-one-transaction", Encoding: EncodePayload([][]byte{simple.Encode()}, RawNotice{Kind: KindContinue})}),
 		vector("header", "The header of an executed block.", DecodeHeader, func(v Header) []byte { return v.Encode() },
-			wirevectors.Sample{Name: "of-a-slot", Encoding: header.Encode()}, wirevectors.Sample{Name: "last-of-its-epoch", Encoding: end.Encode()}),
+			wirevectors.Sample{Name: "of-a-slot", Encoding: header.Encode()}, wirevectors.Sample{Name: "last-of-its-epoch", Encoding: end.Encode()},
+			wirevectors.Sample{Name: "with-the-fields-of-later-parts", Encoding: later.Encode()}),
 		vector("receipt", "What became of a transaction in one block.", DecodeReceipt, func(v Receipt) []byte { return v.Encode() },
 			wirevectors.Sample{Name: "settled", Encoding: settled.Encode()}, wirevectors.Sample{Name: "returned", Encoding: returned.Encode()}),
 		vector("delivery", "The verdicts of one block for another shard: the content of an LD.", DecodeDelivery, func(v *Delivery) []byte { return v.Append(nil) },

@@ -15,7 +15,7 @@ import "errors"
 
 // FormatVersion is the version of the layout of a store's directory and of the records in it. It is written into a
 // new store and checked when a store is opened.
-const FormatVersion = 2
+const FormatVersion = 3
 
 // formatKey holds the format version, 4 bytes big-endian.
 var formatKey = []byte("\x00format")

@@ -12,8 +12,10 @@ import (
 	"bdtnode/protocols"
 )
 
-// wireVersion is the version of framing, handshake and streams.
-const wireVersion = 1
+// wireVersion is the version of framing, handshake, streams, and of the encodings in them. Replicas of different versions
+// do not talk to each other. Version 2 came with version 2 of the ledger's header: a VOTE of a program that makes other
+// headers would stop the replica as if its state were corrupt.
+const wireVersion = 2
 
 // headerSize is the size of the length before a frame, big-endian, in bytes.
 const headerSize = 4

@@ -71,10 +71,11 @@ func TestHello(t *testing.T) {
 		in   []byte
 		want string
 	}{
-		"later version": {append([]byte{0, 2}, enc[2:]...), "wire version 2"},
-		"short":         {enc[:helloSize-1], "malformed"},
-		"long":          {append(enc[:helloSize:helloSize], 0), "left over"},
-		"nothing":       {nil, "malformed"},
+		"earlier version": {append([]byte{0, wireVersion - 1}, enc[2:]...), "wire version 1, this node 2"},
+		"later version":   {append([]byte{0, wireVersion + 1}, enc[2:]...), "wire version 3, this node 2"},
+		"short":           {enc[:helloSize-1], "malformed"},
+		"long":            {append(enc[:helloSize:helloSize], 0), "left over"},
+		"nothing":         {nil, "malformed"},
 	} {
 		if _, err := readHello(x.in); err == nil || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%s: %v, want %q", name, err, x.want)
