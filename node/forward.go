@@ -40,6 +40,10 @@ func (n *Node) answerCall(ctx context.Context, from xshardnet.Peer, raw []byte) 
 		result, err = b.blockHere(c.Block.Height)
 	case c.Report != nil:
 		result = n.report()
+	case c.Trace != nil:
+		ctx, cancel := context.WithTimeout(ctx, traceTime)
+		defer cancel()
+		result, err = n.traceHere(ctx, c.Trace.ID)
 	default:
 		err = errors.New("the call has no request that this shard answers")
 	}

@@ -79,6 +79,7 @@ type Node struct {
 
 	rate       rate
 	others     otherReports
+	tracer     *tracer
 	registry   *prometheus.Registry
 	settlement *histogram.Histogram // from the request to the outputs in all shards
 }
@@ -86,7 +87,7 @@ type Node struct {
 // Open opens the stores of a home and restores the replica from them. It starts no goroutine of the replica. Run closes
 // the stores.
 func Open(home *config.Home) (_ *Node, err error) {
-	n := &Node{home: home, version: Version(), started: time.Now(), logs: logring.New(logring.DefaultBytes), settlement: histogram.Durations()}
+	n := &Node{home: home, version: Version(), started: time.Now(), logs: logring.New(logring.DefaultBytes), settlement: histogram.Durations(), tracer: newTracer()}
 	n.detach = n.logs.Attach()
 	n.registry = newRegistry(n)
 	defer func() {

@@ -73,6 +73,7 @@ type fakeReplica struct {
 	asked  func()                            // called when outputs are listed, if not nil
 
 	reports func(others bool) api.NetworkReports // answer to Network, if not nil
+	traces  map[ledger.TxID]api.Trace
 
 	rewritten bool   // block 2 differs from that of the other replicas
 	ceded     uint64 // value ceded to other shards that no shard creates
@@ -167,6 +168,13 @@ func (f *fakeReplica) Tx(_ context.Context, id ledger.TxID) (api.TxAnswer, error
 		return a, nil
 	}
 	return api.TxAnswer{}, api.ErrNotFound
+}
+
+func (f *fakeReplica) Trace(_ context.Context, id ledger.TxID, _ bool) (api.Trace, error) {
+	if t, ok := f.traces[id]; ok {
+		return t, nil
+	}
+	return api.Trace{}, api.ErrNotFound
 }
 
 func (f *fakeReplica) Account(_ context.Context, a ledger.Address, _ string, limit int, older string, historyLimit int) (api.Account, error) {

@@ -24,7 +24,7 @@ func newTx(a *app) *cobra.Command {
 	c := group(&cobra.Command{Use: "tx", Short: "Send transactions and query their states"})
 	a.nodeFlag(c)
 	a.keysFlag(c)
-	c.AddCommand(newTxSend(a), newTxSubmit(a), newTxGet(a))
+	c.AddCommand(newTxSend(a), newTxSubmit(a), newTxGet(a), newTxTrace(a))
 	return c
 }
 

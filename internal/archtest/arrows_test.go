@@ -27,6 +27,7 @@ var allowed = map[string][]string{
 	"node/driver":        {"node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"},
 	"node/supervise":     {},
 	"node/logring":       {},
+	"node/trace":         {"protocols"},
 	"node/why":           {"node/admission", "node/driver", "node/replica", "protocols", "ledger"},
 	"node/admin":         {"node/admission", "node/logring", "node/replica", "node/why", "protocols", "ledger"}, // serves no network
 	"node/admission":     {"node/replica", "protocols", "ledger", "internal"},

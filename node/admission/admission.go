@@ -49,6 +49,29 @@ type Config struct {
 	ObserveLatency func(time.Duration)
 	// ObserveAcceptance, if not nil, is called likewise for each submitted transaction whose batch is on disk.
 	ObserveAcceptance func(time.Duration)
+	// ObserveBatch, if not nil, is called for each batch of the own lane on disk, with its number and the times of its
+	// transactions.
+	ObserveBatch func(number uint64, t BatchTimes)
+}
+
+// BatchTimes are the times of a batch's transactions at this replica. Those without a request, or read from disk at the
+// start, are not counted.
+type BatchTimes struct {
+	Submitted Span // the requests that submitted them and wait for an answer
+	Admitted  Span // entry into the mempool or the orphan pool
+}
+
+// Span is the time from the first to the last of several events. It is zero if there was none.
+type Span struct{ First, Last protocols.Time }
+
+func (s *Span) add(t protocols.Time) {
+	if t == 0 {
+		return
+	}
+	if s.First == 0 || t < s.First {
+		s.First = t
+	}
+	s.Last = max(s.Last, t)
 }
 
 // Admission is the admission state of one replica. It has no lock: the caller calls one method at a time.
@@ -78,6 +101,8 @@ type Admission struct {
 	refused   *simplelru.LRU[ledger.TxID, *ledger.Refusal]
 	persisted persisted
 	waits     waits
+
+	observeBatch func(number uint64, t BatchTimes) // see Config.ObserveBatch
 }
 
 // New returns an Admission without transactions.
@@ -98,6 +123,7 @@ func New(cfg Config) *Admission {
 		timers:           ordered[*entry]{less: dueBefore, place: func(e *entry) *int { return &e.timerPlace }},
 		refused:          refused,
 		waits:            newWaits(cfg.Limits.Waits, cfg.Certified, cfg.ObserveLatency, cfg.ObserveAcceptance),
+		observeBatch:     cfg.ObserveBatch,
 	}
 }
 

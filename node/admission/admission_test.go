@@ -393,3 +393,28 @@ func TestOldLookupIsRefused(t *testing.T) {
 		t.Error("a settled transaction is in a batch again")
 	}
 }
+
+// TestTimesOfABatch: a batch on disk has the first and the last request of its transactions, and the first and the last
+// time of their admission.
+func TestTimesOfABatch(t *testing.T) {
+	d := newFixture(t, StandardLimits())
+	got := make(map[uint64]BatchTimes)
+	d.admission.observeBatch = func(number uint64, x BatchTimes) { got[number] = x }
+	d.submit("a", d.pay(time.Minute, 1, d.coin(0)))
+	d.now = d.now.Add(3 * time.Millisecond)
+	d.submit("b", d.pay(time.Minute, 1, d.coin(1)))
+	d.batch()
+	d.now = d.now.Add(time.Millisecond)
+	late := d.pay(time.Minute, 1, d.coin(2))
+	d.submit("a", late)
+	d.admission.RemoveRequest(d.known[late.ID()]) // the client has gone
+	d.batch()
+	span := func(first, last time.Duration) Span { return Span{start.Add(first), start.Add(last)} }
+	both := span(0, 3*time.Millisecond)
+	if want := (BatchTimes{both, both}); got[1] != want {
+		t.Errorf("%+v, want %+v", got[1], want)
+	}
+	if want := (BatchTimes{Span{}, span(4*time.Millisecond, 4*time.Millisecond)}); got[2] != want {
+		t.Errorf("%+v, want %+v", got[2], want)
+	}
+}

@@ -140,12 +140,19 @@ func (a *Admission) taken(id ledger.TxID) {
 // Logged is called when a batch of this replica's lane, with the given number, is on its disk. Its transactions are
 // accepted from then on.
 func (a *Admission) Logged(number uint64, txs []*ledger.Tx, now Instant) {
+	var times BatchTimes
+	a.waits.submitted = &times.Submitted
 	for _, tx := range txs {
 		e := a.entries[tx.ID()]
 		if e == nil {
 			continue // a block decided it, or it expired before
 		}
 		e.logged, e.batch = true, number
+		times.Admitted.add(e.arrived)
 		a.waits.notify(Progress{ID: tx.ID(), Logged: true}, now.Now)
+	}
+	a.waits.submitted = nil
+	if a.observeBatch != nil {
+		a.observeBatch(number, times)
 	}
 }

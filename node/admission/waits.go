@@ -82,7 +82,9 @@ type waits struct {
 	certTop  uint64
 	observe  func(time.Duration) // see Config.ObserveLatency
 	accepted func(time.Duration) // see Config.ObserveAcceptance
-	visited  int                 // number of waits that notifications have visited, for tests
+
+	submitted *Span // of the batch that is being logged, nil at other times
+	visited   int   // number of waits that notifications have visited, for tests
 }
 
 func newWaits(limit int, certified uint64, observe, accepted func(time.Duration)) waits {
@@ -182,8 +184,13 @@ func (c *waits) update(w *wait, p Progress, now protocols.Time) {
 	if w.req.submits && p.Refusal == nil && p.Reached(Final) && !have.Reached(Final) && c.observe != nil {
 		c.observe(now.Sub(w.req.since))
 	}
-	if w.req.submits && p.Logged && !have.Logged && c.accepted != nil {
-		c.accepted(now.Sub(w.req.since))
+	if w.req.submits && p.Logged && !have.Logged {
+		if c.accepted != nil {
+			c.accepted(now.Sub(w.req.since))
+		}
+		if c.submitted != nil {
+			c.submitted.add(w.req.since)
+		}
 	}
 	p.Certified = p.Receipt.Height > 0 && c.certTop >= p.Receipt.Height
 	top := p.Receipt.Height > 0 && w.req.stage == Certified && !p.Certified

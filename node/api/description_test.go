@@ -70,6 +70,7 @@ func described(t *testing.T) *document {
 var answers = map[string]reflect.Type{
 	"POST /v1/txs":                           reflect.TypeFor[api.SubmitAnswer](),
 	"GET /v1/txs/{id}":                       reflect.TypeFor[api.TxAnswer](),
+	"GET /v1/txs/{id}/trace":                 reflect.TypeFor[api.Trace](),
 	"GET /v1/accounts/{address}":             reflect.TypeFor[api.Account](),
 	"GET /v1/shards/{shard}/blocks/{height}": reflect.TypeFor[api.Block](),
 	"GET /v1/events":                         reflect.TypeFor[api.Event](),

@@ -22,6 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fake struct {
 	submit  func(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer
 	tx      func(id ledger.TxID) (api.TxAnswer, error)
+	trace   func(id ledger.TxID, others bool) (api.Trace, error)
 	account func(a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error)
 	block   func(shard uint16, height uint64) (api.Block, error)
 	audit   func(ctx context.Context) (api.Audit, error)
@@ -34,6 +35,9 @@ func (f *fake) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait
 	return f.submit(ctx, txs, wait)
 }
 func (f *fake) Tx(_ context.Context, id ledger.TxID) (api.TxAnswer, error) { return f.tx(id) }
+func (f *fake) Trace(_ context.Context, id ledger.TxID, others bool) (api.Trace, error) {
+	return f.trace(id, others)
+}
 func (f *fake) Account(_ context.Context, a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {
 	return f.account(a, cursor, limit, older, history)
 }

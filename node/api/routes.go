@@ -25,6 +25,10 @@ type (
 	txIn struct {
 		ID string `path:"id" doc:"transaction id, 64 hexadecimal characters"`
 	}
+	traceIn struct {
+		ID     string `path:"id" doc:"transaction id, 64 hexadecimal characters"`
+		Others bool   `query:"others" default:"true" doc:"also the steps at the other replicas of the shards of the transaction"`
+	}
 	accountIn struct {
 		Address string `path:"address" doc:"64 hexadecimal characters"`
 		Cursor  string `query:"cursor" maxLength:"256" doc:"'next' from the page of outputs before"`
@@ -64,6 +68,12 @@ func (s *Server) register(a huma.API) {
 		Method: http.MethodGet, Path: "/v1/txs/{id}", OperationID: "get-transaction",
 		Summary: "State of a transaction", Errors: []int{404, 422, 503},
 	}, s.tx)
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/v1/txs/{id}/trace", OperationID: "trace-transaction",
+		Summary:     "Steps of a transaction at every replica of its shards, with times",
+		Description: "Times are by the clock of the replica of the step, and are kept in memory for the newest batches, blocks and LDs. The steps of a replica are a statement of that replica.",
+		Errors:      []int{404, 422, 503},
+	}, s.trace)
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/accounts/{address}", OperationID: "get-account",
 		Summary: "Balance, outputs and history of an address", Errors: []int{404, 422, 503},
@@ -156,6 +166,19 @@ func (s *Server) tx(ctx context.Context, in *txIn) (*body[TxAnswer], error) {
 		return nil, problem(http.StatusNotFound, "this replica does not know transaction "+in.ID)
 	}
 	return &body[TxAnswer]{a}, err
+}
+
+func (s *Server) trace(ctx context.Context, in *traceIn) (*body[Trace], error) {
+	id, err := ledger.ParseTxID(in.ID)
+	if err != nil {
+		return nil, problem(http.StatusUnprocessableEntity, err.Error())
+	}
+	t, err := s.backend.Trace(ctx, id, in.Others)
+	if errors.Is(err, ErrNotFound) {
+		return nil, problem(http.StatusNotFound, "no replica that answers knows transaction "+in.ID)
+	}
+	t.Shards, t.Replicas, t.Missing = nonNil(t.Shards), nonNil(t.Replicas), nonNil(t.Missing)
+	return &body[Trace]{t}, err
 }
 
 func (s *Server) account(ctx context.Context, in *accountIn) (*body[Account], error) {

@@ -240,6 +240,8 @@ type Backend interface {
 	// their order, when each has reached the stage, was rejected, or the context ended (then with TimedOut).
 	Submit(ctx context.Context, from string, txs [][]byte, wait Wait) []TxAnswer
 	Tx(ctx context.Context, id ledger.TxID) (TxAnswer, error)
+	// Trace returns the steps of a transaction at this replica and, with others, at the replicas of all its shards.
+	Trace(ctx context.Context, id ledger.TxID, others bool) (Trace, error)
 	// Account returns a page of outputs (up to limit, from cursor) and of history (up to historyLimit, from older). A
 	// limit of 0 leaves the list out. A cursor comes from the page before, or is empty.
 	Account(ctx context.Context, a ledger.Address, cursor string, limit int, older string, historyLimit int) (Account, error)

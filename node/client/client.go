@@ -146,6 +146,11 @@ func (c *Client) Tx(ctx context.Context, id ledger.TxID) (api.TxAnswer, error) {
 	return get[api.TxAnswer](ctx, c, "/v1/txs/"+id.String())
 }
 
+// Trace returns the steps of a transaction at the replica and, with others, at all replicas of its shards.
+func (c *Client) Trace(ctx context.Context, id ledger.TxID, others bool) (api.Trace, error) {
+	return get[api.Trace](ctx, c, "/v1/txs/"+id.String()+"/trace?others="+strconv.FormatBool(others))
+}
+
 // AccountQuery selects pages of an account.
 type AccountQuery struct {
 	Outputs int    // largest number of outputs, 0 for none, at most [api.MaxPage]

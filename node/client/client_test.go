@@ -56,6 +56,10 @@ func (n *node) Tx(_ context.Context, id ledger.TxID) (api.TxAnswer, error) {
 	return api.TxAnswer{ID: id, State: api.StateSettled, Height: 4}, nil
 }
 
+func (n *node) Trace(_ context.Context, id ledger.TxID, _ bool) (api.Trace, error) {
+	return api.Trace{ID: id, Shards: []uint16{1}}, nil
+}
+
 func (n *node) Account(_ context.Context, a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {
 	if cursor == "bad" {
 		return api.Account{}, api.ErrBadCursor

@@ -38,6 +38,7 @@ func newClients(d *Driver) (*Clients, error) {
 	at := d.clock()
 	restored, err := admission.Restore(admission.Config{
 		Limits: d.cfg.Limits, Kinds: d.kinds, Height: d.cfg.State.Height(), Certified: certified, ObserveLatency: d.cfg.ObserveLatency, ObserveAcceptance: d.cfg.ObserveAcceptance,
+		ObserveBatch: d.cfg.ObserveBatch,
 	}, d.cfg.State, d.cfg.Store, d.cfg.Committee, d.cfg.Self, at.instant())
 	if err != nil {
 		return nil, fmt.Errorf("accepted transactions: %w", err)

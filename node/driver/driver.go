@@ -44,11 +44,12 @@ type Config struct {
 	State             *ledger.State
 	Limits            admission.Limits // of clients
 	Network           *settlement.Network
-	Begun             *replica.Begun      // this start; nil trusts the store
-	ObserveLatency    func(time.Duration) // if not nil, called with the time from submission to the end of each transaction
-	ObserveAcceptance func(time.Duration) // if not nil, called with the time from submission to the batch on disk of each transaction
-	Recorder          Recorder            // if not nil, told all inputs
-	TakeAll           bool                // messages without use are verified and handled too, as an adversary of the simulator does
+	Begun             *replica.Begun                              // this start; nil trusts the store
+	ObserveLatency    func(time.Duration)                         // if not nil, called with the time from submission to the end of each transaction
+	ObserveAcceptance func(time.Duration)                         // if not nil, called with the time from submission to the batch on disk of each transaction
+	ObserveBatch      func(number uint64, t admission.BatchTimes) // if not nil, called for each batch of the own lane on disk
+	Recorder          Recorder                                    // if not nil, told all inputs
+	TakeAll           bool                                        // messages without use are verified and handled too, as an adversary of the simulator does
 }
 
 // Host is the surroundings of a replica. No method may call back into the [Driver].

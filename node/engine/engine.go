@@ -23,6 +23,7 @@ import (
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/node/supervise"
+	"bdtnode/node/trace"
 	"bdtnode/protocols"
 )
 
@@ -39,7 +40,7 @@ type Sender interface {
 	Send(to protocols.Index, class p2p.Class, frame []byte)
 }
 
-// Config describes an engine. The driver's Store and ObserveLatency are set by New.
+// Config describes an engine. The driver's Store and observers are set by New.
 type Config struct {
 	driver.Config
 	Store kv.Store // consensus store, with a log
@@ -65,6 +66,7 @@ type Engine struct {
 	verifying *fairshare.Places[admission.Party]
 	latencies latencies
 	measures  *Measures
+	log       *trace.Log
 	meter     *meter // of the loop
 	tallies   tallies
 
@@ -103,12 +105,13 @@ func New(cfg Config) (*Engine, error) {
 		tallies:   tallies{faults: make([]atomic.Uint64, n)},
 	}
 	cfg.Config.Store = cfg.Store
-	cfg.ObserveLatency, cfg.ObserveAcceptance = e.took, e.accepted
+	cfg.ObserveLatency, cfg.ObserveAcceptance, cfg.ObserveBatch = e.took, e.accepted, e.logged
 	var err error
 	if e.driver, err = driver.New(cfg.Config, host{e}); err != nil {
 		return nil, err
 	}
-	e.meter = newMeter(e.measures, e.driver.Core())
+	e.log = trace.New(e.driver.Core().Status().Committed)
+	e.meter = newMeter(e.measures, e.log, cfg.Self, cfg.Network.Shards(), e.driver.Core())
 	e.executor = newExecutor(e)
 	e.server = &server{e: e, some: make(chan struct{}, 1)}
 	e.writer = newWriter(e)
@@ -201,7 +204,7 @@ func (e *Engine) report() {
 	}
 	e.commits.note(time.Now(), s.Status, e.work())
 	now := e.clock.now()
-	e.meter.turn(now, s.Status)
+	e.meter.turn(now, s.Status, core)
 	e.reportPresence(now)
 	e.reportStanding()
 }

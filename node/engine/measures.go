@@ -4,11 +4,14 @@ import (
 	"time"
 
 	"bdtnode/internal/histogram"
+	"bdtnode/node/admission"
 	"bdtnode/node/driver"
 	"bdtnode/node/replica"
+	"bdtnode/node/trace"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 )
 
@@ -38,28 +41,20 @@ func newMeasures() *Measures {
 	}
 }
 
-// Sizes of the rings of a meter. The uncommitted batches of a lane are at most lanes.WindowHeaders, the open slots at
-// most 64. Blocks without a certificate are not bounded: a block that is overwritten is not counted.
-const (
-	meteredSlots  = 64
-	meteredBlocks = 1024
-)
+// meteredSlots is the number of slots that a meter keeps. At most 64 are open.
+const meteredSlots = 64
 
 // meter measures the progress of consensus from the inputs and outputs of the core, so the machines need no clock of
-// their own. It belongs to the loop.
+// their own. Batches, blocks and LDs are noted in the log, which also gives the time of an earlier stage. Those that the
+// log has overwritten are not counted. The meter belongs to the loop.
 type meter struct {
 	*Measures
-	own    [lanes.WindowHeaders]meteredBatch // by number
+	log    *trace.Log
+	self   protocols.Index
 	slots  [meteredSlots]meteredSlot
-	blocks [meteredBlocks]meteredBlock // by height
-	seen   replica.Status              // at the last turn
-	left   protocols.Time              // when the own Status of the present epoch was made; zero before
-}
-
-type meteredBatch struct {
-	number uint64
-	made   protocols.Time
-	txs    int
+	seen   replica.Status // at the last turn
+	signed []uint64       // at the last turn, by source shard: number of the highest LD with a SIGN quorum
+	left   protocols.Time // when the own Status of the present epoch was made; zero before
 }
 
 type meteredSlot struct {
@@ -67,20 +62,29 @@ type meteredSlot struct {
 	proposed, finalize protocols.Time
 }
 
-type meteredBlock struct {
-	height              uint64
-	committed, executed protocols.Time
-	txs                 int
+func newMeter(m *Measures, log *trace.Log, self protocols.Index, shards int, core *replica.Core) *meter {
+	x := &meter{Measures: m, log: log, self: self, seen: core.Status(), signed: make([]uint64, shards)}
+	for s := range x.signed {
+		x.signed[s] = replica.SignedLD(core, uint16(s))
+	}
+	return x
 }
 
-func newMeter(m *Measures, core *replica.Core) *meter {
-	return &meter{Measures: m, seen: core.Status()}
-}
-
-// received notes the leader's first proposal for a slot.
+// received notes the leader's first proposal for a slot, and the first arrival of batches and LDs.
 func (x *meter) received(now func() protocols.Time, v *replica.Verified) {
-	if p, ok := v.Message().(*bolt.Propose); ok && v.From() == x.seen.Leader && p.Block.Epoch == x.seen.Epoch {
-		x.proposed(now(), p.Block.Epoch, p.Block.Slot)
+	switch m := v.Message().(type) {
+	case *bolt.Propose:
+		if v.From() == x.seen.Leader && m.Block.Epoch == x.seen.Epoch {
+			x.proposed(now(), m.Block.Epoch, m.Block.Slot)
+		}
+	case *lanes.Batch:
+		if m.Lane != x.self {
+			x.log.BatchArrived(now(), m.Lane, m.Seq)
+		}
+	case *inbound.LD:
+		x.log.LDArrived(now(), m.Source, m.Number)
+	case *replica.Inbound:
+		x.log.LDArrived(now(), m.Source, m.Number)
 	}
 }
 
@@ -94,11 +98,14 @@ func (x *meter) proposed(now protocols.Time, epoch, slot uint64) {
 func (x *meter) made(now protocols.Time, a *driver.Action) {
 	for i := range a.Out {
 		if d := a.Out[i].Deliver; d != nil {
-			x.blocks[d.Block.Height%meteredBlocks] = meteredBlock{height: d.Block.Height, committed: now}
+			x.log.BlockCommitted(now, d.Block.Height)
+			for _, ld := range d.LDs {
+				x.log.LDOrdered(ld.Source, ld.Tip.Seq, d.Block.Height)
+			}
 		}
 	}
 	if a.Own != nil {
-		x.own[a.Own.Number%lanes.WindowHeaders] = meteredBatch{a.Own.Number, now, len(a.Own.Payload.Txs)}
+		x.log.Made(now, a.Own.Number, len(a.Own.Payload.Txs))
 	}
 	for i := range a.Sends {
 		if a.Sends[i].To != protocols.Everyone {
@@ -119,7 +126,15 @@ func (x *meter) made(now protocols.Time, a *driver.Action) {
 }
 
 // turn compares the core's state with that of the turn before.
-func (x *meter) turn(now protocols.Time, s replica.Status) {
+func (x *meter) turn(now protocols.Time, s replica.Status, core *replica.Core) {
+	for source, before := range x.signed {
+		if top := replica.SignedLD(core, uint16(source)); top > before {
+			for n := max(before, top-min(top, inbound.Window)) + 1; n <= top; n++ {
+				x.log.LDSigned(now, uint16(source), n)
+			}
+			x.signed[source] = top
+		}
+	}
 	if s == x.seen {
 		return
 	}
@@ -144,9 +159,9 @@ func (x *meter) slotsCommitted(now protocols.Time, s replica.Status) {
 }
 
 func (x *meter) headersCertified(now protocols.Time, s replica.Status) {
-	for h := max(x.seen.Certified+1, s.Certified-min(s.Certified, meteredBlocks)); h <= s.Certified; h++ {
-		if b := &x.blocks[h%meteredBlocks]; b.height == h && b.executed != 0 {
-			x.Certified.Observe(now.Sub(b.executed), b.txs)
+	for h := max(x.seen.Certified+1, s.Certified-min(s.Certified, trace.KeptBlocks)); h <= s.Certified; h++ {
+		if b, ok := x.log.BlockCertified(now, h); ok && b.Executed != 0 {
+			x.Certified.Observe(now.Sub(b.Executed), b.Txs)
 		}
 	}
 }
@@ -154,13 +169,17 @@ func (x *meter) headersCertified(now protocols.Time, s replica.Status) {
 // executed is called after the core has handled an executed block.
 func (x *meter) executed(now protocols.Time, d *driver.Executed) {
 	h, txs := d.Block.Header.Height, len(d.Block.Receipts)
-	b := &x.blocks[h%meteredBlocks]
-	if b.height != h {
+	for i := range d.Block.Outbox {
+		ld := d.Block.Outbox[i].Delivery
+		x.log.LDMade(ld.Destination, ld.Number, h)
+	}
+	b, ok := x.log.BlockExecuted(now, h, txs)
+	if !ok {
 		return // overwritten
 	}
-	b.executed, b.txs = now, txs
-	x.Executed.Observe(now.Sub(b.committed), txs)
+	x.Executed.Observe(now.Sub(b.Committed), txs)
 	if h <= x.seen.Certified { // others were faster
+		x.log.BlockCertified(now, h)
 		x.Certified.Observe(0, txs)
 	}
 }
@@ -185,21 +204,23 @@ func (x *meter) epochsEnded(now protocols.Time, s replica.Status) {
 func (x *meter) laneMoved(now protocols.Time, l replica.LaneStatus) {
 	was := x.seen.Lane
 	if l.Certified > l.Ordered && l.Certified > was.Certified {
-		x.eachOwn(max(was.Certified, l.Ordered), l.Certified, func(b *meteredBatch) { x.Certificate.Observe(now.Sub(b.made), b.txs) })
+		for n := first(max(was.Certified, l.Ordered), l.Certified); n <= l.Certified; n++ {
+			if b, ok := x.log.BatchCertified(now, n); ok {
+				x.Certificate.Observe(now.Sub(b.Made), b.Txs)
+			}
+		}
 	}
 	if l.Ordered > was.Ordered {
-		x.eachOwn(was.Ordered, l.Ordered, func(b *meteredBatch) { x.Commit.Observe(now.Sub(b.made), b.txs) })
-	}
-}
-
-// eachOwn calls do for the own batches above one number and up to another that were made since the start.
-func (x *meter) eachOwn(above, to uint64, do func(b *meteredBatch)) {
-	for n := max(above, to-min(to, lanes.WindowHeaders)) + 1; n <= to; n++ {
-		if b := &x.own[n%lanes.WindowHeaders]; b.number == n {
-			do(b)
+		for n := first(was.Ordered, l.Ordered); n <= l.Ordered; n++ {
+			if b, ok := x.log.Own(n); ok {
+				x.Commit.Observe(now.Sub(b.Made), b.Txs)
+			}
 		}
 	}
 }
+
+// first is the first number above one number and up to another, of the numbers that the window of a lane can have.
+func first(above, to uint64) uint64 { return max(above, to-min(to, lanes.WindowHeaders)) + 1 }
 
 // took counts the time from a request to the final receipt of a transaction.
 func (e *Engine) took(d time.Duration) {
@@ -210,5 +231,22 @@ func (e *Engine) took(d time.Duration) {
 // accepted counts the time from a request to the batch of a transaction on disk.
 func (e *Engine) accepted(d time.Duration) { e.measures.Batched.Observe(d, 1) }
 
+// logged notes the times of the transactions of an own batch that is on disk.
+func (e *Engine) logged(number uint64, t admission.BatchTimes) {
+	e.log.Accepted(number, trace.Span(t.Submitted), trace.Span(t.Admitted))
+}
+
 // Measures are the durations since the start.
 func (e *Engine) Measures() *Measures { return e.measures }
+
+// Trace has the times of the newest batches, blocks and LDs since the start.
+func (e *Engine) Trace() *trace.Log { return e.log }
+
+// WallUS converts a time of the trace to the wall clock of this replica as it is set now, in Unix microseconds.
+func (e *Engine) WallUS(t protocols.Time) int64 {
+	_, ahead := e.clock.both()
+	return int64(t.Add(ahead)) / int64(time.Microsecond)
+}
+
+// NowUS is the present time by the wall clock of this replica, in Unix microseconds.
+func (e *Engine) NowUS() int64 { return int64(e.clock.wall()) / int64(time.Microsecond) }

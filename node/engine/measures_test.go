@@ -8,9 +8,12 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/driver"
 	"bdtnode/node/replica"
+	"bdtnode/node/trace"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/inbound"
+	"bdtnode/protocols/lanes"
 )
 
 // TestMeasuresCountEachTransactionOnce: each stage counts each transaction once. Stages of the own lane count at the
@@ -49,6 +52,52 @@ func TestMeasuresCountEachTransactionOnce(t *testing.T) {
 	}
 }
 
+// TestTraceHasEveryStage: the trace of the replica that made a batch has all its times, those of the others have its
+// arrival, and all have the times of the block, in order.
+func TestTraceHasEveryStage(t *testing.T) {
+	c := newCluster(t)
+	c.startAll()
+	defer c.stopAll()
+	c.settle(0, 1, 1)
+	for i, m := range c.nodes {
+		log := m.up().Trace()
+		c.until("a certified block", func() bool { return log.Block(1).Certified != 0 })
+		made := log.Arrival(1, 1)
+		if i == 1 {
+			b, ok := log.Own(1)
+			if !ok || b.Txs != 1 || b.Submitted.First == 0 || b.Submitted.First > b.Admitted.First || b.Admitted.Last > b.Made {
+				t.Errorf("batch %+v", b)
+			}
+			made = b.Made
+		}
+		b := log.Block(1)
+		if made == 0 || made > b.Committed || b.Committed > b.Executed || b.Txs != 1 {
+			t.Errorf("replica %d: made or arrived at %d, block %+v", i, made, b)
+		}
+		if at := m.up().WallUS(b.Executed); at > m.up().NowUS() || at < m.up().NowUS()-int64(time.Hour/time.Microsecond) {
+			t.Errorf("replica %d: executed at %d, now is %d", i, at, m.up().NowUS())
+		}
+	}
+}
+
+// TestLDsAreTraced: the meter notes the first arrival of an LD, the block that orders it, and the LDs that a block makes.
+func TestLDsAreTraced(t *testing.T) {
+	x := &meter{Measures: newMeasures(), log: trace.New(0), seen: replica.Status{Epoch: 1}}
+	var a driver.Action
+	ref := inbound.Ref{Source: 2, Tip: lanes.Tip{Seq: 7}}
+	a.Out = []replica.Output{{Deliver: &bdt.Delivery{Block: &bolt.Block{Height: 9}, LDs: []inbound.Ref{ref}}}}
+	x.made(5, &a)
+	out := ledger.Outgoing{Delivery: &ledger.Delivery{Destination: 3, Number: 4}}
+	x.executed(6, &driver.Executed{Block: &ledger.Block{Header: ledger.Header{Height: 9}, Outbox: []ledger.Outgoing{out}}})
+	x.headersCertified(8, replica.Status{Certified: 9})
+	if got := x.log.Incoming(2, 7); got.Height != 9 {
+		t.Errorf("%+v", got)
+	}
+	if got := x.log.Outgoing(3, 9); len(got) != 1 || got[0].Number != 4 || x.log.Block(9).Certified != 8 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestMeasuresOfAnEnd: the end of an epoch has a cause, a duration and rounds.
 func TestMeasuresOfAnEnd(t *testing.T) {
 	c := newCluster(t)
@@ -72,7 +121,7 @@ func TestMeasuresOfAnEnd(t *testing.T) {
 
 // TestMeterAllocatesNothing: the meter costs no allocation for a batch, a block or a message.
 func TestMeterAllocatesNothing(t *testing.T) {
-	x := &meter{Measures: newMeasures(), seen: replica.Status{Epoch: 1}}
+	x := &meter{Measures: newMeasures(), log: trace.New(0), seen: replica.Status{Epoch: 1}}
 	block := &bolt.Block{Height: 1, Epoch: 1, Slot: 1}
 	a := driver.Action{Own: &driver.OwnBatch{Number: 1, Payload: &ledger.Payload{Txs: make([]*ledger.Tx, 10)}}}
 	a.Broadcast(&bolt.Propose{Block: block})
@@ -93,7 +142,7 @@ func TestMeterAllocatesNothing(t *testing.T) {
 
 // TestOtherProposalsAreNotMeasured: only the leader of the present epoch begins the measurement of a slot.
 func TestOtherProposalsAreNotMeasured(t *testing.T) {
-	x := &meter{Measures: newMeasures(), seen: replica.Status{Epoch: 3, Leader: 1}}
+	x := &meter{Measures: newMeasures(), log: trace.New(0), seen: replica.Status{Epoch: 3, Leader: 1}}
 	x.proposed(5, 3, 1)
 	x.proposed(9, 3, 1) // sent again
 	var a driver.Action

@@ -25,6 +25,20 @@ type Call struct {
 	Account *Account `json:"account,omitempty"`
 	Block   *Block   `json:"block,omitempty"`
 	Report  *Report  `json:"report,omitempty"`
+	Trace   *Trace   `json:"trace,omitempty"`
+}
+
+// Trace asks for the steps of a transaction at the replica. The answer is a [TraceAnswer].
+type Trace struct {
+	ID ledger.TxID `json:"id"`
+}
+
+// TraceAnswer has the steps of a transaction at the replica, and the times of the question by its clock.
+type TraceAnswer struct {
+	api.ReplicaTrace
+	Involved   []uint16 `json:"involved"` // shards of the transaction as far as the replica knows them
+	AskedUS    int64    `json:"asked_us"` // Unix microseconds, like the next
+	AnsweredUS int64    `json:"answered_us"`
 }
 
 // Report asks for the replica's report about itself and its shard. The answer is an [api.Report].

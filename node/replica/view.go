@@ -66,6 +66,9 @@ type EvidenceView struct {
 	InBatch bool   `json:"in_batch"` // a batch of the own lane has it
 }
 
+// SignedLD is the number of the highest LD of a source shard that f+1 replicas signed, 0 if there is none.
+func SignedLD(c *Core, source uint16) uint64 { return c.bdt.SignedLD(source) }
+
 // Inspect takes a snapshot of a core.
 func Inspect(c *Core, now protocols.Time) View {
 	s := c.Standing()

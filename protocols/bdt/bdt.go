@@ -134,6 +134,9 @@ func (m *Machine) Patience() time.Duration { return m.waiting.patience.limit() }
 // NextLD is the number of the first LD of a channel that this replica lacks.
 func (m *Machine) NextLD(source uint16) uint64 { return m.data.inbound.Next(source) }
 
+// SignedLD is the number of the highest LD of a channel that f+1 replicas signed, 0 if there is none.
+func (m *Machine) SignedLD(source uint16) uint64 { return m.data.inbound.Signed(source) }
+
 // Gap is the least time between two proposals under load. A shorter time between batches has no use.
 func (m *Machine) Gap() time.Duration { return m.current.bolt.Gap() }
 

@@ -394,6 +394,14 @@ func (m *Machine) Next(source uint16) uint64 {
 	return 0
 }
 
+// Signed is the highest number of a channel that f+1 replicas signed, 0 if there is none.
+func (m *Machine) Signed(source uint16) uint64 {
+	if c := m.known(source); c != nil {
+		return c.top
+	}
+	return 0
+}
+
 // Resend sends a peer again the own SIGNs for LDs that are not ordered.
 func (m *Machine) Resend(to protocols.Index) Step {
 	var st Step

@@ -283,6 +283,10 @@ func (r *testReplica) find(id ledger.TxID) (api.TxAnswer, error) {
 	return a, nil
 }
 
+func (r *testReplica) Trace(_ context.Context, _ ledger.TxID, _ bool) (api.Trace, error) {
+	return api.Trace{}, api.ErrNotFound
+}
+
 func (r *testReplica) Account(_ context.Context, a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error) {
 	acc, err := r.world.states[r.world.home(a)].Account(a, ledger.Page{Cursor: cursor, Limit: limit, Older: older, HistoryLimit: history})
 	out := api.Account{Address: a, Next: acc.Next}
