@@ -354,7 +354,7 @@ func (x *Exchange) TakeCL(cl *settlement.CL) error {
 	if cl.Source == own || !cl.Tx.Shards(x.d.cfg.Network.Home).All().Has(own) {
 		return fmt.Errorf("a CL of shard %d for transaction %s came to shard %d", cl.Source, cl.Tx.ID(), own)
 	}
-	if c.get(cl.Tx.ID()) != nil {
+	if known := c.get(cl.Tx.ID()); known != nil && known.Equal(cl) {
 		return nil
 	}
 	if err := cl.Check(x.d.cfg.Scheme); err != nil {

@@ -34,8 +34,8 @@ func TestNetworkSweep(t *testing.T) {
 				report(t, err)
 				return
 			}
-			t.Logf("%v: %d blocks, %d epochs, %.2f rounds, %d settled, %d not, %d LDs, %d crashes, %d refused, %d events, %s", time.Since(begun).Round(time.Millisecond),
-				r.Commits, r.Epochs, r.Agreements.Mean(), r.Settled, r.Rejected, r.LDs, r.Crashes, r.Refused, r.Events, r.Hash.Short())
+			t.Logf("%v: %d blocks, %d epochs, %.2f rounds, %d settled, %d not (%d cancelled, %d returned by a CL, %d by a verdict), %d LDs, %d crashes, %d refused, %d events, %s", time.Since(begun).Round(time.Millisecond),
+				r.Commits, r.Epochs, r.Agreements.Mean(), r.Settled, r.Rejected, r.Cancelled, r.ReturnedByCL, r.ReturnedByVerdict, r.LDs, r.Crashes, r.Refused, r.Events, r.Hash.Short())
 		})
 	}
 }

@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"fmt"
+	"slices"
 
 	"bdtnode/internal/sig"
 	"bdtnode/internal/wire"
@@ -47,6 +48,11 @@ func (c *CL) Append(b []byte) []byte {
 
 // Encode implements [ledger.Notice]. It is the canonical encoding.
 func (c *CL) Encode() []byte { return c.Append(nil) }
+
+// Equal reports whether two CLs have the same encoding. CLs of one transaction may differ in their signers.
+func (c *CL) Equal(x *CL) bool {
+	return c.Source == x.Source && c.Certificate.Signers == x.Certificate.Signers && slices.Equal(c.Certificate.Signatures, x.Certificate.Signatures) && c.Tx.ID() == x.Tx.ID()
+}
 
 // IsCL reports whether a message of a topic is a CL and not an LD.
 func IsCL(b []byte) bool { return len(b) > 0 && b[0] == CLVersion }

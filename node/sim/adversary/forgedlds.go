@@ -34,6 +34,10 @@ func (a *ForgedLDs) Replace(v *View, _ protocols.Index, m protocols.Message) []n
 
 func (*ForgedLDs) Position(v *View, next uint64) uint64 { return next + v.Rand.Uint64N(3) - 1 }
 
+func (*ForgedLDs) ReplaceCL(_ *View, _ uint16, cl *settlement.CL) []network.Packet {
+	return []network.Packet{{Frame: cl.Encode()}}
+}
+
 func (a *ForgedLDs) ReplaceLD(v *View, ld *settlement.LD) []network.Packet {
 	rng := v.Rand
 	right := network.Packet{Frame: ld.Encode()}

@@ -23,4 +23,6 @@ func (*SilentToShards) Replace(_ *View, _ protocols.Index, m protocols.Message) 
 
 func (*SilentToShards) ReplaceLD(*View, *settlement.LD) []network.Packet { return nil }
 
+func (*SilentToShards) ReplaceCL(*View, uint16, *settlement.CL) []network.Packet { return nil }
+
 func (*SilentToShards) Position(*View, uint64) uint64 { return math.MaxUint64 }

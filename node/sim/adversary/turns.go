@@ -48,6 +48,13 @@ func (a *Turns) ReplaceLD(v *View, ld *settlement.LD) []network.Packet {
 	return []network.Packet{{Frame: ld.Encode()}}
 }
 
+func (a *Turns) ReplaceCL(v *View, to uint16, cl *settlement.CL) []network.Packet {
+	if x, ok := a.now(v).(CrossShard); ok {
+		return x.ReplaceCL(v, to, cl)
+	}
+	return []network.Packet{{Frame: cl.Encode()}}
+}
+
 func (a *Turns) Position(v *View, next uint64) uint64 {
 	if x, ok := a.now(v).(CrossShard); ok {
 		return x.Position(v, next)

@@ -38,6 +38,8 @@ type Receiver interface {
 type CrossShard interface {
 	// ReplaceLD returns the frames that a replica of another shard gets in place of an LD.
 	ReplaceLD(v *View, ld *settlement.LD) []network.Packet
+	// ReplaceCL returns the frames that a replica of shard to gets in place of a CL.
+	ReplaceCL(v *View, to uint16, cl *settlement.CL) []network.Packet
 	// Position returns the number that it states as the first LD that it lacks, in place of next.
 	Position(v *View, next uint64) uint64
 }
@@ -72,6 +74,8 @@ type Replica interface {
 	Between(low, high time.Duration) time.Duration
 	// Send sends a frame to the node with a place.
 	Send(place int, p network.Packet)
+	// Gossip publishes a frame on the topic of another shard.
+	Gossip(shard uint16, p network.Packet)
 	// Submit sends a message as the honest core does, so that the behaviour may replace it.
 	Submit(to protocols.To, m protocols.Message)
 
@@ -88,6 +92,8 @@ type Replica interface {
 	Batch(lane protocols.Index, t lanes.Tip) *lanes.Batch
 	// LD is an LD of a channel, nil if it is not in the store.
 	LD(source uint16, t lanes.Tip) *inbound.LD
+	// Network has the committees of all shards.
+	Network() *settlement.Network
 	// History is the answer to a peer that requests certified blocks.
 	History(from uint64) (*replica.History, error)
 

@@ -29,13 +29,15 @@ type Network struct {
 	peers    *settlement.Network
 	fail     func(check, detail string)
 	settling settling
-	answers  answers
+	// cancelling is the check of CLs.
+	cancelling cancelling
+	answers    answers
 }
 
 // NewNetwork is the checks of a network without shards. It calls fail with each violation.
 func NewNetwork(c *clock.Clock, peers *settlement.Network, fail func(check, detail string)) *Network {
 	w := &Network{clock: c, peers: peers, fail: fail}
-	w.settling, w.answers = newSettling(w), newAnswers(w)
+	w.settling, w.cancelling, w.answers = newSettling(w), newCancelling(w), newAnswers(w)
 	return w
 }
 
@@ -142,6 +144,7 @@ func (s *Shard) Stepped(n observe.Replica, st *replica.Step) {
 		s.leaving.stepped(n, st)
 		s.tossing.stepped(n, st)
 		s.acking.stepped(n, st)
+		s.network.cancelling.stepped(n, st)
 	}
 }
 
@@ -273,6 +276,11 @@ func (w *Network) RefusedLD(n, from observe.Replica, err error) { w.settling.ref
 // TookLD implements [observe.Network].
 func (w *Network) TookLD(n, from observe.Replica, p network.Packet, ld *settlement.LD) {
 	w.settling.took(n, from, p, ld)
+}
+
+// TookCL implements [observe.Network].
+func (w *Network) TookCL(n, from observe.Replica, p network.Packet, cl *settlement.CL) {
+	w.cancelling.took(n, from, p, cl)
 }
 
 // Accused implements [observe.Network].

@@ -17,8 +17,11 @@ type Counts struct {
 	Settled   int    // transactions
 	Rejected  int    // with a receipt, or returned from escrow
 	LDs       int    // made, if there are several shards
-	Crashes   int
-	Refused   int // messages and LDs of Byzantine replicas
+	// Cancelled counts transactions of which a CL reached another shard and which no shard ordered, ReturnedByCL those
+	// whose escrow a CL returned, and ReturnedByVerdict those whose escrow only verdicts returned.
+	Cancelled, ReturnedByCL, ReturnedByVerdict int
+	Crashes                                    int
+	Refused                                    int // messages and LDs of Byzantine replicas
 }
 
 // Counts counts the events of all shards.
@@ -41,12 +44,35 @@ func (w *Network) Counts() Counts {
 			r.Rejected++
 		}
 	}
+	for id := range w.cancelling.taken {
+		if w.settling.fates[id] == nil {
+			r.Cancelled++
+		}
+	}
+	for _, f := range w.settling.fates {
+		switch {
+		case f.cancelled:
+			r.ReturnedByCL++
+		case f.returned():
+			r.ReturnedByVerdict++
+		}
+	}
 	for _, row := range w.settling.channels {
 		for d := range row {
 			r.LDs += len(row[d].made)
 		}
 	}
 	return r
+}
+
+// returned reports whether the escrow of a transaction was returned in some shard.
+func (f *fate) returned() bool {
+	for _, v := range f.ends {
+		if v == ledger.VerdictReturned {
+			return true
+		}
+	}
+	return false
 }
 
 // Rounds is the number of rounds of each agreement of the shard, counted at the last replica to decide, in no order.

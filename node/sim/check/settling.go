@@ -35,6 +35,8 @@ type fate struct {
 	verdicts map[uint16]ledger.Verdict // of each input shard: SPENT or REJECTED
 	ends     map[uint16]ledger.Verdict // by shard: settled, rejected or returned
 	settled  int
+	// cancelled reports whether a CL returned the escrow in some shard.
+	cancelled bool
 }
 
 // channelSeen is the known state of a channel.
@@ -169,16 +171,23 @@ func (c *settling) receipt(s *Shard, r *ledger.Receipt) {
 		}
 	}
 	if r.Verdict == ledger.VerdictSpent {
+		if !s.isHostile() {
+			c.w.cancelling.spent(s, r.Tx)
+		}
 		return
 	}
 	f.ends[s.Number] = r.Verdict
+	f.cancelled = f.cancelled || r.Reason == ledger.ReasonCancelled
 	if c.w.involved(tx) { // atomicity is not guaranteed
 		if r.Verdict == ledger.VerdictSettled {
 			c.moved(s, tx, &c.owed)
 		}
 		return
 	}
-	rejected := false
+	rejected := r.Reason == ledger.ReasonCancelled // a CL, of a shard that never gives SPENT
+	if rejected {
+		c.w.cancelling.returned(s, tx)
+	}
 	for _, shard := range parties.Inputs.Members() {
 		switch f.verdicts[shard] {
 		case ledger.VerdictRejected:

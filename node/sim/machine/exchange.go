@@ -21,12 +21,18 @@ type exchange struct {
 	tickAt protocols.Time // of its timer, zero if none is set
 }
 
-// publish publishes the LDs that have become certified, if it is this replica's turn.
+// publish publishes the LDs that have become certified, and new CLs of this shard, if it is this replica's turn.
 func (x *exchange) publish() {
 	list, err := x.n.driver.Exchange().Publish()
 	must(err)
 	for _, p := range list {
-		x.gossip(p.LD)
+		to := p.Destination
+		x.gossip(to, func(n *Machine) []network.Packet { return x.sent(n, p.LD) })
+	}
+	for _, p := range x.n.driver.Exchange().Cancellations() {
+		for _, to := range p.Destinations {
+			x.gossip(to, func(n *Machine) []network.Packet { return x.sentCL(n, p.CL) })
+		}
 	}
 	x.n.due.tick = true
 }
@@ -86,10 +92,10 @@ func (x *exchange) ask(asks []xshard.Request) {
 	}
 }
 
-// gossip carries an LD to all replicas of its destination, or loses it.
-func (x *exchange) gossip(ld *settlement.LD) {
-	for _, to := range x.n.s.Shards[ld.Delivery.Destination].Machines {
-		for _, p := range x.sent(to, ld) {
+// gossip carries packets to all replicas of a shard, or loses them.
+func (x *exchange) gossip(shard uint16, packets func(to *Machine) []network.Packet) {
+	for _, to := range x.n.s.Shards[shard].Machines {
+		for _, p := range packets(to) {
 			for copies := x.n.s.CrossShard.Copies(); copies > 0; copies-- {
 				x.n.s.CrossShard.Carry(x.n, to, func() { to.exchange.take(x.n, p) })
 			}
@@ -99,8 +105,8 @@ func (x *exchange) gossip(ld *settlement.LD) {
 
 // reply answers a request.
 type reply struct {
-	next uint64
-	lds  []network.Packet
+	next    uint64
+	packets []network.Packet // LDs or CLs
 }
 
 // answer is the answer to a request of another shard's replica, nil if there is none.
@@ -117,8 +123,14 @@ func (x *exchange) answer(from *Machine, a xshard.Request, ld *settlement.LD) *r
 			for _, p := range packets {
 				size += len(p.Frame)
 			}
-			r.lds = append(r.lds, packets...)
+			r.packets = append(r.packets, packets...)
 			return size, nil
+		}))
+		return r
+	case xshard.Pull:
+		must(e.ServeCLs(a.IDs, func(cl *settlement.CL) error {
+			r.packets = append(r.packets, x.sentCL(from, cl)...)
+			return nil
 		}))
 		return r
 	case xshard.Give:
@@ -147,7 +159,7 @@ func (x *exchange) answered(a xshard.Request, r *reply) {
 	x.n.s.Trace.Add(x.n.s.Now(), "answer", int(a.To), int(x.n.id), nil, a)
 	x.n.do(func() {
 		x.n.due.tick = true
-		if a.Kind != xshard.Fetch {
+		if a.Kind != xshard.Fetch && a.Kind != xshard.Pull {
 			next := uint64(0)
 			if r != nil {
 				next = r.next
@@ -155,12 +167,20 @@ func (x *exchange) answered(a xshard.Request, r *reply) {
 			x.ask(x.n.driver.Exchange().Answered(a, next, r != nil))
 			return
 		}
-		count, ok := 0, r != nil
-		for k := 0; ok && k < len(r.lds); k++ {
-			ok = x.decode(x.n.s.Shards[a.Shard].Machines[a.To], r.lds[k], x.n.driver.Exchange().Take) == nil
+		count, ok, from := 0, r != nil, x.n.s.Shards[a.Shard].Machines[a.To]
+		for k := 0; ok && k < len(r.packets); k++ {
+			if a.Kind == xshard.Pull {
+				ok = x.takeCL(from, r.packets[k]) == nil
+			} else {
+				ok = x.decode(from, r.packets[k], x.n.driver.Exchange().Take) == nil
+			}
 			count++
 		}
-		x.n.driver.Exchange().Fetched(a, count, ok)
+		if a.Kind == xshard.Pull {
+			x.n.driver.Exchange().Answered(a, 0, true)
+		} else {
+			x.n.driver.Exchange().Fetched(a, count, ok)
+		}
 	})
 }
 
@@ -176,9 +196,49 @@ func (x *exchange) sent(to *Machine, ld *settlement.LD) []network.Packet {
 	return []network.Packet{{Frame: ld.Encode()}}
 }
 
-// take accepts an LD of gossip.
+// sentCL returns the packets that reach a replica of another shard when this one sends it a CL.
+func (x *exchange) sentCL(to *Machine, cl *settlement.CL) []network.Packet {
+	if a, ok := x.n.adversary.(adversary.CrossShard); ok {
+		return a.ReplaceCL(x.n.view, to.s.Number, cl)
+	}
+	return []network.Packet{{Frame: cl.Encode()}}
+}
+
+// take accepts an LD or a CL of gossip.
 func (x *exchange) take(from *Machine, p network.Packet) {
-	x.n.do(func() { _ = x.decode(from, p, x.n.driver.Exchange().Take) })
+	if x.n.s.Gossiped != nil {
+		x.n.s.Gossiped(from, x.n, p)
+	}
+	x.n.do(func() {
+		if settlement.IsCL(p.Frame) {
+			_ = x.takeCL(from, p)
+		} else {
+			_ = x.decode(from, p, x.n.driver.Exchange().Take)
+		}
+	})
+}
+
+// Gossip gives this machine a packet again that came from a machine of another shard by gossip.
+func (n *Machine) Gossip(from *Machine, p network.Packet) {
+	n.s.CrossShard.Carry(from, n, func() { n.exchange.take(from, p) })
+}
+
+// takeCL decodes a CL as package xshardnet does, and gives it to the exchange.
+func (x *exchange) takeCL(from *Machine, p network.Packet) error {
+	x.n.due.tick = true
+	cl, err := settlement.DecodeCL(x.n.s.Peers, p.Frame)
+	if err == nil {
+		err = x.n.driver.Exchange().TakeCL(cl)
+	}
+	if err != nil {
+		x.n.s.Trace.Add(x.n.s.Now(), "refuse CL", int(x.n.id), -1, p.Frame, err)
+		x.n.s.checks.RefusedLD(x.n, from, err)
+		return err
+	}
+	id := cl.Tx.ID()
+	x.n.s.Trace.Add(x.n.s.Now(), "CL", int(x.n.id), -1, p.Frame, fmt.Sprintf("of shard %d for %s", cl.Source, id))
+	x.n.s.checks.TookCL(x.n, from, p, cl)
+	return nil
 }
 
 // decode decodes an LD from another shard as package xshardnet does, and gives it to the exchange.

@@ -44,6 +44,11 @@ func (n *Machine) Stored(key []byte) (value []byte, ok bool, err error) { return
 
 func (n *Machine) Height() uint64 { return n.state.Height() }
 
+func (n *Machine) BlockTimeMS() uint64 {
+	tip, _, _ := n.state.Tip()
+	return tip.TimeMS
+}
+
 func (n *Machine) Audit() ledger.Audit {
 	a, err := n.state.Audit(context.Background())
 	must(err)

@@ -107,7 +107,9 @@ type System struct {
 	Peers      *settlement.Network
 	ID         digest.Digest // of the network
 	Scheme     sig.Scheme
-	Muted      bool // Pings are not carried: half an hour of them would cost more processor time than the rest of a run
+	// Gossiped is called with each packet of gossip that a machine takes. It may be nil.
+	Gossiped func(from, to *Machine, p network.Packet)
+	Muted    bool // Pings are not carried: half an hour of them would cost more processor time than the rest of a run
 
 	cfg    Config
 	checks Checks

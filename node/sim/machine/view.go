@@ -13,6 +13,7 @@ import (
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
+	"bdtnode/shard/settlement"
 )
 
 // view is the access of an adversary to a node.
@@ -42,6 +43,12 @@ func (v view) Around(mean time.Duration) time.Duration { return v.n.s.Around(mea
 func (v view) Between(low, high time.Duration) time.Duration { return v.n.s.Between(low, high) }
 
 func (v view) Send(place int, p network.Packet) { v.n.s.Network.Send(int(v.n.id), place, p) }
+
+func (v view) Gossip(shard uint16, p network.Packet) {
+	v.n.exchange.gossip(shard, func(*Machine) []network.Packet { return []network.Packet{p} })
+}
+
+func (v view) Network() *settlement.Network { return v.n.s.Peers }
 
 func (v view) Submit(to protocols.To, m protocols.Message) { v.n.send(to, m) }
 

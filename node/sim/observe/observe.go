@@ -39,8 +39,9 @@ type Replica interface {
 	Running() bool
 	// Stored reads the consensus store.
 	Stored(key []byte) (value []byte, ok bool, err error)
-	// Height is that of the last executed block.
+	// Height is that of the last executed block, and BlockTimeMS its block time in Unix milliseconds.
 	Height() uint64
+	BlockTimeMS() uint64
 	Audit() ledger.Audit
 	Receipt(id ledger.TxID) (ledger.Receipt, bool, error)
 	Frozen() []ledger.Freeze
@@ -96,9 +97,10 @@ type Shard interface {
 
 // Network is told the events between shards.
 type Network interface {
-	// RefusedLD is called when a replica refused an LD, TookLD when it accepted one.
+	// RefusedLD is called when a replica refused an LD or a CL, TookLD and TookCL when it accepted one.
 	RefusedLD(n, from Replica, err error)
 	TookLD(n, from Replica, p network.Packet, ld *settlement.LD)
+	TookCL(n, from Replica, p network.Packet, cl *settlement.CL)
 	// Accused is called when a replica has evidence against a shard.
 	Accused(n Replica, e *settlement.Evidence)
 }
