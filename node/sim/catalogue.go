@@ -160,6 +160,8 @@ var catalogue = []entry{
 		behaviour: func(draw.Source) adversary.Behaviour { return &adversary.SilentToShards{} }},
 	{name: "forged-lds", among: 2, help: "Byzantine: sends other shards LDs that its shard did not make",
 		behaviour: func(draw.Source) adversary.Behaviour { return &adversary.ForgedLDs{Rate: 0.3} }},
+	{name: "forged-cls", among: 2, help: "Byzantine: states of any transaction that it can never be SPENT, forges CLs, and repeats CLs and LDs at any time",
+		behaviour: func(d draw.Source) adversary.Behaviour { return &adversary.ForgedCLs{Rate: d.Float(0.02, 0.2)} }},
 	{name: "false-sign", among: 2, help: "Byzantine: signs LDs that it does not hold",
 		behaviour: func(draw.Source) adversary.Behaviour { return &adversary.FalseSIGN{} }},
 }

@@ -144,7 +144,7 @@ func (x *Shard) machines() machine.ShardConfig {
 	}
 	return machine.ShardConfig{
 		Replicas: x.Nodes, Delay: x.Delay, Links: x.Links, Slots: x.Slots, Limits: limits, Byzantine: x.Byzantine,
-		Hostile: x.Hostile != nil, Mutation: x.mutation,
+		Hostile: x.Hostile, Mutation: x.mutation,
 	}
 }
 

@@ -72,7 +72,35 @@ var networkStories = map[string]func(seed uint64) Config{
 			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond}
 		}
 		cfg.Shards[(seed+2)%3].Disturbances = []disturbance.Disturbance{disturbance.Crashes{Every: 4 * time.Second, Down: time.Second}}
-		cfg.Shards[seed%3].Hostile = []adversary.Hostile{adversary.TwoLDs{}, adversary.SecondSpent{}, adversary.BrokenLD{}}[seed/3%3]
+		cfg.Shards[seed%3].Hostile = []adversary.Hostile{adversary.TwoLDs{}, adversary.SecondSpent{}, adversary.BrokenLD{}, adversary.CancelledAndSpent{}}[seed/3%4]
+		return cfg
+	},
+	// f+1 replicas of one shard cancel transactions that do not involve it.
+	"hostile to others": func(seed uint64) Config {
+		cfg := among(seed)
+		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 5*time.Second, 6, 30*time.Millisecond
+		for k := range cfg.Shards {
+			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond}
+		}
+		cfg.Disruptions = nil
+		cfg.Shards[seed%3].Hostile = adversary.BrokenLD{}
+		cfg.started = foreignCLs{int(seed % 3)}.start
+		return cfg
+	},
+	// f replicas of each shard collude: they sign CL_Ms for anything, forge CLs, and repeat CLs and LDs at any time.
+	// Clients bring many transactions that one of their input shards never spends.
+	"cancellations": func(seed uint64) Config {
+		cfg := among(seed)
+		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 5*time.Second, 10, 30*time.Millisecond
+		cfg.Disruptions = [][]disturbance.CrossShard{
+			nil, {disturbance.GossipLoss{Rate: 0.5}}, {disturbance.GossipLoss{Rate: 1}}, {disturbance.GossipDuplication{Rate: 0.5}, disturbance.ShardPartitions{Every: 4 * time.Second, Lasts: 2 * time.Second}},
+		}[seed%4]
+		together := &adversary.Collusion{}
+		for k := range cfg.Shards {
+			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond, Byzantine: []Byzantine{
+				{Replica: protocols.Index(seed+uint64(k)) % 4, Behaviour: &adversary.ForgedCLs{Rate: 0.1, With: together}},
+			}}
+		}
 		return cfg
 	},
 	// One channel is slow, and value moves fast over the third shard. The escrow that waits in the slow channel's
@@ -99,10 +127,13 @@ var networkStories = map[string]func(seed uint64) Config{
 
 // TestNetworkStory runs the stories with the unchanged source.
 func TestNetworkStory(t *testing.T) {
-	for _, name := range []string{"a slow channel", "conflicts", "silent to other shards", "hostile", "outages"} {
+	for _, name := range []string{"a slow channel", "conflicts", "silent to other shards", "hostile", "hostile to others", "cancellations", "outages"} {
 		count := min(*networks, 2)
-		if name == "hostile" {
-			count = min(*networks, 9) // each false LD of each shard
+		switch name {
+		case "cancellations":
+			count = min(*networks, 4) // each loss of gossip
+		case "hostile":
+			count = min(*networks, 12) // each false LD of each shard
 		}
 		if *story == name {
 			count = *networks

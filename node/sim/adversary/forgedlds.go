@@ -47,7 +47,7 @@ func (a *ForgedLDs) ReplaceLD(v *View, ld *settlement.LD) []network.Packet {
 	c := v.Committee
 	x := *ld
 	var why string
-	switch kind := rng.IntN(7); kind {
+	switch kind := rng.IntN(10); kind {
 	case 0: // flipped bits
 		bad := append([]byte(nil), right.Frame...)
 		bad[rng.IntN(len(bad))] ^= 1 << rng.IntN(8)
@@ -67,6 +67,17 @@ func (a *ForgedLDs) ReplaceLD(v *View, ld *settlement.LD) []network.Packet {
 		x.Certificate = v.alone(v.header(&x.Header))
 	case 5:
 		x, why = *spoiled(ld), spoiledWhy
+	case 6:
+		d := *ld.Delivery
+		d.Source = (d.Source + 1) % uint16(v.Shards)
+		x.Header.Shard = d.Source
+		x.Delivery, why = ledger.NewDelivery(d), "the LD of another shard"
+	case 7: // the outbox root is the root over receipts, which has no such leaf
+		x.Header.Outbox, x.Header.Receipts, why = x.Header.Receipts, x.Header.Outbox, "swapped roots"
+	case 8:
+		d := *ld.Delivery
+		d.Destination = (d.Destination + 1) % uint16(v.Shards)
+		x.Delivery, why = ledger.NewDelivery(d), "another destination"
 	default: // repeated under a later number
 		d := *ld.Delivery
 		d.Number += 1 + rng.Uint64N(4)

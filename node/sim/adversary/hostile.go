@@ -1,10 +1,13 @@
 package adversary
 
 import (
+	"slices"
+
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/protocols"
+	"bdtnode/protocols/cancel"
 	"bdtnode/protocols/certify"
 	"bdtnode/shard/settlement"
 )
@@ -54,6 +57,47 @@ func (BrokenLD) String() string { return "hostile: an LD against the rules" }
 func (BrokenLD) Falsify(d ledger.Delivery, _ []ledger.Entry) (ledger.Delivery, *ledger.Delivery, bool) {
 	d.Entries = append(d.Entries[:len(d.Entries):len(d.Entries)], d.Entries[0])
 	return d, nil, true
+}
+
+// Canceller is a hostile shard that also makes CLs.
+type Canceller interface {
+	Hostile
+	// CLs returns the CLs that the shard publishes besides an LD, signed by f+1 replicas.
+	CLs(ld *settlement.LD, n *settlement.Network, signers []sig.Signer) []*settlement.CL
+}
+
+// CancelledAndSpent sends a CL besides each SPENT. Its LDs are those that it made.
+type CancelledAndSpent struct{}
+
+func (CancelledAndSpent) String() string { return "hostile: a CL and SPENT" }
+
+func (CancelledAndSpent) Falsify(d ledger.Delivery, _ []ledger.Entry) (ledger.Delivery, *ledger.Delivery, bool) {
+	return d, nil, slices.ContainsFunc(d.Entries, func(e ledger.Entry) bool { return e.Verdict == ledger.VerdictSpent })
+}
+
+// CLs implements [Canceller].
+func (CancelledAndSpent) CLs(ld *settlement.LD, n *settlement.Network, signers []sig.Signer) (out []*settlement.CL) {
+	for _, e := range ld.Delivery.Entries {
+		if e.Verdict == ledger.VerdictSpent {
+			out = append(out, HostileCL(n, ld.Delivery.Source, e.Tx, signers))
+		}
+	}
+	return out
+}
+
+// HostileCL is a CL that f+1 replicas of a shard sign for any transaction.
+func HostileCL(n *settlement.Network, source uint16, tx *ledger.Tx, signers []sig.Signer) *settlement.CL {
+	c := n.Committee(source)
+	d := cancel.DigestOf(tx.Encode())
+	tally := protocols.NewTally(d)
+	for i := range c.WeakQuorum() {
+		tally.Add(protocols.Index(i), signers[i].Sign(cancel.Statement(c, d)))
+	}
+	cl, err := settlement.NewCL(n, source, &cancel.Certified{Content: tx.Encode(), Certificate: tally.Certificate()})
+	if err != nil {
+		panic(err) // the transaction is an encoded one
+	}
+	return cl
 }
 
 // HostileChannel has the deliveries that a hostile shard certifies for another shard.

@@ -11,6 +11,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
+	"bdtnode/protocols/cancel"
 	"bdtnode/protocols/certify"
 	toss "bdtnode/protocols/coin"
 	"bdtnode/protocols/inbound"
@@ -85,6 +86,9 @@ func sign(v *View, m protocols.Message) {
 		x.Signature = v.Signer.Sign(certify.Statement(v.Committee, x.Height, x.Header))
 	case *inbound.SIGN:
 		*x = *v.signLD(x.Source, x.Tip)
+	case *cancel.CLM:
+		x.Digest = cancel.DigestOf(x.Content)
+		x.Signature = v.Signer.Sign(cancel.Statement(v.Committee, x.Digest))
 	case *mvba.Echo:
 		*x = *v.signEcho(x.At, x.Broadcaster, x.Digest)
 	case *mvba.Accept:

@@ -28,6 +28,7 @@ func (x *exchange) publish() {
 	for _, p := range list {
 		to := p.Destination
 		x.gossip(to, func(n *Machine) []network.Packet { return x.sent(n, p.LD) })
+		x.cancelToo(p.LD)
 	}
 	for _, p := range x.n.driver.Exchange().Cancellations() {
 		for _, to := range p.Destinations {
@@ -35,6 +36,23 @@ func (x *exchange) publish() {
 		}
 	}
 	x.n.due.tick = true
+}
+
+// cancelToo publishes the CLs that a hostile shard makes besides an LD: at once, shortly after it, and some seconds after
+// it.
+func (x *exchange) cancelToo(ld *settlement.LD) {
+	h, ok := x.n.s.Config.Hostile.(adversary.Canceller)
+	if !ok {
+		return
+	}
+	for _, cl := range h.CLs(ld, x.n.s.Peers, x.n.s.Signers) {
+		packet := network.Packet{Frame: cl.Encode()}
+		for _, late := range []time.Duration{0, x.n.s.Between(0, 200*time.Millisecond), 3 * time.Second} {
+			x.n.after(late, func() {
+				x.gossip(ld.Delivery.Destination, func(*Machine) []network.Packet { return []network.Packet{packet} })
+			})
+		}
+	}
 }
 
 // tick sends the requests of the exchange that are due, and sets its timer.
@@ -189,7 +207,7 @@ func (x *exchange) sent(to *Machine, ld *settlement.LD) []network.Packet {
 	if a, ok := x.n.adversary.(adversary.CrossShard); ok {
 		return a.ReplaceLD(x.n.view, ld)
 	}
-	if x.n.s.Config.Hostile {
+	if x.n.s.Config.Hostile != nil {
 		d := x.n.s.checks.HostileDelivery(x.n.s.Number, to.s.Number, ld.Delivery.Number, to.id)
 		ld = adversary.Recertified(ld, d, x.n.s.Committee, x.n.s.Signers)
 	}

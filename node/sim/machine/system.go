@@ -39,7 +39,7 @@ type ShardConfig struct {
 	Slots     uint64            // of an epoch; 0 is the usual number
 	Limits    admission.Limits
 	Byzantine []Byzantine
-	Hostile   bool // more than f replicas are Byzantine
+	Hostile   adversary.Hostile // nil if at most f replicas are Byzantine
 	Mutation  Mutation
 }
 

@@ -98,3 +98,12 @@ func (w *Workload) Payment(shard uint16) *ledger.Tx {
 	c.fresh = c.fresh[1:]
 	return c.spend(x, c.s.Now().Add(Lifetime).Millis(), false)
 }
+
+// Recent is a transaction of several shards that was made lately, nil if there is none.
+func (w *Workload) Recent() *ledger.Tx {
+	p := w.across
+	if len(p.sent) == 0 {
+		return nil
+	}
+	return p.sent[max(0, len(p.sent)-1-w.Rand.IntN(10))]
+}
