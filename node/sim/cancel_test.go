@@ -26,7 +26,7 @@ func (f foreignCLs) start(w *world) {
 		p := network.Packet{Frame: adversary.HostileCL(w.Peers, h.Number, tx, h.Signers).Encode(), Forged: "a CL of a shard that is not involved"}
 		for _, s := range all.Members() {
 			for _, n := range w.Shards[s].Machines {
-				n.Gossip(h.Machines[0], p)
+				w.Gossip(h.Machines[0], n, p)
 			}
 		}
 	})

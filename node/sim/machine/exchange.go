@@ -236,9 +236,9 @@ func (x *exchange) take(from *Machine, p network.Packet) {
 	})
 }
 
-// Gossip gives this machine a packet again that came from a machine of another shard by gossip.
-func (n *Machine) Gossip(from *Machine, p network.Packet) {
-	n.s.CrossShard.Carry(from, n, func() { n.exchange.take(from, p) })
+// Gossip gives a machine a packet that comes from a machine of another shard by gossip.
+func (w *System) Gossip(from, to *Machine, p network.Packet) {
+	w.CrossShard.Carry(from, to, func() { to.exchange.take(from, p) })
 }
 
 // takeCL decodes a CL as package xshardnet does, and gives it to the exchange.
