@@ -10,7 +10,7 @@ import (
 // allowed lists, for the packages of each tree, the trees of the module that they may import. The most specific tree
 // counts.
 var allowed = map[string][]string{
-	"examples":           {"node/client", "node/api", "ledger"}, // modules of their own
+	"examples":           {"node/client", "node/api", "shard/proof", "ledger"}, // modules of their own
 	"cmd":                {"cmd", "node", "protocols", "shard", "ledger", "merkle", "internal"},
 	"node":               {"node", "protocols", "shard", "ledger", "merkle", "internal"},
 	"shard":              {"shard", "protocols", "ledger", "merkle", "internal"},
@@ -18,8 +18,9 @@ var allowed = map[string][]string{
 	"merkle":             {"merkle", "internal"},
 	"internal":           {"internal"},
 	"protocols":          {"protocols", "internal/wire", "internal/digest", "internal/sig"},
-	"node/config":        {"shard", "ledger", "protocols", "internal"},        // reads and writes a home on disk; does not run a node
-	"node/api":           {"node/api", "node/loglimit", "ledger", "internal"}, // the interface to clients
+	"shard/proof":        {"protocols", "merkle", "internal/digest", "internal/sig", "internal/wire"}, // no network, no store, no ledger
+	"node/config":        {"shard", "ledger", "protocols", "internal"},                                // reads and writes a home on disk; does not run a node
+	"node/api":           {"node/api", "node/loglimit", "ledger", "internal"},                         // the interface to clients
 	"node/quorum":        {"protocols"},
 	"node/sim":           {"node/sim", "node/driver", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"}, // no network
 	"node/replica":       {"protocols", "shard", "ledger", "merkle", "internal"},
@@ -95,6 +96,9 @@ func TestForbiddenArrowsAreFound(t *testing.T) {
 		{"node/engine/x.go", "bdtnode/cmd/bdtnode/output", true},
 		{"internal/wire/x.go", "bdtnode/internal/digest", true},
 		{"merkle/x.go", "bdtnode/ledger", true},
+		{"shard/proof/x.go", "bdtnode/protocols/certify", false},
+		{"shard/proof/x.go", "bdtnode/ledger", true},
+		{"shard/proof/x.go", "bdtnode/internal/kv", true},
 		{"ledger/x_test.go", "bdtnode/internal/kv", false},
 		{"elsewhere/x.go", "fmt", true},
 	} {
