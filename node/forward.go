@@ -38,6 +38,8 @@ func (n *Node) answerCall(ctx context.Context, from xshardnet.Peer, raw []byte) 
 		result, err = b.accountHere(c.Account)
 	case c.Block != nil:
 		result, err = b.blockHere(c.Block.Height)
+	case c.Proof != nil:
+		result, err = b.partHere(ctx, c.Proof.ID)
 	case c.Report != nil:
 		result = n.report()
 	case c.Trace != nil:

@@ -66,6 +66,7 @@ type Node struct {
 	engine    *engine.Engine
 	xshard    *xshardnet.Service
 	foreign   *foreign.Reader
+	proofs    proofs
 	calls     []*fairshare.Places[admission.Party] // to each shard, for clients: a call may wait for a minute
 	net       *p2p.Net
 	events    *events.Events
@@ -126,6 +127,9 @@ func Open(home *config.Home) (_ *Node, err error) {
 		n.calls = append(n.calls, fairshare.NewPlaces[admission.Party](maxServing, 1))
 	}
 	n.foreign = foreign.NewReader(home.Replica, committees, n.xshard)
+	if n.proofs, err = newProofs(n); err != nil {
+		return nil, err
+	}
 	n.events = events.New(events.Config{Shard: home.Shard, Ledger: n.state, Home: g.Home, Commits: n.commits})
 	n.api = api.New(api.Config{
 		Version: n.version, Metrics: n.metrics(), MaxConns: files.clients, Hosts: home.Config.APIHosts(), Origins: home.Config.API.Origins,

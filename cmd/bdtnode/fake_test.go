@@ -64,6 +64,7 @@ type fakeReplica struct {
 	outputs     map[ledger.Outpoint]ledger.Output
 	owners      map[ledger.TxID]api.TxAnswer
 	history     map[ledger.Address][]api.HistoryEntry
+	proof       []byte
 
 	// override, if set, returns the answers to a submission; if they are nil, the transactions settle.
 	override func(n int, txs [][]byte, wait api.Wait) []api.TxAnswer
@@ -256,6 +257,8 @@ func (f *fakeReplica) Events(q api.EventQuery) (api.EventStream, error) {
 	all = append(all, api.Event{Kind: api.EventCommit, Height: f.status.Height, Commit: &api.CommitEvent{Epoch: 1, AtUS: f.started.UnixMicro()}})
 	return apitest.Listed(q, all...), nil
 }
+
+func (f *fakeReplica) Proof(context.Context, ledger.TxID) ([]byte, error) { return f.proof, nil }
 
 func (f *fakeReplica) Audit(context.Context) (api.Audit, error) {
 	f.mu.Lock()

@@ -29,7 +29,8 @@ func newTx(a *app) *cobra.Command {
 }
 
 func newTxGet(a *app) *cobra.Command {
-	return &cobra.Command{
+	var prove string
+	c := &cobra.Command{
 		Use:   "get ID",
 		Short: "Show the state of a transaction; exit code 4 if no replica asked knows the id",
 		Long: `Shows the state of a transaction. It is settled when its outputs exist in every shard in which it creates some.
@@ -39,7 +40,12 @@ settled, returned to the owners, or rejected), its height, and the verdicts of t
 each with the block that received the verdict and the reason of a rejection. The part in a shard other than that of the
 replica asked is the answer of f+1 replicas there. A shard that does not answer is shown as unreachable, one whose
 replicas do not agree as unconfirmed; then the transaction is shown as settled only if all its outputs are known to
-exist.`,
+exist.
+
+With --prove, the command also writes a proof of the result in all shards to a file. A party that has the genesis checks
+it with bdtnode verify, without a network. There is a proof once the transaction is settled, or rejected by a block.`,
+		Example: `  bdtnode tx get 01ab… --prove pay.proof
+  bdtnode verify pay.proof --genesis genesis.json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := ledger.ParseTxID(args[0])
@@ -57,9 +63,16 @@ exist.`,
 			if answer.State == api.StateUnknown {
 				return output.NotFound("transaction %s is unknown to %s", id, net.first().URL())
 			}
+			if prove != "" {
+				if err := a.writeProof(cmd.Context(), net.first(), id, prove); err != nil {
+					return err
+				}
+			}
 			return a.print.Data(answer, func(w io.Writer) { printAnswer(w, answer) })
 		},
 	}
+	c.Flags().StringVar(&prove, "prove", "", "file to which a proof of the result is written")
+	return c
 }
 
 // waitFlags are the flags of commands that wait for a transaction.

@@ -77,6 +77,7 @@ var answers = map[string]reflect.Type{
 	"GET /v1/status":                         reflect.TypeFor[api.Status](),
 	"GET /v1/network":                        reflect.TypeFor[api.NetworkReports](),
 	"GET /v1/peers":                          reflect.TypeFor[api.PeerList](),
+	"GET /v1/txs/{id}/proof":                 reflect.TypeFor[api.Proof](),
 	"GET /v1/audit":                          reflect.TypeFor[api.Audit](),
 	"GET /livez": reflect.TypeOf(struct {
 		Live bool `json:"live"`

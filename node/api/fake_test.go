@@ -23,6 +23,7 @@ type fake struct {
 	submit  func(ctx context.Context, txs [][]byte, wait api.Wait) []api.TxAnswer
 	tx      func(id ledger.TxID) (api.TxAnswer, error)
 	trace   func(id ledger.TxID, others bool) (api.Trace, error)
+	proof   func(id ledger.TxID) ([]byte, error)
 	account func(a ledger.Address, cursor string, limit int, older string, history int) (api.Account, error)
 	block   func(shard uint16, height uint64) (api.Block, error)
 	audit   func(ctx context.Context) (api.Audit, error)
@@ -34,6 +35,7 @@ type fake struct {
 func (f *fake) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
 	return f.submit(ctx, txs, wait)
 }
+func (f *fake) Proof(_ context.Context, id ledger.TxID) ([]byte, error)    { return f.proof(id) }
 func (f *fake) Tx(_ context.Context, id ledger.TxID) (api.TxAnswer, error) { return f.tx(id) }
 func (f *fake) Trace(_ context.Context, id ledger.TxID, others bool) (api.Trace, error) {
 	return f.trace(id, others)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"reflect"
@@ -74,6 +75,12 @@ func (s *Server) register(a huma.API) {
 		Description: "Times are by the clock of the replica of the step, and are kept in memory for the newest batches, blocks and LDs. The steps of a replica are a statement of that replica.",
 		Errors:      []int{404, 422, 503},
 	}, s.trace)
+	route(s, a, huma.Operation{
+		Method: http.MethodGet, Path: "/v1/txs/{id}/proof", OperationID: "get-proof",
+		Summary:     "Proof of a transaction's result in all shards that it involves",
+		Description: "The proof is checked with the genesis alone. 404 means that there is none: the transaction is unknown, has no final result in one of its shards yet, or was refused without a block.",
+		Errors:      []int{404, 422, 503},
+	}, s.proof)
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/accounts/{address}", OperationID: "get-account",
 		Summary: "Balance, outputs and history of an address", Errors: []int{404, 422, 503},
@@ -179,6 +186,15 @@ func (s *Server) trace(ctx context.Context, in *traceIn) (*body[Trace], error) {
 	}
 	t.Shards, t.Replicas, t.Missing = nonNil(t.Shards), nonNil(t.Replicas), nonNil(t.Missing)
 	return &body[Trace]{t}, err
+}
+
+func (s *Server) proof(ctx context.Context, in *txIn) (*body[Proof], error) {
+	id, err := ledger.ParseTxID(in.ID)
+	if err != nil {
+		return nil, problem(http.StatusUnprocessableEntity, err.Error())
+	}
+	p, err := s.backend.Proof(ctx, id)
+	return &body[Proof]{Proof{ID: id, Proof: base64.StdEncoding.EncodeToString(p)}}, err
 }
 
 func (s *Server) account(ctx context.Context, in *accountIn) (*body[Account], error) {

@@ -91,6 +91,12 @@ const (
 	StageUnconfirmed = "unconfirmed" // replicas of the shard answer, but fewer than f+1 give equal answers
 )
 
+// Proof is the body of a successful answer to GET /v1/txs/{id}/proof.
+type Proof struct {
+	ID    ledger.TxID `json:"id" doc:"transaction id, hexadecimal"`
+	Proof string      `json:"proof" doc:"proof of the transaction's result in all its shards, base64"`
+}
+
 // Change identifies the last change of an account.
 type Change struct {
 	Height   uint64 `json:"height,string"`
@@ -242,6 +248,8 @@ type Backend interface {
 	Tx(ctx context.Context, id ledger.TxID) (TxAnswer, error)
 	// Trace returns the steps of a transaction at this replica and, with others, at the replicas of all its shards.
 	Trace(ctx context.Context, id ledger.TxID, others bool) (Trace, error)
+	// Proof returns the encoded proof of a transaction's result. The error wraps [ErrNotFound] if there is none yet, or never.
+	Proof(ctx context.Context, id ledger.TxID) ([]byte, error)
 	// Account returns a page of outputs (up to limit, from cursor) and of history (up to historyLimit, from older). A
 	// limit of 0 leaves the list out. A cursor comes from the page before, or is empty.
 	Account(ctx context.Context, a ledger.Address, cursor string, limit int, older string, historyLimit int) (Account, error)

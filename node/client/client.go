@@ -14,6 +14,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -149,6 +150,20 @@ func (c *Client) Tx(ctx context.Context, id ledger.TxID) (api.TxAnswer, error) {
 // Trace returns the steps of a transaction at the replica and, with others, at all replicas of its shards.
 func (c *Client) Trace(ctx context.Context, id ledger.TxID, others bool) (api.Trace, error) {
 	return get[api.Trace](ctx, c, "/v1/txs/"+id.String()+"/trace?others="+strconv.FormatBool(others))
+}
+
+// Proof returns the encoded proof of a transaction's result in all its shards. Package shard/proof checks it. The error is
+// [ErrNotFound] if there is none yet, or never.
+func (c *Client) Proof(ctx context.Context, id ledger.TxID) ([]byte, error) {
+	p, err := get[api.Proof](ctx, c, "/v1/txs/"+id.String()+"/proof")
+	if err != nil {
+		return nil, err
+	}
+	raw, err := base64.StdEncoding.DecodeString(p.Proof)
+	if err != nil {
+		return nil, fmt.Errorf("%s sent a proof that is not base64: %w", c.URL(), err)
+	}
+	return raw, nil
 }
 
 // AccountQuery selects pages of an account.

@@ -85,7 +85,8 @@ func (n *node) Events(q api.EventQuery) (api.EventStream, error) {
 	}
 	return apitest.Listed(q, api.Event{Kind: api.EventCommit, Height: q.From.Height + 1, Commit: &api.CommitEvent{AtUS: 2}}), nil
 }
-func (n *node) Audit(context.Context) (api.Audit, error) { return api.Audit{Unspent: 9}, nil }
+func (n *node) Proof(_ context.Context, id ledger.TxID) ([]byte, error) { return id[:], nil }
+func (n *node) Audit(context.Context) (api.Audit, error)                { return api.Audit{Unspent: 9}, nil }
 
 func connect(t *testing.T, h http.Handler) *client.Client {
 	t.Helper()
@@ -126,6 +127,9 @@ func TestReads(t *testing.T) {
 	}
 	if l, err := c.Commits(ctx, 1<<62); err != nil || len(l) != 1 || l[0].Height != 1<<62+1 || l[0].AtUS != 2 {
 		t.Errorf("Commits: %+v, %v", l, err)
+	}
+	if p, err := c.Proof(ctx, ledger.TxID{4}); err != nil || ledger.TxID(p) != (ledger.TxID{4}) {
+		t.Errorf("Proof: %x, %v", p, err)
 	}
 	if a, err := c.Audit(ctx); err != nil || a.Unspent != 9 {
 		t.Errorf("Audit: %+v, %v", a, err)

@@ -26,6 +26,7 @@ type Call struct {
 	Block   *Block   `json:"block,omitempty"`
 	Report  *Report  `json:"report,omitempty"`
 	Trace   *Trace   `json:"trace,omitempty"`
+	Proof   *Proof   `json:"proof,omitempty"`
 }
 
 // Trace asks for the steps of a transaction at the replica. The answer is a [TraceAnswer].
@@ -39,6 +40,11 @@ type TraceAnswer struct {
 	Involved   []uint16 `json:"involved"` // shards of the transaction as far as the replica knows them
 	AskedUS    int64    `json:"asked_us"` // Unix microseconds, like the next
 	AnsweredUS int64    `json:"answered_us"`
+}
+
+// Proof asks for the shard's part of the proof of a transaction. The answer is its encoding ([]byte).
+type Proof struct {
+	ID ledger.TxID `json:"id"`
 }
 
 // Report asks for the replica's report about itself and its shard. The answer is an [api.Report].

@@ -90,6 +90,32 @@ func intersection(a, b []uint16) []uint16 {
 	return out
 }
 
+// Proof reads a shard's part of the proof of a transaction. check decides whether an answer is such a part. The first one
+// counts, because a part proves itself.
+func (r *Reader) Proof(ctx context.Context, shard uint16, id ledger.TxID, check func(part []byte) error) ([]byte, error) {
+	var part []byte
+	q := question[[]byte]{
+		Config: r.reading(shard), shard: shard, most: mostAnswer,
+		call: func(time.Duration) []byte { return encode(Call{Proof: &Proof{id}}) },
+		read: func(_ protocols.Index, a *[]byte, err error) ([]quorum.Key, error) {
+			if err == nil {
+				err = check(*a)
+			}
+			if err != nil {
+				return nil, err
+			}
+			part = *a
+			return []quorum.Key{"proof"}, nil
+		},
+	}
+	q.Need = 1
+	h := askShard(ctx, r, q, readTime)
+	if part == nil {
+		return nil, h.unavailable(shard)
+	}
+	return part, nil
+}
+
 // Row is the data about a transaction in another shard.
 type Row struct {
 	Shard       uint16

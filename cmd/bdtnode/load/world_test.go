@@ -305,6 +305,10 @@ func (r *testReplica) Peers() []api.Peer                                { return
 func (r *testReplica) Events(q api.EventQuery) (api.EventStream, error) {
 	return apitest.Listed(q), nil
 }
+func (r *testReplica) Proof(context.Context, ledger.TxID) ([]byte, error) {
+	return nil, errors.New("not part of a load")
+}
+
 func (r *testReplica) Audit(context.Context) (api.Audit, error) {
 	return api.Audit{}, errors.New("not part of a load")
 }

@@ -77,6 +77,11 @@ func Interrupted(format string, args ...any) *Failure {
 	return &Failure{Exit: ExitFailure, Code: "interrupted", Message: fmt.Sprintf(format, args...)}
 }
 
+// BadProof is the failure of a proof that is wrong, or not about the expected transaction.
+func BadProof(err error) *Failure {
+	return &Failure{Exit: ExitBadProof, Code: "bad_proof", Message: err.Error()}
+}
+
 // Lost is the failure of a replica that must not sign any more.
 func Lost(err error) *Failure {
 	return &Failure{Exit: ExitLost, Code: "lost", Message: err.Error()}

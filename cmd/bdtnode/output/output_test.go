@@ -28,6 +28,7 @@ func TestExitCodes(t *testing.T) {
 		"not found":          {fmt.Errorf("u: %w", client.ErrNotFound), 4, "not_found"},
 		"unknown":            {OutcomeUnknown("x"), 5, "outcome_unknown"},
 		"rejected":           {Rejected("x"), 6, "rejected"},
+		"bad proof":          {BadProof(errors.New("x")), 8, "bad_proof"},
 		"unhealthy":          {Unhealthy("x"), 7, "unhealthy"},
 		"unavailable":        {fmt.Errorf("u: %w", &client.ProblemError{Status: 503}), 7, "unhealthy"},
 		"full":               {fmt.Errorf("u: %w", &client.ErrBookFull{RetryAfter: time.Second}), 1, "busy"},
