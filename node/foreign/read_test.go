@@ -187,3 +187,36 @@ func TestRows(t *testing.T) {
 		}
 	})
 }
+
+// A part of a proof proves itself, so the first answer counts that the caller accepts. f replicas that send a false part or
+// none do not prevent it.
+func TestFirstValidProofCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good, bad := always([]byte("good")), always([]byte("bad"))
+		check := func(part []byte) error {
+			if string(part) != "good" {
+				return errors.New("a wrong part")
+			}
+			return nil
+		}
+		for name, x := range map[string]struct {
+			replicas []behaviour
+			want     error
+			most     time.Duration
+		}{
+			"the first":     {[]behaviour{good, bad, silent, away}, nil, 0},
+			"the last":      {[]behaviour{bad, silent, away, good}, nil, 2 * silence},
+			"none":          {[]behaviour{bad, bad, bad, bad}, api.ErrUnavailable, readTime},
+			"not there yet": {[]behaviour{fails(api.ErrNotFound), fails(api.ErrNotFound), good, good}, nil, pause},
+			"another type":  {[]behaviour{always(map[string]int{"x": 1}), good, good, good}, nil, pause},
+			"silent":        {[]behaviour{silent, silent, silent, silent}, api.ErrUnavailable, readTime},
+		} {
+			r, o := reader(t, x.replicas...)
+			began := time.Now()
+			part, err := r.Proof(waits(t, time.Minute), 1, id, check)
+			if took := time.Since(began); !errors.Is(err, x.want) || (err == nil) != (string(part) == "good") || took > x.most {
+				t.Errorf("%s: %q after %v and %d calls, %v", name, part, took, o.calls, err)
+			}
+		}
+	})
+}

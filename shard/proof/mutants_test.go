@@ -39,6 +39,10 @@ func anySibling(rng *rand.Rand, b *Block) *[32]byte {
 // mutations of the parts of a proof. Changes of single bytes anywhere are made apart from them.
 var mutations = []mutation{
 	{"a bit of the transaction", func(_ *world, rng *rand.Rand, p *Proof, _ []*Proof) { flip(rng, p.Tx) }},
+	{"a byte of the transaction less", func(_ *world, rng *rand.Rand, p *Proof, _ []*Proof) {
+		k := rng.IntN(len(p.Tx))
+		p.Tx = slices.Delete(p.Tx, k, k+1)
+	}},
 	{"another transaction", func(_ *world, rng *rand.Rand, p *Proof, o []*Proof) { p.Tx = anyOf(rng, o).Tx }},
 	{"a bit of a header", func(_ *world, rng *rand.Rand, p *Proof, _ []*Proof) { flip(rng, anyBlock(rng, p).Header) }},
 	{"another header", func(_ *world, rng *rand.Rand, p *Proof, o []*Proof) {

@@ -85,7 +85,7 @@ func (p *Proof) VerifyBlocks(n *Network) (*Finding, error) {
 	case err != nil:
 		return nil, wrong(PartTransaction, "%v", err)
 	case tx.Network != n.id:
-		return nil, wrong(PartNetwork, "the transaction is of network %x, the genesis is that of %x", tx.Network, n.id)
+		return nil, wrong(PartNetwork, "the transaction is of network %x, the genesis is that of %s", tx.Network, n.id)
 	case len(p.Blocks) > maxBlocks:
 		return nil, wrong(PartEncoding, "%d blocks, at most %d allowed", len(p.Blocks), maxBlocks)
 	}
@@ -129,7 +129,7 @@ func (x *Block) header(n *Network) (header, error) {
 	case err != nil:
 		return h, wrong(PartHeader, "%v", err)
 	case h.network != n.id:
-		return h, wrong(PartNetwork, "%s: the header is of network %x, the genesis is that of %x", h.name(), h.network, n.id)
+		return h, wrong(PartNetwork, "%s: the header is of network %s, the genesis is that of %s", h.name(), h.network, n.id)
 	case int(h.shard) >= n.Shards():
 		return h, wrong(PartHeader, "%s: the network has %d shards", h.name(), n.Shards())
 	case h.committee != 0:
@@ -184,7 +184,7 @@ func (x *Block) contains(tx digest.Digest, h *header) error {
 	}
 	at, count := x.positions(), int(x.Receipts)
 	if !path(x.Included).VerifySet(h.txRoot, ids, at, count) {
-		return wrong(PartInclusion, "%s: no path shows transaction %x at position %v of %d", h.name(), tx, at, count)
+		return wrong(PartInclusion, "%s: no path shows transaction %s at position %v of %d", h.name(), tx, at, count)
 	}
 	if !path(x.Recorded).VerifySet(h.receipts, leaves, at, count) {
 		return wrong(PartReceipt, "%s: no path shows the receipt %s at position %v of %d", h.name(), verdictNames(x.Results), at, count)

@@ -90,7 +90,7 @@ func TestWrongProofs(t *testing.T) {
 		"a transaction without inputs":   {"inside-settled", func(p *Proof) { p.Tx = w.tx(nil, []uint16{0}) }, PartTransaction, "0 inputs"},
 		"a byte after the transaction":   {"inside-settled", func(p *Proof) { p.Tx = append(p.Tx, 0) }, PartTransaction, "left over"},
 		"a transaction of a network":     {"inside-settled", func(p *Proof) { p.Tx = other.tx([]uint16{0}, []uint16{0}) }, PartNetwork, "the transaction is of network"},
-		"a header of another network":    {"inside-settled", func(p *Proof) { p.Blocks[0] = other.block(0, 7, p.Tx, 5, at(3, Settled)) }, PartNetwork, "shard 0, block 7: the header is of network"},
+		"a header of another network":    {"inside-settled", func(p *Proof) { p.Blocks[0] = other.block(0, 7, p.Tx, 5, at(3, Settled)) }, PartNetwork, "shard 0, block 7: the header is of network " + other.network.id.String() + ", the genesis is that of " + w.network.id.String()},
 		"a header of another version":    {"inside-settled", func(p *Proof) { p.Blocks[0].Header[0] = 1 }, PartHeader, "header version 1 is unknown, this program reads version 2"},
 		"a header of an unknown shard":   {"inside-settled", func(p *Proof) { p.Blocks[0].Header[34] = 9 }, PartHeader, "the network has 3 shards"},
 		"a header of another shard":      {"inside-settled", func(p *Proof) { p.Blocks[0] = w.block(1, 7, p.Tx, 5, at(3, Settled)) }, PartHeader, "does not involve the shard"},
