@@ -110,16 +110,17 @@ type Driver struct {
 	core *replica.Core
 	wall *protocols.WallClock // of the core
 
-	kinds    ledger.Kinds // of entries of batches
-	gates    []gate
-	contents *contents
-	verified verified
-	verifier replica.Verifier
-	witness  witness
-	clients  *Clients
-	exchange *Exchange
-	cancels  *cancels
-	serving  serving
+	kinds      ledger.Kinds // of entries of batches
+	gates      []gate
+	congestion congestion
+	contents   *contents
+	verified   verified
+	verifier   replica.Verifier
+	witness    witness
+	clients    *Clients
+	exchange   *Exchange
+	cancels    *cancels
+	serving    serving
 
 	certifiedBefore uint64                          // headers up to here were certified before the start
 	horizon         atomic.Pointer[replica.Horizon] // messages beyond it need no verification
@@ -142,6 +143,7 @@ func New(cfg Config, host Host) (*Driver, error) {
 		cfg: cfg, host: host, core: core, wall: wall,
 		kinds:           cfg.Network.Kinds(cfg.Committee.Shard()),
 		gates:           newGates(n, cfg.Window),
+		congestion:      congestion{Congestion: replica.NewCongestion(cfg.Self, n, cfg.Window)},
 		contents:        newContents(maxContents),
 		verified:        verified{known: replica.NewVerifiedLDs()},
 		witness:         witness{seen: make(map[proof]bool)},
@@ -197,6 +199,7 @@ func (d *Driver) Turn() protocols.Time {
 		d.input(CoreInput{Kind: CoreTick, At: at})
 	}
 	again := d.fillLane(at)
+	d.congestion.observe(at.Now, d.core.Delays())
 	d.publish()
 	return protocols.Earliest(d.core.Wake(), again)
 }

@@ -10,6 +10,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/certify"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
@@ -28,6 +29,24 @@ func newGates(n, window int) []gate {
 		g[i].Gate = replica.NewGate(protocols.Index(i), window)
 	}
 	return g
+}
+
+// congestion is the [replica.Congestion] of a driver, behind a lock: the loop observes, and readers of streams ask.
+type congestion struct {
+	mu sync.Mutex
+	*replica.Congestion
+}
+
+func (c *congestion) cost(now protocols.Time, lane protocols.Index, size int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.Cost(now, lane, size)
+}
+
+func (c *congestion) observe(now protocols.Time, d bolt.Delays) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Observe(now, d)
 }
 
 // asks notes a message that leaves, if it has an answer.
@@ -53,10 +72,14 @@ func (d *Driver) Pass(from protocols.Index, frame []byte) (take bool, wait time.
 	if len(frame) == 0 {
 		return true, 0
 	}
+	now, cost := d.time(), 1
+	if lane, ok := lanes.BatchLane(frame); ok && lane == from {
+		cost = d.congestion.cost(now, lane, len(frame))
+	}
 	g := &d.gates[from]
 	g.mu.Lock()
 	before, unasked := g.Refused()
-	take, wait = g.Admit(d.time(), frame)
+	take, wait = g.Admit(now, frame, cost)
 	frames, answers := g.Refused()
 	g.mu.Unlock()
 	if frames > before || answers > unasked {

@@ -101,14 +101,19 @@ type Gate struct {
 // NewGate returns a gate of a peer, with all budgets full. window is the window of a lane in bytes, 0 is
 // lanes.WindowBytes.
 func NewGate(peer protocols.Index, window int) *Gate {
-	if window == 0 {
-		window = lanes.WindowBytes
-	}
-	rate := max(1, window/laneShare>>10)
+	rate := laneRate(window)
 	return &Gate{
 		peer: peer, meters: make(map[protocols.Kind]*meter), lane: newMeter(rate, max(1, rate/laneBurst)),
 		loose: newMeter(loose.perSecond, loose.burst),
 	}
+}
+
+// laneRate is the budget of a lane in KiB a second.
+func laneRate(window int) int {
+	if window == 0 {
+		window = lanes.WindowBytes
+	}
+	return max(1, window/laneShare>>10)
 }
 
 // Asks records a message to the peer before it leaves, since some messages have answers.
@@ -124,8 +129,8 @@ func (g *Gate) Asks(m protocols.Message) {
 }
 
 // Admit reports whether a frame of at least one byte is accepted, and how long its stream must pause before that or instead
-// of it.
-func (g *Gate) Admit(now protocols.Time, frame []byte) (take bool, wait time.Duration) {
+// of it. The bytes of a new batch of the peer's own lane count cost times, see [Congestion].
+func (g *Gate) Admit(now protocols.Time, frame []byte, cost int) (take bool, wait time.Duration) {
 	kind, size := protocols.Kind(frame[0]), len(frame)
 	m, b := g.budget(kind)
 	switch {
@@ -148,7 +153,7 @@ func (g *Gate) Admit(now protocols.Time, frame []byte) (take bool, wait time.Dur
 	m.take(now, 1)
 	if lane, ok := lanes.BatchLane(frame); ok && lane == g.peer {
 		wait = max(wait, g.lane.due().Sub(now)) // not counted: an honest lane reaches this budget after a pause of its link
-		g.lane.take(now, 1+size>>10)
+		g.lane.take(now, cost*(1+size>>10))
 	}
 	return true, wait
 }

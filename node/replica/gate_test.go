@@ -27,7 +27,7 @@ func TestGateLane(t *testing.T) {
 	sent := func(frame []byte) (bytes int) {
 		g := NewGate(3, window)
 		for now := t0; now < t0.Add(seconds*time.Second); now = now.Add(3 * time.Millisecond) {
-			take, wait := g.Admit(now, frame)
+			take, wait := g.Admit(now, frame, 1)
 			if !take {
 				t.Fatal("a batch is dropped")
 			}
@@ -55,7 +55,7 @@ func TestGateFlood(t *testing.T) {
 		}
 		taken, frames, now := 0, 0, t0
 		for end := t0.Add(10 * time.Second); now < end; now = now.Add(2 * time.Microsecond) {
-			take, wait := g.Admit(now, frameOf(kind, 90))
+			take, wait := g.Admit(now, frameOf(kind, 90), 1)
 			frames++
 			if take {
 				taken++
@@ -68,7 +68,7 @@ func TestGateFlood(t *testing.T) {
 		if frames > taken+5000 {
 			t.Errorf("kind %#x: %d frames are read", uint8(kind), frames)
 		}
-		if take, wait := g.Admit(now, frameOf(bdt.KindStatus, 90)); !take || wait > 0 {
+		if take, wait := g.Admit(now, frameOf(bdt.KindStatus, 90), 1); !take || wait > 0 {
 			t.Errorf("kind %#x: another kind has to suffer", uint8(kind))
 		}
 	}
@@ -80,7 +80,7 @@ func TestGateAnswers(t *testing.T) {
 	admitted := func(kind protocols.Kind) (n int) {
 		frame := frameOf(kind, 1<<20)
 		for range 2000 {
-			if take, wait := g.Admit(t0, frame); take {
+			if take, wait := g.Admit(t0, frame, 1); take {
 				n++
 			} else if wait < slowMiB {
 				t.Fatalf("a stream of answers that nobody asked for is read on after %v", wait)

@@ -148,6 +148,7 @@ type Status struct {
 	Committed uint64
 	Slot      uint64 // of the last committed block of the epoch, 0 if there is none
 	Certified uint64
+	Patience  time.Duration // of this replica with the leader of the epoch
 
 	Lane LaneStatus // own lane
 	Ends bdt.Ends   // ended epochs since the start
@@ -162,7 +163,7 @@ func (c *Core) Status() Status {
 	base := c.bdt.Base()
 	s := Status{
 		Epoch: c.bdt.Epoch(), Leader: c.bdt.Leader(),
-		Committed: base.Height, Certified: c.certify.CertifiedHeight(), Ends: c.bdt.Ends(),
+		Committed: base.Height, Certified: c.certify.CertifiedHeight(), Patience: c.bdt.Patience(), Ends: c.bdt.Ends(),
 	}
 	s.Lane.Certified, s.Lane.Ordered = c.bdt.OwnLane()
 	if base.Epoch == s.Epoch {
@@ -170,6 +171,9 @@ func (c *Core) Status() Status {
 	}
 	return s
 }
+
+// Delays are the times that commits have taken in this epoch.
+func (c *Core) Delays() bolt.Delays { return c.bdt.Delays() }
 
 // Pending reports whether this replica knows of data to commit.
 func (c *Core) Pending() bool { return c.bdt.Pending() }
@@ -274,9 +278,6 @@ func (c *Core) heard(from protocols.Index, m *Position) {
 		c.catchup.owed.Add(from)
 	}
 }
-
-// Patience is the time that data may wait before this replica leaves the epoch.
-func (c *Core) Patience() time.Duration { return c.bdt.Patience() }
 
 // NextLD is the number of the first LD of a source shard that this replica lacks.
 func (c *Core) NextLD(source uint16) uint64 { return c.bdt.NextLD(source) }

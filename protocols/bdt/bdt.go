@@ -140,6 +140,9 @@ func (m *Machine) SignedLD(source uint16) uint64 { return m.data.inbound.Signed(
 // Gap is the least time between two proposals under load. A shorter time between batches has no use.
 func (m *Machine) Gap() time.Duration { return m.current.bolt.Gap() }
 
+// Delays are the times that commits have taken in this epoch.
+func (m *Machine) Delays() bolt.Delays { return m.current.bolt.Delays() }
+
 // Append makes the next batch of the own lane from a payload with count entries. It panics if HasRoom is false.
 func (m *Machine) Append(now protocols.Time, payload []byte, count int) (Step, *lanes.Batch) {
 	var st Step

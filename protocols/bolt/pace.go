@@ -22,10 +22,17 @@ const (
 	smoothing = 7
 )
 
+// Delays are the times from proposals to commits at this replica in one epoch.
+type Delays struct {
+	Smoothed time.Duration // zero before the first commit
+	Last     time.Duration
+	Count    uint64 // of commits
+}
+
 // pace observes how long blocks take from their proposal to their commit, and how many the leader proposes.
 type pace struct {
-	seen  map[uint64]protocols.Time // by open slot: when its proposal was made or arrived
-	delay time.Duration             // smoothed; zero before the first commit
+	seen   map[uint64]protocols.Time // by open slot: when its proposal was made or arrived
+	delays Delays
 
 	last  protocols.Time // when the leader proposed last, zero before its first proposal
 	spent time.Duration  // MaxGap for each proposal, less the time since then; as of last
@@ -45,12 +52,14 @@ func (p *pace) committed(now protocols.Time, slot uint64) {
 		return
 	}
 	delete(p.seen, slot)
-	d := max(0, now.Sub(at))
-	if p.delay == 0 {
-		p.delay = d
+	d := &p.delays
+	d.Last = max(0, now.Sub(at))
+	d.Count++
+	if d.Smoothed == 0 {
+		d.Smoothed = d.Last
 		return
 	}
-	p.delay = (p.delay*smoothing + d) / (smoothing + 1)
+	d.Smoothed = (d.Smoothed*smoothing + d.Last) / (smoothing + 1)
 }
 
 // forget deletes the times of all slots up to slot.
@@ -63,7 +72,7 @@ func (p *pace) forget(slot uint64) {
 }
 
 // gap is the least time between two proposals while slots are open.
-func (p *pace) gap() time.Duration { return min(max(p.delay/gapShare, MinGap), MaxGap) }
+func (p *pace) gap() time.Duration { return min(max(p.delays.Smoothed/gapShare, MinGap), MaxGap) }
 
 // spend counts a proposal of the leader.
 func (p *pace) spend(now protocols.Time) {
@@ -88,6 +97,9 @@ func (p *pace) due(open bool) protocols.Time {
 	}
 	return p.last.Add(wait)
 }
+
+// Delays are the times that commits have taken.
+func (m *Machine) Delays() Delays { return m.pace.delays }
 
 // Gap is the least time between two proposals while slots are open.
 func (m *Machine) Gap() time.Duration { return m.pace.gap() }

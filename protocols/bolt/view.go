@@ -70,7 +70,7 @@ const (
 func (m *Machine) Inspect(now protocols.Time) View {
 	v := View{
 		LastSlot: m.cfg.Slots, Committed: m.CommittedSlot(), Final: m.final, Left: m.left,
-		CommitDelayMS: m.pace.delay.Milliseconds(), GapMS: m.Gap().Milliseconds(),
+		CommitDelayMS: m.pace.delays.Smoothed.Milliseconds(), GapMS: m.Gap().Milliseconds(),
 		WantedBlocks: len(m.wants.open), Refused: m.slots.ahead.Members(), Slots: []SlotView{},
 	}
 	if m.top != nil {

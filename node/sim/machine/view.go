@@ -54,7 +54,7 @@ func (v view) Submit(to protocols.To, m protocols.Message) { v.n.send(to, m) }
 
 func (v view) Status() replica.Status { return v.n.core.Status() }
 
-func (v view) Patience() time.Duration { return v.n.core.Patience() }
+func (v view) Patience() time.Duration { return v.n.core.Status().Patience }
 
 func (v view) NextLD(source uint16) uint64 { return v.n.core.NextLD(source) }
 
