@@ -10,6 +10,9 @@ func networkMutants() []mutant {
 		exchange  = "shard/xshard/machine.go"
 		transfers = "ledger/transfers.go"
 		records   = "ledger/records.go"
+		cancels   = "ledger/cancel.go"
+		ofDriver  = "node/driver/cancel.go"
+		machine   = "protocols/cancel/machine.go"
 	)
 	return []mutant{
 		{"LDs of a block are applied newest first", sweep, "channels", []edit{{inbound, "		slices.Reverse(rev)\n", ""}}},
@@ -86,6 +89,48 @@ func networkMutants() []mutant {
 		}},
 		{"a path is not verified", sweep, "blame", []edit{
 			{lds, "	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):", "	case false:"},
+		}},
+		{"a CL closes the record", "cancellations", "atomicity channels verdicts", []edit{
+			{rules, "	return s.CancelEscrow(r, source)\n", "	s.Records.SetVerdict(r, source, ledger.VerdictRejected, ledger.ReasonConsumed)\n	return resolve(s, r)\n"},
+		}},
+		{"f CL_Ms suffice", "cancellations", "blame cancelling", []edit{
+			{machine, "o.tally.Len() >= m.committee.WeakQuorum()", "o.tally.Len() >= m.committee.F()"},
+			{"protocols/cancel/cancel.go", "c.SignatureChecks(&x.Certificate, c.WeakQuorum(), ", "c.SignatureChecks(&x.Certificate, c.F(), "},
+		}},
+		{"CL_Ms are counted by message", "cancellations", "blame cancelling", []edit{
+			{machine, "	asked   bool\n", "	asked   bool\n	calls   int\n"},
+			{machine, "	if !o.tally.Add(from, x.Signature) {\n		return\n	}\n	if o.tally.Len() >= m.committee.WeakQuorum() {", "	o.tally.Add(from, x.Signature)\n	if o.calls++; o.calls >= m.committee.WeakQuorum() {"},
+		}},
+		{"a signer of a certificate counts twice", "cancellations", "blame cancelling", []edit{
+			{"protocols/certificate.go", "if i <= last || i >= MaxReplicas {", "if i < last || i >= MaxReplicas {"},
+		}},
+		{"a CL of a shard that is no input", "hostile to others", "blame", []edit{
+			{"shard/settlement/cl.go", "	case !p.Inputs.Has(c.Source) || p.Inside(c.Source):", "	case p.Inside(c.Source):"},
+		}},
+		{"a CL of which another one is known is not verified", "cancellations", "blame", []edit{
+			{ofDriver, "known != nil && known.Equal(cl)", "known != nil"},
+		}},
+		{"a CL is taken in a shard that is not involved", "cancellations", "blame", []edit{
+			{ofDriver, "cl.Source == own || !cl.Tx.Shards(x.d.cfg.Network.Home).All().Has(own)", "cl.Source == own"},
+		}},
+		{"CL_M for a transaction of which a peer states it", "cancellations", "cancelling", []edit{
+			{ofDriver, "		if refusal == nil {\n			continue\n		}\n", "		_ = refusal\n"},
+		}},
+		{"CL_M for an unknown input", "cancellations", "cancelling", []edit{
+			{cancels, "r != nil && r.Final() {", "r != nil {"},
+		}},
+		{"CL_M for a transaction that the shard has SPENT", "cancellations", "cancelling", []edit{
+			{cancels, "by != nil && *by == tx.id {", "false {"},
+			{cancels, "known || err != nil {", "known && err != nil {"},
+		}},
+		{"CL_M after the expiry", "cancellations", "cancelling", []edit{
+			{cancels, "h.TimeMS > tx.ExpiryMS {", "h.TimeMS > tx.ExpiryMS && false {"},
+		}},
+		{"escrow that a CL returned is returned again", "cancellations", "invariant value", []edit{
+			{rules, "	case stage == ledger.StageEscrow && rejection != nil:\n		err = s.ReturnEscrow", "	case (stage == ledger.StageEscrow || stage == ledger.StageReturned) && rejection != nil:\n		err = s.ReturnEscrow"},
+		}},
+		{"an LD of another destination is taken", "cancellations", "blame channels", []edit{
+			{"node/replica/verified.go", "to != c.Shard() {", "false && to != c.Shard() {"},
 		}},
 	}
 }

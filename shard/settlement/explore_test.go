@@ -183,7 +183,8 @@ func (sc *scenario) key(w *world, buf []byte) []byte {
 func (sc *scenario) events(w *world) (out []event) {
 	for s := range uint16(shards) {
 		for _, tx := range sc.txs {
-			if tx.Shards(home).Inputs.Has(s) {
+			p := tx.Shards(home)
+			if p.Inputs.Has(s) || p.All().Has(s) && w.part(s, tx).Known == nil { // an output shard ignores it
 				out = append(out, event{shard: s, txs: []*ledger.Tx{tx}})
 			}
 			for source := range uint16(shards) {
