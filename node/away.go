@@ -15,9 +15,9 @@ func (b backend) sendHint(ctx context.Context, shard uint16, raws [][]byte) {
 }
 
 // submitAway submits transactions without an input in this shard. They are submitted to f+1 replicas of their first
-// input shard, and, as a hint, to one replica of each other input shard. An answer counts if f+1 replicas give it. If
+// input shard, and, with hints, to one replica of each other input shard. An answer counts if f+1 replicas give it. If
 // there is none in time and the transaction creates outputs in this shard, this shard's ledger may have a final answer.
-func (b backend) submitAway(ctx context.Context, from admission.Party, p *plan, wait api.Wait, answers []api.TxAnswer) {
+func (b backend) submitAway(ctx context.Context, from admission.Party, p *plan, wait api.Wait, hints bool, answers []api.TxAnswer) {
 	first := make(map[uint16]*plan)
 	others := make(map[uint16][][]byte)
 	for k, i := range p.at {
@@ -27,6 +27,9 @@ func (b backend) submitAway(ctx context.Context, from admission.Party, p *plan, 
 		}
 		first[inputs[0]].add(i, p.txs[k])
 		for _, s := range inputs[1:] {
+			if !hints {
+				break
+			}
 			others[s] = append(others[s], p.txs[k].Encode())
 		}
 	}

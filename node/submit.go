@@ -14,11 +14,11 @@ import (
 	"bdtnode/node/engine"
 )
 
-// Submit implements [api.Backend]. A transaction enters the mempool here if this shard has inputs of it, and is sent to
-// a replica of each other input shard. If this shard has a part in it, the local ledger gives the answer. If this shard
+// Submit implements [api.Backend]. A transaction enters the mempool here if this shard has inputs of it, and with hints it
+// is sent to a replica of each other input shard. If this shard has a part in it, the local ledger gives the answer. If this shard
 // has none, or only outputs, a rejection counts when f+1 replicas of an input shard report it. The
 // transactions are distinct.
-func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api.Wait, hints bool) []api.TxAnswer {
 	began := time.Now()
 	party := admission.ClientParty(from)
 	answers := make([]api.TxAnswer, len(txs))
@@ -39,6 +39,9 @@ func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api
 			continue
 		}
 		here.add(i, tx)
+		if !hints {
+			continue
+		}
 		for _, s := range inputs.Without(b.home.Shard).Members() {
 			elsewhere[s] = append(elsewhere[s], raw)
 		}
@@ -48,7 +51,7 @@ func (b backend) Submit(ctx context.Context, from string, txs [][]byte, wait api
 		wg.Go(func() { b.sendHint(ctx, s, raws) })
 	}
 	if len(away.txs) > 0 {
-		wg.Go(func() { b.submitAway(ctx, party, &away, wait, answers) })
+		wg.Go(func() { b.submitAway(ctx, party, &away, wait, hints, answers) })
 	}
 	if len(here.txs) > 0 {
 		for k, p := range b.engine.Submit(ctx, party, here.txs, stage) {

@@ -113,7 +113,7 @@ func (f *fakeReplica) catchUp() {
 	f.behind = nil
 }
 
-func (f *fakeReplica) Submit(_ context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (f *fakeReplica) Submit(_ context.Context, _ string, txs [][]byte, wait api.Wait, _ bool) []api.TxAnswer {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.submits++

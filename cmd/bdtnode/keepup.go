@@ -20,30 +20,31 @@ func (f *netFlags) reports() bool { return f.duration > 0 || f.load > 0 }
 
 // report is the result of a net up with --for or --load. docs/operations.md describes the keys.
 type report struct {
-	Shards         int              `json:"shards"`
-	Nodes          int              `json:"nodes"`   // in each shard
-	Partial        bool             `json:"partial"` // the run was interrupted
-	Seconds        float64          `json:"seconds"` // duration of the run, from the moment when all replicas were ready
-	Rate           float64          `json:"rate"`    // requested transfers a second
-	Submitted      uint64           `json:"submitted"`
-	Unsent         uint64           `json:"unsent"` // transfers due and not submitted
-	Settled        uint64           `json:"settled"`
-	Rejected       uint64           `json:"rejected"`
-	Pending        uint64           `json:"pending"` // submitted transfers without an answer at the end
-	CrossSettled   uint64           `json:"cross_settled"`
-	TPS            float64          `json:"tps"`
-	Latency        load.Percentiles `json:"latency_ms"`
-	CrossLatency   load.Percentiles `json:"cross_latency_ms"`
-	HeadersAgree   bool             `json:"headers_agree"`
-	ValueConserved bool             `json:"value_conserved"`
-	NodeCPUSeconds float64          `json:"node_cpu_seconds"`
-	SyncsPerTx     float64          `json:"syncs_per_tx"`
-	Gaps           gapSummary       `json:"gaps"`
-	ReplicasLost   int              `json:"replicas_lost"` // replicas that ended and were not started again
-	Seed           uint64           `json:"seed"`
-	Parameters     parameters       `json:"parameters"`
-	Version        versionInfo      `json:"version"`
-	Machine        machine          `json:"machine"`
+	Shards         int               `json:"shards"`
+	Nodes          int               `json:"nodes"`   // in each shard
+	Partial        bool              `json:"partial"` // the run was interrupted
+	Seconds        float64           `json:"seconds"` // duration of the run, from the moment when all replicas were ready
+	Rate           float64           `json:"rate"`    // requested transfers a second
+	Submitted      uint64            `json:"submitted"`
+	Unsent         uint64            `json:"unsent"` // transfers due and not submitted
+	Settled        uint64            `json:"settled"`
+	Rejected       uint64            `json:"rejected"`
+	Pending        uint64            `json:"pending"` // submitted transfers without an answer at the end
+	CrossSettled   uint64            `json:"cross_settled"`
+	Invalid        []load.KindResult `json:"invalid"` // counts of the invalid transfers, by kind
+	TPS            float64           `json:"tps"`
+	Latency        load.Percentiles  `json:"latency_ms"`
+	CrossLatency   load.Percentiles  `json:"cross_latency_ms"`
+	HeadersAgree   bool              `json:"headers_agree"`
+	ValueConserved bool              `json:"value_conserved"`
+	NodeCPUSeconds float64           `json:"node_cpu_seconds"`
+	SyncsPerTx     float64           `json:"syncs_per_tx"`
+	Gaps           gapSummary        `json:"gaps"`
+	ReplicasLost   int               `json:"replicas_lost"` // replicas that ended and were not started again
+	Seed           uint64            `json:"seed"`
+	Parameters     parameters        `json:"parameters"`
+	Version        versionInfo       `json:"version"`
+	Machine        machine           `json:"machine"`
 }
 
 // keepUp runs a network with its load and its faults until --for is over, the context ends or a shard loses its quorum.
@@ -129,8 +130,11 @@ func newReport(c *netup.Cluster, f *netFlags, result load.Result, gaps gapSummar
 	r := report{
 		Shards: len(c.Genesis.Shards), Nodes: len(c.Genesis.Shards[0].Members), Partial: result.Partial, Rate: f.load,
 		Submitted: result.Submitted, Unsent: result.Unsent, Settled: result.Settled, Rejected: result.Rejected, Pending: result.Pending,
-		CrossSettled: result.CrossSettled, TPS: result.TPS, Latency: result.Latency, CrossLatency: result.CrossLatency,
+		CrossSettled: result.CrossSettled, Invalid: result.Invalid, TPS: result.TPS, Latency: result.Latency, CrossLatency: result.CrossLatency,
 		Gaps: gaps, Seed: f.seed, Parameters: f.parameters(c), Version: readVersion(), Machine: thisMachine(),
+	}
+	if r.Invalid == nil {
+		r.Invalid = []load.KindResult{}
 	}
 	for _, replica := range c.Replicas {
 		if replica.Lost() {
@@ -177,7 +181,7 @@ func (a *app) report(c *netup.Cluster, r report, result load.Result, before map[
 }
 
 // problem returns the first reason for which a run ends with exit code 1, nil if there is none. wronglySettled counts
-// settled transfers whose inputs were spent before.
+// settled invalid transfers.
 func (r *report) problem(wronglySettled uint64) error {
 	switch {
 	case !r.HeadersAgree:
@@ -185,7 +189,7 @@ func (r *report) problem(wronglySettled uint64) error {
 	case !r.ValueConserved:
 		return errors.New("value was not conserved")
 	case wronglySettled > 0:
-		return fmt.Errorf("%d transfers settled although their inputs were already spent", wronglySettled)
+		return fmt.Errorf("%d transfers settled although they were invalid", wronglySettled)
 	case r.ReplicasLost > 0:
 		return fmt.Errorf("%d of %d replicas were lost", r.ReplicasLost, r.Shards*r.Nodes)
 	case r.Pending > 0:
@@ -221,6 +225,18 @@ func printReport(w io.Writer, r report) {
 	fmt.Fprintf(w, "replicas' CPU\t%.2f s\n", r.NodeCPUSeconds)
 	if r.ReplicasLost > 0 {
 		fmt.Fprintf(w, "replicas lost\t%d\n", r.ReplicasLost)
+	}
+	printInvalid(w, r.Invalid)
+}
+
+// printInvalid prints the outcomes of invalid transfers, by kind.
+func printInvalid(w io.Writer, kinds []load.KindResult) {
+	if len(kinds) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\nINVALID\tSUBMITTED\tREJECTED\tSETTLED\tPENDING\tREASONS\n")
+	for _, k := range kinds {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\n", k.Kind, k.Submitted, k.Rejected, k.Settled, k.Pending, reasonCounts(k.Reasons))
 	}
 }
 

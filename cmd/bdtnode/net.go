@@ -53,7 +53,20 @@ are removed at the end. With --home they are kept, and the same directory resume
 
 --load submits signed transfers at a fixed rate, independent of the answers. After the load the command waits up to 30
 seconds for answers and prints a report. Transfers of the share --cross involve two or three shards: such a transfer
-spends outputs of one to three shards and creates outputs in one to three. Latency is the time from the moment at which
+spends outputs of one to three shards and creates outputs in one to three. Transfers of the share --invalid are invalid,
+at random for one of these reasons; the report counts their outcomes by kind:
+
+  spent          an input that a settled transfer has spent
+  unknown        an input that never exists
+  wrong_amount   an input with another amount than its output has
+  wrong_owner    an input with the key of another account
+  expired        an expiry in the past
+  one_shard      across shards: good inputs in one shard and a spent one in another; submitted to the first shard only
+  conflict       across shards: two transfers with the same inputs in two shards, each submitted to another of these
+                 shards only; at most one settles
+
+A kind that is not possible is left out: one that needs a spent output before anything has settled, or one that goes
+across shards without --cross. Latency is the time from the moment at which
 a transfer is due to the answer that it settled: latency_ms inside one shard, cross_latency_ms between shards. A transfer
 that is pending at the end counts with the time that it has waited. unsent counts the transfers that were due and not
 submitted, because too many were without an answer. headers_agree and value_conserved compare the ledgers of the
@@ -96,7 +109,7 @@ freeze-followers, the gap is the longest time without a commit until the replica
 	fs.StringVar(&f.home, "home", "", "directory in which the network is kept and from which it is resumed (default: a temporary one)")
 	fs.DurationVar(&f.duration, "for", 0, "time to run after all replicas are ready; 0 runs until Ctrl-C (default 0s)")
 	fs.Float64Var(&f.load, "load", 0, "transfers to submit each second; 0 submits none (default 0)")
-	fs.Float64Var(&f.invalid, "invalid", 0, "share of the load that spends an output already spent, 0 to 1 (default 0)")
+	fs.Float64Var(&f.invalid, "invalid", 0, "share of the load that is invalid, 0 to 1 (default 0)")
 	fs.Float64Var(&f.cross, "cross", 0, "share of the load that involves two or three shards, 0 to 1 (default 0)")
 	fs.Uint64Var(&f.seed, "seed", 1, "seed of the random choices of load and faults")
 	fs.StringVar(&f.fault, "fault", "", "disturb replicas repeatedly: "+strings.Join(faults, ", ")+" (default: none)")

@@ -105,18 +105,23 @@ func loadSigners(dir string) ([]sig.Signer, error) {
 	return signers, nil
 }
 
+// reasonCounts lists reasons with their counts.
+func reasonCounts(counts map[string]uint64) string {
+	var reasons []string
+	for _, why := range slices.Sorted(maps.Keys(counts)) {
+		reasons = append(reasons, fmt.Sprintf("%s %d", why, counts[why]))
+	}
+	return strings.Join(reasons, ", ")
+}
+
 // printRejections prints counts that a report does not contain: wrongly rejected transfers, reasons of rejections, and
 // refunded outputs.
 func (a *app) printRejections(r load.Result) {
 	if r.WronglyRejected > 0 {
 		a.print.Note("%d valid transfers were rejected", r.WronglyRejected)
 	}
-	var reasons []string
-	for _, why := range slices.Sorted(maps.Keys(r.Reasons)) {
-		reasons = append(reasons, fmt.Sprintf("%s %d", why, r.Reasons[why]))
-	}
-	if len(reasons) > 0 {
-		a.print.Note("rejected, by reason: %s", strings.Join(reasons, ", "))
+	if len(r.Reasons) > 0 {
+		a.print.Note("rejected, by reason: %s", reasonCounts(r.Reasons))
 	}
 	if r.Recovered > 0 {
 		a.print.Note("%d outputs were refunded from rejected transfers across shards", r.Recovered)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"bdtnode/cmd/bdtnode/load"
 	"bdtnode/node/api"
 )
 
@@ -159,8 +160,14 @@ func TestRealLoad(t *testing.T) {
 		r := bdtnode(t, append([]string{"net", "up", "--for", "2s", "-o", "json"}, c.args...)...)
 		var got report
 		r.json(t, &got)
-		all := got.Settled + got.Rejected
-		if r.code != 0 || got.Shards != c.shards || got.Submitted != all || got.Pending != 0 || got.Rejected != c.rejected {
+		all, invalid, conflicts := got.Settled+got.Rejected, uint64(0), uint64(0)
+		for _, k := range got.Invalid {
+			invalid += k.Submitted
+			if k.Kind == load.Conflict {
+				conflicts += k.Settled // one of each pair
+			}
+		}
+		if r.code != 0 || got.Shards != c.shards || got.Submitted != all || got.Pending != 0 || got.Rejected+conflicts != c.rejected || invalid != c.rejected {
 			t.Errorf("%v: exit %d %+v\n%s", c.args, r.code, got, r.err)
 		}
 		if (got.CrossSettled > 0) != c.across || (got.CrossLatency.P50 > 0) != c.across || (got.Latency.P50 > 0) != (got.CrossSettled < got.Settled) {

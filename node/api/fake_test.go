@@ -28,11 +28,14 @@ type fake struct {
 	block   func(shard uint16, height uint64) (api.Block, error)
 	audit   func(ctx context.Context) (api.Audit, error)
 	status  api.Status
-	peers   []api.Peer
-	events  func(q api.EventQuery) (api.EventStream, error)
+	// unhinted is set by a submission without hints.
+	unhinted bool
+	peers    []api.Peer
+	events   func(q api.EventQuery) (api.EventStream, error)
 }
 
-func (f *fake) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (f *fake) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait, hints bool) []api.TxAnswer {
+	f.unhinted = f.unhinted || !hints
 	return f.submit(ctx, txs, wait)
 }
 func (f *fake) Proof(_ context.Context, id ledger.TxID) ([]byte, error)    { return f.proof(id) }

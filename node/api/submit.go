@@ -33,6 +33,7 @@ const answerBuffer = 16 << 10
 type submitIn struct {
 	Wait    Wait  `query:"wait" enum:"accepted,ordered,certified,settled" default:"accepted" doc:"stage that each transaction must reach before the answer"`
 	Timeout int64 `query:"timeout_ms" minimum:"1" maximum:"60000" default:"10000" doc:"longest wait in milliseconds; transactions without the stage are then answered with timed_out"`
+	Hints   bool  `query:"hints" default:"true" doc:"whether transactions with inputs in several shards are also sent to a replica of each of these shards, which saves a round; without it the other shards learn of them from LDs"`
 
 	request *http.Request
 	writer  http.ResponseWriter
@@ -82,7 +83,7 @@ func (s *Server) answers(ctx context.Context, in *submitIn, place *submission) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.Timeout)*time.Millisecond)
 	defer cancel()
-	list := s.backend.Submit(ctx, in.request.RemoteAddr, txs, in.Wait)
+	list := s.backend.Submit(ctx, in.request.RemoteAddr, txs, in.Wait, in.Hints)
 	if len(list) != len(txs) {
 		panic(fmt.Sprintf("%d answers for %d transactions", len(list), len(txs)))
 	}

@@ -243,8 +243,9 @@ type Audit struct {
 // can distinguish wrap a sentinel error of this package or of package ledger.
 type Backend interface {
 	// Submit takes distinct encoded transactions of a client, whose host and port are given, and answers for each, in
-	// their order, when each has reached the stage, was rejected, or the context ended (then with TimedOut).
-	Submit(ctx context.Context, from string, txs [][]byte, wait Wait) []TxAnswer
+	// their order, when each has reached the stage, was rejected, or the context ended (then with TimedOut). With hints,
+	// transactions with inputs in several shards are also sent to a replica of each of these shards.
+	Submit(ctx context.Context, from string, txs [][]byte, wait Wait, hints bool) []TxAnswer
 	Tx(ctx context.Context, id ledger.TxID) (TxAnswer, error)
 	// Trace returns the steps of a transaction at this replica and, with others, at the replicas of all its shards.
 	Trace(ctx context.Context, id ledger.TxID, others bool) (Trace, error)

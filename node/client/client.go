@@ -125,11 +125,21 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // reached the stage or is refused, or when timeout (1 ms to [api.MaxWait]) has passed; then TimedOut is set. The error
 // is [*ErrBookFull] if the mempool accepted none.
 func (c *Client) Submit(ctx context.Context, txs [][]byte, wait api.Wait, timeout time.Duration) ([]api.TxAnswer, error) {
+	return c.submit(ctx, txs, wait, timeout, "")
+}
+
+// SubmitOnce submits like Submit, and the replica sends transactions with inputs in several shards to no other of these
+// shards. They learn of the transactions from the LDs of the first. It is for tests of a network.
+func (c *Client) SubmitOnce(ctx context.Context, txs [][]byte, wait api.Wait, timeout time.Duration) ([]api.TxAnswer, error) {
+	return c.submit(ctx, txs, wait, timeout, "&hints=false")
+}
+
+func (c *Client) submit(ctx context.Context, txs [][]byte, wait api.Wait, timeout time.Duration, more string) ([]api.TxAnswer, error) {
 	if len(txs) == 0 || len(txs) > api.MaxTxsPerRequest {
 		return nil, fmt.Errorf("%d transactions in a request, want 1 to %d", len(txs), api.MaxTxsPerRequest)
 	}
 	ms := max(1, min(timeout, api.MaxWait).Milliseconds())
-	path := "/v1/txs?wait=" + url.QueryEscape(string(wait)) + "&timeout_ms=" + strconv.FormatInt(ms, 10)
+	path := "/v1/txs?wait=" + url.QueryEscape(string(wait)) + "&timeout_ms=" + strconv.FormatInt(ms, 10) + more
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond+c.timeout)
 	defer cancel()
 	var out api.SubmitAnswer

@@ -39,7 +39,7 @@ var (
 	owner   = ledger.Address{3}
 )
 
-func (n *node) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (n *node) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait, hints bool) []api.TxAnswer {
 	out := make([]api.TxAnswer, len(txs))
 	for i, tx := range txs {
 		a := n.answer(i, wait)

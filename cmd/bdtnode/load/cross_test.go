@@ -45,7 +45,7 @@ func (w *testWorld) shapes() shapes {
 func (w *testWorld) crossRejected() (rejected, spentAgain int) {
 	back := map[ledger.Outpoint]bool{}
 	for id, tx := range w.txs {
-		if a, _ := w.answer(id); a.State != api.StateRejected || tx.Shards(w.home).All().Len() == 1 {
+		if a, _ := w.answer(id); a.State != api.StateRejected && a.State != api.StateWaiting || tx.Shards(w.home).All().Len() == 1 {
 			continue
 		}
 		rejected++
@@ -233,7 +233,7 @@ func refundWorld(t *testing.T, now time.Time) (*run, *transfer) {
 	b := newAccounts(&c)
 	r := &run{cfg: &c, to: newReplicas(c.Shards), tally: newTally(1, 0)}
 	r.generator = newGenerator(&c, b, &coinPool{coins: make([][]coin, 3)}, 1, 1)
-	x := &transfer{id: ledger.TxID{9}, cross: true, invalid: true, stale: 0, expiry: uint64(now.Add(shortExpiry).UnixMilli())}
+	x := &transfer{id: ledger.TxID{9}, cross: true, kind: Spent, bad: 0, expiry: uint64(now.Add(shortExpiry).UnixMilli())}
 	for s := range 3 {
 		x.spends = append(x.spends, coin{point: ledger.Outpoint{Tx: ledger.TxID{byte(s)}, Index: 3}, amount: 5, owner: b.at[s][0]})
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"bdtnode/ledger"
 	"bdtnode/node/api"
 	"bdtnode/node/client"
 )
@@ -25,8 +26,7 @@ func (r *run) deliver(ctx context.Context, batch []*transfer, replica int) {
 		for i, t := range batch {
 			raws[i] = t.raw
 		}
-		wait := max(time.Millisecond, min(maxPostWait, r.left()-answerMargin))
-		answers, err := r.to.clients[replica].Submit(ctx, raws, api.WaitSettled, wait)
+		answers, err := r.submit(ctx, batch[0], raws, replica)
 		var after time.Duration
 		if err == nil {
 			batch, after = r.count(ctx, batch, answers, replica)
@@ -45,6 +45,27 @@ func (r *run) deliver(ctx context.Context, batch []*transfer, replica int) {
 		replica = r.to.after(replica)
 		pause(ctx, after)
 	}
+}
+
+// submit submits the transfers of a request, all of which are like the first.
+func (r *run) submit(ctx context.Context, first *transfer, raws [][]byte, replica int) ([]api.TxAnswer, error) {
+	wait, to := max(time.Millisecond, min(maxPostWait, r.left()-answerMargin)), r.to.clients[replica]
+	switch {
+	case first.orphan(): // it never settles, and a replica keeps it for a while
+		return to.Submit(ctx, raws, api.WaitAccepted, wait)
+	case first.once:
+		return to.SubmitOnce(ctx, raws, api.WaitSettled, wait)
+	}
+	return to.Submit(ctx, raws, api.WaitSettled, wait)
+}
+
+// orphan reports whether no input of the transfer exists. No replica takes it, and no block has it.
+func (t *transfer) orphan() bool { return t.kind == Unknown && len(t.spends) == 1 }
+
+// refused reports whether an answer refuses a transfer whose only input never exists. The refusal is not final for the
+// replica, because such an input may come.
+func refused(t *transfer, a *api.TxAnswer) bool {
+	return t.orphan() && (a.State == api.StateWaiting || a.State == api.StateUnknown && a.Reason == ledger.ReasonUnknownInput.String())
 }
 
 // count evaluates the answers of one request. It returns the transfers to submit again, and the pause before that. It
@@ -73,6 +94,11 @@ func (r *run) count(ctx context.Context, batch []*transfer, answers []api.TxAnsw
 
 // final counts the answer and returns true if it is final for the transfer.
 func (r *run) final(t *transfer, a *api.TxAnswer, now time.Time) bool {
+	if refused(t, a) {
+		r.inFlight.Add(-1)
+		r.tally.rejected(t, ledger.ReasonUnknownInput.String(), now.Sub(r.start))
+		return true
+	}
 	if a.State != api.StateSettled && a.State != api.StateRejected {
 		return false
 	}

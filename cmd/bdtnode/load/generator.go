@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,15 +20,33 @@ const shortExpiry = 30 * time.Second
 type transfer struct {
 	id      ledger.TxID
 	raw     []byte
-	spends  []coin
-	stale   int    // index in spends of the coin that was spent before, if invalid
+	spends  []coin // as the transaction declares them
+	bad     int    // index in spends of the coin for which it is invalid, -1 if there is none
+	lent    []coin // of an invalid transfer: unspent coins that it can never consume, to be given back
 	pays    []coin // outputs
 	expiry  uint64 // Unix milliseconds
-	invalid bool
+	kind    Kind   // why it is invalid; empty if it is valid
 	cross   bool
-	to      uint16        // home shard of the first input
+	once    bool          // submitted to one shard only
+	to      uint16        // home shard of the input whose shard it is submitted to
 	due     time.Duration // time of the arrival, since the start of the load
+	partner *transfer     // of kind Conflict: the transfer with the same inputs that is submitted with it, nil in that one
+	pair    *pair         // of kind Conflict: shared by both
 }
+
+// invalid reports whether the ledger must reject the transfer, or one of the two of a pair.
+func (t *transfer) invalid() bool { return t.kind != "" }
+
+// both lists the transfers that are submitted together.
+func (t *transfer) both() []*transfer {
+	if t.partner == nil {
+		return []*transfer{t}
+	}
+	return []*transfer{t, t.partner}
+}
+
+// pair counts the settled transfers of a pair with the same inputs. At most one may settle. The tally has the lock.
+type pair struct{ settled int }
 
 // spentCoin is a coin that a settled transfer spent.
 type spentCoin struct {
@@ -47,6 +64,7 @@ type generator struct {
 	lowWater int           // of coins in a shard; below it, transfers split their outputs there
 	more     chan struct{} // holds a value when coins were added
 	starved  atomic.Int64  // number of goroutines that wait for coins
+	signed   atomic.Int64  // number of transfers that were put into ready
 
 	mu      sync.Mutex
 	rng     *rand.Rand
@@ -54,6 +72,7 @@ type generator struct {
 	left    int // transfers not yet generated
 	cross   int // transfers across shards among them
 	invalid int // invalid transfers among them
+	serial  uint64
 	spent   []spentCoin
 	oldest  int // index of the oldest in spent, once that is full
 }
@@ -76,38 +95,38 @@ func (g *generator) work(ctx context.Context) error {
 		if !more || !g.fund(ctx, t) {
 			return nil
 		}
-		if err := g.sign(t); err != nil {
-			return err
+		for _, x := range t.both() {
+			if err := g.sign(x); err != nil {
+				return err
+			}
 		}
 		select {
 		case g.ready <- t:
+			g.signed.Add(int64(len(t.both())))
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// plan draws the kind of the next transfer. Transfers across shards are spread at random, and so are invalid ones.
-// Invalid ones come later if nothing has been spent yet, and their number is kept if possible.
+// plan draws the kind of the next transfer, or of the next two. Transfers across shards are spread at random, and so are
+// invalid ones.
 func (g *generator) plan() (t *transfer, more bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.left == 0 {
 		return nil, false
 	}
-	t = &transfer{cross: g.rng.IntN(g.left) < g.cross}
+	t = &transfer{bad: -1, cross: g.rng.IntN(g.left) < g.cross}
+	invalid := g.rng.IntN(g.left) < g.invalid
+	g.left--
 	if t.cross {
 		g.cross--
 	}
-	if g.rng.IntN(g.left) < g.invalid {
-		if s := g.pickSpent(); s != nil {
-			g.invalid--
-			s.last = max(g.expiry(g.cfg.Horizon/2), s.last+1)
-			t.invalid, t.spends, t.expiry = true, []coin{s.coin}, s.last
-		}
+	if invalid {
+		g.invalid--
+		g.spoil(t)
 	}
-	g.left--
-	g.invalid = min(g.invalid, g.left)
 	return t, true
 }
 
@@ -147,29 +166,45 @@ func (g *generator) fund(ctx context.Context, t *transfer) bool {
 func (g *generator) draw(t *transfer) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.pool.total == 0 && !t.invalid {
+	if g.pool.total == 0 && len(t.spends) == 0 {
 		return false
 	}
 	from, to := g.route(t)
+	if t.kind == Conflict {
+		if from = g.two(); from == nil {
+			return false
+		}
+		to = from
+	}
 	var good []coin
 	for _, s := range from {
-		if !t.invalid || s != int(g.accounts.home[t.spends[0].owner]) {
+		if len(t.spends) == 0 || s != int(g.accounts.home[t.spends[0].owner]) {
 			good = append(good, g.pool.take(s))
 		}
 	}
-	switch {
-	case !t.invalid:
-		t.spends, t.expiry = good, g.expiry(g.cfg.Horizon/2) // half the horizon: the block time may differ from this clock in both directions
-	case len(good) > 0:
-		t.stale = g.rng.IntN(len(good) + 1)
-		t.spends, t.expiry = slices.Insert(good, t.stale, t.spends[0]), g.expiry(min(shortExpiry, g.cfg.Horizon/2))
-	}
-	t.to = g.accounts.home[t.spends[0].owner]
+	g.spend(t, good)
 	g.pay(t, to)
 	if g.pool.total > 0 {
 		g.wake() // other goroutines may wait too
 	}
 	return true
+}
+
+// spend sets the inputs of a transfer, its expiry and the shard that it is submitted to.
+func (g *generator) spend(t *transfer, good []coin) {
+	switch {
+	case t.kind == "":
+		// Half the horizon: the block time may differ from this clock in both directions.
+		t.spends, t.expiry = good, g.expiry(g.cfg.Horizon/2)
+		t.to = g.accounts.home[t.spends[0].owner]
+	case len(t.spends) > 0 && len(good) == 0: // its only input is bad
+		t.bad, t.to = 0, g.accounts.home[t.spends[0].owner]
+		if t.kind == OneShard {
+			t.kind = Spent
+		}
+	default:
+		g.spoilInputs(t, good)
+	}
 }
 
 // expiry is the time that far from now, in Unix milliseconds.
@@ -230,7 +265,7 @@ func (g *generator) sign(t *transfer) error {
 // settled makes the outputs of a settled transfer available, and keeps its inputs for invalid transfers.
 func (g *generator) settled(t *transfer) {
 	g.give(t.pays...)
-	if g.cfg.Invalid == 0 || t.invalid {
+	if g.cfg.Invalid == 0 || t.invalid() {
 		return
 	}
 	g.mu.Lock()

@@ -10,8 +10,8 @@
 // Transfers spend outputs of the given accounts. The outputs of settled transfers are spent again, so a run of any
 // length needs only as many outputs as are pending at a time. Most transfers stay inside a shard. A configurable share
 // goes across shards: such a transfer spends outputs of one to three shards, signed by the owner of each, and creates
-// outputs in one to three, in two or three shards in total. Another share spends an output that a settled transfer has
-// spent: the ledger must reject these transfers, and their other inputs are refunded.
+// outputs in one to three, in two or three shards in total. Another share is invalid, each for one of the [Kinds]: the
+// ledger must reject these transfers, and their other inputs are refunded.
 package load
 
 import (
@@ -56,7 +56,7 @@ type Config struct {
 	Rate    float64            // arrivals a second
 	For     time.Duration      // duration of the arrivals
 	Cross   float64            // share of the arrivals, 0 to 1, that involves two or three shards
-	Invalid float64            // share of the arrivals, 0 to 1, that spends an output already spent
+	Invalid float64            // share of the arrivals, 0 to 1, that is invalid
 	Seed    uint64             // of arrival times, payers and payees
 
 	Drain       time.Duration   // wait for answers after the last arrival; 0 means DefaultDrain
@@ -83,6 +83,16 @@ type Percentiles struct {
 	P99 float64 `json:"p99"`
 }
 
+// KindResult is the outcome of the invalid transfers of one kind.
+type KindResult struct {
+	Kind      Kind              `json:"kind"`
+	Submitted uint64            `json:"submitted"`
+	Settled   uint64            `json:"settled"` // at most one of each pair in conflict, and none of another kind
+	Rejected  uint64            `json:"rejected"`
+	Pending   uint64            `json:"pending"`
+	Reasons   map[string]uint64 `json:"reasons"` // number of rejections by reason
+}
+
 // Result is the outcome of a load. Submitted = Settled + Rejected + Pending, and the number of arrivals is Submitted +
 // Unsent.
 type Result struct {
@@ -99,7 +109,9 @@ type Result struct {
 	CrossLatency Percentiles // latency across shards, likewise
 	Recovered    uint64      // refunded outputs of rejected transfers across shards
 
-	WronglySettled  uint64            // settled transfers that spent an output already spent
+	Invalid []KindResult // of invalid transfers, by kind; those that were not drawn are left out
+
+	WronglySettled  uint64            // settled invalid transfers; of a pair in conflict, the second one
 	WronglyRejected uint64            // rejected transfers that were valid
 	Reasons         map[string]uint64 // number of rejections by reason
 }

@@ -25,8 +25,12 @@ func TestLoadSettlesAndIsRejectedAsConfigured(t *testing.T) {
 	var samples []Sample
 	c.Each = func(x Sample) { samples = append(samples, x) }
 	res := s.complete(c, 60)
-	if res.Reasons["consumed"] != 60 || len(res.Reasons) != 1 {
-		t.Errorf("reasons %v, want the spent output only", res.Reasons)
+	sum := uint64(0)
+	for _, n := range res.Reasons {
+		sum += n
+	}
+	if sum != 60 || len(res.Invalid) != 5 {
+		t.Errorf("reasons %v, kinds %+v, want 60 rejections of the 5 kinds inside a shard", res.Reasons, res.Invalid)
 	}
 	if res.TPS <= 0 {
 		t.Errorf("tps %g", res.TPS)

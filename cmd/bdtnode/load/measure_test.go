@@ -61,8 +61,8 @@ func TestQuantile(t *testing.T) {
 func TestTally(t *testing.T) {
 	ta := newTally(1, 2*time.Second)
 	all := []*transfer{
-		{due: 2 * time.Second}, {due: 3 * time.Second}, {due: 3 * time.Second, invalid: true},
-		{due: 3 * time.Second, invalid: true}, {due: 3 * time.Second}, {due: 4 * time.Second}, {due: 4 * time.Second, invalid: true},
+		{due: 2 * time.Second}, {due: 3 * time.Second}, {due: 3 * time.Second, kind: Spent},
+		{due: 3 * time.Second, kind: Spent}, {due: 3 * time.Second}, {due: 4 * time.Second}, {due: 4 * time.Second, kind: Spent},
 	}
 	ta.sent(all)
 	ta.settled(all[0], 2100*time.Millisecond)
@@ -94,7 +94,7 @@ func TestTally(t *testing.T) {
 // Transfers across shards have latencies of their own, and are included in the number of settled transfers.
 func TestTallyAcross(t *testing.T) {
 	ta := newTally(1, 0)
-	all := []*transfer{{due: time.Second}, {due: time.Second, cross: true}, {due: time.Second, cross: true}, {cross: true, invalid: true}, {due: 2 * time.Second, cross: true}}
+	all := []*transfer{{due: time.Second}, {due: time.Second, cross: true}, {due: time.Second, cross: true}, {cross: true, kind: Spent}, {due: 2 * time.Second, cross: true}}
 	ta.sent(all)
 	ta.settled(all[0], 1100*time.Millisecond)
 	ta.settled(all[1], 1250*time.Millisecond)

@@ -66,16 +66,21 @@ func (s *refunds) due(now time.Time) []*refund {
 // collectRefunds returns the coins of a rejected transfer to the pool, as far as the answer shows their states, and
 // keeps the others for later queries.
 func (r *run) collectRefunds(t *transfer, a *api.TxAnswer, now time.Time) {
-	if !t.cross {
-		return // its only coin was spent before
+	if len(t.lent) > 0 {
+		r.generator.give(t.lent...)
+	}
+	if !t.cross || t.kind == Expired {
+		return // its other inputs, if it has any, were spent before or never exist
 	}
 	x := &refund{t: t, pause: firstQuery, next: now.Add(firstQuery)}
 	for i, c := range t.spends {
-		if !t.invalid || i != t.stale {
+		if !t.invalid() || i != t.bad {
 			x.coins = append(x.coins, c)
 		}
 	}
-	r.applyRefund(x, a, now)
+	if len(x.coins) > 0 {
+		r.applyRefund(x, a, now)
+	}
 }
 
 // applyRefund returns those coins to the pool whose state is known from an answer, or from the expiry, and keeps the
@@ -87,6 +92,8 @@ func (r *run) applyRefund(x *refund, a *api.TxAnswer, now time.Time) {
 		switch stage := stageOf(a, r.generator.accounts.home[c.owner]); {
 		case stage == ledger.StageReturned.String():
 			c.point = ledger.ReturnedOutpoint(x.t.id, c.point)
+		case x.t.kind == Conflict && (stage == ledger.StageRejected.String() || expired):
+			continue // the other transfer of the pair has it
 		case stage == ledger.StageRejected.String():
 		case expired && (stage == "" || stage == ledger.StagePending.String()): // the shard has not taken it, and cannot take it any more
 		default:

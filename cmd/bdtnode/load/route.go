@@ -7,11 +7,11 @@ import "slices"
 const routeTries = 4
 
 // route draws the shards in which a transfer spends, and those in which it creates outputs. Each shard of from has a
-// coin in the pool, except that of the coin which an invalid transfer spends again.
+// coin in the pool, except that of the bad input of an invalid transfer.
 func (g *generator) route(t *transfer) (from, to []int) {
 	funded := g.pool.funded()
 	start := -1
-	if t.invalid {
+	if len(t.spends) > 0 {
 		start = int(g.accounts.home[t.spends[0].owner])
 	}
 	if t.cross {

@@ -15,6 +15,7 @@ type run struct {
 	tally     *tally
 	generator *generator
 	refunds   refunds
+	held      *transfer // of arrive: ready, and waits for a second arrival
 
 	start    time.Time     // origin of arrival times
 	deadline atomic.Int64  // end of the drain, in Unix nanoseconds
@@ -68,7 +69,7 @@ func (r *run) left() time.Duration { return time.Until(time.Unix(0, r.deadline.L
 // awaitReady waits until as many transfers are signed as can be ahead of time, so that the first arrivals find some.
 func (r *run) awaitReady(ctx context.Context) {
 	enough := min(cap(r.generator.ready), r.generator.total)
-	for ctx.Err() == nil && len(r.generator.ready) < enough && r.generator.starved.Load() == 0 {
+	for ctx.Err() == nil && int(r.generator.signed.Load()) < enough && r.generator.starved.Load() == 0 {
 		pause(ctx, time.Millisecond)
 	}
 }
@@ -107,10 +108,15 @@ func (r *run) send(ctx context.Context, waiting []time.Duration) []time.Duration
 	rest := waiting
 	for len(rest) > 0 {
 		batch := make([]*transfer, 0, min(len(rest), maxBatch))
-		for len(batch) < cap(batch) && int(r.inFlight.Load())+len(batch) < r.cfg.MaxInFlight && len(r.generator.ready) > 0 {
-			t := <-r.generator.ready // does not block: this is the only receiver
-			t.due = rest[len(batch)]
-			batch = append(batch, t)
+		for room := min(cap(batch), r.cfg.MaxInFlight-int(r.inFlight.Load())); len(batch) < room; {
+			t := r.next(room - len(batch))
+			if t == nil {
+				break
+			}
+			for _, x := range t.both() {
+				x.due = rest[len(batch)]
+				batch = append(batch, x)
+			}
 		}
 		if len(batch) == 0 {
 			break
@@ -126,18 +132,38 @@ func (r *run) send(ctx context.Context, waiting []time.Duration) []time.Duration
 	return waiting[:copy(waiting, rest)]
 }
 
+// next takes the next ready transfer, nil if there is none, or if two are to be submitted together and only one arrival is
+// due.
+func (r *run) next(arrivals int) *transfer {
+	t := r.held
+	if r.held = nil; t == nil {
+		select {
+		case t = <-r.generator.ready:
+		default:
+			return nil
+		}
+	}
+	if len(t.both()) > arrivals {
+		r.held = t
+		return nil
+	}
+	return t
+}
+
 // together groups transfers that share a request: those for one shard with a similar latency, because a request is
 // answered when its last transfer is. Transfers across shards take longer than those inside a shard, and invalid ones
-// across shards take an unpredictable time.
+// across shards take an unpredictable time. Those that are submitted to one shard only, or for another stage, have
+// requests of their own.
 func together(batch []*transfer) [][]*transfer {
 	type class struct {
 		to             uint16
 		cross, invalid bool
+		once, orphan   bool
 	}
 	place := make(map[class]int)
 	var groups [][]*transfer
 	for _, t := range batch {
-		c := class{t.to, t.cross, t.cross && t.invalid}
+		c := class{t.to, t.cross, t.cross && t.invalid(), t.once, t.orphan()}
 		i, ok := place[c]
 		if !ok {
 			i = len(groups)

@@ -22,6 +22,17 @@ type tally struct {
 	inside latencies // of transfers settled in one shard
 	across latencies // of transfers settled across shards
 	open   map[*transfer]struct{}
+	kinds  map[Kind]*KindResult
+}
+
+// of has the counts of a kind.
+func (t *tally) of(k Kind) *KindResult {
+	x := t.kinds[k]
+	if x == nil {
+		x = &KindResult{Kind: k, Reasons: make(map[string]uint64)}
+		t.kinds[k] = x
+	}
+	return x
 }
 
 // latencies are the latencies of settled transfers, in microseconds.
@@ -58,7 +69,7 @@ func (l *latencies) takeRecent() []uint32 {
 
 // newTally starts a tally of a load whose first arrival is due at first.
 func newTally(seed uint64, first time.Duration) *tally {
-	return &tally{first: first, rng: rand.New(rand.NewPCG(seed, 3)), res: Result{Reasons: map[string]uint64{}}, open: map[*transfer]struct{}{}}
+	return &tally{first: first, rng: rand.New(rand.NewPCG(seed, 3)), res: Result{Reasons: map[string]uint64{}}, open: map[*transfer]struct{}{}, kinds: map[Kind]*KindResult{}}
 }
 
 // sent counts transfers that are about to be submitted.
@@ -68,6 +79,9 @@ func (t *tally) sent(batch []*transfer) {
 	t.res.Submitted += uint64(len(batch))
 	for _, tr := range batch {
 		t.open[tr] = struct{}{}
+		if tr.invalid() {
+			t.of(tr.kind).Submitted++
+		}
 	}
 }
 
@@ -83,8 +97,14 @@ func (t *tally) settled(tr *transfer, now time.Duration) {
 	delete(t.open, tr)
 	t.last = max(t.last, now)
 	t.res.Settled++
-	if tr.invalid {
-		t.res.WronglySettled++
+	if tr.invalid() {
+		t.of(tr.kind).Settled++
+		if tr.pair == nil || tr.pair.settled > 0 {
+			t.res.WronglySettled++
+		}
+	}
+	if tr.pair != nil {
+		tr.pair.settled++
 	}
 	if tr.cross {
 		t.res.CrossSettled++
@@ -109,9 +129,13 @@ func (t *tally) rejected(tr *transfer, reason string, now time.Duration) {
 	t.last = max(t.last, now)
 	t.res.Rejected++
 	t.res.Reasons[reason]++
-	if !tr.invalid {
+	if !tr.invalid() {
 		t.res.WronglyRejected++
+		return
 	}
+	of := t.of(tr.kind)
+	of.Rejected++
+	of.Reasons[reason]++
 }
 
 func (t *tally) recovered(n int) {
@@ -143,11 +167,17 @@ func (t *tally) result(now time.Duration, partial bool) Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for tr := range t.open {
-		if !tr.invalid { // a rejection has no latency
+		if !tr.invalid() { // a rejection has no latency
 			t.latency(tr, now)
 		}
 	}
 	r := t.res
+	for _, k := range Kinds {
+		if of := t.kinds[k]; of != nil {
+			of.Pending = of.Submitted - of.Settled - of.Rejected
+			r.Invalid = append(r.Invalid, *of)
+		}
+	}
 	r.Partial = partial
 	r.Pending = r.Submitted - r.Settled - r.Rejected
 	r.Latency, r.CrossLatency = t.inside.percentiles(), t.across.percentiles()

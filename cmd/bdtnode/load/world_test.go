@@ -38,6 +38,8 @@ type testWorld struct {
 	mu       sync.Mutex
 	states   []*ledger.State
 	queues   [][]*ledger.Delivery // deliveries, by destination
+	holding  int                  // submissions that hold the deliveries
+	once     int                  // transactions that were submitted to one shard only
 	seen     map[ledger.TxID]int  // number of submissions, by transaction
 	txs      map[ledger.TxID]*ledger.Tx
 	refused  map[ledger.TxID]ledger.Reason // finally refused, by a shard without any earlier part in the transaction
@@ -142,7 +144,7 @@ func (b *breaker) WriteHeader(status int) {
 	b.ResponseWriter.WriteHeader(status)
 }
 
-func (r *testReplica) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait) []api.TxAnswer {
+func (r *testReplica) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait, hints bool) []api.TxAnswer {
 	w := r.world
 	w.mu.Lock()
 	r.posts++
@@ -158,8 +160,11 @@ func (r *testReplica) Submit(ctx context.Context, _ string, txs [][]byte, wait a
 		w.txs[tx.ID()] = tx
 	}
 	w.mu.Unlock()
-	if wait != api.WaitSettled {
+	if wait != api.WaitSettled && wait != api.WaitAccepted {
 		w.t.Errorf("the load waits for %q", wait)
+	}
+	if !hints {
+		return w.submitOnce(r, txs)
 	}
 	if r.before != nil {
 		if answers := r.before(n, txs); answers != nil {
@@ -174,14 +179,39 @@ func (r *testReplica) Submit(ctx context.Context, _ string, txs [][]byte, wait a
 func (w *testWorld) execute(txs [][]byte) []api.TxAnswer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	answers := make([]api.TxAnswer, len(txs))
+	w.order(txs, func(uint16, *ledger.Tx) bool { return true })
+	w.deliver()
+	return w.answers(txs)
+}
+
+// submitOnce orders transactions in the shard of a replica only, and lets a moment pass before the deliveries between
+// shards, so that a transaction with the same inputs comes to another shard first.
+func (w *testWorld) submitOnce(r *testReplica, txs [][]byte) []api.TxAnswer {
+	w.mu.Lock()
+	w.once += len(txs)
+	w.holding++
+	w.order(txs, func(s uint16, tx *ledger.Tx) bool {
+		inputs := tx.Shards(w.home).Inputs
+		return s == r.shard || !inputs.Has(r.shard) && s == inputs.Members()[0]
+	})
+	w.mu.Unlock()
+	time.Sleep(10 * time.Millisecond)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holding--
+	w.deliver()
+	return w.answers(txs)
+}
+
+// order executes transactions in shards in which they spend and for which in returns true.
+func (w *testWorld) order(txs [][]byte, in func(shard uint16, tx *ledger.Tx) bool) {
 	for s := range w.states {
 		var of [][]byte
 		for _, raw := range txs {
 			tx, err := ledger.DecodeTx(raw)
 			if err != nil {
 				w.t.Errorf("transaction of the load: %v", err)
-			} else if tx.Shards(w.home).Inputs.Has(uint16(s)) {
+			} else if tx.Shards(w.home).Inputs.Has(uint16(s)) && in(uint16(s), tx) {
 				of = append(of, raw)
 			}
 		}
@@ -189,10 +219,19 @@ func (w *testWorld) execute(txs [][]byte) []api.TxAnswer {
 			p, err := ledger.CheckPayload(nil, w.scheme, testNet, ledger.EncodePayload(of))
 			if err != nil {
 				w.t.Errorf("payload of the load: %v", err)
-				return answers
+				return
 			}
 			w.block(s, p)
 		}
+	}
+}
+
+// deliver executes the deliveries between shards until none is left. It waits while a submission to one shard holds them.
+func (w *testWorld) deliver() {
+	for w.holding > 0 {
+		w.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		w.mu.Lock()
 	}
 	for s := 0; s < len(w.queues); s++ {
 		if len(w.queues[s]) > 0 {
@@ -200,6 +239,10 @@ func (w *testWorld) execute(txs [][]byte) []api.TxAnswer {
 			s = -1 // this block may have new deliveries for any shard
 		}
 	}
+}
+
+func (w *testWorld) answers(txs [][]byte) []api.TxAnswer {
+	answers := make([]api.TxAnswer, len(txs))
 	for i, raw := range txs {
 		if tx, err := ledger.DecodeTx(raw); err == nil {
 			answers[i], _ = w.answer(tx.ID())
@@ -208,10 +251,12 @@ func (w *testWorld) execute(txs [][]byte) []api.TxAnswer {
 	return answers
 }
 
-// block executes one block of a shard, with all its deliveries.
+// block executes one block of a shard, with all its deliveries unless they are held.
 func (w *testWorld) block(s int, p *ledger.Payload) {
-	in := ledger.CommittedBlock{Height: w.states[s].Height() + 1, TimeMS: uint64(time.Now().UnixMilli()), Deliveries: w.queues[s]}
-	w.queues[s] = nil
+	in := ledger.CommittedBlock{Height: w.states[s].Height() + 1, TimeMS: uint64(time.Now().UnixMilli())}
+	if w.holding == 0 {
+		in.Deliveries, w.queues[s] = w.queues[s], nil
+	}
 	if p != nil {
 		in.Payloads = []*ledger.Payload{p}
 	}
@@ -221,7 +266,7 @@ func (w *testWorld) block(s int, p *ledger.Payload) {
 		return
 	}
 	for _, l := range b.LeftOut {
-		if w.txs[l.ID].Shards(w.home).Inside(uint16(s)) || !l.Refusal.Final() {
+		if l.Refusal.Reason != ledger.ReasonUnknownInput && (w.txs[l.ID].Shards(w.home).Inside(uint16(s)) || !l.Refusal.Final()) {
 			w.t.Errorf("the load sends a transaction that gets no answer: %v", l.Refusal)
 		}
 		w.refused[l.ID] = l.Refusal.Reason
@@ -237,6 +282,9 @@ func (w *testWorld) answer(id ledger.TxID) (a api.TxAnswer, known bool) {
 	a = api.TxAnswer{ID: id, State: api.StateAccepted, TimedOut: true}
 	if reason, ok := w.refused[id]; ok {
 		a, known = api.TxAnswer{ID: id, State: api.StateRejected, Reason: reason.String()}, true
+		if reason == ledger.ReasonUnknownInput { // the input may come
+			a = api.TxAnswer{ID: id, State: api.StateWaiting}
+		}
 	}
 	for s, state := range w.states {
 		r, ok, err := state.Receipt(id)
@@ -363,6 +411,11 @@ func (w *testWorld) complete(c Config, rejected uint64) Result {
 	w.t.Helper()
 	res, err := w.finish(w.t.Context(), c)
 	want := uint64(c.Rate*c.For.Seconds() + 0.5)
+	for _, k := range res.Invalid {
+		if k.Kind == Conflict {
+			rejected -= k.Settled // one of a pair
+		}
+	}
 	if err != nil || res.Submitted != want || res.Pending != 0 || res.Rejected != rejected {
 		w.t.Fatalf("%+v, %v; want %d submitted, %d rejected, none pending", res, err, want, rejected)
 	}
