@@ -9,13 +9,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// failStop is a file system that stops all writes after the first failed one, and counts syncs. Pebble itself retries
+// failStop is a file system that stops all writes after the first failed one, and counts syncs
+// and written bytes. Pebble itself retries
 // a failed flush and trusts a sync that succeeds after a failed one, although the data of the failed sync may be
 // lost. failStop prevents both: the call that met the failure, and every later write, never returns.
 type failStop struct {
 	vfs.FS
 	syncs  atomic.Uint64
-	armed  atomic.Bool // failing calls block for ever; before it is set, while the store is being opened, they return the error
+	bytes  atomic.Uint64 // written to files
+	armed  atomic.Bool   // failing calls block for ever; before it is set, while the store is being opened, they return the error
 	once   sync.Once
 	failed chan struct{}
 	err    error // set before failed is closed
@@ -146,6 +148,7 @@ func (g *failStopFile) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := g.File.Write(p)
+	g.fs.bytes.Add(uint64(n))
 	return n, g.fs.after(err, "write", g.name)
 }
 
@@ -154,6 +157,7 @@ func (g *failStopFile) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	n, err := g.File.WriteAt(p, off)
+	g.fs.bytes.Add(uint64(n))
 	return n, g.fs.after(err, "write", g.name)
 }
 

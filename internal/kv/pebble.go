@@ -314,6 +314,9 @@ func (p *Pebble) Durable(key []byte) (value []byte, ok bool, err error) {
 // Syncs implements [Store].
 func (p *Pebble) Syncs() uint64 { return p.fs.syncs.Load() }
 
+// Written is the number of bytes written to files since the store was opened: log, tables and their compactions.
+func (p *Pebble) Written() uint64 { return p.fs.bytes.Load() }
+
 // DiskUse is the size of a store's files in bytes.
 type DiskUse struct{ Log, Tables uint64 }
 
