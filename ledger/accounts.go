@@ -13,41 +13,47 @@ type accounts struct {
 	cache   *generations[Address, account] // accounts of the store
 	changed map[Address]*account
 	order   []Address // keys of changed in the order of their first change
-	history []historyAt
+	groups  []group   // of history entries that the current block has filled
 
 	// Of the current transaction: one entry for each address whose outputs it consumes or creates.
-	entries []HistoryEntry
+	parties []party
 	owners  []Address // address of each entry
+	slab    []party   // memory for the parties of the block's receipts
 }
 
-// historyAt is a history entry to append, with its number in the history of its owner.
-type historyAt struct {
+// group is a full group of history entries.
+type group struct {
 	owner  Address
 	number uint64
-	entry  HistoryEntry
+	last   place // of its last entry
 }
 
 func newAccounts(x *execution) accounts {
-	return accounts{x: x, cache: newGenerations[Address, account](cachedAccounts), changed: make(map[Address]*account)}
+	return accounts{x: x, cache: newGenerations[Address, account](x.cfg.cachedAccounts()), changed: make(map[Address]*account)}
 }
 
 func (s *accounts) reset() {
 	clear(s.changed)
-	s.order, s.history = s.order[:0], s.history[:0]
+	s.order, s.groups, s.slab = s.order[:0], s.groups[:0], s.slab[:0]
 }
 
 // beginTx begins the history entries of a transaction.
-func (s *accounts) beginTx() { s.entries, s.owners = s.entries[:0], s.owners[:0] }
+func (s *accounts) beginTx() { s.parties, s.owners = s.parties[:0], s.owners[:0] }
 
-// endTx appends the history entries of the transaction.
-func (s *accounts) endTx(tx *Tx) {
+// endTx appends the history entries of the transaction, which has the receipt at a position of the block. It returns the
+// parties of the receipt, which are valid until the end of the block.
+func (s *accounts) endTx(position uint32) []party {
 	for i, owner := range s.owners {
-		e := s.entries[i]
-		e.Tx, e.Height, e.TimeMS = tx.id, s.x.in.Height, s.x.in.TimeMS
 		acc := s.changed[owner]
-		s.history = append(s.history, historyAt{owner, acc.entries, e})
-		acc.entries++
+		s.parties[i].before = acc.last
+		acc.last = place{s.x.in.Height, position, uint8(i)}
+		if acc.entries++; acc.entries%historyStride == 0 {
+			s.groups = append(s.groups, group{owner, acc.entries/historyStride - 1, acc.last})
+		}
 	}
+	from := len(s.slab)
+	s.slab = append(s.slab, s.parties...)
+	return s.slab[from:len(s.slab):len(s.slab)]
 }
 
 // spend records that the transaction consumes an output. The error is an error of the store.
@@ -61,7 +67,7 @@ func (s *accounts) spend(c coin) error {
 	}
 	acc.balance -= c.amount
 	acc.coins--
-	s.entryOf(c.owner).Spent += c.amount
+	s.entryOf(c.owner).spent += c.amount
 	return nil
 }
 
@@ -73,7 +79,7 @@ func (s *accounts) create(c coin) error {
 	}
 	acc.balance += c.amount
 	acc.coins++
-	s.entryOf(c.owner).Received += c.amount
+	s.entryOf(c.owner).received += c.amount
 	return nil
 }
 
@@ -95,25 +101,25 @@ func (s *accounts) get(owner Address) (*account, error) {
 }
 
 // entryOf returns the history entry of owner for the current transaction, and creates it if necessary.
-func (s *accounts) entryOf(owner Address) *HistoryEntry {
+func (s *accounts) entryOf(owner Address) *party {
 	for i := range s.owners {
 		if s.owners[i] == owner {
-			return &s.entries[i]
+			return &s.parties[i]
 		}
 	}
 	s.owners = append(s.owners, owner)
-	s.entries = append(s.entries, HistoryEntry{})
-	return &s.entries[len(s.entries)-1]
+	s.parties = append(s.parties, party{})
+	return &s.parties[len(s.parties)-1]
 }
 
-// write writes the changed accounts and the new history entries.
+// write writes the changed accounts and the places of full groups of history entries.
 func (s *accounts) write(b *kv.Batch, mem *arena) {
 	for _, owner := range s.order {
-		b.Set(mem.idKey(keyAccount, digest.Digest(owner)), mem.accountValue(*s.changed[owner]))
+		b.Set(mem.idKey(keyAccount, digest.Digest(owner)), mem.accountValue(s.changed[owner]))
 	}
-	for i := range s.history {
-		h := &s.history[i]
-		b.Set(mem.historyKey(h.owner, h.number), h.entry.append(mem.take(historySize)))
+	for i := range s.groups {
+		g := &s.groups[i]
+		b.Set(mem.historyKey(g.owner, g.number), g.last.append(mem.take(placeSize)))
 	}
 }
 

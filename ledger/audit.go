@@ -59,8 +59,8 @@ func (s *State) Audit(ctx context.Context) (Audit, error) {
 }
 
 func (a *Audit) countOutputs(ctx context.Context, r kv.Reader) error {
-	return kv.Each(r, []byte{keyOutput}, []byte{keyOutput + 1}, false, func(_, v []byte) (bool, error) {
-		c, err := decodeCoin(v)
+	return kv.Each(r, []byte{keyCoin}, []byte{keyCoin + 1}, false, func(_, v []byte) (bool, error) {
+		c, err := decodeCoin(Address{}, v)
 		if err != nil {
 			return false, err
 		}

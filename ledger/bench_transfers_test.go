@@ -82,7 +82,7 @@ func (t transferBench) run(b *testing.B) {
 	t.write(b, name)
 	for b.Loop() {
 		b.StopTimer()
-		st, err := kv.OpenPebble(b.TempDir(), kv.Options{NoLog: true})
+		st, err := kv.OpenWindow(b.TempDir(), kv.Options{CacheBytes: 128 << 20}, kv.WindowOptions{Groups: KeyGroups()})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -49,7 +49,8 @@ type BlockState struct {
 func newBlockState(cfg *Config, store kv.Store, supply uint64) *BlockState {
 	s := &BlockState{execution: execution{cfg: cfg, store: store}, supply: supply}
 	x := &s.execution
-	s.outputs, s.accounts, s.receipts = newOutputs(x), newAccounts(x), newReceipts(x)
+	s.accounts, s.receipts = newAccounts(x), newReceipts(x)
+	s.outputs = newOutputs(x, &s.receipts)
 	s.inputs = inputs{x: x, outputs: &s.outputs}
 	s.Channels = newChannels(x)
 	s.Records = newRecords(x, s.Channels)
@@ -60,7 +61,6 @@ func newBlockState(cfg *Config, store kv.Store, supply uint64) *BlockState {
 // open reads the parts of the state that are kept in memory.
 func (s *BlockState) open() error {
 	for _, open := range []func() error{
-		func() error { return s.outputs.due.open(s.store) },
 		func() error { return s.Records.due.open(s.store) },
 		s.Outbox.open, s.Channels.open,
 	} {
@@ -74,6 +74,7 @@ func (s *BlockState) open() error {
 // begin prepares the execution of a block after the one of last.
 func (s *BlockState) begin(in *CommittedBlock, last *tip) {
 	s.in, s.writes, s.last, s.sums, s.out = in, s.writes[:0], last, last.sums, &Block{}
+	s.window = s.cfg.window(in.TimeMS)
 	s.outputs.reset()
 	s.accounts.reset()
 	s.receipts.reset()
@@ -132,9 +133,6 @@ func (s *BlockState) MarkDuplicate(tx *Tx) { s.out.Duplicates = append(s.out.Dup
 // of the block. It returns the tip after the block.
 func (s *BlockState) finish(b *kv.Batch) (tip, error) {
 	if err := s.Records.closeExpired(b, func(r *Record) error { return s.cfg.Rules.Expired(s, r) }); err != nil {
-		return tip{}, err
-	}
-	if err := s.outputs.forgetExpired(b); err != nil {
 		return tip{}, err
 	}
 	var mem arena

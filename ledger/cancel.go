@@ -6,7 +6,7 @@ import "fmt"
 // reads the executed blocks, and may be called concurrently with Execute.
 //
 // Only reasons count that every later state keeps, and that no earlier state with the transaction in escrow can lead
-// to: an input that another transaction consumed, and an output with another owner or amount than declared. An unknown
+// to: an input that is consumed, and an output with another owner or amount than declared. An unknown
 // input is no reason, since the output may be created, or may have been forgotten after this transaction spent it. The
 // expiry is no reason either, since an LD may bring the transaction later.
 //
@@ -20,8 +20,7 @@ func (s *State) NeverSpendable(tx *Tx) (*Refusal, error) {
 	if reason == nil || err != nil {
 		return nil, err
 	}
-	// The record is read after the inputs: had a block in between consumed the inputs for this transaction, its record
-	// would be found.
+	// The record is read after the inputs: had a block consumed the inputs for this transaction, its record would be found.
 	if _, known, err := readPart(s.store, tx.id, s.cfg.Shard); known || err != nil {
 		return nil, err
 	}
@@ -33,18 +32,16 @@ func (s *State) NeverSpendable(tx *Tx) (*Refusal, error) {
 
 // permanent returns the first refusal of an input in this shard that every later state keeps, or nil.
 func (s *State) permanent(tx *Tx) (*Refusal, error) {
+	window := s.window()
 	for i := range tx.Inputs {
 		if !s.cfg.isHome(tx.owners[i]) {
 			continue
 		}
-		c, by, err := lookUp(s.store, tx.Inputs[i].Outpoint)
+		c, consumed, err := lookUp(s.store, window, tx.Inputs[i].Outpoint, tx.owners[i])
 		if err != nil {
 			return nil, err
 		}
-		if by != nil && *by == tx.id {
-			return nil, nil
-		}
-		if r := tx.checkInput(i, c, by); r != nil && r.Final() {
+		if r := tx.checkInput(i, c, consumed); r != nil && r.Final() {
 			return r, nil
 		}
 	}

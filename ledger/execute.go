@@ -113,8 +113,11 @@ func (s *BlockState) executeTx(tx *Tx) error {
 		refusal = s.cfg.beyondHorizon(tx, s.in.TimeMS)
 	}
 	if refusal == nil {
-		s.receipts.add(tx, VerdictSettled, ReasonNone)
 		return s.settleInside(tx)
+	}
+	if s.cfg.outsideIndex(tx, s.in.TimeMS) {
+		s.LeaveOut(tx, refusal, missing)
+		return nil
 	}
 	// Only a refused transaction can have a receipt already. A transaction whose inputs are all good has none: settling
 	// would have consumed its inputs, and a reason for rejecting it would still hold.

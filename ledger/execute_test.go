@@ -61,6 +61,8 @@ func TestRefusalsByState(t *testing.T) {
 	}
 	const now = genesisTime + 1000
 	gone := Outpoint{TxID(digest.Of("unknown transaction")), 0}
+	first := pay(t, 0, 100, []Outpoint{genesisOut(0, 1)}, 0, Output{addressOf(0), 100})
+	recent := Outpoint{first.ID(), 0}
 	for _, c := range []struct {
 		name string
 		make func(b *Body)
@@ -69,8 +71,11 @@ func TestRefusalsByState(t *testing.T) {
 		{"good", func(*Body) {}, ReasonNone},
 		{"consumed", func(b *Body) { b.Inputs[0].Outpoint = genesisOut(0, 1) }, ReasonConsumed},
 		{"unknown", func(b *Body) { b.Inputs[0].Outpoint = gone }, ReasonUnknownInput},
-		{"unknown index", func(b *Body) { b.Inputs[0].Outpoint.Index = 99 }, ReasonUnknownInput},
-		{"output of another owner", func(b *Body) { b.Inputs[0].Outpoint = genesisOut(1, 0) }, ReasonWrongOwner},
+		{"unknown index of a known id", func(b *Body) { b.Inputs[0].Outpoint.Index = 99 }, ReasonConsumed},
+		{"unknown index", func(b *Body) { b.Inputs[0].Outpoint = Outpoint{genesisOut(1, 0).Tx, 99} }, ReasonUnknownInput},
+		{"old output of another owner", func(b *Body) { b.Inputs[0].Outpoint = genesisOut(1, 0) }, ReasonUnknownInput},
+		{"consumed output, another owner claimed", func(b *Body) { b.Inputs[0] = Input{genesisOut(0, 1), signer(1).Public(), 100} }, ReasonConsumed},
+		{"recent output of another owner", func(b *Body) { b.Inputs[0] = Input{recent, signer(1).Public(), 100} }, ReasonConsumed},
 		{"another amount", func(b *Body) { b.Inputs[0].Amount++; b.Fee++ }, ReasonWrongAmount},
 		{"expired", func(b *Body) { b.ExpiryMS = now - 1 }, ReasonExpired},
 		{"at its expiry", func(b *Body) { b.ExpiryMS = now }, ReasonNone},
@@ -85,18 +90,18 @@ func TestRefusalsByState(t *testing.T) {
 			b.Fee += 5
 		}, ReasonConsumed},
 		{"unknown and beyond the horizon", func(b *Body) { b.Inputs[0].Outpoint, b.ExpiryMS = gone, ^uint64(0) }, ReasonUnknownInput},
-		{"consumed and expired", func(b *Body) { b.Inputs[0].Outpoint, b.ExpiryMS = genesisOut(0, 1), 1 }, ReasonExpired},
+		{"consumed and expired", func(b *Body) { b.Inputs[0].Outpoint, b.ExpiryMS = genesisOut(0, 1), now-1 }, ReasonExpired},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := testConfig(2, 3, 100)
 			config.Home = halves
 			s := open(t, kv.NewMem(), config)
-			run(t, s, genesisTime, pay(t, 0, 100, []Outpoint{genesisOut(0, 1)}, 0, Output{addressOf(0), 100}))
+			run(t, s, genesisTime, first)
 			b := Body{Network: testNet, ExpiryMS: now + 10, Fee: 40,
 				Inputs:  []Input{{genesisOut(0, 0), signer(0).Public(), 100}},
 				Outputs: []Output{{addressOf(1), 60}}}
 			c.make(&b)
-			tx := signed(t, b, 0, 3)
+			tx := signed(t, b, 0, 1, 3)
 			r, err := s.Precheck(tx, now)
 			if err != nil || (r == nil) != (c.want == ReasonNone) || r != nil && r.Reason != c.want {
 				t.Errorf("Precheck: %v, %v; want %q", r, err, c.want)

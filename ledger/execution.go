@@ -9,6 +9,7 @@ type execution struct {
 	cfg    *Config
 	store  kv.Store
 	in     *CommittedBlock
+	window uint32 // of the block's time
 	writes []byte // input of the write-set digest: every change that later blocks depend on, in order
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 
 	"bdtnode/internal/kv"
@@ -25,95 +26,88 @@ func (s *State) setTip(t tip) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tip = t
+	if w := s.cfg.window(t.header.TimeMS); len(s.windows) == 0 || s.windows[len(s.windows)-1] < w {
+		s.windows = append(s.windows, w)
+	}
 	if s.advanced != nil {
 		close(s.advanced)
 		s.advanced = nil
 	}
 }
 
+// window is the window of the last executed block.
+func (s *State) window() uint32 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.cfg.window(s.tip.header.TimeMS)
+}
+
 // BlockReceipts returns receipts of a block by position, at most limit from a position on. more is true if the block has
 // further ones. ok is false if the block was not executed.
-//
-// The store keeps the newest receipt of each transaction. A transaction has a later one only if it is between shards,
-// and then the receipt before is that of its escrow. So the receipts of every block can be given at any time.
 func (s *State) BlockReceipts(height uint64, position, limit int) (receipts []Receipt, more, ok bool, err error) {
-	h, ok, err := s.Header(height)
-	if err != nil || !ok {
-		return nil, false, false, err
+	if _, ok, err := s.Header(height); err != nil || !ok || height == 0 || position > math.MaxUint32 {
+		return nil, false, ok, err
 	}
-	ids, ok, err := s.BlockTxs(height)
-	if err == nil && !ok {
-		err = fmt.Errorf("the list of receipts of block %d is missing in the store", height)
-	}
+	err = eachReceipt(s.store, height, uint32(position), func(c *chunk, at uint32) bool {
+		if more = len(receipts) >= limit; !more {
+			receipts = append(receipts, c.receipt(s.cfg.Shard, at))
+		}
+		return !more
+	})
 	if err != nil {
 		return nil, false, false, err
 	}
-	end := min(len(ids), position+limit)
-	for at := position; at < end; at++ {
-		r, ok, err := s.Receipt(ids[at])
-		switch {
-		case err != nil:
-			return nil, false, false, err
-		case ok && r.Height == height && int(r.Position) == at:
-		case ok && r.Height >= height:
-			r = Receipt{Tx: ids[at], Shard: h.Shard, Height: height, Position: uint32(at), Verdict: VerdictSpent, TimeMS: h.TimeMS}
-		default:
-			return nil, false, false, fmt.Errorf("the receipt of transaction %s in block %d is missing in the store", ids[at], height)
-		}
-		receipts = append(receipts, r)
-	}
-	return receipts, end < len(ids), true, nil
+	return receipts, more, true, nil
 }
 
 // Changes returns the entries of an account's history from a number on, oldest first, at most limit of them. Numbers count
 // from 0; the one of the first entry at a height is that of [State.FirstChange].
 func (s *State) Changes(a Address, number uint64, limit int) ([]HistoryEntry, error) {
-	var mem arena
-	key := mem.historyKey(a, number)
-	// Most calls find nothing new, and a read of one key costs less than a scan.
-	if _, ok, err := s.store.Get(key); err != nil || !ok || limit <= 0 {
+	h, err := readHistory(s.store, a)
+	if err != nil || number >= h.acc.entries || limit <= 0 {
 		return nil, err
 	}
-	var out []HistoryEntry
-	newest := append([]byte{keyHistory}, a[:]...) // keys of newer entries are lower
-	err := kv.Each(s.store, newest, append(key, 0), true, func(_, v []byte) (bool, error) {
-		h, err := decodeHistory(v)
-		out = append(out, h)
-		return len(out) < limit, err
-	})
+	count := min(h.acc.entries-number, uint64(limit))
+	at, err := h.place(number + count - 1)
 	if err != nil {
 		return nil, err
 	}
-	return out, nil
+	out, err := h.list(at, int(count))
+	slices.Reverse(out)
+	return out, err
 }
 
 // FirstChange returns the number of the first entry of an account's history at or above a height. If there is none, it is
 // the number of the next entry.
 func (s *State) FirstChange(a Address, height uint64) (number uint64, err error) {
-	acc, err := readAccount(s.store, a)
-	if err != nil || acc.entries == 0 {
+	h, err := readHistory(s.store, a)
+	if err != nil || h.acc.entries == 0 {
 		return 0, err
 	}
-	if acc.entries > math.MaxInt {
-		return 0, fmt.Errorf("the account of %s has %d history entries: its record is damaged", a, acc.entries)
+	if h.acc.entries > math.MaxInt {
+		return 0, fmt.Errorf("the account of %s has %d history entries: its record is damaged", a, h.acc.entries)
 	}
-	var mem arena
-	n := sort.Search(int(acc.entries), func(i int) bool {
+	groups := int((h.acc.entries + historyStride - 1) / historyStride)
+	group := sort.Search(groups, func(i int) bool {
 		if err != nil {
 			return true
 		}
-		v, ok, e := s.store.Get(mem.historyKey(a, uint64(i)))
-		if e == nil && !ok {
-			e = fmt.Errorf("history entry %d of address %s is missing in the store", i, a)
-		}
-		var h HistoryEntry
-		if e == nil {
-			h, e = decodeHistory(v)
-		}
-		err = e
-		return h.Height >= height
+		var newest uint64
+		newest, err = h.heightOf(uint64(i))
+		return newest >= height
 	})
-	return uint64(n), err
+	if err != nil || group == groups {
+		return h.acc.entries, err
+	}
+	// The newest entry of the group is at or above the height, and all of the groups before are below.
+	number = min(uint64(group+1)*historyStride, h.acc.entries) - 1
+	at, err := h.place(number)
+	for first := uint64(group) * historyStride; err == nil && number > first; number-- {
+		if _, at, err = h.entry(at); at.height < height {
+			break
+		}
+	}
+	return number, err
 }
 
 // Positions are the positions of the receipts of a block, by transaction. Between shards, a block may have two receipts of

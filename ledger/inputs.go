@@ -1,10 +1,8 @@
 package ledger
 
 import (
-	"errors"
 	"fmt"
 
-	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
 )
 
@@ -30,11 +28,11 @@ func (c *inputs) check(tx *Tx, inside bool) (*Refusal, Outpoint, error) {
 		if !inside && !c.x.cfg.isHome(tx.owners[i]) {
 			continue
 		}
-		found, by, err := c.outputs.find(tx.Inputs[i].Outpoint)
+		found, consumed, err := c.outputs.find(tx.Inputs[i].Outpoint, tx.owners[i])
 		if err != nil {
 			return nil, missing, err
 		}
-		r := tx.checkInput(i, found, by)
+		r := tx.checkInput(i, found, consumed)
 		switch {
 		case r == nil:
 			c.coins = append(c.coins, *found)
@@ -86,6 +84,15 @@ func (c *Config) beyondHorizon(tx *Tx, timeMS uint64) *Refusal {
 	return nil
 }
 
+// outsideIndex reports whether a refused transaction gets no receipt, because the id index may forget a receipt of it
+// before it has expired, or may have forgotten one already.
+func (c *Config) outsideIndex(tx *Tx, timeMS uint64) bool {
+	if timeMS > tx.ExpiryMS {
+		return c.window(tx.ExpiryMS)+1 < c.window(timeMS)
+	}
+	return tx.ExpiryMS-timeMS > c.HorizonMS
+}
+
 // underpaid returns the refusal of a transaction whose fee is below the least fee, or nil. Such a transaction gets no
 // receipt: honest replicas propose none, so storing receipts would only serve faulty replicas.
 func (c *Config) underpaid(tx *Tx) *Refusal {
@@ -95,42 +102,44 @@ func (c *Config) underpaid(tx *Tx) *Refusal {
 	return nil
 }
 
-// checkInput returns the refusal for input i, or nil: c is its output if unspent, by the transaction that consumed it if
-// that is known.
-func (t *Tx) checkInput(i int, c *coin, by *TxID) *Refusal {
+// checkInput returns the refusal for input i, or nil: c is the unspent output of the declared owner, nil if there is none.
+// consumed says that there will never be one.
+func (t *Tx) checkInput(i int, c *coin, consumed bool) *Refusal {
 	in := &t.Inputs[i]
 	switch {
-	case c == nil && by == nil:
+	case c == nil && !consumed:
 		return refuse(ReasonUnknownInput, "input %d spends output %d of transaction %s, which does not exist", i, in.Outpoint.Index, in.Outpoint.Tx)
 	case c == nil:
-		return refuse(ReasonConsumed, "input %d was consumed by transaction %s", i, *by)
-	case c.owner != t.owners[i]:
-		return refuse(ReasonWrongOwner, "input %d belongs to another address than that of its key", i)
+		return refuse(ReasonConsumed, "input %d is output %d of transaction %s, which was consumed, or never belonged to the address of its key", i, in.Outpoint.Index, in.Outpoint.Tx)
 	case c.amount != in.Amount:
 		return refuse(ReasonWrongAmount, "input %d has amount %d, the transaction declares %d", i, c.amount, in.Amount)
 	}
 	return nil
 }
 
-// lookUp returns an output of the store: its coin if it is unspent, or the transaction that consumed it, or neither
-// if it is unknown.
-func lookUp(r kv.Reader, o Outpoint) (*coin, *TxID, error) {
-	var key [1 + outpointSize]byte
-	v, ok, err := r.Get(o.append(append(key[:0], keyOutput)))
-	if err != nil {
-		return nil, nil, err
+// lookUp reads an output of the store while blocks are executed: its coin if it is unspent and has the given owner, else
+// whether it is known to be consumed or to have another owner. The index is read as execution reads it in a window.
+func lookUp(r kv.Reader, window uint32, o Outpoint, owner Address) (c *coin, consumed bool, err error) {
+	if c, err = readCoin(r, o, owner); c != nil || err != nil {
+		return c, false, err
 	}
-	if ok {
-		c, err := decodeCoin(v)
-		return &c, nil, err
+	if _, consumed, err = readRecent(r, window, o.Tx); err != nil || !consumed {
+		return nil, false, err
 	}
-	v, ok, err = r.Get(o.append(append(key[:0], keySpent)))
+	// A block between the two reads may have created the output.
+	if c, err = readCoin(r, o, owner); c != nil || err != nil {
+		return c, false, err
+	}
+	return nil, true, nil
+}
+
+// readCoin returns an unspent output, nil if there is none of that owner.
+func readCoin(r kv.Reader, o Outpoint, owner Address) (*coin, error) {
+	var key [coinKeySize]byte
+	v, ok, err := r.Get(o.append(append(append(key[:0], keyCoin), owner[:]...)))
 	if err != nil || !ok {
-		return nil, nil, err
+		return nil, err
 	}
-	if len(v) != digest.Size {
-		return nil, nil, errors.New("the record of a consumed output is damaged")
-	}
-	by := TxID(v)
-	return nil, &by, nil
+	c, err := decodeCoin(owner, v)
+	return &c, err
 }

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"bdtnode/internal/digest"
@@ -9,22 +8,19 @@ import (
 )
 
 // StateVersion is the version of the layout of the state in its store.
-const StateVersion = 5
+const StateVersion = 6
 
 // Key prefixes of the state. A key is its prefix followed by fields of fixed width in bytes, integers big-endian, so
 // keys sort by their fields.
 const (
-	keyIdentity byte = 1 + iota // -> version 5, network 32, shard 2
+	keyIdentity byte = 1 + iota // -> version 6, network 32, shard 2
 	keyTip                      // -> the tip record
 	keyHeader                   // height 8 -> header
-	keyBlockTxs                 // height 8 -> ids of the transactions that got a receipt
-	keyReceipt                  // id 32 -> receipt
-	keyOutput                   // outpoint 34 -> owner 32, amount 8, of an unspent output
-	keySpent                    // outpoint 34 -> id of the consumer 32
-	keySpentDue                 // minute of the consumer's expiry 8, height 8, number 4 -> outpoints
-	keyAccount                  // address 32 -> balance 8, unspent outputs 8, history entries 8
-	keyOwned                    // address 32, outpoint 34 -> amount 8
-	keyHistory                  // address 32, number of the entry counted down from the largest 8 -> history entry
+	keyBlock                    // height 8, chunk 4 -> receipts and history entries of the block, see block.go
+	keyID                       // window 4, first 16 bytes of an id -> place of its receipt, see index.go
+	keyCoin                     // address 32, outpoint 34 -> amount 8, made 4, of an unspent output
+	keyAccount                  // address 32 -> balance 8, unspent outputs 8, history entries 8, place of the newest entry 13
+	keyHistory                  // address 32, number of the entry / 64 8 -> place of the entry whose number is the last of these 64
 	keyPart                     // id 32 -> the shard's part of a transaction between shards
 	keyOpen                     // id 32 -> encoding of the transaction, while its record is open
 	keyOpenDue                  // minute of the expiry 8, height 8, number 4 -> ids of records to close
@@ -34,15 +30,24 @@ const (
 	keyUnsent                   // height 8, number 4 -> id of a transaction whose verdict here is not sent yet
 )
 
+// KeyGroups are the keys that are many, for [kv.WindowOptions]: outputs are read by owner, all others one by one.
+func KeyGroups() map[byte]int {
+	return map[byte]int{keyID: 0, keyCoin: 1 + digest.Size, keyAccount: 0, keyHistory: 0}
+}
+
 // coin is an unspent output.
 type coin struct {
 	owner  Address
 	amount uint64
+	made   uint32 // one more than the window of the block that made it; 0 if the id index has no entry for its outpoint's id
 }
 
 // account has the totals of one address. They are stored so that reading them does not depend on the number of
 // outputs and history entries.
-type account struct{ balance, coins, entries uint64 }
+type account struct {
+	balance, coins, entries uint64
+	last                    place // of the newest history entry
+}
 
 // arena allocates byte slices from pieces of 1 KiB to 256 KiB, each four times the one before. That is cheaper than
 // one allocation per slice.
@@ -70,30 +75,24 @@ func heightKey(prefix byte, height uint64) []byte {
 	return wire.AppendU64([]byte{prefix}, height)
 }
 
-func (a *arena) outpointKey(prefix byte, o Outpoint) []byte {
-	return o.append(append(a.take(1+outpointSize), prefix))
-}
-
 func (a *arena) idKey(prefix byte, id digest.Digest) []byte {
 	return append(append(a.take(1+digest.Size), prefix), id[:]...)
 }
 
-func (a *arena) ownedKey(owner Address, o Outpoint) []byte {
-	return o.append(append(append(a.take(1+digest.Size+outpointSize), keyOwned), owner[:]...))
-}
-
-func (a *arena) historyKey(owner Address, number uint64) []byte {
-	k := append(append(a.take(1+digest.Size+8), keyHistory), owner[:]...)
-	return wire.AppendU64(k, ^number)
+func (a *arena) coinKey(owner Address, o Outpoint) []byte {
+	return o.append(append(append(a.take(coinKeySize), keyCoin), owner[:]...))
 }
 
 func (a *arena) coinValue(c coin) []byte {
-	return wire.AppendU64(append(a.take(outputSize), c.owner[:]...), c.amount)
+	return wire.AppendU32(wire.AppendU64(a.take(8+4), c.amount), c.made)
 }
 
-func (a *arena) accountValue(c account) []byte {
-	return wire.AppendU64(wire.AppendU64(wire.AppendU64(a.take(24), c.balance), c.coins), c.entries)
+func (a *arena) accountValue(c *account) []byte {
+	b := a.take(3*8 + placeSize)
+	return c.last.append(wire.AppendU64(wire.AppendU64(wire.AppendU64(b, c.balance), c.coins), c.entries))
 }
+
+const coinKeySize = 1 + digest.Size + outpointSize
 
 func channelKey(prefix byte, peer uint16) []byte { return wire.AppendU16([]byte{prefix}, peer) }
 
@@ -101,17 +100,14 @@ func outboxKey(destination uint16, number uint64) []byte {
 	return wire.AppendU64(channelKey(keyOutbox, destination), number)
 }
 
-func decodeCoin(v []byte) (coin, error) {
-	var c coin
+func decodeCoin(owner Address, v []byte) (coin, error) {
 	r := wire.NewReader(v)
-	r.Fixed(c.owner[:])
-	c.amount = r.U64()
-	return c, r.Done()
+	return coin{owner, r.U64(), r.U32()}, r.Done()
 }
 
 func decodeAccount(v []byte) (account, error) {
 	r := wire.NewReader(v)
-	return account{r.U64(), r.U64(), r.U64()}, r.Done()
+	return account{r.U64(), r.U64(), r.U64(), readPlace(r)}, r.Done()
 }
 
 func decodeOutpoint(p []byte) (Outpoint, error) {
@@ -148,33 +144,6 @@ func decodeTip(v []byte) (tip, error) {
 	}
 	t.digest = t.header.Digest()
 	return t, nil
-}
-
-// HistoryEntry is the effect of one transaction on one address.
-type HistoryEntry struct {
-	Tx       TxID // for genesis outputs, the id in their outpoints
-	Height   uint64
-	TimeMS   uint64 // block time
-	Received uint64
-	Spent    uint64
-}
-
-const historySize = digest.Size + 4*8
-
-func (h *HistoryEntry) append(b []byte) []byte {
-	b = append(b, h.Tx[:]...)
-	for _, v := range []uint64{h.Height, h.TimeMS, h.Received, h.Spent} {
-		b = binary.BigEndian.AppendUint64(b, v)
-	}
-	return b
-}
-
-func decodeHistory(v []byte) (HistoryEntry, error) {
-	var h HistoryEntry
-	r := wire.NewReader(v)
-	r.Fixed(h.Tx[:])
-	h.Height, h.TimeMS, h.Received, h.Spent = r.U64(), r.U64(), r.U64(), r.U64()
-	return h, r.Done()
 }
 
 // generations is a cache of the most recently used entries: at most 2·limit, and at least the limit used last. It has

@@ -17,14 +17,16 @@ import (
 type model struct {
 	unspent map[Outpoint]Output
 	spent   map[Outpoint]*Tx // by the transaction that spent it
+	made    map[TxID]bool    // ids of outputs that exist or existed
 	done    map[TxID]Receipt
 	history map[Address][]TxID
 	burned  uint64
+	all     []*Tx // that were in a block
 }
 
 // expect is the result of a transaction in the model: its verdict and reason, or neither if it is a duplicate. either
-// is set if the consumer of an input has expired: then the ledger may have forgotten the consumer or not, so both
-// results are right.
+// is set if an input can never be spent, but the ledger may not know it: its consumer has expired, or the id never had
+// this output for this owner. Then a rejection as consumed is right too.
 type expect struct {
 	verdict Verdict
 	reason  Reason
@@ -32,25 +34,30 @@ type expect struct {
 }
 
 func (m *model) expect(tx *Tx, now uint64) expect {
+	if now > tx.ExpiryMS && tx.ExpiryMS/horizon+1 < now/horizon {
+		return expect{0, ReasonExpired, false} // also if it has a receipt, which the ledger may not know any more
+	}
 	if _, ok := m.done[tx.ID()]; ok {
 		return expect{}
 	}
 	if now > tx.ExpiryMS {
 		return expect{VerdictRejected, ReasonExpired, false}
 	}
+	rejected := VerdictRejected
+	if tx.ExpiryMS-now > horizon {
+		rejected = 0 // it is left out
+	}
 	unknown, forgotten := false, false
 	for _, in := range tx.Inputs {
 		out, ok := m.unspent[in.Outpoint]
 		by := m.spent[in.Outpoint]
 		switch {
-		case ok && out.Address != AddressOf(in.Key):
-			return expect{VerdictRejected, ReasonWrongOwner, forgotten}
-		case ok && out.Amount != in.Amount:
-			return expect{VerdictRejected, ReasonWrongAmount, forgotten}
-		case ok:
-		case by != nil && by.ExpiryMS/minuteMS >= now/minuteMS:
-			return expect{VerdictRejected, ReasonConsumed, forgotten}
-		case by != nil:
+		case ok && out.Address == AddressOf(in.Key) && out.Amount != in.Amount:
+			return expect{rejected, ReasonWrongAmount, forgotten}
+		case ok && out.Address == AddressOf(in.Key):
+		case by != nil && by.ExpiryMS >= now:
+			return expect{rejected, ReasonConsumed, forgotten}
+		case m.made[in.Outpoint.Tx]:
 			forgotten = true
 		default:
 			unknown = true
@@ -59,7 +66,7 @@ func (m *model) expect(tx *Tx, now uint64) expect {
 	switch {
 	case unknown || forgotten:
 		return expect{0, ReasonUnknownInput, forgotten}
-	case tx.ExpiryMS-now > horizon:
+	case rejected == 0:
 		return expect{0, ReasonExpiryTooFar, false}
 	}
 	return expect{verdict: VerdictSettled}
@@ -73,6 +80,7 @@ func (m *model) settle(tx *Tx) {
 		m.spent[in.Outpoint] = tx
 		touched[AddressOf(in.Key)] = true
 	}
+	m.made[tx.ID()] = true
 	for i, out := range tx.Outputs {
 		m.unspent[Outpoint{tx.ID(), uint16(i)}] = out
 		touched[out.Address] = true
@@ -101,7 +109,7 @@ func (m *model) block(t *rapid.T, b *Block, txs []*Tx) {
 		default:
 			t.Fatalf("block %d has no result for transaction %s", b.Header.Height, tx.ID())
 		}
-		if want.either && got.verdict == VerdictRejected && got.reason == ReasonConsumed {
+		if want.either && got.reason == ReasonConsumed && (got.verdict == VerdictRejected) == (tx.ExpiryMS-b.Header.TimeMS <= horizon) {
 			continue
 		}
 		if got != want {
@@ -122,18 +130,26 @@ func (m *model) check(t *rapid.T, s *State, people int) {
 	for o, out := range m.unspent {
 		total += out.Amount
 		count++
-		if got, ok, err := s.Output(o); err != nil || !ok || got != out {
+		if got, ok, err := s.Output(out.Address, o); err != nil || !ok || got != out.Amount {
 			t.Fatalf("output %v is %v %v %v, want %v", o, got, ok, err, out)
 		}
 	}
 	for o := range m.spent {
-		if _, ok, err := s.Output(o); ok || err != nil {
-			t.Fatalf("output %v was spent, but Output returns it, %v", o, err)
+		for p := range people {
+			if _, ok, err := s.Output(addressOf(p), o); ok || err != nil {
+				t.Fatalf("output %v was spent, but Output returns it, %v", o, err)
+			}
 		}
 	}
 	for id, want := range m.done {
 		if got, ok, err := s.Receipt(id); err != nil || !ok || got != want {
 			t.Fatalf("receipt %+v %v %v, want %+v", got, ok, err, want)
+		}
+	}
+	for _, tx := range m.all {
+		want, has := m.done[tx.ID()]
+		if got, ok, err := s.ReceiptOf(tx); err != nil || ok != has || got != want {
+			t.Fatalf("receipt %+v %v %v, want %+v, %v", got, ok, err, want, has)
 		}
 	}
 	a, err := s.Audit(context.Background())
@@ -216,16 +232,21 @@ func (m *model) drawTx(t *rapid.T, known []Outpoint, outs map[Outpoint]Output, p
 	return signed(t, b, signers...)
 }
 
-// TestExecutionMatchesModel executes random blocks on two replicas. One of them crashes at random, loses all that was
-// not flushed, and executes the lost blocks again. Both replicas must have equal headers, and both must match the
-// model.
+// TestExecutionMatchesModel executes random blocks on two replicas. One of them has a very small cache, and crashes at
+// random, loses all that was not flushed, and executes the lost blocks again. Both replicas must have equal headers, and
+// both must match the model.
 func TestExecutionMatchesModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const people, outputs, amount = 4, 5, 1000
 		config := testConfig(people, outputs, amount)
+		small := config
+		small.CachedOutputs = 2
 		storeA, storeB := kv.NewMem(), kv.NewMem()
-		a, b := open(t, storeA, config), open(t, storeB, config)
-		m := &model{make(map[Outpoint]Output), make(map[Outpoint]*Tx), make(map[TxID]Receipt), make(map[Address][]TxID), 0}
+		a, b := open(t, storeA, config), open(t, storeB, small)
+		m := &model{
+			unspent: make(map[Outpoint]Output), spent: make(map[Outpoint]*Tx), made: make(map[TxID]bool),
+			done: make(map[TxID]Receipt), history: make(map[Address][]TxID),
+		}
 		outs := make(map[Outpoint]Output) // all outputs of all transactions made, executed or not
 		var known []Outpoint
 		learn := func(o Outpoint, out Output) {
@@ -235,6 +256,7 @@ func TestExecutionMatchesModel(t *testing.T) {
 		for p := range people {
 			for k := range outputs {
 				m.unspent[genesisOut(p, k)] = Output{addressOf(p), amount}
+				m.made[genesisOut(p, k).Tx] = true
 				learn(genesisOut(p, k), Output{addressOf(p), amount})
 			}
 		}
@@ -242,7 +264,7 @@ func TestExecutionMatchesModel(t *testing.T) {
 		var pool []*Tx
 		now := uint64(genesisTime)
 		for height := uint64(1); height <= uint64(rapid.IntRange(1, 12).Draw(t, "blocks")); height++ {
-			now += uint64(rapid.SampledFrom([]int{0, 1, 30_000, 200_000}).Draw(t, "pass"))
+			now += uint64(rapid.SampledFrom([]int{0, 1, 30_000, 200_000, horizon + 1, 2 * horizon}).Draw(t, "pass"))
 			in := CommittedBlock{Height: height, Epoch: 1, Slot: height, TimeMS: now, Cut: fmt.Appendf(nil, "cut %d", height), Digest: digest.Of("b")}
 			var txs []*Tx
 			for range rapid.IntRange(0, 3).Draw(t, "payloads") {
@@ -257,6 +279,7 @@ func TestExecutionMatchesModel(t *testing.T) {
 						learn(Outpoint{tx.ID(), uint16(i)}, out)
 					}
 					pool = append(pool, tx)
+					m.all = append(m.all, tx)
 					p.Txs = append(p.Txs, tx)
 				}
 				in.Payloads = append(in.Payloads, p)
@@ -271,7 +294,7 @@ func TestExecutionMatchesModel(t *testing.T) {
 
 			if rapid.IntRange(0, 3).Draw(t, "crash") == 0 {
 				storeB = storeB.Crash(rapid.IntRange(0, storeB.Unsynced()).Draw(t, "keep"))
-				b = open(t, storeB, config)
+				b = open(t, storeB, small)
 			}
 			for b.Height() < height {
 				again, err := b.Execute(chain[b.Height()])

@@ -3,7 +3,6 @@ package ledger
 import (
 	"fmt"
 
-	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
 	"bdtnode/internal/wire"
 )
@@ -11,11 +10,11 @@ import (
 // outputs has the outputs that the current block creates and spends, above those in the store.
 type outputs struct {
 	x     *execution
+	known *receipts
 	cache *generations[Outpoint, coin] // unspent outputs of the store
 	uses  map[Outpoint]*use
 	order []Outpoint // keys of uses in the order of their insertion
 	slab  []use      // memory for uses
-	due   dueLists[Outpoint]
 }
 
 // use is the effect of the current block on one output.
@@ -23,35 +22,40 @@ type use struct {
 	coin    coin
 	created bool // in this block
 	spent   bool
-	by      TxID // the transaction that spent it
 }
 
-func newOutputs(x *execution) outputs {
-	return outputs{
-		x: x, cache: newGenerations[Outpoint, coin](cachedCoins), uses: make(map[Outpoint]*use),
-		due: newDueLists(keySpentDue, outpointSize, "consumed outputs", func(v []byte, o Outpoint) []byte { return o.append(v) }),
-	}
+func newOutputs(x *execution, known *receipts) outputs {
+	return outputs{x: x, known: known, cache: newGenerations[Outpoint, coin](x.cfg.cachedOutputs()), uses: make(map[Outpoint]*use)}
 }
 
 func (s *outputs) reset() {
 	clear(s.uses)
 	s.order, s.slab = s.order[:0], nil
-	s.due.reset()
 }
 
-// find returns an output with the changes of the current block: its coin if it is unspent, or the transaction that
-// consumed it, or neither if it is unknown.
-func (s *outputs) find(o Outpoint) (*coin, *TxID, error) {
-	if u, ok := s.uses[o]; ok {
-		if u.spent {
-			return nil, &u.by, nil
+// find returns an output with the changes of the current block: its coin if it is unspent and has the given owner, else
+// whether it is known to be consumed or to have another owner. The result does not depend on the content of the cache.
+func (s *outputs) find(o Outpoint, owner Address) (c *coin, consumed bool, err error) {
+	u, used := s.uses[o]
+	cached, ok := coin{}, false
+	switch {
+	case used && u.spent:
+		return nil, true, nil
+	case used:
+		cached, ok = u.coin, true
+	default:
+		cached, ok = s.cache.get(o)
+	}
+	switch {
+	case ok && cached.owner == owner:
+		return &cached, false, nil
+	case !ok:
+		if c, err = readCoin(s.x.store, o, owner); c != nil || err != nil {
+			return c, false, err
 		}
-		return &u.coin, nil, nil
 	}
-	if c, ok := s.cache.get(o); ok {
-		return &c, nil, nil
-	}
-	return lookUp(s.x.store, o)
+	consumed, err = s.known.madeOutputs(o.Tx)
+	return nil, consumed, err
 }
 
 // spend marks the unspent output o, which is the given coin, as spent. It panics if the current block has spent it.
@@ -63,7 +67,7 @@ func (s *outputs) spend(o Outpoint, c coin, by TxID) {
 	if u.spent {
 		panic(fmt.Sprintf("ledger: transaction %s spends one output twice", by))
 	}
-	u.spent, u.by = true, by
+	u.spent = true
 	s.x.writes = o.append(s.x.writes)
 }
 
@@ -84,29 +88,15 @@ func (s *outputs) add(o Outpoint, u use) *use {
 	return p
 }
 
-// forgetExpired deletes the records of consumers that are due, and writes the due lists of this block.
-func (s *outputs) forgetExpired(b *kv.Batch) error {
-	var mem arena
-	return s.due.take(b, s.x, func(item []byte) error {
-		b.Delete(append(append(mem.take(1+outpointSize), keySpent), item...))
-		return nil
-	})
-}
-
 // write writes the changed outputs.
 func (s *outputs) write(b *kv.Batch, mem *arena) {
 	for _, o := range s.order {
 		u := s.uses[o]
 		switch {
 		case u.created && !u.spent:
-			b.Set(mem.outpointKey(keyOutput, o), mem.coinValue(u.coin))
-			b.Set(mem.ownedKey(u.coin.owner, o), wire.AppendU64(mem.take(8), u.coin.amount))
+			b.Create(mem.coinKey(u.coin.owner, o), mem.coinValue(u.coin))
 		case u.spent && !u.created:
-			b.Delete(mem.outpointKey(keyOutput, o))
-			b.Delete(mem.ownedKey(u.coin.owner, o))
-		}
-		if u.spent {
-			b.Set(mem.outpointKey(keySpent, o), append(mem.take(digest.Size), u.by[:]...))
+			b.Delete(mem.coinKey(u.coin.owner, o))
 		}
 	}
 }

@@ -72,7 +72,7 @@ func TestAuditFindsAMissingOutput(t *testing.T) {
 		t.Errorf("a cancelled audit: %v", err)
 	}
 	var b kv.Batch
-	b.Delete(new(arena).outpointKey(keyOutput, genesisOut(0, 5)))
+	b.Delete(new(arena).coinKey(addressOf(0), genesisOut(0, 5)))
 	if err := store.Apply(&b, true); err != nil {
 		t.Fatal(err)
 	}

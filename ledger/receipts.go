@@ -6,52 +6,87 @@ import (
 	"bdtnode/merkle"
 )
 
-// receipts has the receipts of the current block.
+// receipts has the receipts of the current block, and their record.
 type receipts struct {
-	x    *execution
-	list []Receipt // by position
-	has  map[TxID]struct{}
+	x     *execution
+	list  []Receipt // by position
+	items []item    // of the block's record, one for each receipt
+	has   map[TxID]Verdict
+	marks map[TxID]struct{} // ids whose outputs are marked in the id index by this block
+	order []TxID            // keys of marks in the order of their insertion
 }
 
-func newReceipts(x *execution) receipts { return receipts{x: x, has: make(map[TxID]struct{})} }
+func newReceipts(x *execution) receipts {
+	return receipts{x: x, has: make(map[TxID]Verdict), marks: make(map[TxID]struct{})}
+}
 
 func (s *receipts) reset() {
 	clear(s.has)
-	s.list = nil
+	clear(s.marks)
+	s.list, s.items, s.order = nil, s.items[:0], s.order[:0]
 }
 
 // add adds a receipt to the block.
 func (s *receipts) add(tx *Tx, v Verdict, r Reason) {
-	s.has[tx.id] = struct{}{}
+	s.has[tx.id] = v
 	s.x.writes = append(append(s.x.writes, tx.id[:]...), byte(v), byte(r))
 	s.list = append(s.list, Receipt{
 		Tx: tx.id, Shard: s.x.cfg.Shard, Height: s.x.in.Height, Position: uint32(len(s.list)),
 		Verdict: v, Reason: r, TimeMS: s.x.in.TimeMS,
 	})
+	s.items = append(s.items, item{tx: tx.id, verdict: v, reason: r})
 }
 
-// find reports whether a transaction has a receipt of this block or an earlier one.
+// setParties adds the effect of the receipt that was added last on addresses.
+func (s *receipts) setParties(p []party) { s.items[len(s.items)-1].parties = p }
+
+// last is the position of the receipt that was added last.
+func (s *receipts) last() uint32 { return uint32(len(s.list) - 1) }
+
+// find reports whether execution knows a receipt of a transaction, of this block or an earlier one.
 func (s *receipts) find(id TxID) (bool, error) {
 	if _, ok := s.has[id]; ok {
 		return true, nil
 	}
-	_, ok, err := s.x.store.Get(append([]byte{keyReceipt}, id[:]...))
-	return ok, err
+	known, _, err := readRecent(s.x.store, s.x.window, id)
+	return known, err
+}
+
+// madeOutputs reports whether execution knows that the outputs of an id were created.
+func (s *receipts) madeOutputs(id TxID) (bool, error) {
+	if _, ok := s.marks[id]; ok || s.has[id] == VerdictSettled {
+		return true, nil
+	}
+	_, made, err := readRecent(s.x.store, s.x.window, id)
+	return made, err
+}
+
+// spent is called when an output is spent. It marks the id of the output, if the entry of the id in the index is so old
+// that the index would forget it before the transaction that spends the output has expired.
+func (s *receipts) spent(o Outpoint, c *coin) {
+	if c.made != 0 && c.made >= s.x.window { // made in this window or the one before
+		return
+	}
+	if _, ok := s.marks[o.Tx]; !ok {
+		s.marks[o.Tx] = struct{}{}
+		s.order = append(s.order, o.Tx)
+	}
 }
 
 // write writes the receipts. It returns the Merkle roots over the ids of their transactions and over the receipts.
 func (s *receipts) write(b *kv.Batch) (txRoot, root digest.Digest) {
 	ids := make([]digest.Digest, len(s.list))
 	leaves := make([]digest.Digest, len(s.list))
-	list := make([]byte, 0, len(ids)*digest.Size)
 	var mem arena
+	for _, id := range s.order { // before the receipts, whose entries replace marks
+		b.Set(mem.idKeyOf(s.x.window, id), nil)
+	}
+	var buf [ReceiptSize]byte
 	for i := range s.list {
 		r := &s.list[i]
-		enc := r.Append(mem.take(ReceiptSize))
-		ids[i], leaves[i] = digest.Digest(r.Tx), digest.Of(tagReceipt, enc)
-		list = append(list, r.Tx[:]...)
-		b.Set(mem.idKey(keyReceipt, digest.Digest(r.Tx)), enc)
+		ids[i], leaves[i] = digest.Digest(r.Tx), digest.Of(tagReceipt, r.Append(buf[:0]))
+		b.Set(mem.idKeyOf(s.x.window, r.Tx), mem.idValue(r.Height, r.Position, r.Verdict))
 	}
-	b.Set(heightKey(keyBlockTxs, s.x.in.Height), list)
+	writeBlock(b, s.x.in.Height, s.x.in.TimeMS, s.items)
 	return merkle.Root(ids), merkle.Root(leaves)
 }

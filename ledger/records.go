@@ -10,12 +10,11 @@ import (
 // Records has the open records of transactions between shards, with the changes of the current block. Rules change a
 // record through Records and [BlockState] only. Misuse panics: a second record or verdict, a change of a closed record.
 type Records struct {
-	x         *execution
-	channels  *Channels
-	records   map[TxID]*openRecord // records that the block has read or opened
-	changed   []*openRecord
-	forgotten []Outpoint // outputs whose consumer's record was closed
-	due       dueLists[TxID]
+	x        *execution
+	channels *Channels
+	records  map[TxID]*openRecord // records that the block has read or opened
+	changed  []*openRecord
+	due      dueLists
 }
 
 // openRecord is a record with the changes of the current block.
@@ -26,16 +25,13 @@ type openRecord struct {
 }
 
 func newRecords(x *execution, channels *Channels) *Records {
-	return &Records{
-		x: x, channels: channels, records: make(map[TxID]*openRecord),
-		due: newDueLists(keyOpenDue, digest.Size, "open records", func(v []byte, id TxID) []byte { return append(v, id[:]...) }),
-	}
+	return &Records{x: x, channels: channels, records: make(map[TxID]*openRecord), due: newDueLists()}
 }
 
 func (s *Records) reset() {
 	clear(s.records)
 	clear(s.changed)
-	s.changed, s.forgotten = s.changed[:0], s.forgotten[:0]
+	s.changed = s.changed[:0]
 	s.due.reset()
 }
 
@@ -160,27 +156,19 @@ func (s *Records) forMissing(r *Record, change func(*Channel)) {
 	}
 }
 
-// Close closes a record. From then on, the ledger no longer knows which transaction consumed the inputs that it
-// spent: they are merely unknown. It panics if this shard's verdict is not sent to all shards yet.
+// Close closes a record. It panics if this shard's verdict is not sent to all shards yet.
 func (s *Records) Close(r *Record) {
 	p := s.change(r)
 	if p.Unsent != 0 {
 		panic(fmt.Sprintf("ledger: the record of transaction %s is closed before its verdict is sent to all shards", p.Tx))
 	}
 	p.Open = false
-	if k := p.Of(s.x.cfg.Shard); k != nil && k.Verdict == VerdictSpent {
-		for i := range r.Tx.Inputs {
-			if s.x.cfg.isHome(r.Tx.owners[i]) {
-				s.forgotten = append(s.forgotten, r.Tx.Inputs[i].Outpoint)
-			}
-		}
-	}
 }
 
 // closeExpired calls expire for open records whose expiry minute has passed.
 func (s *Records) closeExpired(b *kv.Batch, expire func(*Record) error) error {
-	return s.due.take(b, s.x, func(item []byte) error {
-		r, err := s.Get(TxID(item))
+	return s.due.take(b, s.x, func(id TxID) error {
+		r, err := s.Get(id)
 		if err != nil || r == nil {
 			return err
 		}
@@ -188,7 +176,7 @@ func (s *Records) closeExpired(b *kv.Batch, expire func(*Record) error) error {
 	})
 }
 
-// write writes the changed records, and forgets the consumers of the inputs of closed ones.
+// write writes the changed records.
 func (s *Records) write(b *kv.Batch) {
 	for _, r := range s.changed {
 		id := digest.Digest(r.Part.Tx)
@@ -201,10 +189,5 @@ func (s *Records) write(b *kv.Batch) {
 		case !r.opened && !r.Part.Open:
 			b.Delete(append([]byte{keyOpen}, id[:]...))
 		}
-	}
-	var mem arena
-	for _, o := range s.forgotten {
-		s.x.writes = o.append(s.x.writes)
-		b.Delete(mem.outpointKey(keySpent, o))
 	}
 }

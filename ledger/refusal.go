@@ -22,9 +22,9 @@ const (
 	ReasonNoInputs              // no inputs
 	ReasonNoOutputs             // no outputs
 	ReasonDuplicateInput        // two inputs spend the same output
-	ReasonConsumed              // an input was consumed by another transaction
+	ReasonConsumed              // an input was consumed by another transaction, or its id has no such output of its key's address
 	ReasonUnknownInput          // an input does not exist yet, or was forgotten after it was spent
-	ReasonWrongOwner            // an input belongs to another address than its key's
+	ReasonWrongOwner            // not given since version 6 of the state, see ReasonConsumed
 	ReasonWrongAmount           // an input has another amount than declared
 	ReasonWrongShard            // it has no input in this shard, or this network has no rules between shards
 	ReasonBookFull              // the mempool is full
@@ -55,7 +55,7 @@ var reasonTexts = [...]struct{ name, description string }{
 	ReasonNoInputs:       {"no_inputs", "the transaction has no inputs"},
 	ReasonNoOutputs:      {"no_outputs", "the transaction has no outputs"},
 	ReasonDuplicateInput: {"duplicate_input", "two inputs spend the same output"},
-	ReasonConsumed:       {"consumed", "an input was consumed by another transaction"},
+	ReasonConsumed:       {"consumed", "an input was consumed by another transaction, or belongs to another owner"},
 	ReasonUnknownInput:   {"unknown_input", "an input does not exist"},
 	ReasonWrongOwner:     {"wrong_owner", "an input belongs to another owner"},
 	ReasonWrongAmount:    {"wrong_amount", "an input has another amount than declared"},

@@ -12,11 +12,8 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// Limits of the two caches of a State, in entries. Each holds up to twice as many.
-const (
-	cachedCoins    = 1 << 16 // at most 2·65,536 coins take about 15 MB
-	cachedAccounts = 1 << 14
-)
+// DefaultCachedOutputs is the default of [Config.CachedOutputs]: about 40 MB.
+const DefaultCachedOutputs = 1 << 18
 
 // maxOutputsPerID is the number of outputs that one id can name: an output index has 16 bits.
 const maxOutputsPerID = 1 << 16
@@ -34,7 +31,22 @@ type Config struct {
 	LeastFee      uint64                 // least fee per byte of a transaction's encoding; fees are burned
 	Allocations   []Allocation           // of the whole network; Open creates those whose home shard is Shard
 	Rules         Rules                  // of settlement between shards; nil in a network of one shard
+
+	// CachedOutputs is the greatest number of unspent outputs in memory, at about 150 bytes each; 0 for the default.
+	// Half as many accounts are in memory, at about 170 bytes each. Others are read from the store. The result of
+	// execution does not depend on it, and each replica may have its own.
+	CachedOutputs int
 }
+
+// cachedOutputs is the limit of the cache of outputs, which holds up to twice as many entries.
+func (c *Config) cachedOutputs() int {
+	if c.CachedOutputs == 0 {
+		return DefaultCachedOutputs / 2
+	}
+	return max(1, c.CachedOutputs/2)
+}
+
+func (c *Config) cachedAccounts() int { return max(1, c.cachedOutputs()/2) }
 
 // Allocation gives genesis outputs to an address.
 type Allocation struct {
@@ -52,6 +64,7 @@ type State struct {
 
 	mu       sync.RWMutex
 	tip      tip
+	windows  []uint32      // of the id index in which there may be entries, ascending
 	advanced chan struct{} // closed when a block is executed; nil if no caller waits for one
 
 	block *BlockState // used by Execute only
@@ -82,6 +95,9 @@ func Open(store kv.Store, cfg Config) (*State, error) {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
 	if err := s.block.open(); err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	if s.windows, err = windows(store); err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
 	return s, nil
@@ -141,6 +157,7 @@ func genesisID(network digest.Digest, i int, a Address, chunk uint32) TxID {
 func (s *State) writeGenesis() error {
 	accounts := make(map[Address]account)
 	var supply, coins uint64
+	var items []item
 	var b kv.Batch
 	var mem arena
 	for i, alloc := range s.cfg.Allocations {
@@ -158,24 +175,25 @@ func (s *State) writeGenesis() error {
 			n := min(alloc.Outputs-first, maxOutputsPerID)
 			for k := range n {
 				o := Outpoint{Tx: id, Index: uint16(k)}
-				b.Set(mem.outpointKey(keyOutput, o), mem.coinValue(coin{alloc.Address, alloc.Amount}))
-				b.Set(mem.ownedKey(alloc.Address, o), wire.AppendU64(mem.take(8), alloc.Amount))
-				if b.Len() >= 2*genesisChunk {
+				b.Set(mem.coinKey(alloc.Address, o), mem.coinValue(coin{owner: alloc.Address, amount: alloc.Amount}))
+				if b.Len() >= genesisChunk {
 					if err := s.store.Apply(&b, false); err != nil {
 						return err
 					}
 					b, mem = kv.Batch{}, arena{}
 				}
 			}
-			h := HistoryEntry{Tx: id, TimeMS: s.cfg.GenesisTimeMS, Received: uint64(n) * alloc.Amount}
-			b.Set(mem.historyKey(alloc.Address, acc.entries), h.append(mem.take(historySize)))
-			acc.entries++
+			items = append(items, item{tx: id, parties: []party{{before: acc.last, received: uint64(n) * alloc.Amount}}})
+			acc.last = place{position: uint32(len(items) - 1)}
+			if acc.entries++; acc.entries%historyStride == 0 {
+				b.Set(mem.historyKey(alloc.Address, acc.entries/historyStride-1), acc.last.append(mem.take(placeSize)))
+			}
 			first += n
 		}
 		accounts[alloc.Address] = acc
 	}
 	for a, acc := range accounts { // in any order: each has its own key
-		b.Set(mem.idKey(keyAccount, digest.Digest(a)), mem.accountValue(acc))
+		b.Set(mem.idKey(keyAccount, digest.Digest(a)), mem.accountValue(&acc))
 	}
 	h := Header{
 		Network:  s.cfg.Network,
@@ -185,7 +203,7 @@ func (s *State) writeGenesis() error {
 	}
 	t := tip{header: h, digest: h.Digest(), sums: sums{genesis: supply, unspent: supply, coins: coins}}
 	b.Set(heightKey(keyHeader, 0), h.Encode())
-	b.Set(heightKey(keyBlockTxs, 0), nil)
+	writeBlock(&b, 0, h.TimeMS, items)
 	b.Set([]byte{keyTip}, t.encode())
 	if err := s.store.Apply(&b, false); err != nil {
 		return err

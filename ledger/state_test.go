@@ -33,7 +33,7 @@ func TestGenesisSurvivesCrashes(t *testing.T) {
 		{genesisID(testNet, 0, addressOf(0), 1), 70_000 - 65_536 - 1},
 		{genesisID(testNet, 2, addressOf(0), 0), 0},
 	} {
-		if _, ok, err := s.Output(o); !ok || err != nil {
+		if _, ok, err := s.Output(addressOf(0), o); !ok || err != nil {
 			t.Errorf("output %v is missing: %v", o, err)
 		}
 	}
@@ -90,7 +90,7 @@ func TestOpenRefusesStateOfAnotherLedger(t *testing.T) {
 	if err := store.Apply(&b, true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(store, c); err == nil || !strings.Contains(err.Error(), "has version 9, this program reads version 5") {
+	if _, err := Open(store, c); err == nil || !strings.Contains(err.Error(), "has version 9, this program reads version 6") {
 		t.Errorf("another version: %v", err)
 	}
 }

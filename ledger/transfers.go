@@ -9,13 +9,11 @@ import (
 // settleInside settles a transaction that involves this shard only: it consumes the inputs and creates the outputs. The
 // inputs must have been checked just before.
 func (s *BlockState) settleInside(tx *Tx) error {
+	s.receipts.add(tx, VerdictSettled, ReasonNone)
 	s.accounts.beginTx()
 	spent, err := s.consume(tx)
 	if err != nil {
 		return err
-	}
-	for i := range tx.Inputs {
-		s.outputs.due.add(tx.ExpiryMS, tx.Inputs[i].Outpoint)
 	}
 	made, err := s.create(tx)
 	if err != nil {
@@ -25,7 +23,7 @@ func (s *BlockState) settleInside(tx *Tx) error {
 		panic(fmt.Sprintf("ledger: transaction %s consumes %d, creates %d and burns %d", tx.id, spent, made, tx.Fee))
 	}
 	s.sums.burned += tx.Fee
-	s.accounts.endTx(tx)
+	s.endReceipt()
 	return nil
 }
 
@@ -43,8 +41,8 @@ func (s *BlockState) Spend(r *Record) error {
 	}
 	s.sums.escrow += value
 	s.Records.forMissing(r, func(c *Channel) { c.Escrow += value })
-	s.accounts.endTx(r.Tx)
 	s.receipts.add(r.Tx, VerdictSpent, ReasonNone)
+	s.endReceipt()
 	return nil
 }
 
@@ -73,8 +71,8 @@ func (s *BlockState) Settle(r *Record) error {
 			c.Created += min(made, s.declared(r.Tx, shard))
 		}
 	}
-	s.accounts.endTx(r.Tx)
 	s.receipts.add(r.Tx, VerdictSettled, ReasonNone)
+	s.endReceipt()
 	return nil
 }
 
@@ -86,15 +84,15 @@ func (s *BlockState) ReturnEscrow(r *Record, reason Reason) error {
 	s.accounts.beginTx()
 	for i := range r.Tx.Inputs {
 		if in := &r.Tx.Inputs[i]; s.cfg.isHome(r.Tx.owners[i]) {
-			if err := s.createOutput(ReturnedOutpoint(r.Tx.id, in.Outpoint), coin{r.Tx.owners[i], in.Amount}); err != nil {
+			if err := s.createOutput(ReturnedOutpoint(r.Tx.id, in.Outpoint), coin{owner: r.Tx.owners[i], amount: in.Amount}); err != nil {
 				return err
 			}
 		}
 	}
 	s.sums.escrow -= value
 	s.Records.forMissing(r, func(c *Channel) { c.Escrow -= value })
-	s.accounts.endTx(r.Tx)
 	s.receipts.add(r.Tx, VerdictReturned, reason)
+	s.endReceipt()
 	return nil
 }
 
@@ -142,6 +140,7 @@ func (s *BlockState) consume(tx *Tx) (value uint64, err error) {
 		c := coins[n]
 		n++
 		s.outputs.spend(tx.Inputs[i].Outpoint, c, tx.id)
+		s.receipts.spent(tx.Inputs[i].Outpoint, &c)
 		if err := s.accounts.spend(c); err != nil {
 			return 0, err
 		}
@@ -158,13 +157,16 @@ func (s *BlockState) create(tx *Tx) (value uint64, err error) {
 		if !s.cfg.isHome(to.Address) {
 			continue
 		}
-		if err := s.createOutput(Outpoint{Tx: tx.id, Index: uint16(i)}, coin{to.Address, to.Amount}); err != nil {
+		if err := s.createOutput(Outpoint{Tx: tx.id, Index: uint16(i)}, coin{to.Address, to.Amount, s.window + 1}); err != nil {
 			return 0, err
 		}
 		value += to.Amount
 	}
 	return value, nil
 }
+
+// endReceipt ends the history entries of the transaction whose receipt was added last.
+func (s *BlockState) endReceipt() { s.receipts.setParties(s.accounts.endTx(s.receipts.last())) }
 
 func (s *BlockState) createOutput(o Outpoint, c coin) error {
 	s.outputs.create(o, c)

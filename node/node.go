@@ -60,7 +60,7 @@ type Node struct {
 	home      *config.Home
 	committee *protocols.Committee
 	consensus *kv.Pebble
-	ledgerKV  *kv.Pebble
+	ledgerKV  *kv.Window
 	state     *ledger.State
 	network   *settlement.Network
 	engine    *engine.Engine
@@ -150,7 +150,8 @@ func (n *Node) openStores(files descriptors) (*replica.Begun, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.ledgerKV, err = kv.OpenPebble(filepath.Join(data, ledgerDir), kv.Options{NoLog: true, CacheBytes: ledgerCache, OpenFiles: files.store}); err != nil {
+	options, window := kv.Options{CacheBytes: ledgerCache, OpenFiles: files.store}, kv.WindowOptions{Groups: ledger.KeyGroups()}
+	if n.ledgerKV, err = kv.OpenWindow(filepath.Join(data, ledgerDir), options, window); err != nil {
 		return nil, fmt.Errorf("ledger store: %w", err)
 	}
 	n.state, err = ledger.Open(n.ledgerKV, driver.LedgerConfigOf(n.home.Genesis, n.home.Shard))

@@ -68,11 +68,12 @@ type Op struct {
 	Key    []byte
 	Value  []byte
 	Delete bool
+	New    bool // of a Set: the key does not exist
 }
 
 // Batch is a list of changes that are made at once; of two changes of one key the later counts. The zero Batch is
-// empty. It keeps the slices that it is given: they must not change until Apply has returned, and it does not use
-// them afterwards.
+// empty. It keeps the slices that it is given: keys must not change until Apply has returned, and values must never
+// change, since a [Window] reads them later.
 type Batch struct {
 	Ops  []Op
 	size int
@@ -82,6 +83,12 @@ type Batch struct {
 func (b *Batch) Set(key, value []byte) {
 	b.Ops = append(b.Ops, Op{Key: key, Value: value})
 	b.size += len(key) + len(value)
+}
+
+// Create sets the value of a key that does not exist. If it is deleted soon, a [Window] writes neither change.
+func (b *Batch) Create(key, value []byte) {
+	b.Set(key, value)
+	b.Ops[len(b.Ops)-1].New = true
 }
 
 // Delete removes key if it exists.

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/ipfs/go-log/v2"
 )
@@ -43,6 +45,8 @@ type Options struct {
 	MemTableBytes uint64 // size of one memtable, of which there are up to four; 0 for the default
 	OpenFiles     int    // approximate greatest number of open files; 0 for the default, at least [MinOpenFiles]
 	FS            vfs.FS // file system; nil for the disk
+
+	window bool // of a [Window]
 }
 
 // Pebble is a store in a directory.
@@ -55,12 +59,15 @@ type Options struct {
 // that must not lose them have to detect the loss by other means.
 type Pebble struct {
 	db     *pebble.DB
+	dir    string
+	engine *pebble.Options
 	fs     *failStop
 	noLog  bool
 	mu     sync.Mutex
 	idle   *sync.Cond // signalled when calls drops to 0
 	calls  int        // number of calls in progress
 	closed bool
+	tables atomic.Uint64 // number of tables that a Window has written
 }
 
 // OpenPebble opens the store in dir, and creates one if dir has none. It is an error if another process has the store
@@ -90,11 +97,13 @@ func OpenPebble(dir string, opts Options) (*Pebble, error) {
 }
 
 func openEngine(dir string, opts Options) (*Pebble, error) {
-	p := &Pebble{fs: newFailStop(opts.FS), noLog: opts.NoLog}
+	p := &Pebble{dir: dir, fs: newFailStop(opts.FS), noLog: opts.NoLog}
 	p.idle = sync.NewCond(&p.mu)
 	cache := pebble.NewCache(opts.CacheBytes)
 	defer cache.Unref() // the engine takes its own reference
-	db, err := pebble.Open(dir, p.options(opts, cache))
+	p.engine = p.options(opts, cache)
+	p.engine.EnsureDefaults()
+	db, err := pebble.Open(dir, p.engine)
 	p.db = db
 	return p, err
 }
@@ -166,6 +175,13 @@ func (p *Pebble) options(opts Options, cache *pebble.Cache) *pebble.Options {
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
+		if opts.window { // hashes and numbers hardly shrink, and compression would take more time than it saves
+			o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+			o.Levels[i].BlockSize = 8 << 10
+		}
+	}
+	if opts.window {
+		o.L0CompactionThreshold = 8
 	}
 	return o
 }

@@ -29,13 +29,13 @@ func Read(state *ledger.State, tx *ledger.Tx, now Instant) (Lookup, error) {
 	h, _, _ := state.Tip()
 	l := Lookup{Height: h.Height}
 	var err error
-	if l.Receipt, l.Known, err = state.Receipt(tx.ID()); err != nil || l.Known {
+	if l.Receipt, l.Known, err = state.ReceiptOf(tx); err != nil || l.Known {
 		return l, err
 	}
 	l.Found, err = state.Inspect(tx, max(h.TimeMS, min(now.WallMS, tx.ExpiryMS)))
 	if err == nil && l.Found.Refusal != nil && l.Found.Refusal.Reason == ledger.ReasonConsumed {
 		// A block after the first reading of the receipt may have settled this transaction itself.
-		l.Receipt, l.Known, err = state.Receipt(tx.ID())
+		l.Receipt, l.Known, err = state.ReceiptOf(tx)
 	}
 	return l, err
 }

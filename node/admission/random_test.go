@@ -116,7 +116,7 @@ func (w *walk) takeBatch() {
 		if taken := found.Refusal != nil && found.Refusal.Reason == ledger.ReasonConsumed; !taken && w.now.Millis() <= e.tx.ExpiryMS {
 			for i := range e.tx.Inputs {
 				o := e.tx.Inputs[i].Outpoint
-				_, exists, err := w.state.Output(o)
+				_, exists, err := w.state.Output(ledger.AddressOf(e.tx.Inputs[i].Key), o)
 				if err != nil {
 					w.t.Fatal(err)
 				}

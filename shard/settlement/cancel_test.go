@@ -445,7 +445,7 @@ func TestTheWorkedExampleWithCancellation(t *testing.T) {
 // exampleEnd checks the final state of the example, and returns its kind.
 func exampleEnd(t *testing.T, w *world, tx *ledger.Tx, spent bool, trace []string) string {
 	t.Helper()
-	if _, ok, _ := w.states[0].Output(ledger.Outpoint{Tx: tx.ID()}); ok {
+	if _, ok, _ := w.output(0, ledger.Outpoint{Tx: tx.ID()}); ok {
 		t.Fatalf("the output of the transaction exists after %q", trace)
 	}
 	if !spent {
@@ -461,7 +461,7 @@ func exampleEnd(t *testing.T, w *world, tx *ledger.Tx, spent bool, trace []strin
 		t.Fatalf("shards 0, 1, 2: %+v, %+v, %+v after %q", zero, one, two, trace)
 	}
 	in := tx.Inputs[1].Outpoint
-	if back, ok, err := w.states[2].Output(ledger.ReturnedOutpoint(tx.ID(), in)); err != nil || !ok || back.Amount != coinValue {
+	if back, ok, err := w.output(2, ledger.ReturnedOutpoint(tx.ID(), in)); err != nil || !ok || back.Amount != coinValue {
 		t.Fatalf("the returned output: %+v, %v, %v after %q", back, ok, err, trace)
 	}
 	if a := w.audit(2); a.Unspent != uint64(w.each)*coinValue || a.Escrow != 0 {

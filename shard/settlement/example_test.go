@@ -90,15 +90,15 @@ func checkEnd(t *testing.T, w *world, tx *ledger.Tx, trace []string) {
 	}
 	for i, in := range tx.Inputs {
 		s := home(ledger.AddressOf(in.Key))
-		back, ok, err := w.states[s].Output(ledger.ReturnedOutpoint(tx.ID(), in.Outpoint))
+		back, ok, err := w.output(s, ledger.ReturnedOutpoint(tx.ID(), in.Outpoint))
 		if err != nil || ok != (s == 2) || ok && (back.Amount != in.Amount || back.Address != ledger.AddressOf(in.Key)) {
 			t.Fatalf("input %d returned in shard %d: %v, %+v, %v", i, s, ok, back, err)
 		}
-		if _, ok, _ := w.states[s].Output(in.Outpoint); ok {
+		if _, ok, _ := w.output(s, in.Outpoint); ok {
 			t.Fatalf("input %d is unspent again", i)
 		}
 	}
-	if _, ok, _ := w.states[0].Output(ledger.Outpoint{Tx: tx.ID()}); ok {
+	if _, ok, _ := w.output(0, ledger.Outpoint{Tx: tx.ID()}); ok {
 		t.Fatalf("the output of the transaction exists")
 	}
 	r, ok, err := w.states[2].Receipt(tx.ID())

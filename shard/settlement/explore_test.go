@@ -155,7 +155,7 @@ func (sc *scenario) key(w *world, buf []byte) []byte {
 			}
 		}
 		for _, o := range sc.probes {
-			_, ok, err := w.states[s].Output(o)
+			_, ok, err := w.output(s, o)
 			if err != nil {
 				panic(err)
 			}
@@ -208,7 +208,7 @@ func (sc *scenario) events(w *world) (out []event) {
 		}
 		for _, x := range sc.rivals[s] {
 			if _, done, _ := w.states[s].Receipt(x.ID()); !done && w.time[s] <= x.ExpiryMS {
-				if _, there, _ := w.states[s].Output(x.Inputs[0].Outpoint); there {
+				if _, there, _ := w.output(s, x.Inputs[0].Outpoint); there {
 					out = append(out, event{shard: s, txs: []*ledger.Tx{x}})
 				}
 			}

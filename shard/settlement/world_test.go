@@ -294,6 +294,17 @@ func (w *world) part(s uint16, tx *ledger.Tx) ledger.Part {
 	return p
 }
 
+// output returns an output of one of the shard's people, if it is unspent.
+func (w *world) output(s uint16, o ledger.Outpoint) (out ledger.Output, ok bool, err error) {
+	for _, p := range people()[s] {
+		a := ledger.AddressOf(p.Public())
+		if amount, ok, err := w.states[s].Output(a, o); ok || err != nil {
+			return ledger.Output{Address: a, Amount: amount}, ok, err
+		}
+	}
+	return ledger.Output{}, false, nil
+}
+
 func (w *world) audit(s uint16) ledger.Audit {
 	a, err := w.states[s].Audit(context.Background())
 	if err != nil {
