@@ -10,7 +10,7 @@ import (
 // accounts has the balances and histories of addresses with the changes of the current block.
 type accounts struct {
 	x       *execution
-	cache   *generations[Address, account] // accounts of the store
+	cache   cache[Address, account] // accounts of the store
 	changed map[Address]*account
 	order   []Address // keys of changed in the order of their first change
 	groups  []group   // of history entries that the current block has filled
@@ -29,7 +29,7 @@ type group struct {
 }
 
 func newAccounts(x *execution) accounts {
-	return accounts{x: x, cache: newGenerations[Address, account](x.cfg.cachedAccounts()), changed: make(map[Address]*account)}
+	return accounts{x: x, cache: newCache[Address, account](x.cfg.cachedAccounts()), changed: make(map[Address]*account)}
 }
 
 func (s *accounts) reset() {

@@ -146,35 +146,34 @@ func decodeTip(v []byte) (tip, error) {
 	return t, nil
 }
 
-// generations is a cache of the most recently used entries: at most 2·limit, and at least the limit used last. It has
-// two maps; when the young one is full, the old one is dropped and the young one becomes the old one.
-type generations[K comparable, V any] struct {
-	young, old map[K]V
-	limit      int
+// cache has recent entries of the store, at most limit. When it is full, it drops a sixteenth of them at random: that
+// takes less time than keeping an order, and an entry that was dropped too early is read from the store again.
+type cache[K comparable, V any] struct {
+	m     map[K]V
+	limit int
 }
 
-func newGenerations[K comparable, V any](limit int) *generations[K, V] {
-	return &generations[K, V]{young: make(map[K]V), limit: limit}
+func newCache[K comparable, V any](limit int) cache[K, V] {
+	return cache[K, V]{m: make(map[K]V), limit: limit}
 }
 
-func (g *generations[K, V]) get(k K) (V, bool) {
-	v, ok := g.young[k]
-	if !ok {
-		if v, ok = g.old[k]; ok {
-			g.put(k, v)
-		}
-	}
+func (c *cache[K, V]) get(k K) (V, bool) {
+	v, ok := c.m[k]
 	return v, ok
 }
 
-func (g *generations[K, V]) put(k K, v V) {
-	if len(g.young) >= g.limit {
-		g.young, g.old = make(map[K]V, g.limit), g.young
+func (c *cache[K, V]) put(k K, v V) {
+	c.m[k] = v
+	if len(c.m) <= c.limit {
+		return
 	}
-	g.young[k] = v
+	left := c.limit/16 + 1
+	for k := range c.m { // from a random place on
+		delete(c.m, k)
+		if left--; left == 0 {
+			return
+		}
+	}
 }
 
-func (g *generations[K, V]) drop(k K) {
-	delete(g.young, k)
-	delete(g.old, k)
-}
+func (c *cache[K, V]) drop(k K) { delete(c.m, k) }

@@ -11,21 +11,22 @@ import (
 type outputs struct {
 	x     *execution
 	known *receipts
-	cache *generations[Outpoint, coin] // unspent outputs of the store
+	cache cache[Outpoint, coin] // unspent outputs of the store
 	uses  map[Outpoint]*use
-	order []Outpoint // keys of uses in the order of their insertion
-	slab  []use      // memory for uses
+	order []*use // values of uses in the order of their insertion
+	slab  []use  // memory for uses
 }
 
 // use is the effect of the current block on one output.
 type use struct {
+	o       Outpoint
 	coin    coin
 	created bool // in this block
 	spent   bool
 }
 
 func newOutputs(x *execution, known *receipts) outputs {
-	return outputs{x: x, known: known, cache: newGenerations[Outpoint, coin](x.cfg.cachedOutputs()), uses: make(map[Outpoint]*use)}
+	return outputs{x: x, known: known, cache: newCache[Outpoint, coin](x.cfg.cachedOutputs()), uses: make(map[Outpoint]*use)}
 }
 
 func (s *outputs) reset() {
@@ -62,7 +63,7 @@ func (s *outputs) find(o Outpoint, owner Address) (c *coin, consumed bool, err e
 func (s *outputs) spend(o Outpoint, c coin, by TxID) {
 	u, ok := s.uses[o]
 	if !ok {
-		u = s.add(o, use{coin: c})
+		u = s.add(use{o: o, coin: c})
 	}
 	if u.spent {
 		panic(fmt.Sprintf("ledger: transaction %s spends one output twice", by))
@@ -72,42 +73,41 @@ func (s *outputs) spend(o Outpoint, c coin, by TxID) {
 }
 
 func (s *outputs) create(o Outpoint, c coin) {
-	s.add(o, use{coin: c, created: true})
+	s.add(use{o: o, coin: c, created: true})
 	s.x.writes = wire.AppendU64(append(s.x.writes, c.owner[:]...), c.amount)
 }
 
-func (s *outputs) add(o Outpoint, u use) *use {
+func (s *outputs) add(u use) *use {
 	if len(s.slab) == 0 {
 		s.slab = make([]use, min(256, 4+len(s.order)))
 	}
 	p := &s.slab[0]
 	s.slab = s.slab[1:]
 	*p = u
-	s.uses[o] = p
-	s.order = append(s.order, o)
+	s.uses[u.o] = p
+	s.order = append(s.order, p)
 	return p
 }
 
 // write writes the changed outputs.
 func (s *outputs) write(b *kv.Batch, mem *arena) {
-	for _, o := range s.order {
-		u := s.uses[o]
+	for _, u := range s.order {
 		switch {
 		case u.created && !u.spent:
-			b.Create(mem.coinKey(u.coin.owner, o), mem.coinValue(u.coin))
+			b.Create(mem.coinKey(u.coin.owner, u.o), mem.coinValue(u.coin))
 		case u.spent && !u.created:
-			b.Delete(mem.coinKey(u.coin.owner, o))
+			b.Delete(mem.coinKey(u.coin.owner, u.o))
 		}
 	}
 }
 
 // updateCache is called when the block is in the store.
 func (s *outputs) updateCache() {
-	for _, o := range s.order {
-		if u := s.uses[o]; u.spent {
-			s.cache.drop(o)
-		} else {
-			s.cache.put(o, u.coin)
+	for _, u := range s.order {
+		if !u.spent {
+			s.cache.put(u.o, u.coin)
+		} else if !u.created {
+			s.cache.drop(u.o)
 		}
 	}
 }

@@ -38,12 +38,11 @@ type Config struct {
 	CachedOutputs int
 }
 
-// cachedOutputs is the limit of the cache of outputs, which holds up to twice as many entries.
 func (c *Config) cachedOutputs() int {
 	if c.CachedOutputs == 0 {
-		return DefaultCachedOutputs / 2
+		return DefaultCachedOutputs
 	}
-	return max(1, c.CachedOutputs/2)
+	return c.CachedOutputs
 }
 
 func (c *Config) cachedAccounts() int { return max(1, c.cachedOutputs()/2) }

@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -53,6 +54,7 @@ type changes struct {
 	rest    *node             // of other keys; a value of nil is a deletion
 	count   int
 	bytes   int
+	slab    []entry // memory for entries
 }
 
 // entry is a changed key with its newest value and older ones that a snapshot may read.
@@ -122,8 +124,26 @@ func first(key []byte) byte {
 	return key[0]
 }
 
-// put changes a key. seen is the greatest number of a batch that an open snapshot reads.
-func (c *changes) put(op *Op, groups map[byte]int, seq, seen uint64) {
+// apply makes the changes of the batch with number seq. seen is the greatest number of a batch that an open snapshot reads.
+func (c *changes) apply(b *Batch, groups map[byte]int, seq, seen uint64) {
+	size := 0
+	for i := range b.Ops {
+		size += len(b.Ops[i].Key)
+	}
+	all := make([]byte, 0, size)
+	for i := range b.Ops {
+		all = append(all, b.Ops[i].Key...)
+	}
+	keys := string(all) // one allocation for all keys
+	for i := range b.Ops {
+		n := len(b.Ops[i].Key)
+		c.put(&b.Ops[i], keys[:n], groups, seq, seen)
+		keys = keys[n:]
+	}
+}
+
+// put changes a key. key is the key of op.
+func (c *changes) put(op *Op, key string, groups map[byte]int, seq, seen uint64) {
 	value := op.Value
 	if op.Delete {
 		value = nil
@@ -137,7 +157,7 @@ func (c *changes) put(op *Op, groups map[byte]int, seq, seen uint64) {
 		c.rest = c.rest.insert(bytes.Clone(op.Key), value, seq)
 		return
 	}
-	if e := c.grouped[string(op.Key)]; e != nil {
+	if e := c.grouped[key]; e != nil {
 		switch {
 		case seen == 0: // no snapshot reads an older version
 			e.older = nil
@@ -149,7 +169,12 @@ func (c *changes) put(op *Op, groups map[byte]int, seq, seen uint64) {
 		return
 	}
 	c.count++
-	e := &entry{key: string(op.Key), fresh: op.New, version: version{value: value, seq: seq}}
+	if len(c.slab) == 0 {
+		c.slab = make([]entry, min(256, 4+c.count))
+	}
+	e := &c.slab[0]
+	c.slab = c.slab[1:]
+	*e = entry{key: key, fresh: op.New, version: version{value: value, seq: seq}}
 	c.grouped[e.key] = e
 	if prefix > 0 && prefix <= len(e.key) {
 		e.next = c.groups[e.key[:prefix]]
@@ -166,12 +191,9 @@ type change struct {
 
 func newChange(key string, value []byte) change {
 	c := change{key: key, value: value}
-	for i := range 8 {
-		c.head <<= 8
-		if i < len(key) {
-			c.head |= uint64(key[i])
-		}
-	}
+	var head [8]byte
+	copy(head[:], key)
+	c.head = binary.BigEndian.Uint64(head[:])
 	return c
 }
 
@@ -425,9 +447,7 @@ func (w *Window) Apply(b *Batch, sync bool) error {
 		}
 	}
 	w.seq++
-	for i := range b.Ops {
-		w.active.put(&b.Ops[i], w.opts.Groups, w.seq, w.seen)
-	}
+	w.active.apply(b, w.opts.Groups, w.seq, w.seen)
 	if w.full == nil && (w.active.count >= w.opts.Keys || w.active.bytes >= w.opts.Bytes) {
 		w.turn()
 	}
