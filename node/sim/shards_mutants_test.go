@@ -120,7 +120,6 @@ func networkMutants() []mutant {
 			{cancels, "r != nil && r.Final() {", "r != nil {"},
 		}},
 		{"CL_M for a transaction that the shard has SPENT", "cancellations", "cancelling", []edit{
-			{cancels, "by != nil && *by == tx.id {", "false {"},
 			{cancels, "known || err != nil {", "known && err != nil {"},
 		}},
 		{"CL_M after the expiry", "cancellations", "cancelling", []edit{
