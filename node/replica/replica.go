@@ -150,8 +150,9 @@ type Status struct {
 	Certified uint64
 	Patience  time.Duration // of this replica with the leader of the epoch
 
-	Lane LaneStatus // own lane
-	Ends bdt.Ends   // ended epochs since the start
+	Lane   LaneStatus    // own lane
+	Frozen protocols.Set // lanes of which nothing is executed any more
+	Ends   bdt.Ends      // ended epochs since the start
 }
 
 // LaneStatus is the position of the own lane: the number up to which it is certified or ordered, and the number up to
@@ -166,6 +167,7 @@ func (c *Core) Status() Status {
 		Committed: base.Height, Certified: c.certify.CertifiedHeight(), Patience: c.bdt.Patience(), Ends: c.bdt.Ends(),
 	}
 	s.Lane.Certified, s.Lane.Ordered = c.bdt.OwnLane()
+	s.Frozen = c.bdt.FrozenLanes()
 	if base.Epoch == s.Epoch {
 		s.Slot = base.Slot
 	}

@@ -84,3 +84,6 @@ func (x *Ends) note(e *epoch) {
 
 // OwnLane gives the number up to which the own lane is certified or ordered, and the number up to which it is ordered.
 func (m *Machine) OwnLane() (certified, ordered uint64) { return m.data.lanes.Pending(m.cfg.Self) }
+
+// FrozenLanes is the set of the lanes of which nothing is executed any more.
+func (m *Machine) FrozenLanes() protocols.Set { return m.data.lanes.Frozen() }

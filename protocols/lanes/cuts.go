@@ -191,6 +191,7 @@ func (m *Machine) Content(now protocols.Time, prev, cut Cut, signers protocols.S
 		if t.Seq == prev[i].Seq && t != prev[i] {
 			l.frozen, l.frozenAt = true, t.Seq
 			st.Record(markKey(protocols.Index(i)), l.marks())
+			st.Blame(protocols.Index(i), "froze its lane at number %d: a committed chain does not contain that position", t.Seq)
 			continue
 		}
 		for a, b := 0, len(rev)-1; a < b; a, b = a+1, b-1 {

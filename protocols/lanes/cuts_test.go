@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"fmt"
+	"strings"
 	"slices"
 	"testing"
 
@@ -176,6 +177,9 @@ func TestContent(t *testing.T) {
 	st, refs, complete = m.Content(t0, prev, b.cut(map[protocols.Index]Tip{1: z[1].Tip(), 2: a2[0].Tip()}), signers)
 	if !complete || len(refs) != 1 || refs[0].Lane != 2 || len(st.Persist) != 1 {
 		t.Errorf("a chain without the previous position gives %v", refs)
+	}
+	if frozen := m.Frozen(); !frozen.Has(1) || frozen.Len() != 1 || len(st.Faults) != 1 || st.Faults[0].Peer != 1 || !strings.Contains(st.Faults[0].Reason, "froze its lane at number 1") {
+		t.Errorf("frozen lanes %v, faults %v", frozen, st.Faults)
 	}
 	if _, v := m.CheckCut(t0, prev, b.cut(map[protocols.Index]Tip{1: z[1].Tip()}), 0); v != Refused {
 		t.Error("a cut with a new tip of a frozen lane is not refused")

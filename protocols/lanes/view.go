@@ -32,6 +32,16 @@ const (
 	FullBytes   = "bytes"   // the window's bytes are not ordered
 )
 
+// Frozen is the set of the lanes of which nothing is executed any more.
+func (m *Machine) Frozen() (frozen protocols.Set) {
+	for i, l := range m.lanes {
+		if l.frozen {
+			frozen.Add(protocols.Index(i))
+		}
+	}
+	return frozen
+}
+
 // Inspect takes a snapshot of all lanes.
 func (m *Machine) Inspect(now protocols.Time) []View {
 	wanted := make([]int, len(m.lanes))
