@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"bdtnode/node/engine"
 	"bdtnode/node/loglimit"
 	"bdtnode/protocols"
 )
@@ -28,6 +29,10 @@ type healthLog struct {
 
 	stalled time.Time // begin of the logged stall; zero if there is none
 
+	slow   time.Time     // begin of the logged slow syncs; zero if there are none
+	full   time.Time     // begin of the logged full mempool; zero if it has room
+	frozen protocols.Set // lanes whose freeze is logged
+
 	behind   time.Time // begin of the logged catching up; zero if there is none
 	from     uint64    // height then
 	reported time.Time // time and height of the last line about it
@@ -45,6 +50,9 @@ func newHealthLog(to *loglimit.Logger, now time.Time) *healthLog {
 func (l *healthLog) look(now time.Time, h *health) {
 	l.readiness(now, h)
 	l.stall(now, h)
+	l.disk(now, h)
+	l.mempool(now, h)
+	l.lanes(h)
 	l.catchUp(now, h)
 }
 
@@ -79,6 +87,43 @@ func (l *healthLog) stall(now time.Time, h *health) {
 		if l.to.Infow("commits resumed", "own", "after", now.Sub(l.stalled).Round(time.Millisecond).String(), "height", h.height,
 			"epoch", h.epoch, "leader", h.leader) {
 			l.stalled = time.Time{}
+		}
+	}
+}
+
+// disk logs the begin and the end of a time with slow syncs.
+func (l *healthLog) disk(now time.Time, h *health) {
+	switch slow := h.sync > 0; {
+	case slow && l.slow.IsZero():
+		if l.to.Warnw("the disk is slow", "own", "sync_took", h.sync.Round(time.Millisecond).String(), "limit", engine.SlowSync.String()) {
+			l.slow = now
+		}
+	case !slow && !l.slow.IsZero():
+		if l.to.Infow("the disk is fast again", "own", "after", now.Sub(l.slow).Round(time.Millisecond).String()) {
+			l.slow = time.Time{}
+		}
+	}
+}
+
+// mempool logs the begin and the end of a time with a full mempool.
+func (l *healthLog) mempool(now time.Time, h *health) {
+	switch {
+	case h.full && l.full.IsZero():
+		if l.to.Warnw("the mempool is full", "own", "transactions", h.txs, "bytes", h.bytes) {
+			l.full = now
+		}
+	case !h.full && !l.full.IsZero():
+		if l.to.Infow("the mempool has room again", "own", "after", now.Sub(l.full).Round(time.Millisecond).String(), "transactions", h.txs, "bytes", h.bytes) {
+			l.full = time.Time{}
+		}
+	}
+}
+
+// lanes logs each frozen lane once after a start.
+func (l *healthLog) lanes(h *health) {
+	for _, i := range h.frozen.Members() {
+		if !l.frozen.Has(i) && l.to.Errorw("a lane is frozen", i, "replica", i) {
+			l.frozen.Add(i)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"bdtnode/node/engine"
 	"bdtnode/node/loglimit"
+	"bdtnode/protocols"
 )
 
 // lines is a log.
@@ -78,6 +79,46 @@ func TestHealthIsLoggedOnce(t *testing.T) {
 	at(35, behind(20))
 	at(40, behind(60), "info catching up height=60 target=100 blocks_left=40 blocks_per_second=5")
 	at(44, func(h *health) { h.height, h.target = 100, 100 }, "info ready after=14s height=100", "info caught up height=100 blocks=90 after=14s")
+	at(50, func(h *health) { h.sync = 2100 * time.Millisecond }, "warn the disk is slow sync_took=2.1s limit=1s")
+	at(55, func(h *health) { h.sync = 3 * time.Second })
+	at(61, none, "info the disk is fast again after=11s")
+	at(70, func(h *health) { h.full, h.txs, h.bytes = true, 9000, 32<<20 }, "warn the mempool is full transactions=9000 bytes=33554432")
+	at(72, func(h *health) { h.txs = 10 }, "info the mempool has room again after=2s transactions=10 bytes=0")
+	at(80, func(h *health) { h.frozen.Add(3) }, "error a lane is frozen replica=3")
+	at(90, none)
+	at(91, func(h *health) { h.frozen.Add(3) })
+}
+
+// TestFaultsOfAReadyReplica: each fault that may exist while a replica is ready has its sentence in degraded.
+func TestFaultsOfAReadyReplica(t *testing.T) {
+	for want, r := range map[string]reading{
+		"":                       {},
+		"the clock is 2s behind": {clockOff: true, clockOffset: 2 * time.Second},
+		"the clock is 2s ahead":  {clockOff: true, clockOffset: -2 * time.Second},
+		"replica 3 runs as two":  {twins: []twin{{replica: 3}}},
+		"a sync of the consensus store takes 2.1s": {sync: 2100 * time.Millisecond},
+		"it has 7 transactions of 2.0 MiB":         {full: true, txs: 7, bytes: 2 << 20},
+		"the lane of replica 1 is frozen":          {frozen: protocols.Set{1 << 1}},
+		"no replica of shard 2 is connected":       {cut: []uint16{2}},
+	} {
+		if got := r.degraded(); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	var f fullness
+	for _, c := range []struct {
+		seconds int64
+		refused uint64
+		full    bool
+	}{{0, 0, false}, {1, 3, true}, {10, 3, true}, {11, 3, false}, {12, 4, true}} {
+		if got := f.lately(time.Unix(c.seconds, 0), c.refused); got != c.full {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	alone := reading{replicas: 4, quorum: 3, answering: 1, unsigned: true, needed: 2, unreached: []string{"0/0"}}
+	if got, want := alone.notReady(), "1 of 4 replicas answer, 3 needed; not connected to bootstrap replica 0/0"; !strings.HasSuffix(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 // TestSuppressedChangeIsLoggedLater: a change whose line the limiter suppresses is logged later if it lasts, so the log

@@ -79,6 +79,7 @@ type Node struct {
 	started   time.Time
 
 	rate       rate
+	fullness   fullness
 	others     otherReports
 	tracer     *tracer
 	registry   *prometheus.Registry

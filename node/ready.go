@@ -2,10 +2,14 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"bdtnode/ledger"
 	"bdtnode/node/engine"
+	"bdtnode/protocols"
 )
 
 // maxUncommitted is the longest time for which work may wait without any commit while a replica counts as ready. It is
@@ -25,6 +29,12 @@ type reading struct {
 	unsigned         bool          // too few peers have answered this start, so the replica signs nothing
 	answers, needed  int           // answers of peers to this start
 	twins            []twin        // peers that run as two processes
+	unreached        []string      // bootstrap members without a connection, if no other member of the shard is connected either
+	sync             time.Duration // time of a slow sync of the consensus store lately, 0 if there was none
+	full             bool          // transactions were refused lately for lack of room in the mempool
+	txs, bytes       int           // of the mempool
+	frozen           protocols.Set // lanes of which nothing is executed any more
+	cut              []uint16      // other shards of which no replica is connected
 }
 
 // twin is a second process of a peer.
@@ -73,6 +83,9 @@ func (r *reading) obstacle() obstacle {
 // notReady is the reason why the replica is not ready, empty if it is ready.
 func (r *reading) notReady() string {
 	few := fmt.Sprintf("%d of %d replicas answer, %d needed", r.answering, r.replicas, r.quorum)
+	if len(r.unreached) > 0 {
+		few += "; not connected to bootstrap replica " + strings.Join(r.unreached, ", ")
+	}
 	switch r.obstacle() {
 	case unsigned:
 		return fmt.Sprintf("signs nothing until %d peers have answered this start: %d have; %s", r.needed, r.answers, few)
@@ -109,6 +122,18 @@ func (r *reading) degraded() string {
 		all = append(all, fmt.Sprintf("replica %d runs as two processes: start %d was fenced %s ago, start %d is kept",
 			t.replica, t.fenced, t.ago.Round(time.Second), t.kept))
 	}
+	if r.sync > 0 {
+		all = append(all, fmt.Sprintf("the disk is slow: a sync of the consensus store takes %v", r.sync.Round(100*time.Millisecond)))
+	}
+	if r.full {
+		all = append(all, fmt.Sprintf("the mempool is full, or the share of it that one client may have: it has %d transactions of %.1f MiB", r.txs, float64(r.bytes)/(1<<20)))
+	}
+	for _, i := range r.frozen.Members() {
+		all = append(all, fmt.Sprintf("the lane of replica %d is frozen: none of its batches is executed any more", i))
+	}
+	for _, s := range r.cut {
+		all = append(all, fmt.Sprintf("no replica of shard %d is connected", s))
+	}
 	return strings.Join(all, "; ")
 }
 
@@ -136,5 +161,49 @@ func (n *Node) read() reading {
 			r.twins = append(r.twins, twin{uint16(t.Replica), t.Boot, t.Kept, ago})
 		}
 	}
+	r.sync, r.frozen = n.engine.SlowestSync(), s.Frozen
+	pool := n.engine.InspectClients()
+	r.full, r.txs, r.bytes = n.fullness.lately(time.Now(), n.engine.Refusals(ledger.ReasonBookFull)), pool.Txs, pool.Bytes
+	for shard := range n.home.Genesis.Shards {
+		if uint16(shard) != n.home.Shard && len(n.net.Reachable(uint16(shard))) == 0 {
+			r.cut = append(r.cut, uint16(shard))
+		}
+	}
+	if n.net.ReadyPeers() == 0 {
+		r.unreached = n.unreachedBootstraps()
+	}
 	return r
+}
+
+// fullAge is the time for which a mempool counts as full after it refused a transaction for lack of room.
+const fullAge = 10 * time.Second
+
+// fullness notes when a mempool last refused a transaction for lack of room.
+type fullness struct {
+	mu      sync.Mutex
+	refused uint64 // such transactions since the start
+	at      time.Time
+}
+
+// lately notes the number of such transactions since the start, and reports whether it grew in the last [fullAge].
+func (f *fullness) lately(now time.Time, refused uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if refused > f.refused {
+		f.refused, f.at = refused, now
+	}
+	return !f.at.IsZero() && now.Sub(f.at) < fullAge
+}
+
+// unreachedBootstraps are the bootstrap members of this replica that are not connected, as SHARD/REPLICA.
+func (n *Node) unreachedBootstraps() (out []string) {
+	list := n.net.Inspect()
+	for i := range list {
+		m := &list[i]
+		named := slices.ContainsFunc(n.home.Config.P2P.Bootstrap, func(a string) bool { return strings.HasSuffix(a, "/p2p/"+m.ID) })
+		if name := fmt.Sprintf("%d/%d", m.Shard, m.Index); named && !m.Connected && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }

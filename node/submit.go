@@ -120,9 +120,6 @@ func (b backend) answer(p engine.Progress, stage engine.Stage) api.TxAnswer {
 		if r := p.Refusal.Reason; r == ledger.ReasonBookFull || r == ledger.ReasonBusy {
 			a.RetryMS = mempoolRetry.Milliseconds()
 		}
-		if p.Refusal.Reason == ledger.ReasonCancelled {
-			a.Ending = api.EndingCancelled
-		}
 		if !p.Refusal.Final() {
 			a.State = api.StateUnknown // not accepted, and may be submitted again
 		}
@@ -136,21 +133,9 @@ func (b backend) answer(p engine.Progress, stage engine.Stage) api.TxAnswer {
 		default:
 			a.State = api.StateRejected
 			a.Reason, a.Detail = p.Receipt.Reason.String(), p.Receipt.Reason.Description()
-			a.Ending = ending(&p.Receipt)
 		}
 	case p.Logged:
 		a.State = api.StateAccepted
 	}
 	return a
-}
-
-// ending is the ending of a transaction whose receipt says that its escrow was returned, else empty.
-func ending(r *ledger.Receipt) api.Ending {
-	switch {
-	case r.Verdict != ledger.VerdictReturned:
-		return ""
-	case r.Reason == ledger.ReasonCancelled:
-		return api.EndingReturnedByCL
-	}
-	return api.EndingReturnedByVerdict
 }

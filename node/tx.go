@@ -39,9 +39,6 @@ func (b backend) txHere(id ledger.TxID) (api.TxAnswer, bool) {
 		return a, ok
 	}
 	x := api.Part{Shard: part.Shard, Stage: part.Stage.String(), Height: part.Height}
-	if v := p.Receipt.Verdict; part.Stage > ledger.StageEscrow && (v == ledger.VerdictReturned || v == ledger.VerdictRejected) {
-		x.Reason = p.Receipt.Reason.String()
-	}
 	for _, k := range part.Known {
 		v := api.PartVerdict{Shard: k.Shard, Verdict: "unknown", Reason: k.Reason.String(), Height: k.Height}
 		if k.Verdict != 0 {

@@ -27,6 +27,8 @@ func (n inspector) Why(ctx context.Context, id ledger.TxID) (admin.Why, error) {
 	if v := n.loop(ctx, &out.Head); v != nil {
 		s.Core, s.Batch = &v.Core, v.Batch
 	}
+	r := n.read()
+	s.SyncMS, s.Unreached, s.Full = r.sync.Milliseconds(), r.unreached, r.full
 	if err := n.whyHere(id, &s); err != nil {
 		return out, err
 	}
@@ -57,8 +59,6 @@ func (n inspector) whyHere(id ledger.TxID, s *why.State) error {
 	if ok {
 		s.Pool, s.ExpiryMS = &pool, pool.ExpiryMS
 	}
-	a := n.engine.InspectClients()
-	s.Full = a.Txs >= a.MaxTxs || a.Bytes+ledger.MaxTxBytes > a.MaxBytes
 	part, has, err := n.state.Part(id)
 	if err != nil {
 		return err

@@ -77,9 +77,9 @@ type ReplicaState struct {
 	Lag         *uint64 `json:"lag,omitempty"`           // blocks below the greatest height that is known of its shard
 	RoundTripUS *int64  `json:"rtt_us,omitempty"`        // shortest round trip that a replica of its shard reports, in microseconds
 	SilentMS    *int64  `json:"silent_ms,omitempty"`     // milliseconds since a replica of its shard last heard it
-	Health      Health  `json:"health"`
-	Reason      string  `json:"reason"` // of the health; empty if it is ready without faults
-	URL         string  `json:"url,omitempty"`
+	Health      Health  `json:"health"`                  // ready, not ready, answers, silent or unknown
+	Reason      string  `json:"reason"`                  // of the health, and the faults of the replica; empty if it is ready without faults
+	URL         string  `json:"url,omitempty"`           // of its API, if it was asked directly
 }
 
 // Quorum tells whether n-f replicas of a shard answer.
@@ -96,12 +96,12 @@ const (
 type ShardState struct {
 	Shard     uint16   `json:"shard"`
 	Replicas  int      `json:"replicas"`
-	Reports   int      `json:"reports"` // replicas whose own report is known
-	Needed    int      `json:"needed"`
-	Answering *int     `json:"answering,omitempty"` // greatest number that a replica of it reports
-	Quorum    Quorum   `json:"quorum"`
-	Epoch     *uint64  `json:"epoch,omitempty"`
-	Leader    *uint16  `json:"leader,omitempty"`
+	Reports   int      `json:"reports"`                 // replicas whose own report is known
+	Needed    int      `json:"needed"`                  // n-f
+	Answering *int     `json:"answering,omitempty"`     // greatest number that a replica of it reports
+	Quorum    Quorum   `json:"quorum"`                  // yes, none or unknown
+	Epoch     *uint64  `json:"epoch,omitempty"`         // newest that is reported
+	Leader    *uint16  `json:"leader,omitempty"`        // of that epoch
 	Height    *uint64  `json:"height,omitempty,string"` // greatest that is known
 	Rate      *float64 `json:"rate,omitempty"`          // ordered transactions a second
 	P50MS     *float64 `json:"p50_ms,omitempty"`        // median latency, of the replica with the slowest
@@ -111,7 +111,7 @@ type ShardState struct {
 
 // NetworkState is the state of all shards as far as reports show it.
 type NetworkState struct {
-	Network  string         `json:"network"`
+	Network  string         `json:"network"` // genesis id
 	Name     string         `json:"name"`
 	Shards   []ShardState   `json:"shards"`
 	Replicas []ReplicaState `json:"replicas"`
@@ -199,6 +199,9 @@ func replicaState(s, i uint16, own map[uint16]*Report, leader *uint16) ReplicaSt
 		x.Health, x.Reason = HealthReady, r.Degraded
 	case r != nil:
 		x.Health, x.Reason = HealthNotReady, r.NotReady
+		if r.Degraded != "" {
+			x.Reason += "; " + r.Degraded
+		}
 	case x.Health == HealthAnswers:
 		x.Reason = "it answers Pings and gave no report"
 	case observed && x.SilentMS != nil:

@@ -42,16 +42,6 @@ func Seen(certified bool) State {
 	return StateOrdered
 }
 
-// Ending is the way in which a rejected transaction between shards ended.
-type Ending string
-
-// The endings of a rejected transaction.
-const (
-	EndingCancelled         Ending = "cancelled"           // a CL ended it before a shard ordered it
-	EndingReturnedByCL      Ending = "returned_by_cl"      // a CL returned its escrow
-	EndingReturnedByVerdict Ending = "returned_by_verdict" // the verdict of a shard returned its escrow
-)
-
 // MaxTxsPerRequest is the largest number of transactions in one POST.
 const MaxTxsPerRequest = 1000
 
@@ -62,7 +52,6 @@ type TxAnswer struct {
 	Certified bool        `json:"certified" doc:"whether f+1 replicas signed the header of its block"`
 	Reason    string      `json:"reason,omitempty" doc:"machine-readable reason of a rejection"`
 	Detail    string      `json:"detail,omitempty" doc:"description of the reason"`
-	Ending    Ending      `json:"ending,omitempty" enum:"cancelled,returned_by_cl,returned_by_verdict" doc:"of a rejected transaction between shards: cancelled: a CL ended it before a shard ordered it; returned_by_cl, returned_by_verdict: a CL, or the verdict of a shard, returned its escrow"`
 	TimedOut  bool        `json:"timed_out,omitempty" doc:"the wait ended before the stage was reached; the outcome is not final"`
 	Shard     uint16      `json:"shard"`
 	Height    uint64      `json:"height,omitempty,string" doc:"height of the block that ordered it, 0 if there is none yet"`
@@ -80,7 +69,6 @@ type Part struct {
 	Shard    uint16        `json:"shard"`
 	Stage    string        `json:"stage" enum:"pending,escrow,settled,returned,rejected,unreachable,unconfirmed" doc:"pending: nothing consumed or created here; escrow: its inputs here are in escrow; settled, returned, rejected: final; unreachable: no replica of the shard answers; unconfirmed: too few of them give equal answers"`
 	Height   uint64        `json:"height,omitempty,string" doc:"height of the block in which it reached the stage"`
-	Reason   string        `json:"reason,omitempty" doc:"reason for which it was returned or rejected here; cancelled: by a CL"`
 	Verdicts []PartVerdict `json:"verdicts,omitempty" nullable:"false" doc:"verdicts of the input shards that this shard knows"`
 }
 

@@ -386,5 +386,5 @@ func (c *cancels) refusal(id ledger.TxID, found *ledger.Refusal) *ledger.Refusal
 	if cl == nil || cl.Source == c.d.cfg.Committee.Shard() || found != nil && found.Final() {
 		return found
 	}
-	return &ledger.Refusal{Reason: ledger.ReasonCancelled, Detail: ledger.ReasonCancelled.Description()}
+	return &ledger.Refusal{Reason: ledger.ReasonCancelled, Detail: fmt.Sprintf("shard %d certified that it can never be spent there", cl.Source)}
 }

@@ -80,6 +80,7 @@ type Engine struct {
 	inspect   chan chan<- *driver.View
 	inspected atomic.Pointer[driver.View] // newest snapshot
 	faults    faults
+	syncs     syncs
 }
 
 // Status is the state of an engine at one moment.

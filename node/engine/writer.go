@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"bdtnode/internal/kv"
 	"bdtnode/node/driver"
@@ -93,9 +94,11 @@ func (w *writer) run(ctx context.Context) error {
 		batch.Reset()
 		sync := driver.Records(&batch, actions)
 		if batch.Len() > 0 {
+			w.e.syncs.begin(time.Now())
 			if err := w.e.cfg.Store.Apply(&batch, sync); err != nil {
 				return fmt.Errorf("write to the consensus store: %w", err)
 			}
+			w.e.syncs.end(time.Now())
 		}
 		for i := range actions {
 			w.e.driver.Send(&actions[i])

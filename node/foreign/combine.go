@@ -59,12 +59,8 @@ func Combine(id ledger.TxID, own *api.TxAnswer, rows []Row) (api.TxAnswer, error
 			out.Inputs, out.Outputs = union(out.Inputs, r.Answer.Inputs), union(out.Outputs, r.Answer.Outputs)
 		}
 	}
-	if len(out.Inputs) == 0 { // all of it is in one shard, or no shard has ordered it
-		byCL := func(r Row) bool { return r.known() && r.Answer.Ending == api.EndingCancelled }
-		if out.State == api.StateRejected && slices.ContainsFunc(all, byCL) {
-			out.Ending = api.EndingCancelled
-		}
-		return out, nil
+	if len(out.Inputs) == 0 {
+		return out, nil // all of it is in one shard, or no shard has ordered it
 	}
 	for _, s := range union(out.Inputs, out.Outputs) {
 		out.Parts = append(out.Parts, part(s, all))
@@ -107,7 +103,7 @@ func conclude(a *api.TxAnswer) {
 			settled = false
 		}
 		for k := range p.Verdicts {
-			if v := &p.Verdicts[k]; (v.Verdict == ledger.VerdictRejected.String() || cancelled(v)) && rejection == nil {
+			if v := &p.Verdicts[k]; v.Verdict == ledger.VerdictRejected.String() && rejection == nil {
 				rejection = v
 			}
 		}
@@ -122,30 +118,6 @@ func conclude(a *api.TxAnswer) {
 	case rejection == nil && (a.State == api.StateSettled || a.State == api.StateRejected && a.Height > 0):
 		a.State, a.Reason, a.Detail = api.Seen(a.Certified), "", ""
 	}
-	a.Ending = ""
-	if a.State == api.StateRejected {
-		a.Ending = ending(a.Parts)
-	}
-}
-
-// cancelled reports whether a verdict is not known, and a CL of its shard returned the escrow. A CL is as final as the
-// verdict that follows: the shard never spends the transaction.
-func cancelled(v *api.PartVerdict) bool {
-	return v.Verdict != ledger.VerdictRejected.String() && v.Verdict != ledger.VerdictSpent.String() && v.Reason == ledger.ReasonCancelled.String()
-}
-
-// ending is the ending of a rejected transaction with these parts, empty if no part shows it.
-func ending(parts []api.Part) (e api.Ending) {
-	for i := range parts {
-		switch p := &parts[i]; {
-		case p.Stage != ledger.StageReturned.String():
-		case p.Reason == ledger.ReasonCancelled.String():
-			return api.EndingReturnedByCL
-		default:
-			e = api.EndingReturnedByVerdict
-		}
-	}
-	return e
 }
 
 func union(a, b []uint16) []uint16 {

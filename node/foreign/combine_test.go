@@ -77,41 +77,6 @@ func TestCombine(t *testing.T) {
 	}
 }
 
-// TestEndings: the parts tell how a rejected transaction ended. A CL that returned escrow rejects it before the verdict of
-// its shard is known.
-func TestEndings(t *testing.T) {
-	returned := func(reason string, v api.PartVerdict) api.TxAnswer {
-		a := of(0, api.StateRejected, "returned")
-		a.Parts[0].Reason, a.Reason = reason, reason
-		a.Parts[0].Verdicts = []api.PartVerdict{{Shard: 0, Verdict: "spent"}, v}
-		return a
-	}
-	waits := api.PartVerdict{Shard: 1, Verdict: "unknown", Reason: "cancelled"}
-	rejects := api.PartVerdict{Shard: 1, Verdict: "rejected", Reason: "consumed"}
-	nothing := Row{Shard: 1, Answer: api.TxAnswer{ID: id, Shard: 1, State: api.StateUnknown}}
-	dropped := api.TxAnswer{ID: id, Shard: 1, State: api.StateRejected, Reason: "cancelled", Ending: api.EndingCancelled}
-	refused := api.TxAnswer{ID: id, Shard: 0, State: api.StateRejected, Reason: "consumed"}
-	for name, x := range map[string]struct {
-		own    api.TxAnswer
-		row    Row
-		ending api.Ending
-		reason string
-	}{
-		"by a CL, before the verdict": {returned("cancelled", waits), nothing, api.EndingReturnedByCL, "cancelled"},
-		"by a CL, after the verdict":  {returned("cancelled", rejects), nothing, api.EndingReturnedByCL, "cancelled"},
-		"by the verdict":              {returned("consumed", rejects), nothing, api.EndingReturnedByVerdict, "consumed"},
-		"asked in the other shard":    {of(1, api.StateRejected, "rejected", 1), Row{Answer: returned("cancelled", rejects)}, api.EndingReturnedByCL, "consumed"},
-		"nobody ordered it":           {dropped, Row{}, api.EndingCancelled, "cancelled"},
-		"asked where it was refused":  {refused, Row{Shard: 1, Answer: dropped}, api.EndingCancelled, "consumed"},
-		"refused, and no CL is known": {refused, nothing, "", "consumed"},
-	} {
-		a, err := Combine(id, &x.own, []Row{x.row})
-		if err != nil || a.State != api.StateRejected || a.Ending != x.ending || a.Reason != x.reason {
-			t.Errorf("%s: %+v, %v", name, a, err)
-		}
-	}
-}
-
 func TestInvolved(t *testing.T) {
 	own := of(1, api.StateSettled, "settled")
 	own.Outputs = []uint16{1, 3}

@@ -129,9 +129,6 @@ func common(a, b *api.TxAnswer) {
 	if a.Detail != b.Detail {
 		a.Detail = ""
 	}
-	if a.Ending != b.Ending {
-		a.Ending = ""
-	}
 }
 
 // Hand submits transactions to one replica of a shard, and to another one if that fails. It is a hint: no outcome is

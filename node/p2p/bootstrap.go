@@ -111,7 +111,8 @@ func (j *bootstrapper) dial(e *entry) bool {
 	}
 	j.mu.Unlock()
 	if err != nil && j.net.ctx.Err() == nil {
-		j.net.outside.Warnw("bootstrap member not reached", e.ID, "peer", e.ID, "addresses", e.Addrs, "reason", reason(err))
+		at := j.net.roster.places[e.ID]
+		j.net.outside.Warnw("bootstrap member not reached", e.ID, "shard", at.shard, "replica", at.index, "peer", e.ID, "addresses", e.Addrs, "reason", reason(err))
 	}
 	return err == nil
 }

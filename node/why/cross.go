@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"bdtnode/ledger"
+	"bdtnode/protocols"
 )
 
 // part explains a transaction between shards of which this shard has a part.
@@ -16,16 +17,7 @@ func (e *explainer) part() {
 	}
 	switch p.Stage {
 	case ledger.StageRejected, ledger.StageReturned:
-		text := fmt.Sprintf("It is %s in shard %d since block %d", p.Stage, s.Shard, p.Height)
-		if r := p.Rejection(); r != nil {
-			text += fmt.Sprintf(": shard %d rejected it (%s)", r.Shard, r.Reason)
-		}
-		for i := range p.Known {
-			if p.Known[i].Cancelled() {
-				text += fmt.Sprintf(": shard %d cancelled it, and has not sent its verdict yet", p.Known[i].Shard)
-			}
-		}
-		e.add(Rejected, never, nil, text+".", "It waits for nothing.")
+		e.add(Rejected, never, nil, e.rejection(), "It waits for nothing.")
 	case ledger.StageSettled:
 		e.outputs(since)
 		if len(e.out) == 0 {
@@ -45,6 +37,21 @@ func (e *explainer) part() {
 		}
 	}
 	e.certificate()
+}
+
+// rejection says in which block and for which reason the transaction was rejected, or its escrow returned.
+func (e *explainer) rejection() string {
+	p := e.s.Part
+	text := fmt.Sprintf("It is %s in shard %d since block %d", p.Stage, e.s.Shard, p.Height)
+	if r := p.Rejection(); r != nil {
+		text += fmt.Sprintf(": shard %d rejected it (%s)", r.Shard, r.Reason)
+	}
+	for i := range p.Known {
+		if k := &p.Known[i]; k.Cancelled() {
+			text += fmt.Sprintf(": a cancellation (CL) of shard %d ended it, because it can never be spent there. The verdict of shard %d has not arrived yet, and changes nothing", k.Shard, k.Shard)
+		}
+	}
+	return text + "."
 }
 
 func (e *explainer) unsent(since int64) {
@@ -205,9 +212,23 @@ func (e *explainer) elsewhere() {
 		unknown := Reason{Kind: Unknown, Shard: e.s.Shard, Replicas: nil, SinceMS: never,
 			Text: "This replica does not have it: it never received it, dropped it, or was not asked to take it.", Ends: "It is submitted, to any replica."}
 		if e.s.Full {
-			unknown.Text += " Its mempool is full, so it takes only transactions that pay more for each byte than another one there."
+			unknown.Text += " Its mempool is full, or the share of it that one client may have, so it takes only transactions that pay more for each byte than another one there."
 		}
 		e.out = append([]Reason{unknown}, e.out...)
 		e.out[0].Replicas = e.unacked(nil)[:0]
+		e.frozenLanes()
+	}
+}
+
+// frozenLanes names the replicas whose lanes are frozen: a transaction that only they received is never executed.
+func (e *explainer) frozenLanes() {
+	if e.s.Core == nil {
+		return
+	}
+	for _, l := range e.s.Core.Consensus.Lanes {
+		if l.Frozen {
+			e.add(LaneFrozen, never, []protocols.Index{l.Lane}, fmt.Sprintf("The lane of replica %d is frozen at batch %d: a committed chain of it did not contain that position, so later batches of it are not executed.", l.Lane, l.FrozenAt),
+				"Nothing for a transaction that only this replica received; submit it at another replica.")
+		}
 	}
 }

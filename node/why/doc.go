@@ -105,7 +105,10 @@ type State struct {
 
 	Pool    *admission.TxView // not decided here
 	Missing []Input           // inputs in this shard that do not exist
-	Full    bool              // the mempool has no room for another transaction
+	Full    bool              // the mempool refused transactions lately for lack of room
+
+	SyncMS    int64    // time of a slow sync of the consensus store lately, 0 if there was none
+	Unreached []string // bootstrap replicas without a connection, as SHARD/REPLICA, if no other replica of the shard is connected either
 
 	Core  *replica.View // nil if the loop of the engine does not answer
 	Self  protocols.Index

@@ -152,13 +152,17 @@ func (e *explainer) pool() {
 		e.parked()
 	case admission.PlaceBatch:
 		if !p.Accepted {
-			e.add(Disk, p.SinceMS, nil, "Its batch is made and not on the disk of this replica yet.", "The next sync of the consensus store. A slow or failing disk delays it.")
+			text := "Its batch is made and not on the disk of this replica yet."
+			if s.SyncMS > 0 {
+				text += fmt.Sprintf(" The disk is slow: a sync of the consensus store takes %s.", span(s.SyncMS))
+			}
+			e.add(Disk, p.SinceMS, nil, text, "The next sync of the consensus store. A slow or failing disk delays it.")
 			return
 		}
 		e.order()
 	}
 	if s.Full && p.Place != admission.PlaceOrphan && !p.Accepted {
-		e.add(MempoolFull, never, nil, "The mempool of this replica is full.", "Commits make room. Until its batch is on disk, a transaction that pays more for each byte may replace it.")
+		e.add(MempoolFull, never, nil, "The mempool of this replica is full, or the share of it that one client may have.", "Commits make room. Until its batch is on disk, a transaction that pays more for each byte may replace it.")
 	}
 }
 
@@ -206,8 +210,15 @@ func (e *explainer) batch() {
 	switch s.Batch {
 	case driver.BatchSigns:
 		start := s.Core.Start
-		e.add(Start, p.SinceMS, nil, fmt.Sprintf("This replica signs nothing until %d peers have answered its start; %d have.", start.Needed, start.Answered),
-			e.expiry("Further peers answer"))
+		silent, _ := e.silent()
+		text := fmt.Sprintf("This replica signs nothing until %d peers have answered its start; %d have.", start.Needed, start.Answered)
+		if len(silent) > 0 {
+			text += fmt.Sprintf(" %s.", upper(doNotAnswer(silent)))
+		}
+		if len(s.Unreached) > 0 {
+			text += fmt.Sprintf(" It is connected to no replica of its shard, and its bootstrap replicas are not reached: %s.", strings.Join(s.Unreached, ", "))
+		}
+		e.add(Start, p.SinceMS, silent, text, e.expiry("Further peers answer"))
 	case driver.BatchLane:
 		if s.Core.Consensus.Lanes[s.Self].Frozen {
 			e.add(LaneFrozen, p.SinceMS, nil, "The lane of this replica is frozen: a committed chain of it did not contain the position of the cut before.",
@@ -321,6 +332,28 @@ func (e *explainer) patience() string {
 		span(c.Patience.LimitMS), e.s.F+1)
 }
 
+// silent are the replicas of the shard that answer no Pings, and the longest time since one of them did.
+func (e *explainer) silent() (silent []protocols.Index, since int64) {
+	since = never
+	for _, p := range e.s.Core.Peers {
+		if !p.Answers {
+			silent = append(silent, p.Replica)
+			if p.AnsweredMS > 0 {
+				since = max(since, p.AnsweredMS)
+			}
+		}
+	}
+	return silent, since
+}
+
+// doNotAnswer says that these replicas do not answer.
+func doNotAnswer(list []protocols.Index) string {
+	if len(list) == 1 {
+		return Replicas(list) + " does not answer"
+	}
+	return Replicas(list) + " do not answer"
+}
+
 // progress adds the reasons for which the shard commits nothing, as this replica sees them.
 func (e *explainer) progress() {
 	s := e.s
@@ -332,18 +365,8 @@ func (e *explainer) progress() {
 		e.add(CatchingUp, s.Core.CatchUp.StillMS, nil, fmt.Sprintf("This replica is behind: it has committed up to %d, and others have certified up to %d.", c.Committed, s.Core.CatchUp.Target),
 			"Peers answer its requests for certified blocks.")
 	}
-	var silent []protocols.Index
-	since := int64(never)
-	for _, p := range s.Core.Peers {
-		if !p.Answers {
-			silent = append(silent, p.Replica)
-			if p.AnsweredMS > 0 {
-				since = max(since, p.AnsweredMS)
-			}
-		}
-	}
-	if len(silent) > s.F {
-		e.add(NoQuorum, since, silent, fmt.Sprintf("%d of %d replicas of shard %d answer, and %d are needed. %s do not answer.", s.N-len(silent), s.N, s.Shard, s.N-s.F, upper(Replicas(silent))),
+	if silent, since := e.silent(); len(silent) > s.F {
+		e.add(NoQuorum, since, silent, fmt.Sprintf("%d of %d replicas of shard %d answer, and %d are needed. %s.", s.N-len(silent), s.N, s.Shard, s.N-s.F, upper(doNotAnswer(silent))),
 			e.expiry(atLeast(len(silent)-s.F)+" again"))
 	}
 	if end := c.End; end != nil && (end.Left || len(end.Statuses) > s.F) {
@@ -363,7 +386,7 @@ func (e *explainer) progress() {
 	x := &c.FastLane.Slots[0]
 	switch x.WaitsFor {
 	case bolt.WaitVotes:
-		e.add(Votes, x.SinceMS, x.Missing, fmt.Sprintf("Slot %d of epoch %d waits for %d further Votes.%s%s", x.Slot, c.Epoch, x.Needed, without(x.Missing), ownVote(x.OwnVote)),
+		e.add(Votes, x.SinceMS, x.Missing, fmt.Sprintf("Slot %d of epoch %d waits for %d further Votes.%s%s", x.Slot, c.Epoch, x.Needed, without(x.Missing), e.ownVote(x.OwnVote)),
 			"Votes of these replicas. "+e.patience())
 	case bolt.WaitFinalizes:
 		e.add(Finalizes, x.SinceMS, x.Missing, fmt.Sprintf("Slot %d of epoch %d has its QC and waits for %d further Finalizes.%s", x.Slot, c.Epoch, x.Needed, without(x.Missing)),
@@ -377,7 +400,7 @@ func (e *explainer) progress() {
 }
 
 // ownVote is the reason why this replica has not voted, in words.
-func ownVote(v bolt.OwnVote) string {
+func (e *explainer) ownVote(v bolt.OwnVote) string {
 	switch v {
 	case bolt.VoteRefused:
 		return " This replica does not vote, because the block does not extend its parent."
@@ -386,7 +409,14 @@ func ownVote(v bolt.OwnVote) string {
 	case bolt.VoteExecution:
 		return " This replica votes when its execution is nearer."
 	case bolt.VoteClock:
-		return " The block's time is ahead of this replica's clock."
+		text := " The block's time is ahead of this replica's clock."
+		leader := e.s.Core.Consensus.Leader
+		for _, p := range e.s.Core.Peers {
+			if p.Replica == leader && p.ClockMS > 0 {
+				text += fmt.Sprintf(" The clock of the leader, replica %d, is %s ahead of this replica's.", leader, span(p.ClockMS))
+			}
+		}
+		return text
 	case bolt.VoteData:
 		return " This replica lacks data of the block, or acknowledged another header."
 	case bolt.VoteCast, bolt.VoteLeft, bolt.VoteProposal:

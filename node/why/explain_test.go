@@ -120,6 +120,10 @@ func TestEachKind(t *testing.T) {
 		{"behind its parent", healthy(pool(admission.PlaceBehind, func(v *admission.TxView) { v.Depends = []ledger.TxID{parent} })), Parent, 0, nil, 1500, []string{parent.String()}},
 		{"start", healthy(pool(admission.PlaceReady), func(s *State) { s.Batch, s.Core.Start = driver.BatchSigns, replica.StartView{Answered: 1, Needed: 2} }),
 			Start, 0, nil, 1500, []string{"until 2 peers", "1 have", "expiry in 1m0s"}},
+		{"start without a bootstrap replica", healthy(pool(admission.PlaceReady), func(s *State) {
+			s.Batch, s.Core.Start, s.Unreached = driver.BatchSigns, replica.StartView{Needed: 2}, []string{"0/0", "0/2"}
+			s.Core.Peers[0].Answers, s.Core.Peers[1].Answers, s.Core.Peers[2].Answers = false, false, false
+		}), Start, 0, []protocols.Index{0, 2, 3}, 1500, []string{"0 have", "Replicas 0, 2 and 3 do not answer", "bootstrap replicas are not reached: 0/0, 0/2"}},
 		{"full lane", healthy(pool(admission.PlaceReady), func(s *State) { s.Batch, s.Core.Consensus.Lanes[1].Full = driver.BatchLane, lanes.FullBytes }),
 			LaneFull, 0, nil, 1500, []string{"up to 7", "up to 4"}},
 		{"frozen lane", healthy(pool(admission.PlaceReady), func(s *State) { s.Batch, s.Core.Consensus.Lanes[1].Frozen = driver.BatchLane, true }),
@@ -128,6 +132,7 @@ func TestEachKind(t *testing.T) {
 		{"the gap between batches", healthy(pool(admission.PlaceReady), func(s *State) { s.Batch = driver.BatchGap }), NextBatch, 0, nil, 1500, []string{"next batch"}},
 		{"ready", healthy(pool(admission.PlaceReady)), NextBatch, 0, nil, 1500, []string{"next batch"}},
 		{"not on disk", healthy(pool(admission.PlaceBatch)), Disk, 0, nil, 1500, []string{"sync"}},
+		{"the disk is slow", healthy(pool(admission.PlaceBatch), func(s *State) { s.SyncMS = 2100 }), Disk, 0, nil, 1500, []string{"The disk is slow", "takes 2.1s"}},
 		{"left out", healthy(pool(admission.PlaceParked, func(v *admission.TxView) {
 			v.Accepted, v.UntilMS, v.LeftOut = true, 4000, &ledger.Refusal{Reason: ledger.ReasonShardBusy, Detail: "shard 2 has not acknowledged"}
 		})), LeftOut, 0, nil, 1500, []string{"shard_busy", "shard 2 has not", "tried again in 4s"}},
@@ -151,6 +156,9 @@ func TestEachKind(t *testing.T) {
 		})), EpochEnd, 0, []protocols.Index{3}, -1, []string{"round 2", "shares"}},
 		{"votes", healthy(pool(admission.PlaceBatch, accepted), slot(bolt.SlotView{Slot: 8, SinceMS: 300, WaitsFor: bolt.WaitVotes, Missing: []protocols.Index{0, 3}, Needed: 1, OwnVote: bolt.VoteClock})),
 			Votes, 0, []protocols.Index{0, 3}, 300, []string{"Slot 8 of epoch 3", "1 further Votes", "ahead of this replica's clock", "patience of 400ms"}},
+		{"the leader's clock is ahead", healthy(pool(admission.PlaceBatch, accepted), slot(bolt.SlotView{Slot: 8, SinceMS: 300, WaitsFor: bolt.WaitVotes, Missing: []protocols.Index{0, 3}, Needed: 1, OwnVote: bolt.VoteClock}),
+			core(func(c *replica.View) { c.Peers[1].ClockMS = 3_600_000 })),
+			Votes, 0, []protocols.Index{0, 3}, 300, []string{"The clock of the leader, replica 2, is 1h0m0s ahead of this replica's."}},
 		{"finalizes", healthy(pool(admission.PlaceBatch, accepted), slot(bolt.SlotView{Slot: 8, SinceMS: 300, WaitsFor: bolt.WaitFinalizes, Missing: []protocols.Index{0}, Needed: 1})),
 			Finalizes, 0, []protocols.Index{0}, 300, []string{"has its QC"}},
 		{"a block is missing", healthy(pool(admission.PlaceBatch, accepted), slot(bolt.SlotView{Slot: 8, SinceMS: 300, WaitsFor: bolt.WaitBlock})), Data, 0, nil, 300, []string{"is final"}},
@@ -194,6 +202,12 @@ func TestEachKind(t *testing.T) {
 		{"returned", healthy(part(func(p *ledger.Part) {
 			p.Stage, p.Known[1].Verdict, p.Known[1].Reason = ledger.StageReturned, ledger.VerdictRejected, ledger.ReasonConsumed
 		})), Rejected, 0, nil, -1, []string{"shard 1 rejected it (consumed)"}},
+		{"a cancellation", healthy(part(func(p *ledger.Part) {
+			p.Stage, p.Known[1].Reason, p.Known[1].Height = ledger.StageReturned, ledger.ReasonCancelled, 9
+		}), others(Other{Shard: 1, Known: true})), Rejected, 0, nil, -1, []string{"returned in shard 0 since block 9", "a cancellation (CL) of shard 1 ended it", "verdict of shard 1 has not arrived yet"}},
+		{"a cancellation, and the verdict later", healthy(part(func(p *ledger.Part) {
+			p.Stage, p.Known[1].Verdict, p.Known[1].Reason = ledger.StageReturned, ledger.VerdictRejected, ledger.ReasonConsumed
+		})), Rejected, 0, nil, -1, []string{"returned in shard 0 since block 9: shard 1 rejected it (consumed)"}},
 		{"elsewhere", healthy(others(Other{Shard: 1}, Other{Shard: 2, Known: true})), Elsewhere, 2, nil, -1, nil},
 		{"settled elsewhere", healthy(others(Other{Shard: 1}, Other{Shard: 2, Known: true, Settled: true})), Settled, 2, nil, -1, nil},
 		{"rejected elsewhere", healthy(others(Other{Shard: 1, Known: true, Rejected: true}, Other{Shard: 2})), Rejected, 1, nil, -1, nil},
@@ -255,6 +269,18 @@ func TestUnreachableShardsOfAnUnknownTransaction(t *testing.T) {
 	}
 	if !slices.Equal(kinds, []Kind{Unknown, ShardDown, ShardSplit}) {
 		t.Errorf("%v", kinds)
+	}
+}
+
+// TestFrozenLaneOfAnUnknownTransaction: a transaction of which this replica knows nothing may be in a frozen lane, and the
+// second reason names that lane.
+func TestFrozenLaneOfAnUnknownTransaction(t *testing.T) {
+	all := Explain(healthy(others(Other{Shard: 1}), core(func(c *replica.View) {
+		c.Consensus.Lanes[3] = lanes.View{Lane: 3, Frozen: true, FrozenAt: 5}
+	})))
+	if len(all) != 2 || all[0].Kind != Unknown || all[1].Kind != LaneFrozen || !slices.Equal(all[1].Replicas, []protocols.Index{3}) ||
+		!strings.Contains(all[1].Text, "replica 3 is frozen at batch 5") {
+		t.Errorf("%+v", all)
 	}
 }
 
