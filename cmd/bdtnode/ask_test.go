@@ -40,8 +40,8 @@ func TestStatus(t *testing.T) {
 	if code, message, _ := r.failure(t); r.code != output.ExitUnhealthy || code != "unhealthy" || !strings.Contains(message, "catching up") {
 		t.Errorf("not ready: %d %s %s", r.code, code, message)
 	}
-	if r := bdtnode(t, "status", "--node", n.url, "--all"); r.code != output.ExitUnhealthy {
-		t.Errorf("--all with a replica that is not ready: exit %d", r.code)
+	if r := bdtnode(t, "net", "status", n.url); r.code != output.ExitUnhealthy {
+		t.Errorf("net status with a replica that is not ready: exit %d", r.code)
 	}
 }
 
@@ -102,10 +102,10 @@ func TestFindsNetwork(t *testing.T) {
 	if r := bdtnode(t, "tx", "send", "--from", "alice", "--to", "bob", "--amount", "40"); r.code != 0 {
 		t.Errorf("send: %d %s", r.code, r.err)
 	}
-	var all struct{ Replicas []replicaStatus }
-	r = bdtnode(t, "status", "--all", "-o", "json")
+	var all networkStatus
+	r = bdtnode(t, "net", "status", "-o", "json")
 	r.json(t, &all)
-	if r.code != output.ExitUnhealthy || len(all.Replicas) != 2 {
+	if r.code != output.ExitUnhealthy || len(all.Unreachable) != 1 || len(all.Replicas) != 4 || all.Replicas[0].Health != api.HealthReady {
 		t.Errorf("status of all: %d %+v", r.code, all)
 	}
 	var accounts struct{ Accounts []keystore.Account }

@@ -50,11 +50,15 @@ func (d *delivery) send(parent context.Context, txs []*ledger.Tx) ([]outcome, er
 		open[i] = i
 	}
 	taken := false // whether a transaction may have arrived at a replica
+	var last error // of the newest attempt that the timeout did not end
 	pause := shortPause
 	for at := 0; ; at++ {
 		left := time.Until(deadlineOf(ctx))
 		answers, err := d.clients[at%len(d.clients)].Submit(ctx, encoded(txs, open), d.wait, min(left, api.MaxWait))
 		if err != nil {
+			if ctx.Err() == nil {
+				last = err
+			}
 			again, after := retryable(err)
 			taken = taken || errors.Is(err, client.ErrInterrupted)
 			lone := errors.Is(err, client.ErrUnreachable) && at+1 >= len(d.clients) // there is no other replica to try
@@ -90,7 +94,7 @@ func (d *delivery) send(parent context.Context, txs []*ledger.Tx) ([]outcome, er
 	case parent.Err() != nil:
 		return nil, output.Interrupted("interrupted after %s: no replica has accepted the transactions", waited)
 	default:
-		return nil, output.Unreachable("no replica accepted the transactions within %s", waited)
+		return nil, output.Unreachable("no replica accepted the transactions within %s%s", waited, because(last))
 	}
 }
 
@@ -185,4 +189,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-t.C:
 		return true
 	}
+}
+
+// because is the reason of a failure, for the end of a sentence; empty if it is not known.
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return ": " + err.Error()
 }

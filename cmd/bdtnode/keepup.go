@@ -20,36 +20,31 @@ func (f *netFlags) reports() bool { return f.duration > 0 || f.load > 0 }
 
 // report is the result of a net up with --for or --load. docs/operations.md describes the keys.
 type report struct {
-	Shards       int     `json:"shards"`
-	Nodes        int     `json:"nodes"`   // in each shard
-	Partial      bool    `json:"partial"` // the run was interrupted
-	Seconds      float64 `json:"seconds"` // duration of the run, from the moment when all replicas were ready
-	Rate         float64 `json:"rate"`    // requested transfers a second
-	Submitted    uint64  `json:"submitted"`
-	Unsent       uint64  `json:"unsent"` // transfers due and not submitted
-	Settled      uint64  `json:"settled"`
-	Rejected     uint64  `json:"rejected"`
-	Pending      uint64  `json:"pending"` // submitted transfers without an answer at the end
-	CrossSettled uint64  `json:"cross_settled"`
-	// Cancelled counts rejected transfers across shards that no shard ordered, the others those whose escrow a CL or the
-	// verdict of a shard returned.
-	Cancelled         uint64            `json:"cancelled"`
-	ReturnedByCL      uint64            `json:"returned_by_cl"`
-	ReturnedByVerdict uint64            `json:"returned_by_verdict"`
-	Invalid           []load.KindResult `json:"invalid"` // counts of the invalid transfers, by kind
-	TPS               float64           `json:"tps"`
-	Latency           load.Percentiles  `json:"latency_ms"`
-	CrossLatency      load.Percentiles  `json:"cross_latency_ms"`
-	HeadersAgree      bool              `json:"headers_agree"`
-	ValueConserved    bool              `json:"value_conserved"`
-	NodeCPUSeconds    float64           `json:"node_cpu_seconds"`
-	SyncsPerTx        float64           `json:"syncs_per_tx"`
-	Gaps              gapSummary        `json:"gaps"`
-	ReplicasLost      int               `json:"replicas_lost"` // replicas that ended and were not started again
-	Seed              uint64            `json:"seed"`
-	Parameters        parameters        `json:"parameters"`
-	Version           versionInfo       `json:"version"`
-	Machine           machine           `json:"machine"`
+	Shards         int               `json:"shards"`
+	Nodes          int               `json:"nodes"`   // in each shard
+	Partial        bool              `json:"partial"` // the run was interrupted
+	Seconds        float64           `json:"seconds"` // duration of the run, from the moment when all replicas were ready
+	Rate           float64           `json:"rate"`    // requested transfers a second
+	Submitted      uint64            `json:"submitted"`
+	Unsent         uint64            `json:"unsent"` // transfers due and not submitted
+	Settled        uint64            `json:"settled"`
+	Rejected       uint64            `json:"rejected"`
+	Pending        uint64            `json:"pending"` // submitted transfers without an answer at the end
+	CrossSettled   uint64            `json:"cross_settled"`
+	Invalid        []load.KindResult `json:"invalid"` // counts of the invalid transfers, by kind
+	TPS            float64           `json:"tps"`
+	Latency        load.Percentiles  `json:"latency_ms"`
+	CrossLatency   load.Percentiles  `json:"cross_latency_ms"`
+	HeadersAgree   bool              `json:"headers_agree"`
+	ValueConserved bool              `json:"value_conserved"`
+	NodeCPUSeconds float64           `json:"node_cpu_seconds"`
+	SyncsPerTx     float64           `json:"syncs_per_tx"`
+	Gaps           gapSummary        `json:"gaps"`
+	ReplicasLost   int               `json:"replicas_lost"` // replicas that ended and were not started again
+	Seed           uint64            `json:"seed"`
+	Parameters     parameters        `json:"parameters"`
+	Version        versionInfo       `json:"version"`
+	Machine        machine           `json:"machine"`
 }
 
 // keepUp runs a network with its load and its faults until --for is over, the context ends or a shard loses its quorum.
@@ -135,7 +130,7 @@ func newReport(c *netup.Cluster, f *netFlags, result load.Result, gaps gapSummar
 	r := report{
 		Shards: len(c.Genesis.Shards), Nodes: len(c.Genesis.Shards[0].Members), Partial: result.Partial, Rate: f.load,
 		Submitted: result.Submitted, Unsent: result.Unsent, Settled: result.Settled, Rejected: result.Rejected, Pending: result.Pending,
-		CrossSettled: result.CrossSettled, Cancelled: result.Cancelled, ReturnedByCL: result.ReturnedByCL, ReturnedByVerdict: result.ReturnedByVerdict, Invalid: result.Invalid, TPS: result.TPS, Latency: result.Latency, CrossLatency: result.CrossLatency,
+		CrossSettled: result.CrossSettled, Invalid: result.Invalid, TPS: result.TPS, Latency: result.Latency, CrossLatency: result.CrossLatency,
 		Gaps: gaps, Seed: f.seed, Parameters: f.parameters(c), Version: readVersion(), Machine: thisMachine(),
 	}
 	if r.Invalid == nil {
@@ -220,9 +215,6 @@ func printReport(w io.Writer, r report) {
 		if r.CrossLatency.P50 > 0 {
 			fmt.Fprintf(w, "across shards\t%d settled, p50 %.1f ms, p95 %.1f ms, p99 %.1f ms\n",
 				r.CrossSettled, r.CrossLatency.P50, r.CrossLatency.P95, r.CrossLatency.P99)
-		}
-		if r.Cancelled+r.ReturnedByCL+r.ReturnedByVerdict > 0 {
-			fmt.Fprintf(w, "not settled\t%d cancelled, %d returned by a CL, %d by a verdict\n", r.Cancelled, r.ReturnedByCL, r.ReturnedByVerdict)
 		}
 		fmt.Fprintf(w, "disk syncs\t%.3f per settled transaction\n", r.SyncsPerTx)
 	}

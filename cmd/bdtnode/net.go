@@ -401,7 +401,7 @@ func suggest(accounts []introducedAccount) []string {
 	return []string{
 		fmt.Sprintf("%s tx send --from %s --to %s --amount 5%s", self(), payer, payee, across),
 		fmt.Sprintf("%s query balance %s", self(), payee),
-		self() + " status --all",
+		self() + " net status",
 	}
 }
 

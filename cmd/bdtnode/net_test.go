@@ -151,10 +151,11 @@ func TestNetUpAndResume(t *testing.T) {
 	if shown.Shard == nil || *shown.Shard != 1 {
 		t.Errorf("keys show %+v", shown)
 	}
-	var all struct{ Replicas []replicaStatus }
-	bdtnode(t, "status", "--all", "-o", "json").json(t, &all)
-	if len(all.Replicas) != 8 {
-		t.Errorf("status of %d replicas", len(all.Replicas))
+	var all networkStatus
+	r := bdtnode(t, "net", "status", "-o", "json")
+	r.json(t, &all)
+	if r.code != 0 || len(all.Replicas) != 8 || all.Replicas[7].URL != n.intro.Replicas[7].API {
+		t.Errorf("exit %d, status of all: %+v", r.code, all)
 	}
 	n.stop(t)
 	if l, _ := registry.List(registry.Dir()); len(l) != 0 {
@@ -352,7 +353,7 @@ func TestReport(t *testing.T) {
 			if r.code != want.code || got.HeadersAgree != want.agree || got.ValueConserved != want.conserved || !strings.Contains(r.err, want.problem) {
 				t.Errorf("exit %d %+v\n%s", r.code, got, r.err)
 			}
-			for _, key := range []string{"shards", "nodes", "submitted", "settled", "rejected", "pending", "cross_settled", "cancelled", "returned_by_cl", "returned_by_verdict", "tps", "latency_ms",
+			for _, key := range []string{"shards", "nodes", "submitted", "settled", "rejected", "pending", "cross_settled", "tps", "latency_ms",
 				"cross_latency_ms", "headers_agree", "value_conserved", "node_cpu_seconds", "syncs_per_tx", "gaps", "count", "p50_ms", "p95_ms", "max_ms", "p50", "p95", "p99",
 				"partial", "seconds", "rate", "unsent", "replicas_lost", "seed", "parameters", "version", "machine", "cpus"} {
 				if !strings.Contains(r.out, `"`+key+`":`) {

@@ -42,9 +42,17 @@ second over 10 seconds, P50 the median latency of recent submissions at the slow
   bdtnode net status http://127.0.0.1:26700 http://127.0.0.1:26701
   bdtnode net status --watch
   bdtnode net status -o json`,
-		RunE: func(cmd *cobra.Command, urls []string) error { return a.netStatus(cmd.Context(), urls, watch) },
+		RunE: func(cmd *cobra.Command, urls []string) error {
+			return a.again(cmd.Context(), watch, func(ctx context.Context) (show func() error, bad, err error) {
+				state, err := a.askNetwork(ctx, urls)
+				if err != nil {
+					return nil, nil, err
+				}
+				return func() error { return a.print.Data(state, func(w io.Writer) { printNetwork(w, state) }) }, unhealthyNetwork(state), nil
+			})
+		},
 	}
-	c.Flags().BoolVar(&watch, "watch", false, "show it again every second until Ctrl-C; with -o json one line each (default false)")
+	addWatch(c, &watch)
 	a.nodeFlag(c)
 	return c
 }
@@ -73,36 +81,6 @@ func (a *app) statusURLs(urls []string) ([]string, error) {
 	return urls, nil
 }
 
-func (a *app) netStatus(ctx context.Context, urls []string, watch bool) error {
-	for {
-		state, err := a.askNetwork(ctx, urls)
-		if ctx.Err() != nil && watch {
-			return nil
-		}
-		switch {
-		case err == nil:
-			if watch {
-				a.print.Clear()
-			}
-			if err := a.print.Data(state, func(w io.Writer) { printNetwork(w, state) }); err != nil {
-				return err
-			}
-		case !watch:
-			return err
-		default:
-			a.print.Note("%v", err)
-		}
-		if !watch {
-			return unhealthyNetwork(state)
-		}
-		select {
-		case <-time.After(watchEvery):
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
 // unhealthyNetwork is the failure of a network in which not all replicas are ready.
 func unhealthyNetwork(n *networkStatus) error {
 	unwell, none := 0, 0
@@ -129,7 +107,7 @@ func unhealthyNetwork(n *networkStatus) error {
 type networkStatus struct {
 	api.NetworkState
 	Unreachable []unreachable `json:"unreachable"` // URLs that gave no answer
-	TookMS      float64       `json:"took_ms"`
+	TookMS      float64       `json:"took_ms"`     // time of the questions
 }
 
 // unreachable is a URL that gave no answer.

@@ -59,6 +59,20 @@ func TestNetStatusWithDeadReplicas(t *testing.T) {
 	}
 }
 
+// TestStatusWatch: the same of status, which notes that a replica does not answer and continues.
+func TestStatusWatch(t *testing.T) {
+	n := newNetwork(t)
+	n.status.Ready, n.status.NotReady = false, "catching up"
+	for _, c := range []struct{ url, note string }{{n.url, ""}, {"http://127.0.0.1:1", "connection refused"}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		r := bdtnodeUntil(ctx, "status", "--node", c.url, "--watch", "-o", "json")
+		cancel()
+		if lines := strings.Count(r.out, "\n"); r.code != 0 || (c.note == "") != (lines > 0) || !strings.Contains(r.err, c.note) {
+			t.Errorf("%s: exit %d, %d lines: %s", c.url, r.code, lines, r.err)
+		}
+	}
+}
+
 // TestNetStatusWatch: --watch ends with the context and exit code 0, and each answer is one line of JSON.
 func TestNetStatusWatch(t *testing.T) {
 	n := newNetwork(t)

@@ -39,7 +39,7 @@ func (f *reach) add(c *cobra.Command) {
 
 // addWatch adds --watch to one command.
 func (f *reach) addWatch(c *cobra.Command) {
-	c.Flags().BoolVar(&f.watch, "watch", false, "show it again every second until Ctrl-C; with -o json one line each (default false)")
+	addWatch(c, &f.watch)
 }
 
 var replicaForms = []*regexp.Regexp{regexp.MustCompile(`^([0-9]+)/([0-9]+)$`), regexp.MustCompile(`^s([0-9]+)r([0-9]+)$`)}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -13,82 +14,72 @@ import (
 )
 
 func newStatus(a *app) *cobra.Command {
-	var all bool
+	var watch bool
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the state of a replica; exit code 7 if it is not ready",
+		Long: `Shows the state of one replica: that of --node, or the first one that answers of the newest network running on this machine.
+net status shows all replicas of a network.`,
 		Example: `  bdtnode status
-  bdtnode status --all
+  bdtnode status --watch
   bdtnode status --node http://127.0.0.1:26700 -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			net, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if all {
-				return a.statusOfAll(cmd.Context(), net)
-			}
-			st := net.status
-			if err := a.print.Data(st, func(w io.Writer) { printStatus(w, st) }); err != nil {
-				return err
-			}
-			if !st.Ready {
-				return output.Unhealthy("replica %d of shard %d is not ready: %s", st.Replica, st.Shard, st.NotReady)
-			}
-			return nil
+			return a.again(cmd.Context(), watch, a.status)
 		},
 	}
-	c.Flags().BoolVar(&all, "all", false, "show every replica of the network running on this machine (default false)")
+	addWatch(c, &watch)
 	a.nodeFlag(c)
 	return c
 }
 
-// replicaStatus is the answer of one replica, or the error of asking it.
-type replicaStatus struct {
-	URL    string      `json:"url"`
-	Status *api.Status `json:"status,omitempty"`
-	Error  string      `json:"error,omitempty"`
+// addWatch adds --watch to a command.
+func addWatch(c *cobra.Command, watch *bool) {
+	c.Flags().BoolVar(watch, "watch", false, "show it again every second until Ctrl-C; with -o json one line each (default false)")
 }
 
-func (a *app) statusOfAll(ctx context.Context, net *replicas) error {
-	list := make([]replicaStatus, len(net.clients))
-	unwell := 0
-	for i, c := range net.clients {
-		asked, cancel := context.WithTimeout(ctx, probeTimeout)
-		st, err := c.Status(asked)
-		cancel()
-		list[i] = replicaStatus{URL: c.URL(), Status: &st}
-		if err != nil {
-			list[i] = replicaStatus{URL: c.URL(), Error: err.Error()}
+// again asks for a state and prints it, with watch every second until ctx ends. ask returns a function that prints the
+// state and, if the state is bad, the failure that it means. While it watches, failures are notes.
+func (a *app) again(ctx context.Context, watch bool, ask func(ctx context.Context) (show func() error, bad, err error)) error {
+	for {
+		show, bad, err := ask(ctx)
+		switch {
+		case ctx.Err() != nil && watch:
+			return nil
+		case err != nil && !watch:
+			return err
+		case err != nil:
+			a.print.Note("%v", err)
+		default:
+			if watch {
+				a.print.Clear()
+			}
+			if err := show(); err != nil || !watch {
+				return cmp.Or(err, bad)
+			}
 		}
-		if err != nil || !st.Ready {
-			unwell++
+		select {
+		case <-time.After(watchEvery):
+		case <-ctx.Done():
+			return nil
 		}
 	}
-	err := a.print.Data(map[string]any{"replicas": list}, func(w io.Writer) {
-		fmt.Fprintln(w, "REPLICA\tHEIGHT\tCERTIFIED\tEPOCH\tTXS\tANSWER\tWAITING\tREADY\tURL")
-		for _, r := range list {
-			if r.Status == nil {
-				fmt.Fprintf(w, "-\t-\t-\t-\t-\t-\t-\t%s\t%s\n", r.Error, r.URL)
-				continue
-			}
-			s := r.Status
-			ready := "yes"
-			switch {
-			case !s.Ready:
-				ready = s.NotReady
-			case s.Degraded != "":
-				ready += ", but " + s.Degraded
-			}
-			fmt.Fprintf(w, "%d/%d\t%d\t%d\t%d\t%d\t%d/%d\t%s\t%s\t%s\n", s.Shard, s.Replica, s.Height, s.Certified, s.Epoch, s.TxsOrdered,
-				s.Answering, s.Replicas, waitingText(s.WaitingMS), ready, r.URL)
-		}
-	})
-	if err == nil && unwell > 0 {
-		return output.Unhealthy("%d of %d replicas are not ready", unwell, len(list))
+}
+
+// status asks one replica for its state.
+func (a *app) status(ctx context.Context) (show func() error, bad, err error) {
+	net, err := a.connect(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	return err
+	for _, c := range net.clients {
+		c.Close()
+	}
+	st := net.status
+	if !st.Ready {
+		bad = output.Unhealthy("replica %d of shard %d is not ready: %s", st.Replica, st.Shard, st.NotReady)
+	}
+	return func() error { return a.print.Data(st, func(w io.Writer) { printStatus(w, st) }) }, bad, nil
 }
 
 // waitingText is the time for which the oldest uncommitted work has waited.

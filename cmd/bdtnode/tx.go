@@ -37,9 +37,7 @@ func newTxGet(a *app) *cobra.Command {
 
 A transaction between shards has a part in each of its shards. The command shows each part: its stage (inputs in escrow,
 settled, returned to the owners, or rejected), its height, and the verdicts of the input shards that the shard knows,
-each with the block that received the verdict and the reason of a rejection. The ending of a rejected one is cancelled if
-a CL ended it before a shard ordered it, returned_by_cl if a CL returned its escrow, and returned_by_verdict if the
-verdict of a shard did. The part in a shard other than that of the
+each with the block that received the verdict and the reason of a rejection. The part in a shard other than that of the
 replica asked is the answer of f+1 replicas there. A shard that does not answer is shown as unreachable, one whose
 replicas do not agree as unconfirmed; then the transaction is shown as settled only if all its outputs are known to
 exist.
@@ -225,9 +223,6 @@ func printAnswer(w io.Writer, t api.TxAnswer) {
 	fmt.Fprintf(w, "id\t%s\nstate\t%s%s\n", t.ID, t.State, unconfirmed(t.Unconfirmed))
 	if t.Reason != "" || t.Detail != "" {
 		fmt.Fprintf(w, "reason\t%s\n", reasonOf(t))
-	}
-	if t.Ending != "" {
-		fmt.Fprintf(w, "ending\t%s\n", t.Ending)
 	}
 	if t.Height > 0 {
 		fmt.Fprintf(w, "block\tshard %d, height %d\ncertified\t%t\n", t.Shard, t.Height, t.Certified)

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// TestNetStatusSchemaIsDocumented: docs/debug.md has each field of net status -o json with its type and the comment of
+// its declaration.
+func TestNetStatusSchemaIsDocumented(t *testing.T) {
+	comments := make(map[string]string)
+	for dir, of := range map[string]string{".": "bdtnode/cmd/bdtnode", "../../node/api": "bdtnode/node/api"} {
+		commentsOf(t, dir, of, comments)
+	}
+	var want []string
+	listFields(t, reflect.TypeFor[networkStatus](), "", comments, &want)
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "debug.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(text), "<!-- schema: net status -->\n\n")
+	have, _, end := strings.Cut(after, "\n\n")
+	if new := strings.Join(want, "\n"); !ok || !end || have != new {
+		t.Errorf("the schema of net status in docs/debug.md is\n%s\nwant\n%s", have, new)
+	}
+}
+
+// commentsOf adds the comments of the fields of all structs of a package, by its path, type and field.
+func commentsOf(t *testing.T, dir, path string, out map[string]string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%s: %v", dir, err)
+	}
+	for _, name := range names {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			if body, ok := spec.Type.(*ast.StructType); ok {
+				for _, field := range body.Fields.List {
+					for _, id := range field.Names {
+						out[path+"."+spec.Name.Name+"."+id.Name] = strings.TrimSpace(field.Comment.Text())
+					}
+				}
+			}
+			return true
+		})
+	}
+}
+
+// listFields lists the fields of a type, one a line: the path, the type of the value, and the comment.
+func listFields(t *testing.T, of reflect.Type, path string, comments map[string]string, out *[]string) {
+	t.Helper()
+	for i := range of.NumField() {
+		f := of.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.Anonymous {
+			listFields(t, f.Type, path, comments, out)
+			continue
+		}
+		if name == "" {
+			t.Errorf("%s.%s has no name in JSON", of, f.Name)
+		}
+		at, x := path+name, f.Type
+		for x.Kind() == reflect.Pointer || x.Kind() == reflect.Slice {
+			if x.Kind() == reflect.Slice {
+				at += "[]"
+			}
+			x = x.Elem()
+		}
+		kind := map[reflect.Kind]string{reflect.Struct: "object", reflect.String: "text", reflect.Bool: "truth"}[x.Kind()]
+		switch {
+		case strings.Contains(options, "string"):
+			kind = "text" // a number in decimal
+		case kind == "":
+			kind = "number"
+		}
+		if strings.Contains(options, "omitempty") {
+			kind += " or missing"
+		}
+		*out = append(*out, strings.TrimRight(fmt.Sprintf("    %-25s %-18s %s", at, kind, comments[of.PkgPath()+"."+of.Name()+"."+f.Name]), " "))
+		if x.Kind() == reflect.Struct {
+			listFields(t, x, at+".", comments, out)
+		}
+	}
+}
