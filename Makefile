@@ -1,6 +1,6 @@
 # Every check is defined in .ci/run, which needs no make. `make help` lists the targets.
 .DEFAULT_GOAL := quick
-.PHONY: quick build test lint race fuzz sweep bench mutants network ci alerts help
+.PHONY: quick build test lint race fuzz sweep bench mutants network ci alerts faults help
 
 quick: build ## build ./bdtnode; formatting, vet, and the rules of the code (about a minute)
 	@.ci/run formatting vet rules
@@ -25,6 +25,9 @@ sweep: ## simulations with seeds that no test uses
 
 alerts: ## promtool on the alert rules; downloads many modules
 	@.ci/run alerts
+
+faults: ## faults staged in networks of real processes (minutes)
+	@.ci/run faults
 
 bench: ## all benchmarks
 	@.ci/run bench

@@ -108,7 +108,6 @@ func (r *run) final(t *transfer, a *api.TxAnswer, now time.Time) bool {
 		r.tally.settled(t, now.Sub(r.start))
 	} else {
 		r.tally.rejected(t, a.Reason, now.Sub(r.start))
-		r.tally.ending(t, a)
 		r.collectRefunds(t, a, now)
 	}
 	return true

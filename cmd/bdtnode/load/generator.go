@@ -10,7 +10,6 @@ import (
 
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
-	"bdtnode/node/api"
 )
 
 // shortExpiry is the time to expiry of a transfer across shards that is to be rejected. Its valid inputs may never be
@@ -31,7 +30,6 @@ type transfer struct {
 	once    bool          // submitted to one shard only
 	to      uint16        // home shard of the input whose shard it is submitted to
 	due     time.Duration // time of the arrival, since the start of the load
-	ending  api.Ending    // of a rejected one across shards, as far as known; of the tally
 	partner *transfer     // of kind Conflict: the transfer with the same inputs that is submitted with it, nil in that one
 	pair    *pair         // of kind Conflict: shared by both
 }

@@ -107,10 +107,7 @@ type Result struct {
 
 	CrossSettled uint64      // settled transfers across shards
 	CrossLatency Percentiles // latency across shards, likewise
-	// Rejected transfers across shards: those that no shard ordered because one of them can never spend an input
-	// (cancelled), and those whose escrow a CL returned, or the verdict of a shard. The answers of the replicas tell.
-	Cancelled, ReturnedByCL, ReturnedByVerdict uint64
-	Recovered                                  uint64 // refunded outputs of rejected transfers across shards
+	Recovered    uint64      // refunded outputs of rejected transfers across shards
 
 	Invalid []KindResult // of invalid transfers, by kind; those that were not drawn are left out
 

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"bdtnode/node/api"
 	"bdtnode/node/client"
 )
 
@@ -123,30 +122,5 @@ func TestRetryAfter(t *testing.T) {
 		if got := (&run{}).retryAfter(err); got != want {
 			t.Errorf("%v: %v, want %v", err, got, want)
 		}
-	}
-}
-
-// TestEndings: each rejected transfer across shards counts once, by the answer that shows most.
-func TestEndings(t *testing.T) {
-	tl := newTally(1, 0)
-	rejected := func(reason string, height uint64, e api.Ending) *api.TxAnswer {
-		return &api.TxAnswer{State: api.StateRejected, Reason: reason, Height: height, Ending: e}
-	}
-	answers := [][]*api.TxAnswer{
-		{rejected("cancelled", 0, api.EndingCancelled)},
-		{rejected("consumed", 0, ""), {}}, // told to the shard that refuses it; later it is unknown in the other one
-		{rejected("consumed", 0, ""), rejected("cancelled", 4, api.EndingReturnedByCL)},
-		{rejected("consumed", 3, ""), rejected("consumed", 4, api.EndingReturnedByVerdict), rejected("consumed", 3, "")},
-		{rejected("expired", 0, "")},
-	}
-	for _, of := range answers {
-		tr := &transfer{cross: true}
-		for _, a := range of {
-			tl.ending(tr, a)
-		}
-	}
-	tl.ending(&transfer{}, rejected("consumed", 0, ""))
-	if r := tl.res; r.Cancelled != 2 || r.ReturnedByCL != 1 || r.ReturnedByVerdict != 1 {
-		t.Errorf("%d cancelled, %d returned by a CL, %d by a verdict", r.Cancelled, r.ReturnedByCL, r.ReturnedByVerdict)
 	}
 }

@@ -136,7 +136,6 @@ func (r *run) queryRefunds(ctx context.Context) {
 				r.refunds.add(x)
 				continue
 			}
-			r.tally.ending(x.t, &a)
 			r.applyRefund(x, &a, now)
 		}
 	}

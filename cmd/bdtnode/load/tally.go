@@ -6,9 +6,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"bdtnode/ledger"
-	"bdtnode/node/api"
 )
 
 // maxSamples bounds the number of latencies kept: percentiles are exact up to that number, and computed from a uniform
@@ -139,49 +136,6 @@ func (t *tally) rejected(tr *transfer, reason string, now time.Duration) {
 	of := t.of(tr.kind)
 	of.Rejected++
 	of.Reasons[reason]++
-}
-
-// ending counts the ending of a rejected transfer across shards by an answer. An answer of later may show more: escrow
-// that was returned in another shard.
-func (t *tally) ending(tr *transfer, a *api.TxAnswer) {
-	if !tr.cross {
-		return
-	}
-	e := a.Ending
-	if e == "" && a.State == api.StateRejected && a.Height == 0 && len(a.Parts) == 0 && neverSpent[a.Reason] {
-		e = api.EndingCancelled
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if endings[e] <= endings[tr.ending] {
-		return
-	}
-	if x := t.countOf(tr.ending); x != nil {
-		*x--
-	}
-	*t.countOf(e)++
-	tr.ending = e
-}
-
-// endings orders the endings: a later answer replaces one of a lower number.
-var endings = map[api.Ending]int{api.EndingCancelled: 1, api.EndingReturnedByVerdict: 2, api.EndingReturnedByCL: 3}
-
-// neverSpent has the reasons for which a shard states that it can never spend a transaction.
-var neverSpent = map[string]bool{
-	ledger.ReasonConsumed.String(): true, ledger.ReasonWrongOwner.String(): true, ledger.ReasonWrongAmount.String(): true, ledger.ReasonCancelled.String(): true,
-}
-
-// countOf is the count of an ending, nil for none.
-func (t *tally) countOf(e api.Ending) *uint64 {
-	switch e {
-	case api.EndingCancelled:
-		return &t.res.Cancelled
-	case api.EndingReturnedByCL:
-		return &t.res.ReturnedByCL
-	case api.EndingReturnedByVerdict:
-		return &t.res.ReturnedByVerdict
-	}
-	return nil
 }
 
 func (t *tally) recovered(n int) {

@@ -1,0 +1,521 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bdtnode/cmd/bdtnode/netup"
+	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/ledger"
+	"bdtnode/node/admin"
+	"bdtnode/node/api"
+	"bdtnode/node/client"
+	"bdtnode/node/config"
+	"bdtnode/node/why"
+)
+
+const (
+	perShard = 4
+	within   = 2 * time.Minute        // bound of every wait; no test measures time
+	pollWait = 200 * time.Millisecond // between two questions
+)
+
+// network is a network of which each replica is a process.
+type network struct {
+	t        *testing.T
+	dir      string
+	replicas []*replica
+}
+
+// replica is one replica and its present process.
+type replica struct {
+	n         *network
+	shard     int
+	index     int
+	home      string
+	namespace string // path of its network namespace, empty for the test's own
+	cmd       *exec.Cmd
+	life      io.Closer     // the process ends when it is closed
+	ended     chan struct{} // closed when the process has ended
+	stopped   bool          // it is suspended
+}
+
+// options are the settings of a network.
+type options struct {
+	shards   int
+	place    func(shard, index int) config.Place // nil for the loopback interface
+	fundings []netup.Funding
+	absent   []int // replicas of shard 0 that are not started
+	altered  map[int][]string
+}
+
+// create makes the homes of a network, and starts the replicas that are not absent, those in altered with the altered
+// program and with that environment. It returns when all of them are ready.
+func create(t *testing.T, o options) *network {
+	t.Helper()
+	n := &network{t: t, dir: filepath.Join(t.TempDir(), "net")}
+	o.shards = max(1, o.shards)
+	places := make([][]config.Place, o.shards)
+	for s := range places {
+		for i := range perShard {
+			p := config.Place{Listen: []string{"/ip4/127.0.0.1/tcp/0"}, API: "127.0.0.1:0"}
+			if s == 0 && i == 0 {
+				p.Listen[0] = fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", freePort(t))
+			}
+			if o.place != nil {
+				p = o.place(s, i)
+			}
+			places[s] = append(places[s], p)
+		}
+	}
+	made := config.Network{Name: "faulty", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places}
+	if _, err := netup.Create(n.dir, made, append([]netup.Funding{netup.People()}, o.fundings...)...); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.stop)
+	for s := range o.shards {
+		for i := range perShard {
+			n.replicas = append(n.replicas, &replica{n: n, shard: s, index: i, home: config.HomeDir(n.dir, uint16(s), i)})
+		}
+	}
+	return n
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// network starts a network and waits until the started replicas are ready.
+func start(t *testing.T, o options) *network {
+	t.Helper()
+	n := create(t, o)
+	for i, r := range n.replicas {
+		if r.shard == 0 && slices.Contains(o.absent, i) {
+			continue
+		}
+		if env := o.altered[i]; env != nil {
+			r.run(alteredProgram(t), env)
+		} else {
+			r.run(ordinary(t), nil)
+		}
+	}
+	n.ready(n.running()...)
+	return n
+}
+
+func ordinary(t *testing.T) string {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func alteredProgram(t *testing.T) string {
+	t.Helper()
+	path, err := altered()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// command is a program in the replica's namespace.
+func command(namespace string, args ...string) *exec.Cmd {
+	if namespace == "" {
+		return exec.Command(args[0], args[1:]...)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	text, err := json.Marshal(launch{Namespace: namespace, Program: args})
+	if err != nil {
+		panic(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), launchEnv+"="+string(text))
+	return cmd
+}
+
+// run starts the process of the replica, with flags of start after its home.
+func (r *replica) run(program string, env []string, flags ...string) {
+	t := r.n.t
+	t.Helper()
+	log, err := os.OpenFile(r.logPath(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close() // the process has its own descriptor
+	cmd := command(r.namespace, append([]string{program, "start", "--supervised", "--home", r.home}, flags...)...)
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(cmd.Env, env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	life, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.cmd, r.life, r.ended = cmd, life, make(chan struct{})
+	ended := r.ended
+	go func() {
+		_ = cmd.Wait() // its state tells how it ended
+		close(ended)
+	}()
+}
+
+func (r *replica) name() string { return fmt.Sprintf("%d/%d", r.shard, r.index) }
+
+func (r *replica) logPath() string { return filepath.Join(r.home, netup.LogFile) }
+
+// runs reports whether the replica has a process.
+func (r *replica) runs() bool {
+	if r.cmd == nil {
+		return false
+	}
+	select {
+	case <-r.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the process of the replica.
+func (r *replica) kill() {
+	if !r.runs() {
+		return
+	}
+	_ = r.cmd.Process.Kill() // fails only if it has ended
+	<-r.ended
+	_ = r.life.Close()
+	r.stopped = false
+}
+
+// suspend suspends the process, and resume resumes it.
+func (r *replica) suspend() {
+	if err := r.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		r.n.t.Fatal(err)
+	}
+	r.stopped = true
+}
+
+func (r *replica) resume() {
+	if err := r.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		r.n.t.Fatal(err)
+	}
+	r.stopped = false
+}
+
+// running are the replicas with a process that is not suspended.
+func (n *network) running() (out []*replica) {
+	for _, r := range n.replicas {
+		if r.runs() && !r.stopped {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (n *network) stop() {
+	for _, r := range n.replicas {
+		if r.cmd != nil && n.t.Failed() {
+			n.t.Logf("log of %s:\n%s", r.name(), tail(r.logPath()))
+		}
+		r.kill()
+	}
+}
+
+// tail is the end of a file.
+func tail(path string) string {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw[max(0, len(raw)-6000):])
+}
+
+// url is the address of the API of the replica's process. It waits for it.
+func (r *replica) url() (url string) {
+	r.n.await("the API of "+r.name(), func() error {
+		at, ok, err := config.ReadRunning(r.home)
+		if err != nil || !ok || !r.runs() || r.namespace == "" && at.PID != r.cmd.Process.Pid {
+			return fmt.Errorf("not published: %v", err)
+		}
+		url = at.API
+		return nil
+	})
+	return url
+}
+
+// ready waits until replicas are ready.
+func (n *network) ready(list ...*replica) {
+	n.t.Helper()
+	for _, r := range list {
+		n.await(r.name()+" is ready", func() error {
+			if !r.runs() {
+				n.t.Fatalf("%s ended: %s", r.name(), tail(r.logPath()))
+			}
+			c, err := client.New(r.url(), client.Options{})
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			ok, reason, err := c.Ready(n.t.Context())
+			if err == nil && !ok {
+				err = errors.New(reason)
+			}
+			return err
+		})
+	}
+}
+
+// await repeats a check until it succeeds. The test fails with its last error.
+func (n *network) await(subject string, check func() error) {
+	n.t.Helper()
+	var err error
+	for end := time.Now().Add(within); time.Now().Before(end) && n.t.Context().Err() == nil; time.Sleep(pollWait) {
+		if err = check(); err == nil {
+			return
+		}
+	}
+	n.t.Fatalf("%s: %v", subject, err)
+}
+
+// cli runs a command of the program and returns its exit code and its output.
+func (n *network) cli(namespace string, args ...string) (code int, out, errs string) {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(n.t.Context(), within)
+	defer cancel()
+	cmd := command(namespace, append([]string{ordinary(n.t)}, args...)...)
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	defer stop()
+	var o, e strings.Builder
+	cmd.Stdout, cmd.Stderr = &o, &e
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		n.t.Fatalf("%v: %v", args, err)
+	}
+	return cmd.ProcessState.ExitCode(), o.String(), e.String()
+}
+
+// keys is the directory of the accounts for users.
+func (n *network) keys() string { return filepath.Join(n.dir, netup.AccountsDir) }
+
+// pay submits a payment from alice to a replica, waits until it is accepted or for three seconds, and returns its id.
+func (r *replica) pay(to string, flags ...string) ledger.TxID {
+	n := r.n
+	n.t.Helper()
+	args := append([]string{"tx", "send", "--from", "alice", "--to", to, "--amount", "5", "--node", r.url(), "--keys", n.keys(),
+		"--wait", "accepted", "--timeout", "3s", "-o", "json"}, flags...)
+	code, out, errs := n.cli("", args...)
+	var answer api.TxAnswer
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != 0 && code != output.ExitUnknown {
+		n.t.Fatalf("%v: exit %d, %v\n%s%s", args, code, err, out, errs)
+	}
+	return answer.ID
+}
+
+// state is the output of net status.
+type state struct {
+	api.NetworkState
+	Unreachable []struct{ URL, Error string }
+	exit        int
+	text        string // without -o json
+}
+
+// status runs net status against replicas, in both forms.
+func (n *network) status(namespace string, of ...*replica) (s state, err error) {
+	args := []string{"net", "status"}
+	for _, r := range of {
+		args = append(args, r.url())
+	}
+	code, out, errs := n.cli(namespace, append(slices.Clone(args), "-o", "json")...)
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		return s, fmt.Errorf("exit %d: %w: %s", code, err, errs)
+	}
+	s.exit = code
+	_, s.text, _ = n.cli(namespace, args...)
+	return s, nil
+}
+
+// row is the state of one replica in net status.
+func (s *state) row(r *replica) *api.ReplicaState {
+	i := slices.IndexFunc(s.Replicas, func(x api.ReplicaState) bool { return int(x.Shard) == r.shard && int(x.Replica) == r.index })
+	return &s.Replicas[i]
+}
+
+// line fails unless the text of net status has a line of the replica with its health and a reason.
+func (s *state) line(r *replica, health api.Health, reason string) error {
+	x := s.row(r)
+	if x.Health != health || !strings.Contains(x.Reason, reason) {
+		return fmt.Errorf("net status: %s is %q, %q, want %q, %q", r.name(), x.Health, x.Reason, health, reason)
+	}
+	for line := range strings.Lines(s.text) {
+		if strings.HasPrefix(line, r.name()+" ") && strings.Contains(line, string(health)) && strings.Contains(line, reason) {
+			return nil
+		}
+	}
+	return fmt.Errorf("net status has no line of %s with %q and %q:\n%s", r.name(), health, reason, s.text)
+}
+
+// shows waits until net status against replicas passes a check.
+func (n *network) shows(subject string, of []*replica, check func(s *state) error) {
+	n.t.Helper()
+	n.await("net status: "+subject, func() error {
+		s, err := n.status("", of...)
+		if err != nil {
+			return err
+		}
+		return check(&s)
+	})
+}
+
+// well waits until net status shows every replica ready, without a fault.
+func (n *network) well() {
+	n.t.Helper()
+	n.shows("all is well", n.running(), func(s *state) error {
+		for i := range s.Replicas {
+			if x := &s.Replicas[i]; x.Health != api.HealthReady || x.Reason != "" {
+				return fmt.Errorf("%d/%d is %q: %s", x.Shard, x.Replica, x.Health, x.Reason)
+			}
+		}
+		if s.exit != 0 {
+			return fmt.Errorf("exit code %d", s.exit)
+		}
+		return nil
+	})
+}
+
+// why asks a replica why a transaction waits, by its socket.
+func (r *replica) why(id ledger.TxID) (admin.Why, error) {
+	var v admin.Why
+	c, err := admin.Dial(r.home)
+	if err == nil {
+		err = c.Get(r.n.t.Context(), "/v1/why/"+id.String(), &v)
+	}
+	return v, err
+}
+
+// find returns the reason of a kind, or nil.
+func find(v admin.Why, kind why.Kind) *why.Reason {
+	i := slices.IndexFunc(v.Reasons, func(x why.Reason) bool { return x.Kind == kind })
+	if i < 0 {
+		return nil
+	}
+	return &v.Reasons[i]
+}
+
+// want is a reason that debug why must give: its kind, the replicas that it names, and parts of its sentences.
+type want struct {
+	kind     why.Kind
+	replicas []int
+	text     []string
+}
+
+// explains waits until debug why at a replica gives a reason, and checks it in the text of the command too.
+func (r *replica) explains(id ledger.TxID, w want) {
+	n := r.n
+	n.t.Helper()
+	n.await(fmt.Sprintf("debug why at %s", r.name()), func() error {
+		v, err := r.why(id)
+		if err != nil {
+			return err
+		}
+		if err := w.in(v); err != nil {
+			return err
+		}
+		// The state may have changed in between, so both are asked again until they agree.
+		code, out, errs := n.cli("", "debug", "why", id.String(), "--home", n.dir, "--replica", r.name())
+		out = strings.Join(strings.Fields(out), " ")
+		if code != 0 || !strings.Contains(out, "reason "+string(w.kind)) {
+			return fmt.Errorf("exit %d, %s%s", code, out, errs)
+		}
+		for _, part := range w.text {
+			if !strings.Contains(out, part) {
+				return fmt.Errorf("no %q in %s", part, out)
+			}
+		}
+		return nil
+	})
+}
+
+func (w want) in(v admin.Why) error {
+	x := find(v, w.kind)
+	if x == nil {
+		return fmt.Errorf("no reason %s in %+v", w.kind, v.Reasons)
+	}
+	var named []int
+	for _, i := range x.Replicas {
+		named = append(named, int(i))
+	}
+	if w.replicas != nil && !slices.Equal(named, w.replicas) {
+		return fmt.Errorf("%s names the replicas %v, want %v: %s", w.kind, named, w.replicas, x.Text)
+	}
+	for _, part := range w.text {
+		if !strings.Contains(x.Text+" "+x.Ends, part) {
+			return fmt.Errorf("%s: no %q in %s %s", w.kind, part, x.Text, x.Ends)
+		}
+	}
+	return nil
+}
+
+// logs waits until the log of a replica has an event with fields.
+func (r *replica) logs(event string, fields map[string]string) {
+	r.n.t.Helper()
+	r.n.await(fmt.Sprintf("the log of %s has %q with %v", r.name(), event, fields), func() error { return r.logged(event, fields) })
+}
+
+// logged fails unless the log has an event whose fields contain the given texts.
+func (r *replica) logged(event string, fields map[string]string) error {
+	raw, err := os.ReadFile(r.logPath())
+	if err != nil {
+		return err
+	}
+	var last string
+	for line := range strings.Lines(string(raw)) {
+		var x map[string]any
+		if json.Unmarshal([]byte(line), &x) != nil || x["msg"] != event {
+			continue
+		}
+		last = line
+		if !slices.ContainsFunc(keysOf(fields), func(k string) bool { return !strings.Contains(fmt.Sprint(x[k]), fields[k]) }) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the last one is %q", last)
+}
+
+func keysOf(m map[string]string) (out []string) {
+	for k := range m {
+		out = append(out, k)
+	}
+	return out
+}
+
+// field is a field that an integer must equal.
+func field(i int) string { return fmt.Sprint(i) }
