@@ -2,8 +2,8 @@ package lanes
 
 import (
 	"fmt"
-	"strings"
 	"slices"
+	"strings"
 	"testing"
 
 	"bdtnode/protocols"
