@@ -137,7 +137,9 @@ func TestWrongProofs(t *testing.T) {
 		"settled and rejected": {"inside-settled", func(p *Proof) {
 			p.Blocks = append(p.Blocks, forged(0, p, 1, []Result{at(0, Rejected, consumed)}, 1, 2))
 		}, PartSettlement, "it has settled, rejected"},
-		"inside, by way of escrow": {"inside-settled", func(p *Proof) { p.Blocks[0] = forged(0, p, 2, []Result{at(0, Spent), at(1, Settled)}, 1, 2) }, PartVerdicts, "is spent, want settled or rejected"},
+		"an output shard with escrow": {"across-settled", func(p *Proof) { p.Blocks[1] = forged(1, p, 2, []Result{at(1, Spent)}, 1, 2) }, PartSettlement, "shard 1 is missing or impossible: it has spent"},
+		"an output shard, twice":      {"across-settled", func(p *Proof) { p.Blocks[1] = forged(1, p, 2, []Result{at(0, Settled), at(1, Settled)}, 1, 2) }, PartSettlement, "it has settled, settled"},
+		"inside, by way of escrow":    {"inside-settled", func(p *Proof) { p.Blocks[0] = forged(0, p, 2, []Result{at(0, Spent), at(1, Settled)}, 1, 2) }, PartVerdicts, "is spent, want settled or rejected"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := w.edited(t, c.sample, c.edit)
