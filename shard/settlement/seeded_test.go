@@ -77,10 +77,6 @@ var mutants = []seeded.Case{
 	}, Test: "TestNeverSpendable|TestCancellationOfTwoTransactions"},
 	{Name: "CL_M for a transaction with a record", Edits: []seeded.Edit{
 		{File: ledgerCLs, From: "known || err != nil {", To: "known && err != nil {"},
-	}, Test: "TestNeverSpendable"},
-	{Name: "CL_M for a transaction that spent the input itself", Edits: []seeded.Edit{
-		{File: ledgerCLs, From: "by != nil && *by == tx.id {", To: "false {"},
-		{File: ledgerCLs, From: "known || err != nil {", To: "known && err != nil {"},
 	}, Test: "TestCancellationInEveryOrder|TestNeverSpendable"},
 	{Name: "CL_M after the expiry", Edits: []seeded.Edit{
 		{File: ledgerCLs, From: "h.TimeMS > tx.ExpiryMS {", To: "h.TimeMS > tx.ExpiryMS && false {"},
