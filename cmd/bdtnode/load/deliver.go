@@ -59,10 +59,13 @@ func (r *run) submit(ctx context.Context, first *transfer, raws [][]byte, replic
 	return to.Submit(ctx, raws, api.WaitSettled, wait)
 }
 
-// orphan reports whether no input of the transfer exists. No replica takes it, and no block has it.
-func (t *transfer) orphan() bool { return t.kind == Unknown && len(t.spends) == 1 }
+// orphan reports whether the ledger may know no input of the transfer. Then no replica takes it, and no block has it. An
+// old output is unknown under another owner than its own.
+func (t *transfer) orphan() bool {
+	return (t.kind == Unknown || t.kind == WrongOwner) && len(t.spends) == 1
+}
 
-// refused reports whether an answer refuses a transfer whose only input never exists. The refusal is not final for the
+// refused reports whether an answer refuses a transfer whose only input is unknown. The refusal is not final for the
 // replica, because such an input may come.
 func refused(t *transfer, a *api.TxAnswer) bool {
 	return t.orphan() && (a.State == api.StateWaiting || a.State == api.StateUnknown && a.Reason == ledger.ReasonUnknownInput.String())
@@ -97,6 +100,7 @@ func (r *run) final(t *transfer, a *api.TxAnswer, now time.Time) bool {
 	if refused(t, a) {
 		r.inFlight.Add(-1)
 		r.tally.rejected(t, ledger.ReasonUnknownInput.String(), now.Sub(r.start))
+		r.collectRefunds(t, a, now)
 		return true
 	}
 	if a.State != api.StateSettled && a.State != api.StateRejected {

@@ -14,7 +14,7 @@ var reasonsOf = map[Kind][]ledger.Reason{
 	Spent:       {ledger.ReasonConsumed, ledger.ReasonElsewhere},
 	Unknown:     {ledger.ReasonUnknownInput, ledger.ReasonElsewhere},
 	WrongAmount: {ledger.ReasonWrongAmount, ledger.ReasonElsewhere},
-	WrongOwner:  {ledger.ReasonWrongOwner, ledger.ReasonElsewhere},
+	WrongOwner:  {ledger.ReasonConsumed, ledger.ReasonUnknownInput, ledger.ReasonElsewhere},
 	Expired:     {ledger.ReasonExpired},
 	OneShard:    {ledger.ReasonConsumed, ledger.ReasonElsewhere},
 	Conflict:    {ledger.ReasonConsumed, ledger.ReasonElsewhere},

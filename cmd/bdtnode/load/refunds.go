@@ -69,7 +69,7 @@ func (r *run) collectRefunds(t *transfer, a *api.TxAnswer, now time.Time) {
 	if len(t.lent) > 0 {
 		r.generator.give(t.lent...)
 	}
-	if !t.cross || t.kind == Expired {
+	if !t.cross || t.kind == Expired || t.orphan() {
 		return // its other inputs, if it has any, were spent before or never exist
 	}
 	x := &refund{t: t, pause: firstQuery, next: now.Add(firstQuery)}
