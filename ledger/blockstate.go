@@ -17,6 +17,9 @@ type Rules interface {
 	Delivered(s *BlockState, x *Delivery) error
 	// Ordered is called for each transaction of a batch that has inputs in this shard and involves other shards.
 	Ordered(s *BlockState, tx *Tx) error
+	// Busy returns the reason why Ordered leaves out transactions that involve the shard of a channel, the rest of a
+	// sentence about that shard; empty if it does not.
+	Busy(c Channel) string
 	// Expired is called in an input shard for an open record whose transaction has expired, in the block that finds
 	// the expiry minute past or in a later one.
 	Expired(s *BlockState, r *Record) error

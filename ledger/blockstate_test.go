@@ -13,6 +13,7 @@ type ruleFunc func(s *BlockState, tx *Tx) error
 
 func (f ruleFunc) Ordered(s *BlockState, tx *Tx) error  { return f(s, tx) }
 func (ruleFunc) Delivered(*BlockState, *Delivery) error { return nil }
+func (ruleFunc) Busy(Channel) string                    { return "" }
 func (ruleFunc) Expired(s *BlockState, r *Record) error { return nil }
 func (ruleFunc) VerdictSent(*BlockState, *Record) error { return nil }
 func (ruleFunc) EndBlock(*BlockState) error             { return nil }

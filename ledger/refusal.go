@@ -116,6 +116,7 @@ func (r Reason) Final() bool {
 type Refusal struct {
 	Reason Reason
 	Detail string // a sentence with the values at fault
+	Busy   *Busy  // with ReasonShardBusy, the shard; nil in a block
 }
 
 // Error is the text of the reason and the detail.

@@ -15,8 +15,11 @@ import (
 	"bdtnode/node/replica"
 )
 
-// mempoolRetry is the time after which a client may submit again when the mempool was full.
-const mempoolRetry = 500 * time.Millisecond
+// Times after which a client may submit again.
+const (
+	mempoolRetry = 500 * time.Millisecond // when the mempool was full
+	shardRetry   = 2 * time.Second        // when another shard is too far behind
+)
 
 // backend implements the client API with the parts of the node.
 type backend struct{ *Node }

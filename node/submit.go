@@ -120,6 +120,12 @@ func (b backend) answer(p engine.Progress, stage engine.Stage) api.TxAnswer {
 		if r := p.Refusal.Reason; r == ledger.ReasonBookFull || r == ledger.ReasonBusy {
 			a.RetryMS = mempoolRetry.Milliseconds()
 		}
+		if busy := p.Refusal.Busy; busy != nil {
+			a.BusyShard, a.BusySince = &busy.Shard, busy.SinceMS
+			if !busy.Frozen {
+				a.RetryMS = shardRetry.Milliseconds()
+			}
+		}
 		if !p.Refusal.Final() {
 			a.State = api.StateUnknown // not accepted, and may be submitted again
 		}

@@ -55,7 +55,9 @@ type TxAnswer struct {
 	TimedOut  bool        `json:"timed_out,omitempty" doc:"the wait ended before the stage was reached; the outcome is not final"`
 	Shard     uint16      `json:"shard"`
 	Height    uint64      `json:"height,omitempty,string" doc:"height of the block that ordered it, 0 if there is none yet"`
-	RetryMS   int64       `json:"retry_ms,omitempty" doc:"with reason book_full or busy: milliseconds after which to try again"`
+	RetryMS   int64       `json:"retry_ms,omitempty" doc:"with reason book_full, busy or shard_busy: milliseconds after which to try again"`
+	BusyShard *uint16     `json:"busy_shard,omitempty" doc:"with reason shard_busy: the shard that is too far behind"`
+	BusySince uint64      `json:"busy_since_ms,omitempty" doc:"with reason shard_busy: block time since which that shard has acknowledged no LD, or at which its channel was frozen, Unix milliseconds; missing if unknown"`
 	Parts     []Part      `json:"parts,omitempty" doc:"parts of a transaction between shards, one for each shard"`
 	Inputs    []uint16    `json:"input_shards,omitempty" doc:"shards in which a transaction between shards spends"`
 	Outputs   []uint16    `json:"output_shards,omitempty" doc:"shards in which a transaction between shards creates outputs; it is settled when the outputs exist in all of them"`

@@ -70,22 +70,28 @@ func (c *Clients) Bring(r *admission.Request, tx ledger.VerifiedTx) error {
 		if err != nil {
 			return err
 		}
-		c.checkCancelled(tx.Tx(), &l)
+		if err := c.check(tx.Tx(), &l); err != nil {
+			return err
+		}
 		admitted = c.input(AdmissionInput{Kind: AdmissionAdmit, At: at, Request: r, Verified: tx, Lookup: l}).OK
 	}
 	return nil
 }
 
-// checkCancelled refuses a transaction that another shard has cancelled, and has one looked up again that this shard may
-// cancel.
-func (c *Clients) checkCancelled(tx *ledger.Tx, l *admission.Lookup) {
+// check refuses a transaction that another shard has cancelled, or that involves a shard which is too far behind. It has
+// one looked up again that this shard may cancel. The error is the store's.
+func (c *Clients) check(tx *ledger.Tx, l *admission.Lookup) (err error) {
 	if l.Known {
-		return
+		return nil
 	}
 	if permanent(l.Found.Refusal) {
 		c.d.cancels.suspect(tx)
 	}
 	l.Found.Refusal = c.d.cancels.refusal(tx.ID(), l.Found.Refusal)
+	if l.Found.Refusal == nil {
+		l.Found.Refusal, err = c.d.cfg.State.Busy(tx)
+	}
+	return err
 }
 
 // Recall notes receipts of an open request's transactions in the request. The error is the store's.
@@ -195,7 +201,9 @@ func (c *Clients) lookAgain() (more bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("look up a transaction: %w", err)
 		}
-		c.checkCancelled(tx, &l)
+		if err := c.check(tx, &l); err != nil {
+			return false, fmt.Errorf("look up a transaction: %w", err)
+		}
 		c.input(AdmissionInput{Kind: AdmissionRetry, At: at, Retried: tx, Lookup: l})
 	}
 	if len(due) > 0 {

@@ -129,6 +129,11 @@ func common(a, b *api.TxAnswer) {
 	if a.Detail != b.Detail {
 		a.Detail = ""
 	}
+	if a.BusyShard == nil || b.BusyShard == nil || *a.BusyShard != *b.BusyShard {
+		a.BusyShard, a.BusySince = nil, 0
+	} else {
+		a.BusySince = max(a.BusySince, b.BusySince)
+	}
 }
 
 // Hand submits transactions to one replica of a shard, and to another one if that fails. It is a hint: no outcome is

@@ -110,6 +110,10 @@ func TestInvalidDeliveryFreezesChannel(t *testing.T) {
 				if len(b.LeftOut) != 1 || b.LeftOut[0].Refusal.Reason != ledger.ReasonShardBusy || b.LeftOut[0].Refusal.Final() {
 					t.Errorf("%v, a transaction that involves the frozen shard: %+v", m, b)
 				}
+				r, err := w.states[2].Busy(other)
+				if err != nil || r == nil || r.Busy == nil || !r.Busy.Frozen || r.Busy.Shard != 0 || r.Busy.SinceMS == 0 {
+					t.Errorf("busy: %+v, %v", r, err)
+				}
 			}
 		})
 	}
@@ -141,11 +145,28 @@ func TestShardThatIsDownBlocksItsTransactionsOnly(t *testing.T) {
 			}
 			other := transfer(masks{0b001, 0b100}, txExpiry, coin(3))
 			w.watch(other)
+			// Admission gives the same answer, with the shard and the block time of the first LD that it has not acknowledged.
+			first, ok, err := w.states[0].Outgoing(1, 1)
+			if err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+			h, _, _ := w.states[0].Header(first.Height)
+			r, err := w.states[0].Busy(txs[2])
+			if err != nil || r == nil || r.Reason != ledger.ReasonShardBusy || r.Final() || r.Busy == nil ||
+				*r.Busy != (ledger.Busy{Shard: 1, SinceMS: h.TimeMS}) || !strings.Contains(r.Detail, "shard 1 has") || !strings.Contains(r.Detail, "since ") {
+				t.Errorf("busy: %+v, %v", r, err)
+			}
+			if r, err := w.states[0].Busy(other); err != nil || r != nil {
+				t.Errorf("a transaction without the shard: %+v, %v", r, err)
+			}
 			if b := w.must(t, event{shard: 0, txs: []*ledger.Tx{other}}); len(b.Receipts) == 0 {
 				t.Fatalf("a transaction that does not involve the shard: %+v", b)
 			}
 			w.must(t, event{shard: 1, deliver: []uint16{0, 0}})
 			w.must(t, event{shard: 0, deliver: []uint16{1}})
+			if r, err := w.states[0].Busy(txs[2]); err != nil || r != nil {
+				t.Errorf("busy after the shard is back: %+v, %v", r, err)
+			}
 			if b := w.must(t, event{shard: 0, txs: txs[2:3]}); len(b.Receipts) == 0 {
 				t.Fatalf("after the shard is back: %+v", b)
 			}

@@ -55,7 +55,7 @@ func (rules Rules) Ordered(s *ledger.BlockState, tx *ledger.Tx) error {
 		return nil
 	}
 	for _, shard := range s.Shards(tx).All().Without(s.Shard()).Members() {
-		if why := rules.busy(s.Channels.Get(shard)); why != "" {
+		if why := rules.Busy(s.Channels.Get(shard)); why != "" {
 			s.LeaveOutBusy(tx, shard, why)
 			return nil
 		}
@@ -71,9 +71,9 @@ func (rules Rules) Ordered(s *ledger.BlockState, tx *ledger.Tx) error {
 	return resolve(s, r)
 }
 
-// busy returns the reason why no new transaction may involve a shard now, empty if there is none. So a shard that is
+// Busy returns the reason why no new transaction may involve a shard now, empty if there is none. So a shard that is
 // down blocks only transactions that involve it.
-func (rules Rules) busy(c ledger.Channel) string {
+func (rules Rules) Busy(c ledger.Channel) string {
 	switch {
 	case c.Frozen:
 		return "broke the rules, so its channel is frozen"

@@ -55,6 +55,13 @@ func (n *Machine) Audit() ledger.Audit {
 	return a
 }
 
+// Channel is the channel of a machine's shard with another one.
+func Channel(n *Machine, peer uint16) ledger.Channel {
+	c, err := n.state.Channel(peer)
+	must(err)
+	return c
+}
+
 func (n *Machine) Receipt(id ledger.TxID) (ledger.Receipt, bool, error) { return n.state.Receipt(id) }
 
 func (n *Machine) Frozen() []ledger.Freeze {
