@@ -3,8 +3,8 @@
 //
 // A protocol is a pure state machine: it takes one input and returns one [Step]. It has no goroutine, channel, clock,
 // randomness or I/O, and no result depends on the order of a map. Time is an argument. The caller carries out each step in
-// this order: Persist is durable before Sends are sent and before Out is handled. It carries out steps in the order in
-// which the machine returned them.
+// this order: Persist is written, Sends are sent, Out is handled. It carries out steps in the order in which the machine
+// returned them. Records of this and all earlier steps are durable before a message is sent or a block is executed.
 package protocols
 
 import (
@@ -101,8 +101,9 @@ func (f Fault) String() string { return fmt.Sprintf("replica %d: %s", f.Peer, f.
 type Stored func(from, to []byte) iter.Seq2[[]byte, []byte]
 
 // Step is the result of one input: records to persist, messages to send, stored data to read and send, outputs for the parent
-// and faults of peers. The zero Step asks for nothing. Sends are sent, and Out is handled, only after Persist is synced. A
-// machine with deadlines has a method Wake: the earliest time at which it needs a Tick, zero for none.
+// and faults of peers. The zero Step asks for nothing. Sends are sent only after Persist of this and all earlier steps is
+// durable; Out is handled after Persist is written. A machine with deadlines has a method Wake: the earliest time at which it
+// needs a Tick, zero for none.
 type Step[O any] struct {
 	Persist []Record
 	Sends   []Send

@@ -46,7 +46,7 @@ type Store interface {
 	Snapshot() (Snapshot, error)
 	// Apply makes all changes of b at once, as if in their order. With sync it returns after this batch and all
 	// earlier ones survive a crash of the machine. Without sync, a crash may lose the newest batches: always whole
-	// ones, and never one that is older than a surviving one.
+	// ones, and never one that is older than a surviving one. An empty batch with sync makes the earlier ones survive.
 	Apply(b *Batch, sync bool) error
 	// Flush returns after all earlier batches survive a crash of the machine.
 	Flush() error

@@ -291,7 +291,13 @@ func (p *Pebble) Apply(b *Batch, sync bool) error {
 		write = pebble.Sync
 	}
 	err := p.guard(func() error {
-		if err := p.db.Apply(batch, write); err != nil {
+		err := error(nil)
+		if batch.Empty() && write == pebble.Sync {
+			err = p.db.LogData(nil, write) // Pebble does not sync for an empty batch
+		} else {
+			err = p.db.Apply(batch, write)
+		}
+		if err != nil {
 			return fmt.Errorf("write a batch: %w", err)
 		}
 		return batch.Close()

@@ -70,6 +70,27 @@ func TestPebbleKeepsSyncedBatchesAcrossACrash(t *testing.T) {
 	}
 }
 
+// TestAnEmptyBatchSyncsEarlierOnes: batches without a sync survive a crash after an empty batch with one.
+func TestAnEmptyBatchSyncsEarlierOnes(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	p := openMemFS(t, fs, false)
+	for i := range 10 {
+		if err := p.Apply(numbered(i), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Apply(&Batch{}, true); err != nil {
+		t.Fatal(err)
+	}
+	after := openMemFS(t, fs.CrashClone(vfs.CrashCloneCfg{}), false)
+	if n := prefix(t, after); n != 10 {
+		t.Errorf("%d of 10 batches survived", n)
+	}
+	if err := errors.Join(after.Close(), p.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestPebbleWithoutLogKeepsAPrefix(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	p := openMemFS(t, fs, true)

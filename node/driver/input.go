@@ -273,7 +273,7 @@ func (r Replay) Message(from protocols.Index, m protocols.Message) (replica.Veri
 // Written makes the records of a step readable for later inputs.
 func (r Replay) Written(store kv.Store, a *Action) error {
 	var b kv.Batch
-	if Records(&b, []Action{*a}); b.Len() == 0 {
+	if replica.Apply(&b, a.Persist); b.Len() == 0 {
 		return nil
 	}
 	return store.Apply(&b, false)

@@ -1,18 +1,41 @@
 package driver
 
 import (
+	"slices"
+
 	"bdtnode/internal/kv"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 )
 
-// Records adds the records of actions to a store's batch, in order, and reports whether one of them must be synced before
-// the first of them is sent.
-func Records(b *kv.Batch, actions []Action) (sync bool) {
+// Writes puts the records of actions into the consensus store's batches, and decides when the store is synced.
+//
+// A message or an answer to a client may depend on all records before it, so these must be durable when it leaves. Records
+// on which nothing depends yet wait for the next sync: batches of other lanes before the vote or acknowledgement that
+// follows, certificates of headers. A crash may lose them, as if the replica had not received the messages behind them. A
+// block is durable before it is executed, so that the ledger is never ahead of the consensus store.
+//
+// The zero value has nothing to sync. It is not safe for concurrent use.
+type Writes struct {
+	unsynced bool // records of earlier actions are not durable
+}
+
+// Add adds the records of actions to a batch, in order, and reports whether the store must be synced, with the batch, before
+// the first of the actions is sent.
+func (w *Writes) Add(b *kv.Batch, actions []Action) (sync bool) {
 	for i := range actions {
-		sync = replica.Apply(b, actions[i].Persist) || sync
+		a := &actions[i]
+		w.unsynced = replica.Apply(b, a.Persist) || w.unsynced
+		sync = sync || w.unsynced && a.binds()
 	}
+	w.unsynced = w.unsynced && !sync
 	return sync
+}
+
+// binds reports whether the replica is bound by an action after a crash: messages leave, a client's transaction is accepted
+// or a block is executed.
+func (a *Action) binds() bool {
+	return len(a.Sends) > 0 || a.Own != nil || slices.ContainsFunc(a.Out, func(o replica.Output) bool { return o.Deliver != nil })
 }
 
 // Send sends the messages of an action. The host calls it for each action in order, once the action's records are durable,

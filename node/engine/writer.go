@@ -16,7 +16,8 @@ const (
 	maxQueuedBytes   = 32 << 20 // of their records, at most one action more
 )
 
-// writer makes the records of many actions durable in one sync, and then releases the actions in order.
+// writer writes the records of many actions at once, with one sync if [driver.Writes] needs one, and then releases the
+// actions in order.
 type writer struct {
 	e     *Engine
 	mu    sync.Mutex
@@ -85,6 +86,7 @@ func (w *writer) run(ctx context.Context) error {
 	defer w.end() // also after a failure: the loop may be waiting for room in the queue
 	defer context.AfterFunc(ctx, w.end)()
 	var batch kv.Batch
+	var writes driver.Writes
 	var spare []driver.Action
 	for {
 		actions := w.take(spare)
@@ -92,8 +94,8 @@ func (w *writer) run(ctx context.Context) error {
 			return nil
 		}
 		batch.Reset()
-		sync := driver.Records(&batch, actions)
-		if batch.Len() > 0 {
+		sync := writes.Add(&batch, actions)
+		if batch.Len() > 0 || sync {
 			w.e.syncs.begin(time.Now())
 			if err := w.e.cfg.Store.Apply(&batch, sync); err != nil {
 				return fmt.Errorf("write to the consensus store: %w", err)

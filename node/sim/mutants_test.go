@@ -33,7 +33,7 @@ func TestChecksFail(t *testing.T) {
 		{"the leader's proposals are not persisted", "crashes", "identity signing", dropping("b/p")},
 		{"acknowledgements are not persisted", "two batches", "signing acking", dropping("l/a")},
 		{"the highest QC is not persisted", "short epochs", "invariant", dropping("b/t")},
-		{"own Status are not persisted", "short epochs", "signing leaving", dropping("e/s")},
+		{"own Status are not persisted", "short epochs", "identity signing leaving", dropping("e/s")},
 		{"a new epoch is not persisted", "short epochs", "identity leaving signing", dropping("e/r")},
 		{"signatures of the agreement are not persisted", "no fast lane", "identity signing", dropping("a/")},
 		{"batches are not persisted", "crashes", "promises durability", dropping("l/b")},
@@ -172,6 +172,12 @@ func storyMutants() []mutant {
 		boltMachine  = "protocols/bolt/machine.go"
 	)
 	return []mutant{
+		{"a message is sent while records of an earlier step are not durable", "short epochs", "signing acking identity leaving", []edit{
+			{"node/driver/release.go", "w.unsynced = replica.Apply(b, a.Persist) || w.unsynced\n", "w.unsynced = replica.Apply(b, a.Persist)\n"},
+		}},
+		{"a block is executed before it is durable", "crashes", "durability", []edit{
+			{"node/driver/release.go", "func(o replica.Output) bool { return o.Deliver != nil }", "func(o replica.Output) bool { return false }"},
+		}},
 		{"votes are counted by message", "two blocks", "blame certificates agreement", []edit{
 			{boltMachine, "	if !x.voters.Add(from) {\n		return\n	}\n	t := x.votes[v.Digest]", "	t := x.votes[v.Digest]"},
 			{"protocols/certificate.go", "	signed Set\n", "	signed Set\n	calls  int\n"},

@@ -9,10 +9,12 @@ import (
 type disk struct {
 	n         *Machine
 	unwritten []driver.Action
+	writes    driver.Writes
+	unsynced  []driver.Action // with records that are not durable
 	writing   bool
 }
 
-// write puts all waiting actions into the store, with one sync if any needs it, and then releases them.
+// write puts all waiting actions into the store, with one sync if [driver.Writes] needs it, and then releases them.
 func (d *disk) write() {
 	n := d.n
 	if d.writing || !n.alive || len(d.unwritten) == 0 {
@@ -23,9 +25,10 @@ func (d *disk) write() {
 	sync := false
 	for i := range group {
 		var b kv.Batch
-		sync = driver.Records(&b, group[i:i+1]) || sync
+		sync = d.writes.Add(&b, group[i:i+1]) || sync
 		if b.Len() > 0 {
 			must(n.store.Apply(&b, false))
+			d.unsynced = append(d.unsynced, group[i])
 		}
 	}
 	if !sync {
@@ -35,7 +38,8 @@ func (d *disk) write() {
 	d.writing = true
 	n.after(n.s.Around(n.s.SyncMean), func() {
 		must(n.store.Flush())
-		n.s.check.Synced(n, group)
+		n.s.check.Synced(n, d.unsynced)
+		d.unsynced = nil
 		d.writing = false
 		if n.s.crashPoint(n) {
 			return // the records are durable, and no message has left
