@@ -267,6 +267,7 @@ func (c *cancels) executed(x *Executed) {
 		}
 	}
 	c.d.exchange.ended(x.Block.Receipts)
+	c.spent(x.Ordered.Deliveries)
 	if len(marked) == 0 {
 		return
 	}
@@ -292,6 +293,22 @@ func (c *cancels) executed(x *Executed) {
 	for _, p := range x.Ordered.Payloads {
 		for _, tx := range p.Txs {
 			look(tx)
+		}
+	}
+}
+
+// spent looks again at the CLs of transactions on which a block received SPENT of the same shard. A CL that came after the
+// LD was verified, and before its block was executed, found no verdict in the state, and the LD found no CL.
+func (c *cancels) spent(deliveries []*ledger.Delivery) {
+	for _, d := range deliveries {
+		for i := range d.Entries {
+			e := &d.Entries[i]
+			if e.Verdict != ledger.VerdictSpent {
+				continue
+			}
+			if cl := c.get(e.Tx.ID()); cl != nil && cl.Source == d.Source {
+				c.later(cl)
+			}
 		}
 	}
 }
