@@ -27,6 +27,7 @@ type Config struct {
 	Dumbo       bool                     // there is no fast lane
 	Ed25519     bool                     // production signatures and coin, in place of ideal ones
 	Disruptions []disturbance.CrossShard // of the messages between shards
+	forgotten   func(*world)             // called when all records are forgotten, for tests; may be nil
 	started     func(*world)             // called before the machines start, for tests; may be nil
 }
 

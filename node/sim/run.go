@@ -144,6 +144,9 @@ func (w *world) perform() {
 			w.settle(w.checks.Unsettled)
 		}
 		w.settle(w.checks.Open)
+		if w.cfg.forgotten != nil && !w.over() {
+			w.cfg.forgotten(w)
+		}
 	}
 	for k := range w.Shards {
 		if !w.over() {

@@ -85,6 +85,28 @@ func (c *settling) executed(n observe.Replica, in *ledger.CommittedBlock, b *led
 	c.value(n)
 }
 
+// Blocks is the number of blocks of all shards that gave a verdict on a transaction between shards, and of those in which
+// an output shard created its outputs.
+func (w *Network) Blocks(id ledger.TxID) (verdicts, outputs int) {
+	f := w.settling.fates[id]
+	if f == nil {
+		return 0, 0
+	}
+	to := w.settling.txs[id].Shards(w.peers.Home).Outputs
+	for shard, end := range f.ends {
+		if end == ledger.VerdictSettled && to.Has(shard) {
+			outputs++
+		}
+	}
+	return len(f.verdicts), outputs
+}
+
+// Outstanding is the number of LDs that a shard made for another one and that the other has not applied.
+func (w *Network) Outstanding(source, destination int) int {
+	c := &w.settling.channels[source][destination]
+	return len(c.made) - int(c.applied)
+}
+
 // froze: only the channel of a hostile shard is frozen, and once.
 func (c *settling) froze(s *Shard, height uint64, f ledger.Freeze) {
 	ch := &c.channels[f.Source][s.Number]

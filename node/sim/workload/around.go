@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"slices"
 	"time"
 
 	"bdtnode/internal/sig"
@@ -52,4 +53,46 @@ func (p *acrossShards) exchange(from []coin, to ...int) {
 			p.w.submissions.bring(n, tx)
 		}
 	}
+}
+
+// Across is a valid payment of a coin of each of some shards to each of others. The coins are not spent by another one.
+func (w *Workload) Across(inputs, outputs []uint16) *ledger.Tx {
+	p := w.across
+	b := ledger.Body{Network: w.ID, ExpiryMS: w.Now().Add(time.Minute).Millis()}
+	var signers []sig.Signer
+	left := uint64(0)
+	for _, s := range inputs {
+		k := slices.IndexFunc(p.fresh, func(x coin) bool { return x.owner/Accounts == int(s) })
+		x := p.fresh[k]
+		p.fresh = slices.Delete(p.fresh, k, k+1)
+		b.Inputs = append(b.Inputs, ledger.Input{Outpoint: x.outpoint, Key: p.signer(x.owner).Public(), Amount: x.amount})
+		signers = append(signers, p.signer(x.owner))
+		left += x.amount
+	}
+	for k, s := range outputs {
+		part := left / uint64(len(outputs)-k)
+		left -= part
+		b.Outputs = append(b.Outputs, ledger.Output{Address: ledger.AddressOf(p.signer(int(s) * Accounts).Public()), Amount: part})
+	}
+	return w.signed(b, signers)
+}
+
+// Rival is a payment inside a shard of the input that a transaction has there.
+func (w *Workload) Rival(tx *ledger.Tx, shard uint16) *ledger.Tx {
+	k := slices.IndexFunc(tx.Inputs, func(in ledger.Input) bool { return w.Peers.Home(ledger.AddressOf(in.Key)) == shard })
+	in := tx.Inputs[k]
+	b := ledger.Body{Network: w.ID, ExpiryMS: tx.ExpiryMS, Inputs: []ledger.Input{in}}
+	b.Outputs = []ledger.Output{{Address: ledger.AddressOf(in.Key), Amount: in.Amount}}
+	s := w.Shards[shard]
+	owner := slices.IndexFunc(s.Signers, func(x sig.Signer) bool { return x.Public() == in.Key })
+	return w.signed(b, []sig.Signer{s.Signers[owner]})
+}
+
+func (w *Workload) signed(b ledger.Body, signers []sig.Signer) *ledger.Tx {
+	tx, err := b.Sign(signers...)
+	if err != nil {
+		panic(err)
+	}
+	w.checks.Made(tx)
+	return tx
 }
