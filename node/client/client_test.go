@@ -28,9 +28,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // node is a backend with one transaction, one account and one block.
 type node struct {
-	answer func(i int, wait api.Wait) api.TxAnswer
-	status api.Status
-	events func(q api.EventQuery) (api.EventStream, error)
+	unhinted bool // the last submission was without hints
+	answer   func(i int, wait api.Wait) api.TxAnswer
+	status   api.Status
+	events   func(q api.EventQuery) (api.EventStream, error)
 }
 
 var (
@@ -41,6 +42,7 @@ var (
 
 func (n *node) Submit(ctx context.Context, _ string, txs [][]byte, wait api.Wait, hints bool) []api.TxAnswer {
 	out := make([]api.TxAnswer, len(txs))
+	n.unhinted = !hints
 	for i, tx := range txs {
 		a := n.answer(i, wait)
 		a.ID = ledger.TxID(digest.Of("test/id", tx))
@@ -191,6 +193,15 @@ func TestSubmit(t *testing.T) {
 		if a.ID != ledger.TxID(digest.Of("test/id", txs[i])) || a.State != states[i] || a.Reason != string(api.WaitSettled) {
 			t.Errorf("answer %d: %+v", i, a)
 		}
+	}
+	if n.unhinted {
+		t.Error("submitted without hints")
+	}
+	if got, err := c.SubmitOnce(t.Context(), txs, api.WaitSettled, time.Second); err != nil || len(got) != len(txs) || !n.unhinted {
+		t.Errorf("submitted to one shard only: %d answers, %v, without hints: %v", len(got), err, n.unhinted)
+	}
+	if got, err := c.Trace(t.Context(), known, true); err != nil || got.ID != known {
+		t.Errorf("Trace: %+v, %v", got, err)
 	}
 	most := slices.Repeat([][]byte{{1}}, api.MaxTxsPerRequest)
 	if got, err := c.Submit(t.Context(), most, api.WaitAccepted, 0); err != nil || len(got) != len(most) {

@@ -149,6 +149,34 @@ func TestSubmissionNeedsAnHonestReplica(t *testing.T) {
 	})
 }
 
+// A shard that is too far behind counts when f+1 replicas name it, and the latest time since when is given. Replicas that name
+// different shards agree that the transaction is not taken.
+func TestBusyShardNeedsAnHonestReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy := func(shard uint16, since uint64) behaviour {
+			return stands(api.TxAnswer{State: api.StateUnknown, Reason: "shard_busy", BusyShard: &shard, BusySince: since, RetryMS: 2000})
+		}
+		for _, c := range []struct {
+			replicas []behaviour
+			shard    int // -1 is none
+			since    uint64
+		}{
+			{[]behaviour{busy(2, 5), busy(2, 7), away, away}, 2, 7},
+			{[]behaviour{busy(2, 5), busy(3, 7), away, away}, -1, 0},
+		} {
+			r, _ := reader(t, c.replicas...)
+			got := r.Submit(waits(t, 10*time.Second), 1, [][]byte{{9}}, []ledger.TxID{{9}}, api.WaitAccepted)[0]
+			shard := -1
+			if got.BusyShard != nil {
+				shard = int(*got.BusyShard)
+			}
+			if got.Reason != "shard_busy" || shard != c.shard || got.BusySince != c.since {
+				t.Errorf("%+v, shard %d, want %d since %d", got, shard, c.shard, c.since)
+			}
+		}
+	})
+}
+
 // A thousand transactions are sent in calls of accepted size, and each gets its own answer.
 func TestManyAreSentInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
