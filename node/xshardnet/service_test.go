@@ -28,12 +28,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	shards   = 2
+	shards   = 3
 	replicas = 4
 	patience = 30 * time.Second
 )
 
-// world is two shards of real engines and services, joined in memory.
+// world is three shards of real engines and services, joined in memory.
 type world struct {
 	t       *testing.T
 	network *settlement.Network
@@ -244,7 +244,7 @@ func (w *world) settles(at int, tx *ledger.Tx, where []int, want ledger.Stage) {
 		for s := range shards {
 			for _, m := range w.members[s] {
 				channels, _ := m.state.Channels()
-				w.t.Logf("shard %d replica %d dead %v: %+v executed %d next LD %d, channels %+v", s, m.index, m.dead.Load(), m.engine.Status(), m.state.Height(), m.engine.Exchange().Position(uint16(1-s)), channels)
+				w.t.Logf("shard %d replica %d dead %v: %+v executed %d next LD %d, channels %+v", s, m.index, m.dead.Load(), m.engine.Status(), m.state.Height(), m.engine.Exchange().Position(uint16((s+1)%shards)), channels)
 			}
 		}
 		w.t.Fatalf("no final answer at shard %d: %+v", at, p)
