@@ -78,7 +78,7 @@ func (s *Server) register(a huma.API) {
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/txs/{id}/proof", OperationID: "get-proof",
 		Summary:     "Proof of a transaction's result in all shards that it involves",
-		Description: "The proof is checked with the genesis alone. 404 means that there is none: the transaction is unknown, has no final result in one of its shards yet, or was refused without a block.",
+		Description: "The proof is checked with the genesis alone. 404 means that there is none: the transaction is unknown, has no final result yet, or was refused without a block. 503 means that a shard's part is missing for now.",
 		Errors:      []int{404, 422, 503},
 	}, s.proof)
 	route(s, a, huma.Operation{

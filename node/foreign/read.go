@@ -1,7 +1,9 @@
 package foreign
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -90,6 +92,8 @@ func intersection(a, b []uint16) []uint16 {
 	return out
 }
 
+var errSilent = errors.New("no answer")
+
 // Proof reads a shard's part of the proof of a transaction. check decides whether an answer is such a part. The first one
 // counts, because a part proves itself.
 func (r *Reader) Proof(ctx context.Context, shard uint16, id ledger.TxID, check func(part []byte) error) ([]byte, error) {
@@ -111,7 +115,7 @@ func (r *Reader) Proof(ctx context.Context, shard uint16, id ledger.TxID, check 
 	q.Need = 1
 	h := askShard(ctx, r, q, readTime)
 	if part == nil {
-		return nil, h.unavailable(shard)
+		return nil, fmt.Errorf("no replica of shard %d gave the shard's part of the proof: %w (%w)", shard, api.ErrUnavailable, cmp.Or(h.last, ctx.Err(), errSilent))
 	}
 	return part, nil
 }
