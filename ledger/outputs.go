@@ -37,15 +37,12 @@ func (s *outputs) reset() {
 // find returns an output with the changes of the current block: its coin if it is unspent and has the given owner, else
 // whether it is known to be consumed or to have another owner. The result does not depend on the content of the cache.
 func (s *outputs) find(o Outpoint, owner Address) (c *coin, consumed bool, err error) {
-	u, used := s.uses[o]
-	cached, ok := coin{}, false
-	switch {
-	case used && u.spent:
-		return nil, true, nil
-	case used:
+	cached, ok := s.cache.get(o)
+	if u, used := s.uses[o]; used {
+		if u.spent {
+			return nil, true, nil
+		}
 		cached, ok = u.coin, true
-	default:
-		cached, ok = s.cache.get(o)
 	}
 	switch {
 	case ok && cached.owner == owner:

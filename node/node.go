@@ -155,7 +155,9 @@ func (n *Node) openStores(files descriptors) (*replica.Begun, error) {
 	if n.ledgerKV, err = kv.OpenWindow(filepath.Join(data, ledgerDir), options, window); err != nil {
 		return nil, fmt.Errorf("ledger store: %w", err)
 	}
-	n.state, err = ledger.Open(n.ledgerKV, driver.LedgerConfigOf(n.home.Genesis, n.home.Shard))
+	cfg := driver.LedgerConfigOf(n.home.Genesis, n.home.Shard)
+	cfg.CachedOutputs = n.home.Config.Ledger.CachedOutputs
+	n.state, err = ledger.Open(n.ledgerKV, cfg)
 	return begun, err
 }
 

@@ -182,6 +182,7 @@ func (p *Pebble) options(opts Options, cache *pebble.Cache) *pebble.Options {
 	}
 	if opts.window {
 		o.L0CompactionThreshold = 8
+		o.LBaseMaxBytes = 1 << 30 // so that up to here a table is compacted into one level only
 	}
 	return o
 }

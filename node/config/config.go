@@ -31,6 +31,8 @@ import (
 	"github.com/knadh/koanf/v2"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
+
+	"bdtnode/ledger"
 )
 
 // Version is the version of the format of config.toml and of the layout of a home.
@@ -48,14 +50,16 @@ const (
 	KeyAPIOrigins = "api.origins"
 	KeyLogLevel   = "log.level"
 	KeyLogFormat  = "log.format"
+	KeyOutputs    = "ledger.cached_outputs"
 )
 
 // Config contains the settings of one replica.
 type Config struct {
-	Version int `koanf:"version"`
-	P2P     P2P `koanf:"p2p"`
-	API     API `koanf:"api"`
-	Log     Log `koanf:"log"`
+	Version int    `koanf:"version"`
+	P2P     P2P    `koanf:"p2p"`
+	API     API    `koanf:"api"`
+	Log     Log    `koanf:"log"`
+	Ledger  Ledger `koanf:"ledger"`
 }
 
 // P2P configures the connections between replicas.
@@ -79,6 +83,14 @@ type Log struct {
 	Format string `koanf:"format"` // text or json
 }
 
+// Ledger configures the memory of the ledger.
+type Ledger struct {
+	CachedOutputs int `koanf:"cached_outputs"` // unspent outputs in memory, and half as many accounts; about 250 bytes of memory for each output
+}
+
+// fewestOutputs is the least value of the setting ledger.cached_outputs.
+const fewestOutputs = 1000
+
 // Default returns the settings of a replica whose config.toml sets nothing but the version.
 func Default() Config {
 	return Config{
@@ -86,6 +98,7 @@ func Default() Config {
 		P2P:     P2P{Listen: []string{"/ip4/0.0.0.0/tcp/26600"}},
 		API:     API{Address: "127.0.0.1:26700", Hosts: []string{}, Origins: []string{}},
 		Log:     Log{Level: "info", Format: "text"},
+		Ledger:  Ledger{CachedOutputs: ledger.DefaultCachedOutputs},
 	}
 }
 
@@ -216,6 +229,9 @@ func (c *Config) wrong() (key string, err error) {
 	}
 	if !slices.Contains([]string{"text", "json"}, c.Log.Format) {
 		return KeyLogFormat, fmt.Errorf("%q is unknown: use text or json", c.Log.Format)
+	}
+	if c.Ledger.CachedOutputs < fewestOutputs {
+		return KeyOutputs, fmt.Errorf("%d is too few: give at least %d", c.Ledger.CachedOutputs, fewestOutputs)
 	}
 	return "", nil
 }
