@@ -203,54 +203,60 @@ func (a *ForgedCLs) forge(v *View, kind string) (cl *settlement.CL, isForged boo
 	}
 	input := tx.Shards(v.Network().Home).Inputs.Has(v.Shard)
 	mine := v.signCLM(tx).Signature
-	made := func(source uint16, tx *ledger.Tx, cert protocols.Certificate) *settlement.CL {
-		x, err := settlement.NewCL(v.Network(), source, &cancel.Certified{Content: tx.Encode(), Certificate: cert})
-		if err != nil {
-			panic(err) // the transaction is an encoded one
-		}
-		return x
-	}
-	right, have := one(v, a.With.cls)
 	switch kind {
 	case clEarly: // at n = 4 its own CL_M and one other are a CL; the source made it, or is about to
 		if x, ok := one(v, a.With.states); ok && x.shard == v.Shard && x.signer != v.Self && v.Committee.WeakQuorum() == 2 {
 			tally := protocols.NewTally(cancel.DigestOf(x.tx.Encode()))
 			tally.Add(x.signer, x.Signature)
 			tally.Add(v.Self, v.signCLM(x.tx).Signature)
-			return made(v.Shard, x.tx, tally.Certificate()), false
+			return v.makeCL(v.Shard, x.tx, tally.Certificate()), false
 		}
 	case clFew:
 		if input {
-			return made(v.Shard, tx, v.alone(mine)), true
+			return v.makeCL(v.Shard, tx, v.alone(mine)), true
 		}
 	case clTwice, clEveryone:
 		if input {
-			return made(v.Shard, tx, v.certificate(v.Committee.WeakQuorum(), mine)), true
+			return v.makeCL(v.Shard, tx, v.certificate(v.Committee.WeakQuorum(), mine)), true
 		}
 	case clNoInput:
 		if !input {
-			return made(v.Shard, tx, v.certificate(v.Committee.WeakQuorum(), mine)), true
-		}
-	case clForeign:
-		if have {
-			x := *right
-			for _, s := range right.Tx.Shards(v.Network().Home).Inputs.Without(right.Source).Members() {
-				x.Source = s
-			}
-			if x.Source != right.Source {
-				return &x, true
-			}
-		}
-	case clOther:
-		if have && right.Tx.ID() != tx.ID() && tx.Shards(v.Network().Home).Inputs.Has(right.Source) {
-			return made(right.Source, tx, right.Certificate), true
-		}
-	case clMisdirected:
-		if have {
-			return right, true
+			return v.makeCL(v.Shard, tx, v.certificate(v.Committee.WeakQuorum(), mine)), true
 		}
 	}
-	return nil, false
+	return a.alter(v, kind, tx), true
+}
+
+// alter makes a false CL of a right one, nil if that is not possible now.
+func (a *ForgedCLs) alter(v *View, kind string, tx *ledger.Tx) *settlement.CL {
+	right, have := one(v, a.With.cls)
+	if !have {
+		return nil
+	}
+	switch kind {
+	case clForeign:
+		for _, s := range right.Tx.Shards(v.Network().Home).Inputs.Without(right.Source).Members() {
+			x := *right
+			x.Source = s
+			return &x
+		}
+	case clOther:
+		if right.Tx.ID() != tx.ID() && tx.Shards(v.Network().Home).Inputs.Has(right.Source) {
+			return v.makeCL(right.Source, tx, right.Certificate)
+		}
+	case clMisdirected:
+		return right
+	}
+	return nil
+}
+
+// makeCL is a CL of a shard with a certificate.
+func (v *View) makeCL(source uint16, tx *ledger.Tx, cert protocols.Certificate) *settlement.CL {
+	x, err := settlement.NewCL(v.Network(), source, &cancel.Certified{Content: tx.Encode(), Certificate: cert})
+	if err != nil {
+		panic(err) // the transaction is an encoded one
+	}
+	return x
 }
 
 // send publishes a CL on the topic of a shard that is involved in its transaction, or of one that is not, other than its
