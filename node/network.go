@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"bdtnode/node/api"
 	"bdtnode/node/foreign"
@@ -110,20 +112,25 @@ func (b backend) Network(ctx context.Context, others bool) api.NetworkReports {
 	if !others {
 		return out
 	}
-	o := &b.others
-	o.mu.Lock() // concurrent calls wait for the same answers
+	reports, failed, age := b.others.get(ctx, b.askReports)
+	out.Reports, out.Failed, out.AgeMS = append(out.Reports, reports...), append(out.Failed, failed...), age.Milliseconds()
+	return out
+}
+
+// get returns the reports and their age. It asks for new ones if they are older than [reportAge]; concurrent calls wait for
+// the same answers. It returns none if ctx has ended before.
+func (o *otherReports) get(ctx context.Context, ask func() ([]api.Report, []api.Unreported)) ([]api.Report, []api.Unreported, time.Duration) {
+	o.mu.Lock()
 	defer o.mu.Unlock()
 	if ctx.Err() != nil {
-		return out
+		return nil, nil, 0
 	}
 	if time.Since(o.at) > reportAge {
 		// Not bounded by ctx: the answers serve the concurrent calls too.
-		o.reports, o.failed = b.askReports()
+		o.reports, o.failed = ask()
 		o.at = time.Now()
 	}
-	out.Reports, out.Failed = append(out.Reports, o.reports...), append(out.Failed, o.failed...)
-	out.AgeMS = time.Since(o.at).Milliseconds()
-	return out
+	return o.reports, o.failed, time.Since(o.at)
 }
 
 // askReports asks up to maxReported replicas of each shard for their reports, all at once.
@@ -162,11 +169,23 @@ func (n *Node) askReport(ctx context.Context, s uint16, i protocols.Index) (r ap
 		return r, err
 	}
 	raw, err := n.xshard.Call(ctx, s, i, call, maxReport)
-	if err == nil {
-		err = foreign.DecodeReply(raw, &r)
+	if err != nil {
+		return r, err
 	}
-	if err == nil && (r.Shard != s || r.Replica != uint16(i)) {
-		err = fmt.Errorf("it reports as replica %d of shard %d", r.Replica, r.Shard)
+	return readReport(raw, s, i)
+}
+
+// readReport reads the answer of a replica, which must be a report of itself. Its texts are shown on terminals, so they may
+// have no control characters.
+func readReport(raw []byte, s uint16, i protocols.Index) (r api.Report, err error) {
+	if err := foreign.DecodeReply(raw, &r); err != nil {
+		return api.Report{}, err
 	}
-	return r, err
+	if r.Shard != s || r.Replica != uint16(i) {
+		return api.Report{}, fmt.Errorf("it reports as replica %d of shard %d", r.Replica, r.Shard)
+	}
+	if strings.ContainsFunc(r.NotReady+r.Degraded, unicode.IsControl) {
+		return api.Report{}, errors.New("its report has control characters")
+	}
+	return r, nil
 }
