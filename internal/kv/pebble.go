@@ -292,13 +292,11 @@ func (p *Pebble) Apply(b *Batch, sync bool) error {
 		write = pebble.Sync
 	}
 	err := p.guard(func() error {
-		err := error(nil)
+		apply := func() error { return p.db.Apply(batch, write) }
 		if batch.Empty() && write == pebble.Sync {
-			err = p.db.LogData(nil, write) // Pebble does not sync for an empty batch
-		} else {
-			err = p.db.Apply(batch, write)
+			apply = func() error { return p.db.LogData(nil, write) } // Pebble does not sync for an empty batch
 		}
-		if err != nil {
+		if err := apply(); err != nil {
 			return fmt.Errorf("write a batch: %w", err)
 		}
 		return batch.Close()
