@@ -516,6 +516,3 @@ func keysOf(m map[string]string) (out []string) {
 	}
 	return out
 }
-
-// field is a field that an integer must equal.
-func field(i int) string { return fmt.Sprint(i) }
