@@ -20,15 +20,15 @@ const (
 	maxAnswered   = 64      // remembered requests of a peer for LDs that were answered
 )
 
-// answeredFor is the time for which the same request for LDs is not answered again. The peer's gate accepts the LDs of
-// each request once, and few more. So a request that arrives twice must have one answer, also if the first copy still
-// waits or has just been taken. The time is less than the 150 ms after which a replica repeats a request at the
-// earliest, which it does to another peer first.
+// answeredFor is the time for which the same LDs are not sent again. The peer's gate accepts the LDs of each request once,
+// and few more. So requests that a slow link holds back and delivers together must have one answer for each LD, also if the
+// first request still waits or has just been taken. The time is less than the 150 ms after which a replica repeats a
+// request at the earliest, which it does to another peer first.
 const answeredFor = 100 * time.Millisecond
 
 // Serving is the queue of peers' requests for stored data: batches of a lane, LDs of a channel, certified blocks. Peers
-// take turns, and each is served at a bounded rate. A copy of a waiting request is dropped, and so is a copy of a
-// request for LDs that was just taken. Of the requests for certified blocks only the newest counts. Peers repeat
+// take turns, and each is served at a bounded rate. A copy of a waiting request is dropped. A request for LDs is
+// answered without the numbers of the requests that were just taken. Of the requests for certified blocks only the newest counts. Peers repeat
 // dropped requests. It is not safe for concurrent use.
 type Serving struct {
 	peers []served
@@ -41,7 +41,7 @@ type served struct {
 	bytes    meter
 }
 
-// answered is a request for LDs, and the time when it was taken.
+// answered is the answered part of a request for LDs, and the time when it was taken.
 type answered struct {
 	inbound.LDRange
 	at protocols.Time
@@ -105,29 +105,38 @@ func (s *Serving) Next(now protocols.Time) (peer protocols.Index, r protocols.Ra
 	return 0, nil, again
 }
 
-// take removes and returns the first waiting request that was not just answered, or returns nil.
+// take removes and returns the first waiting request of which not all was just answered, or returns nil.
 func (p *served) take(now protocols.Time) protocols.Range {
 	for len(p.waiting) > 0 {
 		r := p.waiting[0]
 		p.waiting = p.waiting[1:]
-		if x, ok := r.(inbound.LDRange); !ok || p.first(now, x) {
+		x, ok := r.(inbound.LDRange)
+		if !ok {
 			return r
+		}
+		if x = p.rest(now, x); x.After < x.Tip.Seq {
+			return x
 		}
 	}
 	return nil
 }
 
-// first reports whether a request for LDs was not just answered, and remembers it.
-func (p *served) first(now protocols.Time, x inbound.LDRange) bool {
+// rest returns the part of a request for LDs above the numbers that were just answered, and remembers the request. It is
+// empty if all were. The answered LDs of a number may differ from the requested one: the peer requests that one again.
+func (p *served) rest(now protocols.Time, x inbound.LDRange) inbound.LDRange {
 	p.answered = slices.DeleteFunc(p.answered, func(a answered) bool { return now >= a.at.Add(answeredFor) })
-	if slices.ContainsFunc(p.answered, func(a answered) bool { return a.LDRange == x }) {
-		return false
+	for _, a := range p.answered {
+		if a.Source == x.Source && a.After <= x.After {
+			x.After = max(x.After, min(a.Tip.Seq, x.Tip.Seq))
+		}
 	}
-	if len(p.answered) == maxAnswered {
-		p.answered = slices.Delete(p.answered, 0, 1)
+	if x.After < x.Tip.Seq {
+		if len(p.answered) == maxAnswered {
+			p.answered = slices.Delete(p.answered, 0, 1)
+		}
+		p.answered = append(p.answered, answered{x, now})
 	}
-	p.answered = append(p.answered, answered{x, now})
-	return true
+	return x
 }
 
 // Read counts the bytes that were read for a peer's request.

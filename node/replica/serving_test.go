@@ -17,7 +17,7 @@ func TestServingTakesTurns(t *testing.T) {
 	for k := range uint64(10 * maxWaiting) {
 		s.Put(3, HistoryRange{From: 1 + k})
 		s.Put(3, lanes.BatchRange{Lane: protocols.Index(k % 4), Tip: lanes.Tip{Seq: k}})
-		s.Put(3, inbound.LDRange{Source: uint16(k % 64), Tip: lanes.Tip{Seq: k % 128}})
+		s.Put(3, inbound.LDRange{Source: uint16(k % 64), Tip: lanes.Tip{Seq: 1 + k%128}})
 	}
 	s.Put(1, lanes.BatchRange{Lane: 1, Tip: lanes.Tip{Seq: 7}})
 	s.Put(1, lanes.BatchRange{Lane: 1, Tip: lanes.Tip{Seq: 7}})
@@ -45,35 +45,38 @@ func TestServingTakesTurns(t *testing.T) {
 	}
 }
 
-// TestServingAnswersOnce: a request for LDs that arrives twice is answered once, as its peer accepts the LDs of each
-// request once. Repeated later it is answered again, and the same request of another peer is answered too.
+// TestServingAnswersOnce: requests for LDs that arrive together are answered once for each number, as their peer accepts the
+// LDs of each request once. Repeated later they are answered again, and the same request of another peer is answered too.
 func TestServingAnswersOnce(t *testing.T) {
 	s, now := NewServing(2), t0
-	answers := func(peer protocols.Index, after uint64) (n int) {
-		s.Put(peer, inbound.LDRange{Source: 1, Tip: lanes.Tip{Seq: 600}, After: after})
-		for _, m, _ := s.Next(now); m != nil; _, m, _ = s.Next(now) {
-			n++
+	answers := func(peer protocols.Index, after, tip uint64) (n uint64) {
+		s.Put(peer, inbound.LDRange{Source: 1, Tip: lanes.Tip{Seq: tip}, After: after})
+		for _, r, _ := s.Next(now); r != nil; _, r, _ = s.Next(now) {
+			x := r.(inbound.LDRange)
+			n += x.Tip.Seq - x.After
 		}
 		return n
 	}
-	expect := func(what string, n, want int) {
+	expect := func(what string, n, want uint64) {
 		t.Helper()
 		if n != want {
-			t.Errorf("%d answers to %s, want %d", n, what, want)
+			t.Errorf("%d LDs for %s, want %d", n, what, want)
 		}
 	}
-	expect("a question", answers(1, 590), 1)
+	expect("a request", answers(1, 590, 600), 10)
 	now = now.Add(answeredFor - 1)
-	expect("the same question that arrives twice", answers(1, 590), 0)
-	expect("a question for more", answers(1, 580), 1)
-	expect("another peer's question", answers(0, 590), 1)
-	now = now.Add(1)
-	expect("a question that is asked again", answers(1, 590), 1)
+	expect("the same request that arrives twice", answers(1, 590, 600), 0)
+	expect("a part of it", answers(1, 595, 598), 0)
+	expect("later numbers with a part of it", answers(1, 595, 605), 5)
+	expect("another peer's request", answers(0, 590, 600), 10)
+	expect("earlier numbers too", answers(1, 580, 600), 20)
+	now = now.Add(answeredFor)
+	expect("a request that is repeated", answers(1, 590, 600), 10)
 	for k := range uint64(10 * maxAnswered) {
-		answers(1, k)
+		answers(1, 10*maxAnswered-k, 10*maxAnswered-k+1)
 	}
 	if n := len(s.peers[1].answered); n != maxAnswered {
-		t.Errorf("%d questions are remembered", n)
+		t.Errorf("%d requests are remembered", n)
 	}
 }
 
