@@ -482,10 +482,10 @@ func (s *stage) goCommand(args []string) {
 	}
 	for flag, value := range flags {
 		switch flag {
-		case "-v", "-race", "-o", "-timeout", "-fuzztime":
-		case "-run", "-fuzz":
+		case "-v", "-race", "-o", "-timeout", "-fuzztime", "-benchtime":
+		case "-run", "-fuzz", "-bench":
 			first, _, _ := strings.Cut(value, "/")
-			declared := regexp.MustCompile(`func ((?:Test|Fuzz)\w+)\(`)
+			declared := regexp.MustCompile(`func ((?:Test|Fuzz|Benchmark)\w+)\(`)
 			pattern, err := regexp.Compile(first)
 			if err != nil {
 				t.Fatal(err)
