@@ -20,18 +20,21 @@ func (f ClockSteps) String() string {
 
 func (f ClockSteps) Start(s *machine.Shard) {
 	set := false
+	to := func(n *machine.Machine, skew time.Duration) (before time.Duration) {
+		s.Trace.Add(s.Now(), "clock", n.Place(), -1, nil, skew)
+		s.Trace.Clocks++
+		return n.SetSkew(skew)
+	}
 	s.Repeat(f.Every, func() {
 		if set {
 			return
 		}
 		n, skew := s.Machines[s.Rand.IntN(len(s.Machines))], s.Between(-f.Most, f.Most)
-		right := n.SetSkew(skew)
+		right := to(n, skew)
 		set = true
-		s.Trace.Add(s.Now(), "clock", n.Place(), -1, nil, skew)
 		s.After(s.Around(f.Lasts), func() {
-			n.SetSkew(right)
+			to(n, right)
 			set = false
-			s.Trace.Add(s.Now(), "clock", n.Place(), -1, nil, right)
 		})
 	})
 }

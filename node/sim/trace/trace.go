@@ -18,9 +18,10 @@ const kept = 400
 
 // Log hashes all events of a run and keeps the last ones for people to read.
 type Log struct {
-	Steps uint64      // number of events
-	Pings uint64      // of these, Pings, Pongs, or ticks that send only Pings
-	Watch func(Event) // called with every event, may be nil
+	Steps  uint64      // number of events
+	Pings  uint64      // of these, Pings, Pongs, or ticks that send only Pings
+	Clocks uint64      // of these, settings of a clock
+	Watch  func(Event) // called with every event, may be nil
 
 	hash   hash.Hash
 	recent [kept]Event
