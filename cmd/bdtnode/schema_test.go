@@ -2,23 +2,19 @@ package main
 
 import (
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"bdtnode/internal/structdoc"
 )
 
 // TestNetStatusSchemaIsDocumented: docs/debug.md has each field of net status -o json with its type and the comment of
 // its declaration.
 func TestNetStatusSchemaIsDocumented(t *testing.T) {
-	comments := make(map[string]string)
-	for dir, of := range map[string]string{".": "bdtnode/cmd/bdtnode", "../../node/api": "bdtnode/node/api"} {
-		commentsOf(t, dir, of, comments)
-	}
+	comments := structdoc.Comments(t, filepath.Join("..", ".."), "cmd/bdtnode", "node/api")
 	var want []string
 	listFields(t, reflect.TypeFor[networkStatus](), "", comments, &want)
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "debug.md"))
@@ -29,35 +25,6 @@ func TestNetStatusSchemaIsDocumented(t *testing.T) {
 	have, _, end := strings.Cut(after, "\n\n")
 	if new := strings.Join(want, "\n"); !ok || !end || have != new {
 		t.Errorf("the schema of net status in docs/debug.md is\n%s\nwant\n%s", have, new)
-	}
-}
-
-// commentsOf adds the comments of the fields of all structs of a package, by its path, type and field.
-func commentsOf(t *testing.T, dir, path string, out map[string]string) {
-	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil || len(names) == 0 {
-		t.Fatalf("%s: %v", dir, err)
-	}
-	for _, name := range names {
-		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(f, func(n ast.Node) bool {
-			spec, ok := n.(*ast.TypeSpec)
-			if !ok {
-				return true
-			}
-			if body, ok := spec.Type.(*ast.StructType); ok {
-				for _, field := range body.Fields.List {
-					for _, id := range field.Names {
-						out[path+"."+spec.Name.Name+"."+id.Name] = strings.TrimSpace(field.Comment.Text())
-					}
-				}
-			}
-			return true
-		})
 	}
 }
 

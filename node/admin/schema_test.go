@@ -4,14 +4,13 @@ import (
 	"encoding"
 	"flag"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"bdtnode/internal/structdoc"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the schema of the answers to docs/debug.md")
@@ -89,46 +88,12 @@ func kindOf(x reflect.Type) string {
 	}
 }
 
-// fieldComments returns the comments of the fields of all types in the packages of the answers, by package, type and field.
-func fieldComments(t *testing.T) map[string]string {
-	out := make(map[string]string)
-	root := filepath.Join("..", "..")
-	for _, dir := range []string{
-		"node/admin", "node/why", "node/replica", "node/admission", "ledger",
-		"protocols/bdt", "protocols/bolt", "protocols/mvba", "protocols/lanes", "protocols/inbound", "protocols/certify",
-	} {
-		names, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
-		if err != nil || len(names) == 0 {
-			t.Fatalf("%s: %v", dir, err)
-		}
-		for _, name := range names {
-			f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ast.Inspect(f, func(n ast.Node) bool {
-				spec, ok := n.(*ast.TypeSpec)
-				if !ok {
-					return true
-				}
-				if body, ok := spec.Type.(*ast.StructType); ok {
-					for _, field := range body.Fields.List {
-						for _, id := range field.Names {
-							out["bdtnode/"+dir+"."+spec.Name.Name+"."+id.Name] = strings.TrimSpace(field.Comment.Text())
-						}
-					}
-				}
-				return true
-			})
-		}
-	}
-	return out
-}
-
 // TestSchemaIsDocumented: docs/debug.md has each field of each answer with its type and its comment. With -rewrite the test
 // writes them.
 func TestSchemaIsDocumented(t *testing.T) {
-	comments := fieldComments(t)
+	comments := structdoc.Comments(t, filepath.Join("..", ".."),
+		"node/admin", "node/why", "node/replica", "node/admission", "ledger",
+		"protocols/bdt", "protocols/bolt", "protocols/mvba", "protocols/lanes", "protocols/inbound", "protocols/certify")
 	raw, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
