@@ -2,11 +2,6 @@ package proof_test
 
 import (
 	"bytes"
-	"fmt"
-	"go/importer"
-	"go/token"
-	"go/types"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,94 +99,6 @@ func TestShort(t *testing.T) {
 	if lines < 300 || lines > 1000 {
 		t.Errorf("%d lines", lines)
 	}
-}
-
-// TestNoInternalTypes: no exported declaration has a type of an internal package.
-func TestNoInternalTypes(t *testing.T) {
-	x := exportsOf(t, module+"/shard/proof")
-	for _, wrong := range x.wrong {
-		t.Error(wrong)
-	}
-	if len(x.seen) < 20 {
-		t.Errorf("only %d types were checked", len(x.seen))
-	}
-	if found := exportsOf(t, module+"/merkle").wrong; len(found) == 0 {
-		t.Error("the check does not find the internal types of package merkle")
-	}
-}
-
-// exports has the types that a program outside of the module meets.
-type exports struct {
-	seen  map[types.Type]bool
-	wrong []string
-}
-
-func exportsOf(t *testing.T, path string) *exports {
-	t.Helper()
-	files := make(map[string]string)
-	for _, line := range list(t, "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", path) {
-		if path, file, ok := strings.Cut(line, " "); ok {
-			files[path] = file
-		}
-	}
-	pkg, err := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(files[path]) }).Import(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := &exports{seen: make(map[types.Type]bool)}
-	for _, name := range pkg.Scope().Names() {
-		if o := pkg.Scope().Lookup(name); o.Exported() {
-			x.visit(name, o.Type())
-		}
-	}
-	return x
-}
-
-// visit follows a type to all types that a caller can reach from it.
-func (x *exports) visit(at string, t types.Type) {
-	t = types.Unalias(t)
-	if x.seen[t] {
-		return
-	}
-	x.seen[t] = true
-	switch t := t.(type) {
-	case *types.Named:
-		x.named(at, t)
-	case interface{ Elem() types.Type }: // pointers, slices, arrays, maps
-		x.visit(at, t.Elem())
-		if m, ok := t.(*types.Map); ok {
-			x.visit(at, m.Key())
-		}
-	case *types.Signature:
-		for _, tuple := range []*types.Tuple{t.Params(), t.Results()} {
-			for v := range tuple.Variables() {
-				x.visit(at, v.Type())
-			}
-		}
-	case *types.Struct:
-		for f := range t.Fields() {
-			if f.Exported() || f.Embedded() {
-				x.visit(at+"."+f.Name(), f.Type())
-			}
-		}
-	}
-}
-
-func (x *exports) named(at string, t *types.Named) {
-	pkg := t.Obj().Pkg()
-	if pkg == nil || !strings.HasPrefix(pkg.Path(), module+"/") {
-		return // the universe or the standard library
-	}
-	if strings.Contains(pkg.Path()+"/", "/internal/") {
-		x.wrong = append(x.wrong, fmt.Sprintf("%s has the type %s", at, t))
-		return
-	}
-	for m := range t.Methods() {
-		if m.Exported() {
-			x.visit(at+"."+m.Name(), m.Type())
-		}
-	}
-	x.visit(at, t.Underlying())
 }
 
 // TestOutsideModule: a program in a module of its own builds with the package, and checks the proofs.

@@ -1,4 +1,4 @@
-package client_test
+package archtest
 
 import (
 	"fmt"
@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 )
-
-const module = "bdtnode"
 
 // exports checks that a program outside of the module can name every type that it meets.
 type exports struct {
@@ -116,19 +114,21 @@ func exported(pkg *types.Package) *exports {
 	return x
 }
 
-// TestNoInternalTypes: no exported declaration of this package, and none of any package that its types lead to, has a
-// type of an internal package.
+// TestNoInternalTypes: no exported declaration of a package for other modules, and none of any package that its types lead
+// to, has a type of an internal package.
 func TestNoInternalTypes(t *testing.T) {
-	x := exported(load(t, module+"/node/client"))
-	for _, wrong := range x.wrong {
-		t.Error(wrong)
-	}
-	if x.named < 30 {
-		t.Errorf("only %d types were checked", x.named)
+	for path, least := range map[string]int{"node/client": 30, "shard/proof": 10} {
+		x := exported(load(t, module+"/"+path))
+		for _, wrong := range x.wrong {
+			t.Errorf("%s: %s", path, wrong)
+		}
+		if x.named < least || len(x.seen) < 20 {
+			t.Errorf("%s: only %d types were checked, %d of this module", path, len(x.seen), x.named)
+		}
 	}
 }
 
-// TestInternalTypesAreFound: the check finds the internal types of package ledger.
+// TestInternalTypesAreFound: the check finds the internal types of packages ledger and merkle.
 func TestInternalTypesAreFound(t *testing.T) {
 	x := exported(load(t, module+"/ledger"))
 	for _, want := range []string{"bdtnode/internal/digest.Digest", "bdtnode/internal/sig.PublicKey", "bdtnode/internal/kv.Store"} {
@@ -139,5 +139,8 @@ func TestInternalTypesAreFound(t *testing.T) {
 		if !found {
 			t.Errorf("not found: %s; found %q", want, x.wrong)
 		}
+	}
+	if found := exported(load(t, module+"/merkle")).wrong; len(found) == 0 {
+		t.Error("the check does not find the internal types of package merkle")
 	}
 }
