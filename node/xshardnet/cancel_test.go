@@ -12,10 +12,18 @@ import (
 	"bdtnode/shard/settlement"
 )
 
-// cancellable makes a transaction with an input in each shard, and consumes its input in shard 1 by another one.
+// cancellable makes a transaction with an input in each of two shards, and consumes its input in shard 1 by another one.
 func (w *world) cancellable(ctx context.Context, n int) *ledger.Tx {
 	w.t.Helper()
-	tx, rival := w.pay(n, []int{0, 1}, []int{0}), w.pay(n, []int{1}, []int{1})
+	tx := w.pay(n, []int{0, 1}, []int{0})
+	w.consume(ctx, n)
+	return tx
+}
+
+// consume settles a transaction that spends output n of the owner in shard 1, like the transactions that pay makes with n.
+func (w *world) consume(ctx context.Context, n int) {
+	w.t.Helper()
+	rival := w.pay(n, []int{1}, []int{1})
 	if p := w.members[1][0].engine.Submit(ctx, "", []*ledger.Tx{rival}, engine.Final)[0]; p.Receipt.Verdict != ledger.VerdictSettled {
 		w.t.Fatalf("the rival: %+v", p)
 	}
@@ -25,7 +33,6 @@ func (w *world) cancellable(ctx context.Context, n int) *ledger.Tx {
 			return err == nil && ok
 		})
 	}
-	return tx
 }
 
 func (w *world) until(ctx context.Context, ok func() bool) {
