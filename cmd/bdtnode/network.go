@@ -9,6 +9,7 @@ import (
 
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/cmd/bdtnode/registry"
+	"bdtnode/ledger"
 	"bdtnode/node/api"
 	"bdtnode/node/client"
 	"bdtnode/node/config"
@@ -33,6 +34,16 @@ func (r *replicas) first() *client.Client { return r.clients[0] }
 func (a *app) nodeFlag(c *cobra.Command) {
 	c.PersistentFlags().StringVar(&a.node, "node", "",
 		"URL of a replica's API (default: $"+nodeEnv+", else the newest network running on this machine)")
+}
+
+// connectFor reads the id of a transaction and connects.
+func connectFor(ctx context.Context, a *app, text string) (ledger.TxID, *replicas, error) {
+	id, err := ledger.ParseTxID(text)
+	if err != nil {
+		return id, nil, output.Usage("%v", err)
+	}
+	net, err := a.connect(ctx)
+	return id, net, err
 }
 
 // connect finds the replica to talk to: the one of --node, else one of the newest network on this machine.

@@ -48,11 +48,7 @@ it with bdtnode verify, without a network. There is a proof once the transaction
   bdtnode verify pay.proof --genesis genesis.json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := ledger.ParseTxID(args[0])
-			if err != nil {
-				return output.Usage("%v", err)
-			}
-			net, err := a.connect(cmd.Context())
+			id, net, err := connectFor(cmd.Context(), a, args[0])
 			if err != nil {
 				return err
 			}

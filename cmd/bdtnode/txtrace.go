@@ -11,8 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bdtnode/cmd/bdtnode/output"
-	"bdtnode/ledger"
 	"bdtnode/node/api"
 )
 
@@ -34,11 +32,7 @@ the replica to which the transaction was submitted, and so is the step certified
 		Example: "  bdtnode tx trace b43c8ce53fe544e8da4a13e39e91c078b33315ec5b8c7c14b0230e0dd7760b6b",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := ledger.ParseTxID(args[0])
-			if err != nil {
-				return output.Usage("%v", err)
-			}
-			net, err := a.connect(cmd.Context())
+			id, net, err := connectFor(cmd.Context(), a, args[0])
 			if err != nil {
 				return err
 			}

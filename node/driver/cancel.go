@@ -315,7 +315,7 @@ func (c *cancels) spent(deliveries []*ledger.Delivery) {
 
 // permanent reports whether a refusal may be a reason for a CL_M; the ledger decides.
 func permanent(r *ledger.Refusal) bool {
-	return r != nil && (r.Reason == ledger.ReasonConsumed || r.Reason == ledger.ReasonWrongOwner || r.Reason == ledger.ReasonWrongAmount)
+	return r != nil && (r.Reason == ledger.ReasonConsumed || r.Reason == ledger.ReasonWrongAmount)
 }
 
 // escrowed notes a transaction that waits for verdicts of other shards.
