@@ -72,7 +72,8 @@ func readIndex(r kv.Reader, window uint32, id TxID) (e indexed, ok bool, err err
 	return e, true, nil
 }
 
-// readRecent is what execution in a window knows of an id: whether it has a receipt, and whether its outputs were created.
+// readRecent returns the knowledge of execution in a window about an id: whether it has a receipt, and whether its outputs
+// were created.
 func readRecent(r kv.Reader, window uint32, id TxID) (receipt, outputs bool, err error) {
 	for n := range min(recentWindows, window+1) {
 		e, ok, err := readIndex(r, window-n, id)

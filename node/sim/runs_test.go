@@ -237,7 +237,7 @@ func TestReplaysChangeNothing(t *testing.T) {
 }
 
 // TestShardsApartForHours: two of three shards cannot reach each other for three hours. All go on with other transactions,
-// what is stored for the other shard stays within its bounds, and everything settles afterwards.
+// the data that is stored for the other shard stays within its bounds, and everything settles afterwards.
 func TestShardsApartForHours(t *testing.T) {
 	t.Parallel()
 	const apart = 3 * time.Hour

@@ -220,7 +220,7 @@ func TestLaterFieldsAreAccepted(t *testing.T) {
 	}
 }
 
-// TestComplete: Complete finds what a part of one shard lacks.
+// TestComplete: Complete finds the data that a part of one shard lacks.
 func TestComplete(t *testing.T) {
 	w := newWorld(t, "network", 3)
 	p := w.edited(t, "three-settled", func(p *Proof) { p.Blocks = slices.Delete(p.Blocks, 1, 2) })
