@@ -200,11 +200,16 @@ func expired(t *testing.T) {
 
 	n.replicas[2].suspend()
 	n.replicas[3].suspend()
+	// The replicas that run leave the epoch because of an earlier transaction. Otherwise the leader could have proposed the
+	// batch before the expiry, and the block would commit with that time.
+	earlier := r.pay("carol")
+	r.explains(earlier, want{why.EpochEnd, nil, []string{"further Status are needed"}})
 	id = r.pay("carol", "--expires-in", "4s")
 	r.explains(id, want{why.NoQuorum, []int{2, 3}, []string{"because its expiry has passed"}})
 	n.replicas[2].resume()
 	n.replicas[3].resume()
 	r.explains(id, want{why.Rejected, nil, []string{"expired", "It waits for nothing."}})
+	r.explains(earlier, want{why.Settled, nil, nil})
 	n.well()
 	for _, x := range n.replicas {
 		if err := x.logged("a peer misbehaved", nil); err == nil {
