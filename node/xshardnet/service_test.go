@@ -205,14 +205,15 @@ func (m *member) Request(ctx context.Context, shard uint16, to protocols.Index, 
 	return peer.service.Serve(ctx, Peer{Shard: m.shard, Replica: m.index}, request, each)
 }
 
-// pay makes a transaction with an input of each shard in from and an output in each in to.
+// pay makes a transaction with an input of each shard in from and an output in each in to. It picks output n of those that
+// replica 1 of the shard has, which is the one that settles waits for.
 func (w *world) pay(n int, from, to []int) *ledger.Tx {
 	w.t.Helper()
 	body := ledger.Body{Network: w.network.ID(), ExpiryMS: uint64(time.Now().Add(time.Minute).UnixMilli())}
 	var signers []sig.Signer
 	for _, s := range from {
 		owner := w.owners[s]
-		page, err := w.members[s][0].state.Account(ledger.AddressOf(owner.Public()), ledger.Page{Limit: 64})
+		page, err := w.members[s][1].state.Account(ledger.AddressOf(owner.Public()), ledger.Page{Limit: 64})
 		if err != nil {
 			w.t.Fatal(err)
 		}
