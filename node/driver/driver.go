@@ -40,8 +40,9 @@ type Config struct {
 	Slots             uint64      // of an epoch; 0 is the usual number
 	Window            int         // bytes of a lane above the last commit, from genesis; 0 is lanes.WindowBytes
 	GenesisTimeMS     uint64
-	Store             kv.Reader // consensus store
-	State             *ledger.State
+	Store             kv.Reader        // consensus store
+	State             *ledger.State    // the ledger of payments; nil if the shard has another ledger
+	Ledger            Ledger           // that executes the blocks; nil for State
 	Limits            admission.Limits // of clients
 	Network           *settlement.Network
 	Begun             *replica.Begun                              // this start; nil trusts the store
@@ -110,6 +111,7 @@ type Driver struct {
 	core *replica.Core
 	wall *protocols.WallClock // of the core
 
+	ledger     Ledger
 	kinds      ledger.Kinds // of entries of batches
 	gates      []gate
 	congestion congestion
@@ -134,13 +136,13 @@ func New(cfg Config, host Host) (*Driver, error) {
 	core, err := replica.Restore(replica.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares, Dumbo: cfg.Dumbo, Slots: cfg.Slots,
 		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, WallClock: wall, Begun: cfg.Begun,
-	}, cfg.State, cfg.Store)
+	}, cfg.ledger(), cfg.Store)
 	if err != nil {
 		return nil, err
 	}
 	n := cfg.Committee.N()
 	d := &Driver{
-		cfg: cfg, host: host, core: core, wall: wall,
+		cfg: cfg, host: host, core: core, wall: wall, ledger: cfg.ledger(),
 		kinds:           cfg.Network.Kinds(cfg.Committee.Shard()),
 		gates:           newGates(n, cfg.Window),
 		congestion:      congestion{Congestion: replica.NewCongestion(cfg.Self, n, cfg.Window)},

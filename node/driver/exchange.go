@@ -68,7 +68,7 @@ func (x *Exchange) Publish() ([]Publication, error) {
 	var out []Publication
 	for peer := range uint16(x.d.cfg.Network.Shards()) {
 		// One key at a time: a scan of all channels passes each value that a channel had since the store was flushed.
-		c, err := x.d.cfg.State.Channel(peer)
+		c, err := x.d.ledger.Channel(peer)
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +104,7 @@ func (x *Exchange) Publish() ([]Publication, error) {
 
 // ld reads an LD for another shard, or nil if it is not certified yet or was shown applied.
 func (x *Exchange) ld(destination uint16, number uint64) (*settlement.LD, error) {
-	return replica.OutgoingLD(x.d.cfg.Store, x.d.cfg.State, destination, number, x.d.clients.CertifiedHeight())
+	return replica.OutgoingLD(x.d.cfg.Store, x.d.ledger, destination, number, x.d.clients.CertifiedHeight())
 }
 
 // Tick lists the requests that are due, and how long the host waits at most before the next call, [Never] if no time is

@@ -22,7 +22,7 @@ func (d *Driver) Execute(x *bdt.Delivery) (*Executed, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, err := d.cfg.State.Execute(in)
+	block, err := d.ledger.Execute(in)
 	if err != nil {
 		return nil, fmt.Errorf("execute block %d: %w", in.Height, err)
 	}

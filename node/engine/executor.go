@@ -26,8 +26,8 @@ type executor struct {
 
 func newExecutor(e *Engine) *executor {
 	x := &executor{e: e, in: make(chan *bdt.Delivery, reserve), flushNow: make(chan struct{}, 1)}
-	x.executed.Store(e.cfg.State.Height())
-	x.flushed.Store(e.cfg.State.Height())
+	x.executed.Store(e.driver.Ledger().Height())
+	x.flushed.Store(e.driver.Ledger().Height())
 	return x
 }
 
@@ -86,7 +86,7 @@ func (x *executor) flushes(ctx context.Context) error {
 		if h == x.flushed.Load() {
 			continue
 		}
-		if err := x.e.cfg.State.Flush(); err != nil {
+		if err := x.e.driver.Ledger().Flush(); err != nil {
 			return fmt.Errorf("flush the ledger: %w", err)
 		}
 		x.flushed.Store(h)
