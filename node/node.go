@@ -15,6 +15,7 @@ import (
 	"bdtnode/internal/fairshare"
 	"bdtnode/internal/histogram"
 	"bdtnode/internal/kv"
+	"bdtnode/internal/wan"
 	"bdtnode/ledger"
 	"bdtnode/node/admin"
 	"bdtnode/node/admission"
@@ -182,10 +183,14 @@ func (n *Node) newNet(files descriptors) (*p2p.Net, error) {
 			members[s] = append(members[s], m.Peer)
 		}
 	}
+	delays, err := wan.Parse(settings.WAN)
+	if err != nil {
+		return nil, err
+	}
 	return p2p.New(p2p.Config{
 		Identity: n.home.PeerKey, Network: g.ID(), Shard: n.home.Shard, Self: n.home.Replica, Members: members,
 		Listen: settings.Listen, Announce: settings.Announce, Bootstrap: settings.Bootstrap,
-		AddressFile: filepath.Join(n.home.DataDir(), addressFile), QUIC: settings.QUIC, Metrics: n.registry,
+		AddressFile: filepath.Join(n.home.DataDir(), addressFile), QUIC: settings.QUIC, WAN: delays, Metrics: n.registry,
 		Limits: p2p.Limits{Serving: maxServing, Strangers: files.strangers, ConnsPerMember: files.memberConns},
 	})
 }

@@ -127,5 +127,8 @@ func refuseReplicaSettings() error {
 			return output.Usage("environment variable %s sets the address of one replica, but net up starts several: unset it", name)
 		}
 	}
+	if name := config.EnvName(config.KeyWAN); os.Getenv(name) != "" {
+		return output.Usage("environment variable %s sets delays that are not measured: use --wan in place of it", name)
+	}
 	return nil
 }

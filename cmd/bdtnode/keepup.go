@@ -41,6 +41,7 @@ type report struct {
 	SyncsPerTx     float64           `json:"syncs_per_tx"`
 	Gaps           gapSummary        `json:"gaps"`
 	ReplicasLost   int               `json:"replicas_lost"` // replicas that ended and were not started again
+	WAN            *wanReport        `json:"wan,omitempty"` // delays between replicas; missing without --wan
 	Seed           uint64            `json:"seed"`
 	Parameters     parameters        `json:"parameters"`
 	Version        versionInfo       `json:"version"`
@@ -98,7 +99,7 @@ func (a *app) keepUp(ctx context.Context, c *netup.Cluster, dir string, f *netFl
 		return nil
 	}
 	r := newReport(c, f, result, w.summary())
-	r.Seconds = seconds
+	r.Seconds, r.WAN = seconds, f.wan.report(running, c, &result)
 	err = a.report(c, r, result, before)
 	if cause != nil {
 		return cause
@@ -227,6 +228,7 @@ func printReport(w io.Writer, r report) {
 		fmt.Fprintf(w, "replicas lost\t%d\n", r.ReplicasLost)
 	}
 	printInvalid(w, r.Invalid)
+	printWAN(w, r.WAN)
 }
 
 // printInvalid prints the outcomes of invalid transfers, by kind.

@@ -38,6 +38,7 @@ type netFlags struct {
 	consensus               string
 	fault                   string
 	faultEvery              time.Duration
+	wan                     wanFlag
 	resumed                 bool // the network existed before
 }
 
@@ -87,11 +88,14 @@ commit does not count; if nothing was pending, that is printed instead.
   freeze-followers   suspend as many other replicas as may be faulty for 1 to 10 seconds
 
 A fault begins when all replicas of the shard have caught up. No fault begins in the last 2 seconds of a run. With
-freeze-followers, the gap is the longest time without a commit until the replicas resume. The report contains all gaps.`,
+freeze-followers, the gap is the longest time without a commit until the replicas resume. The report contains all gaps.
+
+` + wanHelp,
 		Example: `  bdtnode net up
   bdtnode net up --shards 1 --nodes 7 --home ~/ledger
   bdtnode net up --for 20s --load 500 --cross 0.3 --invalid 0.05 -o json
-  bdtnode net up --for 60s --load 300 --fault kill-leader --fault-every 6s -o json`,
+  bdtnode net up --for 60s --load 300 --fault kill-leader --fault-every 6s -o json
+  bdtnode net up --shards 1 --for 20s --load 1000 --wan uniform:100ms -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(cmd); err != nil {
@@ -116,6 +120,7 @@ freeze-followers, the gap is the longest time without a commit until the replica
 	fs.DurationVar(&f.faultEvery, "fault-every", defaultFaultEvery, "time from one fault to the next, at least 1s")
 	fs.StringVar(&f.logLevel, "log-level", "info", "log level of the replicas of a new network: debug, info, warn or error")
 	fs.StringVar(&f.consensus, "consensus", shard.ConsensusBDT, "consensus of a new network: bdt, or dumbo for the asynchronous fallback alone")
+	f.wan.register(up)
 	paths(fs, "home")
 	words(up, "fault", faults...)
 	words(up, "consensus", shard.ConsensusBDT, shard.ConsensusDumbo)
@@ -147,6 +152,9 @@ func (f *netFlags) check(cmd *cobra.Command) error {
 		return output.Usage("--for %v: use 0 or a longer time", f.duration)
 	}
 	if err := f.checkCross(); err != nil {
+		return err
+	}
+	if err := f.wan.read(); err != nil {
 		return err
 	}
 	return f.checkFault(cmd.Flags().Changed("fault-every"))
@@ -219,7 +227,7 @@ func (a *app) netUp(ctx context.Context, f *netFlags) error {
 	a.print.Note("Starting %s", dir)
 	lastReady := -1
 	cluster, err := netup.Start(ctx, netup.Options{
-		Dir: dir,
+		Dir: dir, Args: f.wan.args(),
 		Waiting: func(ready, total int, _ string) {
 			if ready != lastReady {
 				lastReady = ready
@@ -234,6 +242,9 @@ func (a *app) netUp(ctx context.Context, f *netFlags) error {
 		return err
 	}
 	defer cluster.Stop()
+	if err := f.wan.measure(ctx, a.print, cluster); err != nil {
+		return err
+	}
 	known, err := registry.Add(registry.Dir(), clusterEntry(cluster, dir))
 	if err != nil {
 		a.print.Note("note: other commands need --node: %v", err)

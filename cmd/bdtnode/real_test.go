@@ -209,3 +209,27 @@ func replicaOfTests(a *app) {
 		a.open = openReplica
 	}
 }
+
+// TestRealDelays: on a network of real processes with delays, the measured links have the round trip asked for, and half
+// of the transfers of each replica take the least time that the delays permit, or longer.
+func TestRealDelays(t *testing.T) {
+	t.Setenv(realEnv, "1")
+	r := bdtnode(t, "net", "up", "--shards", "1", "--for", "4s", "--load", "40", "--wan", "uniform:100ms", "-o", "json")
+	var got report
+	r.json(t, &got)
+	if r.code != 0 || got.WAN == nil || len(got.WAN.Replicas) != 4 {
+		t.Fatalf("exit %d %+v %s", r.code, got, r.err)
+	}
+	if got.WAN.OffBy > 0.1 || got.WAN.Spec != "uniform:100ms" || got.WAN.RTT[0][0] != 100 {
+		t.Errorf("%+v", got.WAN)
+	}
+	for _, x := range got.WAN.Replicas {
+		least := 200.0
+		if x.Leads {
+			least = 150
+		}
+		if x.LeastMS != least || x.P50MS < least {
+			t.Errorf("replica %d: p50 %v ms, least %v ms; want at least %v ms", x.Replica, x.P50MS, x.LeastMS, least)
+		}
+	}
+}

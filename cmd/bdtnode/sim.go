@@ -20,6 +20,7 @@ type simFlags struct {
 	faults     string
 	duration   time.Duration
 	delay      time.Duration
+	wan        wanFlag
 	load       float64
 	consensus  string
 	signatures string
@@ -50,6 +51,7 @@ func (f *simFlags) register(c *cobra.Command, nodes []int) {
 	fs.StringVar(&f.faults, "faults", "all", "faults separated by commas, all (the seed chooses some), or none")
 	fs.DurationVar(&f.duration, "for", time.Minute, "virtual time with load and faults, up to 720h")
 	fs.DurationVar(&f.delay, "delay", 0, "mean one-way delay of messages in a shard, up to 1m; 0: chosen by the seed (default 0s)")
+	f.wan.register(c)
 	fs.Float64Var(&f.load, "load", 0, "transactions a second, up to 1000; 0: chosen by the seed (default 0)")
 	fs.StringVar(&f.consensus, "consensus", anyConsensus, "bdt, dumbo, or any (chosen by the seed)")
 	fs.StringVar(&f.signatures, "signatures", idealSignatures, "signatures and coin: ideal, or real (as in production, slow)")
@@ -80,8 +82,14 @@ func (f *simFlags) plan() (*sim.Plan, error) {
 			return nil, err
 		}
 	}
+	if err := f.wan.read(); err != nil {
+		return nil, err
+	}
+	if f.wan.matrix != nil && f.delay > 0 {
+		return nil, output.Usage("--delay has no effect with --wan: leave one of them out")
+	}
 	p := &sim.Plan{
-		Shards: f.shards, Nodes: f.nodes, For: f.duration, Delay: f.delay, Load: f.load,
+		Shards: f.shards, Nodes: f.nodes, For: f.duration, Delay: f.delay, WAN: f.wan.matrix, Load: f.load,
 		Ed25519: f.signatures == actualSignatures,
 	}
 	if f.consensus != anyConsensus {
@@ -106,6 +114,9 @@ func (f *simFlags) command(verb string, seed uint64) string {
 	args = append(args, "--nodes "+strings.Join(nodes, ","), "--faults "+f.faults, fmt.Sprintf("--for %v", f.duration))
 	if f.delay > 0 {
 		args = append(args, fmt.Sprintf("--delay %v", f.delay))
+	}
+	if f.wan.spec != "" {
+		args = append(args, "--wan "+f.wan.spec)
 	}
 	if f.load > 0 {
 		args = append(args, fmt.Sprintf("--load %v", f.load))

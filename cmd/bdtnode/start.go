@@ -32,6 +32,7 @@ type startFlags struct {
 	listen     []string
 	announce   []string
 	bootstrap  []string
+	wan        string
 	api        string
 	logLevel   string
 	logFormat  string
@@ -60,6 +61,7 @@ Flags override the environment (BDTNODE_API_ADDRESS and others), and the environ
 	fs.StringSliceVar(&f.listen, "listen", nil, "multiaddrs to listen on, separated by commas (default: p2p.listen of config.toml)")
 	fs.StringSliceVar(&f.announce, "announce", nil, "multiaddrs to announce in place of the listen addresses, separated by commas (default: p2p.announce of config.toml)")
 	fs.StringSliceVar(&f.bootstrap, "bootstrap", nil, "multiaddrs of bootstrap replicas, separated by commas (default: p2p.bootstrap of config.toml)")
+	fs.StringVar(&f.wan, "wan", "", "delays to add to received bytes, for measurements: uniform:RTT, aws8 or a file (default: p2p.wan of config.toml, none)")
 	fs.StringVar(&f.api, "api", "", "host:port of the HTTP API (default: api.address of config.toml)")
 	fs.StringVar(&f.logLevel, "log-level", "", "log level: debug, info, warn or error (default: log.level of config.toml)")
 	fs.StringVar(&f.logFormat, "log-format", "", "form of log lines: text, or json for one object a line (default: log.format of config.toml)")
@@ -76,7 +78,7 @@ var logLevels = []string{"debug", "info", "warn", "error"}
 
 // settingFlags maps flags to the settings that they override.
 var settingFlags = map[string]string{
-	"listen": config.KeyListen, "announce": config.KeyAnnounce, "bootstrap": config.KeyBootstrap,
+	"listen": config.KeyListen, "announce": config.KeyAnnounce, "bootstrap": config.KeyBootstrap, "wan": config.KeyWAN,
 	"api": config.KeyAPIAddress, "log-level": config.KeyLogLevel, "log-format": config.KeyLogFormat,
 }
 
@@ -102,7 +104,7 @@ func settingError(err error) error {
 func (f *startFlags) overrides(cmd *cobra.Command) map[string]any {
 	set := make(map[string]any)
 	for flag, value := range map[string]any{
-		"listen": f.listen, "announce": f.announce, "bootstrap": f.bootstrap, "api": f.api, "log-level": f.logLevel, "log-format": f.logFormat,
+		"listen": f.listen, "announce": f.announce, "bootstrap": f.bootstrap, "wan": f.wan, "api": f.api, "log-level": f.logLevel, "log-format": f.logFormat,
 	} {
 		if cmd.Flags().Changed(flag) {
 			set[settingFlags[flag]] = value

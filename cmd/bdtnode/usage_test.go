@@ -48,6 +48,11 @@ func TestUsageErrors(t *testing.T) {
 		"net up --fault=":               "--fault \"\" is unknown: use kill-leader, freeze-leader, freeze-followers",
 		"net up --fault flood":          "use kill-leader, freeze-leader, freeze-followers",
 		"net up --fault-every 8s":       "no effect without --fault",
+		"net up --wan=":                 "--wan is empty",
+		"net up --wan uniform:5":        "--wan",
+		"net up --wan " + none:          "--wan",
+		"sim run --wan aws9":            "--wan",
+		"sim run --wan aws8 --delay 1s": "--delay",
 
 		"net up --fault kill-leader --fault-every 0s":                      "--fault-every 0s",
 		"net up --fault kill-leader --fault-every 999ms":                   "--fault-every 999ms",

@@ -32,6 +32,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"bdtnode/internal/wan"
 	"bdtnode/ledger"
 )
 
@@ -45,6 +46,7 @@ const (
 	KeyAnnounce   = "p2p.announce"
 	KeyBootstrap  = "p2p.bootstrap"
 	KeyQUIC       = "p2p.quic"
+	KeyWAN        = "p2p.wan"
 	KeyAPIAddress = "api.address"
 	KeyAPIHosts   = "api.hosts"
 	KeyAPIOrigins = "api.origins"
@@ -68,6 +70,7 @@ type P2P struct {
 	Announce  []string `koanf:"announce"`  // multiaddrs to announce in place of those listened on; may be empty
 	Bootstrap []string `koanf:"bootstrap"` // multiaddrs of bootstrap replicas, with /p2p/ and the peer id; one that is up is enough
 	QUIC      bool     `koanf:"quic"`      // also use QUIC where Listen has such addresses
+	WAN       string   `koanf:"wan"`       // delays to add to received bytes, see [wan.Parse]; for measurements on one machine
 }
 
 // API configures the HTTP API.
@@ -207,6 +210,9 @@ func (c *Config) wrong() (key string, err error) {
 			return KeyBootstrap, fmt.Errorf("%q is not a multiaddr with a peer id, such as /ip4/192.0.2.1/tcp/26600/p2p/12D3…: %w", s, err)
 		}
 	}
+	if err := c.P2P.checkWAN(); err != nil {
+		return KeyWAN, err
+	}
 	host, port, err := net.SplitHostPort(c.API.Address)
 	if err != nil {
 		return KeyAPIAddress, fmt.Errorf("%q is not host:port, such as 127.0.0.1:26700", c.API.Address)
@@ -234,6 +240,15 @@ func (c *Config) wrong() (key string, err error) {
 		return KeyOutputs, fmt.Errorf("%d is too few: give at least %d", c.Ledger.CachedOutputs, fewestOutputs)
 	}
 	return "", nil
+}
+
+// checkWAN accepts delays that can be read and applied.
+func (p *P2P) checkWAN() error {
+	if p.WAN != "" && p.QUIC {
+		return fmt.Errorf("connections of %s have no delays: set it to false", KeyQUIC)
+	}
+	_, err := wan.Parse(p.WAN)
+	return err
 }
 
 // hostName matches the host names of the setting api.hosts.

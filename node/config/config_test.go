@@ -239,6 +239,8 @@ func TestBrokenHomes(t *testing.T) {
 		"quic not on":         {write("config.toml", "version = 1\n[p2p]\nlisten=['/ip4/1.2.3.4/udp/4/quic-v1']\n"), []string{"p2p.quic = true"}},
 		"announce with id":    {write("config.toml", "version = 1\n[p2p]\nannounce=['/ip4/1.2.3.4/tcp/4/p2p/12D3KooWGYsxCqyqZkEPSYGcEpHCVaGBvJXkUyMLtHkPvZkGYHvL']\n"), []string{"p2p.announce"}},
 		"bootstrap no id":     {write("config.toml", "version = 1\n[p2p]\nbootstrap=['/ip4/1.2.3.4/tcp/4']\n"), []string{"p2p.bootstrap", "/p2p/"}},
+		"no delays":           {write("config.toml", "version = 1\n[p2p]\nwan='uniform:1'\n"), []string{"p2p.wan", "uniform:100ms"}},
+		"delays over quic":    {write("config.toml", "version = 1\n[p2p]\nwan='aws8'\nquic=true\n"), []string{"p2p.wan", "p2p.quic"}},
 		"bad api":             {write("config.toml", "version = 1\n[api]\naddress='localhost'\n"), []string{"api.address", "host:port"}},
 		"bad api port":        {write("config.toml", "version = 1\n[api]\naddress='localhost:99999'\n"), []string{"api.address", "port"}},
 		"bad level":           {write("config.toml", "version = 1\n[log]\nlevel='loud'\n"), []string{"log.level", "info"}},

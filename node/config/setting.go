@@ -21,7 +21,7 @@ const (
 )
 
 // envKeys are the settings that the environment can set.
-var envKeys = []string{KeyListen, KeyAnnounce, KeyBootstrap, KeyQUIC, KeyAPIAddress, KeyAPIHosts, KeyAPIOrigins, KeyLogLevel, KeyLogFormat}
+var envKeys = []string{KeyListen, KeyAnnounce, KeyBootstrap, KeyQUIC, KeyWAN, KeyAPIAddress, KeyAPIHosts, KeyAPIOrigins, KeyLogLevel, KeyLogFormat}
 
 // EnvName is the name of the environment variable of a setting.
 func EnvName(key string) string {

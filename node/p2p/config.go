@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"bdtnode/internal/digest"
+	"bdtnode/internal/wan"
 	"bdtnode/node/loglimit"
 	"bdtnode/protocols"
 )
@@ -108,6 +109,8 @@ type Config struct {
 	AddressFile string
 	// QUIC adds the QUIC transport, for Listen and Bootstrap addresses with /udp/.../quic-v1.
 	QUIC bool
+	// WAN delays the bytes received from other replicas, for measurements on one machine; over TCP only. Nil: no delays.
+	WAN *wan.Matrix
 	// Metrics gets the metrics of libp2p. Nil: there are none.
 	Metrics prometheus.Registerer
 	// Limits are resource bounds; a zero field means its default.
@@ -227,6 +230,9 @@ func (c *Config) check() (*roster, error) {
 	}
 	if p, ok := r.places[self]; !ok || p != (place{c.Shard, c.Self}) {
 		return nil, fmt.Errorf("the network identity is %s, which is not shard %d replica %d in the genesis", self, c.Shard, c.Self)
+	}
+	if c.WAN != nil && c.QUIC {
+		return nil, fmt.Errorf("delays of a wide-area network need TCP alone: turn QUIC off")
 	}
 	if r.listen, err = parseAddrs("listen", c.Listen); err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func (n *Net) startHost() error {
 		libp2p.Identity(n.cfg.Identity),
 		libp2p.Transport(n.newTCP),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
-		libp2p.Muxer(yamux.ID, pacedMuxer{yamux.DefaultTransport}),
+		libp2p.Muxer(yamux.ID, pacedMuxer{yamux.DefaultTransport, newDelays(n.cfg.WAN, n.roster, int(n.cfg.Self))}),
 		libp2p.ResourceManager(resources),
 		libp2p.ConnectionManager(connmgr.NullConnMgr{}),
 		libp2p.ConnectionGater(gater{n}),

@@ -84,11 +84,17 @@ func (p *pacer) add(n int) {
 	p.mu.Unlock()
 }
 
-// pacedMuxer is yamux with a pacer on each connection.
-type pacedMuxer struct{ *yamux.Transport }
+// pacedMuxer is yamux with a pacer on each connection, and the delays of the network if there are any.
+type pacedMuxer struct {
+	*yamux.Transport
+	delays *delays
+}
 
 func (m pacedMuxer) NewConn(c net.Conn, isServer bool, scope network.PeerScope) (network.MuxedConn, error) {
 	limitUnsent(c)
+	if scope != nil {
+		c = m.delays.wrap(c, scope.Peer())
+	}
 	p := newPacer()
 	mc, err := m.Transport.NewConn(&pacedSocket{c, p}, isServer, scope)
 	if err != nil {

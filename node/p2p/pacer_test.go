@@ -50,7 +50,7 @@ func newLink(t *testing.T) *link {
 	t.Helper()
 	near, far := net.Pipe()
 	l := &link{socket: &slowSocket{Conn: near, pass: make(chan struct{})}}
-	mux := pacedMuxer{yamux.DefaultTransport}
+	mux := pacedMuxer{yamux.DefaultTransport, nil}
 	var err error
 	l.conn, err = mux.NewConn(l.socket, false, nil)
 	must(t, err)
@@ -155,7 +155,7 @@ func TestControlPassesBulk(t *testing.T) {
 func TestUnreadAnswerDoesNotStopBulk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		mux := pacedMuxer{yamux.DefaultTransport}
+		mux := pacedMuxer{yamux.DefaultTransport, nil}
 		a, err := mux.NewConn(near, false, nil)
 		must(t, err)
 		b, err := mux.NewConn(far, true, nil)

@@ -3,8 +3,10 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"bdtnode/internal/wan"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
 	"bdtnode/node/sim/adversary"
@@ -36,6 +38,7 @@ type Shard struct {
 	Nodes        int
 	Delay        time.Duration     // mean one-way delay of a message; each link has its own, between half and twice this
 	Links        [][]time.Duration // one-way delay from each replica to each, in place of Delay; nil is none
+	WAN          *wan.Matrix       // matrix from which Links are, for the description; nil is none
 	Slots        uint64            // of an epoch; 0 is the usual number
 	Disturbances []disturbance.Disturbance
 	Byzantine    []Byzantine
@@ -78,6 +81,9 @@ func (c Config) String() string {
 
 func (x *Shard) describe() string {
 	s := fmt.Sprintf(", %d replicas, delay %v", x.Nodes, x.Delay)
+	if x.WAN != nil {
+		s = fmt.Sprintf(", %d replicas in %s", x.Nodes, strings.Join(x.WAN.Regions, ", "))
+	}
 	if x.Slots > 0 {
 		s += fmt.Sprintf(", %d slots", x.Slots)
 	}

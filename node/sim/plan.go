@@ -2,14 +2,17 @@ package sim
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"bdtnode/internal/wan"
 	"bdtnode/node/sim/adversary"
 	"bdtnode/node/sim/disturbance"
 	"bdtnode/node/sim/draw"
+	"bdtnode/node/sim/machine"
 	"bdtnode/protocols"
 )
 
@@ -22,6 +25,7 @@ type Plan struct {
 	All       bool          // in place of Faults: each run has a random selection of all
 	For       time.Duration // virtual time of load and disturbances; until all transactions have their answers, as much time may pass again
 	Delay     time.Duration // mean one-way delay inside a shard; 0 lets the seed decide
+	WAN       *wan.Matrix   // delays between replicas in place of Delay, and their mean between shards; nil is none
 	Load      float64       // transactions a second; 0 lets the seed decide
 	Consensus string        // "bdt", "dumbo", or empty
 	Ed25519   bool          // production signatures and coin
@@ -72,6 +76,12 @@ func (p *Plan) Scenario(seed uint64) (Config, error) {
 	cfg := Config{
 		Seed: seed, Active: p.For, Settle: settleAlone, Apart: d.Milliseconds(1, 150), Load: p.Load, Ed25519: p.Ed25519,
 		Dumbo: p.Consensus == "dumbo" || p.Consensus == "" && d.IntN(5) == 0,
+	}
+	if p.WAN != nil {
+		if p.WAN.Mbit > 0 {
+			return Config{}, errors.New("links of the simulator have no bandwidth: leave mbit out of the matrix")
+		}
+		cfg.Apart = max(p.WAN.Mean(slices.Max(p.Nodes)), time.Millisecond)
 	}
 	bursts, calm := d.IntN(3) == 0, d.IntN(2) == 0
 	if p.Shards == 1 {
@@ -125,6 +135,7 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 	}
 	if p.All {
 		p.corruptSome(&x, d, seed, k, behaviours)
+		x.place(p.WAN)
 		return x, nil
 	}
 	spare := x.faulty() - x.deaths()
@@ -138,7 +149,34 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 		}
 		p.corrupt(&x, d, seed, k, who, some)
 	}
+	x.place(p.WAN)
 	return x, nil
+}
+
+// place gives the replicas the delays of a matrix. A twin has those of its replica.
+func (x *Shard) place(m *wan.Matrix) {
+	if m == nil {
+		return
+	}
+	at := make([]int, x.Nodes, x.places()) // replica of each node
+	for i := range at {
+		at[i] = i
+	}
+	for _, b := range x.Byzantine {
+		if machine.Twinned(b.Behaviour) {
+			at = append(at, int(b.Replica))
+		}
+	}
+	x.WAN, x.Links = m, make([][]time.Duration, len(at))
+	for i := range at {
+		for j := range at {
+			d := time.Duration(0)
+			if i != j {
+				d = m.OneWay(at[i], at[j])
+			}
+			x.Links[i] = append(x.Links[i], d)
+		}
+	}
 }
 
 // corruptSome makes each replica that may fail either honest, or one that goes down for good while it leads, or

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"bdtnode/internal/wan"
 	"bdtnode/ledger"
 	"bdtnode/node/sim/adversary"
 	"bdtnode/node/sim/clock"
@@ -15,51 +16,8 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
-// regions is eight of AWS with the round trip between each two, in milliseconds: medians of 2017, published as "Latency
-// Between AWS Global Regions" (acomputerscientistlearnsaws.blogspot.com/2017/04/aws-regions.html has the table).
-var regions = []struct {
-	name string
-	rtt  [8]float64
-}{
-	{"Virginia", [8]float64{0, 86.98, 80.55, 88.66, 145.3, 216.7, 230, 119.5}},
-	{"Oregon", [8]float64{86.98, 0, 137, 159.5, 89.1, 161.4, 162.2, 182.7}},
-	{"Ireland", [8]float64{80.55, 137, 0, 19.56, 212.4, 239, 309.6, 191.3}},
-	{"Frankfurt", [8]float64{88.66, 159.5, 19.56, 0, 236.5, 325.9, 323.5, 194.9}},
-	{"Tokyo", [8]float64{145.3, 89.1, 212.4, 236.5, 0, 73.79, 103.9, 256.8}},
-	{"Singapore", [8]float64{216.7, 161.4, 239, 325.9, 73.79, 0, 175.3, 328.1}},
-	{"Sydney", [8]float64{230, 162.2, 309.6, 323.5, 103.9, 175.3, 0, 322.5}},
-	{"São Paulo", [8]float64{119.5, 182.7, 191.3, 194.9, 256.8, 328.1, 322.5, 0}},
-}
-
-// oneWay is half of each round trip.
-func oneWay() [][]time.Duration {
-	out := make([][]time.Duration, len(regions))
-	for i := range regions {
-		for j := range regions {
-			out[i] = append(out[i], time.Duration(regions[i].rtt[j]/2*float64(time.Millisecond)))
-		}
-	}
-	return out
-}
-
-// leastLatency is the minimal time from a transaction's arrival at replica i until that replica knows it to be
-// committed, with links of these delays and no other delay. The batch goes to the leader, the proposal to all. A
-// replica votes when it also has the batch. n-f votes make a replica send Finalize, and n-f Finalize messages commit.
-func leastLatency(d [][]time.Duration, leader, i int) time.Duration {
-	n := len(d)
-	quorum := n - (n-1)/3
-	at := func(times []time.Duration) time.Duration { return slices.Sorted(slices.Values(times))[quorum-1] }
-	proposed := d[i][leader]
-	sends := make([]time.Duration, n) // time at which each sends Finalize
-	for k := range n {
-		votes := make([]time.Duration, n)
-		for j := range n {
-			votes[j] = max(proposed+d[leader][j], d[i][j]) + d[j][k]
-		}
-		sends[k] = at(votes) + d[k][i]
-	}
-	return at(sends)
-}
+// regions are eight regions of AWS.
+var regions = wan.AWS8()
 
 // travellers submits transactions to each replica at a rate, and records the time until that replica has executed each.
 type travellers struct {
@@ -119,10 +77,10 @@ func TestEightRegions(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
 			v := &travellers{each: 200 * time.Millisecond}
-			delays := turned(oneWay(), x.leader)
+			delays := turned(regions.Delays(len(regions.Regions)), x.leader)
 			cfg := Config{
 				Seed: 1, Active: 14 * time.Second, Settle: settleAlone, Load: 0.01, started: v.start,
-				Shards: []Shard{{Nodes: len(regions), Delay: time.Millisecond, Links: delays, Disturbances: x.disturbances, Byzantine: x.byzantine}},
+				Shards: []Shard{{Nodes: len(delays), Delay: time.Millisecond, Links: delays, Disturbances: x.disturbances, Byzantine: x.byzantine}},
 			}
 			r, err := Run(t.Context(), cfg, nil)
 			if err != nil {
@@ -137,8 +95,8 @@ func TestEightRegions(t *testing.T) {
 					continue
 				}
 				slices.Sort(took)
-				least, half := leastLatency(delays, 0, i), took[len(took)/2]
-				name, ratio := regions[(i+x.leader)%len(regions)].name, float64(half)/float64(least)
+				least, half := wan.Least(delays, 0, i), took[len(took)/2]
+				name, ratio := regions.Region(i+x.leader), float64(half)/float64(least)
 				if len(took) < 30 || ratio > 1.15 {
 					t.Errorf("%s: half of %d transactions take %v, %.2f times the least, %v", name, len(took), half, ratio, least)
 				}

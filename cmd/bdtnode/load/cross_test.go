@@ -231,7 +231,8 @@ func refundWorld(t *testing.T, now time.Time) (*run, *transfer) {
 	t.Helper()
 	_, c := newWorld(t, 3, 1, 1, 1, 1)
 	b := newAccounts(&c)
-	r := &run{cfg: &c, to: newReplicas(c.Shards), tally: newTally(1, 0)}
+	to := newReplicas(c.Shards)
+	r := &run{cfg: &c, to: to, tally: newTally(1, 0, to)}
 	r.generator = newGenerator(&c, b, &coinPool{coins: make([][]coin, 3)}, 1, 1)
 	x := &transfer{id: ledger.TxID{9}, cross: true, kind: Spent, bad: 0, expiry: uint64(now.Add(shortExpiry).UnixMilli())}
 	for s := range 3 {

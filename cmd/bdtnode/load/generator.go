@@ -30,6 +30,7 @@ type transfer struct {
 	once    bool          // submitted to one shard only
 	to      uint16        // home shard of the input whose shard it is submitted to
 	due     time.Duration // time of the arrival, since the start of the load
+	first   int           // index of the replica that it is sent to first
 	partner *transfer     // of kind Conflict: the transfer with the same inputs that is submitted with it, nil in that one
 	pair    *pair         // of kind Conflict: shared by both
 }

@@ -109,6 +109,8 @@ type Result struct {
 	CrossLatency Percentiles // latency across shards, likewise
 	Recovered    uint64      // refunded outputs of rejected transfers across shards
 
+	Replicas [][]Percentiles // latency inside a shard by the replica to which the transfers were sent first, by shard and index
+
 	Invalid []KindResult // of invalid transfers, by kind; those that were not drawn are left out
 
 	WronglySettled  uint64            // settled invalid transfers; of a pair in conflict, the second one
@@ -164,7 +166,7 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	}
 	ready := int(min(max(c.Rate*signAhead.Seconds(), minSignAhead), maxSignAhead))
 	s := newSchedule(arrivals, c.For, c.Seed)
-	r := &run{cfg: &c, to: to, tally: newTally(c.Seed, s.due), generator: newGenerator(&c, b, p, arrivals, ready)}
+	r := &run{cfg: &c, to: to, tally: newTally(c.Seed, s.due, to), generator: newGenerator(&c, b, p, arrivals, ready)}
 	return r.run(ctx, s)
 }
 

@@ -59,7 +59,7 @@ func TestQuantile(t *testing.T) {
 
 // Latency counts from the due time of an arrival, and the rate from the first due arrival to the last answer.
 func TestTally(t *testing.T) {
-	ta := newTally(1, 2*time.Second)
+	ta := newTally(1, 2*time.Second, oneReplica())
 	all := []*transfer{
 		{due: 2 * time.Second}, {due: 3 * time.Second}, {due: 3 * time.Second, kind: Spent},
 		{due: 3 * time.Second, kind: Spent}, {due: 3 * time.Second}, {due: 4 * time.Second}, {due: 4 * time.Second, kind: Spent},
@@ -93,7 +93,7 @@ func TestTally(t *testing.T) {
 
 // Transfers across shards have latencies of their own, and are included in the number of settled transfers.
 func TestTallyAcross(t *testing.T) {
-	ta := newTally(1, 0)
+	ta := newTally(1, 0, oneReplica())
 	all := []*transfer{{due: time.Second}, {due: time.Second, cross: true}, {due: time.Second, cross: true}, {cross: true, kind: Spent}, {due: 2 * time.Second, cross: true}}
 	ta.sent(all)
 	ta.settled(all[0], 1100*time.Millisecond)
@@ -124,3 +124,6 @@ func TestRetryAfter(t *testing.T) {
 		}
 	}
 }
+
+// oneReplica is a network of one shard with one replica, for a tally.
+func oneReplica() *replicas { return newReplicas([][]*client.Client{{nil}}) }

@@ -126,6 +126,9 @@ func (r *run) send(ctx context.Context, waiting []time.Duration) []time.Duration
 		r.tally.sent(batch)
 		for _, g := range together(batch) {
 			to := r.to.next(g[0].to)
+			for _, x := range g {
+				x.first = to
+			}
 			r.work.Go(func() { r.deliver(ctx, g, to) })
 		}
 	}

@@ -19,8 +19,10 @@ type tally struct {
 	first  time.Duration // due time of the first arrival, since the start
 	last   time.Duration // time of the latest final answer, since the start
 	rng    *rand.Rand
-	inside latencies // of transfers settled in one shard
-	across latencies // of transfers settled across shards
+	inside latencies   // of transfers settled in one shard
+	across latencies   // of transfers settled across shards
+	at     []latencies // of transfers settled in one shard, by the replica that they were sent to first
+	to     *replicas
 	open   map[*transfer]struct{}
 	kinds  map[Kind]*KindResult
 }
@@ -67,9 +69,12 @@ func (l *latencies) takeRecent() []uint32 {
 	return recent
 }
 
-// newTally starts a tally of a load whose first arrival is due at first.
-func newTally(seed uint64, first time.Duration) *tally {
-	return &tally{first: first, rng: rand.New(rand.NewPCG(seed, 3)), res: Result{Reasons: map[string]uint64{}}, open: map[*transfer]struct{}{}, kinds: map[Kind]*KindResult{}}
+// newTally starts a tally of a load on replicas whose first arrival is due at first.
+func newTally(seed uint64, first time.Duration, to *replicas) *tally {
+	return &tally{
+		first: first, rng: rand.New(rand.NewPCG(seed, 3)), res: Result{Reasons: map[string]uint64{}}, open: map[*transfer]struct{}{},
+		kinds: map[Kind]*KindResult{}, to: to, at: make([]latencies, len(to.clients)),
+	}
 }
 
 // sent counts transfers that are about to be submitted.
@@ -119,6 +124,7 @@ func (t *tally) latency(tr *transfer, now time.Duration) {
 		t.across.add(micros, t.rng)
 	} else {
 		t.inside.add(micros, t.rng)
+		t.at[tr.first].add(micros, t.rng)
 	}
 }
 
@@ -181,6 +187,13 @@ func (t *tally) result(now time.Duration, partial bool) Result {
 	r.Partial = partial
 	r.Pending = r.Submitted - r.Settled - r.Rejected
 	r.Latency, r.CrossLatency = t.inside.percentiles(), t.across.percentiles()
+	for s, first := range t.to.first {
+		var list []Percentiles
+		for i := range t.to.count[s] {
+			list = append(list, t.at[first+i].percentiles())
+		}
+		r.Replicas = append(r.Replicas, list)
+	}
 	if t.last > t.first {
 		r.TPS = float64(r.Settled) / (t.last - t.first).Seconds()
 	}

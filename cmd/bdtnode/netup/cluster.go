@@ -25,6 +25,9 @@ type Options struct {
 	Waiting      func(ready, total int, why string) // called while waiting, if not nil
 }
 
+// StartArgs are the arguments with which this program runs the replica of a home for a [Cluster].
+func StartArgs(home string) []string { return []string{"start", "--supervised", "--home", home} }
+
 // Cluster is a running network with all its replicas.
 type Cluster struct {
 	Genesis  *shard.Genesis
@@ -55,7 +58,7 @@ func Start(ctx context.Context, o Options) (c *Cluster, err error) {
 		}
 	}
 	if o.Args == nil {
-		o.Args = func(home string) []string { return []string{"start", "--supervised", "--home", home} }
+		o.Args = StartArgs
 	}
 	c = &Cluster{options: o, deaths: make(chan Death), stopped: make(chan struct{})}
 	if c.Genesis, err = shard.ReadGenesis(config.GenesisPath(o.Dir)); err != nil {
