@@ -210,6 +210,7 @@ func newStage(t *testing.T, root string) *stage {
 			t.Fatal(err)
 		}
 	}
+	writeBenchResults(t)
 	genesis, err := os.ReadFile(filepath.Join(s.home, "genesis.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -369,9 +370,9 @@ func (s *stage) command(args []string) {
 	case args[0] == "start":
 		s.start(args)
 		return
-	case args[0] == "net" && slices.Contains(args, "--load"):
-		// The ledgers of fake replicas differ after a load, and they have no leader that fails. TestRealLoad and TestRealFaults run
-		// such networks; here the flags are parsed.
+	case args[0] == "net" && slices.Contains(args, "--load"), args[0] == "bench" && (args[1] == "run" || args[1] == "sweep"):
+		// The ledgers of fake replicas differ after a load, and they have no leader that fails. TestRealLoad, TestRealFaults and
+		// TestRealBench run such networks; here the flags are parsed.
 		c, rest, err := newRoot(&app{}).Find(args)
 		if err == nil {
 			err = c.ParseFlags(rest)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"bdtnode/cmd/bdtnode/bench"
 	"bdtnode/cmd/bdtnode/load"
 	"bdtnode/cmd/bdtnode/netup"
 	"bdtnode/ledger"
@@ -20,32 +21,23 @@ func (f *netFlags) reports() bool { return f.duration > 0 || f.load > 0 }
 
 // report is the result of a net up with --for or --load. docs/operations.md describes the keys.
 type report struct {
-	Shards         int               `json:"shards"`
-	Nodes          int               `json:"nodes"`   // in each shard
-	Partial        bool              `json:"partial"` // the run was interrupted
-	Seconds        float64           `json:"seconds"` // duration of the run, from the moment when all replicas were ready
-	Rate           float64           `json:"rate"`    // requested transfers a second
-	Submitted      uint64            `json:"submitted"`
-	Unsent         uint64            `json:"unsent"` // transfers due and not submitted
-	Settled        uint64            `json:"settled"`
-	Rejected       uint64            `json:"rejected"`
-	Pending        uint64            `json:"pending"` // submitted transfers without an answer at the end
-	CrossSettled   uint64            `json:"cross_settled"`
-	Invalid        []load.KindResult `json:"invalid"` // counts of the invalid transfers, by kind
-	TPS            float64           `json:"tps"`
-	Latency        load.Percentiles  `json:"latency_ms"`
-	CrossLatency   load.Percentiles  `json:"cross_latency_ms"`
-	HeadersAgree   bool              `json:"headers_agree"`
-	ValueConserved bool              `json:"value_conserved"`
-	NodeCPUSeconds float64           `json:"node_cpu_seconds"`
-	SyncsPerTx     float64           `json:"syncs_per_tx"`
-	Gaps           gapSummary        `json:"gaps"`
-	ReplicasLost   int               `json:"replicas_lost"` // replicas that ended and were not started again
-	WAN            *wanReport        `json:"wan,omitempty"` // delays between replicas; missing without --wan
-	Seed           uint64            `json:"seed"`
-	Parameters     parameters        `json:"parameters"`
-	Version        versionInfo       `json:"version"`
-	Machine        machine           `json:"machine"`
+	Shards  int     `json:"shards"`
+	Nodes   int     `json:"nodes"`   // in each shard
+	Partial bool    `json:"partial"` // the run was interrupted
+	Seconds float64 `json:"seconds"` // duration of the run, from the moment when all replicas were ready
+	Rate    float64 `json:"rate"`    // requested transfers a second
+	bench.Outcome
+	HeadersAgree   bool          `json:"headers_agree"`
+	ValueConserved bool          `json:"value_conserved"`
+	NodeCPUSeconds float64       `json:"node_cpu_seconds"`
+	SyncsPerTx     float64       `json:"syncs_per_tx"`
+	Gaps           gapSummary    `json:"gaps"`
+	ReplicasLost   int           `json:"replicas_lost"` // replicas that ended and were not started again
+	WAN            *bench.WAN    `json:"wan,omitempty"` // delays between replicas; missing without --wan
+	Seed           uint64        `json:"seed"`
+	Parameters     parameters    `json:"parameters"`
+	Version        bench.Version `json:"version"`
+	Machine        bench.Machine `json:"machine"`
 }
 
 // keepUp runs a network with its load and its faults until --for is over, the context ends or a shard loses its quorum.
@@ -130,12 +122,8 @@ func until(ctx, other context.Context) context.Context {
 func newReport(c *netup.Cluster, f *netFlags, result load.Result, gaps gapSummary) report {
 	r := report{
 		Shards: len(c.Genesis.Shards), Nodes: len(c.Genesis.Shards[0].Members), Partial: result.Partial, Rate: f.load,
-		Submitted: result.Submitted, Unsent: result.Unsent, Settled: result.Settled, Rejected: result.Rejected, Pending: result.Pending,
-		CrossSettled: result.CrossSettled, Invalid: result.Invalid, TPS: result.TPS, Latency: result.Latency, CrossLatency: result.CrossLatency,
-		Gaps: gaps, Seed: f.seed, Parameters: f.parameters(c), Version: readVersion(), Machine: thisMachine(),
-	}
-	if r.Invalid == nil {
-		r.Invalid = []load.KindResult{}
+		Outcome: bench.OutcomeOf(&result),
+		Gaps:    gaps, Seed: f.seed, Parameters: f.parameters(c), Version: readVersion(), Machine: bench.ThisMachine(),
 	}
 	for _, replica := range c.Replicas {
 		if replica.Lost() {

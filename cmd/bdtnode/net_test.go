@@ -49,11 +49,17 @@ type runningNet struct {
 
 func startNet(t *testing.T, args ...string) *runningNet {
 	t.Helper()
+	return startCommand(t, append([]string{"net", "up", "-o", "json"}, args...)...)
+}
+
+// startCommand runs a command until it ends or is interrupted.
+func startCommand(t *testing.T, args ...string) *runningNet {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	n := &runningNet{interrupt: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(n.done)
-		n.code = run(ctx, append([]string{"net", "up", "-o", "json"}, args...), strings.NewReader(""), &n.out, &n.err)
+		n.code = run(ctx, args, strings.NewReader(""), &n.out, &n.err)
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -9,12 +9,13 @@ import (
 	"syscall"
 	"testing"
 
+	"bdtnode/cmd/bdtnode/bench"
 	"bdtnode/cmd/bdtnode/output"
 )
 
 // TestReportProblems: a run whose report has a problem ends with exit code 1.
 func TestReportProblems(t *testing.T) {
-	good := report{Shards: 2, Nodes: 4, Submitted: 10, Settled: 9, Rejected: 1, HeadersAgree: true, ValueConserved: true}
+	good := report{Shards: 2, Nodes: 4, Outcome: bench.Outcome{Submitted: 10, Settled: 9, Rejected: 1}, HeadersAgree: true, ValueConserved: true}
 	if err := good.problem(0); err != nil {
 		t.Error(err)
 	}
@@ -51,7 +52,7 @@ func TestInterruptedLoad(t *testing.T) {
 		t.Errorf("exit %d %+v\n%s", n.code, got, n.err.String())
 	}
 	p := got.Parameters
-	if got.Rate != 50 || got.Seed != 9 || got.Version != readVersion() || got.Machine != thisMachine() || got.Machine.CPUs == 0 ||
+	if got.Rate != 50 || got.Seed != 9 || got.Version != readVersion() || got.Machine != bench.ThisMachine() || got.Machine.CPUs == 0 ||
 		p.ForSeconds != 3600 || p.Invalid != 0.25 || p.Consensus != "bdt" || p.DrainSeconds != 30 || p.MaxInFlight != 100_000 || p.Resumed {
 		t.Errorf("%+v", got)
 	}

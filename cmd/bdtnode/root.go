@@ -79,7 +79,7 @@ func newRoot(a *app) *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "output format: text or json")
 	words(root, "output", "text", "json")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newNet(a), newTestnet(a), newStart(a), newTx(a), newVerify(a), newQuery(a), newKeys(a), newEvents(a), newStatus(a), newPeers(a), newDebug(a), newLog(a), newSim(a), newVersion(a))
+	root.AddCommand(newNet(a), newTestnet(a), newStart(a), newTx(a), newVerify(a), newQuery(a), newKeys(a), newEvents(a), newStatus(a), newPeers(a), newDebug(a), newLog(a), newBench(a), newSim(a), newVersion(a))
 	markUsageErrors(root)
 	finishFlags(root)
 	return root

@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"bdtnode/cmd/bdtnode/bench"
 	"bdtnode/internal/structdoc"
 )
 
@@ -25,6 +27,23 @@ func TestNetStatusSchemaIsDocumented(t *testing.T) {
 	have, _, end := strings.Cut(after, "\n\n")
 	if new := strings.Join(want, "\n"); !ok || !end || have != new {
 		t.Errorf("the schema of net status in docs/debug.md is\n%s\nwant\n%s", have, new)
+	}
+}
+
+// TestBenchSchemaIsDocumented: docs/performance.md has each field of a result of bench run -o json.
+func TestBenchSchemaIsDocumented(t *testing.T) {
+	comments := structdoc.Comments(t, filepath.Join("..", ".."), "cmd/bdtnode/bench", "cmd/bdtnode/load", "internal/wan")
+	var want []string
+	listFields(t, reflect.TypeFor[bench.Result](), "", comments, &want)
+	want = slices.DeleteFunc(want, func(line string) bool { return strings.HasPrefix(line, "    runs[].") }) // the fields of a run are those of the median run
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "performance.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(text), "<!-- schema: bench run -->\n\n")
+	have, _, end := strings.Cut(after, "\n\n")
+	if new := strings.Join(want, "\n"); !ok || !end || have != new {
+		t.Errorf("the schema of bench run in docs/performance.md is\n%s\nwant\n%s", have, new)
 	}
 }
 
@@ -48,7 +67,7 @@ func listFields(t *testing.T, of reflect.Type, path string, comments map[string]
 			}
 			x = x.Elem()
 		}
-		kind := map[reflect.Kind]string{reflect.Struct: "object", reflect.String: "text", reflect.Bool: "truth"}[x.Kind()]
+		kind := map[reflect.Kind]string{reflect.Struct: "object", reflect.String: "text", reflect.Bool: "truth", reflect.Map: "object"}[x.Kind()]
 		switch {
 		case strings.Contains(options, "string"):
 			kind = "text" // a number in decimal

@@ -3,23 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
+	"bdtnode/cmd/bdtnode/bench"
 	"bdtnode/node"
 )
-
-// versionInfo describes the build of this program.
-type versionInfo struct {
-	Version  string `json:"version"`
-	Revision string `json:"revision,omitempty"`
-	Modified bool   `json:"modified"` // the tree had changes that are not in the revision
-	Built    string `json:"revision_time,omitempty"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-}
 
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
@@ -39,21 +28,5 @@ func newVersion(a *app) *cobra.Command {
 	}
 }
 
-func readVersion() versionInfo {
-	v := versionInfo{Version: node.Version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v
-	}
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			v.Revision = s.Value
-		case "vcs.time":
-			v.Built = s.Value
-		case "vcs.modified":
-			v.Modified = s.Value == "true"
-		}
-	}
-	return v
-}
+// readVersion describes the build of this program.
+func readVersion() bench.Version { return bench.ThisVersion(node.Version()) }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bdtnode/cmd/bdtnode/bench"
 	"bdtnode/cmd/bdtnode/load"
 	"bdtnode/cmd/bdtnode/netup"
 	"bdtnode/cmd/bdtnode/output"
@@ -78,34 +79,16 @@ func (f *wanFlag) worst() float64 {
 	return most
 }
 
-// wanReport is the part of a report about delays between replicas.
-type wanReport struct {
-	Spec string `json:"spec"` // as given
-	wan.Matrix
-	OffBy    float64      `json:"off_by"`   // largest share by which a measured round trip differs from the matrix
-	Replicas []wanReplica `json:"replicas"` // sorted by shard, then index
-}
-
-// wanReplica is a replica with the latency of the transfers that were submitted to it, inside its shard.
-type wanReplica struct {
-	Shard   uint16  `json:"shard"`
-	Replica int     `json:"replica"`
-	Region  string  `json:"region"`
-	Leads   bool    `json:"leads"`    // at the end of the run
-	LeastMS float64 `json:"least_ms"` // that the matrix permits with this leader, without any other delay
-	P50MS   float64 `json:"p50_ms"`   // measured; 0 if nothing was submitted to it
-}
-
 // report compares the latencies of a load at each replica with the least ones. It is nil without delays.
-func (f *wanFlag) report(ctx context.Context, c *netup.Cluster, result *load.Result) *wanReport {
+func (f *wanFlag) report(ctx context.Context, c *netup.Cluster, result *load.Result) *bench.WAN {
 	if f.matrix == nil {
 		return nil
 	}
-	r := &wanReport{Spec: f.spec, Matrix: *f.matrix, OffBy: f.worst(), Replicas: []wanReplica{}}
+	r := &bench.WAN{Spec: f.spec, Matrix: *f.matrix, OffBy: f.worst(), Replicas: []bench.WANReplica{}}
 	leaders := leadersOf(ctx, c)
 	for _, replica := range c.Replicas {
 		leader, known := leaders[replica.Shard]
-		x := wanReplica{Shard: replica.Shard, Replica: replica.Index, Region: f.matrix.Region(replica.Index), Leads: known && leader == replica.Index}
+		x := bench.WANReplica{Shard: replica.Shard, Replica: replica.Index, Region: f.matrix.Region(replica.Index), Leads: known && leader == replica.Index}
 		if known {
 			least := wan.Least(f.matrix.Delays(len(c.Genesis.Shards[replica.Shard].Members)), leader, replica.Index)
 			x.LeastMS = least.Seconds() * 1000
@@ -133,7 +116,7 @@ func leadersOf(ctx context.Context, c *netup.Cluster) map[uint16]int {
 	return out
 }
 
-func printWAN(w io.Writer, r *wanReport) {
+func printWAN(w io.Writer, r *bench.WAN) {
 	if r == nil {
 		return
 	}

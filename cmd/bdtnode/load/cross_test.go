@@ -232,8 +232,8 @@ func refundWorld(t *testing.T, now time.Time) (*run, *transfer) {
 	_, c := newWorld(t, 3, 1, 1, 1, 1)
 	b := newAccounts(&c)
 	to := newReplicas(c.Shards)
-	r := &run{cfg: &c, to: to, tally: newTally(1, 0, to)}
-	r.generator = newGenerator(&c, b, &coinPool{coins: make([][]coin, 3)}, 1, 1)
+	r := &run{cfg: &c, to: to, tally: newTally(&c, 0, to), freed: make(chan struct{}, 1)}
+	r.generator = newGenerator(&c, b, &coinPool{coins: make([][]coin, 3)}, 1)
 	x := &transfer{id: ledger.TxID{9}, cross: true, kind: Spent, bad: 0, expiry: uint64(now.Add(shortExpiry).UnixMilli())}
 	for s := range 3 {
 		x.spends = append(x.spends, coin{point: ledger.Outpoint{Tx: ledger.TxID{byte(s)}, Index: 3}, amount: 5, owner: b.at[s][0]})

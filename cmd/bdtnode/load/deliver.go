@@ -98,15 +98,18 @@ func (r *run) count(ctx context.Context, batch []*transfer, answers []api.TxAnsw
 // final counts the answer and returns true if it is final for the transfer.
 func (r *run) final(t *transfer, a *api.TxAnswer, now time.Time) bool {
 	if refused(t, a) {
-		r.inFlight.Add(-1)
+		r.answered()
 		r.tally.rejected(t, ledger.ReasonUnknownInput.String(), now.Sub(r.start))
 		r.collectRefunds(t, a, now)
 		return true
 	}
 	if a.State != api.StateSettled && a.State != api.StateRejected {
+		if a.State != api.StateWaiting && a.State != api.StateUnknown {
+			r.tally.accepted(t)
+		}
 		return false
 	}
-	r.inFlight.Add(-1)
+	r.answered()
 	if a.State == api.StateSettled {
 		r.generator.settled(t)
 		r.tally.settled(t, now.Sub(r.start))

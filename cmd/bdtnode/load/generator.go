@@ -18,21 +18,23 @@ const shortExpiry = 30 * time.Second
 
 // transfer is one signed transaction of the load, from its generation until its answer is counted.
 type transfer struct {
-	id      ledger.TxID
-	raw     []byte
-	spends  []coin // as the transaction declares them
-	bad     int    // index in spends of the coin for which it is invalid, -1 if there is none
-	lent    []coin // of an invalid transfer: unspent coins that it can never consume, to be given back
-	pays    []coin // outputs
-	expiry  uint64 // Unix milliseconds
-	kind    Kind   // why it is invalid; empty if it is valid
-	cross   bool
-	once    bool          // submitted to one shard only
-	to      uint16        // home shard of the input whose shard it is submitted to
-	due     time.Duration // time of the arrival, since the start of the load
-	first   int           // index of the replica that it is sent to first
-	partner *transfer     // of kind Conflict: the transfer with the same inputs that is submitted with it, nil in that one
-	pair    *pair         // of kind Conflict: shared by both
+	id       ledger.TxID
+	raw      []byte
+	spends   []coin // as the transaction declares them
+	bad      int    // index in spends of the coin for which it is invalid, -1 if there is none
+	lent     []coin // of an invalid transfer: unspent coins that it can never consume, to be given back
+	pays     []coin // outputs
+	expiry   uint64 // Unix milliseconds
+	kind     Kind   // why it is invalid; empty if it is valid
+	cross    bool
+	chained  bool          // its outputs were made available when it was signed
+	accepted bool          // a replica has accepted it; the tally has the lock
+	once     bool          // submitted to one shard only
+	to       uint16        // home shard of the input whose shard it is submitted to
+	due      time.Duration // time of the arrival, since the start of the load
+	first    int           // index of the replica that it is sent to first
+	partner  *transfer     // of kind Conflict: the transfer with the same inputs that is submitted with it, nil in that one
+	pair     *pair         // of kind Conflict: shared by both
 }
 
 // invalid reports whether the ledger must reject the transfer, or one of the two of a pair.
@@ -66,6 +68,10 @@ type generator struct {
 	more     chan struct{} // holds a value when coins were added
 	starved  atomic.Int64  // number of goroutines that wait for coins
 	signed   atomic.Int64  // number of transfers that were put into ready
+	ahead    int           // number of transfers to sign before the load
+	keep     int           // number of ready transfers below which more are signed during the load
+	chain    bool          // outputs of transfers inside a shard are available when they are signed
+	loading  atomic.Bool   // the load has begun
 
 	mu      sync.Mutex
 	rng     *rand.Rand
@@ -78,20 +84,35 @@ type generator struct {
 	oldest  int // index of the oldest in spent, once that is full
 }
 
-func newGenerator(c *Config, b *accounts, p *coinPool, arrivals, ready int) *generator {
-	return &generator{
-		cfg: c, accounts: b, pool: p, ready: make(chan *transfer, ready), total: arrivals, left: arrivals,
+func newGenerator(c *Config, b *accounts, p *coinPool, arrivals int) *generator {
+	rate := c.Rate
+	if c.Closed > 0 {
+		rate = min(float64(10*c.Closed), guessedRate) // answers within 100 ms
+	}
+	g := &generator{
+		cfg: c, accounts: b, pool: p, total: arrivals, left: arrivals,
 		cross:    int(math.Round(c.Cross * float64(arrivals))),
 		invalid:  int(math.Round(c.Invalid * float64(arrivals))),
-		lowWater: int(min(2*c.Rate, maxCoins/2)) / len(b.homes),
+		lowWater: int(min(2*rate, maxCoins/2)) / len(b.homes),
 		more:     make(chan struct{}, 1),
 		rng:      rand.New(rand.NewPCG(c.Seed, 2)),
 	}
+	g.keep = int(min(max(rate*signAhead.Seconds(), minSignAhead), maxSignAhead))
+	g.ahead = g.keep
+	if c.Presign && c.Invalid == 0 {
+		g.ahead = max(g.keep, min(MaxAhead, arrivals, int(rate*c.total().Seconds())+1))
+		g.chain = float64(p.total) >= chainFor*rate
+	}
+	g.ready = make(chan *transfer, g.ahead)
+	return g
 }
 
 // work generates transfers until all are done or the context ends. It may run in several goroutines.
 func (g *generator) work(ctx context.Context) error {
 	for {
+		for g.loading.Load() && len(g.ready) > g.keep && ctx.Err() == nil {
+			pause(ctx, tick) // the load measures the network, so no more is signed than needed soon
+		}
 		t, more := g.plan()
 		if !more || !g.fund(ctx, t) {
 			return nil
@@ -100,6 +121,11 @@ func (g *generator) work(ctx context.Context) error {
 			if err := g.sign(x); err != nil {
 				return err
 			}
+		}
+		if g.chain && !t.cross {
+			// Its outputs are spent after those of all transfers before, some seconds later, so they exist by then.
+			t.chained = true
+			g.give(t.pays...)
 		}
 		select {
 		case g.ready <- t:
@@ -177,11 +203,17 @@ func (g *generator) draw(t *transfer) bool {
 		}
 		to = from
 	}
+	if !t.cross && t.kind == "" && len(g.pool.coins[from[0]]) < max(1, g.cfg.Inputs) {
+		return false
+	}
 	var good []coin
 	for _, s := range from {
 		if len(t.spends) == 0 || s != int(g.accounts.home[t.spends[0].owner]) {
 			good = append(good, g.pool.take(s))
 		}
+	}
+	for !t.cross && t.kind == "" && len(good) < g.cfg.Inputs {
+		good = append(good, g.pool.take(from[0]))
 	}
 	g.spend(t, good)
 	g.pay(t, to)
@@ -229,15 +261,28 @@ func (g *generator) pay(t *transfer, to []int) {
 		if i == 0 {
 			amount += sum % uint64(len(to))
 		}
-		parts := []uint64{amount}
-		if amount > 1 && len(g.pool.coins[s]) < g.lowWater {
-			parts = []uint64{amount / 2, amount - amount/2}
-		}
-		for _, part := range parts {
+		for _, part := range g.parts(t, s, amount) {
 			at := g.accounts.at[s]
 			t.pays = append(t.pays, coin{amount: part, owner: at[g.rng.IntN(len(at))]})
 		}
 	}
+}
+
+// parts divides the value for a shard into outputs.
+func (g *generator) parts(t *transfer, s int, amount uint64) []uint64 {
+	n := uint64(1)
+	if amount > 1 && len(g.pool.coins[s]) < g.lowWater {
+		n = 2
+	}
+	if !t.cross && g.cfg.Outputs > 0 {
+		n = min(uint64(g.cfg.Outputs), amount)
+	}
+	parts := make([]uint64, n)
+	for i := range parts {
+		parts[i] = amount / n
+	}
+	parts[n-1] += amount % n
+	return parts
 }
 
 // sign signs a transfer and fills in its id and outputs.
@@ -265,7 +310,9 @@ func (g *generator) sign(t *transfer) error {
 
 // settled makes the outputs of a settled transfer available, and keeps its inputs for invalid transfers.
 func (g *generator) settled(t *transfer) {
-	g.give(t.pays...)
+	if !t.chained {
+		g.give(t.pays...)
+	}
 	if g.cfg.Invalid == 0 || t.invalid() {
 		return
 	}

@@ -1,11 +1,15 @@
-// Package load generates an open-loop load of signed transfers for the replicas of a network, and measures the
-// outcomes.
+// Package load generates a load of signed transfers for the replicas of a network, and measures the outcomes. The load
+// is an open loop with a rate, or a closed loop with a number of transfers without an answer.
 //
 // Open loop means that arrivals are scheduled beforehand and a slow answer delays none of them. Arrival i of n is due
 // at a random time, drawn from the seed, in the i-th of n equal intervals. So the rate is exact, and arrivals do not
 // synchronize with any timer. Latency is the time from the moment at which an arrival is due to the receipt of the
 // API's answer, so all waiting inside this program counts. Arrivals due within one tick share a request, and requests
-// go to the replicas of the shard in turn.
+// go to the replicas of the shard in turn. A closed loop sends a transfer whenever one has its answer; its latency
+// counts from that moment, so it hides waiting that an open loop would show.
+//
+// A load may begin with a warm-up, whose transfers do not count. Transfers may be signed before the load, so that it
+// measures the network and not the signing.
 //
 // Transfers spend outputs of the given accounts. The outputs of settled transfers are spent again, so a run of any
 // length needs only as many outputs as are pending at a time. Most transfers stay inside a shard. A configurable share
@@ -45,7 +49,14 @@ const (
 	sampleEvery  = time.Second
 	minSignAhead = 16
 	maxSignAhead = 16_384
+	chainFor     = 4       // seconds of the load for which there must be outputs, for transfers to be signed in a chain
+	maxParts     = 64      // inputs or outputs of a transfer
+	MaxClosed    = 100_000 // largest number of transfers without an answer in a closed loop
+	MaxAhead     = 400_000 // largest number of transfers signed before the load; they take about 1 KB of memory each
 )
+
+// guessedRate is the rate for which a closed loop signs transfers before the load.
+const guessedRate = 25_000
 
 // Config describes a load.
 type Config struct {
@@ -54,15 +65,22 @@ type Config struct {
 	Horizon time.Duration      // of the genesis: how far after block time a transaction may expire
 	Funds   []sig.Signer       // keys of the accounts that pay and are paid
 	Rate    float64            // arrivals a second
-	For     time.Duration      // duration of the arrivals
+	Closed  int                // in place of Rate: number of transfers without an answer
+	Warmup  time.Duration      // time before For, with the same arrivals, that does not count
+	For     time.Duration      // duration of the arrivals that count
+	Inputs  int                // of a transfer inside a shard; 0 means 1
+	Outputs int                // of a transfer inside a shard; 0 means 1, or 2 while a shard has few outputs
+	Presign bool               // sign up to MaxAhead transfers before the load; without Invalid only, whose transfers depend on outcomes
 	Cross   float64            // share of the arrivals, 0 to 1, that involves two or three shards
 	Invalid float64            // share of the arrivals, 0 to 1, that is invalid
 	Seed    uint64             // of arrival times, payers and payees
 
-	Drain       time.Duration   // wait for answers after the last arrival; 0 means DefaultDrain
-	MaxInFlight int             // largest number of transactions without an answer; arrivals beyond it are not sent; 0 means DefaultMaxInFlight
-	Stop        <-chan struct{} // closed to end the load early: no further arrivals, and a wait for answers of at most StopDrain; may be nil
-	Each        func(Sample)    // called every second from a goroutine of its own, if not nil; Run waits for it to return
+	Drain       time.Duration        // wait for answers after the last arrival; 0 means DefaultDrain
+	MaxInFlight int                  // largest number of transactions without an answer; arrivals beyond it are not sent; 0 means DefaultMaxInFlight
+	Stop        <-chan struct{}      // closed to end the load early: no further arrivals, and a wait for answers of at most StopDrain; may be nil
+	Each        func(Sample)         // called every second from a goroutine of its own, if not nil; Run waits for it to return
+	Signing     func(signed, of int) // called every second while transfers are signed before the load, if not nil
+	Window      func(begins bool)    // called at the begin and at the end of the measured time, also if it ends early; may be nil
 }
 
 // Sample is the state of a load at one moment.
@@ -98,12 +116,18 @@ type KindResult struct {
 type Result struct {
 	Submitted uint64 // sent to a replica
 	Unsent    uint64 // arrivals that were never sent: beyond MaxInFlight, or without an output to spend
+	Accepted  uint64 // accepted by a replica, and settled ones
 	Settled   uint64
 	Rejected  uint64
 	Pending   uint64      // without a final answer when the drain ended
 	Partial   bool        // the load ended before all arrivals were due
 	Latency   Percentiles // inside a shard: of settled transfers, and of pending ones with their waiting time so far
-	TPS       float64     // settled a second, from the first due arrival to the last answer
+	TPS       float64     // settled a second: in the measured time after a warm-up, else from the first due arrival to the last answer
+
+	Measured      time.Duration  // length of the measured time
+	Within        uint64         // transfers whose answer that they settled came in it, also those of the warm-up
+	WithinBytes   uint64         // encodings of these
+	Distributions []Distribution // of latencies, by outcome
 
 	CrossSettled uint64      // settled transfers across shards
 	CrossLatency Percentiles // latency across shards, likewise
@@ -124,12 +148,22 @@ func (c *Config) check() error {
 			return fmt.Errorf("a load needs at least one replica of shard %d", s)
 		}
 	}
-	switch n := c.Rate * c.For.Seconds(); {
+	if c.Closed != 0 && (c.Closed < 0 || c.Closed > MaxClosed || c.Rate != 0) {
+		return fmt.Errorf("a closed loop of %d transfers with a rate of %g, want 1 to %d without a rate", c.Closed, c.Rate, MaxClosed)
+	}
+	if c.Inputs < 0 || c.Inputs > maxParts || c.Outputs < 0 || c.Outputs > maxParts {
+		return fmt.Errorf("transfers of %d inputs and %d outputs, want up to %d", c.Inputs, c.Outputs, maxParts)
+	}
+	rate := c.Rate
+	if c.Closed > 0 {
+		rate = guessedRate
+	}
+	switch n := rate * c.total().Seconds(); {
 	case len(c.Shards) == 0 || len(c.Shards) > shard.MaxShards:
 		return fmt.Errorf("a load on %d shards, want 1 to %d", len(c.Shards), shard.MaxShards)
 	case len(c.Funds) == 0 || len(c.Funds) > maxAccounts:
 		return fmt.Errorf("a load of %d accounts, want 1 to %d", len(c.Funds), maxAccounts)
-	case !(c.Rate > 0) || c.For <= 0 || !(n < maxArrivals):
+	case !(rate > 0) || c.For <= 0 || c.Warmup < 0 || !(n < maxArrivals):
 		return fmt.Errorf("a load of %g transactions a second for %v, want both above 0 and at most %d arrivals", c.Rate, c.For, maxArrivals)
 	case !(c.Invalid >= 0 && c.Invalid <= 1):
 		return fmt.Errorf("an invalid share of %g, want 0 to 1", c.Invalid)
@@ -159,15 +193,30 @@ func Run(ctx context.Context, c Config) (Result, error) {
 		return Result{}, errors.New("a load across shards needs accounts with at least two home shards")
 	}
 	to := newReplicas(c.Shards)
-	arrivals := max(1, int(math.Round(c.Rate*c.For.Seconds())))
-	p, err := fetchCoins(ctx, b, to, arrivals+int(c.Cross*float64(arrivals)))
+	arrivals := c.arrivals()
+	p, err := fetchCoins(ctx, b, to, max(1, c.Inputs)*arrivals+int(c.Cross*float64(arrivals)))
 	if err != nil {
 		return Result{}, err
 	}
-	ready := int(min(max(c.Rate*signAhead.Seconds(), minSignAhead), maxSignAhead))
-	s := newSchedule(arrivals, c.For, c.Seed)
-	r := &run{cfg: &c, to: to, tally: newTally(c.Seed, s.due, to), generator: newGenerator(&c, b, p, arrivals, ready)}
+	r := &run{cfg: &c, to: to, generator: newGenerator(&c, b, p, arrivals), freed: make(chan struct{}, 1)}
+	if c.Closed > 0 {
+		r.tally = newTally(&c, 0, to)
+		return r.run(ctx, nil)
+	}
+	s := newSchedule(arrivals, c.total(), c.Seed)
+	r.tally = newTally(&c, s.due, to)
 	return r.run(ctx, s)
+}
+
+// total is the duration of all arrivals.
+func (c *Config) total() time.Duration { return c.Warmup + c.For }
+
+// arrivals is the number of arrivals. For a closed loop it is a bound.
+func (c *Config) arrivals() int {
+	if c.Closed > 0 {
+		return maxArrivals
+	}
+	return max(1, int(math.Round(c.Rate*c.total().Seconds())))
 }
 
 // maxBatch is the largest number of transactions in one request.

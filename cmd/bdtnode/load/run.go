@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type run struct {
 	start    time.Time     // origin of arrival times
 	deadline atomic.Int64  // end of the drain, in Unix nanoseconds
 	inFlight atomic.Int64  // number of transfers submitted and not answered
+	freed    chan struct{} // holds a token after an answer
 	asking   chan struct{} // bounds the number of concurrent queries for single transactions
 	work     sync.WaitGroup
 	fail     context.CancelCauseFunc
@@ -39,8 +41,9 @@ func (r *run) run(parent context.Context, s *schedule) (Result, error) {
 	}
 	r.work.Go(func() { r.queryRefunds(base) })
 	r.awaitReady(base)
+	r.generator.loading.Store(true)
 	r.start = time.Now()
-	r.deadline.Store(r.start.Add(r.cfg.For + r.cfg.Drain).UnixNano())
+	r.deadline.Store(r.start.Add(r.cfg.total() + r.cfg.Drain).UnixNano())
 	arriving, stop := context.WithCancel(base)
 	defer stop()
 	r.work.Go(func() {
@@ -52,9 +55,21 @@ func (r *run) run(parent context.Context, s *schedule) (Result, error) {
 		}
 	})
 	stopSamples := r.sample()
-	r.arrive(base, arriving, s)
+	var window sync.WaitGroup
+	window.Go(func() { r.window(arriving) })
+	if s == nil {
+		r.refill(base, arriving)
+	} else {
+		r.arrive(base, arriving, s)
+	}
 	partial := arriving.Err() != nil
+	if partial {
+		r.tally.ends(time.Since(r.start))
+	} else {
+		window.Wait() // the last arrival may be due before the end of the measured time
+	}
 	stop()
+	window.Wait()
 	r.drain(base)
 	err := context.Cause(base) // read before base is cancelled below
 	cancel(nil)
@@ -68,9 +83,65 @@ func (r *run) left() time.Duration { return time.Until(time.Unix(0, r.deadline.L
 
 // awaitReady waits until as many transfers are signed as can be ahead of time, so that the first arrivals find some.
 func (r *run) awaitReady(ctx context.Context) {
-	enough := min(cap(r.generator.ready), r.generator.total)
+	enough := min(r.generator.ahead, r.generator.total)
+	last := time.Now()
 	for ctx.Err() == nil && int(r.generator.signed.Load()) < enough && r.generator.starved.Load() == 0 {
+		select {
+		case <-r.cfg.Stop:
+			return
+		default:
+		}
+		if r.cfg.Signing != nil && time.Since(last) >= sampleEvery {
+			last = time.Now()
+			r.cfg.Signing(int(r.generator.signed.Load()), enough)
+		}
 		pause(ctx, time.Millisecond)
+	}
+}
+
+// window calls the function of the configuration at the begin and at the end of the measured time.
+func (r *run) window(arriving context.Context) {
+	pause(arriving, r.cfg.Warmup-time.Since(r.start))
+	if arriving.Err() != nil || r.cfg.Window == nil {
+		pause(arriving, r.cfg.total()-time.Since(r.start))
+		return
+	}
+	r.cfg.Window(true)
+	pause(arriving, r.cfg.total()-time.Since(r.start))
+	r.cfg.Window(false)
+}
+
+// refill sends transfers so that a number of them have no answer, until the duration is over or arriving ends. Answers
+// that come within a tick share a request, unless they are a good part of all.
+func (r *run) refill(ctx, arriving context.Context) {
+	var last time.Duration
+	for arriving.Err() == nil && time.Since(r.start) < r.cfg.total() {
+		room := r.cfg.Closed - int(r.inFlight.Load())
+		now := time.Since(r.start)
+		if room <= 0 || room < r.cfg.Closed/refillPart && now-last < tick {
+			select {
+			case <-r.freed:
+			case <-time.After(tick):
+			case <-arriving.Done():
+			}
+			continue
+		}
+		last = now
+		if left := r.send(ctx, slices.Repeat([]time.Duration{now}, room)); len(left) == room {
+			pause(arriving, time.Millisecond) // no transfer is ready
+		}
+	}
+}
+
+// refillPart is the part of a closed loop whose answers are replaced at once.
+const refillPart = 16
+
+// answered counts the final answer of a transfer.
+func (r *run) answered() {
+	r.inFlight.Add(-1)
+	select {
+	case r.freed <- struct{}{}:
+	default:
 	}
 }
 
@@ -96,11 +167,11 @@ func (r *run) arrive(ctx, arriving context.Context, s *schedule) {
 		waiting = s.take(last, waiting)
 		waiting = r.send(ctx, waiting)
 		if room := max(0, r.cfg.MaxInFlight-int(r.inFlight.Load())); len(waiting) > room {
-			r.tally.unsent(len(waiting) - room)
+			r.tally.unsent(waiting[room:])
 			waiting = waiting[:room]
 		}
 	}
-	r.tally.unsent(len(s.take(time.Since(r.start), waiting))) // including arrivals that became due before the end and were not handled
+	r.tally.unsent(s.take(time.Since(r.start), waiting)) // including arrivals that became due before the end and were not handled
 }
 
 // send assigns ready transfers to arrivals, submits them to the next replicas, and returns the arrivals left.

@@ -1,30 +1,44 @@
 package load
 
 import (
-	"math"
-	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 )
 
-// maxSamples bounds the number of latencies kept: percentiles are exact up to that number, and computed from a uniform
-// sample beyond it.
-const maxSamples = 1 << 22
-
-// tally counts the outcomes of transfers.
+// tally counts the outcomes of the transfers that are due in the measured time, and all for samples.
 type tally struct {
+	to *replicas
+
 	mu     sync.Mutex
 	res    Result
-	first  time.Duration // due time of the first arrival, since the start
+	all    Sample        // counts of the whole load
+	from   time.Duration // begin of the measured time, since the start: the end of the warm-up, or the first arrival
+	until  time.Duration // end of the measured time
+	warmed bool          // there is a warm-up
 	last   time.Duration // time of the latest final answer, since the start
-	rng    *rand.Rand
-	inside latencies   // of transfers settled in one shard
-	across latencies   // of transfers settled across shards
-	at     []latencies // of transfers settled in one shard, by the replica that they were sent to first
-	to     *replicas
-	open   map[*transfer]struct{}
-	kinds  map[Kind]*KindResult
+
+	inside   latencies   // of transfers settled in one shard
+	across   latencies   // of transfers settled across shards
+	refused  latencies   // of rejected transfers
+	at       []latencies // of transfers settled in one shard, by the replica that they were sent to first
+	recent   latencies   // of all transfers settled in one shard since the last sample
+	crossing latencies   // and across shards
+	open     map[*transfer]struct{}
+	kinds    map[Kind]*KindResult
+}
+
+// newTally starts a tally of a load on replicas. Its measured time begins at first, when the first arrival is due, or
+// after the warm-up.
+func newTally(c *Config, first time.Duration, to *replicas) *tally {
+	t := &tally{
+		to: to, from: first, until: c.Warmup + c.For, warmed: c.Warmup > 0,
+		res: Result{Reasons: map[string]uint64{}}, open: map[*transfer]struct{}{}, kinds: map[Kind]*KindResult{},
+		at: make([]latencies, len(to.clients)),
+	}
+	if t.warmed {
+		t.from = c.Warmup
+	}
+	return t
 }
 
 // of has the counts of a kind.
@@ -37,52 +51,26 @@ func (t *tally) of(k Kind) *KindResult {
 	return x
 }
 
-// latencies are the latencies of settled transfers, in microseconds.
-type latencies struct {
-	count  uint64
-	kept   []uint32
-	recent []uint32 // since the last sample
-}
+// measured reports whether an arrival counts: those of the warm-up do not.
+func (t *tally) measured(due time.Duration) bool { return !t.warmed || due >= t.from }
 
-func (l *latencies) add(micros uint32, rng *rand.Rand) {
-	l.count++
-	if len(l.kept) < maxSamples {
-		l.kept = append(l.kept, micros)
-	} else if i := rng.Uint64N(l.count); i < maxSamples {
-		l.kept[i] = micros
-	}
-	if len(l.recent) < maxSamples {
-		l.recent = append(l.recent, micros)
-	}
-}
-
-func (l *latencies) percentiles() Percentiles {
-	slices.Sort(l.kept)
-	ms := func(q float64) float64 { return float64(quantile(l.kept, q)) / 1000 }
-	return Percentiles{P50: ms(0.50), P95: ms(0.95), P99: ms(0.99)}
-}
-
-// takeRecent returns the latencies added since its last call.
-func (l *latencies) takeRecent() []uint32 {
-	recent := l.recent
-	l.recent = make([]uint32, 0, len(recent))
-	return recent
-}
-
-// newTally starts a tally of a load on replicas whose first arrival is due at first.
-func newTally(seed uint64, first time.Duration, to *replicas) *tally {
-	return &tally{
-		first: first, rng: rand.New(rand.NewPCG(seed, 3)), res: Result{Reasons: map[string]uint64{}}, open: map[*transfer]struct{}{},
-		kinds: map[Kind]*KindResult{}, to: to, at: make([]latencies, len(to.clients)),
-	}
+// ends ends the measured time early.
+func (t *tally) ends(now time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.until = min(t.until, now)
 }
 
 // sent counts transfers that are about to be submitted.
 func (t *tally) sent(batch []*transfer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.res.Submitted += uint64(len(batch))
+	t.all.Submitted += uint64(len(batch))
 	for _, tr := range batch {
+		if !t.measured(tr.due) {
+			continue
+		}
+		t.res.Submitted++
 		t.open[tr] = struct{}{}
 		if tr.invalid() {
 			t.of(tr.kind).Submitted++
@@ -90,26 +78,61 @@ func (t *tally) sent(batch []*transfer) {
 	}
 }
 
-func (t *tally) unsent(n int) {
+// unsent counts arrivals that are never sent.
+func (t *tally) unsent(due []time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.res.Unsent += uint64(n)
+	t.all.Unsent += uint64(len(due))
+	for _, d := range due {
+		if t.measured(d) {
+			t.res.Unsent++
+		}
+	}
+}
+
+// accepted counts a transfer that a replica has accepted, once.
+func (t *tally) accepted(tr *transfer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.accept(tr)
+}
+
+func (t *tally) accept(tr *transfer) {
+	if !tr.accepted && t.measured(tr.due) {
+		t.res.Accepted++
+	}
+	tr.accepted = true
 }
 
 func (t *tally) settled(tr *transfer, now time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.all.Settled++
+	if now >= t.from && now < t.until {
+		t.res.Within++
+		t.res.WithinBytes += uint64(len(tr.raw))
+	}
+	if tr.invalid() && (tr.pair == nil || tr.pair.settled > 0) {
+		t.res.WronglySettled++
+	}
+	if tr.pair != nil {
+		tr.pair.settled++
+	}
+	took := now - tr.due
+	if tr.cross {
+		t.crossing.add(took)
+	} else {
+		t.recent.add(took)
+	}
+	t.accept(tr)
+	if !t.measured(tr.due) {
+		return
+	}
 	delete(t.open, tr)
 	t.last = max(t.last, now)
 	t.res.Settled++
 	if tr.invalid() {
 		t.of(tr.kind).Settled++
-		if tr.pair == nil || tr.pair.settled > 0 {
-			t.res.WronglySettled++
-		}
-	}
-	if tr.pair != nil {
-		tr.pair.settled++
 	}
 	if tr.cross {
 		t.res.CrossSettled++
@@ -119,29 +142,35 @@ func (t *tally) settled(tr *transfer, now time.Duration) {
 
 // latency adds the time from the due time of a transfer to now.
 func (t *tally) latency(tr *transfer, now time.Duration) {
-	micros := uint32(min(max(0, (now-tr.due).Microseconds()), math.MaxUint32))
+	took := now - tr.due
 	if tr.cross {
-		t.across.add(micros, t.rng)
-	} else {
-		t.inside.add(micros, t.rng)
-		t.at[tr.first].add(micros, t.rng)
+		t.across.add(took)
+		return
 	}
+	t.inside.add(took)
+	t.at[tr.first].add(took)
 }
 
 func (t *tally) rejected(tr *transfer, reason string, now time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.open, tr)
-	t.last = max(t.last, now)
-	t.res.Rejected++
-	t.res.Reasons[reason]++
+	t.all.Rejected++
 	if !tr.invalid() {
 		t.res.WronglyRejected++
+	}
+	if !t.measured(tr.due) {
 		return
 	}
-	of := t.of(tr.kind)
-	of.Rejected++
-	of.Reasons[reason]++
+	delete(t.open, tr)
+	t.last = max(t.last, now)
+	t.refused.add(now - tr.due)
+	t.res.Rejected++
+	t.res.Reasons[reason]++
+	if tr.invalid() {
+		of := t.of(tr.kind)
+		of.Rejected++
+		of.Reasons[reason]++
+	}
 }
 
 func (t *tally) recovered(n int) {
@@ -150,20 +179,16 @@ func (t *tally) recovered(n int) {
 	t.res.Recovered += uint64(n)
 }
 
-// sample returns the counts now, and the rate over the time since the last sample.
+// sample returns the counts of the whole load now, and the rate over the time since the last sample.
 func (t *tally) sample(since time.Duration) Sample {
 	t.mu.Lock()
-	s := Sample{
-		Submitted: t.res.Submitted, Unsent: t.res.Unsent, Settled: t.res.Settled, Rejected: t.res.Rejected,
-		Open: t.res.Submitted - t.res.Settled - t.res.Rejected,
-	}
-	inside, across := t.inside.takeRecent(), t.across.takeRecent()
-	t.mu.Unlock()
-	slices.Sort(inside)
-	slices.Sort(across)
-	s.Rate = float64(len(inside)+len(across)) / since.Seconds()
-	s.P50 = time.Duration(quantile(inside, 0.5)) * time.Microsecond
-	s.CrossP50 = time.Duration(quantile(across, 0.5)) * time.Microsecond
+	defer t.mu.Unlock()
+	s := t.all
+	s.Open = s.Submitted - s.Settled - s.Rejected
+	s.Rate = float64(t.recent.count()+t.crossing.count()) / since.Seconds()
+	s.P50, s.CrossP50 = t.recent.quantile(0.5), t.crossing.quantile(0.5)
+	t.recent.reset()
+	t.crossing.reset()
 	return s
 }
 
@@ -187,6 +212,7 @@ func (t *tally) result(now time.Duration, partial bool) Result {
 	r.Partial = partial
 	r.Pending = r.Submitted - r.Settled - r.Rejected
 	r.Latency, r.CrossLatency = t.inside.percentiles(), t.across.percentiles()
+	r.Distributions = []Distribution{t.inside.distribution(Inside), t.across.distribution(Across), t.refused.distribution(Refused)}
 	for s, first := range t.to.first {
 		var list []Percentiles
 		for i := range t.to.count[s] {
@@ -194,16 +220,12 @@ func (t *tally) result(now time.Duration, partial bool) Result {
 		}
 		r.Replicas = append(r.Replicas, list)
 	}
-	if t.last > t.first {
-		r.TPS = float64(r.Settled) / (t.last - t.first).Seconds()
+	r.Measured = max(0, t.until-t.from)
+	switch {
+	case t.warmed && r.Measured > 0:
+		r.TPS = float64(r.Within) / r.Measured.Seconds()
+	case !t.warmed && t.last > t.from:
+		r.TPS = float64(r.Settled) / (t.last - t.from).Seconds()
 	}
 	return r
-}
-
-// quantile is the smallest of the sorted values that at least a share q of them does not exceed, 0 if there are none.
-func quantile(sorted []uint32, q float64) uint32 {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
 }

@@ -1,0 +1,33 @@
+// Package bench has the results of measurements of a network: their content, their comparison, and their forms as a page
+// and as a table. It measures the processes and the machine during a load of package load.
+package bench
+
+import (
+	"bdtnode/cmd/bdtnode/load"
+)
+
+// Outcome are the counts and latencies of a load, in every report of one.
+type Outcome struct {
+	Submitted    uint64            `json:"submitted"` // = settled + rejected + pending
+	Unsent       uint64            `json:"unsent"`    // transfers due and not submitted
+	Settled      uint64            `json:"settled"`
+	Rejected     uint64            `json:"rejected"`
+	Pending      uint64            `json:"pending"` // submitted transfers without an answer at the end
+	CrossSettled uint64            `json:"cross_settled"`
+	Invalid      []load.KindResult `json:"invalid"` // counts of the invalid transfers, by kind
+	TPS          float64           `json:"tps"`
+	Latency      load.Percentiles  `json:"latency_ms"`
+	CrossLatency load.Percentiles  `json:"cross_latency_ms"`
+}
+
+// OutcomeOf is the outcome of a load.
+func OutcomeOf(r *load.Result) Outcome {
+	o := Outcome{
+		Submitted: r.Submitted, Unsent: r.Unsent, Settled: r.Settled, Rejected: r.Rejected, Pending: r.Pending,
+		CrossSettled: r.CrossSettled, Invalid: r.Invalid, TPS: r.TPS, Latency: r.Latency, CrossLatency: r.CrossLatency,
+	}
+	if o.Invalid == nil {
+		o.Invalid = []load.KindResult{}
+	}
+	return o
+}
