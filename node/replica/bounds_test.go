@@ -73,7 +73,7 @@ func largest(t *testing.T, b *bench) []protocols.Message {
 		status.Certificates = append(status.Certificates, x)
 		status.Deliveries = append(status.Deliveries, &inbound.TipCertificate{Source: uint16(i), Tip: tip, Certificate: certificate})
 	}
-	batch := lanes.NewBatch(b.c, b.scheme.Signer(0), lanes.Header{Seq: 2, Parent: tip.Digest, Count: 1}, make([]byte, lanes.MaxPayload))
+	batch := lanes.NewBatch(b.c, b.scheme.Signer(0), lanes.Header{Seq: 2, Parent: tip.Digest, Count: 1}, make([]byte, lanes.MaxPayload+lanes.MaxOverhead))
 	batch.Certificate = tips[0]
 	block := *b.blocks[0]
 	block.Cut, block.Inbound = cut, cut

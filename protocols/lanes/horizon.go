@@ -32,7 +32,7 @@ func (m *Machine) Horizon() Horizon {
 		}
 	}
 	for at, w := range m.wants.open {
-		if x := &h.lanes[at.Lane]; w.named && x.room < MaxPayload {
+		if x := &h.lanes[at.Lane]; w.named && x.room < MaxPayload+MaxOverhead {
 			x.asked = append(x.asked, at.Tip)
 		}
 	}

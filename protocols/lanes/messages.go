@@ -30,7 +30,7 @@ const (
 var Messages = protocols.Entries(protocols.KindsLanes,
 	protocols.SignedEntry{
 		Kind: KindBatch, Name: "Batch", Stream: protocols.Bulk,
-		Max:    headerSize + sig.SignatureSize + 4 + MaxPayload + 1 + TipCertificateMax,
+		Max:    headerSize + sig.SignatureSize + 4 + MaxPayload + MaxOverhead + 1 + TipCertificateMax,
 		Decode: protocols.ShardDecoder(DecodeBatch), Check: protocols.ContentCheck((*Batch).SignatureChecks),
 	},
 	protocols.SignedEntry{
@@ -130,7 +130,7 @@ func readStored(c *protocols.Committee, r *wire.Reader) *Batch {
 	m := &Batch{}
 	m.Header = readHeader(r)
 	r.Fixed(m.Signature[:])
-	m.Payload = r.Bytes(MaxPayload)
+	m.Payload = r.Bytes(MaxPayload + MaxOverhead)
 	m.digest = headerDigest(c, &m.Header)
 	return m
 }

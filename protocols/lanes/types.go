@@ -9,7 +9,8 @@ import (
 
 // Limits of one batch, and of the uncommitted part of a lane. A lane that fills its window waits for commits.
 const (
-	MaxPayload    = 1 << 20  // bytes of one batch's payload
+	MaxPayload    = 1 << 20  // bytes of one batch's payload, without the encoding of a single entry
+	MaxOverhead   = 64       // bytes of that encoding: an entry of MaxPayload bytes fits into a batch of its own
 	MaxCount      = 1 << 14  // entries of one batch
 	WindowHeaders = 256      // headers of a lane above the last commit
 	WindowBytes   = 16 << 20 // payload bytes of a lane above the last commit
@@ -77,7 +78,7 @@ type Header struct {
 	Seq     uint64        // from 1, without gaps
 	Parent  digest.Digest // zero for Seq 1
 	Payload digest.Digest
-	Size    uint32 // bytes of the payload, at most MaxPayload
+	Size    uint32 // bytes of the payload, at most MaxPayload + MaxOverhead
 	Count   uint32 // entries in it, at most MaxCount
 	TimeMS  uint64 // clock of the owner in ms since the Unix epoch, for operators; the protocol does not use it
 }
@@ -100,8 +101,8 @@ func readHeader(r *wire.Reader) Header {
 	if h.Seq == 0 || (h.Seq == 1) != h.Parent.IsZero() {
 		r.Fail("lane header %d with parent %s", h.Seq, h.Parent.Short())
 	}
-	if h.Size > MaxPayload || h.Count > MaxCount || h.Count == 0 {
-		r.Fail("lane header of %d bytes and %d entries, at most %d and %d", h.Size, h.Count, MaxPayload, MaxCount)
+	if h.Size > MaxPayload+MaxOverhead || h.Count > MaxCount || h.Count == 0 {
+		r.Fail("lane header of %d bytes and %d entries, at most %d and %d", h.Size, h.Count, MaxPayload+MaxOverhead, MaxCount)
 	}
 	return h
 }
