@@ -20,6 +20,14 @@ type CommittedBlock struct {
 	// proof of each was checked when it was received. A delivery that is not the next of its channel is not applied.
 	Deliveries []*Delivery
 	Payloads   []*Payload // in the order of execution; CheckPayload has accepted each
+	Batches    []BatchID  // of the payloads, in the same order
+}
+
+// BatchID names a batch of a lane.
+type BatchID struct {
+	Lane   uint16
+	Seq    uint64
+	Digest digest.Digest
 }
 
 // Block is the result of executing one block.
@@ -32,6 +40,16 @@ type Block struct {
 	Outbox       []Outgoing // deliveries to other shards, by destination and then number
 	Frozen       []Freeze   // channels that this block froze
 	More         bool       // verdicts are left that only later blocks can send
+	Log          []LogBatch // the batches of the block, in a shard that orders opaque payloads
+}
+
+// Entries is the number of receipts, or of entries of the batches of a log.
+func (b *Block) Entries() int {
+	n := len(b.Receipts)
+	for i := range b.Log {
+		n += int(b.Log[i].Count)
+	}
+	return n
 }
 
 // LeftOut is a transaction of a block's batches that can neither settle nor be rejected now.

@@ -87,10 +87,14 @@ const (
 type Payload struct {
 	Notices []Notice // encoded and executed before the transactions
 	Txs     []*Tx
+	Opaque  Opaque // in place of both, in a shard that orders opaque payloads
 }
 
 // Len is the number of entries.
-func (p *Payload) Len() int { return len(p.Notices) + len(p.Txs) }
+func (p *Payload) Len() int { return len(p.Notices) + len(p.Txs) + p.Opaque.count }
+
+// Entries is the number of transactions, or of opaque payloads.
+func (p *Payload) Entries() int { return len(p.Txs) + p.Opaque.count }
 
 // PayloadSize is the length in bytes of a payload of count entries whose contents have the given bytes in all.
 func PayloadSize(count, bytes int) int { return payloadHead + count*payloadEntry + bytes }
@@ -142,6 +146,9 @@ func DecodePayload(kinds Kinds, b []byte) (*Payload, error) {
 	n := int(r.U32())
 	if r.Err() == nil && (n == 0 || n > MaxPayloadEntries || n*payloadEntry > r.Len()) {
 		return nil, fmt.Errorf("%w: a payload of %d entries in %d bytes", wire.ErrMalformed, n, r.Len())
+	}
+	if r.Err() == nil && kinds.of(KindOpaque) != nil {
+		return decodeOpaque(n, r.Raw(r.Len()))
 	}
 	p := &Payload{Txs: make([]*Tx, 0, min(n, r.Len()/(payloadEntry+minTxBytes)))}
 	for i := 0; i < n && r.Err() == nil; i++ {
@@ -198,6 +205,10 @@ func CheckPayload(kinds Kinds, scheme sig.Scheme, network digest.Digest, b []byt
 	p, err := DecodePayload(kinds, b)
 	if err != nil {
 		return nil, err
+	}
+	if p.Opaque.count > 0 {
+		p.Opaque.Root() // here, since payloads are checked by several goroutines at a time, and executed by one
+		return p, nil
 	}
 	items := make([]sig.Check, 0, len(p.Txs)+len(p.Txs)/8)
 	for i, tx := range p.Txs {

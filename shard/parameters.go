@@ -17,6 +17,7 @@ import (
 const (
 	SignaturesAll  = "all"      // every replica verifies all signatures of every transaction
 	LedgerPayments = "payments" // a ledger of unspent outputs and signed transactions
+	LedgerLog      = "log"      // a log of opaque payloads, of each shard alone
 )
 
 // Limits of the parameters that are numbers.
@@ -61,7 +62,7 @@ type parameter struct {
 // id.
 var parameters = []parameter{
 	{name: "least_fee", number: func(p *Parameters) *uint64 { return &p.LeastFee }, max: MaxLeastFee},
-	{name: "ledger", text: func(p *Parameters) *string { return &p.Ledger }, choices: []string{LedgerPayments}},
+	{name: "ledger", text: func(p *Parameters) *string { return &p.Ledger }, choices: []string{LedgerPayments, LedgerLog}},
 	{name: "protocol_version", number: func(p *Parameters) *uint64 { return &p.ProtocolVersion }, min: 1, max: 1},
 	{name: "signatures", text: func(p *Parameters) *string { return &p.Signatures }, choices: []string{SignaturesAll}},
 	{name: "state_interval", number: func(p *Parameters) *uint64 { return &p.StateInterval }, min: minStateInterval, max: maxStateInterval},

@@ -30,6 +30,9 @@ func Of(tag string, parts ...[]byte) Digest {
 	return d
 }
 
+// Plain is the SHA-256 of b without a tag, for values that other programs compute too.
+func Plain(b []byte) Digest { return sha256.Sum256(b) }
+
 // IsZero reports whether d is the zero Digest.
 func (d Digest) IsZero() bool { return d == Digest{} }
 

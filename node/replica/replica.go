@@ -52,6 +52,7 @@ type Config struct {
 	Dumbo         bool   // there is no fast lane
 	Slots         uint64 // of an epoch; 0 is the usual number
 	Window        int    // bytes of a lane above the last commit; 0 is lanes.WindowBytes
+	Opaque        bool   // batches have opaque payloads in place of transactions and notices
 	WallClock     *protocols.WallClock
 	Begun         *Begun // this start; nil trusts the store, for tests of one machine and for Byzantine replicas
 }
@@ -197,13 +198,22 @@ func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time
 	return false, c.lastAppend.Add(c.bdt.Gap())
 }
 
-// Append makes the next batch of the own lane from the notices that are due ([Core.Notices]), and transactions.
+// Append makes the next batch of the own lane from the notices that are due ([Core.Notices]), and transactions; or, with
+// Config.Opaque, from parts of encoded opaque payloads.
 // WantsBatch must have allowed it.
 func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch) {
 	var st Step
 	c.lastAppend = now
-	notices := append(c.takeNotice(), c.Cancellation.take()...)
-	child, batch := c.bdt.Append(now, ledger.EncodePayload(txs, notices...), len(txs)+len(notices))
+	var payload []byte
+	count := 0
+	if c.cfg.Opaque {
+		count = ledger.CountOpaque(txs)
+		payload = ledger.EncodeOpaque(count, txs...)
+	} else {
+		notices := append(c.takeNotice(), c.Cancellation.take()...)
+		payload, count = ledger.EncodePayload(txs, notices...), len(txs)+len(notices)
+	}
+	child, batch := c.bdt.Append(now, payload, count)
 	c.fromBDT(&st, child)
 	return st, batch
 }

@@ -245,6 +245,7 @@ func Ordered(d *bdt.Delivery, from Contents) (ledger.CommittedBlock, error) {
 			return ledger.CommittedBlock{}, err
 		}
 		in.Payloads = append(in.Payloads, p)
+		in.Batches = append(in.Batches, ledger.BatchID{Lane: uint16(ref.Lane), Seq: ref.Tip.Seq, Digest: ref.Tip.Digest})
 	}
 	return in, nil
 }
