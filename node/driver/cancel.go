@@ -145,6 +145,9 @@ func (c *cancels) turn() {
 // VerifyCLM implements [replica.ContentVerifier]: the transaction is well formed, its signatures verify, and it has inputs
 // in this shard and involves another one.
 func (v contentVerifier) VerifyCLM(x *cancel.CLM) error {
+	if v.d.cfg.opaque() {
+		return errNoPayments
+	}
 	c := v.d.cancels
 	c.mu.Lock()
 	checked := c.checked.Has(x.Digest)

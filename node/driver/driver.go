@@ -120,6 +120,8 @@ type Driver struct {
 	verifier   replica.Verifier
 	witness    witness
 	clients    *Clients
+	appends    *Appends // nil unless the shard orders opaque payloads
+	intake     intake   // the one of the two that the ledger needs
 	exchange   *Exchange
 	cancels    *cancels
 	serving    serving
@@ -135,7 +137,7 @@ func New(cfg Config, host Host) (*Driver, error) {
 	wall := &protocols.WallClock{}
 	core, err := replica.Restore(replica.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares, Dumbo: cfg.Dumbo, Slots: cfg.Slots,
-		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, WallClock: wall, Begun: cfg.Begun,
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, Opaque: cfg.opaque(), WallClock: wall, Begun: cfg.Begun,
 	}, cfg.ledger(), cfg.Store)
 	if err != nil {
 		return nil, err
@@ -143,7 +145,7 @@ func New(cfg Config, host Host) (*Driver, error) {
 	n := cfg.Committee.N()
 	d := &Driver{
 		cfg: cfg, host: host, core: core, wall: wall, ledger: cfg.ledger(),
-		kinds:           cfg.Network.Kinds(cfg.Committee.Shard()),
+		kinds:           cfg.kinds(),
 		gates:           newGates(n, cfg.Window),
 		congestion:      congestion{Congestion: replica.NewCongestion(cfg.Self, n, cfg.Window)},
 		contents:        newContents(maxContents),
@@ -161,6 +163,11 @@ func New(cfg Config, host Host) (*Driver, error) {
 	if d.clients, err = newClients(d); err != nil {
 		return nil, err
 	}
+	d.intake = d.clients
+	if cfg.opaque() {
+		d.appends = newAppends(d)
+		d.intake = d.appends
+	}
 	d.publish()
 	d.exchange = newExchange(d)
 	return d, nil
@@ -168,6 +175,9 @@ func New(cfg Config, host Host) (*Driver, error) {
 
 // Clients is the replica's part for clients.
 func (d *Driver) Clients() *Clients { return d.clients }
+
+// Appends is the replica's part for clients that append opaque payloads, nil in a shard with another ledger.
+func (d *Driver) Appends() *Appends { return d.appends }
 
 // Exchange is the replica's part in the exchange of LDs between shards.
 func (d *Driver) Exchange() *Exchange { return d.exchange }
@@ -211,7 +221,7 @@ func (d *Driver) Turn() protocols.Time {
 func (d *Driver) fillLane(at Reading) protocols.Time {
 	for {
 		notices := d.core.Notices()
-		waiting := d.clients.Waiting() + notices
+		waiting := d.intake.Waiting() + notices
 		if waiting == 0 {
 			return 0
 		}
@@ -219,7 +229,7 @@ func (d *Driver) fillLane(at Reading) protocols.Time {
 		if !ok {
 			return again
 		}
-		txs := d.clients.take(notices)
+		txs := d.intake.take(notices)
 		if len(txs) == 0 && notices == 0 {
 			return 0
 		}

@@ -57,7 +57,7 @@ func (d *Driver) Executed(x *Executed) {
 
 // Notify reports an executed block to the clients' transactions, and to the exchange with other shards.
 func (d *Driver) Notify(x *Executed) {
-	d.clients.executed(x)
+	d.intake.executed(x)
 	d.cancels.executed(x)
 	d.host.Wake()
 	d.host.Attend()

@@ -3,6 +3,7 @@ package driver
 import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
+	"bdtnode/ledger/paylog"
 	"bdtnode/node/admission"
 	"bdtnode/protocols"
 	"bdtnode/protocols/coin"
@@ -31,6 +32,11 @@ func ConfigOf(g *shard.Genesis, s uint16, self protocols.Index) (cfg Config, err
 	}
 	cfg.Coin, err = coin.NewCached(dealt, maxTosses)
 	return cfg, err
+}
+
+// LogConfigOf is the configuration of the log of a shard that orders opaque payloads.
+func LogConfigOf(g *shard.Genesis, s uint16) paylog.Config {
+	return paylog.Config{Network: g.ID(), Shard: s, GenesisTimeMS: g.TimeMS}
 }
 
 // LedgerConfigOf is the configuration of a shard's ledger as its genesis determines it.

@@ -1,13 +1,16 @@
 package driver
 
 import (
+	"errors"
+
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
+	"bdtnode/ledger/paylog"
 	"bdtnode/node/replica"
 )
 
 // Ledger is the ledger that the blocks of a shard change. The driver executes blocks with it and reads headers from it; it
-// knows nothing of the entries. [ledger.State] is the ledger of payments.
+// knows nothing of the entries. There are two: [ledger.State] settles payments, [paylog.Log] orders opaque payloads.
 //
 // Execute is called by one goroutine. The other methods may be called concurrently with it. Their errors are the store's.
 type Ledger interface {
@@ -25,7 +28,38 @@ type Ledger interface {
 	Flush() error
 }
 
-var _ Ledger = (*ledger.State)(nil)
+var (
+	_ Ledger = (*ledger.State)(nil)
+	_ Ledger = (*paylog.Log)(nil)
+)
+
+// intake has the entries of clients that wait for a batch of the own lane, and the requests of these clients. There is one
+// for each ledger: [Clients] and [Appends]. Its methods may be called concurrently.
+type intake interface {
+	// Waiting is the number of bytes that wait.
+	Waiting() int
+	// take hands out entries for one batch that carries so many bytes of notices.
+	take(notices int) [][]byte
+	// logged is called when a batch of the own lane is on disk, in the order of the batches.
+	logged(b *OwnBatch)
+	executed(x *Executed)
+	// headerCertified is called when a header has its f+1 VOTEs.
+	headerCertified(height uint64)
+}
+
+// opaque reports whether the shard orders opaque payloads in place of payments.
+func (c *Config) opaque() bool { return c.State == nil }
+
+// kinds is the table of the kinds of entries of batches.
+func (c *Config) kinds() ledger.Kinds {
+	if c.opaque() {
+		return ledger.OpaqueKinds()
+	}
+	return c.Network.Kinds(c.Committee.Shard())
+}
+
+// errNoPayments is the fault of a peer that sends a message about transactions in a shard that orders opaque payloads.
+var errNoPayments = errors.New("the shard orders opaque payloads, and has no transactions")
 
 // ledger is the ledger of the configuration.
 func (c *Config) ledger() Ledger {
@@ -34,6 +68,9 @@ func (c *Config) ledger() Ledger {
 	}
 	return c.State
 }
+
+// Waiting is the number of bytes of clients' entries that wait for a batch.
+func (d *Driver) Waiting() int { return d.intake.Waiting() }
 
 // Ledger is the ledger that executes the blocks.
 func (d *Driver) Ledger() Ledger { return d.ledger }

@@ -132,7 +132,12 @@ func (v contentVerifier) VerifyPayload(from protocols.Index, b *lanes.Batch) (va
 }
 
 // VerifyLD implements [replica.ContentVerifier].
-func (v contentVerifier) VerifyLD(x *replica.Inbound) (valid bool, err error) { return v.d.checkLD(x) }
+func (v contentVerifier) VerifyLD(x *replica.Inbound) (valid bool, err error) {
+	if v.d.cfg.opaque() {
+		return false, errNoPayments
+	}
+	return v.d.checkLD(x)
+}
 
 // checkPayload verifies a batch's payload, unless it has been verified before and is still in memory.
 func (d *Driver) checkPayload(b *lanes.Batch) error {

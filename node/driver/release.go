@@ -59,7 +59,7 @@ func (d *Driver) Deliver(a *Action) error {
 		}
 	}
 	if a.Own != nil {
-		d.clients.logged(a.Own)
+		d.intake.logged(a.Own)
 	}
 	return nil
 }
@@ -71,6 +71,9 @@ func (d *Driver) act(o *replica.Output) error {
 		d.host.Execute(o.Deliver)
 	case o.Certified != nil:
 		d.clients.headerCertified(o.Certified.Height)
+		if d.appends != nil {
+			d.appends.headerCertified(o.Certified.Height)
+		}
 		d.host.Publish()
 	case o.Inbound != nil:
 		e, err := replica.Contradiction(d.cfg.Store, d.cfg.Network, o.Inbound)

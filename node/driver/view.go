@@ -33,7 +33,7 @@ func (d *Driver) Inspect() *View {
 	at := d.clock()
 	now := at.Now
 	v := &View{At: now, WallMS: at.instant().WallMS, Core: replica.Inspect(d.core, now), Notice: d.core.Notices() > 0}
-	waiting := d.clients.Waiting() + d.core.Notices()
+	waiting := d.intake.Waiting() + d.core.Notices()
 	if waiting == 0 {
 		return v
 	}
