@@ -77,16 +77,18 @@ func (b backend) Block(ctx context.Context, shard uint16, height uint64) (api.Bl
 
 // blockHere reads a block of this shard.
 func (b backend) blockHere(height uint64) (api.Block, error) {
-	h, ok, err := b.state.Header(height)
+	h, ok, err := b.chain.Header(height)
 	if err != nil {
 		return api.Block{}, err
 	}
 	if !ok {
-		return api.Block{}, fmt.Errorf("block %d: the last executed block is %d: %w", height, b.state.Height(), api.ErrNotFound)
+		return api.Block{}, fmt.Errorf("block %d: the last executed block is %d: %w", height, b.chain.Height(), api.ErrNotFound)
 	}
-	txs, _, err := b.state.BlockTxs(height)
-	if err != nil {
-		return api.Block{}, err
+	var txs []ledger.TxID
+	if b.state != nil {
+		if txs, _, err = b.state.BlockTxs(height); err != nil {
+			return api.Block{}, err
+		}
 	}
 	cert, err := replica.Certificate(b.consensus, height)
 	if err != nil {
@@ -110,10 +112,10 @@ func (b backend) blockHere(height uint64) (api.Block, error) {
 // Status implements [api.Backend].
 func (b backend) Status() api.Status {
 	s := b.engine.Status()
-	h, d, _ := b.state.Tip()
+	h, d, _ := b.chain.Tip()
 	out := api.Status{
 		Version: b.version, Network: b.committee.Network().String(), NetworkName: b.home.Genesis.Name,
-		Consensus: b.home.Genesis.Consensus, HorizonMS: b.home.Genesis.HorizonMS, LeastFee: b.home.Genesis.Parameters.LeastFee,
+		Consensus: b.home.Genesis.Consensus, Ledger: b.home.Genesis.Parameters.Ledger, HorizonMS: b.home.Genesis.HorizonMS, LeastFee: b.home.Genesis.Parameters.LeastFee,
 		Shard: b.home.Shard, Shards: len(b.home.Genesis.Shards),
 		Replica: uint16(b.home.Replica), Replicas: b.committee.N(), Faulty: b.committee.F(), PeerID: b.net.PeerID(),
 		Epoch: s.Epoch, Leader: uint16(s.Leader), Height: h.Height, Certified: s.Certified, HeaderDigest: d.String(),
@@ -142,7 +144,7 @@ func (b backend) Peers() []api.Peer {
 		}
 		switch {
 		case p.Self:
-			q.Height, q.Answers = b.state.Height(), presence.LoopRuns
+			q.Height, q.Answers = b.chain.Height(), presence.LoopRuns
 		case p.Shard == b.home.Shard:
 			q.Height = b.engine.PeerHeight(p.Index)
 			q.Answers = presence.Answers(p.Index, presence.Now)
@@ -159,7 +161,12 @@ func (b backend) Peers() []api.Peer {
 }
 
 // Events implements [api.Backend].
-func (b backend) Events(q api.EventQuery) (api.EventStream, error) { return b.events.Open(q) }
+func (b backend) Events(q api.EventQuery) (api.EventStream, error) {
+	if b.log != nil && len(q.Accounts) > 0 {
+		return nil, fmt.Errorf("%w: the network orders opaque payloads (ledger log) and has no accounts", api.ErrBadQuery)
+	}
+	return b.events.Open(q)
+}
 
 // commits returns the newest commits above a height, oldest first.
 func (n *Node) commits(after uint64) []api.Commit {

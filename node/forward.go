@@ -28,6 +28,8 @@ func (n *Node) answerCall(ctx context.Context, from xshardnet.Peer, raw []byte) 
 	var result any
 	var err error
 	switch {
+	case n.state == nil && (c.Submit != nil || c.Await != nil || c.Tx != nil || c.Account != nil || c.Proof != nil || c.Trace != nil):
+		err = errNoPayments
 	case c.Submit != nil:
 		result, err = n.submitHere(ctx, party, c.Submit)
 	case c.Await != nil:

@@ -159,7 +159,7 @@ func (n *Node) watchHealth(ctx context.Context) error {
 		case now := <-tick.C:
 			h := n.health()
 			l.look(now, &h)
-			tip, _, _ := n.state.Tip()
+			tip, _, _ := n.chain.Tip()
 			n.rate.note(now, tip.Txs)
 		case <-ctx.Done():
 			return nil

@@ -55,7 +55,7 @@ func (n inspector) Consensus(ctx context.Context) admin.Consensus {
 	out := admin.Consensus{
 		Head: n.Head(), Replicas: n.committee.N(), Quorum: n.committee.Quorum(), Weak: n.committee.WeakQuorum(),
 		Position: admin.Position{
-			Epoch: s.Epoch, Leader: uint16(s.Leader), Committed: s.Committed, Certified: s.Certified, Executed: n.state.Height(),
+			Epoch: s.Epoch, Leader: uint16(s.Leader), Committed: s.Committed, Certified: s.Certified, Executed: n.chain.Height(),
 			Answering: r.answering, WaitingMS: r.waited.Milliseconds(), Work: string(r.work), NotReady: r.notReady(),
 		},
 	}
@@ -81,7 +81,11 @@ func (n inspector) Settlement(ctx context.Context) admin.Settlement {
 	if v := n.loop(ctx, &out.Head); v != nil {
 		out.Inbound = v.Core.Consensus.Inbound
 	}
-	l, err := n.state.Settlement(ctx, uint64(time.Now().UnixMilli()))
+	var l ledger.SettlementView
+	err := errNoPayments
+	if n.state != nil {
+		l, err = n.state.Settlement(ctx, uint64(time.Now().UnixMilli()))
+	}
 	if err != nil {
 		fail(&out.Head, "ledger", err)
 	} else {
@@ -98,7 +102,7 @@ func (n inspector) Settlement(ctx context.Context) admin.Settlement {
 // Evidence implements [admin.Backend].
 func (n inspector) Evidence(ctx context.Context, proof int) (admin.Evidence, error) {
 	out := admin.Evidence{Head: n.Head(), Frozen: []admin.Frozen{}, Lanes: []admin.LaneEvidence{}, Twins: []replica.TwinView{}, Faults: []admin.Fault{}}
-	frozen, err := n.state.Frozen()
+	frozen, err := n.chain.Frozen()
 	if err != nil {
 		fail(&out.Head, "ledger", err)
 	}

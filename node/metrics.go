@@ -60,7 +60,7 @@ func (n *Node) scrape() *scrape {
 		links: n.net.Load(), stats: n.net.Stats(), served: n.api.Load(),
 		disks: map[string]kv.DiskUse{consensusDir: n.consensus.DiskUse(), ledgerDir: n.ledgerKV.DiskUse()},
 	}
-	s.tip, _, _ = n.state.Tip()
+	s.tip, _, _ = n.chain.Tip()
 	return s
 }
 

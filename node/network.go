@@ -65,7 +65,7 @@ func (r *rate) read(now time.Time, txs uint64) *float64 {
 // report is the report of this replica.
 func (n *Node) report() api.Report {
 	h, seen := n.health(), n.engine.Presence()
-	tip, _, _ := n.state.Tip()
+	tip, _, _ := n.chain.Tip()
 	r := api.Report{
 		Shard: n.home.Shard, Replica: uint16(n.home.Replica), Epoch: h.epoch, Leader: h.leader, Height: tip.Height,
 		NotReady: h.notReady(), Degraded: h.degraded(), Answering: h.answering, WaitingMS: h.waited.Milliseconds(),

@@ -17,6 +17,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/internal/wan"
 	"bdtnode/ledger"
+	"bdtnode/ledger/paylog"
 	"bdtnode/node/admin"
 	"bdtnode/node/admission"
 	"bdtnode/node/api"
@@ -26,12 +27,14 @@ import (
 	"bdtnode/node/events"
 	"bdtnode/node/foreign"
 	"bdtnode/node/loglimit"
+	"bdtnode/node/logread"
 	"bdtnode/node/logring"
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/node/supervise"
 	"bdtnode/node/xshardnet"
 	"bdtnode/protocols"
+	"bdtnode/shard"
 	"bdtnode/shard/settlement"
 )
 
@@ -62,7 +65,9 @@ type Node struct {
 	committee *protocols.Committee
 	consensus *kv.Pebble
 	ledgerKV  *kv.Window
-	state     *ledger.State
+	chain     driver.Ledger // one of the next two
+	state     *ledger.State // payments; nil if the shard orders opaque payloads
+	log       *paylog.Log   // opaque payloads; nil if the shard settles payments
 	network   *settlement.Network
 	engine    *engine.Engine
 	xshard    *xshardnet.Service
@@ -71,6 +76,7 @@ type Node struct {
 	calls     []*fairshare.Places[admission.Party] // to each shard, for clients: a call may wait for a minute
 	net       *p2p.Net
 	events    *events.Events
+	reader    *logread.Reader // nil if the shard settles payments
 	api       *api.Server
 	admin     *admin.Server
 	logs      *logring.Ring
@@ -132,9 +138,10 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if n.proofs, err = newProofs(n); err != nil {
 		return nil, err
 	}
-	n.events = events.New(events.Config{Shard: home.Shard, Ledger: n.state, Home: g.Home, Commits: n.commits})
+	n.events = events.New(events.Config{Shard: home.Shard, Ledger: n.eventSource(), Home: g.Home, Commits: n.commits})
+	n.reader = n.newLogReader()
 	n.api = api.New(api.Config{
-		Version: n.version, Metrics: n.metrics(), MaxConns: files.clients, Hosts: home.Config.APIHosts(), Origins: home.Config.API.Origins,
+		Version: n.version, Log: n.logBackend(), Metrics: n.metrics(), MaxConns: files.clients, Hosts: home.Config.APIHosts(), Origins: home.Config.API.Origins,
 	}, backend{n})
 	n.admin = admin.New(inspector{n}, n.logs)
 	return n, nil
@@ -152,15 +159,27 @@ func (n *Node) openStores(files descriptors) (*replica.Begun, error) {
 	if err != nil {
 		return nil, err
 	}
-	options, window := kv.Options{CacheBytes: ledgerCache, OpenFiles: files.store}, kv.WindowOptions{Groups: ledger.KeyGroups()}
+	options, window := kv.Options{CacheBytes: ledgerCache, OpenFiles: files.store}, kv.WindowOptions{}
+	if !n.ordersPayloads() {
+		window.Groups = ledger.KeyGroups()
+	}
 	if n.ledgerKV, err = kv.OpenWindow(filepath.Join(data, ledgerDir), options, window); err != nil {
 		return nil, fmt.Errorf("ledger store: %w", err)
+	}
+	if n.ordersPayloads() {
+		n.log, err = paylog.Open(n.ledgerKV, driver.LogConfigOf(n.home.Genesis, n.home.Shard))
+		n.chain = n.log
+		return begun, err
 	}
 	cfg := driver.LedgerConfigOf(n.home.Genesis, n.home.Shard)
 	cfg.CachedOutputs = n.home.Config.Ledger.CachedOutputs
 	n.state, err = ledger.Open(n.ledgerKV, cfg)
+	n.chain = n.state
 	return begun, err
 }
+
+// ordersPayloads reports whether the shard orders opaque payloads in place of payments.
+func (n *Node) ordersPayloads() bool { return n.home.Genesis.Parameters.Ledger == shard.LedgerLog }
 
 // newEngine restores the replica from its stores.
 func (n *Node) newEngine(begun *replica.Begun) (*engine.Engine, error) {
@@ -169,7 +188,7 @@ func (n *Node) newEngine(begun *replica.Begun) (*engine.Engine, error) {
 		return nil, err
 	}
 	cfg.Committee, cfg.Network, cfg.Signer, cfg.Shares = n.committee, n.network, n.home.ConsensusKey, n.home.Coin
-	cfg.State, cfg.Begun = n.state, begun
+	cfg.State, cfg.Ledger, cfg.Begun = n.state, n.chain, begun
 	n.recording.begin(n, &cfg, begun)
 	return engine.New(engine.Config{Config: cfg, Store: n.consensus})
 }
@@ -229,14 +248,14 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		at := "http://" + listener.Addr().String()
 		logger.Infow("started", "version", n.version, "network", n.committee.Network().String(), "name", n.home.Genesis.Name,
 			"consensus", n.home.Genesis.Consensus, "shard", n.home.Shard, "replica", n.home.Replica, "peer", n.net.PeerID(),
-			"boot", n.engine.Standing().Boot, "height", n.state.Height(), "api", at, "p2p", n.net.Addrs())
+			"boot", n.engine.Standing().Boot, "height", n.chain.Height(), "api", at, "p2p", n.net.Addrs())
 		return n.home.Publish(n.net.Addrs(), at)
 	})
 	err = g.Wait()
 	if err != nil {
-		logger.Errorw("stopped", "error", err, "uptime", time.Since(n.started).Round(time.Millisecond).String(), "height", n.state.Height())
+		logger.Errorw("stopped", "error", err, "uptime", time.Since(n.started).Round(time.Millisecond).String(), "height", n.chain.Height())
 	} else {
-		logger.Infow("stopped", "reason", "requested", "uptime", time.Since(n.started).Round(time.Millisecond).String(), "height", n.state.Height())
+		logger.Infow("stopped", "reason", "requested", "uptime", time.Since(n.started).Round(time.Millisecond).String(), "height", n.chain.Height())
 	}
 	return err
 }

@@ -33,6 +33,10 @@ func (r *recording) begin(n *Node, cfg *driver.Config, begun *replica.Begun) {
 	if r.dir == "" {
 		return
 	}
+	if n.log != nil {
+		logger.Warnw("the recording did not begin", "error", "a replica that orders opaque payloads cannot be recorded")
+		return
+	}
 	file, err := os.OpenFile(filepath.Join(r.dir, record.InputsFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
 		r.recorder, err = record.New(file, record.Header{

@@ -18,6 +18,9 @@ const othersTime = 1200 * time.Millisecond
 
 // Why implements [admin.Backend].
 func (n inspector) Why(ctx context.Context, id ledger.TxID) (admin.Why, error) {
+	if n.state == nil {
+		return admin.Why{Head: n.Head(), Tx: id}, errNoPayments
+	}
 	out := admin.Why{Head: n.Head(), Tx: id}
 	s := why.State{
 		Shard: n.home.Shard, NowMS: uint64(out.TimeMS), Shards: len(n.home.Genesis.Shards), N: n.committee.N(), F: n.committee.F(),

@@ -10,7 +10,7 @@ import (
 // allowed lists, for the packages of each tree, the trees of the module that they may import. The most specific tree
 // counts.
 var allowed = map[string][]string{
-	"examples":           {"node/client", "node/api", "shard/proof", "ledger"}, // modules of their own
+	"examples":           {"node/client", "node/api", "shard/proof", "shard/logproof", "ledger"}, // modules of their own
 	"cmd":                {"cmd", "node", "protocols", "shard", "ledger", "merkle", "internal"},
 	"node":               {"node", "protocols", "shard", "ledger", "merkle", "internal"},
 	"shard":              {"shard", "protocols", "ledger", "merkle", "internal"},
@@ -19,18 +19,21 @@ var allowed = map[string][]string{
 	"internal":           {"internal"},
 	"protocols":          {"protocols", "internal/wire", "internal/digest", "internal/sig"},
 	"shard/proof":        {"protocols", "merkle", "internal/digest", "internal/sig", "internal/wire"}, // no network, no store, no ledger
-	"node/config":        {"shard", "ledger", "protocols", "internal"},                                // reads and writes a home on disk; does not run a node
-	"node/api":           {"node/api", "node/loglimit", "ledger", "internal"},                         // the interface to clients
+	"shard/logproof":     {"shard/proof", "merkle", "internal/digest", "internal/sig", "internal/wire"},
+	"node/config":        {"shard", "ledger", "protocols", "internal"},        // reads and writes a home on disk; does not run a node
+	"node/api":           {"node/api", "node/loglimit", "ledger", "internal"}, // the interface to clients
 	"node/quorum":        {"protocols"},
-	"node/sim":           {"node/sim", "node/driver", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"}, // no network
+	"node/sim":           {"node/sim", "node/driver", "node/replica", "node/admission", "node/appends", "protocols", "shard", "ledger", "merkle", "internal"}, // no network
 	"node/replica":       {"protocols", "shard", "ledger", "merkle", "internal"},
+	"ledger/paylog":      {"ledger", "merkle", "internal"},
 	"node/record":        {"node/driver", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"},
-	"node/driver":        {"node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"},
+	"node/driver":        {"node/replica", "node/admission", "node/appends", "protocols", "shard", "ledger", "merkle", "internal"},
 	"node/supervise":     {},
 	"node/logring":       {},
 	"node/trace":         {"protocols"},
 	"node/why":           {"node/admission", "node/driver", "node/replica", "protocols", "ledger"},
 	"node/admin":         {"node/admission", "node/logring", "node/replica", "node/why", "protocols", "ledger"}, // serves no network
+	"node/appends":       {"node/admission", "ledger", "internal"},
 	"node/admission":     {"node/replica", "protocols", "ledger", "internal"},
 	"internal/digest":    {},
 	"internal/wire":      {},

@@ -56,14 +56,14 @@ func DecodeTxs(body []byte) ([][]byte, error) {
 // firstRoom is the size of the buffer for a body before any byte has arrived.
 const firstRoom = 4 << 10
 
-// readBody reads the body of a submission. Memory is reserved as bytes arrive, for any announced length: the buffer is
+// readBody reads the body of a submission or of payloads. Memory is reserved as bytes arrive, for any announced length: the buffer is
 // doubled when it is full. While it is doubled, the old half counts too, until it is collected. After
 // [Config].BodyGrace the body must arrive at [Config].BodyRate at least, so a client that sends nothing holds its place
 // for at most the grace.
-func (s *Server) readBody(in *submitIn, place *submission) ([]byte, error) {
-	rc := http.NewResponseController(in.writer)
+func (s *Server) readBody(r *http.Request, w http.ResponseWriter, place *submission) ([]byte, error) {
+	rc := http.NewResponseController(w)
 	room := min(s.cfg.MaxBody, firstRoom)
-	if n := in.request.ContentLength; n > 0 {
+	if n := r.ContentLength; n > 0 {
 		room = min(room, n)
 	}
 	if !place.grow(room) {
@@ -79,7 +79,7 @@ func (s *Server) readBody(in *submitIn, place *submission) ([]byte, error) {
 		if len(spare) == 0 { // full: either the body ends here, or the buffer must grow
 			spare = make([]byte, 1)
 		}
-		n, err := in.request.Body.Read(spare)
+		n, err := r.Body.Read(spare)
 		switch {
 		case n > 0 && len(buf) == cap(buf) && int64(len(buf)) == s.cfg.MaxBody:
 			return nil, s.tooLarge()

@@ -78,6 +78,9 @@ var answers = map[string]reflect.Type{
 	"GET /v1/network":                        reflect.TypeFor[api.NetworkReports](),
 	"GET /v1/peers":                          reflect.TypeFor[api.PeerList](),
 	"GET /v1/txs/{id}/proof":                 reflect.TypeFor[api.Proof](),
+	"POST /v1/log":                           reflect.TypeFor[api.AppendAnswer](),
+	"GET /v1/log":                            reflect.TypeFor[api.LogEvent](),
+	"GET /v1/log/{name}":                     reflect.TypeFor[api.LogPayload](),
 	"GET /v1/audit":                          reflect.TypeFor[api.Audit](),
 	"GET /livez": reflect.TypeOf(struct {
 		Live bool `json:"live"`

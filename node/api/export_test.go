@@ -48,7 +48,8 @@ func QueryFields() map[string][]string {
 	for id, t := range map[string]reflect.Type{
 		"submit-transactions": reflect.TypeFor[submitIn](), "get-transaction": reflect.TypeFor[txIn](), "get-account": reflect.TypeFor[accountIn](),
 		"get-block": reflect.TypeFor[blockIn](), "get-events": reflect.TypeFor[eventsIn](), "get-network": reflect.TypeFor[networkIn](),
-		"trace-transaction": reflect.TypeFor[traceIn](),
+		"trace-transaction": reflect.TypeFor[traceIn](), "append-payloads": reflect.TypeFor[appendIn](), "read-log": reflect.TypeFor[logIn](),
+		"get-payload": reflect.TypeFor[payloadIn](),
 	} {
 		for i := range t.NumField() {
 			if name, _, _ := strings.Cut(t.Field(i).Tag.Get("query"), ","); name != "" {

@@ -58,7 +58,7 @@ func (s *Server) register(a huma.API) {
 		Summary:     "Submit transactions and wait for a stage",
 		Description: "Submitting a transaction again has no further effect and gets the same answer. Accepted means that a final answer will come; waiting guarantees nothing. 429 means that no transaction was accepted: the mempool is full, or the share of it or of waits that this client address may have.",
 		Errors:      []int{400, 413, 415, 422, 429, 503},
-	}, s.submit)
+	}, ledgerOnly(s, LedgerPayments, s.submit))
 	// Described here and not with the operation, because then the library would read and check the body.
 	post := a.OpenAPI().Paths["/v1/txs"].Post
 	post.RequestBody = submitBody()
@@ -68,23 +68,23 @@ func (s *Server) register(a huma.API) {
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/txs/{id}", OperationID: "get-transaction",
 		Summary: "State of a transaction", Errors: []int{404, 422, 503},
-	}, s.tx)
+	}, ledgerOnly(s, LedgerPayments, s.tx))
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/txs/{id}/trace", OperationID: "trace-transaction",
 		Summary:     "Steps of a transaction at every replica of its shards, with times",
 		Description: "Times are by the clock of the replica of the step, and are kept in memory for the newest batches, blocks and LDs. The steps of a replica are a statement of that replica.",
 		Errors:      []int{404, 422, 503},
-	}, s.trace)
+	}, ledgerOnly(s, LedgerPayments, s.trace))
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/txs/{id}/proof", OperationID: "get-proof",
 		Summary:     "Proof of a transaction's result in all shards that it involves",
 		Description: "The proof is checked with the genesis alone. 404 means that there is none: the transaction is unknown, has no final result yet, or was refused without a block. 503 means that a shard's part is missing for now.",
 		Errors:      []int{404, 422, 503},
-	}, s.proof)
+	}, ledgerOnly(s, LedgerPayments, s.proof))
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/accounts/{address}", OperationID: "get-account",
 		Summary: "Balance, outputs and history of an address", Errors: []int{404, 422, 503},
-	}, s.account)
+	}, ledgerOnly(s, LedgerPayments, s.account))
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/shards/{shard}/blocks/{height}", OperationID: "get-block",
 		Summary: "A committed block", Errors: []int{404, 422, 503},
@@ -116,10 +116,11 @@ func (s *Server) register(a huma.API) {
 	a.OpenAPI().Paths["/v1/events"].Get.Responses["200"].Content = map[string]*huma.MediaType{
 		EventsType: {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Event](), true, "")},
 	}
+	s.registerLog(a)
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/v1/audit", OperationID: "audit",
 		Summary: "Count the whole value that this replica holds, output by output", Errors: []int{503},
-	}, s.audit)
+	}, ledgerOnly(s, LedgerPayments, s.audit))
 	route(s, a, huma.Operation{
 		Method: http.MethodGet, Path: "/livez", OperationID: "livez", Summary: "Liveness: the process answers",
 	}, func(context.Context, *none) (*body[liveness], error) {

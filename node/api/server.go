@@ -29,6 +29,7 @@ var outside = loglimit.New(logger)
 // Config configures a server. Zero values mean the defaults.
 type Config struct {
 	Version    string        // program version for the API description
+	Log        LogBackend    // the log of a shard that orders opaque payloads; nil in a network of payments
 	Metrics    http.Handler  // serves GET /metrics; without it the path does not exist
 	Hosts      []string      // host names under which clients reach the replica, besides IP addresses and localhost
 	Origins    []string      // origins whose web pages may use the API, such as "https://wallet.example"; none by default
@@ -40,6 +41,7 @@ type Config struct {
 	BodyGrace  time.Duration // time for a body before BodyRate applies; default 2 s
 	BodyRate   int64         // least rate at which a body must arrive, bytes a second; default 128 KiB
 	MaxReaders int           // number of streams of events; default 512, at most half of MaxConns
+	LogReaders int           // number of streams of the log, each with up to 1 MiB in memory; default 64, at most half of MaxConns
 	EventTime  time.Duration // time for a reader to take a part of a stream of events; default 20 s
 	EventPause time.Duration // time without an event after which a reader gets its cursor; default 15 s
 	AnswerTime time.Duration // time for a client to read an answer, from its first byte; default 20 s
@@ -63,9 +65,11 @@ type Server struct {
 	intake  *intake
 	outlet  *outlet
 	readers *outlet // places of readers of events
-	audits  auditor
-	broken  chan error            // the first panic of the backend
-	open    atomic.Pointer[conns] // of Run
+
+	logReaders *outlet // places of readers of the log
+	audits     auditor
+	broken     chan error            // the first panic of the backend
+	open       atomic.Pointer[conns] // of Run
 }
 
 // New creates a server and starts nothing.
@@ -77,6 +81,8 @@ func New(cfg Config, b Backend) *Server {
 	setDefault(&cfg.MaxConns, 4096)
 	setDefault(&cfg.MaxReaders, 512)
 	cfg.MaxReaders = max(1, min(cfg.MaxReaders, cfg.MaxConns/readersOfConns))
+	setDefault(&cfg.LogReaders, 64)
+	cfg.LogReaders = max(1, min(cfg.LogReaders, cfg.MaxConns/readersOfConns))
 	setDefault(&cfg.EventTime, 20*time.Second)
 	setDefault(&cfg.EventPause, 15*time.Second)
 	setDefault(&cfg.BodyGrace, 2*time.Second)
@@ -90,7 +96,7 @@ func New(cfg Config, b Backend) *Server {
 	s := &Server{
 		cfg: cfg, backend: b, routes: http.NewServeMux(), broken: make(chan error, 1),
 		intake: newIntake(cfg.MaxWaiting, cfg.MaxBodies, cfg.MaxBody), outlet: newOutlet(cfg.MaxAnswers),
-		readers: newReaders(cfg.MaxReaders),
+		readers: newReaders(cfg.MaxReaders), logReaders: newReaders(cfg.LogReaders),
 	}
 	// The library's own description, documentation and schema paths are off: it builds its description on first use
 	// without a lock, and its documentation page loads scripts from other hosts.

@@ -148,7 +148,7 @@ func allFull(answers []TxAnswer) (time.Duration, bool) {
 
 // readTxs reads the body in either encoding.
 func (s *Server) readTxs(in *submitIn, place *submission) ([][]byte, error) {
-	body, err := s.readBody(in, place)
+	body, err := s.readBody(in.request, in.writer, place)
 	if err != nil {
 		return nil, err
 	}

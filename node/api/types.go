@@ -162,6 +162,7 @@ type Status struct {
 	Network       string  `json:"network" doc:"genesis id"`
 	NetworkName   string  `json:"network_name"`
 	Consensus     string  `json:"consensus"`
+	Ledger        string  `json:"ledger" enum:"payments,log" doc:"payments: transactions and accounts; log: opaque payloads"`
 	HorizonMS     uint64  `json:"horizon_ms" doc:"longest time from block time to the expiry of a transaction, in milliseconds"`
 	LeastFee      uint64  `json:"least_fee,string" doc:"least fee of a transaction for each byte of its encoding"`
 	Shard         uint16  `json:"shard"`
@@ -265,6 +266,19 @@ type Backend interface {
 	// Events opens a stream of events. The error wraps [ErrBadQuery] if the replica does not have such events.
 	Events(q EventQuery) (EventStream, error)
 	Audit(ctx context.Context) (Audit, error)
+}
+
+// LogBackend is the interface of the node for the log, in a network that orders opaque payloads. Every method may be called
+// concurrently.
+type LogBackend interface {
+	// Append takes payloads of a client, whose host and port are given, and answers when all have reached the stage or the
+	// context ended (then with TimedOut). It keeps the entries. The error is [ErrLogFull] if it has taken none.
+	Append(ctx context.Context, from string, entries ledger.Opaque, wait Wait) (AppendAnswer, error)
+	// Log opens a stream of the log.
+	Log(q LogQuery) LogStream
+	// Payload returns one payload, with an encoded proof if prove is set. The error wraps [ErrNotFound] if there is none at
+	// the place, or [ErrUnavailable] if there is no proof yet.
+	Payload(at ledger.LogPlace, prove bool) (LogEntries, []byte, error)
 }
 
 // MaxWait bounds the time for which a request may wait for a stage.

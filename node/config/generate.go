@@ -34,6 +34,7 @@ type Network struct {
 	Time        time.Time // time of block 0
 	Horizon     time.Duration
 	Consensus   string    // empty means "bdt"
+	Ledger      string    // empty means "payments"
 	LeastFee    uint64    // for each byte of a transaction's encoding
 	Places      [][]Place // by shard and replica
 	Allocations []shard.Allocation
@@ -49,6 +50,9 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 	}
 	parameters := shard.DefaultParameters()
 	parameters.LeastFee = n.LeastFee
+	if n.Ledger != "" {
+		parameters.Ledger = n.Ledger
+	}
 	g = &shard.Genesis{
 		Version: shard.GenesisVersion, Name: n.Name, TimeMS: uint64(n.Time.UnixMilli()), Consensus: n.Consensus,
 		HorizonMS: uint64(n.Horizon.Milliseconds()), Parameters: parameters, Allocations: n.Allocations,

@@ -215,7 +215,7 @@ func (e *Engine) work() Work {
 	switch {
 	case e.driver.Core().Pending():
 		return Batches
-	case e.driver.Clients().Waiting() > 0:
+	case e.driver.Waiting() > 0:
 		return Transactions
 	}
 	return NoWork

@@ -105,7 +105,7 @@ func (x *meter) made(now protocols.Time, a *driver.Action) {
 		}
 	}
 	if a.Own != nil {
-		x.log.Made(now, a.Own.Number, len(a.Own.Payload.Txs))
+		x.log.Made(now, a.Own.Number, a.Own.Payload.Entries())
 	}
 	for i := range a.Sends {
 		if a.Sends[i].To != protocols.Everyone {
@@ -168,7 +168,7 @@ func (x *meter) headersCertified(now protocols.Time, s replica.Status) {
 
 // executed is called after the core has handled an executed block.
 func (x *meter) executed(now protocols.Time, d *driver.Executed) {
-	h, txs := d.Block.Header.Height, len(d.Block.Receipts)
+	h, txs := d.Block.Header.Height, d.Block.Entries()
 	for i := range d.Block.Outbox {
 		ld := d.Block.Outbox[i].Delivery
 		x.log.LDMade(ld.Destination, ld.Number, h)
