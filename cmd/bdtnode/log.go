@@ -16,9 +16,9 @@ import (
 
 func newLog(a *app) *cobra.Command {
 	var f reach
-	c := group(&cobra.Command{Use: "log", Short: "Show the log of a replica on this machine, and change its level"})
+	c := group(&cobra.Command{Use: "log", Short: "Append payloads to the log of a shard and read it; show a replica's own messages"})
 	f.add(c)
-	c.AddCommand(newLogLevel(a, &f), newLogTail(a, &f))
+	c.AddCommand(newLogAppend(a), newLogLevel(a, &f), newLogTail(a, &f))
 	return c
 }
 
@@ -67,19 +67,37 @@ is the level at its start.`,
 func newLogTail(a *app, f *reach) *cobra.Command {
 	var lines int
 	var follow bool
+	var payloads payloadFlags
 	c := &cobra.Command{
 		Use:   "tail",
-		Short: "Show the newest log lines of a running replica, and with --follow the following ones",
-		Long: `Shows the newest log lines that a running replica keeps in memory (1 MiB), and with --follow each following line until
-Ctrl-C. If the reader is slower than the log, the replica ends the output and states the number of lost lines. With -o
-json each line is the JSON object of the log.`,
-		Example: `  bdtnode log tail
+		Short: "Show payloads of a shard's log with --from, else the newest messages of a replica on this machine",
+		Long: `With --from, shows the payloads of a shard's log (networks with --ledger log) from a place on, one a line: the name of the
+payload, which is height, batch and position, the block time, and the payload. --from takes a height, 0 for all, or the
+place that the command prints at its end. With --follow it continues with later payloads until Ctrl-C, connects again
+if the connection breaks, and misses none. --genesis checks a proof of every block with the keys of the genesis.
+A payload with control characters is shown in base64, and always so with -o json.
+
+Without --from, shows the newest log lines that a running replica keeps in memory (1 MiB), and with --follow each
+following line until Ctrl-C. If the reader is slower than the log, the replica ends the output and states the number of
+lost lines. With -o json each line is the JSON object of the log.`,
+		Example: `  bdtnode log tail --from 0
+  bdtnode log tail --from 12.0.3 --follow -o json
+  bdtnode log tail --from 0 --genesis genesis.json
+  bdtnode log tail
   bdtnode log tail --lines 1000 --replica 0/1
   bdtnode log tail --follow -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if lines < 0 || lines > 10_000 {
 				return output.Usage("--lines %d: use 0 to 10000", lines)
+			}
+			if cmd.Flags().Changed("from") {
+				return tailPayloads(cmd.Context(), a, &payloads, follow)
+			}
+			for _, only := range []string{"certified", "genesis", "raw"} {
+				if cmd.Flags().Changed(only) {
+					return output.Usage("--%s is for the payloads of a log: add --from PLACE", only)
+				}
 			}
 			c, err := a.dial(f)
 			if err != nil {
@@ -112,7 +130,13 @@ json each line is the JSON object of the log.`,
 		},
 	}
 	c.Flags().IntVar(&lines, "lines", 100, "number of older lines, 0 to 10000")
-	c.Flags().BoolVar(&follow, "follow", false, "show further lines until Ctrl-C (default false)")
+	c.Flags().BoolVar(&follow, "follow", false, "show further lines or payloads until Ctrl-C (default false)")
+	c.Flags().StringVar(&payloads.from, "from", "", "show the payloads of the shard's log from here on: a height, or the name of a payload")
+	c.Flags().BoolVar(&payloads.certified, "certified", false, "show only payloads of blocks whose headers are certified (default false)")
+	c.Flags().StringVar(&payloads.genesis, "genesis", "", "genesis with whose keys each block is checked, from a source that you trust; implies --certified")
+	c.Flags().BoolVar(&payloads.raw, "raw", false, "print the bytes of the payloads and line ends alone (default false)")
+	paths(c.Flags(), "genesis")
+	a.nodeFlag(c)
 	return c
 }
 

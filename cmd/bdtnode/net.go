@@ -28,6 +28,7 @@ type netFlags struct {
 	shards, nodes           int
 	shardsGiven, nodesGiven bool // set on the command line
 	consensusGiven          bool
+	ledgerGiven             bool
 	home                    string
 	duration                time.Duration
 	load                    float64
@@ -36,6 +37,7 @@ type netFlags struct {
 	seed                    uint64
 	logLevel                string
 	consensus               string
+	ledger                  string
 	fault                   string
 	faultEvery              time.Duration
 	wan                     wanFlag
@@ -102,7 +104,7 @@ freeze-followers, the gap is the longest time without a commit until the replica
 				return err
 			}
 			f.shardsGiven, f.nodesGiven = cmd.Flags().Changed("shards"), cmd.Flags().Changed("nodes")
-			f.consensusGiven = cmd.Flags().Changed("consensus")
+			f.consensusGiven, f.ledgerGiven = cmd.Flags().Changed("consensus"), cmd.Flags().Changed("ledger")
 			return a.netUp(cmd.Context(), &f)
 		},
 	}
@@ -121,6 +123,7 @@ freeze-followers, the gap is the longest time without a commit until the replica
 	fs.StringVar(&f.logLevel, "log-level", "info", "log level of the replicas of a new network: debug, info, warn or error")
 	fs.StringVar(&f.consensus, "consensus", shard.ConsensusBDT, "consensus of a new network: bdt, or dumbo for the asynchronous fallback alone")
 	f.wan.register(up)
+	ledgerFlag(up, &f.ledger)
 	paths(fs, "home")
 	words(up, "fault", faults...)
 	words(up, "consensus", shard.ConsensusBDT, shard.ConsensusDumbo)
@@ -157,6 +160,9 @@ func (f *netFlags) check(cmd *cobra.Command) error {
 	if err := f.wan.read(); err != nil {
 		return err
 	}
+	if err := f.checkLedger(); err != nil {
+		return err
+	}
 	return f.checkFault(cmd.Flags().Changed("fault-every"))
 }
 
@@ -185,6 +191,14 @@ func (f *netFlags) checkFault(every bool) error {
 func (f *netFlags) checkLed() error {
 	if f.consensus == shard.ConsensusDumbo && f.fault != "" && netup.Fault(f.fault) != netup.FreezeFollowers {
 		return output.Usage("--fault %s: consensus %s has no leader, use %s", f.fault, f.consensus, netup.FreezeFollowers)
+	}
+	return nil
+}
+
+// checkLedger refuses a load of transfers on a network that has none.
+func (f *netFlags) checkLedger() error {
+	if f.load > 0 && f.ledger == shard.LedgerLog {
+		return output.Usage("--load submits transfers, and a network with --ledger log has none: append payloads with bdtnode log append")
 	}
 	return nil
 }
@@ -279,8 +293,14 @@ func prepareNet(dir string, f *netFlags) error {
 	if f.consensusGiven && g.Consensus != f.consensus {
 		return output.Usage("%s holds a network with consensus %s, not %s: leave --consensus out, or use another directory", dir, g.Consensus, f.consensus)
 	}
+	if f.ledgerGiven && g.Parameters.Ledger != f.ledger {
+		return output.Usage("%s holds a network with ledger %s, not %s: leave --ledger out, or use another directory", dir, g.Parameters.Ledger, f.ledger)
+	}
 	f.resumed = true
-	f.shards, f.nodes, f.consensus = len(g.Shards), len(g.Shards[0].Members), g.Consensus
+	f.shards, f.nodes, f.consensus, f.ledger = len(g.Shards), len(g.Shards[0].Members), g.Consensus, g.Parameters.Ledger
+	if err := f.checkLedger(); err != nil {
+		return err
+	}
 	if err := f.checkCross(); err != nil {
 		return err
 	}
@@ -306,8 +326,8 @@ func createNet(dir string, f *netFlags) error {
 			places[s] = append(places[s], config.Place{Listen: listen, API: "127.0.0.1:0"})
 		}
 	}
-	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel, Consensus: f.consensus}
-	_, err = netup.Create(dir, n, netup.People(), loadFunding(f))
+	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel, Consensus: f.consensus, Ledger: f.ledger}
+	_, err = netup.Create(dir, n, fundings(f.ledger, loadFunding(f))...)
 	return err
 }
 
@@ -390,6 +410,9 @@ func (a *app) introduce(ctx context.Context, c *netup.Cluster, dir string, f *ne
 		in.Accounts = append(in.Accounts, introducedAccount{acc, c.Genesis.Home(acc.Address), balance})
 	}
 	in.Try = suggest(in.Accounts)
+	if f.ledger == shard.LedgerLog {
+		in.Try = []string{self() + " log append hello", self() + " log tail --from 0", self() + " net status"}
+	}
 	p := a.print
 	if f.reports() {
 		p.Out, p.JSON = p.Err, false
@@ -421,7 +444,9 @@ func printIntroduction(w io.Writer, in introduction) {
 	for _, r := range in.Replicas {
 		fmt.Fprintf(w, "%d/%d\t%s\t%d\n", r.Shard, r.Replica, r.API, r.PID)
 	}
-	fmt.Fprintf(w, "\nACCOUNT\tSHARD\tBALANCE\tADDRESS\n")
+	if len(in.Accounts) > 0 {
+		fmt.Fprintf(w, "\nACCOUNT\tSHARD\tBALANCE\tADDRESS\n")
+	}
 	for _, acc := range in.Accounts {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", acc.Name, acc.Shard, acc.Balance, acc.Address)
 	}

@@ -42,7 +42,7 @@ func connectFor(ctx context.Context, a *app, text string) (ledger.TxID, *replica
 	if err != nil {
 		return id, nil, output.Usage("%v", err)
 	}
-	net, err := a.connect(ctx)
+	net, err := connectTo(ctx, a, api.LedgerPayments)
 	return id, net, err
 }
 

@@ -45,7 +45,7 @@ changing, or too few replicas answer.`,
   bdtnode query balance 5f0c… -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			net, err := a.connect(cmd.Context())
+			net, err := connectTo(cmd.Context(), a, api.LedgerPayments)
 			if err != nil {
 				return err
 			}
@@ -96,7 +96,7 @@ func newQueryHistory(a *app) *cobra.Command {
 			if limit < 1 || limit > api.MaxPage {
 				return output.Usage("--limit %d: use 1 to %d", limit, api.MaxPage)
 			}
-			net, err := a.connect(cmd.Context())
+			net, err := connectTo(cmd.Context(), a, api.LedgerPayments)
 			if err != nil {
 				return err
 			}

@@ -13,6 +13,7 @@ import (
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/cmd/bdtnode/pay"
 	"bdtnode/ledger"
+	"bdtnode/node/api"
 )
 
 // sendFlags are the flags of tx send.
@@ -113,7 +114,7 @@ func (f *sendFlags) terms(net *replicas) (pay.Terms, error) {
 }
 
 func (a *app) sendOne(ctx context.Context, f *sendFlags) error {
-	net, err := a.connect(ctx)
+	net, err := connectTo(ctx, a, api.LedgerPayments)
 	if err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func (a *app) sendFile(ctx context.Context, f *sendFlags) error {
 	if err != nil {
 		return output.Usage("%s: %v", f.file, err)
 	}
-	net, err := a.connect(ctx)
+	net, err := connectTo(ctx, a, api.LedgerPayments)
 	if err != nil {
 		return err
 	}

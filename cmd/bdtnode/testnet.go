@@ -27,6 +27,7 @@ type testnetFlags struct {
 	p2pPort, apiPort int
 	apiHost          string
 	leastFee         uint64
+	ledger           string
 }
 
 func newTestnet(a *app) *cobra.Command {
@@ -56,6 +57,7 @@ of the next shards. A replica joins the network through any one of these that is
 	fs.IntVar(&f.apiPort, "api-port", 26700, "TCP port of the HTTP API, likewise; 0: each replica chooses a free port")
 	fs.StringVar(&f.apiHost, "api-host", "127.0.0.1", "address on which the HTTP APIs listen; they have no password")
 	fs.Uint64Var(&f.leastFee, "least-fee", 0, "least fee of a transaction, for each byte of its encoding (default 0)")
+	ledgerFlag(g, &f.ledger)
 	paths(fs, "out")
 	c.AddCommand(g)
 	return c
@@ -86,7 +88,7 @@ func (a *app) generateTestnet(f *testnetFlags) error {
 	if err != nil {
 		return err
 	}
-	made, err := netup.Create(f.out, config.Network{Name: f.name, Time: time.Now(), Horizon: config.DefaultHorizon, LeastFee: f.leastFee, Places: places}, netup.People())
+	made, err := netup.Create(f.out, config.Network{Name: f.name, Time: time.Now(), Horizon: config.DefaultHorizon, LeastFee: f.leastFee, Ledger: f.ledger, Places: places}, fundings(f.ledger)...)
 	if err != nil {
 		return err
 	}
@@ -150,21 +152,40 @@ func hostAddr(host string) (listen []string, announce string, err error) {
 	return []string{"/ip6/::"}, "/ip6/" + ip.String(), nil
 }
 
+// ledgerFlag adds the flag --ledger.
+func ledgerFlag(c *cobra.Command, ledger *string) {
+	c.Flags().StringVar(ledger, "ledger", shard.LedgerPayments, "ledger of a new network: payments, or log for opaque payloads in place of transactions")
+	words(c, "ledger", shard.LedgerPayments, shard.LedgerLog)
+}
+
+// fundings are the funded accounts of a new network. A log has no accounts.
+func fundings(ledger string, more ...netup.Funding) []netup.Funding {
+	if ledger == shard.LedgerLog {
+		return nil
+	}
+	return append([]netup.Funding{netup.People()}, more...)
+}
+
 func printTestnet(w io.Writer, f *testnetFlags, made *netup.Network) {
 	fmt.Fprintf(w, "Network %s in %s\n\nREPLICA\tHOST\tLISTENS\tAPI\tHOME\n", made.ID, f.out)
 	for i, h := range made.Homes {
 		fmt.Fprintf(w, "%d/%d\t%s\t%s\t%s\t%s\n", h.Shard, h.Replica, f.hosts[i%len(f.hosts)], strings.Join(h.Listen, " "), h.API, h.Dir)
 	}
-	fmt.Fprintf(w, "\nACCOUNT\tSHARD\tBALANCE\tADDRESS\n")
+	first := made.Homes[0]
+	try := fmt.Sprintf("bdtnode tx send --node http://%s --keys %s --from alice --to bob --amount 5", first.API, filepath.Join(f.out, netup.AccountsDir))
+	if len(made.Accounts) > 0 {
+		fmt.Fprintf(w, "\nACCOUNT\tSHARD\tBALANCE\tADDRESS\n")
+	} else {
+		try = fmt.Sprintf("bdtnode log append --node http://%s hello", first.API)
+	}
 	for _, acc := range made.Accounts {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", acc.Name, acc.Shard, acc.Balance, acc.Address)
 	}
-	first := made.Homes[0]
 	fmt.Fprintf(w, `
 Next:
 1. Copy each home to its host, and keep its keys secret. The homes contain the addresses of the other replicas, so the
    hosts must have the addresses given.
 2. On each host: bdtnode start --home HOME
-3. On %s: bdtnode tx send --node http://%s --keys %s --from alice --to bob --amount 5
-`, f.hosts[0], first.API, filepath.Join(f.out, netup.AccountsDir))
+3. On %s: %s
+`, f.hosts[0], try)
 }

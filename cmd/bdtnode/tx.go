@@ -130,7 +130,7 @@ func newTxSubmit(a *app) *cobra.Command {
 			if err != nil {
 				return output.Usage("not a signed transaction: %v", err)
 			}
-			net, err := a.connect(cmd.Context())
+			net, err := connectTo(cmd.Context(), a, api.LedgerPayments)
 			if err != nil {
 				return err
 			}
