@@ -115,8 +115,9 @@ func split(line string) (words []string) {
 // stage is the network on which commands run, and the values that replace their placeholders.
 type stage struct {
 	t         *testing.T
-	root      string // of the module
-	home      string // of the network
+	root      string      // of the module
+	home      string      // of the network
+	log       *runningNet // a network that orders payloads
 	replicas  []introducedReplica
 	bob       string
 	id, raw   string
@@ -178,6 +179,8 @@ func newStage(t *testing.T, root string) *stage {
 	t.Setenv(passphraseEnv, "a passphrase")
 	t.Setenv(realEnv, "1")
 	s := &stage{t: t, root: root, home: filepath.Join(work, "net"), done: make(map[string]bool)}
+	s.log = startNet(t, "--home", filepath.Join(work, "lognet"), "--shards", "1", "--ledger", "log")
+	s.log.ready(t) // before the other network, which is the newest one then
 	for range 2 {
 		n := startNet(t, "--home", s.home)
 		n.ready(t)
@@ -205,7 +208,7 @@ func newStage(t *testing.T, root string) *stage {
 	s.recording = found[0]
 	s.must("testnet", "generate", "--nodes", "4", "--hosts", "127.0.0.1", "--out", "spare")
 	s.spare = filepath.Join(work, "spare", "shard0-replica0")
-	for file, text := range map[string]string{"transfers.csv": "carol,bob,1\n", ".bdt-passphrase": "a passphrase\n"} {
+	for file, text := range map[string]string{"transfers.csv": "carol,bob,1\n", ".bdt-passphrase": "a passphrase\n", "README.md": "text\n"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -361,6 +364,12 @@ func untilInterrupted(args []string) bool {
 func (s *stage) command(args []string) {
 	t := s.t
 	args = shorten(s.fill(args))
+	if args[0] == "log" && (args[1] == "append" || slices.Contains(args, "--from")) {
+		args = append(args, "--node", s.log.intro.Replicas[0].API)
+		if i := slices.Index(args, "genesis.json"); i >= 0 {
+			args[i] = filepath.Join(filepath.Dir(s.home), "lognet", "genesis.json")
+		}
+	}
 	key := strings.Join(args, " ")
 	if s.done[key] {
 		return

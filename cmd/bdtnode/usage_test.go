@@ -174,7 +174,7 @@ func TestUsageErrors(t *testing.T) {
 		"debug record --home " + none:        "--home",
 		"sim replay --seed 7 x":              "--seed cannot be used with a recording",
 		"sim replay " + none:                 "recording",
-		"log":                                "needs one of its commands: level, tail",
+		"log":                                "needs one of its commands: append, level, tail",
 		"log level loud":                     "level \"loud\" is unknown",
 		"log level p2p":                      "level \"p2p\" is unknown",
 		"log tail --lines -1":                "--lines",
