@@ -98,9 +98,23 @@ func (f *benchFlags) check(c *cobra.Command) error {
 	if f.closed == 0 && f.rate == 0 && !given("rate") {
 		f.rate = defaultRate
 	}
-	switch {
-	case f.closed != 0 && given("rate"):
+	if f.closed != 0 && given("rate") {
 		return output.Usage("--rate and --closed: use one of them")
+	}
+	if err := f.checkBounds(); err != nil {
+		return err
+	}
+	if err := f.checkLedger(given("size")); err != nil {
+		return err
+	}
+	if err := f.checkNetwork(given); err != nil {
+		return err
+	}
+	return f.wan.read()
+}
+
+func (f *benchFlags) checkBounds() error {
+	switch {
 	case f.closed < 0 || f.closed > load.MaxClosed:
 		return output.Usage("--closed %d: use 1 to %d", f.closed, load.MaxClosed)
 	case f.closed == 0 && !(f.rate > 0 && f.rate <= maxLoad):
@@ -117,13 +131,7 @@ func (f *benchFlags) check(c *cobra.Command) error {
 			return output.Usage("--%s %v: use a share from 0 to 1", name, share)
 		}
 	}
-	if err := f.checkLedger(given("size")); err != nil {
-		return err
-	}
-	if err := f.checkNetwork(given); err != nil {
-		return err
-	}
-	return f.wan.read()
+	return nil
 }
 
 func (f *benchFlags) checkLedger(size bool) error {

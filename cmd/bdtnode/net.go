@@ -44,13 +44,7 @@ type netFlags struct {
 	resumed                 bool // the network existed before
 }
 
-func newNet(a *app) *cobra.Command {
-	c := group(&cobra.Command{Use: "net", Short: "Run a whole network on this machine, or show the state of any network"})
-	var f netFlags
-	up := &cobra.Command{
-		Use:   "up",
-		Short: "Start a network of replicas on this machine, optionally with a load",
-		Long: `Starts a network of one or more shards on this machine. Every replica is a process of its own. The command waits until
+const netUpHelp = `Starts a network of one or more shards on this machine. Every replica is a process of its own. The command waits until
 all replicas are ready, runs until Ctrl-C or for the time of --for, and stops every process. Without --home the files
 are removed at the end. With --home they are kept, and the same directory resumes the same ledger.
 
@@ -92,7 +86,15 @@ commit does not count; if nothing was pending, that is printed instead.
 A fault begins when all replicas of the shard have caught up. No fault begins in the last 2 seconds of a run. With
 freeze-followers, the gap is the longest time without a commit until the replicas resume. The report contains all gaps.
 
-` + wanHelp,
+` + wanHelp
+
+func newNet(a *app) *cobra.Command {
+	c := group(&cobra.Command{Use: "net", Short: "Run a whole network on this machine, or show the state of any network"})
+	var f netFlags
+	up := &cobra.Command{
+		Use:   "up",
+		Short: "Start a network of replicas on this machine, optionally with a load",
+		Long:  netUpHelp,
 		Example: `  bdtnode net up
   bdtnode net up --shards 1 --nodes 7 --home ~/ledger
   bdtnode net up --for 20s --load 500 --cross 0.3 --invalid 0.05 -o json

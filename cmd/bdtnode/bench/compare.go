@@ -81,13 +81,13 @@ func permitted(a, b []Result, vary []string) ([]string, error) {
 	}
 	for _, key := range differences(&a[0], &b[0]) {
 		if !slices.Contains(vary, key) {
-			return nil, fmt.Errorf("A and B differ in %s: measure both with the same, or permit it with --vary %s", key, key)
+			return nil, fmt.Errorf("series A and B differ in %s: measure both with the same, or permit it with --vary %s", key, key)
 		}
 		allowed = append(allowed, key)
 	}
 	ra, rb := runsOf(a), runsOf(b)
 	if len(ra) != len(rb) {
-		return nil, fmt.Errorf("A has %d runs and B has %d: pairs need the same number", len(ra), len(rb))
+		return nil, fmt.Errorf("series A has %d runs and B has %d: pairs need the same number", len(ra), len(rb))
 	}
 	if len(ra) < fewestPairs {
 		return nil, fmt.Errorf("%d pairs of runs: an interval needs at least %d, see bench run --repeat", len(ra), fewestPairs)

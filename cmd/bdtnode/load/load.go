@@ -148,29 +148,37 @@ func (c *Config) check() error {
 			return fmt.Errorf("a load needs at least one replica of shard %d", s)
 		}
 	}
-	if c.Closed != 0 && (c.Closed < 0 || c.Closed > MaxClosed || c.Rate != 0) {
-		return fmt.Errorf("a closed loop of %d transfers with a rate of %g, want 1 to %d without a rate", c.Closed, c.Rate, MaxClosed)
+	if err := c.checkRate(); err != nil {
+		return err
 	}
-	if c.Inputs < 0 || c.Inputs > maxParts || c.Outputs < 0 || c.Outputs > maxParts {
-		return fmt.Errorf("transfers of %d inputs and %d outputs, want up to %d", c.Inputs, c.Outputs, maxParts)
-	}
-	rate := c.Rate
-	if c.Closed > 0 {
-		rate = guessedRate
-	}
-	switch n := rate * c.total().Seconds(); {
+	switch {
 	case len(c.Shards) == 0 || len(c.Shards) > shard.MaxShards:
 		return fmt.Errorf("a load on %d shards, want 1 to %d", len(c.Shards), shard.MaxShards)
 	case len(c.Funds) == 0 || len(c.Funds) > maxAccounts:
 		return fmt.Errorf("a load of %d accounts, want 1 to %d", len(c.Funds), maxAccounts)
-	case !(rate > 0) || c.For <= 0 || c.Warmup < 0 || !(n < maxArrivals):
-		return fmt.Errorf("a load of %g transactions a second for %v, want both above 0 and at most %d arrivals", c.Rate, c.For, maxArrivals)
+	case c.Inputs < 0 || c.Inputs > maxParts || c.Outputs < 0 || c.Outputs > maxParts:
+		return fmt.Errorf("transfers of %d inputs and %d outputs, want up to %d", c.Inputs, c.Outputs, maxParts)
 	case !(c.Invalid >= 0 && c.Invalid <= 1):
 		return fmt.Errorf("an invalid share of %g, want 0 to 1", c.Invalid)
 	case !(c.Cross >= 0 && c.Cross <= 1):
 		return fmt.Errorf("a share across shards of %g, want 0 to 1", c.Cross)
 	case c.Horizon < time.Second:
 		return fmt.Errorf("an expiry horizon of %v leaves no time to settle", c.Horizon)
+	}
+	return nil
+}
+
+// checkRate checks the number of arrivals.
+func (c *Config) checkRate() error {
+	if c.Closed != 0 && (c.Closed < 0 || c.Closed > MaxClosed || c.Rate != 0) {
+		return fmt.Errorf("a closed loop of %d transfers with a rate of %g, want 1 to %d without a rate", c.Closed, c.Rate, MaxClosed)
+	}
+	rate := c.Rate
+	if c.Closed > 0 {
+		rate = guessedRate
+	}
+	if n := rate * c.total().Seconds(); !(rate > 0) || c.For <= 0 || c.Warmup < 0 || !(n < maxArrivals) {
+		return fmt.Errorf("a load of %g transactions a second for %v, want both above 0 and at most %d arrivals", c.Rate, c.For, maxArrivals)
 	}
 	return nil
 }
