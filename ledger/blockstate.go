@@ -86,6 +86,9 @@ func (s *BlockState) begin(in *CommittedBlock, last *tip) {
 	s.Outbox.reset()
 }
 
+// abandon is called in place of updateCaches if the block is not stored.
+func (s *BlockState) abandon() { s.Records.due.abandon() }
+
 // updateCaches is called when the block is in the store.
 func (s *BlockState) updateCaches() {
 	s.outputs.updateCache()
@@ -189,7 +192,7 @@ func (s *BlockState) writeHeader(b *kv.Batch, outbox digest.Digest) tip {
 		Txs:      s.last.header.Txs + uint64(len(s.receipts.list)),
 	}
 	t := tip{header: h, digest: h.Digest(), sums: s.sums, cut: append([]byte(nil), s.in.Cut...)}
-	s.out.Header, s.out.HeaderDigest, s.out.Receipts = h, t.digest, s.receipts.list
+	s.out.Header, s.out.HeaderDigest, s.out.Receipts, s.out.Bad = h, t.digest, s.receipts.list, s.in.Bad
 	b.Set(heightKey(keyHeader, h.Height), h.Encode())
 	b.Set([]byte{keyTip}, t.encode())
 	return t

@@ -21,6 +21,7 @@ const (
 // dueLists are the due lists of open records.
 type dueLists struct {
 	earliest uint64            // the store has no list of an earlier minute
+	before   uint64            // earliest, before the current block
 	by       map[uint64][]TxID // ids that the current block adds, by minute
 	minutes  []uint64          // keys of by in the order of their insertion
 }
@@ -37,8 +38,11 @@ func (l *dueLists) open(store kv.Store) error {
 
 func (l *dueLists) reset() {
 	clear(l.by)
-	l.minutes = l.minutes[:0]
+	l.minutes, l.before = l.minutes[:0], l.earliest
 }
+
+// abandon is called if the current block is not stored.
+func (l *dueLists) abandon() { l.earliest = l.before }
 
 // add adds the id of a record that is due after its transaction's expiry.
 func (l *dueLists) add(expiryMS uint64, id TxID) {

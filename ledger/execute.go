@@ -19,8 +19,12 @@ type CommittedBlock struct {
 	// Deliveries are those of other shards, by source and then number. They are executed before the batches. The
 	// proof of each was checked when it was received. A delivery that is not the next of its channel is not applied.
 	Deliveries []*Delivery
-	Payloads   []*Payload // in the order of execution; CheckPayload has accepted each
+	Payloads   []*Payload // in the order of execution, without those of bad batches; all signatures of each verify
 	Batches    []BatchID  // of the payloads, in the same order
+	Bad        []BatchID  // bad batches, in the order of execution
+	// Expect is the digest that the header must have, zero if it is not known. With another header, Execute returns a
+	// [Mismatch] and changes nothing.
+	Expect digest.Digest
 }
 
 // BatchID names a batch of a lane.
@@ -39,6 +43,7 @@ type Block struct {
 	Duplicates   []TxID     // transactions that had a receipt or a record before
 	Outbox       []Outgoing // deliveries to other shards, by destination and then number
 	Frozen       []Freeze   // channels that this block froze
+	Bad          []BatchID  // in the order of execution
 	More         bool       // verdicts are left that only later blocks can send
 	Log          []LogBatch // the batches of the block, in a shard that orders opaque payloads
 }
@@ -61,8 +66,8 @@ type LeftOut struct {
 
 // Execute applies a block to the state in one atomic batch, which is not synced: after a crash the state is that of
 // an earlier block, and executing the later blocks again gives the same result. Entries are applied strictly one
-// after another. It is an error if the store fails or if the block does not follow the last one; the state is
-// unchanged then. Execute panics if the block does not conserve value.
+// after another. It is an error if the store fails, if the block does not follow the last one, or if its header is not the
+// expected one (a [Mismatch]); the state is unchanged then. Execute panics if the block does not conserve value.
 func (s *State) Execute(in CommittedBlock) (*Block, error) {
 	last := &s.tip // only Execute changes it
 	switch {
@@ -74,10 +79,14 @@ func (s *State) Execute(in CommittedBlock) (*Block, error) {
 	s.block.begin(&in, last)
 	b := &kv.Batch{}
 	t, err := s.block.execute(b)
+	if err == nil && !in.Expect.IsZero() && t.digest != in.Expect {
+		err = &Mismatch{in.Height, t.digest, in.Expect}
+	}
 	if err == nil {
 		err = s.store.Apply(b, false)
 	}
 	if err != nil {
+		s.block.abandon()
 		return nil, fmt.Errorf("execute block %d: %w", in.Height, err)
 	}
 	s.block.updateCaches()

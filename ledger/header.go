@@ -27,8 +27,8 @@ type Header struct {
 	Last     bool          // the block that ended its epoch
 	Parent   digest.Digest // digest of the header at Height-1, zero at height 0
 	Block    digest.Digest // digest of the consensus block, zero at height 0
-	TxRoot   digest.Digest // Merkle root over the ids of the transactions that got a receipt, in order
-	Receipts digest.Digest // Merkle root over the receipts, in the same order
+	TxRoot   digest.Digest // Merkle root over the ids of the transactions that got a receipt, in order, and the digests of bad batches
+	Receipts digest.Digest // Merkle root over the receipts, in the same order, and the leaves of bad batches
 	Outbox   digest.Digest // Merkle root over the deliveries to other shards, zero if there are none
 	WriteSet digest.Digest // digest of every change that later blocks depend on, chained on the WriteSet of the parent
 	TimeMS   uint64        // block time, Unix milliseconds, not below the parent's

@@ -202,6 +202,18 @@ func (p *Payload) read(kinds Kinds, r *wire.Reader) error {
 // of all transactions are verified together. If any entry is wrong, the whole payload is malformed, which is the
 // fault of the lane's owner. It may be called concurrently if scheme may.
 func CheckPayload(kinds Kinds, scheme sig.Scheme, network digest.Digest, b []byte) (*Payload, error) {
+	p, err := CheckForm(kinds, scheme, network, b)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.CheckSignatures(scheme); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// CheckForm is like [CheckPayload] without the signatures of transactions.
+func CheckForm(kinds Kinds, scheme sig.Scheme, network digest.Digest, b []byte) (*Payload, error) {
 	p, err := DecodePayload(kinds, b)
 	if err != nil {
 		return nil, err
@@ -210,25 +222,38 @@ func CheckPayload(kinds Kinds, scheme sig.Scheme, network digest.Digest, b []byt
 		p.Opaque.Root() // here, since payloads are checked by several goroutines at a time, and executed by one
 		return p, nil
 	}
-	items := make([]sig.Check, 0, len(p.Txs)+len(p.Txs)/8)
 	for i, tx := range p.Txs {
 		if r := tx.Check(network); r != nil {
 			return nil, fmt.Errorf("transaction %s, entry %d: %w", tx.ID(), len(p.Notices)+i, r)
 		}
-		items = tx.appendSigItems(items)
 	}
 	for i, n := range p.Notices {
 		if err := n.Check(scheme); err != nil {
 			return nil, fmt.Errorf("entry %d: %w", i, err)
 		}
 	}
+	return p, nil
+}
+
+// AppendSigItems appends the signatures of all transactions to a list of checks.
+func (p *Payload) AppendSigItems(items []sig.Check) []sig.Check {
+	for _, tx := range p.Txs {
+		items = tx.appendSigItems(items)
+	}
+	return items
+}
+
+// CheckSignatures verifies the signatures of all transactions together. The error names the first transaction whose
+// signature does not verify.
+func (p *Payload) CheckSignatures(scheme sig.Scheme) error {
+	items := p.AppendSigItems(make([]sig.Check, 0, len(p.Txs)+len(p.Txs)/8))
 	if len(items) == 0 || scheme.VerifyAll(items) {
-		return p, nil
+		return nil
 	}
 	for i, tx := range p.Txs {
 		if r := badSignature(scheme, tx); r != nil {
-			return nil, fmt.Errorf("transaction %s, entry %d: %w", tx.ID(), len(p.Notices)+i, r)
+			return fmt.Errorf("transaction %s, entry %d: %w", tx.ID(), len(p.Notices)+i, r)
 		}
 	}
-	return nil, errBrokenScheme
+	return errBrokenScheme
 }

@@ -73,10 +73,12 @@ func (s *receipts) spent(o Outpoint, c *coin) {
 	}
 }
 
-// write writes the receipts. It returns the Merkle roots over the ids of their transactions and over the receipts.
+// write writes the receipts, and the names of bad batches. It returns the Merkle roots over the ids of the transactions
+// with receipts and over the receipts. In both trees the bad batches follow.
 func (s *receipts) write(b *kv.Batch) (txRoot, root digest.Digest) {
-	ids := make([]digest.Digest, len(s.list))
-	leaves := make([]digest.Digest, len(s.list))
+	bad := s.x.in.Bad
+	ids := make([]digest.Digest, len(s.list), len(s.list)+len(bad))
+	leaves := make([]digest.Digest, len(s.list), len(s.list)+len(bad))
 	var mem arena
 	for _, id := range s.order { // before the receipts, whose entries replace marks
 		b.Set(mem.idKeyOf(s.x.window, id), nil)
@@ -88,5 +90,11 @@ func (s *receipts) write(b *kv.Batch) (txRoot, root digest.Digest) {
 		b.Set(mem.idKeyOf(s.x.window, r.Tx), mem.idValue(r.Height, r.Position, r.Verdict))
 	}
 	writeBlock(b, s.x.in.Height, s.x.in.TimeMS, s.items)
+	for i := range bad {
+		ids, leaves = append(ids, bad[i].Digest), append(leaves, bad[i].Leaf())
+	}
+	if len(bad) > 0 {
+		b.Set(heightKey(keyBad, s.x.in.Height), encodeBadBatches(bad))
+	}
 	return merkle.Root(ids), merkle.Root(leaves)
 }

@@ -21,7 +21,8 @@ type Ledger interface {
 	// Tip is the header of the last executed block, its digest, and the encoded cut of that block.
 	Tip() (h ledger.Header, d digest.Digest, cut []byte)
 	// Execute applies the block that follows the last executed one. The result is the same on every replica. The error is
-	// the store's, or says that the block does not follow; the ledger is unchanged then.
+	// the store's, or says that the block does not follow, or is a [*ledger.Mismatch] if the header is not the expected one
+	// of the block; the ledger is unchanged then.
 	Execute(in ledger.CommittedBlock) (*ledger.Block, error)
 	// Flush returns after all executed blocks survive a crash of the machine. Without it, a crash may lose the newest
 	// blocks, which are then executed again.

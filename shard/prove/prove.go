@@ -37,6 +37,8 @@ type Source interface {
 	Part(id ledger.TxID) (ledger.Part, bool, error)
 	// BlockReceipts returns receipts of a block by position, at most limit from a position on.
 	BlockReceipts(height uint64, position, limit int) (receipts []ledger.Receipt, more, ok bool, err error)
+	// BadBatches returns the names of the bad batches of a block, whose leaves follow those of the receipts.
+	BadBatches(height uint64) ([]ledger.BatchID, error)
 	// Certificate returns the certificate of a header, nil if there is none yet.
 	Certificate(height uint64) (*certify.Certified, error)
 	// Tx returns the encoding of a transaction that the block at a height contains in a batch or an LD, nil if it
@@ -113,7 +115,11 @@ func blockOf(ctx context.Context, c *protocols.Committee, from Source, height ui
 	if err != nil {
 		return nil, err
 	}
-	return Block(&header, certified.Certificate, c.WeakQuorum(), receipts, id)
+	bad, err := from.BadBatches(height)
+	if err != nil {
+		return nil, err
+	}
+	return Block(&header, certified.Certificate, c.WeakQuorum(), receipts, bad, id)
 }
 
 func receiptsOf(ctx context.Context, from Source, height uint64) ([]ledger.Receipt, error) {
@@ -133,16 +139,18 @@ func receiptsOf(ctx context.Context, from Source, height uint64) ([]ledger.Recei
 	}
 }
 
-// Block proves the receipts of a transaction in a block that has all the given receipts, by position, with the first
-// signatures of the certificate, as many as are needed. It is an error if the block has no receipt of the transaction.
-func Block(h *ledger.Header, certificate protocols.Certificate, need int, receipts []ledger.Receipt, id ledger.TxID) (*proof.Block, error) {
-	b := &proof.Block{Header: h.Encode(), Receipts: uint32(len(receipts))}
+// Block proves the receipts of a transaction in a block that has all the given receipts, by position, and bad batches, with
+// the first signatures of the certificate, as many as are needed. It is an error if the block has no receipt of the
+// transaction.
+func Block(h *ledger.Header, certificate protocols.Certificate, need int, receipts []ledger.Receipt, bad []ledger.BatchID, id ledger.TxID) (*proof.Block, error) {
+	count := len(receipts) + len(bad)
+	b := &proof.Block{Header: h.Encode(), Receipts: uint32(count)}
 	for k, i := range certificate.Signers.Members() {
 		if k < need {
 			b.Signatures = append(b.Signatures, proof.Signature{Signer: uint16(i), Bytes: certificate.Signatures[k]})
 		}
 	}
-	ids, leaves := make([]digest.Digest, len(receipts)), make([]digest.Digest, len(receipts))
+	ids, leaves := make([]digest.Digest, count), make([]digest.Digest, count)
 	var at []int
 	for i := range receipts {
 		r := &receipts[i]
@@ -151,6 +159,9 @@ func Block(h *ledger.Header, certificate protocols.Certificate, need int, receip
 			at = append(at, i)
 			b.Results = append(b.Results, proof.Result{Position: r.Position, Verdict: proof.Verdict(r.Verdict), Reason: uint8(r.Reason)})
 		}
+	}
+	for i := range bad {
+		ids[len(receipts)+i], leaves[len(receipts)+i] = bad[i].Digest, bad[i].Leaf()
 	}
 	if len(at) == 0 {
 		return nil, ErrNoReceipt
