@@ -35,6 +35,12 @@ type Delivery struct {
 	Block *bolt.Block
 	LDs   []inbound.Ref // applied before Refs
 	Refs  []lanes.Ref
+
+	// The parent of the machine sets the fields below. Bad are the batches of Refs with a signature that is known not to
+	// verify: they contribute nothing. With ByHeader, some of the others are not known, and the header of the block is
+	// certified.
+	Bad      []lanes.Ref
+	ByHeader bool
 }
 
 // Step is one step of the machine.
@@ -117,6 +123,9 @@ func (m *Machine) Uncertified() int { return m.data.lanes.Uncertified() }
 func (m *Machine) Pending() bool {
 	return m.data.lanes.Uncertified() > 0 || m.waiting.any()
 }
+
+// Delivered is the last block handed to the executor.
+func (m *Machine) Delivered() *bolt.Block { return m.chain.delivered }
 
 // Base is the last committed block.
 func (m *Machine) Base() *bolt.Block { return m.chain.base }

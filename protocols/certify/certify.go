@@ -144,6 +144,12 @@ func (m *Machine) FirstUncertified() uint64 {
 	return m.firstUncertified
 }
 
+// HasCertificate reports whether this replica has the certificate of the header at a height.
+func (m *Machine) HasCertificate(h uint64) bool {
+	x := m.heights[h]
+	return h <= m.certified || x != nil && !x.done.IsZero()
+}
+
 // HighestVOTE is the greatest height for which replica i sent a VOTE, 0 if it sent none.
 func (m *Machine) HighestVOTE(i protocols.Index) uint64 { return m.highest[i] }
 
@@ -158,7 +164,7 @@ func (m *Machine) Executed(h uint64, header digest.Digest) Step {
 		x := m.at(h)
 		x.own = v
 		if !x.done.IsZero() && x.done != header {
-			panic(divergence(h, header, x.done))
+			panic(&Divergence{h, header, x.done})
 		}
 		m.count(&st, m.self, v)
 		m.advance()
@@ -220,7 +226,7 @@ func (m *Machine) complete(st *Step, x *height, c *Certified) {
 		return
 	}
 	if x.own != nil && x.own.Header != c.Header {
-		panic(divergence(c.Height, x.own.Header, c.Header))
+		panic(&Divergence{c.Height, x.own.Header, c.Header})
 	}
 	x.done = c.Header
 	st.Emit(c)
@@ -239,8 +245,16 @@ func (m *Machine) advance() {
 	}
 }
 
-func divergence(h uint64, own, certified digest.Digest) string {
-	return fmt.Sprintf("certify: own header %s at height %d differs from the certified %s: this replica's state is corrupt", own.Short(), h, certified.Short())
+// Divergence is the value of the panic of a replica whose own header differs from a certified one: its state is corrupt.
+type Divergence struct {
+	Height         uint64
+	Own, Certified digest.Digest // of headers
+}
+
+// Error names height and headers.
+func (x *Divergence) Error() string {
+	return fmt.Sprintf("certify: own header %s at height %d differs from the certified %s: this replica's state is corrupt",
+		x.Own.Short(), x.Height, x.Certified.Short())
 }
 
 // Resend sends a peer again the own VOTEs for the heights above CertifiedHeight.

@@ -2,6 +2,7 @@ package certify
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -105,7 +106,7 @@ func TestDivergenceStops(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
-				if r, _ := recover().(string); !strings.HasPrefix(r, "certify: ") {
+				if r := fmt.Sprint(recover()); !strings.HasPrefix(r, "certify: ") {
 					t.Errorf("no panic of this package: %q", r)
 				}
 			}()

@@ -25,7 +25,7 @@ func (a *acker) send(st *Step, h *SignedHeader) { st.Send(h.Lane, a.sign(h)) }
 func (a *acker) sendAll(st *Step, lanes []*lane) {
 	a.due = 0
 	for i, l := range lanes {
-		if protocols.Index(i) == a.self {
+		if protocols.Index(i) == a.self || l.bad {
 			continue
 		}
 		for s := max(l.ordered.Seq, l.certified.Seq, l.sent) + 1; s <= l.tip.Seq; s++ {

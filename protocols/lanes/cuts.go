@@ -31,7 +31,7 @@ func (m *Machine) ProposableCut(now protocols.Time, parent Cut) (Cut, []*TipCert
 			}
 		}
 		switch {
-		case l.frozen:
+		case l.frozen || l.bad:
 		case tip.Seq > max(p.Seq, l.certified.Seq):
 			cut[i] = tip
 		case l.certified.Seq > p.Seq:

@@ -84,6 +84,7 @@ type lane struct {
 	certifiedOnly bool                     // the owner signed two headers for one number
 	frozen        bool                     // a committed chain did not contain the position of the cut before it
 	frozenAt      uint64                   // the number of the lane in that cut: batches above it contribute nothing
+	bad           bool                     // the owner made a batch with a bad signature: no acks and no proposals any more
 	lag           lag
 	refused       bool // a batch beyond the window was refused and is not requested again yet
 	bytes         payloadBytes
@@ -163,7 +164,7 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 		return st
 	case l.entries[d] != nil:
 		// The owner sent it again after a reconnect: the ack may have been lost.
-		if from == b.Lane && l.acked[b.Seq] == d && b.Seq > max(l.ordered.Seq, l.certified.Seq) {
+		if from == b.Lane && !l.bad && l.acked[b.Seq] == d && b.Seq > max(l.ordered.Seq, l.certified.Seq) {
 			m.acker.send(&st, &b.SignedHeader)
 		}
 		if l.acked[b.Seq] != d {
@@ -232,7 +233,7 @@ func (l *lane) child(t Tip) *SignedHeader {
 // parent that is acknowledged, certified or committed, and not beyond the window. Why only above the ordered position: acks
 // at or below it may be forgotten. If the ledger came back older than those acks, a fork of them could begin there.
 func (l *lane) mayAck(h *SignedHeader) bool {
-	if h.Seq <= l.ordered.Seq || h.Seq > l.ordered.Seq+maxGrowth || l.frozen || l.bytes.acked+int(h.Size) > l.limit {
+	if h.Seq <= l.ordered.Seq || h.Seq > l.ordered.Seq+maxGrowth || l.frozen || l.bad || l.bytes.acked+int(h.Size) > l.limit {
 		return false
 	}
 	if _, done := l.acked[h.Seq]; done {
@@ -257,7 +258,7 @@ func (m *Machine) ack(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
 	}
 	st.Record(ackedKey(h.Lane, h.Seq), h.digest[:])
 	switch {
-	case h.Seq <= max(l.ordered.Seq, l.certified.Seq):
+	case h.Seq <= max(l.ordered.Seq, l.certified.Seq) || l.bad:
 	case h.Lane == m.cfg.Self:
 		m.countAck(now, st, m.cfg.Self, m.acker.sign(h))
 	case m.cfg.AckAtOnce:
@@ -379,6 +380,9 @@ func (m *Machine) Resend(to protocols.Index) Step {
 		st.Send(to, l.cert)
 	}
 	p := m.lanes[to]
+	if p.bad {
+		return st
+	}
 	for s := max(p.ordered.Seq, p.certified.Seq) + 1; s <= p.tip.Seq; s++ {
 		if d, ok := p.acked[s]; ok {
 			if e := p.entries[d]; e != nil {
@@ -390,10 +394,10 @@ func (m *Machine) Resend(to protocols.Index) Step {
 }
 
 // Pending gives the number up to which a lane is certified, and the number up to which it is ordered. The two are equal
-// for a frozen lane.
+// for a frozen lane, and for one that is not proposed any more.
 func (m *Machine) Pending(lane protocols.Index) (certified, ordered uint64) {
 	l := m.lanes[lane]
-	if l.frozen {
+	if l.frozen || l.bad {
 		return l.ordered.Seq, l.ordered.Seq
 	}
 	return max(l.certified.Seq, l.ordered.Seq), l.ordered.Seq

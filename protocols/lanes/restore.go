@@ -10,6 +10,7 @@ import (
 const (
 	markCertifiedOnly = 1
 	markFrozen        = 2
+	markBad           = 4
 )
 
 // marks is the permanent record of a lane: flags (1 byte), and the number at which it was frozen (8 bytes).
@@ -21,13 +22,16 @@ func (l *lane) marks() []byte {
 	if l.frozen {
 		b |= markFrozen
 	}
+	if l.bad {
+		b |= markBad
+	}
 	return wire.AppendU64([]byte{b}, l.frozenAt)
 }
 
 func (l *lane) readMarks(value []byte) error {
 	r := wire.NewReader(value)
 	flags := r.U8()
-	l.certifiedOnly, l.frozen = flags&markCertifiedOnly != 0, flags&markFrozen != 0
+	l.certifiedOnly, l.frozen, l.bad = flags&markCertifiedOnly != 0, flags&markFrozen != 0, flags&markBad != 0
 	l.frozenAt = r.U64()
 	return r.Done()
 }

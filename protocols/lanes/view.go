@@ -18,6 +18,7 @@ type View struct {
 	Forked    bool              `json:"suspected"`    // the owner signed two headers for one number: proposed with certificates only
 	Frozen    bool              `json:"frozen"`       // nothing of it is executed any more
 	FrozenAt  uint64            `json:"frozen_at"`    // last number that counts, if frozen
+	Bad       bool              `json:"bad"`          // a batch has a bad signature: no acks and no proposals any more
 	HoldMS    int64             `json:"hold_ms"`      // time for which this replica, as the leader, holds back uncertified tips
 	Refused   bool              `json:"refused"`      // a batch beyond the window was refused, and is requested again later
 	LackedBy  []protocols.Index `json:"lacked_by"`    // replicas that requested a batch above Ordered from this one
@@ -57,7 +58,7 @@ func (m *Machine) Inspect(now protocols.Time) []View {
 		v := View{
 			Lane: protocols.Index(i), Tip: l.tip.Seq, Certified: l.certified.Seq, Ordered: l.ordered.Seq, Executed: l.base.Seq,
 			OpenBytes: l.bytes.held, Behind: l.bytes.behind, Window: m.cfg.Window, Held: l.above(l.ordered, l.tip) == l.tip,
-			Wanted: wanted[i], Forked: l.certifiedOnly, Frozen: l.frozen, FrozenAt: l.frozenAt,
+			Wanted: wanted[i], Forked: l.certifiedOnly, Frozen: l.frozen, FrozenAt: l.frozenAt, Bad: l.bad,
 			HoldMS: l.lag.now(now).Milliseconds(), Refused: l.refused, LackedBy: lacking.Members(), AckedBy: []protocols.Index{},
 		}
 		for n := range l.bySeq {
