@@ -63,6 +63,7 @@ const (
 	KindsInbound Kind = 0x70
 	KindsBDT     Kind = 0x80
 	KindsCancel  Kind = 0x90
+	KindsVouch   Kind = 0xa0
 )
 
 // To is the receiver of a message: the index of one replica, or [Everyone].
