@@ -70,7 +70,7 @@ func (n inspector) Consensus(ctx context.Context) admin.Consensus {
 func (n inspector) Lanes(ctx context.Context) admin.Lanes {
 	out := admin.Lanes{Head: n.Head(), Admission: n.engine.InspectClients()}
 	if v := n.loop(ctx, &out.Head); v != nil {
-		out.Lanes, out.Batch = v.Core.Consensus.Lanes, string(v.Batch)
+		out.Lanes, out.Batch, out.Vouching = v.Core.Consensus.Lanes, string(v.Batch), &v.Core.Vouching
 	}
 	return out
 }
@@ -121,8 +121,8 @@ func (n inspector) Evidence(ctx context.Context, proof int) (admin.Evidence, err
 	if v := n.loop(ctx, &out.Head); v != nil {
 		out.Kept, out.Twins = v.Core.Evidence, v.Core.Start.Twins
 		for _, l := range v.Core.Consensus.Lanes {
-			if l.Forked || l.Frozen {
-				out.Lanes = append(out.Lanes, admin.LaneEvidence{Lane: uint16(l.Lane), Suspected: l.Forked, Frozen: l.Frozen, FrozenAt: l.FrozenAt})
+			if l.Forked || l.Frozen || l.Bad {
+				out.Lanes = append(out.Lanes, admin.LaneEvidence{Lane: uint16(l.Lane), Suspected: l.Forked, Frozen: l.Frozen, FrozenAt: l.FrozenAt, Bad: l.Bad})
 			}
 		}
 	}

@@ -220,6 +220,15 @@ var families = []family{
 			}
 		}
 	}),
+	labelled(counter, "batches_known_total", "", "Batches of other lanes for which replicas vouch, since the start, by the way in which their signatures became known: checked by this replica, vouched for by f+1, by a certified header, or bad.", []string{"outcome"}, func(s *scrape, emit emit) {
+		c := s.status.Signatures
+		emit(float64(c.Checked), "checked")
+		emit(float64(c.Vouched), "vouched")
+		emit(float64(c.Header), "header")
+		emit(float64(c.Bad), "bad")
+	}),
+	value(counter, "batches_sampled_total", "", "Executed batches that this replica checked in idle time since the start.", func(s *scrape) float64 { return float64(s.status.Signatures.Sampled) }),
+	value(counter, "vouches_dropped_total", "", "Vouches that were not kept since the start: for batches that are not held, beyond the window or the replica's part.", func(s *scrape) float64 { return float64(s.status.Signatures.Dropped) }),
 	value(gauge, "recent_latency_seconds", "seconds", "Median time from submission to the final receipt of this shard, of the last 5 s; 0 if there was none.", func(s *scrape) float64 { return s.engine.Latency().Seconds() }),
 
 	durations("round_trip_duration_seconds", "Round trips of answered Pings to the engines of the shard, one a second to each.", func(s *scrape) *histogram.Histogram { return s.measures().RoundTrip }),

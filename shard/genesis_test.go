@@ -90,7 +90,7 @@ func TestRefused(t *testing.T) {
 		"a newer version":      {func(g *Genesis) { g.Version = 3 }, "version 3, this program reads version 2"},
 		"a fee too large":      {func(g *Genesis) { g.Parameters.LeastFee = MaxLeastFee + 1 }, "least_fee is 1125899906842624, allowed: 0 to 1125899906842623"},
 		"no interval":          {func(g *Genesis) { g.Parameters.StateInterval = 0 }, "state_interval is 0, allowed: 16 to"},
-		"unknown signatures":   {func(g *Genesis) { g.Parameters.Signatures = "some" }, `signatures is "some", allowed: ["all"]`},
+		"unknown signatures":   {func(g *Genesis) { g.Parameters.Signatures = "some" }, `signatures is "some", allowed: ["all" "vouched"]`},
 		"unknown ledger":       {func(g *Genesis) { g.Parameters.Ledger = "" }, `ledger is "", allowed: ["payments" "log"]`},
 		"another protocol":     {func(g *Genesis) { g.Parameters.ProtocolVersion = 2 }, "protocol_version is 2, allowed: 1 to 1"},
 		"a small window":       {func(g *Genesis) { g.Parameters.Window = 1 }, "window is 1, allowed: 2097152 to"},

@@ -15,10 +15,15 @@ import (
 
 // Values of the parameters of a genesis that are texts.
 const (
-	SignaturesAll  = "all"      // every replica verifies all signatures of every transaction
-	LedgerPayments = "payments" // a ledger of unspent outputs and signed transactions
-	LedgerLog      = "log"      // a log of opaque payloads, of each shard alone
+	SignaturesAll     = "all"      // every replica verifies all signatures of every transaction
+	SignaturesVouched = "vouched"  // f+1 replicas verify those of each batch and vouch for it (docs/adr/0018)
+	LedgerPayments    = "payments" // a ledger of unspent outputs and signed transactions
+	LedgerLog         = "log"      // a log of opaque payloads, of each shard alone
 )
+
+// VouchedEntries is the number of entries of a batch from which on replicas vouch for its signatures, with
+// [SignaturesVouched]. All replicas verify the signatures of smaller batches.
+const VouchedEntries = 8
 
 // Limits of the parameters that are numbers.
 const (
@@ -64,7 +69,7 @@ var parameters = []parameter{
 	{name: "least_fee", number: func(p *Parameters) *uint64 { return &p.LeastFee }, max: MaxLeastFee},
 	{name: "ledger", text: func(p *Parameters) *string { return &p.Ledger }, choices: []string{LedgerPayments, LedgerLog}},
 	{name: "protocol_version", number: func(p *Parameters) *uint64 { return &p.ProtocolVersion }, min: 1, max: 1},
-	{name: "signatures", text: func(p *Parameters) *string { return &p.Signatures }, choices: []string{SignaturesAll}},
+	{name: "signatures", text: func(p *Parameters) *string { return &p.Signatures }, choices: []string{SignaturesAll, SignaturesVouched}},
 	{name: "state_interval", number: func(p *Parameters) *uint64 { return &p.StateInterval }, min: minStateInterval, max: maxStateInterval},
 	{name: "window", number: func(p *Parameters) *uint64 { return &p.Window }, min: minWindow, max: maxWindow},
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +47,14 @@ func printLanes(w io.Writer, v *admin.Lanes) {
 	if v.Batch != "" {
 		fmt.Fprintf(w, "\nno batch because\t%s\n", v.Batch)
 	}
+	if x := v.Vouching; x != nil && x.Least > 0 {
+		unknown, checking := 0, 0
+		for i := range x.Lanes {
+			unknown, checking = unknown+x.Lanes[i].Unknown, checking+x.Lanes[i].Checking
+		}
+		fmt.Fprintf(w, "\nsignatures\t%d batches are not known to be good or bad, %d of them are being checked; a vouch takes %v, the next rank waits %v\n",
+			unknown, checking, time.Duration(x.Usual)*time.Microsecond, time.Duration(x.Wait)*time.Microsecond)
+	}
 	m := &v.Admission
 	fmt.Fprintf(w, "\nmempool\t%d of %d transactions, %s of %s, %s ready for a batch\n", m.Txs, m.MaxTxs, sizeText(m.Bytes), sizeText(m.MaxBytes), sizeText(m.Ready))
 	fmt.Fprintf(w, "orphan pool\t%d of %d transactions\nrequests\twait for %d transactions\n", m.Orphans, m.MaxOrphans, m.Waits)
@@ -59,6 +68,9 @@ func laneState(l *lanes.View) string {
 	}
 	if l.Forked {
 		words = append(words, "suspected: two headers for one number, proposed with certificates only")
+	}
+	if l.Bad {
+		words = append(words, "a batch with a bad signature: neither acknowledged nor proposed any more")
 	}
 	if l.HoldMS > 0 {
 		words = append(words, fmt.Sprintf("uncertified tips are held back for %d ms", l.HoldMS))

@@ -38,6 +38,7 @@ type netFlags struct {
 	logLevel                string
 	consensus               string
 	ledger                  string
+	signatures              string
 	fault                   string
 	faultEvery              time.Duration
 	wan                     wanFlag
@@ -126,7 +127,9 @@ func newNet(a *app) *cobra.Command {
 	fs.StringVar(&f.consensus, "consensus", shard.ConsensusBDT, "consensus of a new network: bdt, or dumbo for the asynchronous fallback alone")
 	f.wan.register(up)
 	ledgerFlag(up, &f.ledger)
+	addSignatures(fs, &f.signatures)
 	paths(fs, "home")
+	words(up, "signatures", shard.SignaturesAll, shard.SignaturesVouched)
 	words(up, "fault", faults...)
 	words(up, "consensus", shard.ConsensusBDT, shard.ConsensusDumbo)
 	words(up, "log-level", logLevels...)
@@ -299,7 +302,7 @@ func prepareNet(dir string, f *netFlags) error {
 		return output.Usage("%s holds a network with ledger %s, not %s: leave --ledger out, or use another directory", dir, g.Parameters.Ledger, f.ledger)
 	}
 	f.resumed = true
-	f.shards, f.nodes, f.consensus, f.ledger = len(g.Shards), len(g.Shards[0].Members), g.Consensus, g.Parameters.Ledger
+	f.shards, f.nodes, f.consensus, f.ledger, f.signatures = len(g.Shards), len(g.Shards[0].Members), g.Consensus, g.Parameters.Ledger, g.Parameters.Signatures
 	if err := f.checkLedger(); err != nil {
 		return err
 	}
@@ -328,7 +331,7 @@ func createNet(dir string, f *netFlags) error {
 			places[s] = append(places[s], config.Place{Listen: listen, API: "127.0.0.1:0"})
 		}
 	}
-	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel, Consensus: f.consensus, Ledger: f.ledger}
+	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel, Consensus: f.consensus, Ledger: f.ledger, Signatures: f.signatures}
 	_, err = netup.Create(dir, n, fundings(f.ledger, loadFunding(f))...)
 	return err
 }

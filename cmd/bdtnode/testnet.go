@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"bdtnode/cmd/bdtnode/netup"
 	"bdtnode/cmd/bdtnode/output"
@@ -28,6 +29,7 @@ type testnetFlags struct {
 	apiHost          string
 	leastFee         uint64
 	ledger           string
+	signatures       string
 }
 
 func newTestnet(a *app) *cobra.Command {
@@ -58,9 +60,17 @@ of the next shards. A replica joins the network through any one of these that is
 	fs.StringVar(&f.apiHost, "api-host", "127.0.0.1", "address on which the HTTP APIs listen; they have no password")
 	fs.Uint64Var(&f.leastFee, "least-fee", 0, "least fee of a transaction, for each byte of its encoding (default 0)")
 	ledgerFlag(g, &f.ledger)
+	addSignatures(fs, &f.signatures)
 	paths(fs, "out")
+	words(g, "signatures", shard.SignaturesAll, shard.SignaturesVouched)
 	c.AddCommand(g)
 	return c
+}
+
+// addSignatures adds the flag for the parameter "signatures" of a new network.
+func addSignatures(fs *pflag.FlagSet, signatures *string) {
+	fs.StringVar(signatures, "signatures", config.DefaultSignatures,
+		fmt.Sprintf("replicas that verify the transactions of a batch: %s, or %s for f+1 that vouch for it", shard.SignaturesAll, shard.SignaturesVouched))
 }
 
 // checkSize refuses sizes of networks that are not supported.
@@ -88,7 +98,7 @@ func (a *app) generateTestnet(f *testnetFlags) error {
 	if err != nil {
 		return err
 	}
-	made, err := netup.Create(f.out, config.Network{Name: f.name, Time: time.Now(), Horizon: config.DefaultHorizon, LeastFee: f.leastFee, Ledger: f.ledger, Places: places}, fundings(f.ledger)...)
+	made, err := netup.Create(f.out, config.Network{Name: f.name, Time: time.Now(), Horizon: config.DefaultHorizon, LeastFee: f.leastFee, Ledger: f.ledger, Signatures: f.signatures, Places: places}, fundings(f.ledger)...)
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func kindOf(x reflect.Type) string {
 func TestSchemaIsDocumented(t *testing.T) {
 	comments := structdoc.Comments(t, filepath.Join("..", ".."),
 		"node/admin", "node/why", "node/replica", "node/admission", "ledger",
-		"protocols/bdt", "protocols/bolt", "protocols/mvba", "protocols/lanes", "protocols/inbound", "protocols/certify")
+		"protocols/bdt", "protocols/bolt", "protocols/mvba", "protocols/lanes", "protocols/inbound", "protocols/certify", "protocols/vouch")
 	raw, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"bdtnode/protocols/certify"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/vouch"
 )
 
 // Schema is the version of the schema of the answers. A field may be added without a new version. A change of the meaning
@@ -64,6 +65,7 @@ type Lanes struct {
 	Lanes     []lanes.View   `json:"lanes"`            // null if the loop of the engine did not answer
 	Batch     string         `json:"no_batch_because"` // the reason why the own lane makes no batch although data waits
 	Admission admission.View `json:"admission"`
+	Vouching  *vouch.View    `json:"vouching"` // knowledge of the signatures of batches; null if the loop did not answer
 }
 
 // Settlement is the answer to GET /v1/settlement.
@@ -86,7 +88,7 @@ type Evidence struct {
 	Head
 	Frozen []Frozen               `json:"frozen"` // channels of other shards
 	Kept   []replica.EvidenceView `json:"kept"`   // evidence that is not ordered yet; null if the loop did not answer
-	Lanes  []LaneEvidence         `json:"lanes"`  // lanes with two headers for one number, and frozen lanes
+	Lanes  []LaneEvidence         `json:"lanes"`  // lanes with two headers for one number, frozen lanes, and those with bad batches
 	Twins  []replica.TwinView     `json:"twins"`  // peers that run as two processes
 	Faults []Fault                `json:"faults"` // misbehaviour of peers since the start, the newest last
 }
@@ -103,6 +105,7 @@ type LaneEvidence struct {
 	Suspected bool   `json:"suspected"` // two headers for one number
 	Frozen    bool   `json:"frozen"`
 	FrozenAt  uint64 `json:"frozen_at"`
+	Bad       bool   `json:"bad"` // a batch with a bad signature
 }
 
 // Fault is a misbehaviour of a peer.

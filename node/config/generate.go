@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,9 @@ import (
 // DefaultHorizon is the time from block time to the latest expiry of a transaction in a generated network.
 const DefaultHorizon = 15 * time.Minute
 
+// DefaultSignatures is the parameter "signatures" of a generated network.
+const DefaultSignatures = shard.SignaturesAll
+
 // Place is the host of one replica, given by its addresses.
 type Place struct {
 	Listen   []string // multiaddrs to listen on
@@ -36,6 +40,7 @@ type Network struct {
 	Consensus   string    // empty means "bdt"
 	Ledger      string    // empty means "payments"
 	LeastFee    uint64    // for each byte of a transaction's encoding
+	Signatures  string    // parameter of the genesis; empty means DefaultSignatures
 	Places      [][]Place // by shard and replica
 	Allocations []shard.Allocation
 	LogLevel    string // empty means the default
@@ -49,7 +54,7 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 		return nil, err
 	}
 	parameters := shard.DefaultParameters()
-	parameters.LeastFee = n.LeastFee
+	parameters.LeastFee, parameters.Signatures = n.LeastFee, cmp.Or(n.Signatures, DefaultSignatures)
 	if n.Ledger != "" {
 		parameters.Ledger = n.Ledger
 	}

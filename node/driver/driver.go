@@ -9,7 +9,7 @@
 // result back through [Driver.Executed] and [Driver.Notify]. [Driver.Turn] does the work that is due after any input.
 //
 // Start, Handle, Executed, Connected and Turn are calls of one goroutine, the loop. Send and Deliver are calls of one
-// goroutine, and so are Execute and Notify. All other methods may be called concurrently. Methods block only inside
+// goroutine, and so are Execute and Notify, and CheckBatches. All other methods may be called concurrently. Methods block only inside
 // calls of the Host.
 package driver
 
@@ -35,10 +35,12 @@ type Config struct {
 	Signer            sig.Signer
 	Scheme            sig.Scheme
 	Coin              coin.Scheme
-	Shares            coin.Holder // of Self
-	Dumbo             bool        // there is no fast lane
-	Slots             uint64      // of an epoch; 0 is the usual number
-	Window            int         // bytes of a lane above the last commit, from genesis; 0 is lanes.WindowBytes
+	Shares            coin.Holder                   // of Self
+	Dumbo             bool                          // there is no fast lane
+	Slots             uint64                        // of an epoch; 0 is the usual number
+	Window            int                           // bytes of a lane above the last commit, from genesis; 0 is lanes.WindowBytes
+	Vouched           int                           // entries of a batch from which on replicas vouch for its signatures, from genesis; 0: they vouch for none
+	VerifyAll         func(checks []sig.Check) bool // of Scheme, possibly over several processors; nil is Scheme.VerifyAll
 	GenesisTimeMS     uint64
 	Store             kv.Reader        // consensus store
 	State             *ledger.State    // the ledger of payments; nil if the shard has another ledger
@@ -68,12 +70,13 @@ type Host interface {
 	// Inbound hands a verified LD of another shard to the loop, for [Driver.Handle] with Self as its sender. It may block
 	// while the loop has many.
 	Inbound(x replica.Verified)
-	// Wake asks for [Driver.Turn] soon, Attend for [Driver.Attend], Serve for [Driver.NextRequest] and Publish for
-	// [Exchange.Publish]. They do not block.
+	// Wake asks for [Driver.Turn] soon, Attend for [Driver.Attend], Serve for [Driver.NextRequest], Publish for
+	// [Exchange.Publish] and Verify for [Driver.CheckBatches]. They do not block.
 	Wake()
 	Attend()
 	Serve()
 	Publish()
+	Verify()
 	Log
 }
 
@@ -125,6 +128,7 @@ type Driver struct {
 	exchange   *Exchange
 	cancels    *cancels
 	serving    serving
+	checks     checks
 
 	certifiedBefore uint64                          // headers up to here were certified before the start
 	horizon         atomic.Pointer[replica.Horizon] // messages beyond it need no verification
@@ -137,10 +141,13 @@ func New(cfg Config, host Host) (*Driver, error) {
 	wall := &protocols.WallClock{}
 	core, err := replica.Restore(replica.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares, Dumbo: cfg.Dumbo, Slots: cfg.Slots,
-		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, Opaque: cfg.opaque(), WallClock: wall, Begun: cfg.Begun,
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, Opaque: cfg.opaque(), Vouched: cfg.Vouched, WallClock: wall, Begun: cfg.Begun,
 	}, cfg.ledger(), cfg.Store)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.VerifyAll == nil {
+		cfg.VerifyAll = cfg.Scheme.VerifyAll
 	}
 	n := cfg.Committee.N()
 	d := &Driver{
@@ -206,6 +213,9 @@ func (d *Driver) Turn() protocols.Time {
 		d.input(CoreInput{Kind: CoreWitness, Evidence: e})
 	}
 	d.cancels.turn()
+	if results := d.checks.take(); len(results) > 0 {
+		d.input(CoreInput{Kind: CoreChecked, At: d.clock(), Results: results})
+	}
 	at := d.clock()
 	if due := d.core.Wake(); due != 0 && at.Now >= due {
 		d.input(CoreInput{Kind: CoreTick, At: at})

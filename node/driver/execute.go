@@ -1,8 +1,10 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 
+	"bdtnode/internal/digest"
 	"bdtnode/ledger"
 	"bdtnode/node/replica"
 	"bdtnode/protocols/bdt"
@@ -18,13 +20,9 @@ type Executed struct {
 // Execute applies a committed block to the ledger. The host calls it for each block that [Host.Execute] gave, in order. It
 // then calls [Driver.Executed] on the loop and [Driver.Notify], in either order. An error means that the replica must end.
 func (d *Driver) Execute(x *bdt.Delivery) (*Executed, error) {
-	in, err := replica.Ordered(x, d)
+	in, block, err := d.execute(x)
 	if err != nil {
 		return nil, err
-	}
-	block, err := d.ledger.Execute(in)
-	if err != nil {
-		return nil, fmt.Errorf("execute block %d: %w", in.Height, err)
 	}
 	for i := range block.Frozen { // once for each shard, ever
 		d.host.Frozen(&block.Frozen[i], in.Height)
@@ -48,6 +46,49 @@ func (d *Driver) Execute(x *bdt.Delivery) (*Executed, error) {
 		d.cfg.Recorder.Block(out)
 	}
 	return out, nil
+}
+
+// execute applies a block to the ledger. If some batches are not known and the header of the block is certified, all of them
+// are taken as good, and the header decides: with another one, the signatures of all batches are checked, and the block is
+// executed again without the bad ones. If it has another header again, the replica must end.
+func (d *Driver) execute(x *bdt.Delivery) (ledger.CommittedBlock, *ledger.Block, error) {
+	var expect digest.Digest
+	if x.ByHeader {
+		c, err := replica.Certificate(d.cfg.Store, x.Block.Height)
+		if err == nil && c == nil {
+			err = fmt.Errorf("the certificate of header %d is not in the store: the store is damaged", x.Block.Height)
+		}
+		if err != nil {
+			return ledger.CommittedBlock{}, nil, err
+		}
+		expect = c.Header
+	}
+	in, block, err := d.attempt(x, expect)
+	if mismatch := (*ledger.Mismatch)(nil); errors.As(err, &mismatch) {
+		checked := *x
+		if checked.Bad, err = d.badBatches(x.Refs); err != nil {
+			return in, nil, err
+		}
+		if in, block, err = d.attempt(&checked, expect); errors.As(err, &mismatch) {
+			err = fmt.Errorf("%w; the signatures of all its batches were checked, %d batches are bad: the ledger's store is corrupt, or more than f replicas are Byzantine",
+				err, len(checked.Bad))
+		}
+	}
+	return in, block, err
+}
+
+// attempt applies a block to the ledger. If expect is not zero, the block must have that header.
+func (d *Driver) attempt(x *bdt.Delivery, expect digest.Digest) (ledger.CommittedBlock, *ledger.Block, error) {
+	in, err := replica.Ordered(x, d)
+	if err != nil {
+		return in, nil, err
+	}
+	in.Expect = expect
+	block, err := d.ledger.Execute(in)
+	if err != nil {
+		return in, nil, fmt.Errorf("execute block %d: %w", in.Height, err)
+	}
+	return in, block, nil
 }
 
 // Executed reports an executed block to the core.

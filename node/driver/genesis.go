@@ -20,6 +20,9 @@ func ConfigOf(g *shard.Genesis, s uint16, self protocols.Index) (cfg Config, err
 		Self: self, Scheme: sig.NewEd25519(), Dumbo: g.Consensus == shard.ConsensusDumbo, Window: int(g.Parameters.Window),
 		GenesisTimeMS: g.TimeMS, Limits: admission.StandardLimits(),
 	}
+	if g.Parameters.Signatures == shard.SignaturesVouched && g.Parameters.Ledger == shard.LedgerPayments {
+		cfg.Vouched = shard.VouchedEntries
+	}
 	if cfg.Committee, err = g.Committee(s); err != nil {
 		return cfg, err
 	}

@@ -55,6 +55,7 @@ func (h *fakeHost) Wake()                           {}
 func (h *fakeHost) Attend()                         {}
 func (h *fakeHost) Serve()                          { h.serves++ }
 func (h *fakeHost) Publish()                        {}
+func (h *fakeHost) Verify()                         {}
 func (h *fakeHost) Misbehaved(f protocols.Fault)    { h.faults = append(h.faults, f) }
 func (h *fakeHost) RunsTwice(*replica.Twin)         {}
 func (h *fakeHost) BrokeRules(*settlement.Evidence) {}

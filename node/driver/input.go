@@ -11,6 +11,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/vouch"
 	"bdtnode/shard/settlement"
 )
 
@@ -57,6 +58,7 @@ const (
 	CoreAppend     // Txs, Waiting: a batch of the own lane
 	CoreImpossible // Content, a transaction: it can never be SPENT in this shard
 	CoreCancel     // Content, a CL for the own lane
+	CoreChecked    // Results of checks of batches
 )
 
 // CoreInput is an input of the core.
@@ -70,6 +72,7 @@ type CoreInput struct {
 	Txs      [][]byte
 	Waiting  int // bytes of transactions that waited for a batch
 	Content  []byte
+	Results  []vouch.Result
 }
 
 // input gives an input to the core, and its step to the host. It is a call of the loop.
@@ -77,7 +80,7 @@ func (d *Driver) input(in CoreInput) {
 	if d.cfg.Recorder != nil {
 		d.cfg.Recorder.Begin(in)
 	}
-	st, own := d.step(&in)
+	st, own := d.guarded(&in)
 	if d.cfg.Recorder != nil {
 		d.recordCore(in, st)
 	}
@@ -117,6 +120,8 @@ func (d *Driver) step(in *CoreInput) (st replica.Step, own *OwnBatch) {
 		st = d.core.Cancellation.Impossible(now, in.Content)
 	case CoreCancel:
 		d.core.Cancellation.Order(in.Content)
+	case CoreChecked:
+		st = d.core.Vouching.Checked(now, in.Results)
 	}
 	return st, own
 }

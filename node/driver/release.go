@@ -89,6 +89,11 @@ func (d *Driver) act(o *replica.Output) error {
 		d.cancels.made(o.Cancelled)
 	case o.Twin != nil:
 		d.host.RunsTwice(o.Twin)
+	case o.Check != nil:
+		d.checks.put(*o.Check)
+		d.host.Verify()
+	case o.Drop != nil:
+		d.checks.drop(*o.Drop)
 	case o.Lost != nil:
 		return o.Lost
 	}

@@ -4,8 +4,8 @@
 // The loop does no slow work. Each peer's reader goroutine checks the peer's frames, so the readers are the pool of
 // verifiers. A reader whose peer has used up its quota of the input channel blocks, which slows that peer and no
 // other. A writer makes the records of many actions durable in one sync, and only then releases the actions. An
-// executor applies committed blocks to the ledger. A server reads stored data for peers. Actions are released in the
-// order in which they were made.
+// executor applies committed blocks to the ledger. A server reads stored data for peers. A checker verifies the signatures of
+// batches. Actions are released in the order in which they were made.
 package engine
 
 import (
@@ -17,6 +17,7 @@ import (
 
 	"bdtnode/internal/fairshare"
 	"bdtnode/internal/kv"
+	"bdtnode/internal/sig"
 	"bdtnode/node/admission"
 	"bdtnode/node/driver"
 	"bdtnode/node/loglimit"
@@ -62,6 +63,7 @@ type Engine struct {
 	writer    *writer
 	server    *server
 	executor  *executor
+	checker   *checker
 	attend    chan struct{} // requests a call of [driver.Driver.Attend]
 	verifying *fairshare.Places[admission.Party]
 	latencies latencies
@@ -106,6 +108,8 @@ func New(cfg Config) (*Engine, error) {
 		tallies:   tallies{faults: make([]atomic.Uint64, n)},
 	}
 	cfg.Config.Store = cfg.Store
+	scheme := cfg.Scheme
+	cfg.VerifyAll = func(checks []sig.Check) bool { return inPieces(scheme, checks) }
 	cfg.ObserveLatency, cfg.ObserveAcceptance, cfg.ObserveBatch = e.took, e.accepted, e.logged
 	var err error
 	if e.driver, err = driver.New(cfg.Config, host{e}); err != nil {
@@ -114,6 +118,7 @@ func New(cfg Config) (*Engine, error) {
 	e.log = trace.New(e.driver.Core().Status().Committed)
 	e.meter = newMeter(e.measures, e.log, cfg.Self, cfg.Network.Shards(), e.driver.Core())
 	e.executor = newExecutor(e)
+	e.checker = &checker{e: e, some: make(chan struct{}, 1)}
 	e.server = &server{e: e, some: make(chan struct{}, 1)}
 	e.writer = newWriter(e)
 	e.report()
@@ -134,6 +139,7 @@ func (e *Engine) Run(ctx context.Context, net Sender) error {
 	g.Go("writer", e.writer.run)
 	g.Go("server", e.server.run)
 	g.Go("executor", e.executor.run)
+	g.Go("checker", e.checker.run)
 	g.Go("flusher", e.executor.flushes)
 	g.Go("clients", e.runClients)
 	g.Go("engine", e.loop)

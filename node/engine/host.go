@@ -69,6 +69,9 @@ func (h host) Serve() { signal(h.e.server.some) }
 // Publish implements [driver.Host].
 func (h host) Publish() { signal(h.e.publish) }
 
+// Verify implements [driver.Host].
+func (h host) Verify() { signal(h.e.checker.some) }
+
 // Misbehaved implements [driver.Log].
 func (h host) Misbehaved(f protocols.Fault) {
 	h.e.faults.note(f, time.Now())

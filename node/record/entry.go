@@ -12,6 +12,8 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/vouch"
 	"bdtnode/shard/settlement"
 )
 
@@ -132,6 +134,16 @@ func (x *entry) appendCore(e *encoder) {
 	case driver.CoreImpossible, driver.CoreCancel:
 		e.reading(in.At)
 		e.bytes(in.Content)
+	case driver.CoreChecked:
+		e.reading(in.At)
+		e.u64(uint64(len(in.Results)))
+		for i := range in.Results {
+			x := &in.Results[i]
+			e.u64(uint64(x.Batch.Lane))
+			e.u64(x.Batch.Tip.Seq)
+			e.raw(x.Batch.Tip.Digest[:])
+			e.flag(x.Good)
+		}
 	default:
 		e.reading(in.At)
 	}
@@ -271,6 +283,14 @@ func (x *entry) readCore(d *decoder, kind driver.CoreKind, n *settlement.Network
 		in.At, in.Waiting = d.reading(), int(d.u64())
 	case driver.CoreImpossible, driver.CoreCancel:
 		in.At, in.Content = d.reading(), slices.Clone(d.bytes())
+	case driver.CoreChecked:
+		in.At = d.reading()
+		for range d.count() {
+			x := vouch.Result{Batch: lanes.Ref{Lane: protocols.Index(d.u64()), Tip: lanes.Tip{Seq: d.u64()}}}
+			d.fixed(x.Batch.Tip.Digest[:])
+			x.Good = d.flag()
+			in.Results = append(in.Results, x)
+		}
 	case driver.CoreStart, driver.CoreTick:
 		in.At = d.reading()
 	default:

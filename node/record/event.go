@@ -8,6 +8,7 @@ import (
 	"bdtnode/node/driver"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/protocols/lanes"
 )
 
 // Event is one line of a replay: an input, or one result of it.
@@ -52,6 +53,7 @@ var coreNames = map[driver.CoreKind]string{
 	driver.CoreStart: "start", driver.CoreMessage: "message", driver.CoreExecuted: "executed", driver.CoreConnected: "connect",
 	driver.CoreWitness: "evidence", driver.CoreTick: "timer", driver.CoreAppend: "batch",
 	driver.CoreImpossible: "impossible", driver.CoreCancel: "cancel",
+	driver.CoreChecked: "signatures",
 }
 
 var admissionNames = map[driver.AdmissionKind]string{
@@ -115,6 +117,11 @@ func (p *replay) emitInput(x *entry) {
 		e.Text = p.what
 	case driver.CoreWitness:
 		e.Text = x.core.Evidence.Error()
+	case driver.CoreChecked:
+		for i := range x.core.Results {
+			r := &x.core.Results[i]
+			e.Text += fmt.Sprintf("%s good=%t; ", describeBatch(&r.Batch), r.Good)
+		}
 	default:
 	}
 	p.emitTo(e, to)
@@ -143,6 +150,10 @@ func (p *replay) emitOutput(o *replica.Output) {
 		p.emit(Event{What: "deliver", Text: fmt.Sprintf("block %d %s epoch %d slot %d, %d batches, %d LDs", b.Height, b.Digest().Short(), b.Epoch, b.Slot, len(o.Deliver.Refs), len(o.Deliver.LDs))})
 	case o.Certified != nil:
 		p.emit(Event{What: "header", Text: fmt.Sprintf("height %d %s is certified", o.Certified.Height, o.Certified.Header.Short())})
+	case o.Check != nil:
+		p.emit(Event{What: "check", Text: describeBatch(o.Check)})
+	case o.Drop != nil:
+		p.emit(Event{What: "drop", Text: describeBatch(o.Drop)})
 	case o.Inbound != nil:
 		p.emit(Event{What: "LD", Text: fmt.Sprintf("number %d of shard %d %s", o.Inbound.Number, o.Inbound.Source, o.Inbound.Digest.Short())})
 	case o.Lost != nil:
@@ -150,6 +161,11 @@ func (p *replay) emitOutput(o *replica.Output) {
 	case o.Twin != nil:
 		p.emitTo(Event{What: "twin", Text: fmt.Sprintf("start %d is kept, start %d refused", o.Twin.Kept, o.Twin.Boot)}, int(o.Twin.Replica))
 	}
+}
+
+// describeBatch names a batch whose signatures are to be checked.
+func describeBatch(r *lanes.Ref) string {
+	return fmt.Sprintf("batch %d of lane %d %s", r.Tip.Seq, r.Lane, r.Tip.Digest.Short())
 }
 
 // describeRecords counts records by the first bytes of their keys, which name their kind.

@@ -45,6 +45,7 @@ func (h host) Wake()                                {}
 func (h host) Attend()                              {}
 func (h host) Serve()                               {}
 func (h host) Publish()                             {}
+func (h host) Verify()                              {}
 
 func (h host) Misbehaved(f protocols.Fault) { h.emit(Event{What: "fault", Text: f.String()}) }
 

@@ -77,6 +77,9 @@ func appendOutput(e *encoder, o *replica.Output) {
 		e.u8(1)
 		e.raw(d[:])
 		e.text(fmt.Sprint(o.Deliver.LDs, o.Deliver.Refs))
+		if len(o.Deliver.Bad) > 0 || o.Deliver.ByHeader {
+			e.text(fmt.Sprint(o.Deliver.Bad, o.Deliver.ByHeader))
+		}
 	case o.Certified != nil:
 		e.u8(2)
 		e.b = o.Certified.Append(e.b)
@@ -89,6 +92,12 @@ func appendOutput(e *encoder, o *replica.Output) {
 	case o.Twin != nil:
 		e.u8(5)
 		e.text(fmt.Sprint(*o.Twin))
+	case o.Check != nil:
+		e.u8(6)
+		e.text(fmt.Sprint(*o.Check))
+	case o.Drop != nil:
+		e.u8(7)
+		e.text(fmt.Sprint(*o.Drop))
 	}
 }
 

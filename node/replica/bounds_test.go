@@ -17,6 +17,7 @@ import (
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
+	"bdtnode/protocols/vouch"
 )
 
 // looser are the kinds with a bound that is a round number above their largest message.
@@ -88,9 +89,13 @@ func largest(t *testing.T, b *bench) []protocols.Message {
 	later.Round = 2
 	key := &mvba.Key{Round: 1, Echoes: certificate, Coin: shares}
 	value := make([]byte, mvba.MaxValue)
+	vouches := &vouch.Vouch{Batches: make([]lanes.Ref, vouch.MaxRefs)}
+	for i := range vouches.Batches {
+		vouches.Batches[i] = lanes.Ref{Lane: 1, Tip: lanes.Tip{Seq: uint64(i) + 1}}
+	}
 	return []protocols.Message{
 		batch, tips[0], &bolt.Propose{Block: &block, Certificates: tips}, history, status, status.Deliveries[0],
-		&coin.Relay{Shares: shares}, &cancel.CLM{Content: make([]byte, cancel.MaxContent)},
+		&coin.Relay{Shares: shares}, &cancel.CLM{Content: make([]byte, cancel.MaxContent)}, vouches,
 		&mvba.Proposal{At: first, Value: value}, &mvba.Value{Value: value},
 		&mvba.Proposal{At: later, Justification: &mvba.Justification{Key: key, NoVotes: no}},
 		&mvba.Proposal{At: later, Justification: &mvba.Justification{Key: key, NoPreVotes: certificate}},

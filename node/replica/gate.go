@@ -11,6 +11,7 @@ import (
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
+	"bdtnode/protocols/vouch"
 )
 
 // budget is the number of messages of one kind that a peer may send.
@@ -19,7 +20,7 @@ type budget struct {
 	repeats          bool // its sender repeats it by itself, or nothing depends on it, so it may be dropped
 }
 
-// budgets by kind. Requests beyond their budget are dropped, since they are repeated, and CL_Ms, since nothing depends on
+// budgets by kind. Requests beyond their budget are dropped, since they are repeated, and CL_Ms and Vouches, since nothing depends on
 // one. All others are protocol messages
 // that are sent once in a session: beyond their budget the peer's stream is read more slowly. Messages with many
 // signatures, or with large answers, have small budgets.
@@ -33,6 +34,7 @@ var budgets = map[protocols.Kind]budget{
 	lanes.KindCertified:     {500, 2000, false},
 	inbound.KindCertificate: {500, 2000, false},
 	bolt.KindPropose:        {300, 1000, false},
+	vouch.KindVouch:         {1000, 4000, true},
 	cancel.KindCLM:          {cancel.PerSecond, 2 * cancel.Burst, true},
 	bdt.KindStatus:          {200, 400, false},
 	mvba.KindProposal:       {200, 400, false},

@@ -56,6 +56,7 @@ var messages = protocols.NewTable(
 	protocols.Lift(certify.Messages, mvba.SignatureProof),
 	protocols.Lift(own, mvba.SignatureProof),
 	cancelMessages,
+	vouchMessages,
 )
 
 // Position has the sender's certified height. With Again it also asks the peer to repeat messages that it would not

@@ -18,6 +18,7 @@ import (
 	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
+	"bdtnode/protocols/vouch"
 )
 
 // Pacing of the own lane: a single batch goes at once, and a stream of transactions shares batches.
@@ -35,6 +36,8 @@ type Output struct {
 	Twin      *Twin              // a peer runs as two processes
 	Suspect   []byte             // a peer states that this transaction can never be SPENT here: look at the committed state
 	Cancelled *cancel.Certified  // f+1 replicas of this shard state it: a CL
+	Check     *lanes.Ref         // verify the signatures of this batch, for [Core.Checked]
+	Drop      *lanes.Ref         // the requested check of this batch has no use any more
 }
 
 // Step is one step of the core.
@@ -53,6 +56,7 @@ type Config struct {
 	Slots         uint64 // of an epoch; 0 is the usual number
 	Window        int    // bytes of a lane above the last commit; 0 is lanes.WindowBytes
 	Opaque        bool   // batches have opaque payloads in place of transactions and notices
+	Vouched       int    // entries of a batch from which on replicas vouch for its signatures; 0: they vouch for none
 	WallClock     *protocols.WallClock
 	Begun         *Begun // this start; nil trusts the store, for tests of one machine and for Byzantine replicas
 }
@@ -69,6 +73,7 @@ type Core struct {
 	evidence   evidence
 	// Cancellation is the part of the core for transactions that can never be SPENT.
 	Cancellation *Cancellation
+	Vouching     *Vouching
 	more         bool            // verdicts wait for blocks to carry them
 	asked        bool            // a notice has asked for the next block
 	recalled     []digest.Digest // executed headers above the certified height, until Start
@@ -96,6 +101,7 @@ func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest,
 		catchup: newCatchup(cfg, certified),
 		pings:   newPings(&cfg),
 	}
+	c.Vouching = newVouching(c)
 	c.Cancellation = &Cancellation{signs: c.signs, machine: cancel.New(cfg.Committee, cfg.Self, cfg.Signer)}
 	if err := c.evidence.recall(stored); err != nil {
 		return nil, err
@@ -130,6 +136,7 @@ func (c *Core) Start(now protocols.Time) Step {
 func (c *Core) run(now protocols.Time, st *Step) {
 	c.identity.running = true
 	c.catchup.progress = now
+	c.Vouching.holdAll(now, st)
 	c.fromBDT(st, c.bdt.Start(now))
 	certified := c.certify.CertifiedHeight()
 	c.fromBDT(st, c.bdt.Certified(certified))
@@ -137,6 +144,7 @@ func (c *Core) run(now protocols.Time, st *Step) {
 		c.fromCertify(st, c.certify.Executed(certified+1+uint64(k), d))
 	}
 	c.recalled = nil
+	c.Vouching.deliver(now, st)
 }
 
 // signs reports whether the replica may sign.
@@ -154,6 +162,8 @@ type Status struct {
 	Lane   LaneStatus    // own lane
 	Frozen protocols.Set // lanes of which nothing is executed any more
 	Ends   bdt.Ends      // ended epochs since the start
+
+	Signatures vouch.Counts // batches by the way in which their signatures became known, since the start
 }
 
 // LaneStatus is the position of the own lane: the number up to which it is certified or ordered, and the number up to
@@ -166,6 +176,7 @@ func (c *Core) Status() Status {
 	s := Status{
 		Epoch: c.bdt.Epoch(), Leader: c.bdt.Leader(),
 		Committed: base.Height, Certified: c.certify.CertifiedHeight(), Patience: c.bdt.Patience(), Ends: c.bdt.Ends(),
+		Signatures: c.Vouching.machine.Counts(),
 	}
 	s.Lane.Certified, s.Lane.Ordered = c.bdt.OwnLane()
 	s.Frozen = c.bdt.FrozenLanes()
@@ -215,6 +226,7 @@ func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch) {
 	}
 	child, batch := c.bdt.Append(now, payload, count)
 	c.fromBDT(&st, child)
+	c.Vouching.deliver(now, &st)
 	return st, batch
 }
 
@@ -235,6 +247,7 @@ func (c *Core) resend(st *Step, to protocols.Index) {
 	}
 	c.fromBDT(st, c.bdt.Resend(to))
 	protocols.Absorb(st, c.certify.Resend(to))
+	protocols.Absorb(st, c.Vouching.machine.Resend(to))
 }
 
 // Handle handles a message of a peer, or an LD from outside the shard with this replica as its sender, or the place of a
@@ -245,6 +258,7 @@ func (c *Core) Handle(now protocols.Time, v Verified) Step {
 	if v.ahead != nil {
 		if c.signs() {
 			c.fromBDT(&st, c.bdt.HandleAhead(now, from, *v.ahead))
+			c.Vouching.deliver(now, &st)
 			c.pursue(now, &st)
 		}
 		c.identity.write(now, &st)
@@ -261,6 +275,8 @@ func (c *Core) Handle(now protocols.Time, v Verified) Step {
 		for _, o := range protocols.Absorb(&st, cancelled(c.Cancellation.machine.HandleCLM(from, x))) {
 			st.Emit(o)
 		}
+	case *vouch.Vouch:
+		c.Vouching.absorb(&st, c.Vouching.machine.HandleVouch(now, from, x))
 	case *Position:
 		c.heard(from, x)
 	case *Request:
@@ -278,6 +294,10 @@ func (c *Core) Handle(now protocols.Time, v Verified) Step {
 		}
 		c.fromBDT(&st, child)
 	}
+	if b, ok := m.(*lanes.Batch); ok {
+		c.Vouching.held(now, &st, lanes.Ref{Lane: b.Lane, Tip: b.Tip()})
+	}
+	c.Vouching.deliver(now, &st)
 	c.pursue(now, &st)
 	c.identity.write(now, &st)
 	return st
@@ -304,7 +324,9 @@ func (c *Core) Executed(now protocols.Time, b *ledger.Block) Step {
 	c.evidence.froze(b.Frozen)
 	c.more, c.asked = b.More, false
 	c.fromBDT(&st, c.bdt.Executed(now, height))
+	c.Vouching.executed(now, &st, b.Bad)
 	c.fromCertify(&st, c.certify.Executed(height, b.HeaderDigest))
+	c.Vouching.deliver(now, &st)
 	c.pursue(now, &st)
 	return st
 }
@@ -314,7 +336,7 @@ func (c *Core) Wake() protocols.Time {
 	if !c.signs() {
 		return c.pings.due
 	}
-	return protocols.Earliest(c.bdt.Wake(), c.catchup.wake, c.catchup.oweAt, c.pings.due)
+	return protocols.Earliest(c.bdt.Wake(), c.catchup.wake, c.catchup.oweAt, c.pings.due, c.Vouching.machine.Wake())
 }
 
 // Tick does the work that is due.
@@ -326,18 +348,18 @@ func (c *Core) Tick(now protocols.Time) Step {
 	if !c.signs() {
 		return st
 	}
-	if due := protocols.Earliest(c.bdt.Wake(), c.catchup.wake, c.catchup.oweAt); due == 0 || now < due {
+	if due := protocols.Earliest(c.bdt.Wake(), c.catchup.wake, c.catchup.oweAt, c.Vouching.machine.Wake()); due == 0 || now < due {
 		return st // only Pings were due
 	}
 	c.fromBDT(&st, c.bdt.Tick(now))
+	c.Vouching.absorb(&st, c.Vouching.machine.Tick(now, c.Vouching.idle()))
+	c.Vouching.deliver(now, &st)
 	c.pursue(now, &st)
 	return st
 }
 
 func (c *Core) fromBDT(st *Step, child bdt.Step) {
-	for _, d := range protocols.Absorb(st, child) {
-		st.Emit(Output{Deliver: d})
-	}
+	c.Vouching.waiting = append(c.Vouching.waiting, protocols.Absorb(st, child)...)
 }
 
 func (c *Core) fromCertify(st *Step, child certify.Step) {

@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
@@ -225,7 +226,7 @@ type Contents interface {
 	Delivery(inbound.Ref) (*ledger.Delivery, error)
 }
 
-// Ordered is the input of the ledger for a delivered block.
+// Ordered is the input of the ledger for a delivered block, without the header that is expected.
 func Ordered(d *bdt.Delivery, from Contents) (ledger.CommittedBlock, error) {
 	b := d.Block
 	in := ledger.CommittedBlock{
@@ -240,14 +241,23 @@ func Ordered(d *bdt.Delivery, from Contents) (ledger.CommittedBlock, error) {
 		in.Deliveries = append(in.Deliveries, x)
 	}
 	for _, ref := range d.Refs {
+		if slices.Contains(d.Bad, ref) {
+			in.Bad = append(in.Bad, BatchID(ref))
+			continue
+		}
 		p, err := from.Payload(ref)
 		if err != nil {
 			return ledger.CommittedBlock{}, err
 		}
 		in.Payloads = append(in.Payloads, p)
-		in.Batches = append(in.Batches, ledger.BatchID{Lane: uint16(ref.Lane), Seq: ref.Tip.Seq, Digest: ref.Tip.Digest})
+		in.Batches = append(in.Batches, BatchID(ref))
 	}
 	return in, nil
+}
+
+// BatchID is the name of a batch in the ledger.
+func BatchID(r lanes.Ref) ledger.BatchID {
+	return ledger.BatchID{Lane: uint16(r.Lane), Seq: r.Tip.Seq, Digest: r.Tip.Digest}
 }
 
 // CheckExecuted compares a header that was computed again after a crash with its certificate, if there is one.

@@ -19,6 +19,7 @@ import (
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
+	"bdtnode/protocols/vouch"
 	"bdtnode/shard/settlement"
 )
 
@@ -145,6 +146,7 @@ func examples(t *testing.T, b *bench) []example {
 			Claim: claim, Signature: s, QC: qc, Certificates: []*lanes.TipCertificate{tip}, Deliveries: []*inbound.TipCertificate{ldTip},
 		}},
 		{"transaction", &cancel.CLM{Content: []byte("transaction"), Digest: cancel.DigestOf([]byte("transaction")), Signature: s}},
+		{"two-batches", &vouch.Vouch{Batches: []lanes.Ref{{Lane: 1, Tip: lanes.Tip{Seq: 7, Digest: d}}, {Lane: 2, Tip: first.Tip()}}}},
 	}
 }
 

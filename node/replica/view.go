@@ -4,6 +4,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/certify"
+	"bdtnode/protocols/vouch"
 )
 
 // View is a snapshot of a core, for operators.
@@ -14,6 +15,7 @@ type View struct {
 	Start     StartView      `json:"start"`
 	Peers     []PeerView     `json:"peers"`    // other replicas of the shard
 	Evidence  []EvidenceView `json:"evidence"` // against other shards, kept and not ordered yet
+	Vouching  vouch.View     `json:"vouching"` // knowledge of the signatures of batches
 }
 
 // CatchUpView is the state of catching up. Heights are 0 if unknown.
@@ -76,7 +78,7 @@ func Inspect(c *Core, now protocols.Time) View {
 		Consensus: c.bdt.Inspect(now), Headers: c.certify.Inspect(),
 		CatchUp: CatchUpView{Behind: c.Behind(), Lacks: c.lacks(), Target: c.target(), StillMS: protocols.AgeMS(now, c.catchup.progress), Asked: []AskView{}},
 		Start:   StartView{Boot: s.Boot, Signs: c.signs(), Answered: s.Answered, Needed: s.Needed, Twins: []TwinView{}},
-		Peers:   []PeerView{}, Evidence: []EvidenceView{},
+		Peers:   []PeerView{}, Evidence: []EvidenceView{}, Vouching: c.Vouching.machine.Inspect(),
 	}
 	for i, a := range c.catchup.asks {
 		if a.from != 0 {

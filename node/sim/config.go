@@ -40,6 +40,7 @@ type Shard struct {
 	Links        [][]time.Duration // one-way delay from each replica to each, in place of Delay; nil is none
 	WAN          *wan.Matrix       // matrix from which Links are, for the description; nil is none
 	Slots        uint64            // of an epoch; 0 is the usual number
+	Vouched      int               // entries of a batch from which on replicas vouch for its signatures; 0: they vouch for none
 	Disturbances []disturbance.Disturbance
 	Byzantine    []Byzantine
 	Hostile      adversary.Hostile // LDs that it sends if more than f of its replicas are Byzantine, else nil
@@ -86,6 +87,9 @@ func (x *Shard) describe() string {
 	}
 	if x.Slots > 0 {
 		s += fmt.Sprintf(", %d slots", x.Slots)
+	}
+	if x.Vouched > 0 {
+		s += fmt.Sprintf(", vouches for batches from %d entries on", x.Vouched)
 	}
 	for _, f := range x.Disturbances {
 		s += ", " + f.String()
@@ -150,7 +154,7 @@ func (x *Shard) machines() machine.ShardConfig {
 		limits.Txs = x.Mempool
 	}
 	return machine.ShardConfig{
-		Replicas: x.Nodes, Delay: x.Delay, Links: x.Links, Slots: x.Slots, Limits: limits, Byzantine: x.Byzantine,
+		Replicas: x.Nodes, Delay: x.Delay, Links: x.Links, Slots: x.Slots, Vouched: x.Vouched, Limits: limits, Byzantine: x.Byzantine,
 		Hostile: x.Hostile, Mutation: x.mutation,
 	}
 }

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"slices"
 	"time"
 
 	"bdtnode/ledger"
@@ -35,7 +36,8 @@ func (h host) Write(a driver.Action) {
 	if n.resending {
 		n.s.check.Resent(n, &a.Step)
 	}
-	if len(a.Persist)+len(a.Reads)+len(a.Out) > 0 {
+	samples := !slices.ContainsFunc(a.Out, func(o replica.Output) bool { return o.Check == nil }) // an idle replica has some to check
+	if len(a.Persist)+len(a.Reads) > 0 || !samples {
 		n.onlyPings = false
 	}
 	for i := range a.Sends {
@@ -72,6 +74,9 @@ func (h host) Serve() { h.due.serve = true }
 
 // Publish implements [driver.Host].
 func (h host) Publish() { h.due.publish = true }
+
+// Verify implements [driver.Host].
+func (h host) Verify() { h.checker.check() }
 
 // Misbehaved implements [driver.Log].
 func (h host) Misbehaved(f protocols.Fault) { h.s.check.Blamed(h.Machine, f) }

@@ -38,6 +38,7 @@ type Machine struct {
 	exceeded  []uint64 // frames of each peer that were beyond their budget
 	disk      *disk
 	executor  *executor
+	checker   *checker
 	server    *server
 	inbound   []replica.Verified // verified LDs from other shards
 	turnAt    protocols.Time     // of the timer for the next turn, zero if none is set
@@ -89,7 +90,7 @@ func (n *Machine) start() {
 	}
 	cfg := driver.Config{
 		Committee: s.Committee, Self: n.id, Signer: s.Signers[n.id], Scheme: s.Scheme, Coin: s.Coin, Shares: s.shares[n.id],
-		Dumbo: s.cfg.Dumbo, Slots: s.Config.Slots, GenesisTimeMS: s.Ledger.GenesisTimeMS, Store: n.store, State: n.state,
+		Dumbo: s.cfg.Dumbo, Slots: s.Config.Slots, Vouched: s.Config.Vouched, GenesisTimeMS: s.Ledger.GenesisTimeMS, Store: n.store, State: n.state,
 		Limits: s.Config.Limits, Network: s.Peers, TakeAll: n.adversary != nil,
 	}
 	if n.Guarded() {
@@ -104,6 +105,7 @@ func (n *Machine) start() {
 	n.core, n.alive = n.driver.Core(), true
 	n.due, n.exceeded = due{publish: true, tick: true}, make([]uint64, s.Committee.N())
 	n.disk, n.executor, n.server, n.inbound = &disk{n: n}, &executor{n: n}, &server{n: n}, nil
+	n.checker = &checker{n: n}
 	n.turnAt, n.exchange.tickAt = 0, 0
 	s.Trace.Add(s.Now(), "start", n.place, -1, nil, fmt.Sprintf("executed %d committed %d", n.state.Height(), n.core.Status().Committed))
 	s.check.Started(n)

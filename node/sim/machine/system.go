@@ -37,6 +37,7 @@ type ShardConfig struct {
 	Delay     time.Duration     // as in [network.Config]
 	Links     [][]time.Duration // as in [network.Config]
 	Slots     uint64            // of an epoch; 0 is the usual number
+	Vouched   int               // entries of a batch from which on replicas vouch for its signatures; 0: they vouch for none
 	Limits    admission.Limits
 	Byzantine []Byzantine
 	Hostile   adversary.Hostile // nil if at most f replicas are Byzantine

@@ -26,7 +26,7 @@ func newView(n *Machine) *adversary.View {
 	s := n.s
 	return &adversary.View{
 		Self: n.id, Place: n.place, Shard: s.Number, Shards: len(s.cfg.Shards), Places: s.Config.Places(), Committee: s.Committee, Signer: s.Signers[n.id],
-		Coin: s.Coin, Holder: s.shares[n.id], Dumbo: s.cfg.Dumbo, Rand: s.Rand, Replica: view{n},
+		Coin: s.Coin, Holder: s.shares[n.id], Dumbo: s.cfg.Dumbo, Vouched: s.Config.Vouched, Rand: s.Rand, Replica: view{n},
 	}
 }
 
