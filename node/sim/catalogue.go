@@ -22,6 +22,7 @@ type entry struct {
 	behaviour   func(draw.Source) adversary.Behaviour
 	crossShard  func(draw.Source) disturbance.CrossShard
 	shape       func(draw.Source, *Shard)
+	vouched     bool // a behaviour of shards in which replicas vouch for the signatures of batches
 }
 
 // catalogue is every disturbance and behaviour, with parameters drawn for each run.
@@ -98,6 +99,8 @@ var catalogue = []entry{
 		}},
 	{name: "short-epochs", odds: 3, help: "an epoch has a few slots in place of thousands",
 		shape: func(d draw.Source, x *Shard) { x.Slots = uint64(3 + d.IntN(60)) }},
+	{name: "vouched", odds: 2, help: "f+1 replicas check the signatures of a batch, and vouch for it, in place of all",
+		shape: func(d draw.Source, x *Shard) { x.Vouched = 1 + d.IntN(5)/4 }},
 
 	{name: "silent", help: "Byzantine: sends nothing",
 		behaviour: func(draw.Source) adversary.Behaviour { return &adversary.Silent{} }},
@@ -137,6 +140,15 @@ var catalogue = []entry{
 		behaviour: func(d draw.Source) adversary.Behaviour { return &adversary.UnrequestedBlocks{Rate: d.Float(0.01, 0.2)} }},
 	{name: "twins", help: "Byzantine: two nodes with one identity, and all nodes in rounds of partitions",
 		behaviour: func(d draw.Source) adversary.Behaviour { return twins.Random(d) }},
+
+	{name: "bad-signatures", vouched: true, help: "Byzantine: makes batches with bad signatures",
+		behaviour: func(d draw.Source) adversary.Behaviour {
+			return &adversary.BadSignatures{Rate: d.Float(0.02, 0.6), Twin: d.IntN(3) == 0}
+		}},
+	{name: "false-vouches", vouched: true, help: "Byzantine: vouches for every batch, good or bad, and for others that do not exist",
+		behaviour: func(draw.Source) adversary.Behaviour { return &adversary.FalseVouches{} }},
+	{name: "few-vouches", vouched: true, help: "Byzantine: vouches never, late, or to f of the others",
+		behaviour: func(d draw.Source) adversary.Behaviour { return adversary.NewFewVouches(d) }},
 
 	{name: "gossip-loss", odds: 2, among: 2, help: "a share of gossip does not arrive",
 		crossShard: func(d draw.Source) disturbance.CrossShard { return disturbance.GossipLoss{Rate: d.Float64()} }},

@@ -19,6 +19,7 @@ import (
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/mvba"
+	"bdtnode/protocols/vouch"
 	"bdtnode/shard/settlement"
 )
 
@@ -28,7 +29,7 @@ var everyType = map[protocols.Kind]any{
 	lanes.KindFetch: lanes.Fetch{}, lanes.KindConflict: lanes.Conflict{},
 	bolt.KindPropose: bolt.Propose{}, bolt.KindVote: bolt.Vote{}, bolt.KindFinalize: bolt.Finalize{}, bolt.KindFetchBlock: bolt.FetchBlock{},
 	inbound.KindLD: settlement.LD{}, inbound.KindSIGN: inbound.SIGN{}, inbound.KindFetchLD: inbound.FetchLD{},
-	cancel.KindCLM: cancel.CLM{}, inbound.KindCertificate: inbound.TipCertificate{}, bdt.KindStatus: bdt.Status{}, certify.KindVOTE: certify.VOTE{},
+	cancel.KindCLM: cancel.CLM{}, vouch.KindVouch: vouch.Vouch{}, inbound.KindCertificate: inbound.TipCertificate{}, bdt.KindStatus: bdt.Status{}, certify.KindVOTE: certify.VOTE{},
 	replica.KindPosition: replica.Position{}, replica.KindRequest: replica.Request{}, replica.KindHistory: replica.History{},
 	replica.KindPing: replica.Ping{}, replica.KindPong: replica.Pong{},
 	replica.KindHello: replica.Hello{}, replica.KindKnown: replica.Known{}, replica.KindFenced: replica.Fenced{},
@@ -91,7 +92,7 @@ func TestEveryFieldIsMutated(t *testing.T) {
 	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(notWritten, name) })
 	told, refused, runs := make(map[string]int), 0, uint64(0)
 	missing := func(name string) bool { return told[name] == 0 }
-	for p := planOf(t, "mutation", 3); runs < mostSeeds && slices.ContainsFunc(names, missing); {
+	for p := planOf(t, "mutation,vouched", 3); runs < mostSeeds && slices.ContainsFunc(names, missing); {
 		p.For, p.Nodes, p.Consensus = 10*time.Second, []int{4}, "bdt"
 		runs++
 		cfg, err := p.Scenario(runs)

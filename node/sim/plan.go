@@ -123,7 +123,10 @@ func (p *Plan) shard(seed uint64, k int) (Shard, error) {
 		e := &catalogue[i]
 		switch at := p.drawing(seed, k, e.name); {
 		case e.behaviour != nil && (p.All || slices.Contains(p.Faults, e.name)):
-			if e.among <= p.Shards {
+			if e.vouched && !p.All {
+				x.Vouched = max(x.Vouched, 1)
+			}
+			if e.among <= p.Shards && (!e.vouched || x.Vouched > 0) {
 				behaviours = append(behaviours, e)
 			}
 		case !p.wants(seed, k, e):

@@ -49,6 +49,7 @@ func groups() []group {
 		{"network", networkMutants(), networkSearch},
 		{"story", storyMutants(), storySearch},
 		{"admission", admissionMutants(), storySearch},
+		{"vouch", vouchMutants(), storySearch},
 	}
 }
 

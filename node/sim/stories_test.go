@@ -128,7 +128,7 @@ var stories = map[string]func(seed uint64) Config{
 		cfg, x := alone(seed)
 		x.Nodes, cfg.Active, cfg.Load, x.Delay = 4, 15*time.Second, 15, 10*time.Millisecond
 		x.Disturbances = []disturbance.Disturbance{disturbance.PowerCuts{Every: time.Second, Down: 100 * time.Millisecond}, disturbance.Reordering{Rate: 0.3}}
-		cfg.Dumbo, x.Slots = false, 0
+		cfg.Dumbo, x.Slots, x.Vouched = false, 0, 0
 		x.Byzantine = []Byzantine{{Replica: 3, Behaviour: &adversary.EquivocatingLane{Every: seed%2 == 0}}}
 		return cfg
 	},
@@ -199,6 +199,32 @@ var stories = map[string]func(seed uint64) Config{
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 60, false, true
 		x.Nodes, x.Delay, x.Slots, x.Byzantine, x.Disturbances, x.Mempool = 4, 60*time.Millisecond, 0, nil, nil, 8
+		return cfg
+	},
+	// An owner makes batches with bad signatures, and in a larger shard another replica vouches for them. Replicas crash and
+	// fetch batches late.
+	"bad signatures": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 20, seed%5 == 4, false
+		x.Nodes, x.Delay, x.Slots, x.Vouched = []int{4, 7}[seed%2], 10*time.Millisecond, 0, 1
+		x.Disturbances = []disturbance.Disturbance{disturbance.Crashes{Every: 2 * time.Second, Down: 300 * time.Millisecond}, disturbance.LinkBreaks{Every: time.Second}}
+		x.Byzantine = []Byzantine{{Replica: 1, Behaviour: &adversary.BadSignatures{Rate: 0.2, Twin: seed%3 == 0}}}
+		if x.Nodes == 7 {
+			x.Byzantine = append(x.Byzantine, Byzantine{Replica: 4, Behaviour: &adversary.FalseVouches{}})
+		}
+		return cfg
+	},
+	// Replicas vouch falsely, late, for some or not at all, and no owner makes a bad batch.
+	"poor vouches": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 20, seed%5 == 4, false
+		x.Nodes, x.Delay, x.Slots, x.Vouched = []int{4, 7}[seed%2], 10*time.Millisecond, 0, 1+int(seed%3)/2
+		x.Disturbances = []disturbance.Disturbance{disturbance.Crashes{Every: 2 * time.Second, Down: 300 * time.Millisecond}, disturbance.CutOff{Every: 4 * time.Second, Shortest: time.Second, Longest: 4 * time.Second}}
+		few := []*adversary.FewVouches{{}, {Some: true}, {Late: 2 * time.Second}}[seed%3]
+		x.Byzantine = []Byzantine{{Replica: 1, Behaviour: few}}
+		if x.Nodes == 7 {
+			x.Byzantine = append(x.Byzantine, Byzantine{Replica: 4, Behaviour: &adversary.FalseVouches{}})
+		}
 		return cfg
 	},
 	"a hoarded lane": func(seed uint64) Config {

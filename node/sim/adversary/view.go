@@ -56,6 +56,7 @@ type View struct {
 	Coin      toss.Scheme
 	Holder    toss.Holder // of the replica's share of the coin
 	Dumbo     bool        // there is no fast lane
+	Vouched   int         // entries of a batch from which on replicas vouch for its signatures; 0: they vouch for none
 	Rand      *rand.Rand  // of the run
 	Replica
 }

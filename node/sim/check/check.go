@@ -72,6 +72,7 @@ type Shard struct {
 	bounds       bounds
 	promises     promises
 	identity     identity
+	signatures   signatures
 }
 
 var _ observe.Shard = (*Shard)(nil)
@@ -90,6 +91,7 @@ func (w *Network) Add(f Facts) *Shard {
 	s.bounds = newBounds(s)
 	s.promises = newPromises(s)
 	s.identity = newIdentity(s)
+	s.signatures = signatures{s: s}
 	w.Shards = append(w.Shards, s)
 	w.settling.add()
 	return s
@@ -236,6 +238,7 @@ func (s *Shard) Batched(n observe.Replica, txs []*ledger.Tx) { s.promises.batche
 func (s *Shard) Executed(n observe.Replica, in *ledger.CommittedBlock, b *ledger.Block) {
 	if n.Honest() {
 		s.agreement.executed(n, b)
+		s.signatures.executed(n, in)
 		s.network.settling.executed(n, in, b)
 		s.durability.executed(n, b)
 		s.bounds.executed(n, b)

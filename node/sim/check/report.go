@@ -22,6 +22,7 @@ type Counts struct {
 	Cancelled, ReturnedByCL, ReturnedByVerdict int
 	Crashes                                    int
 	Refused                                    int // messages and LDs of Byzantine replicas
+	Bad                                        int // batches with a bad signature, in blocks
 }
 
 // Counts counts the events of all shards.
@@ -33,6 +34,7 @@ func (w *Network) Counts() Counts {
 		r.Commits, r.Epochs, r.Fallbacks = r.Commits+a.top, r.Epochs+a.epochs, r.Fallbacks+a.fallbacks
 		r.Crashes += s.durability.crashes
 		r.Refused += s.blame.refused
+		r.Bad += s.signatures.bad
 		for id, x := range s.durability.answers {
 			verdicts[id] = verdicts[id] || x.Verdict == ledger.VerdictSettled
 		}
