@@ -11,11 +11,11 @@ import (
 // Trees of packages by the kind of impurity that is forbidden in them.
 var (
 	// machines must behave alike on every replica and in the simulator.
-	machines = []string{"protocols", "shard/settlement", "shard/xshard", "node/replica", "node/quorum", "node/admission", "node/why", "node/sim"}
+	machines = []string{"protocols", "shard/settlement", "shard/xshard", "node/replica", "node/quorum", "node/admission", "node/appends", "node/why", "node/sim"}
 	// timeless read no clock and use no network.
 	timeless = []string{"protocols", "shard", "ledger", "merkle", "internal"}
 	// diskless open no files.
-	diskless = []string{"protocols", "shard/settlement", "shard/xshard", "ledger", "merkle", "internal/digest", "internal/sig", "internal/wire", "node/replica", "node/quorum", "node/admission", "node/why", "node/sim"}
+	diskless = []string{"protocols", "shard/settlement", "shard/xshard", "ledger", "merkle", "internal/digest", "internal/sig", "internal/wire", "node/replica", "node/quorum", "node/admission", "node/appends", "node/why", "node/sim"}
 )
 
 // clockReads are the functions of package time whose result depends on the time of the call.

@@ -18,7 +18,7 @@ var simulator = map[string][]string{
 	"observe":     {"node/sim/network", "node/driver", "node/replica", "node/admission"},
 	"check":       {"node/sim/adversary", "node/sim/clock", "node/sim/network", "node/sim/observe", "node/sim/trace", "node/driver", "node/replica"},
 	"machine":     {"node/sim/adversary", "node/sim/clock", "node/sim/network", "node/sim/observe", "node/sim/trace", "node/driver", "node/replica", "node/admission"},
-	"workload":    {"node/sim/machine", "node/sim/observe", "node/admission"},
+	"workload":    {"node/sim/machine", "node/sim/observe", "node/admission", "node/appends"},
 	"disturbance": {"node/sim/machine", "node/sim/network", "node/sim/rig"},
 	"scheduler":   {"node/sim/draw", "node/sim/machine", "node/sim/network", "node/sim/rig", "node/replica"},
 	"twins":       {"node/sim/adversary", "node/sim/clock", "node/sim/draw", "node/sim/machine", "node/sim/network", "node/sim/trace", "node/replica"},

@@ -27,6 +27,7 @@ type Config struct {
 	Bursts      bool                     // in a single shard load comes in bursts with pauses between them
 	Once        bool                     // clients submit each transaction once, so that no answer depends on a resubmission
 	Dumbo       bool                     // there is no fast lane
+	Log         bool                     // the only shard orders opaque payloads in place of payments
 	Ed25519     bool                     // production signatures and coin, in place of ideal ones
 	Disruptions []disturbance.CrossShard // of the messages between shards
 	forgotten   func(*world)             // called when all records are forgotten, for tests; may be nil
@@ -67,6 +68,9 @@ func (c Config) String() string {
 	}
 	if c.Dumbo {
 		s += ", no fast lane"
+	}
+	if c.Log {
+		s += ", a log of payloads"
 	}
 	for _, f := range c.Disruptions {
 		s += ", " + f.String()
@@ -113,6 +117,8 @@ func (c *Config) validate() error {
 		return errors.New("the delay between shards must be above 0")
 	case len(c.Shards) == 1 && len(c.Disruptions) > 0:
 		return fmt.Errorf("%v: that takes two shards or more", c.Disruptions[0])
+	case c.Log && len(c.Shards) > 1:
+		return errors.New("a log is simulated in one shard")
 	case !(c.Load >= 0):
 		return errors.New("the load cannot be negative")
 	}

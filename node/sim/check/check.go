@@ -32,12 +32,14 @@ type Network struct {
 	// cancelling is the check of CLs.
 	cancelling cancelling
 	answers    answers
+	payloads   payloads
 }
 
 // NewNetwork is the checks of a network without shards. It calls fail with each violation.
 func NewNetwork(c *clock.Clock, peers *settlement.Network, fail func(check, detail string)) *Network {
 	w := &Network{clock: c, peers: peers, fail: fail}
 	w.settling, w.cancelling, w.answers = newSettling(w), newCancelling(w), newAnswers(w)
+	w.payloads = newPayloads(w)
 	return w
 }
 
@@ -240,6 +242,7 @@ func (s *Shard) Executed(n observe.Replica, in *ledger.CommittedBlock, b *ledger
 		s.agreement.executed(n, b)
 		s.signatures.executed(n, in)
 		s.network.settling.executed(n, in, b)
+		s.network.payloads.executed(n, in, b)
 		s.durability.executed(n, b)
 		s.bounds.executed(n, b)
 	}

@@ -99,6 +99,9 @@ func (w *Network) Unsettled() string {
 	if lack := w.answers.lacking(); lack != "" {
 		return lack
 	}
+	if lack := w.payloads.lacking(); lack != "" {
+		return lack
+	}
 	return w.settling.open()
 }
 

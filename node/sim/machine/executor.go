@@ -26,7 +26,7 @@ func (e *executor) execute() {
 		n.s.Trace.Add(n.s.Now(), "executed", n.place, -1, x.Block.HeaderDigest[:], h)
 		n.s.check.Executed(n, &x.Ordered, x.Block)
 		if n.s.Rand.IntN(16) == 0 {
-			must(n.state.Flush())
+			must(n.chain.Flush())
 		}
 		n.do(func() {
 			n.driver.Notify(x)

@@ -7,9 +7,11 @@ import (
 
 	"bdtnode/internal/kv"
 	"bdtnode/ledger"
+	"bdtnode/ledger/paylog"
 	"bdtnode/node/driver"
 	"bdtnode/node/replica"
 	"bdtnode/node/sim/adversary"
+	"bdtnode/node/sim/observe"
 	"bdtnode/protocols"
 )
 
@@ -32,7 +34,8 @@ type Machine struct {
 	life      int // counts starts and crashes: unfinished work ends with its life
 	driver    *driver.Driver
 	core      *replica.Core // of the driver
-	state     *ledger.State
+	chain     driver.Ledger
+	state     *ledger.State // nil in a shard that orders payloads
 	due       due
 	exchange  exchange
 	exceeded  []uint64 // frames of each peer that were beyond their budget
@@ -85,12 +88,10 @@ func (n *Machine) start() {
 		return
 	}
 	var err error
-	if n.state, err = ledger.Open(n.effects, s.Ledger); err != nil {
-		panic(err)
-	}
+	must(openLedger(n))
 	cfg := driver.Config{
 		Committee: s.Committee, Self: n.id, Signer: s.Signers[n.id], Scheme: s.Scheme, Coin: s.Coin, Shares: s.shares[n.id],
-		Dumbo: s.cfg.Dumbo, Slots: s.Config.Slots, Vouched: s.Config.Vouched, GenesisTimeMS: s.Ledger.GenesisTimeMS, Store: n.store, State: n.state,
+		Dumbo: s.cfg.Dumbo, Slots: s.Config.Slots, Vouched: s.Config.Vouched, GenesisTimeMS: s.Ledger.GenesisTimeMS, Store: n.store, State: n.state, Ledger: n.chain,
 		Limits: s.Config.Limits, Network: s.Peers, TakeAll: n.adversary != nil,
 	}
 	if n.Guarded() {
@@ -107,11 +108,24 @@ func (n *Machine) start() {
 	n.disk, n.executor, n.server, n.inbound = &disk{n: n}, &executor{n: n}, &server{n: n}, nil
 	n.checker = &checker{n: n}
 	n.turnAt, n.exchange.tickAt = 0, 0
-	s.Trace.Add(s.Now(), "start", n.place, -1, nil, fmt.Sprintf("executed %d committed %d", n.state.Height(), n.core.Status().Committed))
+	s.Trace.Add(s.Now(), "start", n.place, -1, nil, fmt.Sprintf("executed %d committed %d", n.chain.Height(), n.core.Status().Committed))
 	s.check.Started(n)
 	n.do(n.driver.Start)
 	n.attend()
 	s.Network.Up(n.place)
+}
+
+// openLedger opens the ledger of a machine.
+func openLedger(n *Machine) (err error) {
+	if n.s.cfg.Log {
+		n.chain, err = paylog.Open(n.effects, paylog.Config{
+			Network: n.s.ID, Shard: n.s.Number, GenesisTimeMS: n.s.Ledger.GenesisTimeMS, IDs: observe.RememberedIDs,
+		})
+		return err
+	}
+	n.state, err = ledger.Open(n.effects, n.s.Ledger)
+	n.chain = n.state
+	return err
 }
 
 // begin decides whether the replica may start. It returns nil if it may not.

@@ -5,6 +5,7 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/driver"
 	"bdtnode/node/replica"
 	"bdtnode/node/sim/observe"
 	"bdtnode/protocols"
@@ -42,14 +43,17 @@ func (n *Machine) Running() bool { return n.core.Standing().Running }
 
 func (n *Machine) Stored(key []byte) (value []byte, ok bool, err error) { return n.store.Get(key) }
 
-func (n *Machine) Height() uint64 { return n.state.Height() }
+func (n *Machine) Height() uint64 { return n.chain.Height() }
 
 func (n *Machine) BlockTimeMS() uint64 {
-	tip, _, _ := n.state.Tip()
+	tip, _, _ := n.chain.Tip()
 	return tip.TimeMS
 }
 
 func (n *Machine) Audit() ledger.Audit {
+	if n.state == nil {
+		return ledger.Audit{} // a log has no value
+	}
 	a, err := n.state.Audit(context.Background())
 	must(err)
 	return a
@@ -57,7 +61,7 @@ func (n *Machine) Audit() ledger.Audit {
 
 // Channel is the channel of a machine's shard with another one.
 func Channel(n *Machine, peer uint16) ledger.Channel {
-	c, err := n.state.Channel(peer)
+	c, err := n.chain.Channel(peer)
 	must(err)
 	return c
 }
@@ -65,7 +69,7 @@ func Channel(n *Machine, peer uint16) ledger.Channel {
 func (n *Machine) Receipt(id ledger.TxID) (ledger.Receipt, bool, error) { return n.state.Receipt(id) }
 
 func (n *Machine) Frozen() []ledger.Freeze {
-	frozen, err := n.state.Frozen()
+	frozen, err := n.chain.Frozen()
 	must(err)
 	return frozen
 }
@@ -76,6 +80,9 @@ func (n *Machine) Precheck(tx *ledger.Tx) *ledger.Refusal {
 	must(err)
 	return refusal
 }
+
+// Appends is the interface of a replica to clients of a log. It lasts until the next crash.
+func Appends(n *Machine) *driver.Appends { return n.driver.Appends() }
 
 func (n *Machine) Find(id ledger.TxID) (admission.Progress, bool) { return n.driver.Clients().Find(id) }
 

@@ -27,6 +27,7 @@ type Config struct {
 	Seed     uint64
 	Ed25519  bool // production signatures and coin, in place of ideal ones
 	Dumbo    bool // there is no fast lane
+	Log      bool // the shard orders opaque payloads
 	Accounts int  // whose home is each shard
 	Shards   []ShardConfig
 }

@@ -58,7 +58,7 @@ func (v view) Patience() time.Duration { return v.n.core.Status().Patience }
 
 func (v view) NextLD(source uint16) uint64 { return v.n.core.NextLD(source) }
 
-func (v view) Height() uint64 { return v.n.state.Height() }
+func (v view) Height() uint64 { return v.n.chain.Height() }
 
 func (v view) Block(height uint64) *bolt.Block {
 	value, ok, err := v.n.store.Get(bdt.CommitKey(height))
@@ -84,7 +84,7 @@ func (v view) LD(source uint16, t lanes.Tip) *inbound.LD {
 }
 
 func (v view) History(from uint64) (*replica.History, error) {
-	return replica.ReadHistory(v.n.s.Committee, v.n.store, v.n.state, replica.HistoryRange{From: from})
+	return replica.ReadHistory(v.n.s.Committee, v.n.store, v.n.chain, replica.HistoryRange{From: from})
 }
 
 func (v view) Junk() *ledger.Tx { return v.n.s.Junk() }

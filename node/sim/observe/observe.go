@@ -104,3 +104,6 @@ type Network interface {
 	// Accused is called when a replica has evidence against a shard.
 	Accused(n Replica, e *settlement.Evidence)
 }
+
+// RememberedIDs is the number of ids that a simulated log remembers: few, so that a run forgets some.
+const RememberedIDs = 64

@@ -13,6 +13,7 @@ import (
 type Config struct {
 	Load   float64  // transactions a second of all clients together
 	Bursts bool     // in a single shard load comes in bursts with pauses between them
+	Log    bool     // clients append payloads, in the only shard
 	Once   bool     // clients submit each transaction once, so that no answer depends on a resubmission
 	Coins  []uint32 // of each account of each shard at genesis; 0 is the usual number
 }
@@ -34,6 +35,18 @@ type Checks interface {
 	Held(id ledger.TxID) bool
 	// Review asks a running honest replica for the transactions that it accepted.
 	Review(n observe.Replica)
+	PayloadChecks
+}
+
+// PayloadChecks has the checks of a log.
+type PayloadChecks interface {
+	// Offered records that clients brought a payload to a replica: the log may have it once for each time, or once in all
+	// if it has an id.
+	Offered(payload string, identified bool)
+	// Kept records that a replica accepted a payload: the log must have it.
+	Kept(n observe.Replica, payload string)
+	// Placed records that a replica answered with the place of a payload.
+	Placed(n observe.Replica, payload string, at ledger.LogPlace)
 }
 
 // Workload is the clients of a run.
@@ -44,6 +57,7 @@ type Workload struct {
 	clients     []*clients // of each shard
 	across      *acrossShards
 	submissions submissions
+	appends     appending
 }
 
 // New is the clients of a network whose machines are not built yet.
@@ -72,7 +86,10 @@ func (w *Workload) Allocations() []ledger.Allocation {
 
 // Start begins the load, until some time. The machines must have started.
 func (w *Workload) Start(until protocols.Time) {
-	if len(w.Shards) == 1 {
+	if w.cfg.Log {
+		w.appends = appending{w: w, s: w.Shards[0]}
+		w.appends.load(w.cfg.Load, until)
+	} else if len(w.Shards) == 1 {
 		w.clients[0].load(w.cfg.Load, until)
 	} else {
 		w.across.load(w.cfg.Load, until)
