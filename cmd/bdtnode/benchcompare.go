@@ -26,9 +26,9 @@ change of the machine's load meets both:
     ./new bench run --closed 2000 --seed $seed -o json >> B.json
   done
 
-The command refuses runs that cannot be compared, with the reason (exit code 1): other settings, another machine, fewer
-than 3 pairs, a partial run, one with transfers that have no answer, or one during which other programs used more than 8 %
-of the machine.`,
+The command refuses runs that cannot be compared, with the reason (exit code 1): other settings, another machine or
+compiler flags, fewer than 3 pairs, a partial run, one with transfers that have no answer, or one during which other
+programs used more than 8 % of the machine.`,
 		Example: `  bdtnode bench compare A.json B.json
   bdtnode bench compare bdt.json dumbo.json --vary consensus -o json`,
 		Args: cobra.ExactArgs(2),

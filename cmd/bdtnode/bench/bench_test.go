@@ -71,6 +71,7 @@ func TestCompare(t *testing.T) {
 func TestCompareRefuses(t *testing.T) {
 	for want, change := range map[string]func(r *Result){
 		"A and B differ in machine":                     func(r *Result) { r.Machine.CPUs = 8 },
+		"A and B differ in build":                       func(r *Result) { r.Build = map[string]string{"-race": "true"} },
 		"A and B differ in nodes":                       func(r *Result) { r.Nodes = 7 },
 		"A and B differ in shards":                      func(r *Result) { r.Shards = 2 },
 		"A and B differ in rate":                        func(r *Result) { r.Parameters.Rate = 2000 },
@@ -100,7 +101,7 @@ func TestCompareRefuses(t *testing.T) {
 	if _, err := Compare([]Result{a, a2}, []Result{b}, nil); err == nil || !strings.Contains(err.Error(), "differ from each other in [nodes]") {
 		t.Errorf("results of one series that differ: %v", err)
 	}
-	b.Nodes, b.Version.Revision, b.Parameters.Repeat = 7, "other", 9
+	b.Nodes, b.Version.Revision, b.Parameters.Repeat, b.Build = 7, "other", 9, map[string]string{"vcs.revision": "other"}
 	c, err := Compare([]Result{a}, []Result{b}, []string{"nodes"})
 	if err != nil || len(c.Differ) != 1 || c.Differ[0] != "nodes" {
 		t.Errorf("a permitted difference: %+v, %v", c, err)

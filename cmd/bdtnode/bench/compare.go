@@ -8,6 +8,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Bounds of a comparison.
@@ -122,6 +123,9 @@ func differences(a, b *Result) []string {
 	if a.Machine != b.Machine {
 		out = append(out, "machine")
 	}
+	if !maps.Equal(built(a), built(b)) {
+		out = append(out, "build")
+	}
 	if a.Shards != b.Shards {
 		out = append(out, "shards")
 	}
@@ -137,6 +141,13 @@ func differences(a, b *Result) []string {
 			out = append(out, key)
 		}
 	}
+	return out
+}
+
+// built are the settings of the compiler, without those that name a version of the source.
+func built(r *Result) map[string]string {
+	out := maps.Clone(r.Build)
+	maps.DeleteFunc(out, func(key, _ string) bool { return strings.HasPrefix(key, "vcs") })
 	return out
 }
 
