@@ -19,8 +19,8 @@ import (
 
 // Values of --ledger.
 const (
-	paymentsLedger = "payments"
-	logLedger      = "log"
+	paymentsLedger = shard.LedgerPayments
+	logLedger      = shard.LedgerLog
 )
 
 // benchFlags are the flags of bench run and bench sweep.
@@ -87,6 +87,8 @@ const (
 	maxBenchTime = 24 * time.Hour
 	maxParts     = 64
 	defaultRate  = 1000
+
+	defaultPayload = 250
 )
 
 // check refuses flags that are wrong or do not fit together.
@@ -136,10 +138,18 @@ func (f *benchFlags) checkBounds() error {
 
 func (f *benchFlags) checkLedger(size bool) error {
 	switch {
-	case f.ledger == logLedger:
-		return output.Usage("--ledger log: the log of payloads is no part of this program yet")
-	case size:
-		return output.Usage("--size: the size of a transfer follows from --inputs and --outputs")
+	case f.ledger == paymentsLedger && size:
+		return output.Usage("--size needs --ledger log: the size of a transfer follows from --inputs and --outputs")
+	case f.ledger == paymentsLedger:
+		return nil
+	case f.cross > 0 || f.invalid > 0 || f.inputs != 1 || f.outputs != 0:
+		return output.Usage("--ledger log: payloads have no --cross, --invalid, --inputs and --outputs")
+	}
+	if f.size == 0 && !size {
+		f.size = defaultPayload
+	}
+	if f.size < 1 || f.size > load.MaxPayload {
+		return output.Usage("--size %d: use 1 to %d bytes", f.size, load.MaxPayload)
 	}
 	return nil
 }
@@ -184,6 +194,9 @@ func (f *benchFlags) command() string {
 	} else {
 		add("--shards %d --nodes %d --consensus %s", f.shards, f.replicas, f.consensus)
 	}
+	if f.ledger == logLedger {
+		add("--ledger log --size %d", f.size)
+	}
 	if f.closed > 0 {
 		add("--closed %d", f.closed)
 	} else {
@@ -223,7 +236,7 @@ func (f *benchFlags) netFlags() *netFlags {
 		rate = math.Min(guessedRate, 20*float64(f.closed))
 	}
 	return &netFlags{
-		shards: f.shards, nodes: f.replicas, consensus: f.consensus, logLevel: "info", load: rate * float64(f.inputs), cross: f.cross, invalid: f.invalid,
+		shards: f.shards, nodes: f.replicas, consensus: f.consensus, ledger: f.ledger, logLevel: "info", load: rate * float64(f.inputs), cross: f.cross, invalid: f.invalid,
 		seed: f.seed, wan: f.wan,
 	}
 }

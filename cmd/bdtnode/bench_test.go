@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"bdtnode/cmd/bdtnode/bench"
 	"bdtnode/cmd/bdtnode/load"
+	"bdtnode/cmd/bdtnode/output"
 )
 
 // writeBenchResults writes the files of results that commands in documents read.
@@ -94,6 +96,32 @@ func TestRealBench(t *testing.T) {
 	}
 	if got := bdtnode(t, append(args, "--accounts", t.TempDir())...); got.code == 0 {
 		t.Error("a measurement without accounts succeeded")
+	}
+	n.stop(t)
+}
+
+// TestRealBenchOfALog: payloads of a log of its own network and of a running one are ordered, all with their bytes.
+func TestRealBenchOfALog(t *testing.T) {
+	t.Setenv(realEnv, "1")
+	var r bench.Result
+	args := []string{"bench", "run", "--ledger", "log", "--size", "300", "--warmup", "300ms", "--for", "1s", "-o", "json"}
+	own := bdtnode(t, append(args, "--rate", "500")...)
+	own.json(t, &r)
+	if own.code != 0 || r.Submitted != 500 || r.Settled != 500 || r.Parameters.Size != 300 || r.ValueConserved != nil || !*r.HeadersAgree || r.Wire.PerByte <= 1 {
+		t.Errorf("exit %d %+v %s", own.code, r, own.err)
+	}
+	n := startNet(t, "--shards", "1", "--ledger", "log")
+	n.ready(t)
+	args = append(args, "--closed", "50", "--node", n.intro.Replicas[0].API)
+	r = bench.Result{}
+	got := bdtnode(t, args...)
+	got.json(t, &r)
+	if got.code != 0 || r.Settled == 0 || !r.Parameters.External {
+		t.Errorf("exit %d %+v %s", got.code, r, got.err)
+	}
+	args[slices.Index(args, "log")] = "payments"
+	if got := bdtnode(t, slices.DeleteFunc(args, func(s string) bool { return s == "--size" || s == "300" })...); got.code != output.ExitUsage || !strings.Contains(got.err, "--ledger log") {
+		t.Errorf("transfers for a log: exit %d %s", got.code, got.err)
 	}
 	n.stop(t)
 }

@@ -25,7 +25,8 @@ func newBenchRun(a *app) *cobra.Command {
 		Short: "Measure one load on a network",
 		Long: `Starts a network on this machine as net up does, or uses a running one with --node, and submits signed transfers: at a
 fixed rate, or so that a fixed number has no answer (--closed). The transfers are signed before the load, up to 400,000,
-unless some are to be invalid. After the warm-up, the transfers that are due in the measured time count. The result has
+unless some are to be invalid. With --ledger log it appends opaque payloads of --size bytes in place of transfers, and
+"settled" means ordered. After the warm-up, the transfers that are due in the measured time count. The result has
 the names of net up's report, and more:
 
   tps              answers "settled" in the measured time, a second
@@ -44,6 +45,7 @@ result is marked partial.
 		Example: `  bdtnode bench run --rate 2000 -o json
   bdtnode bench run --closed 2000 --for 20s --repeat 3 -o json
   bdtnode bench run --shards 2 --cross 0.5 --rate 500
+  bdtnode bench run --ledger log --size 250 --closed 20000
   bdtnode bench run --nodes 8 --wan aws8 --rate 200
   bdtnode bench run --node http://10.0.0.1:26700,http://10.0.0.2:26700 --accounts net/accounts --rate 100`,
 		Args: cobra.NoArgs,
@@ -160,13 +162,15 @@ func measureOwn(ctx context.Context, a *app, f *benchFlags, r *bench.Result, see
 
 // subjectOf connects to a network that runs on this machine.
 func subjectOf(c *netup.Cluster, dir string) (*subject, error) {
-	funds, err := loadSigners(filepath.Join(dir, netup.LoadDir))
-	if err != nil {
-		return nil, err
-	}
 	s := &subject{
-		network: c.Genesis.ID(), horizon: time.Duration(c.Genesis.HorizonMS) * time.Millisecond, funds: funds,
+		network: c.Genesis.ID(), horizon: time.Duration(c.Genesis.HorizonMS) * time.Millisecond,
 		shards: make([][]*client.Client, len(c.Genesis.Shards)),
+	}
+	if c.Genesis.Parameters.Ledger == paymentsLedger {
+		var err error
+		if s.funds, err = loadSigners(filepath.Join(dir, netup.LoadDir)); err != nil {
+			return nil, err
+		}
 	}
 	for _, r := range c.Replicas {
 		cl, err := r.Connect(client.Options{})
@@ -194,7 +198,10 @@ func verifyRun(a *app, c *netup.Cluster, run *bench.Run) error {
 	if err != nil {
 		return err
 	}
-	run.HeadersAgree, run.ValueConserved = &verdict.HeadersAgree, &verdict.ValueConserved
+	run.HeadersAgree = &verdict.HeadersAgree
+	if c.Genesis.Parameters.Ledger == paymentsLedger {
+		run.ValueConserved = &verdict.ValueConserved
+	}
 	for _, p := range verdict.Problems {
 		a.print.Note("%s", p)
 	}
@@ -222,6 +229,8 @@ func measureRunning(ctx context.Context, a *app, f *benchFlags, r *bench.Result,
 			err = fmt.Errorf("%s: %w", url, err)
 		case len(s.shards) > 0 && network != s.network:
 			err = output.Usage("--node: %s belongs to network %s, and %s to %s", url, network, f.nodes[0], s.network)
+		case st.Ledger != f.ledger:
+			err = output.Usage("--node: the network has the ledger %s, use --ledger %s", st.Ledger, st.Ledger)
 		case st.LeastFee > 0:
 			err = output.Usage("--node: the network asks for fees, and the load pays none")
 		}
@@ -240,7 +249,7 @@ func measureRunning(ctx context.Context, a *app, f *benchFlags, r *bench.Result,
 		s.shards[st.Shard] = append(s.shards[st.Shard], cl)
 		s.targets = append(s.targets, bench.Target{Shard: st.Shard, Replica: st.Replica, URL: cl.URL})
 	}
-	if accounts == "" {
+	if accounts == "" && f.ledger == paymentsLedger {
 		return nil, output.Usage("--accounts DIR is missing: no network of net up on this machine has these replicas")
 	}
 	for i, clients := range s.shards {
@@ -248,9 +257,11 @@ func measureRunning(ctx context.Context, a *app, f *benchFlags, r *bench.Result,
 			return nil, output.Usage("--node: the URL of a replica of shard %d is missing", i)
 		}
 	}
-	var err error
-	if s.funds, err = loadSigners(accounts); err != nil {
-		return nil, err
+	if f.ledger == paymentsLedger {
+		var err error
+		if s.funds, err = loadSigners(accounts); err != nil {
+			return nil, err
+		}
 	}
 	run, _, err := runBench(ctx, a, f, s, seed)
 	return run, err
@@ -271,7 +282,7 @@ func runBench(ctx context.Context, a *app, f *benchFlags, s *subject, seed uint6
 	line := newProgress(a, f)
 	result, err := load.Run(context.WithoutCancel(ctx), load.Config{
 		Network: s.network, Horizon: s.horizon, Funds: s.funds, Shards: s.shards,
-		Rate: f.rate, Closed: f.closed, Warmup: f.warmup, For: f.duration, Cross: f.cross, Invalid: f.invalid, Inputs: f.inputs, Outputs: f.outputs,
+		Rate: f.rate, Closed: f.closed, Warmup: f.warmup, For: f.duration, Cross: f.cross, Invalid: f.invalid, Payload: f.size, Inputs: f.inputs, Outputs: f.outputs,
 		Seed: seed, Presign: true, Stop: ctx.Done(), Each: line.sample, Signing: line.signing, Window: meter.Mark,
 	})
 	line.end()

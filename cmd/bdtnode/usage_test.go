@@ -72,6 +72,8 @@ func TestUsageErrors(t *testing.T) {
 		"bench run --inputs 0":                          "--inputs 0",
 		"bench run --cross 0.5":                         "at least 2 shards",
 		"bench run --invalid 2":                         "--invalid",
+		"bench run --ledger log --cross 0.5 --shards 2": "--ledger log",
+		"bench run --ledger log --size 2000000":         "--size 2000000",
 		"bench run --size 5":                            "--size",
 		"bench run --ledger stones":                     "--ledger",
 		"bench run --wan aws9":                          "--wan",

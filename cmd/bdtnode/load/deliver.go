@@ -98,7 +98,7 @@ func (r *run) count(ctx context.Context, batch []*transfer, answers []api.TxAnsw
 // final counts the answer and returns true if it is final for the transfer.
 func (r *run) final(t *transfer, a *api.TxAnswer, now time.Time) bool {
 	if refused(t, a) {
-		r.answered()
+		r.answered(1)
 		r.tally.rejected(t, ledger.ReasonUnknownInput.String(), now.Sub(r.start))
 		r.collectRefunds(t, a, now)
 		return true
@@ -109,7 +109,7 @@ func (r *run) final(t *transfer, a *api.TxAnswer, now time.Time) bool {
 		}
 		return false
 	}
-	r.answered()
+	r.answered(1)
 	if a.State == api.StateSettled {
 		r.generator.settled(t)
 		r.tally.settled(t, now.Sub(r.start))

@@ -11,6 +11,8 @@
 // A load may begin with a warm-up, whose transfers do not count. Transfers may be signed before the load, so that it
 // measures the network and not the signing.
 //
+// A load on a log appends opaque payloads of one length, in requests of up to 2,000, and waits until they are ordered.
+//
 // Transfers spend outputs of the given accounts. The outputs of settled transfers are spent again, so a run of any
 // length needs only as many outputs as are pending at a time. Most transfers stay inside a shard. A configurable share
 // goes across shards: such a transfer spends outputs of one to three shards, signed by the owner of each, and creates
@@ -68,6 +70,7 @@ type Config struct {
 	Closed  int                // in place of Rate: number of transfers without an answer
 	Warmup  time.Duration      // time before For, with the same arrivals, that does not count
 	For     time.Duration      // duration of the arrivals that count
+	Payload int                // length of an opaque payload, for a log in place of payments; 0: transfers
 	Inputs  int                // of a transfer inside a shard; 0 means 1
 	Outputs int                // of a transfer inside a shard; 0 means 1, or 2 while a shard has few outputs
 	Presign bool               // sign up to MaxAhead transfers before the load; without Invalid only, whose transfers depend on outcomes
@@ -154,6 +157,12 @@ func (c *Config) check() error {
 	switch {
 	case len(c.Shards) == 0 || len(c.Shards) > shard.MaxShards:
 		return fmt.Errorf("a load on %d shards, want 1 to %d", len(c.Shards), shard.MaxShards)
+	case c.Payload < 0 || c.Payload > MaxPayload:
+		return fmt.Errorf("payloads of %d bytes, want 1 to %d", c.Payload, MaxPayload)
+	case c.Payload > 0 && (c.Cross > 0 || c.Invalid > 0):
+		return errors.New("payloads of a log are valid, and each in one shard")
+	case c.Payload > 0:
+		return nil
 	case len(c.Funds) == 0 || len(c.Funds) > maxAccounts:
 		return fmt.Errorf("a load of %d accounts, want 1 to %d", len(c.Funds), maxAccounts)
 	case c.Inputs < 0 || c.Inputs > maxParts || c.Outputs < 0 || c.Outputs > maxParts:
@@ -196,23 +205,30 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = DefaultMaxInFlight
 	}
+	to := newReplicas(c.Shards)
+	if c.Payload > 0 {
+		return (&run{cfg: &c, to: to, payloads: newPayloads(c.Payload), freed: make(chan struct{}, 1)}).begin(ctx)
+	}
 	b := newAccounts(&c)
 	if c.Cross > 0 && len(b.homes) < 2 {
 		return Result{}, errors.New("a load across shards needs accounts with at least two home shards")
 	}
-	to := newReplicas(c.Shards)
 	arrivals := c.arrivals()
 	p, err := fetchCoins(ctx, b, to, max(1, c.Inputs)*arrivals+int(c.Cross*float64(arrivals)))
 	if err != nil {
 		return Result{}, err
 	}
-	r := &run{cfg: &c, to: to, generator: newGenerator(&c, b, p, arrivals), freed: make(chan struct{}, 1)}
-	if c.Closed > 0 {
-		r.tally = newTally(&c, 0, to)
+	return (&run{cfg: &c, to: to, generator: newGenerator(&c, b, p, arrivals), freed: make(chan struct{}, 1)}).begin(ctx)
+}
+
+// begin runs the load with its schedule, or without one in a closed loop.
+func (r *run) begin(ctx context.Context) (Result, error) {
+	if r.cfg.Closed > 0 {
+		r.tally = newTally(r.cfg, 0, r.to)
 		return r.run(ctx, nil)
 	}
-	s := newSchedule(arrivals, c.total(), c.Seed)
-	r.tally = newTally(&c, s.due, to)
+	s := newSchedule(r.cfg.arrivals(), r.cfg.total(), r.cfg.Seed)
+	r.tally = newTally(r.cfg, s.due, r.to)
 	return r.run(ctx, s)
 }
 

@@ -15,6 +15,7 @@ type run struct {
 	to        *replicas
 	tally     *tally
 	generator *generator
+	payloads  *payloads // in place of generator: for a log
 	refunds   refunds
 	held      *transfer // of arrive: ready, and waits for a second arrival
 
@@ -32,16 +33,9 @@ func (r *run) run(parent context.Context, s *schedule) (Result, error) {
 	defer cancel(nil)
 	r.fail = cancel
 	r.asking = make(chan struct{}, maxAsking)
-	for range signWorkers {
-		r.work.Go(func() {
-			if err := r.generator.work(base); err != nil {
-				r.fail(fmt.Errorf("generate a transfer: %w", err))
-			}
-		})
+	if r.generator != nil {
+		r.generate(base)
 	}
-	r.work.Go(func() { r.queryRefunds(base) })
-	r.awaitReady(base)
-	r.generator.loading.Store(true)
 	r.start = time.Now()
 	r.deadline.Store(r.start.Add(r.cfg.total() + r.cfg.Drain).UnixNano())
 	arriving, stop := context.WithCancel(base)
@@ -76,6 +70,20 @@ func (r *run) run(parent context.Context, s *schedule) (Result, error) {
 	r.work.Wait()
 	stopSamples()
 	return r.tally.result(time.Since(r.start), partial), err
+}
+
+// generate begins to sign transfers, and returns when enough are ready.
+func (r *run) generate(ctx context.Context) {
+	for range signWorkers {
+		r.work.Go(func() {
+			if err := r.generator.work(ctx); err != nil {
+				r.fail(fmt.Errorf("generate a transfer: %w", err))
+			}
+		})
+	}
+	r.work.Go(func() { r.queryRefunds(ctx) })
+	r.awaitReady(ctx)
+	r.generator.loading.Store(true)
 }
 
 // left is the time until the drain is over.
@@ -136,9 +144,9 @@ func (r *run) refill(ctx, arriving context.Context) {
 // refillPart is the part of a closed loop whose answers are replaced at once.
 const refillPart = 16
 
-// answered counts the final answer of a transfer.
-func (r *run) answered() {
-	r.inFlight.Add(-1)
+// answered counts transactions that are not in flight any more.
+func (r *run) answered(n int) {
+	r.inFlight.Add(-int64(n))
 	select {
 	case r.freed <- struct{}{}:
 	default:
@@ -176,6 +184,9 @@ func (r *run) arrive(ctx, arriving context.Context, s *schedule) {
 
 // send assigns ready transfers to arrivals, submits them to the next replicas, and returns the arrivals left.
 func (r *run) send(ctx context.Context, waiting []time.Duration) []time.Duration {
+	if r.payloads != nil {
+		return r.sendPayloads(ctx, waiting)
+	}
 	rest := waiting
 	for len(rest) > 0 {
 		batch := make([]*transfer, 0, min(len(rest), maxBatch))

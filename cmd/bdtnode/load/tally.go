@@ -25,6 +25,7 @@ type tally struct {
 	crossing latencies   // and across shards
 	open     map[*transfer]struct{}
 	kinds    map[Kind]*KindResult
+	appends  map[*appending]struct{} // requests of payloads without a final answer
 }
 
 // newTally starts a tally of a load on replicas. Its measured time begins at first, when the first arrival is due, or
@@ -32,7 +33,7 @@ type tally struct {
 func newTally(c *Config, first time.Duration, to *replicas) *tally {
 	t := &tally{
 		to: to, from: first, until: c.Warmup + c.For, warmed: c.Warmup > 0,
-		res: Result{Reasons: map[string]uint64{}}, open: map[*transfer]struct{}{}, kinds: map[Kind]*KindResult{},
+		res: Result{Reasons: map[string]uint64{}}, open: map[*transfer]struct{}{}, kinds: map[Kind]*KindResult{}, appends: map[*appending]struct{}{},
 		at: make([]latencies, len(to.clients)),
 	}
 	if t.warmed {
@@ -202,6 +203,7 @@ func (t *tally) result(now time.Duration, partial bool) Result {
 			t.latency(tr, now)
 		}
 	}
+	t.openPayloads(now)
 	r := t.res
 	for _, k := range Kinds {
 		if of := t.kinds[k]; of != nil {
