@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -202,5 +203,62 @@ func TestBodiesOfReadsTakeNoPlaces(t *testing.T) {
 	stop()
 	if err := <-done; err != nil {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// An address whose connections end without an answered request waits for new ones, and others do not.
+func TestWastedConnectionsWait(t *testing.T) {
+	url, stop, done := run(t, api.Config{}, &fake{})
+	var last net.Conn
+	for range 600 { // 472 above the free ones, so the last waits 15 seconds
+		last = dial(t, "127.0.0.3", url)
+		fmt.Fprint(last, "GET /livez HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n")
+	}
+	if !alive(dial(t, "127.0.0.2", url)) {
+		t.Error("another address got no answer")
+	}
+	_ = last.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := last.Read(make([]byte, 1)); n > 0 || !os.IsTimeout(err) {
+		t.Errorf("the last connection of the address that wastes them was served or closed: %v", err)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+// A connection whose request was answered does not count, however many follow each other.
+func TestAnsweredConnectionsDoNotWait(t *testing.T) {
+	url, stop, done := run(t, api.Config{}, &fake{})
+	for i := range 700 { // the last would wait 15 seconds if they counted
+		c := dial(t, "127.0.0.3", url)
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if !alive(c) {
+			t.Fatalf("connection %d got no answer", i)
+		}
+		c.Close()
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+// The turns of an address: the free connections at once, each further one a gap later, and none after the longest wait.
+func TestTurns(t *testing.T) {
+	const free, gap, longest = 128, time.Second / 32, 15 * time.Second
+	turns := api.Turns(2000)
+	for i, turn := range turns {
+		if want := min(max(0, time.Duration(i+1-free)*gap), longest); turn != want {
+			t.Fatalf("connection %d waits %v, want %v", i, turn, want)
+		}
+	}
+}
+
+// Addresses are forgotten once they have no connection, also when all of them have wasted some.
+func TestAddressesAreForgotten(t *testing.T) {
+	const most = 4096 + 1
+	if n := api.AddressesAfter(3 * most); n > most {
+		t.Errorf("%d addresses without a connection are remembered, want at most %d", n, most)
 	}
 }

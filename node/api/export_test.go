@@ -1,10 +1,39 @@
 package api
 
 import (
+	"encoding/binary"
+	"net"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
+
+// Turns are the waits of n connections that an address opens at one moment and that are never answered.
+func Turns(n int) (waits []time.Duration) {
+	c, now := &client{}, time.Now()
+	for range n {
+		waits = append(waits, c.owe(now))
+	}
+	return waits
+}
+
+// AddressesAfter is the number of addresses that are remembered after n have opened and closed a connection each, with
+// no request.
+func AddressesAfter(n int) int {
+	l, other := net.Pipe()
+	defer other.Close()
+	s := &conns{max: 1, clients: make(map[netip.Prefix]*client)}
+	for i := range n {
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], uint32(i))
+		c := &conn{Conn: l, conns: s, from: netip.PrefixFrom(netip.AddrFrom4(a), 32)}
+		s.add(c, time.Now())
+		s.remove(c)
+	}
+	return len(s.clients)
+}
 
 // Routes lists the patterns that a server's mux has.
 func Routes(s *Server) []string {

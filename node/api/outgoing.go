@@ -41,6 +41,7 @@ type outgoing struct {
 	limit  time.Duration
 	outlet *outlet
 	client netip.Prefix
+	conn   *conn // nil outside [Server.Run]
 
 	status  int
 	begun   bool
@@ -109,5 +110,8 @@ func (w *outgoing) begin() {
 	_ = setDeadline(http.NewResponseController(w.ResponseWriter).SetWriteDeadline, time.Now().Add(w.limit))
 	if w.status != 0 {
 		w.ResponseWriter.WriteHeader(w.status)
+	}
+	if w.conn != nil && w.status < http.StatusBadRequest {
+		w.conn.conns.answered(w.conn)
 	}
 }

@@ -125,6 +125,7 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 // ServeHTTP answers one request. [Server.Run] serves this handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &outgoing{ResponseWriter: w, limit: s.cfg.AnswerTime, outlet: s.outlet, client: origin.Of(r.RemoteAddr)}
+	out.conn, _ = r.Context().Value(connKey{}).(*conn)
 	defer out.giveBack()
 	s.serve(out, r)
 	out.end()
