@@ -25,24 +25,25 @@ const (
 
 // benchFlags are the flags of bench run and bench sweep.
 type benchFlags struct {
-	nodes     []string // URLs of a running network; empty: a network of its own
-	accounts  string
-	shards    int
-	replicas  int
-	consensus string
-	ledger    string
-	size      int
-	rate      float64
-	closed    int
-	cross     float64
-	invalid   float64
-	inputs    int
-	outputs   int
-	warmup    time.Duration
-	duration  time.Duration
-	repeat    int
-	seed      uint64
-	wan       wanFlag
+	nodes      []string // URLs of a running network; empty: a network of its own
+	accounts   string
+	shards     int
+	replicas   int
+	consensus  string
+	signatures string
+	ledger     string
+	size       int
+	rate       float64
+	closed     int
+	cross      float64
+	invalid    float64
+	inputs     int
+	outputs    int
+	warmup     time.Duration
+	duration   time.Duration
+	repeat     int
+	seed       uint64
+	wan        wanFlag
 }
 
 func newBench(a *app) *cobra.Command {
@@ -63,6 +64,7 @@ func (f *benchFlags) register(c *cobra.Command) {
 	fs.IntVar(&f.shards, "shards", 1, "number of shards of its own network, 1 to 64")
 	fs.IntVar(&f.replicas, "nodes", 4, "replicas of each shard of its own network, 4 to 100")
 	fs.StringVar(&f.consensus, "consensus", shard.ConsensusBDT, "consensus of its own network: bdt, or dumbo for the asynchronous fallback alone")
+	addSignatures(fs, &f.signatures)
 	fs.StringVar(&f.ledger, "ledger", paymentsLedger, "payments, or log for opaque payloads")
 	fs.IntVar(&f.size, "size", 0, "bytes of a payload, with --ledger log (default 250)")
 	fs.Float64Var(&f.rate, "rate", 0, "arrivals a second, independent of the answers (default 1000 without --closed)")
@@ -79,6 +81,7 @@ func (f *benchFlags) register(c *cobra.Command) {
 	paths(fs, "accounts")
 	words(c, "ledger", paymentsLedger, logLedger)
 	words(c, "consensus", shard.ConsensusBDT, shard.ConsensusDumbo)
+	words(c, "signatures", shard.SignaturesAll, shard.SignaturesVouched)
 }
 
 // Bounds of a measurement. A greater number is a typing error.
@@ -165,7 +168,7 @@ func (f *benchFlags) checkNetwork(given func(string) bool) error {
 		}
 		return nil
 	}
-	for _, flag := range []string{"shards", "nodes", "consensus", "wan"} {
+	for _, flag := range []string{"shards", "nodes", "consensus", "signatures", "wan"} {
 		if given(flag) {
 			return output.Usage("--%s is for a network of its own: leave it out with --node", flag)
 		}
@@ -192,7 +195,7 @@ func (f *benchFlags) command() string {
 			add("--accounts %s", f.accounts)
 		}
 	} else {
-		add("--shards %d --nodes %d --consensus %s", f.shards, f.replicas, f.consensus)
+		add("--shards %d --nodes %d --consensus %s --signatures %s", f.shards, f.replicas, f.consensus, f.signatures)
 	}
 	if f.ledger == logLedger {
 		add("--ledger log --size %d", f.size)
@@ -236,7 +239,7 @@ func (f *benchFlags) netFlags() *netFlags {
 		rate = math.Min(guessedRate, 20*float64(f.closed))
 	}
 	return &netFlags{
-		shards: f.shards, nodes: f.replicas, consensus: f.consensus, ledger: f.ledger, logLevel: "info", load: rate * float64(f.inputs), cross: f.cross, invalid: f.invalid,
+		shards: f.shards, nodes: f.replicas, consensus: f.consensus, ledger: f.ledger, signatures: f.signatures, logLevel: "info", load: rate * float64(f.inputs), cross: f.cross, invalid: f.invalid,
 		seed: f.seed, wan: f.wan,
 	}
 }

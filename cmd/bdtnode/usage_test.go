@@ -75,6 +75,7 @@ func TestUsageErrors(t *testing.T) {
 		"bench run --ledger log --cross 0.5 --shards 2": "--ledger log",
 		"bench run --ledger log --size 2000000":         "--size 2000000",
 		"bench run --size 5":                            "--size",
+		"bench run --signatures none":                   "--signatures",
 		"bench run --ledger stones":                     "--ledger",
 		"bench run --wan aws9":                          "--wan",
 		"bench run --accounts x":                        "--node",

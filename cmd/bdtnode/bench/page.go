@@ -80,7 +80,7 @@ func settings(r *Result, over string) []string {
 		mode = "closed loop"
 	}
 	return []string{
-		text("nodes", "%d replicas", r.Nodes), text("shards", "%d shards", r.Shards), p.Consensus, p.Ledger, text("size", "%d bytes", p.Size),
+		text("nodes", "%d replicas", r.Nodes), text("shards", "%d shards", r.Shards), p.Consensus, "signatures " + p.Signatures, p.Ledger, text("size", "%d bytes", p.Size),
 		text("cross", "%g across", p.Cross), spec, mode, fmt.Sprintf("%d inputs, %d outputs", p.Inputs, p.Outputs), "revision " + short(r.Version.Revision), r.Machine.CPU,
 	}
 }

@@ -55,6 +55,7 @@ type Parameters struct {
 	Repeat        int     `json:"repeat"`         // number of runs
 	Seed          uint64  `json:"seed"`           // of the first run; each further run has the next one
 	Consensus     string  `json:"consensus"`      // bdt or dumbo
+	Signatures    string  `json:"signatures"`     // replicas that verify them, all or vouched; empty for a network that was running before
 	LeastFee      uint64  `json:"least_fee"`      // of the network, for each byte
 	HorizonMS     uint64  `json:"horizon_ms"`     // of the network
 	DrainSeconds  float64 `json:"drain_s"`        // longest wait for answers after the load
