@@ -19,6 +19,17 @@ func Turns(n int) (waits []time.Duration) {
 	return waits
 }
 
+// Owed is the time for which wasted connections of an address count, the longest of all addresses.
+func Owed(s *Server) (longest time.Duration) {
+	open := s.open.Load()
+	open.mu.Lock()
+	defer open.mu.Unlock()
+	for _, c := range open.clients {
+		longest = max(longest, time.Until(c.debt))
+	}
+	return longest
+}
+
 // AddressesAfter is the number of addresses that are remembered after n have opened and closed a connection each, with
 // no request.
 func AddressesAfter(n int) int {
