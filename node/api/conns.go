@@ -41,9 +41,9 @@ type conns struct {
 
 // Bounds of the connections of an address that are not answered.
 const (
-	freeWaste = 128
-	wasteGap  = time.Second / 32
-	maxTurn   = 15 * time.Second
+	freeWaste = 64
+	wasteGap  = time.Second / 16
+	maxTurn   = 20 * time.Second
 	// maxDebtors is the number of addresses without a connection whose wasted connections are remembered.
 	maxDebtors = 4096
 )

@@ -210,7 +210,7 @@ func TestBodiesOfReadsTakeNoPlaces(t *testing.T) {
 func TestWastedConnectionsWait(t *testing.T) {
 	url, stop, done := run(t, api.Config{}, &fake{})
 	var last net.Conn
-	for range 600 { // 472 above the free ones, so the last waits 15 seconds
+	for range 600 { // 536 above the free ones, so the last waits 20 seconds
 		last = dial(t, "127.0.0.3", url)
 		fmt.Fprint(last, "GET /livez HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n")
 	}
@@ -237,7 +237,7 @@ func TestAnsweredConnectionsDoNotWait(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	s, done := api.New(api.Config{}, f), make(chan error, 1)
 	go func() { done <- s.Run(ctx, l) }()
-	for i := range 100 {
+	for i := range 60 {
 		c := dial(t, "127.0.0.3", "http://"+l.Addr().String())
 		if !alive(c) {
 			t.Fatalf("connection %d got no answer", i)
@@ -245,7 +245,7 @@ func TestAnsweredConnectionsDoNotWait(t *testing.T) {
 		c.Close()
 	}
 	if owed := api.Owed(s); owed > 0 {
-		t.Errorf("after 100 answered connections, wasted ones count for %v", owed)
+		t.Errorf("after 60 answered connections, wasted ones count for %v", owed)
 	}
 	stop()
 	if err := <-done; err != nil {
@@ -255,7 +255,7 @@ func TestAnsweredConnectionsDoNotWait(t *testing.T) {
 
 // The turns of an address: the free connections at once, each further one a gap later, and none after the longest wait.
 func TestTurns(t *testing.T) {
-	const free, gap, longest = 128, time.Second / 32, 15 * time.Second
+	const free, gap, longest = 64, time.Second / 16, 20 * time.Second
 	turns := api.Turns(2000)
 	for i, turn := range turns {
 		if want := min(max(0, time.Duration(i+1-free)*gap), longest); turn != want {
