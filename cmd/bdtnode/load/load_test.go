@@ -176,7 +176,8 @@ func TestWithoutAnAnswerIsPending(t *testing.T) {
 		return slices.Repeat([]api.TxAnswer{{State: api.StateAccepted, TimedOut: true}}, len(txs))
 	}
 	res, err := s.finish(t.Context(), c)
-	if err != nil || res.Submitted != 10 || res.Pending != 10 || res.Unsent != 0 || res.TPS != 0 {
+	// A busy machine may be too late to submit some of them.
+	if err != nil || res.Submitted+res.Unsent != 10 || res.Pending == 0 || res.Pending != res.Submitted || res.TPS != 0 {
 		t.Errorf("%+v, %v", res, err)
 	}
 	if res.Latency.P50 < 50 { // each has waited at least for the drain
