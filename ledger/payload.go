@@ -133,6 +133,25 @@ func EncodePayload(txs [][]byte, notices ...RawNotice) []byte {
 	return b
 }
 
+// NewPayload is the payload that [EncodePayload] encodes, of transactions that are decoded already. It decodes the notices.
+func NewPayload(kinds Kinds, txs []*Tx, notices []RawNotice) (*Payload, error) {
+	p := &Payload{Txs: txs}
+	for i := range notices {
+		n := &notices[i]
+		kind := kinds.of(n.Kind)
+		switch {
+		case kind == nil:
+			return nil, fmt.Errorf("%w: kind %d is unknown", wire.ErrMalformed, n.Kind)
+		case len(n.Content) > kind.MaxBytes:
+			return nil, fmt.Errorf("%w: %s of %d bytes, at most %d allowed", wire.ErrMalformed, kind.Name, len(n.Content), kind.MaxBytes)
+		}
+		if err := p.notice(kind, n.Content); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
 // DecodePayload decodes a payload. Its entries alias b, so b must not change afterwards. It checks the encoding only;
 // [CheckPayload] checks fields and signatures too.
 func DecodePayload(kinds Kinds, b []byte) (*Payload, error) {
@@ -190,6 +209,11 @@ func (p *Payload) read(kinds Kinds, r *wire.Reader) error {
 	if r.Err() != nil {
 		return r.Err()
 	}
+	return p.notice(kind, content)
+}
+
+// notice decodes a notice and adds it.
+func (p *Payload) notice(kind *Kind, content []byte) error {
 	notice, err := kind.Decode(content)
 	if err != nil {
 		return fmt.Errorf("%s: %w", kind.Name, err)

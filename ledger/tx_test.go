@@ -7,6 +7,7 @@ import (
 	"flag"
 	"math"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -327,11 +328,22 @@ func TestNotices(t *testing.T) {
 	if err != nil || p.Len() != 3 || len(p.Notices) != 2 || string(p.Notices[1].Encode()) != string(text("b")) || len(p.Txs) != 1 {
 		t.Fatalf("%+v, %v", p, err)
 	}
+	made, err := NewPayload(kinds, p.Txs, []RawNotice{notice(text("a")), notice(text("b"))})
+	if err != nil || !reflect.DeepEqual(made, p) || made.Txs[0] != p.Txs[0] {
+		t.Errorf("made of its parts: %+v, %v", made, err)
+	}
 	if p, err = CheckPayload(kinds, ideal, testNet, EncodePayload(nil, notice(text("a")))); err != nil || p.Len() != 1 {
 		t.Errorf("a notice alone: %v", err)
 	}
 	behind := append(bytes.Clone(EncodePayload([][]byte{raw})), EncodePayload(nil, notice(text("a")))[payloadHead:]...)
 	behind[4] = 2
+	for name, n := range map[string]RawNotice{
+		"malformed": notice([]byte("short")), "too long": notice(make([]byte, 81)), "unknown": {KindCancel, text("a")},
+	} {
+		if _, err := NewPayload(kinds, p.Txs, []RawNotice{n}); err == nil {
+			t.Errorf("%s: NewPayload accepts it", name)
+		}
+	}
 	for name, b := range map[string][]byte{
 		"fails its check":     EncodePayload(nil, notice(text("x"))),
 		"after a transaction": behind,

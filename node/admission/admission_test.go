@@ -294,11 +294,7 @@ func TestPartiesGetEqualBytes(t *testing.T) {
 		submit("late", 120+i)
 	}
 	count := make(map[Party]int)
-	for _, raw := range d.admission.TakeForBatch(1<<20, 15) {
-		tx, err := ledger.DecodeTx(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, tx := range d.admission.TakeForBatch(1<<20, 15) {
 		count[of[tx.ID()]]++
 	}
 	if count["party with many"] != 5 || count["party with few"] != 5 || count["late"] != 5 {

@@ -100,12 +100,12 @@ func (a *Admission) dequeue(e *entry) {
 // ReadyBytes returns the number of bytes of the transactions that are ready for a batch.
 func (a *Admission) ReadyBytes() int { return a.queues.bytes }
 
-// TakeForBatch returns the encodings of transactions for one batch of this replica's lane: at most maxCount, whose payload
+// TakeForBatch returns transactions for one batch of this replica's lane: at most maxCount, whose payload
 // ([ledger.EncodePayload]) takes at most maxBytes bytes. maxBytes must allow one transaction of any size. A
 // transaction comes after those whose outputs it spends. The transactions stay in the mempool until a block decides
-// them. The caller must not change the encodings.
-func (a *Admission) TakeForBatch(maxBytes, maxCount int) [][]byte {
-	var out [][]byte
+// them.
+func (a *Admission) TakeForBatch(maxBytes, maxCount int) []*ledger.Tx {
+	var out []*ledger.Tx
 	bytes := 0
 	for len(out) < maxCount {
 		e := a.queues.next()
@@ -116,7 +116,7 @@ func (a *Admission) TakeForBatch(maxBytes, maxCount int) [][]byte {
 		a.fees.remove(e)
 		e.state = inBatch
 		bytes += e.size()
-		out = append(out, e.tx.Encode())
+		out = append(out, e.tx)
 		a.taken(e.id())
 	}
 	return out

@@ -61,11 +61,11 @@ func (a *Appends) count() {
 // Waiting implements intake.
 func (a *Appends) Waiting() int { return int(a.waiting.Load()) }
 
-func (a *Appends) take(notices int) [][]byte {
+func (a *Appends) take(notices int) Entries {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	defer a.count()
-	return a.queue.Take(lanes.MaxPayload-ledger.PayloadSize(0, 0)-notices, lanes.MaxCount)
+	return Entries{Opaque: a.queue.Take(lanes.MaxPayload-ledger.PayloadSize(0, 0)-notices, lanes.MaxCount)}
 }
 
 func (a *Appends) logged(b *OwnBatch) {

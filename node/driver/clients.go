@@ -156,8 +156,8 @@ func (c *Clients) Holding() Holding {
 }
 
 // take hands out transactions for one batch that carries so many bytes of notices.
-func (c *Clients) take(notices int) (txs [][]byte) {
-	return c.input(AdmissionInput{Kind: AdmissionTake, Notices: notices}).Txs
+func (c *Clients) take(notices int) Entries {
+	return Entries{Txs: c.input(AdmissionInput{Kind: AdmissionTake, Notices: notices}).Txs}
 }
 
 // logged is called when a batch of the own lane is on disk: no crash loses its transactions.

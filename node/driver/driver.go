@@ -239,11 +239,11 @@ func (d *Driver) fillLane(at Reading) protocols.Time {
 		if !ok {
 			return again
 		}
-		txs := d.intake.take(notices)
-		if len(txs) == 0 && notices == 0 {
+		entries := d.intake.take(notices)
+		if entries.none() && notices == 0 {
 			return 0
 		}
-		d.input(CoreInput{Kind: CoreAppend, At: at, Txs: txs, Waiting: waiting})
+		d.input(CoreInput{Kind: CoreAppend, At: at, Entries: entries, Waiting: waiting})
 	}
 }
 

@@ -55,7 +55,7 @@ const (
 	CoreConnected          // Peer
 	CoreWitness            // Evidence
 	CoreTick
-	CoreAppend     // Txs, Waiting: a batch of the own lane
+	CoreAppend     // Entries, Waiting: a batch of the own lane
 	CoreImpossible // Content, a transaction: it can never be SPENT in this shard
 	CoreCancel     // Content, a CL for the own lane
 	CoreChecked    // Results of checks of batches
@@ -69,7 +69,7 @@ type CoreInput struct {
 	Message  replica.Verified
 	Block    *Executed
 	Evidence *settlement.Evidence
-	Txs      [][]byte
+	Entries  Entries
 	Waiting  int // bytes of transactions that waited for a batch
 	Content  []byte
 	Results  []vouch.Result
@@ -113,9 +113,7 @@ func (d *Driver) step(in *CoreInput) (st replica.Step, own *OwnBatch) {
 	case CoreTick:
 		st = d.core.Tick(now)
 	case CoreAppend:
-		var batch *lanes.Batch
-		st, batch = d.core.Append(now, in.Txs)
-		own = d.ownBatch(batch)
+		st, own = d.append(now, &in.Entries)
 	case CoreImpossible:
 		st = d.core.Cancellation.Impossible(now, in.Content)
 	case CoreCancel:
@@ -126,14 +124,26 @@ func (d *Driver) step(in *CoreInput) (st replica.Step, own *OwnBatch) {
 	return st, own
 }
 
-// ownBatch keeps the payload of a new batch of the own lane for its execution.
-func (d *Driver) ownBatch(batch *lanes.Batch) *OwnBatch {
-	payload, err := ledger.DecodePayload(d.kinds, batch.Payload)
+// append makes a batch of the own lane, and keeps its payload for its execution. Its transactions are those that were
+// admitted: they are not decoded again.
+func (d *Driver) append(now protocols.Time, in *Entries) (replica.Step, *OwnBatch) {
+	raw := in.Opaque
+	for _, tx := range in.Txs {
+		raw = append(raw, tx.Encode())
+	}
+	st, batch, notices := d.core.Append(now, raw)
+	var payload *ledger.Payload
+	var err error
+	if d.cfg.opaque() {
+		payload, err = ledger.DecodePayload(d.kinds, batch.Payload)
+	} else {
+		payload, err = ledger.NewPayload(d.kinds, in.Txs, notices)
+	}
 	if err != nil {
 		panic(fmt.Sprintf("driver: own payload does not decode: %v", err))
 	}
 	d.contents.put(batch.Digest(), content{payload: payload, size: len(batch.Payload)})
-	return &OwnBatch{batch.Seq, payload}
+	return st, &OwnBatch{batch.Seq, payload}
 }
 
 // AdmissionKind is the kind of an [AdmissionInput].
@@ -176,7 +186,7 @@ type AdmissionInput struct {
 type AdmissionResult struct {
 	OK       bool
 	Progress admission.Progress
-	Txs      [][]byte
+	Txs      []*ledger.Tx
 	Due      []*ledger.Tx
 	Records  []protocols.Record
 	Counts   AdmissionCounts // after the input; only for a recorder

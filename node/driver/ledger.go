@@ -40,13 +40,22 @@ type intake interface {
 	// Waiting is the number of bytes that wait.
 	Waiting() int
 	// take hands out entries for one batch that carries so many bytes of notices.
-	take(notices int) [][]byte
+	take(notices int) Entries
 	// logged is called when a batch of the own lane is on disk, in the order of the batches.
 	logged(b *OwnBatch)
 	executed(x *Executed)
 	// headerCertified is called when a header has its f+1 VOTEs.
 	headerCertified(height uint64)
 }
+
+// Entries are entries of clients for one batch: transactions, or parts of encoded opaque payloads.
+type Entries struct {
+	Txs    []*ledger.Tx
+	Opaque [][]byte
+}
+
+// none reports whether there are no entries.
+func (e *Entries) none() bool { return len(e.Txs)+len(e.Opaque) == 0 }
 
 // opaque reports whether the shard orders opaque payloads in place of payments.
 func (c *Config) opaque() bool { return c.State == nil }

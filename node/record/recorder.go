@@ -135,10 +135,13 @@ func (r *Recorder) Core(in driver.CoreInput, st *replica.Step) {
 	if b, ok := in.Message.Message().(*lanes.Batch); ok {
 		size = len(b.Payload)
 	}
-	for _, tx := range in.Txs {
-		size += 2 * len(tx) // they are also in the step
+	for _, tx := range in.Entries.Txs {
+		size += 2 * len(tx.Encode()) // they are also in the step
 	}
-	in.Txs = nil
+	for _, part := range in.Entries.Opaque {
+		size += 2 * len(part)
+	}
+	in.Entries = driver.Entries{}
 	r.put(&entry{kind: uint8(in.Kind), core: in, step: st, signed: r.take()}, size)
 }
 

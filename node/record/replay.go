@@ -92,7 +92,7 @@ type replay struct {
 	deliveries []*bdt.Delivery // committed blocks that no entry has executed yet
 	executed   map[uint64]*running
 	own        map[uint64]*driver.OwnBatch // by number, until they are logged
-	taken      [][]byte                    // by the last AdmissionTake
+	taken      []*ledger.Tx                // by the last AdmissionTake
 	requests   map[uint64]*admission.Request
 	retries    map[ledger.TxID]*ledger.Tx
 }
@@ -272,7 +272,7 @@ func (p *replay) core(x *entry) error {
 		}
 		in.Block = block
 	case driver.CoreAppend:
-		in.Txs, p.taken = p.taken, nil
+		in.Entries.Txs, p.taken = p.taken, nil
 	default:
 	}
 	return p.do.Core(in)

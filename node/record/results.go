@@ -138,7 +138,7 @@ func appendResult(e *encoder, in *driver.AdmissionInput, r *driver.AdmissionResu
 	}
 	e.u64(uint64(len(r.Txs)))
 	for _, tx := range r.Txs {
-		e.bytes(tx)
+		e.bytes(tx.Encode())
 	}
 	e.u64(uint64(len(r.Due)))
 	for _, tx := range r.Due {

@@ -154,7 +154,7 @@ func TestAskedAgain(t *testing.T) {
 	store := kv.NewMem()
 	core := b.restore(t, 1, nil, store)
 	b.run(t, core, store, core.Start(t0))
-	st, _ := core.Append(t0, [][]byte{[]byte("x")}) // something to send again
+	st, _, _ := core.Append(t0, [][]byte{[]byte("x")}) // something to send again
 	b.run(t, core, store, st)
 	given := func(st Step) bool {
 		for _, r := range st.Reads {

@@ -47,7 +47,7 @@ func TestEvidenceIsKeptAndTold(t *testing.T) {
 	if ok, _ := core.WantsBatch(t0, core.Notices()); !ok {
 		t.Fatal("no batch is wanted")
 	}
-	if _, batch := core.Append(t0, nil); !bytes.Equal(batch.Payload, want) || batch.Count != 1 {
+	if _, batch, _ := core.Append(t0, nil); !bytes.Equal(batch.Payload, want) || batch.Count != 1 {
 		t.Errorf("the batch has %d entries, %x", batch.Count, batch.Payload)
 	}
 	if core.Notices() != 0 {
@@ -76,7 +76,7 @@ func TestABlockIsAskedFor(t *testing.T) {
 	}
 	core.more = true // as a block leaves it, or a restart
 	want := ledger.EncodePayload(nil, ledger.RawNotice{Kind: ledger.KindContinue})
-	if _, batch := core.Append(t0, nil); !bytes.Equal(batch.Payload, want) || batch.Count != 1 {
+	if _, batch, _ := core.Append(t0, nil); !bytes.Equal(batch.Payload, want) || batch.Count != 1 {
 		t.Errorf("the batch has %d entries, %x", batch.Count, batch.Payload)
 	}
 	if core.Notices() != 0 {

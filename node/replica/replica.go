@@ -209,25 +209,26 @@ func (c *Core) WantsBatch(now protocols.Time, waiting int) (bool, protocols.Time
 	return false, c.lastAppend.Add(c.bdt.Gap())
 }
 
-// Append makes the next batch of the own lane from the notices that are due ([Core.Notices]), and transactions; or, with
-// Config.Opaque, from parts of encoded opaque payloads.
+// Append makes the next batch of the own lane from transactions and from the notices that are due ([Core.Notices]), which
+// it returns; or, with Config.Opaque, from parts of encoded opaque payloads.
 // WantsBatch must have allowed it.
-func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch) {
+func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch, []ledger.RawNotice) {
 	var st Step
 	c.lastAppend = now
 	var payload []byte
+	var notices []ledger.RawNotice
 	count := 0
 	if c.cfg.Opaque {
 		count = ledger.CountOpaque(txs)
 		payload = ledger.EncodeOpaque(count, txs...)
 	} else {
-		notices := append(c.takeNotice(), c.Cancellation.take()...)
+		notices = append(c.takeNotice(), c.Cancellation.take()...)
 		payload, count = ledger.EncodePayload(txs, notices...), len(txs)+len(notices)
 	}
 	child, batch := c.bdt.Append(now, payload, count)
 	c.fromBDT(&st, child)
 	c.Vouching.deliver(now, &st)
-	return st, batch
+	return st, batch, notices
 }
 
 // Connected begins a session with a peer whose streams are up. Earlier messages may be lost, so they are sent again.
