@@ -25,10 +25,11 @@ import (
 // Config is the machines of a run.
 type Config struct {
 	Seed     uint64
-	Ed25519  bool // production signatures and coin, in place of ideal ones
-	Dumbo    bool // there is no fast lane
-	Log      bool // the shard orders opaque payloads
-	Accounts int  // whose home is each shard
+	Ed25519  bool          // production signatures and coin, in place of ideal ones
+	Dumbo    bool          // there is no fast lane
+	Log      bool          // the shard orders opaque payloads
+	Accounts int           // whose home is each shard
+	Apart    time.Duration // mean one-way delay between shards
 	Shards   []ShardConfig
 }
 
@@ -145,7 +146,7 @@ func New(c *clock.Clock, log *trace.Log, cfg Config) (*System, error) {
 		w.Shards = append(w.Shards, s)
 	}
 	w.Peers = settlement.NetworkOf(committees)
-	w.CrossShard = network.NewCrossShard(w.Clock, len(w.Shards), time.Millisecond)
+	w.CrossShard = network.NewCrossShard(w.Clock, len(w.Shards), cfg.Apart)
 	return w, nil
 }
 
