@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bdtnode/node/sim/adversary"
+	"bdtnode/node/sim/clock"
 	"bdtnode/node/sim/disturbance"
 	"bdtnode/protocols"
 )
@@ -203,6 +204,31 @@ func TestNoResubmission(t *testing.T) {
 			if _, err := Run(t.Context(), cfg, nil); err != nil {
 				report(t, err)
 			}
+		}
+	}
+}
+
+// TestApart: a message to another shard takes the configured time, in the mean.
+func TestApart(t *testing.T) {
+	for _, want := range []time.Duration{5 * time.Millisecond, 400 * time.Millisecond} {
+		cfg := quietNetwork(2)
+		cfg.Apart = want
+		w, err := newWorld(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.begin()
+		const messages = 2000
+		arrived, sum := 0, time.Duration(0)
+		for range messages {
+			w.CrossShard.Carry(w.Shards[0].Machines[0], w.Shards[1].Machines[0], func() {
+				arrived++
+				sum += w.Now().Sub(clock.Begin)
+			})
+		}
+		w.play(clock.Begin.Add(10 * time.Second))
+		if mean := sum / messages; arrived != messages || mean < want*9/10 || mean > want*11/10 {
+			t.Errorf("%d of %d messages arrived after %v in the mean, want %v", arrived, messages, mean, want)
 		}
 	}
 }
