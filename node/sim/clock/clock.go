@@ -59,7 +59,7 @@ func (c *Clock) Around(mean time.Duration) time.Duration {
 
 // Play carries out events until a time, or until over returns true. It calls over before event k, for k from 1.
 func (c *Clock) Play(until protocols.Time, over func(k int) bool) {
-	for k := 1; c.queue.Len() > 0 && c.queue.events[0].at <= until; k++ {
+	for k := 1; len(c.queue.events) > 0 && c.queue.events[0].at <= until; k++ {
 		if over(k) {
 			return
 		}

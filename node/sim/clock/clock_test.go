@@ -1,6 +1,8 @@
 package clock
 
 import (
+	"cmp"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -48,5 +50,25 @@ func TestRepeat(t *testing.T) {
 	c.Play(Begin.Add(time.Minute), never)
 	if before < 5 || count != before {
 		t.Errorf("%d times in 20 s, %d after the end", before, count-before)
+	}
+}
+
+// TestRandomOrder: any mixture of additions and removals gives the events in the order of (time, sequence).
+func TestRandomOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var q queue
+	var waiting []event // sorted
+	for step := range 20000 {
+		if grow := step < 10000; len(waiting) == 0 || rng.IntN(3) > 0 == grow {
+			q.add(Begin.Add(time.Duration(rng.IntN(50))), func() {})
+			e := event{at: q.events[slices.IndexFunc(q.events, func(e event) bool { return e.seq == q.seq })].at, seq: q.seq}
+			at, _ := slices.BinarySearchFunc(waiting, e, func(x, y event) int { return cmp.Or(cmp.Compare(x.at, y.at), cmp.Compare(x.seq, y.seq)) })
+			waiting = slices.Insert(waiting, at, e)
+			continue
+		}
+		if got := q.next(); got.at != waiting[0].at || got.seq != waiting[0].seq || len(q.events) != len(waiting)-1 {
+			t.Fatalf("step %d: event (%d, %d) and %d more, want (%d, %d)", step, got.at, got.seq, len(q.events), waiting[0].at, waiting[0].seq)
+		}
+		waiting = waiting[1:]
 	}
 }

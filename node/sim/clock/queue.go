@@ -1,10 +1,6 @@
 package clock
 
-import (
-	"container/heap"
-
-	"bdtnode/protocols"
-)
+import "bdtnode/protocols"
 
 // event is an action at a time. Events of one time are carried out in the order in which they were made.
 type event struct {
@@ -13,34 +9,59 @@ type event struct {
 	action func()
 }
 
+func (e *event) before(x *event) bool { return e.at < x.at || e.at == x.at && e.seq < x.seq }
+
+// queue is the pending events: a heap in which each event comes before its children, the four from index 4i+1 on. Package
+// container/heap would allocate memory for each event.
 type queue struct {
 	events []event
 	seq    uint64
 }
 
+const children = 4
+
+// add adds an event behind all others of its time.
 func (q *queue) add(at protocols.Time, action func()) {
 	q.seq++
-	heap.Push(q, event{at, q.seq, action})
+	e := event{at, q.seq, action}
+	q.events = append(q.events, e)
+	i := len(q.events) - 1
+	for i > 0 {
+		parent := (i - 1) / children
+		if !e.before(&q.events[parent]) {
+			break
+		}
+		q.events[i] = q.events[parent]
+		i = parent
+	}
+	q.events[i] = e
 }
 
-func (q *queue) next() event { return heap.Pop(q).(event) }
-
-// Len, Less, Swap, Push and Pop implement heap.Interface.
-func (q *queue) Len() int { return len(q.events) }
-
-func (q *queue) Less(i, j int) bool {
-	a, b := &q.events[i], &q.events[j]
-	return a.at < b.at || a.at == b.at && a.seq < b.seq
-}
-
-func (q *queue) Swap(i, j int) { q.events[i], q.events[j] = q.events[j], q.events[i] }
-
-func (q *queue) Push(x any) { q.events = append(q.events, x.(event)) }
-
-func (q *queue) Pop() any {
-	last := len(q.events) - 1
+// next removes the first event. There must be one.
+func (q *queue) next() event {
+	first, last := q.events[0], len(q.events)-1
 	e := q.events[last]
-	q.events[last] = event{}
-	q.events = q.events[:last]
-	return e
+	q.events[last] = event{} // so that its action is freed
+	if q.events = q.events[:last]; last == 0 {
+		return first
+	}
+	i := 0
+	for {
+		least := children*i + 1
+		if least >= last {
+			break
+		}
+		for k := least + 1; k < min(least+children, last); k++ {
+			if q.events[k].before(&q.events[least]) {
+				least = k
+			}
+		}
+		if !q.events[least].before(&e) {
+			break
+		}
+		q.events[i] = q.events[least]
+		i = least
+	}
+	q.events[i] = e
+	return first
 }

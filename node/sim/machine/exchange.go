@@ -7,6 +7,7 @@ import (
 	"bdtnode/node/driver"
 	"bdtnode/node/sim/adversary"
 	"bdtnode/node/sim/network"
+	"bdtnode/node/sim/trace"
 	"bdtnode/protocols"
 	"bdtnode/shard/settlement"
 	"bdtnode/shard/xshard"
@@ -253,8 +254,7 @@ func (x *exchange) takeCL(from *Machine, p network.Packet) error {
 		x.n.s.checks.RefusedLD(x.n, from, err)
 		return err
 	}
-	id := cl.Tx.ID()
-	x.n.s.Trace.Add(x.n.s.Now(), "CL", int(x.n.id), -1, p.Frame, fmt.Sprintf("of shard %d for %s", cl.Source, id))
+	x.n.s.Trace.Add(x.n.s.Now(), "CL", int(x.n.id), -1, p.Frame, trace.Lazy(func() string { return fmt.Sprintf("of shard %d for %s", cl.Source, cl.Tx.ID()) }))
 	x.n.s.checks.TookCL(x.n, from, p, cl)
 	return nil
 }
@@ -271,8 +271,10 @@ func (x *exchange) decode(from *Machine, p network.Packet, give func(*settlement
 		x.n.s.checks.RefusedLD(x.n, from, err)
 		return err
 	}
-	d := ld.Delivery
-	x.n.s.Trace.Add(x.n.s.Now(), "LD", int(x.n.id), -1, p.Frame, fmt.Sprintf("%d of shard %d %s", d.Number, d.Source, d.Digest().Short()))
+	x.n.s.Trace.Add(x.n.s.Now(), "LD", int(x.n.id), -1, p.Frame, trace.Lazy(func() string {
+		d := ld.Delivery
+		return fmt.Sprintf("%d of shard %d %s", d.Number, d.Source, d.Digest().Short())
+	}))
 	x.n.s.checks.TookLD(x.n, from, p, ld)
 	return nil
 }

@@ -24,6 +24,7 @@ type Log struct {
 	Watch  func(Event) // called with every event, may be nil
 
 	hash   hash.Hash
+	buffer []byte // of the event that is hashed
 	recent [kept]Event
 }
 
@@ -47,6 +48,12 @@ type Event struct {
 	Detail any
 }
 
+// Lazy is the detail of an event that is computed only when the event is printed.
+type Lazy func() string
+
+// String computes the detail.
+func (f Lazy) String() string { return f() }
+
 // Add records one event: its name, the replicas, and the bytes that define it. The detail is for people and does not
 // change the hash.
 func (t Shard) Add(at protocols.Time, what string, a, b int, data []byte, detail any) {
@@ -58,9 +65,8 @@ func (t Shard) Add(at protocols.Time, what string, a, b int, data []byte, detail
 	binary.BigEndian.PutUint16(head[24:], uint16(t.Number))
 	binary.BigEndian.PutUint16(head[26:], uint16(len(what)))
 	binary.BigEndian.PutUint32(head[28:], uint32(len(data)))
-	t.hash.Write(head[:])
-	t.hash.Write([]byte(what))
-	t.hash.Write(data)
+	t.buffer = append(append(append(t.buffer[:0], head[:]...), what...), data...)
+	t.hash.Write(t.buffer)
 	e := Event{t.Steps, at.Sub(clock.Begin), what, t.Number, a, b, detail}
 	t.recent[t.Steps%kept] = e
 	if t.Watch != nil {
