@@ -24,6 +24,9 @@ type agreement struct {
 	epochs    uint64 // that have ended
 	fallbacks uint64 // of these, epochs that ended before their last slot was used
 	last      *bolt.Block
+
+	encoding []byte      // of the block that was decoded last
+	decoded  *bolt.Block // that block
 }
 
 func newAgreement(s *Shard) agreement {
@@ -68,11 +71,15 @@ func committed(s *Shard, r protocols.Record) *bolt.Block {
 	if r.Value == nil || len(r.Key) != len(commitPrefix)+8 || !bytes.HasPrefix(r.Key, commitPrefix) {
 		return nil
 	}
+	if bytes.Equal(r.Value, s.agreement.encoding) { // replicas commit a block at about the same time, and several checks look at it
+		return s.agreement.decoded
+	}
 	b, err := bdt.DecodeCommit(s.Committee, r.Value)
 	if err != nil {
 		s.Fail("agreement", "a record of a committed block is malformed: %v", err)
 		return nil
 	}
+	s.agreement.encoding, s.agreement.decoded = bytes.Clone(r.Value), b
 	return b
 }
 

@@ -32,7 +32,9 @@ type bounds struct {
 	s     *Shard
 	done  []uint64 // greatest height that each replica has executed
 	still []standstill
-	sends []int // messages of the present step to each replica
+	// certified is the certified height of each replica after its last step; it changes in steps only.
+	certified []uint64
+	sends     []int // messages of the present step to each replica
 }
 
 // standstill is the height at which a replica's certified height stands still, and the time since which it does
@@ -46,7 +48,7 @@ type standstill struct {
 }
 
 func newBounds(s *Shard) bounds {
-	return bounds{s: s, done: make([]uint64, s.Replicas), still: make([]standstill, s.Replicas), sends: make([]int, s.Replicas)}
+	return bounds{s: s, done: make([]uint64, s.Replicas), still: make([]standstill, s.Replicas), certified: make([]uint64, s.Replicas), sends: make([]int, s.Replicas)}
 }
 
 func (c *bounds) executed(n observe.Replica, b *ledger.Block) {
@@ -108,8 +110,9 @@ func (c *bounds) counted(n observe.Replica, st *replica.Step) {
 func (c *bounds) standsStill(n observe.Replica, at replica.Status) {
 	x := &c.still[n.ID()]
 	more := 0
-	for _, other := range c.s.honest() {
-		if other.Alive() && other.Status().Certified > at.Certified {
+	c.certified[n.ID()] = at.Certified
+	for _, other := range c.s.Nodes {
+		if c.certified[other.ID()] > at.Certified && other.Honest() && other.Alive() {
 			more++
 		}
 	}
