@@ -17,29 +17,38 @@ import (
 // Rig is a running shard.
 type Rig struct {
 	*machine.Shard
+	Checks    *check.Network
 	Events    []trace.Event // since New
 	Violation error         // the first one
 }
 
-// New starts the machines of a shard, and lets them connect. Messages take about 10 ms.
-func New(replicas int) (*Rig, error) {
+// Accounts is the number of accounts of the shard. Each has ten outputs of 1,000 at genesis.
+const Accounts = 6
+
+// New starts the machines of a shard, some of them Byzantine, and lets them connect. Messages take about 10 ms.
+func New(replicas int, byzantine ...machine.Byzantine) (*Rig, error) {
 	c, log, r := clock.New(1), trace.NewLog(), &Rig{}
 	sys, err := machine.New(c, log, machine.Config{
-		Seed: 1, Accounts: 1, Shards: []machine.ShardConfig{{Replicas: replicas, Delay: 10 * time.Millisecond, Limits: admission.StandardLimits()}},
+		Seed: 1, Accounts: Accounts, Shards: []machine.ShardConfig{{
+			Replicas: replicas, Delay: 10 * time.Millisecond, Limits: admission.StandardLimits(), Byzantine: byzantine,
+		}},
 	})
 	if err != nil {
 		return nil, err
 	}
-	checks := check.NewNetwork(c, sys.Peers, func(check, detail string) {
+	r.Checks = check.NewNetwork(c, sys.Peers, func(check, detail string) {
 		if r.Violation == nil {
 			r.Violation = fmt.Errorf("%s: %s", check, detail)
 		}
 	})
-	sys.SetChecks(checks)
+	sys.SetChecks(r.Checks)
 	s := sys.Shards[0]
 	r.Shard = s
-	allocations := []ledger.Allocation{{Address: ledger.AddressOf(s.Signers[replicas].Public()), Amount: 1000, Outputs: 1}}
-	facts := checks.Add(check.Facts{Replicas: replicas, Places: replicas, Committee: s.Committee, Scheme: sys.Scheme, Trace: s.Trace, Allocations: allocations})
+	var allocations []ledger.Allocation
+	for _, k := range s.Signers[replicas:] {
+		allocations = append(allocations, ledger.Allocation{Address: ledger.AddressOf(k.Public()), Amount: 1000, Outputs: 10})
+	}
+	facts := r.Checks.Add(check.Facts{Replicas: replicas, Places: s.Config.Places(), Committee: s.Committee, Scheme: sys.Scheme, Trace: s.Trace, Allocations: allocations})
 	s.Build(allocations, facts)
 	for _, n := range s.Machines {
 		facts.Nodes = append(facts.Nodes, n)

@@ -7,12 +7,15 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
 	"bdtnode/node/sim/machine"
+	"bdtnode/protocols"
 )
 
 // submissions has the transactions that clients have brought to replicas. Clients trust an honest replica: they bring an
 // accepted transaction to no other replica, and its acceptance is a promise that is checked. They bring a transaction
 // again if a crash came before the answer, and, as long as the run is active, if it waited for an input without success.
 // With [Config.Once] they do not.
+//
+// A client waits for answers and for the end of a connection. It does not ask a replica that has not answered.
 type submissions struct {
 	w    *Workload
 	open []*submission
@@ -20,21 +23,35 @@ type submissions struct {
 
 // submission is one transaction brought to one replica.
 type submission struct {
-	n      *machine.Machine
-	life   int // of the replica
-	tx     *ledger.Tx
-	logged *admission.Request // for it to be accepted
-	final  *admission.Request
+	n        *machine.Machine
+	life     int // of the replica
+	tx       *ledger.Tx
+	logged   *admission.Request // for it to be accepted
+	final    *admission.Request
+	answered bool           // one of the requests has an answer that was not looked at
+	pause    time.Duration  // from a refusal until it is brought again
+	again    protocols.Time // zero, or the time at which it is brought again after a refusal
 }
 
+const (
+	pollEvery = 2 * time.Second
+	// A transaction that was refused, and may settle later, is brought again: at first at once, then after the first pause,
+	// then after a pause twice as long as the one before, up to the longest.
+	firstPause   = pollEvery
+	longestPause = time.Minute
+)
+
 // bring takes a transaction to a replica.
-func (x *submissions) bring(n *machine.Machine, tx *ledger.Tx) {
+func (x *submissions) bring(n *machine.Machine, tx *ledger.Tx) { x.bringAfter(n, tx, 0) }
+
+// bringAfter takes a transaction to a replica. If it is refused, it is brought again after a pause.
+func (x *submissions) bringAfter(n *machine.Machine, tx *ledger.Tx, pause time.Duration) {
 	if !n.Alive() {
 		return
 	}
 	id := tx.ID()
 	from := admission.Party(fmt.Sprintf("client %d", id[0]%3))
-	sub := &submission{n: n, life: n.Life(), tx: tx}
+	sub := &submission{n: n, life: n.Life(), tx: tx, pause: pause}
 	clients := n.Clients()
 	request := func(stage admission.Stage) *admission.Request {
 		r := admission.NewRequest(from, []ledger.TxID{id}, stage, true, x.w.Now(), func() { x.answer(sub, stage) })
@@ -57,6 +74,7 @@ func (x *submissions) bring(n *machine.Machine, tx *ledger.Tx) {
 
 // answer is called when a replica has an answer.
 func (x *submissions) answer(sub *submission, stage admission.Stage) {
+	sub.answered = true
 	r := sub.logged
 	if stage == admission.Final {
 		r = sub.final
@@ -66,7 +84,7 @@ func (x *submissions) answer(sub *submission, stage admission.Stage) {
 	}
 	n, id := sub.n, sub.tx.ID()
 	p := r.Progress(id)
-	x.w.Shards[n.Shard()].Trace.Add(x.w.Now(), "answer tx", int(n.ID()), -1, id[:], answerOf(p))
+	x.w.Shards[n.Shard()].Trace.Add(x.w.Now(), "answer tx", int(n.ID()), -1, id[:], answer(p))
 	if !n.Honest() {
 		return
 	}
@@ -78,7 +96,10 @@ func (x *submissions) answer(sub *submission, stage admission.Stage) {
 	}
 }
 
-func answerOf(p admission.Progress) string {
+// answer describes the answer of a replica.
+type answer admission.Progress
+
+func (p answer) String() string {
 	switch {
 	case p.Refusal != nil:
 		return p.Refusal.Error()
@@ -90,9 +111,10 @@ func answerOf(p admission.Progress) string {
 	return "waiting"
 }
 
-// poll asks for the state of all transactions from time to time.
+// poll looks at the transactions that have an answer or whose replica has crashed, from time to time. It asks honest
+// replicas for the transactions that they accepted.
 func (x *submissions) poll() {
-	x.w.After(2*time.Second, func() {
+	x.w.After(pollEvery, func() {
 		for _, s := range x.w.Shards {
 			for _, n := range s.Machines {
 				if n.Alive() && n.Honest() {
@@ -100,44 +122,55 @@ func (x *submissions) poll() {
 				}
 			}
 		}
-		open := x.open
+		open, kept := x.open, x.open[:0:0]
 		x.open = nil
 		for _, sub := range open {
-			x.review(sub)
+			if x.review(sub) {
+				kept = append(kept, sub)
+			}
 		}
+		x.open = append(kept, x.open...)
 		x.poll()
 	})
 }
 
-// review keeps a submission that is open, brings one again that had no success, and removes one that has its answer.
-func (x *submissions) review(sub *submission) {
+// review reports whether a submission stays open. It brings one again that had no success, and removes one that has its
+// answer.
+func (x *submissions) review(sub *submission) (keep bool) {
 	n, id := sub.n, sub.tx.ID()
 	same := n.Alive() && n.Life() == sub.life
-	if same {
-		switch p := sub.final.Progress(id); {
-		case p.Ended():
-			return
-		case p.Refusal == nil && !sub.logged.Progress(id).Waiting || p.Waiting || waitsAt(n, id):
-			x.open = append(x.open, sub)
-			return
+	switch {
+	case same && !sub.answered:
+		return true
+	case same && sub.again == 0:
+		first, last := sub.logged.Progress(id), sub.final.Progress(id)
+		switch refused := first.Refusal != nil || last.Refusal != nil; {
+		case first.Ended() || last.Ended():
+			return false
+		case !refused && !first.Waiting && !last.Waiting, waitsAt(n, id):
+			sub.answered = false
+			return true
 		}
 		n.Clients().Close(sub.logged)
 		n.Clients().Close(sub.final)
+		sub.again = x.w.Now().Add(sub.pause)
 	}
 	if x.w.cfg.Once {
-		return
+		return false
 	}
 	honest := x.w.Shards[n.Shard()].Honest()
 	switch {
 	case n.Dead() && !x.w.checks.Held(id) && len(honest) > 0:
 		n = honest[x.w.Rand.IntN(len(honest))]
 	case !n.Alive():
-		x.open = append(x.open, sub)
-		return
+		return true
+	case same && x.w.Active && x.w.Now() < sub.again:
+		return true
 	}
 	if (x.w.Active || !same) && !x.w.checks.Holds(n, id) {
-		x.bring(n, sub.tx)
+		x.bringAfter(n, sub.tx, min(max(firstPause, 2*sub.pause), longestPause))
 	}
+	return false
 }
 
 // waitsAt reports whether a transaction waits at a replica, for a batch or for an input.
