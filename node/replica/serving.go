@@ -18,6 +18,7 @@ const (
 	servedAtOnce  = 4 << 20 // bytes read for a peer without a pause, at most one answer more
 	answerAtLeast = 4 << 10 // least number of bytes that an answer counts for
 	maxAnswered   = 64      // remembered requests of a peer for LDs that were answered
+	repeatedCost  = 8       // the bytes of an answer about certified blocks that were given before count so many times
 )
 
 // answeredFor is the time for which the same LDs are not sent again. The peer's gate accepts the LDs of each request once,
@@ -28,8 +29,9 @@ const answeredFor = 100 * time.Millisecond
 
 // Serving is the queue of peers' requests for stored data: batches of a lane, LDs of a channel, certified blocks. Peers
 // take turns, and each is served at a bounded rate. A copy of a waiting request is dropped. A request for LDs is
-// answered without the numbers of the requests that were just taken. Of the requests for certified blocks only the newest counts. Peers repeat
-// dropped requests. It is not safe for concurrent use.
+// answered without the numbers of the requests that were just taken. Of the requests for certified blocks only the newest
+// counts, and blocks that were given before are given again at an eighth of the rate: a replica that catches up asks for
+// later blocks each time, except after a loss. Peers repeat dropped requests. It is not safe for concurrent use.
 type Serving struct {
 	peers []served
 	turn  int // the peer whose request was taken last
@@ -39,6 +41,8 @@ type served struct {
 	waiting  []protocols.Range
 	answered []answered // oldest first
 	bytes    meter
+	history  uint64 // the highest first block of the answered requests for certified blocks
+	repeated bool   // the request that was taken last is for certified blocks that were given before
 }
 
 // answered is the answered part of a request for LDs, and the time when it was taken.
@@ -110,6 +114,12 @@ func (p *served) take(now protocols.Time) protocols.Range {
 	for len(p.waiting) > 0 {
 		r := p.waiting[0]
 		p.waiting = p.waiting[1:]
+		if x, ok := r.(HistoryRange); ok {
+			p.repeated = x.From <= p.history
+			p.history = max(p.history, x.From)
+			return r
+		}
+		p.repeated = false
 		x, ok := r.(inbound.LDRange)
 		if !ok {
 			return r
@@ -139,9 +149,13 @@ func (p *served) rest(now protocols.Time, x inbound.LDRange) inbound.LDRange {
 	return x
 }
 
-// Read counts the bytes that were read for a peer's request.
+// Read counts the bytes that were read for a peer's request, the one that [Serving.Next] gave last for that peer.
 func (s *Serving) Read(now protocols.Time, peer protocols.Index, bytes int) {
-	s.peers[peer].bytes.take(now, max(bytes, answerAtLeast))
+	n := max(bytes, answerAtLeast)
+	if p := &s.peers[peer]; p.repeated {
+		n *= repeatedCost
+	}
+	s.peers[peer].bytes.take(now, n)
 }
 
 // Answer reads the answer to a request that [Serving.Next] gave, and returns the number of its bytes. It reads no data

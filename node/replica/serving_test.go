@@ -2,6 +2,7 @@ package replica
 
 import (
 	"testing"
+	"time"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
@@ -117,6 +118,32 @@ func (c *counted) Get(k []byte) ([]byte, bool, error) {
 	v, ok, err := c.Reader.Get(k)
 	c.bytes += len(v)
 	return v, ok, err
+}
+
+// TestServingRepeats: a peer that asks for the same certified blocks again gets them at an eighth of the rate, and one that
+// asks for later ones each time at the full rate.
+func TestServingRepeats(t *testing.T) {
+	const size, seconds = 64 << 10, 20
+	given := func(from func(i uint64) uint64) (bytes int) {
+		s, now := NewServing(1), t0
+		for i := uint64(0); now < t0.Add(seconds*time.Second); i++ {
+			s.Put(0, HistoryRange{From: from(i)})
+			if _, r, again := s.Next(now); r == nil {
+				now = again
+				continue
+			}
+			s.Read(now, 0, size)
+			bytes += size
+		}
+		return bytes
+	}
+	full := given(func(i uint64) uint64 { return 1 + i })
+	if want := seconds * servedRate; full < want || full > want+2*servedAtOnce {
+		t.Errorf("%d bytes of later blocks in %d s, want about %d", full, seconds, want)
+	}
+	if again := given(func(uint64) uint64 { return 1 }); again > full/8+servedAtOnce {
+		t.Errorf("%d bytes of the same blocks, %d of later ones", again, full)
+	}
 }
 
 // TestAnswersReadWhatTheySend: no answer reads more than it sends, and the answers that together give a whole channel
