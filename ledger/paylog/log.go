@@ -177,6 +177,9 @@ func (l *Log) Execute(in ledger.CommittedBlock) (*ledger.Block, error) {
 		WriteSet: digest.Of(tagWriteSet, last.header.WriteSet[:], root[:]),
 	}}
 	t.digest = t.header.Digest()
+	if !in.Expect.IsZero() && t.digest != in.Expect {
+		return nil, &ledger.Mismatch{Height: in.Height, Got: t.digest, Want: in.Expect}
+	}
 	var b kv.Batch
 	b.Set(heightKey(keyHeader, in.Height), t.header.Encode())
 	if len(records) > 0 {
