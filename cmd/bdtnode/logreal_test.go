@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,6 +20,9 @@ import (
 
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/node/api"
+	"bdtnode/node/client"
+	"bdtnode/shard/logproof"
+	"bdtnode/shard/proof"
 )
 
 // TestRealLog: on a network of real processes that orders payloads, payloads from arguments, files and lines have the same
@@ -45,6 +49,7 @@ func TestRealLog(t *testing.T) {
 	if a.State != api.StateCertified || len(a.Placed) != 1 || a.Placed[0].Count != 2 {
 		t.Errorf("%+v", a)
 	}
+	provedPayload(t, home, n.intro.Replicas[2].API)
 	longest := filepath.Join(t.TempDir(), "longest")
 	if err := os.WriteFile(longest, make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
@@ -100,6 +105,42 @@ func TestRealLog(t *testing.T) {
 		}
 	}
 	pays.stop(t)
+}
+
+// provedPayload reads the first payload with a proof, and checks it with the genesis.
+func provedPayload(t *testing.T, home, node string) {
+	t.Helper()
+	c, err := client.New(node, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p, err := c.Payload(t.Context(), "1.0.0", true)
+	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		p, err = c.Payload(t.Context(), "1.0.0", true) // this replica may be behind
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	genesis, err := os.ReadFile(filepath.Join(home, "genesis.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, err := proof.ReadGenesis(genesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := base64.StdEncoding.DecodeString(p.Proof)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := logproof.Decode(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err := x.Verify(network); err != nil || string(f.Payload) != "hello" || f.Height != 1 {
+		t.Errorf("%+v, %v", f, err)
+	}
 }
 
 // kvProcess is a process of examples/kv.

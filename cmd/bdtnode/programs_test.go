@@ -123,7 +123,7 @@ func (s *stage) curl(args []string) {
 				return d.DialContext(ctx, "unix", socketOf(socket))
 			}}
 		default:
-			address = strings.NewReplacer("$API", s.replicas[0].API, "$BOB", s.bob, "1871.1", "1.1").Replace(a)
+			address = strings.NewReplacer("$API", s.replicas[0].API, "$LOG", s.log.intro.Replicas[0].API, "$BOB", s.bob, "1871.1", "1.1").Replace(a)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
