@@ -157,12 +157,8 @@ func (c *Config) check() error {
 	switch {
 	case len(c.Shards) == 0 || len(c.Shards) > shard.MaxShards:
 		return fmt.Errorf("a load on %d shards, want 1 to %d", len(c.Shards), shard.MaxShards)
-	case c.Payload < 0 || c.Payload > MaxPayload:
-		return fmt.Errorf("payloads of %d bytes, want 1 to %d", c.Payload, MaxPayload)
-	case c.Payload > 0 && (c.Cross > 0 || c.Invalid > 0):
-		return errors.New("payloads of a log are valid, and each in one shard")
-	case c.Payload > 0:
-		return nil
+	case c.Payload != 0:
+		return c.checkPayload()
 	case len(c.Funds) == 0 || len(c.Funds) > maxAccounts:
 		return fmt.Errorf("a load of %d accounts, want 1 to %d", len(c.Funds), maxAccounts)
 	case c.Inputs < 0 || c.Inputs > maxParts || c.Outputs < 0 || c.Outputs > maxParts:
@@ -173,6 +169,17 @@ func (c *Config) check() error {
 		return fmt.Errorf("a share across shards of %g, want 0 to 1", c.Cross)
 	case c.Horizon < time.Second:
 		return fmt.Errorf("an expiry horizon of %v leaves no time to settle", c.Horizon)
+	}
+	return nil
+}
+
+// checkPayload checks a load on a log.
+func (c *Config) checkPayload() error {
+	if c.Payload < 0 || c.Payload > MaxPayload {
+		return fmt.Errorf("payloads of %d bytes, want 1 to %d", c.Payload, MaxPayload)
+	}
+	if c.Cross > 0 || c.Invalid > 0 {
+		return errors.New("payloads of a log are valid, and each in one shard")
 	}
 	return nil
 }
