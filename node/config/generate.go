@@ -22,8 +22,9 @@ import (
 // DefaultHorizon is the time from block time to the latest expiry of a transaction in a generated network.
 const DefaultHorizon = 15 * time.Minute
 
-// DefaultSignatures is the parameter "signatures" of a generated network.
-const DefaultSignatures = shard.SignaturesAll
+// DefaultSignatures is the parameter "signatures" of a generated network with a ledger of payments. The entries of other
+// ledgers have no signatures.
+const DefaultSignatures = shard.SignaturesVouched
 
 // logWindow is the window of a lane, in bytes, in a generated network that orders opaque payloads. Replicas take an eighth of it
 // from each lane in a second: 16 MiB, at which four lanes are as fast as a machine of two cores. With the usual window, which is
@@ -59,12 +60,15 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 		return nil, err
 	}
 	parameters := shard.DefaultParameters()
-	parameters.LeastFee, parameters.Signatures = n.LeastFee, cmp.Or(n.Signatures, DefaultSignatures)
+	parameters.LeastFee = n.LeastFee
 	if n.Ledger != "" {
 		parameters.Ledger = n.Ledger
 	}
 	if parameters.Ledger == shard.LedgerLog {
 		parameters.Window = logWindow
+	}
+	if parameters.Ledger == shard.LedgerPayments {
+		parameters.Signatures = cmp.Or(n.Signatures, DefaultSignatures)
 	}
 	g = &shard.Genesis{
 		Version: shard.GenesisVersion, Name: n.Name, TimeMS: uint64(n.Time.UnixMilli()), Consensus: n.Consensus,

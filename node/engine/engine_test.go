@@ -111,7 +111,7 @@ func (m *member) start() {
 	cfg := driver.Config{
 		Committee: m.c.committee, Self: m.index, Signer: m.c.signers[m.index], Scheme: m.c.scheme,
 		Coin: tosses, Shares: tosses.Holder(m.index),
-		GenesisTimeMS: m.c.genesis, State: m.state, Limits: admission.StandardLimits(),
+		GenesisTimeMS: m.c.genesis, State: m.state, Limits: admission.StandardLimits(), Vouched: 1,
 		Network: settlement.NetworkOf([]*protocols.Committee{m.c.committee}),
 	}
 	if m.adjust != nil {

@@ -82,7 +82,7 @@ func (x *recorded) replay(file []byte) (*record.Result, []string, error) {
 	tosses := coin.NewIdeal(1, x.c.committee.WeakQuorum())
 	r, err := record.Replay(x.c.t.Context(), bytes.NewReader(file), func(h *record.Header) (*record.Setup, error) {
 		return &record.Setup{Store: x.store.Fork(), Driver: driver.Config{
-			Committee: x.c.committee, Self: h.Replica, Scheme: x.c.scheme, Coin: tosses, Slots: x.slots,
+			Committee: x.c.committee, Self: h.Replica, Scheme: x.c.scheme, Coin: tosses, Slots: x.slots, Vouched: 1,
 			GenesisTimeMS: x.c.genesis, State: x.c.open(x.ledger.Fork()), Network: settlement.NetworkOf([]*protocols.Committee{x.c.committee}),
 		}}, nil
 	}, func(e record.Event) error {
