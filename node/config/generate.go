@@ -64,10 +64,10 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 	if n.Ledger != "" {
 		parameters.Ledger = n.Ledger
 	}
-	if parameters.Ledger == shard.LedgerLog {
+	switch parameters.Ledger {
+	case shard.LedgerLog:
 		parameters.Window = logWindow
-	}
-	if parameters.Ledger == shard.LedgerPayments {
+	case shard.LedgerPayments:
 		parameters.Signatures = cmp.Or(n.Signatures, DefaultSignatures)
 	}
 	g = &shard.Genesis{
