@@ -16,9 +16,6 @@ import (
 	"bdtnode/node/api"
 )
 
-// payloadsHead is the length of the version and the number of payloads in a body.
-const payloadsHead = 1 + 4
-
 // Payloads are payloads for one request to append them to a log, in their order. The zero Payloads have none. They are in the
 // encoding of the request, so that adding a payload is a copy. They are not safe for concurrent use.
 type Payloads struct {
