@@ -131,6 +131,7 @@ type Driver struct {
 	checks     checks
 
 	certifiedBefore uint64                          // headers up to here were certified before the start
+	moved           bool                            // the core has handled an input since publish
 	horizon         atomic.Pointer[replica.Horizon] // messages beyond it need no verification
 	nextLD          []atomic.Uint64                 // by source shard
 	heights         []atomic.Uint64                 // of peers, as far as they have shown
@@ -175,6 +176,7 @@ func New(cfg Config, host Host) (*Driver, error) {
 		d.appends = newAppends(d)
 		d.intake = d.appends
 	}
+	d.moved = true
 	d.publish()
 	d.exchange = newExchange(d)
 	return d, nil
@@ -247,8 +249,12 @@ func (d *Driver) fillLane(at Reading) protocols.Time {
 	}
 }
 
-// publish makes the core's state readable for other goroutines.
+// publish makes the core's state readable for other goroutines, if the core has handled an input since the last call.
 func (d *Driver) publish() {
+	if !d.moved {
+		return
+	}
+	d.moved = false
 	d.horizon.Store(d.core.Horizon())
 	for i := range d.nextLD {
 		if n := d.core.NextLD(uint16(i)); n != d.nextLD[i].Load() {

@@ -80,6 +80,7 @@ func (d *Driver) input(in CoreInput) {
 	if d.cfg.Recorder != nil {
 		d.cfg.Recorder.Begin(in)
 	}
+	d.moved = true
 	st, own := d.guarded(&in)
 	if d.cfg.Recorder != nil {
 		d.recordCore(in, st)
