@@ -280,8 +280,8 @@ func TestAcking(t *testing.T) {
 	// A vote acknowledges every header from the tips of its block down to the tips of the parent.
 	f = newFixture(t, 1)
 	s, n = f.one()
-	low, high := f.batch(s, 1, 1, digest.Digest{}, 1), (*lanes.Batch)(nil)
-	high = f.batch(s, 1, 2, low.Digest(), 2)
+	low := f.batch(s, 1, 1, digest.Digest{}, 1)
+	high := f.batch(s, 1, 2, low.Digest(), 2)
 	parent := s.block(t, bolt.Block{Epoch: 1, Slot: 1, Height: 1})
 	cut = make(lanes.Cut, replicas)
 	cut[1] = high.Tip()

@@ -261,11 +261,11 @@ func checksIn(t *testing.T, tests bool, method string) map[string]bool {
 		}
 		ast.Inspect(f, func(x ast.Node) bool {
 			if call, ok := x.(*ast.CallExpr); ok && len(call.Args) > 0 {
-				name, text := call.Args[0], ""
+				name := call.Args[0]
 				if f, ok := call.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == method {
 					if lit, ok := name.(*ast.BasicLit); ok {
-						text, _ = strconv.Unquote(lit.Value)
-						out[text] = true
+						text, err := strconv.Unquote(lit.Value)
+						out[text] = err == nil
 					}
 				}
 			}

@@ -143,11 +143,10 @@ func (x *submissions) review(sub *submission) (keep bool) {
 	case same && !sub.answered:
 		return true
 	case same && sub.again == 0:
-		first, last := sub.logged.Progress(id), sub.final.Progress(id)
-		switch refused := first.Refusal != nil || last.Refusal != nil; {
-		case first.Ended() || last.Ended():
+		switch ended, without := sub.state(); {
+		case ended:
 			return false
-		case !refused && !first.Waiting && !last.Waiting, waitsAt(n, id):
+		case !without || waitsAt(n, id):
 			sub.answered = false
 			return true
 		}
@@ -171,6 +170,13 @@ func (x *submissions) review(sub *submission) (keep bool) {
 		x.bringAfter(n, sub.tx, min(max(firstPause, 2*sub.pause), longestPause))
 	}
 	return false
+}
+
+// state reports whether a submission has its final answer, and whether its replica has not accepted it: it was refused,
+// or waits for an input.
+func (sub *submission) state() (ended, without bool) {
+	first, last := sub.logged.Progress(sub.tx.ID()), sub.final.Progress(sub.tx.ID())
+	return first.Ended() || last.Ended(), first.Refusal != nil || last.Refusal != nil || first.Waiting || last.Waiting
 }
 
 // waitsAt reports whether a transaction waits at a replica, for a batch or for an input.
