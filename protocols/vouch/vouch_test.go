@@ -11,10 +11,11 @@ import (
 	"bdtnode/protocols/lanes"
 )
 
+const t0 protocols.Time = 1_000_000_000
+
 const (
-	t0    protocols.Time = 1_000_000_000
-	least                = 8
-	large                = 1000 // entries of a batch for which replicas vouch
+	least = 8
+	large = 1000 // entries of a batch for which replicas vouch
 )
 
 type bench struct{ c *protocols.Committee }
