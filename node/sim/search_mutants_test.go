@@ -50,6 +50,7 @@ func groups() []group {
 		{"story", storyMutants(), storySearch},
 		{"admission", admissionMutants(), storySearch},
 		{"vouch", vouchMutants(), storySearch},
+		{"log", logMutants(), logSearch},
 	}
 }
 
