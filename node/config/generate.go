@@ -59,20 +59,9 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 	if err := checkEmpty(dir); err != nil {
 		return nil, err
 	}
-	parameters := shard.DefaultParameters()
-	parameters.LeastFee = n.LeastFee
-	if n.Ledger != "" {
-		parameters.Ledger = n.Ledger
-	}
-	switch parameters.Ledger {
-	case shard.LedgerLog:
-		parameters.Window = logWindow
-	case shard.LedgerPayments:
-		parameters.Signatures = cmp.Or(n.Signatures, DefaultSignatures)
-	}
 	g = &shard.Genesis{
 		Version: shard.GenesisVersion, Name: n.Name, TimeMS: uint64(n.Time.UnixMilli()), Consensus: n.Consensus,
-		HorizonMS: uint64(n.Horizon.Milliseconds()), Parameters: parameters, Allocations: n.Allocations,
+		HorizonMS: uint64(n.Horizon.Milliseconds()), Parameters: n.parameters(), Allocations: n.Allocations,
 	}
 	if g.Allocations == nil {
 		g.Allocations = []shard.Allocation{}
@@ -144,6 +133,20 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 		}
 	}
 	return g, nil
+}
+
+// parameters are the parameters of the genesis.
+func (n *Network) parameters() shard.Parameters {
+	p := shard.DefaultParameters()
+	p.LeastFee = n.LeastFee
+	p.Ledger = cmp.Or(n.Ledger, p.Ledger)
+	switch p.Ledger {
+	case shard.LedgerLog:
+		p.Window = logWindow
+	case shard.LedgerPayments:
+		p.Signatures = cmp.Or(n.Signatures, DefaultSignatures)
+	}
+	return p
 }
 
 // HomeDir is the directory of a replica's home below the directory of [Generate].

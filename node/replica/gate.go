@@ -20,10 +20,9 @@ type budget struct {
 	repeats          bool // its sender repeats it by itself, or nothing depends on it, so it may be dropped
 }
 
-// budgets by kind. Requests beyond their budget are dropped, since they are repeated, and CL_Ms and Vouches, since nothing depends on
-// one. All others are protocol messages
-// that are sent once in a session: beyond their budget the peer's stream is read more slowly. Messages with many
-// signatures, or with large answers, have small budgets.
+// budgets by kind. Requests beyond their budget are dropped, since they are repeated, and CL_Ms and Vouches, since nothing
+// depends on one. All others are protocol messages that are sent once in a session: beyond their budget the peer's stream
+// is read more slowly. Messages with many signatures, or with large answers, have small budgets.
 var budgets = map[protocols.Kind]budget{
 	KindPosition:            {50, 200, true},
 	KindRequest:             {50, 100, true},

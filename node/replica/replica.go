@@ -217,7 +217,7 @@ func (c *Core) Append(now protocols.Time, txs [][]byte) (Step, *lanes.Batch, []l
 	c.lastAppend = now
 	var payload []byte
 	var notices []ledger.RawNotice
-	count := 0
+	var count int
 	if c.cfg.Opaque {
 		count = ledger.CountOpaque(txs)
 		payload = ledger.EncodeOpaque(count, txs...)
