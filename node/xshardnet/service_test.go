@@ -40,7 +40,8 @@ type world struct {
 	genesis uint64
 	owners  [shards]*sig.Ed25519Key // one with outputs at home in each shard
 	members [shards][replicas]*member
-	deaf    atomic.Bool // gossip is lost, all of it
+	deaf    atomic.Bool          // gossip is lost, all of it
+	heard   [shards]atomic.Int64 // messages of gossip that all replicas of the shard have received
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
@@ -194,6 +195,7 @@ func (m *member) Publish(shard uint16, data []byte) {
 			}
 		}
 	}
+	m.w.heard[shard].Add(1)
 }
 
 // Request implements Network.
