@@ -104,6 +104,7 @@ type batch struct {
 	since    protocols.Time // when it was held
 	due      protocols.Time // of the own check, 0 if there is no deadline
 	checking bool           // the own check was requested
+	doubted  bool           // the own check found it bad while its block was executed on the word of the certified header
 }
 
 // New makes the machine of a replica with all lanes executed and ordered up to a cut.
@@ -291,7 +292,8 @@ type Result struct {
 }
 
 // Checked is called with the results of own checks. Good batches are vouched for, in one message. It panics if a batch is
-// bad that was known as good before: then more than f replicas are Byzantine.
+// bad that was known as good before: then more than f replicas are Byzantine. A bad batch of a block that is being executed
+// on the word of its certified header is no contradiction yet, since the header may name it as bad.
 func (m *Machine) Checked(results []Result) Step {
 	var st Step
 	var good []lanes.Ref
@@ -308,7 +310,11 @@ func (m *Machine) Checked(results []Result) Step {
 			m.counts.Checked++
 			m.settle(x.Batch, b)
 			good = append(good, x.Batch)
-		case !x.Good && b.known == Unknown:
+		case !x.Good && (b.known == Unknown || b.known == ByHeader):
+			if b.known == ByHeader {
+				b.doubted = true
+				m.counts.Header--
+			}
 			b.known = Bad
 			m.counts.Bad++
 			m.settle(x.Batch, b)
@@ -352,7 +358,10 @@ func (m *Machine) FoundBad(r lanes.Ref) {
 	m.BadLane(r.Lane)
 	b := m.batches[r]
 	switch {
-	case b == nil || b.known == Bad:
+	case b == nil:
+		return
+	case b.known == Bad:
+		b.doubted = false
 		return
 	case b.known == Vouched:
 		panic(contradiction(r, b.known, b.vouched))
@@ -386,13 +395,17 @@ func (m *Machine) Ordered(cut lanes.Cut) {
 	}
 }
 
-// Executed is called when all batches up to a cut are executed. They are forgotten, but for samples.
+// Executed is called when all batches up to a cut are executed, after [Machine.FoundBad]. They are forgotten, but for samples.
+// It panics if the own check found a batch bad that the certified header of its block has as good.
 func (m *Machine) Executed(now protocols.Time, cut lanes.Cut) Step {
 	var st Step
 	var taken []trusted
 	for r, b := range m.batches {
 		if r.Tip.Seq > cut[r.Lane].Seq {
 			continue
+		}
+		if b.doubted {
+			panic(contradiction(r, ByHeader, b.vouched))
 		}
 		if !b.held {
 			for _, i := range b.vouched.Members() {

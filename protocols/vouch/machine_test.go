@@ -337,7 +337,7 @@ func TestSamples(t *testing.T) {
 }
 
 // TestContradiction: a bad batch with f+1 vouches, or with a certified header, stops the replica, also when the check was
-// requested before and ends after the execution.
+// requested before and ends after the execution. A header contradicts the check only once the block is executed with it.
 func TestContradiction(t *testing.T) {
 	for name, do := range map[string]func(m *Machine, r lanes.Ref){
 		"vouched": func(m *Machine, r lanes.Ref) { m.HandleVouch(t0, 3, vouchFor(r)) },
@@ -359,7 +359,26 @@ func TestContradiction(t *testing.T) {
 				}
 			}()
 			m.Checked([]Result{{r, false}})
+			if name == "header" {
+				m.Executed(t0, cutAt(4, r))
+			}
 		})
+	}
+}
+
+// TestCheckDuringExecution: a check that finds a batch bad while its block is executed on the word of the certified header
+// is no contradiction, if the header names the batch as bad.
+func TestCheckDuringExecution(t *testing.T) {
+	m, r := newBench(t, 4).machine(2), ref(1, 3, "a")
+	m.Held(t0, r, large)
+	m.Certified(r, large)
+	if _, _, bad := outputs(m.Checked([]Result{{r, false}})); len(bad) != 1 {
+		t.Errorf("%d bad batches", len(bad))
+	}
+	m.FoundBad(r)
+	m.Executed(t0, cutAt(4, r))
+	if c := m.Counts(); c.Header != 0 || c.Bad != 1 {
+		t.Errorf("%+v", c)
 	}
 }
 
