@@ -172,7 +172,7 @@ func storyMutants() []mutant {
 		boltMachine  = "protocols/bolt/machine.go"
 	)
 	return []mutant{
-		{"a message is sent while records of an earlier step are not durable", "short epochs", "signing acking identity leaving", []edit{
+		{"a message is sent while records of an earlier step are not durable", "short epochs", "signing acking identity leaving durability", []edit{
 			{"node/driver/release.go", "w.unsynced = replica.Apply(b, a.Persist) || w.unsynced\n", "w.unsynced = replica.Apply(b, a.Persist)\n"},
 		}},
 		{"a block is executed before it is durable", "crashes", "durability", []edit{
