@@ -9,6 +9,7 @@ import (
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
+	"bdtnode/internal/kv/kvtest"
 )
 
 // randomChain makes blocks of transfers that spend random outputs, spent ones too, with block times that pass windows of
@@ -61,7 +62,7 @@ func TestCrashesOfTheWindow(t *testing.T) {
 		reference := open(t, kv.NewMem(), config)
 		config.CachedOutputs = 7
 		window := kv.WindowOptions{Keys: 1 + random.IntN(150), Groups: KeyGroups()}
-		fs := vfs.NewCrashableMem()
+		fs := kvtest.NewCrashFS()
 		start := func() (*kv.Window, *State) {
 			w, err := kv.OpenWindow("ledger", kv.Options{FS: fs}, window)
 			if err != nil {

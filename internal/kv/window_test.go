@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"bdtnode/internal/kv/kvtest"
+
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"pgregory.net/rapid"
@@ -76,7 +78,7 @@ func within(m map[string]string, lower, upper string) map[string]string {
 func TestWindowMatchesMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		options := WindowOptions{Keys: rapid.SampledFrom([]int{1, 3, 10, 1000}).Draw(t, "keys"), Groups: map[byte]int{'g': 2, 'p': 0}}
-		fs := vfs.NewCrashableMem()
+		fs := kvtest.NewCrashFS()
 		w := openWindow(t, fs, options)
 		defer func() { _ = w.Close() }()
 		key := rapid.Custom(func(t *rapid.T) string {
@@ -183,9 +185,9 @@ func TestWindowMatchesMap(t *testing.T) {
 // the last flush that returned, and opens again.
 func TestWindowCrashes(t *testing.T) {
 	for at := int32(0); ; at++ {
-		mem := vfs.NewCrashableMem()
+		mem := kvtest.NewCrashFS()
 		writes := int32(0)
-		var clone *vfs.MemFS
+		var clone *kvtest.CrashFS
 		fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 				if writes == at && clone == nil {
