@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math/bits"
 	"sync"
@@ -79,7 +78,7 @@ func Open(store kv.Store, cfg Config) (*State, error) {
 	}
 	s := &State{cfg: cfg, store: store}
 	s.block = newBlockState(&s.cfg, store, supply)
-	if err := s.identify(); err != nil {
+	if err := Identify(store, []byte{keyIdentity}, "ledger", StateVersion, cfg.Network, cfg.Shard); err != nil {
 		return nil, err
 	}
 	v, ok, err := store.Get([]byte{keyTip})
@@ -115,35 +114,35 @@ func networkSupply(allocations []Allocation) (supply uint64, err error) {
 	return supply, nil
 }
 
-// identify checks that the store holds the state of this network and shard in a known version. It writes this
-// identity into an empty store.
-func (s *State) identify() error {
-	want := wire.AppendU16(append(wire.AppendU32(nil, StateVersion), s.cfg.Network[:]...), s.cfg.Shard)
-	have, ok, err := s.store.Get([]byte{keyIdentity})
+// Identify checks that a store holds the state of a network and shard in a version that this program reads. It writes this
+// identity at the key of an empty store. name is a word for the state in errors, such as ledger.
+func Identify(store kv.Store, key []byte, name string, version uint32, network digest.Digest, shard uint16) error {
+	want := wire.AppendU16(append(wire.AppendU32(nil, version), network[:]...), shard)
+	have, ok, err := store.Get(key)
 	if err != nil {
-		return fmt.Errorf("read the ledger: %w", err)
+		return fmt.Errorf("read the %s: %w", name, err)
 	}
 	if !ok {
 		var b kv.Batch
-		b.Set([]byte{keyIdentity}, want)
-		return s.store.Apply(&b, false)
+		b.Set(key, want)
+		return store.Apply(&b, false)
 	}
 	if bytes.Equal(have, want) {
 		return nil
 	}
 	r := wire.NewReader(have)
-	version := r.U32()
-	var network digest.Digest
-	r.Fixed(network[:])
-	shard := r.U16()
+	itsVersion := r.U32()
+	var itsNetwork digest.Digest
+	r.Fixed(itsNetwork[:])
+	itsShard := r.U16()
 	switch {
 	case r.Done() != nil:
-		return errors.New("the identity record of the ledger's store is damaged")
-	case version != StateVersion:
-		return fmt.Errorf("the ledger's store has version %d, this program reads version %d: use the program that wrote it, or stop the replica and delete the ledger's store; the replica then executes all blocks again", version, StateVersion)
+		return fmt.Errorf("the identity record of the %s's store is damaged", name)
+	case itsVersion != version:
+		return fmt.Errorf("the %s's store has version %d, this program reads version %d: use the program that wrote it, or stop the replica and delete the ledger's store; the replica then executes all blocks again", name, itsVersion, version)
 	}
-	return fmt.Errorf("the ledger is that of shard %d of network %s, this replica is in shard %d of %s: check its home and genesis",
-		shard, network.Short(), s.cfg.Shard, s.cfg.Network.Short())
+	return fmt.Errorf("the %s is that of shard %d of network %s, this replica is in shard %d of %s: check its home and genesis",
+		name, itsShard, itsNetwork.Short(), shard, network.Short())
 }
 
 // genesisID is the id in the outpoints of outputs chunk·65,536 to chunk·65,536+65,535 of allocation i.

@@ -1,8 +1,6 @@
 package paylog
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -76,7 +74,7 @@ func Open(store kv.Store, cfg Config) (*Log, error) {
 		cfg.IDs = RememberedIDs
 	}
 	l := &Log{cfg: cfg, store: store, ids: newIDs(cfg.IDs)}
-	if err := l.identify(); err != nil {
+	if err := ledger.Identify(store, []byte{keyIdentity}, "log", StateVersion, cfg.Network, cfg.Shard); err != nil {
 		return nil, err
 	}
 	v, ok, err := store.Get([]byte{keyTip})
@@ -96,37 +94,6 @@ func Open(store kv.Store, cfg Config) (*Log, error) {
 		return nil, fmt.Errorf("read the log: %w", err)
 	}
 	return l, nil
-}
-
-// identify checks that the store holds the log of this network and shard in a known version. It writes this identity into
-// an empty store.
-func (l *Log) identify() error {
-	want := wire.AppendU16(append(wire.AppendU32(nil, StateVersion), l.cfg.Network[:]...), l.cfg.Shard)
-	have, ok, err := l.store.Get([]byte{keyIdentity})
-	if err != nil {
-		return fmt.Errorf("read the log: %w", err)
-	}
-	if !ok {
-		var b kv.Batch
-		b.Set([]byte{keyIdentity}, want)
-		return l.store.Apply(&b, false)
-	}
-	if bytes.Equal(have, want) {
-		return nil
-	}
-	r := wire.NewReader(have)
-	version := r.U32()
-	var network digest.Digest
-	r.Fixed(network[:])
-	shard := r.U16()
-	switch {
-	case r.Done() != nil:
-		return errors.New("the identity record of the log's store is damaged")
-	case version != StateVersion:
-		return fmt.Errorf("the log's store has version %d, this program reads version %d: use the program that wrote it, or stop the replica and delete the ledger's store; the replica then executes all blocks again", version, StateVersion)
-	}
-	return fmt.Errorf("the log is that of shard %d of network %s, this replica is in shard %d of %s: check its home and genesis",
-		shard, network.Short(), l.cfg.Shard, l.cfg.Network.Short())
 }
 
 func (l *Log) writeGenesis() error {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -56,24 +57,31 @@ func (c *Client) Events(ctx context.Context, q EventQuery, f func(api.Event) err
 // request. If the connection breaks or the replica ends the stream, it connects again, and continues after the last
 // event. It returns the cursor from which a later call continues, with the error.
 func (c *Client) Follow(ctx context.Context, q EventQuery, f func(api.Event) error) (cursor string, err error) {
+	return follow(ctx, q.From, f, func(from string, f func(api.Event) error) (string, error) {
+		q.From = from
+		return c.stream(ctx, q, true, f)
+	})
+}
+
+// follow reads streams one after another, each from the cursor that the one before returned.
+func follow[E any](ctx context.Context, from string, f func(E) error, stream func(from string, f func(E) error) (string, error)) (cursor string, err error) {
 	wait := firstWait
 	for {
 		var own error // of f
-		at, err := c.stream(ctx, q, true, func(e api.Event) error {
+		from, err = stream(from, func(e E) error {
 			wait = firstWait
 			own = f(e)
 			return own
 		})
-		q.From = at
 		var end *StreamEnd
 		var p *ProblemError
 		again := errors.Is(err, ErrUnreachable) || errors.As(err, &end) ||
 			errors.As(err, &p) && p.RetryAfter > 0
 		switch {
 		case ctx.Err() != nil:
-			return at, ctx.Err()
+			return from, ctx.Err()
 		case own != nil || !again:
-			return at, err
+			return from, err
 		}
 		if p != nil {
 			wait = max(wait, p.RetryAfter)
@@ -83,7 +91,7 @@ func (c *Client) Follow(ctx context.Context, q EventQuery, f func(api.Event) err
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return at, ctx.Err()
+			return from, ctx.Err()
 		}
 		wait = min(2*wait, lastWait)
 	}
@@ -103,6 +111,28 @@ func (c *Client) Commits(ctx context.Context, after uint64) ([]api.Commit, error
 	return out, err
 }
 
+// openStream requests a stream of a media type from the replica at base.
+func (c *Client) openStream(ctx context.Context, base, path, accept string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("request to %s: %w", base, err)
+	}
+	req.Header.Set("Accept", accept)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, transportError(base, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	raw, err := readAnswer(base, resp)
+	if err != nil {
+		return nil, err
+	}
+	return nil, problemError(base, resp, raw)
+}
+
 // stream reads one stream. The error is a [*StreamEnd] if the replica has ended it.
 func (c *Client) stream(ctx context.Context, q EventQuery, follow bool, f func(api.Event) error) (cursor string, err error) {
 	base, cursor := c.URL(), q.From
@@ -110,24 +140,12 @@ func (c *Client) stream(ctx context.Context, q EventQuery, follow bool, f func(a
 	defer cancel()
 	watchdog := time.AfterFunc(max(silence, c.timeout), cancel)
 	defer watchdog.Stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/v1/events?"+q.values(follow).Encode(), nil)
+	in, err := c.openStream(ctx, base, "/v1/events?"+q.values(follow).Encode(), api.EventsType)
 	if err != nil {
-		return cursor, fmt.Errorf("request to %s: %w", base, err)
+		return cursor, err
 	}
-	req.Header.Set("Accept", api.EventsType)
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return cursor, transportError(base, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		raw, err := readAnswer(base, resp)
-		if err != nil {
-			return cursor, err
-		}
-		return cursor, problemError(base, resp, raw)
-	}
-	lines := bufio.NewScanner(resp.Body)
+	defer in.Close()
+	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxEvent)
 	var data []byte
 	id := cursor

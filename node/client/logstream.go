@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -72,36 +71,10 @@ func (c *Client) ReadLog(ctx context.Context, q LogQuery, f func(LogEntry) error
 // request. If the connection breaks or the replica ends the stream, it connects again, and continues after the last
 // payload. It returns the cursor from which a later call continues, with the error.
 func (c *Client) FollowLog(ctx context.Context, q LogQuery, f func(LogEntry) error) (cursor string, err error) {
-	wait := firstWait
-	for {
-		var own error // of f
-		at, err := c.streamLog(ctx, q, true, func(e LogEntry) error {
-			wait = firstWait
-			own = f(e)
-			return own
-		})
-		q.From = at
-		var end *StreamEnd
-		var p *ProblemError
-		again := errors.Is(err, ErrUnreachable) || errors.As(err, &end) || errors.As(err, &p) && p.RetryAfter > 0
-		switch {
-		case ctx.Err() != nil:
-			return at, ctx.Err()
-		case own != nil || !again:
-			return at, err
-		}
-		if p != nil {
-			wait = max(wait, p.RetryAfter)
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return at, ctx.Err()
-		}
-		wait = min(2*wait, lastWait)
-	}
+	return follow(ctx, q.From, f, func(from string, f func(LogEntry) error) (string, error) {
+		q.From = from
+		return c.streamLog(ctx, q, true, f)
+	})
 }
 
 // streamLog reads one stream. The error is a [*StreamEnd] if the replica has ended it.
@@ -115,24 +88,12 @@ func (c *Client) streamLog(ctx context.Context, q LogQuery, follow bool, f func(
 	if q.From != "" {
 		v.Set("from", q.From)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/v1/log?"+v.Encode(), nil)
+	in, err := c.openStream(ctx, base, "/v1/log?"+v.Encode(), api.LogType)
 	if err != nil {
-		return q.From, fmt.Errorf("request to %s: %w", base, err)
+		return q.From, err
 	}
-	req.Header.Set("Accept", api.LogType)
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return q.From, transportError(base, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		raw, err := readAnswer(base, resp)
-		if err != nil {
-			return q.From, err
-		}
-		return q.From, problemError(base, resp, raw)
-	}
-	s := logStream{base: base, query: &q, f: f, in: bufio.NewReaderSize(resp.Body, 64<<10)}
+	defer in.Close()
+	s := logStream{base: base, query: &q, f: f, in: bufio.NewReaderSize(in, 64<<10)}
 	if q.From != "" {
 		if s.at, err = api.ParseLogName(q.From); err != nil {
 			return q.From, err
