@@ -161,8 +161,8 @@ func (q *Queue) Requests() (waiting, inBatches int) {
 }
 
 // Take hands out payloads for the next batch, in the order of their requests, as parts of encoded entries of at most so many
-// bytes and so many entries together. The parts are valid until the next call. A single payload is handed out whatever its
-// size.
+// bytes and so many entries together. The parts are valid until the next call. A payload that alone is longer is handed out
+// alone.
 func (q *Queue) Take(bytes, most int) (parts [][]byte) {
 	var b batch
 	used, count, whole := 0, 0, 0

@@ -2,9 +2,9 @@ package sim
 
 import (
 	"flag"
+	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"bdtnode/node/sim/disturbance"
 )
@@ -29,17 +29,7 @@ func logRun(seed uint64) Config {
 // TestLogSweep: with crashes, partitions and Byzantine replicas, all honest replicas have the same log, and it has every
 // accepted payload as often as it was brought, in the order of its request and at the place of the answer.
 func TestLogSweep(t *testing.T) {
-	for k := range *logSeeds {
-		cfg := logRun(*first + uint64(k))
-		t.Run(cfg.String(), func(t *testing.T) {
-			t.Parallel()
-			begun := time.Now()
-			r, err := Run(t.Context(), cfg, nil)
-			if err != nil {
-				report(t, err)
-				return
-			}
-			t.Logf("%v: height %d, %d epochs, %d crashes, %d events, %s", time.Since(begun).Round(time.Millisecond), r.Commits, r.Epochs, r.Crashes, r.Events, r.Hash.Short())
-		})
-	}
+	sweep(t, *logSeeds, logRun, func(r *Report) string {
+		return fmt.Sprintf("height %d, %d epochs, %d crashes", r.Commits, r.Epochs, r.Crashes)
+	})
 }

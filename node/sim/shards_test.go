@@ -25,20 +25,10 @@ func among(seed uint64) Config {
 }
 
 func TestNetworkSweep(t *testing.T) {
-	for k := range *networks {
-		cfg := among(*first + uint64(k))
-		t.Run(cfg.String(), func(t *testing.T) {
-			t.Parallel()
-			begun := time.Now()
-			r, err := Run(t.Context(), cfg, nil)
-			if err != nil {
-				report(t, err)
-				return
-			}
-			t.Logf("%v: %d blocks, %d epochs, %.2f rounds, %d settled, %d not (%d cancelled, %d returned by a CL, %d by a verdict), %d LDs, %d crashes, %d refused, %d events, %s", time.Since(begun).Round(time.Millisecond),
-				r.Commits, r.Epochs, r.Agreements.Mean(), r.Settled, r.Rejected, r.Cancelled, r.ReturnedByCL, r.ReturnedByVerdict, r.LDs, r.Crashes, r.Refused, r.Events, r.Hash.Short())
-		})
-	}
+	sweep(t, *networks, among, func(r *Report) string {
+		return fmt.Sprintf("%d blocks, %d epochs, %.2f rounds, %d settled, %d not (%d cancelled, %d returned by a CL, %d by a verdict), %d LDs, %d crashes, %d refused",
+			r.Commits, r.Epochs, r.Agreements.Mean(), r.Settled, r.Rejected, r.Cancelled, r.ReturnedByCL, r.ReturnedByVerdict, r.LDs, r.Crashes, r.Refused)
+	})
 }
 
 // networkStories are scenarios that show a certain kind of bug.

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"runtime/debug"
 	"testing"
@@ -45,8 +46,18 @@ func report(t *testing.T, err error) {
 }
 
 func TestSweep(t *testing.T) {
-	for k := range *seeds {
-		cfg, _ := alone(*first + uint64(k))
+	run := func(seed uint64) Config { cfg, _ := alone(seed); return cfg }
+	sweep(t, *seeds, run, func(r *Report) string {
+		return fmt.Sprintf("height %d, %d epochs, %d fallbacks, %.2f rounds, %d settled, %d rejected, %d crashes, %d refused",
+			r.Commits, r.Epochs, r.Fallbacks, r.Agreements.Mean(), r.Settled, r.Rejected, r.Crashes, r.Refused)
+	})
+}
+
+// sweep runs so many seeds, each as a test, and logs a line about each result.
+func sweep(t *testing.T, seeds int, run func(seed uint64) Config, line func(r *Report) string) {
+	t.Helper()
+	for k := range seeds {
+		cfg := run(*first + uint64(k))
 		t.Run(cfg.String(), func(t *testing.T) {
 			t.Parallel()
 			begun := time.Now()
@@ -55,8 +66,7 @@ func TestSweep(t *testing.T) {
 				report(t, err)
 				return
 			}
-			t.Logf("%v: height %d, %d epochs, %d fallbacks, %.2f rounds, %d settled, %d rejected, %d crashes, %d refused, %d events, %s", time.Since(begun).Round(time.Millisecond),
-				r.Commits, r.Epochs, r.Fallbacks, r.Agreements.Mean(), r.Settled, r.Rejected, r.Crashes, r.Refused, r.Events, r.Hash.Short())
+			t.Logf("%v: %s, %d events, %s", time.Since(begun).Round(time.Millisecond), line(r), r.Events, r.Hash.Short())
 		})
 	}
 }

@@ -106,13 +106,5 @@ func (a *BadSignatures) Receive(v *View, from protocols.Index, m protocols.Messa
 	if !ok || x.Lane != v.Self || a.chain[x.Tip.Seq] == nil || a.chain[x.Tip.Seq].Tip() != x.Tip {
 		return
 	}
-	t := a.acks[x.Tip.Digest]
-	if t == nil {
-		t = protocols.NewTally(x.Tip.Digest)
-		t.Add(v.Self, v.signAck(x.Lane, x.Tip).Signature)
-		a.acks[x.Tip.Digest] = t
-	}
-	if t.Add(from, x.Signature) && t.Len() == v.Committee.Quorum() {
-		v.Submit(protocols.Everyone, &lanes.TipCertificate{Lane: x.Lane, Tip: x.Tip, Certificate: t.Certificate()})
-	}
+	v.collectAck(a.acks, from, x)
 }

@@ -25,11 +25,17 @@ func (a *EquivocatingLane) Receive(v *View, from protocols.Index, m protocols.Me
 	if a.acks == nil {
 		a.acks = make(map[digest.Digest]*protocols.Tally)
 	}
-	t := a.acks[x.Tip.Digest]
+	v.collectAck(a.acks, from, x)
+}
+
+// collectAck counts an ack for a batch of the own lane, beside the own one, and sends the certificate as soon as it is
+// complete.
+func (v *View) collectAck(acks map[digest.Digest]*protocols.Tally, from protocols.Index, x *lanes.Ack) {
+	t := acks[x.Tip.Digest]
 	if t == nil {
 		t = protocols.NewTally(x.Tip.Digest)
 		t.Add(v.Self, v.signAck(x.Lane, x.Tip).Signature)
-		a.acks[x.Tip.Digest] = t
+		acks[x.Tip.Digest] = t
 	}
 	if t.Add(from, x.Signature) && t.Len() == v.Committee.Quorum() {
 		v.Submit(protocols.Everyone, &lanes.TipCertificate{Lane: x.Lane, Tip: x.Tip, Certificate: t.Certificate()})

@@ -318,7 +318,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// TestHostile: another shard takes and applies what a hostile shard certified and nothing else, and freezes the channel.
+// TestHostile: another shard takes and applies the LDs that a hostile shard certified and no others, and freezes the channel.
 func TestHostile(t *testing.T) {
 	f := newShards(t)
 	f.Shards[0].Hostile = adversary.TwoLDs{}
