@@ -31,7 +31,7 @@ func logMutants() []mutant {
 			{ids, "		if of, ok := x.known[id]; ok {\n", "		if of, ok := x.known[id]; ok && batch > 0 {\n"},
 		}},
 		{"ids are forgotten at a start", "", "agreement durability payloads invariant", []edit{
-			{"ledger/paylog/log.go", "	if err := l.ids.load(store); err != nil {\n", "	if err := l.identify(); err != nil {\n"},
+			{"ledger/paylog/log.go", "	if err := l.ids.load(store); err != nil {\n", "	if err := error(nil); err != nil {\n"},
 		}},
 	}
 }
