@@ -88,7 +88,7 @@ type Engine struct {
 // Status is the state of an engine at one moment.
 type Status struct {
 	replica.Status
-	Behind bool // others have certified blocks that this replica lacks
+	Behind bool // see [replica.Core.FallenBehind]
 }
 
 // New restores the replica from its stores and starts nothing.
@@ -205,12 +205,12 @@ func (e *Engine) handle(ev event) {
 // report makes the driver's state readable for status and metrics.
 func (e *Engine) report() {
 	core := e.driver.Core()
-	s := Status{Status: core.Status(), Behind: core.Behind()}
+	now := e.clock.now()
+	s := Status{Status: core.Status(), Behind: core.FallenBehind(now)}
 	if old := e.status.Load(); old == nil || *old != s {
 		e.status.Store(&s)
 	}
 	e.commits.note(time.Now(), s.Status, e.work())
-	now := e.clock.now()
 	e.meter.turn(now, s.Status, core)
 	e.reportPresence(now)
 	e.reportStanding()

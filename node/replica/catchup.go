@@ -15,6 +15,8 @@ const (
 	answerWait = 2 * time.Second        // the least time until a peer that has not answered is asked again
 	againGap   = 100 * time.Millisecond // the least time between two repetitions of all messages to a peer
 	checkGap   = 25 * time.Millisecond  // the time between two comparisons with the other replicas
+	usualLag   = time.Second            // a replica that needs no more for the others' height has not fallen behind
+	usualGap   = MaxHistory             // heights that others may have certified more while it has not fallen behind
 	// aheadOfExecution is how many committed blocks may wait for execution before more are fetched.
 	aheadOfExecution = 2 * MaxHistory
 )
@@ -44,7 +46,37 @@ type catchup struct {
 	turn      int
 	flowing   bool // the last answer helped: the next Request does not wait for a stall
 	lagging   bool // others were ahead at the last comparison
+	pace      pace // decides [Core.FallenBehind]
 	adopted   bool // a block was adopted since peers were last asked to send again
+}
+
+// pace measures how long a replica needs for a height that others have certified.
+type pace struct {
+	mark uint64         // certified by others when it was set, and not here; 0 if there was none
+	at   protocols.Time // when it was set
+	late bool           // the mark before was reached late
+}
+
+// compare takes the height that others have certified and the own one.
+func (p *pace) compare(now protocols.Time, others, own uint64) {
+	if own < p.mark {
+		return
+	}
+	p.late = p.mark > 0 && now.Sub(p.at) >= usualLag
+	p.mark, p.at = 0, now
+	if others > own {
+		p.mark = others
+	}
+}
+
+func (p *pace) slow(now protocols.Time, others, own uint64) bool {
+	switch {
+	case others <= own:
+		return false
+	case others-own > usualGap || p.late:
+		return true
+	}
+	return own < p.mark && now.Sub(p.at) >= usualLag
 }
 
 // ask is a Request without an answer yet. Only its answer is accepted.
@@ -103,6 +135,12 @@ func (c *Core) lacks() uint64 { return min(c.certify.FirstUncertified(), c.bdt.B
 // Behind reports whether others had certified more than this replica at the last comparison.
 func (c *Core) Behind() bool { return c.catchup.lagging }
 
+// FallenBehind reports whether others certified a block a second ago that this replica still lacks, or many more blocks
+// than it has. Under load the others are often a block ahead for some milliseconds, which is no fault.
+func (c *Core) FallenBehind(now protocols.Time) bool {
+	return c.catchup.pace.slow(now, c.target(), c.certify.CertifiedHeight())
+}
+
 // Expects reports whether a History of the peer would answer a Request. Any other is ignored, so it need not be
 // verified.
 func (c *Core) Expects(from protocols.Index) bool { return c.catchup.asks[from].from != 0 }
@@ -132,6 +170,7 @@ func (c *Core) look(now protocols.Time, st *Step) {
 	}
 	target := c.target()
 	x.lagging = target > c.certify.CertifiedHeight()
+	x.pace.compare(now, target, c.certify.CertifiedHeight())
 	if target < lacks {
 		x.progress, x.flowing, x.nextAsk = now, false, 0
 		if x.adopted && !x.lagging {

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"testing"
+	"time"
 
 	"bdtnode/internal/kv"
 	"bdtnode/protocols"
@@ -63,6 +64,41 @@ func TestCatchUp(t *testing.T) {
 	served, err := ReadHistory(b.c, store, b.headers, HistoryRange{From: 2})
 	if err != nil || len(served.Items) != 4 {
 		t.Errorf("what was fetched is served on: %d, %v", len(served.Items), err)
+	}
+}
+
+// TestFallenBehind: a replica is not behind while it reaches each height within a second of the others. It is behind
+// after that, or at once if many blocks lack, until it keeps up again.
+func TestFallenBehind(t *testing.T) {
+	type look struct {
+		at          time.Duration
+		others, own uint64
+		behind      bool
+	}
+	for name, looks := range map[string][]look{
+		"a block ahead at each look": {
+			{0, 1, 0, false}, {500 * time.Millisecond, 2, 1, false}, {time.Second, 3, 2, false}, {1500 * time.Millisecond, 4, 3, false},
+		},
+		"long idle": {
+			{0, 1, 1, false}, {time.Hour, 2, 1, false}, {time.Hour + time.Millisecond, 2, 2, false}, {2 * time.Hour, 3, 2, false},
+		},
+		"no progress": {
+			{0, 1, 0, false}, {usualLag - 1, 5, 0, false}, {usualLag, 5, 0, true}, {2 * usualLag, 5, 5, false},
+		},
+		"progress that is too slow": {
+			{0, 20, 0, false}, {usualLag, 30, 10, true}, {2 * usualLag, 40, 20, true}, {2*usualLag + time.Millisecond, 40, 21, true},
+			{3*usualLag - 1, 45, 40, false}, {3 * usualLag, 45, 44, false},
+		},
+		"far away": {{0, usualGap + 1, 0, true}, {1, usualGap + 1, 1, false}},
+	} {
+		var p pace
+		for _, l := range looks {
+			now := t0.Add(l.at)
+			p.compare(now, l.others, l.own)
+			if got := p.slow(now, l.others, l.own); got != l.behind {
+				t.Errorf("%s, after %v: others %d, own %d: behind %v, want %v", name, l.at, l.others, l.own, got, l.behind)
+			}
+		}
 	}
 }
 
