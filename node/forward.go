@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"bdtnode/ledger"
@@ -18,12 +17,12 @@ import (
 
 // answerCall answers a call of a replica of another shard. It never forwards the call, so calls cannot form a cycle.
 // ctx ends when that replica no longer waits for the answer.
-func (n *Node) answerCall(ctx context.Context, from xshardnet.Peer, raw []byte) []byte {
+func (n *Node) answerCall(ctx context.Context, from xshardnet.Peer, raw []byte) (reply []byte, untaken int) {
 	b := backend{n}
 	party := admission.PeerParty(from.Shard, from.Replica)
 	var c foreign.Call
 	if err := json.Unmarshal(raw, &c); err != nil {
-		return foreign.EncodeReply(nil, fmt.Errorf("malformed call: %w", err))
+		return foreign.EncodeReply(nil, fmt.Errorf("malformed call: %w", err)), len(raw)
 	}
 	var result any
 	var err error
@@ -31,7 +30,7 @@ func (n *Node) answerCall(ctx context.Context, from xshardnet.Peer, raw []byte) 
 	case n.state == nil && (c.Submit != nil || c.Await != nil || c.Tx != nil || c.Account != nil || c.Proof != nil || c.Trace != nil):
 		err = errNoPayments
 	case c.Submit != nil:
-		result, err = n.submitHere(ctx, party, c.Submit)
+		result, untaken, err = n.submitHere(ctx, party, c.Submit)
 	case c.Await != nil:
 		result, err = n.awaitHere(ctx, party, c.Await)
 	case c.Tx != nil:
@@ -51,7 +50,7 @@ func (n *Node) answerCall(ctx context.Context, from xshardnet.Peer, raw []byte) 
 	default:
 		err = errors.New("the call has no request that this shard answers")
 	}
-	return foreign.EncodeReply(result, err)
+	return foreign.EncodeReply(result, err), untaken
 }
 
 // waitOf is the waiting time of a call, 0 to [api.MaxWait].
@@ -62,62 +61,61 @@ func waitOf(ms int64) (time.Duration, error) {
 	return time.Duration(ms) * time.Millisecond, nil
 }
 
-// submitHere submits transactions that have inputs in this shard.
-func (n *Node) submitHere(ctx context.Context, from admission.Party, c *foreign.Submit) ([]api.TxAnswer, error) {
+// submitHere submits transactions that have inputs in this shard, and returns the bytes of those that it did not take.
+func (n *Node) submitHere(ctx context.Context, from admission.Party, c *foreign.Submit) (answers []api.TxAnswer, untaken int, err error) {
+	for _, raw := range c.Txs {
+		untaken += len(raw)
+	}
 	stage, ok := stages[c.Wait]
 	if !ok || len(c.Txs) == 0 || len(c.Txs) > api.MaxTxsPerRequest {
-		return nil, fmt.Errorf("a submission of %d transactions with stage %q: want 1 to %d transactions and a known stage", len(c.Txs), c.Wait, api.MaxTxsPerRequest)
+		return nil, untaken, fmt.Errorf("a submission of %d transactions with stage %q: want 1 to %d transactions and a known stage", len(c.Txs), c.Wait, api.MaxTxsPerRequest)
 	}
 	wait, err := waitOf(c.WaitMS)
 	if err != nil {
-		return nil, err
+		return nil, untaken, err
 	}
 	txs, err := n.decodeCall(c.Txs)
 	if err != nil {
-		return nil, err
+		return nil, untaken, err
 	}
 	b := backend{n}
-	answers := make([]api.TxAnswer, len(txs.refusals))
-	for i, r := range txs.refusals {
-		if r != nil {
-			answers[i] = b.answer(engine.Progress{Refusal: r}, stage)
-		}
-	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	for k, p := range n.engine.Submit(ctx, from, txs.good.txs, stage) {
-		answers[txs.good.at[k]] = b.answer(p, stage)
+	answers = make([]api.TxAnswer, len(txs))
+	for k, p := range n.engine.Submit(ctx, from, txs, stage) {
+		answers[k] = b.answer(p, stage)
+		if taken(answers[k].State) {
+			untaken -= len(c.Txs[k])
+		}
 	}
-	out := make([]api.TxAnswer, len(c.Txs))
-	for i, k := range txs.index {
-		out[i] = answers[k]
-	}
-	return out, nil
+	return answers, untaken, nil
 }
 
-// callTxs are the transactions of a call, each once.
-type callTxs struct {
-	good     plan
-	refusals []*ledger.Refusal // of each distinct encoding; nil for those in good
-	index    []int             // the distinct encoding that each transaction of the call has
+// taken reports whether the replica took a transaction in this state, now or earlier. A waiting one lacks inputs.
+func taken(s api.State) bool {
+	return s != api.StateUnknown && s != api.StateWaiting && s != api.StateRejected
 }
 
-// decodeCall decodes the transactions of a call. It is an error if one has no input in this shard.
-func (n *Node) decodeCall(raws [][]byte) (*callTxs, error) {
-	distinct, index := ledger.Distinct(raws)
-	c := &callTxs{refusals: make([]*ledger.Refusal, len(distinct)), index: index}
-	for i, raw := range distinct {
+// decodeCall decodes the transactions of a call. An honest replica passes a transaction on once, and only if it is
+// well-formed and has an input in this shard. So one that is not makes the whole call an error, before the next is decoded.
+func (n *Node) decodeCall(raws [][]byte) ([]*ledger.Tx, error) {
+	first := make(map[string]int, len(raws))
+	txs := make([]*ledger.Tx, len(raws))
+	for i, raw := range raws {
+		if k, again := first[string(raw)]; again {
+			return nil, fmt.Errorf("transaction %d is a copy of transaction %d", i, k)
+		}
+		first[string(raw)] = i
 		tx, refusal := decodeTx(n.committee.Network(), raw)
 		switch {
 		case refusal != nil:
-			c.refusals[i] = refusal
+			return nil, fmt.Errorf("transaction %d: %w", i, refusal)
 		case !tx.Shards(n.home.Genesis.Home).Inputs.Has(n.home.Shard):
-			return nil, fmt.Errorf("transaction %d has no input in shard %d", slices.Index(index, i), n.home.Shard)
-		default:
-			c.good.add(i, tx)
+			return nil, fmt.Errorf("transaction %d has no input in shard %d", i, n.home.Shard)
 		}
+		txs[i] = tx
 	}
-	return c, nil
+	return txs, nil
 }
 
 // awaitHere waits until transactions are final in this shard.

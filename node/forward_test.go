@@ -13,17 +13,16 @@ import (
 	"bdtnode/shard"
 )
 
-// TestTransactionsOfACall: copies of a transaction are decoded once, and each has the result of the one. Bytes that are no
-// transaction, and transactions of another network, are refused each for itself. A transaction without an input in this
-// shard makes the call an error that has its place.
+// TestTransactionsOfACall: a copy of a transaction, bytes that are no transaction, a transaction of another network, and
+// one without an input in this shard each make the call an error that has its place, whatever follows.
 func TestTransactionsOfACall(t *testing.T) {
 	scheme, network := sig.NewIdeal(1), digest.Of("test")
 	committee := committeetest.Ideal(t, scheme, 100, 4, network, 0)
 	genesis := &shard.Genesis{Shards: make([]shard.Spec, 2)}
 	n := &Node{committee: committee, home: &config.Home{Genesis: genesis}}
+	owner := uint64(0)
 	of := func(home uint16, network digest.Digest) []byte {
-		owner := uint64(1)
-		for ; genesis.Home(ledger.AddressOf(scheme.Signer(owner).Public())) != home; owner++ {
+		for owner++; genesis.Home(ledger.AddressOf(scheme.Signer(owner).Public())) != home; owner++ {
 		}
 		body := ledger.Body{
 			Network: network, ExpiryMS: 1,
@@ -36,30 +35,22 @@ func TestTransactionsOfACall(t *testing.T) {
 		}
 		return tx.Encode()
 	}
-	own, foreign, wrong, junk := of(0, network), of(1, network), of(0, digest.Of("other")), []byte("junk")
-	raws := slices.Repeat([][]byte{own}, 1000)
-	raws[1], raws[500], raws[999] = junk, wrong, junk
-	c, err := n.decodeCall(raws)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(c.good.txs) != 1 || !slices.Equal(c.good.txs[0].Encode(), own) || len(c.refusals) != 3 || len(c.index) != len(raws) {
-		t.Fatalf("%d transactions and %d refusals for %d places", len(c.good.txs), len(c.refusals), len(c.index))
-	}
-	for i, k := range c.index {
-		want := ledger.ReasonNone
-		switch i {
-		case 1, 999:
-			want = ledger.ReasonMalformed
-		case 500:
-			want = ledger.ReasonWrongNetwork
-		}
-		if r := c.refusals[k]; (r == nil) != (want == ledger.ReasonNone) || r != nil && r.Reason != want || r == nil && c.good.at[0] != k {
-			t.Errorf("transaction %d: %v, want %v", i, r, want)
+	own, second, foreign, wrong := of(0, network), of(0, network), of(1, network), of(0, digest.Of("other"))
+	for name, bad := range map[string]struct {
+		raw  []byte
+		want string
+	}{
+		"copy":            {own, "transaction 2 is a copy of transaction 0"},
+		"no transaction":  {[]byte("junk"), "transaction 2: malformed"},
+		"another network": {wrong, "transaction 2: wrong_network"},
+		"another shard":   {foreign, "transaction 2 has no input in shard 0"},
+	} {
+		if _, err := n.decodeCall([][]byte{own, second, bad.raw, []byte("junk")}); err == nil || !strings.Contains(err.Error(), bad.want) {
+			t.Errorf("%s: %v, want %q", name, err, bad.want)
 		}
 	}
-	raws[700] = foreign
-	if _, err := n.decodeCall(raws); err == nil || !strings.Contains(err.Error(), "transaction 700 has no input in shard 0") {
-		t.Errorf("%v", err)
+	txs, err := n.decodeCall([][]byte{own, second})
+	if err != nil || len(txs) != 2 || !slices.Equal(txs[0].Encode(), own) || !slices.Equal(txs[1].Encode(), second) {
+		t.Errorf("%d transactions, %v", len(txs), err)
 	}
 }

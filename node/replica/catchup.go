@@ -132,9 +132,6 @@ func (c *Core) target() uint64 {
 // lacks is the first height without a committed block or without a certified header here. It never decreases.
 func (c *Core) lacks() uint64 { return min(c.certify.FirstUncertified(), c.bdt.Base().Height+1) }
 
-// Behind reports whether others had certified more than this replica at the last comparison.
-func (c *Core) Behind() bool { return c.catchup.lagging }
-
 // FallenBehind reports whether others certified a block a second ago that this replica still lacks, or many more blocks
 // than it has. Under load the others are often a block ahead for some milliseconds, which is no fault.
 func (c *Core) FallenBehind(now protocols.Time) bool {

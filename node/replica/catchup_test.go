@@ -23,12 +23,12 @@ func TestCatchUp(t *testing.T) {
 		return b.run(t, core, store, core.Tick(now))
 	}
 	core.Handle(now, unverified(2, &Position{Certified: 5}))
-	if core.Wake() != 0 && core.Wake() < t0.Add(checkGap) || core.Behind() {
+	if core.Wake() != 0 && core.Wake() < t0.Add(checkGap) || core.catchup.lagging {
 		t.Error("one peer's word counts")
 	}
 	now = now.Add(checkGap)
 	core.Handle(now, unverified(3, b.vote(3, 5)))
-	if !core.Behind() {
+	if !core.catchup.lagging {
 		t.Fatal("the word of f+1 does not count")
 	}
 	if w := core.Wake(); w != t0.Add(stall) {
@@ -52,7 +52,7 @@ func TestCatchUp(t *testing.T) {
 	for w := core.Wake(); w != 0; w = core.Wake() {
 		sends = append(sends, tick()...)
 	}
-	if st := core.Status(); st.Committed != 5 || st.Certified != 5 || core.Behind() {
+	if st := core.Status(); st.Committed != 5 || st.Certified != 5 || core.catchup.lagging {
 		t.Errorf("committed %d, certified %d of 5", st.Committed, st.Certified)
 	}
 	if p := sent[*Position](sends); len(p) != 1 || !p[0].Again || p[0].Certified != 5 {
@@ -114,8 +114,8 @@ func TestNothingToFetch(t *testing.T) {
 	if st := core.Handle(now.Add(2*checkGap), unverified(asked, &History{})); len(sent[*Request](st.Sends)) != 0 {
 		t.Error("asks at once")
 	}
-	if !core.Behind() || core.Wake() < now.Add(stall) {
-		t.Errorf("asks again after %v, behind: %v", core.Wake().Sub(now), core.Behind())
+	if !core.catchup.lagging || core.Wake() < now.Add(stall) {
+		t.Errorf("asks again after %v, behind: %v", core.Wake().Sub(now), core.catchup.lagging)
 	}
 }
 

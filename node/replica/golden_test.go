@@ -170,7 +170,7 @@ func (s *traced) execute(a *golden.Args) {
 // state: where the core is.
 func (s *traced) state(*golden.Args) {
 	st, x := s.core.Status(), s.core.Standing()
-	s.p.Line("epoch %d, committed %d, certified %d, behind %v", st.Epoch, st.Committed, st.Certified, s.core.Behind())
+	s.p.Line("epoch %d, committed %d, certified %d, behind %v", st.Epoch, st.Committed, st.Certified, s.core.catchup.lagging)
 	s.p.Line("may sign %v, %d of %d answers", x.Running, x.Answered, x.Needed)
 }
 

@@ -76,7 +76,7 @@ func Inspect(c *Core, now protocols.Time) View {
 	s := c.Standing()
 	v := View{
 		Consensus: c.bdt.Inspect(now), Headers: c.certify.Inspect(),
-		CatchUp: CatchUpView{Behind: c.Behind(), Lacks: c.lacks(), Target: c.target(), StillMS: protocols.AgeMS(now, c.catchup.progress), Asked: []AskView{}},
+		CatchUp: CatchUpView{Behind: c.catchup.lagging, Lacks: c.lacks(), Target: c.target(), StillMS: protocols.AgeMS(now, c.catchup.progress), Asked: []AskView{}},
 		Start:   StartView{Boot: s.Boot, Signs: c.signs(), Answered: s.Answered, Needed: s.Needed, Twins: []TwinView{}},
 		Peers:   []PeerView{}, Evidence: []EvidenceView{}, Vouching: c.Vouching.machine.Inspect(),
 	}

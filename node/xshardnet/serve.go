@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/wire"
@@ -20,7 +21,8 @@ const (
 	askCLs  = 5 // ids of transactions: CLs of this shard for them
 )
 
-// kinds are the requests of the exchange, as the driver counts them. Client calls are bounded by the network's own places.
+// kinds are the requests of the exchange, as the driver counts them. Client calls are bounded by the network's own places
+// and by the budget of each peer.
 var kinds = map[byte]xshard.Kind{askLDs: xshard.Fetch, askNext: xshard.Position, giveLD: xshard.Give, askCLs: xshard.Pull}
 
 // Serve answers a request of a replica of any shard.
@@ -33,7 +35,12 @@ func (r *Service) Serve(ctx context.Context, peer Peer, request []byte, w func(f
 		if len(body) > maxCall {
 			return fmt.Errorf("a call of %d bytes, at most %d are answered", len(body), maxCall)
 		}
-		return w(r.answer(ctx, peer, body))
+		if err := r.calls.enter(ctx, peer, len(body)); err != nil {
+			return err
+		}
+		reply, untaken := r.answer(ctx, peer, body)
+		r.calls.charge(time.Now(), peer, len(reply), untaken)
+		return w(reply)
 	}
 	kind, known := kinds[request[0]]
 	if !known {

@@ -46,22 +46,23 @@ type Engine interface {
 // Peer is a replica of any shard.
 type Peer = driver.Peer
 
-// Answer answers a client call of at most 256 KiB that a replica of another shard passed on. ctx ends when that replica has
-// given the call up.
-type Answer func(ctx context.Context, from Peer, call []byte) []byte
+// Answer answers a client call of at most 256 KiB that a replica of another shard passed on, and returns the number of
+// bytes of the call's transactions that this replica did not take. ctx ends when the other replica has given the call up.
+type Answer func(ctx context.Context, from Peer, call []byte) (reply []byte, untaken int)
 
 // Service is one replica's part in the messages between shards.
 type Service struct {
 	exchange *driver.Exchange
 	publish  <-chan struct{}
 	answer   Answer
+	calls    *budgets
 	net      Network
 	wake     chan struct{} // the exchange may want its next tick sooner
 }
 
 // New makes a service and starts nothing.
 func New(engine Engine, net Network, answer Answer) *Service {
-	return &Service{exchange: engine.Exchange(), publish: engine.Publish(), answer: answer, net: net, wake: make(chan struct{}, 1)}
+	return &Service{exchange: engine.Exchange(), publish: engine.Publish(), answer: answer, calls: newBudgets(), net: net, wake: make(chan struct{}, 1)}
 }
 
 func signal(c chan struct{}) {

@@ -120,8 +120,8 @@ func newWorld(t *testing.T) *world {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.service = New(m.engine, m, func(_ context.Context, from Peer, call []byte) []byte {
-				return fmt.Appendf(nil, "%d/%d said %s", from.Shard, from.Replica, call)
+			m.service = New(m.engine, m, func(_ context.Context, from Peer, call []byte) ([]byte, int) {
+				return fmt.Appendf(nil, "%d/%d said %s", from.Shard, from.Replica, call), 0
 			})
 			for k := range m.links {
 				m.links[k] = [2]chan []byte{make(chan []byte, 1<<12), make(chan []byte, 1<<12)}

@@ -65,7 +65,7 @@ func alone(t *testing.T) (*Service, *recorder) {
 		t.Fatal(err)
 	}
 	x := &recorder{}
-	r := New(e, x, func(_ context.Context, _ Peer, call []byte) []byte { return slices.Clone(call) })
+	r := New(e, x, func(_ context.Context, _ Peer, call []byte) ([]byte, int) { return slices.Clone(call), 0 })
 	return r, x
 }
 

@@ -22,6 +22,7 @@ var all = []attack{
 	{name: "bodies of reads", run: bodiesOfReads},
 	{name: "silent connections", absent: true, run: silentConnections},
 	{name: "forwarded copies", member: true, run: forwardCopies},
+	{name: "forwarded unknown inputs", member: true, run: forwardUnknown},
 	{name: "unread answers", member: true, run: unreadAnswers},
 	{name: "positions", member: true, run: floodPositions},
 	{name: "requests for blocks", member: true, run: floodRequests},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"bdtnode/internal/digest"
@@ -108,27 +109,45 @@ func floodBadSignatures(ctx context.Context, s *scene) {
 
 // forwardCopies opens calls between shards that submit copies of one transaction with an unknown input.
 func forwardCopies(ctx context.Context, s *scene) {
-	key := newKey(s)
-	raw := s.unknown(key, 0)
-	for i := uint64(1); ; i++ { // the call is refused unless the home of its input is the other shard
+	forward(ctx, s, slices.Repeat([][]byte{s.foreignUnknown(0)}, 200))
+}
+
+// forwardUnknown opens calls between shards that submit different transactions with unknown inputs.
+func forwardUnknown(ctx context.Context, s *scene) {
+	txs := make([][]byte, 200)
+	for i := range txs {
+		txs[i] = s.foreignUnknown(uint64(i))
+	}
+	forward(ctx, s, txs)
+}
+
+func forward(ctx context.Context, s *scene, txs [][]byte) {
+	call := callFrame(map[string]any{"submit": map[string]any{"txs": txs, "wait": "settled"}})
+	workers(ctx, 512, func(i int) {
+		err := s.member.net.Request(ctx, otherShard, protocols.Index(i%perShard), call, maxAnswer, func([]byte) error { return nil })
+		if err != nil {
+			pause(ctx, afterRefusal)
+		}
+	})
+}
+
+// foreignUnknown is a transaction with an unknown input, whose home is the other shard.
+func (s *scene) foreignUnknown(i uint64) []byte {
+	for {
+		raw := s.unknown(newKey(s), i)
 		tx, err := ledger.DecodeTx(raw)
 		if err != nil {
-			s.t.Error(err)
-			return
+			s.t.Fatal(err)
 		}
 		if tx.Shards(s.member.home.Genesis.Home).Inputs.Has(otherShard) {
-			break
+			return raw
 		}
-		key = newKey(s)
-		raw = s.unknown(key, i)
 	}
-	copies := make([][]byte, 200)
-	for i := range copies {
-		copies[i] = raw
-	}
-	call := callFrame(map[string]any{"submit": map[string]any{"txs": copies, "wait": "settled"}})
-	workers(ctx, 512, func(i int) { s.call(ctx, i, call) })
 }
+
+// afterRefusal is the pause of a worker after a refused request. All workers together still send several times as many
+// requests as a replica takes. Without a pause, the attacker's own work would use up the processor.
+const afterRefusal = 200 * time.Millisecond
 
 // maxAnswer is the number of bytes that the attacker accepts as an answer.
 const maxAnswer = 256 << 20
@@ -142,7 +161,7 @@ func unreadAnswers(ctx context.Context, s *scene) {
 			return ctx.Err()
 		})
 		if err != nil {
-			pause(ctx, 20*time.Millisecond)
+			pause(ctx, afterRefusal)
 		}
 	})
 }
@@ -153,10 +172,4 @@ func callFrame(call any) []byte {
 		panic(err) // cannot happen: the maps hold strings and bytes only
 	}
 	return append([]byte{askCall}, raw...)
-}
-
-func (s *scene) call(ctx context.Context, i int, call []byte) {
-	if err := s.member.net.Request(ctx, otherShard, protocols.Index(i%perShard), call, maxAnswer, func([]byte) error { return nil }); err != nil {
-		pause(ctx, 20*time.Millisecond)
-	}
 }
