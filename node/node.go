@@ -55,6 +55,10 @@ const (
 // random; with a small cache, a third of the processor time went into reading blocks again.
 const ledgerCache = 128 << 20
 
+// largeValue is the size in bytes from which on a value of the consensus store is in a file of values. Almost all such values
+// are batches, which are never deleted.
+const largeValue = 4 << 10
+
 // maxServing is the number of requests of one peer that are served at a time. A request of a replica of another shard
 // stays open while it waits for the outcome of forwarded transactions.
 const maxServing = 96
@@ -152,7 +156,8 @@ func Open(home *config.Home) (_ *Node, err error) {
 func (n *Node) openStores(files descriptors) (*replica.Begun, error) {
 	var err error
 	data := n.home.DataDir()
-	if n.consensus, err = kv.OpenPebble(filepath.Join(data, consensusDir), kv.Options{OpenFiles: files.store}); err != nil {
+	batches := kv.Options{OpenFiles: files.store, LargeValues: largeValue, NoCompression: true}
+	if n.consensus, err = kv.OpenPebble(filepath.Join(data, consensusDir), batches); err != nil {
 		return nil, fmt.Errorf("consensus store: %w", err)
 	}
 	begun, err := begin(n.home, n.committee, n.consensus)

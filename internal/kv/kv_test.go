@@ -19,9 +19,14 @@ type failer interface {
 	Fatalf(format string, args ...any)
 }
 
+// openMemFS opens a store as replicas do: with a log it keeps large values in files of their own, here from 5 bytes on.
 func openMemFS(t failer, fs vfs.FS, noLog bool) *Pebble {
 	t.Helper()
-	p, err := OpenPebble("store", Options{FS: fs, NoLog: noLog, MemTableBytes: 256 << 10, CacheBytes: 1 << 20})
+	opts := Options{FS: fs, NoLog: noLog, MemTableBytes: 256 << 10, CacheBytes: 1 << 20}
+	if !noLog {
+		opts.LargeValues, opts.NoCompression = 5, true
+	}
+	p, err := OpenPebble("store", opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +84,7 @@ func drawBatch(t *rapid.T) *Batch {
 		if rapid.IntRange(0, 3).Draw(t, "kind") == 0 {
 			b.Delete(k)
 		} else {
-			b.Set(k, []byte(rapid.StringMatching(`[0-9]{0,4}`).Draw(t, "value")))
+			b.Set(k, []byte(rapid.StringMatching(`[0-9]{0,9}`).Draw(t, "value")))
 		}
 	}
 	return b

@@ -32,6 +32,10 @@ const (
 	MinOpenFiles     = 96
 )
 
+// maxValueFiles is the number of files of values to which one table may refer. A compaction rewrites the values of tables
+// that would refer to more.
+const maxValueFiles = 1 << 12
+
 // bloomBits is the number of bits per key of a table's Bloom filter. With 10 bits, about 1% of the lookups of a
 // missing key read blocks of a table.
 const bloomBits = 10
@@ -45,6 +49,11 @@ type Options struct {
 	MemTableBytes uint64 // size of one memtable, of which there are up to four; 0 for the default
 	OpenFiles     int    // approximate greatest number of open files; 0 for the default, at least [MinOpenFiles]
 	FS            vfs.FS // file system; nil for the disk
+	// LargeValues is the least size in bytes of a value that is stored in a file of values in place of a table; 0 stores all
+	// values in tables. Compactions do not rewrite files of values. It is for values that are hardly ever deleted: a file is
+	// removed only when all its values are deleted. A store may be opened with another number than before.
+	LargeValues   int
+	NoCompression bool // of tables and files of values
 
 	window bool // of a [Window]
 }
@@ -175,10 +184,22 @@ func (p *Pebble) options(opts Options, cache *pebble.Cache) *pebble.Options {
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
+		if opts.NoCompression {
+			o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+		}
 		if opts.window { // hashes and numbers hardly shrink, and compression would take more time than it saves
 			o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 			o.Levels[i].BlockSize = 8 << 10
 		}
+	}
+	if opts.LargeValues > 0 {
+		separation := pebble.ValueSeparationPolicy{
+			Enabled: true, MinimumSize: opts.LargeValues, MaxBlobReferenceDepth: maxValueFiles,
+			TargetGarbageRatio: 1, // files are not rewritten to free the space of deleted values
+		}
+		o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return separation }
+		// A flush makes one file of values, and not one for each 2 MiB: the files remain, and each takes memory.
+		o.TargetFileSizes[0] = int64(opts.MemTableBytes)
 	}
 	if opts.window {
 		o.L0CompactionThreshold = 8
@@ -327,9 +348,10 @@ func (p *Pebble) Durable(key []byte) (value []byte, ok bool, err error) {
 		return nil, false, p.read(err)
 	}
 	if it.SeekGE(key) && string(it.Key()) == string(key) {
-		value, ok = append([]byte(nil), it.Value()...), true
+		value, err = valueAt(it)
+		value, ok = append([]byte(nil), value...), err == nil
 	}
-	return value, ok, p.read(errors.Join(it.Error(), it.Close()))
+	return value, ok, p.read(errors.Join(err, it.Close()))
 }
 
 // Syncs implements [Store].
@@ -379,7 +401,16 @@ func (p *Pebble) Close() error {
 	return p.guard(p.db.Close)
 }
 
-func get(r pebble.Reader, key []byte) ([]byte, bool, error) {
+// damaged makes a panic of the engine an error: Pebble 2.1.7 panics when it opens a damaged file of values
+// (cockroachdb/pebble issue 5127). The engine is not used afterwards, since the store has failed.
+func damaged(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("the store is damaged: %v", r)
+	}
+}
+
+func get(r pebble.Reader, key []byte) (value []byte, ok bool, err error) {
+	defer damaged(&err)
 	v, closer, err := r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, false, nil
@@ -400,10 +431,19 @@ func scan(r pebble.Reader, lower, upper []byte, reverse bool, yield func(key, va
 	if reverse {
 		first, next = it.Last, it.Prev
 	}
-	for ok := first(); ok && yield(it.Key(), it.Value()); {
-		ok = next()
+	for ok := first(); ok; {
+		var value []byte
+		if value, err = valueAt(it); err != nil {
+			break
+		}
+		ok = yield(it.Key(), value) && next()
 	}
-	return errors.Join(it.Error(), it.Close())
+	return errors.Join(err, it.Close()) // Close returns an error of the iterator too
+}
+
+func valueAt(it *pebble.Iterator) (value []byte, err error) {
+	defer damaged(&err)
+	return it.ValueAndErr()
 }
 
 type pebbleSnapshot struct {

@@ -59,6 +59,12 @@ func TestPebbleKeepsSyncedBatchesAcrossACrash(t *testing.T) {
 			if sync {
 				synced = i + 1
 			}
+			if rng.IntN(50) == 0 {
+				if err := p.Flush(); err != nil {
+					t.Fatal(err)
+				}
+				synced = i + 1
+			}
 		}
 		after := openMemFS(t, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: int(seed) * 10, RNG: rng}), false)
 		if n := prefix(t, after); n < synced {

@@ -100,8 +100,8 @@ func Prepare(home, genesis string, stores []string, now time.Time) (dir string, 
 	return dir, l, nil
 }
 
-// CopyStore copies the directory of a store that no process has open. Tables are linked, since they never change; if the
-// copy is on another file system, they are copied, up to limit bytes. A missing store has an empty copy.
+// CopyStore copies the directory of a store that no process has open. Tables and files of values are linked, since they never
+// change; if the copy is on another file system, they are copied, up to limit bytes. A missing store has an empty copy.
 func CopyStore(from, to string, limit int64) error {
 	if err := os.Mkdir(to, 0o700); err != nil {
 		return err
@@ -115,7 +115,7 @@ func CopyStore(from, to string, limit int64) error {
 			continue
 		}
 		source, target := filepath.Join(from, x.Name()), filepath.Join(to, x.Name())
-		if strings.HasSuffix(x.Name(), ".sst") {
+		if strings.HasSuffix(x.Name(), ".sst") || strings.HasSuffix(x.Name(), ".blob") {
 			if os.Link(source, target) == nil {
 				continue
 			}
