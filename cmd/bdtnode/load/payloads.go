@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -21,18 +22,21 @@ const (
 	perRequest = 2000    // payloads of a request at most
 )
 
-// payloads makes the opaque payloads of a load on a log. Each begins with a number of its own.
+// poolBytes is the number of random bytes from which payloads are taken, besides the length of one. Batches of them hardly
+// compress, as the distance of two payloads with common bytes is larger than the window of a fast compression.
+const poolBytes = 1 << 20
+
+// payloads makes the opaque payloads of a load on a log. Each begins with a number of its own, and goes on with random bytes.
 type payloads struct {
 	content []byte
+	pool    []byte
 	number  uint64
 	shard   int // of the next request
 }
 
 func newPayloads(size int) *payloads {
-	p := &payloads{content: make([]byte, size)}
-	for i := range p.content {
-		p.content[i] = byte('a' + i%26)
-	}
+	p := &payloads{content: make([]byte, size), pool: make([]byte, poolBytes+size)}
+	rand.NewChaCha8([32]byte{}).Read(p.pool) // never fails
 	return p
 }
 
@@ -41,6 +45,7 @@ func (p *payloads) next() []byte {
 	p.number++
 	var number [8]byte
 	binary.BigEndian.PutUint64(number[:], p.number)
+	copy(p.content, p.pool[p.number*uint64(len(p.content))%poolBytes:])
 	copy(p.content, number[:])
 	return p.content
 }
