@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -27,10 +28,29 @@ type transferBench struct {
 
 const benchAmount = 1 << 40
 
+var transfersDir = flag.String("transfers.dir", "", "directory in which BenchmarkTransfers keeps its payloads for later runs")
+
 func (t transferBench) config() Config {
 	c := testConfig(t.people, uint32(t.outputs), benchAmount)
 	c.HorizonMS, c.CachedOutputs = 15*60_000, t.cached
 	return c
+}
+
+// payloads returns the name of the file of payloads, and makes it if there is none.
+func (t transferBench) payloads(b *testing.B) string {
+	dir := *transfersDir
+	if dir == "" {
+		dir = b.TempDir()
+	}
+	name := filepath.Join(dir, fmt.Sprintf("payloads-%d-%d-%d", t.people, t.outputs, t.blocks))
+	if _, err := os.Stat(name); err == nil {
+		return name
+	}
+	t.write(b, name+".part")
+	if err := os.Rename(name+".part", name); err != nil {
+		b.Fatal(err)
+	}
+	return name
 }
 
 // write makes the payloads and writes each behind its length.
@@ -79,8 +99,7 @@ func (t transferBench) write(b *testing.B, name string) {
 
 func (t transferBench) run(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the node
-	name := filepath.Join(b.TempDir(), "payloads")
-	t.write(b, name)
+	name := t.payloads(b)
 	for b.Loop() {
 		b.StopTimer()
 		st, err := kv.OpenWindow(b.TempDir(), kv.Options{CacheBytes: 128 << 20}, kv.WindowOptions{Groups: KeyGroups()})
@@ -134,6 +153,7 @@ func (t transferBench) run(b *testing.B) {
 		b.ReportMetric(float64(st.Written()-wrote)/txs, "written-B/tx")
 		b.ReportMetric((float64(st.DiskUse().Tables)-float64(used))/txs, "disk-B/tx")
 		b.ReportMetric(float64(heap.HeapAlloc)/(1<<20), "heap-MB")
+		runtime.KeepAlive(s)
 		b.ReportMetric(float64(longest.Milliseconds()), "longest-block-ms")
 		b.ReportMetric(0, "ns/op")
 		if err := st.Close(); err != nil {

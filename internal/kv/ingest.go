@@ -48,9 +48,9 @@ func (p *Pebble) writeTable(path string, list []change) error {
 	t := sstable.NewWriter(objstorageprovider.NewFileWritable(f), p.engine.MakeWriterOptions(0, p.db.TableFormat()))
 	for i := range list {
 		if list[i].value == nil {
-			err = t.Delete([]byte(list[i].key))
+			err = t.Delete(list[i].key)
 		} else {
-			err = t.Set([]byte(list[i].key), list[i].value)
+			err = t.Set(list[i].key, list[i].value)
 		}
 		if err != nil {
 			return errors.Join(err, t.Close())

@@ -58,7 +58,7 @@ func OpenWindow(dir string, opts Options, window WindowOptions) (*Window, error)
 	if err := p.removeUnfinishedTables(); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", dir, err), p.db.Close())
 	}
-	return &Window{disk: p, opts: window, active: newChanges(), open: make(map[*windowSnapshot]struct{})}, nil
+	return &Window{disk: p, opts: window, active: newChanges(nil), open: make(map[*windowSnapshot]struct{})}, nil
 }
 
 // Get implements [Reader].
@@ -136,7 +136,7 @@ func (w *Window) wait() error {
 // being written.
 func (w *Window) turn() {
 	full, written := w.active, make(chan struct{})
-	w.active, w.full, w.written, w.seen = newChanges(), full, written, 0
+	w.active, w.full, w.written, w.seen = newChanges(full), full, written, 0
 	go func() {
 		defer close(written)
 		if w.disk.guard(func() error { return w.disk.ingest(full.sorted()) }) != nil {

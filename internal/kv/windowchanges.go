@@ -2,26 +2,34 @@ package kv
 
 import (
 	"bytes"
-	"cmp"
-	"encoding/binary"
+	"hash/maphash"
 	"slices"
+
+	"bdtnode/internal/hashindex"
 )
 
 // changes are the changes of some batches that follow each other. Only Apply changes them, and only while they are the
 // active ones.
 type changes struct {
-	grouped map[string]*entry
-	groups  map[string]*entry // by the first bytes of a key: the first of a list of entries
-	rest    *node             // of other keys; a value of nil is a deletion
-	count   int
-	bytes   int
-	slab    []entry // memory for entries
+	*grouped
+	rest  *node // of other keys; a value of nil is a deletion
+	count int
+	bytes int
 }
+
+// grouped are the changes of keys that are many.
+type grouped struct {
+	entries [][]entry       // in pieces of entryPiece
+	keys    hashindex.Index // of all entries
+	groups  hashindex.Index // of the newest entry of each group, by its first bytes
+}
+
+const entryPiece = 1024
 
 // entry is a changed key with its newest value and older ones that a snapshot may read.
 type entry struct {
-	key   string
-	next  *entry // in its group
+	key   []byte
+	next  uint32 // number + 1 of an older entry of its group, 0 if there is none
 	fresh bool   // the key is not in the store below
 	version
 }
@@ -41,14 +49,60 @@ func (v *version) at(seq uint64) *version {
 	return v
 }
 
-func newChanges() *changes {
-	return &changes{grouped: make(map[string]*entry), groups: make(map[string]*entry)}
+// newChanges returns empty changes, with space for about as many grouped keys as other changes have.
+func newChanges(as *changes) *changes {
+	g := &grouped{}
+	if as != nil {
+		g.keys, g.groups = hashindex.New(as.keys.Len()), hashindex.New(as.groups.Len())
+	}
+	return &changes{grouped: g}
+}
+
+func (g *grouped) entry(n uint32) *entry { return &g.entries[n/entryPiece][n%entryPiece] }
+
+// seed makes the hashes of keys, of which other parties choose many, unpredictable.
+var seed = maphash.MakeSeed()
+
+func hashOf(key []byte) uint32 { return uint32(maphash.Bytes(seed, key)) }
+
+// find returns the entry of a key, nil if there is none.
+func (g *grouped) find(hash uint32, key []byte) *entry {
+	for p := g.keys.First(hash); ; {
+		n, ok := g.keys.Next(hash, &p)
+		if !ok {
+			return nil
+		}
+		if e := g.entry(n); bytes.Equal(e.key, key) {
+			return e
+		}
+	}
+}
+
+// group returns the number of the newest entry whose key begins with a prefix.
+func (g *grouped) group(hash uint32, prefix []byte) (n uint32, ok bool) {
+	for p := g.groups.First(hash); ; {
+		if n, ok = g.groups.Next(hash, &p); !ok || bytes.HasPrefix(g.entry(n).key, prefix) {
+			return n, ok
+		}
+	}
+}
+
+// add adds an entry of a new key, and returns its number.
+func (g *grouped) add(hash uint32, e entry) uint32 {
+	n := g.keys.Len()
+	if n%entryPiece == 0 {
+		g.entries = append(g.entries, make([]entry, 0, entryPiece))
+	}
+	last := &g.entries[n/entryPiece]
+	*last = append(*last, e)
+	g.keys.Add(hash, uint32(n))
+	return uint32(n)
 }
 
 // get returns the version of a key at seq, nil if the changes have none.
 func (c *changes) get(groups map[byte]int, key []byte, seq uint64) *version {
 	if _, ok := groups[first(key)]; ok {
-		if e := c.grouped[string(key)]; e != nil {
+		if e := c.find(hashOf(key), key); e != nil {
 			return e.version.at(seq)
 		}
 		return nil
@@ -72,34 +126,31 @@ func (c *changes) apply(b *Batch, groups map[byte]int, seq, seen uint64) {
 	for i := range b.Ops {
 		size += len(b.Ops[i].Key)
 	}
-	all := make([]byte, 0, size)
+	keys := make([]byte, 0, size) // one allocation for all keys
 	for i := range b.Ops {
-		all = append(all, b.Ops[i].Key...)
-	}
-	keys := string(all) // one allocation for all keys
-	for i := range b.Ops {
-		n := len(b.Ops[i].Key)
-		c.put(&b.Ops[i], keys[:n], groups, seq, seen)
-		keys = keys[n:]
+		n := len(keys)
+		keys = append(keys, b.Ops[i].Key...)
+		c.put(&b.Ops[i], keys[n:len(keys):len(keys)], groups, seq, seen)
 	}
 }
 
-// put changes a key. key is the key of op.
-func (c *changes) put(op *Op, key string, groups map[byte]int, seq, seen uint64) {
+// put changes a key. key is a copy of the key of op.
+func (c *changes) put(op *Op, key []byte, groups map[byte]int, seq, seen uint64) {
 	value := op.Value
 	if op.Delete {
 		value = nil
 	} else if value == nil {
 		value = []byte{}
 	}
-	c.bytes += len(op.Key) + len(value)
-	prefix, ok := groups[first(op.Key)]
+	c.bytes += len(key) + len(value)
+	prefix, ok := groups[first(key)]
 	if !ok {
 		c.count++ // an upper bound: the key may be there already
-		c.rest = c.rest.insert(bytes.Clone(op.Key), value, seq)
+		c.rest = c.rest.insert(key, value, seq)
 		return
 	}
-	if e := c.grouped[key]; e != nil {
+	hash := hashOf(key)
+	if e := c.find(hash, key); e != nil {
 		switch {
 		case seen == 0: // no snapshot reads an older version
 			e.older = nil
@@ -111,83 +162,88 @@ func (c *changes) put(op *Op, key string, groups map[byte]int, seq, seen uint64)
 		return
 	}
 	c.count++
-	if len(c.slab) == 0 {
-		c.slab = make([]entry, min(256, 4+c.count))
+	e := entry{key: key, fresh: op.New, version: version{value: value, seq: seq}}
+	if prefix == 0 || prefix > len(key) {
+		c.add(hash, e)
+		return
 	}
-	e := &c.slab[0]
-	c.slab = c.slab[1:]
-	*e = entry{key: key, fresh: op.New, version: version{value: value, seq: seq}}
-	c.grouped[e.key] = e
-	if prefix > 0 && prefix <= len(e.key) {
-		e.next = c.groups[e.key[:prefix]]
-		c.groups[e.key[:prefix]] = e
+	group := hashOf(key[:prefix])
+	before, ok := c.group(group, key[:prefix])
+	if ok {
+		e.next = before + 1
+	}
+	if n := c.add(hash, e); ok {
+		c.groups.Renumber(group, before, n)
+	} else {
+		c.groups.Add(group, n)
 	}
 }
 
 // change is a net change of a key.
 type change struct {
-	head  uint64 // first bytes of the key, by which it is compared first
-	key   string
+	key   []byte
 	value []byte // nil if the key is deleted
 }
 
-func newChange(key string, value []byte) change {
-	c := change{key: key, value: value}
-	var head [8]byte
-	copy(head[:], key)
-	c.head = binary.BigEndian.Uint64(head[:])
-	return c
-}
+func (c *change) compare(d *change) int { return bytes.Compare(c.key, d.key) }
 
-func (c *change) compare(d *change) int {
-	if c.head != d.head {
-		return cmp.Compare(c.head, d.head)
-	}
-	return cmp.Compare(c.key, d.key)
+func sortChanges(list []change) {
+	slices.SortFunc(list, func(a, b change) int { return a.compare(&b) })
 }
 
 // sorted returns the net changes by key.
 func (c *changes) sorted() []change {
-	list := make([]change, 0, c.count)
-	for _, e := range c.grouped {
-		if e.value != nil || !e.fresh {
-			list = append(list, newChange(e.key, e.value))
+	order := make([]sortItem, 0, c.keys.Len())
+	for n := range uint32(c.keys.Len()) {
+		if e := c.entry(n); e.value != nil || !e.fresh {
+			order = append(order, sortItem{n: n})
 		}
 	}
+	sortByKey(order, func(n uint32) []byte { return c.entry(n).key })
+	list := make([]change, len(order), c.count)
+	for i := range order {
+		e := c.entry(order[i].n)
+		list[i] = change{e.key, e.value}
+	}
+	var rest []change
 	c.rest.scan(nil, nil, false, func(key, value []byte) bool {
-		list = append(list, newChange(string(key), value))
+		rest = append(rest, change{key, value})
 		return true
 	})
-	slices.SortFunc(list, func(a, b change) int { return a.compare(&b) })
-	return list
+	return mergeChanges(list, rest)
 }
 
 // within appends the changes of keys from lower to upper at seq to list, in any order.
 func (c *changes) within(list []change, groups map[byte]int, lower, upper []byte, seq uint64) []change {
 	add := func(e *entry) {
-		if (len(lower) == 0 || e.key >= string(lower)) && (upper == nil || e.key < string(upper)) {
+		if bytes.Compare(e.key, lower) >= 0 && (upper == nil || bytes.Compare(e.key, upper) < 0) {
 			if v := e.version.at(seq); v != nil {
-				list = append(list, newChange(e.key, v.value))
+				list = append(list, change{e.key, v.value})
 			}
 		}
 	}
 	prefix := groups[first(lower)]
 	if prefix > 0 && len(lower) >= prefix && upper != nil && bytes.Compare(upper, PrefixEnd(lower[:prefix])) <= 0 {
-		for e := c.groups[string(lower[:prefix])]; e != nil; e = e.next {
+		n, ok := c.group(hashOf(lower[:prefix]), lower[:prefix])
+		for ok {
+			e := c.entry(n)
 			add(e)
+			n, ok = e.next-1, e.next > 0
 		}
 		return list
 	}
 	for b := range groups {
 		if b >= first(lower) && (upper == nil || bytes.Compare([]byte{b}, upper) < 0) {
-			for _, e := range c.grouped {
-				add(e)
+			for _, piece := range c.entries {
+				for i := range piece {
+					add(&piece[i])
+				}
 			}
 			break
 		}
 	}
 	c.rest.scan(lower, upper, false, func(key, value []byte) bool {
-		list = append(list, newChange(string(key), value))
+		list = append(list, change{key, value})
 		return true
 	})
 	return list

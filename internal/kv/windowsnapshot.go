@@ -1,7 +1,7 @@
 package kv
 
 import (
-	"cmp"
+	"bytes"
 	"slices"
 )
 
@@ -59,15 +59,15 @@ func (s *windowSnapshot) Scan(lower, upper []byte, reverse bool, yield func(key,
 		lower = []byte{1} // keys below belong to the store itself
 	}
 	s.w.mu.RLock()
-	at := changes{grouped: s.active.grouped, groups: s.active.groups, rest: s.rest}
+	at := changes{grouped: s.active.grouped, rest: s.rest}
 	list := at.within(nil, s.w.opts.Groups, lower, upper, s.seq)
 	newer := len(list)
 	if s.full != nil {
 		list = s.full.within(list, s.w.opts.Groups, lower, upper, s.seq)
 	}
 	s.w.mu.RUnlock()
-	slices.SortFunc(list[:newer], func(a, b change) int { return a.compare(&b) })
-	slices.SortFunc(list[newer:], func(a, b change) int { return a.compare(&b) })
+	sortChanges(list[:newer])
+	sortChanges(list[newer:])
 	m := merger{list: mergeChanges(list[:newer], list[newer:]), reverse: reverse, yield: yield}
 	if reverse {
 		slices.Reverse(m.list)
@@ -110,7 +110,7 @@ type merger struct {
 // below is called for each entry of the store below.
 func (m *merger) below(key, value []byte) bool {
 	for len(m.list) > 0 {
-		c := cmp.Compare(m.list[0].key, string(key))
+		c := bytes.Compare(m.list[0].key, key)
 		if m.reverse {
 			c = -c
 		}
@@ -132,7 +132,7 @@ func (m *merger) below(key, value []byte) bool {
 func (m *merger) take() bool {
 	c := &m.list[0]
 	m.list = m.list[1:]
-	m.ended = c.value != nil && !m.yield([]byte(c.key), c.value)
+	m.ended = c.value != nil && !m.yield(c.key, c.value)
 	return !m.ended
 }
 
