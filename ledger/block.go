@@ -185,8 +185,13 @@ type HistoryEntry struct {
 const historyStride = 64
 
 func (a *arena) historyKey(owner Address, group uint64) []byte {
-	k := append(append(a.take(1+digest.Size+8), keyHistory), owner[:]...)
-	return wire.AppendU64(k, group)
+	return appendHistoryKey(a.take(historyKeySize), owner, group)
+}
+
+const historyKeySize = 1 + digest.Size + 8
+
+func appendHistoryKey(b []byte, owner Address, group uint64) []byte {
+	return wire.AppendU64(append(append(b, keyHistory), owner[:]...), group)
 }
 
 // history is the history of one account. The entries are linked from the newest to the oldest.
@@ -231,8 +236,7 @@ func (h *history) place(number uint64) (at place, err error) {
 
 // ofGroup returns the place of the last entry of a full group.
 func (h *history) ofGroup(group uint64) (place, error) {
-	var mem arena
-	v, ok, err := h.r.Get(mem.historyKey(h.owner, group))
+	v, ok, err := h.r.Get(appendHistoryKey(nil, h.owner, group))
 	if err == nil && !ok {
 		err = fmt.Errorf("history entry %d of address %s is missing in the store", group*historyStride+historyStride-1, h.owner)
 	}

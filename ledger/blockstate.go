@@ -47,7 +47,11 @@ type BlockState struct {
 	supply   uint64 // genesis value of the whole network
 	last     *tip   // of the block before
 	out      *Block
+	batch    kv.Batch // all changes of the block
 }
+
+// keptChanges is the number of changes up to which the memory of a block's batch is used again.
+const keptChanges = 1 << 16
 
 func newBlockState(cfg *Config, store kv.Store, supply uint64) *BlockState {
 	s := &BlockState{execution: execution{cfg: cfg, store: store}, supply: supply}
@@ -78,6 +82,12 @@ func (s *BlockState) open() error {
 func (s *BlockState) begin(in *CommittedBlock, last *tip) {
 	s.in, s.writes, s.last, s.sums, s.out = in, s.writes[:0], last, last.sums, &Block{}
 	s.window = s.cfg.window(in.TimeMS)
+	if cap(s.batch.Ops) > keptChanges {
+		s.batch = kv.Batch{}
+	}
+	s.batch.Reset()
+	s.keys.reset()
+	s.values = arena{}
 	s.outputs.reset()
 	s.accounts.reset()
 	s.receipts.reset()
@@ -141,9 +151,8 @@ func (s *BlockState) finish(b *kv.Batch) (tip, error) {
 	if err := s.Records.closeExpired(b, func(r *Record) error { return s.cfg.Rules.Expired(s, r) }); err != nil {
 		return tip{}, err
 	}
-	var mem arena
-	s.outputs.write(b, &mem)
-	s.accounts.write(b, &mem)
+	s.outputs.write(b)
+	s.accounts.write(b)
 	outbox, err := s.endSettlement(b)
 	if err != nil {
 		return tip{}, err

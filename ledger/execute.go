@@ -77,7 +77,7 @@ func (s *State) Execute(in CommittedBlock) (*Block, error) {
 		return nil, fmt.Errorf("block %d has time %d ms, before its parent's %d", in.Height, in.TimeMS, last.header.TimeMS)
 	}
 	s.block.begin(&in, last)
-	b := &kv.Batch{}
+	b := &s.block.batch
 	t, err := s.block.execute(b)
 	if err == nil && !in.Expect.IsZero() && t.digest != in.Expect {
 		err = &Mismatch{in.Height, t.digest, in.Expect}

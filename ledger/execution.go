@@ -11,6 +11,10 @@ type execution struct {
 	in     *CommittedBlock
 	window uint32 // of the block's time
 	writes []byte // input of the write-set digest: every change that later blocks depend on, in order
+
+	// Memory for the batch. Stores copy keys, so the memory of keys is used again for the next block; a store may keep
+	// values.
+	keys, values arena
 }
 
 // declared returns the declared value of a transaction's inputs in a shard.

@@ -45,9 +45,14 @@ type indexed struct {
 // outputs reports whether outputs of the id in this shard were created, or would have been if it had some.
 func (e *indexed) outputs() bool { return e.mark || e.verdict == VerdictSettled }
 
+const idKeySize = 1 + 4 + idKeyBytes
+
+func appendIDKey(b []byte, window uint32, id TxID) []byte {
+	return append(wire.AppendU32(append(b, keyID), window), id[:idKeyBytes]...)
+}
+
 func (a *arena) idKeyOf(window uint32, id TxID) []byte {
-	k := wire.AppendU32(append(a.take(1+4+idKeyBytes), keyID), window)
-	return append(k, id[:idKeyBytes]...)
+	return appendIDKey(a.take(idKeySize), window, id)
 }
 
 func (a *arena) idValue(height uint64, position uint32, v Verdict) []byte {
@@ -56,8 +61,8 @@ func (a *arena) idValue(height uint64, position uint32, v Verdict) []byte {
 
 // readIndex reads the entry of an id in one window.
 func readIndex(r kv.Reader, window uint32, id TxID) (e indexed, ok bool, err error) {
-	var mem arena
-	v, ok, err := r.Get(mem.idKeyOf(window, id))
+	var key [idKeySize]byte
+	v, ok, err := r.Get(appendIDKey(key[:0], window, id))
 	switch {
 	case err != nil || !ok:
 		return indexed{}, false, err

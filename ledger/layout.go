@@ -55,11 +55,14 @@ type account struct {
 type arena struct {
 	free  []byte
 	piece int
+	kept  []byte // the piece that the slices are taken from first
+	taken int    // bytes since the last reset
 }
 
 const (
 	arenaFirst = 1 << 10
 	arenaPiece = 256 << 10
+	arenaKept  = 4 << 20
 )
 
 func (a *arena) take(n int) []byte {
@@ -69,7 +72,16 @@ func (a *arena) take(n int) []byte {
 	}
 	p := a.free[:n:n]
 	a.free = a.free[n:]
+	a.taken += n
 	return p[:0]
+}
+
+// reset takes all slices back. Their memory is used again, in one piece of at most arenaKept bytes.
+func (a *arena) reset() {
+	if a.taken > len(a.kept) {
+		a.kept = make([]byte, min(a.taken, arenaKept))
+	}
+	a.free, a.taken = a.kept, 0
 }
 
 func heightKey(prefix byte, height uint64) []byte {
@@ -146,35 +158,3 @@ func decodeTip(v []byte) (tip, error) {
 	t.digest = t.header.Digest()
 	return t, nil
 }
-
-// cache has recent entries of the store, at most limit. When it is full, it drops a sixteenth of them at random: that
-// takes less time than keeping an order, and an entry that was dropped too early is read from the store again.
-type cache[K comparable, V any] struct {
-	m     map[K]V
-	limit int
-}
-
-func newCache[K comparable, V any](limit int) cache[K, V] {
-	return cache[K, V]{m: make(map[K]V), limit: limit}
-}
-
-func (c *cache[K, V]) get(k K) (V, bool) {
-	v, ok := c.m[k]
-	return v, ok
-}
-
-func (c *cache[K, V]) put(k K, v V) {
-	c.m[k] = v
-	if len(c.m) <= c.limit {
-		return
-	}
-	left := c.limit/16 + 1
-	for k := range c.m { // from a random place on
-		delete(c.m, k)
-		if left--; left == 0 {
-			return
-		}
-	}
-}
-
-func (c *cache[K, V]) drop(k K) { delete(c.m, k) }

@@ -12,42 +12,37 @@ type outputs struct {
 	x     *execution
 	known *receipts
 	cache cache[Outpoint, coin] // unspent outputs of the store
-	uses  map[Outpoint]*use
-	order []*use // values of uses in the order of their insertion
-	slab  []use  // memory for uses
+	uses  table[Outpoint, use]
 }
 
 // use is the effect of the current block on one output.
 type use struct {
-	o       Outpoint
 	coin    coin
 	created bool // in this block
 	spent   bool
 }
 
 func newOutputs(x *execution, known *receipts) outputs {
-	return outputs{x: x, known: known, cache: newCache[Outpoint, coin](x.cfg.cachedOutputs()), uses: make(map[Outpoint]*use)}
+	return outputs{x: x, known: known, cache: newCache[Outpoint, coin](x.cfg.cachedOutputs())}
 }
 
-func (s *outputs) reset() {
-	clear(s.uses)
-	s.order, s.slab = s.order[:0], nil
-}
+func (s *outputs) reset() { s.uses.reset() }
 
 // find returns an output with the changes of the current block: its coin if it is unspent and has the given owner, else
-// whether it is known to be consumed or to have another owner. The result does not depend on the content of the cache.
+// whether it is known to be consumed or to have another owner. The coin is valid until the next change of an output. The
+// result does not depend on the content of the cache.
 func (s *outputs) find(o Outpoint, owner Address) (c *coin, consumed bool, err error) {
-	cached, ok := s.cache.get(o)
-	if u, used := s.uses[o]; used {
-		if u.spent {
-			return nil, true, nil
-		}
-		cached, ok = u.coin, true
+	if u := s.uses.get(o); u == nil {
+		c = s.cache.get(o)
+	} else if u.value.spent {
+		return nil, true, nil
+	} else {
+		c = &u.value.coin
 	}
 	switch {
-	case ok && cached.owner == owner:
-		return &cached, false, nil
-	case !ok:
+	case c != nil && c.owner == owner:
+		return c, false, nil
+	case c == nil:
 		if c, err = readCoin(s.x.store, o, owner); c != nil || err != nil {
 			return c, false, err
 		}
@@ -58,53 +53,44 @@ func (s *outputs) find(o Outpoint, owner Address) (c *coin, consumed bool, err e
 
 // spend marks the unspent output o, which is the given coin, as spent. It panics if the current block has spent it.
 func (s *outputs) spend(o Outpoint, c coin, by TxID) {
-	u, ok := s.uses[o]
-	if !ok {
-		u = s.add(use{o: o, coin: c})
+	u := s.uses.get(o)
+	if u == nil {
+		u = s.uses.add(o, use{coin: c})
 	}
-	if u.spent {
+	if u.value.spent {
 		panic(fmt.Sprintf("ledger: transaction %s spends one output twice", by))
 	}
-	u.spent = true
+	u.value.spent = true
 	s.x.writes = o.append(s.x.writes)
 }
 
 func (s *outputs) create(o Outpoint, c coin) {
-	s.add(use{o: o, coin: c, created: true})
+	s.uses.add(o, use{coin: c, created: true})
 	s.x.writes = wire.AppendU64(append(s.x.writes, c.owner[:]...), c.amount)
 }
 
-func (s *outputs) add(u use) *use {
-	if len(s.slab) == 0 {
-		s.slab = make([]use, min(256, 4+len(s.order)))
-	}
-	p := &s.slab[0]
-	s.slab = s.slab[1:]
-	*p = u
-	s.uses[u.o] = p
-	s.order = append(s.order, p)
-	return p
-}
-
 // write writes the changed outputs.
-func (s *outputs) write(b *kv.Batch, mem *arena) {
-	for _, u := range s.order {
-		switch {
+func (s *outputs) write(b *kv.Batch) {
+	keys, values := &s.x.keys, &s.x.values
+	for n := range s.uses.len() {
+		r := s.uses.row(n)
+		switch u := &r.value; {
 		case u.created && !u.spent:
-			b.Create(mem.coinKey(u.coin.owner, u.o), mem.coinValue(u.coin))
+			b.Create(keys.coinKey(u.coin.owner, r.key), values.coinValue(u.coin))
 		case u.spent && !u.created:
-			b.Delete(mem.coinKey(u.coin.owner, u.o))
+			b.Delete(keys.coinKey(u.coin.owner, r.key))
 		}
 	}
 }
 
 // updateCache is called when the block is in the store.
 func (s *outputs) updateCache() {
-	for _, u := range s.order {
-		if !u.spent {
-			s.cache.put(u.o, u.coin)
+	for n := range s.uses.len() {
+		r := s.uses.row(n)
+		if u := &r.value; !u.spent {
+			s.cache.put(r.key, u.coin)
 		} else if !u.created {
-			s.cache.drop(u.o)
+			s.cache.remove(r.key)
 		}
 	}
 }

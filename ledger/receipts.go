@@ -9,9 +9,10 @@ import (
 // receipts has the receipts of the current block, and their record.
 type receipts struct {
 	x     *execution
-	list  []Receipt // by position
-	items []item    // of the block's record, one for each receipt
-	has   map[TxID]Verdict
+	list  []Receipt         // by position
+	items []item            // of the block's record, one for each receipt
+	has   map[TxID]Verdict  // of the first receipts of list, as many as were needed
+	had   int               // their number
 	marks map[TxID]struct{} // ids whose outputs are marked in the id index by this block
 	order []TxID            // keys of marks in the order of their insertion
 }
@@ -23,12 +24,11 @@ func newReceipts(x *execution) receipts {
 func (s *receipts) reset() {
 	clear(s.has)
 	clear(s.marks)
-	s.list, s.items, s.order = nil, s.items[:0], s.order[:0]
+	s.list, s.items, s.order, s.had = make([]Receipt, 0, len(s.list)), s.items[:0], s.order[:0], 0
 }
 
 // add adds a receipt to the block.
 func (s *receipts) add(tx *Tx, v Verdict, r Reason) {
-	s.has[tx.id] = v
 	s.x.writes = append(append(s.x.writes, tx.id[:]...), byte(v), byte(r))
 	s.list = append(s.list, Receipt{
 		Tx: tx.id, Shard: s.x.cfg.Shard, Height: s.x.in.Height, Position: uint32(len(s.list)),
@@ -43,9 +43,19 @@ func (s *receipts) setParties(p []party) { s.items[len(s.items)-1].parties = p }
 // last is the position of the receipt that was added last.
 func (s *receipts) last() uint32 { return uint32(len(s.list) - 1) }
 
+// verdict returns the verdict of the newest receipt of a transaction in this block. Blocks with valid transactions only
+// never ask for one.
+func (s *receipts) verdict(id TxID) (v Verdict, ok bool) {
+	for ; s.had < len(s.list); s.had++ {
+		s.has[s.list[s.had].Tx] = s.list[s.had].Verdict
+	}
+	v, ok = s.has[id]
+	return v, ok
+}
+
 // find reports whether execution knows a receipt of a transaction, of this block or an earlier one.
 func (s *receipts) find(id TxID) (bool, error) {
-	if _, ok := s.has[id]; ok {
+	if _, ok := s.verdict(id); ok {
 		return true, nil
 	}
 	known, _, err := readRecent(s.x.store, s.x.window, id)
@@ -54,7 +64,10 @@ func (s *receipts) find(id TxID) (bool, error) {
 
 // madeOutputs reports whether execution knows that the outputs of an id were created.
 func (s *receipts) madeOutputs(id TxID) (bool, error) {
-	if _, ok := s.marks[id]; ok || s.has[id] == VerdictSettled {
+	if _, ok := s.marks[id]; ok {
+		return true, nil
+	}
+	if v, ok := s.verdict(id); ok && v == VerdictSettled {
 		return true, nil
 	}
 	_, made, err := readRecent(s.x.store, s.x.window, id)
@@ -79,15 +92,15 @@ func (s *receipts) write(b *kv.Batch) (txRoot, root digest.Digest) {
 	bad := s.x.in.Bad
 	ids := make([]digest.Digest, len(s.list), len(s.list)+len(bad))
 	leaves := make([]digest.Digest, len(s.list), len(s.list)+len(bad))
-	var mem arena
+	keys, values := &s.x.keys, &s.x.values
 	for _, id := range s.order { // before the receipts, whose entries replace marks
-		b.Set(mem.idKeyOf(s.x.window, id), nil)
+		b.Set(keys.idKeyOf(s.x.window, id), nil)
 	}
 	var buf [ReceiptSize]byte
 	for i := range s.list {
 		r := &s.list[i]
 		ids[i], leaves[i] = digest.Digest(r.Tx), digest.Of(tagReceipt, r.Append(buf[:0]))
-		b.Set(mem.idKeyOf(s.x.window, r.Tx), mem.idValue(r.Height, r.Position, r.Verdict))
+		b.Set(keys.idKeyOf(s.x.window, r.Tx), values.idValue(r.Height, r.Position, r.Verdict))
 	}
 	writeBlock(b, s.x.in.Height, s.x.in.TimeMS, s.items)
 	for i := range bad {

@@ -11,8 +11,8 @@ import (
 	"bdtnode/internal/wire"
 )
 
-// DefaultCachedOutputs is the default of [Config.CachedOutputs]: about 40 MB.
-const DefaultCachedOutputs = 1 << 18
+// DefaultCachedOutputs is the default of [Config.CachedOutputs]: about 60 MB.
+const DefaultCachedOutputs = 400_000
 
 // maxOutputsPerID is the number of outputs that one id can name: an output index has 16 bits.
 const maxOutputsPerID = 1 << 16
@@ -31,8 +31,8 @@ type Config struct {
 	Allocations   []Allocation           // of the whole network; Open creates those whose home shard is Shard
 	Rules         Rules                  // of settlement between shards; nil in a network of one shard
 
-	// CachedOutputs is the greatest number of unspent outputs in memory, at about 150 bytes each; 0 for the default.
-	// Half as many accounts are in memory, at about 170 bytes each. Others are read from the store. The result of
+	// CachedOutputs is the greatest number of unspent outputs in memory, at about 100 bytes each; 0 for the default.
+	// Half as many accounts are in memory, at about 90 bytes each. Others are read from the store. The result of
 	// execution does not depend on it, and each replica may have its own.
 	CachedOutputs int
 }

@@ -88,7 +88,7 @@ type Log struct {
 
 // Ledger configures the memory of the ledger.
 type Ledger struct {
-	CachedOutputs int `koanf:"cached_outputs"` // unspent outputs in memory, and half as many accounts; about 250 bytes of memory for each output
+	CachedOutputs int `koanf:"cached_outputs"` // unspent outputs in memory, and half as many accounts; about 150 bytes of memory for each output
 }
 
 // fewestOutputs is the least value of the setting ledger.cached_outputs.
