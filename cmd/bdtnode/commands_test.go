@@ -22,8 +22,9 @@ import (
 )
 
 // Every command in README.md, in docs/ and in the help of the commands is run here, against one network. Placeholders
-// stand for values of that network. Long simulations and runs are shortened, and net up starts fake replicas. Commands
-// of other programs are translated: curl to requests, go test and make to a check that packages, tests, flags and targets exist.
+// stand for values of that network. Long simulations and runs are shortened. Commands with a load run on networks of their
+// own, in processes beside this one; without a load, net up starts fake replicas. Commands of other programs are translated:
+// curl to requests, go test and make to a check that packages, tests, flags and targets exist.
 
 // commandLine is a command line of a document.
 type commandLine struct {
@@ -32,7 +33,7 @@ type commandLine struct {
 }
 
 // programs begin a command in a block of a document that shows no prompt.
-var programs = regexp.MustCompile(`^(\./bdtnode|bdtnode|go (test|run|build)|make|curl|git|run) ?`)
+var programs = regexp.MustCompile(`^(\./bdtnode|bdtnode|go (test|run|build)|make|curl|git|(S=\$\()?run) ?`)
 
 // documented are the commands in the blocks of a document: the lines with a prompt, and lines that begin with a program.
 func documented(document, text string) (out []commandLine) {
@@ -114,7 +115,8 @@ func split(line string) (words []string) {
 
 // stage is the network on which commands run, and the values that replace their placeholders.
 type stage struct {
-	t         *testing.T
+	t         *testing.T  // of one command
+	all       *testing.T  // of all of them
 	root      string      // of the module
 	home      string      // of the network
 	log       *runningNet // a network that orders payloads
@@ -124,6 +126,7 @@ type stage struct {
 	recording string
 	spare     string // home of a replica that does not run
 	done      map[string]bool
+	loads     []*loadRun
 }
 
 // TestRealCommands runs every command of the documents and of the help.
@@ -148,26 +151,36 @@ func TestRealCommands(t *testing.T) {
 	if len(lines) < 120 {
 		t.Fatalf("only %d commands found", len(lines))
 	}
-	// Files that other commands read are written first.
-	slices.SortStableFunc(lines, func(a, b commandLine) int { return writesFirst(a.text) - writesFirst(b.text) })
+	// Commands with a load begin, and then files that other commands read are written.
+	slices.SortStableFunc(lines, func(a, b commandLine) int { return order(a.text) - order(b.text) })
 	for _, line := range lines {
 		t.Run(line.where+" "+line.text, func(t *testing.T) {
 			s.t = t
 			s.line(line)
 		})
 	}
+	if len(s.loads) < 20 {
+		t.Errorf("only %d commands with a load", len(s.loads))
+	}
+	for _, l := range s.loads {
+		t.Run("load "+l.line.where+" "+l.line.text, l.check)
+	}
 }
 
-// writesFirst is 0 for a command that writes a file that others read, and 1 for the submission of a signed payment, whose
-// inputs later payments would spend.
-func writesFirst(text string) int {
+// order is 0 for a command with a load, 1 for a command that writes a file that others read, 2 for the submission of a signed
+// payment, whose inputs later payments would spend, and 4 for a load on the network of the other commands.
+func order(text string) int {
 	switch {
-	case strings.Contains(text, "--out pay.tx") || strings.Contains(text, "--prove"):
+	case strings.Contains(text, "bench run --node "):
+		return 4
+	case strings.Contains(text, "net up") && strings.Contains(text, "--load ") || strings.Contains(text, "bench run") || strings.Contains(text, "bench sweep"):
 		return 0
-	case strings.Contains(text, "submit pay.tx"):
+	case strings.Contains(text, "--out pay.tx") || strings.Contains(text, "--prove"):
 		return 1
+	case strings.Contains(text, "submit pay.tx"):
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // newStage starts the network: one replica of it has recorded its last start.
@@ -178,7 +191,7 @@ func newStage(t *testing.T, root string) *stage {
 	t.Setenv("HOME", work)
 	t.Setenv(passphraseEnv, "a passphrase")
 	t.Setenv(realEnv, "1")
-	s := &stage{t: t, root: root, home: filepath.Join(work, "net"), done: make(map[string]bool)}
+	s := &stage{t: t, all: t, root: root, home: filepath.Join(work, "net"), done: make(map[string]bool)}
 	s.log = startNet(t, "--home", filepath.Join(work, "lognet"), "--shards", "1", "--ledger", "log")
 	s.log.ready(t) // before the other network, which is the newest one then
 	for range 2 {
@@ -235,21 +248,21 @@ func (s *stage) must(args ...string) result {
 
 // line runs one command.
 func (s *stage) line(line commandLine) {
-	text := strings.TrimSuffix(strings.TrimSpace(line.text), "&")
+	text := strings.TrimPrefix(strings.TrimSuffix(strings.TrimSpace(line.text), "&"), "S=$(")
 	if inside, of, ok := strings.Cut(text, " | jq "); ok && of != "" {
 		text = regexp.MustCompile(`\$(\(\([^)]*\)\)|S)`).ReplaceAllString(inside, "100") // the rate
 	}
 	words := split(text)
 	switch {
 	case words[0] == "bdtnode" || words[0] == "./bdtnode":
-		s.command(words[1:])
+		s.command(line, words[1:])
 	case words[0] == "run": // the function of docs/testing.md
-		s.command(append([]string{"net", "up", "--shards", "2", "--nodes", "4", "--cross", "0.3", "-o", "json"}, words[1:]...))
+		s.command(line, append([]string{"net", "up", "--shards", "2", "--nodes", "4", "--cross", "0.3", "-o", "json"}, words[1:]...))
 	case words[0] == "go" && words[1] == "run":
 		if words[2] != "./cmd/bdtnode" {
 			s.t.Errorf("no package of a program: %s", words[2])
 		}
-		s.command(words[3:])
+		s.command(line, words[3:])
 	case words[0] == "go":
 		s.goCommand(words[1:])
 	case words[0] == "make":
@@ -301,6 +314,10 @@ func (s *stage) fill(args []string) []string {
 			out[i] = s.replicas[a[len(a)-1]-'0'].API
 		case a == "erin":
 			out[i] = fmt.Sprintf("erin%d", len(s.done))
+		case before == "--home" && strings.HasPrefix(a, "~/"):
+			out[i] = fmt.Sprintf("home%d", len(s.done))
+		case before == "--node" && args[0] == "bench":
+			out[i] = s.replicas[0].API + "," + s.replicas[4].API // one of each shard
 		case strings.HasPrefix(a, "~/"):
 			out[i] = filepath.Join(os.Getenv("HOME"), a[2:])
 		case before == "--consensus" && a == "C":
@@ -338,12 +355,19 @@ func shorten(args []string) []string {
 	case "net up":
 		set("--for", "1s")
 		if slices.Contains(args, "--fault") {
-			set("--for", "4s")
+			set("--for", "10s")
 			set("--fault-every", "1s")
 		}
 		if slices.Contains(args, "--load") {
 			set("--load", "20")
 		}
+	case "bench run", "bench sweep":
+		if i := slices.Index(args, "--over"); i >= 0 && args[i+1] == overRate {
+			if j := slices.Index(args, "--rate"); j >= 0 {
+				args = slices.Delete(args, j, j+2) // the first of the rates, in place of which there are values
+			}
+		}
+		shortenBench(args, set)
 	case "debug profile", "debug bundle":
 		if slices.Contains(args, "cpu") {
 			set("--seconds", "1s")
@@ -361,7 +385,7 @@ func untilInterrupted(args []string) bool {
 }
 
 // command runs a command of this program.
-func (s *stage) command(args []string) {
+func (s *stage) command(line commandLine, args []string) {
 	t := s.t
 	args = shorten(s.fill(args))
 	if args[0] == "log" && (args[1] == "append" || slices.Contains(args, "--from")) {
@@ -379,19 +403,8 @@ func (s *stage) command(args []string) {
 	case args[0] == "start":
 		s.start(args)
 		return
-	case args[0] == "net" && slices.Contains(args, "--load"), args[0] == "bench" && (args[1] == "run" || args[1] == "sweep"):
-		// The ledgers of fake replicas differ after a load, and they have no leader that fails. TestRealLoad, TestRealFaults and
-		// TestRealBench run such networks; here the flags are parsed.
-		c, rest, err := newRoot(&app{}).Find(args)
-		if err == nil {
-			err = c.ParseFlags(rest)
-		}
-		if err == nil {
-			err = checkValues(c)
-		}
-		if err != nil {
-			t.Error(err)
-		}
+	case underLoad(args):
+		s.load(line, args)
 		return
 	}
 	ctx := t.Context()

@@ -27,11 +27,13 @@ import (
 // shown returns the output under the prompt of the first command in a document that begins with command.
 func shown(t *testing.T, document, command string) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", document))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, after, ok := strings.Cut(string(text), "\n    $ "+command)
+	return shownIn(t, filepath.Join("..", ".."), document, command)
+}
+
+// shownIn is shown for a module in another directory.
+func shownIn(t *testing.T, root, document, command string) []string {
+	t.Helper()
+	_, after, ok := strings.Cut(readText(t, filepath.Join(root, document)), "\n    $ "+command)
 	if !ok {
 		t.Fatalf("%s does not show the command %s", document, command)
 	}
@@ -43,6 +45,15 @@ func shown(t *testing.T, document, command string) []string {
 		out = append(out, strings.TrimPrefix(line, "    "))
 	}
 	return trimmed(out)
+}
+
+func readText(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // trimmed removes empty lines at both ends.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +30,8 @@ import (
 // TestMain makes the test binary a bdtnode with fake replicas when its first argument is a command: net up starts its
 // own program once for each replica.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "start" || os.Args[1] == "net" || os.Args[1] == "tx") {
+	takePlace()
+	if len(os.Args) > 1 && slices.Contains([]string{"start", "net", "tx", "bench"}, os.Args[1]) {
 		a := &app{in: os.Stdin}
 		replicaOfTests(a)
 		ctx, stop := signalled()
@@ -37,6 +39,9 @@ func TestMain(m *testing.M) {
 		code := a.run(ctx, os.Args[1:])
 		stop()
 		os.Exit(code)
+	}
+	if os.Getenv(placeEnv) != "" {
+		go endWithParent()
 	}
 	// The tests do not touch the directories of the user.
 	dir, err := os.MkdirTemp("", "bdtnode-test-")

@@ -29,7 +29,9 @@ import (
 // places at every replica, with proofs, also after the end of all replicas. Commands for payments are refused with the reason,
 // and so are commands for a log on a network of payments.
 func TestRealLog(t *testing.T) {
-	t.Setenv(realEnv, "1")
+	if apart(t) {
+		return
+	}
 	home := filepath.Join(t.TempDir(), "net")
 	n := startNet(t, "--home", home, "--shards", "1", "--ledger", "log")
 	n.ready(t)
@@ -201,7 +203,9 @@ type kvState struct {
 // of them is killed while both take writes, and resumes from its checkpoint; the replica of the other is killed too. In the
 // end both have every write that was answered, and the same pairs.
 func TestRealKV(t *testing.T) {
-	t.Setenv(realEnv, "1")
+	if apart(t) {
+		return
+	}
 	binary, data := filepath.Join(t.TempDir(), "kv"), t.TempDir()
 	program(t, "kv", "go", "build", "-o", binary, ".")
 	n := startNet(t, "--shards", "1", "--ledger", "log")

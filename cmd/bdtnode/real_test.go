@@ -19,7 +19,9 @@ const realEnv = "TEST_REAL_REPLICAS"
 // TestRealNetwork: on a network of real processes, payments across shards survive the end of each leader, and then the
 // end of all replicas.
 func TestRealNetwork(t *testing.T) {
-	t.Setenv(realEnv, "1")
+	if apart(t) {
+		return
+	}
 	home := filepath.Join(t.TempDir(), "net")
 	n := startNet(t, "--home", home)
 	n.ready(t)
@@ -128,7 +130,9 @@ func everywhere(t *testing.T, paid api.TxAnswer) api.TxAnswer {
 
 // TestRealFile: transfers of a file that spend each other's outputs settle in order, for any home shards.
 func TestRealFile(t *testing.T) {
-	t.Setenv(realEnv, "1")
+	if apart(t) {
+		return
+	}
 	n := startNet(t)
 	n.ready(t)
 	csv := "from,to,amount\nalice,bob,1000000\nbob,carol,2000000\ncarol,dave,3000000\n"
@@ -146,7 +150,9 @@ func TestRealFile(t *testing.T) {
 
 // TestRealLoad: the report of a load on real replicas is consistent, in one shard and across two.
 func TestRealLoad(t *testing.T) {
-	t.Setenv(realEnv, "1")
+	if apart(t) {
+		return
+	}
 	for _, c := range []struct {
 		args     []string
 		shards   int
@@ -179,26 +185,35 @@ func TestRealLoad(t *testing.T) {
 	}
 }
 
-// TestRealFaults: with any fault, every submitted transfer gets its answer, and the gaps are printed.
-func TestRealFaults(t *testing.T) {
-	t.Setenv(realEnv, "1")
-	for fault, told := range map[string]string{
-		"kill-leader":      `shard 0: commits resumed after [0-9]+ ms; leader was replica [0-3], now replica [0-3]\n`,
-		"freeze-leader":    `shard 0: commits resumed after [0-9]+ ms; (leader was replica [0-3], now replica [0-3]|replica [0-3] still leads)\n`,
-		"freeze-followers": `shard 0: at most [0-9]+ ms without a commit during the suspension of replica [0-3]\n`,
-	} {
-		// With this seed the first suspension lasts 1 to 2 seconds. A fault begins only when all replicas are
-		// ready, which takes seconds on a busy machine, and none begins in the last 2 seconds of the run.
-		r := bdtnode(t, "net", "up", "--shards", "1", "--for", "10s", "--load", "50", "--fault", fault, "--fault-every", "1s", "--seed", "4", "-o", "json")
-		var got report
-		r.json(t, &got)
-		if r.code != 0 || got.Submitted != 500 || got.Settled != 500 || got.Pending != 0 || !got.HeadersAgree || !got.ValueConserved {
-			t.Errorf("%s: exit %d %+v\n%s", fault, r.code, got, r.err)
-		}
-		notes := len(regexp.MustCompile(told).FindAllString(r.err, -1))
-		if g := got.Gaps; notes == 0 || g.Count != notes || g.P50 <= 0 || g.P50 > g.P95 || g.P95 > g.Max {
-			t.Errorf("%s: %d gaps printed, %+v\n%s", fault, notes, g, r.err)
-		}
+func TestRealKilledLeaders(t *testing.T) {
+	realFault(t, "kill-leader", `shard 0: commits resumed after [0-9]+ ms; leader was replica [0-3], now replica [0-3]\n`)
+}
+
+func TestRealFrozenLeaders(t *testing.T) {
+	realFault(t, "freeze-leader", `shard 0: commits resumed after [0-9]+ ms; (leader was replica [0-3], now replica [0-3]|replica [0-3] still leads)\n`)
+}
+
+func TestRealFrozenFollowers(t *testing.T) {
+	realFault(t, "freeze-followers", `shard 0: at most [0-9]+ ms without a commit during the suspension of replica [0-3]\n`)
+}
+
+// realFault: with a fault, every submitted transfer gets its answer, and the gaps are printed.
+func realFault(t *testing.T, fault, printed string) {
+	t.Helper()
+	if apart(t) {
+		return
+	}
+	// With this seed the first suspension lasts 1 to 2 seconds. A fault begins only when all replicas are
+	// ready, which takes seconds on a busy machine, and none begins in the last 2 seconds of the run.
+	r := bdtnode(t, "net", "up", "--shards", "1", "--for", "10s", "--load", "50", "--fault", fault, "--fault-every", "1s", "--seed", "4", "-o", "json")
+	var got report
+	r.json(t, &got)
+	if r.code != 0 || got.Submitted != 500 || got.Settled != 500 || got.Pending != 0 || !got.HeadersAgree || !got.ValueConserved {
+		t.Errorf("exit %d %+v\n%s", r.code, got, r.err)
+	}
+	notes := len(regexp.MustCompile(printed).FindAllString(r.err, -1))
+	if g := got.Gaps; notes == 0 || g.Count != notes || g.P50 <= 0 || g.P50 > g.P95 || g.P95 > g.Max {
+		t.Errorf("%d gaps printed, %+v\n%s", notes, g, r.err)
 	}
 }
 
@@ -213,7 +228,9 @@ func replicaOfTests(a *app) {
 // TestRealDelays: on a network of real processes with delays, the measured links have the round trip asked for, and half
 // of the transfers of each replica take the least time that the delays permit, or longer.
 func TestRealDelays(t *testing.T) {
-	t.Setenv(realEnv, "1")
+	if apartAlone(t) {
+		return
+	}
 	r := bdtnode(t, "net", "up", "--shards", "1", "--for", "4s", "--load", "40", "--wan", "uniform:100ms", "-o", "json")
 	var got report
 	r.json(t, &got)

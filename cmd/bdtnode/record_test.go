@@ -20,7 +20,9 @@ import (
 // TestRealRecording: a real replica records its next start after debug record. sim replay gives the same results, and
 // finds changes and cuts. The recording has no secret key.
 func TestRealRecording(t *testing.T) {
-	t.Setenv(realEnv, "1")
+	if apart(t) {
+		return
+	}
 	net := filepath.Join(t.TempDir(), "net")
 	n := startNet(t, "--home", net)
 	n.ready(t)
