@@ -3,11 +3,17 @@ package kv
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
+
+// valuesSuffix ends the names of files of values. They are written once and hardly ever read, so their pages leave memory
+// after the sync. Otherwise each batch takes new pages of the machine, whose allocation costs several times the copy, until the
+// kernel has to take them from others.
+const valuesSuffix = ".blob"
 
 // failStop is a file system that stops all writes after the first failed one, and counts syncs
 // and written bytes. Pebble itself retries
@@ -174,7 +180,11 @@ func (g *failStopFile) SyncData() error {
 		return err
 	}
 	g.fs.syncs.Add(1)
-	return g.fs.after(g.File.SyncData(), "sync", g.name)
+	err := g.fs.after(g.File.SyncData(), "sync", g.name)
+	if fd := g.Fd(); err == nil && fd != vfs.InvalidFd && strings.HasSuffix(g.name, valuesSuffix) {
+		dropPages(fd)
+	}
+	return err
 }
 
 func (g *failStopFile) SyncTo(length int64) (bool, error) {
