@@ -50,6 +50,7 @@ type scrape struct {
 	stats  p2p.Stats
 	served api.Load
 	disks  map[string]kv.DiskUse
+	kinds  map[string][]kv.KindUse
 	// hist gives the counts of a histogram of the family that is read. The values divided by scale have the family's unit.
 	hist func(h *histogram.Histogram, scale float64, labels ...string)
 }
@@ -59,6 +60,7 @@ func (n *Node) scrape() *scrape {
 		Node: n, health: n.health(), status: n.engine.Status(), seen: n.engine.Presence(), load: n.engine.Load(),
 		links: n.net.Load(), stats: n.net.Stats(), served: n.api.Load(),
 		disks: map[string]kv.DiskUse{consensusDir: n.consensus.DiskUse(), ledgerDir: n.ledgerKV.DiskUse()},
+		kinds: n.kindUse(),
 	}
 	s.tip, _, _ = n.chain.Tip()
 	return s
@@ -296,6 +298,13 @@ var families = []family{
 		for _, store := range []string{consensusDir, ledgerDir} {
 			emit(float64(s.disks[store].Log), store, "log")
 			emit(float64(s.disks[store].Tables), store, "tables")
+		}
+	}),
+	labelled(gauge, "disk_kind_bytes", "bytes", "Estimated size of one kind of records in the tables of a store, see the table of kinds.", []string{"store", "kind"}, func(s *scrape, emit emit) {
+		for _, store := range []string{consensusDir, ledgerDir} {
+			for _, k := range s.kinds[store] {
+				emit(float64(k.Bytes), store, k.Name)
+			}
 		}
 	}),
 	labelled(gauge, "disk_free_bytes", "bytes", "Free bytes of the file system of the data directory; missing if it cannot be read.", nil, func(s *scrape, emit emit) {

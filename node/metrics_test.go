@@ -249,6 +249,10 @@ func metricsDoc() string {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", q.name, unit, q.meaning)
 	}
+	b.WriteString("\n## Kinds of records\n\n| store | kind | content |\n|---|---|---|\n")
+	for _, k := range diskKinds {
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", k.store, k.kind, k.meaning)
+	}
 	b.WriteString(metricsLibraries)
 	return b.String()
 }
