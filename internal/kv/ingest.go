@@ -17,8 +17,8 @@ const unfinished = "window-"
 
 // ingest writes sorted changes as tables, and adds the tables to the store in one atomic step. Afterwards the changes
 // survive a crash. Keys with different first bytes are in different tables. So a kind of keys that only ever grow is
-// never compacted with others.
-func (p *Pebble) ingest(list []change) error {
+// never compacted with others, so it is worth to compress it: keys that are not in groups are compressed.
+func (p *Pebble) ingest(list []change, groups map[byte]int) error {
 	var paths []string
 	for len(list) > 0 {
 		n := 1
@@ -26,7 +26,8 @@ func (p *Pebble) ingest(list []change) error {
 			n++
 		}
 		path := p.fs.PathJoin(p.dir, fmt.Sprintf("%s%d-%d.sst", unfinished, p.tables.Add(1), list[0].key[0]))
-		if err := p.writeTable(path, list[:n]); err != nil {
+		_, many := groups[list[0].key[0]]
+		if err := p.writeTable(path, list[:n], !many); err != nil {
 			return fmt.Errorf("write a table of the window: %w", err)
 		}
 		paths, list = append(paths, path), list[n:]
@@ -40,12 +41,16 @@ func (p *Pebble) ingest(list []change) error {
 	return nil
 }
 
-func (p *Pebble) writeTable(path string, list []change) error {
+func (p *Pebble) writeTable(path string, list []change, compress bool) error {
 	f, err := p.fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
-	t := sstable.NewWriter(objstorageprovider.NewFileWritable(f), p.engine.MakeWriterOptions(0, p.db.TableFormat()))
+	o := p.engine.MakeWriterOptions(0, p.db.TableFormat())
+	if compress {
+		o.Compression = sstable.SnappyCompression
+	}
+	t := sstable.NewWriter(objstorageprovider.NewFileWritable(f), o)
 	for i := range list {
 		if list[i].value == nil {
 			err = t.Delete(list[i].key)

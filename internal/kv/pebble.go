@@ -190,6 +190,7 @@ func (p *Pebble) options(opts Options, cache *pebble.Cache) *pebble.Options {
 		if opts.window { // hashes and numbers hardly shrink, and compression would take more time than it saves
 			o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 			o.Levels[i].BlockSize = 8 << 10
+			o.Levels[i].IndexBlockSize = 256 << 10 // so that most tables have an index of one level
 		}
 	}
 	if opts.LargeValues > 0 {
@@ -202,7 +203,9 @@ func (p *Pebble) options(opts Options, cache *pebble.Cache) *pebble.Options {
 		o.TargetFileSizes[0] = int64(opts.MemTableBytes)
 	}
 	if opts.window {
-		o.L0CompactionThreshold = 8
+		// Tables of outputs and accounts cover the whole range of keys, so a compaction writes all of them again. The engine
+		// compacts when half as many tables of a kind are above each other.
+		o.L0CompactionThreshold, o.L0StopWritesThreshold = 16, 64
 		o.LBaseMaxBytes = 1 << 30 // so that up to here a table is compacted into one level only
 	}
 	return o

@@ -158,6 +158,23 @@ func TestWindowMatchesMap(t *testing.T) {
 				if got := contents(t, r, lower, upper); !maps.Equal(got, within(v.want, lower, upper)) {
 					t.Fatalf("from %q to %q: %v, want %v", lower, upper, got, within(v.want, lower, upper))
 				}
+				if v.snap == nil {
+					many := rapid.SliceOfN(key, 1, 9).Draw(t, "many")
+					got := make(map[int]string)
+					var keys [][]byte
+					for _, k := range many {
+						keys = append(keys, []byte(k))
+					}
+					if err := w.GetMany(keys, func(n int, value []byte) { got[n] = string(value) }); err != nil {
+						t.Fatal(err)
+					}
+					for n, k := range many {
+						value, ok := got[n]
+						if want, has := v.want[k]; ok != has || value != want {
+							t.Fatalf("key %q of %q: %q %v, want %q %v", k, many, value, ok, want, has)
+						}
+					}
+				}
 				k := key.Draw(t, "read")
 				got, ok, err := r.Get([]byte(k))
 				if want, has := v.want[k]; err != nil || ok != has || string(got) != want {
