@@ -11,6 +11,7 @@ import (
 type accounts struct {
 	x       *execution
 	cache   cache[Address, account] // accounts of the store
+	cold    int                     // accounts that the cache lacked since the last prefetch
 	changed table[Address, account]
 	groups  []group // of history entries that the current block has filled
 
@@ -91,6 +92,7 @@ func (s *accounts) get(owner Address) (*row[Address, account], error) {
 	if a := s.cache.get(owner); a != nil {
 		return s.changed.add(owner, *a), nil
 	}
+	s.cold++
 	a, err := readAccount(s.x.store, owner)
 	if err != nil {
 		return nil, err

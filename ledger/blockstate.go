@@ -48,13 +48,18 @@ type BlockState struct {
 	last     *tip   // of the block before
 	out      *Block
 	batch    kv.Batch // all changes of the block
+
+	// Of prefetch.
+	prefetchLeast int
+	wanted        table[Address, struct{}]
+	wantedKeys    [][]byte
 }
 
 // keptChanges is the number of changes up to which the memory of a block's batch is used again.
 const keptChanges = 1 << 16
 
 func newBlockState(cfg *Config, store kv.Store, supply uint64) *BlockState {
-	s := &BlockState{execution: execution{cfg: cfg, store: store}, supply: supply}
+	s := &BlockState{execution: execution{cfg: cfg, store: store}, supply: supply, prefetchLeast: prefetchLeast}
 	x := &s.execution
 	s.accounts, s.receipts = newAccounts(x), newReceipts(x)
 	s.outputs = newOutputs(x, &s.receipts)

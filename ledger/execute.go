@@ -78,6 +78,9 @@ func (s *State) Execute(in CommittedBlock) (*Block, error) {
 	}
 	s.block.begin(&in, last)
 	b := &s.block.batch
+	if err := s.block.prefetch(); err != nil {
+		return nil, fmt.Errorf("execute block %d: %w", in.Height, err)
+	}
 	t, err := s.block.execute(b)
 	if err == nil && !in.Expect.IsZero() && t.digest != in.Expect {
 		err = &Mismatch{in.Height, t.digest, in.Expect}

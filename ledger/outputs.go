@@ -12,6 +12,7 @@ type outputs struct {
 	x     *execution
 	known *receipts
 	cache cache[Outpoint, coin] // unspent outputs of the store
+	cold  int                   // outputs that the cache lacked since the last prefetch
 	uses  table[Outpoint, use]
 }
 
@@ -43,6 +44,7 @@ func (s *outputs) find(o Outpoint, owner Address) (c *coin, consumed bool, err e
 	case c != nil && c.owner == owner:
 		return c, false, nil
 	case c == nil:
+		s.cold++
 		if c, err = readCoin(s.x.store, o, owner); c != nil || err != nil {
 			return c, false, err
 		}

@@ -68,7 +68,9 @@ func TestCrashesOfTheWindow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return w, open(t, w, config)
+			s := open(t, w, config)
+			s.block.prefetchLeast = 1 + int(seed%2)*1000
+			return w, s
 		}
 		w, s := start()
 		flushed, lost := uint64(0), 0
