@@ -38,6 +38,7 @@ func (p *Pebble) ingest(list []change, groups map[byte]int) error {
 	if err := p.db.Ingest(context.Background(), paths); err != nil {
 		return fmt.Errorf("add the tables of the window to the store: %w", err)
 	}
+	p.engine.Experimental.CompactionScheduler.UpdateGetAllowedWithoutPermission()
 	return nil
 }
 

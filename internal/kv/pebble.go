@@ -202,6 +202,7 @@ func (p *Pebble) options(opts Options, cache *pebble.Cache) *pebble.Options {
 		// A flush makes one file of values, and not one for each 2 MiB: the files remain, and each takes memory.
 		o.TargetFileSizes[0] = int64(opts.MemTableBytes)
 	}
+	o.Experimental.CompactionScheduler = newCompactions()
 	if opts.window {
 		// Tables of outputs and accounts cover the whole range of keys, so a compaction writes all of them again. The engine
 		// compacts when half as many tables of a kind are above each other.
