@@ -357,8 +357,5 @@ func (a *Admission) Bytes() (mempool, orphans int) { return a.mempool.bytes, a.o
 // Waits returns the number of ids that requests wait for, counted once for each request.
 func (a *Admission) Waits() int { return a.waits.shares.items }
 
-// CertifiedHeight returns the height up to which headers are certified.
-func (a *Admission) CertifiedHeight() uint64 { return a.waits.certTop }
-
 // Certified is called when the header of a height has its f+1 VOTEs.
 func (a *Admission) Certified(height uint64) { a.waits.certified(height) }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"bdtnode/ledger"
+	"bdtnode/protocols"
 )
 
 // Executed is called for each executed block, in order, after the ledger has it. ordered is the number of the last
@@ -172,6 +173,20 @@ func (a *Admission) DueRetries(now Instant, most int) []*ledger.Tx {
 		out = append(out, e.tx)
 	}
 	return out
+}
+
+// AtOnce is the time that [Admission.Upcoming] returns if a transaction is due at any time.
+const AtOnce protocols.Time = 1
+
+// Upcoming is the time from which [Admission.DueRetries] returns a transaction, zero if none waits, and whether
+// [Admission.Checkpoint] has records. DueRetries may return none even then, as it bounds the transactions of a second.
+func (a *Admission) Upcoming() (retry protocols.Time, unsaved bool) {
+	if len(a.due) > 0 {
+		retry = AtOnce
+	} else if e, ok := a.timers.top(); ok {
+		retry = max(e.until, AtOnce)
+	}
+	return retry, a.persisted.unsaved()
 }
 
 // Retry is called for each transaction that Due returned, after the ledger was read for it.

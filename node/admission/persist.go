@@ -35,6 +35,9 @@ type persisted struct {
 	reasons []ledger.TxID // ids of the records of reasons, oldest first
 }
 
+// unsaved reports whether there is a change since the last checkpoint.
+func (p *persisted) unsaved() bool { return p.ordered != p.mark || len(p.pending) > 0 }
+
 func (p *persisted) erase(id ledger.TxID) {
 	p.pending = append(p.pending, protocols.Record{Key: persistedKey(prefixTx, id)})
 }
@@ -52,7 +55,7 @@ func (p *persisted) refuse(id ledger.TxID, reason ledger.Reason) {
 // start reads later changes from the batches of the lane.
 func (a *Admission) Checkpoint() []protocols.Record {
 	k := &a.persisted
-	if k.ordered == k.mark && len(k.pending) == 0 {
+	if !k.unsaved() {
 		return nil
 	}
 	records := k.pending

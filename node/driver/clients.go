@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// AttendEvery is the time between two calls of [Driver.Attend] at most.
+	// AttendEvery is the time from a start to the first call of [Driver.Attend], and the least time from a call to the time of
+	// the next one that it returns.
 	AttendEvery = 200 * time.Millisecond
 
 	maxLook         = 64          // transactions looked up again without a pause
@@ -29,11 +30,16 @@ type Clients struct {
 
 	waiting      atomic.Int64 // bytes of transactions that wait for a batch
 	certified    atomic.Uint64
-	checkpointAt protocols.Time // of the next checkpoint; Attend's
+	checkpointAt protocols.Time // of the next checkpoint; behind mu
+	attendAt     protocols.Time // when the host calls Attend next, zero if no time is set; behind mu
+	attendFrom   protocols.Time // AttendEvery after the newest call; behind mu
 }
 
+// attending is the value of attendAt while Attend runs, and before its first call: that call comes in any case.
+const attending protocols.Time = 1
+
 func newClients(d *Driver) (*Clients, error) {
-	c := &Clients{d: d}
+	c := &Clients{d: d, attendAt: attending}
 	certified := d.core.Status().Certified
 	at := d.clock()
 	cfg := admission.Config{
@@ -167,6 +173,17 @@ func (c *Clients) logged(b *OwnBatch) {
 
 func (c *Clients) executed(x *Executed) {
 	c.input(AdmissionInput{Kind: AdmissionExecuted, At: c.d.clock(), Block: x})
+	if c.due() { // transactions that waited for this block do not wait for the time of the next call
+		c.d.host.Attend()
+	}
+}
+
+// due reports whether the newest block gave a reason to look at transactions again.
+func (c *Clients) due() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	retry, _ := c.admission.Upcoming()
+	return retry == admission.AtOnce
 }
 
 // headerCertified is called when a header has its f+1 VOTEs.
@@ -176,26 +193,74 @@ func (c *Clients) headerCertified(height uint64) {
 }
 
 // Attend looks at the transactions again that are due, and writes accepted transactions to disk from time to time. The host
-// calls it every [AttendEvery] and after [Host.Attend], one call at a time. The error is the store's.
-func (d *Driver) Attend() error {
+// calls it [AttendEvery] after the start, at the time that the newest call returned, and after [Host.Attend], one call at a
+// time. Zero is no time: an idle replica has nothing to look at. The error is the store's.
+func (d *Driver) Attend() (next protocols.Time, err error) {
 	c := d.clients
+	c.attend()
 	for more := true; more; {
-		var err error
 		if more, err = c.lookAgain(); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if err := d.cancels.look(); err != nil {
-		return err
+		return 0, err
 	}
-	if now := d.time(); now >= c.checkpointAt {
-		c.checkpointAt = now.Add(checkpointEvery)
+	now := d.time()
+	if c.checkpointDue(now) {
 		st := replica.Step{Persist: c.input(AdmissionInput{Kind: AdmissionCheckpoint}).Records}
 		if len(st.Persist) > 0 {
 			d.host.Write(Action{Step: st})
 		}
 	}
-	return nil
+	return c.attended(now), nil
+}
+
+// attend begins a call of Attend.
+func (c *Clients) attend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.attendAt = attending
+}
+
+// checkpointDue reports whether a checkpoint is due, and sets the time of the next one.
+func (c *Clients) checkpointDue(now protocols.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now < c.checkpointAt {
+		return false
+	}
+	c.checkpointAt = now.Add(checkpointEvery)
+	return true
+}
+
+// attended ends a call of Attend, and returns the time of the next.
+func (c *Clients) attended(now protocols.Time) protocols.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.attendFrom = now.Add(AttendEvery)
+	c.attendAt = c.nextAttend()
+	return c.attendAt
+}
+
+// nextAttend is the time of the next call of Attend, zero if it has nothing to do. The caller holds mu.
+func (c *Clients) nextAttend() protocols.Time {
+	next, unsaved := c.admission.Upcoming()
+	if unsaved {
+		next = protocols.Earliest(next, max(c.checkpointAt, attending))
+	}
+	if next == 0 {
+		return 0
+	}
+	return max(next, c.attendFrom)
+}
+
+// attendSooner requests a call of Attend if there is something to do before the next one. The caller holds mu.
+func (c *Clients) attendSooner() {
+	if next := c.nextAttend(); next != 0 && (c.attendAt == 0 || next < c.attendAt) {
+		c.attendAt = next
+		c.d.host.Attend()
+	}
 }
 
 // lookAgain looks at some of the transactions that are due, and reports whether there may be more.

@@ -101,7 +101,6 @@ func (d *Driver) Notify(x *Executed) {
 	d.intake.executed(x)
 	d.cancels.executed(x)
 	d.host.Wake()
-	d.host.Attend()
 	if len(x.Block.Outbox) > 0 {
 		d.host.Publish() // the others may have certified the header before this replica had executed the block
 	}

@@ -234,6 +234,7 @@ func (c *Clients) input(in AdmissionInput) (r AdmissionResult) {
 		a.Cancel(in.ID, now)
 	}
 	c.waiting.Store(int64(c.admission.ReadyBytes()))
+	c.attendSooner()
 	if c.d.cfg.Recorder != nil {
 		c.record(in, r)
 	}

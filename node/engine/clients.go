@@ -128,17 +128,23 @@ func (e *Engine) Latency() time.Duration { return e.latencies.median(time.Now())
 
 // runClients calls [driver.Driver.Attend] when it is due.
 func (e *Engine) runClients(ctx context.Context) error {
-	tick := time.NewTicker(driver.AttendEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(driver.AttendEvery)
+	defer timer.Stop()
 	for {
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-e.attend:
 		case <-ctx.Done():
 			return nil
 		}
-		if err := e.driver.Attend(); err != nil {
+		next, err := e.driver.Attend()
+		if err != nil {
 			return err
+		}
+		if next == 0 {
+			timer.Stop()
+		} else {
+			timer.Reset(max(0, next.Sub(e.clock.now())))
 		}
 	}
 }

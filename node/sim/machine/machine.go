@@ -45,8 +45,9 @@ type Machine struct {
 	server    *server
 	inbound   []replica.Verified // verified LDs from other shards
 	turnAt    protocols.Time     // of the timer for the next turn, zero if none is set
-	resending bool               // the driver handles a new connection
-	onlyPings bool               // no turn has done anything but send Pings
+	attender  attender
+	resending bool // the driver handles a new connection
+	onlyPings bool // no turn has done anything but send Pings
 }
 
 // due has the calls that the driver has requested.
@@ -56,7 +57,7 @@ type due struct {
 
 func newMachine(s *Shard, id protocols.Index, place int) *Machine {
 	n := &Machine{fresh: true, s: s, id: id, place: place, store: kv.NewMem(), effects: kv.NewMem()}
-	n.exchange.n = n
+	n.exchange.n, n.attender.n = n, n
 	return n
 }
 
@@ -107,11 +108,11 @@ func (n *Machine) start() {
 	n.due, n.exceeded = due{publish: true, tick: true}, make([]uint64, s.Committee.N())
 	n.disk, n.executor, n.server, n.inbound = &disk{n: n}, &executor{n: n}, &server{n: n}, nil
 	n.checker = &checker{n: n}
-	n.turnAt, n.exchange.tickAt = 0, 0
+	n.turnAt, n.attender.at, n.exchange.tickAt = 0, 0, 0
 	s.Trace.Add(s.Now(), "start", n.place, -1, nil, fmt.Sprintf("executed %d committed %d", n.chain.Height(), n.core.Status().Committed))
 	s.check.Started(n)
 	n.do(n.driver.Start)
-	n.attend()
+	n.attender.callBy(s.Now().Add(driver.AttendEvery))
 	s.Network.Up(n.place)
 }
 
@@ -194,7 +195,7 @@ func (n *Machine) do(call func()) {
 			n.driver.Handle(x)
 		case d.attend:
 			d.attend = false
-			must(n.driver.Attend())
+			n.attender.call()
 		case d.turn:
 			d.turn = false
 			n.turn()
@@ -247,16 +248,6 @@ func (n *Machine) turn() {
 		n.do(func() {})
 		if n.onlyPings {
 			n.s.Trace.Pings++
-		}
-	})
-}
-
-// attend calls the driver's Attend from time to time.
-func (n *Machine) attend() {
-	n.after(driver.AttendEvery, func() {
-		n.do(func() { must(n.driver.Attend()) })
-		if n.alive {
-			n.attend()
 		}
 	})
 }
