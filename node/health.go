@@ -9,8 +9,12 @@ import (
 	"bdtnode/protocols"
 )
 
-// healthEvery is the time between two looks at the state of the replica for its log.
-const healthEvery = 250 * time.Millisecond
+// The times between two looks at the state of the replica for its log: idleHealthEvery while the replica is ready and no
+// transaction waits, else healthEvery.
+const (
+	healthEvery     = 250 * time.Millisecond
+	idleHealthEvery = time.Second
+)
 
 // health is a state of the replica that its log reports.
 type health struct {
@@ -152,19 +156,28 @@ func (l *healthLog) catchUp(now time.Time, h *health) {
 // watchHealth logs the changes of the replica's state until ctx ends.
 func (n *Node) watchHealth(ctx context.Context) error {
 	l := newHealthLog(outside, n.started)
-	tick := time.NewTicker(healthEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(healthEvery)
+	defer timer.Stop()
 	for {
 		select {
-		case now := <-tick.C:
+		case now := <-timer.C:
 			h := n.health()
 			l.look(now, &h)
 			tip, _, _ := n.chain.Tip()
 			n.rate.note(now, tip.Txs)
+			timer.Reset(h.next())
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// next is the time to the next look.
+func (h *health) next() time.Duration {
+	if h.obstacle() == noObstacle && h.work == engine.NoWork && !h.behind {
+		return idleHealthEvery
+	}
+	return healthEvery
 }
 
 // health reads the state of the replica.

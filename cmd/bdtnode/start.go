@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"strings"
@@ -173,9 +174,8 @@ func lost(err error) error {
 // saves much of the collector's processor time. maxGarbage bounds that growth: many large requests, or a large ledger's
 // cache, would otherwise make the process five times as large.
 const (
-	gcPercent   = 400
-	maxGarbage  = 128 << 20 // bytes that the heap may grow beyond the live data
-	retuneEvery = time.Second
+	gcPercent  = 400
+	maxGarbage = 128 << 20 // bytes that the heap may grow beyond the live data
 )
 
 // tuneMemory applies these settings until ctx ends, except those that GOGC and GOMEMLIMIT set.
@@ -187,22 +187,22 @@ func tuneMemory(ctx context.Context) {
 		return
 	}
 	limitGarbage()
-	go func() {
-		tick := time.NewTicker(retuneEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				limitGarbage()
-			case <-ctx.Done():
-				return
-			}
+	afterCollection(ctx, limitGarbage)
+}
+
+// afterCollection calls f after each collection of the heap until ctx ends. An idle replica has one in two minutes.
+func afterCollection(ctx context.Context, f func()) {
+	type garbage struct{ _ *garbage } // with a pointer, so that it shares its memory with no other object
+	runtime.SetFinalizer(new(garbage), func(*garbage) {
+		if ctx.Err() == nil {
+			f()
+			afterCollection(ctx, f)
 		}
-	}()
+	})
 }
 
 // limitGarbage sets the memory limit to the sum of the live heap, the runtime's own memory and maxGarbage. Data that became
-// live after the last collection counts as garbage until the next call.
+// live after the last collection counts as garbage until the next one.
 func limitGarbage() {
 	read := []metrics.Sample{
 		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, // added
