@@ -37,12 +37,15 @@ type Distribution struct {
 // latencies are a histogram of latencies.
 type latencies struct{ h *hdrhistogram.Histogram }
 
-func (l *latencies) add(took time.Duration) {
+func (l *latencies) add(took time.Duration) { l.addSame(took, 1) }
+
+// addSame adds n equal latencies.
+func (l *latencies) addSame(took time.Duration, n int) {
 	if l.h == nil {
 		l.h = hdrhistogram.New(shortest, longest, digits)
 	}
 	// The value is in the range, so there is no error.
-	_ = l.h.RecordValue(min(max(took.Microseconds(), shortest), longest))
+	_ = l.h.RecordValues(min(max(took.Microseconds(), shortest), longest), int64(n))
 }
 
 func (l *latencies) count() uint64 {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"bdtnode/ledger"
@@ -31,11 +32,15 @@ type payloads struct {
 	content []byte
 	pool    []byte
 	number  uint64
-	shard   int // of the next request
+	shard   int       // of the next request
+	bodies  sync.Pool // of requests that have their answer: *client.Payloads
 }
 
 func newPayloads(size int) *payloads {
-	p := &payloads{content: make([]byte, size), pool: make([]byte, poolBytes+size)}
+	p := &payloads{
+		content: make([]byte, size), pool: make([]byte, poolBytes+size),
+		bodies: sync.Pool{New: func() any { return new(client.Payloads) }},
+	}
 	rand.NewChaCha8([32]byte{}).Read(p.pool) // never fails
 	return p
 }
@@ -58,8 +63,17 @@ func (p *payloads) most() int {
 // appending is a request of payloads.
 type appending struct {
 	due   []time.Duration // of each payload
-	body  client.Payloads
+	body  *client.Payloads
 	first int // index of the replica that it is sent to first
+}
+
+// equal is the number of payloads, from the first one on, that have the same due time.
+func equal(due []time.Duration) int {
+	n := 1
+	for n < len(due) && due[n] == due[0] {
+		n++
+	}
+	return n
 }
 
 // sendPayloads submits a payload for each arrival to the replicas of the shards in turn, and returns the arrivals left.
@@ -70,7 +84,8 @@ func (r *run) sendPayloads(ctx context.Context, waiting []time.Duration) []time.
 		if n <= 0 {
 			break
 		}
-		a := &appending{due: slices.Clone(rest[:n]), first: r.to.next(uint16(r.payloads.shard))}
+		body := r.payloads.bodies.Get().(*client.Payloads)
+		a := &appending{due: slices.Clone(rest[:n]), body: body, first: r.to.next(uint16(r.payloads.shard))}
 		r.payloads.shard = (r.payloads.shard + 1) % len(r.cfg.Shards)
 		for range n {
 			if err := a.body.Add(r.payloads.next()); err != nil {
@@ -84,6 +99,8 @@ func (r *run) sendPayloads(ctx context.Context, waiting []time.Duration) []time.
 		r.work.Go(func() {
 			r.appendTo(ctx, a)
 			r.answered(len(a.due))
+			body.Reset()
+			r.payloads.bodies.Put(body)
 		})
 	}
 	return waiting[:copy(waiting, rest)]
@@ -94,7 +111,7 @@ func (r *run) sendPayloads(ctx context.Context, waiting []time.Duration) []time.
 func (r *run) appendTo(ctx context.Context, a *appending) {
 	for replica := a.first; ctx.Err() == nil && r.left() > 0; replica = r.to.after(replica) {
 		wait := max(time.Millisecond, min(maxPostWait, r.left()-answerMargin))
-		answer, err := r.to.clients[replica].Append(ctx, &a.body, api.WaitOrdered, wait)
+		answer, err := r.to.clients[replica].Append(ctx, a.body, api.WaitOrdered, wait)
 		now := time.Since(r.start)
 		if err == nil {
 			r.tally.appended(a, &answer, len(r.payloads.content), now)
@@ -130,20 +147,24 @@ func (t *tally) appended(a *appending, answer *api.AppendAnswer, size int, now t
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	ordered := answer.State == api.StateOrdered || answer.State == api.StateCertified
-	for i, due := range a.due {
-		measured := t.measured(due)
-		if measured && (ordered || i < answer.Accepted) {
-			t.res.Accepted++
-		}
-		if !ordered {
-			continue
-		}
-		t.recent.add(now - due)
+	accepted := answer.Accepted
+	if ordered {
+		accepted = len(a.due)
+	}
+	for i := 0; i < len(a.due); {
+		n, took, measured := equal(a.due[i:]), now-a.due[i], t.measured(a.due[i])
 		if measured {
-			t.res.Settled++
-			t.inside.add(now - due)
-			t.at[a.first].add(now - due)
+			t.res.Accepted += uint64(max(0, min(n, accepted-i)))
 		}
+		if ordered {
+			t.recent.addSame(took, n)
+		}
+		if ordered && measured {
+			t.res.Settled += uint64(n)
+			t.inside.addSame(took, n)
+			t.at[a.first].addSame(took, n)
+		}
+		i += n
 	}
 	if !ordered {
 		return
