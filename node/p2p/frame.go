@@ -47,9 +47,13 @@ func readLength(r *bufio.Reader, limit int) (int, error) {
 	return int(n), nil
 }
 
-// firstPiece is the memory for a frame before any of its bytes has arrived. For a longer frame the memory is doubled
-// after each part that arrived completely, so an announced length alone reserves little.
-const firstPiece = 32 << 10
+// firstPiece is the memory for a frame before any of its bytes has arrived. A longer frame has growth times the memory
+// after each part that arrived completely, so an announced length alone reserves little. A smaller growth costs more
+// copies: doubling took a twentieth of the time of a replica that receives large batches.
+const (
+	firstPiece = 32 << 10
+	growth     = 8
+)
 
 // errNoRoom is wrapped by the error for a frame for which the reader has no memory left.
 var errNoRoom = errors.New("no memory left for the frame")
@@ -59,7 +63,7 @@ var errNoRoom = errors.New("no memory left for the frame")
 func readBody(r *bufio.Reader, n int, reserve func(more int64) bool) ([]byte, error) {
 	var frame []byte
 	for len(frame) < n {
-		piece := min(max(firstPiece, len(frame)), n-len(frame))
+		piece := min(max(firstPiece, (growth-1)*len(frame)), n-len(frame))
 		if reserve != nil && !reserve(int64(piece)) {
 			return nil, fmt.Errorf("%w: %d of %d bytes", errNoRoom, len(frame), n)
 		}
