@@ -15,10 +15,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"bdtnode/internal/digest"
-	"bdtnode/internal/origin"
 	"bdtnode/ledger"
 )
 
@@ -38,20 +36,12 @@ var ErrLogFull = errors.New("too many payloads wait at this replica, from this a
 // retryLog is the time after which a client may append again when too many payloads wait.
 const retryLog = 200 * time.Millisecond
 
-// appendIn is a request to append payloads. The handler reads its body itself, for the reasons of [submitIn].
+// appendIn is a request to append payloads.
 type appendIn struct {
+	upload
 	Wait    Wait   `query:"wait" enum:"accepted,ordered,certified" default:"accepted" doc:"stage that all payloads must reach before the answer"`
 	Timeout int64  `query:"timeout_ms" minimum:"1" maximum:"60000" default:"10000" doc:"longest wait in milliseconds"`
 	IDs     string `query:"ids" enum:"content" doc:"content: payloads without an id get the SHA-256 of their bytes as their id, so that the log has each content once"`
-
-	request *http.Request
-	writer  http.ResponseWriter
-}
-
-// Resolve stores the request, so that the handler can read the body when there is space for it.
-func (in *appendIn) Resolve(ctx huma.Context) []error {
-	in.request, in.writer = humago.Unwrap(ctx)
-	return nil
 }
 
 // ledgerOnly refuses the requests of a handler if the network has another ledger.
@@ -116,12 +106,9 @@ func appendBody() *huma.RequestBody {
 }
 
 func (s *Server) appendPayloads(ctx context.Context, in *appendIn) (*body[AppendAnswer], error) {
-	if in.request.ContentLength > s.cfg.MaxBody {
-		return nil, s.tooLarge()
-	}
-	place := s.intake.enter(origin.Of(in.request.RemoteAddr))
-	if place == nil {
-		return nil, tooMany()
+	place, err := s.admit(in.request)
+	if err != nil {
+		return nil, err
 	}
 	defer place.leave()
 	raw, err := s.readBody(in.request, in.writer, place)

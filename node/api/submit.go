@@ -27,22 +27,44 @@ const retryBusy = time.Second
 // answerBuffer is the size of the buffer for writing an answer, in bytes.
 const answerBuffer = 16 << 10
 
-// submitIn is a submission. The handler reads its body itself for two reasons: the library would pass a buffer that it
-// reuses for the next request, while the mempool keeps the transactions; and it would leave its read deadline on the
-// connection, which would cancel the wait that follows.
-type submitIn struct {
-	Wait    Wait  `query:"wait" enum:"accepted,ordered,certified,settled" default:"accepted" doc:"stage that each transaction must reach before the answer"`
-	Timeout int64 `query:"timeout_ms" minimum:"1" maximum:"60000" default:"10000" doc:"longest wait in milliseconds; transactions without the stage are then answered with timed_out"`
-	Hints   bool  `query:"hints" default:"true" doc:"whether transactions with inputs in several shards are also sent to a replica of each of these shards, which saves a round; without it the other shards learn of them from LDs"`
-
+// upload is a request whose body its handler reads itself, for two reasons: the library would pass a buffer that it
+// reuses for the next request, while the mempool keeps the content; and it would leave its read deadline on the connection,
+// which would cancel the wait that follows.
+type upload struct {
 	request *http.Request
 	writer  http.ResponseWriter
 }
 
 // Resolve stores the request, so that the handler can read the body when there is space for it.
-func (in *submitIn) Resolve(ctx huma.Context) []error {
+func (in *upload) Resolve(ctx huma.Context) []error {
 	in.request, in.writer = humago.Unwrap(ctx)
 	return nil
+}
+
+// admit gives a request its place in the intake. It refuses bodies that are announced as too large.
+func (s *Server) admit(r *http.Request) (*submission, error) {
+	if r.ContentLength > s.cfg.MaxBody {
+		return nil, s.tooLarge()
+	}
+	place := s.intake.enter(origin.Of(r.RemoteAddr))
+	if place == nil {
+		return nil, tooMany()
+	}
+	return place, nil
+}
+
+// tooMany is the problem of a submission without a free place or memory.
+func tooMany() error {
+	p := problem(http.StatusServiceUnavailable, "too many submissions are waiting at this replica, try again later or at another replica")
+	return retryLater(p, retryBusy)
+}
+
+// submitIn is a submission.
+type submitIn struct {
+	upload
+	Wait    Wait  `query:"wait" enum:"accepted,ordered,certified,settled" default:"accepted" doc:"stage that each transaction must reach before the answer"`
+	Timeout int64 `query:"timeout_ms" minimum:"1" maximum:"60000" default:"10000" doc:"longest wait in milliseconds; transactions without the stage are then answered with timed_out"`
+	Hints   bool  `query:"hints" default:"true" doc:"whether transactions with inputs in several shards are also sent to a replica of each of these shards, which saves a round; without it the other shards learn of them from LDs"`
 }
 
 // submitOut writes the answers as a stream. If they were assembled in memory first, many clients with many copies of
@@ -50,12 +72,9 @@ func (in *submitIn) Resolve(ctx huma.Context) []error {
 type submitOut struct{ Body func(huma.Context) }
 
 func (s *Server) submit(ctx context.Context, in *submitIn) (*submitOut, error) {
-	if in.request.ContentLength > s.cfg.MaxBody {
-		return nil, s.tooLarge()
-	}
-	place := s.intake.enter(origin.Of(in.request.RemoteAddr))
-	if place == nil {
-		return nil, tooMany()
+	place, err := s.admit(in.request)
+	if err != nil {
+		return nil, err
 	}
 	answers, err := s.answers(ctx, in, place)
 	if err != nil {
@@ -165,12 +184,6 @@ func (s *Server) readTxs(in *submitIn, place *submission) ([][]byte, error) {
 	}
 	return nil, problem(http.StatusUnsupportedMediaType, fmt.Sprintf("content type %q, use application/json or %s",
 		in.request.Header.Get("Content-Type"), TxsType))
-}
-
-// tooMany is the problem of a submission without a free place or memory.
-func tooMany() error {
-	p := problem(http.StatusServiceUnavailable, "too many submissions are waiting at this replica, try again later or at another replica")
-	return retryLater(p, retryBusy)
 }
 
 func (s *Server) tooLarge() error {
