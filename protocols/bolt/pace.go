@@ -18,6 +18,14 @@ const (
 	// gap is MaxGap. A block costs all replicas some milliseconds of processor time, also an empty one. So a shard under
 	// lasting load makes one block in MaxGap, and the blocks of a shard with less load do not wait.
 	burst = 8
+	// A busy machine commits later than it can. BusyGap bounds the gap then. The gap is busyShare of the time by which
+	// commits take longer than busyFrom times their least time: blocks become fewer, so that processor time is left for
+	// transactions, and a wait for the next block stays small beside a commit. A long delay of the network is no sign of it.
+	BusyGap   = 100 * time.Millisecond
+	busyShare = 2
+	busyFrom  = 2
+	// leastPeriod is the time for which the least time is kept, once or twice, since the network may change.
+	leastPeriod = time.Minute
 	// smoothing is the weight of the past in the observed delay, in eighths.
 	smoothing = 7
 )
@@ -33,6 +41,8 @@ type Delays struct {
 type pace struct {
 	seen   map[uint64]protocols.Time // by open slot: when its proposal was made or arrived
 	delays Delays
+	least  [2]time.Duration // least time of a commit in this period and in the one before
+	begun  protocols.Time   // begin of this period
 
 	last  protocols.Time // when the leader proposed last, zero before its first proposal
 	spent time.Duration  // MaxGap for each proposal, less the time since then; as of last
@@ -55,6 +65,14 @@ func (p *pace) committed(now protocols.Time, slot uint64) {
 	d := &p.delays
 	d.Last = max(0, now.Sub(at))
 	d.Count++
+	switch {
+	case d.Count == 1:
+		p.least, p.begun = [2]time.Duration{d.Last, d.Last}, now
+	case now.Sub(p.begun) >= leastPeriod:
+		p.least, p.begun = [2]time.Duration{d.Last, p.least[0]}, now
+	default:
+		p.least[0] = min(p.least[0], d.Last)
+	}
 	if d.Smoothed == 0 {
 		d.Smoothed = d.Last
 		return
@@ -72,7 +90,11 @@ func (p *pace) forget(slot uint64) {
 }
 
 // gap is the least time between two proposals while slots are open.
-func (p *pace) gap() time.Duration { return min(max(p.delays.Smoothed/gapShare, MinGap), MaxGap) }
+func (p *pace) gap() time.Duration {
+	usual := min(max(p.delays.Smoothed/gapShare, MinGap), MaxGap)
+	busy := min((p.delays.Smoothed-busyFrom*min(p.least[0], p.least[1]))/busyShare, BusyGap)
+	return max(usual, busy)
+}
 
 // spend counts a proposal of the leader.
 func (p *pace) spend(now protocols.Time) {

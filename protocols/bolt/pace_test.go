@@ -51,3 +51,42 @@ func TestPaceOfABurst(t *testing.T) {
 		t.Errorf("%d proposals for the first 10 reasons", n)
 	}
 }
+
+// TestGapOfABusyMachine: the gap grows with the time that commits take beyond their least, up to BusyGap, and a long delay
+// of the network does not make it grow. The least time follows a network that has become slower.
+func TestGapOfABusyMachine(t *testing.T) {
+	const ms = time.Millisecond
+	p, now, slot := newPace(), t0, uint64(0)
+	commits := func(count int, took time.Duration) {
+		for range count {
+			slot++
+			p.proposed(now, slot)
+			now = now.Add(took)
+			p.committed(now, slot)
+		}
+	}
+	for _, step := range []struct {
+		name        string
+		count       int
+		took        time.Duration
+		least, most time.Duration
+	}{
+		{"an idle machine", 50, 5 * ms, MinGap, MinGap},
+		{"some load", 50, 20 * ms, MinGap, 6 * ms},
+		{"a busy machine", 50, 80 * ms, 30 * ms, 40 * ms},
+		{"too much load", 50, 400 * ms, BusyGap, BusyGap},
+		{"idle again", 50, 5 * ms, MinGap, MinGap},
+		{"a slower network, at first", 50, 150 * ms, MaxGap, BusyGap},
+		{"a slower network, later", 1000, 150 * ms, MaxGap, MaxGap},
+	} {
+		commits(step.count, step.took)
+		if g := p.gap(); g < step.least || g > step.most {
+			t.Errorf("%s: a gap of %v, want %v to %v", step.name, g, step.least, step.most)
+		}
+	}
+	p, now, slot = newPace(), t0, 0
+	commits(50, 150*ms)
+	if g := p.gap(); g != MaxGap {
+		t.Errorf("between far regions: a gap of %v, want %v", g, MaxGap)
+	}
+}
