@@ -2,28 +2,57 @@ package kv
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 )
 
-// Mem is a store in memory that can crash. Each batch makes a new version, which shares all unchanged nodes with the
-// version before, so that a snapshot and a crash cost nothing.
+// Mem is a store in memory that can crash. A map has the present values, and a tree the order of the keys: a change reaches
+// the tree only when the order is needed, for a scan or a copy. Mem keeps the earlier values of the keys that unsynced batches
+// changed, so that a crash can undo them.
 type Mem struct {
-	mu       sync.Mutex
-	now      *node
-	durable  *node   // the version that was synced last
-	unsynced []*node // the version after each later batch
-	edit     uint64
-	syncs    uint64
-	err      error // the error that all calls return after a failure, crash or close
-	failed   chan struct{}
+	mu      sync.Mutex
+	cells   map[string]*cell
+	tree    *node
+	changed []string // keys that may differ in the tree
+	dead    int      // cells of deleted keys
+	undo    []undo   // of the changes of the unsynced batches, in their order
+	ends    []int    // of the changes of each batch in undo
+	first   int      // batches before it count as synced
+	edit    uint64
+	syncs   uint64
+	err     error // the error that all calls return after a failure, crash or close
+	failed  chan struct{}
+}
+
+// cell is the value of a key, nil if it is deleted and the tree may have it.
+type cell struct {
+	value   []byte
+	changed bool // the key is in Mem.changed
+}
+
+// undo is the value of a key before a change, nil if it had none.
+type undo struct {
+	key, value []byte
 }
 
 // maxUnsynced is the number of versions that a crash can choose from. Older unsynced batches count as synced, as a
 // disk would have written them by then.
 const maxUnsynced = 4096
 
+// maxDead bounds the cells of deleted keys, beyond half of all cells.
+const maxDead = 1024
+
 // NewMem returns an empty store.
-func NewMem() *Mem { return &Mem{failed: make(chan struct{})} }
+func NewMem() *Mem { return newMem(nil, 0) }
+
+func newMem(tree *node, edit uint64) *Mem {
+	m := &Mem{cells: make(map[string]*cell), tree: tree, edit: edit, failed: make(chan struct{})}
+	tree.scan(nil, nil, false, func(key, value []byte) bool {
+		m.cells[string(key)] = &cell{value: value}
+		return true
+	})
+	return m
+}
 
 // Crash returns a store with the data that survives a crash of m now: everything synced, and of the batches applied
 // since then the first keep, or all if there are fewer. Afterwards all calls of m return an error, like those of a
@@ -31,26 +60,86 @@ func NewMem() *Mem { return &Mem{failed: make(chan struct{})} }
 func (m *Mem) Crash(keep int) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	root := m.durable
-	if keep = min(keep, len(m.unsynced)); keep > 0 {
-		root = m.unsynced[keep-1]
+	changes := m.undo[m.begin(m.first+min(keep, m.unsynced())):]
+	for i := len(changes) - 1; i >= 0; i-- {
+		m.set(changes[i].key, changes[i].value)
 	}
+	c := &Mem{cells: m.cells, tree: m.tree, changed: m.changed, dead: m.dead, edit: m.edit, failed: make(chan struct{})}
+	m.cells, m.tree, m.changed, m.undo, m.ends, m.first = nil, nil, nil, nil, nil, 0
 	m.fail(ErrClosed)
-	return &Mem{now: root, durable: root, edit: m.edit, failed: make(chan struct{})}
+	return c
 }
 
-// Fork returns an independent store with the current data of m, as if all of it were synced. It copies nothing.
+// Fork returns an independent store with the current data of m, as if all of it were synced.
 func (m *Mem) Fork() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return &Mem{now: m.now, durable: m.now, edit: m.edit, failed: make(chan struct{})}
+	return newMem(m.share(), m.edit)
 }
+
+// share returns the present tree. Later changes copy its nodes.
+func (m *Mem) share() *node {
+	m.update()
+	m.edit++
+	return m.tree
+}
+
+// update brings the changes into the tree.
+func (m *Mem) update() {
+	for _, key := range m.changed {
+		c := m.cells[key]
+		if c.value == nil {
+			m.tree = m.tree.remove([]byte(key), m.edit)
+			delete(m.cells, key)
+			continue
+		}
+		m.tree = m.tree.insert([]byte(key), c.value, m.edit)
+		c.changed = false
+	}
+	clear(m.changed)
+	m.changed, m.dead = m.changed[:0], 0
+}
+
+// set sets the value of a key, or deletes the key with nil, and returns the value before.
+func (m *Mem) set(key, value []byte) (before []byte) {
+	c := m.cells[string(key)]
+	if c == nil {
+		if value == nil {
+			return nil
+		}
+		c = &cell{}
+		m.cells[string(key)] = c
+		m.dead++
+	}
+	before, c.value = c.value, value
+	switch {
+	case before == nil && value != nil:
+		m.dead--
+	case before != nil && value == nil:
+		m.dead++
+	}
+	if !c.changed {
+		c.changed = true
+		m.changed = append(m.changed, string(key))
+	}
+	return before
+}
+
+// begin is the place in undo of the first change of a batch.
+func (m *Mem) begin(batch int) int {
+	if batch == 0 {
+		return 0
+	}
+	return m.ends[batch-1]
+}
+
+func (m *Mem) unsynced() int { return len(m.ends) - m.first }
 
 // Unsynced returns the number of batches that a crash now may lose.
 func (m *Mem) Unsynced() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.unsynced)
+	return m.unsynced()
 }
 
 // Fail makes all later calls return err, as after a failed write.
@@ -67,25 +156,28 @@ func (m *Mem) fail(err error) {
 	}
 }
 
-func (m *Mem) root() (*node, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.now, m.err
-}
-
 // Get implements [Reader].
 func (m *Mem) Get(key []byte) ([]byte, bool, error) {
-	n, err := m.root()
-	if err != nil {
-		return nil, false, err
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.get(key)
+}
+
+func (m *Mem) get(key []byte) ([]byte, bool, error) {
+	if m.err != nil {
+		return nil, false, m.err
 	}
-	v, ok := n.get(key)
-	return v, ok, nil
+	if c := m.cells[string(key)]; c != nil && c.value != nil {
+		return c.value, true, nil
+	}
+	return nil, false, nil
 }
 
 // Scan implements [Reader].
 func (m *Mem) Scan(lower, upper []byte, reverse bool, yield func(key, value []byte) bool) error {
-	n, err := m.root()
+	m.mu.Lock()
+	n, err := m.share(), m.err // yield may change the store
+	m.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -95,8 +187,9 @@ func (m *Mem) Scan(lower, upper []byte, reverse bool, yield func(key, value []by
 
 // Snapshot implements [Store].
 func (m *Mem) Snapshot() (Snapshot, error) {
-	n, err := m.root()
-	return memSnapshot{n}, err
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return memSnapshot{m.share()}, m.err
 }
 
 // Apply implements [Store].
@@ -106,24 +199,30 @@ func (m *Mem) Apply(b *Batch, sync bool) error {
 	if m.err != nil {
 		return m.err
 	}
-	m.edit++
 	data := make([]byte, 0, b.Size())
 	keep := func(p []byte) []byte {
 		at := len(data)
 		data = append(data, p...)
-		return data[at:len(data):len(data)]
+		return data[at:len(data):len(data)] // not nil
 	}
 	for i := range b.Ops {
 		op := &b.Ops[i]
+		x := undo{key: keep(op.Key)}
 		if op.Delete {
-			m.now = m.now.remove(op.Key, m.edit)
+			if x.value = m.set(x.key, nil); x.value == nil {
+				continue
+			}
 		} else {
-			m.now = m.now.insert(keep(op.Key), keep(op.Value), m.edit)
+			x.value = m.set(x.key, keep(op.Value))
 		}
+		m.undo = append(m.undo, x)
 	}
-	if m.unsynced = append(m.unsynced, m.now); len(m.unsynced) > maxUnsynced {
-		m.durable = m.unsynced[0]
-		m.unsynced = m.unsynced[1:]
+	if m.dead > len(m.cells)/2+maxDead {
+		m.update()
+	}
+	m.ends = append(m.ends, len(m.undo))
+	if m.unsynced() > maxUnsynced {
+		m.forget()
 	}
 	if sync {
 		m.sync()
@@ -131,10 +230,23 @@ func (m *Mem) Apply(b *Batch, sync bool) error {
 	return nil
 }
 
+// forget counts the oldest unsynced batch as synced.
+func (m *Mem) forget() {
+	if m.first++; m.first <= maxUnsynced {
+		return
+	}
+	cut := m.begin(m.first)
+	m.undo = slices.Delete(m.undo, 0, cut)
+	m.ends = slices.Delete(m.ends, 0, m.first)
+	for i := range m.ends {
+		m.ends[i] -= cut
+	}
+	m.first = 0
+}
+
 func (m *Mem) sync() {
-	m.durable = m.now
-	clear(m.unsynced)
-	m.unsynced = m.unsynced[:0]
+	clear(m.undo) // so that the old values are freed
+	m.undo, m.ends, m.first = m.undo[:0], m.ends[:0], 0
 	m.syncs++
 }
 
@@ -151,13 +263,16 @@ func (m *Mem) Flush() error {
 // Durable implements [Store].
 func (m *Mem) Durable(key []byte) ([]byte, bool, error) {
 	m.mu.Lock()
-	n, err := m.durable, m.err
-	m.mu.Unlock()
-	if err != nil {
-		return nil, false, err
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return nil, false, m.err
 	}
-	v, ok := n.get(key)
-	return v, ok, nil
+	for i := m.begin(m.first); i < len(m.undo); i++ {
+		if x := &m.undo[i]; bytes.Equal(x.key, key) {
+			return x.value, x.value != nil, nil // before its first change since the last sync
+		}
+	}
+	return m.get(key)
 }
 
 // Syncs implements [Store].
@@ -196,7 +311,7 @@ func (memSnapshot) Close() error { return nil }
 
 // node is a node of a treap: a search tree by key and a heap by rank. The rank is a hash of the key, so the shape
 // depends on the content alone, and the tree is balanced unless keys are chosen to unbalance it. A node belongs to
-// the batch that made it, which may change it in place; every other batch copies it before changing it.
+// the edit that made it, which may change it in place; every other edit copies it before changing it.
 type node struct {
 	key, value  []byte
 	rank        uint64
