@@ -22,21 +22,31 @@ type laneHorizon struct {
 	frozenAt                 uint64
 }
 
-// Horizon takes the current snapshot.
+// equal reports whether two are the same, and no position is requested in either.
+func (h *laneHorizon) equal(x *laneHorizon) bool {
+	return h.base == x.base && h.ordered == x.ordered && h.certified == x.certified && h.room == x.room && h.forked == x.forked &&
+		h.frozen == x.frozen && h.frozenAt == x.frozenAt && h.asked == nil && x.asked == nil
+}
+
+// Horizon takes the current snapshot. As long as the lanes do not change, snapshots share their memory.
 func (m *Machine) Horizon() Horizon {
-	h := Horizon{m.cfg.Self, make([]laneHorizon, len(m.lanes))}
-	for i, l := range m.lanes {
-		h.lanes[i] = laneHorizon{
+	now := m.horizon.scratch[:0]
+	for _, l := range m.lanes {
+		now = append(now, laneHorizon{
 			base: l.base.Seq, ordered: l.ordered.Seq, certified: l.certified.Seq, room: l.limit - l.bytes.held,
 			forked: l.certifiedOnly, frozen: l.frozen, frozenAt: l.frozenAt,
-		}
+		})
 	}
+	m.horizon.scratch = now
 	for at, w := range m.wants.open {
-		if x := &h.lanes[at.Lane]; w.named && x.room < MaxPayload+MaxOverhead {
+		if x := &now[at.Lane]; w.named && x.room < MaxPayload+MaxOverhead {
 			x.asked = append(x.asked, at.Tip)
 		}
 	}
-	return h
+	if !slices.EqualFunc(now, m.horizon.last, func(a, b laneHorizon) bool { return a.equal(&b) }) {
+		m.horizon.last = slices.Clone(now)
+	}
+	return Horizon{m.cfg.Self, m.horizon.last}
 }
 
 // Relevance decides whether a replica can use a message. It reads only the numbers and digests in the message and
