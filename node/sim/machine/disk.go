@@ -11,6 +11,8 @@ type disk struct {
 	unwritten []driver.Action
 	writes    driver.Writes
 	unsynced  []driver.Action // with records that are not durable
+	spare     []driver.Action // memory for a group
+	batch     kv.Batch
 	writing   bool
 }
 
@@ -21,13 +23,13 @@ func (d *disk) write() {
 		return
 	}
 	group := d.unwritten
-	d.unwritten = nil
+	d.unwritten, d.spare = d.spare, nil
 	sync := false
 	for i := range group {
-		var b kv.Batch
-		sync = d.writes.Add(&b, group[i:i+1]) || sync
-		if b.Len() > 0 {
-			must(n.store.Apply(&b, false))
+		d.batch.Reset()
+		sync = d.writes.Add(&d.batch, group[i:i+1]) || sync
+		if d.batch.Len() > 0 {
+			must(n.store.Apply(&d.batch, false))
 			d.unsynced = append(d.unsynced, group[i])
 		}
 	}
@@ -39,7 +41,8 @@ func (d *disk) write() {
 	n.after(n.s.Around(n.s.SyncMean), func() {
 		must(n.store.Flush())
 		n.s.check.Synced(n, d.unsynced)
-		d.unsynced = nil
+		clear(d.unsynced)
+		d.unsynced = d.unsynced[:0]
 		d.writing = false
 		if n.s.crashPoint(n) {
 			return // the records are durable, and no message has left
@@ -51,9 +54,13 @@ func (d *disk) write() {
 	})
 }
 
-// release sends the messages of actions and handles their outputs.
+// release sends the messages of actions and handles their outputs. The memory of the group is used again.
 func (d *disk) release(group []driver.Action) {
 	n := d.n
+	defer func() {
+		clear(group)
+		d.spare = group[:0]
+	}()
 	life := n.life
 	for i := range group {
 		a := &group[i]
