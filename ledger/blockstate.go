@@ -74,7 +74,7 @@ func newBlockState(cfg *Config, store kv.Store, supply uint64) *BlockState {
 func (s *BlockState) open() error {
 	for _, open := range []func() error{
 		func() error { return s.Records.due.open(s.store) },
-		s.Outbox.open, s.Channels.open,
+		s.Outbox.open, s.Channels.open, s.fillCaches,
 	} {
 		if err := open(); err != nil {
 			return err

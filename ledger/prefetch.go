@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 
 	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
 )
 
 // manyReader is implemented by stores that read many keys in less time than each alone.
@@ -84,7 +86,19 @@ func (s *BlockState) wantAccount(a Address) {
 	}
 }
 
-// fetched puts the value of a wanted key into its cache.
+// fillCaches reads outputs and accounts of the store until the caches are full. A replica with many outputs would
+// otherwise read most of those that are spent after a start one by one.
+func (s *BlockState) fillCaches() error {
+	fill := func(kind byte, limit int) error {
+		return kv.Each(s.store, []byte{kind}, []byte{kind + 1}, false, func(key, value []byte) (more bool, err error) {
+			limit--
+			return limit > 0, s.fetched(key, value)
+		})
+	}
+	return errors.Join(fill(keyCoin, s.outputs.cache.limit), fill(keyAccount, s.accounts.cache.limit))
+}
+
+// fetched puts the value of a key into its cache.
 func (s *BlockState) fetched(key, value []byte) error {
 	address := Address(key[1 : 1+digest.Size])
 	if key[0] == keyAccount {
