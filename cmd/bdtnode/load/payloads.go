@@ -41,7 +41,7 @@ func newPayloads(size int) *payloads {
 		content: make([]byte, size), pool: make([]byte, poolBytes+size),
 		bodies: sync.Pool{New: func() any { return new(client.Payloads) }},
 	}
-	rand.NewChaCha8([32]byte{}).Read(p.pool) // never fails
+	_, _ = rand.NewChaCha8([32]byte{}).Read(p.pool) // never fails
 	return p
 }
 
