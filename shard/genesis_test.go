@@ -279,7 +279,7 @@ func TestParametersLeftOut(t *testing.T) {
 func TestUnknownParameter(t *testing.T) {
 	p := DefaultParameters()
 	err := json.Unmarshal([]byte(`{"least_fees": 3}`), &p)
-	if err == nil || !strings.Contains(err.Error(), `"least_fees" is unknown, allowed: least_fee, ledger, protocol_version, signatures, state_interval, window`) {
+	if err == nil || !strings.Contains(err.Error(), `"least_fees" is unknown, allowed: gap_ms, least_fee, ledger, protocol_version, signatures, state_interval, window`) {
 		t.Errorf("%v", err)
 	}
 }

@@ -32,11 +32,14 @@ const (
 	maxStateInterval = 1 << 32
 	minWindow        = 2 << 20 // bytes: two batches of the greatest size
 	maxWindow        = 256 << 20
+	MinGapMS         = 4
+	MaxGapMS         = 1000
 )
 
 // Parameters are the settings that all replicas of a network share. The zero Parameters are not valid, see
 // [DefaultParameters]. A parameter that a genesis omits has its default.
 type Parameters struct {
+	GapMS           uint64 `json:"gap_ms"`           // milliseconds from a leader's proposal to its next under lasting load
 	LeastFee        uint64 `json:"least_fee"`        // least fee per byte of a transaction's encoding
 	StateInterval   uint64 `json:"state_interval"`   // number of heights from one commitment to the whole state to the next
 	Signatures      string `json:"signatures"`       // which replicas verify a transaction's signatures
@@ -49,7 +52,7 @@ type Parameters struct {
 // default is not hashed into the genesis id, so a later program that knows more parameters computes the same id.
 func DefaultParameters() Parameters {
 	return Parameters{
-		StateInterval: 16384, Signatures: SignaturesAll, Ledger: LedgerPayments, ProtocolVersion: 1, Window: 16 << 20,
+		GapMS: 25, StateInterval: 16384, Signatures: SignaturesAll, Ledger: LedgerPayments, ProtocolVersion: 1, Window: 16 << 20,
 	}
 }
 
@@ -66,6 +69,7 @@ type parameter struct {
 // parameters is the table of all parameters in the order of their names, which is also their order in the hash of the
 // id.
 var parameters = []parameter{
+	{name: "gap_ms", number: func(p *Parameters) *uint64 { return &p.GapMS }, min: MinGapMS, max: MaxGapMS},
 	{name: "least_fee", number: func(p *Parameters) *uint64 { return &p.LeastFee }, max: MaxLeastFee},
 	{name: "ledger", text: func(p *Parameters) *string { return &p.Ledger }, choices: []string{LedgerPayments, LedgerLog}},
 	{name: "protocol_version", number: func(p *Parameters) *uint64 { return &p.ProtocolVersion }, min: 1, max: 1},

@@ -31,6 +31,7 @@ type benchFlags struct {
 	replicas   int
 	consensus  string
 	signatures string
+	gap        time.Duration
 	ledger     string
 	size       int
 	rate       float64
@@ -65,6 +66,7 @@ func (f *benchFlags) register(c *cobra.Command) {
 	fs.IntVar(&f.replicas, "nodes", 4, "replicas of each shard of its own network, 4 to 100")
 	fs.StringVar(&f.consensus, "consensus", shard.ConsensusBDT, "consensus of its own network: bdt, or dumbo for the asynchronous fallback alone")
 	addSignatures(fs, &f.signatures)
+	addGap(fs, &f.gap)
 	fs.StringVar(&f.ledger, "ledger", paymentsLedger, "payments, or log for opaque payloads")
 	fs.IntVar(&f.size, "size", 0, "bytes of a payload, with --ledger log (default 250)")
 	fs.Float64Var(&f.rate, "rate", 0, "arrivals a second, independent of the answers (default 1000 without --closed)")
@@ -107,6 +109,9 @@ func (f *benchFlags) check(c *cobra.Command) error {
 		return output.Usage("--rate and --closed: use one of them")
 	}
 	if err := f.checkBounds(); err != nil {
+		return err
+	}
+	if err := checkGap(f.gap); err != nil {
 		return err
 	}
 	if err := f.checkLedger(given("size")); err != nil {
@@ -168,7 +173,7 @@ func (f *benchFlags) checkNetwork(given func(string) bool) error {
 		}
 		return nil
 	}
-	for _, flag := range []string{"shards", "nodes", "consensus", "signatures", "wan"} {
+	for _, flag := range []string{"shards", "nodes", "consensus", "signatures", "gap", "wan"} {
 		if given(flag) {
 			return output.Usage("--%s is for a network of its own: leave it out with --node", flag)
 		}
@@ -195,7 +200,7 @@ func (f *benchFlags) command() string {
 			add("--accounts %s", f.accounts)
 		}
 	} else {
-		add("--shards %d --nodes %d --consensus %s --signatures %s", f.shards, f.replicas, f.consensus, f.signatures)
+		add("--shards %d --nodes %d --consensus %s --signatures %s --gap %v", f.shards, f.replicas, f.consensus, f.signatures, f.gap)
 	}
 	if f.ledger == logLedger {
 		add("--ledger log --size %d", f.size)
@@ -239,7 +244,7 @@ func (f *benchFlags) netFlags() *netFlags {
 		rate = math.Min(guessedRate, 20*float64(f.closed))
 	}
 	return &netFlags{
-		shards: f.shards, nodes: f.replicas, consensus: f.consensus, ledger: f.ledger, signatures: f.signatures, logLevel: "info", load: rate * float64(f.inputs), cross: f.cross, invalid: f.invalid,
+		shards: f.shards, nodes: f.replicas, consensus: f.consensus, ledger: f.ledger, signatures: f.signatures, gap: f.gap, logLevel: "info", load: rate * float64(f.inputs), cross: f.cross, invalid: f.invalid,
 		seed: f.seed, wan: f.wan,
 	}
 }

@@ -151,7 +151,7 @@ func measureOwn(ctx context.Context, a *app, f *benchFlags, r *bench.Result, see
 	}
 	defer s.close()
 	r.Shards, r.Nodes = len(cluster.Genesis.Shards), len(cluster.Genesis.Shards[0].Members)
-	r.Parameters.Signatures = cluster.Genesis.Parameters.Signatures
+	r.Parameters.Signatures, r.Parameters.GapMS = cluster.Genesis.Parameters.Signatures, cluster.Genesis.Parameters.GapMS
 	r.Parameters.Consensus, r.Parameters.LeastFee, r.Parameters.HorizonMS = cluster.Genesis.Consensus, cluster.Genesis.Parameters.LeastFee, cluster.Genesis.HorizonMS
 	run, result, err := runBench(ctx, a, f, s, seed)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,9 +23,10 @@ const (
 	overShards = "shards"
 	overSize   = "size"
 	overCross  = "cross"
+	overGap    = "gap"
 )
 
-var sweeps = []string{overRate, overClosed, overNodes, overShards, overSize, overCross}
+var sweeps = []string{overRate, overClosed, overNodes, overShards, overSize, overCross, overGap}
 
 // sweepValues are the values of a sweep without --values. Those of rate begin with --rate and grow until the network is
 // saturated.
@@ -34,6 +36,7 @@ var sweepValues = map[string][]float64{
 	overShards: {1, 2, 3, 4},
 	overSize:   {100, 250, 1000, 4000, 16000, 64000},
 	overCross:  {0, 0.1, 0.25, 0.5, 1},
+	overGap:    {5, 10, 25, 50, 100},
 }
 
 const (
@@ -56,7 +59,8 @@ A saturated network is no failure here. Exit code 1: nothing settled at a value,
 disagree.`,
 		Example: `  bdtnode bench sweep --over rate --rate 500 -o json > rates.json
   bdtnode bench sweep --over nodes --values 4,7,10 --closed 2000 -o json > nodes.json
-  bdtnode bench sweep --over cross --shards 2 --rate 500 --for 10s`,
+  bdtnode bench sweep --over cross --shards 2 --rate 500 --for 10s
+  bdtnode bench sweep --over gap --values 5,25,100 --rate 1000 --for 10s`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := f.sweepValues(cmd, over, values)
@@ -78,7 +82,7 @@ func (f *benchFlags) sweepValues(c *cobra.Command, over, text string) ([]float64
 	if c.Flags().Changed(over) && (over != overRate || text != "") {
 		return nil, output.Usage("--%s is the parameter of the sweep: give its values with --values", over)
 	}
-	if len(f.nodes) > 0 && (over == overNodes || over == overShards) {
+	if len(f.nodes) > 0 && (over == overNodes || over == overShards || over == overGap) {
 		return nil, output.Usage("--over %s needs networks of its own: leave out --node", over)
 	}
 	if over == overSize && f.ledger != logLedger {
@@ -125,6 +129,8 @@ func (f *benchFlags) at(over string, v float64) *benchFlags {
 		x.size = int(v)
 	case overCross:
 		x.cross = v
+	case overGap:
+		x.gap = time.Duration(v * float64(time.Millisecond))
 	}
 	return &x
 }

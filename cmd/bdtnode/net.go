@@ -28,7 +28,7 @@ type netFlags struct {
 	shards, nodes           int
 	shardsGiven, nodesGiven bool // set on the command line
 	consensusGiven          bool
-	ledgerGiven             bool
+	ledgerGiven, gapGiven   bool
 	home                    string
 	duration                time.Duration
 	load                    float64
@@ -39,6 +39,7 @@ type netFlags struct {
 	consensus               string
 	ledger                  string
 	signatures              string
+	gap                     time.Duration
 	fault                   string
 	faultEvery              time.Duration
 	wan                     wanFlag
@@ -107,7 +108,7 @@ func newNet(a *app) *cobra.Command {
 				return err
 			}
 			f.shardsGiven, f.nodesGiven = cmd.Flags().Changed("shards"), cmd.Flags().Changed("nodes")
-			f.consensusGiven, f.ledgerGiven = cmd.Flags().Changed("consensus"), cmd.Flags().Changed("ledger")
+			f.consensusGiven, f.ledgerGiven, f.gapGiven = cmd.Flags().Changed("consensus"), cmd.Flags().Changed("ledger"), cmd.Flags().Changed("gap")
 			return a.netUp(cmd.Context(), &f)
 		},
 	}
@@ -128,6 +129,7 @@ func newNet(a *app) *cobra.Command {
 	f.wan.register(up)
 	ledgerFlag(up, &f.ledger)
 	addSignatures(fs, &f.signatures)
+	addGap(fs, &f.gap)
 	paths(fs, "home")
 	words(up, "signatures", shard.SignaturesAll, shard.SignaturesVouched)
 	words(up, "fault", faults...)
@@ -160,6 +162,9 @@ func (f *netFlags) check(cmd *cobra.Command) error {
 		return output.Usage("--for %v: use 0 or a longer time", f.duration)
 	}
 	if err := f.checkCross(); err != nil {
+		return err
+	}
+	if err := checkGap(f.gap); err != nil {
 		return err
 	}
 	if err := f.wan.read(); err != nil {
@@ -301,7 +306,11 @@ func prepareNet(dir string, f *netFlags) error {
 	if f.ledgerGiven && g.Parameters.Ledger != f.ledger {
 		return output.Usage("%s holds a network with ledger %s, not %s: leave --ledger out, or use another directory", dir, g.Parameters.Ledger, f.ledger)
 	}
-	f.resumed = true
+	gap := time.Duration(g.Parameters.GapMS) * time.Millisecond
+	if f.gapGiven && gap != f.gap {
+		return output.Usage("%s holds a network with a gap of %v, not %v: leave --gap out, or use another directory", dir, gap, f.gap)
+	}
+	f.resumed, f.gap = true, gap
 	f.shards, f.nodes, f.consensus, f.ledger, f.signatures = len(g.Shards), len(g.Shards[0].Members), g.Consensus, g.Parameters.Ledger, g.Parameters.Signatures
 	if err := f.checkLedger(); err != nil {
 		return err
@@ -331,7 +340,7 @@ func createNet(dir string, f *netFlags) error {
 			places[s] = append(places[s], config.Place{Listen: listen, API: "127.0.0.1:0"})
 		}
 	}
-	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel, Consensus: f.consensus, Ledger: f.ledger, Signatures: f.signatures}
+	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel, Consensus: f.consensus, Ledger: f.ledger, Signatures: f.signatures, GapMS: uint64(f.gap.Milliseconds())}
 	_, err = netup.Create(dir, n, fundings(f.ledger, loadFunding(f))...)
 	return err
 }

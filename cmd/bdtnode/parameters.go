@@ -15,6 +15,7 @@ type parameters struct {
 	FaultEverySeconds float64 `json:"fault_every_s"`
 	Consensus         string  `json:"consensus"`
 	Signatures        string  `json:"signatures"`
+	GapMS             uint64  `json:"gap_ms"`
 	LogLevel          string  `json:"log_level"`
 	LeastFee          uint64  `json:"least_fee"`
 	HorizonMS         uint64  `json:"horizon_ms"`
@@ -27,8 +28,8 @@ type parameters struct {
 func (f *netFlags) parameters(c *netup.Cluster) parameters {
 	p := parameters{
 		ForSeconds: f.duration.Seconds(), Cross: f.cross, Invalid: f.invalid, Fault: f.fault, Consensus: f.consensus,
-		Signatures: c.Genesis.Parameters.Signatures,
-		LogLevel:   f.logLevel, LeastFee: c.Genesis.Parameters.LeastFee, HorizonMS: c.Genesis.HorizonMS, Resumed: f.resumed,
+		Signatures: c.Genesis.Parameters.Signatures, GapMS: c.Genesis.Parameters.GapMS,
+		LogLevel: f.logLevel, LeastFee: c.Genesis.Parameters.LeastFee, HorizonMS: c.Genesis.HorizonMS, Resumed: f.resumed,
 		DrainSeconds: load.DefaultDrain.Seconds(), MaxInFlight: load.DefaultMaxInFlight,
 	}
 	if f.fault != "" {

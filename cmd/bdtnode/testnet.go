@@ -30,6 +30,7 @@ type testnetFlags struct {
 	leastFee         uint64
 	ledger           string
 	signatures       string
+	gap              time.Duration
 }
 
 func newTestnet(a *app) *cobra.Command {
@@ -61,6 +62,7 @@ of the next shards. A replica joins the network through any one of these that is
 	fs.Uint64Var(&f.leastFee, "least-fee", 0, "least fee of a transaction, for each byte of its encoding (default 0)")
 	ledgerFlag(g, &f.ledger)
 	addSignatures(fs, &f.signatures)
+	addGap(fs, &f.gap)
 	paths(fs, "out")
 	words(g, "signatures", shard.SignaturesAll, shard.SignaturesVouched)
 	c.AddCommand(g)
@@ -71,6 +73,20 @@ of the next shards. A replica joins the network through any one of these that is
 func addSignatures(fs *pflag.FlagSet, signatures *string) {
 	fs.StringVar(signatures, "signatures", config.DefaultSignatures,
 		fmt.Sprintf("replicas that verify the transactions of a batch: %s, or %s for f+1 that vouch for it", shard.SignaturesAll, shard.SignaturesVouched))
+}
+
+// addGap adds the flag for the parameter "gap_ms" of a new network.
+func addGap(fs *pflag.FlagSet, gap *time.Duration) {
+	fs.DurationVar(gap, "gap", time.Duration(shard.DefaultParameters().GapMS)*time.Millisecond,
+		fmt.Sprintf("time from a leader's proposal to its next under lasting load, %dms to %dms: longer costs latency and saves processor time", shard.MinGapMS, shard.MaxGapMS))
+}
+
+// checkGap refuses gaps that a genesis cannot have.
+func checkGap(gap time.Duration) error {
+	if ms := gap.Milliseconds(); gap%time.Millisecond != 0 || ms < shard.MinGapMS || ms > shard.MaxGapMS {
+		return output.Usage("--gap %v: use whole milliseconds, %dms to %dms", gap, shard.MinGapMS, shard.MaxGapMS)
+	}
+	return nil
 }
 
 // checkSize refuses sizes of networks that are not supported.
@@ -94,11 +110,14 @@ func (a *app) generateTestnet(f *testnetFlags) error {
 	if f.leastFee > shard.MaxLeastFee {
 		return output.Usage("--least-fee %d: use 0 to %d", f.leastFee, uint64(shard.MaxLeastFee))
 	}
+	if err := checkGap(f.gap); err != nil {
+		return err
+	}
 	places, err := f.places()
 	if err != nil {
 		return err
 	}
-	made, err := netup.Create(f.out, config.Network{Name: f.name, Time: time.Now(), Horizon: config.DefaultHorizon, LeastFee: f.leastFee, Ledger: f.ledger, Signatures: f.signatures, Places: places}, fundings(f.ledger)...)
+	made, err := netup.Create(f.out, config.Network{Name: f.name, Time: time.Now(), Horizon: config.DefaultHorizon, LeastFee: f.leastFee, GapMS: uint64(f.gap.Milliseconds()), Ledger: f.ledger, Signatures: f.signatures, Places: places}, fundings(f.ledger)...)
 	if err != nil {
 		return err
 	}

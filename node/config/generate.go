@@ -46,6 +46,7 @@ type Network struct {
 	Consensus   string    // empty means "bdt"
 	Ledger      string    // empty means "payments"
 	LeastFee    uint64    // for each byte of a transaction's encoding
+	GapMS       uint64    // between proposals under lasting load; 0: the default of the genesis
 	Signatures  string    // parameter of the genesis; empty means DefaultSignatures
 	Places      [][]Place // by shard and replica
 	Allocations []shard.Allocation
@@ -139,6 +140,7 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 func (n *Network) parameters() shard.Parameters {
 	p := shard.DefaultParameters()
 	p.LeastFee = n.LeastFee
+	p.GapMS = cmp.Or(n.GapMS, p.GapMS)
 	p.Ledger = cmp.Or(n.Ledger, p.Ledger)
 	switch p.Ledger {
 	case shard.LedgerLog:

@@ -39,6 +39,7 @@ type Config struct {
 	Dumbo             bool                          // there is no fast lane
 	Slots             uint64                        // of an epoch; 0 is the usual number
 	Window            int                           // bytes of a lane above the last commit, from genesis; 0 is lanes.WindowBytes
+	Gap               time.Duration                 // between proposals under lasting load, from genesis; 0 is bolt.MaxGap
 	Vouched           int                           // entries of a batch from which on replicas vouch for its signatures, from genesis; 0: they vouch for none
 	VerifyAll         func(checks []sig.Check) bool // of Scheme, possibly over several processors; nil is Scheme.VerifyAll
 	GenesisTimeMS     uint64
@@ -142,7 +143,7 @@ func New(cfg Config, host Host) (*Driver, error) {
 	wall := &protocols.WallClock{}
 	core, err := replica.Restore(replica.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares, Dumbo: cfg.Dumbo, Slots: cfg.Slots,
-		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, Opaque: cfg.opaque(), Vouched: cfg.Vouched, WallClock: wall, Begun: cfg.Begun,
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Network.Shards(), Window: cfg.Window, Gap: cfg.Gap, Opaque: cfg.opaque(), Vouched: cfg.Vouched, WallClock: wall, Begun: cfg.Begun,
 	}, cfg.ledger(), cfg.Store)
 	if err != nil {
 		return nil, err

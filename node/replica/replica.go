@@ -51,12 +51,13 @@ type Config struct {
 	Coin          coin.Scheme
 	Shares        coin.Holder // of Self
 	GenesisTimeMS uint64
-	Shards        int    // in the network
-	Dumbo         bool   // there is no fast lane
-	Slots         uint64 // of an epoch; 0 is the usual number
-	Window        int    // bytes of a lane above the last commit; 0 is lanes.WindowBytes
-	Opaque        bool   // batches have opaque payloads in place of transactions and notices
-	Vouched       int    // entries of a batch from which on replicas vouch for its signatures; 0: they vouch for none
+	Shards        int           // in the network
+	Dumbo         bool          // there is no fast lane
+	Slots         uint64        // of an epoch; 0 is the usual number
+	Window        int           // bytes of a lane above the last commit; 0 is lanes.WindowBytes
+	Gap           time.Duration // between proposals under lasting load; 0 is bolt.MaxGap
+	Opaque        bool          // batches have opaque payloads in place of transactions and notices
+	Vouched       int           // entries of a batch from which on replicas vouch for its signatures; 0: they vouch for none
 	WallClock     *protocols.WallClock
 	Begun         *Begun // this start; nil trusts the store, for tests of one machine and for Byzantine replicas
 }
@@ -85,7 +86,7 @@ type Core struct {
 func New(cfg Config, executed uint64, header func(height uint64) (digest.Digest, error), stored protocols.Stored) (*Core, error) {
 	m, err := bdt.New(bdt.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Signer: cfg.Signer, Coin: cfg.Coin, Shares: cfg.Shares,
-		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Shards, Dumbo: cfg.Dumbo, Slots: cfg.Slots, Window: cfg.Window, WallClock: cfg.WallClock,
+		GenesisTimeMS: cfg.GenesisTimeMS, Shards: cfg.Shards, Dumbo: cfg.Dumbo, Slots: cfg.Slots, Window: cfg.Window, Gap: cfg.Gap, WallClock: cfg.WallClock,
 	}, executed, stored)
 	if err != nil {
 		return nil, err

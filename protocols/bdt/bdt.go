@@ -54,10 +54,11 @@ type Config struct {
 	Coin          coin.Scheme
 	Shares        coin.Holder // makes the coin shares of Self
 	GenesisTimeMS uint64
-	Shards        int    // in the network
-	Dumbo         bool   // no fast lane: every epoch is one block
-	Slots         uint64 // slots of an epoch; 0 means EpochSlots
-	Window        int    // payload bytes of a lane above the last commit; 0 means lanes.WindowBytes
+	Shards        int           // in the network
+	Dumbo         bool          // no fast lane: every epoch is one block
+	Slots         uint64        // slots of an epoch; 0 means EpochSlots
+	Window        int           // payload bytes of a lane above the last commit; 0 means lanes.WindowBytes
+	Gap           time.Duration // between proposals under lasting load; 0 means bolt.MaxGap
 	WallClock     *protocols.WallClock
 }
 

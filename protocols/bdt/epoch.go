@@ -47,7 +47,7 @@ func epochOfRecord(key []byte) (uint64, error) {
 func (c *Config) bolt(r *epochStart, d *data) bolt.Config {
 	return bolt.Config{
 		Committee: c.Committee, Self: c.Self, Signer: c.Signer, Epoch: r.number, Leader: r.leader,
-		Slots: c.Slots, Data: d.lanes, Inbound: d.inbound, WallClock: c.WallClock,
+		Slots: c.Slots, Data: d.lanes, Inbound: d.inbound, MaxGap: c.Gap, WallClock: c.WallClock,
 	}
 }
 

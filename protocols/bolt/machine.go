@@ -86,6 +86,7 @@ type Config struct {
 	Slots     uint64 // last slot of the epoch
 	Data      Data
 	Inbound   Inbound
+	MaxGap    time.Duration // between proposals under lasting load; 0 means MaxGap
 	WallClock *protocols.WallClock
 }
 
@@ -114,7 +115,7 @@ func New(cfg Config, base *Block, executed uint64) *Machine {
 	return &Machine{
 		cfg: cfg, base: base, last: base, executed: executed,
 		slots: newSlotWindow(cfg.Epoch, cfg.Slots, baseSlot(cfg.Epoch, base)), wants: newWants(&cfg),
-		pace: newPace(), responses: newResponses(&cfg),
+		pace: newPace(cfg.MaxGap), responses: newResponses(&cfg),
 	}
 }
 

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"cmp"
 	"time"
 
 	"bdtnode/protocols"
@@ -9,14 +10,15 @@ import (
 // Bounds of the gap between proposals.
 const (
 	MinGap = 4 * time.Millisecond
+	// MaxGap is the gap under lasting load, unless [Config].MaxGap sets another.
 	MaxGap = 25 * time.Millisecond
 	// gapShare is the number of proposals that are sent in the time that one takes to commit, as far as the bounds allow,
 	// while slots are open. A busy machine makes fewer and fuller blocks, and a network with long delays does not carry
 	// nearly empty ones.
 	gapShare = 4
 	// burst is the number of proposals that a leader sends at the pace above before the gap grows; after as many again the
-	// gap is MaxGap. A block costs all replicas some milliseconds of processor time, also an empty one. So a shard under
-	// lasting load makes one block in MaxGap, and the blocks of a shard with less load do not wait.
+	// gap is the greatest. A block costs all replicas some milliseconds of processor time, also an empty one. So a shard under
+	// lasting load makes one block in that time, and the blocks of a shard with less load do not wait.
 	burst = 8
 	// A busy machine commits later than it can. BusyGap bounds the gap then. The gap is busyShare of the time by which
 	// commits take longer than busyFrom times their least time: blocks become fewer, so that processor time is left for
@@ -39,16 +41,19 @@ type Delays struct {
 
 // pace observes how long blocks take from their proposal to their commit, and how many the leader proposes.
 type pace struct {
+	max    time.Duration             // greatest gap of a machine that is not busy
 	seen   map[uint64]protocols.Time // by open slot: when its proposal was made or arrived
 	delays Delays
 	least  [2]time.Duration // least time of a commit in this period and in the one before
 	begun  protocols.Time   // begin of this period
 
 	last  protocols.Time // when the leader proposed last, zero before its first proposal
-	spent time.Duration  // MaxGap for each proposal, less the time since then; as of last
+	spent time.Duration  // max for each proposal, less the time since then; as of last
 }
 
-func newPace() pace { return pace{seen: make(map[uint64]protocols.Time)} }
+func newPace(greatest time.Duration) pace {
+	return pace{max: cmp.Or(greatest, MaxGap), seen: make(map[uint64]protocols.Time)}
+}
 
 func (p *pace) proposed(now protocols.Time, slot uint64) {
 	if _, ok := p.seen[slot]; !ok {
@@ -91,14 +96,14 @@ func (p *pace) forget(slot uint64) {
 
 // gap is the least time between two proposals while slots are open.
 func (p *pace) gap() time.Duration {
-	usual := min(max(p.delays.Smoothed/gapShare, MinGap), MaxGap)
+	usual := min(max(p.delays.Smoothed/gapShare, MinGap), p.max)
 	busy := min((p.delays.Smoothed-busyFrom*min(p.least[0], p.least[1]))/busyShare, BusyGap)
 	return max(usual, busy)
 }
 
 // spend counts a proposal of the leader.
 func (p *pace) spend(now protocols.Time) {
-	p.spent = min(p.left(now)+MaxGap, 2*burst*MaxGap)
+	p.spent = min(p.left(now)+p.max, 2*burst*p.max)
 	p.last = now
 }
 
@@ -107,13 +112,13 @@ func (p *pace) left(now protocols.Time) time.Duration {
 	return max(0, p.spent-max(0, now.Sub(p.last)))
 }
 
-// due is the earliest time of the next proposal. The gap is zero for a burst, and grows to MaxGap in a second one; while
+// due is the earliest time of the next proposal. The gap is zero for a burst, and grows to the greatest in a second one; while
 // slots are open, it is gap at least.
 func (p *pace) due(open bool) protocols.Time {
 	if p.last == 0 {
 		return 0
 	}
-	wait := max(0, p.spent-burst*MaxGap) / burst
+	wait := max(0, p.spent-burst*p.max) / burst
 	if open {
 		wait = max(wait, p.gap())
 	}

@@ -11,7 +11,7 @@ import (
 func WriteCSV(to io.Writer, results []Result) error {
 	w := csv.NewWriter(to)
 	head := []string{
-		"time", "revision", "machine", "ledger", "consensus", "signatures", "wan", "shards", "nodes", "rate", "closed", "size", "inputs", "outputs", "cross", "invalid_share", "seed",
+		"time", "revision", "machine", "ledger", "consensus", "signatures", "gap_ms", "wan", "shards", "nodes", "rate", "closed", "size", "inputs", "outputs", "cross", "invalid_share", "seed",
 		"partial", "seconds", "offered", "sent", "submitted", "accepted", "settled", "rejected", "pending", "unsent", "tps",
 		"p50_ms", "p95_ms", "p99_ms", "cross_p50_ms", "cross_p95_ms", "cross_p99_ms",
 		"replicas_cpu_per_1000", "load_cpu_per_1000", "other_cpu_share", "syncs_per_tx", "wire_per_payload_byte",
@@ -39,7 +39,7 @@ func row(r *Result, run *Run) []string {
 	n := func(x uint64) string { return strconv.FormatUint(x, 10) }
 	p := &r.Parameters
 	return []string{
-		r.Time, r.Version.Revision, r.Machine.CPU, p.Ledger, p.Consensus, p.Signatures, spec, strconv.Itoa(r.Shards), strconv.Itoa(r.Nodes),
+		r.Time, r.Version.Revision, r.Machine.CPU, p.Ledger, p.Consensus, p.Signatures, n(p.GapMS), spec, strconv.Itoa(r.Shards), strconv.Itoa(r.Nodes),
 		f(p.Rate), strconv.Itoa(p.Closed), strconv.Itoa(p.Size), strconv.Itoa(p.Inputs), strconv.Itoa(p.Outputs), f(p.Cross), f(p.Invalid), n(run.Seed),
 		strconv.FormatBool(run.Partial), f(run.Seconds), f(run.Offered), f(run.Sent), n(run.Submitted), n(run.Accepted), n(run.Settled), n(run.Rejected),
 		n(run.Pending), n(run.Unsent), f(run.TPS),

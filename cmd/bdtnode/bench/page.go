@@ -81,7 +81,7 @@ func settings(r *Result, over string) []string {
 	}
 	return []string{
 		text("nodes", "%d replicas", r.Nodes), text("shards", "%d shards", r.Shards), p.Consensus, "signatures " + p.Signatures, p.Ledger, text("size", "%d bytes", p.Size),
-		text("cross", "%g across", p.Cross), spec, mode, fmt.Sprintf("%d inputs, %d outputs", p.Inputs, p.Outputs), "revision " + short(r.Version.Revision), r.Machine.CPU,
+		text("cross", "%g across", p.Cross), text("gap", "gap of %d ms", p.GapMS), spec, mode, fmt.Sprintf("%d inputs, %d outputs", p.Inputs, p.Outputs), "revision " + short(r.Version.Revision), r.Machine.CPU,
 	}
 }
 

@@ -35,7 +35,7 @@ type Result struct {
 
 // Swept is the value of the parameter that a sweep changes.
 type Swept struct {
-	Over  string  `json:"over"` // rate, nodes, shards, size or cross
+	Over  string  `json:"over"` // rate, closed, nodes, shards, size, cross or gap
 	Value float64 `json:"value"`
 }
 
@@ -56,6 +56,7 @@ type Parameters struct {
 	Seed          uint64  `json:"seed"`           // of the first run; each further run has the next one
 	Consensus     string  `json:"consensus"`      // bdt or dumbo
 	Signatures    string  `json:"signatures"`     // replicas that verify them, all or vouched; empty for a network that was running before
+	GapMS         uint64  `json:"gap_ms"`         // between proposals under lasting load; 0 for a network that was running before
 	LeastFee      uint64  `json:"least_fee"`      // of the network, for each byte
 	HorizonMS     uint64  `json:"horizon_ms"`     // of the network
 	DrainSeconds  float64 `json:"drain_s"`        // longest wait for answers after the load
