@@ -1,6 +1,8 @@
 package lanes
 
 import (
+	"slices"
+
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/internal/wire"
@@ -37,6 +39,7 @@ type Cut []Tip
 
 // Append encodes the cut: the number of positions (2 bytes), then number (8 bytes) and digest of each.
 func (c Cut) Append(b []byte) []byte {
+	b = slices.Grow(b, 2+len(c)*(8+digest.Size))
 	b = wire.AppendU16(b, uint16(len(c)))
 	for i := range c {
 		b = wire.AppendU64(b, c[i].Seq)

@@ -27,11 +27,13 @@ func (h host) up() bool { return h.alive && h.Machine.life == h.life }
 func (h host) Clock() (protocols.Time, time.Duration) { return h.s.Now(), h.skew }
 
 // Write implements [driver.Host].
-func (h host) Write(a driver.Action) {
+func (h host) Write(action driver.Action) {
 	if !h.up() {
 		return // the driver continues for a moment after a crash
 	}
 	n := h.Machine
+	n.disk.unwritten = append(n.disk.unwritten, action)
+	a := &n.disk.unwritten[len(n.disk.unwritten)-1] // the parameter would be copied to the heap
 	n.s.check.Stepped(n, &a.Step)
 	if n.resending {
 		n.s.check.Resent(n, &a.Step)
@@ -47,10 +49,9 @@ func (h host) Write(a driver.Action) {
 		a.Persist = f(a.Persist)
 	}
 	if n.s.Config.Mutation.SendEarly {
-		n.driver.Send(&a)
+		n.driver.Send(a)
 		a.Sends, a.Reads = nil, nil
 	}
-	n.disk.unwritten = append(n.disk.unwritten, a)
 	n.disk.write()
 }
 
