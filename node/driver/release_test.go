@@ -20,6 +20,8 @@ func TestWrites(t *testing.T) {
 	own.Own = &OwnBatch{}
 	delivers.Out = []replica.Output{{Deliver: &bdt.Delivery{}}}
 	certified.Persist, certified.Out = record, []replica.Output{{}}
+	var vote Action
+	vote.Persist, vote.Sends = []protocols.Record{{Key: replica.CertificateKey(3), Value: []byte("v")}, {Key: []byte("h/t"), Value: []byte("v")}}, sends.Sends
 	type group = []Action
 	for _, x := range []struct {
 		name   string
@@ -28,6 +30,8 @@ func TestWrites(t *testing.T) {
 	}{
 		{"nothing to write", []group{{silent, sends}, {own, delivers}}, 0},
 		{"deletions", []group{{deletes}, {sends}}, 0},
+		{"a VOTE that completes a certificate", []group{{vote}, {sends}}, 0},
+		{"records before a certificate", []group{{records, vote}}, 1},
 		{"records alone", []group{{records, certified}, {records}}, 0},
 		{"records with messages", []group{{both}, {both}}, 2},
 		{"records of an earlier action", []group{{records, silent, sends}}, 1},

@@ -4,6 +4,7 @@
 package replica
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -376,10 +377,15 @@ func (c *Core) fromCertify(st *Step, child certify.Step) {
 	}
 }
 
-var certifiedKey = []byte("h/t")
+var (
+	certifiedKey      = []byte("h/t")
+	prefixCertificate = []byte("h/c")
+)
 
 // CertificateKey is the key of the certificate of a height's header.
-func CertificateKey(height uint64) []byte { return wire.AppendU64([]byte("h/c"), height) }
+func CertificateKey(height uint64) []byte {
+	return wire.AppendU64(bytes.Clone(prefixCertificate), height)
+}
 
 func certifiedHeight(stored protocols.Stored) (uint64, error) {
 	for _, value := range stored(certifiedKey, append(certifiedKey[:len(certifiedKey):len(certifiedKey)], 0)) {

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
 	"slices"
@@ -71,7 +72,8 @@ func Restore(cfg Config, state Executed, r kv.Reader) (*Core, error) {
 }
 
 // Apply adds a step's records to a batch and reports whether they must be on disk before the step's messages leave.
-// Deletions need not.
+// Deletions need not, nor certificates of headers: a VOTE does not depend on the certificate that it completes, and a replica
+// that loses a certificate gets the VOTEs again.
 func Apply(b *kv.Batch, records []protocols.Record) (sync bool) {
 	for _, r := range records {
 		if r.Value == nil {
@@ -79,9 +81,14 @@ func Apply(b *kv.Batch, records []protocols.Record) (sync bool) {
 			continue
 		}
 		b.Set(r.Key, r.Value)
-		sync = true
+		sync = sync || !ofCertificate(r.Key)
 	}
 	return sync
+}
+
+// ofCertificate reports whether a record is the certificate of a header, or the certified height.
+func ofCertificate(key []byte) bool {
+	return bytes.HasPrefix(key, prefixCertificate) || bytes.Equal(key, certifiedKey)
 }
 
 // ReadBatches reads the batches of a [lanes.BatchRange], newest first, until they have 4 MiB or more.
