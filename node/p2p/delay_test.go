@@ -157,15 +157,15 @@ func TestReplicasOverAWideAreaNetwork(t *testing.T) {
 	ctx, cancel := testContext(t)
 	defer cancel()
 	for _, pair := range [][2]int{{0, 1}, {1, 2}, {2, 0}} {
-		var took []time.Duration
-		for range 5 {
+		// The network delays each round trip by as much. A machine with other work adds to most of them, so the least counts.
+		least := time.Hour
+		for k := 0; k < 20 && least > rtt*11/10; k++ {
 			d, err := nodes[pair[0]].Ping(ctx, 0, protocols.Index(pair[1]))
 			must(t, err)
-			took = append(took, d)
+			least = min(least, d)
 		}
-		slices.Sort(took)
-		if took[0] < rtt || took[2] > rtt*11/10 {
-			t.Errorf("round trips of %v from replica %d to %d, want %v", took, pair[0], pair[1], rtt)
+		if least < rtt || least > rtt*11/10 {
+			t.Errorf("least round trip of %v from replica %d to %d, want %v", least, pair[0], pair[1], rtt)
 		}
 	}
 	const frames, size = 64, 256 << 10
