@@ -76,7 +76,7 @@ func TestSimSweep(t *testing.T) {
 		t.Errorf("%+v, with four workers %+v", one, four)
 	}
 	var short sweepResult
-	r := bdtnode(t, "sim", "sweep", "--seeds", "1..1000000", "--minutes", "0.001", "-o", "json")
+	r := bdtnode(t, "sim", "sweep", "--seeds", "1..1000000", "--minutes", "0.03", "-o", "json")
 	r.json(t, &short)
 	if r.code != 0 || short.Runs == 0 || short.Runs > 10_000 || short.Last != short.Runs {
 		t.Errorf("exit %d %+v", r.code, short)
