@@ -48,7 +48,7 @@ func shortenBench(args []string, set func(flag, value string)) {
 	set("--warmup", "200ms")
 	switch over := slices.Index(args, "--over"); {
 	case over >= 0:
-		set("--values", map[string]string{overRate: "20", overNodes: "4", overCross: "0.5"}[args[over+1]])
+		set("--values", map[string]string{overRate: "20", overNodes: "4", overCross: "0.5", overGap: "25"}[args[over+1]])
 	case slices.Contains(args, "--rate"):
 		set("--rate", "20")
 	}
@@ -127,6 +127,7 @@ func TestLoadsAreShortened(t *testing.T) {
 		"bench run --closed 2000 --for 20s --repeat 3":       "bench run --closed 5 --for 2s --repeat 1 --warmup 200ms",
 		"bench sweep --over rate --rate 500":                 "bench sweep --over rate --for 2s --warmup 200ms --values 20",
 		"bench sweep --over nodes --values 4,7 --closed 200": "bench sweep --over nodes --values 4 --closed 5 --for 2s --warmup 200ms",
+		"bench sweep --over gap --values 5,25":               "bench sweep --over gap --values 25 --for 2s --warmup 200ms",
 	} {
 		if got := strings.Join(shorten(strings.Fields(line)), " "); got != want {
 			t.Errorf("%q becomes %q, want %q", line, got, want)
