@@ -87,7 +87,7 @@ func networkMutants() []mutant {
 		{"the guard of a shard's word counts escrow", "a slow channel", "channels", []edit{
 			{"ledger/sums.go", "bits.Add64(s.unspent+s.burned, made, 0)", "bits.Add64(s.unspent+s.burned+s.escrow, made, 0)"},
 		}},
-		{"a path is not verified", sweep, "blame", []edit{
+		{"a path is not verified", sweep, "blame evidence", []edit{
 			{lds, "	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):", "	case false:"},
 		}},
 		{"a CL closes the record", "cancellations", "atomicity channels verdicts", []edit{
@@ -122,7 +122,7 @@ func networkMutants() []mutant {
 		{"CL_M for a transaction that the shard has SPENT", "cancellations", "cancelling", []edit{
 			{cancels, "known || err != nil {", "known && err != nil {"},
 		}},
-		{"CL_M after the expiry", "cancellations", "cancelling", []edit{
+		{"CL_M after the expiry", "cancellations and expiries", "cancelling", []edit{
 			{cancels, "h.TimeMS > tx.ExpiryMS {", "h.TimeMS > tx.ExpiryMS && false {"},
 		}},
 		{"escrow that a CL returned is returned again", "cancellations", "invariant value", []edit{

@@ -78,19 +78,17 @@ var networkStories = map[string]func(seed uint64) Config{
 		cfg.started = foreignCLs{int(seed % 3)}.start
 		return cfg
 	},
-	// f replicas of each shard collude: they sign CL_Ms for anything, forge CLs, and repeat CLs and LDs at any time.
-	// Clients bring many transactions that one of their input shards never spends.
-	"cancellations": func(seed uint64) Config {
-		cfg := among(seed)
-		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 5*time.Second, 10, 30*time.Millisecond
-		cfg.Disruptions = [][]disturbance.CrossShard{
-			nil, {disturbance.GossipLoss{Rate: 0.5}}, {disturbance.GossipLoss{Rate: 1}}, {disturbance.GossipDuplication{Rate: 0.5}, disturbance.ShardPartitions{Every: 4 * time.Second, Lasts: 2 * time.Second}},
-		}[seed%4]
-		together := &adversary.Collusion{}
-		for k := range cfg.Shards {
-			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond, Byzantine: []Byzantine{
-				{Replica: protocols.Index(seed+uint64(k)) % 4, Behaviour: &adversary.ForgedCLs{Rate: 0.1, With: together}},
-			}}
+	"cancellations": cancellations,
+	// As before, and the colluding replicas also sign CL_Ms for payments that have expired.
+	"cancellations and expiries": func(seed uint64) Config {
+		cfg := cancellations(seed)
+		together := cfg.Shards[0].Byzantine[0].Behaviour.(*adversary.ForgedCLs).With
+		cfg.started = func(w *world) {
+			w.Repeat(100*time.Millisecond, func() {
+				if tx := w.workload.Expired(); tx != nil {
+					together.Learn(w.Peers, tx)
+				}
+			})
 		}
 		return cfg
 	},
@@ -116,9 +114,26 @@ var networkStories = map[string]func(seed uint64) Config{
 	},
 }
 
+// cancellations is a story in which f replicas of each shard collude: they sign CL_Ms for anything, forge CLs, and repeat CLs
+// and LDs at any time. Clients bring many transactions that one of their input shards never spends.
+func cancellations(seed uint64) Config {
+	cfg := among(seed)
+	cfg.Active, cfg.Calm, cfg.Load, cfg.Apart = 20*time.Second, 5*time.Second, 10, 30*time.Millisecond
+	cfg.Disruptions = [][]disturbance.CrossShard{
+		nil, {disturbance.GossipLoss{Rate: 0.5}}, {disturbance.GossipLoss{Rate: 1}}, {disturbance.GossipDuplication{Rate: 0.5}, disturbance.ShardPartitions{Every: 4 * time.Second, Lasts: 2 * time.Second}},
+	}[seed%4]
+	together := &adversary.Collusion{}
+	for k := range cfg.Shards {
+		cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond, Byzantine: []Byzantine{
+			{Replica: protocols.Index(seed+uint64(k)) % 4, Behaviour: &adversary.ForgedCLs{Rate: 0.1, With: together}},
+		}}
+	}
+	return cfg
+}
+
 // TestNetworkStory runs the stories with the unchanged source.
 func TestNetworkStory(t *testing.T) {
-	for _, name := range []string{"a slow channel", "conflicts", "silent to other shards", "hostile", "hostile to others", "cancellations", "outages"} {
+	for _, name := range []string{"a slow channel", "conflicts", "silent to other shards", "hostile", "hostile to others", "cancellations", "cancellations and expiries", "outages"} {
 		count := min(*networks, 2)
 		switch name {
 		case "cancellations":

@@ -39,8 +39,8 @@ func remember[T any](list *[]T, x T) {
 	}
 }
 
-// knows records a transaction between shards.
-func (c *Collusion) knows(n *settlement.Network, tx *ledger.Tx) {
+// Learn adds a transaction to the knowledge, if it is between shards.
+func (c *Collusion) Learn(n *settlement.Network, tx *ledger.Tx) {
 	p := tx.Shards(n.Home)
 	if p.All().Len() > 1 && !slices.ContainsFunc(c.txs, func(x *ledger.Tx) bool { return x.ID() == tx.ID() }) {
 		remember(&c.txs, tx)
@@ -97,17 +97,17 @@ func (a *ForgedCLs) Receive(v *View, from protocols.Index, m protocols.Message) 
 	case *lanes.Batch:
 		if p, err := ledger.DecodePayload(v.Network().Kinds(v.Shard), x.Payload); err == nil {
 			for _, tx := range p.Txs {
-				c.knows(v.Network(), tx)
+				c.Learn(v.Network(), tx)
 			}
 		}
 	case *replica.Inbound:
 		remember(&c.lds, x.Content)
 		for i := range x.Content.Delivery.Entries {
-			c.knows(v.Network(), x.Content.Delivery.Entries[i].Tx)
+			c.Learn(v.Network(), x.Content.Delivery.Entries[i].Tx)
 		}
 	case *cancel.CLM:
 		if tx, err := ledger.DecodeTx(x.Content); err == nil {
-			c.knows(v.Network(), tx)
+			c.Learn(v.Network(), tx)
 			remember(&c.states, statement{v.Shard, from, tx, x.Signature})
 		}
 	}
@@ -129,7 +129,7 @@ func (a *ForgedCLs) ReplaceLD(v *View, ld *settlement.LD) []network.Packet {
 	c := a.collusion()
 	remember(&c.lds, ld)
 	for i := range ld.Delivery.Entries {
-		c.knows(v.Network(), ld.Delivery.Entries[i].Tx)
+		c.Learn(v.Network(), ld.Delivery.Entries[i].Tx)
 	}
 	return []network.Packet{{Frame: ld.Encode()}}
 }

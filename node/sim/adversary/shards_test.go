@@ -76,8 +76,8 @@ func TestForgedCLs(t *testing.T) {
 	}
 	// It knows transactions of this shard and of others, CLs of shards 0 and 1, LDs of two shards and a CL_M of a peer.
 	for k := range byte(6) {
-		a.collusion().knows(s.network, s.tx(10+k, 0, 1))
-		a.collusion().knows(s.network, s.tx(20+k, 1, 2))
+		a.collusion().Learn(s.network, s.tx(10+k, 0, 1))
+		a.collusion().Learn(s.network, s.tx(20+k, 1, 2))
 		a.ReplaceCL(s.view, 1, HostileCL(s.network, 0, s.tx(30+k, 0, 1), signers(0)))
 		a.ReplaceCL(s.view, 1, HostileCL(s.network, 1, s.tx(40+k, 1, 2), signers(1)))
 		a.ReplaceLD(s.view, s.ld(0, 1, 1+uint64(k), s.entries(50+k)...))

@@ -55,6 +55,20 @@ func (p *acrossShards) exchange(from []coin, to ...int) {
 	}
 }
 
+// Expired is one of the payments between shards that have expired, nil if there is none.
+func (w *Workload) Expired() *ledger.Tx {
+	var expired []*ledger.Tx
+	for _, tx := range w.across.sent {
+		if tx.ExpiryMS < w.Now().Millis() {
+			expired = append(expired, tx)
+		}
+	}
+	if len(expired) == 0 {
+		return nil
+	}
+	return expired[w.Rand.IntN(len(expired))]
+}
+
 // Across is a valid payment of a coin of each of some shards to each of others. The coins are not spent by another one.
 func (w *Workload) Across(inputs, outputs []uint16) *ledger.Tx {
 	p := w.across
