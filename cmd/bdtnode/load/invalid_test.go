@@ -62,7 +62,7 @@ func TestInvalidShares(t *testing.T) {
 		{0.3, 0, nil},
 	} {
 		w, cfg := newWorld(t, 2, 2, 2, 60, 10)
-		cfg.Rate, cfg.For, cfg.Cross, cfg.Invalid = 200, 1500*time.Millisecond, c.cross, c.invalid
+		cfg.Rate, cfg.For, cfg.Cross, cfg.Invalid = 100, 3*time.Second, c.cross, c.invalid
 		res := w.complete(cfg, uint64(300*c.invalid))
 		kinds := checkKinds(t, res)
 		sum := uint64(0)
