@@ -186,7 +186,7 @@ func (n *Node) askTrace(ctx context.Context, id ledger.TxID, s uint16, i protoco
 // traceHere has the steps of a transaction at this replica.
 func (n *Node) traceHere(ctx context.Context, id ledger.TxID) (foreign.TraceAnswer, error) {
 	asked := n.engine.NowUS()
-	t := traced{Node: n, id: id, search: blockSearch{
+	t := traced{Node: n, id: id, wall: n.engine.WallUS(), search: blockSearch{
 		committee: n.committee, store: n.consensus, kinds: n.network.Kinds(n.home.Shard), id: id,
 		genesis: bolt.Genesis(n.committee, n.home.Genesis.TimeMS, len(n.home.Genesis.Shards)),
 	}}
@@ -209,6 +209,7 @@ type traced struct {
 	*Node
 	id     ledger.TxID
 	search blockSearch
+	wall   func(protocols.Time) int64 // see [engine.Engine.WallUS]
 	out    foreign.TraceAnswer
 }
 
@@ -314,7 +315,7 @@ func (t *traced) us(at protocols.Time) int64 {
 	if at == 0 {
 		return 0
 	}
-	return t.engine.WallUS(at)
+	return t.wall(at)
 }
 
 // executed adds a step that the execution of a block makes.

@@ -242,10 +242,12 @@ func (e *Engine) Measures() *Measures { return e.measures }
 // Trace has the times of the newest batches, blocks and LDs since the start.
 func (e *Engine) Trace() *trace.Log { return e.log }
 
-// WallUS converts a time of the trace to the wall clock of this replica as it is set now, in Unix microseconds.
-func (e *Engine) WallUS(t protocols.Time) int64 {
+// WallUS returns a conversion of times of the trace to the wall clock of this replica as it is set now, in Unix
+// microseconds. One conversion keeps the order of all times, while the difference of the clocks changes a little at each
+// reading.
+func (e *Engine) WallUS() func(protocols.Time) int64 {
 	_, ahead := e.clock.both()
-	return int64(t.Add(ahead)) / int64(time.Microsecond)
+	return func(t protocols.Time) int64 { return int64(t.Add(ahead)) / int64(time.Microsecond) }
 }
 
 // NowUS is the present time by the wall clock of this replica, in Unix microseconds.

@@ -74,7 +74,7 @@ func TestTraceHasEveryStage(t *testing.T) {
 		if made == 0 || made > b.Committed || b.Committed > b.Executed || b.Txs != 1 {
 			t.Errorf("replica %d: made or arrived at %d, block %+v", i, made, b)
 		}
-		if at := m.up().WallUS(b.Executed); at > m.up().NowUS() || at < m.up().NowUS()-int64(time.Hour/time.Microsecond) {
+		if at := m.up().WallUS()(b.Executed); at > m.up().NowUS() || at < m.up().NowUS()-int64(time.Hour/time.Microsecond) {
 			t.Errorf("replica %d: executed at %d, now is %d", i, at, m.up().NowUS())
 		}
 	}
