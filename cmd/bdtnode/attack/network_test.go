@@ -1,7 +1,6 @@
 package attack
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,8 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +15,7 @@ import (
 	"bdtnode/cmd/bdtnode/keystore"
 	"bdtnode/cmd/bdtnode/load"
 	"bdtnode/cmd/bdtnode/netup"
+	"bdtnode/cmd/bdtnode/proctest"
 	"bdtnode/internal/sig"
 	"bdtnode/node/client"
 	"bdtnode/node/config"
@@ -168,47 +166,15 @@ func (n *network) logs() map[string]int64 {
 	return sizes
 }
 
-// watchMemory samples the resident memory of the replicas until the returned function is called, which returns the
-// highest value and its replica.
+// watchMemory samples the resident memory of the replicas that run, see [proctest.WatchMemory].
 func (n *network) watchMemory() func() (most uint64, name string) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var most uint64
-	var name string
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(sampleRSS)
-		defer tick.Stop()
-		for ctx.Err() == nil {
-			for _, r := range n.cluster.Alive() {
-				if b := resident(r.PID()); b > most {
-					most, name = b, r.Name()
-				}
+	return proctest.WatchMemory(sampleRSS, func(yield func(string, int) bool) {
+		for _, r := range n.cluster.Alive() {
+			if !yield(r.Name(), r.PID()) {
+				return
 			}
-			<-tick.C
 		}
 	})
-	return func() (uint64, string) {
-		cancel()
-		wg.Wait()
-		return most, name
-	}
-}
-
-// resident is the resident memory of a process in bytes, 0 if the process has ended.
-func resident(pid int) uint64 {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(raw))
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseUint(fields[1], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * uint64(os.Getpagesize())
 }
 
 // kill ends the process of a replica by its id.

@@ -1,21 +1,18 @@
 package faults
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"bdtnode/cmd/bdtnode/keystore"
 	"bdtnode/cmd/bdtnode/netup"
 	"bdtnode/cmd/bdtnode/output"
+	"bdtnode/cmd/bdtnode/proctest"
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
@@ -48,7 +45,7 @@ func TestShardDownForLong(t *testing.T) {
 	n.well()
 	up, down := n.replicas[:perShard], n.replicas[perShard:]
 	cl := n.client(up[0])
-	most := n.watchMemory(up)
+	most := watchMemory(up)
 	began := time.Now()
 	for _, r := range down {
 		r.suspend()
@@ -286,40 +283,13 @@ func sameOrder(t *testing.T, settled, accepted []ledger.TxID) {
 	}
 }
 
-// watchMemory samples the resident memory of replicas until the returned function is called, which returns the greatest and
-// the replica's name.
-func (n *network) watchMemory(of []*replica) func() (bytes uint64, name string) {
-	ctx, cancel := context.WithCancel(n.t.Context())
-	var most uint64
-	var name string
-	var done sync.WaitGroup
-	done.Go(func() {
-		for ctx.Err() == nil {
-			for _, r := range of {
-				if b := resident(r.cmd.Process.Pid); b > most {
-					most, name = b, r.name()
-				}
+// watchMemory samples the resident memory of replicas, see [proctest.WatchMemory].
+func watchMemory(of []*replica) func() (most uint64, name string) {
+	return proctest.WatchMemory(pollWait, func(yield func(string, int) bool) {
+		for _, r := range of {
+			if !yield(r.name(), r.cmd.Process.Pid) {
+				return
 			}
-			time.Sleep(pollWait)
 		}
 	})
-	return func() (uint64, string) {
-		cancel()
-		done.Wait()
-		return most, name
-	}
-}
-
-// resident is the resident memory of a process in bytes, 0 if it cannot be read.
-func resident(pid int) uint64 {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	fields := strings.Fields(string(raw))
-	if err != nil || len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseUint(fields[1], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * uint64(os.Getpagesize())
 }
