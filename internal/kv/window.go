@@ -71,10 +71,7 @@ func (w *Window) Get(key []byte) ([]byte, bool, error) {
 	}
 	defer w.disk.leave()
 	w.mu.RLock()
-	v := w.active.get(w.opts.Groups, key, math.MaxUint64)
-	if v == nil && w.full != nil {
-		v = w.full.get(w.opts.Groups, key, math.MaxUint64)
-	}
+	v := w.newest(key)
 	var value []byte
 	if v != nil {
 		value = v.value // Apply may change v, but no value
@@ -85,6 +82,15 @@ func (w *Window) Get(key []byte) ([]byte, bool, error) {
 	}
 	value, ok, err := get(w.disk.db, key)
 	return value, ok, w.disk.read(err)
+}
+
+// newest is the newest version of a key in memory, nil if there is none. The caller holds the lock.
+func (w *Window) newest(key []byte) *version {
+	v := w.active.get(w.opts.Groups, key, math.MaxUint64)
+	if v == nil && w.full != nil {
+		v = w.full.get(w.opts.Groups, key, math.MaxUint64)
+	}
+	return v
 }
 
 // GetMany reads many keys, in less time than [Window.Get] for each of them. It calls yield for each key that exists, with its
@@ -98,11 +104,7 @@ func (w *Window) GetMany(keys [][]byte, yield func(n int, value []byte)) error {
 	below := make([]sortItem, 0, len(keys)) // not in memory
 	w.mu.RLock()
 	for n, key := range keys {
-		v := w.active.get(w.opts.Groups, key, math.MaxUint64)
-		if v == nil && w.full != nil {
-			v = w.full.get(w.opts.Groups, key, math.MaxUint64)
-		}
-		switch {
+		switch v := w.newest(key); {
 		case v == nil:
 			below = append(below, sortItem{n: uint32(n)})
 		case v.value != nil:
@@ -121,11 +123,17 @@ func getSorted(db *pebble.DB, keys [][]byte, order []sortItem, yield func(n int,
 		return err
 	}
 	for _, k := range order {
-		if key := keys[k.n]; it.SeekPrefixGE(key) && bytes.Equal(it.Key(), key) {
-			yield(int(k.n), it.Value())
+		key := keys[k.n]
+		if !it.SeekPrefixGE(key) || !bytes.Equal(it.Key(), key) {
+			continue
 		}
+		var value []byte
+		if value, err = valueAt(it); err != nil {
+			break
+		}
+		yield(int(k.n), value)
 	}
-	return errors.Join(it.Error(), it.Close())
+	return errors.Join(err, it.Close()) // Close returns an error of the iterator too
 }
 
 // Scan implements [Reader].
