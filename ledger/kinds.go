@@ -6,16 +6,12 @@ import "bdtnode/internal/kv"
 // names of bad batches are of no kind.
 func StoreKinds() []kv.Kind {
 	return []kv.Kind{
-		storeKind("headers", keyHeader, keyHeader),
-		storeKind("blocks", keyBlock, keyBlock),
-		storeKind("ids", keyID, keyID),
-		storeKind("outputs", keyCoin, keyCoin),
-		storeKind("accounts", keyAccount, keyAccount),
-		storeKind("history", keyHistory, keyHistory),
-		storeKind("settlement", keyPart, keyUnsent),
+		kv.PrefixKind("headers", []byte{keyHeader}),
+		kv.PrefixKind("blocks", []byte{keyBlock}),
+		kv.PrefixKind("ids", []byte{keyID}),
+		kv.PrefixKind("outputs", []byte{keyCoin}),
+		kv.PrefixKind("accounts", []byte{keyAccount}),
+		kv.PrefixKind("history", []byte{keyHistory}),
+		{Name: "settlement", Lower: []byte{keyPart}, Upper: []byte{keyUnsent + 1}},
 	}
-}
-
-func storeKind(name string, first, last byte) kv.Kind {
-	return kv.Kind{Name: name, Lower: []byte{first}, Upper: []byte{last + 1}}
 }

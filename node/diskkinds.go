@@ -8,13 +8,12 @@ import (
 
 // consensusKinds are the kinds of records of the consensus store.
 var consensusKinds = []kv.Kind{
-	prefixKind("batches", "l/b"), prefixKind("blocks", "h/b"), prefixKind("certificates", "h/c"), prefixKind("lds", "i/"),
+	kv.PrefixKind("batches", []byte("l/b")),
+	kv.PrefixKind("blocks", []byte("h/b")),
+	kv.PrefixKind("certificates", []byte("h/c")),
+	kv.PrefixKind("lds", []byte("i/")),
 	{Name: "agreement", Lower: []byte("a/"), Upper: []byte("b0")},
-	prefixKind("accepted", "d/"),
-}
-
-func prefixKind(name, prefix string) kv.Kind {
-	return kv.Kind{Name: name, Lower: []byte(prefix), Upper: kv.PrefixEnd([]byte(prefix))}
+	kv.PrefixKind("accepted", []byte("d/")),
 }
 
 // diskKinds has the kinds of a store, with a description of each.

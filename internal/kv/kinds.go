@@ -6,6 +6,9 @@ type Kind struct {
 	Lower, Upper []byte
 }
 
+// PrefixKind is the kind of the records whose keys begin with a prefix.
+func PrefixKind(name string, prefix []byte) Kind { return Kind{name, prefix, PrefixEnd(prefix)} }
+
 // KindUse is the size that a kind of records takes in the tables of a store, in bytes.
 type KindUse struct {
 	Name  string

@@ -6,8 +6,8 @@ import "bdtnode/internal/kv"
 // no kind.
 func StoreKinds() []kv.Kind {
 	return []kv.Kind{
-		{Name: "headers", Lower: []byte{keyHeader}, Upper: []byte{keyHeader + 1}},
-		{Name: "batches", Lower: []byte{keyBatches}, Upper: []byte{keyBatches + 1}},
-		{Name: "ids", Lower: []byte{keyIDs}, Upper: []byte{keyIDs + 1}},
+		kv.PrefixKind("headers", []byte{keyHeader}),
+		kv.PrefixKind("batches", []byte{keyBatches}),
+		kv.PrefixKind("ids", []byte{keyIDs}),
 	}
 }
