@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"bdtnode/internal/wire"
 	"bdtnode/ledger"
@@ -47,6 +48,9 @@ type Parameters struct {
 	ProtocolVersion uint64 `json:"protocol_version"` // version of the messages between replicas
 	Window          uint64 `json:"window"`           // bytes of one lane that may be uncommitted
 }
+
+// Gap is GapMS as a duration.
+func (p *Parameters) Gap() time.Duration { return time.Duration(p.GapMS) * time.Millisecond }
 
 // DefaultParameters returns the parameters of a genesis that sets none. They never change. A parameter that has its
 // default is not hashed into the genesis id, so a later program that knows more parameters computes the same id.

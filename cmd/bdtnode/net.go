@@ -306,7 +306,7 @@ func prepareNet(dir string, f *netFlags) error {
 	if f.ledgerGiven && g.Parameters.Ledger != f.ledger {
 		return output.Usage("%s holds a network with ledger %s, not %s: leave --ledger out, or use another directory", dir, g.Parameters.Ledger, f.ledger)
 	}
-	gap := time.Duration(g.Parameters.GapMS) * time.Millisecond
+	gap := g.Parameters.Gap()
 	if f.gapGiven && gap != f.gap {
 		return output.Usage("%s holds a network with a gap of %v, not %v: leave --gap out, or use another directory", dir, gap, f.gap)
 	}
@@ -340,7 +340,7 @@ func createNet(dir string, f *netFlags) error {
 			places[s] = append(places[s], config.Place{Listen: listen, API: "127.0.0.1:0"})
 		}
 	}
-	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel, Consensus: f.consensus, Ledger: f.ledger, Signatures: f.signatures, GapMS: uint64(f.gap.Milliseconds())}
+	n := config.Network{Name: "local", Time: time.Now(), Horizon: config.DefaultHorizon, Places: places, LogLevel: f.logLevel, Consensus: f.consensus, Ledger: f.ledger, Signatures: f.signatures, Gap: f.gap}
 	_, err = netup.Create(dir, n, fundings(f.ledger, loadFunding(f))...)
 	return err
 }

@@ -77,7 +77,8 @@ func addSignatures(fs *pflag.FlagSet, signatures *string) {
 
 // addGap adds the flag for the parameter "gap_ms" of a new network.
 func addGap(fs *pflag.FlagSet, gap *time.Duration) {
-	fs.DurationVar(gap, "gap", time.Duration(shard.DefaultParameters().GapMS)*time.Millisecond,
+	usual := shard.DefaultParameters()
+	fs.DurationVar(gap, "gap", usual.Gap(),
 		fmt.Sprintf("time from a leader's proposal to its next under lasting load, %dms to %dms: longer costs latency and saves processor time", shard.MinGapMS, shard.MaxGapMS))
 }
 
@@ -117,7 +118,7 @@ func (a *app) generateTestnet(f *testnetFlags) error {
 	if err != nil {
 		return err
 	}
-	made, err := netup.Create(f.out, config.Network{Name: f.name, Time: time.Now(), Horizon: config.DefaultHorizon, LeastFee: f.leastFee, GapMS: uint64(f.gap.Milliseconds()), Ledger: f.ledger, Signatures: f.signatures, Places: places}, fundings(f.ledger)...)
+	made, err := netup.Create(f.out, config.Network{Name: f.name, Time: time.Now(), Horizon: config.DefaultHorizon, LeastFee: f.leastFee, Gap: f.gap, Ledger: f.ledger, Signatures: f.signatures, Places: places}, fundings(f.ledger)...)
 	if err != nil {
 		return err
 	}

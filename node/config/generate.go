@@ -43,12 +43,12 @@ type Network struct {
 	Name        string
 	Time        time.Time // time of block 0
 	Horizon     time.Duration
-	Consensus   string    // empty means "bdt"
-	Ledger      string    // empty means "payments"
-	LeastFee    uint64    // for each byte of a transaction's encoding
-	GapMS       uint64    // between proposals under lasting load; 0: the default of the genesis
-	Signatures  string    // parameter of the genesis; empty means DefaultSignatures
-	Places      [][]Place // by shard and replica
+	Consensus   string        // empty means "bdt"
+	Ledger      string        // empty means "payments"
+	LeastFee    uint64        // for each byte of a transaction's encoding
+	Gap         time.Duration // between proposals under lasting load, in whole milliseconds; 0: the default of the genesis
+	Signatures  string        // parameter of the genesis; empty means DefaultSignatures
+	Places      [][]Place     // by shard and replica
 	Allocations []shard.Allocation
 	LogLevel    string // empty means the default
 }
@@ -140,7 +140,7 @@ func Generate(dir string, n Network) (g *shard.Genesis, err error) {
 func (n *Network) parameters() shard.Parameters {
 	p := shard.DefaultParameters()
 	p.LeastFee = n.LeastFee
-	p.GapMS = cmp.Or(n.GapMS, p.GapMS)
+	p.GapMS = cmp.Or(uint64(n.Gap.Milliseconds()), p.GapMS)
 	p.Ledger = cmp.Or(n.Ledger, p.Ledger)
 	switch p.Ledger {
 	case shard.LedgerLog:

@@ -1,8 +1,6 @@
 package driver
 
 import (
-	"time"
-
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/ledger/paylog"
@@ -20,7 +18,7 @@ const maxTosses = 4096
 func ConfigOf(g *shard.Genesis, s uint16, self protocols.Index) (cfg Config, err error) {
 	cfg = Config{
 		Self: self, Scheme: sig.NewEd25519(), Dumbo: g.Consensus == shard.ConsensusDumbo, Window: int(g.Parameters.Window),
-		Gap:           time.Duration(g.Parameters.GapMS) * time.Millisecond,
+		Gap:           g.Parameters.Gap(),
 		GenesisTimeMS: g.TimeMS, Limits: admission.StandardLimits(),
 	}
 	if g.Parameters.Signatures == shard.SignaturesVouched && g.Parameters.Ledger == shard.LedgerPayments {
