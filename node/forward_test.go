@@ -14,7 +14,7 @@ import (
 )
 
 // TestTransactionsOfACall: a copy of a transaction, bytes that are no transaction, a transaction of another network, and
-// one without an input in this shard each make the call an error that has its place, whatever follows.
+// one without an input in this shard each make the call an error that has its place. Later transactions are not decoded.
 func TestTransactionsOfACall(t *testing.T) {
 	scheme, network := sig.NewIdeal(1), digest.Of("test")
 	committee := committeetest.Ideal(t, scheme, 100, 4, network, 0)

@@ -32,9 +32,9 @@ const (
 // Congestion decides which lanes are read more slowly than at their budget ([Gate]). While commits take no longer than
 // usual, none is. When they do, the replicas have more work than they can do in time, and a lane that brings much more of
 // it than the others waits first: its rate is halved until commits take as long as usual, and then rises slowly. It keeps
-// aboveMean times the mean rate of the others, and one batch of any size in maxPause. So a member that fills its lane cannot take the processor from the
-// transactions of the others, and a busy lane of an honest member has all the rate for which there is a processor. It is
-// not safe for concurrent use.
+// aboveMean times the mean rate of the others, and one batch of any size in maxPause. So a member that fills its lane cannot
+// take the processor from the transactions of the others, and a busy lane of an honest member has all the rate for which
+// there is a processor. It is not safe for concurrent use.
 type Congestion struct {
 	self   protocols.Index
 	budget int // bytes a second of one lane

@@ -43,8 +43,8 @@ func TestBudgetOfCalls(t *testing.T) {
 	}
 }
 
-// TestCallsWaitForTheBudget: the service charges what the answer says, and a call that cannot wait any longer is not
-// answered.
+// TestCallsWaitForTheBudget: the service charges the untaken bytes that the answer reports, and a call whose time ends before
+// there is room in the budget is not answered.
 func TestCallsWaitForTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
