@@ -335,6 +335,9 @@ func (s *stage) fill(args []string) []string {
 
 // shorten bounds the time that a command takes.
 func shorten(args []string) []string {
+	if i := slices.Index(args, ">"); i >= 0 {
+		args = args[:i] // the flags that are added here stand before it
+	}
 	set := func(flag, value string) {
 		if i := slices.Index(args, flag); i >= 0 {
 			args[i+1] = value

@@ -27,9 +27,6 @@ func underLoad(args []string) bool {
 // load begins a command with a load. The network that it starts is not in the registry of the other commands, whose newest
 // network stays the same.
 func (s *stage) load(line commandLine, args []string) {
-	if i := slices.Index(args, ">"); i >= 0 {
-		args = args[:i]
-	}
 	var apart []string
 	if !slices.Contains(args, "--node") {
 		dir := s.all.TempDir()
@@ -126,6 +123,7 @@ func TestLoadsAreShortened(t *testing.T) {
 		"net up --for 60s --load 2000":                       "net up --for 1s --load 20",
 		"bench run --closed 2000 --for 20s --repeat 3":       "bench run --closed 5 --for 2s --repeat 1 --warmup 200ms",
 		"bench sweep --over rate --rate 500":                 "bench sweep --over rate --for 2s --warmup 200ms --values 20",
+		"bench sweep --over rate --rate 500 > rates.json":    "bench sweep --over rate --for 2s --warmup 200ms --values 20",
 		"bench sweep --over nodes --values 4,7 --closed 200": "bench sweep --over nodes --values 4 --closed 5 --for 2s --warmup 200ms",
 		"bench sweep --over gap --values 5,25":               "bench sweep --over gap --values 25 --for 2s --warmup 200ms",
 	} {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -163,7 +164,7 @@ func (r *replica) logs(event string, fields map[string]string) {
 	r.n.await(fmt.Sprintf("the log of %s has %q with %v", r.name(), event, fields), func() error { return r.logged(event, fields) })
 }
 
-// logged fails unless the log has an event whose fields contain the given texts.
+// logged fails unless the log has an event whose fields match the given regular expressions.
 func (r *replica) logged(event string, fields map[string]string) error {
 	raw, err := os.ReadFile(r.logPath())
 	if err != nil {
@@ -176,7 +177,7 @@ func (r *replica) logged(event string, fields map[string]string) error {
 			continue
 		}
 		last = line
-		if !slices.ContainsFunc(keysOf(fields), func(k string) bool { return !strings.Contains(fmt.Sprint(x[k]), fields[k]) }) {
+		if !slices.ContainsFunc(keysOf(fields), func(k string) bool { return !regexp.MustCompile(fields[k]).MatchString(fmt.Sprint(x[k])) }) {
 			return nil
 		}
 	}
