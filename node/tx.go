@@ -39,6 +39,9 @@ func (b backend) txHere(id ledger.TxID) (api.TxAnswer, bool) {
 		return a, ok
 	}
 	x := api.Part{Shard: part.Shard, Stage: part.Stage.String(), Height: part.Height}
+	if r := &p.Receipt; ok && (r.Verdict == ledger.VerdictReturned || r.Verdict == ledger.VerdictRejected) {
+		x.Reason = r.Reason.String()
+	}
 	for _, k := range part.Known {
 		v := api.PartVerdict{Shard: k.Shard, Verdict: "unknown", Reason: k.Reason.String(), Height: k.Height}
 		if k.Verdict != 0 {

@@ -374,6 +374,7 @@ func printBench(w io.Writer, r *bench.Result) {
 	fmt.Fprintf(w, "disk syncs\t%.3f per settled transfer\n", r.SyncsPerTx)
 	fmt.Fprintf(w, "wire\t%.2f bytes for each byte of settled transfers\n", r.Wire.PerByte)
 	printBenchReplicas(w, r)
+	printEndings(w, &r.Outcome)
 	printInvalid(w, r.Invalid)
 	printWAN(w, r.WAN)
 }

@@ -215,8 +215,16 @@ func printReport(w io.Writer, r report) {
 	if r.ReplicasLost > 0 {
 		fmt.Fprintf(w, "replicas lost\t%d\n", r.ReplicasLost)
 	}
+	printEndings(w, &r.Outcome)
 	printInvalid(w, r.Invalid)
 	printWAN(w, r.WAN)
+}
+
+// printEndings prints how rejected transfers across shards ended.
+func printEndings(w io.Writer, o *bench.Outcome) {
+	if o.Cancelled+o.ReturnedByCL+o.ReturnedByVerdict > 0 {
+		fmt.Fprintf(w, "rejected across\t%d cancelled, %d returned by a CL, %d returned by a verdict\n", o.Cancelled, o.ReturnedByCL, o.ReturnedByVerdict)
+	}
 }
 
 // printInvalid prints the outcomes of invalid transfers, by kind.

@@ -359,7 +359,7 @@ func TestReport(t *testing.T) {
 			if r.code != want.code || got.HeadersAgree != want.agree || got.ValueConserved != want.conserved || !strings.Contains(r.err, want.problem) {
 				t.Errorf("exit %d %+v\n%s", r.code, got, r.err)
 			}
-			for _, key := range []string{"shards", "nodes", "submitted", "settled", "rejected", "pending", "cross_settled", "tps", "latency_ms",
+			for _, key := range []string{"shards", "nodes", "submitted", "settled", "rejected", "pending", "cross_settled", "cancelled", "returned_by_cl", "returned_by_verdict", "tps", "latency_ms",
 				"cross_latency_ms", "headers_agree", "value_conserved", "node_cpu_seconds", "syncs_per_tx", "gaps", "count", "p50_ms", "p95_ms", "max_ms", "p50", "p95", "p99",
 				"partial", "seconds", "rate", "unsent", "replicas_lost", "seed", "parameters", "version", "machine", "cpus"} {
 				if !strings.Contains(r.out, `"`+key+`":`) {

@@ -351,7 +351,7 @@ func TestTxGetParts(t *testing.T) {
 	n := newNetwork(t)
 	id := ledger.TxID{5}
 	n.owners[id] = api.TxAnswer{ID: id, State: api.StateRejected, Reason: "consumed", Shard: 1, Height: 7, Parts: []api.Part{
-		{Shard: 1, Stage: "returned", Height: 7, Verdicts: []api.PartVerdict{{Shard: 1, Verdict: "spent", Height: 4}, {Shard: 2, Verdict: "rejected", Reason: "consumed", Height: 7}}},
+		{Shard: 1, Stage: "returned", Height: 7, Reason: "cancelled", Verdicts: []api.PartVerdict{{Shard: 1, Verdict: "spent", Height: 4}, {Shard: 2, Verdict: "rejected", Reason: "consumed", Height: 7}}},
 		{Shard: 2, Stage: "rejected", Height: 9, Verdicts: []api.PartVerdict{{Shard: 1, Verdict: "spent", Height: 9}, {Shard: 2, Verdict: "rejected", Reason: "consumed", Height: 9}}},
 		{Shard: 0, Stage: "pending", Verdicts: []api.PartVerdict{{Shard: 1, Verdict: "spent", Height: 3}, {Shard: 2, Verdict: "unknown"}}},
 		{Shard: 3, Stage: api.StageUnreachable},
@@ -371,7 +371,7 @@ func TestTxGetParts(t *testing.T) {
 	want := []string{
 		"SHARD STAGE HEIGHT KNOWN VERDICTS",
 		"0 pending - shard 1 spent at 3; shard 2 unknown",
-		"1 returned 7 shard 1 spent at 4; shard 2 rejected (consumed) at 7",
+		"1 returned (cancelled) 7 shard 1 spent at 4; shard 2 rejected (consumed) at 7",
 		"2 rejected 9 shard 1 spent at 9; shard 2 rejected (consumed) at 9",
 		"3 unreachable -",
 	}

@@ -179,6 +179,9 @@ func TestRealLoad(t *testing.T) {
 		if (got.CrossSettled > 0) != c.across || (got.CrossLatency.P50 > 0) != c.across || (got.Latency.P50 > 0) != (got.CrossSettled < got.Settled) {
 			t.Errorf("%v: %+v", c.args, got)
 		}
+		if ends := got.Cancelled + got.ReturnedByCL + got.ReturnedByVerdict; ends > c.rejected || (ends > 0) != (c.across && c.rejected > 0) {
+			t.Errorf("%v: %d cancelled, %d returned by a CL, %d by a verdict, of %d rejected", c.args, got.Cancelled, got.ReturnedByCL, got.ReturnedByVerdict, got.Rejected)
+		}
 		if !got.HeadersAgree || !got.ValueConserved || got.TPS <= 0 || got.NodeCPUSeconds <= 0 || got.SyncsPerTx <= 0 {
 			t.Errorf("%v: %+v", c.args, got)
 		}

@@ -241,7 +241,11 @@ func printParts(w io.Writer, parts []api.Part) {
 		if p.Height > 0 {
 			height = strconv.FormatUint(p.Height, 10)
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", p.Shard, p.Stage, height, strings.Join(verdicts, "; "))
+		stage := p.Stage
+		if p.Reason != "" {
+			stage += " (" + p.Reason + ")"
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", p.Shard, stage, height, strings.Join(verdicts, "; "))
 	}
 }
 

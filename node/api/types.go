@@ -71,6 +71,7 @@ type Part struct {
 	Shard    uint16        `json:"shard"`
 	Stage    string        `json:"stage" enum:"pending,escrow,settled,returned,rejected,unreachable,unconfirmed" doc:"pending: nothing consumed or created here; escrow: its inputs here are in escrow; settled, returned, rejected: final; unreachable: no replica of the shard answers; unconfirmed: too few of them give equal answers"`
 	Height   uint64        `json:"height,omitempty,string" doc:"height of the block in which it reached the stage"`
+	Reason   string        `json:"reason,omitempty" doc:"of a part that is returned or rejected: the reason in its receipt; cancelled if a CL of another shard returned the escrow"`
 	Verdicts []PartVerdict `json:"verdicts,omitempty" nullable:"false" doc:"verdicts of the input shards that this shard knows"`
 }
 

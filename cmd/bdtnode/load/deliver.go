@@ -115,6 +115,7 @@ func (r *run) final(t *transfer, a *api.TxAnswer, now time.Time) bool {
 		r.tally.settled(t, now.Sub(r.start))
 	} else {
 		r.tally.rejected(t, a.Reason, now.Sub(r.start))
+		r.tally.ended(t, endingOf(a))
 		r.collectRefunds(t, a, now)
 	}
 	return true

@@ -35,6 +35,7 @@ type transfer struct {
 	first    int           // index of the replica that it is sent to first
 	partner  *transfer     // of kind Conflict: the transfer with the same inputs that is submitted with it, nil in that one
 	pair     *pair         // of kind Conflict: shared by both
+	ending   ending        // across shards and rejected; the tally has the lock
 }
 
 // invalid reports whether the ledger must reject the transfer, or one of the two of a pair.

@@ -80,6 +80,11 @@ func TestInvalidShares(t *testing.T) {
 		if got := w.shapes().count; got != int(300*c.cross) {
 			t.Errorf("cross %g, invalid %g: %d across shards", c.cross, c.invalid, got)
 		}
+		if got, want := [3]uint64{res.Cancelled, res.ReturnedByCL, res.ReturnedByVerdict}, [3]uint64{2: w.returned()}; got != want {
+			t.Errorf("cross %g, invalid %g: cancelled, returned by a CL and by a verdict %v, want %v", c.cross, c.invalid, got, want)
+		} else if c.cross == 0.5 && got[2] == 0 {
+			t.Errorf("cross %g, invalid %g: no escrow was returned", c.cross, c.invalid)
+		}
 		once := int(kinds[OneShard].Submitted + kinds[Conflict].Submitted)
 		if w.once < once || once == 0 && w.once > 0 {
 			t.Errorf("cross %g, invalid %g: %d submissions to one shard, for %d transfers", c.cross, c.invalid, w.once, once)

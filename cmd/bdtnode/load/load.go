@@ -136,6 +136,10 @@ type Result struct {
 	CrossLatency Percentiles // latency across shards, likewise
 	Recovered    uint64      // refunded outputs of rejected transfers across shards
 
+	Cancelled         uint64 // rejected transfers across shards: a CL kept them out of every block
+	ReturnedByCL      uint64 // a CL returned escrow
+	ReturnedByVerdict uint64 // only verdicts returned escrow
+
 	Replicas [][]Percentiles // latency inside a shard by the replica to which the transfers were sent first, by shard and index
 
 	Invalid []KindResult // of invalid transfers, by kind; those that were not drawn are left out

@@ -63,6 +63,15 @@ func (s *refunds) due(now time.Time) []*refund {
 	return out
 }
 
+// all removes and returns all refunds.
+func (s *refunds) all() []*refund {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.list
+	s.list = nil
+	return out
+}
+
 // collectRefunds returns the coins of a rejected transfer to the pool, as far as the answer shows their states, and
 // keeps the others for later queries.
 func (r *run) collectRefunds(t *transfer, a *api.TxAnswer, now time.Time) {
@@ -136,6 +145,7 @@ func (r *run) queryRefunds(ctx context.Context) {
 				r.refunds.add(x)
 				continue
 			}
+			r.tally.ended(x.t, endingOf(&a))
 			r.applyRefund(x, &a, now)
 		}
 	}

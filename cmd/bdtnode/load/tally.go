@@ -26,6 +26,7 @@ type tally struct {
 	open     map[*transfer]struct{}
 	kinds    map[Kind]*KindResult
 	appends  map[*appending]struct{} // requests of payloads without a final answer
+	endings  [endings]uint64         // of rejected transfers across shards
 }
 
 // newTally starts a tally of a load on replicas. Its measured time begins at first, when the first arrival is due, or
@@ -174,6 +175,27 @@ func (t *tally) rejected(tr *transfer, reason string, now time.Duration) {
 	}
 }
 
+// ended counts how a rejected transfer across shards ended, as far as answers have shown it. A later answer may show more.
+func (t *tally) ended(tr *transfer, e ending) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !tr.cross || e <= tr.ending || !t.measured(tr.due) {
+		return
+	}
+	if tr.ending != unknownEnding {
+		t.endings[tr.ending]--
+	}
+	tr.ending = e
+	t.endings[e]++
+}
+
+// unknown reports whether no answer has shown how a transfer ended.
+func (t *tally) unknown(tr *transfer) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return tr.ending == unknownEnding
+}
+
 func (t *tally) recovered(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -211,6 +233,7 @@ func (t *tally) result(now time.Duration, partial bool) Result {
 			r.Invalid = append(r.Invalid, *of)
 		}
 	}
+	r.Cancelled, r.ReturnedByCL, r.ReturnedByVerdict = t.endings[cancelled], t.endings[returnedByCL], t.endings[returnedByVerdict]
 	r.Partial = partial
 	r.Pending = r.Submitted - r.Settled - r.Rejected
 	r.Latency, r.CrossLatency = t.inside.percentiles(), t.across.percentiles()

@@ -325,7 +325,11 @@ func (r *testReplica) find(id ledger.TxID) (api.TxAnswer, error) {
 			w.t.Error(err)
 		}
 		if ok {
-			a.Parts = append(a.Parts, api.Part{Shard: uint16(s), Stage: p.Stage.String(), Height: p.Height})
+			part := api.Part{Shard: uint16(s), Stage: p.Stage.String(), Height: p.Height}
+			if r, ok, err := state.Receipt(id); err == nil && ok && r.Verdict != ledger.VerdictSettled && r.Verdict != ledger.VerdictSpent {
+				part.Reason = r.Reason.String()
+			}
+			a.Parts = append(a.Parts, part)
 		}
 	}
 	return a, nil
