@@ -16,6 +16,9 @@ type View struct {
 	Peers     []PeerView     `json:"peers"`    // other replicas of the shard
 	Evidence  []EvidenceView `json:"evidence"` // against other shards, kept and not ordered yet
 	Vouching  vouch.View     `json:"vouching"` // knowledge of the signatures of batches
+	// Unknown is the height of the first committed block that waits for knowledge of the signatures of its batches, 0 if
+	// there is none.
+	Unknown uint64 `json:"unknown"`
 }
 
 // CatchUpView is the state of catching up. Heights are 0 if unknown.
@@ -79,6 +82,9 @@ func Inspect(c *Core, now protocols.Time) View {
 		CatchUp: CatchUpView{Behind: c.catchup.lagging, Lacks: c.lacks(), Target: c.target(), StillMS: protocols.AgeMS(now, c.catchup.progress), Asked: []AskView{}},
 		Start:   StartView{Boot: s.Boot, Signs: c.signs(), Answered: s.Answered, Needed: s.Needed, Twins: []TwinView{}},
 		Peers:   []PeerView{}, Evidence: []EvidenceView{}, Vouching: c.Vouching.machine.Inspect(),
+	}
+	if waiting := c.Vouching.waiting; len(waiting) > 0 {
+		v.Unknown = waiting[0].Block.Height
 	}
 	for i, a := range c.catchup.asks {
 		if a.from != 0 {

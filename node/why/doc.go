@@ -46,6 +46,7 @@ const (
 	Proposal   Kind = "proposal"    // the leader has not proposed it
 	Acks       Kind = "acks"        // its batch has no certificate, and too few replicas acknowledged it
 	Data       Kind = "data"        // data of a committed block is not here
+	Signatures Kind = "signatures"  // a committed block waits for knowledge of the signatures of its batches
 	Execution  Kind = "execution"   // committed blocks wait for execution
 
 	// A block has decided it here.
@@ -71,7 +72,7 @@ const (
 var Kinds = []Kind{
 	Settled, Rejected, Refused, Unknown,
 	MissingInput, Conflict, Parent, Start, LaneFull, LaneFrozen, Unanswered, NextBatch, MempoolFull, Disk, LeftOut, Overdue,
-	CatchingUp, NoQuorum, EpochEnd, Votes, Finalizes, Proposal, Acks, Data, Execution,
+	CatchingUp, NoQuorum, EpochEnd, Votes, Finalizes, Proposal, Acks, Data, Signatures, Execution,
 	Certificate,
 	ChannelFrozen, VerdictUnsent, LDCertificate, LDDelivery, OtherOrder, LDMissing, LDOrder, LDReturn, ShardDown, ShardSplit, Outputs, Verdict, Elsewhere,
 }

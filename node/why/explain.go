@@ -294,6 +294,11 @@ func (e *explainer) order() {
 				"One of these replicas answers.")
 			return
 		}
+		if h := s.Core.Unknown; h != 0 && h == c.Executed+1 {
+			e.add(Signatures, p.SinceMS, nil, fmt.Sprintf("Block %d is committed, and this replica does not know yet whether the signatures of each of its batches verify.", h),
+				fmt.Sprintf("Vouches of %d replicas for each of these batches, %d VOTEs for the header of the block, or the check of this replica itself; see debug lanes.", s.F+1, s.F+1))
+			return
+		}
 		e.add(Execution, p.SinceMS, nil, fmt.Sprintf("Its batch %d is in a committed block that is not executed: blocks are committed up to %d and executed up to %d.", p.Batch, c.Committed, c.Executed),
 			"The executor; a slow disk or processor delays it.")
 		return

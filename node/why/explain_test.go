@@ -171,6 +171,12 @@ func TestEachKind(t *testing.T) {
 		{"data of a committed block", healthy(pool(admission.PlaceBatch, accepted), core(func(c *replica.View) {
 			c.Consensus.Lanes[1].Ordered, c.Consensus.Committed = 6, 12
 		})), Data, 0, nil, 1500, []string{"Block 11"}},
+		{"signatures", healthy(pool(admission.PlaceBatch, accepted), core(func(c *replica.View) {
+			c.Consensus.Lanes[1].Ordered, c.Consensus.Committed, c.Consensus.Delivered, c.Unknown = 6, 12, 12, 11
+		})), Signatures, 0, nil, 1500, []string{"Block 11", "signatures", "Vouches of 2 replicas"}},
+		{"execution before a block whose signatures are not known", healthy(pool(admission.PlaceBatch, accepted), core(func(c *replica.View) {
+			c.Consensus.Lanes[1].Ordered, c.Consensus.Committed, c.Consensus.Delivered, c.Unknown = 6, 12, 12, 12
+		})), Execution, 0, nil, 1500, []string{"executed up to 10"}},
 		{"execution", healthy(pool(admission.PlaceBatch, accepted), core(func(c *replica.View) {
 			c.Consensus.Lanes[1].Ordered, c.Consensus.Committed, c.Consensus.Delivered = 6, 12, 12
 		})), Execution, 0, nil, 1500, []string{"up to 12", "up to 10"}},
