@@ -2,7 +2,10 @@ package ledger
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
 
 	"bdtnode/internal/digest"
@@ -102,4 +105,18 @@ func TestReceiptProofs(t *testing.T) {
 			t.Errorf("a changed receipt %d verifies", i)
 		}
 	}
+}
+
+// FuzzCursors: no cursor of a client makes a reading of it panic, and an accepted one has one text.
+func FuzzCursors(f *testing.F) {
+	f.Add("17")
+	f.Add(strings.Repeat("0a", outpointSize))
+	f.Fuzz(func(t *testing.T, text string) {
+		if b, err := parseOutputsCursor(text); err == nil && (hex.EncodeToString(b) != strings.ToLower(text) || len(b) != 0 && len(b) != outpointSize) {
+			t.Errorf("%q as a cursor of outputs: %x", text, b)
+		}
+		if n, err := parseHistoryCursor(text); err == nil && (n == 0 || text != "" && strconv.FormatUint(n, 10) != strings.TrimLeft(text, "+0")) {
+			t.Errorf("%q as a cursor of the history: %d", text, n)
+		}
+	})
 }

@@ -106,3 +106,16 @@ func TestRate(t *testing.T) {
 		}
 	}
 }
+
+// FuzzReadReport: no answer of a replica makes readReport panic, and an accepted one is a report of that replica without
+// control characters.
+func FuzzReadReport(f *testing.F) {
+	f.Add(foreign.EncodeReply(api.Report{Shard: 1, Replica: 2, Height: 7, NotReady: "2 of 4 replicas answer, 3 needed"}, nil))
+	f.Add(foreign.EncodeReply(nil, errors.New("it is stopping")))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		r, err := readReport(raw, 1, 2)
+		if err == nil && (r.Shard != 1 || r.Replica != 2 || strings.ContainsAny(r.NotReady+r.Degraded, "\x00\x1b\n\r\u009b")) {
+			t.Errorf("accepted: %q", raw)
+		}
+	})
+}

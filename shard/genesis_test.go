@@ -283,3 +283,36 @@ func TestUnknownParameter(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// FuzzGenesis: no file makes reading or checking a genesis panic. A genesis that is accepted has an encoding that is accepted
+// and has the same id.
+func FuzzGenesis(f *testing.F) {
+	for _, g := range []*Genesis{sample(1, 4), sample(2, 5)} {
+		raw, err := json.Marshal(g)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Add([]byte(`{"version":2,"shards":null}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		read := func(raw []byte) *Genesis {
+			g := &Genesis{Parameters: DefaultParameters()}
+			if decodeGenesis(raw, g) != nil || g.Validate() != nil {
+				return nil
+			}
+			return g
+		}
+		g := read(raw)
+		if g == nil {
+			return
+		}
+		again, err := json.Marshal(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x := read(again); x == nil || x.ID() != g.ID() {
+			t.Errorf("%s is accepted, and its encoding %s is not, or has another id", raw, again)
+		}
+	})
+}

@@ -217,3 +217,15 @@ func BenchmarkExecute(b *testing.B) {
 		}
 	}
 }
+
+// FuzzDecodeTip: an encoding that decodes is the one of its tip.
+func FuzzDecodeTip(f *testing.F) {
+	x := tip{header: ledger.Header{Height: 7}, cut: []byte{1, 2, 3}}
+	f.Add(x.encode())
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if x, err := decodeTip(b); err == nil && !bytes.Equal(x.encode(), b) {
+			t.Errorf("%x decodes, but is not the canonical encoding of the result", b)
+		}
+	})
+}

@@ -322,3 +322,18 @@ func FuzzParseCursor(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseLogName: a name of a place that is accepted is a place, whose own name leads to it again.
+func FuzzParseLogName(f *testing.F) {
+	f.Add("12.0.3")
+	f.Add("12")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := api.ParseLogName(text)
+		if err != nil {
+			return
+		}
+		if again, err := api.ParseLogName(api.LogName(p)); err != nil || again != p {
+			t.Errorf("%q: %+v, and as text %q %+v, %v", text, p, api.LogName(p), again, err)
+		}
+	})
+}

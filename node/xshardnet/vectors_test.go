@@ -44,7 +44,7 @@ func (r *recorder) Request(_ context.Context, _ uint16, _ protocols.Index, reque
 }
 
 // alone is a service of shard 0, with an engine that does not run and a network that keeps requests.
-func alone(t *testing.T) (*Service, *recorder) {
+func alone(t testing.TB) (*Service, *recorder) {
 	t.Helper()
 	scheme := sig.NewIdeal(1)
 	var committees []*protocols.Committee
@@ -162,4 +162,27 @@ func TestVectors(t *testing.T) {
 		})
 	}
 	golden.Vectors(t, "testdata/wire", vectors)
+}
+
+// FuzzServe: a request of a replica of another shard never makes Serve panic. An accepted one has the length of its kind.
+func FuzzServe(f *testing.F) {
+	d := ledger.NewDelivery(ledger.Delivery{Source: 1, Destination: 0, Number: 1, Applied: 3})
+	ld := &settlement.LD{Header: ledger.Header{Network: digest.Of("network"), Shard: 1, Height: 5, Outbox: d.Digest()}, Count: 1, Delivery: d}
+	id := digest.Of("a")
+	for _, b := range [][]byte{{askNext}, wire.AppendU64([]byte{askLDs}, 7), append([]byte{askCLs}, id[:]...), ld.Append([]byte{giveLD}), {0}, {}} {
+		f.Add(b)
+	}
+	r, _ := alone(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 0 && b[0] == askCall { // its content is decoded by the node
+			return
+		}
+		if err := r.Serve(t.Context(), Peer{Shard: 1}, b, func([]byte) error { return nil }); err != nil {
+			return
+		}
+		switch n := len(b) - 1; {
+		case b[0] == askLDs && n != 8, b[0] == askCLs && (n == 0 || n%digest.Size != 0 || n > xshard.MaxPulled*digest.Size):
+			t.Errorf("accepted: %x", b)
+		}
+	})
 }
