@@ -88,9 +88,10 @@ func (a *app) newPassphrase() (string, error) {
 
 func newKeysList(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "list",
-		Short: "List accounts",
-		Args:  cobra.NoArgs,
+		Use:     "list",
+		Short:   "List accounts",
+		Example: "  bdtnode keys list",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			list, err := a.stores(localAccounts())
 			if err != nil {

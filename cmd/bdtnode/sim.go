@@ -138,9 +138,10 @@ type simFault struct {
 
 func newSimFaults(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "faults",
-		Short: "List the faults that --faults takes",
-		Args:  cobra.NoArgs,
+		Use:     "faults",
+		Short:   "List the faults that --faults takes",
+		Example: "  bdtnode sim faults",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			var all []simFault
 			for _, name := range sim.FaultNames() {

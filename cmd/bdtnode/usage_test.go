@@ -326,6 +326,30 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// TestEveryCommandHasAnExample: the help of each command that does something has an example of this command. TestRealCommands
+// runs the examples.
+func TestEveryCommandHasAnExample(t *testing.T) {
+	var missing func(c *cobra.Command) (found int)
+	missing = func(c *cobra.Command) (found int) {
+		if subs := c.Commands(); len(subs) > 0 {
+			for _, sub := range subs {
+				found += missing(sub)
+			}
+			return found
+		}
+		for line := range strings.Lines(c.Example) {
+			if strings.HasPrefix(strings.TrimSpace(line)+" ", c.CommandPath()+" ") {
+				return 1
+			}
+		}
+		t.Errorf("%s has no example", c.CommandPath())
+		return 1
+	}
+	if n := missing(newRoot(&app{})); n < 30 {
+		t.Errorf("only %d commands found", n)
+	}
+}
+
 func TestVersion(t *testing.T) {
 	var v struct{ Version, Go, Platform string }
 	r := bdtnode(t, "version", "-o", "json")

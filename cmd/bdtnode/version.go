@@ -12,9 +12,10 @@ import (
 
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Show the version and the build of this program",
-		Args:  cobra.NoArgs,
+		Use:     "version",
+		Short:   "Show the version and the build of this program",
+		Example: "  bdtnode version -o json",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			v := readVersion()
 			return a.print.Data(v, func(w io.Writer) {
