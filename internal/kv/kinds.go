@@ -1,5 +1,10 @@
 package kv
 
+import "strings"
+
+// tableSuffix ends the names of tables. Numbers of files are never used again.
+const tableSuffix = ".sst"
+
 // Kind is a kind of records of a store, for reports of its disk use: the records with Lower <= key < Upper.
 type Kind struct {
 	Name         string
@@ -44,5 +49,44 @@ func (p *Pebble) rangeUse(lower, upper []byte) uint64 {
 	return n
 }
 
-// KindUse is [Pebble.KindUse].
-func (w *Window) KindUse(kinds []Kind) []KindUse { return w.disk.KindUse(kinds) }
+// KeptKind is the name of the kind of the tables that only kept states have.
+const KeptKind = "kept"
+
+// KindUse is [Pebble.KindUse], and has the tables that only kept states have as [KeptKind].
+func (w *Window) KindUse(kinds []Kind) []KindUse {
+	return append(w.disk.KindUse(kinds), KindUse{KeptKind, w.disk.keptUse()})
+}
+
+// keptUse is the size of the tables of kept states that the store itself has no more.
+func (p *Pebble) keptUse() (bytes uint64) {
+	if p.enter() != nil {
+		return 0
+	}
+	defer p.leave()
+	states, err := p.keptNames()
+	present, err2 := p.fs.List(p.dir)
+	if err != nil || err2 != nil {
+		return 0
+	}
+	seen := make(map[string]bool, len(present))
+	for _, name := range present {
+		seen[name] = true
+	}
+	for _, state := range states {
+		dir := p.fs.PathJoin(p.dir, keptDir, state)
+		names, err := p.fs.List(dir)
+		if err != nil {
+			continue // it was removed meanwhile
+		}
+		for _, name := range names {
+			if seen[name] || !strings.HasSuffix(name, tableSuffix) {
+				continue
+			}
+			seen[name] = true
+			if info, err := p.fs.Stat(p.fs.PathJoin(dir, name)); err == nil {
+				bytes += uint64(info.Size())
+			}
+		}
+	}
+	return bytes
+}

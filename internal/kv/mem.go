@@ -18,6 +18,8 @@ type Mem struct {
 	undo    []undo   // of the changes of the unsynced batches, in their order
 	ends    []int    // of the changes of each batch in undo
 	first   int      // batches before it count as synced
+	applied uint64   // number of all batches
+	kept    []memKept
 	edit    uint64
 	syncs   uint64
 	err     error // the error that all calls return after a failure, crash or close
@@ -60,11 +62,14 @@ func newMem(tree *node, edit uint64) *Mem {
 func (m *Mem) Crash(keep int) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	survive := m.applied - uint64(m.unsynced()-min(keep, m.unsynced()))
+	kept := slices.DeleteFunc(m.kept, func(k memKept) bool { return !k.synced && k.after >= survive })
 	changes := m.undo[m.begin(m.first+min(keep, m.unsynced())):]
 	for i := len(changes) - 1; i >= 0; i-- {
 		m.set(changes[i].key, changes[i].value)
 	}
-	c := &Mem{cells: m.cells, tree: m.tree, changed: m.changed, dead: m.dead, edit: m.edit, failed: make(chan struct{})}
+	c := &Mem{cells: m.cells, tree: m.tree, changed: m.changed, dead: m.dead, applied: survive, kept: kept, edit: m.edit, failed: make(chan struct{})}
+	m.kept = nil
 	m.cells, m.tree, m.changed, m.undo, m.ends, m.first = nil, nil, nil, nil, nil, 0
 	m.fail(ErrClosed)
 	return c
@@ -74,7 +79,9 @@ func (m *Mem) Crash(keep int) *Mem {
 func (m *Mem) Fork() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return newMem(m.share(), m.edit)
+	c := newMem(m.share(), m.edit)
+	c.applied, c.kept = m.applied, slices.Clone(m.kept)
+	return c
 }
 
 // share returns the present tree. Later changes copy its nodes.
@@ -221,6 +228,7 @@ func (m *Mem) Apply(b *Batch, sync bool) error {
 		m.update()
 	}
 	m.ends = append(m.ends, len(m.undo))
+	m.applied++
 	if m.unsynced() > maxUnsynced {
 		m.forget()
 	}
@@ -247,6 +255,9 @@ func (m *Mem) forget() {
 func (m *Mem) sync() {
 	clear(m.undo) // so that the old values are freed
 	m.undo, m.ends, m.first = m.undo[:0], m.ends[:0], 0
+	for i := range m.kept {
+		m.kept[i].synced = true
+	}
 	m.syncs++
 }
 
@@ -293,6 +304,74 @@ func (m *Mem) Close() error {
 		m.err = ErrClosed
 	}
 	return nil
+}
+
+// memKept is a kept state. It survives a crash if a later batch does, or if there was a sync since then.
+type memKept struct {
+	number uint64
+	tree   *node
+	after  uint64 // number of the batches that it has
+	synced bool
+}
+
+// Keep implements [Keeper].
+func (m *Mem) Keep(number uint64, _ []Range) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil || slices.ContainsFunc(m.kept, func(k memKept) bool { return k.number == number }) {
+		return m.err
+	}
+	m.kept = append(m.kept, memKept{number: number, tree: m.share(), after: m.applied})
+	return nil
+}
+
+// Kept implements [Keeper].
+func (m *Mem) Kept() ([]uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []uint64
+	for i := range m.kept {
+		out = append(out, m.kept[i].number)
+	}
+	slices.Sort(out)
+	return out, m.err
+}
+
+// ReadKept implements [Keeper].
+func (m *Mem) ReadKept(number uint64) (Snapshot, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.kept {
+		if k := &m.kept[i]; k.number == number && m.err == nil {
+			return memSnapshot{k.tree}, true, nil
+		}
+	}
+	return nil, false, m.err
+}
+
+// Forget implements [Keeper].
+func (m *Mem) Forget(number uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept = slices.DeleteFunc(m.kept, func(k memKept) bool { return k.number == number })
+	return m.err
+}
+
+// DeleteRanges implements [RangeDeleter].
+func (m *Mem) DeleteRanges(ranges ...Range) error {
+	var b Batch
+	for _, r := range ranges {
+		if err := m.Scan(r.Lower, r.Upper, false, func(key, _ []byte) bool {
+			b.Delete(bytes.Clone(key))
+			return true
+		}); err != nil {
+			return err
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return m.Apply(&b, false)
 }
 
 type memSnapshot struct{ root *node }

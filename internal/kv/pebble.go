@@ -69,6 +69,7 @@ type Options struct {
 type Pebble struct {
 	db     *pebble.DB
 	dir    string
+	opts   Options
 	engine *pebble.Options
 	fs     *failStop
 	noLog  bool
@@ -77,6 +78,9 @@ type Pebble struct {
 	calls  int        // number of calls in progress
 	closed bool
 	tables atomic.Uint64 // number of tables that a Window has written
+
+	keptMu  sync.Mutex
+	readers map[uint64]*keptReader // open kept states
 }
 
 // OpenPebble opens the store in dir, and creates one if dir has none. It is an error if another process has the store
@@ -106,7 +110,7 @@ func OpenPebble(dir string, opts Options) (*Pebble, error) {
 }
 
 func openEngine(dir string, opts Options) (*Pebble, error) {
-	p := &Pebble{dir: dir, fs: newFailStop(opts.FS), noLog: opts.NoLog}
+	p := &Pebble{dir: dir, opts: opts, fs: newFailStop(opts.FS), noLog: opts.NoLog, readers: make(map[uint64]*keptReader)}
 	p.idle = sync.NewCond(&p.mu)
 	cache := pebble.NewCache(opts.CacheBytes)
 	defer cache.Unref() // the engine takes its own reference

@@ -29,21 +29,32 @@ type WindowOptions struct {
 // Window is a store in a directory that keeps the newest changes in memory. When the window is full, its net changes are
 // sorted, written as tables, and added to the store in one atomic step, while further batches go into a new window. So a
 // key that is created and deleted in between is never written, and others are written once for all changes of the
-// window. A batch that comes when both windows are full waits for the first one.
+// window. A batch that comes when the window is full and another one is being written waits for that. Keep and Flush end a
+// window early; such a window and the next one together take no more memory than a full one.
 //
 // There is no log. A crash loses the batches since the last step, and never a part of a batch.
 type Window struct {
 	disk *Pebble
 	opts WindowOptions
 
-	mu      sync.RWMutex
-	seq     uint64 // number of the newest batch
-	active  *changes
-	full    *changes // is being written; nil if there is none
-	written chan struct{}
-	open    map[*windowSnapshot]struct{} // snapshots that read active
-	seen    uint64                       // greatest seq of these snapshots
+	mu     sync.RWMutex
+	seq    uint64 // number of the newest batch
+	active *changes
+	sealed []*sealed                    // are written one after another, the oldest first
+	open   map[*windowSnapshot]struct{} // snapshots that read active
+	seen   uint64                       // greatest seq of these snapshots
 }
+
+// sealed are changes that no batch is added to any more.
+type sealed struct {
+	*changes
+	keep    *keepOrder    // the state after them is kept; nil if not
+	deleted []Range       // are deleted after them
+	written chan struct{} // closed when all of this is done
+}
+
+// maxSealed is the number of sealed windows from which on no further one is sealed.
+const maxSealed = 2
 
 // OpenWindow opens the store in dir like [OpenPebble], with a window in memory and without a log.
 func OpenWindow(dir string, opts Options, window WindowOptions) (*Window, error) {
@@ -58,7 +69,7 @@ func OpenWindow(dir string, opts Options, window WindowOptions) (*Window, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.removeUnfinishedTables(); err != nil {
+	if err := errors.Join(p.removeUnfinishedTables(), p.removeUnfinishedStates()); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", dir, err), p.db.Close())
 	}
 	return &Window{disk: p, opts: window, active: newChanges(nil), open: make(map[*windowSnapshot]struct{})}, nil
@@ -87,8 +98,8 @@ func (w *Window) Get(key []byte) ([]byte, bool, error) {
 // newest is the newest version of a key in memory, nil if there is none. The caller holds the lock.
 func (w *Window) newest(key []byte) *version {
 	v := w.active.get(w.opts.Groups, key, math.MaxUint64)
-	if v == nil && w.full != nil {
-		v = w.full.get(w.opts.Groups, key, math.MaxUint64)
+	for i := len(w.sealed) - 1; v == nil && i >= 0; i-- {
+		v = w.sealed[i].get(w.opts.Groups, key, math.MaxUint64)
 	}
 	return v
 }
@@ -152,15 +163,15 @@ func (w *Window) Apply(b *Batch, sync bool) error {
 	}
 	defer w.disk.leave()
 	w.mu.Lock()
-	for w.full != nil && (w.active.count >= w.opts.Keys || w.active.bytes >= w.opts.Bytes) {
+	for w.crowded() {
 		if err := w.wait(); err != nil {
 			return err
 		}
 	}
 	w.seq++
 	w.active.apply(b, w.opts.Groups, w.seq, w.seen)
-	if w.full == nil && (w.active.count >= w.opts.Keys || w.active.bytes >= w.opts.Bytes) {
-		w.turn()
+	if len(w.sealed) == 0 && w.full(w.active.count, w.active.bytes) {
+		w.seal(nil, nil)
 	}
 	w.mu.Unlock()
 	if sync {
@@ -169,35 +180,74 @@ func (w *Window) Apply(b *Batch, sync bool) error {
 	return nil
 }
 
-// wait waits until the full window is written. The caller holds the lock, also afterwards unless there is an error.
-func (w *Window) wait() error {
-	written := w.written
-	w.mu.Unlock()
-	select {
-	case <-written:
-	case <-w.disk.Failed():
+func (w *Window) full(keys, bytes int) bool { return keys >= w.opts.Keys || bytes >= w.opts.Bytes }
+
+// crowded reports whether the changes behind the window that is being written fill a window.
+func (w *Window) crowded() bool {
+	if len(w.sealed) == 0 {
+		return false
 	}
-	if err := w.disk.fs.failure(); err != nil {
+	keys, bytes := w.active.count, w.active.bytes
+	for _, s := range w.sealed[1:] {
+		keys, bytes = keys+s.count, bytes+s.bytes
+	}
+	return w.full(keys, bytes)
+}
+
+// wait waits until the oldest sealed window is written. The caller holds the lock, also afterwards unless there is an error.
+func (w *Window) wait() error {
+	first := w.sealed[0]
+	w.mu.Unlock()
+	if err := w.await(first); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	return nil
 }
 
-// turn begins a new window, and writes the active one in the background. The caller holds the lock, and no other window is
-// being written.
-func (w *Window) turn() {
-	full, written := w.active, make(chan struct{})
-	w.active, w.full, w.written, w.seen = newChanges(full), full, written, 0
-	go func() {
-		defer close(written)
-		if w.disk.guard(func() error { return w.disk.ingest(full.sorted(), w.opts.Groups) }) != nil {
-			return // the store has failed, and every call returns the error
+func (w *Window) await(s *sealed) error {
+	select {
+	case <-s.written:
+	case <-w.disk.Failed():
+	}
+	return w.disk.fs.failure()
+}
+
+// seal begins a new window, and lets the active one be written. The caller holds the lock.
+func (w *Window) seal(keep *keepOrder, deleted []Range) {
+	w.sealed = append(w.sealed, &sealed{w.active, keep, deleted, make(chan struct{})})
+	w.active, w.seen = newChanges(w.active), 0
+	if len(w.sealed) == 1 {
+		go w.write(w.sealed[0])
+	}
+}
+
+// write writes sealed windows until there are none. If the store fails it ends, and every call returns the error.
+func (w *Window) write(s *sealed) {
+	for s != nil {
+		if w.disk.guard(func() error { return w.writeOne(s) }) != nil {
+			return
 		}
+		written := s.written
 		w.mu.Lock()
-		w.full = nil
+		w.sealed = append([]*sealed(nil), w.sealed[1:]...) // a copy, since snapshots have the old list
+		if s = nil; len(w.sealed) > 0 {
+			s = w.sealed[0]
+		}
 		w.mu.Unlock()
-	}()
+		close(written)
+	}
+}
+
+func (w *Window) writeOne(s *sealed) error {
+	err := w.disk.ingest(s.sorted(), w.opts.Groups)
+	if err == nil && s.keep != nil {
+		err = w.disk.keep(s.keep.number, s.keep.ranges)
+	}
+	if err == nil && len(s.deleted) > 0 {
+		err = w.disk.deleteRanges(s.deleted)
+	}
+	return err
 }
 
 // Flush implements [Store].
@@ -211,19 +261,21 @@ func (w *Window) Flush() error {
 
 func (w *Window) flush() error {
 	w.mu.Lock()
-	for last := w.seq; ; {
-		if w.full == nil {
-			if w.active.count == 0 || last == 0 {
-				w.mu.Unlock()
-				return w.disk.fs.failure()
-			}
-			w.turn()
-			last = 0 // later batches need not be written
-		}
+	for w.active.count > 0 && len(w.sealed) >= maxSealed {
 		if err := w.wait(); err != nil {
 			return err
 		}
 	}
+	if w.active.count > 0 {
+		w.seal(nil, nil)
+	}
+	if len(w.sealed) == 0 {
+		w.mu.Unlock()
+		return w.disk.fs.failure()
+	}
+	last := w.sealed[len(w.sealed)-1]
+	w.mu.Unlock()
+	return w.await(last)
 }
 
 // Durable implements [Store].

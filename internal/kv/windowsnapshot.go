@@ -10,11 +10,12 @@ func (w *Window) Snapshot() (Snapshot, error) { return w.snapshot() }
 
 // windowSnapshot is a state of a window.
 type windowSnapshot struct {
-	w            *Window
-	active, full *changes
-	rest         *node // of active, which may get another one
-	seq          uint64
-	disk         *pebbleSnapshot
+	w      *Window
+	active *changes
+	sealed []*sealed
+	rest   *node // of active, which may get another one
+	seq    uint64
+	disk   *pebbleSnapshot
 }
 
 func (w *Window) snapshot() (*windowSnapshot, error) {
@@ -24,7 +25,7 @@ func (w *Window) snapshot() (*windowSnapshot, error) {
 	defer w.disk.leave()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := &windowSnapshot{w: w, active: w.active, full: w.full, rest: w.active.rest, seq: w.seq, disk: &pebbleSnapshot{w.disk, w.disk.db.NewSnapshot()}}
+	s := &windowSnapshot{w: w, active: w.active, sealed: w.sealed, rest: w.active.rest, seq: w.seq, disk: &pebbleSnapshot{w.disk, w.disk.db.NewSnapshot()}}
 	w.open[s] = struct{}{}
 	w.seen = w.seq
 	return s, nil
@@ -39,8 +40,8 @@ func (s *windowSnapshot) Get(key []byte) ([]byte, bool, error) {
 	s.w.mu.RLock()
 	at := changes{grouped: s.active.grouped, rest: s.rest}
 	v := at.get(s.w.opts.Groups, key, s.seq)
-	if v == nil && s.full != nil {
-		v = s.full.get(s.w.opts.Groups, key, s.seq)
+	for i := len(s.sealed) - 1; v == nil && i >= 0; i-- {
+		v = s.sealed[i].get(s.w.opts.Groups, key, s.seq)
 	}
 	s.w.mu.RUnlock()
 	if v != nil {
@@ -60,15 +61,16 @@ func (s *windowSnapshot) Scan(lower, upper []byte, reverse bool, yield func(key,
 	}
 	s.w.mu.RLock()
 	at := changes{grouped: s.active.grouped, rest: s.rest}
-	list := at.within(nil, s.w.opts.Groups, lower, upper, s.seq)
-	newer := len(list)
-	if s.full != nil {
-		list = s.full.within(list, s.w.opts.Groups, lower, upper, s.seq)
+	lists := [][]change{at.within(nil, s.w.opts.Groups, lower, upper, s.seq)} // the newest first
+	for i := len(s.sealed) - 1; i >= 0; i-- {
+		lists = append(lists, s.sealed[i].within(nil, s.w.opts.Groups, lower, upper, s.seq))
 	}
 	s.w.mu.RUnlock()
-	sortChanges(list[:newer])
-	sortChanges(list[newer:])
-	m := merger{list: mergeChanges(list[:newer], list[newer:]), reverse: reverse, yield: yield}
+	m := merger{reverse: reverse, yield: yield}
+	for i := len(lists) - 1; i >= 0; i-- {
+		sortChanges(lists[i])
+		m.list = mergeChanges(lists[i], m.list)
+	}
 	if reverse {
 		slices.Reverse(m.list)
 	}
