@@ -4,7 +4,26 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"bdtnode/cmd/bdtnode/netup"
+	"bdtnode/node/api"
 )
+
+// TestAnsweringText: the line of net up has the number of replicas that answer in their shards, also if every process still
+// runs, and the time without a commit while work waits.
+func TestAnsweringText(t *testing.T) {
+	l := &liveLine{cluster: &netup.Cluster{Replicas: make([]*netup.Replica, 8)}}
+	for want, all := range map[string][]api.Status{
+		"8 of 8 replicas answer":                      {{Answering: 4}, {Answering: 4, WaitingMS: 900}},
+		"6 of 8 replicas answer":                      {{Answering: 2}, {Answering: 4}},
+		"6 of 8 replicas answer, no commit for 7 s":   {{Answering: 2, WaitingMS: 7000}, {Answering: 4, WaitingMS: 2000}},
+		"2 of 8 replicas answer, no commit for 100 s": {{Answering: 2, WaitingMS: 100_000}}, // no replica of the other shard answers
+	} {
+		if got := l.answeringText(all); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
 
 // TestFit: a line that is redrawn in place takes one row, for any characters.
 func TestFit(t *testing.T) {

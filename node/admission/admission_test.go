@@ -157,6 +157,35 @@ func TestAcceptedIsKeptUntilItsFinalAnswer(t *testing.T) {
 	}
 }
 
+// TestOverdueAreBatchedOneASecond: of the accepted transactions whose expiry has passed in an idle shard, one enters a batch in a
+// second, however many there are. A block of that time gives all of them their final answers.
+func TestOverdueAreBatchedOneASecond(t *testing.T) {
+	d := newFixture(t, StandardLimits())
+	var children []*ledger.Tx
+	for coin := range 6 {
+		children = append(children, d.acceptedWithoutInput(coin, 20*time.Second))
+	}
+	for d.now.Millis() <= children[5].ExpiryMS {
+		d.pass(100 * time.Millisecond)
+	}
+	batched := 0
+	for range 35 {
+		d.pass(100 * time.Millisecond)
+		batched += len(d.batch())
+	}
+	if batched < 2 || batched > 4 {
+		t.Errorf("%d of %d overdue transactions are in batches of 3.5 s, want one in a second", batched, len(children))
+	}
+	d.block()
+	for i, child := range children {
+		if p := d.at(child); p.Receipt.Reason != ledger.ReasonExpired && (p.Refusal == nil || p.Refusal.Reason != ledger.ReasonExpired) {
+			t.Errorf("transaction %d has no final answer after the block: %+v", i, p)
+		}
+	}
+	d.pass(3 * time.Second)
+	d.wantBatch()
+}
+
 // TestFinalRefusalIsKept: the final refusal of an accepted transaction is known after a restart.
 func TestFinalRefusalIsKept(t *testing.T) {
 	d := newFixture(t, StandardLimits())
