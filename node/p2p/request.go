@@ -217,7 +217,7 @@ func (e *end) watch(cancel context.CancelCauseFunc) {
 	}
 }
 
-// answerWriter writes the frames of an answer. All must have left within ServeTime after the first, so a peer that
+// answerWriter writes the frames of an answer. All must have left within WriteTime after the first, so a peer that
 // reads slowly holds at most the bytes of the answer, for a bounded time.
 type answerWriter struct {
 	cancel context.CancelCauseFunc
