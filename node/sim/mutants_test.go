@@ -237,6 +237,11 @@ func storyMutants() []mutant {
 			{lanesMachine, "	if h.Seq <= l.ordered.Seq || h.Seq", "	if h.Seq <= l.base.Seq || h.Seq"},
 			{lanesMachine, "	if p == l.ordered.Seq {\n		return h.Parent == l.ordered.Digest\n	}\n	return", "	return (Tip{p, h.Parent}) == l.ordered || (Tip{p, h.Parent}) == l.base ||"},
 		}},
+		{"a receiver has no window of a lane", "an overfull lane", "acking", []edit{
+			{lanesMachine, "	if h.Seq <= l.ordered.Seq || h.Seq > l.ordered.Seq+maxGrowth || l.frozen || l.bad || l.bytes.acked+int(h.Size) > l.limit {", "	if h.Seq <= l.ordered.Seq || l.frozen || l.bad {"},
+			{"protocols/lanes/window.go", "		return b.Seq <= l.ordered.Seq+maxGrowth && l.bytes.held+int(b.Size) <= l.limit\n", "		return true\n"},
+			{"protocols/lanes/horizon.go", "	case x.Seq <= l.ordered || x.Seq <= l.ordered+maxGrowth && (int(x.Size) <= l.room || slices.Contains(l.asked, x.Tip())):\n", "	case true:\n"},
+		}},
 		{"a replica past a slot votes there no more", "a Finalize to one", "outcome", []edit{
 			{"protocols/bolt/final.go", "	for _, b := range chain {\n		m.voteFinal(now, st, b)\n	}\n", ""},
 		}},

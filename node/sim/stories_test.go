@@ -227,6 +227,13 @@ var stories = map[string]func(seed uint64) Config{
 		}
 		return cfg
 	},
+	"an overfull lane": func(seed uint64) Config {
+		cfg, x := alone(seed)
+		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 10*time.Second, 10, false, false
+		x.Nodes, x.Delay, x.Slots, x.Disturbances = 4, 10*time.Millisecond, 0, nil
+		x.Byzantine = []Byzantine{{Replica: 3, Behaviour: &overfilling{Batches: 4 * lanes.WindowHeaders}}}
+		return cfg
+	},
 	"a hoarded lane": func(seed uint64) Config {
 		cfg, x := alone(seed)
 		cfg.Active, cfg.Load, cfg.Dumbo, cfg.Bursts = 15*time.Second, 10, false, false
@@ -239,6 +246,7 @@ var stories = map[string]func(seed uint64) Config{
 // outcomes are additional conditions on the results of stories.
 var outcomes = map[string]func(*Report) error{
 	"a hoarded lane":    oneEpoch,
+	"an overfull lane":  oneEpoch,
 	"a Finalize to one": oneEpoch,
 }
 

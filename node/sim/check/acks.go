@@ -19,7 +19,8 @@ import (
 // acking: a vote acknowledges every header up to the tips of its block, except headers whose certificate the voter
 // holds. No replica acknowledges two headers for one number of a lane (design §4.1). Otherwise a certificate of another
 // chain could exclude headers that a quorum voted for. For the same reason a replica acknowledges nothing at or below
-// its ordered position: its earlier acknowledgements there may be deleted.
+// its ordered position: its earlier acknowledgements there may be deleted. Nor does it acknowledge a number beyond the window
+// above that position, so that no owner fills its disk.
 type acking struct {
 	s         *Shard
 	headers   map[digest.Digest]lanes.Header
@@ -112,6 +113,20 @@ func (c *acking) recorded(n observe.Replica, st *replica.Step) {
 		}
 	}
 	c.height[n.ID()] = height
+	cut = c.cuts[height]
+	if cut == nil && height > 0 {
+		return
+	}
+	for _, r := range st.Persist {
+		ordered := uint64(0)
+		lane, seq, ok := acknowledged(r)
+		if ok && cut != nil {
+			ordered = cut[lane].Seq
+		}
+		if ok && seq > ordered+2*lanes.WindowHeaders {
+			c.s.Fail("acking", "replica %d acknowledges number %d of lane %d, which is ordered up to %d: beyond the window", n.ID(), seq, lane, ordered)
+		}
+	}
 }
 
 // acknowledged is the position in a record of an acknowledgement; ok is false for other records.

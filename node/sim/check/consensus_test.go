@@ -266,6 +266,14 @@ func TestAcking(t *testing.T) {
 	s.records(n[0], protocols.Record{Key: key(5), Value: []byte("x")})
 	f.violates("acking", "the ordered number")
 
+	s.records(n[0], protocols.Record{Key: key(5 + 2*lanes.WindowHeaders), Value: []byte("x")})
+	s.records(n[1], protocols.Record{Key: key(2 * lanes.WindowHeaders), Value: []byte("x")})
+	f.holds("the last number of the window")
+	s.records(n[1], protocols.Record{Key: key(1 + 2*lanes.WindowHeaders), Value: []byte("x")})
+	f.violates("acking", "a number beyond the window, without a commit")
+	s.records(n[0], protocols.Record{Key: key(6 + 2*lanes.WindowHeaders), Value: []byte("x")})
+	f.violates("acking", "a number beyond the window")
+
 	ack := func(seq uint64, k int) protocols.Message {
 		return &lanes.Ack{Lane: 1, Tip: lanes.Tip{Seq: seq, Digest: other(k)}}
 	}
