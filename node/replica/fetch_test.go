@@ -31,7 +31,7 @@ func TestChannelLongerThanAnAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	origin, cut := make(lanes.Cut, 2), lanes.Cut{{}, last}
-	m.Ordered(cut)
+	m.Ordered(0, cut)
 	var signers protocols.Set
 	for _, i := range []protocols.Index{0, 2, 3} {
 		signers.Add(i)

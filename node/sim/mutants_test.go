@@ -246,10 +246,10 @@ func storyMutants() []mutant {
 			{"protocols/bolt/final.go", "	for _, b := range chain {\n		m.voteFinal(now, st, b)\n	}\n", ""},
 		}},
 		{"one question holds a lane back", "", "latency", []edit{
-			{"protocols/lanes/fetch.go", "		l.lag.lacks(from, f.Tip.Seq)\n", "		l.lag.charge(now, maxHold, 0)\n"},
+			{"protocols/lanes/fetch.go", "		l.lag.Lacks(from, f.Tip.Seq)\n", "		l.lag.charge(now, maxHold, 0)\n"},
 		}},
 		{"a lane that holds up slots is never held back", "", "latency", []edit{
-			{"protocols/lanes/lag.go", "			l.lag.charge(now, wait, age)\n", ""},
+			{"protocols/lanes/lag.go", "	g.charge(now, wait, age)\n", ""},
 		}},
 		{"pending work need not be certified", "a hoarded lane", "outcome", []edit{
 			{lanesMachine, "return max(l.certified.Seq, l.ordered.Seq), l.ordered.Seq", "return max(l.tip.Seq, l.ordered.Seq), l.ordered.Seq"},

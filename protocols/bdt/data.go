@@ -37,7 +37,7 @@ func restoreData(cfg *Config, delivered *bolt.Block, stored protocols.Stored) (d
 // of that.
 func (d *data) ordered(now protocols.Time, st *Step, b *bolt.Block) bool {
 	grew := len(protocols.Absorb(st, d.lanes.Ordered(now, b.Cut))) > 0
-	return len(protocols.Absorb(st, d.inbound.Ordered(b.Inbound))) > 0 || grew
+	return len(protocols.Absorb(st, d.inbound.Ordered(now, b.Inbound))) > 0 || grew
 }
 
 // content is the delivery of the block next, which follows the block after. It reports false if some of its data is missing;

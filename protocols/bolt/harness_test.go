@@ -68,7 +68,11 @@ type heldUp struct {
 // inbound replaces the channels: no channel grows, and CheckCut gives the set verdict.
 type inbound struct{ verdict lanes.Verdict }
 
-func (*inbound) ProposableCut(parent lanes.Cut) lanes.Cut { return parent }
+func (*inbound) ProposableCut(_ protocols.Time, parent lanes.Cut) lanes.Cut { return parent }
+
+func (*inbound) HeldUp(protocols.Time, lanes.Cut, lanes.Cut, protocols.Set, time.Duration) bool {
+	return false
+}
 
 func (i *inbound) CheckCut(protocols.Time, lanes.Cut, lanes.Cut, protocols.Index) lanes.Verdict {
 	return i.verdict

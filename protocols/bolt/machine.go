@@ -62,8 +62,10 @@ type Data interface {
 
 // Inbound is the part of the channels from other shards that bolt uses; see package inbound for the methods.
 type Inbound interface {
-	ProposableCut(parent lanes.Cut) lanes.Cut
+	ProposableCut(now protocols.Time, parent lanes.Cut) lanes.Cut
 	CheckCut(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict
+	// HeldUp is like that of Data, for the channels.
+	HeldUp(now protocols.Time, parent, cut lanes.Cut, late protocols.Set, wait time.Duration) bool
 }
 
 // Committed is a final block. Committed blocks come in order of height. Signers are other replicas that voted for the block
@@ -165,7 +167,7 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	cut, certs := m.cfg.Data.ProposableCut(now, m.last.Cut)
 	b := &Block{
 		Epoch: m.cfg.Epoch, Slot: baseSlot(m.cfg.Epoch, m.last) + 1, Height: m.last.Height + 1,
-		Parent: m.last.digest, TimeMS: max(m.cfg.WallClock.At(now).Millis(), m.last.TimeMS), Cut: cut, Inbound: m.cfg.Inbound.ProposableCut(m.last.Inbound),
+		Parent: m.last.digest, TimeMS: max(m.cfg.WallClock.At(now).Millis(), m.last.TimeMS), Cut: cut, Inbound: m.cfg.Inbound.ProposableCut(now, m.last.Inbound),
 	}
 	if !b.Grows(m.last) {
 		return
@@ -178,7 +180,7 @@ func (m *Machine) propose(now protocols.Time, st *Step) {
 	p := &Propose{Leader: m.cfg.Self, Block: b, Certificates: certs}
 	p.Signature = m.cfg.Signer.Sign(proposeStatement(m.cfg.Committee, m.cfg.Self, b))
 	x := m.slots.at(b.Slot)
-	x.response = m.responses.begin(now, m.last.Cut)
+	x.response = m.responses.begin(now, m.last)
 	m.last = b
 	m.pace.proposed(now, b.Slot)
 	m.pace.spend(now)

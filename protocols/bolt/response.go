@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"bdtnode/protocols"
-	"bdtnode/protocols/lanes"
 )
 
 // A vote is late if it comes later than usual by more than usual/lateShare and by more than lateNoise.
@@ -16,12 +15,12 @@ const (
 
 // response has the times at which other replicas voted for a proposal of this leader.
 type response struct {
-	at       protocols.Time
-	parent   lanes.Cut
-	took     []time.Duration // by replica: from the proposal to its vote, zero before
-	late     protocols.Set   // replicas that were late when there was a QC
-	laneHeld bool            // a lane is the cause that they were late
-	checked  bool            // check was done
+	at      protocols.Time
+	parent  *Block
+	took    []time.Duration // by replica: from the proposal to its vote, zero before
+	late    protocols.Set   // replicas that were late when there was a QC
+	blamed  bool            // a lane or a channel is the cause that they were late
+	checked bool            // check was done
 }
 
 // responses has the usual delays of the votes for proposals of this leader.
@@ -29,15 +28,16 @@ type responses struct {
 	committee *protocols.Committee
 	self      protocols.Index
 	data      Data
+	inbound   Inbound
 	usual     []time.Duration // by replica: smoothed time from a proposal to its vote; zero before the first
 }
 
 func newResponses(cfg *Config) responses {
-	return responses{committee: cfg.Committee, self: cfg.Self, data: cfg.Data, usual: make([]time.Duration, cfg.Committee.N())}
+	return responses{committee: cfg.Committee, self: cfg.Self, data: cfg.Data, inbound: cfg.Inbound, usual: make([]time.Duration, cfg.Committee.N())}
 }
 
-// begin is called when this leader proposes a block. parent is the cut of the block before it.
-func (u *responses) begin(now protocols.Time, parent lanes.Cut) *response {
+// begin is called when this leader proposes a block. parent is the block before it.
+func (u *responses) begin(now protocols.Time, parent *Block) *response {
 	return &response{at: now, parent: parent, took: make([]time.Duration, u.committee.N())}
 }
 
@@ -76,7 +76,9 @@ func (u *responses) check(now protocols.Time, x *slot) {
 		}
 	}
 	if r.late.Len() > u.committee.F() {
-		r.laneHeld = u.data.HeldUp(now, r.parent, x.proposal.Block.Cut, r.late, elapsed-u.usualQC())
+		b, wait := x.proposal.Block, elapsed-u.usualQC()
+		byLane := u.data.HeldUp(now, r.parent.Cut, b.Cut, r.late, wait)
+		r.blamed = u.inbound.HeldUp(now, r.parent.Inbound, b.Inbound, r.late, wait) || byLane
 	}
 	for j, took := range r.took {
 		if took > 0 {
@@ -85,9 +87,9 @@ func (u *responses) check(now protocols.Time, x *slot) {
 	}
 }
 
-// update adds the delay of a vote to the usual delay of replica j, unless a lane caused the delay.
+// update adds the delay of a vote to the usual delay of replica j, unless a lane or a channel caused the delay.
 func (u *responses) update(r *response, j protocols.Index) {
-	if r.laneHeld && r.late.Has(j) {
+	if r.blamed && r.late.Has(j) {
 		return
 	}
 	if u.usual[j] == 0 {

@@ -59,7 +59,7 @@ func TestWindowOfSIGN(t *testing.T) {
 				continue // no position has number 0
 			}
 			m := b.machine(0)
-			m.Ordered(lanes.Cut{{}, at(ordered), {}})
+			m.Ordered(t0, lanes.Cut{{}, at(ordered), {}})
 			m.HandleSIGN(1, b.sign(1, at(number)))
 			st := m.HandleSIGN(2, b.sign(2, at(number)))
 			if certified, _ := m.Pending(1); (certified == number && len(st.Out) == 1) != counts {
@@ -101,7 +101,7 @@ func TestPerBlock(t *testing.T) {
 	for number := uint64(1); number <= 2*PerBlock; number++ {
 		m.HandleCertificate(t0, b.certificate(at(number), 2, 3))
 	}
-	if cut := m.ProposableCut(origin); cut[1] != at(PerBlock) {
+	if cut := m.ProposableCut(t0, origin); cut[1] != at(PerBlock) {
 		t.Errorf("proposes number %d, want %d", cut[1].Seq, PerBlock)
 	}
 	for number, want := range map[uint64]lanes.Verdict{1: lanes.Votable, PerBlock: lanes.Votable, PerBlock + 1: lanes.Refused} {
@@ -150,7 +150,7 @@ func TestRestoreAtAnyPoint(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
-		r.Ordered(lanes.Cut{{}, m.chans[1].ordered, {}})
+		r.Ordered(t0, lanes.Cut{{}, m.chans[1].ordered, {}})
 		if r.Next(1) != m.Next(1) || !reflect.DeepEqual(r.Resend(2), m.Resend(2)) {
 			t.Errorf("%s: lacks LD %d and resends %+v, before the crash %d and %+v", when, r.Next(1), r.Resend(2), m.Next(1), m.Resend(2))
 		}
@@ -165,7 +165,7 @@ func TestRestoreAtAnyPoint(t *testing.T) {
 		d.keep(m.HandleLD(t0, all[i]))
 		if k%4 == 3 {
 			cut := lanes.Cut{{}, m.chans[1].signed, {}}
-			d.keep(m.Ordered(cut))
+			d.keep(m.Ordered(t0, cut))
 			restarted("ordered")
 			d.keep(m.Executed(cut))
 			base = cut

@@ -79,7 +79,7 @@ func TestCertificate(t *testing.T) {
 		if x := m.Certificate(1); x == nil || x.Tip != second.Tip() || len(x.Certificate.Signatures) != b.c.WeakQuorum() || !b.proved(x) {
 			t.Errorf("n=%d: the highest certificate is %+v", n, x)
 		}
-		m.Ordered(lanes.Cut{{}, second.Tip(), {}})
+		m.Ordered(t0, lanes.Cut{{}, second.Tip(), {}})
 		if certified, ordered := m.Pending(1); certified != 2 || ordered != 2 || m.Certificate(1) != nil {
 			t.Errorf("n=%d: an ordered position is pending", n)
 		}
@@ -99,7 +99,7 @@ func TestHandleCertificate(t *testing.T) {
 	}
 	m = b.machine(0)
 	st := m.HandleCertificate(t0, b.certificate(x.Tip(), 2, 3))
-	if len(st.Out) != 1 || m.CheckCut(t0, origin, cut, 1) != lanes.Votable || m.ProposableCut(origin)[1] != x.Tip() {
+	if len(st.Out) != 1 || m.CheckCut(t0, origin, cut, 1) != lanes.Votable || m.ProposableCut(t0, origin)[1] != x.Tip() {
 		t.Error("a certified LD cannot be voted for, or cannot be proposed")
 	}
 	asked := m.Tick(t0.Add(fetchGrace)).Sends

@@ -67,18 +67,20 @@ func (m *Machine) moveOn(now protocols.Time, c *channel, w *want) {
 
 // Wake is the time at which the machine next needs a Tick, or zero.
 func (m *Machine) Wake() protocols.Time {
-	var at protocols.Time
+	at := m.tipDue
 	for _, w := range m.wants {
-		if at == 0 || w.next < at {
-			at = w.next
-		}
+		at = protocols.Earliest(at, w.next)
 	}
 	return at
 }
 
-// Tick sends the requests that are due.
+// Tick sends the requests that are due, and reports an LD that is not held back any more.
 func (m *Machine) Tick(now protocols.Time) Step {
 	var st Step
+	if m.tipDue != 0 && now >= m.tipDue {
+		m.tipDue = 0
+		st.Emit(Output{Progressed: true})
+	}
 	var due []*want
 	for _, w := range m.wants {
 		if now >= w.next {
@@ -97,10 +99,14 @@ func (m *Machine) Tick(now protocols.Time) Step {
 	return st
 }
 
-// HandleFetchLD answers a peer that lacks LDs with a LDRange.
+// HandleFetchLD answers a peer that lacks LDs with a LDRange. A leader also records that the peer lacks an LD which the
+// leader may have proposed uncertified.
 func (m *Machine) HandleFetchLD(from protocols.Index, f *FetchLD) Step {
 	var st Step
-	if m.known(f.Source) != nil {
+	if c := m.known(f.Source); c != nil {
+		if f.Tip.Seq > c.ordered.Seq && c.own[f.Tip.Seq] == f.Tip.Digest {
+			c.lag.Lacks(from, f.Tip.Seq)
+		}
 		st.Read(from, LDRange{Source: f.Source, Tip: f.Tip, After: f.After})
 	}
 	return st

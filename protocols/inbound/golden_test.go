@@ -29,7 +29,7 @@ func TestTraces(t *testing.T) {
 		p.Values("i/l", func(_, value []byte) (any, error) { return DecodeStored(value) })
 		return golden.Commands{
 			"replica": s.replica, "restart": s.restart, "ld": s.ld, "deliver": s.deliver, "time": s.time,
-			"view":  func(*golden.Args) { p.Line("inbound cut %s", p.Text(s.m.ProposableCut(s.ordered))) },
+			"view":  func(*golden.Args) { p.Line("inbound cut %s", p.Text(s.m.ProposableCut(s.now, s.ordered))) },
 			"next":  func(*golden.Args) { p.Line("the first LD that is lacking is number %d", s.m.Next(1)) },
 			"check": s.check, "ordered": s.order, "content": s.content,
 			"executed": func(*golden.Args) { s.do(s.m.Executed(s.ordered)) },
@@ -127,7 +127,7 @@ func (s *traced) check(a *golden.Args) {
 // ordered d2: a block was committed whose inbound cut goes on to this LD.
 func (s *traced) order(a *golden.Args) {
 	s.ordered = s.cut(a)
-	s.do(s.m.Ordered(s.ordered))
+	s.do(s.m.Ordered(s.now, s.ordered))
 }
 
 // content d2: the LDs between the last committed cut and the next one, to be applied.

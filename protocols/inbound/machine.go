@@ -5,6 +5,12 @@
 // replica that holds an LD and all LDs of the channel before it sends a SIGN to its shard, in the order of the channel. A
 // cut may contain an LD that f+1 replicas signed. A replica also votes for an LD that it holds itself.
 //
+// So a leader does not wait for signatures: it proposes an LD as soon as it holds it, in the same step as its own SIGN. That
+// saves a message delay and a sync, since the others get the LD from the same publishers. If they do not, the slot waits until
+// f of them have it, which a Byzantine source could cause. Then the leader proposes later LDs of the channel uncertified only
+// after a time, see [lanes.Lag]; f+1 signatures end the time at once. It does not do it again for a channel of which it holds
+// two LDs with one number.
+//
 // Guarantee: every replica applies the same LDs of a channel, each once, in order of number; and the LDs that a cut names
 // can be fetched from an honest replica of the shard. Why f+1 suffices: one of the signers is honest, so it holds the LD
 // and has checked its certificate. Two different LDs under one number are possible only if more than f replicas of the
@@ -58,6 +64,8 @@ type Machine struct {
 	cfg   Config
 	chans []*channel
 	wants map[Ref]*want // by position, not by digest: a leader may name an LD with the number of another
+
+	tipDue protocols.Time // when an LD that is held back may be proposed; zero if there is none
 }
 
 type channel struct {
@@ -70,6 +78,8 @@ type channel struct {
 	signs   map[uint64]*count          // by number, above ordered
 	top     uint64                     // highest number that f+1 replicas signed
 	ahead   int                        // bytes of the held LDs above ordered
+	forked  bool                       // two LDs with one number were held since the start
+	lag     lanes.Lag                  // of the signed LDs
 }
 
 // link is the part of a held LD that is kept in memory. Its bytes are only in the store.
@@ -124,7 +134,7 @@ func (m *Machine) HandleLD(now protocols.Time, d *LD) Step {
 		delete(m.wants, at)
 		m.moveOn(now, c, w)
 	}
-	m.signOn(&st, c, d.Source)
+	m.signOn(now, &st, c, d.Source)
 	st.Emit(Output{Progressed: true})
 	return st
 }
@@ -139,6 +149,7 @@ func (c *channel) holds(d digest.Digest) bool {
 func (c *channel) hold(d *LD) {
 	c.held[d.Digest] = link{d.Number, d.Previous, len(d.Raw)}
 	c.byNum[d.Number] = append(c.byNum[d.Number], d.Digest)
+	c.forked = c.forked || len(c.byNum[d.Number]) > 1
 	if d.Number > c.ordered.Seq {
 		c.ahead += len(d.Raw)
 	}
@@ -186,7 +197,7 @@ func (c *channel) lacking(t lanes.Tip, after uint64) (_ lanes.Tip, ok bool) {
 }
 
 // upon holding the next LD of a channel: sign it, and all held LDs that follow it.
-func (m *Machine) signOn(st *Step, c *channel, source uint16) {
+func (m *Machine) signOn(now protocols.Time, st *Step, c *channel, source uint16) {
 	for {
 		t, ok := c.child(c.signed)
 		if !ok {
@@ -196,6 +207,7 @@ func (m *Machine) signOn(st *Step, c *channel, source uint16) {
 		c.own[t.Seq] = t.Digest
 		st.Record(signedKey(source, t.Seq), t.Digest[:])
 		if t.Seq > c.ordered.Seq {
+			c.lag.Arrived(t.Seq, now)
 			s := m.sign(source, t)
 			m.count(st, c, m.cfg.Self, s)
 			st.Broadcast(s)
@@ -267,8 +279,9 @@ func (m *Machine) certified(c *channel, t lanes.Tip) bool {
 }
 
 // ProposableCut is the highest inbound cut that this replica can propose on top of parent. The replica need not hold
-// the LDs: f+1 signatures prove that an honest replica holds them.
-func (m *Machine) ProposableCut(parent lanes.Cut) lanes.Cut {
+// the LDs that f+1 replicas signed: the signatures prove that an honest replica holds them. Other LDs it holds itself.
+func (m *Machine) ProposableCut(now protocols.Time, parent lanes.Cut) lanes.Cut {
+	m.tipDue = 0
 	cut := slices.Clone(parent)
 	for i, c := range m.chans {
 		for s := parent[i].Seq + PerBlock; s > parent[i].Seq; s-- {
@@ -277,12 +290,56 @@ func (m *Machine) ProposableCut(parent lanes.Cut) lanes.Cut {
 				break
 			}
 		}
+		if own := m.held(now, c, parent[i]); own.Seq > cut[i].Seq {
+			cut[i] = own
+		}
 	}
 	return cut
 }
 
+// held is the highest position that this replica signed on top of parent and that is not held back, or parent. It sets
+// tipDue to the time at which the next one will not be held back.
+func (m *Machine) held(now protocols.Time, c *channel, parent lanes.Tip) lanes.Tip {
+	top := min(c.signed.Seq, parent.Seq+PerBlock)
+	if c.forked || top <= parent.Seq {
+		return parent
+	}
+	if seq, until := c.lag.HeldBack(now); seq != 0 && seq <= top {
+		m.tipDue = protocols.Earliest(m.tipDue, until)
+		top = seq - 1
+	}
+	if t := (lanes.Tip{Seq: top, Digest: c.own[top]}); top > parent.Seq && c.follows(t, parent) {
+		return t
+	}
+	return parent
+}
+
+// follows reports whether all LDs from t down to p, without p, are held and make a chain on top of p.
+func (c *channel) follows(t, p lanes.Tip) bool {
+	for t.Seq > p.Seq {
+		x, held := c.held[t.Digest]
+		if !held || x.number != t.Seq {
+			return false
+		}
+		t = lanes.Tip{Seq: t.Seq - 1, Digest: x.previous}
+	}
+	return t == p
+}
+
+// HeldUp is called when a slot of this leader got its QC by the time wait later than usual, because more than f replicas
+// (the set late) voted late. It holds back the channels whose new LDs one of these replicas requested, and reports whether
+// there is such a channel.
+func (m *Machine) HeldUp(now protocols.Time, parent, cut lanes.Cut, late protocols.Set, wait time.Duration) bool {
+	blamed := false
+	for i, t := range cut {
+		blamed = m.chans[i].lag.HeldUp(now, parent[i].Seq, t.Seq, late, wait) || blamed
+	}
+	return blamed
+}
+
 // CheckCut reports whether a replica may vote for an inbound cut on top of parent: every new position must be signed by
-// f+1 replicas, or be held together with all positions before it. The machine asks for missing LDs, hint first.
+// f+1 replicas, or be held together with all positions before it. A held position above the last one that this replica
+// signed does not suffice, since another LD may displace it (see room). The machine asks for missing LDs, hint first.
 func (m *Machine) CheckCut(now protocols.Time, parent, cut lanes.Cut, hint protocols.Index) lanes.Verdict {
 	verdict := lanes.Votable
 	for i, t := range cut {
@@ -293,7 +350,7 @@ func (m *Machine) CheckCut(now protocols.Time, parent, cut lanes.Cut, hint proto
 		if c == nil || t.Seq > parent[i].Seq+PerBlock {
 			return lanes.Refused
 		}
-		if m.certified(c, t) || t.Seq <= c.signed.Seq && c.own[t.Seq] == t.Digest {
+		if m.certified(c, t) || t.Seq <= c.signed.Seq && (c.own[t.Seq] == t.Digest || c.follows(t, parent[i])) {
 			continue
 		}
 		m.want(now, uint16(i), t, min(c.signed.Seq, t.Seq-1), fetchGrace, hint)
@@ -332,7 +389,7 @@ func (m *Machine) Content(now protocols.Time, prev, cut lanes.Cut, signers proto
 }
 
 // Ordered is called when an inbound cut was committed.
-func (m *Machine) Ordered(cut lanes.Cut) Step {
+func (m *Machine) Ordered(now protocols.Time, cut lanes.Cut) Step {
 	var st Step
 	for i, t := range cut {
 		c := m.chans[i]
@@ -353,7 +410,8 @@ func (m *Machine) Ordered(cut lanes.Cut) Step {
 		if c.signed.Seq < t.Seq || c.own[t.Seq] != t.Digest {
 			c.signed = t // continue on the ordered LD, also if this replica signed another one
 		}
-		m.signOn(&st, c, uint16(i))
+		c.lag.Ordered(t.Seq)
+		m.signOn(now, &st, c, uint16(i))
 	}
 	return st
 }

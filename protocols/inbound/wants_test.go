@@ -83,7 +83,7 @@ func TestFetchContinues(t *testing.T) {
 		"certificate": func(b *bench, m *Machine) { m.HandleCertificate(t0, b.certificate(tip, 2, 3)) },
 		"cut":         func(_ *bench, m *Machine) { m.CheckCut(t0, origin, cut, 2) },
 		"commit": func(_ *bench, m *Machine) {
-			m.Ordered(cut)
+			m.Ordered(t0, cut)
 			m.Content(t0, origin, cut, protocols.Set{})
 		},
 	} {
@@ -157,7 +157,7 @@ func TestBacklog(t *testing.T) {
 				t.Fatalf("%s: the channel makes no progress after %d", name, ordered)
 			}
 			ordered = next
-			carry(m.Ordered(lanes.Cut{{}, all[ordered-1].Tip(), {}}))
+			carry(m.Ordered(t0, lanes.Cut{{}, all[ordered-1].Tip(), {}}))
 		}
 	}
 }

@@ -161,7 +161,7 @@ func (m *Machine) HandleFetch(now protocols.Time, from protocols.Index, f *Fetch
 		return st
 	}
 	if f.Tip.Seq > l.ordered.Seq && l.acked[f.Tip.Seq] == f.Tip.Digest {
-		l.lag.lacks(from, f.Tip.Seq)
+		l.lag.Lacks(from, f.Tip.Seq)
 	}
 	if e := l.entries[f.Tip.Digest]; f.Tip.Seq > l.base.Seq && (e == nil || e.Seq != f.Tip.Seq) {
 		return st

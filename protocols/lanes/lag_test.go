@@ -145,18 +145,18 @@ func TestPartOfALane(t *testing.T) {
 
 // TestHoldGrows: a lane that holds up slots again and again does so more and more rarely.
 func TestHoldGrows(t *testing.T) {
-	var g lag
+	var g Lag
 	now, spent := t0, time.Duration(0)
 	const cost, minute = 200 * time.Millisecond, time.Minute
 	for now < t0.Add(10*minute) {
-		now = now.Add(g.now(now) + cost) // proposed after the hold, then the slot is held up
+		now = now.Add(g.Hold(now) + cost) // proposed after the hold, then the slot is held up
 		g.charge(now, cost, 0)
 		spent += cost
 	}
 	if share := float64(spent) / float64(10*minute); share > 0.05 {
 		t.Errorf("one lane holds up the others for %.0f %% of the time, want at most 5 %%", 100*share)
 	}
-	if g.now(now) > maxHold {
-		t.Errorf("held back for %v, above maxHold", g.now(now))
+	if g.Hold(now) > maxHold {
+		t.Errorf("held back for %v, above maxHold", g.Hold(now))
 	}
 }

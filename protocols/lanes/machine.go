@@ -86,7 +86,7 @@ type lane struct {
 	frozen        bool                     // a committed chain did not contain the position of the cut before it
 	frozenAt      uint64                   // the number of the lane in that cut: batches above it contribute nothing
 	bad           bool                     // the owner made a batch with a bad signature: no acks and no proposals any more
-	lag           lag
+	lag           Lag
 	refused       bool // a batch beyond the window was refused and is not requested again yet
 	bytes         payloadBytes
 	// limit is the number of bytes above the ordered position that a receiver stores without a request, and acknowledges. It
@@ -252,7 +252,7 @@ func (m *Machine) ack(now protocols.Time, st *Step, l *lane, h *SignedHeader) {
 	l.acked[h.Seq] = h.digest
 	if h.Seq > l.ordered.Seq {
 		l.bytes.acked += int(h.Size)
-		l.lag.arrived(h.Seq, now)
+		l.lag.Arrived(h.Seq, now)
 	}
 	if h.Seq > l.tip.Seq {
 		l.tip = h.Tip()

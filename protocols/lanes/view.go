@@ -59,7 +59,7 @@ func (m *Machine) Inspect(now protocols.Time) []View {
 			Lane: protocols.Index(i), Tip: l.tip.Seq, Certified: l.certified.Seq, Ordered: l.ordered.Seq, Executed: l.base.Seq,
 			OpenBytes: l.bytes.held, Behind: l.bytes.behind, Window: m.cfg.Window, Held: l.above(l.ordered, l.tip) == l.tip,
 			Wanted: wanted[i], Forked: l.certifiedOnly, Frozen: l.frozen, FrozenAt: l.frozenAt, Bad: l.bad,
-			HoldMS: l.lag.now(now).Milliseconds(), Refused: l.refused, LackedBy: lacking.Members(), AckedBy: []protocols.Index{},
+			HoldMS: l.lag.Hold(now).Milliseconds(), Refused: l.refused, LackedBy: lacking.Members(), AckedBy: []protocols.Index{},
 		}
 		for n := range l.bySeq {
 			v.Highest = max(v.Highest, n)

@@ -91,7 +91,7 @@ func (l *lane) moveOrdered(t Tip) {
 		}
 	}
 	l.ordered = t
-	l.lag.ordered(t.Seq)
+	l.lag.Ordered(t.Seq)
 	if l.tip.Seq < t.Seq {
 		l.tip = t
 	}
