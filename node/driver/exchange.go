@@ -8,6 +8,7 @@ import (
 
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/protocols/certify"
 	"bdtnode/shard/settlement"
 	"bdtnode/shard/xshard"
 )
@@ -45,6 +46,34 @@ type Exchange struct {
 	mu      sync.Mutex
 	machine *xshard.Machine
 	serving map[service]int // requests in service
+
+	certificates certificates
+}
+
+// keptCertificates is the number of certificates in memory. Older ones are in the store.
+const keptCertificates = 64
+
+// certificates are the newest certificates of headers, which may not be in the store yet. The zero value has none. It may be
+// used concurrently.
+type certificates struct {
+	mu sync.Mutex
+	by [keptCertificates]*certify.Certified // by height, modulo its length
+}
+
+func (k *certificates) put(c *certify.Certified) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.by[c.Height%keptCertificates] = c
+}
+
+// get is the certificate of a height's header, nil if it is not here.
+func (k *certificates) get(height uint64) *certify.Certified {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c := k.by[height%keptCertificates]; c != nil && c.Height == height {
+		return c
+	}
+	return nil
 }
 
 // service is the requests of one kind by one replica.
@@ -104,7 +133,18 @@ func (x *Exchange) Publish() ([]Publication, error) {
 
 // ld reads an LD for another shard, or nil if it is not certified yet or was shown applied.
 func (x *Exchange) ld(destination uint16, number uint64) (*settlement.LD, error) {
-	return replica.OutgoingLD(x.d.cfg.Store, x.d.ledger, destination, number, x.d.clients.CertifiedHeight())
+	return replica.OutgoingLD(x.d.ledger, destination, number, x.certificate)
+}
+
+// certificate is the certificate of a height's header, nil if there is none yet. The error is the store's.
+func (x *Exchange) certificate(height uint64) (*certify.Certified, error) {
+	if c := x.certificates.get(height); c != nil {
+		return c, nil
+	}
+	if height > x.d.clients.CertifiedHeight() {
+		return nil, nil
+	}
+	return replica.Certificate(x.d.cfg.Store, height)
 }
 
 // Tick lists the requests that are due, and how long the host waits at most before the next call, [Never] if no time is

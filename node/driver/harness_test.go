@@ -40,6 +40,7 @@ type fakeHost struct {
 	faults    []protocols.Fault
 	exceeding map[protocols.Index]Exceeding
 	serves    int
+	publishes int
 }
 
 var _ Host = (*fakeHost)(nil)
@@ -54,7 +55,7 @@ func (h *fakeHost) Inbound(x replica.Verified)      { h.inbound = append(h.inbou
 func (h *fakeHost) Wake()                           {}
 func (h *fakeHost) Attend()                         {}
 func (h *fakeHost) Serve()                          { h.serves++ }
-func (h *fakeHost) Publish()                        {}
+func (h *fakeHost) Publish()                        { h.publishes++ }
 func (h *fakeHost) Verify()                         {}
 func (h *fakeHost) Misbehaved(f protocols.Fault)    { h.faults = append(h.faults, f) }
 func (h *fakeHost) RunsTwice(*replica.Twin)         {}

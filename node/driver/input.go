@@ -89,6 +89,7 @@ func (d *Driver) input(in CoreInput) {
 		d.host.Misbehaved(f)
 	}
 	d.host.Write(Action{Step: st, Own: own})
+	releaseEarly(d, &st)
 }
 
 // recordCore takes copies, so that input allocates nothing without a recorder.

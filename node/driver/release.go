@@ -6,6 +6,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/protocols/certify"
 )
 
 // Writes puts the records of actions into the consensus store's batches, and decides when the store is synced.
@@ -14,6 +15,8 @@ import (
 // on which nothing depends yet wait for the next sync: batches of other lanes before the vote or acknowledgement that
 // follows, certificates of headers. A crash may lose them, as if the replica had not received the messages behind them. A
 // block is durable before it is executed, so that the ledger is never ahead of the consensus store.
+//
+// VOTEs do not pass through here, see releaseEarly.
 //
 // The zero value has nothing to sync. It is not safe for concurrent use.
 type Writes struct {
@@ -35,14 +38,41 @@ func (w *Writes) Add(b *kv.Batch, actions []Action) (sync bool) {
 // binds reports whether the replica is bound by an action after a crash: messages leave, a client's transaction is accepted
 // or a block is executed.
 func (a *Action) binds() bool {
-	return len(a.Sends) > 0 || a.Own != nil || slices.ContainsFunc(a.Out, func(o replica.Output) bool { return o.Deliver != nil })
+	return slices.ContainsFunc(a.Sends, func(s protocols.Send) bool { return !leavesEarly(s.Message) }) || a.Own != nil ||
+		slices.ContainsFunc(a.Out, func(o replica.Output) bool { return o.Deliver != nil })
 }
 
-// Send sends the messages of an action. The host calls it for each action in order, once the action's records are durable,
-// and then calls [Driver.Deliver].
+// leavesEarly reports whether a message needs no record that may not be durable. That is a VOTE: the block was durable before
+// it was executed, and its header follows from the blocks alone.
+func leavesEarly(m protocols.Message) bool {
+	_, vote := m.(*certify.VOTE)
+	return vote
+}
+
+// releaseEarly sends the messages of a step that need not wait for the disk, and publishes LDs of headers that it certifies. A
+// certificate has no effect on what this replica signs, so one that is lost in a crash is only made again. While the disk
+// syncs the records of other steps, LDs would otherwise wait two times: for the VOTEs and for the certificate.
+func releaseEarly(d *Driver, st *replica.Step) {
+	for _, s := range st.Sends {
+		if leavesEarly(s.Message) {
+			d.send(s.To, s.Message)
+		}
+	}
+	for i := range st.Out {
+		if c := st.Out[i].Certified; c != nil {
+			d.exchange.certificates.put(c)
+			d.host.Publish()
+		}
+	}
+}
+
+// Send sends the messages of an action that were not sent before. The host calls it for each action in order, once the
+// action's records are durable, and then calls [Driver.Deliver].
 func (d *Driver) Send(a *Action) {
 	for _, s := range a.Sends {
-		d.send(s.To, s.Message)
+		if !leavesEarly(s.Message) {
+			d.send(s.To, s.Message)
+		}
 	}
 	for _, r := range a.Reads {
 		d.serving.put(r.To, r.Range)
@@ -74,7 +104,6 @@ func (d *Driver) act(o *replica.Output) error {
 		if d.appends != nil {
 			d.appends.headerCertified(o.Certified.Height)
 		}
-		d.host.Publish()
 	case o.Inbound != nil:
 		e, err := replica.Contradiction(d.cfg.Store, d.cfg.Network, o.Inbound)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/certify"
 )
 
 // TestWrites: the store is synced before an action leaves that may depend on records which are not durable, and only then.
@@ -22,6 +23,9 @@ func TestWrites(t *testing.T) {
 	certified.Persist, certified.Out = record, []replica.Output{{}}
 	var vote Action
 	vote.Persist, vote.Sends = []protocols.Record{{Key: replica.CertificateKey(3), Value: []byte("v")}, {Key: []byte("h/t"), Value: []byte("v")}}, sends.Sends
+	voted := []protocols.Send{{Message: &certify.VOTE{}}}
+	var voteOnly, voteAndMore Action
+	voteOnly.Sends, voteAndMore.Sends = voted, append(voted, sends.Sends...)
 	type group = []Action
 	for _, x := range []struct {
 		name   string
@@ -32,6 +36,8 @@ func TestWrites(t *testing.T) {
 		{"deletions", []group{{deletes}, {sends}}, 0},
 		{"a VOTE that completes a certificate", []group{{vote}, {sends}}, 0},
 		{"records before a certificate", []group{{records, vote}}, 1},
+		{"a VOTE after records of an earlier action", []group{{records}, {voteOnly}}, 0},
+		{"a VOTE and another message after records", []group{{records}, {voteAndMore}}, 1},
 		{"records alone", []group{{records, certified}, {records}}, 0},
 		{"records with messages", []group{{both}, {both}}, 2},
 		{"records of an earlier action", []group{{records, silent, sends}}, 1},
@@ -51,5 +57,35 @@ func TestWrites(t *testing.T) {
 		if syncs != x.syncs {
 			t.Errorf("%s: %d syncs, want %d", x.name, syncs, x.syncs)
 		}
+	}
+}
+
+// TestVOTEsLeaveEarly: a VOTE leaves before the records of its step are written, and once. LDs of a header are published when
+// it is certified, before the certificate is in the store. Other messages wait for the disk.
+func TestVOTEsLeaveEarly(t *testing.T) {
+	b := newBench(t)
+	vote, other := &certify.VOTE{Height: 1}, &replica.Position{}
+	var st replica.Step
+	st.Broadcast(vote)
+	st.Send(2, other)
+	certificate := &certify.Certified{Height: 1}
+	st.Emit(replica.Output{Certified: certificate})
+	if c, err := b.d.Exchange().certificate(1); c != nil || err != nil {
+		t.Fatalf("certificate %v, error %v, before there is one", c, err)
+	}
+	releaseEarly(b.d, &st)
+	if len(b.host.sent) != 1 || b.host.sent[0].Message != protocols.Message(vote) || b.host.publishes != 1 {
+		t.Errorf("sent %+v, %d calls of Publish, before the disk", b.host.sent, b.host.publishes)
+	}
+	if c, err := b.d.Exchange().certificate(1); c != certificate || err != nil {
+		t.Errorf("certificate %v, error %v", c, err)
+	}
+	b.d.Send(&Action{Step: st})
+	if len(b.host.sent) != 2 || b.host.sent[1].Message != protocols.Message(other) {
+		t.Errorf("sent %+v after the disk", b.host.sent)
+	}
+	b.d.Exchange().certificates.put(&certify.Certified{Height: 1 + keptCertificates})
+	if c, err := b.d.Exchange().certificate(1); c != nil || err != nil {
+		t.Errorf("certificate %v, error %v, that is not kept and not in the store", c, err)
 	}
 }

@@ -209,19 +209,19 @@ type Outbox interface {
 	Outgoing(destination uint16, number uint64) (ledger.Outgoing, bool, error)
 }
 
-// OutgoingLD reads an LD for another shard. certified is the height up to which headers are certified. The LD is nil if
-// its header is not certified yet, or if the other shard has shown that it applied the LD.
-func OutgoingLD(r kv.Reader, state Outbox, destination uint16, number, certified uint64) (*settlement.LD, error) {
+// OutgoingLD reads an LD for another shard. certificate gives the certificate of a header, or nil if there is none yet. Then
+// the LD is nil, and also if the other shard has shown that it applied the LD.
+func OutgoingLD(state Outbox, destination uint16, number uint64, certificate func(height uint64) (*certify.Certified, error)) (*settlement.LD, error) {
 	out, ok, err := state.Outgoing(destination, number)
-	if err != nil || !ok || out.Height > certified {
+	if err != nil || !ok {
+		return nil, err
+	}
+	cert, err := certificate(out.Height)
+	if err != nil || cert == nil {
 		return nil, err
 	}
 	header, ok, err := state.Header(out.Height)
 	if err != nil || !ok {
-		return nil, err
-	}
-	cert, err := Certificate(r, out.Height)
-	if err != nil || cert == nil {
 		return nil, err
 	}
 	return settlement.NewLD(out, header, cert.Certificate), nil
