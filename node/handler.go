@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"errors"
 
+	"bdtnode/node/driver"
 	"bdtnode/node/engine"
 	"bdtnode/node/p2p"
 	"bdtnode/node/xshardnet"
@@ -25,9 +27,13 @@ func (h handler) Serve(ctx context.Context, shard uint16, from protocols.Index, 
 
 // Gossip implements [p2p.Handler].
 func (h handler) Gossip(data []byte) p2p.Verdict {
-	if err := h.xshard.Gossip(data); err != nil {
+	switch err := h.xshard.Gossip(data); {
+	case err == nil:
+		return p2p.Accept
+	case errors.Is(err, driver.ErrHeld):
+		return p2p.Ignore
+	default:
 		outside.Debugw("gossip refused", "gossip", "error", err)
 		return p2p.Reject
 	}
-	return p2p.Accept
 }

@@ -121,6 +121,7 @@ type Driver struct {
 	congestion congestion
 	contents   *contents
 	verified   verified
+	arriving   arriving
 	verifier   replica.Verifier
 	witness    witness
 	clients    *Clients
@@ -134,8 +135,8 @@ type Driver struct {
 	certifiedBefore uint64                          // headers up to here were certified before the start
 	moved           bool                            // the core has handled an input since publish
 	horizon         atomic.Pointer[replica.Horizon] // messages beyond it need no verification
-	nextLD          []atomic.Uint64                 // by source shard
-	heights         []atomic.Uint64                 // of peers, as far as they have shown
+	nextLD          nextLDs
+	heights         []atomic.Uint64 // of peers, as far as they have shown
 }
 
 // New restores a replica from its stores. It calls only [Host.Clock].
@@ -162,7 +163,7 @@ func New(cfg Config, host Host) (*Driver, error) {
 		witness:         witness{seen: make(map[proof]bool)},
 		serving:         serving{queue: replica.NewServing(n)},
 		certifiedBefore: core.Status().Certified,
-		nextLD:          make([]atomic.Uint64, cfg.Network.Shards()),
+		nextLD:          make(nextLDs, cfg.Network.Shards()),
 		heights:         make([]atomic.Uint64, n),
 	}
 	d.verifier = replica.Verifier{
@@ -200,8 +201,14 @@ func (d *Driver) Start() { d.input(CoreInput{Kind: CoreStart, At: d.clock()}) }
 
 // Handle takes a message that [Driver.Check] gave.
 func (d *Driver) Handle(v replica.Verified) {
-	if p, ok := v.Message().(*replica.Position); ok {
-		d.heights[v.From()].Store(p.Certified)
+	switch m := v.Message().(type) {
+	case *replica.Position:
+		d.heights[v.From()].Store(m.Certified)
+	case *replica.Inbound:
+		defer func() {
+			d.nextLD.set(m.Source, d.core.NextLD(m.Source))
+			d.arriving.handled(m.Digest)
+		}()
 	}
 	d.input(CoreInput{Kind: CoreMessage, At: d.clock(), Message: v})
 }
@@ -258,9 +265,16 @@ func (d *Driver) publish() {
 	d.moved = false
 	d.horizon.Store(d.core.Horizon())
 	for i := range d.nextLD {
-		if n := d.core.NextLD(uint16(i)); n != d.nextLD[i].Load() {
-			d.nextLD[i].Store(n)
-		}
+		d.nextLD.set(uint16(i), d.core.NextLD(uint16(i)))
+	}
+}
+
+// nextLDs are the numbers of the first LDs that this replica lacks, by source shard.
+type nextLDs []atomic.Uint64
+
+func (x nextLDs) set(source uint16, n uint64) {
+	if n != x[source].Load() {
+		x[source].Store(n)
 	}
 }
 

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -180,9 +181,39 @@ func (x *Exchange) Fetched(a xshard.Request, count int, ok bool) {
 	x.machine.Fetched(x.d.time(), a, count, ok)
 }
 
-// Take takes an LD from gossip or from a replica of its source, see [Driver.Offer].
-func (x *Exchange) Take(ld *settlement.LD) error {
-	if err := x.d.Offer(ld); err != nil {
+// Take takes an LD from a replica of its source, see [Driver.Offer].
+func (x *Exchange) Take(ld *settlement.LD) error { return x.seen(ld, x.d.Offer(ld)) }
+
+// ErrHeld is the result of [Exchange.TakeGossip] for a copy of an LD that this replica has.
+var ErrHeld = errors.New("a copy of an LD that is held or on its way to the loop")
+
+// TakeGossip takes an LD from gossip. The error is [ErrHeld] for a copy of an LD that is held, or on its way to the loop: the
+// copy is dropped unverified, whatever its certificate is, and must not be passed on. Any other error is the fault of the peer
+// that passed the LD on. It blocks while the loop has many LDs.
+func (x *Exchange) TakeGossip(ld *settlement.LD) error {
+	d := x.d
+	m, err := fromOutside(d.cfg.Network, ld)
+	if err != nil {
+		return err
+	}
+	if !d.arriving.begin(m.Digest) {
+		return ErrHeld
+	}
+	if m.Number < d.NextLD(m.Source) && d.contents.has(m.Digest) { // a verified LD may have been too far ahead when it first came
+		d.arriving.end(m.Digest, false)
+		return ErrHeld
+	}
+	v, err := d.verifier.Check(d.cfg.Self, m)
+	d.arriving.end(m.Digest, !v.IsZero())
+	if !v.IsZero() {
+		d.host.Inbound(v)
+	}
+	return x.seen(ld, err)
+}
+
+// seen notes an LD that was taken without an error.
+func (x *Exchange) seen(ld *settlement.LD, err error) error {
+	if err != nil {
 		return err
 	}
 	x.mu.Lock()

@@ -160,13 +160,12 @@ func (d *Driver) checkPayload(b *lanes.Batch) error {
 	return nil
 }
 
-// Offer takes an LD from outside the shard: from gossip, or from a replica of its source. An error is the fault of the peer
-// that passed the LD on. It blocks while the loop has many LDs.
+// Offer takes an LD from a replica of its source. An error is the fault of that replica. It blocks while the loop has many LDs.
 func (d *Driver) Offer(ld *settlement.LD) error {
-	if source := ld.Delivery.Source; int(source) >= d.cfg.Network.Shards() {
-		return fmt.Errorf("an LD of shard %d, the network has %d shards", source, d.cfg.Network.Shards())
+	x, err := fromOutside(d.cfg.Network, ld)
+	if err != nil {
+		return err
 	}
-	x := replica.NewInbound(ld)
 	if x.Number < d.NextLD(x.Source) && d.verified.Has(x.Encoding()) {
 		return nil // it is held; a verified LD may have been too far ahead when it first came
 	}
@@ -175,6 +174,14 @@ func (d *Driver) Offer(ld *settlement.LD) error {
 		d.host.Inbound(v)
 	}
 	return err
+}
+
+// fromOutside is the message with an LD from outside the shard. The error is that of an LD of a shard that does not exist.
+func fromOutside(n *settlement.Network, ld *settlement.LD) (*replica.Inbound, error) {
+	if source := ld.Delivery.Source; int(source) >= n.Shards() {
+		return nil, fmt.Errorf("an LD of shard %d, the network has %d shards", source, n.Shards())
+	}
+	return replica.NewInbound(ld), nil
 }
 
 // checkLD reports whether an LD is good. An error is the fault of the peer that passed the LD on.

@@ -184,7 +184,8 @@ func (r *Service) fetch(ctx context.Context, a xshard.Request) (count int, err e
 			return fmt.Errorf("shard %d answered with an LD of shard %d", a.Shard, ld.Delivery.Source)
 		}
 		count++
-		return r.take(ld)
+		defer signal(r.wake)
+		return r.exchange.Take(ld)
 	})
 	if err != nil {
 		outside.Debugw("a fetch of LDs failed", a.To, "shard", a.Shard, "replica", a.To, "error", err)
@@ -219,8 +220,8 @@ func (r *Service) ask(ctx context.Context, shard uint16, to protocols.Index, req
 	return r.net.Request(ctx, shard, to, request, most, each)
 }
 
-// Gossip takes in a message of the own shard's topic. An error means that no honest replica sends such a message. It is
-// called concurrently.
+// Gossip takes in a message of the own shard's topic. The error [driver.ErrHeld] means that the message need not be passed on,
+// and any other error that no honest replica sends such a message. It is called concurrently.
 func (r *Service) Gossip(data []byte) error {
 	if settlement.IsCL(data) {
 		cl, err := settlement.DecodeCL(r.exchange.Network(), data)
@@ -233,13 +234,8 @@ func (r *Service) Gossip(data []byte) error {
 	if err != nil {
 		return err
 	}
-	return r.take(ld)
-}
-
-// take gives an LD to the replica.
-func (r *Service) take(ld *settlement.LD) error {
 	defer signal(r.wake)
-	return r.exchange.Take(ld)
+	return r.exchange.TakeGossip(ld)
 }
 
 // Call passes a client call of at most 256 KiB on to one replica of a shard and returns its answer, of at most so many

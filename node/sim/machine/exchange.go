@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -232,7 +233,7 @@ func (x *exchange) take(from *Machine, p network.Packet) {
 		if settlement.IsCL(p.Frame) {
 			_ = x.takeCL(from, p)
 		} else {
-			_ = x.decode(from, p, x.n.driver.Exchange().Take)
+			_ = x.decode(from, p, x.n.driver.Exchange().TakeGossip)
 		}
 	})
 }
@@ -265,6 +266,10 @@ func (x *exchange) decode(from *Machine, p network.Packet, give func(*settlement
 	ld, err := settlement.DecodeLD(p.Frame)
 	if err == nil {
 		err = give(ld)
+	}
+	if errors.Is(err, driver.ErrHeld) {
+		x.n.s.Trace.Add(x.n.s.Now(), "LD is held", int(x.n.id), -1, p.Frame, nil)
+		return nil
 	}
 	if err != nil {
 		x.n.s.Trace.Add(x.n.s.Now(), "refuse LD", int(x.n.id), -1, p.Frame, err)
