@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"bdtnode/node/loglimit"
+	"bdtnode/node/supervise"
 	"bdtnode/protocols"
 )
 
@@ -134,21 +135,35 @@ func (n *Net) Run(ctx context.Context, h Handler) (err error) {
 	close(n.started)
 	logger.Infow("listening", "peer", n.roster.self, "addresses", n.Addrs())
 
-	var wg sync.WaitGroup
+	g := supervise.New(ctx)
 	for _, m := range n.members {
 		if m != nil {
-			wg.Go(func() { m.run(ctx) })
+			g.Go("peer", func(ctx context.Context) error { m.run(ctx); return nil })
 		}
 	}
 	for _, b := range n.bridges {
-		wg.Go(func() { b.run(ctx) })
+		g.Go("bridge", func(ctx context.Context) error { b.run(ctx); return nil })
 	}
-	wg.Go(func() { n.gossip.run(ctx) })
+	g.Go("gossip", func(ctx context.Context) error { n.gossip.run(ctx); return nil })
+	g.Go("addresses", func(ctx context.Context) error { n.keepAddresses(ctx, identified.Out()); return nil })
+	failed := g.Wait()
+	cancel()
+	n.bootstrapper.wait()
+	err = errors.Join(identified.Close(), n.dht.Close(), n.host.Close())
+	n.serving.wait()
+	if err != nil {
+		err = fmt.Errorf("close network: %w", err)
+	}
+	return errors.Join(failed, err)
+}
+
+// keepAddresses notes the addresses at which peers were reached, and writes them from time to time and at the end.
+func (n *Net) keepAddresses(ctx context.Context, identified <-chan any) {
 	saves := time.NewTicker(addressSaveInterval)
 	defer saves.Stop()
 	for ctx.Err() == nil {
 		select {
-		case e := <-identified.Out():
+		case e := <-identified:
 			if e, ok := e.(event.EvtPeerIdentificationCompleted); ok {
 				n.book.reached(e.Peer, e.ListenAddrs)
 			}
@@ -160,15 +175,6 @@ func (n *Net) Run(ctx context.Context, h Handler) (err error) {
 			logger.Warnw("address file not written", "error", err)
 		}
 	}
-	cancel()
-	wg.Wait()
-	n.bootstrapper.wait()
-	err = errors.Join(identified.Close(), n.dht.Close(), n.host.Close())
-	n.serving.wait()
-	if err != nil {
-		return fmt.Errorf("close network: %w", err)
-	}
-	return nil
 }
 
 // handlers counts the running stream handlers, until it is closed for new ones.
