@@ -33,8 +33,8 @@ func TestNetStatusWithDeadReplicas(t *testing.T) {
 	began := time.Now()
 	var got networkStatus
 	r := bdtnode(t, "net", "status", n.url, frozen.Addr().String(), "-o", "json")
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("it took %v", took)
+	if took := time.Since(began); took > 2*time.Second || networkTime >= time.Second { // the machine may be busy
+		t.Errorf("it took %v, and the questions end after %v", took, networkTime)
 	}
 	r.json(t, &got)
 	if r.code != output.ExitUnhealthy || len(got.Unreachable) != 1 || len(got.Shards) != 2 || len(got.Replicas) != 8 {

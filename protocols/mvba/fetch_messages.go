@@ -4,7 +4,6 @@ import (
 	"bdtnode/internal/digest"
 	"bdtnode/internal/wire"
 	"bdtnode/protocols"
-	"bdtnode/protocols/coin"
 )
 
 // FetchValue requests the value with a digest.
@@ -65,22 +64,3 @@ func decodeResendRequest(b []byte) (*ResendRequest, error) {
 	m := &ResendRequest{At: readAt(r)}
 	return m, r.Done()
 }
-
-// InstanceOf is the instance that a message belongs to. ok is false if it is not a message of an agreement.
-func InstanceOf(msg protocols.Message) (in Instance, ok bool) {
-	switch m := msg.(type) {
-	case *coin.Release:
-		return Instance{m.Name.Epoch, m.Name.Kind, m.Name.Index}, true
-	case *coin.Relay:
-		return Instance{m.Name.Epoch, m.Name.Kind, m.Name.Index}, true
-	case *FetchValue:
-		return m.Instance, true
-	case *Value:
-		return m.Instance, true
-	case interface{ at() At }:
-		return m.at().Instance, true
-	}
-	return Instance{}, false
-}
-
-func (a At) at() At { return a }

@@ -82,3 +82,22 @@ func (a At) noVoteStatement(c *protocols.Committee, claim uint32) []byte {
 
 // DigestOf is the digest of a value, which signatures and requests use.
 func DigestOf(value []byte) digest.Digest { return digest.Of("bdt/mvba-value/1", value) }
+
+// InstanceOf is the instance that a message belongs to. ok is false if it is not a message of an agreement.
+func InstanceOf(msg protocols.Message) (in Instance, ok bool) {
+	switch m := msg.(type) {
+	case *coin.Release:
+		return Instance{m.Name.Epoch, m.Name.Kind, m.Name.Index}, true
+	case *coin.Relay:
+		return Instance{m.Name.Epoch, m.Name.Kind, m.Name.Index}, true
+	case *FetchValue:
+		return m.Instance, true
+	case *Value:
+		return m.Instance, true
+	case interface{ at() At }:
+		return m.at().Instance, true
+	}
+	return Instance{}, false
+}
+
+func (a At) at() At { return a }

@@ -36,9 +36,6 @@ func (r *Replica) Killed() bool { p := r.process(); return p.gone() && p.killed(
 // Lost reports whether the replica has no process, and this program did not end it.
 func (r *Replica) Lost() bool { p := r.process(); return p.gone() && !p.asked.Load() }
 
-// Gone reports whether the replica has no process.
-func (r *Replica) Gone() bool { return r.process().gone() }
-
 // Ended describes how the process of the replica ended, with the last lines of its log.
 func (r *Replica) Ended() string { return r.process().ended() }
 
