@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,11 @@ func scrape(ctx context.Context, url string) (*usage, error) {
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s/metrics: status %d", url, res.StatusCode)
 	}
-	return readMetrics(io.LimitReader(res.Body, maxMetrics))
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxMetrics)) // whole: the end of a body that breaks off is no value
+	if err != nil {
+		return nil, err
+	}
+	return readMetrics(bytes.NewReader(body))
 }
 
 // readMetrics reads the text of metrics: a name, labels in braces or none, and a value in each line.
