@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
@@ -17,13 +18,20 @@ import (
 // placeEnv has the number of the process among those that run at the same time. It sets the ports of its networks.
 const placeEnv = "TEST_PLACE"
 
-const placeCount = 2
+// placeCount is the number of places. The race detector makes a network several times slower, so that two at the same time
+// would miss the time limits of their requests on 2 cores.
+func placeCount() int {
+	if raceDetector {
+		return 1
+	}
+	return 2
+}
 
 // places bounds the processes that run at the same time. Each place is a number from 1 on; the first process of the tests
 // has 0.
 var places = func() chan int {
-	c := make(chan int, placeCount)
-	for i := range placeCount {
+	c := make(chan int, placeCount())
+	for i := range placeCount() {
 		c <- i + 1
 	}
 	return c
@@ -50,6 +58,23 @@ func endWithParent() {
 	os.Exit(1)
 }
 
+// allPlaces has the turn to take all places: two takers with one place each would wait for each other for ever.
+var allPlaces sync.Mutex
+
+// takePlaces waits for a free place, or for all.
+func takePlaces(all bool) []int {
+	if !all {
+		return []int{<-places}
+	}
+	allPlaces.Lock()
+	defer allPlaces.Unlock()
+	var taken []int
+	for len(taken) < placeCount() {
+		taken = append(taken, <-places)
+	}
+	return taken
+}
+
 // beside runs the test binary with arguments as soon as a place is free, with real replicas and further variables of the
 // environment. The channel gets its result. Environment and directory are those at the time of the call. If alone is true,
 // no other such process runs at the same time.
@@ -65,10 +90,7 @@ func beside(ctx context.Context, alone bool, variables []string, args ...string)
 	env := append(append(os.Environ(), realEnv+"=1"), variables...)
 	done := make(chan result, 1)
 	go func() {
-		taken := []int{<-places}
-		for alone && len(taken) < placeCount {
-			taken = append(taken, <-places)
-		}
+		taken := takePlaces(alone)
 		defer func() {
 			for _, place := range taken {
 				places <- place
