@@ -216,7 +216,12 @@ func TestFullMempoolForSome(t *testing.T) {
 
 func sendFile(t *testing.T, n *fakeNetwork, csv string) (result, sendSummary) {
 	t.Helper()
-	r := n.run(t, "tx", "send", "--file", writeFile(t, csv), "-o", "json", "--timeout", "2s")
+	return sendFileWithin(t, n, csv, "2s")
+}
+
+func sendFileWithin(t *testing.T, n *fakeNetwork, csv, timeout string) (result, sendSummary) {
+	t.Helper()
+	r := n.run(t, "tx", "send", "--file", writeFile(t, csv), "-o", "json", "--timeout", timeout)
 	var s sendSummary
 	r.json(t, &s)
 	return r, s
@@ -388,7 +393,7 @@ func TestSendManyRounds(t *testing.T) {
 		fmt.Fprintln(&csv, "alice,bob,1")
 	}
 	n := newNetwork(t, amounts...)
-	if r, s := sendFile(t, n, csv.String()); r.code != 0 || s.Settled != 1500 || n.submits != 2 {
+	if r, s := sendFileWithin(t, n, csv.String(), "1m"); r.code != 0 || s.Settled != 1500 || n.submits != 2 {
 		t.Errorf("%d, settled %d in %d requests: %s", r.code, s.Settled, n.submits, r.err)
 	}
 }
