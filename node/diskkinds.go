@@ -1,6 +1,9 @@
 package node
 
 import (
+	"sync"
+	"time"
+
 	"bdtnode/internal/kv"
 	"bdtnode/ledger"
 	"bdtnode/ledger/paylog"
@@ -34,6 +37,27 @@ var diskKinds = []struct{ store, kind, meaning string }{
 	{ledgerDir, "settlement", "transactions between shards, channels, LDs that were not shown applied"},
 	{ledgerDir, "batches", "in a log: the place of each batch"},
 	{ledgerDir, kv.OtherKind, "tip, identity, bad batches"},
+}
+
+// kindsAge is the time for which an estimate of the disk use by kind is used. An estimate reads tables at both ends of each
+// kind, and its result changes slowly.
+const kindsAge = 30 * time.Second
+
+// kindEstimate is the newest estimate of the disk use of each store by kind.
+type kindEstimate struct {
+	mu  sync.Mutex
+	at  time.Time // zero before the first one
+	use map[string][]kv.KindUse
+}
+
+// read returns the newest estimate, or a new one if that is too old at a time.
+func (k *kindEstimate) read(now time.Time, estimate func() map[string][]kv.KindUse) map[string][]kv.KindUse {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.use == nil || now.Sub(k.at) >= kindsAge {
+		k.at, k.use = now, estimate()
+	}
+	return k.use
 }
 
 // kindUse estimates the disk use of each store by kind.

@@ -3,7 +3,10 @@ package node
 import (
 	"bytes"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
@@ -57,5 +60,39 @@ func TestConsensusKindsHaveTheirKeys(t *testing.T) {
 		if i < 0 || consensusKinds[i].Name != want {
 			t.Errorf("key %q of %s is not of this kind", key, want)
 		}
+	}
+}
+
+// TestKindsAreEstimatedSeldom: however many scrapes there are, also at the same time, the disk use by kind is estimated once in
+// kindsAge.
+func TestKindsAreEstimatedSeldom(t *testing.T) {
+	var k kindEstimate
+	var estimates atomic.Int64
+	estimate := func() map[string][]kv.KindUse {
+		return map[string][]kv.KindUse{ledgerDir: {{Name: "headers", Bytes: uint64(estimates.Add(1))}}}
+	}
+	begin := time.Now()
+	for _, x := range []struct {
+		after time.Duration
+		want  uint64
+	}{{0, 1}, {time.Second, 1}, {kindsAge - 1, 1}, {kindsAge, 2}, {2*kindsAge - 1, 2}, {2 * kindsAge, 3}} {
+		var scrapes sync.WaitGroup
+		for range 8 {
+			scrapes.Go(func() {
+				if got := k.read(begin.Add(x.after), estimate)[ledgerDir][0].Bytes; got != x.want {
+					t.Errorf("after %v: estimate %d, want %d", x.after, got, x.want)
+				}
+			})
+		}
+		scrapes.Wait()
+	}
+}
+
+// TestScrapesShareAnEstimate: two scrapes of a replica have the same estimate, and the same values of it.
+func TestScrapesShareAnEstimate(t *testing.T) {
+	n := shardOfThree(t).nodes[0]
+	first, second := n.scrape(), n.scrape()
+	if a, b := first.kinds[ledgerDir], second.kinds[ledgerDir]; len(a) == 0 || &a[0] != &b[0] {
+		t.Error("the second scrape estimated the disk use anew")
 	}
 }

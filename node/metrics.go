@@ -60,7 +60,7 @@ func (n *Node) scrape() *scrape {
 		Node: n, health: n.health(), status: n.engine.Status(), seen: n.engine.Presence(), load: n.engine.Load(),
 		links: n.net.Load(), stats: n.net.Stats(), served: n.api.Load(),
 		disks: map[string]kv.DiskUse{consensusDir: n.consensus.DiskUse(), ledgerDir: n.ledgerKV.DiskUse()},
-		kinds: n.kindUse(),
+		kinds: n.kinds.read(time.Now(), n.kindUse),
 	}
 	s.tip, _, _ = n.chain.Tip()
 	return s
@@ -125,8 +125,10 @@ func newRegistry(n *Node) *prometheus.Registry {
 	return reg
 }
 
-// metrics serves GET /metrics.
-func (n *Node) metrics() http.Handler { return promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}) }
+// metrics serves GET /metrics. The answer is not compressed: that would take more processor time than all else in it.
+func (n *Node) metrics() http.Handler {
+	return promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{DisableCompression: true})
+}
 
 // Types of families.
 const (
@@ -300,7 +302,7 @@ var families = []family{
 			emit(float64(s.disks[store].Tables), store, "tables")
 		}
 	}),
-	labelled(gauge, "disk_kind_bytes", "bytes", "Estimated size of one kind of records in the tables of a store, see the table of kinds.", []string{"store", "kind"}, func(s *scrape, emit emit) {
+	labelled(gauge, "disk_kind_bytes", "bytes", "Estimated size of one kind of records in the tables of a store, see the table of kinds; up to 30 s old.", []string{"store", "kind"}, func(s *scrape, emit emit) {
 		for _, store := range []string{consensusDir, ledgerDir} {
 			for _, k := range s.kinds[store] {
 				emit(float64(k.Bytes), store, k.Name)

@@ -94,6 +94,7 @@ type Node struct {
 	others     otherReports
 	tracer     *tracer
 	registry   *prometheus.Registry
+	kinds      kindEstimate
 	settlement *histogram.Histogram // from the request to the outputs in all shards
 }
 
