@@ -105,9 +105,14 @@ func (s *Server) events(ctx context.Context, in *eventsIn) (*eventsOut, error) {
 	}
 	return &eventsOut{Body: func(out huma.Context) {
 		defer s.readers.give(client, 1)
+		defer from.Close()
 		out.SetHeader("Content-Type", EventsType)
 		out.SetHeader("Cache-Control", "no-store")
 		out.SetHeader("X-Accel-Buffering", "no") // a proxy must not hold events back
+		if q.Follow {
+			// Without chunks a part leaves in one write, with them in three. The connection ends with the stream.
+			out.SetHeader("Transfer-Encoding", "identity")
+		}
 		w := &eventWriter{w: in.writer, control: http.NewResponseController(in.writer), limit: s.cfg.EventTime}
 		s.stream(ctx, from, w, shard)
 	}}, nil
@@ -133,7 +138,7 @@ func (s *Server) stream(ctx context.Context, from EventStream, w *eventWriter, s
 		case errors.Is(err, io.EOF):
 			*end = EndEvent{Reason: EndTip, Detail: "all events so far were sent"}
 		case errors.Is(err, context.DeadlineExceeded):
-			events = [][]byte{[]byte("id: " + place() + "\n\n")}
+			events = []byte("id: " + place() + "\n\n")
 			end = nil
 		case err != nil:
 			outside.Errorw("events cannot be read", "events", "error", err)
@@ -141,7 +146,7 @@ func (s *Server) stream(ctx context.Context, from EventStream, w *eventWriter, s
 		default:
 			end = nil
 		}
-		took, err := w.write(events...)
+		took, err := w.write(events)
 		if err != nil {
 			outside.Debugw("reader of events left or took none", "events", "error", err)
 			return
@@ -164,7 +169,7 @@ type eventWriter struct {
 	last    int // bytes of the last part
 }
 
-// write writes and flushes a part, and returns the time that the reader took for it. The bytes are shared by all readers.
+// write writes and flushes a part, and returns the time that the reader took for it.
 func (w *eventWriter) write(parts ...[]byte) (time.Duration, error) {
 	begun := time.Now()
 	if err := setDeadline(w.control.SetWriteDeadline, begun.Add(w.limit)); err != nil {

@@ -4,14 +4,16 @@
 // from its last cursor, at any replica of the shard. A stream holds one page and no queue. A reader that is slow reads
 // older blocks next, and nothing is kept for it.
 //
-// Events of recent blocks are read and encoded once, by the first reader, and all readers share the bytes. Reads take no
-// lock of the ledger. A page is bounded, and few readers read older blocks at a time.
+// Events of recent blocks are read and encoded once, by the first reader, and copied into the page of each reader. So a slow
+// reader holds no block in memory, and a page leaves in one write. Reads take no lock of the ledger. A page is bounded, pages
+// of new blocks are bounded in number for all readers together, and few readers read older blocks at a time.
 package events
 
 import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bdtnode/ledger"
@@ -26,7 +28,8 @@ const (
 	sharedTxs   = 1024                  // receipts of a block up to which its events are shared, some 300 bytes each
 	sharedBytes = 8 << 20               // shared events in all
 	pastReaders = 2                     // readers of older blocks at a time
-	pace        = 25 * time.Millisecond // least time between two pages of new blocks
+	pace        = 25 * time.Millisecond // least time between two pages of new blocks of one reader
+	pageTime    = pace / 10             // likewise for each open stream: a replica makes at most 400 such pages a second
 	entries     = 64                    // history entries of a followed account that are read at a time
 )
 
@@ -63,6 +66,7 @@ type Config struct {
 type Events struct {
 	cfg  Config
 	past chan struct{} // places of readers of older blocks
+	open atomic.Int64  // streams
 
 	mu     sync.Mutex
 	shared map[uint64]*block
@@ -83,7 +87,7 @@ type block struct {
 	frames []frame
 	large  bool // the block has more events than are shared
 	err    error
-	size   int // bytes of frames, set when they are counted
+	size   int // bytes of frames in memory, set when they are counted
 }
 
 // New returns the events of a replica. It starts nothing.
@@ -109,6 +113,7 @@ func (e *Events) Open(q api.EventQuery) (api.EventStream, error) {
 			s.accounts = append(s.accounts, &followed{address: a})
 		}
 	}
+	e.open.Add(1)
 	return s, nil
 }
 
@@ -171,7 +176,7 @@ func (e *Events) count(height uint64, b *block) {
 		return // dropped while it was read
 	}
 	for i := range b.frames {
-		b.size += len(b.frames[i].bytes)
+		b.size += cap(b.frames[i].bytes)
 	}
 	e.bytes += b.size
 	for ; (e.bytes > sharedBytes || len(e.shared) > recent) && e.oldest < height; e.oldest++ {

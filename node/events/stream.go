@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sort"
 	"time"
 
 	"bdtnode/ledger"
@@ -18,7 +19,9 @@ type stream struct {
 	accounts []*followed
 	at       api.Cursor // all events up to here were returned
 	placed   bool       // the accounts are at their first changes
+	buffer   []byte     // of the page
 	last     time.Time  // of the last page
+	busy     bool       // the last block came before the next page was due
 
 	commits []api.Commit // of the page, those not returned yet
 	known   uint64       // height up to which commits were returned or reported as a gap
@@ -41,14 +44,20 @@ func (f *followed) drop() { f.next, f.index = f.next[1:], 0 }
 // At implements [api.EventStream].
 func (s *stream) At() api.Cursor { return s.at }
 
+// Close implements [api.EventStream].
+func (s *stream) Close() { s.e.open.Add(-1) }
+
 // Next implements [api.EventStream].
-func (s *stream) Next(ctx context.Context) ([][]byte, error) {
+func (s *stream) Next(ctx context.Context) ([]byte, error) {
 	for {
 		height, higher := s.e.cfg.Ledger.Advanced()
-		out, end, err := s.page(ctx, height)
-		if err != nil || len(out) > 0 {
+		end, err := s.page(ctx, height)
+		if len(s.buffer) > 0 { // an error comes again with the next page
 			s.last = time.Now()
-			return out, err
+			return s.buffer, nil
+		}
+		if err != nil {
+			return nil, err
 		}
 		if !end {
 			if ctx.Err() != nil {
@@ -65,8 +74,21 @@ func (s *stream) Next(ctx context.Context) ([][]byte, error) {
 	}
 }
 
-// await waits for a block, and then so long that a page is not read for each block of a busy shard.
+// await waits for a block, and until the next page is due, so that a page is not read for each block of a busy shard. There
+// it waits for the time first, so that the reader is woken once for several blocks.
 func (s *stream) await(ctx context.Context, higher <-chan struct{}) error {
+	due := s.last.Add(max(pace, time.Duration(s.e.open.Load())*pageTime))
+	if s.busy {
+		if err := sleep(ctx, due); err != nil {
+			return err
+		}
+		select {
+		case <-higher:
+			return nil
+		default:
+			s.busy = false
+		}
+	}
 	var soon <-chan time.Time
 	if s.kinds.has(api.EventCommit) {
 		soon = time.After(pace) // the loop of the replica may note a commit after the executor has executed the block
@@ -77,7 +99,13 @@ func (s *stream) await(ctx context.Context, higher <-chan struct{}) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	wait := time.Until(s.last.Add(pace))
+	s.busy = time.Now().Before(due)
+	return sleep(ctx, due)
+}
+
+// sleep waits until a time.
+func sleep(ctx context.Context, until time.Time) error {
+	wait := time.Until(until)
 	if wait <= 0 {
 		return nil
 	}
@@ -91,21 +119,22 @@ func (s *stream) await(ctx context.Context, higher <-chan struct{}) error {
 	}
 }
 
-// page returns the next events up to a height. end is true if there are no more.
-func (s *stream) page(ctx context.Context, height uint64) (out [][]byte, end bool, err error) {
+// page puts the next events up to a height into the buffer. end is true if there are no more.
+func (s *stream) page(ctx context.Context, height uint64) (end bool, err error) {
+	s.buffer = s.buffer[:0]
 	if s.at.Height+recent < height {
 		select {
 		case s.e.past <- struct{}{}:
 			defer func() { <-s.e.past }()
 		case <-ctx.Done():
-			return nil, false, ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 	defer func() { s.positions = nil }()
-	if height, out, err = s.begin(height); err != nil {
-		return nil, false, err
+	if height, err = s.begin(height); err != nil {
+		return false, err
 	}
-	for size, blocks := 0, 0; size < pageBytes && blocks < pageBlocks; blocks++ {
+	for blocks := 0; len(s.buffer) < pageBytes && blocks < pageBlocks; blocks++ {
 		next, first := s.at.Height, s.at.Index+1
 		if s.at.Index == api.Whole {
 			next, first = next+1, 0
@@ -113,7 +142,7 @@ func (s *stream) page(ctx context.Context, height uint64) (out [][]byte, end boo
 		if s.kinds&dense == 0 {
 			sparse, err := s.nextSparse(next)
 			if err != nil {
-				return nil, false, err
+				return false, err
 			}
 			if sparse > next {
 				next, first = sparse, 0
@@ -123,33 +152,29 @@ func (s *stream) page(ctx context.Context, height uint64) (out [][]byte, end boo
 			if height > s.at.Height {
 				s.at = api.Cursor{Height: height, Index: api.Whole}
 			}
-			return out, true, nil
+			return true, nil
 		}
-		events, err := s.block(next, first, pageBytes-size)
-		if err != nil {
-			return nil, false, err
-		}
-		for _, x := range events {
-			out, size = append(out, x), size+len(x)
+		if err := s.block(next, first); err != nil {
+			return false, err
 		}
 	}
-	return out, false, nil
+	return false, nil
 }
 
-// begin prepares a page: accounts and commits. It returns the height up to which the page may go, and a gap if the
-// replica does not have all commits.
-func (s *stream) begin(height uint64) (uint64, [][]byte, error) {
+// begin prepares a page: accounts and commits. It returns the height up to which the page may go. The page begins with a gap
+// if the replica does not have all commits.
+func (s *stream) begin(height uint64) (uint64, error) {
 	if !s.placed {
 		for _, f := range s.accounts {
 			var err error
 			if f.number, err = s.e.cfg.Ledger.FirstChange(f.address, s.next()); err != nil {
-				return 0, nil, err
+				return 0, err
 			}
 		}
 		s.placed = true
 	}
 	if !s.kinds.has(api.EventCommit) {
-		return height, nil, nil
+		return height, nil
 	}
 	s.known = max(s.known, s.next()-1)
 	s.commits = s.e.cfg.Commits(s.known)
@@ -161,7 +186,7 @@ func (s *stream) begin(height uint64) (uint64, [][]byte, error) {
 	}
 	all := s.e.cfg.Commits(0)
 	if len(all) == 0 || s.known+1 >= all[0].Height {
-		return height, nil, nil
+		return height, nil
 	}
 	gap := &api.Event{Kind: api.EventGap, Height: all[0].Height - 1, Gap: &api.GapEvent{
 		From: s.known + 1, To: all[0].Height - 1, Kinds: []api.EventKind{api.EventCommit},
@@ -169,7 +194,8 @@ func (s *stream) begin(height uint64) (uint64, [][]byte, error) {
 	}}
 	gap.Shard, gap.Cursor = s.e.cfg.Shard, s.at.Text(s.e.cfg.Shard)
 	s.known = all[0].Height - 1
-	return height, [][]byte{api.EncodeEvent(gap)}, nil
+	s.buffer = append(s.buffer, api.EncodeEvent(gap)...)
+	return height, nil
 }
 
 // next is the height of the next event at the lowest.
@@ -206,39 +232,42 @@ func (s *stream) nextSparse(from uint64) (height uint64, err error) {
 	return max(height, from), nil
 }
 
-// block returns events of a block from a number on, some more bytes than room at most, and moves the stream behind them.
-func (s *stream) block(height uint64, first uint32, room int) (out [][]byte, err error) {
-	frames, more, err := s.shared(height, first, room)
+// block adds events of a block from a number on to the page, until it is full, and moves the stream behind them.
+func (s *stream) block(height uint64, first uint32) error {
+	frames, more, err := s.shared(height, first, pageBytes-len(s.buffer))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	size := 0
 	put := func(f *frame) {
-		out, size = append(out, f.bytes), size+len(f.bytes)
+		s.buffer = append(s.buffer, f.bytes...)
 		s.at = api.Cursor{Height: height, Index: f.index}
 	}
-	for size < room {
+	for len(s.buffer) < pageBytes {
+		for len(frames) > 0 && s.kinds&frames[0].kind == 0 {
+			frames = frames[1:]
+		}
 		own, err := s.own(height, first)
 		switch {
 		case err != nil:
-			return nil, err
+			return err
 		case len(frames) > 0 && (own == nil || frames[0].index < own.index):
 			put(&frames[0])
 			frames = frames[1:]
 		case more && len(frames) == 0:
-			return out, nil // an own event may come after the next shared ones
+			return nil // an own event may come after the next shared ones
 		case own == nil:
 			s.at = api.Cursor{Height: height, Index: api.Whole}
-			return out, nil
+			return nil
 		default:
 			put(&own.frame)
 			own.take()
 		}
 	}
-	return out, nil
+	return nil
 }
 
-// shared returns the chosen shared events of a block from a number on. more is true if the block has further ones.
+// shared returns the shared events of a block from a number on, also those of kinds that were not chosen. more is true if
+// the block has further ones.
 func (s *stream) shared(height uint64, first uint32, room int) (frames []frame, more bool, err error) {
 	if s.kinds&shareable == 0 {
 		return nil, false, nil
@@ -249,12 +278,7 @@ func (s *stream) shared(height uint64, first uint32, room int) (frames []frame, 
 			return nil, false, err
 		}
 		if ok {
-			for i := range all {
-				if all[i].index >= first && s.kinds&all[i].kind != 0 {
-					frames = append(frames, all[i])
-				}
-			}
-			return frames, false, nil
+			return all[sort.Search(len(all), func(i int) bool { return all[i].index >= first }):], false, nil
 		}
 	}
 	for {
@@ -289,7 +313,6 @@ func (s *stream) own(height uint64, first uint32) (*owned, error) {
 func (s *stream) transaction(height uint64, first uint32) (*owned, error) {
 	var next *owned
 	var changed []*followed
-	x := &api.Event{Kind: api.EventTransaction, Height: height}
 	for _, f := range s.accounts {
 		index, ok, err := s.nextChange(f, height, first)
 		switch {
@@ -306,7 +329,7 @@ func (s *stream) transaction(height uint64, first uint32) (*owned, error) {
 		return nil, nil
 	}
 	h := &changed[0].next[0]
-	x.TimeMS, x.Transaction = h.TimeMS, &api.TransactionEvent{Tx: h.Tx, Position: (next.index - indexReceipts) / 2}
+	x := &api.Event{Kind: api.EventTransaction, Height: height, TimeMS: h.TimeMS, Transaction: &api.TransactionEvent{Tx: h.Tx, Position: (next.index - indexReceipts) / 2}}
 	for _, f := range changed {
 		h := &f.next[0]
 		x.Transaction.Changes = append(x.Transaction.Changes, api.AccountChange{Address: f.address, Received: h.Received, Spent: h.Spent})

@@ -40,7 +40,7 @@ func Listed(q api.EventQuery, events ...api.Event) *Stream {
 func (s *Stream) At() api.Cursor { return s.Place }
 
 // Next implements [api.EventStream]. It returns one event.
-func (s *Stream) Next(ctx context.Context) ([][]byte, error) {
+func (s *Stream) Next(ctx context.Context) ([]byte, error) {
 	if s.sent == len(s.Events) && s.Follow {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -51,7 +51,10 @@ func (s *Stream) Next(ctx context.Context) ([][]byte, error) {
 	e := &s.Events[s.sent]
 	s.sent++
 	s.Place = api.Cursor{Height: e.Height}
-	return [][]byte{api.EncodeEvent(e)}, nil
+	return api.EncodeEvent(e), nil
 }
+
+// Close implements [api.EventStream].
+func (s *Stream) Close() {}
 
 var _ api.EventStream = (*Stream)(nil)
