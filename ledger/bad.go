@@ -33,9 +33,13 @@ func encodeBadBatches(list []BatchID) []byte {
 	return b
 }
 
-// BadBatches lists the bad batches of a block in the order of execution. The list of an unknown height is empty.
+// BadBatches lists the bad batches of a block in the order of execution. The list of an unknown height is empty. The error is
+// the store's, or [Pruned].
 func (s *State) BadBatches(height uint64) ([]BatchID, error) {
 	v, ok, err := s.store.Get(heightKey(keyBad, height))
+	if err == nil {
+		err = s.present(height)
+	}
 	if err != nil || !ok {
 		return nil, err
 	}

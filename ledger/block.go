@@ -197,18 +197,22 @@ func appendHistoryKey(b []byte, owner Address, group uint64) []byte {
 // history is the history of one account. The entries are linked from the newest to the oldest.
 type history struct {
 	blocks
-	owner Address
-	acc   account
+	owner   Address
+	acc     account
+	present func(height uint64) error
 }
 
-func readHistory(r kv.Reader, a Address) (history, error) {
+func (s *State) readHistory(r kv.Reader, a Address) (history, error) {
 	acc, err := readAccount(r, a)
-	return history{blocks: blocks{r: r}, owner: a, acc: acc}, err
+	return history{blocks: blocks{r: r}, owner: a, acc: acc, present: s.present}, err
 }
 
 // entry returns the entry at a place, and the place of the entry before.
 func (h *history) entry(at place) (HistoryEntry, place, error) {
 	c, err := h.chunk(at.height, at.position)
+	if err == nil {
+		err = h.present(at.height)
+	}
 	if err != nil {
 		return HistoryEntry{}, place{}, err
 	}
@@ -247,13 +251,14 @@ func (h *history) ofGroup(group uint64) (place, error) {
 	return readPlace(r), r.Done()
 }
 
-// list returns count entries in descending order, the first of which is at a place.
+// list returns count entries in descending order, the first of which is at a place. If one is deleted, it returns those
+// before it and [Pruned].
 func (h *history) list(at place, count int) ([]HistoryEntry, error) {
 	out := make([]HistoryEntry, 0, count)
 	for range count {
 		e, before, err := h.entry(at)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		out, at = append(out, e), before
 	}

@@ -140,6 +140,7 @@ func FuzzDecodeRecords(f *testing.F) {
 	f.Add((&Channel{Sent: 3}).encode())
 	f.Add((&Freeze{Why: "x"}).encode())
 	f.Add((&Outgoing{Delivery: sampleDelivery(f)}).encode())
+	f.Add((&StateRoot{Records: 1}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if p, err := decodePart(b, TxID{}, 0); err == nil && !bytes.Equal(p.encode(), b) {
 			t.Errorf("%x decodes to a part, but is not its encoding", b)
@@ -152,6 +153,9 @@ func FuzzDecodeRecords(f *testing.F) {
 		}
 		if o, err := decodeOutgoing(b); err == nil && !bytes.Equal(o.encode(), b) {
 			t.Errorf("%x decodes to an outgoing delivery, but is not its encoding", b)
+		}
+		if r, err := decodeStateRoot(0, b); err == nil && !bytes.Equal(r.encode(), b) {
+			t.Errorf("%x decodes to a root of a state, but is not its encoding", b)
 		}
 	})
 }

@@ -9,7 +9,8 @@
 //   - Each block conserves value. One that does not panics before it is written.
 //   - The work of a block is bounded by its size and a constant.
 //   - The data that execution reads is forgotten by block time alone, at the same block on every replica (index.go). Block
-//     records and older windows of the id index are for queries only.
+//     records and older windows of the id index are for queries only (prune.go).
+//   - The state at multiples of the state interval has a root, which is equal on every replica, and can be read ([States]).
 //
 // [State] is the state in its store, and reads of it. [BlockState] is the state during the execution of one block. It
 // consists of parts that own one kind of data each: inputs checks transactions, outputs and accounts have the spent

@@ -94,6 +94,12 @@ func (s *State) Execute(in CommittedBlock) (*Block, error) {
 	}
 	s.block.updateCaches()
 	s.setTip(t)
+	if err = s.states.Reached(in.Height); err == nil {
+		err = s.prune()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("execute block %d: %w", in.Height, err)
+	}
 	return s.block.out, nil
 }
 

@@ -43,7 +43,7 @@ func (s *State) window() uint32 {
 }
 
 // BlockReceipts returns receipts of a block by position, at most limit from a position on. more is true if the block has
-// further ones. ok is false if the block was not executed.
+// further ones. ok is false if the block was not executed. The error is the store's, or [Pruned].
 func (s *State) BlockReceipts(height uint64, position, limit int) (receipts []Receipt, more, ok bool, err error) {
 	if _, ok, err := s.Header(height); err != nil || !ok || height == 0 || position > math.MaxUint32 {
 		return nil, false, ok, err
@@ -54,6 +54,9 @@ func (s *State) BlockReceipts(height uint64, position, limit int) (receipts []Re
 		}
 		return !more
 	})
+	if err == nil {
+		err = s.present(height)
+	}
 	if err != nil {
 		return nil, false, false, err
 	}
@@ -61,9 +64,10 @@ func (s *State) BlockReceipts(height uint64, position, limit int) (receipts []Re
 }
 
 // Changes returns the entries of an account's history from a number on, oldest first, at most limit of them. Numbers count
-// from 0; the one of the first entry at a height is that of [State.FirstChange].
+// from 0; the one of the first entry at a height is that of [State.FirstChange]. The error is the store's, or [Pruned] if one
+// of the entries is deleted.
 func (s *State) Changes(a Address, number uint64, limit int) ([]HistoryEntry, error) {
-	h, err := readHistory(s.store, a)
+	h, err := s.readHistory(s.store, a)
 	if err != nil || number >= h.acc.entries || limit <= 0 {
 		return nil, err
 	}
@@ -73,14 +77,17 @@ func (s *State) Changes(a Address, number uint64, limit int) ([]HistoryEntry, er
 		return nil, err
 	}
 	out, err := h.list(at, int(count))
+	if err != nil {
+		return nil, err
+	}
 	slices.Reverse(out)
-	return out, err
+	return out, nil
 }
 
 // FirstChange returns the number of the first entry of an account's history at or above a height. If there is none, it is
-// the number of the next entry.
+// the number of the next entry. The error is the store's, or [Pruned] if an entry at or above the height may be deleted.
 func (s *State) FirstChange(a Address, height uint64) (number uint64, err error) {
-	h, err := readHistory(s.store, a)
+	h, err := s.readHistory(s.store, a)
 	if err != nil || h.acc.entries == 0 {
 		return 0, err
 	}

@@ -29,6 +29,7 @@ const (
 	keyFreeze                   // source 2 -> the Freeze of its channel: reason and proof
 	keyUnsent                   // height 8, number 4 -> id of a transaction whose verdict here is not sent yet
 	keyBad                      // height 8 -> names of the bad batches of a block that has some
+	keyState                    // height 8 -> root of the state, see stateroot.go
 )
 
 // KeyGroups are the keys that are many, for [kv.WindowOptions]: outputs are read by owner, all others one by one.

@@ -56,7 +56,8 @@ func (s *State) Header(height uint64) (Header, bool, error) {
 	return h, err == nil, err
 }
 
-// BlockTxs lists the transactions that got a receipt in a block, by position, if the block was executed.
+// BlockTxs lists the transactions that got a receipt in a block, by position, if the block was executed. The error is the
+// store's, or [Pruned].
 func (s *State) BlockTxs(height uint64) ([]TxID, bool, error) {
 	if _, ok, err := s.Header(height); err != nil || !ok || height == 0 {
 		return nil, ok, err
@@ -66,12 +67,18 @@ func (s *State) BlockTxs(height uint64) ([]TxID, bool, error) {
 		ids = append(ids, c.at(at).tx)
 		return true
 	})
-	return ids, err == nil, err
+	if err == nil {
+		err = s.present(height)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return ids, true, nil
 }
 
 // Receipt returns the newest receipt of a transaction, if it has one. For a transaction between shards it may be
-// followed by another one. The time grows with the age of the receipt, and is the longest if there is none: about a
-// microsecond for each window of the id index.
+// followed by another one. A receipt of a block whose records are deleted is not found. The time grows with the age of the
+// receipt, and is the longest if there is none: about a microsecond for each window of the id index.
 func (s *State) Receipt(id TxID) (Receipt, bool, error) { return s.receiptSince(id, 0) }
 
 // ReceiptOf is [State.Receipt] of a known transaction. It takes less time, since it looks only where a receipt of the
@@ -91,7 +98,7 @@ func (s *State) ReceiptOf(tx *Tx) (Receipt, bool, error) {
 // receiptSince returns the newest receipt of a transaction in a window or a later one.
 func (s *State) receiptSince(id TxID, oldest uint32) (Receipt, bool, error) {
 	s.mu.RLock()
-	list := s.windows // only grows, so its elements do not change
+	list := s.windows // grows at its end, and is cut at its begin, so its elements do not change
 	s.mu.RUnlock()
 	for i := len(list) - 1; i >= 0 && list[i] >= oldest; i-- {
 		e, ok, err := readIndex(s.store, list[i], id)
@@ -103,6 +110,9 @@ func (s *State) receiptSince(id TxID, oldest uint32) (Receipt, bool, error) {
 		}
 		blocks := blocks{r: s.store}
 		c, err := blocks.chunk(e.at.height, e.at.position)
+		if err == nil && s.present(e.at.height) != nil {
+			break // deleted meanwhile, and so are older ones
+		}
 		if err == nil && (c == nil || c.at(e.at.position) == nil) {
 			err = fmt.Errorf("the receipt of transaction %s in block %d is missing in the store", id, e.at.height)
 		}
@@ -252,6 +262,8 @@ type Account struct {
 	Next    string         // cursor of the next page of outputs, empty on the last
 	History []HistoryEntry // newest first
 	Older   string         // cursor of the next page of history, empty on the last
+	// PrunedBelow is set if the page would have further entries of the history, which are deleted: those below this height.
+	PrunedBelow uint64
 }
 
 // Change identifies the last change of an account: the height of the block that made it, and its position among all
@@ -285,11 +297,14 @@ func (s *State) Account(a Address, page Page) (Account, error) {
 	}
 	out, err := s.readPage(snap, a, after, before, page)
 	out.Height = t.header.Height
+	if gone := (*Pruned)(nil); errors.As(err, &gone) {
+		out.PrunedBelow, err = gone.Below, nil
+	}
 	return out, errors.Join(err, snap.Close())
 }
 
 func (s *State) readPage(snap kv.Snapshot, a Address, after []byte, before uint64, page Page) (Account, error) {
-	h, err := readHistory(snap, a)
+	h, err := s.readHistory(snap, a)
 	acc := &h.acc
 	out := Account{Balance: acc.balance, Count: acc.coins}
 	if err != nil {
@@ -358,16 +373,20 @@ func (s *State) snapshot() (kv.Snapshot, tip, error) {
 	if err != nil {
 		return nil, tip{}, err
 	}
-	v, ok, err := snap.Get([]byte{keyTip})
-	if err == nil && !ok {
-		err = errors.New("the record of the last block is missing in the store")
-	}
-	var t tip
-	if err == nil {
-		t, err = decodeTip(v)
-	}
+	t, err := readTip(snap)
 	if err != nil {
 		return nil, tip{}, errors.Join(err, snap.Close())
 	}
 	return snap, t, nil
+}
+
+func readTip(r kv.Reader) (tip, error) {
+	v, ok, err := r.Get([]byte{keyTip})
+	switch {
+	case err != nil:
+		return tip{}, err
+	case !ok:
+		return tip{}, errors.New("the record of the last block is missing in the store")
+	}
+	return decodeTip(v)
 }

@@ -30,6 +30,8 @@ type Config struct {
 	LeastFee      uint64                 // least fee per byte of a transaction's encoding; fees are burned
 	Allocations   []Allocation           // of the whole network; Open creates those whose home shard is Shard
 	Rules         Rules                  // of settlement between shards; nil in a network of one shard
+	StateInterval uint64                 // heights from one kept state to the next, see [States]; 0 for none
+	Retain        uint64                 // heights whose block records are kept at least, see prune.go; 0 for all
 
 	// CachedOutputs is the greatest number of unspent outputs in memory, at about 100 bytes each; 0 for the default.
 	// Half as many accounts are in memory, at about 90 bytes each. Others are read from the store. The result of
@@ -60,9 +62,12 @@ type State struct {
 	cfg   Config
 	store kv.Store
 
+	states *States
+
 	mu       sync.RWMutex
 	tip      tip
 	windows  []uint32      // of the id index in which there may be entries, ascending
+	limits   limits        // of deletion
 	advanced chan struct{} // closed when a block is executed; nil if no caller waits for one
 
 	block *BlockState // used by Execute only
@@ -98,8 +103,36 @@ func Open(store kv.Store, cfg Config) (*State, error) {
 	if s.windows, err = windows(store); err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
+	s.states, err = NewStates(store, s.statesConfig(), s.tip.header.Height)
+	if err == nil {
+		err = s.pruneAt(s.tip.header.Height)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
 	return s, nil
 }
+
+// statesConfig describes the state: the records that execution reads. These are the tip, the recent windows of the id index,
+// outputs, accounts, and all records of settlement between shards.
+func (s *State) statesConfig() StatesConfig {
+	return StatesConfig{
+		Network: s.cfg.Network, Shard: s.cfg.Shard, Interval: s.cfg.StateInterval, Record: keyState,
+		Ranges: func(r kv.Reader) ([]kv.Range, error) {
+			t, err := readTip(r)
+			w := s.cfg.window(t.header.TimeMS)
+			return []kv.Range{
+				{Lower: []byte{keyTip}, Upper: []byte{keyTip + 1}},
+				{Lower: wire.AppendU32([]byte{keyID}, w-min(w, recentWindows-1)), Upper: []byte{keyID + 1}},
+				{Lower: []byte{keyCoin}, Upper: []byte{keyHistory}},
+				{Lower: []byte{keyPart}, Upper: []byte{keyBad}},
+			}, err
+		},
+	}
+}
+
+// States has the states of the ledger at multiples of the interval.
+func (s *State) States() *States { return s.states }
 
 // networkSupply returns the value of all shards at genesis. It is an error if an allocation is empty or the sum
 // overflows 64 bits.

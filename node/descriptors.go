@@ -11,9 +11,9 @@ import (
 // File descriptors that a replica needs. The stores come first, because a store that cannot open a file stops the
 // replica. Members come next. Unauthenticated connections and clients get the rest.
 const (
-	// baseDescriptors covers standard streams, listeners, the lock of the home, name resolution, and files that are
-	// open briefly.
-	baseDescriptors = 48
+	// baseDescriptors covers standard streams, listeners, the lock of the home, name resolution, files that are open
+	// briefly, and one kept state of the ledger.
+	baseDescriptors = 48 + kv.KeptOpenFiles
 
 	minMemberConns, maxMemberConns = 4, 8 // connections of each member, in each direction
 	minStrangers, maxStrangers     = 16, 512

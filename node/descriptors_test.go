@@ -36,7 +36,7 @@ func TestDescriptorsFitTheLimit(t *testing.T) {
 
 func TestTooFewDescriptors(t *testing.T) {
 	_, err := shareDescriptors(256, 7)
-	if err == nil || !strings.Contains(err.Error(), "may open 256 files") || !strings.Contains(err.Error(), "needs 344") {
+	if err == nil || !strings.Contains(err.Error(), "may open 256 files") || !strings.Contains(err.Error(), "needs 424") {
 		t.Errorf("%v", err)
 	}
 }

@@ -36,7 +36,8 @@ var diskKinds = []struct{ store, kind, meaning string }{
 	{ledgerDir, "history", "places of history entries"},
 	{ledgerDir, "settlement", "transactions between shards, channels, LDs that were not shown applied"},
 	{ledgerDir, "batches", "in a log: the place of each batch"},
-	{ledgerDir, kv.OtherKind, "tip, identity, bad batches"},
+	{ledgerDir, kv.OtherKind, "tip, identity, bad batches, roots of states"},
+	{ledgerDir, kv.KeptKind, "tables that only kept states have"},
 }
 
 // kindsAge is the time for which an estimate of the disk use by kind is used. An estimate reads tables at both ends of each

@@ -21,7 +21,7 @@ import (
 // TestEveryKindIsDescribed: the kinds of both stores, in shards of payments and of a log, have a description, and no others
 // have one. Ranges of keys do not overlap.
 func TestEveryKindIsDescribed(t *testing.T) {
-	named := map[[2]string]bool{{consensusDir, kv.OtherKind}: true, {ledgerDir, kv.OtherKind}: true}
+	named := map[[2]string]bool{{consensusDir, kv.OtherKind}: true, {ledgerDir, kv.OtherKind}: true, {ledgerDir, kv.KeptKind}: true}
 	for _, s := range []struct {
 		store string
 		kinds []kv.Kind

@@ -60,6 +60,11 @@ func (n inspector) Consensus(ctx context.Context) admin.Consensus {
 		},
 	}
 	out.Position.Ready = out.Position.NotReady == ""
+	if root, ok, err := n.chain.States().Last(); err != nil {
+		fail(&out.Head, "ledger", err)
+	} else if ok {
+		out.Position.StateHeight, out.Position.StateRoot = root.Height, root.Root.String()
+	}
 	if v := n.loop(ctx, &out.Head); v != nil {
 		out.Consensus, out.Headers, out.CatchUp, out.Start, out.Peers = &v.Core.Consensus, &v.Core.Headers, &v.Core.CatchUp, &v.Core.Start, v.Core.Peers
 	}

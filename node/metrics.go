@@ -184,6 +184,10 @@ var families = []family{
 	value(gauge, "clock_wrong", "", "1 if the clock of this replica is too far from the shard's, else 0.", func(s *scrape) float64 { return truth(s.clockOff) }),
 
 	value(gauge, "height", "", "Height of the last executed block.", func(s *scrape) float64 { return float64(s.tip.Height) }),
+	value(gauge, "state_height", "", "Height of the newest state of the ledger whose root is computed, 0 if there is none.", func(s *scrape) float64 {
+		root, _, _ := s.chain.States().Last()
+		return float64(root.Height)
+	}),
 	value(gauge, "committed_height", "", "Height of the last committed block.", func(s *scrape) float64 { return float64(s.status.Committed) }),
 	value(gauge, "certified_height", "", "Height up to which headers carry f+1 VOTEs.", func(s *scrape) float64 { return float64(s.status.Certified) }),
 	value(gauge, "target_height", "", "Greatest height that another replica of the shard has shown.", func(s *scrape) float64 { return float64(s.target) }),

@@ -243,6 +243,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	g.Go("xshard", n.xshard.Run)
 	g.Go("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })
 	g.Go("administration", func(ctx context.Context) error { return n.admin.Run(ctx, adminListener) })
+	g.Go("state roots", n.chain.States().Run)
 	g.Go("stores", n.watchStores)
 	g.Go("health", n.watchHealth)
 	g.Go("start", func(ctx context.Context) error {

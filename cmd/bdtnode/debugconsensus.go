@@ -37,6 +37,9 @@ func printConsensus(w io.Writer, v *admin.Consensus) {
 		ready = "no: " + p.NotReady
 	}
 	fmt.Fprintf(w, "epoch\t%d, leader %d\nheight\tcommitted %d, executed %d, certified %d\n", p.Epoch, p.Leader, p.Committed, p.Executed, p.Certified)
+	if p.StateHeight > 0 {
+		fmt.Fprintf(w, "state\tat height %d, root %s\n", p.StateHeight, p.StateRoot)
+	}
 	fmt.Fprintf(w, "replicas\t%d of %d answer, %d needed\nready\t%s\n", p.Answering, v.Replicas, v.Quorum, ready)
 	if p.WaitingMS > 0 {
 		fmt.Fprintf(w, "waiting\t%s without a commit, %s\n", seconds(p.WaitingMS), p.Work)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -215,9 +216,16 @@ func TestKeptStatesOfMem(t *testing.T) {
 func TestKeptStatesSurviveACrashAtAnyWrite(t *testing.T) {
 	for at := int32(0); ; at += 3 {
 		mem := kvtest.NewCrashFS()
-		writes := int32(0)
-		var clone *kvtest.CrashFS
+		var mu sync.Mutex // windows are written by another goroutine
+		writes, clone := int32(0), (*kvtest.CrashFS)(nil)
+		crashed := func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return clone != nil
+		}
 		fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			mu.Lock()
+			defer mu.Unlock()
 			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 				if writes == at && clone == nil {
 					clone = mem.CrashClone(vfs.CrashCloneCfg{})
@@ -228,7 +236,7 @@ func TestKeptStatesSurviveACrashAtAnyWrite(t *testing.T) {
 		}))
 		w := openWindow(t, fs, WindowOptions{Keys: 30, Groups: map[byte]int{'k': 4}})
 		for i := 1; i <= 40; i++ {
-			if clone != nil {
+			if crashed() {
 				break
 			}
 			if err := w.Apply(numbered(i-1), false); err != nil {
@@ -243,7 +251,7 @@ func TestKeptStatesSurviveACrashAtAnyWrite(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if clone == nil {
+		if !crashed() {
 			return
 		}
 		after := openWindow(t, clone, WindowOptions{})

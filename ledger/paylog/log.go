@@ -25,6 +25,7 @@ const (
 	keyHeader                   // height 8 -> header
 	keyBatches                  // height 8 -> records of the block's batches
 	keyIDs                      // height 8 -> ids of the block, each with batch 4 and position 4
+	keyState                    // height 8 -> root of the state, see ledger.States
 )
 
 // Config has the settings of a shard's log. All replicas of the shard must use the same.
@@ -33,6 +34,7 @@ type Config struct {
 	Shard         uint16
 	GenesisTimeMS uint64 // time of block 0, Unix milliseconds
 	IDs           int    // number of ids that are remembered; 0 for RememberedIDs
+	StateInterval uint64 // heights from one kept state to the next, see [ledger.States]; 0 for none
 }
 
 // Log is the log of one shard. Execute advances it, one call at a time; all other methods may be called concurrently with
@@ -40,6 +42,8 @@ type Config struct {
 type Log struct {
 	cfg   Config
 	store kv.Store
+
+	states *ledger.States
 
 	mu       sync.RWMutex
 	tip      tip
@@ -85,16 +89,32 @@ func Open(store kv.Store, cfg Config) (*Log, error) {
 		if err := l.writeGenesis(); err != nil {
 			return nil, fmt.Errorf("write the genesis into the log: %w", err)
 		}
-		return l, nil
+	default:
+		if l.tip, err = decodeTip(v); err != nil {
+			return nil, fmt.Errorf("read the log: %w: its store is damaged", err)
+		}
+		if err := l.ids.load(store); err != nil {
+			return nil, fmt.Errorf("read the log: %w", err)
+		}
 	}
-	if l.tip, err = decodeTip(v); err != nil {
-		return nil, fmt.Errorf("read the log: %w: its store is damaged", err)
-	}
-	if err := l.ids.load(store); err != nil {
+	if l.states, err = ledger.NewStates(store, l.statesConfig(), l.tip.header.Height); err != nil {
 		return nil, fmt.Errorf("read the log: %w", err)
 	}
 	return l, nil
 }
+
+// statesConfig describes the state: the tip and the remembered ids.
+func (l *Log) statesConfig() ledger.StatesConfig {
+	return ledger.StatesConfig{
+		Network: l.cfg.Network, Shard: l.cfg.Shard, Interval: l.cfg.StateInterval, Record: keyState,
+		Ranges: func(kv.Reader) ([]kv.Range, error) {
+			return []kv.Range{{Lower: []byte{keyTip}, Upper: []byte{keyTip + 1}}, {Lower: []byte{keyIDs}, Upper: []byte{keyIDs + 1}}}, nil
+		},
+	}
+}
+
+// States has the states of the log at multiples of the interval.
+func (l *Log) States() *ledger.States { return l.states }
 
 func (l *Log) writeGenesis() error {
 	h := ledger.Header{
@@ -158,6 +178,9 @@ func (l *Log) Execute(in ledger.CommittedBlock) (*ledger.Block, error) {
 		return nil, fmt.Errorf("execute block %d: %w", in.Height, err)
 	}
 	l.setTip(t)
+	if err := l.states.Reached(in.Height); err != nil {
+		return nil, fmt.Errorf("execute block %d: %w", in.Height, err)
+	}
 	out.Header, out.HeaderDigest = t.header, t.digest
 	return out, nil
 }

@@ -229,3 +229,52 @@ func FuzzDecodeTip(f *testing.F) {
 		}
 	})
 }
+
+// TestAStateIsAllThatTheLogReads: a log that has nothing but the records of a state appends all later blocks with the same
+// headers, and has the same root.
+func TestAStateIsAllThatTheLogReads(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := Config{Network: network, Shard: 2, GenesisTimeMS: 1000, IDs: 3, StateInterval: 3}
+		open := func(s kv.Store) *Log {
+			l, err := Open(s, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return l
+		}
+		l := open(kv.NewMem())
+		var chain []ledger.CommittedBlock
+		for h := uint64(1); h <= 12; h++ {
+			raw := ledger.AppendOpaque(nil, nil, []byte("a"))
+			for range rapid.IntRange(0, 3).Draw(t, "ids") {
+				raw = ledger.AppendOpaque(raw, id(rapid.IntRange(0, 9).Draw(t, "id")), []byte("b"))
+			}
+			chain = append(chain, block(t, h, raw))
+			execute(t, l, chain[h-1])
+		}
+		for _, from := range []uint64{9, 12} {
+			x, ok, err := l.States().Open(from)
+			if err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+			var b kv.Batch
+			if err := x.Each(func(key, value []byte) (bool, error) {
+				b.Set(bytes.Clone(key), bytes.Clone(value))
+				return true, nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			store := kv.NewMem()
+			if err := store.Apply(&b, false); err != nil {
+				t.Fatal(err)
+			}
+			again := open(store)
+			for _, in := range chain[from:] {
+				got := execute(t, again, in)
+				if want, _, err := l.Header(in.Height); err != nil || got.Header != want {
+					t.Fatalf("block %d: %+v, want %+v, %v", in.Height, got.Header, want, err)
+				}
+			}
+		}
+	})
+}

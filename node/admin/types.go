@@ -57,6 +57,9 @@ type Position struct {
 	Work      string `json:"work"`       // kind of that work
 	Ready     bool   `json:"ready"`
 	NotReady  string `json:"not_ready"` // reason, empty if it is ready
+
+	StateHeight uint64 `json:"state_height"` // of the newest state of the ledger with a root, 0 if there is none
+	StateRoot   string `json:"state_root"`   // its root, empty if there is none
 }
 
 // Lanes is the answer to GET /v1/lanes.

@@ -40,7 +40,7 @@ func ConfigOf(g *shard.Genesis, s uint16, self protocols.Index) (cfg Config, err
 
 // LogConfigOf is the configuration of the log of a shard that orders opaque payloads.
 func LogConfigOf(g *shard.Genesis, s uint16) paylog.Config {
-	return paylog.Config{Network: g.ID(), Shard: s, GenesisTimeMS: g.TimeMS}
+	return paylog.Config{Network: g.ID(), Shard: s, GenesisTimeMS: g.TimeMS, StateInterval: g.Parameters.StateInterval}
 }
 
 // LedgerConfigOf is the configuration of a shard's ledger as its genesis determines it.
@@ -52,6 +52,6 @@ func LedgerConfigOf(g *shard.Genesis, s uint16) ledger.Config {
 	return ledger.Config{
 		Network: g.ID(), Shard: s, Home: g.Home,
 		GenesisTimeMS: g.TimeMS, HorizonMS: g.HorizonMS, LeastFee: g.Parameters.LeastFee, Allocations: allocations,
-		Rules: settlement.Standard(),
+		Rules: settlement.Standard(), StateInterval: g.Parameters.StateInterval,
 	}
 }

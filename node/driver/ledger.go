@@ -27,6 +27,8 @@ type Ledger interface {
 	// Flush returns after all executed blocks survive a crash of the machine. Without it, a crash may lose the newest
 	// blocks, which are then executed again.
 	Flush() error
+	// States has the states of the ledger at multiples of the genesis's interval, and their roots.
+	States() *ledger.States
 }
 
 var (
