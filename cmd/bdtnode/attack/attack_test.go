@@ -13,6 +13,7 @@ type attack struct {
 	member bool // needs the keys of a replica
 	absent bool // begins with one replica down, which starts again during the attack
 	run    func(ctx context.Context, s *scene)
+	serve  func(ctx context.Context, w func(frame []byte) error) error // answers requests of other replicas; nil: refused
 }
 
 var all = []attack{
@@ -20,16 +21,19 @@ var all = []attack{
 	{name: "posts of unknown inputs", run: postUnknown},
 	{name: "announced bodies", run: announceBodies},
 	{name: "bodies of reads", run: bodiesOfReads},
+	{name: "audits", run: auditInALoop},
 	{name: "silent connections", absent: true, run: silentConnections},
 	{name: "forwarded copies", member: true, run: forwardCopies},
 	{name: "forwarded unknown inputs", member: true, run: forwardUnknown},
 	{name: "unread answers", member: true, run: unreadAnswers},
+	{name: "endless answers", member: true, run: idle, serve: endless},
 	{name: "positions", member: true, run: floodPositions},
 	{name: "requests for blocks", member: true, run: floodRequests},
 	{name: "fetches of batches", member: true, run: floodFetches},
 	{name: "fetches of LDs", member: true, run: floodLDFetches},
 	{name: "a lane without a window", member: true, run: floodLane},
 	{name: "early messages", member: true, run: floodEarly},
+	{name: "Status of other epochs", member: true, run: floodStatus},
 	{name: "unrequested history", member: true, run: floodHistory},
 	{name: "bad signatures", member: true, run: floodBadSignatures},
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -133,8 +134,12 @@ func TestAttacker(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &scene{t: t, genesis: home.Genesis, targets: o.Targets}
+	at := slices.IndexFunc(all, func(a attack) bool { return a.name == o.Attack })
+	if at < 0 {
+		t.Fatalf("no attack is called %q", o.Attack)
+	}
 	if o.Member != "" {
-		s.member = becomeMember(t, o.Member, s)
+		s.member = becomeMember(t, o.Member, s, all[at].serve)
 	}
 	fmt.Println(attacking)
 	commands := bufio.NewReader(os.Stdin)
@@ -146,11 +151,7 @@ func TestAttacker(t *testing.T) {
 		_, _ = io.Copy(io.Discard, commands) // until the test closes it
 		cancel()
 	}()
-	for _, a := range all {
-		if a.name == o.Attack {
-			a.run(ctx, s)
-		}
-	}
+	all[at].run(ctx, s)
 }
 
 // api is the address of a replica's client API.

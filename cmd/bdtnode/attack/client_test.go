@@ -154,3 +154,23 @@ func announceBodies(ctx context.Context, s *scene) {
 func bodiesOfReads(ctx context.Context, s *scene) {
 	s.hold(ctx, 4300, s.api, "GET /v1/status HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
 }
+
+// auditInALoop requests audits of all replicas, 32 at a time.
+func auditInALoop(ctx context.Context, s *scene) {
+	c := hostileClient(32)
+	defer c.CloseIdleConnections()
+	workers(ctx, 32, func(i int) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.targets[i%len(s.targets)].API+"/v1/audit", http.NoBody)
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			pause(ctx, 10*time.Millisecond)
+			return
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(io.Discard, resp.Body) // the answer is not needed
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
+	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/inbound"
 	"bdtnode/protocols/lanes"
@@ -95,6 +96,14 @@ func floodEarly(ctx context.Context, s *scene) {
 	})
 }
 
+// floodStatus sends Status of epochs after the next, each of another one. Their signatures do not verify.
+func floodStatus(ctx context.Context, s *scene) {
+	s.flood(ctx, p2p.Control, func(i uint64) []byte {
+		claim := bdt.Claim{Epoch: 3 + i, Cut: make(lanes.Cut, perShard), Inbound: make(lanes.Cut, shards)}
+		return replica.Encode(&bdt.Status{Claim: claim, Signature: sig.Signature{1}})
+	})
+}
+
 // floodHistory sends empty answers without a request.
 func floodHistory(ctx context.Context, s *scene) {
 	s.flood(ctx, p2p.Bulk, func(uint64) []byte { return replica.Encode(&replica.History{}) })
@@ -165,6 +174,20 @@ func unreadAnswers(ctx context.Context, s *scene) {
 		}
 	})
 }
+
+// endless answers each request with frames until the other replica ends the request.
+func endless(ctx context.Context, w func(frame []byte) error) error {
+	frame := make([]byte, 1<<20)
+	for ctx.Err() == nil {
+		if err := w(frame); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// idle lets an attack go on that acts on requests only.
+func idle(ctx context.Context, _ *scene) { <-ctx.Done() }
 
 func callFrame(call any) []byte {
 	raw, err := json.Marshal(call)

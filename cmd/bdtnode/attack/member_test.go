@@ -19,16 +19,16 @@ const (
 	otherShard  = 0
 )
 
-// member is a Byzantine replica: it has the keys and the connections of a replica whose process was killed, and answers
-// no request.
+// member is a Byzantine replica: it has the keys and the connections of a replica whose process was killed. Only some
+// attacks answer requests.
 type member struct {
 	t    *testing.T
 	home *config.Home
 	net  *p2p.Net
 }
 
-// becomeMember takes the place of a replica whose process is down.
-func becomeMember(t *testing.T, dir string, s *scene) *member {
+// becomeMember takes the place of a replica whose process is down. serve answers requests; nil refuses them.
+func becomeMember(t *testing.T, dir string, s *scene, serve func(context.Context, func([]byte) error) error) *member {
 	t.Helper()
 	home, err := config.Load(dir, nil)
 	if err != nil {
@@ -58,7 +58,7 @@ func becomeMember(t *testing.T, dir string, s *scene) *member {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := m.net.Run(ctx, mute{}); err != nil {
+		if err := m.net.Run(ctx, handler{serve}); err != nil {
 			t.Errorf("the attacker's network: %v", err)
 		}
 	})
@@ -82,13 +82,18 @@ func (m *member) send(class p2p.Class, frame []byte) {
 	}
 }
 
-// mute refuses every request.
-type mute struct{}
+// handler receives the input of the member's network.
+type handler struct {
+	serve func(ctx context.Context, w func(frame []byte) error) error
+}
 
-func (mute) Receive(protocols.Index, p2p.Class, []byte) error { return nil }
-func (mute) Connected(protocols.Index)                        {}
-func (mute) Disconnected(protocols.Index)                     {}
-func (mute) Gossip([]byte) p2p.Verdict                        { return p2p.Ignore }
-func (mute) Serve(context.Context, uint16, protocols.Index, []byte, func([]byte) error) error {
-	return errors.New("not answered")
+func (handler) Receive(protocols.Index, p2p.Class, []byte) error { return nil }
+func (handler) Connected(protocols.Index)                        {}
+func (handler) Disconnected(protocols.Index)                     {}
+func (handler) Gossip([]byte) p2p.Verdict                        { return p2p.Ignore }
+func (h handler) Serve(ctx context.Context, _ uint16, _ protocols.Index, _ []byte, w func([]byte) error) error {
+	if h.serve == nil {
+		return errors.New("not answered")
+	}
+	return h.serve(ctx, w)
 }
