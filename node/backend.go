@@ -51,7 +51,7 @@ func (b backend) accountHere(q *foreign.Account) (api.Account, error) {
 	}
 	out := api.Account{
 		Address: q.Address, Shard: b.home.Shard, Height: a.Height, Changed: api.Change(a.Changed), Balance: a.Balance, Count: a.Count,
-		Outputs: make([]api.Output, 0, len(a.Outputs)), Next: a.Next, Older: a.Older,
+		Outputs: make([]api.Output, 0, len(a.Outputs)), Next: a.Next, Older: a.Older, PrunedBelow: a.PrunedBelow,
 	}
 	for _, u := range a.Outputs {
 		out.Outputs = append(out.Outputs, api.Output{Tx: u.Outpoint.Tx, Index: u.Outpoint.Index, Amount: u.Amount})
@@ -86,7 +86,11 @@ func (b backend) blockHere(height uint64) (api.Block, error) {
 	}
 	var txs []ledger.TxID
 	if b.state != nil {
-		if txs, _, err = b.state.BlockTxs(height); err != nil {
+		txs, _, err = b.state.BlockTxs(height)
+		if gone := (*ledger.Pruned)(nil); errors.As(err, &gone) {
+			return api.Block{}, fmt.Errorf("block %d: %w: %w", height, err, api.ErrNotFound)
+		}
+		if err != nil {
 			return api.Block{}, err
 		}
 	}

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 
 	"bdtnode/ledger"
@@ -23,7 +25,11 @@ func (b backend) Tx(ctx context.Context, id ledger.TxID) (api.TxAnswer, error) {
 		wg.Go(func() { rows[i] = b.foreign.Tx(ctx, s, id) })
 	}
 	wg.Wait()
-	return foreign.Combine(id, own, rows)
+	a, err := foreign.Combine(id, own, rows)
+	if below := b.state.PrunedBelow(); errors.Is(err, api.ErrNotFound) && below > 0 {
+		err = fmt.Errorf("%w: receipts of shard %d: %w", err, b.home.Shard, &ledger.Pruned{Below: below})
+	}
+	return a, err
 }
 
 // txHere is the answer from this shard's data alone. It returns false if this shard does not know the transaction.

@@ -56,6 +56,7 @@ func TestIDCoversAllFields(t *testing.T) {
 		"horizon":            func(g *Genesis) { g.HorizonMS++ },
 		"least fee":          func(g *Genesis) { g.Parameters.LeastFee++ },
 		"state interval":     func(g *Genesis) { g.Parameters.StateInterval++ },
+		"retain":             func(g *Genesis) { g.Parameters.Retain++ },
 		"signatures":         func(g *Genesis) { g.Parameters.Signatures = "ack" },
 		"ledger":             func(g *Genesis) { g.Parameters.Ledger = "blobs" },
 		"protocol version":   func(g *Genesis) { g.Parameters.ProtocolVersion++ },
@@ -90,6 +91,8 @@ func TestRefused(t *testing.T) {
 		"a newer version":      {func(g *Genesis) { g.Version = 3 }, "version 3, this program reads version 2"},
 		"a fee too large":      {func(g *Genesis) { g.Parameters.LeastFee = MaxLeastFee + 1 }, "least_fee is 1125899906842624, allowed: 0 to 1125899906842623"},
 		"no interval":          {func(g *Genesis) { g.Parameters.StateInterval = 0 }, "state_interval is 0, allowed: 16 to"},
+		"a short retain":       {func(g *Genesis) { g.Parameters.Retain = 32767 }, "retain is 32767, allowed: 0, or from 32768, which is 2 times state_interval"},
+		"a log with retain":    {func(g *Genesis) { g.Parameters.Retain, g.Parameters.Ledger = 32768, LedgerLog }, "a log keeps all its records"},
 		"unknown signatures":   {func(g *Genesis) { g.Parameters.Signatures = "some" }, `signatures is "some", allowed: ["all" "vouched"]`},
 		"unknown ledger":       {func(g *Genesis) { g.Parameters.Ledger = "" }, `ledger is "", allowed: ["payments" "log"]`},
 		"another protocol":     {func(g *Genesis) { g.Parameters.ProtocolVersion = 2 }, "protocol_version is 2, allowed: 1 to 1"},
@@ -279,7 +282,7 @@ func TestParametersLeftOut(t *testing.T) {
 func TestUnknownParameter(t *testing.T) {
 	p := DefaultParameters()
 	err := json.Unmarshal([]byte(`{"least_fees": 3}`), &p)
-	if err == nil || !strings.Contains(err.Error(), `"least_fees" is unknown, allowed: gap_ms, least_fee, ledger, protocol_version, signatures, state_interval, window`) {
+	if err == nil || !strings.Contains(err.Error(), `"least_fees" is unknown, allowed: gap_ms, least_fee, ledger, protocol_version, retain, signatures, state_interval, window`) {
 		t.Errorf("%v", err)
 	}
 }

@@ -31,6 +31,8 @@ const (
 	MaxLeastFee      = math.MaxUint64 / ledger.MaxTxBytes // the least fee of the longest transaction fits into 64 bits
 	minStateInterval = 16
 	maxStateInterval = 1 << 32
+	maxRetain        = 1 << 48
+	retainIntervals  = 2       // least number of state intervals in Parameters.Retain
 	minWindow        = 2 << 20 // bytes: two batches of the greatest size
 	maxWindow        = 256 << 20
 	MinGapMS         = 4
@@ -43,6 +45,7 @@ type Parameters struct {
 	GapMS           uint64 `json:"gap_ms"`           // milliseconds from a leader's proposal to its next under lasting load
 	LeastFee        uint64 `json:"least_fee"`        // least fee per byte of a transaction's encoding
 	StateInterval   uint64 `json:"state_interval"`   // number of heights from one commitment to the whole state to the next
+	Retain          uint64 `json:"retain,omitempty"` // heights whose receipts and history are kept at least; 0 for all
 	Signatures      string `json:"signatures"`       // which replicas verify a transaction's signatures
 	Ledger          string `json:"ledger"`           // the ledger that executes the entries of a block
 	ProtocolVersion uint64 `json:"protocol_version"` // version of the messages between replicas
@@ -77,6 +80,7 @@ var parameters = []parameter{
 	{name: "least_fee", number: func(p *Parameters) *uint64 { return &p.LeastFee }, max: MaxLeastFee},
 	{name: "ledger", text: func(p *Parameters) *string { return &p.Ledger }, choices: []string{LedgerPayments, LedgerLog}},
 	{name: "protocol_version", number: func(p *Parameters) *uint64 { return &p.ProtocolVersion }, min: 1, max: 1},
+	{name: "retain", number: func(p *Parameters) *uint64 { return &p.Retain }, max: maxRetain},
 	{name: "signatures", text: func(p *Parameters) *string { return &p.Signatures }, choices: []string{SignaturesAll, SignaturesVouched}},
 	{name: "state_interval", number: func(p *Parameters) *uint64 { return &p.StateInterval }, min: minStateInterval, max: maxStateInterval},
 	{name: "window", number: func(p *Parameters) *uint64 { return &p.Window }, min: minWindow, max: maxWindow},
@@ -107,6 +111,12 @@ func (p *Parameters) Validate() error {
 		if err := parameters[i].check(p); err != nil {
 			return fmt.Errorf("parameters: %w", err)
 		}
+	}
+	switch least := retainIntervals * p.StateInterval; {
+	case p.Retain > 0 && p.Retain < least:
+		return fmt.Errorf("parameters: retain is %d, allowed: 0, or from %d, which is %d times state_interval", p.Retain, least, retainIntervals)
+	case p.Retain > 0 && p.Ledger == LedgerLog:
+		return fmt.Errorf("parameters: retain is %d, but a log keeps all its records: leave it out", p.Retain)
 	}
 	return nil
 }

@@ -132,6 +132,7 @@ func (s *Server) stream(ctx context.Context, from EventStream, w *eventWriter, s
 		events, err := from.Next(turn)
 		cancel()
 		end := &EndEvent{}
+		gone := (*ledger.Pruned)(nil)
 		switch {
 		case ctx.Err() != nil:
 			*end = EndEvent{Reason: EndStopping, Detail: "the replica stops"}
@@ -140,6 +141,8 @@ func (s *Server) stream(ctx context.Context, from EventStream, w *eventWriter, s
 		case errors.Is(err, context.DeadlineExceeded):
 			events = []byte("id: " + place() + "\n\n")
 			end = nil
+		case errors.As(err, &gone):
+			*end = EndEvent{Reason: EndFailed, Detail: "the events are " + gone.Error()}
 		case err != nil:
 			outside.Errorw("events cannot be read", "events", "error", err)
 			*end = EndEvent{Reason: EndFailed, Detail: "the replica could not read the events, see its log"}

@@ -171,7 +171,11 @@ func (s *Server) tx(ctx context.Context, in *txIn) (*body[TxAnswer], error) {
 		err = ErrNotFound
 	}
 	if errors.Is(err, ErrNotFound) {
-		return nil, problem(http.StatusNotFound, "this replica does not know transaction "+in.ID)
+		detail := "this replica does not know transaction " + in.ID
+		if gone := (*ledger.Pruned)(nil); errors.As(err, &gone) {
+			detail += "; its receipts are " + gone.Error()
+		}
+		return nil, problem(http.StatusNotFound, detail)
 	}
 	return &body[TxAnswer]{a}, err
 }

@@ -77,6 +77,8 @@ func TestReadErrors(t *testing.T) {
 		words      []string
 	}{
 		{"unknown transaction", tx, api.ErrNotFound, 404, []string{someID.String()}},
+		{"pruned transaction", tx, fmt.Errorf("%w: %w", api.ErrNotFound, &ledger.Pruned{Below: 40}), 404, []string{someID.String(), "pruned below height 40"}},
+		{"pruned block", block, fmt.Errorf("block 9: %w: %w", &ledger.Pruned{Below: 40}, api.ErrNotFound), 404, []string{"block 9: pruned below height 40"}},
 		{"bad id", "/v1/txs/12", nil, 422, []string{"transaction id"}},
 		{"forgotten transaction", "/v1/txs/" + strings.Repeat("0", 64), errors.Join(api.ErrNotFound), 404, nil},
 		{"bad address", "/v1/accounts/" + strings.Repeat("g", 64), nil, 422, []string{"address", "hexadecimal"}},

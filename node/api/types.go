@@ -118,6 +118,8 @@ type Account struct {
 	Next    string         `json:"next,omitempty" doc:"cursor of the next page of outputs"`
 	History []HistoryEntry `json:"history,omitempty" nullable:"false" doc:"page of the history, newest first"`
 	Older   string         `json:"older,omitempty" doc:"cursor of the next page of history"`
+
+	PrunedBelow uint64 `json:"pruned_below,omitempty,string" doc:"set if further entries of the history are deleted: those of blocks below this height"`
 	// Unconfirmed is set on an answer from another shard that fewer than f+1 of its replicas gave.
 	Unconfirmed bool `json:"unconfirmed,omitempty" doc:"fewer than f+1 replicas of the home shard agree on this answer: the account keeps changing, or replicas do not answer"`
 }

@@ -52,6 +52,6 @@ func LedgerConfigOf(g *shard.Genesis, s uint16) ledger.Config {
 	return ledger.Config{
 		Network: g.ID(), Shard: s, Home: g.Home,
 		GenesisTimeMS: g.TimeMS, HorizonMS: g.HorizonMS, LeastFee: g.Parameters.LeastFee, Allocations: allocations,
-		Rules: settlement.Standard(), StateInterval: g.Parameters.StateInterval,
+		Rules: settlement.Standard(), StateInterval: g.Parameters.StateInterval, Retain: g.Parameters.Retain,
 	}
 }

@@ -64,7 +64,7 @@ type parameters map[string]json.RawMessage
 
 // defaults are the values of parameters that a genesis does not set. Parameters with their default are not hashed.
 var defaults = map[string]string{
-	"gap_ms": "25", "least_fee": "0", "ledger": "payments", "protocol_version": "1", "signatures": "all", "state_interval": "16384", "window": "16777216",
+	"gap_ms": "25", "least_fee": "0", "ledger": "payments", "protocol_version": "1", "retain": "0", "signatures": "all", "state_interval": "16384", "window": "16777216",
 }
 
 // ReadGenesis reads a genesis file, which the caller must have from a source that it trusts. It does not check whether a

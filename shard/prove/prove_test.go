@@ -221,7 +221,7 @@ func TestGenesisAgrees(t *testing.T) {
 			Consensus: rapid.SampledFrom([]string{shard.ConsensusBDT, shard.ConsensusDumbo}).Draw(t, "consensus"),
 			HorizonMS: rapid.Uint64().Draw(t, "horizon"), Parameters: shard.DefaultParameters(),
 		}
-		for _, p := range []*uint64{&g.Parameters.LeastFee, &g.Parameters.StateInterval, &g.Parameters.ProtocolVersion, &g.Parameters.Window} {
+		for _, p := range []*uint64{&g.Parameters.LeastFee, &g.Parameters.StateInterval, &g.Parameters.Retain, &g.Parameters.ProtocolVersion, &g.Parameters.Window} {
 			if rapid.Bool().Draw(t, "set") {
 				*p = rapid.Uint64().Draw(t, "value")
 			}
