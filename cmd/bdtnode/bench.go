@@ -44,6 +44,7 @@ type benchFlags struct {
 	duration   time.Duration
 	repeat     int
 	seed       uint64
+	observed   int
 	wan        wanFlag
 }
 
@@ -54,7 +55,7 @@ func newBench(a *app) *cobra.Command {
 		Long: `Measures throughput, latency and the use of resources of a network under load. A result is one JSON object with all that
 is needed to repeat it. The results of several measurements, one after another in a file, can be compared and shown.`,
 	})
-	c.AddCommand(newBenchRun(a), newBenchSweep(a), newBenchCompare(a), newBenchReport(a))
+	c.AddCommand(newBenchRun(a), newBenchSweep(a), newBenchCompare(a), newBenchReport(a), newBenchObserve(a))
 	return c
 }
 
@@ -79,6 +80,7 @@ func (f *benchFlags) register(c *cobra.Command) {
 	fs.DurationVar(&f.duration, "for", 15*time.Second, "measured time")
 	fs.IntVar(&f.repeat, "repeat", 1, "number of runs, each with a new network, or one after another with --node; 1 to 1000")
 	fs.Uint64Var(&f.seed, "seed", 1, "seed of the random choices of the first run; each further run has the next seed")
+	fs.IntVar(&f.observed, "observed", 0, "followers of events, in a further process that also scrapes the metrics of each replica every second; up to 1000 (default 0: no such process)")
 	f.wan.register(c)
 	paths(fs, "accounts")
 	words(c, "ledger", paymentsLedger, logLedger)
@@ -136,6 +138,9 @@ func (f *benchFlags) checkBounds() error {
 	case f.inputs < 1 || f.inputs > maxParts || f.outputs < 0 || f.outputs > maxParts:
 		return output.Usage("--inputs %d --outputs %d: use 1 to %d", f.inputs, f.outputs, maxParts)
 	}
+	if err := checkFollowers("observed", f.observed); err != nil {
+		return err
+	}
 	for name, share := range map[string]float64{"invalid": f.invalid, "cross": f.cross} {
 		if !(share >= 0 && share <= 1) {
 			return output.Usage("--%s %v: use a share from 0 to 1", name, share)
@@ -186,7 +191,7 @@ func (f *benchFlags) parameters() bench.Parameters {
 	return bench.Parameters{
 		Ledger: f.ledger, External: len(f.nodes) > 0, Rate: f.rate, Closed: f.closed, Size: f.size, Inputs: f.inputs, Outputs: f.outputs,
 		Cross: f.cross, Invalid: f.invalid, WarmupSeconds: f.warmup.Seconds(), ForSeconds: f.duration.Seconds(), Repeat: f.repeat, Seed: f.seed,
-		DrainSeconds: load.DefaultDrain.Seconds(), MaxInFlight: load.DefaultMaxInFlight, GOMAXPROCS: runtime.GOMAXPROCS(0), GOGC: os.Getenv("GOGC"),
+		DrainSeconds: load.DefaultDrain.Seconds(), MaxInFlight: load.DefaultMaxInFlight, Observed: f.observed, GOMAXPROCS: runtime.GOMAXPROCS(0), GOGC: os.Getenv("GOGC"),
 	}
 }
 
@@ -220,6 +225,9 @@ func (f *benchFlags) command() string {
 		add("--inputs %d --outputs %d", f.inputs, f.outputs)
 	}
 	add("--warmup %v --for %v --repeat %d --seed %d", f.warmup, f.duration, f.repeat, f.seed)
+	if f.observed > 0 {
+		add("--observed %d", f.observed)
+	}
 	if f.wan.spec != "" {
 		add("--wan %s", f.wan.spec)
 	}

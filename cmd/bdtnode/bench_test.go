@@ -42,7 +42,7 @@ func TestRealBench(t *testing.T) {
 	if apart(t) {
 		return
 	}
-	own := bdtnode(t, "bench", "run", "--shards", "2", "--cross", "0.3", "--rate", "60", "--warmup", "500ms", "--for", "2s", "--repeat", "2", "-o", "json")
+	own := bdtnode(t, "bench", "run", "--shards", "2", "--cross", "0.3", "--rate", "60", "--warmup", "500ms", "--for", "2s", "--repeat", "2", "--observed", "20", "-o", "json")
 	var r bench.Result
 	own.json(t, &r)
 	if own.code != 0 || len(r.Runs) != 2 || r.Partial || r.Runs[0].Seed != 1 || r.Runs[1].Seed != 2 {
@@ -54,6 +54,9 @@ func TestRealBench(t *testing.T) {
 		}
 		if run.CPU.Replicas <= 0 || run.CPU.Load <= 0 || run.Wire.PerByte <= 1 || run.SyncsPerTx <= 0 || !*run.HeadersAgree || !*run.ValueConserved {
 			t.Errorf("%+v %+v", run.CPU, run.Wire)
+		}
+		if o := run.Observed; o == nil || o.Followers != 20 || o.Events == 0 || o.Gaps+o.Broken+o.Failed > 0 || o.Scrapes < 8 || o.CPUSeconds <= 0 {
+			t.Errorf("observed %+v", o)
 		}
 		if len(run.Replicas) != 8 {
 			t.Errorf("%d replicas", len(run.Replicas))
@@ -68,7 +71,7 @@ func TestRealBench(t *testing.T) {
 		}
 	}
 	p := r.Parameters
-	if r.Shards != 2 || r.Nodes != 4 || p.Rate != 60 || p.Cross != 0.3 || p.WarmupSeconds != 0.5 || p.ForSeconds != 2 || p.Consensus != "bdt" || p.HorizonMS == 0 || p.External {
+	if r.Shards != 2 || r.Nodes != 4 || p.Rate != 60 || p.Cross != 0.3 || p.WarmupSeconds != 0.5 || p.ForSeconds != 2 || p.Consensus != "bdt" || p.HorizonMS == 0 || p.External || p.Observed != 20 {
 		t.Errorf("%+v", p)
 	}
 	_, command, _ := strings.Cut(r.Command, " bench ")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -37,6 +38,9 @@ the names of net up's report, and more:
   cpu.other_share  share of the machine that other programs used meanwhile
   wire             bytes between replicas for each byte of settled transfers
 
+With --observed 100, a further process follows the events with 100 streams, scrapes the metrics of each replica every
+second, and checks that no event is missing. Its processor time is counted apart (cpu.readers_per_1000, observed).
+
 With --repeat, the fields are those of the run with the median rate, and runs has all. Exit code 1: a transfer has no
 answer or was not sent, nothing settled, a replica was lost, or the replicas disagree. Ctrl-C ends the load, and the
 result is marked partial.
@@ -46,6 +50,7 @@ result is marked partial.
   bdtnode bench run --closed 2000 --for 20s --repeat 3 -o json
   bdtnode bench run --shards 2 --cross 0.5 --rate 500
   bdtnode bench run --ledger log --size 250 --closed 20000
+  bdtnode bench run --rate 1000 --observed 100 -o json
   bdtnode bench run --nodes 8 --wan aws8 --rate 200
   bdtnode bench run --node http://10.0.0.1:26700,http://10.0.0.2:26700 --accounts net/accounts --rate 100`,
 		Args: cobra.NoArgs,
@@ -280,6 +285,14 @@ func loadAccountsOf(network string) string {
 // runBench runs the load on a network, and measures it.
 func runBench(ctx context.Context, a *app, f *benchFlags, s *subject, seed uint64) (*bench.Run, *load.Result, error) {
 	meter := bench.NewMeter(s.targets)
+	var beside *readers
+	if f.observed > 0 {
+		var err error
+		if beside, err = startReaders(s.targets, f.observed); err != nil {
+			return nil, nil, err
+		}
+		meter.Readers = beside.cmd.Process.Pid
+	}
 	line := newProgress(a, f)
 	result, err := load.Run(context.WithoutCancel(ctx), load.Config{
 		Network: s.network, Horizon: s.horizon, Funds: s.funds, Shards: s.shards,
@@ -287,10 +300,17 @@ func runBench(ctx context.Context, a *app, f *benchFlags, s *subject, seed uint6
 		Seed: seed, Presign: true, Stop: ctx.Done(), Each: line.sample, Signing: line.signing, Window: meter.Mark,
 	})
 	line.end()
+	var observed *bench.Observed
+	if beside != nil {
+		var failure error
+		observed, failure = beside.stop()
+		err = errors.Join(err, failure)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	run := meter.RunOf(&result, seed)
+	run.Observed = observed
 	if result.WronglySettled > 0 {
 		return nil, nil, fmt.Errorf("%d transfers settled although they were invalid", result.WronglySettled)
 	}
@@ -373,6 +393,9 @@ func printBench(w io.Writer, r *bench.Result) {
 	}
 	fmt.Fprintf(w, "disk syncs\t%.3f per settled transfer\n", r.SyncsPerTx)
 	fmt.Fprintf(w, "wire\t%.2f bytes for each byte of settled transfers\n", r.Wire.PerByte)
+	if r.Observed != nil {
+		printObserved(w, r.Observed)
+	}
 	printBenchReplicas(w, r)
 	printEndings(w, &r.Outcome)
 	printInvalid(w, r.Invalid)

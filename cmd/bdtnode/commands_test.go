@@ -371,6 +371,8 @@ func shorten(args []string) []string {
 			}
 		}
 		shortenBench(args, set)
+	case "bench observe":
+		set("--for", "1s")
 	case "debug profile", "debug bundle":
 		if slices.Contains(args, "cpu") {
 			set("--seconds", "1s")

@@ -60,7 +60,7 @@ func TestUsageErrors(t *testing.T) {
 		"net up --consensus dumbo --fault kill-leader --fault-every 1s":    "has no leader",
 		"net up --consensus dumbo --fault freeze-leader --for 9s --load 1": "ends before the first fault",
 
-		"bench":                                         "needs one of its commands: compare, report, run, sweep",
+		"bench":                                         "needs one of its commands: compare, observe, report, run, sweep",
 		"bench run --rate 0":                            "--rate 0",
 		"bench run --rate NaN":                          "--rate",
 		"bench run --closed -1":                         "--closed -1",
@@ -69,6 +69,9 @@ func TestUsageErrors(t *testing.T) {
 		"bench run --for 0s":                            "--for",
 		"bench run --warmup -1s":                        "--warmup",
 		"bench run --repeat 0":                          "--repeat 0",
+		"bench run --observed 1001":                     "--observed 1001",
+		"bench run --observed -1":                       "--observed -1",
+		"bench observe":                                 "--node is missing",
 		"bench run --inputs 0":                          "--inputs 0",
 		"bench run --cross 0.5":                         "at least 2 shards",
 		"bench run --invalid 2":                         "--invalid",

@@ -29,7 +29,7 @@ const (
 	sharedBytes = 8 << 20               // shared events in all
 	pastReaders = 2                     // readers of older blocks at a time
 	pace        = 25 * time.Millisecond // least time between two pages of new blocks of one reader
-	pageTime    = pace / 10             // likewise for each open stream: a replica makes at most 400 such pages a second
+	pageTime    = pace / 5              // likewise for each open stream: a replica makes at most 200 such pages a second
 	entries     = 64                    // history entries of a followed account that are read at a time
 )
 
@@ -64,14 +64,22 @@ type Config struct {
 
 // Events are the events of a replica. Create them with [New].
 type Events struct {
-	cfg  Config
-	past chan struct{} // places of readers of older blocks
-	open atomic.Int64  // streams
+	cfg   Config
+	past  chan struct{} // places of readers of older blocks
+	open  atomic.Int64  // streams
+	begun time.Time
 
 	mu     sync.Mutex
 	shared map[uint64]*block
 	bytes  int
 	oldest uint64 // no shared block is below
+}
+
+// due is the time of the next page of a busy shard for a reader whose last page was at a time. It is the same for all readers,
+// so that they are woken together: a thread that wakes from sleep costs more than a page.
+func (e *Events) due(last time.Time) time.Time {
+	turn := max(pace, time.Duration(e.open.Load())*pageTime)
+	return e.begun.Add((last.Sub(e.begun) + turn/2).Truncate(turn) + turn)
 }
 
 // frame is an encoded event.
@@ -92,7 +100,7 @@ type block struct {
 
 // New returns the events of a replica. It starts nothing.
 func New(cfg Config) *Events {
-	return &Events{cfg: cfg, past: make(chan struct{}, pastReaders), shared: make(map[uint64]*block)}
+	return &Events{cfg: cfg, begun: time.Now(), past: make(chan struct{}, pastReaders), shared: make(map[uint64]*block)}
 }
 
 // Open returns a stream of events. The error wraps [api.ErrBadQuery] if an account has another home shard.

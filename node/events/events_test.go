@@ -353,6 +353,36 @@ func TestManyFollowersShareBlocks(t *testing.T) {
 	}
 }
 
+// TestPagesOfABusyShard: a replica makes at most 200 pages a second for all readers together, and at most one in 25 ms for each.
+// Readers that began at different times get their pages together.
+func TestPagesOfABusyShard(t *testing.T) {
+	for _, readers := range []int{1, 5, 25, 512} {
+		e := eventsOf(newShop())
+		e.open.Store(int64(readers))
+		last := make([]time.Time, readers)
+		for i := range last {
+			last[i] = e.begun.Add(time.Duration(i) * 7 * time.Millisecond)
+		}
+		end, pages, together := e.begun.Add(time.Minute), 0, make(map[time.Time]int)
+		for i := range last {
+			for at := e.due(last[i]); at.Before(end); at = e.due(at.Add(time.Duration(i) * time.Microsecond)) {
+				if at.Before(last[i]) {
+					t.Fatalf("%d readers: a page is due before the last one", readers)
+				}
+				last[i] = at
+				together[at]++
+				pages++
+			}
+		}
+		if most := 60 * min(200, 40*readers); pages > most || pages < most*9/10 {
+			t.Errorf("%d readers get %d pages in a minute, want at most %d", readers, pages, most)
+		}
+		if turns := 60 * min(40, 200/readers+1); len(together) > turns+1 {
+			t.Errorf("%d readers get their pages at %d times", readers, len(together))
+		}
+	}
+}
+
 // TestSharedEventsAreBounded: the bytes of shared events stay below their bound, and the newest blocks are kept.
 func TestSharedEventsAreBounded(t *testing.T) {
 	s := newShop()

@@ -77,7 +77,7 @@ func (s *stream) Next(ctx context.Context) ([]byte, error) {
 // await waits for a block, and until the next page is due, so that a page is not read for each block of a busy shard. There
 // it waits for the time first, so that the reader is woken once for several blocks.
 func (s *stream) await(ctx context.Context, higher <-chan struct{}) error {
-	due := s.last.Add(max(pace, time.Duration(s.e.open.Load())*pageTime))
+	due := s.e.due(s.last)
 	if s.busy {
 		if err := sleep(ctx, due); err != nil {
 			return err

@@ -17,6 +17,9 @@ type Target struct {
 
 // Meter measures the replicas, this program and the machine in a time between two calls.
 type Meter struct {
+	// Readers is the process that reads the replicas' events and metrics, 0 if there is none.
+	Readers int
+
 	targets []Target
 	before  reading
 	after   reading
@@ -31,6 +34,7 @@ type reading struct {
 	why        []string
 	written    []uint64
 	own        float64
+	readers    float64
 	busy, all  float64
 	machineWhy string
 }
@@ -63,6 +67,9 @@ func (m *Meter) read() reading {
 		})
 	}
 	work.Wait()
+	if m.Readers != 0 {
+		r.readers = processCPU(m.Readers)
+	}
 	var err error
 	if r.busy, r.all, err = machineCPU(); err != nil {
 		r.machineWhy = err.Error()
@@ -119,10 +126,10 @@ func (m *Meter) addReplicas(r *Run, settled uint64) {
 	}
 }
 
-// addMachine adds the processor time of this program and of others.
+// addMachine adds the processor time of this program, of the readers and of others.
 func (m *Meter) addMachine(r *Run, settled uint64) {
-	own := m.after.own - m.before.own
-	r.CPU.Replicas, r.CPU.Load = per1000(r.NodeCPUSeconds, settled), per1000(own, settled)
+	own, readers := m.after.own-m.before.own, m.after.readers-m.before.readers
+	r.CPU.Replicas, r.CPU.Load, r.CPU.Readers = per1000(r.NodeCPUSeconds, settled), per1000(own, settled), per1000(readers, settled)
 	local := true
 	for _, t := range m.targets {
 		local = local && t.PID != 0
@@ -133,7 +140,7 @@ func (m *Meter) addMachine(r *Run, settled uint64) {
 	case !local:
 		r.CPU.Why = "the replicas may run on other machines"
 	case m.after.all > m.before.all:
-		r.CPU.Other = max(0, m.after.busy-m.before.busy-own-r.NodeCPUSeconds) / (m.after.all - m.before.all)
+		r.CPU.Other = max(0, m.after.busy-m.before.busy-own-readers-r.NodeCPUSeconds) / (m.after.all - m.before.all)
 	}
 }
 

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -41,6 +42,22 @@ func parseStat(text string) (busy, all float64, err error) {
 		}
 	}
 	return busy / ticks, all / ticks, nil
+}
+
+// processCPU is the processor time that a process has used, user and system, in seconds; 0 if the system does not show it.
+func processCPU(pid int) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The second field is the name in brackets, which may have spaces. The times are the fields 14 and 15.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseUint(fields[11], 10, 64) // 0 if it is no number
+	system, _ := strconv.ParseUint(fields[12], 10, 64)
+	return float64(user+system) / ticks
 }
 
 // written is the number of bytes that a process has caused to be written to disks, 0 if the system does not show it.

@@ -61,6 +61,7 @@ type Parameters struct {
 	HorizonMS     uint64  `json:"horizon_ms"`     // of the network
 	DrainSeconds  float64 `json:"drain_s"`        // longest wait for answers after the load
 	MaxInFlight   int     `json:"max_in_flight"`  // bound of the transfers without an answer
+	Observed      int     `json:"observed"`       // followers of events; 0: neither events nor metrics were read
 	GOMAXPROCS    int     `json:"gomaxprocs"`     // of this program
 	GOGC          string  `json:"gogc,omitempty"` // variable of the environment, also of replicas
 }
@@ -83,12 +84,14 @@ type Run struct {
 	HeadersAgree   *bool               `json:"headers_agree,omitempty"` // missing for a network that was running before
 	ValueConserved *bool               `json:"value_conserved,omitempty"`
 	ReplicasLost   int                 `json:"replicas_lost"`
+	Observed       *Observed           `json:"observed,omitempty"` // readers of events and metrics; missing without --observed
 }
 
 // CPU is the processor time in the measured time, in seconds for 1,000 transfers that settled in it.
 type CPU struct {
 	Replicas float64 `json:"replicas_per_1000"` // all replicas
 	Load     float64 `json:"load_per_1000"`     // this program
+	Readers  float64 `json:"readers_per_1000"`  // the process that reads events and metrics; 0 without --observed
 	Other    float64 `json:"other_share"`       // share of the machine's processors that other programs used
 	Why      string  `json:"other_missing,omitempty"`
 }
@@ -191,6 +194,9 @@ func (r *Run) problem() error {
 		return fmt.Errorf("%d of %d transfers have no answer", r.Pending, r.Submitted)
 	case r.Unsent > 0:
 		return fmt.Errorf("%d of %d transfers were due and not sent", r.Unsent, r.Submitted+r.Unsent)
+	}
+	if o := r.Observed; o != nil && o.Gaps+o.Broken+o.Failed > 0 {
+		return fmt.Errorf("readers found %d gaps in the events, and lost %d streams and %d scrapes: %s", o.Gaps, o.Broken, o.Failed, o.Problem)
 	}
 	return nil
 }
