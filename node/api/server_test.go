@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -121,6 +122,23 @@ func TestReadErrors(t *testing.T) {
 	}
 	f.tx = func(id ledger.TxID) (api.TxAnswer, error) { return api.TxAnswer{State: api.StateUnknown}, nil }
 	wantProblem(t, do(t, "GET", s.URL+tx, "", ""), http.StatusNotFound)
+}
+
+// TestReadyWithAFault: a fault that may exist while a replica is ready, such as a clock that is ahead, is in the answer of
+// /readyz and in the status.
+func TestReadyWithAFault(t *testing.T) {
+	const fault = "the clock is 2s ahead of the shard's"
+	s := serve(t, api.Config{}, &fake{status: api.Status{Ready: true, Degraded: fault}})
+	for _, path := range []string{"/readyz", "/v1/status"} {
+		a := do(t, "GET", s.URL+path, "", "")
+		var got struct {
+			Ready    bool
+			Degraded string
+		}
+		if err := json.Unmarshal(a.body, &got); err != nil || a.status != http.StatusOK || !got.Ready || got.Degraded != fault {
+			t.Errorf("%s: %d %s %v", path, a.status, a.body, err)
+		}
+	}
 }
 
 func TestOneAuditAtATime(t *testing.T) {
