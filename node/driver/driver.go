@@ -5,7 +5,7 @@
 // A frame of a peer goes through [Driver.Pass] (the peer's budget) and [Driver.Check] (decoding and verification) to
 // [Driver.Handle]. Handle and every other input of the consensus core end in one [Action] for [Host.Write]. The host
 // makes the action's records durable, then calls [Driver.Send] for its messages and [Driver.Deliver] for its outputs:
-// persist, send, deliver. A committed block goes to [Host.Execute]. The host calls [Driver.Execute] and gives the
+// persist, send, deliver. Only VOTEs leave earlier. A committed block goes to [Host.Execute]. The host calls [Driver.Execute] and gives the
 // result back through [Driver.Executed] and [Driver.Notify]. [Driver.Turn] does the work that is due after any input.
 //
 // Start, Handle, Executed, Connected and Turn are calls of one goroutine, the loop. Send and Deliver are calls of one
