@@ -165,7 +165,7 @@ func (n *Node) openStores(files descriptors) (*replica.Begun, error) {
 	if err != nil {
 		return nil, err
 	}
-	options, window := kv.Options{CacheBytes: ledgerCache, OpenFiles: files.store}, kv.WindowOptions{}
+	options, window := kv.Options{CacheBytes: ledgerCache, OpenFiles: files.store}, kv.WindowOptions{Before: syncing(n.consensus)}
 	if !n.ordersPayloads() {
 		window.Groups = ledger.KeyGroups()
 	}
@@ -182,6 +182,17 @@ func (n *Node) openStores(files descriptors) (*replica.Begun, error) {
 	n.state, err = ledger.Open(n.ledgerKV, cfg)
 	n.chain = n.state
 	return begun, err
+}
+
+// syncing returns a function that makes all batches of a store durable. A ledger's store calls it before its own changes become
+// durable, so the ledger on disk never has a block that the consensus store on disk lacks.
+func syncing(consensus kv.Store) func() error {
+	return func() error {
+		if err := consensus.Apply(&kv.Batch{}, true); err != nil {
+			return fmt.Errorf("sync the consensus store before the ledger's: %w", err)
+		}
+		return nil
+	}
 }
 
 // ordersPayloads reports whether the shard orders opaque payloads in place of payments.

@@ -4,7 +4,7 @@
 // A protocol is a pure state machine: it takes one input and returns one [Step]. It has no goroutine, channel, clock,
 // randomness or I/O, and no result depends on the order of a map. Time is an argument. The caller carries out each step in
 // this order: Persist is written, Sends are sent, Out is handled. It carries out steps in the order in which the machine
-// returned them. Records of this and all earlier steps are durable before a message is sent or a block is executed.
+// returned them. Records of this and all earlier steps are durable before a message is sent that may depend on them.
 package protocols
 
 import (

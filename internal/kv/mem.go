@@ -149,6 +149,14 @@ func (m *Mem) Unsynced() int {
 	return m.unsynced()
 }
 
+// Applied is the number of all batches, of which the newest are the unsynced ones. Batches of the stores that m was made from
+// count too.
+func (m *Mem) Applied() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return int(m.applied)
+}
+
 // Fail makes all later calls return err, as after a failed write.
 func (m *Mem) Fail(err error) {
 	m.mu.Lock()

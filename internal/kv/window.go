@@ -24,6 +24,9 @@ type WindowOptions struct {
 	// that many first bytes reads these only. A Scan over a wider range of such keys reads all of them in memory. Other
 	// keys cost more time to write, and a Scan reads no key outside of its range.
 	Groups map[byte]int
+	// Before is called before changes become durable, on another goroutine than Apply. They do not if it returns an error,
+	// which makes the store fail. Nil does nothing.
+	Before func() error
 }
 
 // Window is a store in a directory that keeps the newest changes in memory. When the window is full, its net changes are
@@ -239,8 +242,13 @@ func (w *Window) write(s *sealed) {
 	}
 }
 
-func (w *Window) writeOne(s *sealed) error {
-	err := w.disk.ingest(s.sorted(), w.opts.Groups)
+func (w *Window) writeOne(s *sealed) (err error) {
+	if w.opts.Before != nil {
+		err = w.opts.Before()
+	}
+	if err == nil {
+		err = w.disk.ingest(s.sorted(), w.opts.Groups)
+	}
 	if err == nil && s.keep != nil {
 		err = w.disk.keep(s.keep.number, s.keep.ranges)
 	}

@@ -11,10 +11,14 @@ import (
 
 // Writes puts the records of actions into the consensus store's batches, and decides when the store is synced.
 //
-// A message or an answer to a client may depend on all records before it, so these must be durable when it leaves. Records
-// on which nothing depends yet wait for the next sync: batches of other lanes before the vote or acknowledgement that
-// follows, certificates of headers. A crash may lose them, as if the replica had not received the messages behind them. A
-// block is durable before it is executed, so that the ledger is never ahead of the consensus store.
+// A message or an acceptance may depend on all records before it, so these must be durable when it leaves. Records on which
+// nothing depends yet wait for the next sync: batches of other lanes before the vote or acknowledgement that follows, committed
+// blocks, certificates of headers. A crash may lose them, as if the replica had not received the messages behind them.
+//
+// A block is executed, and its VOTE and its receipts leave, before its record is durable. They state the effect of a final block.
+// It stays final after any crash, since f+1 honest replicas have its QC on disk (package bolt), and the replica orders it
+// again. The ledger must not be ahead of the consensus store then: the host syncs the consensus store before it makes effects
+// durable.
 //
 // VOTEs do not pass through here, see releaseEarly.
 //
@@ -35,15 +39,15 @@ func (w *Writes) Add(b *kv.Batch, actions []Action) (sync bool) {
 	return sync
 }
 
-// binds reports whether the replica is bound by an action after a crash: messages leave, a client's transaction is accepted
-// or a block is executed.
+// binds reports whether the replica is bound by an action after a crash: a message leaves that may depend on records, a client's
+// transaction is accepted, or the replica signs nothing any more.
 func (a *Action) binds() bool {
-	return slices.ContainsFunc(a.Sends, func(s protocols.Send) bool { return !leavesEarly(s.Message) }) || a.Own != nil ||
-		slices.ContainsFunc(a.Out, func(o replica.Output) bool { return o.Deliver != nil })
+	return a.Own != nil || slices.ContainsFunc(a.Sends, func(s protocols.Send) bool { return replica.Binds(s.Message) }) ||
+		slices.ContainsFunc(a.Out, func(o replica.Output) bool { return o.Lost != nil })
 }
 
-// leavesEarly reports whether a message needs no record that may not be durable. That is a VOTE: the block was durable before
-// it was executed, and its header follows from the blocks alone.
+// leavesEarly reports whether a message needs no record that may not be durable. That is a VOTE: the block is final, and its
+// header follows from the blocks alone.
 func leavesEarly(m protocols.Message) bool {
 	_, vote := m.(*certify.VOTE)
 	return vote

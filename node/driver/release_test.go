@@ -7,44 +7,49 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/bolt"
 	"bdtnode/protocols/certify"
 )
 
 // TestWrites: the store is synced before an action leaves that may depend on records which are not durable, and only then.
 func TestWrites(t *testing.T) {
 	record := []protocols.Record{{Key: []byte("k"), Value: []byte("v")}}
-	deletion := []protocols.Record{{Key: []byte("k")}}
-	var silent, sends, records, both, deletes, own, delivers, certified Action
-	records.Persist, both.Persist, deletes.Persist = record, record, deletion
-	sends.Sends = []protocols.Send{{}}
-	both.Sends, deletes.Sends = sends.Sends, sends.Sends
-	own.Own = &OwnBatch{}
-	delivers.Out = []replica.Output{{Deliver: &bdt.Delivery{}}}
-	certified.Persist, certified.Out = record, []replica.Output{{}}
-	var vote Action
-	vote.Persist, vote.Sends = []protocols.Record{{Key: replica.CertificateKey(3), Value: []byte("v")}, {Key: []byte("h/t"), Value: []byte("v")}}, sends.Sends
-	voted := []protocols.Send{{Message: &certify.VOTE{}}}
-	var voteOnly, voteAndMore Action
-	voteOnly.Sends, voteAndMore.Sends = voted, append(voted, sends.Sends...)
+	sending := func(messages ...protocols.Message) (a Action) {
+		for _, m := range messages {
+			a.Broadcast(m)
+		}
+		return a
+	}
+	with := func(records []protocols.Record, a Action) Action {
+		a.Persist = records
+		return a
+	}
+	emitting := func(o replica.Output) Action { return Action{Step: replica.Step{Out: []replica.Output{o}}} }
+	certificate := []protocols.Record{{Key: replica.CertificateKey(3), Value: []byte("v")}, {Key: []byte("h/t"), Value: []byte("v")}}
+	var silent Action
+	records, vote, header := with(record, silent), sending(&bolt.Vote{}), sending(&certify.VOTE{})
+	own, delivers, lost := Action{Own: &OwnBatch{}}, emitting(replica.Output{Deliver: &bdt.Delivery{}}), emitting(replica.Output{Lost: &replica.Lost{}})
 	type group = []Action
 	for _, x := range []struct {
 		name   string
 		groups []group
 		syncs  int
 	}{
-		{"nothing to write", []group{{silent, sends}, {own, delivers}}, 0},
-		{"deletions", []group{{deletes}, {sends}}, 0},
-		{"a VOTE that completes a certificate", []group{{vote}, {sends}}, 0},
-		{"records before a certificate", []group{{records, vote}}, 1},
-		{"a VOTE after records of an earlier action", []group{{records}, {voteOnly}}, 0},
-		{"a VOTE and another message after records", []group{{records}, {voteAndMore}}, 1},
-		{"records alone", []group{{records, certified}, {records}}, 0},
-		{"records with messages", []group{{both}, {both}}, 2},
-		{"records of an earlier action", []group{{records, silent, sends}}, 1},
-		{"records of an earlier group", []group{{records}, {silent}, {sends}, {sends}}, 1},
-		{"messages before the records", []group{{sends, records}}, 0},
+		{"nothing to write", []group{{silent, vote}, {own, delivers}}, 0},
+		{"deletions", []group{{with([]protocols.Record{{Key: []byte("k")}}, vote)}, {vote}}, 0},
+		{"a message with a certificate of a header", []group{{with(certificate, vote)}, {vote}}, 0},
+		{"records before a certificate", []group{{records, with(certificate, vote)}}, 1},
+		{"records alone", []group{{records, with(record, emitting(replica.Output{}))}, {records}}, 0},
+		{"records with messages", []group{{with(record, vote)}, {with(record, vote)}}, 2},
+		{"records of an earlier action", []group{{records, silent, vote}}, 1},
+		{"records of an earlier group", []group{{records}, {silent}, {vote}, {vote}}, 1},
+		{"messages before the records", []group{{vote, records}}, 0},
 		{"accepted transactions", []group{{records}, {own}}, 1},
-		{"a block to execute", []group{{records}, {delivers}}, 1},
+		{"a block to execute, and its VOTE", []group{{with(record, delivers)}, {header}}, 0},
+		{"Pings and Pongs", []group{{records}, {sending(&replica.Ping{})}, {sending(&replica.Pong{}, &replica.Ping{})}}, 0},
+		{"a vote after a block to execute and its VOTE", []group{{with(record, delivers)}, {header}, {vote}}, 1},
+		{"another message with a VOTE", []group{{records}, {sending(&certify.VOTE{}, &replica.Position{})}}, 1},
+		{"the end of all signing", []group{{with(record, lost)}}, 1},
 	} {
 		var w Writes
 		syncs := 0

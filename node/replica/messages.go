@@ -205,6 +205,17 @@ func Bulk(k protocols.Kind) bool {
 	return e != nil && e.Stream == protocols.Bulk
 }
 
+// Binds reports whether a message may depend on records of its sender, so that these must be durable when it leaves. A VOTE
+// states the effect of a final block, which is the same when the block is ordered and executed again; a Ping and a Pong have
+// times only.
+func Binds(m protocols.Message) bool {
+	switch m.(type) {
+	case *certify.VOTE, *Ping, *Pong:
+		return false
+	}
+	return true
+}
+
 // Decode decodes a frame. The message may alias the frame.
 func Decode(c *protocols.Committee, frame []byte) (protocols.Message, error) {
 	if len(frame) == 0 {

@@ -15,7 +15,7 @@ const (
 )
 
 const (
-	// pingEvery is the time between two Pings to all peers. A new connection gets one at once.
+	// pingEvery is the usual time between two Pings to all peers, see nextPings. A new connection gets one at once.
 	pingEvery = time.Second
 	// AnswerAge is how old the newest answered Ping of a replica may be while the replica counts as answering.
 	AnswerAge = 3 * time.Second
@@ -131,9 +131,16 @@ func (x *pings) tick(now protocols.Time, st *Step) bool {
 		return false
 	}
 	x.compare(now)
-	x.due = now.Add(pingEvery)
+	x.due = nextPings(now)
 	st.Broadcast(&Ping{Sent: uint64(now)})
 	return true
+}
+
+// nextPings is the multiple of pingEvery that is nearest to pingEvery from now. So replicas whose clocks agree send their Pings at
+// the same time, and an idle process wakes once for its own and for those of the others.
+func nextPings(now protocols.Time) protocols.Time {
+	at := now.Add(pingEvery + pingEvery/2)
+	return at - at%protocols.Time(pingEvery)
 }
 
 // asked answers a Ping, at most once in pongGap.

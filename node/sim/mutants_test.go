@@ -39,6 +39,7 @@ func TestChecksFail(t *testing.T) {
 		{"batches are not persisted", "crashes", "promises durability", dropping("l/b")},
 		{"committed blocks are not persisted", "crashes", "durability", dropping("h/b")},
 		{"messages leave before their records are synced", "crashes", "signing identity durability", machine.Mutation{SendEarly: true}},
+		{"the ledger is durable before the blocks are", "crashes", "invariant", machine.Mutation{LedgerFirst: true}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -175,8 +176,8 @@ func storyMutants() []mutant {
 		{"a message is sent while records of an earlier step are not durable", "short epochs", "signing acking identity leaving durability", []edit{
 			{"node/driver/release.go", "w.unsynced = replica.Apply(b, a.Persist) || w.unsynced\n", "w.unsynced = replica.Apply(b, a.Persist)\n"},
 		}},
-		{"a block is executed before it is durable", "crashes", "durability", []edit{
-			{"node/driver/release.go", "func(o replica.Output) bool { return o.Deliver != nil }", "func(o replica.Output) bool { return false }"},
+		{"a vote leaves before it is durable", "crashes", "signing identity acking durability", []edit{
+			{"node/replica/messages.go", "	case *certify.VOTE, *Ping, *Pong:\n", "	case *certify.VOTE, *bolt.Vote, *Ping, *Pong:\n"},
 		}},
 		{"votes are counted by message", "two blocks", "blame certificates agreement", []edit{
 			{boltMachine, "	if !x.voters.Add(from) {\n		return\n	}\n	t := x.votes[v.Digest]", "	t := x.votes[v.Digest]"},

@@ -243,7 +243,7 @@ func (s *Shard) Executed(n observe.Replica, in *ledger.CommittedBlock, b *ledger
 		s.signatures.executed(n, in)
 		s.network.settling.executed(n, in, b)
 		s.network.payloads.executed(n, in, b)
-		s.durability.executed(n, b)
+		s.durability.executed(b)
 		s.bounds.executed(n, b)
 	}
 }

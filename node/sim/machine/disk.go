@@ -10,7 +10,7 @@ type disk struct {
 	n         *Machine
 	unwritten []driver.Action
 	writes    driver.Writes
-	unsynced  []driver.Action // with records that are not durable
+	unsynced  []driver.Action // with records that may not be durable
 	spare     []driver.Action // memory for a group
 	batch     kv.Batch
 	writing   bool
@@ -39,10 +39,7 @@ func (d *disk) write() {
 	}
 	d.writing = true
 	n.after(n.s.Around(n.s.SyncMean), func() {
-		must(n.store.Flush())
-		n.s.check.Synced(n, d.unsynced)
-		clear(d.unsynced)
-		d.unsynced = d.unsynced[:0]
+		d.sync()
 		d.writing = false
 		if n.s.crashPoint(n) {
 			return // the records are durable, and no message has left
@@ -52,6 +49,14 @@ func (d *disk) write() {
 			d.write()
 		})
 	})
+}
+
+// sync makes all records in the store durable.
+func (d *disk) sync() {
+	must(d.n.store.Flush())
+	d.n.s.check.Synced(d.n, d.unsynced)
+	clear(d.unsynced)
+	d.unsynced = d.unsynced[:0]
 }
 
 // release sends the messages of actions and handles their outputs. The memory of the group is used again.

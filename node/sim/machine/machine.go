@@ -169,13 +169,13 @@ func (n *Machine) Kill() {
 	}
 }
 
-// Crash ends a life. A random part of the unsynced data survives.
+// Crash ends a life. A random part of the unsynced data survives, see [executor.survive].
 func (n *Machine) Crash() {
 	s := n.s
 	n.alive = false
 	n.life++
-	n.store = n.store.Crash(s.Rand.IntN(n.store.Unsynced() + 1))
-	n.effects = n.effects.Crash(s.Rand.IntN(n.effects.Unsynced() + 1))
+	consensus, ledger := n.executor.survive()
+	n.store, n.effects = n.store.Crash(consensus), n.effects.Crash(ledger)
 	s.Trace.Add(s.Now(), "crash", n.place, -1, nil, nil)
 	s.check.Crashed(n)
 	s.Network.Down(n.place)

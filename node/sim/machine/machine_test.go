@@ -149,26 +149,100 @@ func TestSentEarly(t *testing.T) {
 	}
 }
 
-// TestCrashKeepsSynced: a crash keeps all that was synced, and of later records only the first ones.
+// variant is a shard whose crashes lose other records than those of other variants.
+func variant(t *testing.T, k int) *shard {
+	t.Helper()
+	s := newShard(t)
+	for range k {
+		s.Rand.Uint64()
+	}
+	return s
+}
+
+// TestCrashKeepsSynced: a crash keeps all that was synced, and of later records only the first ones. The record of a committed
+// block is synced with the next vote.
 func TestCrashKeepsSynced(t *testing.T) {
-	for range 20 {
-		s := newShard(t)
-		id := s.pays(s.Machines[2])
-		s.plays(2*time.Second, true)
+	for k := range 20 {
+		s := variant(t, k)
 		n := s.Machines[2]
+		ids := []ledger.TxID{s.pays(n)}
+		s.plays(2*time.Second, true)
 		height := n.Status().Committed
+		ids = append(ids, s.pays(n))
+		s.plays(2*time.Second, true)
 		n.Crash()
 		if n.Alive() {
 			t.Fatal("it is up after a crash")
 		}
 		n.Start()
-		if got := n.Status().Committed; got != height {
-			t.Errorf("it had committed %d, and starts at %d", height, got)
+		if got := n.Status().Committed; got < height {
+			t.Errorf("it starts at %d, and had synced the commit of %d", got, height)
 		}
 		s.plays(2*time.Second, true)
-		if r, ok, err := n.Receipt(id); err != nil || !ok || r.Verdict != ledger.VerdictSettled {
-			t.Errorf("receipt %+v after the crash", r)
+		for _, id := range ids {
+			if r, ok, err := n.Receipt(id); err != nil || !ok || r.Verdict != ledger.VerdictSettled {
+				t.Errorf("receipt %+v after the crash", r)
+			}
 		}
+	}
+}
+
+// TestPowerCut: all replicas crash while the record of the last block is on the disks of some or of none. They order the block
+// again at the same height, and the answer is the same.
+func TestPowerCut(t *testing.T) {
+	lost := 0
+	for k := range 20 {
+		s := variant(t, k)
+		id := s.pays(s.Machines[2])
+		s.plays(2*time.Second, true)
+		want, ok, err := s.Machines[0].Receipt(id)
+		if err != nil || !ok {
+			t.Fatalf("no receipt before the crash: %v", err)
+		}
+		for _, n := range s.Machines {
+			n.Crash()
+		}
+		for _, n := range s.Machines {
+			n.Start()
+			if n.Status().Committed < want.Height {
+				lost++
+			}
+		}
+		s.plays(5*time.Second, true)
+		for _, n := range s.Machines {
+			if r, ok, err := n.Receipt(id); err != nil || !ok || r != want {
+				t.Errorf("replica %d has receipt %+v, want %+v (%v)", n.ID(), r, want, err)
+			}
+		}
+	}
+	if lost == 0 {
+		t.Error("no replica lost the record of its last block")
+	}
+}
+
+// TestLedgerIsNotAhead: after a crash the ledger on disk has no block that the consensus store on disk lacks. If the ledger's
+// effects become durable first, a replica cannot start.
+func TestLedgerIsNotAhead(t *testing.T) {
+	crashes := func(ledgerFirst bool) (violation error) {
+		for k := 0; k < 8 && violation == nil; k++ {
+			s := variant(t, k)
+			s.Config.Mutation.LedgerFirst = ledgerFirst
+			for i := 0; i < 8 && s.Violation == nil; i++ {
+				n := s.Machines[i%4]
+				s.pays(n)
+				s.plays(time.Second, false)
+				n.Crash()
+				n.Start()
+			}
+			violation = s.Violation
+		}
+		return violation
+	}
+	if err := crashes(false); err != nil {
+		t.Error(err)
+	}
+	if crashes(true) == nil {
+		t.Error("every replica started")
 	}
 }
 

@@ -2,8 +2,8 @@
 // clock and a model of its disk and its executor.
 //
 // A step is carried out as in the node: its records are written, then synced if needed, then its messages are sent, then
-// its outputs are acted on. A crash keeps all synced records and a random prefix of the others, in the consensus store
-// and in the ledger's store separately. Every message is encoded, decoded and checked as on the wire.
+// its outputs are acted on. A crash keeps all synced records and a random prefix of the others in the consensus store, and a
+// random prefix of the effects in the ledger's store. The records of blocks whose effects survive survive too. Every message is encoded, decoded and checked as on the wire.
 package machine
 
 import (
@@ -54,8 +54,9 @@ type Byzantine struct {
 
 // Mutation makes machines carry out steps wrongly, for tests that show that the checks can fail.
 type Mutation struct {
-	Persist   func([]protocols.Record) []protocols.Record
-	SendEarly bool // messages leave before their records are on disk
+	Persist     func([]protocols.Record) []protocols.Record
+	SendEarly   bool // messages leave before their records are on disk
+	LedgerFirst bool // effects of blocks become durable before the records of the blocks
 }
 
 // Twins is a behaviour of a replica that is two nodes.
