@@ -20,7 +20,7 @@ import (
 
 // Limits of one answer that is read from the store.
 const (
-	maxChainBytes   = 4 << 20
+	maxChainBytes   = lanes.AnswerBytes
 	maxHistoryBytes = 1 << 20
 )
 

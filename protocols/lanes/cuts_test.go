@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bdtnode/protocols"
 )
@@ -78,6 +79,75 @@ func TestCheckCut(t *testing.T) {
 				t.Errorf("requests first from %d, not from the leader", asked.Sends[0].To)
 			}
 		})
+	}
+}
+
+// TestChainIsRequestedOnce: a committed block needs a chain of which nothing is held. It is requested once, and not again for each
+// batch of the answer that arrives. If the answer stops, the rest is requested after a grace.
+func TestChainIsRequestedOnce(t *testing.T) {
+	b := newBench(t, 4)
+	m := b.machine(1)
+	const n = 30
+	a := b.chain(3, Tip{}, n, "a")
+	prev, cut := b.cut(nil), b.cut(map[protocols.Index]Tip{3: a[n-1].Tip()})
+	now := t0
+	content := func() bool {
+		_, _, complete := m.Content(now, prev, cut, protocols.Set{})
+		return complete
+	}
+	requests := func() []*Fetch { return sent[*Fetch](m.Tick(now)) }
+	if content() {
+		t.Fatal("complete without a batch")
+	}
+	if f := requests(); len(f) != 1 || f[0].Tip != a[n-1].Tip() || f[0].After != 0 {
+		t.Fatalf("requests %v", f)
+	}
+	const stop = 10 // the answer ends after this one
+	for k := n - 1; k >= stop; k-- {
+		now = now.Add(time.Millisecond)
+		m.HandleBatch(now, 3, a[k])
+		content()
+		if f := requests(); len(f) > 0 {
+			t.Fatalf("upon number %d it requests %v", k+1, f)
+		}
+	}
+	now = now.Add(fetchGrace)
+	if f := requests(); len(f) != 1 || f[0].Tip != a[stop-1].Tip() {
+		t.Fatalf("after the end of the answer it requests %v", f)
+	}
+	for k := stop - 1; k >= 0; k-- {
+		m.HandleBatch(now, 3, a[k])
+		if content() != (k == 0) {
+			t.Fatalf("number %d: complete %v", k+1, k != 0)
+		}
+	}
+	if f := requests(); len(f) > 0 {
+		t.Errorf("requests %v with all batches", f)
+	}
+}
+
+// TestEndOfAnAnswer: an answer ends at a number of bytes or batches. The next batch of a committed block is then requested at
+// once.
+func TestEndOfAnAnswer(t *testing.T) {
+	for name, x := range map[string]struct {
+		payload string
+		batches int // of the answer
+	}{"bytes": {strings.Repeat("a", MaxPayload), AnswerBytes / MaxPayload}, "batches": {"a", maxGrowth}} {
+		b := newBench(t, 4)
+		m := b.machine(1)
+		a := b.chain(3, Tip{}, x.batches+2, x.payload)
+		prev, cut := b.cut(nil), b.cut(map[protocols.Index]Tip{3: a[len(a)-1].Tip()})
+		for k := range x.batches {
+			m.Content(t0, prev, cut, protocols.Set{})
+			if f := sent[*Fetch](m.Tick(t0)); (len(f) > 0) != (k == 0) {
+				t.Fatalf("%s: before batch %d of the answer it requests %v", name, k, f)
+			}
+			m.HandleBatch(t0, 3, a[len(a)-1-k])
+		}
+		m.Content(t0, prev, cut, protocols.Set{})
+		if f := sent[*Fetch](m.Tick(t0)); len(f) != 1 {
+			t.Errorf("%s: after the answer it requests %v", name, f)
+		}
 	}
 }
 

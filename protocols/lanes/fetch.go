@@ -20,7 +20,14 @@ type want struct {
 	turn  int               // number of requests sent
 	next  protocols.Time    // time of the next request
 	pause time.Duration     // until the request after that; doubles up to fetchRetryMax
+	// An answer that is arriving goes on with this batch, after so many bytes of payloads. Then not even a committed block
+	// requests it before the grace is over.
+	expected bool
+	arrived  int
 }
+
+// AnswerBytes is the number of bytes of payloads after which an answer to a [Fetch] ends.
+const AnswerBytes = 4 << 20
 
 // wants are the open requests for batches.
 type wants struct {
@@ -64,7 +71,7 @@ func (x *wants) markNamed(r Ref) {
 func (x *wants) addCommitted(now protocols.Time, lane protocols.Index, t Tip, after uint64, signers protocols.Set) {
 	if w := x.open[Ref{lane, t}]; w != nil {
 		w.named = true
-		if w.turn == 0 {
+		if w.turn == 0 && !w.expected {
 			w.next = now // it is committed: do not wait for the grace
 		}
 		return
@@ -79,6 +86,23 @@ func (x *wants) addCommitted(now protocols.Time, lane protocols.Index, t Tip, af
 	if w := x.open[Ref{lane, t}]; w != nil {
 		w.after, w.named = after, true
 	}
+}
+
+// expect is called when b arrives and its parent is wanted. If b was requested, or was itself expected, the rest of the answer
+// follows on the same stream: without this rule each batch of a long chain would cause a request for all batches below it.
+func (x *wants) expect(now protocols.Time, w *want, b *Batch) {
+	if w == nil || w.turn == 0 && !w.expected {
+		return
+	}
+	after, arrived := w.after, w.arrived+len(b.Payload)
+	if w.turn > 0 {
+		after, arrived = max(after, b.Seq-min(b.Seq, maxGrowth)), len(b.Payload)
+	}
+	p := x.open[Ref{b.Lane, Tip{b.Seq - 1, b.Parent}}]
+	if p == nil || p.turn > 0 || p.Tip.Seq <= after || arrived >= AnswerBytes {
+		return
+	}
+	p.expected, p.arrived, p.after, p.next = true, arrived, max(p.after, after), now.Add(fetchGrace)
 }
 
 // wake is the time of the next request, zero if there is none.

@@ -191,6 +191,7 @@ func (m *Machine) HandleBatch(now protocols.Time, from protocols.Index, b *Batch
 	}
 	m.ackFrom(now, &st, l, &b.SignedHeader)
 	m.wantParent(now, l, b, from)
+	m.wants.expect(now, w, b)
 	st.Emit(Output{Progressed: true})
 	return st
 }
