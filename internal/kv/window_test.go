@@ -314,3 +314,57 @@ func TestAFailedWindowStops(t *testing.T) {
 		t.Errorf("Close returned %v", err)
 	}
 }
+
+// TestBeforeChangesAreDurable: Before has returned when changes become durable, also when a full window is written in the
+// background. If it fails, they never do, and the store has failed.
+func TestBeforeChangesAreDurable(t *testing.T) {
+	fs := kvtest.NewCrashFS()
+	after := func() *Window {
+		return openWindow(t, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}), WindowOptions{})
+	}
+	var failure error
+	calls := 0
+	w := openWindow(t, fs, WindowOptions{Keys: 2, Before: func() error {
+		calls++
+		x := after()
+		defer func() { _ = x.Close() }()
+		if _, ok, err := x.Get(fmt.Append(nil, "b", calls)); ok || err != nil {
+			t.Errorf("call %d: the change is durable before (%v)", calls, err)
+		}
+		return failure
+	}})
+	apply := func(keys ...string) {
+		var b Batch
+		for _, k := range keys {
+			b.Set([]byte(k), []byte("v"))
+		}
+		if err := w.Apply(&b, false); err != nil {
+			t.Error(err)
+		}
+	}
+	apply("a1", "b1") // fills the window
+	if err := w.Flush(); err != nil || calls != 1 {
+		t.Fatalf("flush: %v, %d calls", err, calls)
+	}
+	apply("b2")
+	if err := w.Flush(); err != nil || calls != 2 {
+		t.Fatalf("flush: %v, %d calls", err, calls)
+	}
+	failure = errors.New("the other store has failed")
+	apply("b3")
+	if err := w.Flush(); !errors.Is(err, failure) || calls != 3 {
+		t.Errorf("flush after a failure: %v, %d calls", err, calls)
+	}
+	if err := w.Apply(&Batch{}, false); !errors.Is(err, failure) {
+		t.Errorf("after the failure: %v", err)
+	}
+	x := after()
+	for key, want := range map[string]bool{"a1": true, "b1": true, "b2": true, "b3": false} {
+		if _, ok, err := x.Get([]byte(key)); ok != want || err != nil {
+			t.Errorf("after a crash %s is there: %v (%v)", key, ok, err)
+		}
+	}
+	if err := x.Close(); err != nil {
+		t.Error(err)
+	}
+}
