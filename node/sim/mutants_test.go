@@ -37,7 +37,7 @@ func TestChecksFail(t *testing.T) {
 		{"a new epoch is not persisted", "short epochs", "identity leaving signing", dropping("e/r")},
 		{"signatures of the agreement are not persisted", "no fast lane", "identity signing", dropping("a/")},
 		{"batches are not persisted", "crashes", "promises durability", dropping("l/b")},
-		{"committed blocks are not persisted", "crashes", "durability", dropping("h/b")},
+		{"committed blocks are not persisted", "crashes", "durability invariant", dropping("h/b")},
 		{"messages leave before their records are synced", "crashes", "signing identity durability", machine.Mutation{SendEarly: true}},
 		{"the ledger is durable before the blocks are", "crashes", "invariant", machine.Mutation{LedgerFirst: true}},
 	} {
