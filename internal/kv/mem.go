@@ -13,12 +13,12 @@ type Mem struct {
 	mu      sync.Mutex
 	cells   map[string]*cell
 	tree    *node
-	changed []string // keys that may differ in the tree
-	dead    int      // cells of deleted keys
-	undo    []undo   // of the changes of the unsynced batches, in their order
-	ends    []int    // of the changes of each batch in undo
-	first   int      // batches before it count as synced
-	applied uint64   // number of all batches
+	changed []*cell // that may differ in the tree
+	dead    int     // cells of deleted keys
+	undo    []undo  // of the changes of the unsynced batches, in their order
+	ends    []int   // of the changes of each batch in undo
+	first   int     // batches before it count as synced
+	applied uint64  // number of all batches
 	kept    []memKept
 	edit    uint64
 	syncs   uint64
@@ -26,10 +26,10 @@ type Mem struct {
 	failed  chan struct{}
 }
 
-// cell is the value of a key, nil if it is deleted and the tree may have it.
+// cell is a key with its value, nil if it is deleted and the tree may have it.
 type cell struct {
-	value   []byte
-	changed bool // the key is in Mem.changed
+	key, value []byte
+	changed    bool // the cell is in Mem.changed
 }
 
 // undo is the value of a key before a change, nil if it had none.
@@ -50,7 +50,7 @@ func NewMem() *Mem { return newMem(nil, 0) }
 func newMem(tree *node, edit uint64) *Mem {
 	m := &Mem{cells: make(map[string]*cell), tree: tree, edit: edit, failed: make(chan struct{})}
 	tree.scan(nil, nil, false, func(key, value []byte) bool {
-		m.cells[string(key)] = &cell{value: value}
+		m.cells[string(key)] = &cell{key: key, value: value}
 		return true
 	})
 	return m
@@ -93,28 +93,27 @@ func (m *Mem) share() *node {
 
 // update brings the changes into the tree.
 func (m *Mem) update() {
-	for _, key := range m.changed {
-		c := m.cells[key]
+	for _, c := range m.changed {
 		if c.value == nil {
-			m.tree = m.tree.remove([]byte(key), m.edit)
-			delete(m.cells, key)
+			m.tree = m.tree.remove(c.key, m.edit)
+			delete(m.cells, string(c.key))
 			continue
 		}
-		m.tree = m.tree.insert([]byte(key), c.value, m.edit)
+		m.tree = m.tree.insert(c.key, c.value, m.edit)
 		c.changed = false
 	}
 	clear(m.changed)
 	m.changed, m.dead = m.changed[:0], 0
 }
 
-// set sets the value of a key, or deletes the key with nil, and returns the value before.
+// set sets the value of a key, or deletes the key with nil, and returns the value before. It keeps key and value.
 func (m *Mem) set(key, value []byte) (before []byte) {
 	c := m.cells[string(key)]
 	if c == nil {
 		if value == nil {
 			return nil
 		}
-		c = &cell{}
+		c = &cell{key: key}
 		m.cells[string(key)] = c
 		m.dead++
 	}
@@ -127,7 +126,7 @@ func (m *Mem) set(key, value []byte) (before []byte) {
 	}
 	if !c.changed {
 		c.changed = true
-		m.changed = append(m.changed, string(key))
+		m.changed = append(m.changed, c)
 	}
 	return before
 }
