@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/kv"
@@ -18,9 +19,12 @@ const (
 	duePerBlock = 4
 )
 
+// noMinute is later than every minute.
+const noMinute = math.MaxUint64
+
 // dueLists are the due lists of open records.
 type dueLists struct {
-	earliest uint64            // the store has no list of an earlier minute
+	earliest uint64            // minute of the first list in the store, noMinute if there is none
 	before   uint64            // earliest, before the current block
 	by       map[uint64][]TxID // ids that the current block adds, by minute
 	minutes  []uint64          // keys of by in the order of their insertion
@@ -30,6 +34,7 @@ func newDueLists() dueLists { return dueLists{by: make(map[uint64][]TxID)} }
 
 // open finds the earliest list in the store.
 func (l *dueLists) open(store kv.Store) error {
+	l.earliest = noMinute
 	return store.Scan([]byte{keyOpenDue}, []byte{keyOpenDue + 1}, false, func(key, _ []byte) bool {
 		l.earliest = minuteOf(key)
 		return false
@@ -96,11 +101,11 @@ func (l *dueLists) write(b *kv.Batch, height uint64) (lists int) {
 func (l *dueLists) remove(b *kv.Batch, x *execution, limit int) (lists [][]byte, err error) {
 	now := x.in.TimeMS / minuteMS
 	if l.earliest < now {
-		earliest := now
-		err = x.store.Scan(wire.AppendU64([]byte{keyOpenDue}, l.earliest), wire.AppendU64([]byte{keyOpenDue}, now), false,
+		earliest := uint64(noMinute)
+		err = x.store.Scan(wire.AppendU64([]byte{keyOpenDue}, l.earliest), []byte{keyOpenDue + 1}, false,
 			func(key, list []byte) bool {
-				if len(lists) == limit {
-					earliest = minuteOf(key)
+				if minute := minuteOf(key); minute >= now || len(lists) == limit {
+					earliest = minute
 					return false
 				}
 				x.writes = append(x.writes, key...)
