@@ -37,8 +37,13 @@ type mark struct {
 // markVersion is the first byte of an encoded mark.
 const markVersion = 1
 
+// markSize is about the length of an encoded mark with a header, a vote and a proposal, in bytes. One with a Status or with a
+// signature of an agreement is longer.
+const markSize = 448
+
 func (k *mark) encode() []byte {
-	return k.appendSigned(wire.AppendU64(wire.AppendU64([]byte{markVersion}, k.Boot), k.Nonce))
+	b := append(make([]byte, 0, markSize), markVersion)
+	return k.appendSigned(wire.AppendU64(wire.AppendU64(b, k.Boot), k.Nonce))
 }
 
 func decodeMark(c *protocols.Committee, b []byte) (k mark, err error) {

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"bdtnode/internal/sig"
@@ -74,24 +75,19 @@ func (m *Known) Append(b []byte) []byte {
 
 // appendSigned encodes the signed parts. A nil part has length 0.
 func (m *Known) appendSigned(b []byte) []byte {
-	var header, vote, status, proposal, agreement []byte
-	if m.Header != nil {
-		header = m.Header.Append(nil)
-	}
-	if m.Vote != nil {
-		vote = m.Vote.Append(nil)
-	}
-	if m.Status != nil {
-		status = m.Status.Append(nil)
-	}
-	if m.Proposal != nil {
-		proposal = m.Proposal.Append(nil)
-	}
-	if m.Agreement != nil {
-		agreement = m.Agreement.Append(nil)
-	}
-	for _, part := range [][]byte{header, vote, status, proposal, agreement} {
-		b = wire.AppendBytes(b, part)
+	b = appendPart(b, m.Header != nil, m.Header.Append)
+	b = appendPart(b, m.Vote != nil, m.Vote.Append)
+	b = appendPart(b, m.Status != nil, m.Status.Append)
+	b = appendPart(b, m.Proposal != nil, m.Proposal.Append)
+	return appendPart(b, m.Agreement != nil, m.Agreement.Append)
+}
+
+// appendPart encodes the length of a part and the part, or length 0 if there is none.
+func appendPart(b []byte, some bool, part func([]byte) []byte) []byte {
+	b = wire.AppendU32(b, 0)
+	if at := len(b); some {
+		b = part(b)
+		binary.BigEndian.PutUint32(b[at-4:], uint32(len(b)-at))
 	}
 	return b
 }
