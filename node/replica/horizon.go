@@ -13,9 +13,13 @@ type Horizon struct {
 	certified uint64
 }
 
-// Horizon returns the present one.
+// Horizon returns the present one. As long as it does not change, it is the same value.
 func (c *Core) Horizon() *Horizon {
-	return &Horizon{bdt: c.bdt.Horizon(), certified: c.certify.CertifiedHeight()}
+	now := Horizon{bdt: c.bdt.Horizon(), certified: c.certify.CertifiedHeight()}
+	if c.horizon == nil || *c.horizon != now {
+		c.horizon = &now
+	}
+	return c.horizon
 }
 
 // Relevance decides about a decoded message before it is verified. A useful one is verified ([Verifier]) and given to the

@@ -79,6 +79,7 @@ type Core struct {
 	more         bool            // verdicts wait for blocks to carry them
 	asked        bool            // a notice has asked for the next block
 	recalled     []digest.Digest // executed headers above the certified height, until Start
+	horizon      *Horizon        // the last one, which readers may have
 }
 
 // New makes a core at genesis, or from the store of an earlier one. executed is the height up to which the ledger has

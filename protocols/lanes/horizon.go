@@ -10,7 +10,7 @@ import (
 // while the machine continues.
 type Horizon struct {
 	self  protocols.Index
-	lanes []laneHorizon
+	lanes *[]laneHorizon // equal if the lanes have not changed, so that snapshots can be compared
 }
 
 type laneHorizon struct {
@@ -43,8 +43,9 @@ func (m *Machine) Horizon() Horizon {
 			x.asked = append(x.asked, at.Tip)
 		}
 	}
-	if !slices.EqualFunc(now, m.horizon.last, func(a, b laneHorizon) bool { return a.equal(&b) }) {
-		m.horizon.last = slices.Clone(now)
+	if last := m.horizon.last; last == nil || !slices.EqualFunc(now, *last, func(a, b laneHorizon) bool { return a.equal(&b) }) {
+		changed := slices.Clone(now)
+		m.horizon.last = &changed
 	}
 	return Horizon{m.cfg.Self, m.horizon.last}
 }
@@ -56,7 +57,7 @@ func (h *Horizon) Relevance(from protocols.Index, m protocols.Message) protocols
 	case *Batch:
 		return h.batch(from, x)
 	case *Ack:
-		if x.Lane != h.self || x.Tip.Seq <= max(h.lanes[h.self].ordered, h.lanes[h.self].certified) {
+		if own := h.at(h.self); x.Lane != h.self || x.Tip.Seq <= max(own.ordered, own.certified) {
 			return protocols.Useless
 		}
 	case *TipCertificate:
@@ -85,10 +86,10 @@ func (h *Horizon) batch(from protocols.Index, x *Batch) protocols.Relevance {
 }
 
 func (h *Horizon) at(lane protocols.Index) *laneHorizon {
-	if int(lane) >= len(h.lanes) {
+	if int(lane) >= len(*h.lanes) {
 		return nil
 	}
-	return &h.lanes[lane]
+	return &(*h.lanes)[lane]
 }
 
 // HandleAhead is called for a batch from its owner that was beyond the window when it arrived and was dropped unverified.

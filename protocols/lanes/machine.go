@@ -68,7 +68,10 @@ type Machine struct {
 	wants        wants
 	beyondWindow bool           // CheckCut met a tip beyond the window since the window last moved
 	tipDue       protocols.Time // when a tip that is held back may be proposed; zero if there is none
-	horizon      struct{ last, scratch []laneHorizon }
+	horizon      struct {
+		last    *[]laneHorizon // of the last snapshot
+		scratch []laneHorizon
+	}
 }
 
 type lane struct {
