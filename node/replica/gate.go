@@ -90,8 +90,8 @@ const (
 // concurrent use.
 type Gate struct {
 	peer      protocols.Index
-	meters    map[protocols.Kind]*meter
-	lane      meter // KiB of batches of the peer's own lane
+	meters    [256]*meter // by kind, nil before its first frame
+	lane      meter       // KiB of batches of the peer's own lane
 	loose     meter
 	histories int // answers to Requests that may still come
 	lds       int // requested LDs that may still come
@@ -104,8 +104,7 @@ type Gate struct {
 func NewGate(peer protocols.Index, window int) *Gate {
 	rate := laneRate(window)
 	return &Gate{
-		peer: peer, meters: make(map[protocols.Kind]*meter), lane: newMeter(rate, max(1, rate/laneBurst)),
-		loose: newMeter(loose.perSecond, loose.burst),
+		peer: peer, lane: newMeter(rate, max(1, rate/laneBurst)), loose: newMeter(loose.perSecond, loose.burst),
 	}
 }
 
