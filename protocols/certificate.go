@@ -45,7 +45,7 @@ func (c *Certificate) IsZero() bool { return len(c.Signatures) == 0 }
 // Append encodes the certificate: the number of signers (2 bytes), then for each signer, in ascending order, its index
 // (2 bytes) and its signature.
 func (c *Certificate) Append(b []byte) []byte {
-	b = wire.AppendU16(b, uint16(len(c.Signatures)))
+	b = wire.AppendU16(slices.Grow(b, c.Size()), uint16(len(c.Signatures)))
 	for k, i := range c.Signers.Members() {
 		b = wire.AppendU16(b, uint16(i))
 		b = append(b, c.Signatures[k][:]...)
@@ -53,11 +53,14 @@ func (c *Certificate) Append(b []byte) []byte {
 	return b
 }
 
+// Size is the length of the encoding, in bytes.
+func (c *Certificate) Size() int { return 2 + len(c.Signatures)*(2+sig.SignatureSize) }
+
 // ReadCertificate decodes the output of Append. It refuses signers that are not in strictly ascending order, so also a
 // signer that appears twice, and a signer of [MaxReplicas] or above.
 func ReadCertificate(r *wire.Reader) Certificate {
 	n := r.Count(MaxReplicas, 2+sig.SignatureSize)
-	var c Certificate
+	c := Certificate{Signatures: slices.Grow([]sig.Signature(nil), n)}
 	last := -1
 	for range n {
 		i := int(r.U16())
@@ -94,20 +97,18 @@ func (c *Committee) SignatureChecks(cert *Certificate, threshold int, statement 
 type Tally struct {
 	Digest digest.Digest
 	signed Set
-	sigs   map[Index]sig.Signature
+	sigs   []sig.Signature // in ascending order of signers
 }
 
 // NewTally makes an empty tally for d.
-func NewTally(d digest.Digest) *Tally {
-	return &Tally{Digest: d, sigs: make(map[Index]sig.Signature)}
-}
+func NewTally(d digest.Digest) *Tally { return &Tally{Digest: d} }
 
 // Add counts the signature of replica i and reports whether it is the first of i. Later ones are ignored.
 func (t *Tally) Add(i Index, s sig.Signature) bool {
 	if !t.signed.Add(i) {
 		return false
 	}
-	t.sigs[i] = s
+	t.sigs = slices.Insert(t.sigs, t.signed.below(i), s)
 	return true
 }
 
@@ -119,9 +120,5 @@ func (t *Tally) Signers() Set { return t.signed }
 
 // Certificate has all counted signatures.
 func (t *Tally) Certificate() Certificate {
-	c := Certificate{Signers: t.signed, Signatures: make([]sig.Signature, 0, len(t.sigs))}
-	for _, i := range t.signed.Members() {
-		c.Signatures = append(c.Signatures, t.sigs[i])
-	}
-	return Certificate{Signers: c.Signers, Signatures: slices.Clip(c.Signatures)}
+	return Certificate{Signers: t.signed, Signatures: append(make([]sig.Signature, 0, len(t.sigs)), t.sigs...)}
 }

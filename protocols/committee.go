@@ -95,6 +95,15 @@ func (s *Set) Len() int {
 	return n
 }
 
+// below is the number of members less than i.
+func (s *Set) below(i Index) int {
+	n := bits.OnesCount64(s[i/64] & (1<<(i%64) - 1))
+	for _, w := range s[:i/64] {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
 // Members lists the set in ascending order.
 func (s *Set) Members() []Index {
 	out := make([]Index, 0, s.Len())

@@ -59,12 +59,18 @@ func (b *Block) Append(to []byte) []byte {
 	if b.Last {
 		kind = kindLast
 	}
+	to = slices.Grow(to, b.size())
 	to = wire.AppendU64(append(to, kind), b.Epoch)
 	to = wire.AppendU64(to, b.Slot)
 	to = wire.AppendU64(to, b.Height)
 	to = append(to, b.Parent[:]...)
 	to = wire.AppendU64(to, b.TimeMS)
 	return b.Inbound.Append(b.Cut.Append(to))
+}
+
+// size is the length of the encoding, in bytes.
+func (b *Block) size() int {
+	return 1 + 3*8 + digest.Size + 8 + b.Cut.Size() + b.Inbound.Size()
 }
 
 // Grows reports whether the block is ahead of parent in at least one lane or channel, and behind in none.

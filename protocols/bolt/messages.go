@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"fmt"
+	"slices"
 
 	"bdtnode/internal/digest"
 	"bdtnode/internal/sig"
@@ -56,6 +57,7 @@ func (*Propose) Kind() protocols.Kind { return KindPropose }
 
 // Append encodes leader, block, certificates and signature.
 func (m *Propose) Append(b []byte) []byte {
+	b = slices.Grow(b, 2+m.Block.size()+2+sig.SignatureSize) // with certificates it grows once more
 	b = m.Block.Append(wire.AppendU16(b, uint16(m.Leader)))
 	b = lanes.AppendTipCertificates(b, m.Certificates)
 	return append(b, m.Signature[:]...)
@@ -106,6 +108,7 @@ func (*Vote) Kind() protocols.Kind { return KindVote }
 
 // Append encodes epoch, slot, digest and signature.
 func (m *Vote) Append(b []byte) []byte {
+	b = slices.Grow(b, slotSize+sig.SignatureSize)
 	return append(appendSlot(b, m.Epoch, m.Slot, m.Digest), m.Signature[:]...)
 }
 
@@ -173,6 +176,7 @@ type QC struct {
 
 // Append encodes epoch, slot, digest and certificate.
 func (q *QC) Append(b []byte) []byte {
+	b = slices.Grow(b, slotSize+q.Certificate.Size())
 	return q.Certificate.Append(appendSlot(b, q.Epoch, q.Slot, q.Digest))
 }
 
@@ -190,7 +194,7 @@ func (q *QC) SignatureChecks(c *protocols.Committee) ([]sig.Check, error) {
 }
 
 func appendSlot(b []byte, epoch, slot uint64, d digest.Digest) []byte {
-	b = wire.AppendU64(wire.AppendU64(b, epoch), slot)
+	b = wire.AppendU64(wire.AppendU64(slices.Grow(b, slotSize), epoch), slot)
 	return append(b, d[:]...)
 }
 

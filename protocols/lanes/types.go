@@ -39,7 +39,7 @@ type Cut []Tip
 
 // Append encodes the cut: the number of positions (2 bytes), then number (8 bytes) and digest of each.
 func (c Cut) Append(b []byte) []byte {
-	b = slices.Grow(b, 2+len(c)*(8+digest.Size))
+	b = slices.Grow(b, c.Size())
 	b = wire.AppendU16(b, uint16(len(c)))
 	for i := range c {
 		b = wire.AppendU64(b, c[i].Seq)
@@ -47,6 +47,9 @@ func (c Cut) Append(b []byte) []byte {
 	}
 	return b
 }
+
+// Size is the length of the encoding, in bytes.
+func (c Cut) Size() int { return 2 + len(c)*tipSize }
 
 // ReadCut decodes the output of Append. It refuses a number 0 with a digest and another number without one.
 func ReadCut(r *wire.Reader) Cut {
