@@ -17,7 +17,7 @@ func (m *Machine) finish(now protocols.Time, st *Step) {
 		m.finishUpTo(now, st, m.decided.Slot)
 		return
 	}
-	for s := top + window; s > top; s-- {
+	for s := m.slots.end(); s > top; s-- {
 		if x := m.slots.kept[s]; x != nil && !x.final.IsZero() {
 			m.finishUpTo(now, st, s)
 			return

@@ -34,8 +34,7 @@ func (m *Machine) CommittedSlot() uint64 { return m.slots.committed }
 // LowestOpenSlot is the lowest slot above the last commit for which there is a proposal of the leader or a QC; 0 if
 // there is none.
 func (m *Machine) LowestOpenSlot() uint64 {
-	first := m.CommittedSlot() + 1
-	for s := first; s < first+window; s++ {
+	for s := m.CommittedSlot() + 1; s <= m.slots.end(); s++ {
 		if x := m.slots.kept[s]; x != nil && (x.proposal != nil || x.qc != nil) {
 			return s
 		}

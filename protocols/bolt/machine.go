@@ -234,7 +234,7 @@ func (m *Machine) voteAll(now protocols.Time, st *Step) {
 		return
 	}
 	first := m.slots.committed + 1
-	for s := first; s < first+window; s++ {
+	for s := first; s < first+window && s <= m.slots.highest; s++ { // a vote may commit, and then the leader may propose
 		x := m.slots.kept[s]
 		if x == nil || x.proposal == nil || x.vote != nil || x.refused {
 			continue

@@ -56,6 +56,7 @@ type slotWindow struct {
 	committed uint64 // slot of the last commit; 0 if no block of this epoch is committed
 	floor     uint64 // slots at or below it are forgotten: their heights are certified
 	kept      map[uint64]*slot
+	highest   uint64        // highest slot that was ever in kept
 	ahead     protocols.Set // peers of which a message beyond the window was refused
 	aheadOf   uint64        // lowest slot of these messages; zero if there is none
 }
@@ -74,9 +75,13 @@ func (w *slotWindow) at(s uint64) *slot {
 			finalizers: make(map[digest.Digest]*protocols.Set),
 		}
 		w.kept[s] = x
+		w.highest = max(w.highest, s)
 	}
 	return x
 }
+
+// end is the highest slot of the window above the last commit that kept may have.
+func (w *slotWindow) end() uint64 { return min(w.committed+window, w.highest) }
 
 // accepts reports whether messages of slot s are kept. If s is above the window, it records the sender.
 func (w *slotWindow) accepts(from protocols.Index, epoch, s uint64) bool {
