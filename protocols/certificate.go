@@ -108,6 +108,9 @@ func (t *Tally) Add(i Index, s sig.Signature) bool {
 	if !t.signed.Add(i) {
 		return false
 	}
+	if t.sigs == nil {
+		t.sigs = make([]sig.Signature, 0, MinReplicas)
+	}
 	t.sigs = slices.Insert(t.sigs, t.signed.below(i), s)
 	return true
 }

@@ -133,11 +133,20 @@ func (s *Step[O]) Blame(peer Index, format string, args ...any) {
 	s.Faults = append(s.Faults, Fault{peer, fmt.Sprintf(format, args...)})
 }
 
-// Absorb adds the step of a child machine to s, except its outputs. It returns the outputs, for the parent to handle.
+// Absorb adds the step of a child machine to s, except its outputs. It returns the outputs, for the parent to handle. The
+// child's step must not be used any more: s may have its memory.
 func Absorb[O, C any](s *Step[O], child Step[C]) []C {
-	s.Persist = append(s.Persist, child.Persist...)
-	s.Sends = append(s.Sends, child.Sends...)
-	s.Reads = append(s.Reads, child.Reads...)
-	s.Faults = append(s.Faults, child.Faults...)
+	s.Persist = join(s.Persist, child.Persist)
+	s.Sends = join(s.Sends, child.Sends)
+	s.Reads = join(s.Reads, child.Reads)
+	s.Faults = join(s.Faults, child.Faults)
 	return child.Out
+}
+
+// join appends the child's part of a step to the parent's. Most parents have none yet, and then take the child's memory.
+func join[T any](parent, child []T) []T {
+	if len(parent) == 0 {
+		return child
+	}
+	return append(parent, child...)
 }

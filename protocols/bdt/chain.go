@@ -107,7 +107,9 @@ func (x *chain) certified(height uint64) *bolt.Block {
 func (x *chain) lags() bool { return x.base.Height >= x.executed+bolt.ExecutionLag }
 
 // CommitKey is the key of the record of the committed block at a height.
-func CommitKey(height uint64) []byte { return wire.AppendU64([]byte("h/b"), height) }
+func CommitKey(height uint64) []byte {
+	return wire.AppendU64(append(make([]byte, 0, 3+8), "h/b"...), height)
+}
 
 // DecodeCommit decodes the record of a committed block.
 func DecodeCommit(c *protocols.Committee, value []byte) (*bolt.Block, error) {

@@ -102,7 +102,7 @@ func ReadBlock(c *protocols.Committee, r *wire.Reader) *Block {
 
 func (b *Block) setDigest(c *protocols.Committee) {
 	n := c.Network()
-	pre := append(make([]byte, 0, 256), n[:]...)
+	pre := append(make([]byte, 0, len(n)+2+b.size()), n[:]...)
 	pre = wire.AppendU16(pre, c.Shard())
 	b.digest = digest.Of("bdt/block/1", b.Append(pre))
 }
