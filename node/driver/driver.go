@@ -134,6 +134,7 @@ type Driver struct {
 
 	certifiedBefore uint64                          // headers up to here were certified before the start
 	moved           bool                            // the core has handled an input since publish
+	wake            protocols.Time                  // of the core, as of publish
 	horizon         atomic.Pointer[replica.Horizon] // messages beyond it need no verification
 	nextLD          nextLDs
 	heights         []atomic.Uint64 // of peers, as far as they have shown
@@ -227,13 +228,21 @@ func (d *Driver) Turn() protocols.Time {
 		d.input(CoreInput{Kind: CoreChecked, At: d.clock(), Results: results})
 	}
 	at := d.clock()
-	if due := d.core.Wake(); due != 0 && at.Now >= due {
+	if due := d.nextWake(); due != 0 && at.Now >= due {
 		d.input(CoreInput{Kind: CoreTick, At: at})
 	}
 	again := d.fillLane(at)
 	d.congestion.observe(at.Now, d.core.Delays())
 	d.publish()
-	return protocols.Earliest(d.core.Wake(), again)
+	return protocols.Earliest(d.wake, again)
+}
+
+// nextWake is the time at which the core needs a tick. It changes only with inputs of the core.
+func (d *Driver) nextWake() protocols.Time {
+	if d.moved {
+		return d.core.Wake()
+	}
+	return d.wake
 }
 
 // fillLane makes batches of the transactions that wait, as far as the lane takes them. It returns the time of the next
@@ -262,7 +271,7 @@ func (d *Driver) publish() {
 	if !d.moved {
 		return
 	}
-	d.moved = false
+	d.moved, d.wake = false, d.core.Wake()
 	d.horizon.Store(d.core.Horizon())
 	for i := range d.nextLD {
 		d.nextLD.set(uint16(i), d.core.NextLD(uint16(i)))

@@ -17,7 +17,8 @@ type Horizon struct {
 func (c *Core) Horizon() *Horizon {
 	now := Horizon{bdt: c.bdt.Horizon(), certified: c.certify.CertifiedHeight()}
 	if c.horizon == nil || *c.horizon != now {
-		c.horizon = &now
+		changed := now // so that only a changed one is allocated
+		c.horizon = &changed
 	}
 	return c.horizon
 }

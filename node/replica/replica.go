@@ -4,7 +4,6 @@
 package replica
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
@@ -385,7 +384,7 @@ var (
 
 // CertificateKey is the key of the certificate of a height's header.
 func CertificateKey(height uint64) []byte {
-	return wire.AppendU64(bytes.Clone(prefixCertificate), height)
+	return wire.AppendU64(append(make([]byte, 0, 3+8), prefixCertificate...), height)
 }
 
 func certifiedHeight(stored protocols.Stored) (uint64, error) {
