@@ -15,6 +15,7 @@ type Mem struct {
 	tree    *node
 	changed []*cell // that may differ in the tree
 	dead    int     // cells of deleted keys
+	spare   []cell  // cells to be used
 	undo    []undo  // of the changes of the unsynced batches, in their order
 	ends    []int   // of the changes of each batch in undo
 	first   int     // batches before it count as synced
@@ -113,7 +114,8 @@ func (m *Mem) set(key, value []byte) (before []byte) {
 		if value == nil {
 			return nil
 		}
-		c = &cell{key: key}
+		c = m.newCell()
+		c.key = key
 		m.cells[string(key)] = c
 		m.dead++
 	}
@@ -129,6 +131,16 @@ func (m *Mem) set(key, value []byte) (before []byte) {
 		m.changed = append(m.changed, c)
 	}
 	return before
+}
+
+// newCell returns an empty cell. Cells are allocated in groups, since a store gets many.
+func (m *Mem) newCell() *cell {
+	if len(m.spare) == 0 {
+		m.spare = make([]cell, 64)
+	}
+	c := &m.spare[0]
+	m.spare = m.spare[1:]
+	return c
 }
 
 // begin is the place in undo of the first change of a batch.

@@ -134,7 +134,7 @@ type Driver struct {
 
 	certifiedBefore uint64                          // headers up to here were certified before the start
 	moved           bool                            // the core has handled an input since publish
-	wake            protocols.Time                  // of the core, as of publish
+	wake            protocols.Time                  // of the core, as of its last input before publish
 	horizon         atomic.Pointer[replica.Horizon] // messages beyond it need no verification
 	nextLD          nextLDs
 	heights         []atomic.Uint64 // of peers, as far as they have shown
@@ -228,21 +228,16 @@ func (d *Driver) Turn() protocols.Time {
 		d.input(CoreInput{Kind: CoreChecked, At: d.clock(), Results: results})
 	}
 	at := d.clock()
-	if due := d.nextWake(); due != 0 && at.Now >= due {
+	if d.moved {
+		d.wake = d.core.Wake() // it changes only with inputs of the core
+	}
+	if d.wake != 0 && at.Now >= d.wake {
 		d.input(CoreInput{Kind: CoreTick, At: at})
 	}
 	again := d.fillLane(at)
 	d.congestion.observe(at.Now, d.core.Delays())
 	d.publish()
 	return protocols.Earliest(d.wake, again)
-}
-
-// nextWake is the time at which the core needs a tick. It changes only with inputs of the core.
-func (d *Driver) nextWake() protocols.Time {
-	if d.moved {
-		return d.core.Wake()
-	}
-	return d.wake
 }
 
 // fillLane makes batches of the transactions that wait, as far as the lane takes them. It returns the time of the next

@@ -25,8 +25,13 @@ type agreement struct {
 	fallbacks uint64 // of these, epochs that ended before their last slot was used
 	last      *bolt.Block
 
-	encoding []byte      // of the block that was decoded last
-	decoded  *bolt.Block // that block
+	decoded [16]decodedBlock // the newest blocks that were decoded, by height
+}
+
+// decodedBlock is a block with its encoding.
+type decodedBlock struct {
+	encoding []byte
+	block    *bolt.Block
 }
 
 func newAgreement(s *Shard) agreement {
@@ -71,15 +76,16 @@ func committed(s *Shard, r protocols.Record) *bolt.Block {
 	if r.Value == nil || len(r.Key) != len(commitPrefix)+8 || !bytes.HasPrefix(r.Key, commitPrefix) {
 		return nil
 	}
-	if bytes.Equal(r.Value, s.agreement.encoding) { // replicas commit a block at about the same time, and several checks look at it
-		return s.agreement.decoded
+	x := &s.agreement.decoded[int(r.Key[len(r.Key)-1])%len(s.agreement.decoded)]
+	if bytes.Equal(r.Value, x.encoding) { // replicas commit a block at about the same time, and several checks look at it
+		return x.block
 	}
 	b, err := bdt.DecodeCommit(s.Committee, r.Value)
 	if err != nil {
 		s.Fail("agreement", "a record of a committed block is malformed: %v", err)
 		return nil
 	}
-	s.agreement.encoding, s.agreement.decoded = bytes.Clone(r.Value), b
+	*x = decodedBlock{bytes.Clone(r.Value), b}
 	return b
 }
 

@@ -26,6 +26,7 @@ type Network struct {
 	pairs      [][]*pair // by the places of two nodes
 	links      [][]*link // by sender's and receiver's place
 	hindrances []Hindrance
+	free       []*Flight // flights that have ended, to be used again
 }
 
 // Config is the links of a network.
@@ -90,7 +91,8 @@ type Flight struct {
 	Sent     protocols.Time
 	Hold     any // of the scheduler, for this frame
 
-	life int
+	life   int
+	arrive func() // calls Network.Arrive
 }
 
 // Packet is a frame to be sent. Receivers must refuse a forged one.
@@ -194,7 +196,7 @@ func (w *Network) Stall(i, j int) (resume func(lost bool)) {
 func (w *Network) flow(i, j int) {
 	l := w.links[i][j]
 	for _, f := range l.waiting {
-		w.clock.At(w.clock.Now(), func() { w.Arrive(f) })
+		w.clock.At(w.clock.Now(), f.arrive)
 	}
 	l.waiting = nil
 }
@@ -293,8 +295,29 @@ func (w *Network) carry(i, j int, p Packet) {
 	}
 	l.count++
 	w.carried(i, j, l.count)
-	f := &Flight{From: i, To: j, Packet: p, life: w.pairs[i][j].life, Sent: w.clock.Now()}
-	w.clock.At(at, func() { w.Arrive(f) })
+	f := w.flight()
+	f.From, f.To, f.Packet, f.life, f.Sent = i, j, p, w.pairs[i][j].life, w.clock.Now()
+	w.clock.At(at, f.arrive)
+}
+
+// flight returns a flight without content.
+func (w *Network) flight() *Flight {
+	if last := len(w.free) - 1; last >= 0 {
+		f := w.free[last]
+		w.free = w.free[:last]
+		return f
+	}
+	f := &Flight{}
+	f.arrive = func() { w.Arrive(f) }
+	return f
+}
+
+// end frees a flight that has ended. A scheduler may still have it.
+func (w *Network) end(f *Flight) {
+	if w.Scheduler == nil && f.Hold == nil {
+		f.Packet = Packet{}
+		w.free = append(w.free, f)
+	}
 }
 
 // Arrive hands a frame to its receiver, unless its connection is gone, or a disturbance holds the frame back.
@@ -303,6 +326,7 @@ func (w *Network) Arrive(f *Flight) {
 	switch {
 	case w.pairs[f.From][f.To].life != f.life:
 		l.count--
+		w.end(f)
 	case l.stalls > 0:
 		l.waiting = append(l.waiting, f)
 	case w.Scheduler != nil && w.Scheduler.Holds(f):
@@ -311,6 +335,8 @@ func (w *Network) Arrive(f *Flight) {
 		if w.Scheduler != nil {
 			w.Scheduler.Delivered(f)
 		}
-		w.nodes[f.To].Receive(f.From, f.Packet)
+		to, from, p := w.nodes[f.To], f.From, f.Packet
+		w.end(f)
+		to.Receive(from, p)
 	}
 }

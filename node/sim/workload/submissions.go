@@ -17,8 +17,9 @@ import (
 //
 // A client waits for answers and for the end of a connection. It does not ask a replica that has not answered.
 type submissions struct {
-	w    *Workload
-	open []*submission
+	w     *Workload
+	open  []*submission
+	spare []*submission // memory for open
 }
 
 // submission is one transaction brought to one replica.
@@ -122,14 +123,16 @@ func (x *submissions) poll() {
 				}
 			}
 		}
-		open, kept := x.open, x.open[:0:0]
-		x.open = nil
+		open := x.open
+		x.open, x.spare = x.spare[:0], nil
+		kept := open[:0]
 		for _, sub := range open {
 			if x.review(sub) {
 				kept = append(kept, sub)
 			}
 		}
-		x.open = append(kept, x.open...)
+		clear(open[len(kept):])
+		x.open, x.spare = append(kept, x.open...), x.open
 		x.poll()
 	})
 }
@@ -157,9 +160,12 @@ func (x *submissions) review(sub *submission) (keep bool) {
 	if x.w.cfg.Once {
 		return false
 	}
-	honest := x.w.Shards[n.Shard()].Honest()
+	var honest []*machine.Machine
+	if n.Dead() && !x.w.checks.Held(id) {
+		honest = x.w.Shards[n.Shard()].Honest()
+	}
 	switch {
-	case n.Dead() && !x.w.checks.Held(id) && len(honest) > 0:
+	case len(honest) > 0:
 		n = honest[x.w.Rand.IntN(len(honest))]
 	case !n.Alive():
 		return true
