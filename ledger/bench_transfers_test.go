@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"encoding/binary"
 	"flag"
 	"fmt"
@@ -28,11 +29,13 @@ type transferBench struct {
 
 const benchAmount = 1 << 40
 
+var transfersInterval = flag.Uint64("transfers.interval", 0, "heights from one state whose root is computed to the next in BenchmarkTransfers, 0 for none")
+
 var transfersDir = flag.String("transfers.dir", "", "directory in which BenchmarkTransfers keeps its payloads for later runs")
 
 func (t transferBench) config() Config {
 	c := testConfig(t.people, uint32(t.outputs), benchAmount)
-	c.HorizonMS, c.CachedOutputs = 15*60_000, t.cached
+	c.HorizonMS, c.CachedOutputs, c.StateInterval = 15*60_000, t.cached, *transfersInterval
 	return c
 }
 
@@ -114,6 +117,9 @@ func (t transferBench) run(b *testing.B) {
 		runtime.GC()
 		wrote, used := st.Written(), st.DiskUse().Tables
 		cpu := -cpuTime(b)
+		ctx, cancel := context.WithCancel(b.Context())
+		roots := make(chan error, 1)
+		go func() { roots <- s.States().Run(ctx) }()
 		b.StartTimer()
 		var longest time.Duration
 		for n := range t.blocks {
@@ -141,6 +147,15 @@ func (t transferBench) run(b *testing.B) {
 			}
 		}
 		if err := s.Flush(); err != nil {
+			b.Fatal(err)
+		}
+		for _, late := range s.States().Late() {
+			if err := s.States().compute(ctx, late); err != nil {
+				b.Fatal(err)
+			}
+		}
+		cancel()
+		if err := <-roots; err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()
