@@ -150,7 +150,9 @@ func (o *observer) scrapes(ctx context.Context, url string, wait time.Duration) 
 		o.mu.Lock()
 		if err != nil {
 			o.sum.Failed++
-			o.sum.Problem = err.Error()
+			if o.sum.Problem == "" { // a stream's problem is of more use
+				o.sum.Problem = err.Error()
+			}
 		} else {
 			o.sum.Scrapes++
 			o.sum.ScrapeBytes += uint64(size)

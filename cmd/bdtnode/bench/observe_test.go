@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -60,10 +61,10 @@ func TestFollowerFindsGaps(t *testing.T) {
 // TestObserve: all streams are followed and each replica is scraped; a stream that ends and a scrape without an answer are
 // counted with the reason.
 func TestObserve(t *testing.T) {
-	broken := false
+	var broken atomic.Bool
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.URL.Path == "/metrics" && broken:
+		case r.URL.Path == "/metrics" && broken.Load():
 			w.WriteHeader(http.StatusInternalServerError)
 		case r.URL.Path == "/metrics":
 			_, _ = io.WriteString(w, "up 1\n")
@@ -71,7 +72,7 @@ func TestObserve(t *testing.T) {
 			w.Header().Set("Content-Type", api.EventsType)
 			_, _ = io.WriteString(w, stream("0/6", "0/7.1 block", "0/7.67 settlement"))
 			_ = http.NewResponseController(w).Flush()
-			if !broken {
+			if !broken.Load() {
 				<-r.Context().Done()
 			}
 		}
@@ -84,7 +85,7 @@ func TestObserve(t *testing.T) {
 		got.Scrapes != 2 || got.ScrapeBytes != 10 || got.ScrapeMS <= 0 || got.Failed != 0 || got.Problem != "" || got.CPUSeconds <= 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	broken = true
+	broken.Store(true)
 	got, err = Observe(t.Context(), []string{s.URL}, 2, func() {})
 	if err != nil || got.Broken != 2 || !strings.Contains(got.Problem, "ended") {
 		t.Errorf("%+v, %v", got, err)
