@@ -218,7 +218,7 @@ func twinMutants() []mutant {
 		{"votes are counted by message", "", "blame certificates agreement", []edit{
 			{boltMachine, "	if !x.voters.Add(from) {\n		return\n	}\n	t := x.votes[v.Digest]", "	t := x.votes[v.Digest]"},
 			{"protocols/certificate.go", "	signed Set\n", "	signed Set\n	calls  int\n"},
-			{"protocols/certificate.go", "	if !t.signed.Add(i) {\n		return false\n	}\n", "	t.calls++\n	t.signed.Add(i)\n"},
+			{"protocols/certificate.go", "	if !t.signed.Add(i) {\n		return false\n	}\n", "	t.calls++\n	if !t.signed.Add(i) {\n		return true\n	}\n"},
 			{"protocols/certificate.go", "return len(t.sigs) }", "return t.calls }"},
 		}},
 		{"the parent is not checked at voting", "", "certificates invariant agreement", []edit{
