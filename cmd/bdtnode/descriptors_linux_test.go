@@ -105,7 +105,7 @@ func TestTooFewFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("/bin/sh", "-c", `ulimit -n 256; exec "$0" start --home "$1"`, self, config.HomeDir(dir, 0, 0)).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "may open 256 files") || !strings.Contains(string(out), "needs 312") {
+	if err == nil || !strings.Contains(string(out), "may open 256 files") || !strings.Contains(string(out), "needs 392") {
 		t.Errorf("%v: %s", err, out)
 	}
 }
