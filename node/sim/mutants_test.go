@@ -228,7 +228,7 @@ func storyMutants() []mutant {
 		{"acks by number only", "two batches", "certificates acking", []edit{
 			{lanesMachine, "return l.acked[p] == h.Parent ||", "return !l.acked[p].IsZero() ||"},
 		}},
-		{"two acks for one number", "two batches", "signing acking certificates", []edit{
+		{"two acks for one number", "two batches", "signing acking certificates identity", []edit{
 			{lanesMachine, "	if _, done := l.acked[h.Seq]; done {\n		return false\n	}\n	p := h.Seq - 1\n	if p", "	p := h.Seq - 1\n	if p"},
 		}},
 		{"a vote acks only the tip", "a forked lane", "acking", []edit{

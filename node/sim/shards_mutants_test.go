@@ -66,6 +66,8 @@ func networkMutants() []mutant {
 		}},
 		{"LDs are known as verified by their deliveries", sweep, "blame", []edit{
 			{"node/replica/verified.go", `digest.Of("bdt/LD-encoding/1", m.Raw)`, "m.Digest"},
+			// Copies in gossip are dropped before the check, which the bug would skip.
+			{"node/driver/exchange.go", "	if !d.arriving.begin(m.Digest) {\n		return ErrHeld\n	}\n", "	if m != nil {\n		return x.Take(ld)\n	}\n"},
 		}},
 		{"a closed record is none", "hostile", "verdicts liveness", []edit{
 			{rules, "	return past != nil, err // a record closes with the verdicts of all", "	return false, err"},

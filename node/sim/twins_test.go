@@ -242,7 +242,7 @@ func twinMutants() []mutant {
 		{"acks by number only", "", "certificates acking", []edit{
 			{"protocols/lanes/machine.go", "return l.acked[p] == h.Parent ||", "return !l.acked[p].IsZero() ||"},
 		}},
-		{"two acks for one number", "", "signing acking", []edit{
+		{"two acks for one number", "", "signing acking certificates", []edit{
 			{"protocols/lanes/machine.go", "	if _, done := l.acked[h.Seq]; done {\n		return false\n	}\n	p := h.Seq - 1\n	if p", "	p := h.Seq - 1\n	if p"},
 		}},
 		{"two votes for one slot", "", "signing certificates", []edit{
