@@ -253,6 +253,12 @@ type keepOrder struct {
 // Keep implements [Keeper]. The window ends, and the state is kept after its tables are in the store and before those of
 // later windows are. A call that comes while two windows wait for the disk waits for the first one.
 func (w *Window) Keep(number uint64, ranges []Range) error {
+	return w.end(&keepOrder{number, ranges}, nil)
+}
+
+// end ends the window with an order for the time after its tables are in the store. While two windows wait for the disk, it
+// waits for the first one.
+func (w *Window) end(keep *keepOrder, deleted []Range) error {
 	if err := w.disk.enter(); err != nil {
 		return err
 	}
@@ -263,7 +269,7 @@ func (w *Window) Keep(number uint64, ranges []Range) error {
 			return err
 		}
 	}
-	w.seal(&keepOrder{number, ranges}, nil)
+	w.seal(keep, deleted)
 	w.mu.Unlock()
 	return nil
 }
@@ -309,19 +315,7 @@ func (w *Window) Forget(number uint64) error {
 // DeleteRanges implements [RangeDeleter]. The window ends, and the ranges are deleted after its tables are in the store and
 // before those of later windows are. A call that comes while two windows wait for the disk waits for the first one.
 func (w *Window) DeleteRanges(ranges ...Range) error {
-	if err := w.disk.enter(); err != nil {
-		return err
-	}
-	defer w.disk.leave()
-	w.mu.Lock()
-	for len(w.sealed) >= maxSealed {
-		if err := w.wait(); err != nil {
-			return err
-		}
-	}
-	w.seal(nil, ranges)
-	w.mu.Unlock()
-	return nil
+	return w.end(nil, ranges)
 }
 
 // deleteRanges deletes ranges of keys. It returns when the deletion survives a crash. Nothing else is in memory that a table
