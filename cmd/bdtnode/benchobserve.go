@@ -130,7 +130,7 @@ func (r *readers) failed(err error) error {
 	return fmt.Errorf("readers of events: %w: %s", err, strings.TrimSpace(r.errs.String()))
 }
 
-// stop ends the readers, and returns what they read.
+// stop ends the readers, and returns their counts.
 func (r *readers) stop() (*bench.Observed, error) {
 	timer := time.AfterFunc(observerTime, func() { _ = r.cmd.Process.Kill() }) // fails only if it has ended
 	defer timer.Stop()

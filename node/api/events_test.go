@@ -301,7 +301,7 @@ func (c *countedConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// TestAPageIsOneWrite: a page of events costs one write to the connection of a reader, whatever its size.
+// TestAPageIsOneWrite: a page of events of any size costs one write to the connection of a reader.
 func TestAPageIsOneWrite(t *testing.T) {
 	raw, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

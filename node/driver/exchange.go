@@ -188,7 +188,7 @@ func (x *Exchange) Take(ld *settlement.LD) error { return x.seen(ld, x.d.Offer(l
 var ErrHeld = errors.New("a copy of an LD that is held or on its way to the loop")
 
 // TakeGossip takes an LD from gossip. The error is [ErrHeld] for a copy of an LD that is held, or on its way to the loop: the
-// copy is dropped unverified, whatever its certificate is, and must not be passed on. Any other error is the fault of the peer
+// copy is dropped unverified, also with another certificate, and must not be passed on. Any other error is the fault of the peer
 // that passed the LD on. It blocks while the loop has many LDs.
 func (x *Exchange) TakeGossip(ld *settlement.LD) error {
 	d := x.d

@@ -54,7 +54,7 @@ func leavesEarly(m protocols.Message) bool {
 }
 
 // releaseEarly sends the messages of a step that need not wait for the disk, and publishes LDs of headers that it certifies. A
-// certificate has no effect on what this replica signs, so one that is lost in a crash is only made again. While the disk
+// certificate has no effect on the signatures of this replica, so one that is lost in a crash is only made again. While the disk
 // syncs the records of other steps, LDs would otherwise wait two times: for the VOTEs and for the certificate.
 func releaseEarly(d *Driver, st *replica.Step) {
 	for _, s := range st.Sends {
