@@ -128,12 +128,14 @@ func (w *netWatch) summary() gapSummary {
 	return summarize(w.gaps)
 }
 
-// back prints that a replica was started again, and updates its address for other commands.
+// back updates the address of a replica that was started again for other commands, and then prints it: a reader of the
+// line finds the new address.
 func (w *netWatch) back(r *netup.Replica) {
-	w.line.note("%s is running again as process %d, API at %s", r.Name(), r.PID(), r.API())
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.known(); err != nil {
+	err := w.known()
+	w.mu.Unlock()
+	w.line.note("%s is running again as process %d, API at %s", r.Name(), r.PID(), r.API())
+	if err != nil {
 		w.line.note("note: other commands do not find %s: %v", r.Name(), err)
 	}
 }
