@@ -27,8 +27,9 @@ const (
 type cancels struct {
 	d  *Driver
 	mu sync.Mutex
-	// known has one CL of each transaction.
-	known    *simplelru.LRU[ledger.TxID, *settlement.CL]
+	// known has the CLs of each transaction, at most one of each source shard. Sources are kept apart: a CL of one shard
+	// shows nothing about another one, and only a CL of its own source contradicts a SPENT.
+	known    *simplelru.LRU[ledger.TxID, []*settlement.CL]
 	bytes    int // of their encodings
 	checked  *digest.Recent
 	suspects []*ledger.Tx     // to be looked up in the committed state
@@ -40,7 +41,11 @@ type cancels struct {
 
 func newCancels(d *Driver) *cancels {
 	c := &cancels{d: d}
-	known, err := simplelru.NewLRU(maxCLBytes/64, func(_ ledger.TxID, cl *settlement.CL) { c.bytes -= cl.Size() })
+	known, err := simplelru.NewLRU(maxCLBytes/64, func(_ ledger.TxID, cls []*settlement.CL) {
+		for _, cl := range cls {
+			c.bytes -= cl.Size()
+		}
+	})
 	if err != nil {
 		panic(err) // the size is positive
 	}
@@ -48,24 +53,40 @@ func newCancels(d *Driver) *cancels {
 	return c
 }
 
-// get is the known CL of a transaction, or nil.
-func (c *cancels) get(id ledger.TxID) *settlement.CL {
+// all are the known CLs of a transaction, of different source shards.
+func (c *cancels) all(id ledger.TxID) []*settlement.CL {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cl, _ := c.known.Get(id)
-	return cl
+	cls, _ := c.known.Get(id)
+	return cls
 }
 
-// put remembers a verified CL. It returns false if one of the transaction is known.
+// get is the known CL of a transaction of one source shard, or nil.
+func (c *cancels) get(id ledger.TxID, source uint16) *settlement.CL {
+	return of(c.all(id), source)
+}
+
+// of is the CL of a source shard among CLs of one transaction, or nil.
+func of(cls []*settlement.CL, source uint16) *settlement.CL {
+	for _, cl := range cls {
+		if cl.Source == source {
+			return cl
+		}
+	}
+	return nil
+}
+
+// put remembers a verified CL. It returns false if one of the same transaction and source is known.
 func (c *cancels) put(cl *settlement.CL) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	id := cl.Tx.ID()
-	if c.known.Contains(id) {
+	cls, _ := c.known.Get(id)
+	if of(cls, cl.Source) != nil {
 		return false
 	}
 	c.bytes += cl.Size()
-	c.known.Add(id, cl)
+	c.known.Add(id, append(cls, cl))
 	for c.bytes > maxCLBytes {
 		c.known.RemoveOldest()
 	}
@@ -82,9 +103,9 @@ func queue[T any](c *cancels, list *[]T, item T) {
 }
 
 // suspect has the committed state looked up for a transaction that possibly can never be SPENT here. Its signatures are
-// verified.
+// verified. A CL of any shard is enough for all shards involved, so nothing is looked up if one is known.
 func (c *cancels) suspect(tx *ledger.Tx) {
-	if !c.mayCancel(tx) || c.get(tx.ID()) != nil {
+	if !c.mayCancel(tx) || len(c.all(tx.ID())) > 0 {
 		return
 	}
 	queue(c, &c.suspects, tx)
@@ -241,7 +262,7 @@ func (c *cancels) compare(ld *settlement.LD) {
 		if e.Verdict != ledger.VerdictSpent {
 			continue
 		}
-		cl := c.get(e.Tx.ID())
+		cl := c.get(e.Tx.ID(), ld.Delivery.Source)
 		if cl == nil {
 			continue
 		}
@@ -280,8 +301,10 @@ func (c *cancels) executed(x *Executed) {
 			c.suspect(tx)
 		case ledger.VerdictSpent:
 			c.d.exchange.escrowed(tx)
-			if cl := c.get(tx.ID()); cl != nil && cl.Source != c.d.cfg.Committee.Shard() {
-				c.later(cl)
+			for _, cl := range c.all(tx.ID()) {
+				if cl.Source != c.d.cfg.Committee.Shard() {
+					c.later(cl)
+				}
 			}
 		default:
 			return
@@ -309,7 +332,7 @@ func (c *cancels) spent(deliveries []*ledger.Delivery) {
 			if e.Verdict != ledger.VerdictSpent {
 				continue
 			}
-			if cl := c.get(e.Tx.ID()); cl != nil && cl.Source == d.Source {
+			if cl := c.get(e.Tx.ID(), d.Source); cl != nil {
 				c.later(cl)
 			}
 		}
@@ -374,7 +397,7 @@ func (x *Exchange) TakeCL(cl *settlement.CL) error {
 	if cl.Source == own || !cl.Tx.Shards(x.d.cfg.Network.Home).All().Has(own) {
 		return fmt.Errorf("a CL of shard %d for transaction %s came to shard %d", cl.Source, cl.Tx.ID(), own)
 	}
-	if known := c.get(cl.Tx.ID()); known != nil && known.Equal(cl) {
+	if known := c.get(cl.Tx.ID(), cl.Source); known != nil && known.Equal(cl) {
 		return nil
 	}
 	if err := cl.Check(x.d.cfg.Scheme); err != nil {
@@ -390,7 +413,7 @@ func (x *Exchange) TakeCL(cl *settlement.CL) error {
 // ServeCLs calls each with the known CLs of this shard for some transactions. The error is that of each.
 func (x *Exchange) ServeCLs(ids []digest.Digest, each func(cl *settlement.CL) error) error {
 	for _, id := range ids {
-		if cl := x.d.cancels.get(ledger.TxID(id)); cl != nil && cl.Source == x.d.cfg.Committee.Shard() {
+		if cl := x.d.cancels.get(ledger.TxID(id), x.d.cfg.Committee.Shard()); cl != nil {
 			if err := each(cl); err != nil {
 				return err
 			}
@@ -399,12 +422,16 @@ func (x *Exchange) ServeCLs(ids []digest.Digest, each func(cl *settlement.CL) er
 	return nil
 }
 
-// refusal is the refusal of a transaction of which a CL is known, unless the ledger refuses it for another final
-// reason.
+// refusal is the refusal of a transaction of which a CL of another shard is known, unless the ledger refuses it for
+// another final reason.
 func (c *cancels) refusal(id ledger.TxID, found *ledger.Refusal) *ledger.Refusal {
-	cl := c.get(id)
-	if cl == nil || cl.Source == c.d.cfg.Committee.Shard() || found != nil && found.Final() {
+	if found != nil && found.Final() {
 		return found
 	}
-	return &ledger.Refusal{Reason: ledger.ReasonCancelled, Detail: fmt.Sprintf("shard %d certified that it can never be spent there", cl.Source)}
+	for _, cl := range c.all(id) {
+		if cl.Source != c.d.cfg.Committee.Shard() {
+			return &ledger.Refusal{Reason: ledger.ReasonCancelled, Detail: fmt.Sprintf("shard %d certified that it can never be spent there", cl.Source)}
+		}
+	}
+	return found
 }

@@ -1,11 +1,15 @@
 package sim
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
 	"bdtnode/node/sim/adversary"
 	"bdtnode/node/sim/network"
+	"bdtnode/shard/settlement"
 )
 
 // foreignCLs lets f+1 replicas of a hostile shard sign CLs for all transactions that do not involve it. Every other shard
@@ -30,6 +34,58 @@ func (f foreignCLs) start(w *world) {
 			}
 		}
 	})
+}
+
+// cancelledByTwo lets two hostile shards spend and cancel the same transactions, whose outputs are in the third one. The
+// CLs of the first shard come to the third before the transactions are submitted, and those of the second with its LDs.
+// The third shard must freeze the channels of both.
+type cancelledByTwo struct{ first, second, third uint16 }
+
+func (f cancelledByTwo) start(w *world) {
+	between := func() {
+		tx := w.workload.Across([]uint16{f.first, f.second}, []uint16{f.third})
+		p := network.Packet{Frame: adversary.HostileCL(w.Peers, f.first, tx, w.Shards[f.first].Signers).Encode()}
+		for _, n := range w.Shards[f.third].Machines {
+			w.Gossip(w.Shards[f.first].Machines[0], n, p)
+		}
+		w.After(time.Second, func() {
+			for _, s := range []uint16{f.first, f.second} {
+				for _, n := range w.Shards[s].Machines {
+					w.workload.Submit(n, tx)
+				}
+			}
+		})
+	}
+	for k := range 5 {
+		w.After(time.Duration(2+k)*time.Second, between)
+	}
+}
+
+// cancelsBoth is a hostile shard that gives SPENT and a CL on the transactions with inputs in another one too, and keeps
+// the rules for all others.
+type cancelsBoth struct {
+	with uint16 // the other shard
+	home func(ledger.Address) uint16
+}
+
+func (cancelsBoth) String() string { return "hostile: a CL and SPENT, as another shard" }
+
+func (c cancelsBoth) both(e *ledger.Entry) bool {
+	return e.Verdict == ledger.VerdictSpent && e.Tx.Shards(c.home).Inputs.Has(c.with)
+}
+
+func (c cancelsBoth) Falsify(d ledger.Delivery, _ []ledger.Entry) (ledger.Delivery, *ledger.Delivery, bool) {
+	return d, nil, slices.ContainsFunc(d.Entries, func(e ledger.Entry) bool { return c.both(&e) })
+}
+
+// CLs implements [adversary.Canceller].
+func (c cancelsBoth) CLs(ld *settlement.LD, n *settlement.Network, signers []sig.Signer) (out []*settlement.CL) {
+	for i := range ld.Delivery.Entries {
+		if e := &ld.Delivery.Entries[i]; c.both(e) {
+			out = append(out, adversary.HostileCL(n, ld.Delivery.Source, e.Tx, signers))
+		}
+	}
+	return out
 }
 
 // TestCLsAreForged: over some runs, colluding replicas sent every kind of incorrect CL_M, CL and LD. Receivers refused

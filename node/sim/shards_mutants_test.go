@@ -112,6 +112,9 @@ func networkMutants() []mutant {
 		{"a CL of which another one is known is not verified", "cancellations", "blame", []edit{
 			{ofDriver, "known != nil && known.Equal(cl)", "known != nil"},
 		}},
+		{"one CL of a transaction is kept, whichever its source", "cancelled by two", "liveness", []edit{
+			{ofDriver, "	if of(cls, cl.Source) != nil {", "	if len(cls) > 0 {"},
+		}},
 		{"a CL is taken in a shard that is not involved", "cancellations", "blame", []edit{
 			{ofDriver, "cl.Source == own || !cl.Tx.Shards(x.d.cfg.Network.Home).All().Has(own)", "cl.Source == own"},
 		}},

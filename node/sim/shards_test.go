@@ -6,10 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"bdtnode/ledger"
 	"bdtnode/node/sim/adversary"
 	"bdtnode/node/sim/clock"
 	"bdtnode/node/sim/disturbance"
 	"bdtnode/protocols"
+	"bdtnode/shard"
 )
 
 var networks = flag.Int("sim.networks", 6, "how many seeds TestNetworkSweep runs")
@@ -78,6 +80,19 @@ var networkStories = map[string]func(seed uint64) Config{
 		cfg.started = foreignCLs{int(seed % 3)}.start
 		return cfg
 	},
+	// Two shards spend and cancel the same transactions. The workload has no other payments between shards.
+	"cancelled by two": func(seed uint64) Config {
+		cfg := among(seed)
+		cfg.Active, cfg.Calm, cfg.Load, cfg.Apart, cfg.Disruptions = 12*time.Second, 5*time.Second, 1, 30*time.Millisecond, nil
+		for k := range cfg.Shards {
+			cfg.Shards[k] = Shard{Nodes: 4, Delay: 5 * time.Millisecond}
+		}
+		f := cancelledByTwo{uint16(seed % 3), uint16((seed + 1 + seed/3%2) % 3), uint16((seed + 2 - seed/3%2) % 3)}
+		home := func(a ledger.Address) uint16 { return shard.Home(a, len(cfg.Shards)) }
+		cfg.Shards[f.first].Hostile, cfg.Shards[f.second].Hostile = cancelsBoth{f.second, home}, cancelsBoth{f.first, home}
+		cfg.started = f.start
+		return cfg
+	},
 	"cancellations": cancellations,
 	// As before, and the colluding replicas also sign CL_Ms for payments that have expired.
 	"cancellations and expiries": func(seed uint64) Config {
@@ -133,7 +148,7 @@ func cancellations(seed uint64) Config {
 
 // TestNetworkStory runs the stories with the unchanged source.
 func TestNetworkStory(t *testing.T) {
-	for _, name := range []string{"a slow channel", "conflicts", "silent to other shards", "hostile", "hostile to others", "cancellations", "cancellations and expiries", "outages"} {
+	for _, name := range []string{"a slow channel", "conflicts", "silent to other shards", "hostile", "hostile to others", "cancelled by two", "cancellations", "cancellations and expiries", "outages"} {
 		count := min(*networks, 2)
 		switch name {
 		case "cancellations":
