@@ -12,9 +12,9 @@ import (
 // Budget of the client calls of one peer, in bytes. A call counts with its own bytes and those of its answer, and with a
 // multiple of the bytes of its transactions that this replica did not take: nobody pays a fee for them.
 const (
-	callRate   = 4 << 20 // a second
-	callBurst  = 4 << 20 // at once
-	untakenFor = 8       // count of each byte that was not taken
+	callRate   = 4 << 20   // a second
+	callBurst  = 512 << 10 // at once: two of the largest calls
+	untakenFor = 32        // count of each byte that was not taken
 )
 
 // budgets are the budgets of all peers. Peers are members of the genesis, so their number is bounded.
@@ -47,5 +47,8 @@ func (b *budgets) enter(ctx context.Context, peer Peer, size int) error {
 // charge counts the bytes of an answer, and the bytes of transactions that were not taken. The peer's next call waits for
 // them.
 func (b *budgets) charge(now time.Time, peer Peer, answer, untaken int) {
-	b.peer(peer).ReserveN(now, min(answer+untakenFor*untaken, callBurst))
+	l := b.peer(peer)
+	for n := answer + untakenFor*untaken; n > 0; n -= callBurst {
+		l.ReserveN(now, min(n, callBurst))
+	}
 }
