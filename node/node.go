@@ -25,6 +25,7 @@ import (
 	"bdtnode/node/driver"
 	"bdtnode/node/engine"
 	"bdtnode/node/events"
+	"bdtnode/node/execution"
 	"bdtnode/node/foreign"
 	"bdtnode/node/loglimit"
 	"bdtnode/node/logread"
@@ -69,9 +70,9 @@ type Node struct {
 	committee *protocols.Committee
 	consensus *kv.Pebble
 	ledgerKV  *kv.Window
-	chain     driver.Ledger // one of the next two
-	state     *ledger.State // payments; nil if the shard orders opaque payloads
-	log       *paylog.Log   // opaque payloads; nil if the shard settles payments
+	chain     execution.Ledger // one of the next two
+	state     *ledger.State    // payments; nil if the shard orders opaque payloads
+	log       *paylog.Log      // opaque payloads; nil if the shard settles payments
 	network   *settlement.Network
 	engine    *engine.Engine
 	xshard    *xshardnet.Service

@@ -6,6 +6,7 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/appends"
+	"bdtnode/node/execution"
 	"bdtnode/protocols/lanes"
 )
 
@@ -74,7 +75,8 @@ func (a *Appends) logged(b *OwnBatch) {
 	a.queue.Logged(b.Number)
 }
 
-func (a *Appends) executed(x *Executed) {
+// Executed implements [execution.Observer].
+func (a *Appends) Executed(x *execution.Executed) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.queue.Executed(x.Block.Header.Height, x.Block.Log)

@@ -7,6 +7,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/execution"
 	"bdtnode/protocols"
 	"bdtnode/shard/settlement"
 )
@@ -82,7 +83,7 @@ func TestBusyShardRefusesAtAdmission(t *testing.T) {
 	if err != nil || len(done.Outbox) != 1 {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	b.d.clients.executed(&Executed{Block: done})
+	b.d.clients.Executed(&execution.Executed{Block: done})
 	b.host.now = protocols.Time(at * uint64(time.Millisecond))
 	p := bring(third)
 	if p.Refusal == nil || p.Refusal.Reason != ledger.ReasonShardBusy || p.Refusal.Final() || p.Refusal.Busy == nil || *p.Refusal.Busy != (ledger.Busy{Shard: 1, SinceMS: at}) {

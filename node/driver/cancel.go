@@ -10,6 +10,7 @@ import (
 
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols/cancel"
 	"bdtnode/shard/settlement"
@@ -272,9 +273,9 @@ func (c *cancels) compare(ld *settlement.LD) {
 	}
 }
 
-// executed looks at a block: at transactions that it left out for ever, and at those that it put into escrow, of which a
+// Executed implements [execution.Observer]. It looks at a block: at transactions that it left out for ever, and at those that it put into escrow, of which a
 // CL may be known already.
-func (c *cancels) executed(x *Executed) {
+func (c *cancels) Executed(x *execution.Executed) {
 	marked := make(map[ledger.TxID]ledger.Verdict) // VerdictRejected for those left out, VerdictSpent for those in escrow
 	for i := range x.Block.LeftOut {
 		if l := &x.Block.LeftOut[i]; permanent(l.Refusal) {

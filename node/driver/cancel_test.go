@@ -10,6 +10,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/merkle"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/cancel"
@@ -96,7 +97,7 @@ func (b *bench) execute(ld *settlement.LD) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.d.Notify(&Executed{Ordered: in, Block: block})
+	b.d.execution.Notify(&execution.Executed{Ordered: in, Block: block})
 }
 
 // TestForgedCLsAreRefused: also if a CL of the transaction is known, so that no replica passes a forged one on. A CL by

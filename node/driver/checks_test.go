@@ -93,7 +93,7 @@ func TestCheckBatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want := true; ; want = false {
-		some, err := b.d.CheckBatches()
+		some, err := b.d.execution.CheckBatches()
 		if err != nil || some != want {
 			t.Fatalf("some %v, %v", some, err)
 		}
@@ -101,7 +101,7 @@ func TestCheckBatches(t *testing.T) {
 			break
 		}
 	}
-	if got := b.d.checks.take(); !slices.Equal(got, []vouch.Result{{Batch: good, Good: true}, {Batch: bad}, {Batch: last, Good: true}}) {
+	if got := b.d.execution.Checked(); !slices.Equal(got, []vouch.Result{{Batch: good, Good: true}, {Batch: bad}, {Batch: last, Good: true}}) {
 		t.Errorf("%v", got)
 	}
 }
@@ -127,7 +127,7 @@ func (b *bench) committed(bad func(refs []lanes.Ref) []lanes.Ref) *bdt.Delivery 
 	}
 	right := *x
 	right.Bad = bad(refs)
-	done, err := other.d.Execute(&right)
+	done, err := other.d.execution.Execute(&right)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestHeaderDecides(t *testing.T) {
 	b := newBench(t, vouched)
 	x := b.committed(second)
 	x.ByHeader = true
-	done, err := b.d.Execute(x)
+	done, err := b.d.execution.Execute(x)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestHeaderContradictsSignatures(t *testing.T) {
 	b := newBench(t, vouched)
 	x := b.committed(func(refs []lanes.Ref) []lanes.Ref { return refs[:1] })
 	x.ByHeader = true
-	if _, err := b.d.Execute(x); err == nil || !strings.Contains(err.Error(), "1 batches are bad") {
+	if _, err := b.d.execution.Execute(x); err == nil || !strings.Contains(err.Error(), "1 batches are bad") {
 		t.Errorf("%v", err)
 	}
 	if h := b.d.cfg.State.Height(); h != 0 {
@@ -197,10 +197,10 @@ func TestDivergenceIsExplained(t *testing.T) {
 			b := newBench(t, vouched)
 			x := b.committed(second)
 			x.Bad = c.bad(x.Refs)
-			if _, err := b.d.Execute(x); err != nil {
+			if _, err := b.d.execution.Execute(x); err != nil {
 				t.Fatal(err)
 			}
-			if got := b.d.explain(&certify.Divergence{Height: 1}); !strings.Contains(got, c.want) {
+			if got := b.d.execution.Explain(&certify.Divergence{Height: 1}); !strings.Contains(got, c.want) {
 				t.Error(got)
 			}
 		})

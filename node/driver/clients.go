@@ -8,6 +8,7 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 )
@@ -43,7 +44,7 @@ func newClients(d *Driver) (*Clients, error) {
 	certified := d.core.Status().Certified
 	at := d.clock()
 	cfg := admission.Config{
-		Limits: d.cfg.Limits, Kinds: d.kinds, Height: d.ledger.Height(), Certified: certified, ObserveLatency: d.cfg.ObserveLatency, ObserveAcceptance: d.cfg.ObserveAcceptance,
+		Limits: d.cfg.Limits, Kinds: d.kinds, Height: d.cfg.ledger().Height(), Certified: certified, ObserveLatency: d.cfg.ObserveLatency, ObserveAcceptance: d.cfg.ObserveAcceptance,
 		ObserveBatch: d.cfg.ObserveBatch,
 	}
 	if d.cfg.opaque() {
@@ -171,7 +172,8 @@ func (c *Clients) logged(b *OwnBatch) {
 	c.input(AdmissionInput{Kind: AdmissionLogged, At: c.d.clock(), Own: b})
 }
 
-func (c *Clients) executed(x *Executed) {
+// Executed implements [execution.Observer].
+func (c *Clients) Executed(x *execution.Executed) {
 	c.input(AdmissionInput{Kind: AdmissionExecuted, At: c.d.clock(), Block: x})
 	if c.due() { // transactions that waited for this block do not wait for the time of the next call
 		c.d.host.Attend()

@@ -5,11 +5,11 @@
 // A frame of a peer goes through [Driver.Pass] (the peer's budget) and [Driver.Check] (decoding and verification) to
 // [Driver.Handle]. Handle and every other input of the consensus core end in one [Action] for [Host.Write]. The host
 // makes the action's records durable, then calls [Driver.Send] for its messages and [Driver.Deliver] for its outputs:
-// persist, send, deliver. Only VOTEs leave earlier. A committed block goes to [Host.Execute]. The host calls [Driver.Execute] and gives the
-// result back through [Driver.Executed] and [Driver.Notify]. [Driver.Turn] does the work that is due after any input.
+// persist, send, deliver. Only VOTEs leave earlier. A committed block goes to [Host.Execute]. The host has package execution
+// execute it and gives the result back through [Driver.Executed]. [Driver.Turn] does the work that is due after any input.
 //
 // Start, Handle, Executed, Connected and Turn are calls of one goroutine, the loop. Send and Deliver are calls of one
-// goroutine, and so are Execute and Notify, and CheckBatches. All other methods may be called concurrently. Methods block only inside
+// goroutine. All other methods may be called concurrently. Methods block only inside
 // calls of the Host.
 package driver
 
@@ -21,6 +21,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
@@ -45,7 +46,7 @@ type Config struct {
 	GenesisTimeMS     uint64
 	Store             kv.Reader        // consensus store
 	State             *ledger.State    // the ledger of payments; nil if the shard has another ledger
-	Ledger            Ledger           // that executes the blocks; nil for State
+	Ledger            execution.Ledger // that executes the blocks; nil for State
 	Limits            admission.Limits // of clients
 	Network           *settlement.Network
 	Begun             *replica.Begun                              // this start; nil trusts the store
@@ -66,13 +67,13 @@ type Host interface {
 	// Send sends a message to one peer or to all. It does not block; a message that is lost is followed by
 	// [Driver.Connected].
 	Send(to protocols.To, m protocols.Message)
-	// Execute queues a committed block for [Driver.Execute].
+	// Execute queues a committed block for [execution.Execution.Execute].
 	Execute(d *bdt.Delivery)
 	// Inbound hands a verified LD of another shard to the loop, for [Driver.Handle] with Self as its sender. It may block
 	// while the loop has many.
 	Inbound(x replica.Verified)
 	// Wake asks for [Driver.Turn] soon, Attend for [Driver.Attend], Serve for [Driver.NextRequest], Publish for
-	// [Exchange.Publish] and Verify for [Driver.CheckBatches]. They do not block.
+	// [Exchange.Publish] and Verify for [execution.Execution.CheckBatches]. They do not block.
 	Wake()
 	Attend()
 	Serve()
@@ -115,11 +116,11 @@ type Driver struct {
 	core *replica.Core
 	wall *protocols.WallClock // of the core
 
-	ledger     Ledger
 	kinds      ledger.Kinds // of entries of batches
 	gates      []gate
 	congestion congestion
-	contents   *contents
+	contents   *execution.Contents
+	execution  *execution.Execution
 	verified   verified
 	arriving   arriving
 	verifier   replica.Verifier
@@ -130,14 +131,12 @@ type Driver struct {
 	exchange   *Exchange
 	cancels    *cancels
 	serving    serving
-	checks     checks
 
-	certifiedBefore uint64                          // headers up to here were certified before the start
-	moved           bool                            // the core has handled an input since publish
-	wake            protocols.Time                  // of the core, as of its last input before publish
-	horizon         atomic.Pointer[replica.Horizon] // messages beyond it need no verification
-	nextLD          nextLDs
-	heights         []atomic.Uint64 // of peers, as far as they have shown
+	moved   bool                            // the core has handled an input since publish
+	wake    protocols.Time                  // of the core, as of its last input before publish
+	horizon atomic.Pointer[replica.Horizon] // messages beyond it need no verification
+	nextLD  nextLDs
+	heights []atomic.Uint64 // of peers, as far as they have shown
 }
 
 // New restores a replica from its stores. It calls only [Host.Clock].
@@ -155,17 +154,16 @@ func New(cfg Config, host Host) (*Driver, error) {
 	}
 	n := cfg.Committee.N()
 	d := &Driver{
-		cfg: cfg, host: host, core: core, wall: wall, ledger: cfg.ledger(),
-		kinds:           cfg.kinds(),
-		gates:           newGates(n, cfg.Window),
-		congestion:      congestion{Congestion: replica.NewCongestion(cfg.Self, n, cfg.Window)},
-		contents:        newContents(maxContents),
-		verified:        verified{known: replica.NewVerifiedLDs()},
-		witness:         witness{seen: make(map[proof]bool)},
-		serving:         serving{queue: replica.NewServing(n)},
-		certifiedBefore: core.Status().Certified,
-		nextLD:          make(nextLDs, cfg.Network.Shards()),
-		heights:         make([]atomic.Uint64, n),
+		cfg: cfg, host: host, core: core, wall: wall,
+		kinds:      cfg.kinds(),
+		gates:      newGates(n, cfg.Window),
+		congestion: congestion{Congestion: replica.NewCongestion(cfg.Self, n, cfg.Window)},
+		contents:   execution.NewContents(),
+		verified:   verified{known: replica.NewVerifiedLDs()},
+		witness:    witness{seen: make(map[proof]bool)},
+		serving:    serving{queue: replica.NewServing(n)},
+		nextLD:     make(nextLDs, cfg.Network.Shards()),
+		heights:    make([]atomic.Uint64, n),
 	}
 	d.verifier = replica.Verifier{
 		Committee: cfg.Committee, Shards: cfg.Network.Shards(), Signatures: cfg.Scheme, Coin: cfg.Coin, Contents: contentVerifier{d},
@@ -179,6 +177,10 @@ func New(cfg Config, host Host) (*Driver, error) {
 		d.appends = newAppends(d)
 		d.intake = d.appends
 	}
+	d.execution = execution.New(execution.Config{
+		Committee: cfg.Committee, Self: cfg.Self, Store: cfg.Store, Ledger: cfg.ledger(), State: cfg.State, Kinds: d.kinds, VerifyAll: cfg.VerifyAll,
+		Certified: core.Status().Certified, Recorder: cfg.Recorder, Observers: []execution.Observer{d.intake, d.cancels},
+	}, host, d.contents)
 	d.moved = true
 	d.publish()
 	d.exchange = newExchange(d)
@@ -190,6 +192,9 @@ func (d *Driver) Clients() *Clients { return d.clients }
 
 // Appends is the replica's part for clients that append opaque payloads, nil in a shard with another ledger.
 func (d *Driver) Appends() *Appends { return d.appends }
+
+// Execution executes the committed blocks.
+func (d *Driver) Execution() *execution.Execution { return d.execution }
 
 // Exchange is the replica's part in the exchange of LDs between shards.
 func (d *Driver) Exchange() *Exchange { return d.exchange }
@@ -214,6 +219,11 @@ func (d *Driver) Handle(v replica.Verified) {
 	d.input(CoreInput{Kind: CoreMessage, At: d.clock(), Message: v})
 }
 
+// Executed reports an executed block to the core.
+func (d *Driver) Executed(x *execution.Executed) {
+	d.input(CoreInput{Kind: CoreExecuted, At: d.clock(), Block: x})
+}
+
 // Connected begins a session with a peer: it is sent again all that it may lack.
 func (d *Driver) Connected(to protocols.Index) { d.input(CoreInput{Kind: CoreConnected, Peer: to}) }
 
@@ -224,7 +234,7 @@ func (d *Driver) Turn() protocols.Time {
 		d.input(CoreInput{Kind: CoreWitness, Evidence: e})
 	}
 	d.cancels.turn()
-	if results := d.checks.take(); len(results) > 0 {
+	if results := d.execution.Checked(); len(results) > 0 {
 		d.input(CoreInput{Kind: CoreChecked, At: d.clock(), Results: results})
 	}
 	at := d.clock()

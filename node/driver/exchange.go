@@ -98,7 +98,7 @@ func (x *Exchange) Publish() ([]Publication, error) {
 	var out []Publication
 	for peer := range uint16(x.d.cfg.Network.Shards()) {
 		// One key at a time: a scan of all channels passes each value that a channel had since the store was flushed.
-		c, err := x.d.ledger.Channel(peer)
+		c, err := x.d.Ledger().Channel(peer)
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func (x *Exchange) Publish() ([]Publication, error) {
 
 // ld reads an LD for another shard, or nil if it is not certified yet or was shown applied.
 func (x *Exchange) ld(destination uint16, number uint64) (*settlement.LD, error) {
-	return replica.OutgoingLD(x.d.ledger, destination, number, x.certificate)
+	return replica.OutgoingLD(x.d.Ledger(), destination, number, x.certificate)
 }
 
 // certificate is the certificate of a height's header, nil if there is none yet. The error is the store's.
@@ -199,7 +199,7 @@ func (x *Exchange) TakeGossip(ld *settlement.LD) error {
 	if !d.arriving.begin(m.Digest) {
 		return ErrHeld
 	}
-	if m.Number < d.NextLD(m.Source) && d.contents.has(m.Digest) { // a verified LD may have been too far ahead when it first came
+	if m.Number < d.NextLD(m.Source) && d.contents.Has(m.Digest) { // a verified LD may have been too far ahead when it first came
 		d.arriving.end(m.Digest, false)
 		return ErrHeld
 	}

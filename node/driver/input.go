@@ -7,9 +7,11 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
+	"bdtnode/protocols/certify"
 	"bdtnode/protocols/lanes"
 	"bdtnode/protocols/vouch"
 	"bdtnode/shard/settlement"
@@ -20,14 +22,13 @@ import (
 
 // Recorder is told the inputs of a driver and their results. Its methods do not block.
 type Recorder interface {
+	execution.Recorder
 	// Begin is called on the loop before the core handles an input. If the core panics, no call of Core follows.
 	Begin(in CoreInput)
 	// Core is called on the loop when the core has handled an input, before the host gets the step.
 	Core(in CoreInput, st *replica.Step)
 	// Admission is called under the lock of the admission state, when that state has handled an input.
 	Admission(in *AdmissionInput, r *AdmissionResult)
-	// Block is called on the executor's goroutine for an executed block, before any input has it.
-	Block(x *Executed)
 	// Restored is called by [New] when the replica is restored from its stores, with the reading of the clocks that was
 	// used.
 	Restored(at Reading, c AdmissionCounts)
@@ -67,7 +68,7 @@ type CoreInput struct {
 	At       Reading
 	Peer     protocols.Index
 	Message  replica.Verified
-	Block    *Executed
+	Block    *execution.Executed
 	Evidence *settlement.Evidence
 	Entries  Entries
 	Waiting  int // bytes of transactions that waited for a batch
@@ -96,6 +97,21 @@ func (d *Driver) input(in CoreInput) {
 //
 //go:noinline
 func (d *Driver) recordCore(in CoreInput, st replica.Step) { d.cfg.Recorder.Core(in, &st) }
+
+// guarded gives an input to the core. If the own header of a block differs from the certified one, it checks the signatures
+// of all batches of the block before it panics, so that the message names the cause.
+func (d *Driver) guarded(in *CoreInput) (st replica.Step, own *OwnBatch) {
+	defer func() {
+		r := recover()
+		if x, ok := r.(*certify.Divergence); ok {
+			panic(d.execution.Explain(x))
+		}
+		if r != nil {
+			panic(r)
+		}
+	}()
+	return d.step(in)
+}
 
 func (d *Driver) step(in *CoreInput) (st replica.Step, own *OwnBatch) {
 	if in.Kind != CoreConnected && in.Kind != CoreWitness {
@@ -144,7 +160,7 @@ func (d *Driver) append(now protocols.Time, in *Entries) (replica.Step, *OwnBatc
 	if err != nil {
 		panic(fmt.Sprintf("driver: own payload does not decode: %v", err))
 	}
-	d.contents.put(batch.Digest(), content{payload: payload, size: len(batch.Payload)})
+	d.contents.PutPayload(batch.Digest(), payload, len(batch.Payload))
 	return st, &OwnBatch{batch.Seq, payload}
 }
 
@@ -180,7 +196,7 @@ type AdmissionInput struct {
 	ID       ledger.TxID
 	Notices  int // bytes
 	Own      *OwnBatch
-	Block    *Executed
+	Block    *execution.Executed
 	Height   uint64
 }
 
@@ -222,7 +238,7 @@ func (c *Clients) input(in AdmissionInput) (r AdmissionResult) {
 	case AdmissionLogged:
 		a.Logged(in.Own.Number, in.Own.Payload.Txs, now)
 	case AdmissionExecuted:
-		a.Executed(in.Block.Block, in.Block.own, now)
+		a.Executed(in.Block.Block, in.Block.Own, now)
 	case AdmissionCertified:
 		a.Certified(in.Height)
 	case AdmissionDue:
@@ -281,7 +297,9 @@ func (r Replay) Core(in CoreInput) error {
 func (r Replay) Admission(in AdmissionInput) { r.D.clients.input(in) }
 
 // Execute repeats the execution of a committed block.
-func (r Replay) Execute(x *bdt.Delivery) (*Executed, error) { return r.D.Execute(x) }
+func (r Replay) Execute(x *bdt.Delivery) (*execution.Executed, error) {
+	return r.D.execution.Execute(x)
+}
 
 // Message verifies a recorded message again.
 func (r Replay) Message(from protocols.Index, m protocols.Message) (replica.Verified, error) {

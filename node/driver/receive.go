@@ -142,7 +142,7 @@ func (v contentVerifier) VerifyLD(x *replica.Inbound) (valid bool, err error) {
 // checkPayload verifies a batch's payload, unless it has been verified before and is still in memory. The signatures of a
 // batch for which replicas vouch are checked later, by some of them.
 func (d *Driver) checkPayload(b *lanes.Batch) error {
-	if d.contents.has(b.Digest()) {
+	if d.contents.Has(b.Digest()) {
 		return nil
 	}
 	check := ledger.CheckPayload
@@ -156,7 +156,7 @@ func (d *Driver) checkPayload(b *lanes.Batch) error {
 	if p.Len() != int(b.Count) {
 		return fmt.Errorf("batch of %d entries says it has %d", p.Len(), b.Count)
 	}
-	d.contents.put(b.Digest(), content{payload: p, size: len(b.Payload)})
+	d.contents.PutPayload(b.Digest(), p, len(b.Payload))
 	return nil
 }
 
@@ -196,7 +196,7 @@ func (d *Driver) checkLD(x *replica.Inbound) (good bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	d.contents.put(x.Digest, content{delivery: x.Content.Delivery, size: len(x.Raw)})
+	d.contents.PutDelivery(x.Digest, x.Content.Delivery, len(x.Raw))
 	d.cancels.compare(x.Content)
 	return true, nil
 }

@@ -84,11 +84,11 @@ func TestCheckGood(t *testing.T) {
 	if err != nil || v.IsZero() || v.From() != 1 || v.Message().(*lanes.Batch).Digest() != x.Digest() {
 		t.Fatalf("%+v, %v", v, err)
 	}
-	p, err := b.d.Payload(lanes.Ref{Lane: 1, Tip: x.Tip()})
+	p, err := b.d.execution.Payload(lanes.Ref{Lane: 1, Tip: x.Tip()})
 	if err != nil || p.Len() != 1 {
 		t.Errorf("the payload of a verified batch: %v", err)
 	}
-	if _, err := b.d.Payload(lanes.Ref{Lane: 1, Tip: lanes.Tip{Seq: 1, Digest: digest.Of("other")}}); err == nil {
+	if _, err := b.d.execution.Payload(lanes.Ref{Lane: 1, Tip: lanes.Tip{Seq: 1, Digest: digest.Of("other")}}); err == nil {
 		t.Error("the payload of a batch that is nowhere has no error")
 	}
 }

@@ -123,10 +123,10 @@ func (d *Driver) act(o *replica.Output) error {
 	case o.Twin != nil:
 		d.host.RunsTwice(o.Twin)
 	case o.Check != nil:
-		d.checks.put(*o.Check)
+		d.execution.Check(*o.Check)
 		d.host.Verify()
 	case o.Drop != nil:
-		d.checks.drop(*o.Drop)
+		d.execution.Drop(*o.Drop)
 	case o.Lost != nil:
 		return o.Lost
 	}

@@ -29,7 +29,7 @@ func (d *Driver) NextRequest() (peer protocols.Index, r protocols.Range, again p
 
 // Answer reads the answer to a request from the stores and sends it. The error is the store's.
 func (d *Driver) Answer(peer protocols.Index, r protocols.Range) error {
-	messages, read, err := replica.Answer(d.cfg.Committee, d.cfg.Store, d.ledger, r)
+	messages, read, err := replica.Answer(d.cfg.Committee, d.cfg.Store, d.Ledger(), r)
 	if err != nil {
 		return err
 	}

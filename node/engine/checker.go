@@ -17,7 +17,7 @@ const (
 )
 
 // checker checks the signatures of batches, on a goroutine of its own. The driver decides which, see
-// [driver.Driver.CheckBatches].
+// [execution.Execution.CheckBatches].
 type checker struct {
 	e    *Engine
 	some chan struct{} // there may be a batch
@@ -32,7 +32,7 @@ func (c *checker) run(ctx context.Context) error {
 		}
 		for more := true; more && ctx.Err() == nil; {
 			var err error
-			if more, err = c.e.driver.CheckBatches(); err != nil {
+			if more, err = c.e.driver.Execution().CheckBatches(); err != nil {
 				return err
 			}
 		}

@@ -20,6 +20,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/node/admission"
 	"bdtnode/node/driver"
+	"bdtnode/node/execution"
 	"bdtnode/node/loglimit"
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
@@ -62,7 +63,7 @@ type Engine struct {
 
 	writer    *writer
 	server    *server
-	executor  *executor
+	executor  *execution.Queue
 	checker   *checker
 	attend    chan struct{} // requests a call of [driver.Driver.Attend]
 	verifying *fairshare.Places[admission.Party]
@@ -117,7 +118,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e.log = trace.New(e.driver.Core().Status().Committed)
 	e.meter = newMeter(e.measures, e.log, cfg.Self, cfg.Network.Shards(), e.driver.Core())
-	e.executor = newExecutor(e)
+	e.executor = execution.NewQueue(e.driver.Execution(), reserve, e.inputs.executed)
 	e.checker = &checker{e: e, some: make(chan struct{}, 1)}
 	e.server = &server{e: e, some: make(chan struct{}, 1)}
 	e.writer = newWriter(e)
@@ -138,9 +139,9 @@ func (e *Engine) Run(ctx context.Context, net Sender) error {
 	g := supervise.New(ctx)
 	g.Go("writer", e.writer.run)
 	g.Go("server", e.server.run)
-	g.Go("executor", e.executor.run)
+	g.Go("executor", e.executor.Run)
 	g.Go("checker", e.checker.run)
-	g.Go("flusher", e.executor.flushes)
+	g.Go("flusher", e.executor.RunFlushes)
 	g.Go("clients", e.runClients)
 	g.Go("engine", e.loop)
 	defer close(e.stopped)

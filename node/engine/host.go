@@ -49,7 +49,7 @@ func (h host) Send(to protocols.To, m protocols.Message) {
 }
 
 // Execute implements [driver.Host].
-func (h host) Execute(d *bdt.Delivery) { h.e.executor.put(d) }
+func (h host) Execute(d *bdt.Delivery) { h.e.executor.Put(d) }
 
 // Inbound implements [driver.Host].
 func (h host) Inbound(x replica.Verified) {

@@ -1,10 +1,11 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"time"
 
-	"bdtnode/node/driver"
+	"bdtnode/node/execution"
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
@@ -32,7 +33,7 @@ type event struct {
 	quota   chan struct{} // the quota of the taken places
 	places  int
 
-	executed *driver.Executed // instead of a message
+	executed *execution.Executed // instead of a message
 }
 
 func newInputs(n int) *inputs {
@@ -58,6 +59,16 @@ func (in *inputs) put(ev event, stopped <-chan struct{}) {
 		}
 	}
 	in.events <- ev
+}
+
+// executed hands an executed block to the loop. It is false if ctx ends before.
+func (in *inputs) executed(ctx context.Context, x *execution.Executed) bool {
+	select {
+	case in.events <- event{executed: x}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // release gives the event's places back.

@@ -26,10 +26,11 @@ type Load struct {
 func (e *Engine) Load() Load {
 	in, l := e.inputs, e.cfg.Limits
 	h := e.Holding()
+	blocks, places := e.executor.Use()
 	x := Load{
 		Control: Use{0, controlQuota}, Bulk: Use{0, bulkQuota},
 		LDs:      Use{int64(len(in.offers)), int64(cap(in.offers))},
-		Executor: Use{int64(len(e.executor.in)), int64(cap(e.executor.in))},
+		Executor: Use{int64(blocks), int64(places)},
 		Mempool:  Use{int64(h.Mempool), int64(l.Txs)}, MempoolBytes: Use{int64(h.MempoolBytes), int64(l.Bytes)},
 		Orphans: Use{int64(h.Orphans), int64(l.OrphanTxs)}, OrphanBytes: Use{int64(h.OrphanBytes), int64(l.OrphanBytes)},
 		Waits: Use{int64(h.Waits), int64(l.Waits)},

@@ -6,6 +6,7 @@ import (
 	"bdtnode/internal/histogram"
 	"bdtnode/node/admission"
 	"bdtnode/node/driver"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/node/trace"
 	"bdtnode/protocols"
@@ -167,7 +168,7 @@ func (x *meter) headersCertified(now protocols.Time, s replica.Status) {
 }
 
 // executed is called after the core has handled an executed block.
-func (x *meter) executed(now protocols.Time, d *driver.Executed) {
+func (x *meter) executed(now protocols.Time, d *execution.Executed) {
 	h, txs := d.Block.Header.Height, d.Block.Entries()
 	for i := range d.Block.Outbox {
 		ld := d.Block.Outbox[i].Delivery

@@ -7,6 +7,7 @@ import (
 	"bdtnode/internal/histogram"
 	"bdtnode/ledger"
 	"bdtnode/node/driver"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/node/trace"
 	"bdtnode/protocols"
@@ -88,7 +89,7 @@ func TestLDsAreTraced(t *testing.T) {
 	a.Out = []replica.Output{{Deliver: &bdt.Delivery{Block: &bolt.Block{Height: 9}, LDs: []inbound.Ref{ref}}}}
 	x.made(5, &a)
 	out := ledger.Outgoing{Delivery: &ledger.Delivery{Destination: 3, Number: 4}}
-	x.executed(6, &driver.Executed{Block: &ledger.Block{Header: ledger.Header{Height: 9}, Outbox: []ledger.Outgoing{out}}})
+	x.executed(6, &execution.Executed{Block: &ledger.Block{Header: ledger.Header{Height: 9}, Outbox: []ledger.Outgoing{out}}})
 	x.headersCertified(8, replica.Status{Certified: 9})
 	if got := x.log.Incoming(2, 7); got.Height != 9 {
 		t.Errorf("%+v", got)
@@ -127,7 +128,7 @@ func TestMeterAllocatesNothing(t *testing.T) {
 	a.Broadcast(&bolt.Propose{Block: block})
 	a.Broadcast(&bolt.Finalize{Epoch: 1, Slot: 1})
 	a.Out = []replica.Output{{Deliver: &bdt.Delivery{Block: block}}}
-	done := &driver.Executed{Block: &ledger.Block{Header: ledger.Header{Height: 1}, Receipts: make([]ledger.Receipt, 10)}}
+	done := &execution.Executed{Block: &ledger.Block{Header: ledger.Header{Height: 1}, Receipts: make([]ledger.Receipt, 10)}}
 	now := protocols.Time(1)
 	if n := testing.AllocsPerRun(100, func() {
 		now = now.Add(time.Millisecond)

@@ -17,6 +17,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
 	"bdtnode/node/driver"
+	"bdtnode/node/execution"
 	"bdtnode/node/record"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
@@ -235,7 +236,7 @@ func (r alteredRecorder) Admission(in *driver.AdmissionInput, res *driver.Admiss
 	r.Recorder.Admission(in, res)
 }
 
-func (r alteredRecorder) Block(x *driver.Executed) {
+func (r alteredRecorder) Block(x *execution.Executed) {
 	r.x.mu.Lock()
 	defer r.x.mu.Unlock()
 	r.x.steps++

@@ -8,6 +8,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
 	"bdtnode/node/driver"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
@@ -49,7 +50,7 @@ type entry struct {
 	number    uint64 // of a batch
 
 	counts driver.AdmissionCounts // of kindRestored; only while recording
-	block  *driver.Executed       // only while recording
+	block  *execution.Executed    // only while recording
 	why    string                 // of kindEnd
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bdtnode/node/driver"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/lanes"
@@ -188,7 +189,7 @@ func describeRecords(records []protocols.Record) string {
 	return fmt.Sprintf("%d bytes: %s", bytes, strings.Join(names, ", "))
 }
 
-func (p *replay) emitBlock(x *driver.Executed) {
+func (p *replay) emitBlock(x *execution.Executed) {
 	b := x.Block
 	p.emit(Event{What: "execute", Text: fmt.Sprintf("block %d header %s, %d receipts, %d left out, %d duplicates, %d LDs",
 		b.Header.Height, b.HeaderDigest.Short(), len(b.Receipts), len(b.LeftOut), len(b.Duplicates), len(b.Outbox))})

@@ -14,6 +14,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/node/admission"
 	"bdtnode/node/driver"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
@@ -153,7 +154,7 @@ func (r *Recorder) take() signatures {
 }
 
 // Block implements [driver.Recorder].
-func (r *Recorder) Block(x *driver.Executed) { r.put(&entry{kind: kindBlock, block: x}, 0) }
+func (r *Recorder) Block(x *execution.Executed) { r.put(&entry{kind: kindBlock, block: x}, 0) }
 
 // Admission implements [driver.Recorder].
 func (r *Recorder) Admission(in *driver.AdmissionInput, res *driver.AdmissionResult) {

@@ -14,6 +14,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
 	"bdtnode/node/driver"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
@@ -99,7 +100,7 @@ type replay struct {
 
 // running is an executed block that the core or the admission state has not been given yet.
 type running struct {
-	block *driver.Executed
+	block *execution.Executed
 	uses  int
 }
 
@@ -244,7 +245,7 @@ func (p *replay) execute(x *entry) error {
 }
 
 // use takes an executed block for the core or for the admission state.
-func (p *replay) use(height uint64) (*driver.Executed, error) {
+func (p *replay) use(height uint64) (*execution.Executed, error) {
 	r := p.executed[height]
 	if r == nil {
 		return nil, fmt.Errorf("this program has not executed block %d", height)
@@ -382,7 +383,7 @@ func (p *replay) Admission(in *driver.AdmissionInput, r *driver.AdmissionResult)
 }
 
 // Block implements [driver.Recorder].
-func (p *replay) Block(x *driver.Executed) {
+func (p *replay) Block(x *execution.Executed) {
 	p.results(func(e *encoder) { appendBlock(e, x.Block) })
 	p.emitBlock(x)
 }

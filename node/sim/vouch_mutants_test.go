@@ -20,7 +20,7 @@ func vouchMutants() []mutant {
 			{machine, "	b := m.batches[r]\n	switch {\n	case r.Tip.Seq <= l.executed", "	b := m.batches[r]\n	for x, other := range m.batches {\n		if x != r && x.Lane == r.Lane && x.Tip.Seq == r.Tip.Seq && other.held && other.known == Unknown {\n			other.known = Bad\n			st.Emit(Output{Bad: &x})\n		}\n	}\n	switch {\n	case r.Tip.Seq <= l.executed"},
 		}},
 		{"the header of a trusted block is not compared", "bad signatures", "agreement signatures invariant", []edit{
-			{"node/driver/execute.go", "	in.Expect = expect\n", ""},
+			{"node/execution/execute.go", "	in.Expect = expect\n", ""},
 		}},
 		{"a bad batch is executed", "bad signatures", "signatures agreement invariant", []edit{
 			{"node/replica/vouching.go", "		case known == vouch.Bad:\n			bad = append(bad, r)\n", "		case known == vouch.Bad:\n"},

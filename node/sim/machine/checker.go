@@ -20,7 +20,7 @@ func (c *checker) check() {
 	c.checking = true
 	n.after(n.s.Around(checkMean), func() {
 		c.checking = false
-		some, err := n.driver.CheckBatches()
+		some, err := n.driver.Execution().CheckBatches()
 		must(err)
 		if some {
 			n.do(func() {})

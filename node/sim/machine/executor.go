@@ -28,7 +28,7 @@ func (e *executor) execute() {
 		d := e.deliveries[0]
 		e.deliveries = e.deliveries[1:]
 		e.executing = false
-		x, err := n.driver.Execute(d)
+		x, err := n.driver.Execution().Execute(d)
 		must(err)
 		h := x.Block.Header.Height
 		n.s.Trace.Add(n.s.Now(), "executed", n.place, -1, x.Block.HeaderDigest[:], h)
@@ -38,7 +38,7 @@ func (e *executor) execute() {
 			e.flush()
 		}
 		n.do(func() {
-			n.driver.Notify(x)
+			n.driver.Execution().Notify(x)
 			n.driver.Executed(x)
 		})
 		if n.alive {

@@ -9,6 +9,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/ledger/paylog"
 	"bdtnode/node/driver"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/node/sim/adversary"
 	"bdtnode/node/sim/observe"
@@ -34,7 +35,7 @@ type Machine struct {
 	life      int // counts starts and crashes: unfinished work ends with its life
 	driver    *driver.Driver
 	core      *replica.Core // of the driver
-	chain     driver.Ledger
+	chain     execution.Ledger
 	state     *ledger.State // nil in a shard that orders payloads
 	due       due
 	exchange  exchange

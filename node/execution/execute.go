@@ -1,4 +1,4 @@
-package driver
+package execution
 
 import (
 	"errors"
@@ -14,36 +14,36 @@ import (
 type Executed struct {
 	Ordered ledger.CommittedBlock // the input of execution
 	Block   *ledger.Block
-	own     uint64 // number of the last batch of the own lane in it, 0 if it has none
+	Own     uint64 // number of the last batch of the own lane in it, 0 if it has none
 }
 
-// Execute applies a committed block to the ledger. The host calls it for each block that [Host.Execute] gave, in order. It
-// then calls [Driver.Executed] on the loop and [Driver.Notify], in either order. An error means that the replica must end.
-func (d *Driver) Execute(x *bdt.Delivery) (*Executed, error) {
-	in, block, err := d.execute(x)
+// Execute applies a committed block to the ledger. The caller gives it each block, in order. It then reports the result to
+// the core on the loop, and calls [Execution.Notify], in either order. An error means that the replica must end.
+func (e *Execution) Execute(x *bdt.Delivery) (*Executed, error) {
+	in, block, err := e.execute(x)
 	if err != nil {
 		return nil, err
 	}
 	for i := range block.Frozen { // once for each shard, ever
-		d.host.Frozen(&block.Frozen[i], in.Height)
+		e.host.Frozen(&block.Frozen[i], in.Height)
 	}
-	if in.Height <= d.certifiedBefore {
-		if err := replica.CheckExecuted(d.cfg.Store, in.Height, block.HeaderDigest); err != nil {
+	if in.Height <= e.cfg.Certified {
+		if err := replica.CheckExecuted(e.cfg.Store, in.Height, block.HeaderDigest); err != nil {
 			return nil, err
 		}
 	}
 	out := &Executed{Ordered: in, Block: block}
 	for _, ref := range x.Refs {
-		d.contents.drop(ref.Tip.Digest)
-		if ref.Lane == d.cfg.Self {
-			out.own = max(out.own, ref.Tip.Seq)
+		e.contents.drop(ref.Tip.Digest)
+		if ref.Lane == e.cfg.Self {
+			out.Own = max(out.Own, ref.Tip.Seq)
 		}
 	}
 	for _, ref := range x.LDs {
-		d.contents.drop(ref.Tip.Digest)
+		e.contents.drop(ref.Tip.Digest)
 	}
-	if d.cfg.Recorder != nil {
-		d.cfg.Recorder.Block(out)
+	if e.cfg.Recorder != nil {
+		e.cfg.Recorder.Block(out)
 	}
 	return out, nil
 }
@@ -51,10 +51,10 @@ func (d *Driver) Execute(x *bdt.Delivery) (*Executed, error) {
 // execute applies a block to the ledger. If some batches are not known and the header of the block is certified, all of them
 // are taken as good, and the header decides: with another one, the signatures of all batches are checked, and the block is
 // executed again without the bad ones. If it has another header again, the replica must end.
-func (d *Driver) execute(x *bdt.Delivery) (ledger.CommittedBlock, *ledger.Block, error) {
+func (e *Execution) execute(x *bdt.Delivery) (ledger.CommittedBlock, *ledger.Block, error) {
 	var expect digest.Digest
 	if x.ByHeader {
-		c, err := replica.Certificate(d.cfg.Store, x.Block.Height)
+		c, err := replica.Certificate(e.cfg.Store, x.Block.Height)
 		if err == nil && c == nil {
 			err = fmt.Errorf("the certificate of header %d is not in the store: the store is damaged", x.Block.Height)
 		}
@@ -63,13 +63,13 @@ func (d *Driver) execute(x *bdt.Delivery) (ledger.CommittedBlock, *ledger.Block,
 		}
 		expect = c.Header
 	}
-	in, block, err := d.attempt(x, expect)
+	in, block, err := e.attempt(x, expect)
 	if mismatch := (*ledger.Mismatch)(nil); errors.As(err, &mismatch) {
 		checked := *x
-		if checked.Bad, err = d.badBatches(x.Refs); err != nil {
+		if checked.Bad, err = e.badBatches(x.Refs); err != nil {
 			return in, nil, err
 		}
-		if in, block, err = d.attempt(&checked, expect); errors.As(err, &mismatch) {
+		if in, block, err = e.attempt(&checked, expect); errors.As(err, &mismatch) {
 			err = fmt.Errorf("%w; the signatures of all its batches were checked, %d batches are bad: the ledger's store is corrupt, or more than f replicas are Byzantine",
 				err, len(checked.Bad))
 		}
@@ -78,30 +78,26 @@ func (d *Driver) execute(x *bdt.Delivery) (ledger.CommittedBlock, *ledger.Block,
 }
 
 // attempt applies a block to the ledger. If expect is not zero, the block must have that header.
-func (d *Driver) attempt(x *bdt.Delivery, expect digest.Digest) (ledger.CommittedBlock, *ledger.Block, error) {
-	in, err := replica.Ordered(x, d)
+func (e *Execution) attempt(x *bdt.Delivery, expect digest.Digest) (ledger.CommittedBlock, *ledger.Block, error) {
+	in, err := replica.Ordered(x, e)
 	if err != nil {
 		return in, nil, err
 	}
 	in.Expect = expect
-	block, err := d.ledger.Execute(in)
+	block, err := e.cfg.Ledger.Execute(in)
 	if err != nil {
 		return in, nil, fmt.Errorf("execute block %d: %w", in.Height, err)
 	}
 	return in, block, nil
 }
 
-// Executed reports an executed block to the core.
-func (d *Driver) Executed(x *Executed) {
-	d.input(CoreInput{Kind: CoreExecuted, At: d.clock(), Block: x})
-}
-
-// Notify reports an executed block to the clients' transactions, and to the exchange with other shards.
-func (d *Driver) Notify(x *Executed) {
-	d.intake.executed(x)
-	d.cancels.executed(x)
-	d.host.Wake()
+// Notify reports an executed block to the observers: to the clients' transactions, and to the exchange with other shards.
+func (e *Execution) Notify(x *Executed) {
+	for _, o := range e.cfg.Observers {
+		o.Executed(x)
+	}
+	e.host.Wake()
 	if len(x.Block.Outbox) > 0 {
-		d.host.Publish() // the others may have certified the header before this replica had executed the block
+		e.host.Publish() // the others may have certified the header before this replica had executed the block
 	}
 }

@@ -1,4 +1,4 @@
-package driver
+package execution
 
 import (
 	"fmt"
@@ -18,9 +18,9 @@ import (
 // take about five times as much. Others are read from the store and decoded again.
 const maxContents = 16 << 20
 
-// contents keeps checked payloads and deliveries from verification to execution, by digest of the batch or LD. The least
-// recently used is dropped first.
-type contents struct {
+// Contents keeps checked payloads and deliveries from verification to execution, by digest of the batch or LD. The least
+// recently used is dropped first. It may be used concurrently.
+type Contents struct {
 	mu    sync.Mutex
 	limit int
 	bytes int
@@ -34,8 +34,11 @@ type content struct {
 	size     int
 }
 
-func newContents(limit int) *contents {
-	c := &contents{limit: limit}
+// NewContents returns empty contents of at most 16 MiB of encodings.
+func NewContents() *Contents { return newContents(maxContents) }
+
+func newContents(limit int) *Contents {
+	c := &Contents{limit: limit}
 	lru, err := simplelru.NewLRU(limit, func(_ digest.Digest, v content) { c.bytes -= v.size })
 	if err != nil {
 		panic(err) // the size is positive
@@ -44,7 +47,17 @@ func newContents(limit int) *contents {
 	return c
 }
 
-func (c *contents) put(d digest.Digest, x content) {
+// PutPayload keeps the checked payload of a batch, whose encoding has so many bytes.
+func (c *Contents) PutPayload(batch digest.Digest, p *ledger.Payload, size int) {
+	c.put(batch, content{payload: p, size: size})
+}
+
+// PutDelivery keeps the checked delivery of an LD, whose encoding has so many bytes.
+func (c *Contents) PutDelivery(ld digest.Digest, d *ledger.Delivery, size int) {
+	c.put(ld, content{delivery: d, size: size})
+}
+
+func (c *Contents) put(d digest.Digest, x content) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lru.Contains(d) {
@@ -57,46 +70,47 @@ func (c *contents) put(d digest.Digest, x content) {
 	}
 }
 
-func (c *contents) has(d digest.Digest) bool {
+// Has reports whether the content of a batch or LD is here.
+func (c *Contents) Has(d digest.Digest) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.lru.Contains(d)
 }
 
-func (c *contents) get(d digest.Digest) content {
+func (c *Contents) get(d digest.Digest) content {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v, _ := c.lru.Get(d)
 	return v
 }
 
-func (c *contents) drop(d digest.Digest) {
+func (c *Contents) drop(d digest.Digest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lru.Remove(d)
 }
 
 // Payload is the checked payload of a committed batch, from memory or from the store. It implements [replica.Contents].
-func (d *Driver) Payload(ref lanes.Ref) (*ledger.Payload, error) {
-	if p := d.contents.get(ref.Tip.Digest).payload; p != nil {
+func (e *Execution) Payload(ref lanes.Ref) (*ledger.Payload, error) {
+	if p := e.contents.get(ref.Tip.Digest).payload; p != nil {
 		return p, nil
 	}
-	b, err := replica.Batch(d.cfg.Committee, d.cfg.Store, ref.Lane, ref.Tip)
+	b, err := replica.Batch(e.cfg.Committee, e.cfg.Store, ref.Lane, ref.Tip)
 	if err != nil {
 		return nil, err
 	}
 	if b == nil {
 		return nil, fmt.Errorf("batch %d of lane %d, digest %s, is committed and not in the store", ref.Tip.Seq, ref.Lane, ref.Tip.Digest.Short())
 	}
-	return ledger.DecodePayload(d.kinds, b.Payload)
+	return ledger.DecodePayload(e.cfg.Kinds, b.Payload)
 }
 
 // Delivery is the checked delivery of an ordered LD, from memory or from the store. It implements [replica.Contents].
-func (d *Driver) Delivery(ref inbound.Ref) (*ledger.Delivery, error) {
-	if x := d.contents.get(ref.Tip.Digest).delivery; x != nil {
+func (e *Execution) Delivery(ref inbound.Ref) (*ledger.Delivery, error) {
+	if x := e.contents.get(ref.Tip.Digest).delivery; x != nil {
 		return x, nil
 	}
-	stored, err := replica.StoredLD(d.cfg.Store, ref.Source, ref.Tip)
+	stored, err := replica.StoredLD(e.cfg.Store, ref.Source, ref.Tip)
 	if err != nil {
 		return nil, err
 	}

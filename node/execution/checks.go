@@ -1,4 +1,4 @@
-package driver
+package execution
 
 import (
 	"fmt"
@@ -66,19 +66,28 @@ func (c *checks) take() []vouch.Result {
 	return out
 }
 
+// Check queues a batch for [Execution.CheckBatches].
+func (e *Execution) Check(r lanes.Ref) { e.checks.put(r) }
+
+// Drop removes a batch whose check has not begun.
+func (e *Execution) Drop(r lanes.Ref) { e.checks.drop(r) }
+
+// Checked takes the results of the checks since the last call. It is a call of the loop.
+func (e *Execution) Checked() []vouch.Result { return e.checks.take() }
+
 // CheckBatches checks the signatures of the next batches whose check the core requested, about groupChecks of them
-// together, and gives the results to the loop. The host calls it after [Host.Verify], until some is false: then there was
-// no batch. The error is the store's.
-func (d *Driver) CheckBatches() (some bool, err error) {
+// together, and has the loop take the results. It is called after [Execution.Check], until some is false: then there was no
+// batch. The error is the store's.
+func (e *Execution) CheckBatches() (some bool, err error) {
 	var results []vouch.Result
 	var payloads []*ledger.Payload
 	var items []sig.Check
 	for len(items) < groupChecks {
-		r, ok := d.checks.next()
+		r, ok := e.checks.next()
 		if !ok {
 			break
 		}
-		p, err := d.Payload(r)
+		p, err := e.Payload(r)
 		if err != nil {
 			return false, err
 		}
@@ -88,60 +97,45 @@ func (d *Driver) CheckBatches() (some bool, err error) {
 	if len(results) == 0 {
 		return false, nil
 	}
-	if !d.cfg.VerifyAll(items) {
+	if !e.cfg.VerifyAll(items) {
 		for i, p := range payloads {
-			results[i].Good = d.cfg.VerifyAll(p.AppendSigItems(nil))
+			results[i].Good = e.cfg.VerifyAll(p.AppendSigItems(nil))
 		}
 	}
-	d.checks.done(results)
-	d.host.Wake()
+	e.checks.done(results)
+	e.host.Wake()
 	return true, nil
 }
 
 // badBatches checks the signatures of batches and returns the bad ones. The error is the store's.
-func (d *Driver) badBatches(refs []lanes.Ref) ([]lanes.Ref, error) {
+func (e *Execution) badBatches(refs []lanes.Ref) ([]lanes.Ref, error) {
 	var bad []lanes.Ref
 	for _, r := range refs {
-		p, err := d.Payload(r)
+		p, err := e.Payload(r)
 		if err != nil {
 			return nil, err
 		}
-		if !d.cfg.VerifyAll(p.AppendSigItems(nil)) {
+		if !e.cfg.VerifyAll(p.AppendSigItems(nil)) {
 			bad = append(bad, r)
 		}
 	}
 	return bad, nil
 }
 
-// guarded gives an input to the core. If the own header of a block differs from the certified one, it checks the signatures
-// of all batches of the block before it panics, so that the message names the cause.
-func (d *Driver) guarded(in *CoreInput) (st replica.Step, own *OwnBatch) {
-	defer func() {
-		r := recover()
-		if x, ok := r.(*certify.Divergence); ok {
-			panic(d.explain(x))
-		}
-		if r != nil {
-			panic(r)
-		}
-	}()
-	return d.step(in)
-}
-
-// explain names the cause of a divergence as far as the signatures of the block's batches show it.
-func (d *Driver) explain(x *certify.Divergence) string {
-	refs, err := d.batchesOf(x.Height)
+// Explain names the cause of a divergence of this replica's header from the certified one, as far as the signatures of the block's batches show it.
+func (e *Execution) Explain(x *certify.Divergence) string {
+	refs, err := e.batchesOf(x.Height)
 	if err != nil {
 		return fmt.Sprintf("%v; its batches were not read: %v", x, err)
 	}
-	bad, err := d.badBatches(refs)
+	bad, err := e.badBatches(refs)
 	if err != nil {
 		return fmt.Sprintf("%v; its batches were not checked: %v", x, err)
 	}
-	if d.cfg.State == nil {
+	if e.cfg.State == nil {
 		return x.Error() // entries of another ledger have no signatures
 	}
-	named, err := d.cfg.State.BadBatches(x.Height)
+	named, err := e.cfg.State.BadBatches(x.Height)
 	if err != nil {
 		return fmt.Sprintf("%v; its record was not read: %v", x, err)
 	}
@@ -155,14 +149,14 @@ func (d *Driver) explain(x *certify.Divergence) string {
 }
 
 // batchesOf lists the batches between the cuts of a committed block and the one before.
-func (d *Driver) batchesOf(height uint64) ([]lanes.Ref, error) {
-	block, err := d.committed(height)
+func (e *Execution) batchesOf(height uint64) ([]lanes.Ref, error) {
+	block, err := e.committed(height)
 	if err != nil {
 		return nil, err
 	}
 	before := make(lanes.Cut, len(block.Cut))
 	if height > 1 {
-		parent, err := d.committed(height - 1)
+		parent, err := e.committed(height - 1)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +165,7 @@ func (d *Driver) batchesOf(height uint64) ([]lanes.Ref, error) {
 	var refs []lanes.Ref
 	for i, t := range block.Cut {
 		for t.Seq > before[i].Seq {
-			b, err := replica.Batch(d.cfg.Committee, d.cfg.Store, protocols.Index(i), t)
+			b, err := replica.Batch(e.cfg.Committee, e.cfg.Store, protocols.Index(i), t)
 			if err != nil {
 				return nil, err
 			}
@@ -186,13 +180,13 @@ func (d *Driver) batchesOf(height uint64) ([]lanes.Ref, error) {
 }
 
 // committed reads a committed block.
-func (d *Driver) committed(height uint64) (*bolt.Block, error) {
-	value, ok, err := d.cfg.Store.Get(bdt.CommitKey(height))
+func (e *Execution) committed(height uint64) (*bolt.Block, error) {
+	value, ok, err := e.cfg.Store.Get(bdt.CommitKey(height))
 	if err == nil && !ok {
 		err = fmt.Errorf("committed block %d is not in the store", height)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return bdt.DecodeCommit(d.cfg.Committee, value)
+	return bdt.DecodeCommit(e.cfg.Committee, value)
 }

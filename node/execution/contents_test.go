@@ -1,4 +1,4 @@
-package driver
+package execution
 
 import (
 	"math/rand/v2"
@@ -22,17 +22,17 @@ func TestContentsAreBounded(t *testing.T) {
 		case r.IntN(4) == 0:
 			c.drop(key(k))
 		default:
-			if !c.has(key(k)) {
+			if !c.Has(key(k)) {
 				sizes[k] = r.IntN(limit / 2)
 			}
 			c.put(key(k), content{size: sizes[k]})
-			if !c.has(key(k)) {
+			if !c.Has(key(k)) {
 				t.Fatal("a content smaller than the limit is not kept")
 			}
 		}
 		sum := 0
 		for k := range keys {
-			if c.has(key(k)) {
+			if c.Has(key(k)) {
 				sum += sizes[k]
 			}
 		}
@@ -56,12 +56,12 @@ func TestLeastRecentlyUsedIsDropped(t *testing.T) {
 	}
 	c.put(key(3), content{size: 10})
 	for k, want := range []bool{true, false, true, true} {
-		if c.has(key(k)) != want {
+		if c.Has(key(k)) != want {
 			t.Errorf("content %d is kept: %v, want %v", k, !want, want)
 		}
 	}
 	c.put(key(4), content{size: 31})
-	if c.has(key(4)) || c.bytes != 0 {
+	if c.Has(key(4)) || c.bytes != 0 {
 		t.Errorf("a content above the limit leaves %d bytes", c.bytes)
 	}
 }
