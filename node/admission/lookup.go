@@ -1,6 +1,8 @@
 package admission
 
 import (
+	"time"
+
 	"bdtnode/ledger"
 	"bdtnode/protocols"
 )
@@ -9,6 +11,17 @@ import (
 type Instant struct {
 	Now    protocols.Time // by the monotonic clock, with which delays are measured
 	WallMS uint64         // by the wall clock, Unix milliseconds, with which expiries are compared
+}
+
+// Reading is one reading of the two clocks, as a recording has it.
+type Reading struct {
+	Now   protocols.Time // by the monotonic clock
+	Ahead time.Duration  // of the wall clock
+}
+
+// Instant is the reading as the Admission takes it.
+func (r Reading) Instant() Instant {
+	return Instant{Now: r.Now, WallMS: max(r.Now.Add(r.Ahead), 0).Millis()}
 }
 
 // Lookup is the state of one transaction in the executed ledger. It is read without the lock of the Admission, and valid

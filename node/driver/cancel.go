@@ -234,7 +234,7 @@ func (c *cancels) apply(cl *settlement.CL) error {
 		return err
 	}
 	if !known {
-		c.d.clients.input(AdmissionInput{Kind: AdmissionCancel, At: c.d.clock(), ID: id})
+		c.d.clients.Cancel(id)
 		return nil
 	}
 	k := part.Of(cl.Source)
@@ -421,6 +421,15 @@ func (x *Exchange) ServeCLs(ids []digest.Digest, each func(cl *settlement.CL) er
 		}
 	}
 	return nil
+}
+
+// Check implements [clients.Cancellations]. A transaction that the ledger refuses for ever is looked up again: this shard may
+// cancel it.
+func (c *cancels) Check(tx *ledger.Tx, found *ledger.Refusal) *ledger.Refusal {
+	if permanent(found) {
+		c.suspect(tx)
+	}
+	return c.refusal(tx.ID(), found)
 }
 
 // refusal is the refusal of a transaction of which a CL of another shard is known, unless the ledger refuses it for

@@ -21,6 +21,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/clients"
 	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
@@ -100,13 +101,7 @@ type Exceeding struct {
 // Action is one step of the core, to be written, sent and delivered.
 type Action struct {
 	replica.Step
-	Own *OwnBatch // nil, or the batch of the own lane in the step
-}
-
-// OwnBatch is a batch of this replica's own lane.
-type OwnBatch struct {
-	Number  uint64
-	Payload *ledger.Payload
+	Own *clients.OwnBatch // nil, or the batch of the own lane in the step
 }
 
 // Driver is one running replica.
@@ -125,9 +120,9 @@ type Driver struct {
 	arriving   arriving
 	verifier   replica.Verifier
 	witness    witness
-	clients    *Clients
-	appends    *Appends // nil unless the shard orders opaque payloads
-	intake     intake   // the one of the two that the ledger needs
+	clients    *clients.Clients
+	appends    *clients.Appends // nil unless the shard orders opaque payloads
+	entries    entries          // the one of the two that the ledger needs
 	exchange   *Exchange
 	cancels    *cancels
 	serving    serving
@@ -169,17 +164,23 @@ func New(cfg Config, host Host) (*Driver, error) {
 		Committee: cfg.Committee, Shards: cfg.Network.Shards(), Signatures: cfg.Scheme, Coin: cfg.Coin, Contents: contentVerifier{d},
 	}
 	d.cancels = newCancels(d)
-	if d.clients, err = newClients(d); err != nil {
+	certified := core.Status().Certified
+	d.clients, err = clients.New(clients.Config{
+		Committee: cfg.Committee, Self: cfg.Self, Store: cfg.Store, State: cfg.State, Kinds: d.kinds, Height: cfg.ledger().Height(), Certified: certified,
+		Limits: cfg.Limits, Cancellations: d.cancels, ObserveLatency: cfg.ObserveLatency, ObserveAcceptance: cfg.ObserveAcceptance,
+		ObserveBatch: cfg.ObserveBatch, Recorder: cfg.Recorder,
+	}, host)
+	if err != nil {
 		return nil, err
 	}
-	d.intake = d.clients
+	d.entries = d.clients
 	if cfg.opaque() {
-		d.appends = newAppends(d)
-		d.intake = d.appends
+		d.appends = clients.NewAppends(cfg.Self, certified, host)
+		d.entries = d.appends
 	}
 	d.execution = execution.New(execution.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Store: cfg.Store, Ledger: cfg.ledger(), State: cfg.State, Kinds: d.kinds, VerifyAll: cfg.VerifyAll,
-		Certified: core.Status().Certified, Recorder: cfg.Recorder, Observers: []execution.Observer{d.intake, d.cancels},
+		Certified: certified, Recorder: cfg.Recorder, Observers: []execution.Observer{d.entries, d.cancels},
 	}, host, d.contents)
 	d.moved = true
 	d.publish()
@@ -188,10 +189,10 @@ func New(cfg Config, host Host) (*Driver, error) {
 }
 
 // Clients is the replica's part for clients.
-func (d *Driver) Clients() *Clients { return d.clients }
+func (d *Driver) Clients() *clients.Clients { return d.clients }
 
 // Appends is the replica's part for clients that append opaque payloads, nil in a shard with another ledger.
-func (d *Driver) Appends() *Appends { return d.appends }
+func (d *Driver) Appends() *clients.Appends { return d.appends }
 
 // Execution executes the committed blocks.
 func (d *Driver) Execution() *execution.Execution { return d.execution }
@@ -252,10 +253,10 @@ func (d *Driver) Turn() protocols.Time {
 
 // fillLane makes batches of the transactions that wait, as far as the lane takes them. It returns the time of the next
 // attempt, zero if no transaction waits for a time.
-func (d *Driver) fillLane(at Reading) protocols.Time {
+func (d *Driver) fillLane(at admission.Reading) protocols.Time {
 	for {
 		notices := d.core.Notices()
-		waiting := d.intake.Waiting() + notices
+		waiting := d.entries.Waiting() + notices
 		if waiting == 0 {
 			return 0
 		}
@@ -263,12 +264,29 @@ func (d *Driver) fillLane(at Reading) protocols.Time {
 		if !ok {
 			return again
 		}
-		entries := d.intake.take(notices)
-		if entries.none() && notices == 0 {
+		entries := d.entries.Take(notices)
+		if entries.None() && notices == 0 {
 			return 0
 		}
 		d.input(CoreInput{Kind: CoreAppend, At: at, Entries: entries, Waiting: waiting})
 	}
+}
+
+// Attend looks at the transactions again that are due, and writes accepted transactions to disk from time to time. The host
+// calls it [clients.AttendEvery] after the start, at the time that the newest call returned, and after [Host.Attend], one call
+// at a time. Zero is no time. The error is the store's.
+func (d *Driver) Attend() (next protocols.Time, err error) {
+	if err := d.clients.Attend(); err != nil {
+		return 0, err
+	}
+	if err := d.cancels.look(); err != nil {
+		return 0, err
+	}
+	now := d.time()
+	if records := d.clients.Checkpoint(now); len(records) > 0 {
+		d.host.Write(Action{Step: replica.Step{Persist: records}})
+	}
+	return d.clients.Attended(now), nil
 }
 
 // publish makes the core's state readable for other goroutines, if the core has handled an input since the last call.

@@ -4,31 +4,23 @@ import (
 	"errors"
 
 	"bdtnode/ledger"
+	"bdtnode/node/clients"
 	"bdtnode/node/execution"
 )
 
-// intake has the entries of clients that wait for a batch of the own lane, and the requests of these clients. There is one
-// for each ledger: [Clients] and [Appends]. Its methods may be called concurrently.
-type intake interface {
+// entries has the entries of clients that wait for a batch of the own lane, and the requests of these clients. There is one
+// for each ledger: [clients.Clients] and [clients.Appends]. Its methods may be called concurrently.
+type entries interface {
 	// Waiting is the number of bytes that wait.
 	Waiting() int
-	// take hands out entries for one batch that carries so many bytes of notices.
-	take(notices int) Entries
-	// logged is called when a batch of the own lane is on disk, in the order of the batches.
-	logged(b *OwnBatch)
-	Executed(x *execution.Executed)
-	// headerCertified is called when a header has its f+1 VOTEs.
-	headerCertified(height uint64)
+	// Take hands out entries for one batch that carries so many bytes of notices.
+	Take(notices int) clients.Entries
+	// Logged is called when a batch of the own lane is on disk, in the order of the batches.
+	Logged(b *clients.OwnBatch)
+	execution.Observer
+	// HeaderCertified is called when a header has its f+1 VOTEs.
+	HeaderCertified(height uint64)
 }
-
-// Entries are entries of clients for one batch: transactions, or parts of encoded opaque payloads.
-type Entries struct {
-	Txs    []*ledger.Tx
-	Opaque [][]byte
-}
-
-// none reports whether there are no entries.
-func (e *Entries) none() bool { return len(e.Txs)+len(e.Opaque) == 0 }
 
 // opaque reports whether the shard orders opaque payloads in place of payments.
 func (c *Config) opaque() bool { return c.State == nil }
@@ -53,7 +45,7 @@ func (c *Config) ledger() execution.Ledger {
 }
 
 // Waiting is the number of bytes of clients' entries that wait for a batch.
-func (d *Driver) Waiting() int { return d.intake.Waiting() }
+func (d *Driver) Waiting() int { return d.entries.Waiting() }
 
 // Ledger is the ledger that executes the blocks.
 func (d *Driver) Ledger() execution.Ledger { return d.execution.Ledger() }

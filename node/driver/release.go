@@ -93,7 +93,7 @@ func (d *Driver) Deliver(a *Action) error {
 		}
 	}
 	if a.Own != nil {
-		d.intake.logged(a.Own)
+		d.entries.Logged(a.Own)
 	}
 	return nil
 }
@@ -104,9 +104,9 @@ func (d *Driver) act(o *replica.Output) error {
 	case o.Deliver != nil:
 		d.host.Execute(o.Deliver)
 	case o.Certified != nil:
-		d.clients.headerCertified(o.Certified.Height)
+		d.clients.HeaderCertified(o.Certified.Height)
 		if d.appends != nil {
-			d.appends.headerCertified(o.Certified.Height)
+			d.appends.HeaderCertified(o.Certified.Height)
 		}
 	case o.Inbound != nil:
 		e, err := replica.Contradiction(d.cfg.Store, d.cfg.Network, o.Inbound)

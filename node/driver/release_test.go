@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"bdtnode/internal/kv"
+	"bdtnode/node/clients"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
@@ -28,7 +29,7 @@ func TestWrites(t *testing.T) {
 	certificate := []protocols.Record{{Key: replica.CertificateKey(3), Value: []byte("v")}, {Key: []byte("h/t"), Value: []byte("v")}}
 	var silent Action
 	records, vote, header := with(record, silent), sending(&bolt.Vote{}), sending(&certify.VOTE{})
-	own, delivers, lost := Action{Own: &OwnBatch{}}, emitting(replica.Output{Deliver: &bdt.Delivery{}}), emitting(replica.Output{Lost: &replica.Lost{}})
+	own, delivers, lost := Action{Own: &clients.OwnBatch{}}, emitting(replica.Output{Deliver: &bdt.Delivery{}}), emitting(replica.Output{Lost: &replica.Lost{}})
 	type group = []Action
 	for _, x := range []struct {
 		name   string

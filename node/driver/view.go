@@ -1,8 +1,6 @@
 package driver
 
 import (
-	"bdtnode/ledger"
-	"bdtnode/node/admission"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 )
@@ -32,8 +30,8 @@ const (
 func (d *Driver) Inspect() *View {
 	at := d.clock()
 	now := at.Now
-	v := &View{At: now, WallMS: at.instant().WallMS, Core: replica.Inspect(d.core, now), Notice: d.core.Notices() > 0}
-	waiting := d.intake.Waiting() + d.core.Notices()
+	v := &View{At: now, WallMS: at.Instant().WallMS, Core: replica.Inspect(d.core, now), Notice: d.core.Notices() > 0}
+	waiting := d.entries.Waiting() + d.core.Notices()
 	if waiting == 0 {
 		return v
 	}
@@ -50,19 +48,4 @@ func (d *Driver) Inspect() *View {
 		}
 	}
 	return v
-}
-
-// Inspect takes a snapshot of the admission. It is no input, so it is not recorded.
-func (c *Clients) Inspect() admission.View {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return admission.Inspect(c.admission)
-}
-
-// InspectTx takes a snapshot of a transaction that no block has decided, see [admission.InspectTx].
-func (c *Clients) InspectTx(id ledger.TxID) (v admission.TxView, tx *ledger.Tx, ok bool) {
-	at := c.d.clock().instant()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return admission.InspectTx(c.admission, id, at)
 }

@@ -7,7 +7,7 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
-	"bdtnode/node/driver"
+	"bdtnode/node/clients"
 )
 
 // Stages of a transaction and its progress, see package admission.
@@ -44,14 +44,14 @@ func (e *Engine) Submit(ctx context.Context, from admission.Party, txs []*ledger
 			ids = append(ids, v.Tx().ID())
 		}
 	}
-	clients, done := e.driver.Clients(), make(chan struct{})
+	c, done := e.driver.Clients(), make(chan struct{})
 	r := admission.NewRequest(from, ids, stage, true, since, func() { close(done) })
-	clients.Open(r)
+	c.Open(r)
 	for _, v := range verified {
 		if v.Tx() == nil || ctx.Err() != nil {
 			continue
 		}
-		if err := clients.Bring(r, v); err != nil {
+		if err := c.Bring(r, v); err != nil {
 			break // the store failed: the node is stopping
 		}
 	}
@@ -71,10 +71,10 @@ func (e *Engine) Submit(ctx context.Context, from admission.Party, txs []*ledger
 
 // Await waits like Submit, for transactions that are submitted elsewhere. It admits none.
 func (e *Engine) Await(ctx context.Context, from admission.Party, ids []ledger.TxID, stage Stage) []Progress {
-	clients, done := e.driver.Clients(), make(chan struct{})
+	c, done := e.driver.Clients(), make(chan struct{})
 	r := admission.NewRequest(from, ids, stage, false, e.clock.now(), func() { close(done) })
-	clients.Open(r)
-	if err := clients.Recall(r); err != nil {
+	c.Open(r)
+	if err := c.Recall(r); err != nil {
 		outside.Errorw("receipts cannot be read", "own", "error", err)
 	}
 	e.await(ctx, r, done)
@@ -121,14 +121,14 @@ func (e *Engine) verify(ctx context.Context, from admission.Party, txs []*ledger
 func (e *Engine) Find(id ledger.TxID) (p Progress, ok bool) { return e.driver.Clients().Find(id) }
 
 // Holding is the number of transactions and requests of clients in memory.
-func (e *Engine) Holding() driver.Holding { return e.driver.Clients().Holding() }
+func (e *Engine) Holding() clients.Holding { return e.driver.Clients().Holding() }
 
 // Latency is the median time from submission to execution of the transactions submitted here in the last seconds.
 func (e *Engine) Latency() time.Duration { return e.latencies.median(time.Now()) }
 
 // runClients calls [driver.Driver.Attend] when it is due.
 func (e *Engine) runClients(ctx context.Context) error {
-	timer := time.NewTimer(driver.AttendEvery)
+	timer := time.NewTimer(clients.AttendEvery)
 	defer timer.Stop()
 	for {
 		select {

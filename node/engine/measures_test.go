@@ -6,6 +6,7 @@ import (
 
 	"bdtnode/internal/histogram"
 	"bdtnode/ledger"
+	"bdtnode/node/clients"
 	"bdtnode/node/driver"
 	"bdtnode/node/execution"
 	"bdtnode/node/replica"
@@ -124,7 +125,7 @@ func TestMeasuresOfAnEnd(t *testing.T) {
 func TestMeterAllocatesNothing(t *testing.T) {
 	x := &meter{Measures: newMeasures(), log: trace.New(0), seen: replica.Status{Epoch: 1}}
 	block := &bolt.Block{Height: 1, Epoch: 1, Slot: 1}
-	a := driver.Action{Own: &driver.OwnBatch{Number: 1, Payload: &ledger.Payload{Txs: make([]*ledger.Tx, 10)}}}
+	a := driver.Action{Own: &clients.OwnBatch{Number: 1, Payload: &ledger.Payload{Txs: make([]*ledger.Tx, 10)}}}
 	a.Broadcast(&bolt.Propose{Block: block})
 	a.Broadcast(&bolt.Finalize{Epoch: 1, Slot: 1})
 	a.Out = []replica.Output{{Deliver: &bdt.Delivery{Block: block}}}

@@ -16,6 +16,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/clients"
 	"bdtnode/node/driver"
 	"bdtnode/node/execution"
 	"bdtnode/node/record"
@@ -189,7 +190,7 @@ func (x *recorded) edits() {
 type altered struct {
 	*recorded
 	core      func(in *driver.CoreInput) (change, keep bool)
-	admission func(in *driver.AdmissionInput) (change, keep bool)
+	admission func(in *clients.AdmissionInput) (change, keep bool)
 	mu        sync.Mutex // held while an input is recorded, so steps are counted in the order of the file
 	steps     uint64
 	step      uint64 // the changed one, 0 before
@@ -201,7 +202,7 @@ type alteredRecorder struct {
 	x *altered
 }
 
-func (r alteredRecorder) Restored(at driver.Reading, c driver.AdmissionCounts) {
+func (r alteredRecorder) Restored(at admission.Reading, c clients.AdmissionCounts) {
 	r.x.mu.Lock()
 	defer r.x.mu.Unlock()
 	r.x.steps++
@@ -222,7 +223,7 @@ func (r alteredRecorder) Core(in driver.CoreInput, st *replica.Step) {
 	r.Recorder.Core(in, st)
 }
 
-func (r alteredRecorder) Admission(in *driver.AdmissionInput, res *driver.AdmissionResult) {
+func (r alteredRecorder) Admission(in *clients.AdmissionInput, res *clients.AdmissionResult) {
 	r.x.mu.Lock()
 	defer r.x.mu.Unlock()
 	if r.x.step == 0 && r.x.admission != nil {
@@ -275,11 +276,11 @@ func TestRecordingWithChangedInput(t *testing.T) {
 		"a batch is missing": {core: func(in *driver.CoreInput) (bool, bool) {
 			return in.Kind == driver.CoreAppend, false
 		}},
-		"a transaction is not admitted": {admission: func(in *driver.AdmissionInput) (bool, bool) {
-			return in.Kind == driver.AdmissionAdmit, false
+		"a transaction is not admitted": {admission: func(in *clients.AdmissionInput) (bool, bool) {
+			return in.Kind == clients.AdmissionAdmit, false
 		}},
-		"a request is missing": {admission: func(in *driver.AdmissionInput) (bool, bool) {
-			return in.Kind == driver.AdmissionOpen, false
+		"a request is missing": {admission: func(in *clients.AdmissionInput) (bool, bool) {
+			return in.Kind == clients.AdmissionOpen, false
 		}},
 		"a signature is of another message": {},
 	} {

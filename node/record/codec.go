@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"bdtnode/ledger"
-	"bdtnode/node/driver"
+	"bdtnode/node/admission"
 	"bdtnode/protocols"
 )
 
@@ -15,7 +15,7 @@ var errMalformed = errors.New("malformed entry")
 // encoder appends values. Readings of the clocks are encoded as differences from the one before.
 type encoder struct {
 	b    []byte
-	last driver.Reading
+	last admission.Reading
 }
 
 func (e *encoder) u8(v uint8)       { e.b = append(e.b, v) }
@@ -34,7 +34,7 @@ func (e *encoder) flag(v bool) {
 	}
 }
 
-func (e *encoder) reading(r driver.Reading) {
+func (e *encoder) reading(r admission.Reading) {
 	e.i64(int64(r.Now - e.last.Now))
 	e.i64(int64(r.Ahead - e.last.Ahead))
 	e.last = r
@@ -58,7 +58,7 @@ func (e *encoder) refusal(r *ledger.Refusal) {
 // decoder reads the output of an encoder. The first failure stays; later values are zero.
 type decoder struct {
 	b    []byte
-	last driver.Reading
+	last admission.Reading
 	err  error
 }
 
@@ -116,7 +116,7 @@ func (d *decoder) id() (v ledger.TxID) {
 	return v
 }
 
-func (d *decoder) reading() driver.Reading {
+func (d *decoder) reading() admission.Reading {
 	d.last.Now += protocols.Time(d.i64())
 	d.last.Ahead += time.Duration(d.i64())
 	return d.last

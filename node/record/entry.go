@@ -7,6 +7,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/clients"
 	"bdtnode/node/driver"
 	"bdtnode/node/execution"
 	"bdtnode/node/replica"
@@ -34,24 +35,24 @@ type entry struct {
 	signed  signatures // made by this input and since the one before
 	sum     sum        // of this and all earlier entries; only while replaying, like the next
 	input   []byte     // encoding
-	at      driver.Reading
+	at      admission.Reading
 	core    driver.CoreInput
 	step    *replica.Step // results of core; only while recording
 	message []byte        // of core: a frame; empty if ahead is not nil
 	ahead   *bdt.Ahead
 	height  uint64 // of a block
 
-	admission driver.AdmissionInput
-	result    *driver.AdmissionResult // only while recording
-	request   uint64                  // number of the request
-	info      admission.RequestInfo   // of AdmissionOpen
+	admission clients.AdmissionInput
+	result    *clients.AdmissionResult // only while recording
+	request   uint64                   // number of the request
+	info      admission.RequestInfo    // of AdmissionOpen
 	tx        []byte
 	id        ledger.TxID
 	number    uint64 // of a batch
 
-	counts driver.AdmissionCounts // of kindRestored; only while recording
-	block  *execution.Executed    // only while recording
-	why    string                 // of kindEnd
+	counts clients.AdmissionCounts // of kindRestored; only while recording
+	block  *execution.Executed     // only while recording
+	why    string                  // of kindEnd
 }
 
 // signatures are results of signing, in order.
@@ -153,7 +154,7 @@ func (x *entry) appendCore(e *encoder) {
 func (x *entry) appendAdmission(e *encoder) {
 	in := &x.admission
 	switch in.Kind {
-	case driver.AdmissionOpen:
+	case clients.AdmissionOpen:
 		e.u64(x.request)
 		e.text(string(x.info.From))
 		e.u8(uint8(x.info.Stage))
@@ -163,37 +164,37 @@ func (x *entry) appendAdmission(e *encoder) {
 		for _, id := range x.info.IDs {
 			e.id(id)
 		}
-	case driver.AdmissionClose:
+	case clients.AdmissionClose:
 		e.u64(x.request)
-	case driver.AdmissionAdmit:
+	case clients.AdmissionAdmit:
 		e.reading(in.At)
 		e.u64(x.request)
 		e.bytes(in.Verified.Tx().Encode())
 		appendLookup(e, &in.Lookup)
-	case driver.AdmissionAnswer:
+	case clients.AdmissionAnswer:
 		e.reading(in.At)
 		e.u64(x.request)
 		e.bytes(in.Receipt.Encode())
-	case driver.AdmissionFind:
+	case clients.AdmissionFind:
 		e.id(in.ID)
-	case driver.AdmissionTake:
+	case clients.AdmissionTake:
 		e.u64(uint64(in.Notices))
-	case driver.AdmissionLogged:
+	case clients.AdmissionLogged:
 		e.reading(in.At)
 		e.u64(in.Own.Number)
-	case driver.AdmissionExecuted:
+	case clients.AdmissionExecuted:
 		e.reading(in.At)
 		e.u64(in.Block.Block.Header.Height)
-	case driver.AdmissionCertified:
+	case clients.AdmissionCertified:
 		e.u64(in.Height)
-	case driver.AdmissionDue:
+	case clients.AdmissionDue:
 		e.reading(in.At)
-	case driver.AdmissionRetry:
+	case clients.AdmissionRetry:
 		e.reading(in.At)
 		e.id(in.Retried.ID())
 		appendLookup(e, &in.Lookup)
-	case driver.AdmissionCheckpoint:
-	case driver.AdmissionCancel:
+	case clients.AdmissionCheckpoint:
+	case clients.AdmissionCancel:
 		e.reading(in.At)
 		e.id(in.ID)
 	}
@@ -252,8 +253,8 @@ func readEntry(d *decoder, n *settlement.Network, shard uint16) (*entry, error) 
 		x.readCore(d, driver.CoreKind(d.u8()), n, shard)
 		x.signed.read(d)
 		return x, d.err
-	case x.kind > kindAdmission && x.kind <= kindAdmission+uint8(driver.AdmissionCancel):
-		x.readAdmission(d, driver.AdmissionKind(x.kind-kindAdmission))
+	case x.kind > kindAdmission && x.kind <= kindAdmission+uint8(clients.AdmissionCancel):
+		x.readAdmission(d, clients.AdmissionKind(x.kind-kindAdmission))
 	default:
 		x.readCore(d, driver.CoreKind(x.kind), n, shard)
 		x.signed.read(d)
@@ -299,40 +300,40 @@ func (x *entry) readCore(d *decoder, kind driver.CoreKind, n *settlement.Network
 	}
 }
 
-func (x *entry) readAdmission(d *decoder, kind driver.AdmissionKind) {
+func (x *entry) readAdmission(d *decoder, kind clients.AdmissionKind) {
 	in := &x.admission
 	switch in.Kind = kind; kind {
-	case driver.AdmissionOpen:
+	case clients.AdmissionOpen:
 		x.request = d.u64()
 		x.info.From, x.info.Stage, x.info.Submits = admission.Party(d.text()), admission.Stage(d.u8()), d.flag()
 		x.info.Since = protocols.Time(d.i64())
 		for range d.count() {
 			x.info.IDs = append(x.info.IDs, d.id())
 		}
-	case driver.AdmissionClose:
+	case clients.AdmissionClose:
 		x.request = d.u64()
-	case driver.AdmissionAdmit:
+	case clients.AdmissionAdmit:
 		in.At, x.request, x.tx = d.reading(), d.u64(), d.bytes()
 		in.Lookup = readLookup(d)
-	case driver.AdmissionAnswer:
+	case clients.AdmissionAnswer:
 		in.At, x.request, in.Receipt = d.reading(), d.u64(), readReceipt(d)
-	case driver.AdmissionFind:
+	case clients.AdmissionFind:
 		in.ID = d.id()
-	case driver.AdmissionTake:
+	case clients.AdmissionTake:
 		in.Notices = int(d.u64())
-	case driver.AdmissionLogged:
+	case clients.AdmissionLogged:
 		in.At, x.number = d.reading(), d.u64()
-	case driver.AdmissionExecuted:
+	case clients.AdmissionExecuted:
 		in.At, x.height = d.reading(), d.u64()
-	case driver.AdmissionCertified:
+	case clients.AdmissionCertified:
 		in.Height = d.u64()
-	case driver.AdmissionDue:
+	case clients.AdmissionDue:
 		in.At = d.reading()
-	case driver.AdmissionRetry:
+	case clients.AdmissionRetry:
 		in.At, x.id = d.reading(), d.id()
 		in.Lookup = readLookup(d)
-	case driver.AdmissionCheckpoint:
-	case driver.AdmissionCancel:
+	case clients.AdmissionCheckpoint:
+	case clients.AdmissionCancel:
 		in.At, in.ID = d.reading(), d.id()
 	}
 }

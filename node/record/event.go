@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"bdtnode/node/clients"
 	"bdtnode/node/driver"
 	"bdtnode/node/execution"
 	"bdtnode/node/replica"
@@ -57,11 +58,11 @@ var coreNames = map[driver.CoreKind]string{
 	driver.CoreChecked: "signatures",
 }
 
-var admissionNames = map[driver.AdmissionKind]string{
-	driver.AdmissionOpen: "open", driver.AdmissionClose: "close", driver.AdmissionAdmit: "admit", driver.AdmissionAnswer: "answer",
-	driver.AdmissionFind: "find", driver.AdmissionTake: "take", driver.AdmissionLogged: "logged", driver.AdmissionExecuted: "applied",
-	driver.AdmissionCertified: "certified", driver.AdmissionDue: "due", driver.AdmissionRetry: "retry", driver.AdmissionCheckpoint: "checkpoint",
-	driver.AdmissionCancel: "cancel",
+var admissionNames = map[clients.AdmissionKind]string{
+	clients.AdmissionOpen: "open", clients.AdmissionClose: "close", clients.AdmissionAdmit: "admit", clients.AdmissionAnswer: "answer",
+	clients.AdmissionFind: "find", clients.AdmissionTake: "take", clients.AdmissionLogged: "logged", clients.AdmissionExecuted: "applied",
+	clients.AdmissionCertified: "certified", clients.AdmissionDue: "due", clients.AdmissionRetry: "retry", clients.AdmissionCheckpoint: "checkpoint",
+	clients.AdmissionCancel: "cancel",
 }
 
 func describeCore(x *entry) string {
@@ -82,21 +83,21 @@ func describeCore(x *entry) string {
 func describeAdmission(x *entry) string {
 	name := admissionNames[x.admission.Kind]
 	switch in := &x.admission; in.Kind {
-	case driver.AdmissionOpen:
+	case clients.AdmissionOpen:
 		return fmt.Sprintf("%s request %d of %q with %d transactions", name, x.request, x.info.From, len(x.info.IDs))
-	case driver.AdmissionClose, driver.AdmissionAnswer:
+	case clients.AdmissionClose, clients.AdmissionAnswer:
 		return fmt.Sprintf("%s request %d", name, x.request)
-	case driver.AdmissionAdmit:
+	case clients.AdmissionAdmit:
 		return fmt.Sprintf("%s for request %d, ledger at height %d", name, x.request, in.Lookup.Height)
-	case driver.AdmissionFind:
+	case clients.AdmissionFind:
 		return fmt.Sprintf("%s %s", name, in.ID)
-	case driver.AdmissionLogged:
+	case clients.AdmissionLogged:
 		return fmt.Sprintf("%s batch %d", name, x.number)
-	case driver.AdmissionExecuted:
+	case clients.AdmissionExecuted:
 		return fmt.Sprintf("%s block %d", name, x.height)
-	case driver.AdmissionCertified:
+	case clients.AdmissionCertified:
 		return fmt.Sprintf("%s height %d", name, in.Height)
-	case driver.AdmissionRetry:
+	case clients.AdmissionRetry:
 		return fmt.Sprintf("%s %s, ledger at height %d", name, x.id, in.Lookup.Height)
 	default:
 		return name
@@ -196,21 +197,21 @@ func (p *replay) emitBlock(x *execution.Executed) {
 }
 
 // emitAdmission shows an input of the admission state with its result.
-func (p *replay) emitAdmission(x *entry, r *driver.AdmissionResult) {
+func (p *replay) emitAdmission(x *entry, r *clients.AdmissionResult) {
 	_, text, _ := strings.Cut(p.what, " ")
 	switch x.admission.Kind {
-	case driver.AdmissionAdmit:
+	case clients.AdmissionAdmit:
 		text += " " + p.admitted.String()
 		if !r.OK {
 			text += ": a block came between, the ledger is read again"
 		}
-	case driver.AdmissionTake:
+	case clients.AdmissionTake:
 		text += fmt.Sprintf(" %d transactions", len(r.Txs))
-	case driver.AdmissionDue:
+	case clients.AdmissionDue:
 		text += fmt.Sprintf(" %d transactions", len(r.Due))
-	case driver.AdmissionCheckpoint:
+	case clients.AdmissionCheckpoint:
 		text += fmt.Sprintf(" %d records", len(r.Records))
-	case driver.AdmissionFind:
+	case clients.AdmissionFind:
 		if !r.OK {
 			text += " unknown"
 		}

@@ -7,6 +7,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/clients"
 	"bdtnode/node/driver"
 	"bdtnode/protocols"
 	"bdtnode/protocols/committeetest"
@@ -22,12 +23,12 @@ func FuzzEntries(f *testing.F) {
 		committees = append(committees, committeetest.Ideal(f, scheme, 10*uint64(s), 4, digest.Of("network"), s))
 	}
 	n := settlement.NetworkOf(committees)
-	at := driver.Reading{Now: 5, Ahead: 7}
+	at := admission.Reading{Now: 5, Ahead: 7}
 	for _, x := range []*entry{
 		{kind: kindEnd, why: "the test ends"}, {kind: kindRestored, at: at},
 		{kind: uint8(driver.CoreTick), core: driver.CoreInput{Kind: driver.CoreTick, At: at}},
-		{kind: kindAdmission + uint8(driver.AdmissionAnswer), admission: driver.AdmissionInput{Kind: driver.AdmissionAnswer, At: at, Receipt: ledger.Receipt{Height: 3, Verdict: ledger.VerdictSettled}}},
-		{kind: kindAdmission + uint8(driver.AdmissionRetry), admission: driver.AdmissionInput{Kind: driver.AdmissionRetry, At: at, Retried: &ledger.Tx{}, Lookup: admission.Lookup{Height: 4}}},
+		{kind: kindAdmission + uint8(clients.AdmissionAnswer), admission: clients.AdmissionInput{Kind: clients.AdmissionAnswer, At: at, Receipt: ledger.Receipt{Height: 3, Verdict: ledger.VerdictSettled}}},
+		{kind: kindAdmission + uint8(clients.AdmissionRetry), admission: clients.AdmissionInput{Kind: clients.AdmissionRetry, At: at, Retried: &ledger.Tx{}, Lookup: admission.Lookup{Height: 4}}},
 	} {
 		e := &encoder{}
 		x.append(e)

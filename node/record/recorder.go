@@ -13,6 +13,7 @@ import (
 
 	"bdtnode/internal/sig"
 	"bdtnode/node/admission"
+	"bdtnode/node/clients"
 	"bdtnode/node/driver"
 	"bdtnode/node/execution"
 	"bdtnode/node/replica"
@@ -113,7 +114,7 @@ func (h recordedHolder) Share(statement []byte) coin.Share {
 }
 
 // Restored implements [driver.Recorder].
-func (r *Recorder) Restored(at driver.Reading, c driver.AdmissionCounts) {
+func (r *Recorder) Restored(at admission.Reading, c clients.AdmissionCounts) {
 	r.put(&entry{kind: kindRestored, at: at, counts: c, signed: r.take()}, 0)
 }
 
@@ -142,7 +143,7 @@ func (r *Recorder) Core(in driver.CoreInput, st *replica.Step) {
 	for _, part := range in.Entries.Opaque {
 		size += 2 * len(part)
 	}
-	in.Entries = driver.Entries{}
+	in.Entries = clients.Entries{}
 	r.put(&entry{kind: uint8(in.Kind), core: in, step: st, signed: r.take()}, size)
 }
 
@@ -157,16 +158,16 @@ func (r *Recorder) take() signatures {
 func (r *Recorder) Block(x *execution.Executed) { r.put(&entry{kind: kindBlock, block: x}, 0) }
 
 // Admission implements [driver.Recorder].
-func (r *Recorder) Admission(in *driver.AdmissionInput, res *driver.AdmissionResult) {
+func (r *Recorder) Admission(in *clients.AdmissionInput, res *clients.AdmissionResult) {
 	if r.over.Load() {
 		return
 	}
 	x, size := &entry{kind: kindAdmission + uint8(in.Kind), admission: *in, result: res}, 0
 	switch in.Kind {
-	case driver.AdmissionOpen:
+	case clients.AdmissionOpen:
 		x.info = in.Request.Info()
 		size = len(x.info.IDs) * len(x.id)
-	case driver.AdmissionAdmit:
+	case clients.AdmissionAdmit:
 		size = len(in.Verified.Tx().Encode())
 	default:
 	}
@@ -203,10 +204,10 @@ func (r *Recorder) put(x *entry, size int) {
 // number numbers requests in the order in which they are opened.
 func (r *Recorder) number(x *entry, q *admission.Request) {
 	switch x.admission.Kind {
-	case driver.AdmissionOpen:
+	case clients.AdmissionOpen:
 		r.opened++
 		r.requests[q] = r.opened
-	case driver.AdmissionClose:
+	case clients.AdmissionClose:
 		defer delete(r.requests, q)
 	default:
 	}

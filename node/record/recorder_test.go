@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"bdtnode/node/driver"
+	"bdtnode/node/clients"
 )
 
 // disk is the file of a recording. Writes wait for gate if it is not nil, and fail after failAt bytes if that is not 0.
@@ -66,8 +66,8 @@ func (d *disk) last(t *testing.T) (why string, entries int) {
 	}
 }
 
-func find() (*driver.AdmissionInput, *driver.AdmissionResult) {
-	return &driver.AdmissionInput{Kind: driver.AdmissionFind}, &driver.AdmissionResult{}
+func find() (*clients.AdmissionInput, *clients.AdmissionResult) {
+	return &clients.AdmissionInput{Kind: clients.AdmissionFind}, &clients.AdmissionResult{}
 }
 
 // TestRecorderEndsAtItsLimits: the duration and the size of a recording are bounded.

@@ -13,6 +13,7 @@ import (
 	"bdtnode/internal/sig"
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
+	"bdtnode/node/clients"
 	"bdtnode/node/driver"
 	"bdtnode/node/execution"
 	"bdtnode/node/replica"
@@ -64,7 +65,7 @@ func Replay(ctx context.Context, file io.Reader, setup func(h *Header) (*Setup, 
 		return nil, err
 	}
 	p := &replay{
-		setup: s, show: show, result: Result{Header: h}, executed: make(map[uint64]*running), own: make(map[uint64]*driver.OwnBatch),
+		setup: s, show: show, result: Result{Header: h}, executed: make(map[uint64]*running), own: make(map[uint64]*clients.OwnBatch),
 		requests: make(map[uint64]*admission.Request), retries: make(map[ledger.TxID]*ledger.Tx),
 	}
 	err = p.run(ctx, in)
@@ -92,8 +93,8 @@ type replay struct {
 
 	deliveries []*bdt.Delivery // committed blocks that no entry has executed yet
 	executed   map[uint64]*running
-	own        map[uint64]*driver.OwnBatch // by number, until they are logged
-	taken      []*ledger.Tx                // by the last AdmissionTake
+	own        map[uint64]*clients.OwnBatch // by number, until they are logged
+	taken      []*ledger.Tx                 // by the last AdmissionTake
 	requests   map[uint64]*admission.Request
 	retries    map[ledger.TxID]*ledger.Tx
 }
@@ -181,7 +182,7 @@ func (p *replay) step(x *entry) (err error) {
 
 // read notes the reading of the clocks of an entry.
 func (p *replay) read(x *entry) {
-	for _, at := range []driver.Reading{x.at, x.core.At, x.admission.At} {
+	for _, at := range []admission.Reading{x.at, x.core.At, x.admission.At} {
 		if at.Now != 0 {
 			p.at = at.Now
 		}
@@ -303,36 +304,36 @@ func (p *replay) admission(x *entry) error {
 	in := x.admission
 	p.what = describeAdmission(x)
 	switch in.Kind {
-	case driver.AdmissionOpen:
+	case clients.AdmissionOpen:
 		i := &x.info
 		p.requests[x.request] = admission.NewRequest(i.From, i.IDs, i.Stage, i.Submits, i.Since, func() {})
 		in.Request = p.requests[x.request]
-	case driver.AdmissionClose, driver.AdmissionAnswer, driver.AdmissionAdmit:
+	case clients.AdmissionClose, clients.AdmissionAnswer, clients.AdmissionAdmit:
 		if in.Request = p.requests[x.request]; in.Request == nil {
 			return fmt.Errorf("request %d is not open", x.request)
 		}
-		if in.Kind == driver.AdmissionClose {
+		if in.Kind == clients.AdmissionClose {
 			delete(p.requests, x.request)
 		}
-	case driver.AdmissionLogged:
+	case clients.AdmissionLogged:
 		if in.Own = p.own[x.number]; in.Own == nil {
 			return fmt.Errorf("this program has made no batch %d", x.number)
 		}
 		delete(p.own, x.number)
-	case driver.AdmissionExecuted:
+	case clients.AdmissionExecuted:
 		block, err := p.use(x.height)
 		if err != nil {
 			return err
 		}
 		in.Block = block
-	case driver.AdmissionRetry:
+	case clients.AdmissionRetry:
 		if in.Retried = p.retries[x.id]; in.Retried == nil {
 			return fmt.Errorf("transaction %s is not due", x.id)
 		}
 		delete(p.retries, x.id)
 	default:
 	}
-	if in.Kind == driver.AdmissionAdmit {
+	if in.Kind == clients.AdmissionAdmit {
 		tx, err := ledger.VerifyTx(p.setup.Driver.Scheme, p.setup.Driver.Committee.Network(), x.tx)
 		if err != nil {
 			return fmt.Errorf("the transaction does not verify: %w", err)
@@ -344,7 +345,7 @@ func (p *replay) admission(x *entry) error {
 }
 
 // Restored implements [driver.Recorder].
-func (p *replay) Restored(_ driver.Reading, c driver.AdmissionCounts) {
+func (p *replay) Restored(_ admission.Reading, c clients.AdmissionCounts) {
 	p.results(func(e *encoder) { appendCounts(e, c) })
 	p.emit(Event{What: "restored", Text: fmt.Sprintf("executed height %d, %d accepted transactions wait", p.setup.Driver.State.Height(), c.Mempool)})
 }
@@ -368,12 +369,12 @@ func (p *replay) Core(_ driver.CoreInput, st *replica.Step) {
 }
 
 // Admission implements [driver.Recorder].
-func (p *replay) Admission(in *driver.AdmissionInput, r *driver.AdmissionResult) {
+func (p *replay) Admission(in *clients.AdmissionInput, r *clients.AdmissionResult) {
 	p.results(func(e *encoder) { appendResult(e, in, r) })
 	switch in.Kind {
-	case driver.AdmissionTake:
+	case clients.AdmissionTake:
 		p.taken = r.Txs
-	case driver.AdmissionDue:
+	case clients.AdmissionDue:
 		for _, tx := range r.Due {
 			p.retries[tx.ID()] = tx
 		}

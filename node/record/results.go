@@ -5,7 +5,7 @@ import (
 
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
-	"bdtnode/node/driver"
+	"bdtnode/node/clients"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 )
@@ -34,7 +34,7 @@ func digestOf(b []byte) []byte {
 	return d[:]
 }
 
-func appendCounts(e *encoder, n driver.AdmissionCounts) {
+func appendCounts(e *encoder, n clients.AdmissionCounts) {
 	e.ints([]int{n.Ready, n.Mempool, n.Orphans, n.Waits})
 }
 
@@ -123,13 +123,13 @@ func appendBlock(e *encoder, b *ledger.Block) {
 	e.text(fmt.Sprint(b.Frozen, b.More))
 }
 
-func appendResult(e *encoder, in *driver.AdmissionInput, r *driver.AdmissionResult) {
+func appendResult(e *encoder, in *clients.AdmissionInput, r *clients.AdmissionResult) {
 	e.flag(r.OK)
 	switch in.Kind {
-	case driver.AdmissionFind:
+	case clients.AdmissionFind:
 		p := r.Progress
 		appendProgress(e, &p.Receipt, p.Refusal, p.Waiting, p.Logged, p.Certified)
-	case driver.AdmissionClose: // the answers to the request
+	case clients.AdmissionClose: // the answers to the request
 		for _, id := range in.Request.IDs() {
 			p := in.Request.Progress(id)
 			appendProgress(e, &p.Receipt, p.Refusal, p.Waiting, p.Logged, p.Certified)

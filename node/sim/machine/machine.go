@@ -8,6 +8,7 @@ import (
 	"bdtnode/internal/kv"
 	"bdtnode/ledger"
 	"bdtnode/ledger/paylog"
+	"bdtnode/node/clients"
 	"bdtnode/node/driver"
 	"bdtnode/node/execution"
 	"bdtnode/node/replica"
@@ -113,7 +114,7 @@ func (n *Machine) start() {
 	s.Trace.Add(s.Now(), "start", n.place, -1, nil, fmt.Sprintf("executed %d committed %d", n.chain.Height(), n.core.Status().Committed))
 	s.check.Started(n)
 	n.do(n.driver.Start)
-	n.attender.callBy(s.Now().Add(driver.AttendEvery))
+	n.attender.callBy(s.Now().Add(clients.AttendEvery))
 	s.Network.Up(n.place)
 }
 
@@ -291,7 +292,7 @@ func (n *Machine) SetSkew(d time.Duration) (before time.Duration) {
 }
 
 // Clients is the interface of the replica to clients. It lasts until the next crash.
-func (n *Machine) Clients() *driver.Clients { return n.driver.Clients() }
+func (n *Machine) Clients() *clients.Clients { return n.driver.Clients() }
 
 // Account is the state of an account at the last executed block.
 func (n *Machine) Account(a ledger.Address, p ledger.Page) (ledger.Account, error) {

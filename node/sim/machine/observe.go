@@ -5,7 +5,7 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/admission"
-	"bdtnode/node/driver"
+	"bdtnode/node/clients"
 	"bdtnode/node/replica"
 	"bdtnode/node/sim/observe"
 	"bdtnode/protocols"
@@ -82,7 +82,7 @@ func (n *Machine) Precheck(tx *ledger.Tx) *ledger.Refusal {
 }
 
 // Appends is the interface of a replica to clients of a log. It lasts until the next crash.
-func Appends(n *Machine) *driver.Appends { return n.driver.Appends() }
+func Appends(n *Machine) *clients.Appends { return n.driver.Appends() }
 
 func (n *Machine) Find(id ledger.TxID) (admission.Progress, bool) { return n.driver.Clients().Find(id) }
 

@@ -1,4 +1,4 @@
-package driver
+package clients
 
 import (
 	"sync"
@@ -7,20 +7,22 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/node/appends"
 	"bdtnode/node/execution"
+	"bdtnode/protocols"
 	"bdtnode/protocols/lanes"
 )
 
 // Appends is the requests of clients to append opaque payloads, behind a lock.
 type Appends struct {
-	d     *Driver
+	host  Host
 	mu    sync.Mutex
 	queue *appends.Queue
 
 	waiting atomic.Int64 // bytes that wait for a batch
 }
 
-func newAppends(d *Driver) *Appends {
-	return &Appends{d: d, queue: appends.New(uint16(d.cfg.Self), appends.DefaultBytes, d.core.Status().Certified)}
+// NewAppends makes an empty queue of payloads for a replica whose header of this height is certified.
+func NewAppends(self protocols.Index, certified uint64, host Host) *Appends {
+	return &Appends{host: host, queue: appends.New(uint16(self), appends.DefaultBytes, certified)}
 }
 
 // Open queues the payloads of a request. [Appends.Close] ends it. It returns false, and the request has ended, if the party
@@ -31,7 +33,7 @@ func (a *Appends) Open(r *appends.Request) bool {
 	a.count()
 	a.mu.Unlock()
 	if ok {
-		a.d.host.Wake()
+		a.host.Wake()
 	}
 	return ok
 }
@@ -59,17 +61,19 @@ func (a *Appends) count() {
 	a.waiting.Store(int64(bytes))
 }
 
-// Waiting implements intake.
+// Waiting is the bytes of payloads that wait for a batch.
 func (a *Appends) Waiting() int { return int(a.waiting.Load()) }
 
-func (a *Appends) take(notices int) Entries {
+// Take hands out payloads for one batch that carries so many bytes of notices.
+func (a *Appends) Take(notices int) Entries {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	defer a.count()
 	return Entries{Opaque: a.queue.Take(lanes.MaxPayload-ledger.PayloadSize(0, 0)-notices, lanes.MaxCount)}
 }
 
-func (a *Appends) logged(b *OwnBatch) {
+// Logged is called when a batch of the own lane is on disk.
+func (a *Appends) Logged(b *OwnBatch) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.queue.Logged(b.Number)
@@ -82,7 +86,8 @@ func (a *Appends) Executed(x *execution.Executed) {
 	a.queue.Executed(x.Block.Header.Height, x.Block.Log)
 }
 
-func (a *Appends) headerCertified(height uint64) {
+// HeaderCertified is called when a header has its f+1 VOTEs.
+func (a *Appends) HeaderCertified(height uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.queue.Certified(height)
