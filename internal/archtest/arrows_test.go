@@ -23,13 +23,14 @@ var allowed = map[string][]string{
 	"node/config":        {"shard", "ledger", "protocols", "internal"},        // reads and writes a home on disk; does not run a node
 	"node/api":           {"node/api", "node/loglimit", "ledger", "internal"}, // the interface to clients
 	"node/quorum":        {"protocols"},
-	"node/sim":           {"node/sim", "node/driver", "node/clients", "node/execution", "node/replica", "node/admission", "node/appends", "protocols", "shard", "ledger", "merkle", "internal"}, // no network
+	"node/sim":           {"node/sim", "node/driver", "node/clients", "node/intake", "node/execution", "node/replica", "node/admission", "node/appends", "protocols", "shard", "ledger", "merkle", "internal"}, // no network
 	"node/replica":       {"protocols", "shard", "ledger", "merkle", "internal"},
 	"ledger/paylog":      {"ledger", "merkle", "internal"},
-	"node/record":        {"node/driver", "node/clients", "node/execution", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"},
+	"node/record":        {"node/driver", "node/clients", "node/intake", "node/execution", "node/replica", "node/admission", "protocols", "shard", "ledger", "merkle", "internal"},
 	"node/execution":     {"node/replica", "protocols", "shard", "ledger", "internal"},
-	"node/clients":       {"node/execution", "node/replica", "node/admission", "node/appends", "protocols", "ledger", "internal"},
-	"node/driver":        {"node/clients", "node/execution", "node/replica", "node/admission", "node/appends", "protocols", "shard", "ledger", "merkle", "internal"},
+	"node/clients":       {"node/execution", "node/replica", "node/admission", "node/appends", "protocols", "shard", "ledger", "internal"},
+	"node/intake":        {"node/execution", "node/replica", "protocols", "shard", "ledger", "internal"},
+	"node/driver":        {"node/clients", "node/intake", "node/execution", "node/replica", "node/admission", "node/appends", "protocols", "shard", "ledger", "merkle", "internal"},
 	"node/supervise":     {},
 	"node/logring":       {},
 	"node/trace":         {"protocols"},

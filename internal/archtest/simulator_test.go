@@ -17,7 +17,7 @@ var simulator = map[string][]string{
 	"adversary":   {"node/sim/clock", "node/sim/draw", "node/sim/network", "node/replica"},
 	"observe":     {"node/sim/network", "node/driver", "node/replica", "node/admission"},
 	"check":       {"node/sim/adversary", "node/sim/clock", "node/sim/network", "node/sim/observe", "node/sim/trace", "node/driver", "node/replica", "node/admission"},
-	"machine":     {"node/sim/adversary", "node/sim/clock", "node/sim/network", "node/sim/observe", "node/sim/trace", "node/sim/rig", "node/driver", "node/clients", "node/execution", "node/replica", "node/admission"},
+	"machine":     {"node/sim/adversary", "node/sim/clock", "node/sim/network", "node/sim/observe", "node/sim/trace", "node/sim/rig", "node/driver", "node/clients", "node/intake", "node/execution", "node/replica", "node/admission"},
 	"workload":    {"node/sim/machine", "node/sim/observe", "node/sim/rig", "node/admission", "node/appends"},
 	"disturbance": {"node/sim/machine", "node/sim/network", "node/sim/rig"},
 	"scheduler":   {"node/sim/draw", "node/sim/machine", "node/sim/network", "node/sim/rig", "node/replica"},

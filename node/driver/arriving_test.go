@@ -39,7 +39,7 @@ func TestCopiesInGossip(t *testing.T) {
 		t.Fatalf("%d LDs for the loop", len(b.host.inbound))
 	}
 	b.d.Handle(b.host.inbound[0])
-	if len(b.d.arriving.lds) != 0 {
+	if len(b.d.exchange.arriving.lds) != 0 {
 		t.Error("an LD that the loop has handled is in memory")
 	}
 	offer("a copy of a held LD", good, ErrHeld, false)

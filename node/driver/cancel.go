@@ -10,6 +10,7 @@ import (
 
 	"bdtnode/internal/digest"
 	"bdtnode/ledger"
+	"bdtnode/node/clients"
 	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols/cancel"
@@ -26,8 +27,11 @@ const (
 // cancels is the replica's part in cancellations (docs/design.md §6.7): which transactions can never be SPENT here, and
 // which CLs of this and of other shards it knows. Nothing of it is stored.
 type cancels struct {
-	d  *Driver
-	mu sync.Mutex
+	cfg     *Config
+	host    Host
+	witness *witness
+	next    nextLDs
+	mu      sync.Mutex
 	// known has the CLs of each transaction, at most one of each source shard. Sources are kept apart: a CL of one shard
 	// shows nothing about another one, and only a CL of its own source contradicts a SPENT.
 	known    *simplelru.LRU[ledger.TxID, []*settlement.CL]
@@ -40,8 +44,8 @@ type cancels struct {
 	outgoing []*settlement.CL // of this shard, to be published
 }
 
-func newCancels(d *Driver) *cancels {
-	c := &cancels{d: d}
+func newCancels(cfg *Config, host Host, w *witness, next nextLDs) *cancels {
+	c := &cancels{cfg: cfg, host: host, witness: w, next: next}
 	known, err := simplelru.NewLRU(maxCLBytes/64, func(_ ledger.TxID, cls []*settlement.CL) {
 		for _, cl := range cls {
 			c.bytes -= cl.Size()
@@ -110,34 +114,35 @@ func (c *cancels) suspect(tx *ledger.Tx) {
 		return
 	}
 	queue(c, &c.suspects, tx)
-	c.d.host.Attend()
+	c.host.Attend()
 }
 
 // mayCancel reports whether a transaction has inputs in this shard and involves another one.
 func (c *cancels) mayCancel(tx *ledger.Tx) bool {
-	p, own := tx.Shards(c.d.cfg.Network.Home), c.d.cfg.Committee.Shard()
+	p, own := tx.Shards(c.cfg.Network.Home), c.cfg.Committee.Shard()
 	return p.Inputs.Has(own) && !p.Inside(own)
 }
 
 // later queues a verified CL of another shard for look.
 func (c *cancels) later(cl *settlement.CL) {
 	queue(c, &c.taken, cl)
-	c.d.host.Attend()
+	c.host.Attend()
 }
 
-// look reads the committed state for the suspects, and for CLs of other shards. The error is the store's.
-func (c *cancels) look() error {
+// look reads the committed state for the suspects, and for CLs of other shards, which end transactions of clients. The error is
+// the store's.
+func (c *cancels) look(cl *clients.Clients) error {
 	c.mu.Lock()
 	suspects, taken := c.suspects, c.taken
 	c.suspects, c.taken = nil, nil
 	c.mu.Unlock()
-	for _, cl := range taken {
-		if err := c.apply(cl); err != nil {
+	for _, x := range taken {
+		if err := c.apply(x, cl); err != nil {
 			return err
 		}
 	}
 	for _, tx := range suspects {
-		refusal, err := c.d.cfg.State.NeverSpendable(tx)
+		refusal, err := c.cfg.State.NeverSpendable(tx)
 		if err != nil {
 			return fmt.Errorf("look up a transaction: %w", err)
 		}
@@ -145,32 +150,26 @@ func (c *cancels) look() error {
 			continue
 		}
 		queue(c, &c.found, tx.Encode())
-		c.d.host.Wake()
+		c.host.Wake()
 	}
 	return nil
 }
 
-// turn gives the loop's part to the core: statements of this replica, and CLs for its lane.
-func (c *cancels) turn() {
+// take empties the lists for the loop: transactions that can never be SPENT here, and CLs for the own lane.
+func (c *cancels) take() (found [][]byte, order []*settlement.CL) {
 	c.mu.Lock()
-	found, order := c.found, c.order
+	defer c.mu.Unlock()
+	found, order = c.found, c.order
 	c.found, c.order = nil, nil
-	c.mu.Unlock()
-	for _, raw := range found {
-		c.d.input(CoreInput{Kind: CoreImpossible, At: c.d.clock(), Content: raw})
-	}
-	for _, cl := range order {
-		c.d.input(CoreInput{Kind: CoreCancel, At: c.d.clock(), Content: cl.Encode()})
-	}
+	return found, order
 }
 
-// VerifyCLM implements [replica.ContentVerifier]: the transaction is well formed, its signatures verify, and it has inputs
+// verify checks a CL_M: the transaction is well formed, its signatures verify, and it has inputs
 // in this shard and involves another one.
-func (v contentVerifier) VerifyCLM(x *cancel.CLM) error {
-	if v.d.cfg.opaque() {
+func (c *cancels) verify(x *cancel.CLM) error {
+	if c.cfg.opaque() {
 		return errNoPayments
 	}
-	c := v.d.cancels
 	c.mu.Lock()
 	checked := c.checked.Has(x.Digest)
 	c.mu.Unlock()
@@ -181,13 +180,13 @@ func (v contentVerifier) VerifyCLM(x *cancel.CLM) error {
 	if err != nil {
 		return err
 	}
-	if r := tx.Check(v.d.cfg.Network.ID()); r != nil {
+	if r := tx.Check(c.cfg.Network.ID()); r != nil {
 		return r
 	}
 	if !c.mayCancel(tx) {
 		return errors.New("a CL_M for a transaction that has no inputs here, or that involves no other shard")
 	}
-	if !v.d.cfg.Scheme.VerifyAll(tx.SigItems()) {
+	if !c.cfg.Scheme.VerifyAll(tx.SigItems()) {
 		return errors.New("a CL_M for a transaction with a bad signature")
 	}
 	c.mu.Lock()
@@ -207,7 +206,7 @@ func (c *cancels) stated(raw []byte) {
 
 // made is called for a new CL of this shard. f+1 replicas, chosen by the transaction, publish it.
 func (c *cancels) made(x *cancel.Certified) {
-	cl, err := settlement.NewCL(c.d.cfg.Network, c.d.cfg.Committee.Shard(), x)
+	cl, err := settlement.NewCL(c.cfg.Network, c.cfg.Committee.Shard(), x)
 	if err != nil {
 		panic(fmt.Sprintf("driver: the transaction of a CL does not decode: %v", err))
 	}
@@ -215,31 +214,31 @@ func (c *cancels) made(x *cancel.Certified) {
 		return
 	}
 	queue(c, &c.outgoing, cl)
-	c.d.host.Publish()
+	c.host.Publish()
 }
 
 // chosen reports whether this replica is one of the f+1 that act on a CL, so at least one of them is honest.
 func (c *cancels) chosen(cl *settlement.CL) bool {
 	id := cl.Tx.ID()
-	n := uint64(c.d.cfg.Committee.N())
-	return (uint64(c.d.cfg.Self)+n-binary.BigEndian.Uint64(id[:])%n)%n < uint64(c.d.cfg.Committee.WeakQuorum())
+	n := uint64(c.cfg.Committee.N())
+	return (uint64(c.cfg.Self)+n-binary.BigEndian.Uint64(id[:])%n)%n < uint64(c.cfg.Committee.WeakQuorum())
 }
 
 // apply acts on a verified CL of another shard. A transaction that no block has ordered leaves the mempool. If it is in
 // escrow here, f+1 replicas put the CL into their lanes. The error is the store's.
-func (c *cancels) apply(cl *settlement.CL) error {
+func (c *cancels) apply(cl *settlement.CL, requests *clients.Clients) error {
 	id := cl.Tx.ID()
-	part, known, err := c.d.cfg.State.Part(id)
+	part, known, err := c.cfg.State.Part(id)
 	if err != nil {
 		return err
 	}
 	if !known {
-		c.d.clients.Cancel(id)
+		requests.Cancel(id)
 		return nil
 	}
 	k := part.Of(cl.Source)
 	if k != nil && k.Verdict == ledger.VerdictSpent {
-		ld, err := replica.SpentLD(c.d.cfg.Store, cl.Source, c.d.NextLD(cl.Source), id)
+		ld, err := replica.SpentLD(c.cfg.Store, cl.Source, c.next.get(cl.Source), id)
 		if err != nil {
 			return err
 		}
@@ -252,7 +251,7 @@ func (c *cancels) apply(cl *settlement.CL) error {
 		return nil
 	}
 	queue(c, &c.order, cl)
-	c.d.host.Wake()
+	c.host.Wake()
 	return nil
 }
 
@@ -267,23 +266,23 @@ func (c *cancels) compare(ld *settlement.LD) {
 		if cl == nil {
 			continue
 		}
-		if x := settlement.ContradictCL(c.d.cfg.Network, ld, cl); x != nil {
-			c.d.accuse(x)
+		if x := settlement.ContradictCL(c.cfg.Network, ld, cl); x != nil {
+			c.witness.accuse(x)
 		}
 	}
 }
 
 // Executed implements [execution.Observer]. It looks at a block: at transactions that it left out for ever, and at those that it put into escrow, of which a
 // CL may be known already.
-func (c *cancels) Executed(x *execution.Executed) {
+func (x *Exchange) Executed(b *execution.Executed) {
 	marked := make(map[ledger.TxID]ledger.Verdict) // VerdictRejected for those left out, VerdictSpent for those in escrow
-	for i := range x.Block.LeftOut {
-		if l := &x.Block.LeftOut[i]; permanent(l.Refusal) {
+	for i := range b.Block.LeftOut {
+		if l := &b.Block.LeftOut[i]; permanent(l.Refusal) {
 			marked[l.ID] = ledger.VerdictRejected
 		}
 	}
-	for i := range x.Block.Receipts {
-		switch r := &x.Block.Receipts[i]; r.Verdict {
+	for i := range b.Block.Receipts {
+		switch r := &b.Block.Receipts[i]; r.Verdict {
 		case ledger.VerdictSpent:
 			marked[r.Tx] = ledger.VerdictSpent
 		case ledger.VerdictSettled, ledger.VerdictReturned:
@@ -291,8 +290,9 @@ func (c *cancels) Executed(x *execution.Executed) {
 		case ledger.VerdictRejected:
 		}
 	}
-	c.d.exchange.ended(x.Block.Receipts)
-	c.spent(x.Ordered.Deliveries)
+	c := x.lds.cancels
+	x.ended(b.Block.Receipts)
+	c.spent(b.Ordered.Deliveries)
 	if len(marked) == 0 {
 		return
 	}
@@ -301,9 +301,9 @@ func (c *cancels) Executed(x *execution.Executed) {
 		case ledger.VerdictRejected:
 			c.suspect(tx)
 		case ledger.VerdictSpent:
-			c.d.exchange.escrowed(tx)
+			x.escrowed(tx)
 			for _, cl := range c.all(tx.ID()) {
-				if cl.Source != c.d.cfg.Committee.Shard() {
+				if cl.Source != c.cfg.Committee.Shard() {
 					c.later(cl)
 				}
 			}
@@ -312,12 +312,12 @@ func (c *cancels) Executed(x *execution.Executed) {
 		}
 		delete(marked, tx.ID())
 	}
-	for _, d := range x.Ordered.Deliveries {
+	for _, d := range b.Ordered.Deliveries {
 		for i := range d.Entries {
 			look(d.Entries[i].Tx)
 		}
 	}
-	for _, p := range x.Ordered.Payloads {
+	for _, p := range b.Ordered.Payloads {
 		for _, tx := range p.Txs {
 			look(tx)
 		}
@@ -347,13 +347,13 @@ func permanent(r *ledger.Refusal) bool {
 
 // escrowed notes a transaction that waits for verdicts of other shards.
 func (x *Exchange) escrowed(tx *ledger.Tx) {
-	others := tx.Shards(x.d.cfg.Network.Home).Inputs.Without(x.d.cfg.Committee.Shard())
+	others := tx.Shards(x.cfg.Network.Home).Inputs.Without(x.cfg.Committee.Shard())
 	if others == 0 {
 		return
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.machine.Escrowed(x.d.time(), digest.Digest(tx.ID()), others.Members())
+	x.machine.Escrowed(x.time(), digest.Digest(tx.ID()), others.Members())
 }
 
 // ended notes the transactions of a block's receipts that are not in escrow any more.
@@ -368,7 +368,7 @@ func (x *Exchange) ended(receipts []ledger.Receipt) {
 }
 
 // Network has the committees of all shards.
-func (x *Exchange) Network() *settlement.Network { return x.d.cfg.Network }
+func (x *Exchange) Network() *settlement.Network { return x.cfg.Network }
 
 // CLPublication is a CL to be published on the topics of other shards.
 type CLPublication struct {
@@ -379,14 +379,14 @@ type CLPublication struct {
 // Cancellations lists the CLs of this shard that it is this replica's turn to publish, once each. The host calls it after
 // [Host.Publish].
 func (x *Exchange) Cancellations() []CLPublication {
-	c := x.d.cancels
+	c := x.lds.cancels
 	c.mu.Lock()
 	outgoing := c.outgoing
 	c.outgoing = nil
 	c.mu.Unlock()
 	out := make([]CLPublication, len(outgoing))
 	for i, cl := range outgoing {
-		out[i] = CLPublication{cl.Tx.Shards(x.d.cfg.Network.Home).All().Without(cl.Source).Members(), cl}
+		out[i] = CLPublication{cl.Tx.Shards(x.cfg.Network.Home).All().Without(cl.Source).Members(), cl}
 	}
 	return out
 }
@@ -394,14 +394,14 @@ func (x *Exchange) Cancellations() []CLPublication {
 // TakeCL takes a CL of another shard from gossip, or from a replica of that shard. An error is the fault of the peer that
 // passed it on.
 func (x *Exchange) TakeCL(cl *settlement.CL) error {
-	c, own := x.d.cancels, x.d.cfg.Committee.Shard()
-	if cl.Source == own || !cl.Tx.Shards(x.d.cfg.Network.Home).All().Has(own) {
+	c, own := x.lds.cancels, x.cfg.Committee.Shard()
+	if cl.Source == own || !cl.Tx.Shards(x.cfg.Network.Home).All().Has(own) {
 		return fmt.Errorf("a CL of shard %d for transaction %s came to shard %d", cl.Source, cl.Tx.ID(), own)
 	}
 	if known := c.get(cl.Tx.ID(), cl.Source); known != nil && known.Equal(cl) {
 		return nil
 	}
-	if err := cl.Check(x.d.cfg.Scheme); err != nil {
+	if err := cl.Check(x.cfg.Scheme); err != nil {
 		return err
 	}
 	if !c.put(cl) {
@@ -414,7 +414,7 @@ func (x *Exchange) TakeCL(cl *settlement.CL) error {
 // ServeCLs calls each with the known CLs of this shard for some transactions. The error is that of each.
 func (x *Exchange) ServeCLs(ids []digest.Digest, each func(cl *settlement.CL) error) error {
 	for _, id := range ids {
-		if cl := x.d.cancels.get(ledger.TxID(id), x.d.cfg.Committee.Shard()); cl != nil {
+		if cl := x.lds.cancels.get(ledger.TxID(id), x.cfg.Committee.Shard()); cl != nil {
 			if err := each(cl); err != nil {
 				return err
 			}
@@ -439,7 +439,7 @@ func (c *cancels) refusal(id ledger.TxID, found *ledger.Refusal) *ledger.Refusal
 		return found
 	}
 	for _, cl := range c.all(id) {
-		if cl.Source != c.d.cfg.Committee.Shard() {
+		if cl.Source != c.cfg.Committee.Shard() {
 			return &ledger.Refusal{Reason: ledger.ReasonCancelled, Detail: fmt.Sprintf("shard %d certified that it can never be spent there", cl.Source)}
 		}
 	}

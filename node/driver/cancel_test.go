@@ -127,7 +127,7 @@ func TestForgedCLsAreRefused(t *testing.T) {
 func TestStatementsAreChecked(t *testing.T) {
 	b := newBench(t)
 	check := func(content []byte) error {
-		return contentVerifier{b.d}.VerifyCLM(&cancel.CLM{Content: content, Digest: cancel.DigestOf(content)})
+		return b.d.cancels.verify(&cancel.CLM{Content: content, Digest: cancel.DigestOf(content)})
 	}
 	good := b.pays(0, 1, 1)
 	if err := check(good.Encode()); err != nil {
@@ -168,7 +168,7 @@ func TestLateCLIsEvidence(t *testing.T) {
 			if err := b.d.Exchange().TakeCL(b.cl(tx, 0)); err != nil {
 				t.Fatal(err)
 			}
-			if err := b.d.cancels.look(); err != nil {
+			if err := b.d.cancels.look(b.d.clients); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -178,7 +178,7 @@ func TestLateCLIsEvidence(t *testing.T) {
 		} else {
 			take()
 			b.execute(ld)
-			if err := b.d.cancels.look(); err != nil {
+			if err := b.d.cancels.look(b.d.clients); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -272,13 +272,13 @@ func TestCLsOfTwoShards(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", step, err)
 				}
-				if err := b.d.cancels.look(); err != nil {
+				if err := b.d.cancels.look(b.d.clients); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if !strings.Contains(order, "block") {
 				b.execute(ld)
-				if err := b.d.cancels.look(); err != nil {
+				if err := b.d.cancels.look(b.d.clients); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -69,12 +69,12 @@ func TestSignaturesAreCheckedLater(t *testing.T) {
 		{"vouched, small, good", some, some.txs(1, "a", false), true},
 		{"vouched, small, bad", some, some.txs(1, "a", true), false},
 	} {
-		v, err := c.b.d.Check(1, replica.Encode(c.b.batch(1, 1, uint32(len(c.raw)), ledger.EncodePayload(c.raw))))
+		v, err := c.b.d.intake.Check(1, replica.Encode(c.b.batch(1, 1, uint32(len(c.raw)), ledger.EncodePayload(c.raw))))
 		if (err == nil && !v.IsZero()) != c.take {
 			t.Errorf("%s: taken %v, %v", c.name, !v.IsZero(), err)
 		}
 	}
-	if _, err := some.d.Check(1, replica.Encode(some.batch(1, 1, 4, ledger.EncodePayload(some.txs(3, "b", false))))); err == nil {
+	if _, err := some.d.intake.Check(1, replica.Encode(some.batch(1, 1, 4, ledger.EncodePayload(some.txs(3, "b", false))))); err == nil {
 		t.Error("a batch with a wrong count is taken")
 	}
 }

@@ -1,16 +1,15 @@
-// Package driver is one replica as the process and the simulator both run it: all decisions. The process supplies disk,
-// clock, links, client connections and parallel verification; the simulator supplies its own. Both do it through
-// [Host].
+// Package driver is one replica as the process and the simulator both run it: with its parts, the packages intake, clients
+// and execution, it makes all decisions. The process supplies disk, clock, links, client connections and parallel
+// verification; the simulator supplies its own. Both do it through [Host].
 //
-// A frame of a peer goes through [Driver.Pass] (the peer's budget) and [Driver.Check] (decoding and verification) to
-// [Driver.Handle]. Handle and every other input of the consensus core end in one [Action] for [Host.Write]. The host
-// makes the action's records durable, then calls [Driver.Send] for its messages and [Driver.Deliver] for its outputs:
-// persist, send, deliver. Only VOTEs leave earlier. A committed block goes to [Host.Execute]. The host has package execution
-// execute it and gives the result back through [Driver.Executed]. [Driver.Turn] does the work that is due after any input.
+// A frame of a peer goes through package intake (the peer's budget, decoding and verification) to [Driver.Handle]. Handle and
+// every other input of the consensus core end in one [Action] for [Host.Write]. The host makes the action's records durable,
+// then calls [Driver.Send] for its messages and [Driver.Deliver] for its outputs: persist, send, deliver. Only VOTEs leave
+// earlier. A committed block goes to [Host.Execute]. The host has package execution execute it, and gives the result back
+// through [Driver.Executed]. [Driver.Turn] does the work that is due after any input.
 //
 // Start, Handle, Executed, Connected and Turn are calls of one goroutine, the loop. Send and Deliver are calls of one
-// goroutine. All other methods may be called concurrently. Methods block only inside
-// calls of the Host.
+// goroutine. All other methods may be called concurrently. Methods block only inside calls of the Host.
 package driver
 
 import (
@@ -23,6 +22,7 @@ import (
 	"bdtnode/node/admission"
 	"bdtnode/node/clients"
 	"bdtnode/node/execution"
+	"bdtnode/node/intake"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
@@ -85,17 +85,11 @@ type Host interface {
 
 // Log is told of events that an operator should know of.
 type Log interface {
-	Misbehaved(f protocols.Fault)                 // of a peer
-	RunsTwice(t *replica.Twin)                    // a peer
-	BrokeRules(e *settlement.Evidence)            // another shard; once for each kind of evidence and shard since the start
-	Frozen(f *ledger.Freeze, height uint64)       // another shard's channel, by a block
-	OverBudget(from protocols.Index, x Exceeding) // a peer's frames
-}
-
-// Exceeding counts refused frames of a peer since the start.
-type Exceeding struct {
-	Frames  uint64 // beyond the budget of their kind
-	Answers uint64 // to no request
+	Misbehaved(f protocols.Fault)                        // of a peer
+	RunsTwice(t *replica.Twin)                           // a peer
+	BrokeRules(e *settlement.Evidence)                   // another shard; once for each kind of evidence and shard since the start
+	Frozen(f *ledger.Freeze, height uint64)              // another shard's channel, by a block
+	OverBudget(from protocols.Index, x intake.Exceeding) // a peer's frames
 }
 
 // Action is one step of the core, to be written, sent and delivered.
@@ -106,35 +100,29 @@ type Action struct {
 
 // Driver is one running replica.
 type Driver struct {
-	cfg  Config
+	cfg  *Config
 	host Host
 	core *replica.Core
 	wall *protocols.WallClock // of the core
 
-	kinds      ledger.Kinds // of entries of batches
-	gates      []gate
-	congestion congestion
-	contents   *execution.Contents
-	execution  *execution.Execution
-	verified   verified
-	arriving   arriving
-	verifier   replica.Verifier
-	witness    witness
-	clients    *clients.Clients
-	appends    *clients.Appends // nil unless the shard orders opaque payloads
-	entries    entries          // the one of the two that the ledger needs
-	exchange   *Exchange
-	cancels    *cancels
-	serving    serving
+	kinds     ledger.Kinds // of entries of batches
+	contents  *execution.Contents
+	witness   *witness
+	cancels   *cancels
+	clients   *clients.Clients
+	appends   *clients.Appends // nil unless the shard orders opaque payloads
+	entries   entries          // the one of the two that the ledger needs
+	intake    *intake.Intake
+	exchange  *Exchange
+	execution *execution.Execution
+	serving   serving
 
-	moved   bool                            // the core has handled an input since publish
-	wake    protocols.Time                  // of the core, as of its last input before publish
-	horizon atomic.Pointer[replica.Horizon] // messages beyond it need no verification
-	nextLD  nextLDs
-	heights []atomic.Uint64 // of peers, as far as they have shown
+	moved  bool           // the core has handled an input since publish
+	wake   protocols.Time // of the core, as of its last input before publish
+	nextLD nextLDs
 }
 
-// New restores a replica from its stores. It calls only [Host.Clock].
+// New restores a replica from its stores. It calls only [Host.Clock]. Each part gets finished parts.
 func New(cfg Config, host Host) (*Driver, error) {
 	wall := &protocols.WallClock{}
 	core, err := replica.Restore(replica.Config{
@@ -147,23 +135,13 @@ func New(cfg Config, host Host) (*Driver, error) {
 	if cfg.VerifyAll == nil {
 		cfg.VerifyAll = cfg.Scheme.VerifyAll
 	}
-	n := cfg.Committee.N()
 	d := &Driver{
-		cfg: cfg, host: host, core: core, wall: wall,
-		kinds:      cfg.kinds(),
-		gates:      newGates(n, cfg.Window),
-		congestion: congestion{Congestion: replica.NewCongestion(cfg.Self, n, cfg.Window)},
-		contents:   execution.NewContents(),
-		verified:   verified{known: replica.NewVerifiedLDs()},
-		witness:    witness{seen: make(map[proof]bool)},
-		serving:    serving{queue: replica.NewServing(n)},
-		nextLD:     make(nextLDs, cfg.Network.Shards()),
-		heights:    make([]atomic.Uint64, n),
+		cfg: &cfg, host: host, core: core, wall: wall, kinds: cfg.kinds(), contents: execution.NewContents(),
+		witness: &witness{host: host, seen: make(map[proof]bool)},
+		serving: serving{queue: replica.NewServing(cfg.Committee.N())},
+		nextLD:  nextLDsOf(core, cfg.Network.Shards()),
 	}
-	d.verifier = replica.Verifier{
-		Committee: cfg.Committee, Shards: cfg.Network.Shards(), Signatures: cfg.Scheme, Coin: cfg.Coin, Contents: contentVerifier{d},
-	}
-	d.cancels = newCancels(d)
+	d.cancels = newCancels(d.cfg, host, d.witness, d.nextLD)
 	certified := core.Status().Certified
 	d.clients, err = clients.New(clients.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Store: cfg.Store, State: cfg.State, Kinds: d.kinds, Height: cfg.ledger().Height(), Certified: certified,
@@ -178,13 +156,18 @@ func New(cfg Config, host Host) (*Driver, error) {
 		d.appends = clients.NewAppends(cfg.Self, certified, host)
 		d.entries = d.appends
 	}
+	others := &lds{cfg: d.cfg, contents: d.contents, cancels: d.cancels, witness: d.witness, verified: verified{known: replica.NewVerifiedLDs()}}
+	d.intake = intake.New(intake.Config{
+		Committee: cfg.Committee, Self: cfg.Self, Shards: cfg.Network.Shards(), Scheme: cfg.Scheme, Coin: cfg.Coin, Kinds: d.kinds, Window: cfg.Window,
+		Vouched: cfg.Vouched, TakeAll: cfg.TakeAll, Horizon: core.Horizon(),
+	}, host, d.contents, others)
+	d.exchange = newExchange(d.cfg, host, d.clients, d.intake, others, d.nextLD)
 	d.execution = execution.New(execution.Config{
 		Committee: cfg.Committee, Self: cfg.Self, Store: cfg.Store, Ledger: cfg.ledger(), State: cfg.State, Kinds: d.kinds, VerifyAll: cfg.VerifyAll,
-		Certified: certified, Recorder: cfg.Recorder, Observers: []execution.Observer{d.entries, d.cancels},
+		Certified: certified, Recorder: cfg.Recorder, Observers: []execution.Observer{d.entries, d.exchange},
 	}, host, d.contents)
 	d.moved = true
 	d.publish()
-	d.exchange = newExchange(d)
 	return d, nil
 }
 
@@ -193,6 +176,9 @@ func (d *Driver) Clients() *clients.Clients { return d.clients }
 
 // Appends is the replica's part for clients that append opaque payloads, nil in a shard with another ledger.
 func (d *Driver) Appends() *clients.Appends { return d.appends }
+
+// Intake takes the frames of peers.
+func (d *Driver) Intake() *intake.Intake { return d.intake }
 
 // Execution executes the committed blocks.
 func (d *Driver) Execution() *execution.Execution { return d.execution }
@@ -206,15 +192,15 @@ func (d *Driver) Core() *replica.Core { return d.core }
 // Start begins the replica. It is the first call of the loop.
 func (d *Driver) Start() { d.input(CoreInput{Kind: CoreStart, At: d.clock()}) }
 
-// Handle takes a message that [Driver.Check] gave.
+// Handle takes a message that [intake.Intake.Check] gave.
 func (d *Driver) Handle(v replica.Verified) {
 	switch m := v.Message().(type) {
 	case *replica.Position:
-		d.heights[v.From()].Store(m.Certified)
+		d.intake.SetHeight(v.From(), m.Certified)
 	case *replica.Inbound:
 		defer func() {
 			d.nextLD.set(m.Source, d.core.NextLD(m.Source))
-			d.arriving.handled(m.Digest)
+			d.exchange.arriving.handled(m.Digest)
 		}()
 	}
 	d.input(CoreInput{Kind: CoreMessage, At: d.clock(), Message: v})
@@ -234,7 +220,13 @@ func (d *Driver) Turn() protocols.Time {
 	for _, e := range d.witness.take() {
 		d.input(CoreInput{Kind: CoreWitness, Evidence: e})
 	}
-	d.cancels.turn()
+	found, order := d.cancels.take()
+	for _, raw := range found {
+		d.input(CoreInput{Kind: CoreImpossible, At: d.clock(), Content: raw})
+	}
+	for _, cl := range order {
+		d.input(CoreInput{Kind: CoreCancel, At: d.clock(), Content: cl.Encode()})
+	}
 	if results := d.execution.Checked(); len(results) > 0 {
 		d.input(CoreInput{Kind: CoreChecked, At: d.clock(), Results: results})
 	}
@@ -246,7 +238,7 @@ func (d *Driver) Turn() protocols.Time {
 		d.input(CoreInput{Kind: CoreTick, At: at})
 	}
 	again := d.fillLane(at)
-	d.congestion.observe(at.Now, d.core.Delays())
+	d.intake.Observe(at.Now, d.core.Delays())
 	d.publish()
 	return protocols.Earliest(d.wake, again)
 }
@@ -279,7 +271,7 @@ func (d *Driver) Attend() (next protocols.Time, err error) {
 	if err := d.clients.Attend(); err != nil {
 		return 0, err
 	}
-	if err := d.cancels.look(); err != nil {
+	if err := d.cancels.look(d.clients); err != nil {
 		return 0, err
 	}
 	now := d.time()
@@ -295,7 +287,7 @@ func (d *Driver) publish() {
 		return
 	}
 	d.moved, d.wake = false, d.core.Wake()
-	d.horizon.Store(d.core.Horizon())
+	d.intake.SetHorizon(d.core.Horizon())
 	for i := range d.nextLD {
 		d.nextLD.set(uint16(i), d.core.NextLD(uint16(i)))
 	}
@@ -303,6 +295,16 @@ func (d *Driver) publish() {
 
 // nextLDs are the numbers of the first LDs that this replica lacks, by source shard.
 type nextLDs []atomic.Uint64
+
+func nextLDsOf(core *replica.Core, shards int) nextLDs {
+	x := make(nextLDs, shards)
+	for i := range x {
+		x.set(uint16(i), core.NextLD(uint16(i)))
+	}
+	return x
+}
+
+func (x nextLDs) get(source uint16) uint64 { return x[source].Load() }
 
 func (x nextLDs) set(source uint16, n uint64) {
 	if n != x[source].Load() {
@@ -317,7 +319,4 @@ func (d *Driver) time() protocols.Time {
 }
 
 // NextLD is the number of the first LD of a source shard that this replica lacks.
-func (d *Driver) NextLD(source uint16) uint64 { return d.nextLD[source].Load() }
-
-// PeerHeight is the height that a peer has shown to be at, 0 if it has shown none.
-func (d *Driver) PeerHeight(i protocols.Index) uint64 { return d.heights[i].Load() }
+func (d *Driver) NextLD(source uint16) uint64 { return d.nextLD.get(source) }

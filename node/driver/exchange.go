@@ -7,6 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"bdtnode/node/clients"
+	"bdtnode/node/execution"
+	"bdtnode/node/intake"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/certify"
@@ -43,7 +46,15 @@ type Publication struct {
 // Exchange is the replica's part in the exchange of LDs with other shards: it decides which LDs it publishes, gives and
 // asks for, and serves those of other shards. The host carries the requests.
 type Exchange struct {
-	d       *Driver
+	cfg      *Config
+	host     Host
+	ledger   execution.Ledger
+	clients  *clients.Clients
+	intake   *intake.Intake
+	lds      *lds
+	arriving arriving
+	next     nextLDs
+
 	mu      sync.Mutex
 	machine *xshard.Machine
 	serving map[service]int // requests in service
@@ -83,22 +94,32 @@ type service struct {
 	kind xshard.Kind
 }
 
-func newExchange(d *Driver) *Exchange {
-	committees := make([]*protocols.Committee, d.cfg.Network.Shards())
+func newExchange(cfg *Config, host Host, c *clients.Clients, in *intake.Intake, v *lds, next nextLDs) *Exchange {
+	committees := make([]*protocols.Committee, cfg.Network.Shards())
 	for s := range committees {
-		committees[s] = d.cfg.Network.Committee(uint16(s))
+		committees[s] = cfg.Network.Committee(uint16(s))
 	}
-	cfg := xshard.Config{Shard: d.cfg.Committee.Shard(), Self: d.cfg.Self, Committees: committees, Next: d.NextLD}
-	return &Exchange{d: d, machine: xshard.New(cfg, d.time()), serving: make(map[service]int)}
+	now, _ := host.Clock()
+	of := xshard.Config{Shard: cfg.Committee.Shard(), Self: cfg.Self, Committees: committees, Next: next.get}
+	return &Exchange{
+		cfg: cfg, host: host, ledger: cfg.ledger(), clients: c, intake: in, lds: v, next: next,
+		machine: xshard.New(of, now), serving: make(map[service]int),
+	}
+}
+
+// time is the present time by the clock that deadlines are measured by.
+func (x *Exchange) time() protocols.Time {
+	now, _ := x.host.Clock()
+	return now
 }
 
 // Publish lists the LDs that have become certified and that it is this replica's turn to publish. The host calls it at the
 // start and after [Host.Publish]. The error is the store's.
 func (x *Exchange) Publish() ([]Publication, error) {
 	var out []Publication
-	for peer := range uint16(x.d.cfg.Network.Shards()) {
+	for peer := range uint16(x.cfg.Network.Shards()) {
 		// One key at a time: a scan of all channels passes each value that a channel had since the store was flushed.
-		c, err := x.d.Ledger().Channel(peer)
+		c, err := x.ledger.Channel(peer)
 		if err != nil {
 			return nil, err
 		}
@@ -121,7 +142,7 @@ func (x *Exchange) Publish() ([]Publication, error) {
 			fresh[number+1] = ld
 		}
 		x.mu.Lock()
-		st := x.machine.Certified(x.d.time(), c.Peer, c.Acked, number)
+		st := x.machine.Certified(x.time(), c.Peer, c.Acked, number)
 		x.mu.Unlock()
 		for _, p := range st.Publish {
 			if ld := fresh[p.Number]; ld != nil {
@@ -134,7 +155,7 @@ func (x *Exchange) Publish() ([]Publication, error) {
 
 // ld reads an LD for another shard, or nil if it is not certified yet or was shown applied.
 func (x *Exchange) ld(destination uint16, number uint64) (*settlement.LD, error) {
-	return replica.OutgoingLD(x.d.Ledger(), destination, number, x.certificate)
+	return replica.OutgoingLD(x.ledger, destination, number, x.certificate)
 }
 
 // certificate is the certificate of a height's header, nil if there is none yet. The error is the store's.
@@ -142,10 +163,10 @@ func (x *Exchange) certificate(height uint64) (*certify.Certified, error) {
 	if c := x.certificates.get(height); c != nil {
 		return c, nil
 	}
-	if height > x.d.clients.CertifiedHeight() {
+	if height > x.clients.CertifiedHeight() {
 		return nil, nil
 	}
-	return replica.Certificate(x.d.cfg.Store, height)
+	return replica.Certificate(x.cfg.Store, height)
 }
 
 // Tick lists the requests that are due, and how long the host waits at most before the next call, [Never] if no time is
@@ -153,7 +174,7 @@ func (x *Exchange) certificate(height uint64) (*certify.Certified, error) {
 func (x *Exchange) Tick() (asks []xshard.Request, wait time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	now := x.d.time()
+	now := x.time()
 	asks = x.machine.Tick(now).Requests
 	next := x.machine.Wake()
 	if next == 0 {
@@ -171,18 +192,33 @@ func (x *Exchange) Given(a xshard.Request) (*settlement.LD, error) { return x.ld
 func (x *Exchange) Answered(a xshard.Request, next uint64, ok bool) []xshard.Request {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.machine.Answered(x.d.time(), a, next, ok).Requests
+	return x.machine.Answered(x.time(), a, next, ok).Requests
 }
 
 // Fetched takes the end of a request for LDs: how many were taken in, and whether the request failed.
 func (x *Exchange) Fetched(a xshard.Request, count int, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.machine.Fetched(x.d.time(), a, count, ok)
+	x.machine.Fetched(x.time(), a, count, ok)
 }
 
-// Take takes an LD from a replica of its source, see [Driver.Offer].
-func (x *Exchange) Take(ld *settlement.LD) error { return x.seen(ld, x.d.Offer(ld)) }
+// Take takes an LD from a replica of its source. An error is the fault of that replica. It blocks while the loop has many LDs.
+func (x *Exchange) Take(ld *settlement.LD) error { return x.seen(ld, x.offer(ld)) }
+
+func (x *Exchange) offer(ld *settlement.LD) error {
+	m, err := fromOutside(x.cfg.Network, ld)
+	if err != nil {
+		return err
+	}
+	if m.Number < x.next.get(m.Source) && x.lds.verified.Has(m.Encoding()) {
+		return nil // it is held; a verified LD may have been too far ahead when it first came
+	}
+	v, err := x.intake.Verify(x.cfg.Self, m)
+	if !v.IsZero() {
+		x.host.Inbound(v)
+	}
+	return err
+}
 
 // ErrHeld is the result of [Exchange.TakeGossip] for a copy of an LD that this replica has.
 var ErrHeld = errors.New("a copy of an LD that is held or on its way to the loop")
@@ -191,22 +227,21 @@ var ErrHeld = errors.New("a copy of an LD that is held or on its way to the loop
 // copy is dropped unverified, also with another certificate, and must not be passed on. Any other error is the fault of the peer
 // that passed the LD on. It blocks while the loop has many LDs.
 func (x *Exchange) TakeGossip(ld *settlement.LD) error {
-	d := x.d
-	m, err := fromOutside(d.cfg.Network, ld)
+	m, err := fromOutside(x.cfg.Network, ld)
 	if err != nil {
 		return err
 	}
-	if !d.arriving.begin(m.Digest) {
+	if !x.arriving.begin(m.Digest) {
 		return ErrHeld
 	}
-	if m.Number < d.NextLD(m.Source) && d.contents.Has(m.Digest) { // a verified LD may have been too far ahead when it first came
-		d.arriving.end(m.Digest, false)
+	if m.Number < x.next.get(m.Source) && x.lds.contents.Has(m.Digest) { // a verified LD may have been too far ahead when it first came
+		x.arriving.end(m.Digest, false)
 		return ErrHeld
 	}
-	v, err := d.verifier.Check(d.cfg.Self, m)
-	d.arriving.end(m.Digest, !v.IsZero())
+	v, err := x.intake.Verify(x.cfg.Self, m)
+	x.arriving.end(m.Digest, !v.IsZero())
 	if !v.IsZero() {
-		d.host.Inbound(v)
+		x.host.Inbound(v)
 	}
 	return x.seen(ld, err)
 }
@@ -218,7 +253,7 @@ func (x *Exchange) seen(ld *settlement.LD, err error) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.machine.Seen(x.d.time(), ld.Delivery.Source, ld.Delivery.Number)
+	x.machine.Seen(x.time(), ld.Delivery.Source, ld.Delivery.Number)
 	return nil
 }
 
@@ -264,7 +299,7 @@ func (x *Exchange) Serve(destination uint16, number uint64, each func(ld *settle
 }
 
 // Position is the number of the first LD of a source shard that this replica lacks, for a replica of that shard.
-func (x *Exchange) Position(source uint16) uint64 { return x.d.NextLD(source) }
+func (x *Exchange) Position(source uint16) uint64 { return x.next.get(source) }
 
 // Receive takes an LD that a replica of its source gives, and returns the number of the first LD that this replica lacks
 // after it.
@@ -275,5 +310,5 @@ func (x *Exchange) Receive(source uint16, ld *settlement.LD) (next uint64, err e
 	if err := x.Take(ld); err != nil {
 		return 0, err
 	}
-	return max(x.d.NextLD(source), ld.Delivery.Number+1), nil
+	return max(x.next.get(source), ld.Delivery.Number+1), nil
 }

@@ -1,8 +1,12 @@
 package driver
 
 import (
+	"slices"
 	"testing"
 
+	"bdtnode/node/replica"
+	"bdtnode/protocols/inbound"
+	"bdtnode/shard/settlement"
 	"bdtnode/shard/xshard"
 )
 
@@ -74,5 +78,49 @@ func TestNothingToServe(t *testing.T) {
 	}
 	if err := x.Serve(1, 1, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOffer: a good LD goes to the loop until the replica holds it. A bad LD is an error and never goes to the loop.
+func TestOffer(t *testing.T) {
+	b := newBench(t)
+	foreign, certificate := b.ld(1), b.ld(1)
+	foreign.Delivery.Source = 2
+	certificate.Certificate.Signatures = slices.Clone(certificate.Certificate.Signatures)
+	certificate.Certificate.Signatures[0][5] ^= 1
+	for name, ld := range map[string]*settlement.LD{"shard that does not exist": foreign, "bad certificate": certificate} {
+		if err := b.d.exchange.offer(ld); err == nil || len(b.host.inbound) > 0 {
+			t.Errorf("%s: error %v, %d LDs for the loop", name, err, len(b.host.inbound))
+		}
+	}
+	offer := func(ld *settlement.LD) int {
+		before := len(b.host.inbound)
+		if err := b.d.exchange.offer(ld); err != nil {
+			t.Fatal(err)
+		}
+		return len(b.host.inbound) - before
+	}
+	for range 2 { // a copy before the loop has handled the first is no error
+		if offer(b.ld(1)) != 1 {
+			t.Fatal("a good LD is not for the loop")
+		}
+	}
+	v := b.host.inbound[0]
+	if _, ok := v.Message().(*replica.Inbound); !ok || v.From() != 0 {
+		t.Fatalf("from %d: %+v", v.From(), v.Message())
+	}
+	b.d.Handle(v)
+	b.d.Turn()
+	if b.d.NextLD(1) != 2 {
+		t.Fatalf("the next LD is %d, want 2", b.d.NextLD(1))
+	}
+	if offer(b.ld(1)) != 0 {
+		t.Error("an LD that is held is for the loop again")
+	}
+	if err := b.d.exchange.offer(certificate); err == nil {
+		t.Error("a copy of a held LD with a bad certificate has no error")
+	}
+	if offer(b.ld(inbound.Window+1)) != 1 {
+		t.Error("an LD far ahead is not for the loop")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"bdtnode/ledger"
 	"bdtnode/merkle"
 	"bdtnode/node/admission"
+	"bdtnode/node/intake"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
@@ -38,7 +39,7 @@ type fakeHost struct {
 	sent      []message
 	inbound   []replica.Verified
 	faults    []protocols.Fault
-	exceeding map[protocols.Index]Exceeding
+	exceeding map[protocols.Index]intake.Exceeding
 	serves    int
 	publishes int
 }
@@ -61,7 +62,7 @@ func (h *fakeHost) Misbehaved(f protocols.Fault)    { h.faults = append(h.faults
 func (h *fakeHost) RunsTwice(*replica.Twin)         {}
 func (h *fakeHost) BrokeRules(*settlement.Evidence) {}
 func (h *fakeHost) Frozen(*ledger.Freeze, uint64)   {}
-func (h *fakeHost) OverBudget(from protocols.Index, x Exceeding) {
+func (h *fakeHost) OverBudget(from protocols.Index, x intake.Exceeding) {
 	h.exceeding[from] = x
 }
 
@@ -79,7 +80,7 @@ type bench struct {
 
 func newBench(t *testing.T, adjust ...func(*Config)) *bench {
 	t.Helper()
-	b := &bench{t: t, store: kv.NewMem(), host: &fakeHost{now: t0, exceeding: make(map[protocols.Index]Exceeding)}}
+	b := &bench{t: t, store: kv.NewMem(), host: &fakeHost{now: t0, exceeding: make(map[protocols.Index]intake.Exceeding)}}
 	keys := make([]sig.PublicKey, replicas)
 	for i := range keys {
 		k, err := sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), byte(i+1)))

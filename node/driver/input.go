@@ -186,7 +186,7 @@ func (r Replay) Execute(x *bdt.Delivery) (*execution.Executed, error) {
 
 // Message verifies a recorded message again.
 func (r Replay) Message(from protocols.Index, m protocols.Message) (replica.Verified, error) {
-	return r.D.verifier.Check(from, m)
+	return r.D.intake.Verify(from, m)
 }
 
 // Written makes the records of a step readable for later inputs.

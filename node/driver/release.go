@@ -114,7 +114,7 @@ func (d *Driver) act(o *replica.Output) error {
 			return err
 		}
 		if e != nil {
-			d.accuse(e)
+			d.witness.accuse(e)
 		}
 	case o.Suspect != nil:
 		d.cancels.stated(o.Suspect)
@@ -135,6 +135,6 @@ func (d *Driver) act(o *replica.Output) error {
 
 // send sends a message. The gate of each receiver notes a request, whose answer it then lets in.
 func (d *Driver) send(to protocols.To, m protocols.Message) {
-	d.asks(to, m)
+	d.intake.Asks(to, m)
 	d.host.Send(to, m)
 }

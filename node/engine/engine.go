@@ -1,11 +1,11 @@
 // Package engine runs one replica as a process: it connects the deterministic [driver.Driver] with disk, clock, peers'
-// streams and clients. Every decision is the driver's.
+// streams and clients. Every decision is that of the driver or of its parts.
 //
-// The loop does no slow work. Each peer's reader goroutine checks the peer's frames, so the readers are the pool of
-// verifiers. A reader whose peer has used up its quota of the input channel blocks, which slows that peer and no
-// other. A writer makes the records of many actions durable in one sync, and only then releases the actions. An
-// executor applies committed blocks to the ledger. A server reads stored data for peers. A checker verifies the signatures of
-// batches. Actions are released in the order in which they were made.
+// The loop does no slow work. Each peer's reader goroutine checks the peer's frames (package intake), so the readers are the
+// pool of verifiers. A reader whose peer has used up its quota of the input channel blocks, which slows that peer and no
+// other. A writer makes the records of many actions durable in one sync, and only then releases the actions. An executor
+// applies committed blocks to the ledger (package execution). A server reads stored data for peers. A checker verifies the
+// signatures of batches. Actions are released in the order in which they were made.
 package engine
 
 import (
@@ -232,7 +232,7 @@ func (e *Engine) work() Work {
 func (e *Engine) Status() Status { return *e.status.Load() }
 
 // PeerHeight is the height that a peer has shown, 0 if it has shown none.
-func (e *Engine) PeerHeight(i protocols.Index) uint64 { return e.driver.PeerHeight(i) }
+func (e *Engine) PeerHeight(i protocols.Index) uint64 { return e.driver.Intake().Height(i) }
 
 // Connected is called when both streams to a peer are up.
 func (e *Engine) Connected(i protocols.Index) {

@@ -5,6 +5,7 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/driver"
+	"bdtnode/node/intake"
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
@@ -96,6 +97,6 @@ func (h host) Frozen(f *ledger.Freeze, height uint64) {
 }
 
 // OverBudget implements [driver.Log].
-func (h host) OverBudget(from protocols.Index, x driver.Exceeding) {
+func (h host) OverBudget(from protocols.Index, x intake.Exceeding) {
 	outside.Warnw("a replica sends more than its budget", from, "replica", from, "frames", x.Frames, "unasked_answers", x.Answers)
 }

@@ -81,14 +81,14 @@ func (ev *event) release() {
 // Receive checks a frame on its reader's goroutine, and hands a good message to the loop. An error means that no honest
 // replica sends such a frame.
 func (e *Engine) Receive(from protocols.Index, class p2p.Class, frame []byte) error {
-	take, wait := e.driver.Pass(from, frame)
+	take, wait := e.driver.Intake().Pass(from, frame)
 	if wait > 0 && !e.pause(wait) || !take {
 		return nil
 	}
 	if len(frame) > 0 && replica.Bulk(protocols.Kind(frame[0])) != (class == p2p.Bulk) {
 		return fmt.Errorf("message kind %#x came on the %s stream", frame[0], class)
 	}
-	m, err := e.driver.Check(from, frame)
+	m, err := e.driver.Intake().Check(from, frame)
 	if m.IsZero() || err != nil {
 		return err
 	}

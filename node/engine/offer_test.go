@@ -107,7 +107,7 @@ func (x *offers) handled() (n int) {
 func TestRefusedLDComesAgain(t *testing.T) {
 	x := newOffers(t)
 	offer := func(number uint64) int {
-		if err := x.e.driver.Offer(x.ld(number)); err != nil {
+		if err := x.e.driver.Exchange().Take(x.ld(number)); err != nil {
 			t.Fatal(err)
 		}
 		return x.handled()
@@ -155,7 +155,7 @@ func TestEvidenceStaysOut(t *testing.T) {
 	}{"good": {tx, 2}, "forged": {forged, 1}} {
 		ld := x.ld(1, ledger.Entry{Verdict: ledger.VerdictSpent, Tx: want.tx})
 		for way, come := range map[string]func() error{
-			"gossip": func() error { return x.e.driver.Offer(ld) },
+			"gossip": func() error { return x.e.driver.Exchange().Take(ld) },
 			"stream": func() error { return x.e.Receive(1, p2p.Bulk, replica.Encode(&replica.NewInbound(ld).LD)) },
 		} {
 			x.e = newOffers(t).e
@@ -203,7 +203,7 @@ func TestCopyOfAVerifiedLD(t *testing.T) {
 				good := x.ld(number)
 				bad := *good
 				wrong(&bad)
-				if err := x.e.driver.Offer(good); err != nil {
+				if err := x.e.driver.Exchange().Take(good); err != nil {
 					t.Fatal(err)
 				}
 				if handled {
@@ -213,7 +213,7 @@ func TestCopyOfAVerifiedLD(t *testing.T) {
 				if err := x.e.Receive(1, p2p.Bulk, replica.Encode(&replica.NewInbound(&bad).LD)); err == nil {
 					t.Errorf("LD %d, handled %v: a copy with a bad %s is taken from a member", number, handled, name)
 				}
-				if err := x.e.driver.Offer(&bad); err == nil {
+				if err := x.e.driver.Exchange().Take(&bad); err == nil {
 					t.Errorf("LD %d, handled %v: a copy with a bad %s is taken from outside", number, handled, name)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/driver"
+	"bdtnode/node/intake"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
@@ -59,4 +60,4 @@ func (h host) Frozen(f *ledger.Freeze, height uint64) {
 	h.emit(Event{What: "frozen", Text: fmt.Sprintf("block %d freezes the channel of shard %d: %s", height, f.Source, f.Why)})
 }
 
-func (h host) OverBudget(protocols.Index, driver.Exceeding) {}
+func (h host) OverBudget(protocols.Index, intake.Exceeding) {}

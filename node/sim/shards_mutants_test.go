@@ -67,7 +67,7 @@ func networkMutants() []mutant {
 		{"LDs are known as verified by their deliveries", sweep, "blame", []edit{
 			{"node/replica/verified.go", `digest.Of("bdt/LD-encoding/1", m.Raw)`, "m.Digest"},
 			// Copies in gossip are dropped before the check, which the bug would skip.
-			{"node/driver/exchange.go", "	if !d.arriving.begin(m.Digest) {\n		return ErrHeld\n	}\n", "	if m != nil {\n		return x.Take(ld)\n	}\n"},
+			{"node/driver/exchange.go", "	if !x.arriving.begin(m.Digest) {\n		return ErrHeld\n	}\n", "	if m != nil {\n		return x.Take(ld)\n	}\n"},
 		}},
 		{"a closed record is none", "hostile", "verdicts liveness", []edit{
 			{rules, "	return past != nil, err // a record closes with the verdicts of all", "	return false, err"},
@@ -116,7 +116,7 @@ func networkMutants() []mutant {
 			{ofDriver, "	if of(cls, cl.Source) != nil {", "	if len(cls) > 0 {"},
 		}},
 		{"a CL is taken in a shard that is not involved", "cancellations", "blame", []edit{
-			{ofDriver, "cl.Source == own || !cl.Tx.Shards(x.d.cfg.Network.Home).All().Has(own)", "cl.Source == own"},
+			{ofDriver, "cl.Source == own || !cl.Tx.Shards(x.cfg.Network.Home).All().Has(own)", "cl.Source == own"},
 		}},
 		{"CL_M for a transaction of which a peer states it", "cancellations", "cancelling", []edit{
 			{ofDriver, "		if refusal == nil {\n			continue\n		}\n", "		_ = refusal\n"},

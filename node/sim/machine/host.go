@@ -6,6 +6,7 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/driver"
+	"bdtnode/node/intake"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/bdt"
@@ -95,4 +96,4 @@ func (h host) BrokeRules(e *settlement.Evidence) {
 func (h host) Frozen(*ledger.Freeze, uint64) {}
 
 // OverBudget implements [driver.Log].
-func (h host) OverBudget(from protocols.Index, x driver.Exceeding) { h.exceeded[from] = x.Frames }
+func (h host) OverBudget(from protocols.Index, x intake.Exceeding) { h.exceeded[from] = x.Frames }

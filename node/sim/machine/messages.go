@@ -74,7 +74,7 @@ func (n *Machine) Receive(place int, p network.Packet) {
 		if !n.pass(sender, p.Frame) {
 			return
 		}
-		verified, err := n.driver.Check(from, p.Frame)
+		verified, err := n.driver.Intake().Check(from, p.Frame)
 		if err != nil {
 			n.s.Trace.Add(n.s.Now(), "refused", sender.place, n.place, p.Frame, err)
 			n.s.check.Refused(n, from, err)
@@ -125,7 +125,7 @@ func ofPings(m protocols.Message) bool {
 // pass reports whether a frame is to be checked.
 func (n *Machine) pass(sender *Machine, frame []byte) bool {
 	before := n.exceeded[sender.id]
-	take, _ := n.driver.Pass(sender.id, frame)
+	take, _ := n.driver.Intake().Pass(sender.id, frame)
 	if n.exceeded[sender.id] > before {
 		n.s.check.OverBudget(n, sender, protocols.Kind(frame[0]))
 	}

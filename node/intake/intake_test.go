@@ -1,17 +1,92 @@
-package driver
+package intake
 
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"bdtnode/internal/digest"
+	"bdtnode/internal/kv"
+	"bdtnode/internal/sig"
+	"bdtnode/ledger"
+	"bdtnode/ledger/paylog"
+	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/certify"
-	"bdtnode/protocols/inbound"
+	"bdtnode/protocols/coin"
 	"bdtnode/protocols/lanes"
 	"bdtnode/shard/settlement"
 )
+
+const replicas = 4
+
+// fakeHost records the calls of an intake. Its clock stands still.
+type fakeHost struct {
+	faults    []protocols.Fault
+	exceeding map[protocols.Index]Exceeding
+}
+
+func (h *fakeHost) Clock() (protocols.Time, time.Duration)       { return protocols.Time(time.Hour), 0 }
+func (h *fakeHost) Misbehaved(f protocols.Fault)                 { h.faults = append(h.faults, f) }
+func (h *fakeHost) OverBudget(from protocols.Index, x Exceeding) { h.exceeding[from] = x }
+
+// bench is the intake of replica 0, with the horizon of a core at its start.
+type bench struct {
+	*Intake
+	host      *fakeHost
+	signers   []*sig.Ed25519Key
+	committee *protocols.Committee
+}
+
+func newBench(t *testing.T, adjust ...func(*Config)) *bench {
+	t.Helper()
+	b := &bench{host: &fakeHost{exceeding: make(map[protocols.Index]Exceeding)}}
+	keys := make([]sig.PublicKey, replicas)
+	for i := range keys {
+		k, err := sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), byte(i+1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.signers = append(b.signers, k)
+		keys[i] = k.Public()
+	}
+	var err error
+	if b.committee, err = protocols.NewCommittee(digest.Of("test"), 0, keys); err != nil {
+		t.Fatal(err)
+	}
+	log, err := paylog.Open(kv.NewMem(), paylog.Config{Network: b.committee.Network()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tosses := coin.NewIdeal(1, b.committee.WeakQuorum())
+	core, err := replica.Restore(replica.Config{
+		Committee: b.committee, Signer: b.signers[0], Coin: tosses, Shares: tosses.Holder(0), Shards: 1, WallClock: &protocols.WallClock{},
+	}, log, kv.NewMem())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{
+		Committee: b.committee, Shards: 1, Scheme: sig.NewEd25519(), Coin: tosses, Kinds: settlement.NetworkOf([]*protocols.Committee{b.committee}).Kinds(0), Horizon: core.Horizon(),
+	}
+	for _, f := range adjust {
+		f(&cfg)
+	}
+	b.Intake = New(cfg, b.host, execution.NewContents(), nil)
+	return b
+}
+
+// payload is a valid payload of one entry.
+func payload() []byte { return ledger.EncodePayload(nil, ledger.RawNotice{Kind: ledger.KindContinue}) }
+
+// batch is the first batch of a peer's lane, or one far ahead, signed by the peer.
+func (b *bench) batch(lane protocols.Index, seq uint64, count uint32, payload []byte) *lanes.Batch {
+	h := lanes.Header{Lane: lane, Seq: seq, Count: count}
+	if seq > 1 {
+		h.Parent = digest.Of("before")
+	}
+	return lanes.NewBatch(b.committee, b.signers[lane], h, payload)
+}
 
 // TestPassBoundsOnePeer: of a flood of requests by one peer a bounded number passes, each refused frame pauses the
 // stream, the host gets the exact count of refused frames, and the frames of another peer pass without a pause.
@@ -21,7 +96,7 @@ func TestPassBoundsOnePeer(t *testing.T) {
 	const frames = 10_000
 	refused := uint64(0)
 	for range frames {
-		take, wait := b.d.Pass(1, frame)
+		take, wait := b.Pass(1, frame)
 		if !take {
 			refused++
 			if wait <= 0 {
@@ -37,7 +112,7 @@ func TestPassBoundsOnePeer(t *testing.T) {
 	if got := b.host.exceeding[1]; got != (Exceeding{Frames: refused}) {
 		t.Errorf("the host has %+v, want %d frames", got, refused)
 	}
-	if take, wait := b.d.Pass(2, frame); !take || wait != 0 {
+	if take, wait := b.Pass(2, frame); !take || wait != 0 {
 		t.Error("the flood of one peer refuses or pauses the frame of another")
 	}
 	if _, told := b.host.exceeding[2]; told {
@@ -50,7 +125,7 @@ func TestPassLetsAnswersIn(t *testing.T) {
 	history := []byte{byte(replica.KindHistory)}
 	passed := func(b *bench, from protocols.Index) (n int) {
 		for range 10 {
-			if take, _ := b.d.Pass(from, history); take {
+			if take, _ := b.Pass(from, history); take {
 				n++
 			}
 		}
@@ -63,16 +138,13 @@ func TestPassLetsAnswersIn(t *testing.T) {
 	if got := b.host.exceeding[1]; got != (Exceeding{Answers: 10}) {
 		t.Errorf("the host has %+v, want 10 answers", got)
 	}
-	b.send(1, &replica.Request{})
+	b.Asks(1, &replica.Request{})
 	if got := [2]int{passed(b, 1), passed(b, 2)}; got != [2]int{1, 0} {
 		t.Errorf("after a request to peer 1, the peers 1 and 2 have %v answers passed", got)
 	}
-	b.send(protocols.Everyone, &replica.Request{})
+	b.Asks(protocols.Everyone, &replica.Request{})
 	if got := [3]int{passed(b, 1), passed(b, 2), passed(b, 3)}; got != [3]int{1, 1, 1} {
 		t.Errorf("after a request to all, the peers have %v answers passed", got)
-	}
-	if len(b.host.sent) != 2 {
-		t.Errorf("%d messages are sent, want both requests", len(b.host.sent))
 	}
 }
 
@@ -80,16 +152,12 @@ func TestPassLetsAnswersIn(t *testing.T) {
 func TestCheckGood(t *testing.T) {
 	b := newBench(t)
 	x := b.batch(1, 1, 1, payload())
-	v, err := b.d.Check(1, replica.Encode(x))
+	v, err := b.Check(1, replica.Encode(x))
 	if err != nil || v.IsZero() || v.From() != 1 || v.Message().(*lanes.Batch).Digest() != x.Digest() {
 		t.Fatalf("%+v, %v", v, err)
 	}
-	p, err := b.d.execution.Payload(lanes.Ref{Lane: 1, Tip: x.Tip()})
-	if err != nil || p.Len() != 1 {
-		t.Errorf("the payload of a verified batch: %v", err)
-	}
-	if _, err := b.d.execution.Payload(lanes.Ref{Lane: 1, Tip: lanes.Tip{Seq: 1, Digest: digest.Of("other")}}); err == nil {
-		t.Error("the payload of a batch that is nowhere has no error")
+	if !b.contents.Has(x.Digest()) || b.contents.Has(digest.Of("other")) {
+		t.Error("the payloads in memory are not those of the verified batches")
 	}
 }
 
@@ -108,7 +176,7 @@ func TestCheckFaults(t *testing.T) {
 		"false count":           replica.Encode(b.batch(1, 1, 2, payload())),
 		"lane beyond the shard": replica.Encode(&lanes.Fetch{Lane: replicas, Tip: lanes.Tip{Seq: 1, Digest: digest.Of("x")}}),
 	} {
-		if v, err := b.d.Check(1, frame); err == nil || !v.IsZero() {
+		if v, err := b.Check(1, frame); err == nil || !v.IsZero() {
 			t.Errorf("%s: error %v, message %+v", name, err, v.Message())
 		}
 	}
@@ -122,7 +190,7 @@ func TestCheckFaults(t *testing.T) {
 func TestCheckPassedOn(t *testing.T) {
 	b := newBench(t)
 	bad := replica.Encode(b.batch(1, 1, 2, payload()))
-	if v, err := b.d.Check(2, bad); err != nil || !v.IsZero() {
+	if v, err := b.Check(2, bad); err != nil || !v.IsZero() {
 		t.Errorf("error %v, message %+v", err, v.Message())
 	}
 	if len(b.host.faults) != 1 || b.host.faults[0].Peer != 2 {
@@ -135,14 +203,14 @@ func TestCheckPassedOn(t *testing.T) {
 func TestCheckUnneeded(t *testing.T) {
 	useless := replica.Encode(&lanes.Ack{Lane: 2, Tip: lanes.Tip{Seq: 1, Digest: digest.Of("x")}}) // the lane of another replica
 	b := newBench(t)
-	if v, err := b.d.Check(1, useless); err != nil || !v.IsZero() {
+	if v, err := b.Check(1, useless); err != nil || !v.IsZero() {
 		t.Errorf("error %v, message %+v", err, v.Message())
 	}
 	all := newBench(t, func(c *Config) { c.TakeAll = true })
-	if _, err := all.d.Check(1, useless); err == nil {
+	if _, err := all.Check(1, useless); err == nil {
 		t.Error("with TakeAll, the missing signature of a useless message is not found")
 	}
-	v, err := b.d.Check(1, replica.Encode(b.batch(1, 1<<20, 1, payload())))
+	v, err := b.Check(1, replica.Encode(b.batch(1, 1<<20, 1, payload())))
 	if err != nil || v.IsZero() || v.Message() != nil || v.Ahead() == nil {
 		t.Errorf("a batch beyond the window: error %v, %+v", err, v)
 	}
@@ -154,55 +222,11 @@ func TestCheckRaisesHeights(t *testing.T) {
 	for _, height := range []uint64{5, 3} {
 		d := digest.Of("header")
 		vote := &certify.VOTE{Height: height, Header: d, Signature: b.signers[1].Sign(certify.Statement(b.committee, height, d))}
-		if _, err := b.d.Check(1, replica.Encode(vote)); err != nil {
+		if _, err := b.Check(1, replica.Encode(vote)); err != nil {
 			t.Fatal(err)
 		}
-		if got := [2]uint64{b.d.PeerHeight(1), b.d.PeerHeight(2)}; got != [2]uint64{5, 0} {
+		if got := [2]uint64{b.Height(1), b.Height(2)}; got != [2]uint64{5, 0} {
 			t.Errorf("after a VOTE for %d, the heights of peers 1 and 2 are %v", height, got)
 		}
-	}
-}
-
-// TestOffer: a good LD goes to the loop until the replica holds it. A bad LD is an error and never goes to the loop.
-func TestOffer(t *testing.T) {
-	b := newBench(t)
-	foreign, certificate := b.ld(1), b.ld(1)
-	foreign.Delivery.Source = 2
-	certificate.Certificate.Signatures = slices.Clone(certificate.Certificate.Signatures)
-	certificate.Certificate.Signatures[0][5] ^= 1
-	for name, ld := range map[string]*settlement.LD{"shard that does not exist": foreign, "bad certificate": certificate} {
-		if err := b.d.Offer(ld); err == nil || len(b.host.inbound) > 0 {
-			t.Errorf("%s: error %v, %d LDs for the loop", name, err, len(b.host.inbound))
-		}
-	}
-	offer := func(ld *settlement.LD) int {
-		before := len(b.host.inbound)
-		if err := b.d.Offer(ld); err != nil {
-			t.Fatal(err)
-		}
-		return len(b.host.inbound) - before
-	}
-	for range 2 { // a copy before the loop has handled the first is no error
-		if offer(b.ld(1)) != 1 {
-			t.Fatal("a good LD is not for the loop")
-		}
-	}
-	v := b.host.inbound[0]
-	if _, ok := v.Message().(*replica.Inbound); !ok || v.From() != 0 {
-		t.Fatalf("from %d: %+v", v.From(), v.Message())
-	}
-	b.d.Handle(v)
-	b.d.Turn()
-	if b.d.NextLD(1) != 2 {
-		t.Fatalf("the next LD is %d, want 2", b.d.NextLD(1))
-	}
-	if offer(b.ld(1)) != 0 {
-		t.Error("an LD that is held is for the loop again")
-	}
-	if err := b.d.Offer(certificate); err == nil {
-		t.Error("a copy of a held LD with a bad certificate has no error")
-	}
-	if offer(b.ld(inbound.Window+1)) != 1 {
-		t.Error("an LD far ahead is not for the loop")
 	}
 }
