@@ -11,18 +11,19 @@ import (
 	"bdtnode/protocols"
 )
 
-// handler receives the input of the network: the engine gets frames of the own shard's consensus streams, the service
-// of package xshardnet gets gossip and requests.
+// handler receives the input of the network: the engine gets frames of the own shard's consensus streams, package xshardnet
+// gets gossip and requests.
 type handler struct {
 	*engine.Engine
 	xshard *xshardnet.Service
+	server *xshardnet.Server
 }
 
 var _ p2p.Handler = handler{}
 
 // Serve implements [p2p.Handler].
 func (h handler) Serve(ctx context.Context, shard uint16, from protocols.Index, request []byte, w func(frame []byte) error) error {
-	return h.xshard.Serve(ctx, xshardnet.Peer{Shard: shard, Replica: from}, request, w)
+	return h.server.Serve(ctx, xshardnet.Peer{Shard: shard, Replica: from}, request, w)
 }
 
 // Gossip implements [p2p.Handler].

@@ -168,7 +168,7 @@ func (n *Node) askReport(ctx context.Context, s uint16, i protocols.Index) (r ap
 	if err != nil {
 		return r, err
 	}
-	raw, err := n.xshard.Call(ctx, s, i, call, maxReport)
+	raw, err := n.peers.Call(ctx, s, i, call, maxReport)
 	if err != nil {
 		return r, err
 	}

@@ -76,6 +76,7 @@ type Node struct {
 	network   *settlement.Network
 	engine    *engine.Engine
 	xshard    *xshardnet.Service
+	peers     *xshardnet.Client // of other shards
 	foreign   *foreign.Reader
 	proofs    proofs
 	calls     []*fairshare.Places[admission.Party] // to each shard, for clients: a call may wait for a minute
@@ -128,19 +129,19 @@ func Open(home *config.Home) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.engine, err = n.newEngine(begun); err != nil {
-		return nil, err
-	}
 	if n.net, err = n.newNet(files); err != nil {
 		return nil, err
 	}
-	n.xshard = xshardnet.New(n.engine, n.net, n.answerCall)
+	if n.engine, err = n.newEngine(begun); err != nil {
+		return nil, err
+	}
+	n.xshard, n.peers = xshardnet.New(n.engine, n.net), xshardnet.NewClient(n.net)
 	committees := make([]*protocols.Committee, len(g.Shards))
 	for s := range committees {
 		committees[s] = n.network.Committee(uint16(s))
 		n.calls = append(n.calls, fairshare.NewPlaces[admission.Party](maxServing, 1))
 	}
-	n.foreign = foreign.NewReader(home.Replica, committees, n.xshard)
+	n.foreign = foreign.NewReader(home.Replica, committees, n.peers)
 	if n.proofs, err = newProofs(n); err != nil {
 		return nil, err
 	}
@@ -208,7 +209,7 @@ func (n *Node) newEngine(begun *replica.Begun) (*engine.Engine, error) {
 	cfg.Committee, cfg.Network, cfg.Signer, cfg.Shares = n.committee, n.network, n.home.ConsensusKey, n.home.Coin
 	cfg.State, cfg.Ledger, cfg.Begun = n.state, n.chain, begun
 	n.recording.begin(n, &cfg, begun)
-	return engine.New(engine.Config{Config: cfg, Store: n.consensus})
+	return engine.New(engine.Config{Config: cfg, Store: n.consensus, Net: n.net})
 }
 
 // newNet configures the replica's connections to all other replicas.
@@ -249,9 +250,10 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		return errors.Join(err, listener.Close())
 	}
 	g := supervise.New(ctx)
-	g.Go("network", func(ctx context.Context) error { return n.net.Run(ctx, handler{n.engine, n.xshard}) })
+	frames := handler{n.engine, n.xshard, xshardnet.NewServer(n.xshard, n.answerCall)}
+	g.Go("network", func(ctx context.Context) error { return n.net.Run(ctx, frames) })
 	g.Go("recording", n.recording.run)
-	g.Go("consensus", func(ctx context.Context) error { return n.engine.Run(ctx, n.net) })
+	g.Go("consensus", n.engine.Run)
 	g.Go("xshard", n.xshard.Run)
 	g.Go("client API", func(ctx context.Context) error { return n.api.Run(ctx, listener) })
 	g.Go("administration", func(ctx context.Context) error { return n.admin.Run(ctx, adminListener) })

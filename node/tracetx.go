@@ -157,7 +157,7 @@ func (n *Node) askTrace(ctx context.Context, id ledger.TxID, s uint16, i protoco
 		return a, err
 	}
 	asked := n.engine.NowUS()
-	raw, err := n.xshard.Call(ctx, s, i, call, maxTrace)
+	raw, err := n.peers.Call(ctx, s, i, call, maxTrace)
 	answered := n.engine.NowUS()
 	if err == nil {
 		err = foreign.DecodeReply(raw, &a)

@@ -46,13 +46,14 @@ type Sender interface {
 type Config struct {
 	driver.Config
 	Store kv.Store // consensus store, with a log
+	Net   Sender
 }
 
 // Engine is one running replica. It handles the frames of its shard's consensus streams.
 type Engine struct {
 	cfg    Config
 	driver *driver.Driver
-	net    Sender // from Run on
+	net    Sender
 	clock  *clock
 
 	inputs    *inputs
@@ -96,7 +97,7 @@ type Status struct {
 func New(cfg Config) (*Engine, error) {
 	n := cfg.Committee.N()
 	e := &Engine{
-		cfg: cfg, clock: newClock(time.Now()),
+		cfg: cfg, net: cfg.Net, clock: newClock(time.Now()),
 		inputs:    newInputs(n),
 		kick:      make(chan struct{}, 1),
 		publish:   make(chan struct{}, 1),
@@ -134,8 +135,7 @@ func (e *Engine) Publish() <-chan struct{} { return e.publish }
 
 // Run drives the replica until ctx ends, which is no error, or until a failure that must stop the node: the disk, a broken
 // invariant, a header that differs from a certified one. All goroutines have ended when it returns.
-func (e *Engine) Run(ctx context.Context, net Sender) error {
-	e.net = net
+func (e *Engine) Run(ctx context.Context) error {
 	g := supervise.New(ctx)
 	g.Go("writer", e.writer.run)
 	g.Go("server", e.server.run)

@@ -117,7 +117,7 @@ func (m *member) start() {
 	if m.adjust != nil {
 		m.adjust(&cfg)
 	}
-	engine, err := New(Config{Store: m.store, Config: cfg})
+	engine, err := New(Config{Store: m.store, Config: cfg, Net: m})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func (m *member) start() {
 		}
 	}
 	done := m.done
-	m.running.Go(func() { done <- engine.Run(ctx, m) })
+	m.running.Go(func() { done <- engine.Run(ctx) })
 }
 
 // Send implements Sender.

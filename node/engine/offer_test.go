@@ -49,14 +49,13 @@ func newOffers(t *testing.T) *offers {
 		t.Fatal(err)
 	}
 	tosses := coin.NewIdeal(1, c.committee.WeakQuorum())
-	e, err := New(Config{Store: kv.NewMem(), Config: driver.Config{
+	e, err := New(Config{Store: kv.NewMem(), Net: nowhere{}, Config: driver.Config{
 		Committee: c.committee, Self: 0, Signer: c.signers[0], Scheme: sig.NewEd25519(), Coin: tosses, Shares: tosses.Holder(0),
 		GenesisTimeMS: c.genesis, State: state, Limits: admission.StandardLimits(), Network: network,
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.net = nowhere{}
 	return &offers{t, c, e, source, network}
 }
 

@@ -43,12 +43,12 @@ func TestBudgetOfCalls(t *testing.T) {
 	}
 }
 
-// TestCallsWaitForTheBudget: the service charges the untaken bytes that the answer reports, and a call whose time ends before
+// TestCallsWaitForTheBudget: the server charges the untaken bytes that the answer reports, and a call whose time ends before
 // there is room in the budget is not answered.
 func TestCallsWaitForTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		r := &Service{calls: newBudgets(), answer: func(_ context.Context, _ Peer, call []byte) ([]byte, int) {
+		r := &Server{calls: newBudgets(), answer: func(_ context.Context, _ Peer, call []byte) ([]byte, int) {
 			asked++
 			return []byte("no"), len(call)
 		}}

@@ -25,8 +25,24 @@ const (
 // and by the budget of each peer.
 var kinds = map[byte]xshard.Kind{askLDs: xshard.Fetch, askNext: xshard.Position, giveLD: xshard.Give, askCLs: xshard.Pull}
 
+// Answer answers a client call of at most 256 KiB that a replica of another shard passed on, and returns the number of
+// bytes of the call's transactions that this replica did not take. ctx ends when the other replica has given the call up.
+type Answer func(ctx context.Context, from Peer, call []byte) (reply []byte, untaken int)
+
+// Server answers the requests of replicas of any shard: those of the exchange, and client calls.
+type Server struct {
+	exchange *Service
+	answer   Answer
+	calls    *budgets
+}
+
+// NewServer makes a server.
+func NewServer(exchange *Service, answer Answer) *Server {
+	return &Server{exchange: exchange, answer: answer, calls: newBudgets()}
+}
+
 // Serve answers a request of a replica of any shard.
-func (r *Service) Serve(ctx context.Context, peer Peer, request []byte, w func(frame []byte) error) error {
+func (x *Server) Serve(ctx context.Context, peer Peer, request []byte, w func(frame []byte) error) error {
 	if len(request) == 0 {
 		return errors.New("an empty request")
 	}
@@ -35,16 +51,21 @@ func (r *Service) Serve(ctx context.Context, peer Peer, request []byte, w func(f
 		if len(body) > maxCall {
 			return fmt.Errorf("a call of %d bytes, at most %d are answered", len(body), maxCall)
 		}
-		if err := r.calls.enter(ctx, peer, len(body)); err != nil {
+		if err := x.calls.enter(ctx, peer, len(body)); err != nil {
 			return err
 		}
-		reply, untaken := r.answer(ctx, peer, body)
-		r.calls.charge(time.Now(), peer, len(reply), untaken)
+		reply, untaken := x.answer(ctx, peer, body)
+		x.calls.charge(time.Now(), peer, len(reply), untaken)
 		return w(reply)
 	}
-	kind, known := kinds[request[0]]
+	return x.exchange.serve(peer, request[0], body, w)
+}
+
+// serve answers a request of the exchange.
+func (r *Service) serve(peer Peer, request byte, body []byte, w func(frame []byte) error) error {
+	kind, known := kinds[request]
 	if !known {
-		return fmt.Errorf("request kind %d is unknown", request[0])
+		return fmt.Errorf("request kind %d is unknown", request)
 	}
 	if err := r.exchange.Enter(peer, kind); err != nil {
 		return err

@@ -1,5 +1,6 @@
-// Package xshardnet carries the messages between shards: it publishes this shard's certified LDs, takes in those of
-// others, gives and fetches LDs that gossip lost, and passes client calls on to the shards they concern.
+// Package xshardnet carries the messages between shards. [Service] publishes this shard's certified LDs, takes in those of
+// others, and gives and fetches LDs that gossip lost. [Client] passes client calls on to the shards that they concern, and
+// [Server] answers the requests of replicas of any shard.
 //
 // The decisions are those of [driver.Exchange]; this is its wire format, its clock and its network.
 package xshardnet
@@ -46,23 +47,17 @@ type Engine interface {
 // Peer is a replica of any shard.
 type Peer = driver.Peer
 
-// Answer answers a client call of at most 256 KiB that a replica of another shard passed on, and returns the number of
-// bytes of the call's transactions that this replica did not take. ctx ends when the other replica has given the call up.
-type Answer func(ctx context.Context, from Peer, call []byte) (reply []byte, untaken int)
-
-// Service is one replica's part in the messages between shards.
+// Service is one replica's part in the exchange of LDs.
 type Service struct {
 	exchange *driver.Exchange
 	publish  <-chan struct{}
-	answer   Answer
-	calls    *budgets
 	net      Network
 	wake     chan struct{} // the exchange may want its next tick sooner
 }
 
 // New makes a service and starts nothing.
-func New(engine Engine, net Network, answer Answer) *Service {
-	return &Service{exchange: engine.Exchange(), publish: engine.Publish(), answer: answer, calls: newBudgets(), net: net, wake: make(chan struct{}, 1)}
+func New(engine Engine, net Network) *Service {
+	return &Service{exchange: engine.Exchange(), publish: engine.Publish(), net: net, wake: make(chan struct{}, 1)}
 }
 
 func signal(c chan struct{}) {
@@ -238,14 +233,20 @@ func (r *Service) Gossip(data []byte) error {
 	return r.exchange.TakeGossip(ld)
 }
 
+// Client passes client calls on to other shards.
+type Client struct{ net Network }
+
+// NewClient returns a client on a network.
+func NewClient(net Network) *Client { return &Client{net} }
+
 // Call passes a client call of at most 256 KiB on to one replica of a shard and returns its answer, of at most so many
 // bytes.
-func (r *Service) Call(ctx context.Context, shard uint16, to protocols.Index, call []byte, most int64) ([]byte, error) {
+func (c *Client) Call(ctx context.Context, shard uint16, to protocols.Index, call []byte, most int64) ([]byte, error) {
 	if len(call) > maxCall {
 		return nil, fmt.Errorf("a call of %d bytes, want at most %d", len(call), maxCall)
 	}
 	var answer []byte
-	err := r.net.Request(ctx, shard, to, append([]byte{askCall}, call...), most, func(frame []byte) error {
+	err := c.net.Request(ctx, shard, to, append([]byte{askCall}, call...), most, func(frame []byte) error {
 		answer = append(answer, frame...)
 		return nil
 	})

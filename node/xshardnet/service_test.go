@@ -53,6 +53,8 @@ type member struct {
 	state   *ledger.State
 	engine  *engine.Engine
 	service *Service
+	server  *Server
+	client  *Client
 	dead    atomic.Bool
 	links   [replicas][2]chan []byte
 }
@@ -112,7 +114,7 @@ func newWorld(t *testing.T) *world {
 				t.Fatal(err)
 			}
 			tosses := coin.NewIdeal(1, committees[s].WeakQuorum())
-			m.engine, err = engine.New(engine.Config{Store: store, Config: driver.Config{
+			m.engine, err = engine.New(engine.Config{Store: store, Net: m, Config: driver.Config{
 				Coin: tosses, Shares: tosses.Holder(m.index),
 				Committee: committees[s], Self: m.index, Signer: signers[s][i], Scheme: sig.NewEd25519(), GenesisTimeMS: w.genesis,
 				State: m.state, Limits: admission.StandardLimits(), Network: w.network,
@@ -120,7 +122,8 @@ func newWorld(t *testing.T) *world {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.service = New(m.engine, m, func(_ context.Context, from Peer, call []byte) ([]byte, int) {
+			m.service, m.client = New(m.engine, m), NewClient(m)
+			m.server = NewServer(m.service, func(_ context.Context, from Peer, call []byte) ([]byte, int) {
 				return fmt.Appendf(nil, "%d/%d said %s", from.Shard, from.Replica, call), 0
 			})
 			for k := range m.links {
@@ -131,7 +134,7 @@ func newWorld(t *testing.T) *world {
 	for s := range shards {
 		for i := range replicas {
 			m := w.members[s][i]
-			w.running.Go(func() { w.end(m.engine.Run(ctx, m)) })
+			w.running.Go(func() { w.end(m.engine.Run(ctx)) })
 			w.running.Go(func() { w.end(m.service.Run(ctx)) })
 			for k := range replicas {
 				for class := range 2 {
@@ -204,7 +207,7 @@ func (m *member) Request(ctx context.Context, shard uint16, to protocols.Index, 
 	if m.dead.Load() || peer.dead.Load() {
 		return errors.New("out of reach")
 	}
-	return peer.service.Serve(ctx, Peer{Shard: m.shard, Replica: m.index}, request, each)
+	return peer.server.Serve(ctx, Peer{Shard: m.shard, Replica: m.index}, request, each)
 }
 
 // pay makes a transaction with an input of each shard in from and an output in each in to. It picks output n of those that
@@ -322,7 +325,7 @@ func TestCalls(t *testing.T) {
 	defer w.close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	r := w.members[0][3].service
+	r, server := w.members[0][3].client, w.members[0][3].server
 	if answer, err := r.Call(ctx, 1, 2, []byte("hello"), 100); err != nil || string(answer) != "0/3 said hello" {
 		t.Errorf("%q, %v", answer, err)
 	}
@@ -334,7 +337,7 @@ func TestCalls(t *testing.T) {
 	if _, err := r.Call(ctx, 1, 1, large, 100); err == nil {
 		t.Error("a call that is too large was sent")
 	}
-	if err := r.Serve(ctx, Peer{Shard: 1, Replica: 0}, append([]byte{askCall}, large...), func([]byte) error { return nil }); err == nil {
+	if err := server.Serve(ctx, Peer{Shard: 1, Replica: 0}, append([]byte{askCall}, large...), func([]byte) error { return nil }); err == nil {
 		t.Error("a call that is too large was answered")
 	}
 }
@@ -344,7 +347,7 @@ func TestPlacesOfRequests(t *testing.T) {
 	const places = 8 // for questions of one replica for the position
 	w := newWorld(t)
 	defer w.close()
-	r := w.members[0][0].service
+	r := w.members[0][0].server
 	ask := func(peer Peer, w func([]byte) error) error {
 		return r.Serve(context.Background(), peer, []byte{askNext}, w)
 	}
@@ -376,15 +379,15 @@ func TestPlacesOfRequests(t *testing.T) {
 func TestGarbage(t *testing.T) {
 	w := newWorld(t)
 	defer w.close()
-	r := w.members[0][0].service
+	m := w.members[0][0]
 	for _, data := range [][]byte{nil, []byte("x"), make([]byte, 4000)} {
-		if r.Gossip(data) == nil {
+		if m.service.Gossip(data) == nil {
 			t.Errorf("%d bytes of garbage were taken from gossip", len(data))
 		}
 	}
 	none := func([]byte) error { return nil }
 	for _, request := range [][]byte{nil, {0}, {99}, {askLDs}, {askLDs, 1}, {giveLD}, {giveLD, 1, 2, 3}} {
-		if err := r.Serve(context.Background(), Peer{Shard: 1, Replica: 0}, request, none); err == nil {
+		if err := m.server.Serve(context.Background(), Peer{Shard: 1, Replica: 0}, request, none); err == nil {
 			t.Errorf("request %v was answered", request)
 		}
 	}

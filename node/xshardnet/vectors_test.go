@@ -43,8 +43,8 @@ func (r *recorder) Request(_ context.Context, _ uint16, _ protocols.Index, reque
 	return each(wire.AppendU64(nil, 1))
 }
 
-// alone is a service of shard 0, with an engine that does not run and a network that keeps requests.
-func alone(t testing.TB) (*Service, *recorder) {
+// alone is a server of shard 0, with an engine that does not run and a network that keeps requests.
+func alone(t testing.TB) (*Server, *recorder) {
 	t.Helper()
 	scheme := sig.NewIdeal(1)
 	var committees []*protocols.Committee
@@ -65,14 +65,15 @@ func alone(t testing.TB) (*Service, *recorder) {
 		t.Fatal(err)
 	}
 	x := &recorder{}
-	r := New(e, x, func(_ context.Context, _ Peer, call []byte) ([]byte, int) { return slices.Clone(call), 0 })
-	return r, x
+	r := New(e, x)
+	return NewServer(r, func(_ context.Context, _ Peer, call []byte) ([]byte, int) { return slices.Clone(call), 0 }), x
 }
 
 // encode is the request as a service sends it.
 func encode(t *testing.T, kind byte, q *request) []byte {
 	t.Helper()
-	r, x := alone(t)
+	server, x := alone(t)
+	r := server.exchange
 	ctx := context.Background()
 	var err error
 	switch kind {
@@ -84,7 +85,7 @@ func encode(t *testing.T, kind byte, q *request) []byte {
 	case askNext:
 		_, _, err = r.position(ctx, xshard.Request{Kind: xshard.Position, Shard: 1})
 	case askCall:
-		_, err = r.Call(ctx, 1, 0, []byte(q.Call), 100)
+		_, err = NewClient(x).Call(ctx, 1, 0, []byte(q.Call), 100)
 	case askCLs:
 		r.pull(ctx, xshard.Request{Kind: xshard.Pull, Shard: 1, IDs: q.IDs})
 	case giveLD:
