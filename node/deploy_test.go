@@ -173,8 +173,8 @@ func hasLabel(known map[string]*dto.MetricFamily, metrics []string, label string
 var (
 	ruleExpr   = regexp.MustCompile(`(?m)^        expr: (.+)$`)
 	ruleName   = regexp.MustCompile(`(?m)^      - alert: (\w+)$`)
-	testSeries = regexp.MustCompile(`(?m)series: (\w+)\{`)
-	testedName = regexp.MustCompile(`alertname: (\w+)`)
+	testSeries = regexp.MustCompile(`(?m)- series: (.+)$`)
+	testedCase = regexp.MustCompile(`alertname: (\w+)(\}?\n(?:        exp_alerts:\n)?)`)
 )
 
 func TestRulesUseKnownMetrics(t *testing.T) {
@@ -197,13 +197,26 @@ func TestRulesUseKnownMetrics(t *testing.T) {
 	}
 	tests := readDeploy(t, "prometheus/alerts_test.yml")
 	for _, s := range testSeries.FindAllStringSubmatch(tests, -1) {
-		if known[s[1]] == nil && s[1] != "up" {
-			t.Errorf("the tests of the rules use %s, which is no metric", s[1])
+		wrong, _ := wrongQuery(s[1], known)
+		for _, w := range wrong {
+			t.Errorf("a test of the rules has the series %s: %s", s[1], w)
 		}
 	}
-	for _, s := range testedName.FindAllStringSubmatch(tests, -1) {
-		if !alerts[s[1]] {
-			t.Errorf("the tests of the rules expect %s, which is no alert", s[1])
+	fires, quiet := make(map[string]bool), make(map[string]bool)
+	for _, s := range testedCase.FindAllStringSubmatch(tests, -1) {
+		name := s[1]
+		if !alerts[name] {
+			t.Errorf("the tests of the rules expect %s, which is no alert", name)
+		}
+		if strings.HasPrefix(s[2], "\n        exp_alerts:\n") {
+			fires[name] = true
+		} else {
+			quiet[name] = true
+		}
+	}
+	for name := range alerts {
+		if !fires[name] || !quiet[name] {
+			t.Errorf("%s: the tests of the rules need a case in which it fires and one in which it does not", name)
 		}
 	}
 }
