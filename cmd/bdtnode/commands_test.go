@@ -21,10 +21,11 @@ import (
 	"bdtnode/node/api"
 )
 
-// Every command in README.md, in docs/ and in the help of the commands is run here, against one network. Placeholders
+// Every command in README.md, CONTRIBUTING.md, docs/, deploy/README.md and in the help of the commands is run here, against one network. Placeholders
 // stand for values of that network. Long simulations and runs are shortened. Commands with a load run on networks of their
 // own, in processes beside this one; without a load, net up starts fake replicas. Commands of other programs are translated:
-// curl to requests, go test and make to a check that packages, tests, flags and targets exist.
+// curl to requests, go test and make to a check that packages, tests, flags and targets exist. Commands that change a host
+// or a clone are compared with the files of the repository.
 
 // commandLine is a command line of a document.
 type commandLine struct {
@@ -33,7 +34,7 @@ type commandLine struct {
 }
 
 // programs begin a command in a block of a document that shows no prompt.
-var programs = regexp.MustCompile(`^(\./bdtnode|bdtnode|go (test|run|build)|make|curl|git|(S=\$\()?run) ?`)
+var programs = regexp.MustCompile(`^(\./bdtnode|bdtnode|go (test|run|build)|make|curl|git|useradd|chown|cp|systemctl|promtool|(S=\$\()?run) ?`)
 
 // documented are the commands in the blocks of a document: the lines with a prompt, and lines that begin with a program.
 func documented(document, text string) (out []commandLine) {
@@ -141,12 +142,21 @@ func TestRealCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, document := range append([]string{filepath.Join(root, "README.md")}, documents...) {
+	for i, document := range append([]string{
+		filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "deploy", "README.md"), filepath.Join(root, "README.md"),
+	}, documents...) {
 		text, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines = append(lines, documented(filepath.Base(document), string(text))...)
+		name := strings.TrimPrefix(filepath.ToSlash(document), filepath.ToSlash(root)+"/")
+		found := documented(name, string(text))
+		if i < 2 {
+			if found = append(found, spoken(name, string(text))...); len(found) < 8 {
+				t.Fatalf("only %d commands found in %s", len(found), name)
+			}
+		}
+		lines = append(lines, found...)
 	}
 	if len(lines) < 120 {
 		t.Fatalf("only %d commands found", len(lines))
@@ -156,7 +166,9 @@ func TestRealCommands(t *testing.T) {
 	for _, line := range lines {
 		t.Run(line.where+" "+line.text, func(t *testing.T) {
 			s.t = t
-			s.line(line)
+			for text := range strings.SplitSeq(line.text, " && ") {
+				s.line(commandLine{line.where, text})
+			}
 		})
 	}
 	if len(s.loads) < 20 {
@@ -269,6 +281,16 @@ func (s *stage) line(line commandLine) {
 		s.target(words[1:])
 	case words[0] == "curl":
 		s.curl(words[1:])
+	case words[0] == "git":
+		s.git(words[1:])
+	case words[0] == "promtool":
+		s.promtool(words[1:])
+	case slices.Contains([]string{"useradd", "chown", "cp", "systemctl"}, words[0]):
+		s.hostCommand(words)
+	case words[0] == "cd": // into the clone
+		if !slices.Equal(words, []string{"cd", "bdtnode"}) {
+			s.t.Errorf("%v", words)
+		}
 	case words[0] == "kill": // of a replica; TestRealNetwork sends this signal
 		if !slices.Equal(words, []string{"kill", "-9", "PID"}) {
 			s.t.Errorf("%v", words)
@@ -322,6 +344,8 @@ func (s *stage) fill(args []string) []string {
 			out[i] = filepath.Join(os.Getenv("HOME"), a[2:])
 		case before == "--consensus" && a == "C":
 			out[i] = "bdt"
+		case before == "--faults" && a == "NAME":
+			out[i] = "crashes"
 		case before == "--nodes" && a == "N":
 			out[i] = "4"
 		case before == "--out" && (a == "net" || a == "pay.tx" || strings.HasSuffix(a, ".gz") || strings.HasSuffix(a, ".pprof")) && a != "pay.tx":

@@ -109,10 +109,7 @@ func (l *loadRun) check(t *testing.T) {
 // document is the output of the command that its document shows, empty if it shows none.
 func (l *loadRun) document(t *testing.T) []string {
 	file := l.line.where
-	if file != "README.md" {
-		file = filepath.Join("docs", file)
-	}
-	if strings.HasSuffix(l.line.where, "--help") || !strings.Contains(readText(t, filepath.Join(l.root, file)), "\n    $ "+l.line.text+"\n") {
+	if strings.HasSuffix(file, "--help") || !strings.Contains(readText(t, filepath.Join(l.root, file)), "\n    $ "+l.line.text+"\n") {
 		return nil
 	}
 	return shownIn(t, l.root, file, l.line.text)

@@ -88,19 +88,6 @@ func sources(t *testing.T, dirs []string) (out []string) {
 	return out
 }
 
-// target checks that targets of make exist.
-func (s *stage) target(args []string) {
-	text, err := os.ReadFile(filepath.Join(s.root, "Makefile"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, a := range args {
-		if !strings.Contains(a, "=") && !strings.Contains(string(text), "\n"+a+": ") {
-			s.t.Errorf("the Makefile has no target %s", a)
-		}
-	}
-}
-
 // curl makes the request of a command of curl.
 func (s *stage) curl(args []string) {
 	t := s.t
