@@ -78,6 +78,8 @@ type Pebble struct {
 	calls  int        // number of calls in progress
 	closed bool
 	tables atomic.Uint64 // number of tables that a Window has written
+	work   chan func()   // to idle workers, see guard
+	ended  chan struct{} // closed when the store is closed
 
 	keptMu  sync.Mutex
 	readers map[uint64]*keptReader // open kept states
@@ -110,7 +112,7 @@ func OpenPebble(dir string, opts Options) (*Pebble, error) {
 }
 
 func openEngine(dir string, opts Options) (*Pebble, error) {
-	p := &Pebble{dir: dir, opts: opts, fs: newFailStop(opts.FS), noLog: opts.NoLog, readers: make(map[uint64]*keptReader)}
+	p := &Pebble{dir: dir, opts: opts, fs: newFailStop(opts.FS), noLog: opts.NoLog, readers: make(map[uint64]*keptReader), work: make(chan func()), ended: make(chan struct{})}
 	p.idle = sync.NewCond(&p.mu)
 	cache := pebble.NewCache(opts.CacheBytes)
 	defer cache.Unref() // the engine takes its own reference
@@ -242,9 +244,12 @@ func (p *Pebble) leave() {
 // which may never end.
 func (p *Pebble) guard(work func() error) error {
 	done := make(chan error, 1)
-	go func() {
-		done <- work()
-	}()
+	do := func() { done <- work() }
+	select {
+	case p.work <- do:
+	default:
+		go p.worker(do)
+	}
 	select {
 	case err := <-done:
 		if err != nil {
@@ -254,6 +259,22 @@ func (p *Pebble) guard(work func() error) error {
 		return p.fs.failure()
 	case <-p.fs.failed:
 		return p.fs.err
+	}
+}
+
+// worker does work, and then that of further calls of guard, until the store is closed or has failed. The engine needs a deep
+// stack: a new goroutine for each call would grow and copy its stack each time. There are as many workers as calls were in
+// progress at a time.
+func (p *Pebble) worker(do func()) {
+	for {
+		do()
+		select {
+		case do = <-p.work:
+		case <-p.ended:
+			return
+		case <-p.fs.failed:
+			return
+		}
 	}
 }
 
@@ -406,6 +427,7 @@ func (p *Pebble) Close() error {
 			return err
 		}
 	}
+	defer close(p.ended)
 	return p.guard(p.db.Close)
 }
 
