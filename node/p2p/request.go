@@ -1,7 +1,6 @@
 package p2p
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +25,8 @@ var (
 var errGone = errors.New("the peer cancelled the request")
 
 // A request uses one stream: both handshakes, the request as a frame, and the frames of the answer, ending with an
-// empty one. So an incomplete answer is never mistaken for a complete one.
+// empty one. So an incomplete answer is never mistaken for a complete one. The request leaves together with the handshake, and
+// so do a short answer and its end: each write costs both sides a record of TLS and a wake-up.
 
 // Request sends a request to replica to of any shard, and calls each for every frame of the answer, which it may keep.
 // It returns nil only after the whole answer; an error of each ends it. It takes until ctx ends or [Limits].ServeTime
@@ -76,13 +76,10 @@ func (m *member) request(ctx context.Context, request []byte, most int64, each f
 	defer s.Reset() // no effect for the peer after the end of the answer
 	stop := context.AfterFunc(ctx, func() { s.Reset() })
 	defer stop()
-	if err := m.net.greet(s, 0); err != nil {
-		return err
-	}
-	if _, err := newRequestWriter(ctx, s, m).Write(appendFrame(nil, request)); err != nil {
+	if _, err := newRequestWriter(ctx, s, m).Write(appendFrame(m.net.hello(0), request)); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	e := newEnd(s)
+	e := newEnd(s, requestBuffer)
 	theirs, err := e.greeted()
 	if err != nil {
 		return err
@@ -173,14 +170,13 @@ func (n *Net) refuse(s network.Stream, m *member) {
 }
 
 func (n *Net) answerOne(ctx context.Context, cancel context.CancelCauseFunc, s network.Stream, m *member) error {
-	e, _, err := n.receive(s, m)
+	e, theirs, err := n.receive(s, m, requestBuffer)
 	if err != nil {
 		return err
 	}
 	m.noteHeard()
 	held := share{from: n.answering.held, by: m}
 	defer held.end()
-	s.SetReadDeadline(time.Now().Add(handshakeTime))
 	size, err := readLength(e.reader, MaxRequest)
 	if err == nil && size == 0 {
 		err = errFrame
@@ -192,17 +188,17 @@ func (n *Net) answerOne(ctx context.Context, cancel context.CancelCauseFunc, s n
 	if err != nil {
 		return fmt.Errorf("read request: %w", err)
 	}
-	s.SetReadDeadline(time.Time{})
+	s.SetDeadline(time.Time{})
 	n.serving.start(func() { e.watch(cancel) })
 	if err := m.asks.WaitN(ctx, size+requestCost); err != nil {
 		return fmt.Errorf("wait for the budget of requests: %w", err)
 	}
-	out := &answerWriter{cancel: cancel, stream: newRequestWriter(ctx, s, m), held: &held, left: n.cfg.Limits.ServeBytes, time: n.cfg.Limits.WriteTime}
+	out := &answerWriter{cancel: cancel, stream: newRequestWriter(ctx, s, m), held: &held, left: n.cfg.Limits.ServeBytes, time: n.cfg.Limits.WriteTime, unsent: n.hello(theirs.session)}
 	defer out.stop()
 	if err := n.handler.Serve(ctx, m.shard, m.index, request, out.frame); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	_, err = out.stream.Write(appendLength(nil, 0))
+	_, err = out.stream.Write(appendLength(out.unsent, 0))
 	return err
 }
 
@@ -226,6 +222,7 @@ type answerWriter struct {
 	left   int64
 	time   time.Duration
 	limit  *time.Timer
+	unsent []byte // at most chunk bytes that leave with the next frame or the end
 }
 
 func (w *answerWriter) frame(frame []byte) error {
@@ -243,10 +240,16 @@ func (w *answerWriter) frame(frame []byte) error {
 	if w.limit == nil {
 		w.limit = time.AfterFunc(w.time, func() { w.cancel(errors.New("the peer did not read its answer in time")) })
 	}
-	buffered := bufio.NewWriterSize(w.stream, chunk)
-	buffered.Write(appendLength(nil, len(frame)))
-	buffered.Write(frame) // the error is kept, and Flush returns it
-	return buffered.Flush()
+	if len(w.unsent)+headerSize+len(frame) <= chunk {
+		w.unsent = appendFrame(w.unsent, frame)
+		return nil
+	}
+	if _, err := w.stream.Write(appendLength(w.unsent, len(frame))); err != nil {
+		return err
+	}
+	w.unsent = nil
+	_, err := w.stream.Write(frame)
+	return err
 }
 
 func (w *answerWriter) stop() {

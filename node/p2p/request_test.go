@@ -35,7 +35,7 @@ func TestLargeAnswerIsCancelled(t *testing.T) {
 		// The peer has no bounds of its own.
 		b.host.SetStreamHandler(fetchProtocol, func(s network.Stream) {
 			defer s.Reset()
-			e := newEnd(s)
+			e := newEnd(s, requestBuffer)
 			if _, err := e.greeted(); err != nil || b.greet(s, 0) != nil {
 				return
 			}

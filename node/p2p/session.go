@@ -37,7 +37,14 @@ type end struct {
 	reader *bufio.Reader
 }
 
-func newEnd(s network.Stream) *end { return &end{s, bufio.NewReaderSize(s, 32<<10)} }
+// Buffers of the readers of streams, in bytes. A stream of a request lives for one request and one answer, most of which are
+// small.
+const (
+	classBuffer   = 32 << 10
+	requestBuffer = 2 << 10
+)
+
+func newEnd(s network.Stream, buffer int) *end { return &end{s, bufio.NewReaderSize(s, buffer)} }
 
 // session is a pair of streams to a peer. It ends as a whole, once, with a cause.
 type session struct {
@@ -245,7 +252,7 @@ func (m *member) openClass(ctx context.Context, c network.Conn, class Class, ses
 	if err := multistream.SelectProtoOrFail(classProtocols[class], s); err != nil {
 		return nil, fmt.Errorf("negotiate %s: %w", classProtocols[class], err)
 	}
-	e := newEnd(s)
+	e := newEnd(s, classBuffer)
 	if err := m.net.greet(s, session); err != nil {
 		return nil, err
 	}
@@ -264,11 +271,16 @@ func (m *member) openClass(ctx context.Context, c network.Conn, class Class, ses
 
 // greet writes this node's handshake.
 func (n *Net) greet(s network.Stream, session uint64) error {
-	h := hello{n.cfg.Network, n.cfg.Shard, n.cfg.Self, session}
-	if _, err := s.Write(appendFrame(nil, h.append(nil))); err != nil {
+	if _, err := s.Write(n.hello(session)); err != nil {
 		return fmt.Errorf("write handshake: %w", err)
 	}
 	return nil
+}
+
+// hello is the frame of this node's handshake.
+func (n *Net) hello(session uint64) []byte {
+	h := hello{n.cfg.Network, n.cfg.Shard, n.cfg.Self, session}
+	return appendFrame(nil, h.append(make([]byte, 0, helloSize)))
 }
 
 // greeted reads the peer's handshake. An unreadable one is a refusal, like that of another network.
@@ -303,10 +315,16 @@ func (n *Net) accept(s network.Stream, class Class) {
 		s.Reset()
 		return
 	}
-	e, theirs, err := n.receive(s, m)
+	e, theirs, err := n.receive(s, m, classBuffer)
+	if err == nil {
+		if err = n.greet(s, theirs.session); err != nil {
+			s.Reset()
+		}
+	}
 	if err != nil {
 		return
 	}
+	s.SetDeadline(time.Time{})
 	if n.ctx.Err() != nil {
 		s.Reset()
 		return
@@ -314,10 +332,11 @@ func (n *Net) accept(s network.Stream, class Class) {
 	m.offer(s, class, e, theirs.session)
 }
 
-// receive performs the accepting side's handshake. It closes the stream on an error.
-func (n *Net) receive(s network.Stream, m *member) (*end, hello, error) {
+// receive reads the handshake of a stream that a peer opened, with the deadline handshakeTime. The caller sends the answer, and
+// sets another deadline. On an error it closes the stream.
+func (n *Net) receive(s network.Stream, m *member, buffer int) (*end, hello, error) {
 	s.SetDeadline(time.Now().Add(handshakeTime))
-	e := newEnd(s)
+	e := newEnd(s, buffer)
 	theirs, err := e.greeted()
 	if err == nil {
 		err = n.judge(theirs, m)
@@ -332,13 +351,9 @@ func (n *Net) receive(s network.Stream, m *member) (*end, hello, error) {
 			return nil, theirs, err
 		}
 	}
-	if err == nil {
-		err = n.greet(s, theirs.session)
-	}
 	if err != nil {
 		s.Reset()
 		return nil, theirs, err
 	}
-	s.SetDeadline(time.Time{})
 	return e, theirs, nil
 }
