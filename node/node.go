@@ -64,6 +64,9 @@ const largeValue = 4 << 10
 // stays open while it waits for the outcome of forwarded transactions.
 const maxServing = 96
 
+// maxAwaits is the number of requests of clients that wait at a time for outputs in one other shard. They share calls.
+const maxAwaits = 4096
+
 // Node is one replica. Create it with [Open] and run it with [Node.Run].
 type Node struct {
 	home      *config.Home
@@ -80,6 +83,7 @@ type Node struct {
 	foreign   *foreign.Reader
 	proofs    proofs
 	calls     []*fairshare.Places[admission.Party] // to each shard, for clients: a call may wait for a minute
+	awaits    []*fairshare.Places[admission.Party] // of outputs in each shard, for clients
 	net       *p2p.Net
 	events    *events.Events
 	reader    *logread.Reader // nil if the shard settles payments
@@ -140,6 +144,7 @@ func Open(home *config.Home) (_ *Node, err error) {
 	for s := range committees {
 		committees[s] = n.network.Committee(uint16(s))
 		n.calls = append(n.calls, fairshare.NewPlaces[admission.Party](maxServing, 1))
+		n.awaits = append(n.awaits, fairshare.NewPlaces[admission.Party](maxAwaits, 1))
 	}
 	n.foreign = foreign.NewReader(home.Replica, committees, n.peers)
 	if n.proofs, err = newProofs(n); err != nil {

@@ -53,10 +53,10 @@ func (b backend) confirmOutputs(ctx context.Context, from admission.Party, p *pl
 // settledIn waits until transactions are settled in a shard, or ctx ends, and reports for each whether it is.
 func (b backend) settledIn(ctx context.Context, from admission.Party, shard uint16, ids []ledger.TxID) []bool {
 	if shard != b.home.Shard {
-		if !b.calls[shard].Take(ctx, from) {
+		if !b.awaits[shard].Take(ctx, from) {
 			return make([]bool, len(ids))
 		}
-		defer b.calls[shard].Give(from)
+		defer b.awaits[shard].Give(from)
 		return b.foreign.Settled(ctx, shard, ids)
 	}
 	settled := make([]bool, len(ids))

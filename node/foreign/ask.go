@@ -47,12 +47,19 @@ type Reader struct {
 	committees []*protocols.Committee // by shard
 	caller     Caller
 	turn       atomic.Uint64 // number of questions so far: each begins with another replica
+	awaits     []*awaits     // by shard
+	hints      []*hints      // by shard
 }
 
 // NewReader returns a reader for a replica, whose index is used only to spread the load. The committees are those of
 // all shards.
 func NewReader(self protocols.Index, committees []*protocols.Committee, caller Caller) *Reader {
-	return &Reader{self: self, committees: committees, caller: caller}
+	r := &Reader{self: self, committees: committees, caller: caller}
+	for s := range committees {
+		r.awaits = append(r.awaits, &awaits{r: r, shard: uint16(s), slots: make(chan struct{}, maxAwaiting)})
+		r.hints = append(r.hints, &hints{r: r, shard: uint16(s)})
+	}
+	return r
 }
 
 // question is a question to the replicas of a shard.
@@ -64,6 +71,8 @@ type question[T any] struct {
 	// read checks an answer and returns its keys. An error means that the answer is invalid. It is not called
 	// concurrently.
 	read func(from protocols.Index, answer *T, err error) ([]quorum.Key, error)
+	// answered, if not nil, is called after each answer.
+	answered func(m *quorum.Machine)
 }
 
 // outcome is the result of a question.
@@ -147,6 +156,9 @@ func askShard[T any](ctx context.Context, r *Reader, q question[T], most time.Du
 		select {
 		case x := <-results:
 			asks = processAnswer(&h, &q, now(), x.ask, x.raw, x.err)
+			if q.answered != nil {
+				q.answered(h.Machine)
+			}
 		case <-timer.C:
 			asks = h.Tick(now())
 		case <-ctx.Done():

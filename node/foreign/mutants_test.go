@@ -35,6 +35,15 @@ var mutants = []seeded.Case{
 	{Name: "an error of one replica decides", Edits: []seeded.Edit{
 		{File: "ask.go", From: "		key, _ = h.Most(0)\n", To: "		key, _ = h.Most(0)\n		ok = key == keyBadCursor\n"},
 	}, Test: "TestErrorsOfAccounts"},
+	{Name: "a wait ends with the first of its transactions", Edits: []seeded.Edit{
+		{File: "together.go", From: "		if w.open--; w.open == 0 {\n", To: "		if w.open--; true {\n"},
+	}, Test: "TestSettledNeedsAnHonestReplica|TestWaitEndsWithItsOwnTransactions|TestFirstOfTwo"},
+	{Name: "a shared call waits for all transactions", Edits: []seeded.Edit{
+		{File: "wait.go", From: "wait = min(wait, turnTime)", To: "wait = min(wait, api.MaxWait)"},
+	}, Test: "TestWaitEndsWithItsOwnTransactions"},
+	{Name: "a copy of a transaction is sent in a hint", Edits: []seeded.Edit{
+		{File: "together.go", From: "			if !seen[string(raw)] {\n", To: "			if true {\n"},
+	}, Test: "TestHintsShareCalls"},
 	{Name: "an unreachable shard is left out", Edits: []seeded.Edit{
 		{File: "combine.go", From: "		case r.Unreachable:\n			return api.Part{Shard: shard, Stage: api.StageUnreachable}\n", To: "		case r.Unreachable:\n			return api.Part{Shard: shard, Stage: ledger.StageSettled.String()}\n"},
 	}, Test: "TestCombine"},

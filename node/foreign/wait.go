@@ -13,12 +13,24 @@ import (
 )
 
 // Settled waits until f+1 replicas of a shard report each transaction as settled there, or until ctx ends. It returns
-// true for the transactions for which they do.
+// true for the transactions for which they do. Waits that begin at about the same time share calls.
 func (r *Reader) Settled(ctx context.Context, shard uint16, ids []ledger.TxID) []bool {
+	return r.awaits[shard].wait(ctx, ids)
+}
+
+// await asks until f+1 replicas of a shard report each transaction as final there, until most has passed, or ctx ends. It calls
+// decided for each transaction on whose state they agree. For several waits (shared), an answer has the states after turnTime
+// at the latest, and the others are asked for again.
+func (r *Reader) await(ctx context.Context, shard uint16, ids []ledger.TxID, most time.Duration, shared bool, decided func(i int, state quorum.Key)) {
+	known := make([]bool, len(ids))
 	q := question[[]api.State]{
 		Config: r.waiting(shard, len(ids)), shard: shard, most: mostAnswer,
 		call: func(left time.Duration) []byte {
-			return encode(Call{Await: &Await{IDs: ids, WaitMS: max(0, left-margin).Milliseconds()}})
+			wait := max(0, left-margin)
+			if shared {
+				wait = min(wait, turnTime)
+			}
+			return encode(Call{Await: &Await{IDs: ids, WaitMS: wait.Milliseconds()}})
 		},
 		read: func(_ protocols.Index, a *[]api.State, err error) ([]quorum.Key, error) {
 			if err != nil {
@@ -32,14 +44,16 @@ func (r *Reader) Settled(ctx context.Context, shard uint16, ids []ledger.TxID) [
 			}
 			return keys, nil
 		},
+		answered: func(m *quorum.Machine) {
+			for i := range ids {
+				if key, _, ok := m.Decided(i); ok && !known[i] {
+					known[i] = true
+					decided(i, key)
+				}
+			}
+		},
 	}
-	h := askShard(ctx, r, q, api.MaxWait)
-	settled := make([]bool, len(ids))
-	for i := range ids {
-		key, _, ok := h.Decided(i)
-		settled[i] = ok && key == quorum.Key(api.StateSettled)
-	}
-	return settled
+	askShard(ctx, r, q, min(most, api.MaxWait))
 }
 
 // Submit submits transactions that have inputs in a shard to f+1 of its replicas, so that an honest one has them, and
@@ -137,8 +151,12 @@ func common(a, b *api.TxAnswer) {
 }
 
 // Hand submits transactions to one replica of a shard, and to another one if that fails. It is a hint: no outcome is
-// waited for.
+// waited for. Hints that come while others are under way share a call.
 func (r *Reader) Hand(ctx context.Context, shard uint16, raws [][]byte) {
+	r.hints[shard].send(ctx, raws)
+}
+
+func (r *Reader) hand(ctx context.Context, shard uint16, raws [][]byte) {
 	for _, some := range pieces(raws) {
 		q := question[[]api.TxAnswer]{
 			Config: r.reading(shard), shard: shard, most: mostAnswer,

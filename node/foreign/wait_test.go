@@ -63,11 +63,11 @@ func TestSettledNeedsAnHonestReplica(t *testing.T) {
 			"one is silent": {func(b time.Time) []behaviour {
 				h := settles(b, time.Second, time.Second, time.Second)
 				return []behaviour{silent, h, h, h}
-			}, all, time.Second, time.Second + silence},
+			}, all, time.Second, gatherTime + time.Second + silence},
 			"two are silent": {func(b time.Time) []behaviour {
 				h := settles(b, time.Second, time.Second, time.Second)
 				return []behaviour{silent, silent, h, h}
-			}, all, time.Second, patience + silence},
+			}, all, time.Second, gatherTime + patience + silence},
 			"one never settles": {func(b time.Time) []behaviour {
 				h := settles(b, time.Second, time.Second)
 				return []behaviour{h, h, h, h}
