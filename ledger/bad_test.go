@@ -123,7 +123,7 @@ func TestCheckFormLeavesSignatures(t *testing.T) {
 	if err != nil || len(p.Txs) != 2 || len(p.AppendSigItems(nil)) != 2 {
 		t.Fatalf("%v", err)
 	}
-	if err := p.CheckSignatures(ideal); err == nil || !errorNames(err, p.Txs[1]) {
+	if err := p.CheckSignatures(ideal, nil); err == nil || !errorNames(err, p.Txs[1]) {
 		t.Errorf("the signatures: %v", err)
 	}
 	if p, err := CheckPayload(nil, ideal, testNet, payload); err == nil || p != nil {

@@ -230,7 +230,7 @@ func CheckPayload(kinds Kinds, scheme sig.Scheme, network digest.Digest, b []byt
 	if err != nil {
 		return nil, err
 	}
-	if err := p.CheckSignatures(scheme); err != nil {
+	if err := p.CheckSignatures(scheme, nil); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -267,11 +267,12 @@ func (p *Payload) AppendSigItems(items []sig.Check) []sig.Check {
 	return items
 }
 
-// CheckSignatures verifies the signatures of all transactions together. The error names the first transaction whose
-// signature does not verify.
-func (p *Payload) CheckSignatures(scheme sig.Scheme) error {
-	items := p.AppendSigItems(make([]sig.Check, 0, len(p.Txs)+len(p.Txs)/8))
+// CheckSignatures verifies the signatures of all transactions that are not known together; then all are known. The error names
+// the first transaction whose signature does not verify.
+func (p *Payload) CheckSignatures(scheme sig.Scheme, known *KnownTxs) error {
+	items := known.AppendUnknown(make([]sig.Check, 0, len(p.Txs)+len(p.Txs)/8), p.Txs)
 	if len(items) == 0 || scheme.VerifyAll(items) {
+		known.AddOwn(p.Txs...)
 		return nil
 	}
 	for i, tx := range p.Txs {

@@ -21,7 +21,7 @@ func VerifyTx(scheme sig.Scheme, network digest.Digest, raw []byte) (VerifiedTx,
 	if err != nil {
 		return VerifiedTx{}, err
 	}
-	verified, refusals := VerifyTxs(scheme, network, []*Tx{tx})
+	verified, refusals := VerifyTxs(scheme, network, nil, []*Tx{tx})
 	if refusals[0] != nil {
 		return VerifiedTx{}, refusals[0]
 	}
@@ -29,16 +29,18 @@ func VerifyTx(scheme sig.Scheme, network digest.Digest, raw []byte) (VerifiedTx,
 }
 
 // VerifyTxs checks decoded transactions and verifies their signatures, all together if they are good. For each
-// transaction, either verified has it or refusals has the reason. VerifyTxs panics if the scheme accepts the signatures
+// transaction, either verified has it or refusals has the reason. The signatures of known transactions are not verified
+// again, and the verified ones are known from then on. VerifyTxs panics if the scheme accepts the signatures
 // of a transaction one by one but not together.
-func VerifyTxs(scheme sig.Scheme, network digest.Digest, txs []*Tx) (verified []VerifiedTx, refusals []*Refusal) {
+func VerifyTxs(scheme sig.Scheme, network digest.Digest, known *KnownTxs, txs []*Tx) (verified []VerifiedTx, refusals []*Refusal) {
 	verified, refusals = make([]VerifiedTx, len(txs)), make([]*Refusal, len(txs))
-	var checks []sig.Check
+	sound := make([]*Tx, 0, len(txs))
 	for i, tx := range txs {
 		if refusals[i] = tx.Check(network); refusals[i] == nil {
-			checks = tx.appendSigItems(checks)
+			sound = append(sound, tx)
 		}
 	}
+	checks := known.AppendUnknown(nil, sound)
 	together := len(checks) == 0 || scheme.VerifyAll(checks)
 	for i, tx := range txs {
 		if refusals[i] == nil && !together && !scheme.VerifyAll(tx.SigItems()) {
@@ -48,6 +50,7 @@ func VerifyTxs(scheme sig.Scheme, network digest.Digest, txs []*Tx) (verified []
 		}
 		if refusals[i] == nil {
 			verified[i] = VerifiedTx{tx}
+			known.AddOwn(tx)
 		}
 	}
 	return verified, refusals

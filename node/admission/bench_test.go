@@ -29,7 +29,7 @@ func BenchmarkAdmission(b *testing.B) {
 		txs = append(txs, tx)
 	}
 	ids := idsOf(txs...)
-	verified, _ := ledger.VerifyTxs(scheme, digest.Of("test"), txs)
+	verified, _ := ledger.VerifyTxs(scheme, digest.Of("test"), nil, txs)
 	now := Instant{start, start.Millis()}
 	d := New(Config{Limits: StandardLimits()})
 	found := ledger.Inspection{Inside: true, Own: []int{0}}

@@ -107,6 +107,7 @@ type Driver struct {
 
 	kinds     ledger.Kinds // of entries of batches
 	contents  *execution.Contents
+	known     *ledger.KnownTxs
 	witness   *witness
 	cancels   *cancels
 	clients   *clients.Clients
@@ -136,7 +137,7 @@ func New(cfg Config, host Host) (*Driver, error) {
 		cfg.VerifyAll = cfg.Scheme.VerifyAll
 	}
 	d := &Driver{
-		cfg: &cfg, host: host, core: core, wall: wall, kinds: cfg.kinds(), contents: execution.NewContents(),
+		cfg: &cfg, host: host, core: core, wall: wall, kinds: cfg.kinds(), contents: execution.NewContents(), known: ledger.NewKnownTxs(cfg.Network.Shards()),
 		witness: &witness{host: host, seen: make(map[proof]bool)},
 		serving: serving{queue: replica.NewServing(cfg.Committee.N())},
 		nextLD:  nextLDsOf(core, cfg.Network.Shards()),
@@ -156,14 +157,14 @@ func New(cfg Config, host Host) (*Driver, error) {
 		d.appends = clients.NewAppends(cfg.Self, certified, host)
 		d.entries = d.appends
 	}
-	others := &lds{cfg: d.cfg, contents: d.contents, cancels: d.cancels, witness: d.witness, verified: verified{known: replica.NewVerifiedLDs()}}
+	others := &lds{cfg: d.cfg, contents: d.contents, cancels: d.cancels, witness: d.witness, verified: verified{known: replica.NewVerifiedLDs()}, known: d.known}
 	d.intake = intake.New(intake.Config{
-		Committee: cfg.Committee, Self: cfg.Self, Shards: cfg.Network.Shards(), Scheme: cfg.Scheme, Coin: cfg.Coin, Kinds: d.kinds, Window: cfg.Window,
+		Committee: cfg.Committee, Self: cfg.Self, Shards: cfg.Network.Shards(), Scheme: cfg.Scheme, Coin: cfg.Coin, Kinds: d.kinds, Known: d.known, Window: cfg.Window,
 		Vouched: cfg.Vouched, TakeAll: cfg.TakeAll, Horizon: core.Horizon(),
 	}, host, d.contents, others)
 	d.exchange = newExchange(d.cfg, host, d.clients, d.intake, others, d.nextLD)
 	d.execution = execution.New(execution.Config{
-		Committee: cfg.Committee, Self: cfg.Self, Store: cfg.Store, Ledger: cfg.ledger(), State: cfg.State, Kinds: d.kinds, VerifyAll: cfg.VerifyAll,
+		Committee: cfg.Committee, Self: cfg.Self, Store: cfg.Store, Ledger: cfg.ledger(), State: cfg.State, Kinds: d.kinds, VerifyAll: cfg.VerifyAll, Known: d.known,
 		Certified: certified, Recorder: cfg.Recorder, Observers: []execution.Observer{d.entries, d.exchange},
 	}, host, d.contents)
 	d.moved = true
@@ -173,6 +174,9 @@ func New(cfg Config, host Host) (*Driver, error) {
 
 // Clients is the replica's part for clients.
 func (d *Driver) Clients() *clients.Clients { return d.clients }
+
+// KnownTxs are the transactions whose signatures this replica verified.
+func (d *Driver) KnownTxs() *ledger.KnownTxs { return d.known }
 
 // Appends is the replica's part for clients that append opaque payloads, nil in a shard with another ledger.
 func (d *Driver) Appends() *clients.Appends { return d.appends }

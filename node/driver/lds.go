@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"bdtnode/internal/digest"
+	"bdtnode/ledger"
 	"bdtnode/node/execution"
 	"bdtnode/node/replica"
 	"bdtnode/protocols/cancel"
@@ -27,6 +28,7 @@ type lds struct {
 	cancels  *cancels
 	witness  *witness
 	verified verified
+	known    *ledger.KnownTxs
 }
 
 // VerifyCLM implements [intake.Settlement].
@@ -37,7 +39,7 @@ func (v *lds) VerifyLD(x *replica.Inbound) (good bool, err error) {
 	if v.cfg.opaque() {
 		return false, errNoPayments
 	}
-	err = replica.CheckLD(v.cfg.Committee, v.cfg.Scheme, v.cfg.Network, &v.verified, x)
+	err = replica.CheckLD(v.cfg.Committee, v.cfg.Scheme, v.cfg.Network, &v.verified, v.known, x)
 	if evidence := (*settlement.Evidence)(nil); errors.As(err, &evidence) {
 		// The LD is certified by f+1 replicas of its source and yet against the rules: the peer that passed it on is innocent,
 		// and the LD never enters the order.

@@ -104,7 +104,7 @@ func (e *Engine) verify(ctx context.Context, from admission.Party, txs []*ledger
 			break
 		}
 		start := len(verified)
-		chunk, refusals := ledger.VerifyTxs(e.cfg.Scheme, e.cfg.Committee.Network(), txs[start:min(start+verifyChunk, len(txs))])
+		chunk, refusals := ledger.VerifyTxs(e.cfg.Scheme, e.cfg.Committee.Network(), e.driver.KnownTxs(), txs[start:min(start+verifyChunk, len(txs))])
 		e.verifying.Give(from)
 		verified = append(verified, chunk...)
 		for i, r := range refusals {

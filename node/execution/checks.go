@@ -92,14 +92,19 @@ func (e *Execution) CheckBatches() (some bool, err error) {
 			return false, err
 		}
 		results, payloads = append(results, vouch.Result{Batch: r, Good: true}), append(payloads, p)
-		items = p.AppendSigItems(items)
+		items = e.cfg.Known.AppendUnknown(items, p.Txs)
 	}
 	if len(results) == 0 {
 		return false, nil
 	}
 	if !e.cfg.VerifyAll(items) {
 		for i, p := range payloads {
-			results[i].Good = e.cfg.VerifyAll(p.AppendSigItems(nil))
+			results[i].Good = e.cfg.VerifyAll(e.cfg.Known.AppendUnknown(nil, p.Txs))
+		}
+	}
+	for i, p := range payloads {
+		if results[i].Good {
+			e.cfg.Known.AddOwn(p.Txs...)
 		}
 	}
 	e.checks.done(results)

@@ -27,8 +27,9 @@ type Config struct {
 	State     *ledger.State // the ledger of payments; nil if the shard has another ledger
 	Kinds     ledger.Kinds  // of entries of batches
 	VerifyAll func(checks []sig.Check) bool
-	Certified uint64   // headers up to this height were certified before the start
-	Recorder  Recorder // if not nil, told all executed blocks
+	Known     *ledger.KnownTxs // transactions whose signatures need no further check
+	Certified uint64           // headers up to this height were certified before the start
+	Recorder  Recorder         // if not nil, told all executed blocks
 	Observers []Observer
 }
 

@@ -31,10 +31,11 @@ type Config struct {
 	Shards    int // in the network
 	Scheme    sig.Scheme
 	Coin      coin.Scheme
-	Kinds     ledger.Kinds // of entries of batches
-	Window    int          // bytes of a lane above the last commit; 0 is lanes.WindowBytes
-	Vouched   int          // entries of a batch from which on replicas vouch for its signatures; 0: they vouch for none
-	TakeAll   bool         // messages without use are verified too
+	Kinds     ledger.Kinds     // of entries of batches
+	Known     *ledger.KnownTxs // transactions whose signatures need no further check
+	Window    int              // bytes of a lane above the last commit; 0 is lanes.WindowBytes
+	Vouched   int              // entries of a batch from which on replicas vouch for its signatures; 0: they vouch for none
+	TakeAll   bool             // messages without use are verified too
 	Horizon   *replica.Horizon
 }
 

@@ -39,11 +39,10 @@ func (p payloads) check(b *lanes.Batch) error {
 	if p.contents.Has(b.Digest()) {
 		return nil
 	}
-	verify := ledger.CheckPayload
-	if p.cfg.Vouched > 0 && int(b.Count) >= p.cfg.Vouched {
-		verify = ledger.CheckForm
+	payload, err := ledger.CheckForm(p.cfg.Kinds, p.cfg.Scheme, p.cfg.Committee.Network(), b.Payload)
+	if err == nil && (p.cfg.Vouched == 0 || int(b.Count) < p.cfg.Vouched) {
+		err = payload.CheckSignatures(p.cfg.Scheme, p.cfg.Known)
 	}
-	payload, err := verify(p.cfg.Kinds, p.cfg.Scheme, p.cfg.Committee.Network(), b.Payload)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func networkMutants() []mutant {
 			{transfers, "	if s.cfg.isHome(r.Tx.owners[0]) {\n		s.sums.burned += r.Tx.Fee", "	{\n		s.sums.burned += r.Tx.Fee"},
 		}},
 		{"a header's certificate is not verified", sweep, "blame", []edit{
-			{lds, "	if scheme.VerifyAll(append(proof[:len(proof):len(proof)], contents...)) {", "	if scheme.VerifyAll(contents) {"},
+			{lds, "		checks = known.AppendUnknown(checks, txs)\n", "		checks = known.AppendUnknown(nil, txs)\n"},
 		}},
 		{"LDs are known as verified by their deliveries", sweep, "blame", []edit{
 			{"node/replica/verified.go", `digest.Of("bdt/LD-encoding/1", m.Raw)`, "m.Digest"},

@@ -164,7 +164,7 @@ func (e *Evidence) Check(scheme sig.Scheme) error {
 		return e.checkCertificates(scheme, e.LD)
 	}
 	if e.Other == nil {
-		err := e.LD.Verify(scheme, e.network)
+		err := e.LD.Verify(scheme, e.network, nil)
 		var found *Evidence
 		switch {
 		case errors.As(err, &found):
@@ -180,7 +180,7 @@ func (e *Evidence) Check(scheme sig.Scheme) error {
 // checkCertificates verifies the certificates of LDs, whether or not their contents keep the rules.
 func (e *Evidence) checkCertificates(scheme sig.Scheme, lds ...*LD) error {
 	for _, l := range lds {
-		proof, _, err := l.Check(e.network)
+		proof, err := l.Check(e.network)
 		var found *Evidence
 		if err != nil && !errors.As(err, &found) {
 			return fmt.Errorf("evidence: %w", err)

@@ -137,7 +137,7 @@ func (s *traced) ld(a *golden.Args) {
 	l := NewLD(out, h, certifyLD(s.n, &h, from, a.Ints("of")...))
 	s.p.Line("LD %d of shard %d: header of height %d, VOTEs of %v, leaf %d of %d under the outbox root",
 		l.Delivery.Number, from, l.Header.Height, l.Certificate.Signers.Members(), l.Index, l.Count)
-	if err := l.Verify(ideal, s.n); err != nil {
+	if err := l.Verify(ideal, s.n, nil); err != nil {
 		s.p.Line("refused: %v", err)
 		return
 	}

@@ -69,42 +69,56 @@ func DecodeLD(b []byte) (*LD, error) {
 	return l, nil
 }
 
-// Check checks everything of an LD that needs neither state nor signature verification. It returns the signatures to
-// verify in two parts: proof has those of the certificate, contents those of the transactions. If the error is an
-// [*Evidence], it counts only if proof verifies; any other error is the fault of the sender of the LD.
-func (l *LD) Check(n *Network) (proof, contents []sig.Check, err error) {
+// Check checks everything of an LD that needs neither state nor signature verification. It returns the signatures of the
+// certificate, which are to be verified; those of the transactions are too ([LD.Txs]). If the error is an [*Evidence], it
+// counts only if these verify; any other error is the fault of the sender of the LD.
+func (l *LD) Check(n *Network) (proof []sig.Check, err error) {
 	d := l.Delivery
 	committee := n.Committee(d.Source)
 	switch {
 	case committee == nil || n.Committee(d.Destination) == nil:
-		return nil, nil, fmt.Errorf("LD from shard %d to %d: the network has %d shards", d.Source, d.Destination, n.Shards())
+		return nil, fmt.Errorf("LD from shard %d to %d: the network has %d shards", d.Source, d.Destination, n.Shards())
 	case l.Header.Network != n.ID() || l.Header.Shard != d.Source:
-		return nil, nil, fmt.Errorf("LD %d of shard %d: its header is of shard %d, network %s", d.Number, d.Source, l.Header.Shard, l.Header.Network.Short())
+		return nil, fmt.Errorf("LD %d of shard %d: its header is of shard %d, network %s", d.Number, d.Source, l.Header.Shard, l.Header.Network.Short())
 	case !l.Path.Verify(l.Header.Outbox, d.Digest(), int(l.Index), int(l.Count)):
-		return nil, nil, fmt.Errorf("LD %d of shard %d: its path does not lead to the outbox root of its header", d.Number, d.Source)
+		return nil, fmt.Errorf("LD %d of shard %d: its path does not lead to the outbox root of its header", d.Number, d.Source)
 	}
 	certified := certify.Certified{Height: l.Header.Height, Header: l.Header.Digest(), Certificate: l.Certificate}
 	if proof, err = certified.SignatureChecks(committee); err != nil {
-		return nil, nil, fmt.Errorf("LD %d of shard %d: %w", d.Number, d.Source, err)
+		return nil, fmt.Errorf("LD %d of shard %d: %w", d.Number, d.Source, err)
 	}
 	if err := d.Check(n.ID(), n.Home); err != nil {
-		return proof, nil, &Evidence{LD: l, Why: err, network: n}
+		return proof, &Evidence{LD: l, Why: err, network: n}
 	}
-	for i := range d.Entries {
-		contents = append(contents, d.Entries[i].Tx.SigItems()...)
-	}
-	return proof, contents, nil
+	return proof, nil
 }
 
-// Verify checks an LD and verifies its signatures. The error is nil, an [*Evidence] against the source, or the fault
-// of the sender of the LD. It may be called concurrently if scheme may.
-func (l *LD) Verify(scheme sig.Scheme, n *Network) error {
-	proof, contents, err := l.Check(n)
+// Txs lists the transactions of the entries.
+func (l *LD) Txs() []*ledger.Tx {
+	txs := make([]*ledger.Tx, len(l.Delivery.Entries))
+	for i := range txs {
+		txs[i] = l.Delivery.Entries[i].Tx
+	}
+	return txs
+}
+
+// Verify checks an LD and verifies its signatures, but not again those of known transactions; then all of them are known. The
+// error is nil, an [*Evidence] against the source, or the fault of the sender of the LD. It may be called concurrently if
+// scheme may.
+func (l *LD) Verify(scheme sig.Scheme, n *Network, known *ledger.KnownTxs) error {
+	proof, err := l.Check(n)
 	var bad *Evidence
 	if err != nil && !errors.As(err, &bad) {
 		return err
 	}
-	if scheme.VerifyAll(append(proof[:len(proof):len(proof)], contents...)) {
+	checks, txs := proof[:len(proof):len(proof)], l.Txs()
+	if bad == nil {
+		checks = known.AppendUnknown(checks, txs)
+	}
+	if scheme.VerifyAll(checks) {
+		if bad == nil {
+			known.AddFrom(l.Delivery.Source, txs...)
+		}
 		return err
 	}
 	if !scheme.VerifyAll(proof) {

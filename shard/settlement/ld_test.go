@@ -71,7 +71,7 @@ func anLD(t testing.TB, n *Network) *LD {
 func TestLDVerifies(t *testing.T) {
 	n := testNetwork(t)
 	l := anLD(t, n)
-	if err := l.Verify(ideal, n); err != nil {
+	if err := l.Verify(ideal, n, nil); err != nil {
 		t.Fatal(err)
 	}
 	enc := l.Encode()
@@ -79,16 +79,16 @@ func TestLDVerifies(t *testing.T) {
 	if err != nil || !bytes.Equal(got.Encode(), enc) || got.Digest() != l.Digest() {
 		t.Fatalf("decoded %+v, %v", got, err)
 	}
-	if err := got.Verify(ideal, n); err != nil {
+	if err := got.Verify(ideal, n, nil); err != nil {
 		t.Error(err)
 	}
-	proof, contents, err := got.Check(n)
-	if err != nil || len(proof) != 2 || len(contents) != 2 {
-		t.Errorf("%d and %d signatures to check, %v", len(proof), len(contents), err)
+	proof, err := got.Check(n)
+	if err != nil || len(proof) != 2 || len(got.Txs()) != 1 {
+		t.Errorf("%d signatures of %d transactions to check, %v", len(proof), len(got.Txs()), err)
 	}
 	other := *l
 	other.Certificate = certifyLD(n, &l.Header, 0, 0, 2, 3)
-	if err := other.Verify(ideal, n); err != nil || other.Digest() != l.Digest() || bytes.Equal(other.Encode(), enc) {
+	if err := other.Verify(ideal, n, nil); err != nil || other.Digest() != l.Digest() || bytes.Equal(other.Encode(), enc) {
 		t.Errorf("the same LD certified by other replicas: %v", err)
 	}
 }
@@ -128,7 +128,7 @@ func TestAForgedLDIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := anLD(t, n)
 			c.forge(l)
-			err := l.Verify(ideal, n)
+			err := l.Verify(ideal, n, nil)
 			var evidence *Evidence
 			if err == nil || errors.As(err, &evidence) || !strings.Contains(err.Error(), c.why) {
 				t.Errorf("%v, want an error with %q", err, c.why)
@@ -143,6 +143,35 @@ func altered(change func(d *ledger.Delivery)) func(l *LD) {
 		d.Entries = slices.Clone(d.Entries)
 		change(&d)
 		l.Delivery = ledger.NewDelivery(d)
+	}
+}
+
+// verifies counts the signatures that are verified.
+type verifies struct {
+	sig.Scheme
+	count int
+}
+
+func (v *verifies) VerifyAll(items []sig.Check) bool {
+	v.count += len(items)
+	return v.Scheme.VerifyAll(items)
+}
+
+// TestTransactionsOfALDAreVerifiedOnce: of an LD with transactions that the replica verified, only the certificate is verified,
+// also if it is another one.
+func TestTransactionsOfALDAreVerifiedOnce(t *testing.T) {
+	n, known, scheme := testNetwork(t), ledger.NewKnownTxs(shards), &verifies{Scheme: ideal}
+	l := anLD(t, n)
+	for i, want := range []int{2 + 2, 2, 2} {
+		scheme.count = 0
+		if err := l.Verify(scheme, n, known); err != nil || scheme.count != want {
+			t.Errorf("copy %d: %d signatures, want %d; %v", i, scheme.count, want, err)
+		}
+		l.Certificate = certifyLD(n, &l.Header, 0, 0, 2)
+	}
+	l.Certificate.Signatures[0][0]++
+	if err := l.Verify(scheme, n, known); err == nil {
+		t.Error("a bad certificate verifies, since the transactions are known")
 	}
 }
 
@@ -187,11 +216,18 @@ func TestLDThatBreaksARuleIsEvidence(t *testing.T) {
 			l.Header.Outbox = rootOf(l)
 			l.Certificate = certifyLD(n, &l.Header, 0, 0, 1)
 			var evidence *Evidence
-			if err := l.Verify(ideal, n); !errors.As(err, &evidence) || evidence.LD != l || !strings.Contains(err.Error(), c.why) {
+			if err := l.Verify(ideal, n, nil); !errors.As(err, &evidence) || evidence.LD != l || !strings.Contains(err.Error(), c.why) {
 				t.Errorf("%v, want evidence with %q", err, c.why)
 			}
+			known := ledger.NewKnownTxs(shards)
+			known.AddOwn(anLD(t, n).Txs()...)
+			for range 2 { // what the replica knows makes no difference, and a bad LD makes nothing known
+				if err := l.Verify(ideal, n, known); !errors.As(err, &evidence) || !strings.Contains(err.Error(), c.why) {
+					t.Errorf("with known transactions: %v, want evidence with %q", err, c.why)
+				}
+			}
 			l.Certificate.Signatures[0][0]++
-			if err := l.Verify(ideal, n); err == nil || errors.As(err, new(*Evidence)) {
+			if err := l.Verify(ideal, n, nil); err == nil || errors.As(err, new(*Evidence)) {
 				t.Errorf("with a bad certificate: %v", err)
 			}
 		})
@@ -246,7 +282,7 @@ func FuzzDecodeLD(f *testing.F) {
 		if !bytes.Equal(l.Encode(), b) {
 			t.Errorf("%x decodes, but is not the canonical encoding of the result", b)
 		}
-		if err := l.Verify(ideal, n); err == nil && l.Delivery.Source != 0 {
+		if err := l.Verify(ideal, n, nil); err == nil && l.Delivery.Source != 0 {
 			t.Errorf("an LD that nobody signed verifies: %x", b)
 		}
 	})

@@ -14,6 +14,7 @@ const (
 	ledgerCLs   = "ledger/cancel.go"
 	statements  = "protocols/cancel/cancel.go"
 	certificate = "protocols/certificate.go"
+	known       = "ledger/known.go"
 )
 
 // mutants are the rules of the settlement, each switched off in the source. Weakened rules that cannot be written as a
@@ -81,6 +82,16 @@ var mutants = []seeded.Case{
 	{Name: "CL_M after the expiry", Edits: []seeded.Edit{
 		{File: ledgerCLs, From: "h.TimeMS > tx.ExpiryMS {", To: "h.TimeMS > tx.ExpiryMS && false {"},
 	}, Test: "TestNeverSpendable"},
+	{Name: "a transaction is known by what its owners sign", Edits: []seeded.Edit{
+		{File: known, From: "		to.Add(digest.Digest(tx.id))\n", To: "		to.Add(tx.SigningDigest())\n"},
+		{File: known, From: "		d := digest.Digest(tx.id)\n", To: "		d := tx.SigningDigest()\n"},
+	}, Test: "TestLDThatBreaksARuleIsEvidence"},
+	{Name: "an LD makes its transactions known before it is verified", Edits: []seeded.Edit{
+		{File: "ld.go", From: "	if scheme.VerifyAll(checks) {\n", To: "	known.AddFrom(l.Delivery.Source, txs...)\n	if scheme.VerifyAll(checks) {\n"},
+	}, Test: "TestLDThatBreaksARuleIsEvidence"},
+	{Name: "the certificate of an LD with known transactions is not verified", Edits: []seeded.Edit{
+		{File: "ld.go", From: "known.AppendUnknown(checks, txs)", To: "known.AppendUnknown(nil, txs)"},
+	}, Test: "TestTransactionsOfALDAreVerifiedOnce"},
 }
 
 // TestRuleMutants runs the tests of this package with one rule switched off at a time, if -settlement.mutants is given.

@@ -156,7 +156,7 @@ func (c contents) VerifyCLM(x *cancel.CLM) error {
 }
 
 // verifies checks an LD as a replica of its destination does.
-func (s *stage) verifies(ld *settlement.LD) error { return ld.Verify(s.scheme, s.network) }
+func (s *stage) verifies(ld *settlement.LD) error { return ld.Verify(s.scheme, s.network, nil) }
 
 // receive checks a frame as an honest replica does. It returns the message, or the reason to refuse the frame.
 func (s *stage) receive(p network.Packet) (protocols.Message, error) {

@@ -24,7 +24,7 @@ func (c *signatures) executed(n observe.Replica, in *ledger.CommittedBlock) {
 	c.top = in.Height
 	c.bad += len(in.Bad)
 	for _, p := range in.Payloads {
-		if err := p.CheckSignatures(c.s.Scheme); err != nil {
+		if err := p.CheckSignatures(c.s.Scheme, nil); err != nil {
 			c.s.Fail("signatures", "replica %d executed a batch of block %d with a bad signature: %v", n.ID(), in.Height, err)
 		}
 	}
@@ -48,5 +48,5 @@ func (c *signatures) isGood(n observe.Replica, x *ledger.BatchID) bool {
 		return false
 	}
 	p, err := ledger.DecodePayload(c.s.network.peers.Kinds(c.s.Number), b.Payload)
-	return err == nil && p.CheckSignatures(c.s.Scheme) == nil
+	return err == nil && p.CheckSignatures(c.s.Scheme, nil) == nil
 }
