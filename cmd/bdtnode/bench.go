@@ -12,6 +12,7 @@ import (
 
 	"bdtnode/cmd/bdtnode/bench"
 	"bdtnode/cmd/bdtnode/load"
+	"bdtnode/cmd/bdtnode/netup"
 	"bdtnode/cmd/bdtnode/output"
 	"bdtnode/node"
 	"bdtnode/shard"
@@ -188,10 +189,14 @@ func (f *benchFlags) checkNetwork(given func(string) bool) error {
 
 // parameters are the settings of a measurement, as far as they follow from the flags.
 func (f *benchFlags) parameters() bench.Parameters {
+	procs := 0
+	if len(f.nodes) == 0 {
+		procs = netup.Processors(f.shards * f.replicas)
+	}
 	return bench.Parameters{
 		Ledger: f.ledger, External: len(f.nodes) > 0, Rate: f.rate, Closed: f.closed, Size: f.size, Inputs: f.inputs, Outputs: f.outputs,
 		Cross: f.cross, Invalid: f.invalid, WarmupSeconds: f.warmup.Seconds(), ForSeconds: f.duration.Seconds(), Repeat: f.repeat, Seed: f.seed,
-		DrainSeconds: load.DefaultDrain.Seconds(), MaxInFlight: load.DefaultMaxInFlight, Observed: f.observed, GOMAXPROCS: runtime.GOMAXPROCS(0), GOGC: os.Getenv("GOGC"),
+		DrainSeconds: load.DefaultDrain.Seconds(), MaxInFlight: load.DefaultMaxInFlight, Observed: f.observed, GOMAXPROCS: runtime.GOMAXPROCS(0), ReplicaProcs: procs, GOGC: os.Getenv("GOGC"),
 	}
 }
 

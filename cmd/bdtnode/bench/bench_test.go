@@ -78,6 +78,7 @@ func TestCompareRefuses(t *testing.T) {
 		"A and B differ in shards":                      func(r *Result) { r.Shards = 2 },
 		"A and B differ in rate":                        func(r *Result) { r.Parameters.Rate = 2000 },
 		"A and B differ in consensus":                   func(r *Result) { r.Parameters.Consensus = "dumbo" },
+		"A and B differ in replica_procs":               func(r *Result) { r.Parameters.ReplicaProcs = 1 },
 		"A and B differ in gogc":                        func(r *Result) { r.Parameters.GOGC = "50" },
 		"A and B differ in wan":                         func(r *Result) { r.WAN = &WAN{Matrix: *wan.AWS8()} },
 		"A has 3 runs and B has 2":                      func(r *Result) { r.Runs = r.Runs[:2] },

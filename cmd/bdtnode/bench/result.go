@@ -63,6 +63,7 @@ type Parameters struct {
 	MaxInFlight   int     `json:"max_in_flight"`  // bound of the transfers without an answer
 	Observed      int     `json:"observed"`       // followers of events; 0: neither events nor metrics were read
 	GOMAXPROCS    int     `json:"gomaxprocs"`     // of this program
+	ReplicaProcs  int     `json:"replica_procs"`  // GOMAXPROCS of each replica; 0: Go's own choice, the environment's, or a network that was running before
 	GOGC          string  `json:"gogc,omitempty"` // variable of the environment, also of replicas
 }
 

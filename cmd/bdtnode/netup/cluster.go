@@ -33,6 +33,7 @@ type Cluster struct {
 	Genesis  *shard.Genesis
 	Replicas []*Replica // sorted by shard, then index
 
+	size    int // number of replicas, also of those that are not started yet
 	options Options
 	deaths  chan Death
 	stopped chan struct{} // closed when Stop begins
@@ -69,6 +70,9 @@ func Start(ctx context.Context, o Options) (c *Cluster, err error) {
 			c.Stop()
 		}
 	}()
+	for _, spec := range c.Genesis.Shards {
+		c.size += len(spec.Members)
+	}
 	for s, spec := range c.Genesis.Shards {
 		for i := range spec.Members {
 			home := config.HomeDir(o.Dir, uint16(s), i)
@@ -87,7 +91,7 @@ func Start(ctx context.Context, o Options) (c *Cluster, err error) {
 
 // launch starts a process for a replica that has none.
 func (c *Cluster) launch(r *Replica) error {
-	p, err := spawn(r.Home, c.options.Program, c.options.Args(r.Home)...)
+	p, err := spawn(r.Home, c.options.Program, environment(Processors(c.size)), c.options.Args(r.Home)...)
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func TestBetween(t *testing.T) {
 
 // TestStubbornReplica: a replica that does not stop on request is killed.
 func TestStubbornReplica(t *testing.T) {
-	p, err := spawn(t.TempDir(), "/bin/sh", "-c", `trap "" TERM; echo up; while :; do sleep 0.01; done`)
+	p, err := spawn(t.TempDir(), "/bin/sh", nil, "-c", `trap "" TERM; echo up; while :; do sleep 0.01; done`)
 	if err != nil {
 		t.Fatal(err)
 	}

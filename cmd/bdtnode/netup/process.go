@@ -47,13 +47,14 @@ type process struct {
 	endedAt time.Time
 }
 
-// spawn starts a program as the replica of a home. Its output goes to the log in the home.
+// spawn starts a program as the replica of a home, with further variables of the environment. Its output goes to the log in
+// the home.
 //
 // The child gets a process group of its own. Otherwise Ctrl-C on the terminal would reach it before this process could
 // stop all children in order. The child's standard input makes sure that it never outlives this process: it is a pipe
 // whose other end only this process holds. (Linux could send a signal instead, but on the end of the thread that
 // started the child, not of the process.)
-func spawn(home, program string, args ...string) (*process, error) {
+func spawn(home, program string, env []string, args ...string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(home, LogFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("log of a replica: %w", err)
@@ -65,6 +66,7 @@ func spawn(home, program string, args ...string) (*process, error) {
 	}
 	p := &process{home: home, from: st.Size(), cmd: exec.Command(program, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.life, err = p.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("start a replica: %w", err)
