@@ -72,3 +72,23 @@ func TestRandomOrder(t *testing.T) {
 		waiting = waiting[1:]
 	}
 }
+
+// TestFarCousins: the first event is removed from a heap in which the earliest of each group of siblings is the last one, and
+// the next group begins with an earlier one: only children of the same event may take its place.
+func TestFarCousins(t *testing.T) {
+	at := []int{0, 1, 2, 2, 2, 50, 60, 60, 60, 10, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60}
+	for k := range 16 {
+		at = append(at, 100-k) // the children of the events 5 to 8
+	}
+	at = append(at, 20, 100, 100, 100, 200)
+	var q queue
+	for _, x := range at { // each is behind its parent, so it stays where it is added
+		q.add(Begin.Add(time.Duration(x)), nil)
+	}
+	slices.Sort(at)
+	for _, want := range at {
+		if got := int(q.next().at - Begin); got != want {
+			t.Fatalf("the event of %d comes in place of that of %d", got, want)
+		}
+	}
+}

@@ -47,11 +47,12 @@ func (q *queue) next() event {
 	}
 	i := 0
 	for {
-		least := children*i + 1
-		if least >= last {
+		child := children*i + 1
+		if child >= last {
 			break
 		}
-		for k := least + 1; k < min(least+children, last); k++ {
+		least := child
+		for k := child + 1; k < min(child+children, last); k++ {
 			if q.events[k].before(&q.events[least]) {
 				least = k
 			}
