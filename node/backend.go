@@ -15,12 +15,6 @@ import (
 	"bdtnode/node/replica"
 )
 
-// Times after which a client may submit again.
-const (
-	mempoolRetry = 500 * time.Millisecond // when the mempool was full
-	shardRetry   = 2 * time.Second        // when another shard is too far behind
-)
-
 // backend implements the client API with the parts of the node.
 type backend struct{ *Node }
 

@@ -12,6 +12,7 @@ import (
 	"bdtnode/node/admission"
 	"bdtnode/node/api"
 	"bdtnode/node/engine"
+	"bdtnode/node/foreign"
 )
 
 // Submit implements [api.Backend]. A transaction enters the mempool here if this shard has inputs of it, and with hints it
@@ -111,37 +112,7 @@ func (p *plan) raws() [][]byte {
 	return raws
 }
 
+// answer is the answer of this replica.
 func (b backend) answer(p engine.Progress, stage engine.Stage) api.TxAnswer {
-	a := api.TxAnswer{ID: p.ID, Shard: b.home.Shard, State: api.StateWaiting, TimedOut: !p.Reached(stage)}
-	switch {
-	case p.Refusal != nil:
-		a.State = api.StateRejected
-		a.Reason, a.Detail = p.Refusal.Reason.String(), p.Refusal.Detail
-		if r := p.Refusal.Reason; r == ledger.ReasonBookFull || r == ledger.ReasonBusy {
-			a.RetryMS = mempoolRetry.Milliseconds()
-		}
-		if busy := p.Refusal.Busy; busy != nil {
-			a.BusyShard, a.BusySince = &busy.Shard, busy.SinceMS
-			if !busy.Frozen {
-				a.RetryMS = shardRetry.Milliseconds()
-			}
-		}
-		if !p.Refusal.Final() {
-			a.State = api.StateUnknown // not accepted, and may be submitted again
-		}
-	case p.Receipt.Height > 0:
-		a.Height, a.Certified = p.Receipt.Height, p.Certified
-		switch p.Receipt.Verdict {
-		case ledger.VerdictSettled:
-			a.State = api.StateSettled
-		case ledger.VerdictSpent:
-			a.State = api.Seen(p.Certified)
-		default:
-			a.State = api.StateRejected
-			a.Reason, a.Detail = p.Receipt.Reason.String(), p.Receipt.Reason.Description()
-		}
-	case p.Logged:
-		a.State = api.StateAccepted
-	}
-	return a
+	return foreign.Answer(b.home.Shard, p, stage)
 }

@@ -8,7 +8,6 @@ import (
 
 	"bdtnode/ledger"
 	"bdtnode/node/api"
-	"bdtnode/node/engine"
 	"bdtnode/node/foreign"
 )
 
@@ -34,32 +33,10 @@ func (b backend) Tx(ctx context.Context, id ledger.TxID) (api.TxAnswer, error) {
 
 // txHere is the answer from this shard's data alone. It returns false if this shard does not know the transaction.
 func (b backend) txHere(id ledger.TxID) (api.TxAnswer, bool) {
-	p, ok := b.engine.Find(id)
-	a := api.TxAnswer{ID: id, Shard: b.home.Shard, State: api.StateUnknown}
-	if ok {
-		a = b.answer(p, engine.Logged)
-		a.TimedOut = false
-	}
+	p, known := b.engine.Find(id)
 	part, has, err := b.state.Part(id)
 	if err != nil || !has {
-		return a, ok
+		return foreign.Own(b.home.Shard, id, p, known, nil)
 	}
-	x := api.Part{Shard: part.Shard, Stage: part.Stage.String(), Height: part.Height}
-	if r := &p.Receipt; ok && (r.Verdict == ledger.VerdictReturned || r.Verdict == ledger.VerdictRejected) {
-		x.Reason = r.Reason.String()
-	}
-	for _, k := range part.Known {
-		v := api.PartVerdict{Shard: k.Shard, Verdict: "unknown", Reason: k.Reason.String(), Height: k.Height}
-		if k.Verdict != 0 {
-			v.Verdict = k.Verdict.String()
-		}
-		x.Verdicts = append(x.Verdicts, v)
-		a.Inputs = append(a.Inputs, k.Shard)
-	}
-	a.Parts = []api.Part{x}
-	a.Outputs = part.Outputs.Members()
-	if !ok { // known from another shard, without a receipt yet
-		a.State = api.StateOrdered
-	}
-	return a, true
+	return foreign.Own(b.home.Shard, id, p, known, &part)
 }

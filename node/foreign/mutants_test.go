@@ -9,7 +9,7 @@ import (
 
 var runMutants = flag.Bool("foreign.mutants", false, "compile the mutants of this package and check that the tests fail with each")
 
-// mutants are bugs of a part that the simulator does not have: it asks no other shard for answers to clients.
+// mutants are bugs of questions. The simulator asks for transactions alone, and has the first of these bugs too.
 var mutants = []seeded.Case{
 	{Name: "an answer of one foreign replica counts", Edits: []seeded.Edit{
 		{File: "ask.go", From: "Need: c.WeakQuorum(), Items: 1", To: "Need: 1, Items: 1"},

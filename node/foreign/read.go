@@ -135,10 +135,17 @@ type Row struct {
 // final answers decide. If the part is not final, some replicas may already be further: then all replicas are asked,
 // and f+1 equal answers that are not final count only if no final answer has f+1.
 func (r *Reader) Tx(ctx context.Context, shard uint16, id ledger.TxID) Row {
+	q, row := r.txQuestion(shard, id)
+	h := askShard(ctx, r, q, readTime)
+	return row(&h)
+}
+
+// txQuestion is the question of [Reader.Tx], and its result once it has ended.
+func (r *Reader) txQuestion(shard uint16, id ledger.TxID) (q question[api.TxAnswer], end func(h *outcome) Row) {
 	row := Row{Shard: shard, Answer: api.TxAnswer{ID: id, Shard: shard, State: api.StateUnknown}}
 	answers := newAnswerSet(func(first, further *api.TxAnswer) { first.Certified = first.Certified && further.Certified })
 	open := make(map[protocols.Index]quorum.Key) // latest answers that are not final, by replica
-	q := question[api.TxAnswer]{
+	q = question[api.TxAnswer]{
 		Config: r.reading(shard), shard: shard, most: mostAnswer,
 		call: func(time.Duration) []byte { return encode(Call{Tx: &Tx{id}}) },
 		read: func(from protocols.Index, a *api.TxAnswer, err error) ([]quorum.Key, error) {
@@ -163,20 +170,21 @@ func (r *Reader) Tx(ctx context.Context, shard uint16, id ledger.TxID) Row {
 			return []quorum.Key{key}, nil
 		},
 	}
-	h := askShard(ctx, r, q, readTime)
-	a, ok, _ := result(&h, shard, answers)
-	if !ok {
-		a, ok = openAnswer(open, answers, q.Need)
+	return q, func(h *outcome) Row {
+		a, ok, _ := result(h, shard, answers)
+		if !ok {
+			a, ok = openAnswer(open, answers, q.Need)
+		}
+		switch {
+		case ok:
+			row.Answer = *a
+		case h.Heard() == 0:
+			row.Unreachable = true
+		default:
+			row.Unconfirmed = true
+		}
+		return row
 	}
-	switch {
-	case ok:
-		row.Answer = *a
-	case h.Heard() == 0:
-		row.Unreachable = true
-	default:
-		row.Unconfirmed = true
-	}
-	return row
 }
 
 // openAnswer returns the answer, not final, that at least need replicas gave last. Of several it returns that with the

@@ -112,6 +112,9 @@ func networkMutants() []mutant {
 		{"a CL of which another one is known is not verified", "cancellations", "blame", []edit{
 			{ofDriver, "known != nil && known.Equal(cl)", "known != nil"},
 		}},
+		{"an answer of one foreign replica is believed", sweep, "promises", []edit{
+			{"node/foreign/ask.go", "Need: c.WeakQuorum(), Items: 1", "Need: 1, Items: 1"},
+		}},
 		{"one CL of a transaction is kept, whichever its source", "cancelled by two", "liveness", []edit{
 			{ofDriver, "	if of(cls, cl.Source) != nil {", "	if len(cls) > 0 {"},
 		}},

@@ -146,6 +146,25 @@ func cancellations(seed uint64) Config {
 	return cfg
 }
 
+// TestQuestions: in a run of several shards with Byzantine replicas, clients ask about transactions in other shards, and get
+// answers that count.
+func TestQuestions(t *testing.T) {
+	t.Parallel()
+	told := 0
+	for seed := range uint64(3) {
+		r, err := Run(t.Context(), among(seed), nil)
+		if err != nil {
+			report(t, err)
+			return
+		}
+		t.Logf("seed %d: %d receipts of transactions in another shard were told", seed, r.Told)
+		told += r.Told
+	}
+	if told < 10 {
+		t.Errorf("%d receipts of transactions in another shard were told", told)
+	}
+}
+
 // TestNetworkStory runs the stories with the unchanged source.
 func TestNetworkStory(t *testing.T) {
 	for _, name := range []string{"a slow channel", "conflicts", "silent to other shards", "hostile", "hostile to others", "cancelled by two", "cancellations", "cancellations and expiries", "outages"} {

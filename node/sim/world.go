@@ -29,7 +29,7 @@ type world struct {
 func newWorld(ctx context.Context, cfg Config) (*world, error) {
 	w := &world{ctx: ctx, cfg: &cfg, log: trace.NewLog()}
 	machines := machine.Config{Seed: cfg.Seed, Ed25519: cfg.Ed25519, Dumbo: cfg.Dumbo, Log: cfg.Log, Accounts: workload.Accounts, Apart: cfg.Apart}
-	load := workload.Config{Load: cfg.Load, Bursts: cfg.Bursts, Once: cfg.Once, Log: cfg.Log}
+	load := workload.Config{Seed: cfg.Seed, Load: cfg.Load, Bursts: cfg.Bursts, Once: cfg.Once, Log: cfg.Log}
 	for k := range cfg.Shards {
 		x := &cfg.Shards[k]
 		machines.Shards = append(machines.Shards, x.machines())

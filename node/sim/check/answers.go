@@ -14,6 +14,7 @@ type answers struct {
 	order    []ledger.TxID // of accepted
 	promises map[ledger.TxID][]observe.Replica
 	refused  map[ledger.TxID]ledger.Reason // why it never settles
+	told     int                           // receipts in other shards
 	wanted   []ledger.TxID                 // that must have an answer, whether a replica has promised one or not
 }
 
@@ -49,6 +50,12 @@ func (w *Network) Accepted(n observe.Replica, tx *ledger.Tx) {
 	}
 	a.promises[id] = append(a.promises[id], n)
 	w.of(n).promises.accepted(n, tx)
+}
+
+// Told records the answer of an honest replica about a transaction in another shard.
+func (w *Network) Told(n observe.Replica, shard uint16, id ledger.TxID, settled bool, height uint64) {
+	w.answers.told++
+	w.Shards[shard].promises.told(n, id, settled, height)
 }
 
 // Holds reports whether a replica has accepted a transaction.

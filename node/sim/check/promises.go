@@ -74,6 +74,20 @@ func (c *promises) refused(n observe.Replica, id ledger.TxID, reason ledger.Reas
 	c.s.network.answers.refused[id], c.final[id] = reason, reason
 }
 
+// told: a replica of another shard was told the receipt of a transaction in this one. A block has made it, unless more than f
+// replicas are Byzantine and invent answers.
+func (c *promises) told(n observe.Replica, id ledger.TxID, settled bool, height uint64) {
+	final, spent := c.s.durability.answers[id], c.s.durability.spent[id]
+	switch {
+	case c.s.isHostile():
+	case final.Height == height && settled == (final.Verdict == ledger.VerdictSettled):
+	case spent.Height == height && !settled:
+	default:
+		c.s.Fail("promises", "replica %d of shard %d answers that transaction %s has a receipt at height %d, settled %v; its receipts are %v and %v",
+			n.ID(), n.Shard(), id, height, settled, spent, final)
+	}
+}
+
 // batched: transactions are in a batch of an honest replica's own lane, on its disk.
 func (c *promises) batched(n observe.Replica, txs []*ledger.Tx) {
 	for _, tx := range txs {

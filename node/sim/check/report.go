@@ -23,11 +23,12 @@ type Counts struct {
 	Crashes                                    int
 	Refused                                    int // messages and LDs of Byzantine replicas
 	Bad                                        int // batches with a bad signature, in blocks
+	Told                                       int // receipts of transactions in another shard, as replicas of a shard were told
 }
 
 // Counts counts the events of all shards.
 func (w *Network) Counts() Counts {
-	r := Counts{Refused: w.settling.refusals}
+	r := Counts{Refused: w.settling.refusals, Told: w.answers.told}
 	verdicts := make(map[ledger.TxID]bool) // whether each transaction settled
 	for _, s := range w.Shards {
 		a := &s.agreement

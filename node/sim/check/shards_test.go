@@ -64,6 +64,32 @@ const (
 	rejected, returned = ledger.VerdictRejected, ledger.VerdictReturned
 )
 
+// TestTold: the answer of a replica about a transaction in another shard is one of the receipts there. Answers about a hostile
+// shard are not checked, since its replicas can invent them.
+func TestTold(t *testing.T) {
+	f := newShards(t)
+	id := f.made(1, in(0, 1), in(2)).ID()
+	asker := f.nodes[0][0]
+	f.Told(asker, 1, id, false, 3)
+	f.violates("promises", "a receipt before there is one")
+	f.Shards[1].durability.executed(&ledger.Block{Receipts: []ledger.Receipt{{Tx: id, Height: 3, Verdict: spent}}})
+	f.Told(asker, 1, id, false, 3)
+	f.holds("the transaction is in escrow")
+	f.Told(asker, 1, id, true, 3)
+	f.violates("promises", "it is told as settled, and is in escrow")
+	f.Shards[1].durability.executed(&ledger.Block{Receipts: []ledger.Receipt{{Tx: id, Height: 5, Verdict: settled}}})
+	f.Told(asker, 1, id, true, 5)
+	f.Told(asker, 1, id, false, 3) // of a replica that has not executed the block yet
+	f.holds("it is settled")
+	f.Told(asker, 1, id, false, 5)
+	f.violates("promises", "it is told as rejected, and is settled")
+	f.Told(asker, 2, id, true, 5)
+	f.violates("promises", "another shard has no receipt of it")
+	if n := f.Counts().Told; n != 7 {
+		t.Errorf("%d answers are counted", n)
+	}
+}
+
 // TestAtomicity: a transaction settles in all shards that it involves, after SPENT in each input shard, or in none.
 func TestAtomicity(t *testing.T) {
 	f := newShards(t)

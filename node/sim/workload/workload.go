@@ -11,6 +11,7 @@ import (
 
 // Config is the load of a run.
 type Config struct {
+	Seed   uint64
 	Load   float64  // transactions a second of all clients together
 	Bursts bool     // in a single shard load comes in bursts with pauses between them
 	Log    bool     // clients append payloads, in the only shard
@@ -30,6 +31,9 @@ type Checks interface {
 	// settles.
 	Accepted(n observe.Replica, tx *ledger.Tx)
 	Refused(n observe.Replica, id ledger.TxID, reason ledger.Reason)
+	// Told records the answer of a replica about a transaction in another shard: that it has a receipt in a block there, and
+	// whether it has settled with it.
+	Told(n observe.Replica, shard uint16, id ledger.TxID, settled bool, height uint64)
 	// Holds reports whether a replica has accepted a transaction, and Held whether some replica has.
 	Holds(n observe.Replica, id ledger.TxID) bool
 	Held(id ledger.TxID) bool
@@ -93,6 +97,7 @@ func (w *Workload) Start(until protocols.Time) {
 		w.clients[0].load(w.cfg.Load, until)
 	} else {
 		w.across.load(w.cfg.Load, until)
+		newQuestions(w).repeat(until)
 	}
 }
 
