@@ -53,3 +53,21 @@ func processorTime(b *testing.B) (user, kernel time.Duration) {
 	}
 	return time.Duration(u.Utime.Nano()), time.Duration(u.Stime.Nano())
 }
+
+// BenchmarkApply measures writes of one small batch, without a sync.
+func BenchmarkApply(b *testing.B) {
+	p, err := OpenPebble(b.TempDir(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	i := 0
+	for b.Loop() {
+		batch := &Batch{}
+		batch.Set([]byte(fmt.Sprintf("key %d", i)), make([]byte, 200))
+		if err := p.Apply(batch, false); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
