@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,9 +205,12 @@ func TestWindowMatchesMap(t *testing.T) {
 func TestWindowCrashes(t *testing.T) {
 	for at := int32(0); ; at++ {
 		mem := kvtest.NewCrashFS()
+		var mu sync.Mutex // full windows are written in the background
 		writes := int32(0)
 		var clone *kvtest.CrashFS
 		fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			mu.Lock()
+			defer mu.Unlock()
 			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 				if writes == at && clone == nil {
 					clone = mem.CrashClone(vfs.CrashCloneCfg{})
@@ -214,10 +219,15 @@ func TestWindowCrashes(t *testing.T) {
 			}
 			return nil
 		}))
+		crashed := func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return clone != nil
+		}
 		w := openWindow(t, fs, WindowOptions{Keys: 30, Groups: map[byte]int{'k': 4}})
 		flushed, done := 0, 0
 		for i := range 40 {
-			if clone != nil {
+			if crashed() {
 				break
 			}
 			if err := w.Apply(numbered(i), false); err != nil {
@@ -228,7 +238,7 @@ func TestWindowCrashes(t *testing.T) {
 				if err := w.Flush(); err != nil {
 					t.Fatal(err)
 				}
-				if clone == nil {
+				if !crashed() {
 					flushed = i + 1
 				}
 			}
@@ -236,7 +246,7 @@ func TestWindowCrashes(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if clone == nil {
+		if !crashed() {
 			return
 		}
 		after, err := OpenWindow("store", Options{FS: clone}, WindowOptions{})
@@ -283,15 +293,15 @@ func TestWindowWritesNetChanges(t *testing.T) {
 // TestAFailedWindowStops: a failed write of a table fails the store, and no call waits for ever.
 func TestAFailedWindowStops(t *testing.T) {
 	broken := errors.New("input/output error")
-	fail := false
+	var fail atomic.Bool // read in the background, by the writer
 	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if fail && strings.Contains(op.Path, unfinished) {
+		if fail.Load() && strings.Contains(op.Path, unfinished) {
 			return broken
 		}
 		return nil
 	}))
 	w := openWindow(t, fs, WindowOptions{Keys: 10, Groups: map[byte]int{'k': 4}})
-	fail = true
+	fail.Store(true)
 	var err error
 	for i := 0; err == nil && i < 100; i++ {
 		err = w.Apply(numbered(i), false)
