@@ -71,3 +71,20 @@ func TestEndings(t *testing.T) {
 		t.Error("a transfer inside a shard counts")
 	}
 }
+
+// TestEndingsOfSlowReplicas: the endings of all transfers are known although each answer takes longer than a second.
+func TestEndingsOfSlowReplicas(t *testing.T) {
+	t.Parallel()
+	w, cfg := newWorld(t, 2, 2, 2, 60, 10)
+	cfg.Rate, cfg.For, cfg.Cross, cfg.Invalid = 60, time.Second, 1, 0.5
+	for _, r := range w.replicas {
+		r.tx = func(id ledger.TxID) (api.TxAnswer, error) {
+			time.Sleep(endingTime + 200*time.Millisecond)
+			return r.find(id)
+		}
+	}
+	res := w.complete(cfg, 30)
+	if want := w.returned(); res.ReturnedByVerdict != want || want == 0 {
+		t.Errorf("%d returned by a verdict, want %d", res.ReturnedByVerdict, want)
+	}
+}

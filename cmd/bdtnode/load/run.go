@@ -65,7 +65,7 @@ func (r *run) run(parent context.Context, s *schedule) (Result, error) {
 	stop()
 	window.Wait()
 	r.drain(base)
-	r.queryEndings(base)
+	r.queryEndings(base, partial)
 	err := context.Cause(base) // read before base is cancelled below
 	cancel(nil)
 	r.work.Wait()
