@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -213,12 +215,35 @@ func (f *flood) Next(ctx context.Context) ([]byte, error) {
 	return f.page, ctx.Err()
 }
 
+// pipes is a listener of connections in memory, whose clock is that of the test.
+type pipes chan net.Conn
+
+func (l pipes) Accept() (net.Conn, error) {
+	c, ok := <-l
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return pipeEnd{c}, nil
+}
+func (l pipes) Close() error { close(l); return nil }
+func (pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+// pipeEnd is the server's end of a connection.
+type pipeEnd struct{ net.Conn }
+
+func (pipeEnd) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+
 // TestSlowReaders: a reader that takes nothing is disconnected. One that takes too little gets the end of its stream with
-// the reason and the cursor. Both free their places.
-func TestSlowReaders(t *testing.T) {
+// the reason and the cursor. Both free their places. Its clock is virtual: the second reader takes a part in more than half
+// of the time that it has, and in less than all of it.
+func TestSlowReaders(t *testing.T) { synctest.Test(t, readSlowly) }
+
+func readSlowly(t *testing.T) {
 	page := api.EncodeEvent(&api.Event{Kind: api.EventBlock, Block: &api.BlockEvent{HeaderDigest: strings.Repeat("x", 256<<10)}})
-	cfg := api.Config{MaxReaders: 1, EventTime: 2 * time.Second}
-	url, stop, done := run(t, cfg, &fake{events: func(api.EventQuery) (api.EventStream, error) { return &flood{page: page}, nil }})
+	f := &fake{events: func(api.EventQuery) (api.EventStream, error) { return &flood{page: page}, nil }}
+	ctx, stop := context.WithCancel(t.Context())
+	l, done := make(pipes), make(chan error, 1)
+	go func() { done <- api.New(api.Config{MaxReaders: 1, EventTime: 2 * time.Second}, f).Run(ctx, l) }()
 	defer func() {
 		stop()
 		if err := <-done; err != nil {
@@ -227,14 +252,11 @@ func TestSlowReaders(t *testing.T) {
 	}()
 	open := func() net.Conn {
 		for {
-			c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = c.(*net.TCPConn).SetReadBuffer(64 << 10)
+			c, end := net.Pipe()
+			l <- end
 			fmt.Fprintf(c, "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			status := make([]byte, 15)
-			if _, err := c.Read(status); err != nil {
+			if _, err := io.ReadFull(c, status); err != nil {
 				t.Fatal(err)
 			}
 			if bytes.Contains(status, []byte("200")) {
