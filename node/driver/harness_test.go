@@ -119,9 +119,6 @@ func newBench(t *testing.T, adjust ...func(*Config)) *bench {
 	return b
 }
 
-// payload is a valid payload of one entry.
-func payload() []byte { return ledger.EncodePayload(nil, ledger.RawNotice{Kind: ledger.KindContinue}) }
-
 // batch is a batch of a peer's lane, signed by the peer.
 func (b *bench) batch(lane protocols.Index, seq uint64, count uint32, payload []byte) *lanes.Batch {
 	h := lanes.Header{Lane: lane, Seq: seq, Count: count, TimeMS: genesisMS}
@@ -145,9 +142,4 @@ func (b *bench) ld(number uint64) *settlement.LD {
 		tally.Add(protocols.Index(i), k.Sign(certify.Statement(b.source, number, tally.Digest)))
 	}
 	return settlement.NewLD(ledger.Outgoing{Height: number, Count: 1, Path: merkle.Prove(leaves, 0), Delivery: sealed}, h, tally.Certificate())
-}
-
-// send gives the driver an action with one message, as the host does once the records of a step are durable.
-func (b *bench) send(to protocols.To, m protocols.Message) {
-	b.d.Send(&Action{Step: replica.Step{Sends: []protocols.Send{{To: to, Message: m}}}})
 }

@@ -69,4 +69,4 @@ func New(cfg Config, host Host, contents *Contents) *Execution {
 }
 
 // Ledger is the ledger that executes the blocks.
-func (x *Execution) Ledger() Ledger { return x.cfg.Ledger }
+func (e *Execution) Ledger() Ledger { return e.cfg.Ledger }
