@@ -16,23 +16,18 @@ const (
 	maxPiece = 4096
 )
 
-// checker checks the signatures of batches, on a goroutine of its own. The driver decides which, see
+// runChecker checks the signatures of batches, on a goroutine of its own. The driver decides which, see
 // [execution.Execution.CheckBatches].
-type checker struct {
-	e    *Engine
-	some chan struct{} // there may be a batch
-}
-
-func (c *checker) run(ctx context.Context) error {
+func (e *Engine) runChecker(ctx context.Context) error {
 	for {
 		select {
-		case <-c.some:
+		case <-e.check:
 		case <-ctx.Done():
 			return nil
 		}
 		for more := true; more && ctx.Err() == nil; {
 			var err error
-			if more, err = c.e.driver.Execution().CheckBatches(); err != nil {
+			if more, err = e.driver.Execution().CheckBatches(); err != nil {
 				return err
 			}
 		}

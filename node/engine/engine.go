@@ -25,7 +25,6 @@ import (
 	"bdtnode/node/p2p"
 	"bdtnode/node/replica"
 	"bdtnode/node/supervise"
-	"bdtnode/node/trace"
 	"bdtnode/protocols"
 )
 
@@ -51,28 +50,12 @@ type Config struct {
 
 // Engine is one running replica. It handles the frames of its shard's consensus streams.
 type Engine struct {
-	cfg    Config
-	driver *driver.Driver
-	net    Sender
-	clock  *clock
-
-	inputs    *inputs
-	kick      chan struct{} // requests a turn of the loop
-	publish   chan struct{} // LDs may have become certified
-	connected []atomic.Bool // by peer: a session begins
-	stopped   chan struct{}
-
-	writer    *writer
-	server    *server
-	executor  *execution.Queue
-	checker   *checker
-	attend    chan struct{} // requests a call of [driver.Driver.Attend]
+	*parts
+	cfg       Config
+	driver    *driver.Driver
+	executor  *execution.Executor
 	verifying *fairshare.Places[admission.Party]
-	latencies latencies
-	measures  *Measures
-	log       *trace.Log
-	meter     *meter // of the loop
-	tallies   tallies
+	connected []atomic.Bool // by peer: a session begins
 
 	status          atomic.Pointer[Status]
 	commits         commits
@@ -83,8 +66,6 @@ type Engine struct {
 
 	inspect   chan chan<- *driver.View
 	inspected atomic.Pointer[driver.View] // newest snapshot
-	faults    faults
-	syncs     syncs
 }
 
 // Status is the state of an engine at one moment.
@@ -95,34 +76,23 @@ type Status struct {
 
 // New restores the replica from its stores and starts nothing.
 func New(cfg Config) (*Engine, error) {
-	n := cfg.Committee.N()
-	e := &Engine{
-		cfg: cfg, net: cfg.Net, clock: newClock(time.Now()),
-		inputs:    newInputs(n),
-		kick:      make(chan struct{}, 1),
-		publish:   make(chan struct{}, 1),
-		attend:    make(chan struct{}, 1),
-		connected: make([]atomic.Bool, n),
-		stopped:   make(chan struct{}),
-		verifying: fairshare.NewPlaces[admission.Party](verifiers(), verifiers()),
-		inspect:   make(chan chan<- *driver.View),
-		measures:  newMeasures(),
-		tallies:   tallies{faults: make([]atomic.Uint64, n)},
-	}
+	p := newParts(&cfg)
 	cfg.Config.Store = cfg.Store
 	scheme := cfg.Scheme
 	cfg.VerifyAll = func(checks []sig.Check) bool { return inPieces(scheme, checks) }
-	cfg.ObserveLatency, cfg.ObserveAcceptance, cfg.ObserveBatch = e.took, e.accepted, e.logged
-	var err error
-	if e.driver, err = driver.New(cfg.Config, host{e}); err != nil {
+	cfg.ObserveLatency, cfg.ObserveAcceptance, cfg.ObserveBatch = p.took, p.accepted, p.logged
+	d, err := driver.New(cfg.Config, host{p})
+	if err != nil {
 		return nil, err
 	}
-	e.log = trace.New(e.driver.Core().Status().Committed)
-	e.meter = newMeter(e.measures, e.log, cfg.Self, cfg.Network.Shards(), e.driver.Core())
-	e.executor = execution.NewQueue(e.driver.Execution(), reserve, e.inputs.executed)
-	e.checker = &checker{e: e, some: make(chan struct{}, 1)}
-	e.server = &server{e: e, some: make(chan struct{}, 1)}
-	e.writer = newWriter(e)
+	p.meter.begin(d.Core())
+	e := &Engine{
+		parts: p, cfg: cfg, driver: d,
+		executor:  execution.NewExecutor(p.blocks, d.Execution(), p.inputs.executed),
+		verifying: fairshare.NewPlaces[admission.Party](verifiers(), verifiers()),
+		connected: make([]atomic.Bool, cfg.Committee.N()),
+		inspect:   make(chan chan<- *driver.View),
+	}
 	e.report()
 	return e, nil
 }
@@ -137,10 +107,10 @@ func (e *Engine) Publish() <-chan struct{} { return e.publish }
 // invariant, a header that differs from a certified one. All goroutines have ended when it returns.
 func (e *Engine) Run(ctx context.Context) error {
 	g := supervise.New(ctx)
-	g.Go("writer", e.writer.run)
-	g.Go("server", e.server.run)
+	g.Go("writer", func(ctx context.Context) error { return e.writer.run(ctx, e.driver) })
+	g.Go("server", e.runServer)
 	g.Go("executor", e.executor.Run)
-	g.Go("checker", e.checker.run)
+	g.Go("checker", e.runChecker)
 	g.Go("flusher", e.executor.RunFlushes)
 	g.Go("clients", e.runClients)
 	g.Go("engine", e.loop)

@@ -26,7 +26,7 @@ type Load struct {
 func (e *Engine) Load() Load {
 	in, l := e.inputs, e.cfg.Limits
 	h := e.Holding()
-	blocks, places := e.executor.Use()
+	blocks, places := e.blocks.Use()
 	x := Load{
 		Control: Use{0, controlQuota}, Bulk: Use{0, bulkQuota},
 		LDs:      Use{int64(len(in.offers)), int64(cap(in.offers))},

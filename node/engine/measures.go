@@ -63,12 +63,17 @@ type meteredSlot struct {
 	proposed, finalize protocols.Time
 }
 
-func newMeter(m *Measures, log *trace.Log, self protocols.Index, shards int, core *replica.Core) *meter {
-	x := &meter{Measures: m, log: log, self: self, seen: core.Status(), signed: make([]uint64, shards)}
+func newMeter(m *Measures, log *trace.Log, self protocols.Index, shards int) *meter {
+	return &meter{Measures: m, log: log, self: self, signed: make([]uint64, shards)}
+}
+
+// begin notes the state of the core before its first input.
+func (x *meter) begin(core *replica.Core) {
+	x.seen = core.Status()
+	x.log.Begin(x.seen.Committed)
 	for s := range x.signed {
 		x.signed[s] = replica.SignedLD(core, uint16(s))
 	}
-	return x
 }
 
 // received notes the leader's first proposal for a slot, and the first arrival of batches and LDs.
@@ -224,17 +229,17 @@ func (x *meter) laneMoved(now protocols.Time, l replica.LaneStatus) {
 func first(above, to uint64) uint64 { return max(above, to-min(to, lanes.WindowHeaders)) + 1 }
 
 // took counts the time from a request to the final receipt of a transaction.
-func (e *Engine) took(d time.Duration) {
-	e.latencies.add(time.Now(), d)
-	e.measures.Final.Observe(d, 1)
+func (p *parts) took(d time.Duration) {
+	p.latencies.add(time.Now(), d)
+	p.measures.Final.Observe(d, 1)
 }
 
 // accepted counts the time from a request to the batch of a transaction on disk.
-func (e *Engine) accepted(d time.Duration) { e.measures.Batched.Observe(d, 1) }
+func (p *parts) accepted(d time.Duration) { p.measures.Batched.Observe(d, 1) }
 
 // logged notes the times of the transactions of an own batch that is on disk.
-func (e *Engine) logged(number uint64, t admission.BatchTimes) {
-	e.log.Accepted(number, trace.Span(t.Submitted), trace.Span(t.Admitted))
+func (p *parts) logged(number uint64, t admission.BatchTimes) {
+	p.log.Accepted(number, trace.Span(t.Submitted), trace.Span(t.Admitted))
 }
 
 // Measures are the durations since the start.

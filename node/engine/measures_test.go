@@ -84,7 +84,7 @@ func TestTraceHasEveryStage(t *testing.T) {
 
 // TestLDsAreTraced: the meter notes the first arrival of an LD, the block that orders it, and the LDs that a block makes.
 func TestLDsAreTraced(t *testing.T) {
-	x := &meter{Measures: newMeasures(), log: trace.New(0), seen: replica.Status{Epoch: 1}}
+	x := &meter{Measures: newMeasures(), log: trace.New(), seen: replica.Status{Epoch: 1}}
 	var a driver.Action
 	ref := inbound.Ref{Source: 2, Tip: lanes.Tip{Seq: 7}}
 	a.Out = []replica.Output{{Deliver: &bdt.Delivery{Block: &bolt.Block{Height: 9}, LDs: []inbound.Ref{ref}}}}
@@ -123,7 +123,7 @@ func TestMeasuresOfAnEnd(t *testing.T) {
 
 // TestMeterAllocatesNothing: the meter costs no allocation for a batch, a block or a message.
 func TestMeterAllocatesNothing(t *testing.T) {
-	x := &meter{Measures: newMeasures(), log: trace.New(0), seen: replica.Status{Epoch: 1}}
+	x := &meter{Measures: newMeasures(), log: trace.New(), seen: replica.Status{Epoch: 1}}
 	block := &bolt.Block{Height: 1, Epoch: 1, Slot: 1}
 	a := driver.Action{Own: &clients.OwnBatch{Number: 1, Payload: &ledger.Payload{Txs: make([]*ledger.Tx, 10)}}}
 	a.Broadcast(&bolt.Propose{Block: block})
@@ -144,7 +144,7 @@ func TestMeterAllocatesNothing(t *testing.T) {
 
 // TestOtherProposalsAreNotMeasured: only the leader of the present epoch begins the measurement of a slot.
 func TestOtherProposalsAreNotMeasured(t *testing.T) {
-	x := &meter{Measures: newMeasures(), log: trace.New(0), seen: replica.Status{Epoch: 3, Leader: 1}}
+	x := &meter{Measures: newMeasures(), log: trace.New(), seen: replica.Status{Epoch: 3, Leader: 1}}
 	x.proposed(5, 3, 1)
 	x.proposed(9, 3, 1) // sent again
 	var a driver.Action

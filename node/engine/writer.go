@@ -19,7 +19,8 @@ const (
 // writer writes the records of many actions at once, with one sync if [driver.Writes] needs one, and then releases the
 // actions in order.
 type writer struct {
-	e     *Engine
+	store kv.Store // consensus store
+	syncs *syncs
 	mu    sync.Mutex
 	ready sync.Cond // the queue has an action, or room again, or the writer ended
 	queue []driver.Action
@@ -28,8 +29,8 @@ type writer struct {
 	over  chan struct{} // closed with it
 }
 
-func newWriter(e *Engine) *writer {
-	w := &writer{e: e, over: make(chan struct{})}
+func newWriter(store kv.Store, s *syncs) *writer {
+	w := &writer{store: store, syncs: s, over: make(chan struct{})}
 	w.ready.L = &w.mu
 	return w
 }
@@ -82,7 +83,8 @@ func (w *writer) end() {
 	w.ready.Broadcast()
 }
 
-func (w *writer) run(ctx context.Context) error {
+// run writes and releases the actions of a driver until ctx ends.
+func (w *writer) run(ctx context.Context, d *driver.Driver) error {
 	defer w.end() // also after a failure: the loop may be waiting for room in the queue
 	defer context.AfterFunc(ctx, w.end)()
 	var batch kv.Batch
@@ -96,15 +98,15 @@ func (w *writer) run(ctx context.Context) error {
 		batch.Reset()
 		sync := writes.Add(&batch, actions)
 		if batch.Len() > 0 || sync {
-			w.e.syncs.begin(time.Now())
-			if err := w.e.cfg.Store.Apply(&batch, sync); err != nil {
+			w.syncs.begin(time.Now())
+			if err := w.store.Apply(&batch, sync); err != nil {
 				return fmt.Errorf("write to the consensus store: %w", err)
 			}
-			w.e.syncs.end(time.Now())
+			w.syncs.end(time.Now())
 		}
 		for i := range actions {
-			w.e.driver.Send(&actions[i])
-			if err := w.e.driver.Deliver(&actions[i]); err != nil {
+			d.Send(&actions[i])
+			if err := d.Deliver(&actions[i]); err != nil {
 				return err
 			}
 			actions[i] = driver.Action{}

@@ -20,11 +20,11 @@ func (brokenStore) Apply(*kv.Batch, bool) error { return errBroken }
 
 // TestWriterThatFails: the loop does not wait for ever for a writer whose disk has failed.
 func TestWriterThatFails(t *testing.T) {
-	w := newWriter(&Engine{cfg: Config{Store: brokenStore{kv.NewMem()}}})
+	w := newWriter(brokenStore{kv.NewMem()}, &syncs{})
 	record := protocols.Record{Key: []byte("k"), Value: []byte("v")}
 	a := driver.Action{Step: replica.Step{Persist: []protocols.Record{record}}}
 	w.put(a)
-	if err := w.run(t.Context()); !errors.Is(err, errBroken) {
+	if err := w.run(t.Context(), nil); !errors.Is(err, errBroken) {
 		t.Fatalf("the writer ends with %v", err)
 	}
 	done := make(chan struct{})

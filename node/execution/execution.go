@@ -6,8 +6,8 @@
 // see [Execution.CheckBatches]. [Execution.Execute] applies a block, and [Execution.Notify] tells its observers: the
 // requests of clients, and the exchange with other shards. The core gets the block from the loop of the replica.
 //
-// [Queue] is the part of the process: the committed blocks that wait, and the goroutines that execute them and make their
-// effects durable.
+// [Queue] and [Executor] are the part of the process: the committed blocks that wait, and the goroutines that execute them
+// and make their effects durable.
 package execution
 
 import (

@@ -17,25 +17,16 @@ const (
 
 // Queue has the committed blocks of a process that wait for execution.
 type Queue struct {
-	x        *Execution
-	hand     func(ctx context.Context, x *Executed) bool
-	in       chan *bdt.Delivery
-	over     chan struct{} // closed when Run ends
-	executed atomic.Uint64
-	flushNow chan struct{}
-	flushed  atomic.Uint64
+	in   chan *bdt.Delivery
+	over chan struct{} // closed when the executor ends
 }
 
-// NewQueue makes an empty queue with so many places and starts nothing. Each executed block is handed to the loop by hand,
-// which blocks while the loop has many, and returns false if ctx ends before.
-func NewQueue(x *Execution, places int, hand func(ctx context.Context, x *Executed) bool) *Queue {
-	q := &Queue{x: x, hand: hand, in: make(chan *bdt.Delivery, places), over: make(chan struct{}), flushNow: make(chan struct{}, 1)}
-	q.executed.Store(x.cfg.Ledger.Height())
-	q.flushed.Store(x.cfg.Ledger.Height())
-	return q
+// NewQueue makes an empty queue with so many places.
+func NewQueue(places int) *Queue {
+	return &Queue{in: make(chan *bdt.Delivery, places), over: make(chan struct{})}
 }
 
-// Put queues a block. It blocks while the queue is full, until Run has ended.
+// Put queues a block. It blocks while the queue is full, until the executor has ended.
 func (q *Queue) Put(d *bdt.Delivery) {
 	select {
 	case q.in <- d:
@@ -46,13 +37,32 @@ func (q *Queue) Put(d *bdt.Delivery) {
 // Use is the number of blocks that wait, and the number of places.
 func (q *Queue) Use() (used, limit int) { return len(q.in), cap(q.in) }
 
+// Executor executes the blocks of a queue.
+type Executor struct {
+	q        *Queue
+	x        *Execution
+	hand     func(ctx context.Context, x *Executed) bool
+	executed atomic.Uint64
+	flushNow chan struct{}
+	flushed  atomic.Uint64
+}
+
+// NewExecutor makes the executor of a queue and starts nothing. Each executed block is handed to the loop by hand, which
+// blocks while the loop has many, and returns false if ctx ends before.
+func NewExecutor(q *Queue, x *Execution, hand func(ctx context.Context, x *Executed) bool) *Executor {
+	e := &Executor{q: q, x: x, hand: hand, flushNow: make(chan struct{}, 1)}
+	e.executed.Store(x.cfg.Ledger.Height())
+	e.flushed.Store(x.cfg.Ledger.Height())
+	return e
+}
+
 // Run executes the blocks until ctx ends, or one cannot be executed. It is called once.
-func (q *Queue) Run(ctx context.Context) error {
-	defer close(q.over)
+func (e *Executor) Run(ctx context.Context) error {
+	defer close(e.q.over)
 	for {
 		select {
-		case d := <-q.in:
-			if err := q.execute(ctx, d); err != nil {
+		case d := <-e.q.in:
+			if err := e.execute(ctx, d); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -61,43 +71,43 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 }
 
-func (q *Queue) execute(ctx context.Context, d *bdt.Delivery) error {
-	done, err := q.x.Execute(d)
+func (e *Executor) execute(ctx context.Context, d *bdt.Delivery) error {
+	done, err := e.x.Execute(d)
 	if err != nil {
 		return err
 	}
 	height := done.Block.Header.Height
-	q.executed.Store(height)
-	if height >= q.flushed.Load()+flushBlocks {
+	e.executed.Store(height)
+	if height >= e.flushed.Load()+flushBlocks {
 		select {
-		case q.flushNow <- struct{}{}:
+		case e.flushNow <- struct{}{}:
 		default:
 		}
 	}
-	if q.hand(ctx, done) {
-		q.x.Notify(done)
+	if e.hand(ctx, done) {
+		e.x.Notify(done)
 	}
 	return nil
 }
 
 // RunFlushes makes the ledger durable from time to time until ctx ends. Closing the store flushes it at the end.
-func (q *Queue) RunFlushes(ctx context.Context) error {
+func (e *Executor) RunFlushes(ctx context.Context) error {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-		case <-q.flushNow:
+		case <-e.flushNow:
 		case <-ctx.Done():
 			return nil
 		}
-		h := q.executed.Load()
-		if h == q.flushed.Load() {
+		h := e.executed.Load()
+		if h == e.flushed.Load() {
 			continue
 		}
-		if err := q.x.cfg.Ledger.Flush(); err != nil {
+		if err := e.x.cfg.Ledger.Flush(); err != nil {
 			return fmt.Errorf("flush the ledger: %w", err)
 		}
-		q.flushed.Store(h)
+		e.flushed.Store(h)
 	}
 }

@@ -73,9 +73,16 @@ type Log struct {
 	in     [keptLDs]LD
 }
 
-// New returns an empty log of a replica that starts with the blocks up to height before. They are executed again after
-// a crash, and their times would be those of the repetition, so [Log.Block] does not give them.
-func New(before uint64) *Log { return &Log{before: before} }
+// New returns an empty log.
+func New() *Log { return &Log{} }
+
+// Begin is called before the first event of a replica that starts with the blocks up to height before. They are executed
+// again after a crash, and their times would be those of the repetition, so [Log.Block] does not give them.
+func (l *Log) Begin(before uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.before = before
+}
 
 // place is the index of an item with a number, of one of several lanes or shards, in a ring of size entries. Items of one
 // lane or shard with near numbers have different places.

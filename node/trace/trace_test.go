@@ -8,7 +8,7 @@ import (
 
 // TestTimesOfABatch: a batch of the own lane keeps all its times, and is overwritten by a later one in its place only.
 func TestTimesOfABatch(t *testing.T) {
-	l := New(0)
+	l := New()
 	l.Made(10, 5, 3)
 	l.Accepted(5, Span{1, 4}, Span{2, 6})
 	if _, ok := l.BatchCertified(12, 6); ok {
@@ -36,7 +36,7 @@ func TestTimesOfABatch(t *testing.T) {
 
 // TestFirstArrivalsCount: the first arrival of a batch, of an LD, and the first certificate of a header count.
 func TestFirstArrivalsCount(t *testing.T) {
-	l := New(0)
+	l := New()
 	l.BatchArrived(3, 2, 9)
 	l.BatchArrived(5, 2, 9)
 	if at := l.Arrival(2, 9); at != 3 {
@@ -68,7 +68,8 @@ func TestFirstArrivalsCount(t *testing.T) {
 // TestRepeatedBlocksHaveNoTimes: blocks that were committed before the start are executed again, and the times of the
 // repetition are not given.
 func TestRepeatedBlocksHaveNoTimes(t *testing.T) {
-	l := New(4)
+	l := New()
+	l.Begin(4)
 	for h := uint64(4); h <= 5; h++ {
 		l.BlockCommitted(1, h)
 		if b, ok := l.BlockExecuted(2, h, 1); !ok || b.Committed != 1 {
@@ -85,7 +86,7 @@ func TestRepeatedBlocksHaveNoTimes(t *testing.T) {
 
 // TestOutgoingOfABlock: the LDs of a block to a shard are those that it made, or those of the next block that made one.
 func TestOutgoingOfABlock(t *testing.T) {
-	l := New(0)
+	l := New()
 	l.LDMade(1, 1, 10)
 	l.LDMade(1, 2, 12)
 	l.LDMade(1, 3, 12)
@@ -115,7 +116,7 @@ func TestOutgoingOfABlock(t *testing.T) {
 
 // TestMemoryIsBounded: a long run overwrites entries, keeps the newest ones of all lanes, and allocates nothing.
 func TestMemoryIsBounded(t *testing.T) {
-	l := New(0)
+	l := New()
 	number, now := uint64(0), protocols.Time(0)
 	const lanes = 7
 	run := func() {
@@ -158,7 +159,7 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 func BenchmarkBlockExecuted(b *testing.B) {
-	l := New(0)
+	l := New()
 	for i := range b.N {
 		l.BlockCommitted(1, uint64(i))
 		l.BlockExecuted(2, uint64(i), 100)
