@@ -55,7 +55,9 @@ func underAttack(t *testing.T, a attack) {
 		n.kill(lacking)
 	}
 	x := startAttacker(t, n, a)
+	began := readProcessors()
 	quiet := n.load(*before, 1)
+	stolenBefore := began.stolen()
 	memory, logs := n.watchMemory(), n.logs()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -67,7 +69,9 @@ func underAttack(t *testing.T, a attack) {
 			n.startAgain(ctx, lacking.Home)
 		})
 	}
+	began = readProcessors()
 	attacked := n.load(*during, 2)
+	stolenDuring := began.stolen()
 	cancel()
 	wg.Wait()
 	most, name := memory()
@@ -76,8 +80,10 @@ func underAttack(t *testing.T, a attack) {
 	for replica, size := range n.logs() {
 		written = max(written, size-logs[replica])
 	}
-	t.Logf("p95 inside a shard %.1f ms before, %.1f ms during; across shards %.1f and %.1f ms; highest memory %d MB in %s; log %d bytes",
-		quiet.Latency.P95, attacked.Latency.P95, quiet.CrossLatency.P95, attacked.CrossLatency.P95, most>>20, name, written)
+	t.Logf("p95 inside a shard %.1f ms before, %.1f ms during; across shards %.1f and %.1f ms; highest memory %d MB in %s; log %d bytes; "+
+		"the hypervisor took %.0f and %.0f %% of the processors",
+		quiet.Latency.P95, attacked.Latency.P95, quiet.CrossLatency.P95, attacked.CrossLatency.P95, most>>20, name, written,
+		100*stolenBefore, 100*stolenDuring)
 	if written > maxLog {
 		t.Errorf("the log of a replica grew by %d bytes, at most %d are allowed", written, maxLog)
 	}
