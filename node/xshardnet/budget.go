@@ -14,7 +14,7 @@ import (
 const (
 	callRate   = 4 << 20   // a second
 	callBurst  = 512 << 10 // at once: two of the largest calls
-	untakenFor = 32        // count of each byte that was not taken
+	untakenFor = 8         // count of each byte that was not taken
 )
 
 // budgets are the budgets of all peers. Peers are members of the genesis, so their number is bounded.

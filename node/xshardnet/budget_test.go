@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestBudgetOfCalls: a peer whose calls bring nothing gets 1/33 of the bytes a second that another peer gets, and
+// TestBudgetOfCalls: a peer whose calls bring nothing gets a ninth of the bytes a second that another peer gets, and
 // a peer that reads pays for the answers. No peer pays for another.
 func TestBudgetOfCalls(t *testing.T) {
 	const size = 128 << 10
@@ -35,7 +35,7 @@ func TestBudgetOfCalls(t *testing.T) {
 	}{
 		{0, 0, callRate},
 		{size, 0, callRate / 2},
-		{0, size, callRate / 33},
+		{0, size, callRate / 9},
 	} {
 		if got := rates(t, c.answer, c.untaken); got < 0.95*c.want || got > 1.1*c.want {
 			t.Errorf("answers of %d bytes, %d bytes not taken: %.0f bytes of calls a second, want %.0f", c.answer, c.untaken, got, c.want)
@@ -59,7 +59,7 @@ func TestCallsWaitForTheBudget(t *testing.T) {
 		for err == nil {
 			err = r.Serve(ctx, Peer{Shard: 1}, call, func([]byte) error { return nil })
 		}
-		most := 1 + (callBurst+10*callRate)/(33*maxCall)
+		most := 1 + (callBurst+10*callRate)/(9*maxCall)
 		if asked > most || asked < most/2 {
 			t.Errorf("%d calls were answered in 10 s, want about %d", asked, most)
 		}
