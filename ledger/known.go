@@ -62,12 +62,6 @@ func add(to *digest.Recent, txs []*Tx) {
 
 // AppendUnknown appends the signatures of the transactions that are not known to a list of checks.
 func (k *KnownTxs) AppendUnknown(items []sig.Check, txs []*Tx) []sig.Check {
-	if k == nil {
-		for _, tx := range txs {
-			items = tx.appendSigItems(items)
-		}
-		return items
-	}
 	for _, tx := range k.unknown(txs) {
 		items = tx.appendSigItems(items)
 	}
@@ -76,6 +70,9 @@ func (k *KnownTxs) AppendUnknown(items []sig.Check, txs []*Tx) []sig.Check {
 
 // unknown lists the transactions that are not known.
 func (k *KnownTxs) unknown(txs []*Tx) []*Tx {
+	if k == nil {
+		return txs
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	out := make([]*Tx, 0, len(txs))

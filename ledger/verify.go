@@ -42,6 +42,7 @@ func VerifyTxs(scheme sig.Scheme, network digest.Digest, known *KnownTxs, txs []
 	}
 	checks := known.AppendUnknown(nil, sound)
 	together := len(checks) == 0 || scheme.VerifyAll(checks)
+	good := sound[:0]
 	for i, tx := range txs {
 		if refusals[i] == nil && !together && !scheme.VerifyAll(tx.SigItems()) {
 			if refusals[i] = badSignature(scheme, tx); refusals[i] == nil {
@@ -50,9 +51,10 @@ func VerifyTxs(scheme sig.Scheme, network digest.Digest, known *KnownTxs, txs []
 		}
 		if refusals[i] == nil {
 			verified[i] = VerifiedTx{tx}
-			known.AddOwn(tx)
+			good = append(good, tx)
 		}
 	}
+	known.AddOwn(good...)
 	return verified, refusals
 }
 

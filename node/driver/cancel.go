@@ -272,8 +272,8 @@ func (c *cancels) compare(ld *settlement.LD) {
 	}
 }
 
-// Executed implements [execution.Observer]. It looks at a block: at transactions that it left out for ever, and at those that it put into escrow, of which a
-// CL may be known already.
+// Executed implements [execution.Observer]. It looks at a block: at transactions that it left out for ever, and at those that
+// it put into escrow, of which a CL may be known already.
 func (x *Exchange) Executed(b *execution.Executed) {
 	marked := make(map[ledger.TxID]ledger.Verdict) // VerdictRejected for those left out, VerdictSpent for those in escrow
 	for i := range b.Block.LeftOut {

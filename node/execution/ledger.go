@@ -7,7 +7,8 @@ import (
 	"bdtnode/node/replica"
 )
 
-// Ledger is the ledger that the blocks of a shard change. A replica executes blocks with it and reads headers from it. There are two: [ledger.State] settles payments, [paylog.Log] orders opaque payloads.
+// Ledger is the ledger that the blocks of a shard change. A replica executes blocks with it and reads headers from it. There
+// are two: [ledger.State] settles payments, [paylog.Log] orders opaque payloads.
 //
 // Execute is called by one goroutine. The other methods may be called concurrently with it. Their errors are the store's.
 type Ledger interface {

@@ -27,9 +27,9 @@ type Encodings interface {
 // Encoding is the digest of all bytes of an LD: header, certificate, path and delivery.
 func (m *Inbound) Encoding() digest.Digest { return digest.Of("bdt/LD-encoding/1", m.Raw) }
 
-// CheckLD verifies an LD unless the same bytes were verified before, without the signatures of transactions in txs. The error is nil for an LD that may be given to
-// the [Core]. It is a [*settlement.Evidence] for an LD that its source certified against the rules; the peer that
-// passed it on is innocent of that. Otherwise it is the fault of that peer.
+// CheckLD verifies an LD unless the same bytes were verified before, without the signatures of transactions in txs. The error
+// is nil for an LD that may be given to the [Core]. It is a [*settlement.Evidence] for an LD that its source certified against
+// the rules; the peer that passed it on is innocent of that. Otherwise it is the fault of that peer.
 func CheckLD(c *protocols.Committee, scheme sig.Scheme, n *settlement.Network, known Encodings, txs *ledger.KnownTxs, m *Inbound) error {
 	if to := m.Content.Delivery.Destination; to != c.Shard() {
 		return fmt.Errorf("an LD for shard %d came to shard %d", to, c.Shard())

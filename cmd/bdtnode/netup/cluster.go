@@ -33,7 +33,6 @@ type Cluster struct {
 	Genesis  *shard.Genesis
 	Replicas []*Replica // sorted by shard, then index
 
-	size    int // number of replicas, also of those that are not started yet
 	options Options
 	deaths  chan Death
 	stopped chan struct{} // closed when Stop begins
@@ -70,9 +69,6 @@ func Start(ctx context.Context, o Options) (c *Cluster, err error) {
 			c.Stop()
 		}
 	}()
-	for _, spec := range c.Genesis.Shards {
-		c.size += len(spec.Members)
-	}
 	for s, spec := range c.Genesis.Shards {
 		for i := range spec.Members {
 			home := config.HomeDir(o.Dir, uint16(s), i)
@@ -89,9 +85,17 @@ func Start(ctx context.Context, o Options) (c *Cluster, err error) {
 	return c, c.awaitReady(ctx)
 }
 
+// size is the number of replicas, also of those that are not started yet.
+func (c *Cluster) size() (n int) {
+	for _, spec := range c.Genesis.Shards {
+		n += len(spec.Members)
+	}
+	return n
+}
+
 // launch starts a process for a replica that has none.
 func (c *Cluster) launch(r *Replica) error {
-	p, err := spawn(r.Home, c.options.Program, environment(Processors(c.size)), c.options.Args(r.Home)...)
+	p, err := spawn(r.Home, c.options.Program, environment(Processors(c.size())), c.options.Args(r.Home)...)
 	if err != nil {
 		return err
 	}

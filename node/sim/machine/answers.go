@@ -20,9 +20,10 @@ func (n *Machine) AnswerCall(raw []byte) (reply []byte) {
 	p, known := n.Find(id)
 	part, has, err := n.state.Part(id)
 	must(err)
-	a, _ := foreign.Own(n.s.Number, id, p, known, nil)
-	if has {
-		a, _ = foreign.Own(n.s.Number, id, p, known, &part)
+	own := &part
+	if !has {
+		own = nil
 	}
+	a, _ := foreign.Own(n.s.Number, id, p, known, own)
 	return foreign.EncodeReply(a, nil)
 }
