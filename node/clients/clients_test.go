@@ -11,6 +11,7 @@ import (
 	"bdtnode/node/admission"
 	"bdtnode/node/execution"
 	"bdtnode/protocols"
+	"bdtnode/protocols/committeetest"
 	"bdtnode/shard/settlement"
 )
 
@@ -49,19 +50,9 @@ func newBench(t *testing.T, rules settlement.Rules) *bench {
 	if b.owner, err = sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), 1)); err != nil {
 		t.Fatal(err)
 	}
-	keys := make([]sig.PublicKey, 4)
-	for i := range keys {
-		k, err := sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), byte(i+1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys[i] = k.Public()
-	}
 	shards := make([]*protocols.Committee, 2)
 	for i := range shards {
-		if shards[i], err = protocols.NewCommittee(digest.Of("test"), uint16(i), keys); err != nil {
-			t.Fatal(err)
-		}
+		shards[i], _ = committeetest.Ed25519(t, 4, digest.Of("test"), uint16(i))
 	}
 	b.network = settlement.NetworkOf(shards)
 	address := ledger.AddressOf(b.owner.Public())

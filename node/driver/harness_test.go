@@ -16,6 +16,7 @@ import (
 	"bdtnode/protocols/bdt"
 	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/committeetest"
 	"bdtnode/protocols/lanes"
 	"bdtnode/shard/settlement"
 )
@@ -81,26 +82,12 @@ type bench struct {
 func newBench(t *testing.T, adjust ...func(*Config)) *bench {
 	t.Helper()
 	b := &bench{t: t, store: kv.NewMem(), host: &fakeHost{now: t0, exceeding: make(map[protocols.Index]intake.Exceeding)}}
-	keys := make([]sig.PublicKey, replicas)
-	for i := range keys {
-		k, err := sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), byte(i+1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.signers = append(b.signers, k)
-		keys[i] = k.Public()
-	}
-	var err error
-	if b.committee, err = protocols.NewCommittee(digest.Of("test"), 0, keys); err != nil {
-		t.Fatal(err)
-	}
-	if b.source, err = protocols.NewCommittee(b.committee.Network(), 1, keys); err != nil {
-		t.Fatal(err)
-	}
+	b.committee, b.signers = committeetest.Ed25519(t, replicas, digest.Of("test"), 0)
+	b.source, _ = committeetest.Ed25519(t, replicas, b.committee.Network(), 1)
 	b.network = settlement.NetworkOf([]*protocols.Committee{b.committee, b.source})
 	state, err := ledger.Open(kv.NewMem(), ledger.Config{
 		Network: b.network.ID(), Home: b.network.Home, GenesisTimeMS: genesisMS, HorizonMS: 600_000, Rules: settlement.Standard(),
-		Allocations: []ledger.Allocation{{Address: ledger.AddressOf(keys[0]), Amount: 10, Outputs: 1}},
+		Allocations: []ledger.Allocation{{Address: ledger.AddressOf(b.signers[0].Public()), Amount: 10, Outputs: 1}},
 	})
 	if err != nil {
 		t.Fatal(err)

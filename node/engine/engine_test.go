@@ -20,6 +20,7 @@ import (
 	"bdtnode/node/p2p"
 	"bdtnode/protocols"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/committeetest"
 	"bdtnode/shard/settlement"
 )
 
@@ -66,20 +67,9 @@ type link struct {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{t: t, scheme: sig.NewEd25519(), genesis: uint64(time.Now().UnixMilli())}
-	keys := make([]sig.PublicKey, replicas)
-	for i := range keys {
-		k, err := sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), byte(i+1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.signers = append(c.signers, k)
-		keys[i] = k.Public()
-	}
+	c.committee, c.signers = committeetest.Ed25519(t, replicas, digest.Of("test"), 0)
 	var err error
 	if c.owner, err = sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), 99)); err != nil {
-		t.Fatal(err)
-	}
-	if c.committee, err = protocols.NewCommittee(digest.Of("test"), 0, keys); err != nil {
 		t.Fatal(err)
 	}
 	for i := range replicas {

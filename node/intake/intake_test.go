@@ -15,6 +15,7 @@ import (
 	"bdtnode/protocols"
 	"bdtnode/protocols/certify"
 	"bdtnode/protocols/coin"
+	"bdtnode/protocols/committeetest"
 	"bdtnode/protocols/lanes"
 	"bdtnode/shard/settlement"
 )
@@ -42,19 +43,7 @@ type bench struct {
 func newBench(t *testing.T, adjust ...func(*Config)) *bench {
 	t.Helper()
 	b := &bench{host: &fakeHost{exceeding: make(map[protocols.Index]Exceeding)}}
-	keys := make([]sig.PublicKey, replicas)
-	for i := range keys {
-		k, err := sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), byte(i+1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.signers = append(b.signers, k)
-		keys[i] = k.Public()
-	}
-	var err error
-	if b.committee, err = protocols.NewCommittee(digest.Of("test"), 0, keys); err != nil {
-		t.Fatal(err)
-	}
+	b.committee, b.signers = committeetest.Ed25519(t, replicas, digest.Of("test"), 0)
 	log, err := paylog.Open(kv.NewMem(), paylog.Config{Network: b.committee.Network()})
 	if err != nil {
 		t.Fatal(err)

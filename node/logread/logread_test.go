@@ -19,6 +19,7 @@ import (
 	"bdtnode/node/replica"
 	"bdtnode/protocols"
 	"bdtnode/protocols/certify"
+	"bdtnode/protocols/committeetest"
 	"bdtnode/protocols/lanes"
 )
 
@@ -39,21 +40,10 @@ type shelf struct {
 func newShelf(t *testing.T) *shelf {
 	t.Helper()
 	s := &shelf{t: t, store: kv.NewMem()}
-	var keys []sig.PublicKey
-	for i := range 4 {
-		k, err := sig.Ed25519FromSeed(append(make([]byte, sig.SeedSize-1), byte(i+1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if i == 0 {
-			s.signer = k
-		}
-		keys = append(keys, k.Public())
-	}
+	var signers []*sig.Ed25519Key
+	s.committee, signers = committeetest.Ed25519(t, 4, digest.Of("test"), 0)
+	s.signer = signers[0]
 	var err error
-	if s.committee, err = protocols.NewCommittee(digest.Of("test"), 0, keys); err != nil {
-		t.Fatal(err)
-	}
 	if s.log, err = paylog.Open(kv.NewMem(), paylog.Config{Network: s.committee.Network()}); err != nil {
 		t.Fatal(err)
 	}
